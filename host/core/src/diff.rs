@@ -1,0 +1,142 @@
+//! The minimal RFC 6902 patch from one JSON document to another.
+//!
+//! Lists are compared as Kubernetes means them: elements with a `name` are the same element wherever they stand, so a
+//! variable put at the front of `env` is one `add`, and no other variable's value enters the patch.
+
+use std::{collections::HashMap, hash::Hash};
+
+use json_patch::{
+    AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation,
+    jsonptr::{PointerBuf, Token},
+};
+use serde_json::{Map, Value};
+use similar::{Algorithm, DiffOp};
+
+/// The patch that turns `before` into `after`.
+///
+/// `json_patch::patch(before, &diff(before, after))` gives `after`; equal documents give an empty patch; the same two
+/// documents give the same patch to the byte. What is equal in both appears nowhere in it.
+#[must_use]
+pub fn diff(before: &Value, after: &Value) -> Patch {
+    let mut differ = Differ::default();
+    differ.value(before, after);
+    Patch(differ.operations)
+}
+
+#[derive(Default)]
+struct Differ {
+    path: PointerBuf,
+    operations: Vec<PatchOperation>,
+}
+
+// === impl Differ ===
+
+impl Differ {
+    fn value(&mut self, before: &Value, after: &Value) {
+        match (before, after) {
+            _ if before == after => {}
+            (Value::Object(before), Value::Object(after)) => self.object(before, after),
+            (Value::Array(before), Value::Array(after)) => self.array(before, after),
+            _ => self.replace(after),
+        }
+    }
+
+    fn object(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
+        for key in before.keys().filter(|key| !after.contains_key(*key)) {
+            self.at(key.as_str(), Self::remove);
+        }
+        for (key, value) in after {
+            self.at(key.as_str(), |differ| match before.get(key) {
+                Some(old) => differ.value(old, value),
+                None => differ.add(value),
+            });
+        }
+    }
+
+    /// Operations run one after the other, so an index is always that of the new list: what stands before it is done.
+    fn array(&mut self, before: &[Value], after: &[Value]) {
+        let (old, new) = identities(before, after);
+        for op in similar::capture_diff_slices(Algorithm::Myers, &old, &new) {
+            match op {
+                DiffOp::Equal { old_index, new_index, len } => {
+                    self.elements(&before[old_index..][..len], &after[new_index..][..len], new_index);
+                }
+                DiffOp::Delete { old_len, new_index, .. } => self.remove_elements(new_index, old_len),
+                DiffOp::Insert { new_index, new_len, .. } => {
+                    self.add_elements(&after[new_index..][..new_len], new_index)
+                }
+                DiffOp::Replace { old_index, old_len, new_index, new_len } => {
+                    let both = old_len.min(new_len);
+                    self.elements(&before[old_index..][..both], &after[new_index..][..both], new_index);
+                    self.remove_elements(new_index + both, old_len - both);
+                    self.add_elements(&after[new_index + both..][..new_len - both], new_index + both);
+                }
+            }
+        }
+    }
+
+    fn elements(&mut self, before: &[Value], after: &[Value], index: usize) {
+        for (i, (before, after)) in before.iter().zip(after).enumerate() {
+            self.at(index + i, |differ| differ.value(before, after));
+        }
+    }
+
+    fn add_elements(&mut self, values: &[Value], index: usize) {
+        for (i, value) in values.iter().enumerate() {
+            self.at(index + i, |differ| differ.add(value));
+        }
+    }
+
+    fn remove_elements(&mut self, index: usize, count: usize) {
+        for _ in 0..count {
+            self.at(index, Self::remove);
+        }
+    }
+
+    fn at<'t>(&mut self, token: impl Into<Token<'t>>, work: impl FnOnce(&mut Self)) {
+        self.path.push_back(token);
+        work(self);
+        self.path.pop_back();
+    }
+
+    fn add(&mut self, value: &Value) {
+        let operation = AddOperation { path: self.path.clone(), value: value.clone() };
+        self.operations.push(PatchOperation::Add(operation));
+    }
+
+    fn replace(&mut self, value: &Value) {
+        let operation = ReplaceOperation { path: self.path.clone(), value: value.clone() };
+        self.operations.push(PatchOperation::Replace(operation));
+    }
+
+    fn remove(&mut self) {
+        self.operations.push(PatchOperation::Remove(RemoveOperation { path: self.path.clone() }));
+    }
+}
+
+/// A number per element, equal for elements that are the same one: by name where every name is there once, else by content.
+fn identities(before: &[Value], after: &[Value]) -> (Vec<usize>, Vec<usize>) {
+    if let (Some(old), Some(new)) = (names(before), names(after)) {
+        numbered(&old, &new)
+    } else {
+        numbered(&before.iter().collect::<Vec<_>>(), &after.iter().collect::<Vec<_>>())
+    }
+}
+
+/// The names of all elements, if each has one and no two the same.
+fn names(elements: &[Value]) -> Option<Vec<&str>> {
+    let names = elements.iter().map(|element| element.get("name")?.as_str()).collect::<Option<Vec<_>>>()?;
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    let distinct = sorted.windows(2).all(|pair| pair[0] != pair[1]);
+    distinct.then_some(names)
+}
+
+fn numbered<T: Hash + Eq>(before: &[T], after: &[T]) -> (Vec<usize>, Vec<usize>) {
+    let mut numbers = HashMap::new();
+    let mut number = |key| {
+        let next = numbers.len();
+        *numbers.entry(key).or_insert(next)
+    };
+    (before.iter().map(&mut number).collect(), after.iter().map(&mut number).collect())
+}

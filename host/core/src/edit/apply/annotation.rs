@@ -1,0 +1,52 @@
+//! `set-annotation`: one annotation of the pod, never one that asks this webhook for something.
+
+use serde_json::{Value, json};
+
+use super::{ApplyError, EditLog, Made, validate};
+use crate::edit::{Annotation, AnnotationCollision};
+
+/// Annotations that secret requests stand in: a plugin that writes one would ask in the pod author's name.
+const RESERVED: [&str; 2] = ["flyte.secrets/", "ampoule.dev/"];
+
+impl EditLog<'_> {
+    pub(super) fn set_annotation(
+        &mut self,
+        injector: &str,
+        annotation: &Annotation,
+        pod: &mut Value,
+    ) -> Result<(), ApplyError> {
+        let Annotation { key, value, collision } = annotation;
+        validate::require(!key.is_empty(), || "an annotation must have a key".to_owned())?;
+        validate::require(!RESERVED.iter().any(|reserved| key.starts_with(reserved)), || {
+            format!("annotation {key} is the webhook's own; no plugin may set it")
+        })?;
+        let made = Made::Annotation(key.clone());
+        let annotations = annotations_mut(pod);
+        match annotations.get(key) {
+            Some(existing) if existing == value => Ok(()),
+            Some(_) if *collision == AnnotationCollision::IfAbsent => Ok(()),
+            Some(_) => {
+                let owner = self.owner(&made);
+                Err(ApplyError::Conflict(format!(
+                    "annotation {key} has another value by {owner} than injector {injector} needs"
+                )))
+            }
+            None => {
+                annotations[key] = json!(value);
+                self.record(injector, made, Value::Null);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn annotations_mut(pod: &mut Value) -> &mut Value {
+    let mut parent = pod;
+    for key in ["metadata", "annotations"] {
+        parent = &mut parent[key];
+        if parent.is_null() {
+            *parent = json!({});
+        }
+    }
+    parent
+}

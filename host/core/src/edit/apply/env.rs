@@ -1,0 +1,65 @@
+//! `set-env`: one variable in every container, placed as the profile says.
+
+use serde_json::Value;
+
+use super::{ApplyError, EditLog, Made, containers_mut, list_mut, same::contains, validate};
+use crate::{EnvPlacement, edit::EnvVar};
+
+impl EditLog<'_> {
+    pub(super) fn set_env(
+        &mut self,
+        injector: &str,
+        env: &EnvVar,
+        pod: &mut Value,
+        placement: EnvPlacement,
+    ) -> Result<(), ApplyError> {
+        validate::env_name(&env.name)?;
+        let entry = env.to_json().map_err(ApplyError::Invalid)?;
+        self.claim_env(injector, &env.name, &entry)?;
+        for container in containers_mut(pod) {
+            let list = list_mut(container, "env");
+            match placement {
+                EnvPlacement::AppendIfAbsent => append_if_absent(list, &env.name, &entry),
+                EnvPlacement::ReplaceAndPrepend => replace_and_prepend(list, &env.name, &entry),
+            }
+        }
+        Ok(())
+    }
+
+    /// The values are not shown: one may be a secret's.
+    fn claim_env(&mut self, injector: &str, name: &str, entry: &Value) -> Result<(), ApplyError> {
+        let made = Made::Env(name.to_owned());
+        match self.made.get(&made) {
+            Some(earlier) if earlier.content != *entry => Err(ApplyError::Conflict(format!(
+                "environment variable {name} is wanted for different values, by injector {} and by injector {injector}",
+                earlier.injector
+            ))),
+            Some(_) => Ok(()),
+            None => {
+                self.record(injector, made, entry.clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+fn append_if_absent(list: &mut Vec<Value>, name: &str, entry: &Value) {
+    if !list.iter().any(|existing| existing["name"] == name) {
+        list.push(entry.clone());
+    }
+}
+
+/// An entry that says the same already moves as it is, so that no default that it got is lost.
+fn replace_and_prepend(list: &mut Vec<Value>, name: &str, entry: &Value) {
+    let existing = list.iter().find(|existing| existing["name"] == name && says(existing, entry));
+    let entry = existing.unwrap_or(entry).clone();
+    list.retain(|existing| existing["name"] != name);
+    list.insert(0, entry);
+}
+
+/// Whether an entry gives the variable this very value. An empty value may be left out.
+fn says(existing: &Value, entry: &Value) -> bool {
+    let text = |entry: &Value| entry["value"].as_str().unwrap_or_default().to_owned();
+    let (from, wanted) = (&existing["valueFrom"], &entry["valueFrom"]);
+    text(existing) == text(entry) && from.is_null() == wanted.is_null() && contains(from, wanted)
+}

@@ -1,0 +1,15 @@
+//! `add-image-pull-secret`: one more name that images are pulled with.
+
+use serde_json::{Value, json};
+
+use super::{ApplyError, list, list_mut, named, validate};
+
+/// Adds the name unless it is there.
+pub(super) fn add(name: &str, pod: &mut Value) -> Result<(), ApplyError> {
+    validate::require(!name.is_empty(), || "an image pull secret must have a name".to_owned())?;
+    let spec = &mut pod["spec"];
+    if named(list(spec, "imagePullSecrets"), name).is_none() {
+        list_mut(spec, "imagePullSecrets").push(json!({ "name": name }));
+    }
+    Ok(())
+}

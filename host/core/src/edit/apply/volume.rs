@@ -1,0 +1,86 @@
+//! `add-volume`: one volume, with the keys of one Secret merged into one volume.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{ApplyError, EditLog, Made, list, list_mut, named, same::contains, validate};
+use crate::edit::{KeyToPath, SecretVolume, Volume, VolumeSource};
+
+impl EditLog<'_> {
+    pub(super) fn add_volume(&mut self, injector: &str, volume: &Volume, pod: &mut Value) -> Result<(), ApplyError> {
+        check(volume)?;
+        let wanted = volume.to_json().map_err(ApplyError::Invalid)?;
+        let made = Made::Volume(volume.name.clone());
+        let conflict = |log: &Self| {
+            let owner = log.owner(&made);
+            ApplyError::Conflict(format!(
+                "volume {} is {owner}'s and holds something else than injector {injector} wants",
+                volume.name
+            ))
+        };
+        let volumes = list_mut(&mut pod["spec"], "volumes");
+        let Some(existing) = volumes.iter_mut().find(|existing| existing["name"] == volume.name) else {
+            volumes.push(wanted);
+            self.record(injector, made, Value::Null);
+            return Ok(());
+        };
+        let merged = match &volume.source {
+            VolumeSource::Secret(secret) => merge(existing, secret),
+            // A size limit comes back in Kubernetes' own spelling, so it is not compared.
+            VolumeSource::Memory { .. } => existing["emptyDir"]["medium"] == "Memory",
+            _ => contains(existing, &wanted),
+        };
+        if merged { Ok(()) } else { Err(conflict(self)) }
+    }
+}
+
+/// Adds the keys to a volume of the same Secret. False, and nothing changed, if it is another Secret's or a path is taken.
+fn merge(existing: &mut Value, wanted: &SecretVolume) -> bool {
+    let secret = &mut existing["secret"];
+    if secret["secretName"] != wanted.secret_name {
+        return false;
+    }
+    let items = list(secret, "items").to_vec();
+    let shows_all = items.is_empty();
+    if shows_all != wanted.items.is_empty() && !(shows_all && wanted.items.iter().all(|item| item.key == item.path)) {
+        return false;
+    }
+    let at = |item: &KeyToPath| items.iter().find(|existing| existing["path"] == item.path);
+    if wanted.items.iter().any(|item| at(item).is_some_and(|existing| existing["key"] != item.key)) {
+        return false;
+    }
+    if !shows_all {
+        let missing = wanted.items.iter().filter(|item| at(item).is_none());
+        let missing: Vec<_> = missing.map(|item| json!({ "key": item.key, "path": item.path })).collect();
+        list_mut(secret, "items").extend(missing);
+    }
+    if !wanted.optional && secret["optional"] == true {
+        secret["optional"] = json!(false);
+    }
+    true
+}
+
+fn check(volume: &Volume) -> Result<(), ApplyError> {
+    validate::dns_label("volume", &volume.name)?;
+    match &volume.source {
+        VolumeSource::Secret(secret) => {
+            validate::require(!secret.secret_name.is_empty(), || {
+                format!("volume {} must name its Secret", volume.name)
+            })?;
+            let mut paths = BTreeSet::new();
+            secret.items.iter().try_for_each(|item| {
+                validate::relative_path("path in a volume", &item.path)?;
+                let new = paths.insert(&item.path);
+                validate::require(new, || format!("volume {} gives path {:?} twice", volume.name, item.path))
+            })
+        }
+        VolumeSource::ServiceAccountToken(token) => validate::relative_path("path in a volume", &token.path),
+        VolumeSource::Memory { .. } | VolumeSource::Csi(_) | VolumeSource::Json(_) => Ok(()),
+    }
+}
+
+/// Whether the pod has a volume of that name.
+pub(super) fn exists(pod: &Value, name: &str) -> bool {
+    named(list(&pod["spec"], "volumes"), name).is_some()
+}

@@ -1,0 +1,27 @@
+//! The pure part of Ampoule: what a pod asks for, what injectors answer, and the patch that comes of it.
+//!
+//! Nothing here does I/O, reads a clock, or knows wasmtime, tokio or a Kubernetes client. The way of one admission:
+//! [`RequestedSecret::from_annotations`] → [`PodMutator::mutate`] → [`Mutation`] with its minimal JSON patch.
+
+mod diff;
+mod edit;
+mod flyte;
+mod injector;
+mod mutator;
+mod pod;
+mod profile;
+mod request;
+
+pub use self::{
+    diff::diff,
+    edit::{
+        Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, InitContainer, InitContainerPosition, KeyToPath,
+        PodEdit, Resources, SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume,
+        VolumeMount, VolumeSource,
+    },
+    injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector},
+    mutator::{Admitted, Answer, Attempt, Mutation, OnFailure, PodMutator, Refusal, RefusalCode, RequestReport},
+    pod::{ContainerKind, ContainerView, Pod, PodError, PodView},
+    profile::{Conventions, EnvPlacement, Profile},
+    request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest},
+};

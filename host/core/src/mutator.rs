@@ -1,0 +1,225 @@
+//! The chain: every secret that a pod asks for, every injector in order, the first that injects wins.
+//!
+//! [`PodMutator::mutate`] is the whole of it; what it returns says who was asked and what each said, so that a refusal
+//! and `ampoule explain` tell the same story.
+
+mod refusal;
+
+use std::sync::Arc;
+
+use json_patch::Patch;
+
+use crate::{
+    Conventions, InjectionError, InjectorFailure, InjectorSession, Pod, PodEdit, RequestedSecret, SecretInjector,
+    SecretRequest, diff,
+    edit::apply::{ApplyError, EditLog},
+};
+
+pub use self::refusal::{Refusal, RefusalCode};
+
+/// Puts secrets into pods, by asking a fixed list of injectors in order.
+pub struct PodMutator {
+    injectors: Vec<Arc<dyn SecretInjector>>,
+    conventions: Conventions,
+    on_failure: OnFailure,
+}
+
+/// What becomes of a pod that cannot get a secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// It is admitted as it came, with a warning (Flyte 1 does so without the warning).
+    Admit,
+}
+
+/// What came of one pod.
+#[derive(Clone, Debug)]
+pub struct Mutation {
+    /// Every request, in the order served, up to the first that failed.
+    pub requests: Vec<RequestReport>,
+    /// The pod as it is to be, or why not.
+    pub outcome: Result<Admitted, Refusal>,
+}
+
+/// A pod that is admitted.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The pod after every edit.
+    pub pod: Pod,
+    /// What leads there from the pod as it came: minimal, and the same to the byte for the same pod. Empty if nothing changes.
+    pub patch: Patch,
+    /// For the pod's author, shown by `kubectl`.
+    pub warnings: Vec<String>,
+}
+
+/// One request and everybody who was asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestReport {
+    /// The annotation that it came from.
+    pub annotation: String,
+    /// The request.
+    pub request: SecretRequest,
+    /// The injectors asked, in order.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One injector asked for one secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its name.
+    pub injector: String,
+    /// What it said.
+    pub answer: Answer,
+}
+
+/// What an injector said, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It injected, with this many edits.
+    Injected {
+        /// How many edits it asked for.
+        edits: usize,
+    },
+    /// It did not inject, in its own words.
+    Declined(InjectionError),
+    /// It did not get to answer.
+    Failed(InjectorFailure),
+    /// It answered with an edit that cannot be applied.
+    Rejected(String),
+    /// Its edits contradict the pod, or another injector's.
+    Conflict(String),
+}
+
+// === impl PodMutator ===
+
+impl PodMutator {
+    /// A chain of injectors, asked in this order.
+    #[must_use]
+    pub fn new(injectors: Vec<Arc<dyn SecretInjector>>, conventions: Conventions, on_failure: OnFailure) -> Self {
+        Self { injectors, conventions, on_failure }
+    }
+
+    /// Puts every secret into the pod that its annotations ask for, or none.
+    ///
+    /// `namespace` is where the pod is to be created. `mutate(mutate(pod)) == mutate(pod)` for deterministic injectors.
+    pub async fn mutate(&self, pod: &Pod, namespace: &str) -> Mutation {
+        let mut reports = Vec::new();
+        let outcome = match RequestedSecret::from_annotations(pod.annotations()) {
+            Err(error) => Err(Refusal::bad_annotation(&error)),
+            Ok(requests) if requests.is_empty() => Ok(Admitted::unchanged(pod)),
+            Ok(requests) => self.serve_all(pod, namespace, requests, &mut reports).await,
+        };
+        let outcome = match (outcome, self.on_failure) {
+            (Err(refusal), OnFailure::Admit) => Ok(Admitted::without_secrets(pod, &refusal)),
+            (outcome, _) => outcome,
+        };
+        Mutation { requests: reports, outcome }
+    }
+
+    async fn serve_all(
+        &self,
+        pod: &Pod,
+        namespace: &str,
+        requests: Vec<RequestedSecret>,
+        reports: &mut Vec<RequestReport>,
+    ) -> Result<Admitted, Refusal> {
+        let mut chain = Chain::open(&self.injectors);
+        let mut working = pod.clone();
+        let mut log = EditLog::new(pod);
+        for RequestedSecret { annotation, request } in requests {
+            let attempts = chain.serve(&request, &mut working, namespace, &mut log, &self.conventions).await;
+            reports.push(RequestReport { annotation, request, attempts });
+            if let Some(refusal) = reports.last().and_then(Refusal::of) {
+                return Err(refusal);
+            }
+        }
+        let patch = diff(pod.as_json(), working.as_json());
+        Ok(Admitted { pod: working, patch, warnings: Vec::new() })
+    }
+}
+
+/// The injectors at work on one admission.
+struct Chain<'a> {
+    links: Vec<(&'a str, Box<dyn InjectorSession>)>,
+}
+
+// === impl Chain ===
+
+impl<'a> Chain<'a> {
+    fn open(injectors: &'a [Arc<dyn SecretInjector>]) -> Self {
+        Self { links: injectors.iter().map(|injector| (injector.name(), injector.open())).collect() }
+    }
+
+    /// Asks one injector after the other until one injects or forbids. `pod` changes only if one injects.
+    async fn serve(
+        &mut self,
+        request: &SecretRequest,
+        pod: &mut Pod,
+        namespace: &str,
+        log: &mut EditLog<'_>,
+        conventions: &Conventions,
+    ) -> Vec<Attempt> {
+        let view = pod.view(namespace);
+        let mut attempts = Vec::new();
+        for (name, session) in &mut self.links {
+            let answer = match session.inject(request, &view).await {
+                Ok(Ok(edits)) => apply_all(name, &edits, pod, log, conventions),
+                Ok(Err(error)) => Answer::Declined(error),
+                Err(failure) => Answer::Failed(failure),
+            };
+            let last = answer.ends_the_search();
+            attempts.push(Attempt { injector: (*name).to_owned(), answer });
+            if last {
+                break;
+            }
+        }
+        attempts
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// Whether nobody else is asked after this.
+    fn ends_the_search(&self) -> bool {
+        match self {
+            Self::Injected { .. } | Self::Conflict(_) | Self::Declined(InjectionError::Denied(_)) => true,
+            Self::Declined(_) | Self::Failed(_) | Self::Rejected(_) => false,
+        }
+    }
+}
+
+// === impl Admitted ===
+
+impl Admitted {
+    fn unchanged(pod: &Pod) -> Self {
+        Self { pod: pod.clone(), patch: Patch::default(), warnings: Vec::new() }
+    }
+
+    fn without_secrets(pod: &Pod, refusal: &Refusal) -> Self {
+        let warning = format!("admitted without its secrets (onFailure: admit): {}", refusal.message);
+        Self { warnings: vec![warning], ..Self::unchanged(pod) }
+    }
+}
+
+/// Applies an injector's edits to a copy, and keeps the copy only if every one could be applied.
+fn apply_all(
+    injector: &str,
+    edits: &[PodEdit],
+    pod: &mut Pod,
+    log: &mut EditLog<'_>,
+    conventions: &Conventions,
+) -> Answer {
+    let (mut next, mut next_log) = (pod.clone(), log.clone());
+    for edit in edits {
+        match next_log.apply(injector, edit, &mut next, conventions) {
+            Ok(()) => {}
+            Err(ApplyError::Conflict(reason)) => return Answer::Conflict(reason),
+            Err(ApplyError::Invalid(reason)) => return Answer::Rejected(reason),
+        }
+    }
+    (*pod, *log) = (next, next_log);
+    Answer::Injected { edits: edits.len() }
+}

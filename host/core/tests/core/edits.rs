@@ -1,0 +1,295 @@
+//! What each edit does to a pod, what it leaves alone, and what it refuses.
+//!
+//! Every accepted case is mutated a second time and must come out unchanged.
+
+use ampoule_core::{
+    Annotation, AnnotationCollision, EnvSource, EnvVar, InitContainer, InitContainerPosition, KeyToPath, PodEdit,
+    Profile, Resources, SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume,
+    VolumeMount, VolumeSource,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Scripted, mutate, mutator, pod_asking};
+
+pub(crate) fn literal(name: &str, value: &str) -> PodEdit {
+    PodEdit::SetEnv(EnvVar { name: name.into(), source: EnvSource::Literal(value.into()) })
+}
+
+pub(crate) fn secret_env(name: &str, secret: &str, key: &str) -> PodEdit {
+    let source = EnvSource::SecretKey(SecretKeyRef { name: secret.into(), key: key.into(), optional: true });
+    PodEdit::SetEnv(EnvVar { name: name.into(), source })
+}
+
+pub(crate) fn secret_volume(name: &str, secret: &str, items: &[(&str, &str)]) -> PodEdit {
+    let items = items.iter().map(|(key, path)| KeyToPath { key: (*key).into(), path: (*path).into() }).collect();
+    let source = VolumeSource::Secret(SecretVolume { secret_name: secret.into(), items, optional: true });
+    PodEdit::AddVolume(Volume { name: name.into(), source })
+}
+
+pub(crate) fn memory_volume(name: &str) -> PodEdit {
+    PodEdit::AddVolume(Volume { name: name.into(), source: VolumeSource::Memory { size_limit: None } })
+}
+
+pub(crate) fn mount(volume: &str, path: &str) -> PodEdit {
+    PodEdit::MountVolume(VolumeMount { volume: volume.into(), path: path.into(), read_only: true, sub_path: None })
+}
+
+pub(crate) fn puller(name: &str, volume: &str, position: Option<InitContainerPosition>) -> PodEdit {
+    PodEdit::AddInitContainer(InitContainer {
+        name: name.into(),
+        image: "puller:1".into(),
+        command: vec!["pull".into()],
+        args: vec![],
+        env: vec![EnvVar { name: "WHAT".into(), source: EnvSource::Literal("it".into()) }],
+        mounts: vec![VolumeMount { volume: volume.into(), path: "/tmp".into(), read_only: false, sub_path: None }],
+        resources: Some(Resources { requests: vec![("cpu".into(), "200m".into())], limits: vec![] }),
+        security_context: Some(SecurityContext {
+            run_as_non_root: Some(true),
+            drop_all_capabilities: true,
+            ..Default::default()
+        }),
+        position,
+    })
+}
+
+pub(crate) fn annotation(key: &str, value: &str, collision: AnnotationCollision) -> PodEdit {
+    PodEdit::SetAnnotation(Annotation { key: key.into(), value: value.into(), collision })
+}
+
+/// Applies the edits under the profile and compares the spec; a second run must change nothing.
+#[track_caller]
+fn check(profile: Profile, spec: Value, edits: Vec<PodEdit>, expected: Value) {
+    let mutator = mutator(profile, vec![Scripted::edits("one", edits)]);
+    let first = mutate(&mutator, &pod_asking(1, spec)).outcome.expect("the edits apply").pod.into_json();
+    assert_eq!(first["spec"], expected);
+    let second = mutate(&mutator, &first).outcome.expect("the edits apply again");
+    assert!(second.patch.is_empty(), "a second review changes the pod: {}", second.patch);
+}
+
+#[track_caller]
+fn refuses(spec: Value, edits: Vec<PodEdit>, expected: &str) {
+    let mutator = mutator(Profile::FlyteV1, vec![Scripted::edits("one", edits)]);
+    let refusal = mutate(&mutator, &pod_asking(1, spec)).outcome.expect_err("the edits do not apply");
+    let head = "secret group/key-0 (annotation flyte.secrets/s0, mount any) could not be injected: one: ";
+    assert_eq!(refusal.message.strip_prefix(head).unwrap_or(&refusal.message), expected);
+}
+
+fn one_container() -> Value {
+    json!({ "containers": [{ "name": "main" }] })
+}
+
+#[test]
+fn v1_appends_a_variable_to_every_container_init_containers_included() {
+    check(
+        Profile::FlyteV1,
+        json!({ "initContainers": [{ "name": "i" }], "containers": [{ "name": "main", "env": [{ "name": "A", "value": "1" }] }] }),
+        vec![literal("B", "2")],
+        json!({
+            "initContainers": [{ "name": "i", "env": [{ "name": "B", "value": "2" }] }],
+            "containers": [{ "name": "main", "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }] }],
+        }),
+    );
+}
+
+#[test]
+fn v1_keeps_the_pods_own_variable() {
+    let spec = json!({ "containers": [{ "name": "main", "env": [{ "name": "B", "value": "own" }] }] });
+    check(Profile::FlyteV1, spec.clone(), vec![literal("B", "2")], spec);
+}
+
+#[test]
+fn v2_replaces_the_pods_own_variable_and_every_double_of_it() {
+    check(
+        Profile::FlyteV2,
+        json!({ "containers": [{ "name": "main", "env": [{ "name": "B", "value": "own" }, { "name": "A" }, { "name": "B" }] }] }),
+        vec![literal("B", "2"), literal("C", "3")],
+        json!({ "containers": [{ "name": "main", "env": [{ "name": "C", "value": "3" }, { "name": "B", "value": "2" }, { "name": "A" }] }] }),
+    );
+}
+
+#[test]
+fn an_empty_value_is_left_out_as_kubernetes_leaves_it_out() {
+    let expected = json!({ "containers": [{ "name": "main", "env": [{ "name": "EMPTY" }] }] });
+    check(Profile::FlyteV1, one_container(), vec![literal("EMPTY", "")], expected);
+}
+
+#[test]
+fn v2_an_empty_variable_is_not_taken_for_one_with_a_value() {
+    let spec = json!({ "containers": [{ "name": "main", "env": [{ "name": "EMPTY", "value": "own" }] }] });
+    let expected = json!({ "containers": [{ "name": "main", "env": [{ "name": "EMPTY" }] }] });
+    check(Profile::FlyteV2, spec, vec![literal("EMPTY", "")], expected);
+}
+
+#[test]
+fn a_secret_value_goes_in_as_a_value() {
+    let edit = PodEdit::SetEnv(EnvVar {
+        name: "S".into(),
+        source: EnvSource::SecretValue(SecretValue::new(b"hush".to_vec())),
+    });
+    let expected = json!({ "containers": [{ "name": "main", "env": [{ "name": "S", "value": "hush" }] }] });
+    check(Profile::FlyteV1, one_container(), vec![edit], expected);
+}
+
+#[test]
+fn keys_of_one_secret_share_a_volume() {
+    check(
+        Profile::FlyteV1,
+        one_container(),
+        vec![
+            secret_volume("v", "s", &[("A", "a")]),
+            secret_volume("v", "s", &[("B", "b"), ("A", "a")]),
+            mount("v", "/x"),
+        ],
+        json!({
+            "containers": [{ "name": "main", "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }] }],
+            "volumes": [{ "name": "v", "secret": {
+                "secretName": "s", "items": [{ "key": "A", "path": "a" }, { "key": "B", "path": "b" }], "optional": true } }],
+        }),
+    );
+}
+
+#[test]
+fn what_an_api_server_filled_in_is_not_a_difference() {
+    let volume = json!({ "name": "v", "secret": {
+        "secretName": "s", "items": [{ "key": "A", "path": "a" }], "optional": true, "defaultMode": 420 } });
+    let token = json!({ "name": "t", "projected": { "defaultMode": 420, "sources": [{ "serviceAccountToken": {
+        "expirationSeconds": 3600, "path": "token" } }] } });
+    let spec = json!({ "containers": [], "volumes": [volume, token] });
+    let source = VolumeSource::ServiceAccountToken(ServiceAccountToken {
+        audience: None,
+        expiration_seconds: None,
+        path: "token".into(),
+    });
+    let token = PodEdit::AddVolume(Volume { name: "t".into(), source });
+    check(Profile::FlyteV2, spec.clone(), vec![secret_volume("v", "s", &[("A", "a")]), token], spec);
+}
+
+#[test]
+fn a_volume_that_shows_every_key_is_not_narrowed() {
+    let spec =
+        json!({ "containers": [], "volumes": [{ "name": "v", "secret": { "secretName": "s", "optional": true } }] });
+    check(Profile::FlyteV1, spec.clone(), vec![secret_volume("v", "s", &[("a", "a")])], spec);
+}
+
+#[test]
+fn a_container_that_mounts_the_volume_already_is_left_alone() {
+    check(
+        Profile::FlyteV1,
+        one_container(),
+        vec![memory_volume("m"), puller("pull", "m", None), mount("m", "/etc/m")],
+        json!({
+            "containers": [{ "name": "main", "volumeMounts": [{ "name": "m", "readOnly": true, "mountPath": "/etc/m" }] }],
+            "volumes": [{ "name": "m", "emptyDir": { "medium": "Memory" } }],
+            "initContainers": [{
+                "name": "pull", "image": "puller:1", "command": ["pull"], "env": [{ "name": "WHAT", "value": "it" }],
+                "resources": { "requests": { "cpu": "200m" } }, "volumeMounts": [{ "name": "m", "mountPath": "/tmp" }],
+                "securityContext": { "capabilities": { "drop": ["ALL"] }, "runAsNonRoot": true } }],
+        }),
+    );
+}
+
+#[test]
+fn an_init_container_goes_where_the_plugin_says() {
+    let spec = json!({ "containers": [], "initContainers": [{ "name": "mesh" }], "volumes": [{ "name": "m", "emptyDir": { "medium": "Memory" } }] });
+    for (position, index) in
+        [(None, 1), (Some(InitContainerPosition::First), 0), (Some(InitContainerPosition::Last), 1)]
+    {
+        let mutator = mutator(Profile::FlyteV1, vec![Scripted::edits("one", vec![puller("pull", "m", position)])]);
+        let pod = mutate(&mutator, &pod_asking(1, spec.clone())).outcome.unwrap().pod.into_json();
+        assert_eq!(pod["spec"]["initContainers"][index]["name"], "pull", "{position:?}");
+    }
+}
+
+#[test]
+fn an_init_container_that_does_the_work_under_another_name_is_found() {
+    let mutator_of = |name: &str| {
+        mutator(Profile::FlyteV1, vec![Scripted::edits("one", vec![memory_volume("m"), puller(name, "m", None)])])
+    };
+    let mut pod = mutate(&mutator_of("pull-0"), &pod_asking(1, one_container())).outcome.unwrap().pod.into_json();
+    let containers = pod["spec"]["initContainers"].as_array_mut().unwrap();
+    containers[0]["terminationMessagePath"] = json!("/dev/termination-log");
+    containers.insert(0, json!({ "name": "mesh" }));
+    assert!(mutate(&mutator_of("pull-1"), &pod).outcome.unwrap().patch.is_empty());
+}
+
+#[test]
+fn annotations_and_pull_secrets_are_added_once() {
+    let edits = vec![
+        annotation("a/b", "1", AnnotationCollision::MustOwn),
+        annotation("a/b", "2", AnnotationCollision::IfAbsent),
+        PodEdit::AddImagePullSecret("pull".into()),
+        PodEdit::AddImagePullSecret("pull".into()),
+    ];
+    let mutator = mutator(Profile::FlyteV1, vec![Scripted::edits("one", edits)]);
+    let pod = mutate(&mutator, &pod_asking(1, one_container())).outcome.unwrap().pod.into_json();
+    assert_eq!(pod["metadata"]["annotations"]["a/b"], "1");
+    assert_eq!(pod["spec"]["imagePullSecrets"], json!([{ "name": "pull" }]));
+    assert!(mutate(&mutator, &pod).outcome.unwrap().patch.is_empty());
+}
+
+#[test]
+fn an_edit_against_the_pod_is_a_conflict_that_names_both() {
+    let spec = json!({
+        "containers": [{ "name": "main", "volumeMounts": [{ "name": "data", "mountPath": "/x/" }] }, { "name": "pull" }],
+        "volumes": [{ "name": "v", "emptyDir": {} }, { "name": "data", "emptyDir": {} }],
+    });
+    let cases = [
+        (
+            vec![secret_volume("v", "s", &[])],
+            "conflict: volume v is the pod itself's and holds something else than injector one wants",
+        ),
+        (
+            vec![memory_volume("m"), mount("m", "/x")],
+            "conflict: container main has volume data of the pod itself at /x, where injector one wants volume m",
+        ),
+        (
+            vec![memory_volume("m"), puller("pull", "m", None)],
+            "conflict: container pull is the pod itself's and does something else than injector one wants",
+        ),
+        (
+            vec![literal("A", "1"), secret_env("A", "s", "k")],
+            "conflict: environment variable A is wanted for different values, by injector one and by injector one",
+        ),
+        (
+            vec![secret_volume("w", "s", &[("A", "a")]), secret_volume("w", "s", &[("B", "a")])],
+            "conflict: volume w is injector one's and holds something else than injector one wants",
+        ),
+    ];
+    for (edits, expected) in cases {
+        refuses(spec.clone(), edits, expected);
+    }
+}
+
+#[test]
+fn an_edit_that_no_pod_could_take_is_refused_as_the_plugins_fault() {
+    let binary = EnvVar { name: "S".into(), source: EnvSource::SecretValue(SecretValue::new(vec![0xff, 0xfe])) };
+    let json = |text: &str| PodEdit::AddVolume(Volume { name: "j".into(), source: VolumeSource::Json(text.into()) });
+    let cases = [
+        (literal("", "1"), r#"environment variable name "" must be printable ASCII without '='"#),
+        (literal("A=B", "1"), r#"environment variable name "A=B" must be printable ASCII without '='"#),
+        (literal("A\nB", "1"), r#"environment variable name "A\nB" must be printable ASCII without '='"#),
+        (PodEdit::SetEnv(binary), "the value for environment variable S is not UTF-8; mount it as a file"),
+        (memory_volume("Upper"), r#"volume name "Upper" must be a DNS label of 63 characters at most"#),
+        (
+            memory_volume(&"a".repeat(64)),
+            &format!("volume name {:?} must be a DNS label of 63 characters at most", "a".repeat(64)),
+        ),
+        (secret_volume("v", "s", &[("a", "../a")]), r#"path in a volume "../a" must be relative, without '..'"#),
+        (secret_volume("v", "s", &[("a", "/a")]), r#"path in a volume "/a" must be relative, without '..'"#),
+        (secret_volume("v", "s", &[("a", "x"), ("b", "x")]), r#"volume v gives path "x" twice"#),
+        (mount("v", "relative"), r#"mount path "relative" must be absolute, without ':' and '..'"#),
+        (mount("v", "/x"), "mounts volume v, which neither the pod nor an edit before this one has"),
+        (json("[]"), "the source of volume j must be a JSON object"),
+        (json("{"), "the source of volume j must be a JSON object"),
+        (json(r#"{"name":"x"}"#), "the JSON source of volume j must not repeat its name"),
+        (
+            annotation("flyte.secrets/s9", "x", AnnotationCollision::IfAbsent),
+            "annotation flyte.secrets/s9 is the webhook's own; no plugin may set it",
+        ),
+        (PodEdit::AddImagePullSecret(String::new()), "an image pull secret must have a name"),
+        (puller("p", "nowhere", None), "init container p mounts volume nowhere, which the pod does not have"),
+    ];
+    for (edit, expected) in cases {
+        refuses(one_container(), vec![edit], &format!("answered with an edit that is refused: {expected}"));
+    }
+}

@@ -1,0 +1,54 @@
+//! What is a pod, what is not, and what a plugin sees of one.
+//!
+//! A pod with fields that nobody knows yet is still a pod.
+
+use ampoule_core::{ContainerKind, Pod};
+use serde_json::{Value, json};
+
+#[track_caller]
+fn refuses(value: Value, expected: &str) {
+    assert_eq!(Pod::parse(value).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn what_is_no_pod_is_refused_by_name() {
+    refuses(json!([]), "the pod must be an object");
+    refuses(
+        json!({ "kind": "Deployment", "apiVersion": "apps/v1" }),
+        "the object is a Deployment of apps/v1, not a Pod of v1",
+    );
+    refuses(json!({ "apiVersion": "v2" }), "the object is a (not given) of v2, not a Pod of v1");
+    refuses(json!({}), "spec must be an object");
+    refuses(json!({ "spec": {} }), "spec.containers must be a list");
+    refuses(json!({ "metadata": 1, "spec": { "containers": [] } }), "metadata must be an object");
+    refuses(
+        json!({ "metadata": { "annotations": [] }, "spec": { "containers": [] } }),
+        "metadata.annotations must be an object",
+    );
+    refuses(json!({ "spec": { "containers": [1] } }), "spec.containers[0] must be an object");
+    refuses(json!({ "spec": { "containers": [], "volumes": {} } }), "spec.volumes must be a list");
+    refuses(json!({ "spec": { "containers": [{ "env": {} }] } }), "spec.containers[0].env must be a list");
+    refuses(json!({ "spec": { "containers": [{ "env": [1] }] } }), "spec.containers[0].env[0] must be an object");
+}
+
+#[test]
+fn a_view_has_names_and_no_values() {
+    let pod = Pod::parse(json!({
+        "metadata": {
+            "generateName": "job-", "labels": { "b": "2", "a": "1" },
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "canary", "x": "y" },
+        },
+        "spec": {
+            "serviceAccountName": "sa",
+            "initContainers": [{ "name": "i", "env": [{ "name": "A", "value": "canary" }] }, { "name": "s", "restartPolicy": "Always" }],
+            "containers": [{ "name": "main", "command": ["canary"] }],
+        },
+    }));
+    let view = pod.unwrap().view("team-a");
+    assert!(!format!("{view:?}").contains("canary"));
+    assert_eq!((view.namespace.as_str(), view.name.as_str(), view.service_account.as_str()), ("team-a", "job-", "sa"));
+    assert_eq!(view.labels, [("a".into(), "1".into()), ("b".into(), "2".into())]);
+    let containers: Vec<_> =
+        view.containers.iter().map(|container| (container.name.as_str(), container.kind)).collect();
+    assert_eq!(containers, [("i", ContainerKind::Init), ("s", ContainerKind::Sidecar), ("main", ContainerKind::Main)]);
+}

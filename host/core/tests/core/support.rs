@@ -1,0 +1,76 @@
+//! Shared by the tests of the core: an injector that answers from a script, and pods as JSON.
+//!
+//! The script stands for a plugin's answers; the chain, the edits and the patch are the real ones.
+
+use std::sync::Arc;
+
+use ampoule_core::{
+    Injection, InjectorSession, Mutation, OnFailure, Pod, PodEdit, PodMutator, PodView, Profile, SecretInjector,
+    SecretRequest,
+};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+/// What a scripted injector answers to a request.
+pub(crate) type Script = Arc<dyn Fn(&SecretRequest, &PodView) -> Injection + Send + Sync>;
+
+/// An injector that answers from a script.
+pub(crate) struct Scripted {
+    name: String,
+    script: Script,
+}
+
+struct Session(Script);
+
+impl Scripted {
+    /// Answers every request by the function.
+    pub(crate) fn answering(
+        name: &str,
+        script: impl Fn(&SecretRequest, &PodView) -> Injection + Send + Sync + 'static,
+    ) -> Arc<dyn SecretInjector> {
+        Arc::new(Self { name: name.to_owned(), script: Arc::new(script) })
+    }
+
+    /// Answers every request with the same edits.
+    pub(crate) fn edits(name: &str, edits: Vec<PodEdit>) -> Arc<dyn SecretInjector> {
+        Self::answering(name, move |_, _| Ok(Ok(edits.clone())))
+    }
+}
+
+impl SecretInjector for Scripted {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn open(&self) -> Box<dyn InjectorSession> {
+        Box::new(Session(self.script.clone()))
+    }
+}
+
+#[async_trait]
+impl InjectorSession for Session {
+    async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
+        (self.0)(request, pod)
+    }
+}
+
+/// A mutator under the profile, that refuses what it cannot serve.
+pub(crate) fn mutator(profile: Profile, injectors: Vec<Arc<dyn SecretInjector>>) -> PodMutator {
+    PodMutator::new(injectors, profile.conventions(), OnFailure::Deny)
+}
+
+/// Mutates a pod given as JSON.
+pub(crate) fn mutate(mutator: &PodMutator, pod: &Value) -> Mutation {
+    let pod = Pod::parse(pod.clone()).expect("the test's pod is one");
+    pollster::block_on(mutator.mutate(&pod, "team-a"))
+}
+
+/// A pod that asks for these secrets, by keys `key-0`, `key-1`, … of group `group`.
+pub(crate) fn pod_asking(count: usize, spec: Value) -> Value {
+    let requests = (0..count).map(|i| {
+        let request = SecretRequest { group: "group".into(), key: format!("key-{i}"), ..SecretRequest::default() };
+        (format!("flyte.secrets/s{i}"), json!(request.to_flyte_annotation()))
+    });
+    let annotations = Value::Object(requests.collect());
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "annotations": annotations }, "spec": spec })
+}
