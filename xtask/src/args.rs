@@ -1,0 +1,91 @@
+//! The command line of `cargo xtask`, and what each command calls.
+//! A command that fails prints one error with its causes and ends with 1; a usage error ends with 2, as clap does it.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::{bench, bless, check, demo, plugins, setup, test};
+
+/// The commands of this project. Each installs what it needs by itself.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or install everything that the other commands need (they call it themselves).
+    Setup {
+        /// Only what `demo` needs, without etcd and kube-apiserver.
+        #[arg(long)]
+        demo_only: bool,
+    },
+    /// Build and start the server, send it a pod, and show the pod before and after.
+    Demo {
+        /// Keep the server up and print a `curl` line for it; Ctrl-C ends it.
+        #[arg(long)]
+        serve: bool,
+    },
+    /// Run every test, those against a real API server included.
+    Test {
+        /// Run only the tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Check format, lints and documentation; every warning is an error.
+    Check,
+    /// Rewrite the snapshots of our own output from what the tests see now.
+    Bless {
+        /// Only the tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Run the benchmarks.
+    Bench {
+        /// Fewer samples: seconds, not minutes.
+        #[arg(long)]
+        quick: bool,
+        /// Run only the benchmarks whose name contains this.
+        filter: Option<String>,
+    },
+    /// Build the plugins of this repository into components, and say where they are.
+    Plugins,
+}
+
+// === impl Args ===
+
+impl Args {
+    /// Reads the command line, runs what it asks for and gives the exit code.
+    pub(crate) fn parse_and_run() -> ExitCode {
+        match Self::parse().run() {
+            Ok(code) => code,
+            Err(error) => {
+                anstream::eprintln!("{}error{}: {error:#}", crate::progress::BAD, crate::progress::BAD.render_reset());
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn run(self) -> Result<ExitCode> {
+        match self.command {
+            None => {
+                Self::command().print_help()?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Command::Setup { demo_only }) => {
+                setup::ensure(if demo_only { setup::Scope::Demo } else { setup::Scope::Everything })?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Command::Demo { serve }) => demo::run(if serve { demo::Mode::Serve } else { demo::Mode::Once }),
+            Some(Command::Test { filter }) => test::run(filter.as_deref()),
+            Some(Command::Check) => check::run(),
+            Some(Command::Bless { filter }) => bless::run(filter.as_deref()),
+            Some(Command::Bench { quick, filter }) => {
+                bench::run(if quick { bench::Samples::Quick } else { bench::Samples::Full }, filter.as_deref())
+            }
+            Some(Command::Plugins) => plugins::run(),
+        }
+    }
+}

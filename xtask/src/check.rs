@@ -1,0 +1,50 @@
+//! Format, lints and documentation, each with warnings as errors, each command shown before it runs.
+//! All three run even when one fails: a pull request should learn everything at once.
+
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::job;
+use crate::progress::{BAD, Elapsed, GOOD, STRONG};
+use crate::setup;
+use crate::workspace;
+
+/// Runs the checks and says how each ended.
+pub(crate) fn run() -> Result<ExitCode> {
+    // The lints build the plugins: they look at the crate that embeds them.
+    setup::ensure(setup::Scope::Wasm)?;
+    let mut report = Vec::new();
+    for (name, mut command) in commands() {
+        anstream::eprintln!("\n{STRONG}{}{STRONG:#}", job::shown(&command).replace(&cargo_path(), "cargo"));
+        let begun = Instant::now();
+        let status = job::spawn(command.stdin(Stdio::null()))?.wait()?;
+        report.push((name, status.success(), Elapsed(begun.elapsed())));
+    }
+    anstream::println!();
+    for (name, good, elapsed) in &report {
+        let (style, word) = if *good { (GOOD, "ok") } else { (BAD, "FAILED") };
+        anstream::println!("{name:<7} {style}{word}{style:#} {elapsed}");
+    }
+    Ok(if report.iter().all(|(_, good, _)| *good) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn commands() -> [(&'static str, Command); 3] {
+    let cargo = |words: &[&str]| {
+        let mut command = workspace::cargo();
+        command.args(words);
+        command
+    };
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    [
+        ("format", cargo(&["fmt", "--all", "--check"])),
+        ("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+        ("docs", doc),
+    ]
+}
+
+fn cargo_path() -> String {
+    workspace::cargo().get_program().to_string_lossy().into_owned()
+}

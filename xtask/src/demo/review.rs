@@ -1,0 +1,98 @@
+//! The pod of the demo, the review that an API server would send for it, and the answer applied to it.
+//! The annotations are what Flyte's SDK writes: a secret's descriptor in text format, in Flyte's base32.
+
+use anyhow::{Context, Result, bail};
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+/// `group: "user-info" key: "user_secret" mount_requirement: ENV_VAR`
+const AS_ENV_VAR: &str =
+    "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk";
+/// `group: "user-info" key: "user_secret" mount_requirement: FILE`
+const AS_FILE: &str =
+    "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa";
+
+/// A pod as Flyte makes it, shortened.
+pub(super) fn pod() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "train-model",
+            "namespace": "flytesnacks-development",
+            "labels": { "inject-flyte-secrets": "true" },
+            "annotations": { "flyte.secrets/s0": AS_ENV_VAR, "flyte.secrets/s1": AS_FILE }
+        },
+        "spec": {
+            "containers": [{
+                "name": "primary",
+                "image": "ghcr.io/flyteorg/flytekit:py3.12-latest",
+                "args": ["pyflyte-execute", "--inputs", "s3://my-bucket/inputs.pb"],
+                "env": [{ "name": "FLYTE_INTERNAL_PROJECT", "value": "flytesnacks" }]
+            }]
+        }
+    })
+}
+
+/// What an API server posts when that pod is created.
+pub(super) fn review() -> Value {
+    json!({
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": { "group": "", "version": "v1", "kind": "Pod" },
+            "resource": { "group": "", "version": "v1", "resource": "pods" },
+            "requestKind": { "group": "", "version": "v1", "kind": "Pod" },
+            "requestResource": { "group": "", "version": "v1", "resource": "pods" },
+            "name": "train-model",
+            "namespace": "flytesnacks-development",
+            "operation": "CREATE",
+            "userInfo": { "username": "system:serviceaccount:flyte:flytepropeller" },
+            "object": pod(),
+            "oldObject": null,
+            "dryRun": false,
+            "options": { "apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions" }
+        }
+    })
+}
+
+/// The pod as the API server would store it, from the answer that it got.
+///
+/// # Errors
+/// When the answer is no review, refuses the pod, or has a patch that does not fit.
+pub(super) fn apply(answer: &[u8], pod: &Value) -> Result<Value> {
+    let answer: Value = serde_json::from_slice(answer).context("the answer is not JSON")?;
+    let response = &answer["response"];
+    if response["allowed"] != true {
+        bail!("the pod was refused: {}", response["status"]["message"].as_str().unwrap_or("no reason given"));
+    }
+    let patch = response["patch"].as_str().context("the pod was let through with no patch")?;
+    let patch = BASE64.decode(patch.as_bytes()).context("the patch is not base64")?;
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).context("the patch is not a JSON patch")?;
+    let mut after = pod.clone();
+    json_patch::patch(&mut after, &patch).context("the patch does not fit the pod")?;
+    Ok(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(response: &Value, expected: &Result<Value, &str>) {
+        let answer = serde_json::to_vec(&json!({ "response": response })).unwrap();
+        let applied = apply(&answer, &json!({ "kind": "Pod" })).map_err(|error| error.to_string());
+        assert_eq!(applied, expected.clone().map_err(str::to_owned));
+    }
+
+    #[test]
+    fn applies_the_answer_as_an_api_server_does() {
+        let patch = BASE64.encode(br#"[{"op":"add","path":"/spec","value":1}]"#);
+        check(&json!({ "allowed": true, "patch": patch }), &Ok(json!({ "kind": "Pod", "spec": 1 })));
+        let misfit = BASE64.encode(br#"[{"op":"remove","path":"/spec"}]"#);
+        check(&json!({ "allowed": true, "patch": misfit }), &Err("the patch does not fit the pod"));
+        check(&json!({ "allowed": true }), &Err("the pod was let through with no patch"));
+        check(&json!({ "allowed": false, "status": { "message": "why" } }), &Err("the pod was refused: why"));
+        check(&json!({}), &Err("the pod was refused: no reason given"));
+    }
+}

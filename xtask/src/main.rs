@@ -1,0 +1,20 @@
+//! The project's own commands: `cargo xtask` lists them.
+//! They are the only entry point, for people and for continuous integration alike; each finds or installs what it needs.
+
+mod args;
+mod bench;
+mod bless;
+mod check;
+mod demo;
+mod job;
+mod plugins;
+mod progress;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    args::Args::parse_and_run()
+}

@@ -1,0 +1,91 @@
+//! A private apt: the machine's own mirrors, but lists and downloads in a folder of ours. It needs no root and changes nothing
+//! outside that folder; and it knows source packages, which a machine's own configuration seldom does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{BOUNDED, sources};
+use crate::job::Log;
+
+/// 20 MB of lists, at most 100 MB for a package.
+const DOWNLOAD_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// An apt with its own sources and lists, in a folder that the owner deletes.
+pub(in crate::setup) struct PrivateApt {
+    folder: PathBuf,
+}
+
+// === impl PrivateApt ===
+
+impl PrivateApt {
+    /// Copies the machine's Debian sources, asked for source packages too, and reads the lists of all of them.
+    pub(in crate::setup) fn prepare(folder: PathBuf, log: &Log) -> Result<Self> {
+        let parts = folder.join("sources");
+        for part in [&parts, &folder.join("lists/partial"), &folder.join("cache/archives/partial")] {
+            fs::create_dir_all(part)?;
+        }
+        let sources = sources::of_this_machine();
+        if sources.is_empty() {
+            bail!("found no Debian source in /etc/apt/sources.list, /etc/apt/sources.list.d");
+        }
+        for (index, (extension, text)) in sources.iter().enumerate() {
+            fs::write(parts.join(format!("{index}.{extension}")), text)?;
+        }
+        let apt = Self { folder };
+        log.run(apt.get().arg("update"), DOWNLOAD_MAX)?;
+        Ok(apt)
+    }
+
+    /// Fetches a binary package and unpacks it into `target`; nothing is installed, no script of the package runs.
+    pub(in crate::setup) fn unpack_package(&self, package: &str, target: &Path, log: &Log) -> Result<()> {
+        let folder = self.empty_folder(package)?;
+        log.run(self.get().args(["download", package]).current_dir(&folder), DOWNLOAD_MAX)?;
+        let file = only_file(&folder, ".deb")?;
+        log.run(Command::new("dpkg-deb").arg("--extract").arg(file).arg(target), DOWNLOAD_MAX)?;
+        fs::remove_dir_all(folder)?;
+        Ok(())
+    }
+
+    /// Fetches the upstream archive of a source package; apt compares it with the signed list.
+    pub(in crate::setup) fn download_source(&self, package: &str, log: &Log) -> Result<PathBuf> {
+        let folder = self.empty_folder(package)?;
+        let words = ["source", "--only-source", "--download-only", package];
+        log.run(self.get().args(words).current_dir(&folder), DOWNLOAD_MAX)?;
+        only_file(&folder, ".orig.tar.gz")
+    }
+
+    fn get(&self) -> Command {
+        let mut command = Command::new("apt-get");
+        command.args(BOUNDED);
+        let path = |name: &str| self.folder.join(name).display().to_string();
+        for setting in [
+            "Dir::Etc::sourcelist=/dev/null".to_owned(),
+            format!("Dir::Etc::sourceparts={}", path("sources")),
+            format!("Dir::State::lists={}", path("lists")),
+            format!("Dir::Cache={}", path("cache")),
+            // As root, apt downloads as a user of its own, who cannot see into root's folders.
+            "APT::Sandbox::User=root".to_owned(),
+        ] {
+            command.args(["-o", &setting]);
+        }
+        command
+    }
+
+    fn empty_folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.join("downloads").join(name);
+        fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+fn only_file(folder: &Path, ending: &str) -> Result<PathBuf> {
+    let files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    files
+        .into_iter()
+        .find(|file| file.to_string_lossy().ends_with(ending))
+        .with_context(|| format!("apt-get left no file *{ending} in {}", folder.display()))
+}

@@ -1,0 +1,116 @@
+//! Builds kube-apiserver from Debian's source package `kubernetes` (1.20.2, everything vendored) with Debian's Go.
+//! Go and the source are unpacked into the work folder, which is deleted at the end: nothing is installed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::progress::Progress;
+use crate::setup::debian::apt::PrivateApt;
+
+/// How many steps of progress `kube_apiserver` shows.
+pub(super) const STEPS: usize = 4;
+
+/// Two packages of Debian's: the programs, and the standard library's source. Go 1.19 builds this Kubernetes; much newer ones need not.
+const GO_PACKAGES: [&str; 2] = ["golang-1.19-go", "golang-1.19-src"];
+const GO_ROOT: &str = "usr/lib/go-1.19";
+const SOURCE_PACKAGE: &str = "kubernetes";
+/// What the server answers at `/version`; the archive has no git history to find it in.
+const VERSION: &str = "v1.20.2";
+/// 4 minutes on two cores; a quarter of a core must do.
+const COMPILE_MAX: Duration = Duration::from_secs(40 * 60);
+const SHORT_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Gives the built program, inside `work`. The lines are those of Kubernetes' own makefile, without its need of git, rsync and jq.
+pub(super) fn kube_apiserver(progress: &mut Progress, apt: &PrivateApt, work: &Path) -> Result<PathBuf> {
+    progress.step("fetch Go (80 MB)", |log| {
+        GO_PACKAGES.iter().try_for_each(|package| apt.unpack_package(package, &work.join("go"), log))
+    })?;
+    // A checkout outside of its GOPATH does not build without modules, hence the folder's name.
+    let source = work.join("gopath/src/k8s.io/kubernetes");
+    progress.step("fetch the source of Kubernetes (35 MB)", |log| {
+        let archive = apt.download_source(SOURCE_PACKAGE, log)?;
+        fs::create_dir_all(&source)?;
+        let mut tar = Command::new("tar");
+        log.run(tar.arg("-xzf").arg(archive).arg("--strip-components=1").arg("-C").arg(&source), SHORT_MAX)
+    })?;
+    let go = |words: &[&str]| {
+        let mut command = Command::new(work.join("go").join(GO_ROOT).join("bin/go"));
+        command.current_dir(&source).args(words);
+        command.env("GOROOT", work.join("go").join(GO_ROOT)).env("GOPATH", work.join("gopath"));
+        command
+            .env("GOCACHE", work.join("gocache"))
+            .env("GOTMPDIR", work.join("go"))
+            .env("GOENV", "off")
+            .env_remove("GOFLAGS");
+        command.env("GO111MODULE", "off").env("CGO_ENABLED", "0");
+        command
+    };
+    progress.step("generate the API schema", |log| {
+        log.run(&mut go(&["build", "-o", "openapi-gen", "./vendor/k8s.io/kube-openapi/cmd/openapi-gen"]), SHORT_MAX)?;
+        let mut generate = Command::new(source.join("openapi-gen"));
+        generate.envs(go(&[]).get_envs().filter_map(|(key, value)| Some((key, value?)))).current_dir(&source);
+        generate.env("PATH", path_with(&work.join("go").join(GO_ROOT).join("bin"))?);
+        generate.args(["-O", "zz_generated.openapi", "-p", "k8s.io/kubernetes/pkg/generated/openapi"]);
+        generate.args(["-h", "hack/boilerplate/boilerplate.generatego.txt", "-r", "/dev/null"]);
+        log.run(generate.arg("-i").arg(api_packages(&source)?.into_iter().collect::<Vec<_>>().join(",")), SHORT_MAX)
+    })?;
+    progress.step("compile kube-apiserver (3 to 5 minutes on two cores, once)", |log| {
+        let package = "k8s.io/kubernetes/vendor/k8s.io/component-base/version";
+        let flags = format!("-s -w -X {package}.gitVersion={VERSION} -X {package}.gitMajor=1 -X {package}.gitMinor=20");
+        log.run(&mut go(&["build", "-o", "kube-apiserver", "-ldflags", &flags, "./cmd/kube-apiserver"]), COMPILE_MAX)
+    })?;
+    Ok(source.join("kube-apiserver"))
+}
+
+/// Deletes a folder, if there is one.
+pub(super) fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot delete {}; delete it by hand", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// openapi-gen calls `go` by its name.
+fn path_with(folder: &Path) -> Result<std::ffi::OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    Ok(std::env::join_paths(std::iter::once(folder.to_path_buf()).chain(std::env::split_paths(&path)))?)
+}
+
+/// The packages that a generated schema is wanted for: those with a file that says so, as imported from Kubernetes' vendor folder.
+fn api_packages(source: &Path) -> Result<BTreeSet<String>> {
+    let mut packages = BTreeSet::new();
+    for (folder, import) in [("pkg", "k8s.io/kubernetes/pkg"), ("staging/src", "k8s.io/kubernetes/vendor")] {
+        collect(&source.join(folder), import, &mut packages)?;
+    }
+    ensure!(packages.len() > 50, "the source of Kubernetes has only {} packages with a schema", packages.len());
+    Ok(packages)
+}
+
+fn collect(folder: &Path, import: &str, packages: &mut BTreeSet<String>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("no folder {}", folder.display()))? {
+        let (path, kind, name) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?, entry.file_name())))?;
+        let name = name.to_string_lossy();
+        let generator_or_example = matches!(&*name, "code-generator" | "sample-apiserver");
+        if kind.is_dir() && !generator_or_example {
+            collect(&path, &format!("{import}/{name}"), packages)?;
+        } else if name.ends_with(".go") && !name.ends_with("_test.go") && wants_schema(&fs::read_to_string(&path)?) {
+            packages.insert(import.to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn wants_schema(go: &str) -> bool {
+    go.lines().any(|line| {
+        let comment = line.trim_start().strip_prefix("//");
+        comment.is_some_and(|text| text.trim_start().starts_with("+k8s:openapi-gen="))
+    })
+}

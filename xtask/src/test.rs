@@ -1,0 +1,61 @@
+//! Every test of the workspace, the end-to-end ones against a real API server included, and one summary at the end.
+//! The end-to-end tests find their programs by `AMPOULE_ETCD`, `AMPOULE_KUBE_APISERVER` and `AMPOULE_BIN`, set here.
+
+mod output;
+mod summary;
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use self::summary::Summary;
+use crate::progress::{BAD, Elapsed, GOOD};
+use crate::setup::{self, ApiServer};
+use crate::workspace::{self, Build};
+
+/// Runs the tests whose name contains the filter, or all.
+pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
+    let programs = setup::ensure_everything()?;
+    run_and_summarise(&mut command(&programs, filter)?)
+}
+
+/// `cargo test` as this project runs it: everything is built before, as a step of progress, and the programs are named.
+pub(crate) fn command(programs: &ApiServer, filter: Option<&str>) -> Result<Command> {
+    let server = workspace::build(Build::Tests)?;
+    let mut command = workspace::cargo();
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
+    command.env("AMPOULE_ETCD", &programs.etcd.path).env("AMPOULE_KUBE_APISERVER", &programs.kube_apiserver.path);
+    command.env("AMPOULE_BIN", server);
+    Ok(command)
+}
+
+/// Runs the command, passes its output on, and sums up what the test runner itself reported.
+///
+/// # Errors
+/// None for failed tests, these are the exit code; but no test at all is an error, since a typing error in a filter must not read as passed.
+pub(crate) fn run_and_summarise(command: &mut Command) -> Result<ExitCode> {
+    let begun = Instant::now();
+    let mut summary = Summary::default();
+    let status = output::stream(command, |line| {
+        anstream::println!("{line}");
+        summary.read(line);
+    })?;
+    summary.end(status.success());
+    anstream::println!();
+    for name in &summary.failures {
+        anstream::println!("{BAD}failed{BAD:#} {name}");
+    }
+    let style = if summary.is_good() { GOOD } else { BAD };
+    anstream::println!("in {}", Elapsed(begun.elapsed()));
+    anstream::println!(
+        "{style}{} passed, {} failed, {} skipped{style:#}",
+        summary.passed,
+        summary.failed,
+        summary.skipped
+    );
+    if summary.passed + summary.failed == 0 {
+        anstream::eprintln!("{BAD}no test ran{BAD:#}");
+    }
+    Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

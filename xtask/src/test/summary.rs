@@ -1,0 +1,155 @@
+//! The sum of what the test runner reported: its `test result:` lines, the names it called failed, and targets that ended
+//! without a result (a crash). Nothing is counted that the runner did not say.
+
+use anstream::adapter::strip_str;
+
+/// What was read so far.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// Tests that passed.
+    pub(super) passed: u32,
+    /// Tests that failed, and targets that crashed.
+    pub(super) failed: u32,
+    /// Tests that are marked as ignored.
+    pub(super) skipped: u32,
+    /// The failed ones by name, with the target they are of.
+    pub(super) failures: Vec<String>,
+    target: Option<String>,
+    runner_is_good: bool,
+}
+
+// === impl Summary ===
+
+impl Summary {
+    /// Reads one line of output.
+    pub(super) fn read(&mut self, line: &str) {
+        let line = strip_str(line).to_string();
+        if let Some(target) = target_of(&line) {
+            self.close_target();
+            self.target = Some(target);
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            self.passed += count(result, "passed");
+            self.failed += count(result, "failed");
+            self.skipped += count(result, "ignored");
+            self.target = None;
+        } else if let Some(name) = failed_test(&line) {
+            let target = self.target.as_deref().unwrap_or("a target");
+            self.failures.push(format!("{name} ({target})"));
+        }
+    }
+
+    /// Tells how the runner itself ended; call it once, after the last line.
+    pub(super) fn end(&mut self, good: bool) {
+        self.close_target();
+        self.runner_is_good = good;
+        if !good && self.failed == 0 {
+            self.failed += 1;
+            self.failures.push("the test runner itself; its reason is above".to_owned());
+        }
+    }
+
+    /// Whether tests ran and all of them passed.
+    pub(super) fn is_good(&self) -> bool {
+        self.runner_is_good && self.failed == 0 && self.passed > 0
+    }
+
+    fn close_target(&mut self) {
+        if let Some(target) = self.target.take() {
+            self.failed += 1;
+            self.failures.push(format!("{target} ended without a result"));
+        }
+    }
+}
+
+/// `     Running unittests src/lib.rs (target/debug/deps/x-1)` or `   Doc-tests x`.
+fn target_of(line: &str) -> Option<String> {
+    let line = line.strip_prefix("   ")?.trim_start();
+    if let Some(name) = line.strip_prefix("Doc-tests ") {
+        return Some(format!("doc tests of {name}"));
+    }
+    let (source, binary) = line.strip_prefix("Running ")?.strip_suffix(')')?.rsplit_once(" (")?;
+    let name = binary.rsplit('/').next()?.rsplit_once('-')?.0;
+    Some(format!("{name}, {}", source.trim_start_matches("unittests ")))
+}
+
+/// `test a::b ... FAILED`, also with ` - should panic` or a doc test's place in the name.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+/// The number before a word in `ok. 3 passed; 0 failed; 1 ignored; …`.
+fn count(result: &str, word: &str) -> u32 {
+    let mut words = result.split([' ', ';', '.']).filter(|word| !word.is_empty());
+    let mut before = "";
+    words
+        .find_map(|this| {
+            if this == word {
+                before.parse().ok()
+            } else {
+                before = this;
+                None
+            }
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "\
+     Running unittests src/lib.rs (target/debug/deps/ampoule_core-0a)
+
+running 2 tests
+test a ... ok
+test b ... ignored
+test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+   Doc-tests ampoule_core
+running 3 tests
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
+";
+    const FAILED: &str = "
+\u{1b}[1m\u{1b}[32m     Running\u{1b}[0m tests/e2e.rs (target/debug/deps/e2e-0a)
+test admits::a_pod ... FAILED
+test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+";
+    const CRASHED: &str = "
+     Running unittests src/lib.rs (target/debug/deps/ampoule_engine-0a)
+running 1 test
+error: test failed, to rerun pass `-p ampoule-engine --lib`
+     Running unittests src/lib.rs (target/debug/deps/ampoule_server-0a)
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+";
+
+    fn check(output: &str, runner_is_good: bool, counts: (u32, u32, u32), failures: &[&str]) {
+        let mut summary = Summary::default();
+        output.lines().for_each(|line| summary.read(line));
+        summary.end(runner_is_good);
+        assert_eq!((summary.passed, summary.failed, summary.skipped), counts);
+        assert_eq!(summary.failures, failures);
+        assert_eq!(summary.is_good(), counts.1 == 0 && counts.0 > 0);
+    }
+
+    #[test]
+    fn sums_up_what_the_runner_says() {
+        check(GOOD, true, (4, 0, 1), &[]);
+        check(&format!("{GOOD}{FAILED}"), false, (8, 1, 1), &["admits::a_pod (e2e, tests/e2e.rs)"]);
+    }
+
+    #[test]
+    fn counts_a_target_that_crashed() {
+        check(CRASHED, false, (2, 1, 0), &["ampoule_engine, src/lib.rs ended without a result"]);
+    }
+
+    #[test]
+    fn a_runner_that_failed_is_never_good() {
+        check(GOOD, false, (4, 1, 1), &["the test runner itself; its reason is above"]);
+        check("", false, (0, 1, 0), &["the test runner itself; its reason is above"]);
+    }
+
+    #[test]
+    fn no_tests_are_no_success() {
+        check("", true, (0, 0, 0), &[]);
+    }
+}

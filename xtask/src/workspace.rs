@@ -1,0 +1,106 @@
+//! Where the checkout is, and cargo called inside it.
+//! What is built is asked from cargo itself, as JSON messages: a user may have moved the target folder.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::PoisonError;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::job;
+use crate::progress::{Detail, Progress};
+use crate::setup::cache;
+
+/// What to build beside the server. Always with the features of the whole workspace, so that no crate is built twice.
+#[derive(Clone, Copy)]
+pub(crate) enum Build {
+    /// The server alone.
+    Server,
+    /// Everything that `cargo test` runs, too.
+    Tests,
+}
+
+/// The root of the checkout. `cargo run` says where this package is; the place of its compilation is the fallback.
+pub(crate) fn root() -> PathBuf {
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().map_or_else(|| package.clone(), Path::to_path_buf)
+}
+
+/// `cargo`, the very one that runs us, called in the root of the checkout.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Builds, as one step of progress, and gives the path of the server's binary. The compiler's errors are shown whole,
+/// everything else that it says is in the log.
+pub(crate) fn build(what: Build) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--workspace", "--message-format", "json"]);
+    let label = match what {
+        Build::Server => {
+            command.args(["--bin", "ampoule"]);
+            "build the server"
+        }
+        Build::Tests => {
+            command.args(["--bins", "--tests", "--examples"]);
+            "build the server and the tests"
+        }
+    };
+    let mut messages = Messages::default();
+    let mut progress = Progress::start(1, cache::folder()?.join("build.log"))?;
+    let result = progress.step_with_detail(label, |log, detail| {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.append()?);
+        let mut child = job::spawn(&mut command)?;
+        messages.read(&mut child, detail)?;
+        let status = child.wait()?;
+        log.judge(&command, status)
+    });
+    messages.errors.iter().for_each(|error| anstream::eprint!("{error}"));
+    result?;
+    messages.server.context("cargo built no binary `ampoule`")
+}
+
+/// What cargo reported.
+#[derive(Default)]
+struct Messages {
+    built: usize,
+    server: Option<PathBuf>,
+    errors: Vec<String>,
+}
+
+// === impl Messages ===
+
+impl Messages {
+    fn read(&mut self, child: &mut Child, detail: &Detail) -> Result<()> {
+        let stdout = child.stdout.take().context("cargo has no output")?;
+        for line in BufReader::new(stdout).lines() {
+            self.see(&serde_json::from_str(&line?).context("cargo's message is not JSON")?);
+            if self.built > 0 {
+                *detail.lock().unwrap_or_else(PoisonError::into_inner) = format!("{} crates", self.built);
+            }
+        }
+        Ok(())
+    }
+
+    /// The fields are described in the Cargo book, "External tools".
+    fn see(&mut self, message: &Value) {
+        match message["reason"].as_str() {
+            Some("compiler-artifact") => {
+                self.built += usize::from(message["fresh"] == false);
+                let is_server = message["target"]["name"] == "ampoule" && message["profile"]["test"] == false;
+                if let Some(path) = message["executable"].as_str().filter(|_| is_server) {
+                    self.server = Some(path.into());
+                }
+            }
+            Some("compiler-message") if message["message"]["level"] == "error" => {
+                self.errors.extend(message["message"]["rendered"].as_str().map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+}
