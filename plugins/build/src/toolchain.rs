@@ -1,0 +1,159 @@
+//! Which compiler of this machine builds for WebAssembly: the active one with the target installed, or Debian's.
+//!
+//! Debian 12 has no compiled standard library for the target, but the compiler's package `rustc-web` and the library's source,
+//! `rust-web-src`: the library is then built along with the plugin, and linked with the active toolchain's `rust-lld`.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{TARGET, output};
+
+/// The environment variable that forces one: `rustup` or `debian`.
+pub const TOOLCHAIN_ENV: &str = "AMPOULE_WASM_TOOLCHAIN";
+
+/// Where Debian's compiler is, whatever the path says.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+/// A compiler that builds for [`TARGET`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolchain(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The compiler on the path has the target's standard library.
+    Active { version: String },
+    /// Debian's compiler builds the standard library from its source.
+    Debian { version: String, linker: PathBuf },
+}
+
+/// No compiler here builds for [`TARGET`]. The message says what was looked for and what to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolchainMissing {
+    reasons: Vec<String>,
+}
+
+// === impl Toolchain ===
+
+impl Toolchain {
+    /// Looks for one: the one that [`TOOLCHAIN_ENV`] names, else the active one, else Debian's.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn find() -> Result<Self, ToolchainMissing> {
+        let forced = std::env::var_os(TOOLCHAIN_ENV).map(|value| value.to_string_lossy().into_owned());
+        Self::find_as(forced.as_deref())
+    }
+
+    /// One line for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.0 {
+            Kind::Active { version } => format!("{version} with target {TARGET}"),
+            Kind::Debian { version, .. } => {
+                format!("Debian's {version} with the standard library built from rust-web-src")
+            }
+        }
+    }
+
+    fn find_as(forced: Option<&str>) -> Result<Self, ToolchainMissing> {
+        let finders: &[fn() -> Result<Self, String>] = match forced {
+            None | Some("") => &[active, debian],
+            Some("rustup") => &[active],
+            Some("debian") => &[debian],
+            Some(other) => {
+                let reasons = vec![format!("{TOOLCHAIN_ENV} is `{other}`, not `rustup` or `debian`")];
+                return Err(ToolchainMissing { reasons });
+            }
+        };
+        let mut reasons = Vec::new();
+        for find in finders {
+            match find() {
+                Ok(toolchain) => return Ok(toolchain),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        Err(ToolchainMissing { reasons })
+    }
+
+    /// Sets what the inner cargo needs to use it.
+    pub(crate) fn configure(&self, command: &mut Command) {
+        if let Kind::Debian { version: _, linker } = &self.0 {
+            // The outer cargo points the loader at its own compiler's libraries.
+            command.env_remove("LD_LIBRARY_PATH");
+            command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
+            command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+            command.arg("-Zbuild-std=std,panic_abort");
+        }
+    }
+}
+
+// === impl ToolchainMissing ===
+
+impl fmt::Display for ToolchainMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no Rust compiler here builds for {TARGET} ({})", self.reasons.join("; "))?;
+        write!(f, "; run `cargo xtask setup`, or `rustup target add {TARGET}`")
+    }
+}
+
+impl std::error::Error for ToolchainMissing {}
+
+fn active() -> Result<Toolchain, String> {
+    let version = output("rustc", &["--version"]).ok_or("there is no rustc on the path")?;
+    let folder = output("rustc", &["--print", "target-libdir", "--target", TARGET]).unwrap_or_default();
+    if !has_file(Path::new(&folder), |name| name.starts_with("libstd-")) {
+        return Err(format!("{version} has no standard library for it"));
+    }
+    Ok(Toolchain(Kind::Active { version }))
+}
+
+fn debian() -> Result<Toolchain, String> {
+    let version = output(DEBIAN_RUSTC, &["--version"]).ok_or("Debian's rustc-web is not installed")?;
+    let sysroot = output(DEBIAN_RUSTC, &["--print", "sysroot"]).unwrap_or_default();
+    let library = Path::new(&sysroot).join("lib/rustlib/src/rust/library");
+    if !library.join("std/Cargo.toml").exists() {
+        return Err("Debian's rust-web-src is not installed".to_owned());
+    }
+    let linker = linker().ok_or("there is neither the active toolchain's rust-lld nor a wasm-ld for Debian's rustc")?;
+    Ok(Toolchain(Kind::Debian { version, linker }))
+}
+
+/// What links WebAssembly for a compiler that brings no linker: the active toolchain's, else LLVM's on the path.
+fn linker() -> Option<PathBuf> {
+    let rustlib = Path::new(&output("rustc", &["--print", "sysroot"])?).join("lib/rustlib");
+    let hosts = std::fs::read_dir(rustlib).into_iter().flatten().flatten();
+    let rust_lld = hosts.map(|host| host.path().join("bin/rust-lld")).find(|linker| linker.exists());
+    rust_lld.or_else(|| output("wasm-ld", &["--version"]).map(|_| PathBuf::from("wasm-ld")))
+}
+
+fn has_file(folder: &Path, is_it: fn(&str) -> bool) -> bool {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_str().is_some_and(is_it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_a_forced_toolchain_that_it_does_not_know() {
+        let missing = Toolchain::find_as(Some("nix")).expect_err("there is no toolchain of that name");
+        assert_eq!(
+            missing.to_string(),
+            "no Rust compiler here builds for wasm32-unknown-unknown (AMPOULE_WASM_TOOLCHAIN is `nix`, not `rustup` or \
+             `debian`); run `cargo xtask setup`, or `rustup target add wasm32-unknown-unknown`"
+        );
+    }
+
+    #[test]
+    fn says_in_one_line_which_toolchain_it_is() {
+        let active = Toolchain(Kind::Active { version: "rustc 1.95.0".to_owned() });
+        assert_eq!(active.describe(), "rustc 1.95.0 with target wasm32-unknown-unknown");
+        let debian = Toolchain(Kind::Debian { version: "rustc 1.96.0".to_owned(), linker: "wasm-ld".into() });
+        assert_eq!(debian.describe(), "Debian's rustc 1.96.0 with the standard library built from rust-web-src");
+    }
+}

@@ -1,0 +1,151 @@
+//! The injector `k8s`: keys of Kubernetes Secrets in the pod's own namespace, by reference.
+//!
+//! It reads no Secret: the kubelet does, when the pod starts. Names and messages are those of `flyte-pod-webhook`, where the
+//! Secret is the request's group and the item its key.
+
+use ampoule_plugin_sdk::prelude::*;
+use serde::Deserialize;
+
+/// The plugin, its settings filled up from the webhook's conventions.
+#[derive(Debug)]
+pub struct K8s {
+    env_prefix: String,
+    mount_directory: String,
+    require_group: bool,
+    optional: bool,
+}
+
+/// What stands under `settings` in the webhook's configuration; every key may be left out.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Settings {
+    /// What the names of environment variables start with. Left out: the webhook's `envPrefix`.
+    env_prefix: Option<String>,
+    /// The folder that the groups' folders are mounted in. Left out: the webhook's `mountDirectory`.
+    mount_directory: Option<String>,
+    /// Refuse a request without a group. Where false, the MD5 of the key in hexadecimal takes the group's place. Left out:
+    /// true in the profile `flyte-v1`, else false.
+    require_group: Option<bool>,
+    /// Start the pod even if the Secret or the key is missing.
+    optional: bool,
+}
+
+ampoule_plugin_sdk::export!(K8s);
+
+/// A DNS label's longest length: RFC 1123, which Kubernetes asks of a volume's name.
+const LABEL_MAX: usize = 63;
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { env_prefix: None, mount_directory: None, require_group: None, optional: true }
+    }
+}
+
+// === impl K8s ===
+
+impl Injector for K8s {
+    type Settings = Settings;
+    const NAME: &'static str = "k8s";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const MOUNTS: &'static [MountRequirement] =
+        &[MountRequirement::Any, MountRequirement::EnvVar, MountRequirement::File];
+    const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
+
+    fn new(settings: Settings, conventions: &Conventions) -> Result<Self, String> {
+        let mount_directory = settings.mount_directory.unwrap_or_else(|| conventions.mount_directory.clone());
+        if !mount_directory.starts_with('/') || mount_directory.contains(':') {
+            return Err(format!("mountDirectory: must be an absolute path without `:`, not `{mount_directory}`"));
+        }
+        Ok(Self {
+            env_prefix: settings.env_prefix.unwrap_or_else(|| conventions.env_prefix.clone()),
+            mount_directory: mount_directory.trim_end_matches('/').to_owned(),
+            require_group: settings.require_group.unwrap_or(conventions.profile == "flyte-v1"),
+            optional: settings.optional,
+        })
+    }
+
+    fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+        let group = self.group(request)?;
+        match request.mount {
+            MountRequirement::EnvVar => self.as_env_var(&group, request),
+            MountRequirement::Any | MountRequirement::File => self.as_file(&group, request),
+        }
+    }
+}
+
+impl K8s {
+    /// The Secret's name, once the request names what it must.
+    fn group(&self, request: &SecretRequest) -> Result<String, InjectionError> {
+        let missing = match (request.group.is_empty(), request.key.is_empty()) {
+            (true, _) | (_, true) if self.require_group => "both key and group",
+            (_, true) => "key",
+            (true, false) => return Ok(format!("{:x}", md5::compute(&request.key))),
+            (false, false) => return Ok(request.group.clone()),
+        };
+        invalid(format!("k8s Secrets Webhook require {missing} to be set. Secret: [{request}]"))
+    }
+
+    fn as_env_var(&self, group: &str, request: &SecretRequest) -> Result<Vec<Edit>, InjectionError> {
+        let name = [&self.env_prefix, group, "_", &request.key].concat().to_ascii_uppercase();
+        let mut edits = Vec::with_capacity(3);
+        for name in [Some(&name), request.env_var.as_ref()].into_iter().flatten() {
+            let key = SecretKeyRef::new(group, &request.key).optional(self.optional);
+            edits.push(Edit::set_env(env_name(name)?, key));
+        }
+        edits.push(Edit::set_env("FLYTE_SECRETS_ENV_PREFIX", EnvSource::literal(&self.env_prefix)));
+        Ok(edits)
+    }
+
+    fn as_file(&self, group: &str, request: &SecretRequest) -> Result<Vec<Edit>, InjectionError> {
+        let (folder, file) = (path_segment("group", group)?, path_segment("key", &request.key)?);
+        let folder = [&self.mount_directory, "/", &folder].concat();
+        let volume = volume_name(group, &request.group_version);
+        let secret = SecretVolume::new(group).item(&request.key, &file).optional(self.optional);
+        let mut edits = vec![
+            Edit::add_volume(&volume, secret),
+            Edit::mount_volume(VolumeMount::new(&volume, &folder)),
+            Edit::set_env("FLYTE_SECRETS_DEFAULT_DIR", EnvSource::literal(&self.mount_directory)),
+            Edit::set_env("FLYTE_SECRETS_FILE_PREFIX", EnvSource::literal("")),
+        ];
+        if let Some(name) = &request.env_var {
+            edits.push(Edit::set_env(env_name(name)?, EnvSource::literal([&folder, "/", &file].concat())));
+        }
+        Ok(edits)
+    }
+}
+
+/// Flyte's name for the volume of a group and its version, or our own where that is longer than Kubernetes takes.
+fn volume_name(group: &str, version: &str) -> String {
+    let id = [group, "_", version].concat();
+    // Flyte's alphabet is a-z and 1-6 where RFC 4648 has A-Z and 2-7.
+    let flyte = |c: u8| if c.is_ascii_digit() { c - 1 } else { c.to_ascii_lowercase() };
+    let name: String =
+        data_encoding::BASE32_NOPAD.encode(id.as_bytes()).bytes().map(|c| char::from(flyte(c))).collect();
+    if name.len() <= LABEL_MAX { name } else { format!("secret-{:x}", md5::compute(id)) }
+}
+
+/// A name as Kubernetes 1.32 and later takes it, the widest rule there is; older ones say themselves what they refuse.
+fn env_name(name: &str) -> Result<&str, InjectionError> {
+    if !name.is_empty() && name.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'=') {
+        return Ok(name);
+    }
+    invalid(format!("{name:?} cannot name an environment variable: use letters, digits and `_`"))
+}
+
+/// A group or key in lower case, fit to be one segment of a path.
+fn path_segment(what: &str, name: &str) -> Result<String, InjectionError> {
+    if !name.is_empty() && name != "." && !name.starts_with("..") && !name.contains(['/', ':', '\0']) {
+        return Ok(name.to_ascii_lowercase());
+    }
+    invalid(format!("{what} {name:?} cannot name a file: leave out `/`, `:` and leading `..`"))
+}
+
+fn invalid<T>(text: String) -> Result<T, InjectionError> {
+    Err(InjectionError::InvalidRequest(text))
+}
+
+#[cfg(test)]
+mod tests;

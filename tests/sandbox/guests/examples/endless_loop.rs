@@ -1,0 +1,27 @@
+//! Never answers: `inject` loops for ever.
+//! The host must stop it at its deadline.
+
+use ampoule_plugin_sdk::prelude::*;
+
+struct EndlessLoop;
+
+impl Injector for EndlessLoop {
+    type Settings = serde::de::IgnoredAny;
+    const NAME: &'static str = "endless-loop";
+    const VERSION: &'static str = "1.0.0";
+    const MOUNTS: &'static [MountRequirement] = &[];
+    const SETTINGS_SCHEMA: &'static str = "{}";
+
+    fn new(_settings: Self::Settings, _conventions: &Conventions) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+        loop {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+ampoule_plugin_sdk::export!(EndlessLoop);
+fn main() {}

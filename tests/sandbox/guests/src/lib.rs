@@ -1,0 +1,2 @@
+//! Hostile guests for the sandbox tests.
+//! Filled in next.
