@@ -1,2 +1,22 @@
-//! Stub.
-//! Stub.
+//! What the tests that need more than one crate share: a real Kubernetes API server, the real `ampoule` binary, and a
+//! client that speaks to its ports byte for byte.
+//!
+//! Every wait has a limit, and every program that is started ends with the test process, however that one ends.
+
+mod ampoule;
+mod eventually;
+mod http;
+mod kube;
+mod pods;
+mod process;
+mod review;
+
+pub use self::{
+    ampoule::{Ampoule, Exit},
+    eventually::eventually,
+    http::{Answer, Connection, Trust},
+    kube::{ApiServer, Namespace, Refusal, Registration},
+    pods::{annotation, asking, pod, requests},
+    process::Process,
+    review::{Response, Review},
+};

@@ -1,0 +1,30 @@
+//! The harness itself: what it starts works, and what is missing is said, without any webhook.
+//!
+//! If these fail, no other test of this binary says anything.
+
+use ampoule_tests::{ApiServer, asking, pod};
+use anyhow::Result;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_pod_on_an_api_server_without_a_webhook_stays_as_it_is() -> Result<()> {
+    let namespace = ApiServer::shared().await?.namespace("no-webhook").await?;
+    let asks = asking("asks", ["m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau"]);
+    let created = namespace.create_pod(&asks).await?;
+    assert_eq!(created["metadata"]["annotations"], asks["metadata"]["annotations"]);
+    assert_eq!(created["spec"]["containers"][0]["env"], json!(null));
+    assert_eq!(created["spec"]["volumes"], json!(null));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pod_that_the_api_server_refuses_is_reported_with_its_status() -> Result<()> {
+    let namespace = ApiServer::shared().await?.namespace("refused").await?;
+    let mut wrong = pod("wrong");
+    wrong["spec"]["containers"] = json!([]);
+    let refusal = namespace.try_create_pod(&wrong).await?.unwrap_err();
+    assert_eq!((refusal.code, refusal.reason.as_str()), (422, "Invalid"));
+    assert_eq!(refusal.by_webhook(), None);
+    assert!(!namespace.has_pod("wrong").await?);
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! The program under test as its users run it: [`Ampoule`], a process of its own on free ports, with all that it logs.
+//!
+//! The binary is `$AMPOULE_BIN` (`cargo xtask test` sets it), else the one that cargo built beside the test.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Answer, Connection, Process, Response, Review, Trust, eventually};
+
+/// To compile the components without optimisation, on a machine that compiles something else at the same time.
+const READY: Duration = Duration::from_secs(60);
+/// Longer than every grace that the tests configure.
+const END: Duration = Duration::from_secs(30);
+
+/// Where reviews go, with the timeout as the API server appends it.
+const WEBHOOK: &str = "/mutate--v1-pod?timeout=10s";
+
+/// A process that serves.
+pub struct Ampoule {
+    process: Process,
+    webhook: SocketAddr,
+    admin: SocketAddr,
+    ca: String,
+    trust: Trust,
+    folder: TempDir,
+}
+
+/// How a process ended, and everything that it logged.
+#[derive(Debug)]
+pub struct Exit {
+    /// Its status.
+    pub status: ExitStatus,
+    /// Everything that it wrote to standard output and standard error.
+    pub log: String,
+}
+
+// === impl Ampoule ===
+
+impl Ampoule {
+    /// Starts `ampoule serve` with a configuration, logging all that it can, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// If it ends, or is not ready in time; with what it logged.
+    pub async fn start(config: &str) -> Result<Self> {
+        Self::start_logging(config, "trace").await
+    }
+
+    /// Like [`Ampoule::start`], at a log level.
+    ///
+    /// # Errors
+    ///
+    /// If it ends, or is not ready in time; with what it logged.
+    pub async fn start_logging(config: &str, level: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?;
+        let (config_file, ready_file) = (folder.path().join("ampoule.yaml"), folder.path().join("ready.json"));
+        fs::write(&config_file, config)?;
+        let mut command = Command::new(binary()?);
+        command.arg("serve").arg("--config").arg(&config_file).arg("--self-signed");
+        // Empty, so that no certificate of this machine is found in the default folder.
+        command.arg("--cert-dir").arg(folder.path().join("certs"));
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.arg("--ready-file").arg(&ready_file);
+        command.args(["--log-format", "json", "--log-level", level]);
+        let mut process = Process::spawn_in(&mut command, &folder.path().join("log"), folder.path())?;
+        let ready = eventually("ampoule's ready file", READY, async || {
+            // A process that has ended writes no file: the error comes from outside the attempts.
+            Ok(if process.ensure_running().is_err() { None } else { Some(fs::read(&ready_file)?) })
+        });
+        let ready = ready.await.ok().flatten().with_context(|| process.describe())?;
+        let ready: Value = serde_json::from_slice(&ready)?;
+        let text = |key: &str| ready[key].as_str().with_context(|| format!("no {key} in the ready file"));
+        let (webhook, admin, ca) = (text("webhook")?.parse()?, text("admin")?.parse()?, text("ca")?.to_owned());
+        let trust = Trust::root(&ca)?;
+        Ok(Self { process, webhook, admin, ca, trust, folder })
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where the webhook listens.
+    #[must_use]
+    pub fn webhook(&self) -> SocketAddr {
+        self.webhook
+    }
+
+    /// The CA of its certificate, in PEM form.
+    #[must_use]
+    pub fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// What its certificate is trusted by.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// A kept connection to the webhook.
+    ///
+    /// # Errors
+    ///
+    /// If it does not accept.
+    pub async fn connect(&self) -> Result<Connection> {
+        Connection::tls(self.webhook, &self.trust).await
+    }
+
+    /// Sends a review on a connection and reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is no review, or one to another request.
+    pub async fn review(connection: &mut Connection, review: &Review) -> Result<Response> {
+        let response = Response::read(&connection.post(WEBHOOK, review.bytes()).await?)?;
+        ensure!(response.uid == review.uid(), "the answer is to request {:?}", response.uid);
+        Ok(response)
+    }
+
+    /// Sends a review on a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is no review, or one to another request.
+    pub async fn review_once(&self, review: &Review) -> Result<Response> {
+        Self::review(&mut self.connect().await?, review).await
+    }
+
+    /// Gets a path from the admin port.
+    ///
+    /// # Errors
+    ///
+    /// If no answer comes.
+    pub async fn admin(&self, path: &str) -> Result<Answer> {
+        Connection::plain(self.admin).await?.get(path).await
+    }
+
+    /// The resident memory of the process in KiB: `VmRSS` of `/proc`.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended.
+    pub fn resident_kib(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Everything that it has logged so far.
+    ///
+    /// # Errors
+    ///
+    /// If the file is gone.
+    pub fn log(&self) -> Result<String> {
+        self.process.output()
+    }
+
+    /// Sends SIGTERM and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended already.
+    pub fn terminate(&self) -> Result<()> {
+        self.process.terminate()
+    }
+
+    /// Waits for the end of a process that was told to end.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end.
+    pub async fn wait(mut self) -> Result<Exit> {
+        let status = self.process.wait(END).await?;
+        let exit = Exit { status, log: self.process.output()? };
+        drop(self.folder);
+        Ok(exit)
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end.
+    pub async fn stop(self) -> Result<Exit> {
+        self.terminate()?;
+        self.wait().await
+    }
+}
+
+// === impl Exit ===
+
+impl Exit {
+    /// That it ended by itself, with code 0.
+    ///
+    /// # Errors
+    ///
+    /// The code or the signal, and the log.
+    pub fn ensure_clean(&self) -> Result<()> {
+        let Self { status, log } = self;
+        let signal = status.signal();
+        ensure!(status.code() == Some(0), "ended with {status} (signal {signal:?}); it logged:\n{log}");
+        Ok(())
+    }
+}
+
+/// The server's binary.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("AMPOULE_BIN").filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(path));
+    }
+    // target/debug/deps/e2e-… is the test, target/debug/ampoule the server.
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(std::path::Path::parent).context("the test stands in no folder")?;
+    let path = folder.join("ampoule");
+    ensure!(path.is_file(), "there is no {}: run `cargo xtask test`", path.display());
+    Ok(path)
+}

@@ -1,0 +1,169 @@
+//! HTTP/1.1 as the API server speaks it to a webhook: one kept connection, over TLS with a given root, or plain for the
+//! admin port; and the bare TLS stream, for what no client would send.
+//!
+//! Every step has a limit, so a server that hangs fails a test and does not hold it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Request,
+    body::Bytes,
+    client::conn::http1::{SendRequest, handshake},
+    rt::{Read, Write},
+};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// A connection, or one answer. The longest timeout of a webhook in Kubernetes is 30 s.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The root certificate that a server is trusted by.
+#[derive(Clone)]
+pub struct Trust(Arc<ClientConfig>);
+
+/// A kept connection.
+pub struct Connection {
+    requests: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// `content-type`; empty if none was given.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+// === impl Trust ===
+
+impl Trust {
+    /// Trusts what this certificate, in PEM form, has signed.
+    ///
+    /// # Errors
+    ///
+    /// If it is no certificate.
+    pub fn root(pem: &str) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).context("the root is no certificate in PEM form")?)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        Ok(Self(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+    }
+
+    /// A TLS stream to the address.
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens there, or with another certificate.
+    pub async fn stream(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>> {
+        let name = ServerName::IpAddress(address.ip().into());
+        let connect = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            TlsConnector::from(Arc::clone(&self.0)).connect(name, stream).await
+        };
+        timeout(LIMIT, connect).await?.with_context(|| format!("TLS to {address}"))
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Connects over TLS.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trust::stream`].
+    pub async fn tls(address: SocketAddr, trust: &Trust) -> Result<Self> {
+        Self::over(trust.stream(address).await?, address).await
+    }
+
+    /// Connects without TLS.
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens there.
+    pub async fn plain(address: SocketAddr) -> Result<Self> {
+        let stream = timeout(LIMIT, TcpStream::connect(address)).await?;
+        Self::over(stream.with_context(|| format!("connection to {address}"))?, address).await
+    }
+
+    async fn over(
+        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        address: SocketAddr,
+    ) -> Result<Self> {
+        Self::drive(TokioIo::new(stream), address).await
+    }
+
+    async fn drive(io: impl Read + Write + Unpin + Send + 'static, address: SocketAddr) -> Result<Self> {
+        let (requests, connection) = timeout(LIMIT, handshake(io)).await??;
+        // It ends with the last sender, or with the server; what went wrong shows in the request then.
+        tokio::spawn(connection);
+        Ok(Self { requests, host: address.to_string() })
+    }
+
+    /// Gets a path.
+    ///
+    /// # Errors
+    ///
+    /// If no whole answer comes.
+    pub async fn get(&mut self, path: &str) -> Result<Answer> {
+        self.send("GET", path, &[], Bytes::new()).await
+    }
+
+    /// Posts a JSON body.
+    ///
+    /// # Errors
+    ///
+    /// If no whole answer comes.
+    pub async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Result<Answer> {
+        self.send("POST", path, &[("content-type", "application/json")], body).await
+    }
+
+    /// Sends a request with these headers.
+    ///
+    /// # Errors
+    ///
+    /// If no whole answer comes.
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
+        let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into()))?;
+        let exchange = async {
+            self.requests.ready().await?;
+            let (head, body) = self.requests.send_request(request).await?.into_parts();
+            let content_type =
+                head.headers.get("content-type").map(|value| value.to_str()).transpose()?.unwrap_or_default();
+            let body = body.collect().await?.to_bytes().to_vec();
+            anyhow::Ok(Answer { status: head.status.as_u16(), content_type: content_type.to_owned(), body })
+        };
+        timeout(LIMIT, exchange).await?.with_context(|| format!("{method} {path}"))
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}

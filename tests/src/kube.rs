@@ -1,0 +1,225 @@
+//! A real Kubernetes API: [`ApiServer`], etcd and kube-apiserver on free ports of the loopback interface.
+//!
+//! Which versions, the machine decides (see `programs`); the flags are those of `setup-envtest`, and work from 1.20 on.
+//! One server is shared by all tests of a binary, and each test has a [`Namespace`] of its own.
+
+mod namespace;
+mod programs;
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use kube::{Client, Config, config::AuthInfo};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+pub use self::namespace::{Namespace, Refusal, Registration};
+use self::programs::Programs;
+use crate::{Connection, Process, Trust, eventually};
+
+/// Ready takes five seconds on an idle machine.
+const READY: Duration = Duration::from_secs(90);
+/// Another program may take a free port before ours does.
+const ATTEMPTS: usize = 3;
+/// The one user, an admin.
+const TOKEN: &str = "the-tests-own-token";
+
+/// A running API server. Both programs end when this is dropped, or with the test process.
+pub struct ApiServer {
+    // In the order in which they are to end.
+    _kube_apiserver: Process,
+    _etcd: Process,
+    address: SocketAddr,
+    ca: String,
+    _folder: TempDir,
+}
+
+// === impl ApiServer ===
+
+impl ApiServer {
+    /// The server that all tests of this binary share; the first caller starts it.
+    ///
+    /// # Errors
+    ///
+    /// For every caller the same: why it could not be started.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceCell<Result<ApiServer, String>> = OnceCell::const_new();
+        let shared = SHARED.get_or_init(async || Self::start().await.map_err(|error| format!("{error:#}")));
+        shared.await.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    /// Starts a server.
+    ///
+    /// # Errors
+    ///
+    /// If the programs are not there, or are not ready in time; with what they wrote.
+    pub async fn start() -> Result<Self> {
+        let programs = Programs::find()?;
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match Self::attempt(&programs).await {
+                Ok(server) => return Ok(server),
+                Err(error) if format!("{error:#}").contains("address already in use") => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.context("no attempt was made")?)
+    }
+
+    async fn attempt(programs: &Programs) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("ampoule-e2e-kube-").tempdir()?;
+        let path = folder.path();
+        let ca = write_credentials(path)?;
+        let [client, peer, secure] = free_ports()?;
+        let mut etcd = etcd(programs, path, client, peer)?;
+        let mut kube_apiserver = kube_apiserver(programs, path, client, secure)?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, secure));
+        let trust = Trust::root(&ca)?;
+        let ready = eventually("the API server", READY, async || {
+            // A program that has ended will not become ready: no further attempt.
+            match etcd.ensure_running().and_then(|()| kube_apiserver.ensure_running()) {
+                Ok(()) => readyz(address, &trust).await.map(|()| Ok(())),
+                Err(error) => Ok(Err(error)),
+            }
+        });
+        match ready.await {
+            Ok(Ok(())) => Ok(Self { _kube_apiserver: kube_apiserver, _etcd: etcd, address, ca, _folder: folder }),
+            Ok(Err(error)) => Err(error),
+            Err(error) => bail!("{error:#}\n{}\n{}", etcd.describe(), kube_apiserver.describe()),
+        }
+    }
+
+    /// A client for the calling test: a client belongs to the runtime that made it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be built.
+    pub fn client(&self) -> Result<Client> {
+        let mut config = Config::new(format!("https://{}", self.address).parse()?);
+        config.root_cert = Some(vec![CertificateDer::from_pem_slice(self.ca.as_bytes())?.to_vec()]);
+        config.auth_info = AuthInfo { token: Some(TOKEN.to_owned().into()), ..AuthInfo::default() };
+        Ok(Client::try_from(config)?)
+    }
+
+    /// The version of the API server, such as `1.20`.
+    ///
+    /// # Errors
+    ///
+    /// If it does not say.
+    pub async fn version(&self) -> Result<String> {
+        let info = self.client()?.apiserver_version().await?;
+        Ok(info.git_version)
+    }
+
+    /// A fresh namespace.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be created; its name may be taken.
+    pub async fn namespace(&self, name: &str) -> Result<Namespace> {
+        Namespace::create(self.client()?, name).await
+    }
+}
+
+/// Every post-start hook has run, and the token is that of an admin.
+async fn readyz(address: SocketAddr, trust: &Trust) -> Result<()> {
+    let authorization = format!("Bearer {TOKEN}");
+    let headers = [("authorization", authorization.as_str())];
+    let mut connection = Connection::tls(address, trust).await?;
+    for path in ["/readyz", "/api/v1/namespaces/default"] {
+        let answer = connection.send("GET", path, &headers, "").await?;
+        ensure!(answer.status == 200, "{path} is {}: {}", answer.status, answer.text());
+    }
+    Ok(())
+}
+
+fn etcd(programs: &Programs, folder: &Path, client: u16, peer: u16) -> Result<Process> {
+    let mut command = Command::new(&programs.etcd);
+    let peer_url = format!("http://127.0.0.1:{peer}");
+    let client_url = format!("http://127.0.0.1:{client}");
+    command.arg("--data-dir").arg(folder.join("etcd")).arg("--unsafe-no-fsync");
+    command.args(["--name", "default", "--listen-client-urls", &client_url, "--advertise-client-urls", &client_url]);
+    command.args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url]);
+    command.args(["--initial-cluster", &format!("default={peer_url}")]);
+    Process::spawn_in(&mut command, &folder.join("etcd.log"), folder)
+}
+
+fn kube_apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> Result<Process> {
+    let mut command = Command::new(&programs.kube_apiserver);
+    let file = |name: &str| folder.join(name).into_os_string();
+    let port = port.to_string();
+    let etcd = format!("http://127.0.0.1:{etcd}");
+    let flags = [
+        ("--etcd-servers", etcd.into()),
+        ("--bind-address", "127.0.0.1".into()),
+        ("--advertise-address", "127.0.0.1".into()),
+        ("--secure-port", port.into()),
+        ("--cert-dir", file("certs")),
+        ("--tls-cert-file", file("apiserver.crt")),
+        ("--tls-private-key-file", file("apiserver.key")),
+        ("--token-auth-file", file("tokens.csv")),
+        ("--service-account-issuer", "https://127.0.0.1/".into()),
+        ("--service-account-key-file", file("service-account.pub")),
+        ("--service-account-signing-key-file", file("service-account.key")),
+        ("--service-cluster-ip-range", "10.0.0.0/24".into()),
+        ("--authorization-mode", "RBAC".into()),
+        // Nothing here makes service accounts.
+        ("--disable-admission-plugins", "ServiceAccount".into()),
+        // An address of the loopback interface cannot be an endpoint.
+        ("--endpoint-reconciler-type", "none".into()),
+    ];
+    for (flag, value) in flags {
+        let mut argument = std::ffi::OsString::from(format!("{flag}="));
+        argument.push(value);
+        command.arg(argument);
+    }
+    Process::spawn(&mut command, &folder.join("kube-apiserver.log"))
+}
+
+/// The server's certificate, the keys for service accounts, and the admin's token. Gives the CA that signed the certificate.
+fn write_credentials(folder: &Path) -> Result<String> {
+    let ca_key = KeyPair::generate()?;
+    let mut ca = CertificateParams::new(Vec::new())?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_pem = ca.self_signed(&ca_key)?.pem();
+    let key = KeyPair::generate()?;
+    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let certificate = CertificateParams::new(names)?.signed_by(&key, &Issuer::new(ca, ca_key))?;
+    let service_account = KeyPair::generate()?;
+    let files = [
+        ("apiserver.crt", certificate.pem()),
+        ("apiserver.key", key.serialize_pem()),
+        ("service-account.key", service_account.serialize_pem()),
+        ("service-account.pub", service_account.public_key_pem()),
+        ("tokens.csv", format!("{TOKEN},admin,admin,\"system:masters\"\n")),
+    ];
+    for (name, content) in files {
+        fs::write(folder.join(name), content).with_context(|| format!("cannot write {name}"))?;
+    }
+    Ok(ca_pem)
+}
+
+/// Ports that nobody listens on at this moment.
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // All at once, so that they differ.
+    let listeners: Vec<_> = (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}
+
+/// What the server made of an object.
+pub(crate) fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}

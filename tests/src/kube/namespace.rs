@@ -1,0 +1,224 @@
+//! What a test does in its own part of the cluster: [`Namespace`] creates pods and secrets, and registers the webhook.
+//!
+//! Objects go and come as JSON, so that nothing that the server says is lost in a type.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
+use kube::{
+    Api, Client,
+    api::{GetParams, PostParams, Request},
+};
+use serde_json::{Value, json};
+
+use super::name_of;
+use crate::{Ampoule, asking, eventually};
+
+/// The API server notices a registration within a second or two.
+const NOTICED: Duration = Duration::from_secs(30);
+/// The name of the webhook, which stands at the head of every refusal.
+const WEBHOOK: &str = "secrets.ampoule.test";
+
+/// A namespace and a client that works in it.
+#[derive(Clone)]
+pub struct Namespace {
+    client: Client,
+    name: String,
+}
+
+/// How a webhook is registered.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Versions of `AdmissionReview`, the preferred one first.
+    pub review_versions: Vec<&'static str>,
+}
+
+/// Why the API server did not create an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub code: u16,
+    /// `reason` of the status.
+    pub reason: String,
+    /// `message` of the status.
+    pub message: String,
+}
+
+// === impl Namespace ===
+
+impl Namespace {
+    pub(super) async fn create(client: Client, name: &str) -> Result<Self> {
+        let this = Self { client, name: name.to_owned() };
+        // API servers before 1.21 do not set this label themselves.
+        let labels = json!({ "kubernetes.io/metadata.name": name });
+        let namespace =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
+        this.post("/api/v1/namespaces", &PostParams::default(), &namespace).await?.map_err(anyhow::Error::from)?;
+        Ok(this)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A typed client for objects of this namespace.
+    #[must_use]
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.name)
+    }
+
+    /// Creates a Secret.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses it.
+    pub async fn create_secret(&self, name: &str, data: &[(&str, &str)]) -> Result<()> {
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let metadata = kube::api::ObjectMeta { name: Some(name.to_owned()), ..Default::default() };
+        let secret = Secret { metadata, string_data: Some(data), ..Secret::default() };
+        self.api::<Secret>().create(&PostParams::default(), &secret).await?;
+        Ok(())
+    }
+
+    /// Creates a pod, and reads it back.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses it ([`Refusal`]), or does not answer.
+    pub async fn create_pod(&self, pod: &Value) -> Result<Value> {
+        let created = self.try_create_pod(pod).await??;
+        let request = Request::new(self.pods()).get(name_of(&created), &GetParams::default())?;
+        Ok(self.client.request(request).await?)
+    }
+
+    /// Creates a pod; gives it as the API server answers, or its refusal.
+    ///
+    /// # Errors
+    ///
+    /// If the API server does not answer.
+    pub async fn try_create_pod(&self, pod: &Value) -> Result<Result<Value, Refusal>> {
+        self.post(&self.pods(), &PostParams::default(), pod).await
+    }
+
+    /// Asks what would come of a pod, without creating it.
+    ///
+    /// # Errors
+    ///
+    /// If the API server does not answer.
+    pub async fn dry_run_pod(&self, pod: &Value) -> Result<Result<Value, Refusal>> {
+        self.post(&self.pods(), &PostParams { dry_run: true, ..PostParams::default() }, pod).await
+    }
+
+    /// Whether a pod is there.
+    ///
+    /// # Errors
+    ///
+    /// If the API server does not answer.
+    pub async fn has_pod(&self, name: &str) -> Result<bool> {
+        Ok(self.api::<k8s_openapi::api::core::v1::Pod>().get_opt(name).await?.is_some())
+    }
+
+    /// Registers the webhook for the labelled pods of this namespace, and waits until the API server asks it.
+    ///
+    /// # Errors
+    ///
+    /// If the registration is refused, or has no effect in time.
+    pub async fn register(&self, ampoule: &Ampoule) -> Result<()> {
+        self.register_as(ampoule, &Registration::default()).await
+    }
+
+    /// Like [`Namespace::register`], with a registration of its own.
+    ///
+    /// # Errors
+    ///
+    /// If the registration is refused, or has no effect in time.
+    pub async fn register_as(&self, ampoule: &Ampoule, registration: &Registration) -> Result<()> {
+        let webhooks: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
+        let configuration = registration.configuration(&self.name, ampoule)?;
+        webhooks.create(&PostParams::default(), &configuration).await.context("registration")?;
+        // An annotation that nobody can read is refused by the webhook and by nobody else.
+        let probe = asking("probe", ["!"]);
+        eventually("an effect of the registration", NOTICED, async || match self.dry_run_pod(&probe).await? {
+            Err(refusal) if refusal.by_webhook().is_some() => Ok(()),
+            answer => bail!("the probe got {answer:?}"),
+        })
+        .await
+    }
+
+    fn pods(&self) -> String {
+        format!("/api/v1/namespaces/{}/pods", self.name)
+    }
+
+    async fn post(&self, path: &str, params: &PostParams, object: &Value) -> Result<Result<Value, Refusal>> {
+        let request = Request::new(path).create(params, serde_json::to_vec(object)?)?;
+        match self.client.request::<Value>(request).await {
+            Ok(created) => Ok(Ok(created)),
+            Err(kube::Error::Api(status)) => {
+                let kube::core::Status { code, reason, message, .. } = *status;
+                Ok(Err(Refusal { code, reason, message }))
+            }
+            Err(error) => Err(error).with_context(|| format!("POST {path}")),
+        }
+    }
+}
+
+// === impl Registration ===
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self { review_versions: vec!["v1", "v1beta1"] }
+    }
+}
+
+impl Registration {
+    fn configuration(&self, namespace: &str, ampoule: &Ampoule) -> Result<MutatingWebhookConfiguration> {
+        let Self { review_versions } = self;
+        let ca: Vec<u8> = ampoule.ca().into();
+        let configuration = json!({
+            "metadata": { "name": format!("ampoule-{namespace}") },
+            "webhooks": [{
+                "name": WEBHOOK,
+                "clientConfig": {
+                    "url": format!("https://{}/mutate--v1-pod", ampoule.webhook()),
+                    "caBundle": data_encoding::BASE64.encode(&ca),
+                },
+                "rules": [{
+                    "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]
+                }],
+                "objectSelector": { "matchLabels": { "inject-flyte-secrets": "true" } },
+                "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
+                "failurePolicy": "Fail",
+                "sideEffects": "None",
+                "reinvocationPolicy": "IfNeeded",
+                "admissionReviewVersions": review_versions,
+                "timeoutSeconds": 10,
+            }],
+        });
+        Ok(serde_json::from_value(configuration)?)
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// What the webhook said, if it was the webhook that refused.
+    #[must_use]
+    pub fn by_webhook(&self) -> Option<&str> {
+        self.message.strip_prefix(&format!("admission webhook \"{WEBHOOK}\" denied the request: "))
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {}", self.code, self.reason, self.message)
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,40 @@
+//! Pods as their authors write them, and the annotations that ask for secrets.
+//!
+//! Everything is JSON: the tests look at what crosses the wire, not at what a typed client makes of it.
+
+use ampoule_core::{MountRequirement, SecretRequest};
+use serde_json::{Map, Value, json};
+
+/// The value of an annotation that asks for a secret, as Flyte's SDK writes it.
+#[must_use]
+pub fn annotation(group: &str, key: &str, mount: MountRequirement) -> String {
+    SecretRequest { group: group.to_owned(), key: key.to_owned(), mount, ..SecretRequest::default() }
+        .to_flyte_annotation()
+}
+
+/// Annotations `flyte.secrets/s0`, `flyte.secrets/s1`, … with these values.
+#[must_use]
+pub fn requests<S: Into<String>>(values: impl IntoIterator<Item = S>) -> Value {
+    let numbered =
+        values.into_iter().enumerate().map(|(i, value)| (format!("flyte.secrets/s{i}"), json!(value.into())));
+    Value::Object(numbered.collect::<Map<_, _>>())
+}
+
+/// A pod with one container and no secret.
+#[must_use]
+pub fn pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name },
+        "spec": { "containers": [{ "name": "main", "image": "example.org/task:1" }] }
+    })
+}
+
+/// A labelled pod that asks for these secrets.
+#[must_use]
+pub fn asking<S: Into<String>>(name: &str, values: impl IntoIterator<Item = S>) -> Value {
+    let mut pod = pod(name);
+    pod["metadata"]["labels"] = json!({ "inject-flyte-secrets": "true" });
+    pod["metadata"]["annotations"] = requests(values);
+    pod
+}

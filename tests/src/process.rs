@@ -1,0 +1,150 @@
+//! A program under test: [`Process`], with its whole output in a file, ended by its own id and by nothing broader.
+//!
+//! A watchdog ends it when the test process is gone: a killed test run leaves nothing behind. It is a shell that reads from a
+//! pipe whose other end only the test process has; the system closes that end, whatever became of the process.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::eventually;
+
+/// Lines of the output that an error shows.
+const TAIL: usize = 25;
+/// Waits for the pipe to close, ends the process, and removes the folder if one is named.
+const WATCHDOG: &str = r#"read -r word; [ "$word" = done ] && exit; kill -9 "$1"; [ -z "$2" ] || rm -rf -- "$2""#;
+
+/// A program that runs until it is ended or this value is dropped.
+pub struct Process {
+    name: String,
+    child: Child,
+    output: PathBuf,
+    watchdog: Child,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts a program, with its standard output and error in a new file.
+    ///
+    /// # Errors
+    ///
+    /// If the program or its watchdog cannot be started.
+    pub fn spawn(command: &mut Command, output: &Path) -> Result<Self> {
+        Self::spawn_in(command, output, Path::new(""))
+    }
+
+    /// Like [`Process::spawn`]; if the test process dies, the folder goes as well.
+    ///
+    /// # Errors
+    ///
+    /// If the program or its watchdog cannot be started.
+    pub fn spawn_in(command: &mut Command, output: &Path, folder: &Path) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let file = File::create(output).with_context(|| format!("cannot write {}", output.display()))?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        let mut watchdog = Command::new("sh");
+        watchdog.args(["-c", WATCHDOG, "watchdog"]).arg(child.id().to_string()).arg(folder);
+        // In a group of its own: Ctrl-C in a terminal must leave it alive to clean up.
+        watchdog.process_group(0);
+        let watchdog = watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        match watchdog {
+            Ok(watchdog) => Ok(Self { name, child, output: output.to_owned(), watchdog }),
+            Err(error) => {
+                end(&mut child);
+                Err(error).context("cannot start sh as the watchdog")
+            }
+        }
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has written so far.
+    ///
+    /// # Errors
+    ///
+    /// If the file is gone.
+    pub fn output(&self) -> Result<String> {
+        let bytes = std::fs::read(&self.output).with_context(|| format!("cannot read {}", self.output.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The name, whether it runs, and the end of its output: for errors.
+    pub fn describe(&mut self) -> String {
+        let state = match self.child.try_wait() {
+            Ok(Some(status)) => format!("ended with {status}"),
+            _ => "runs".to_owned(),
+        };
+        let output = self.output().unwrap_or_default();
+        let lines: Vec<_> = output.lines().collect();
+        format!(
+            "{} {state}; the end of its output:\n{}",
+            self.name,
+            lines[lines.len().saturating_sub(TAIL)..].join("\n")
+        )
+    }
+
+    /// Errors once the process has ended.
+    ///
+    /// # Errors
+    ///
+    /// The exit status and the end of the output.
+    pub fn ensure_running(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(_) => bail!("{}", self.describe()),
+        }
+    }
+
+    /// Sends SIGTERM to this very process.
+    ///
+    /// # Errors
+    ///
+    /// If it is gone already.
+    pub fn terminate(&self) -> Result<()> {
+        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = id.context("no process id")?;
+        rustix::process::kill_process(id, rustix::process::Signal::TERM)
+            .with_context(|| format!("SIGTERM to {}", self.name))
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// If it still runs after `limit`.
+    pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let child = &mut self.child;
+        let ended = eventually("the end of a process", limit, async || child.try_wait()?.context("it runs")).await;
+        ended.with_context(|| self.describe())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The watchdog first, so that it never sees an id that is somebody else's by then.
+        if let Some(mut pipe) = self.watchdog.stdin.take() {
+            let _ = pipe.write_all(b"done\n");
+        }
+        let _ = self.watchdog.wait();
+        end(&mut self.child);
+    }
+}
+
+/// Kills and waits. Nothing can be done about a failure: then the process is gone already.
+fn end(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}

@@ -1,0 +1,99 @@
+//! `AdmissionReview` as the API server sends it, built and read by hand: the tests must not share the code that they test.
+//!
+//! [`Review`] is a request, [`Response`] what came back.
+
+use anyhow::{Context, Result, ensure};
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use crate::Answer;
+
+/// A review of a pod that is about to be created.
+pub struct Review(Value);
+
+/// The answer to a review.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// `response.uid`.
+    pub uid: String,
+    /// `response.allowed`.
+    pub allowed: bool,
+    /// `response.status.code`; 0 if there is none.
+    pub code: u64,
+    /// `response.status.message`; empty if there is none.
+    pub message: String,
+    /// The patch, decoded; empty if there is none.
+    pub patch: json_patch::Patch,
+}
+
+// === impl Review ===
+
+impl Review {
+    /// A review in `admission.k8s.io/v1`, as the API server sends it for a pod in a namespace.
+    #[must_use]
+    pub fn of(pod: &Value, namespace: &str) -> Self {
+        let mut object = pod.clone();
+        object["metadata"]["namespace"] = json!(namespace);
+        object["apiVersion"] = json!("v1");
+        object["kind"] = json!("Pod");
+        let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
+        let kind = json!({ "group": "", "version": "v1", "kind": "Pod" });
+        Self(json!({
+            "kind": "AdmissionReview",
+            "apiVersion": "admission.k8s.io/v1",
+            "request": {
+                "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+                "kind": kind, "resource": resource, "requestKind": kind, "requestResource": resource,
+                "name": object["metadata"]["name"], "namespace": namespace, "operation": "CREATE",
+                "userInfo": { "username": "admin", "groups": ["system:masters"] },
+                "object": object, "oldObject": null, "dryRun": false, "options": {
+                    "kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"
+                }
+            }
+        }))
+    }
+
+    /// The request's `uid`.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.0["request"]["uid"].as_str().unwrap_or_default()
+    }
+
+    /// The bytes to send.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.to_string().into_bytes()
+    }
+}
+
+// === impl Response ===
+
+impl Response {
+    /// Reads the answer to a review.
+    ///
+    /// # Errors
+    ///
+    /// If it is not HTTP 200 with a review that the API server would take.
+    pub fn read(answer: &Answer) -> Result<Self> {
+        ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
+        ensure!(answer.content_type == "application/json", "content type {:?}", answer.content_type);
+        let review: Value = serde_json::from_slice(&answer.body)?;
+        ensure!(review["kind"] == "AdmissionReview", "not a review: {review}");
+        let response = &review["response"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let patch = match &response["patch"] {
+            Value::Null => json_patch::Patch::default(),
+            patch => {
+                ensure!(response["patchType"] == "JSONPatch", "patch type {}", response["patchType"]);
+                serde_json::from_slice(&BASE64.decode(patch.as_str().context("the patch is no string")?.as_bytes())?)?
+            }
+        };
+        Ok(Self {
+            uid: text(&response["uid"]),
+            allowed: response["allowed"].as_bool().context("`allowed` is no boolean")?,
+            code: response["status"]["code"].as_u64().unwrap_or_default(),
+            message: text(&response["status"]["message"]),
+            patch,
+        })
+    }
+}
