@@ -1,0 +1,12 @@
+//! The host's half of the contract, generated from `wit/` at the root of the repository.
+//!
+//! Nothing but [`crate::convert`], [`crate::log`] and the code that instantiates looks in here: WIT types go no further.
+#![allow(missing_docs, unreachable_pub, reason = "generated; the documentation is in the WIT")]
+#![allow(clippy::needless_pass_by_value, clippy::str_to_string, clippy::too_many_lines, reason = "generated")]
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "plugin",
+    imports: { default: trappable },
+    exports: { default: async },
+});

@@ -1,0 +1,190 @@
+//! [`PluginEngine`]: wasmtime, the threads that guests run on, and what all plugins share.
+//!
+//! Guests have a runtime of their own. A guest that never ends holds one of its threads for a millisecond at a time and
+//! then has to queue again; it never holds a thread that serves TLS or reads a request.
+
+use std::{num::NonZero, path::PathBuf, sync::Arc, thread};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Semaphore,
+    task::JoinHandle,
+};
+use tracing::Instrument;
+use wasmtime::{Engine, component::Linker};
+
+use crate::{
+    cache::CompileCache,
+    config,
+    contract::Plugin,
+    error::{EngineError, RunError},
+    observer::{CallObserver, Unobserved},
+    store::PluginState,
+    ticker::EpochTicker,
+    wasi,
+};
+
+/// Polls of guests between two looks at timers and at work from outside. With polls of up to a millisecond, tokio's 61
+/// would keep a finished wait waiting for 61 ms.
+const POLLS_PER_LOOK: u32 = 4;
+
+/// Runs plugins. Dropping it breaks off what still runs on it.
+pub struct PluginEngine {
+    pub(crate) shared: Arc<Shared>,
+    runtime: Option<Runtime>,
+}
+
+/// How an engine is to be.
+#[derive(Clone)]
+pub struct EngineConfig {
+    /// A private folder for compiled components; it is made if it is not there. None: every start compiles.
+    pub cache_dir: Option<PathBuf>,
+    /// Instances at once, over all plugins. Together with the plugins' memory limits this bounds what guests can take.
+    pub max_concurrent: usize,
+    /// Threads that guests run on.
+    pub guest_threads: usize,
+    /// Who is told of every call.
+    pub observer: Arc<dyn CallObserver>,
+}
+
+/// Where the memory of instances comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocation {
+    /// From a pool that is reserved at start: the fast way.
+    Pooling,
+    /// From the operating system, for each instance: where the address space has no room for the pool.
+    OnDemand,
+}
+
+/// What all plugins of an engine share.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<PluginState>,
+    pub(crate) cache: Option<CompileCache>,
+    pub(crate) ticker: EpochTicker,
+    pub(crate) instances: Arc<Semaphore>,
+    pub(crate) compiling: Arc<Semaphore>,
+    pub(crate) observer: Arc<dyn CallObserver>,
+    allocation: Allocation,
+}
+
+// === impl PluginEngine ===
+
+impl PluginEngine {
+    /// Starts the threads and reserves the pool.
+    ///
+    /// # Errors
+    ///
+    /// If the cache's folder is not private, or if threads or memory cannot be had.
+    pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
+        let EngineConfig { cache_dir, max_concurrent, guest_threads, observer } = config;
+        let max_concurrent = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
+        let slots = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
+        let (engine, allocation) = config::engine(slots).map_err(wasmtime_error)?;
+        let shared = Shared {
+            linker: linker(&engine).map_err(wasmtime_error)?,
+            cache: cache_dir.map(CompileCache::open).transpose()?,
+            ticker: EpochTicker::start(&engine)?,
+            instances: Arc::new(Semaphore::new(max_concurrent)),
+            compiling: Arc::new(Semaphore::new(1)),
+            observer,
+            allocation,
+            engine,
+        };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(guest_threads.max(1))
+            .thread_name("ampoule-guest")
+            .event_interval(POLLS_PER_LOOK)
+            .global_queue_interval(POLLS_PER_LOOK)
+            .enable_time()
+            .build()?;
+        Ok(Self { shared: Arc::new(shared), runtime: Some(runtime) })
+    }
+
+    /// Runs a future on the guests' threads. It is broken off when what this returns is dropped.
+    ///
+    /// The whole mutation of one admission runs here. It must not block a thread, and guests do not: they yield.
+    ///
+    /// # Errors
+    ///
+    /// If the future panics, or if the engine is dropped before it is done.
+    pub fn run<F>(&self, future: F) -> impl Future<Output = Result<F::Output, RunError>> + Send + use<F>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let task = self.runtime.as_ref().map(|runtime| AbortOnDrop(runtime.spawn(future.in_current_span())));
+        async move {
+            let Some(mut task) = task else { return Err(RunError::ShutDown) };
+            (&mut task.0).await.map_err(|error| if error.is_panic() { RunError::Panicked } else { RunError::ShutDown })
+        }
+    }
+
+    /// Where the memory of instances comes from.
+    #[must_use]
+    pub fn allocation(&self) -> Allocation {
+        self.shared.allocation
+    }
+}
+
+impl Drop for PluginEngine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // An engine may be dropped on a thread of another runtime, where waiting is a panic.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+// === impl EngineConfig ===
+
+impl Default for EngineConfig {
+    /// 64 instances at once, a thread per processor, no cache, nobody told.
+    fn default() -> Self {
+        Self {
+            cache_dir: None,
+            max_concurrent: 64,
+            guest_threads: thread::available_parallelism().map_or(1, NonZero::get),
+            observer: Arc::new(Unobserved),
+        }
+    }
+}
+
+// === impl Allocation ===
+
+impl Allocation {
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pooling => "pooling",
+            Self::OnDemand => "on-demand",
+        }
+    }
+}
+
+/// A task that ends with its handle.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+// === impl AbortOnDrop ===
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The types that the interfaces share have no functions.
+impl crate::contract::ampoule::injector::types::Host for PluginState {}
+
+/// The one linker: what it holds is checked against [`crate::imports`] for every component.
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<PluginState>> {
+    let mut linker = Linker::new(engine);
+    Plugin::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |state: &mut PluginState| state)?;
+    wasi::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+fn wasmtime_error(error: wasmtime::Error) -> EngineError {
+    EngineError::Wasmtime(format!("{error:#}"))
+}

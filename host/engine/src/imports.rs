@@ -1,0 +1,163 @@
+//! What a component may import and must export, checked by name before anything of it runs.
+//!
+//! Deny by default: a plugin gets the contract's `log` and an empty WASI 0.2. wasmtime would refuse the rest when linking;
+//! the checks here exist to say which import it is and what would be needed for it.
+
+use wasmtime::{Engine, component::Component, component::types::ComponentItem};
+
+use crate::error::LoadErrorKind;
+
+/// The version of the contract that this engine speaks.
+pub const CONTRACT_VERSION: &str = "0.1.0";
+
+/// The contract's package.
+const PACKAGE: &str = "ampoule:injector";
+
+/// Packages of WASI 0.2 that are there, and empty.
+const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+
+/// The names that a component imports and exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Surface {
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+}
+
+/// `package/interface@version`, as components name interfaces.
+struct InterfaceName<'a> {
+    package: &'a str,
+    interface: &'a str,
+    version: &'a str,
+}
+
+// === impl Surface ===
+
+impl Surface {
+    /// The names of a component. Types that it exports for others to refer to are left out.
+    pub(crate) fn of(engine: &Engine, component: &Component) -> Self {
+        let ty = component.component_type();
+        let is_value = |item: &ComponentItem| !matches!(item, ComponentItem::Type(_) | ComponentItem::Resource(_));
+        Self {
+            imports: ty.imports(engine).map(|(name, _)| name.to_owned()).collect(),
+            exports: ty
+                .exports(engine)
+                .filter(|(_, item)| is_value(&item.ty))
+                .map(|(name, _)| name.to_owned())
+                .collect(),
+        }
+    }
+
+    /// The version of the contract that the component exports, or why it cannot be served.
+    ///
+    /// Exports come first: a plugin for another version of the contract mostly imports from that version as well, and it
+    /// is the version that its author has to hear about.
+    pub(crate) fn check(&self) -> Result<&str, LoadErrorKind> {
+        let version = self.check_exports()?;
+        self.imports.iter().try_for_each(|import| check_import(import))?;
+        Ok(version)
+    }
+
+    fn check_exports(&self) -> Result<&str, LoadErrorKind> {
+        let injectors = self.exports.iter().filter_map(|export| {
+            let name = InterfaceName::parse(export);
+            (name.package == PACKAGE && name.interface == "injector").then_some(name.version)
+        });
+        let wanted = format!("{PACKAGE}/injector@{CONTRACT_VERSION}");
+        let mut other = None;
+        for version in injectors {
+            if is_compatible(version) {
+                return Ok(version);
+            }
+            other = Some(version);
+        }
+        Err(match other {
+            Some("") => LoadErrorKind::OtherVersion { wanted, found: format!("{PACKAGE}/injector without a version") },
+            Some(version) => LoadErrorKind::OtherVersion { wanted, found: format!("{PACKAGE}/injector@{version}") },
+            None if self.exports.is_empty() => LoadErrorKind::NoInjector { wanted, found: "nothing".to_owned() },
+            None => LoadErrorKind::NoInjector { wanted, found: self.exports.join(", ") },
+        })
+    }
+}
+
+/// Whether a plugin may have this import.
+fn check_import(import: &str) -> Result<(), LoadErrorKind> {
+    let InterfaceName { package, interface, version } = InterfaceName::parse(import);
+    let needed = match package {
+        PACKAGE if !matches!(interface, "log" | "types") => format!("which {PACKAGE} does not have"),
+        PACKAGE if is_compatible(version) => return Ok(()),
+        PACKAGE => {
+            format!("and this Ampoule speaks {PACKAGE}@{CONTRACT_VERSION}: rebuild the plugin against that version")
+        }
+        _ if WASI.contains(&package) && version.starts_with("0.2.") => return Ok(()),
+        _ if WASI.contains(&package) => {
+            "and this Ampoule has WASI 0.2 only: build the plugin for WASI 0.2, or for none".to_owned()
+        }
+        "wasi:http" => {
+            "which needs a grant of network access, and this version of Ampoule has none to give: build the plugin \
+                        without it (JavaScript: `--disable http`)"
+                .to_owned()
+        }
+        _ => format!("which no plugin gets: there are {PACKAGE}/log@{CONTRACT_VERSION} and an empty WASI 0.2"),
+    };
+    Err(LoadErrorKind::Import { import: import.to_owned(), needed })
+}
+
+/// Whether the contract's version is one that this engine serves. Before 1.0 a new minor version is a new contract.
+fn is_compatible(version: &str) -> bool {
+    let track = |version: &str| version.rsplit_once('.').map(|(track, _)| track.to_owned());
+    track(version) == track(CONTRACT_VERSION)
+}
+
+// === impl InterfaceName ===
+
+impl<'a> InterfaceName<'a> {
+    fn parse(name: &'a str) -> Self {
+        let (path, version) = name.rsplit_once('@').unwrap_or((name, ""));
+        let (package, interface) = path.split_once('/').unwrap_or((path, ""));
+        Self { package, interface, version }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(imports: &[&str], exports: &[&str]) -> String {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let surface = Surface { imports: owned(imports), exports: owned(exports) };
+        match surface.check() {
+            Ok(version) => format!("speaks {version}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    const INJECTOR: &str = "ampoule:injector/injector@0.1.0";
+
+    #[test]
+    fn serves_every_patch_of_the_contract_and_an_empty_wasi() {
+        let wasi: Vec<String> = WASI.iter().map(|package| format!("{package}/anything@0.2.3")).collect();
+        let wasi: Vec<&str> = wasi.iter().map(String::as_str).collect();
+        assert_eq!(check(&[], &[INJECTOR]), "speaks 0.1.0");
+        assert_eq!(check(&[], &["ampoule:injector/injector@0.1.9", "extra:package/thing@1.0.0"]), "speaks 0.1.9");
+        assert_eq!(check(&["ampoule:injector/log@0.1.4", "ampoule:injector/types@0.1.4"], &[INJECTOR]), "speaks 0.1.0");
+        assert_eq!(check(&wasi, &[INJECTOR]), "speaks 0.1.0");
+        assert_eq!(check(&[], &["ampoule:injector/injector@0.2.0", INJECTOR]), "speaks 0.1.0");
+    }
+
+    #[test]
+    fn names_both_versions_of_the_contract() {
+        insta::assert_snapshot!(check(&["ampoule:injector/log@0.2.0"], &["ampoule:injector/injector@0.2.0"]), @"the component exports ampoule:injector/injector@0.2.0, and this Ampoule speaks ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
+        insta::assert_snapshot!(check(&[], &["ampoule:injector/injector"]), @"the component exports ampoule:injector/injector without a version, and this Ampoule speaks ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
+        insta::assert_snapshot!(check(&["ampoule:injector/log@0.2.0"], &[INJECTOR]), @"the component imports ampoule:injector/log@0.2.0, and this Ampoule speaks ampoule:injector@0.1.0: rebuild the plugin against that version");
+    }
+
+    #[test]
+    fn names_what_an_export_is_missing_or_what_an_import_needs() {
+        insta::assert_snapshot!(check(&[], &[]), @"the component exports no ampoule:injector/injector@0.1.0; it exports nothing");
+        insta::assert_snapshot!(check(&[], &["wasi:cli/run@0.2.0", "other"]), @"the component exports no ampoule:injector/injector@0.1.0; it exports wasi:cli/run@0.2.0, other");
+        insta::assert_snapshot!(check(&["wasi:http/outgoing-handler@0.2.0"], &[INJECTOR]), @"the component imports wasi:http/outgoing-handler@0.2.0, which needs a grant of network access, and this version of Ampoule has none to give: build the plugin without it (JavaScript: `--disable http`)");
+        insta::assert_snapshot!(check(&["wasi:cli/environment@0.3.0"], &[INJECTOR]), @"the component imports wasi:cli/environment@0.3.0, and this Ampoule has WASI 0.2 only: build the plugin for WASI 0.2, or for none");
+        insta::assert_snapshot!(check(&["other:package/thing"], &[INJECTOR]), @"the component imports other:package/thing, which no plugin gets: there are ampoule:injector/log@0.1.0 and an empty WASI 0.2");
+        insta::assert_snapshot!(check(&["ampoule:injector/vault@0.1.0"], &[INJECTOR]), @"the component imports ampoule:injector/vault@0.1.0, which ampoule:injector does not have");
+    }
+}

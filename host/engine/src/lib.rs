@@ -1,0 +1,40 @@
+//! Running plugins: WebAssembly components that implement the contract in `wit/`, each call in a sandbox of its own.
+//!
+//! This is the only crate that names wasmtime. [`PluginEngine::load`] turns a component into a [`PluginInjector`], which
+//! the core asks like any other injector; [`PluginEngine::run`] is where such work has to run, so that a plugin that never
+//! ends takes no time from anything but other plugins, and from those only its share.
+//!
+//! What holds for every call: a fresh instance per plugin and admission, a deadline, and a bound on everything that a
+//! guest can make large ([`Limits`]). A guest's answer and a guest's failure are different types.
+
+mod cache;
+mod compile;
+mod config;
+mod contract;
+mod convert;
+mod engine;
+mod error;
+mod failure;
+mod imports;
+mod limits;
+mod load;
+mod log;
+mod observer;
+mod plugin;
+mod running;
+mod session;
+
+mod store;
+mod text;
+mod ticker;
+mod wasi;
+
+pub use self::{
+    engine::{Allocation, EngineConfig, PluginEngine},
+    error::{EngineError, LoadError, LoadErrorKind, RunError},
+    imports::CONTRACT_VERSION,
+    limits::Limits,
+    load::{Inspection, PluginInfo, PluginSpec},
+    observer::{CallObserver, CallOutcome, Unobserved},
+    plugin::PluginInjector,
+};

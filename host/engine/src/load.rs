@@ -1,0 +1,221 @@
+//! From a component to a plugin that serves: checked, compiled, asked what it is, and given its settings once.
+//!
+//! Everything that can be wrong with a component or its settings is found here, off the request path, so that a bad plugin
+//! never takes the place of a good one.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use ampoule_core::{Conventions, MountRequirement};
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
+use tokio::{sync::Semaphore, time::Instant};
+use wasmtime::component::Component;
+
+use crate::{
+    compile::compile,
+    contract::PluginPre,
+    convert,
+    engine::{PluginEngine, Shared},
+    error::{LoadError, LoadErrorKind, RunError},
+    failure::Failure,
+    imports::Surface,
+    limits::Limits,
+    plugin::{Loaded, PluginInjector},
+    running::{PluginSettings, Running},
+    store::PluginState,
+    text::clean,
+};
+
+/// How long `describe` and `configure` may take together at load: a busy machine must not refuse a plugin that serves well.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The contract as messages name it.
+const CONTRACT: &str = "ampoule:injector@0.1.0";
+
+/// Bytes of wasmtime's explanation of what does not fit.
+const MAX_MISMATCH: usize = 1 << 10;
+
+/// A plugin to be loaded.
+#[derive(Clone, Debug)]
+pub struct PluginSpec {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where the component came from, as the configuration writes it (`builtin:k8s`).
+    pub source: String,
+    /// The component.
+    pub component: Cow<'static, [u8]>,
+    /// Its settings, for `configure`.
+    pub settings: serde_json::Value,
+    /// What it takes its defaults from.
+    pub conventions: Conventions,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// What a component is, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// SHA-256, in hexadecimal.
+    pub digest: String,
+    /// Bytes of the component.
+    pub size: usize,
+    /// The version of `ampoule:injector` that it exports.
+    pub contract_version: String,
+    /// The interfaces it imports.
+    pub imports: Vec<String>,
+    /// The interfaces it exports.
+    pub exports: Vec<String>,
+    /// What it says of itself.
+    pub info: PluginInfo,
+}
+
+/// What a plugin says of itself. Name and version are fit to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginInfo {
+    /// The backend's name.
+    pub name: String,
+    /// The plugin's version.
+    pub version: String,
+    /// How it can deliver a secret.
+    pub mounts: Vec<MountRequirement>,
+    /// JSON schema of its settings, as the plugin wrote it.
+    pub settings_schema: String,
+}
+
+/// A component that was found to be a plugin.
+struct Checked {
+    pre: PluginPre<PluginState>,
+    surface: Surface,
+    contract_version: String,
+}
+
+// === impl PluginEngine ===
+
+impl PluginEngine {
+    /// Makes a plugin of a component: checks it, compiles it or takes it from the cache, asks it what it is, and has it take
+    /// its settings.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the component or its settings, with the plugin's name, its source and the start of its SHA-256.
+    pub async fn load(&self, spec: PluginSpec) -> Result<PluginInjector, LoadError> {
+        let digest = digest(&spec.component);
+        let (plugin, source) = (Some(spec.name.clone()), Some(spec.source.clone()));
+        let work = load(Arc::clone(&self.shared), spec, digest.clone());
+        self.run(work).await.unwrap_or_else(|error| Err(LoadErrorKind::Run(error))).map_err(|kind| LoadError {
+            plugin,
+            source,
+            digest,
+            kind,
+        })
+    }
+
+    /// Says what a component is, without giving it settings.
+    ///
+    /// # Errors
+    ///
+    /// What [`load`](Self::load) would find wrong with the component.
+    pub async fn inspect(&self, component: &[u8]) -> Result<Inspection, LoadError> {
+        let digest = digest(component);
+        let work = inspect(Arc::clone(&self.shared), component.to_vec(), digest.clone());
+        let inspected = self.run(work).await.unwrap_or_else(|error| Err(LoadErrorKind::Run(error)));
+        inspected.map_err(|kind| LoadError { plugin: None, source: None, digest, kind })
+    }
+}
+
+async fn load(shared: Arc<Shared>, spec: PluginSpec, digest: String) -> Result<PluginInjector, LoadErrorKind> {
+    let PluginSpec { name, source, component, settings, conventions, limits } = spec;
+    let Checked { pre, surface: _, contract_version: _ } = check(&shared, component, &digest, &limits).await?;
+    let name: Arc<str> = name.into();
+    let settings = PluginSettings { json: settings.to_string(), conventions: convert::conventions(&conventions) };
+    let info = try_out(&shared, &pre, &name, &limits, Some(&settings)).await?;
+    let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
+    Ok(PluginInjector::new(Loaded { shared, pre, instances, name, info, source, digest, settings, limits }))
+}
+
+async fn inspect(shared: Arc<Shared>, component: Vec<u8>, digest: String) -> Result<Inspection, LoadErrorKind> {
+    let limits = Limits::default();
+    let size = component.len();
+    let Checked { pre, surface, contract_version } = check(&shared, component.into(), &digest, &limits).await?;
+    let info = try_out(&shared, &pre, &"(inspected)".into(), &limits, None).await?;
+    let Surface { imports, exports } = surface;
+    Ok(Inspection { digest, size, contract_version, imports, exports, info })
+}
+
+/// Everything that can be said of a component without running it.
+async fn check(
+    shared: &Arc<Shared>,
+    bytes: Cow<'static, [u8]>,
+    digest: &str,
+    limits: &Limits,
+) -> Result<Checked, LoadErrorKind> {
+    check_format(&bytes, limits.component_bytes)?;
+    let component: Component = compile(shared, bytes, digest).await?;
+    let surface = Surface::of(&shared.engine, &component);
+    let contract_version = surface.check()?.to_owned();
+    let pre = shared.linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(|error| mismatch(&error))?;
+    Ok(Checked { pre, surface, contract_version })
+}
+
+/// The first eight bytes say what a file is: `\0asm`, then a version, which is 1 for a core module and 13 with a layer of 1
+/// for a component.
+fn check_format(bytes: &[u8], limit: usize) -> Result<(), LoadErrorKind> {
+    const CORE_MODULE: u32 = 1;
+    const COMPONENT: u32 = 0x0001_000d;
+    if bytes.is_empty() {
+        return Err(LoadErrorKind::Empty);
+    }
+    if bytes.len() > limit {
+        return Err(LoadErrorKind::TooLarge { size: bytes.len(), limit });
+    }
+    match bytes.split_first_chunk::<4>() {
+        Some((b"\0asm", rest)) => match rest.first_chunk().map(|version| u32::from_le_bytes(*version)) {
+            Some(COMPONENT) => Ok(()),
+            Some(CORE_MODULE) => Err(LoadErrorKind::CoreModule),
+            version => Err(LoadErrorKind::UnknownFormat(version.unwrap_or_default())),
+        },
+        _ => Err(LoadErrorKind::NotWasm),
+    }
+}
+
+/// Runs a component once: what it says of itself, and, with settings, whether it takes them.
+async fn try_out(
+    shared: &Shared,
+    pre: &PluginPre<PluginState>,
+    name: &Arc<str>,
+    limits: &Limits,
+    settings: Option<&PluginSettings>,
+) -> Result<PluginInfo, LoadErrorKind> {
+    let _instance = shared.instances.acquire().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
+    let _ticking = shared.ticker.hold();
+    let deadline = Instant::now() + DEADLINE;
+    let start = Running::start(&shared.engine, pre, name, limits, deadline).await;
+    let mut running = start.map_err(|failure| LoadErrorKind::Start(reason(&failure, limits)))?;
+    let info = running.describe().await.map_err(|failure| LoadErrorKind::Describe(reason(&failure, limits)))?;
+    if let Some(settings) = settings {
+        let taken = running.configure(settings).await;
+        taken
+            .map_err(|failure| LoadErrorKind::Configure(reason(&failure, limits)))?
+            .map_err(LoadErrorKind::Settings)?;
+    }
+    Ok(info)
+}
+
+/// What went wrong in a trial. The admin reads it, so it says everything.
+fn reason(failure: &Failure, limits: &Limits) -> String {
+    match failure {
+        Failure::Deadline => format!("it ran for longer than {} s", DEADLINE.as_secs()),
+        Failure::Trap { reason: _, detail } | Failure::Start { reason: _, detail } => {
+            format!("it {}: {detail}", failure.predicate(limits))
+        }
+        Failure::Exceeded(_) | Failure::Busy => format!("it {}", failure.predicate(limits)),
+    }
+}
+
+fn mismatch(error: &wasmtime::Error) -> LoadErrorKind {
+    LoadErrorKind::Mismatch { contract: CONTRACT, reason: clean(&format!("{error:#}"), MAX_MISMATCH) }
+}
+
+fn digest(component: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(component))
+}

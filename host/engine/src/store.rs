@@ -1,0 +1,155 @@
+//! A guest's store: what the host keeps for one instance, and the bounds on it that wasmtime enforces.
+//!
+//! A store is made per plugin and admission and dropped after; nothing in it lives on to another pod.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use wasmtime::{CallHook, Engine, ResourceLimiter, Store, UpdateDeadline};
+
+use crate::{
+    config::{CORE_INSTANCES, MEMORIES, TABLES},
+    failure::Exceeded,
+    limits::Limits,
+    log::LogBudget,
+    wasi::EmptyWasi,
+};
+
+/// What the host keeps for one instance.
+pub(crate) struct PluginState {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) log: LogBudget,
+    /// When the guest is interrupted.
+    pub(crate) deadline: Instant,
+    usage: Usage,
+    host_calls_left: u32,
+    max_handles: usize,
+    wasi: Option<Box<EmptyWasi>>,
+}
+
+/// What the instance has of what grows.
+struct Usage {
+    memory: Meter,
+    table_elements: Meter,
+    refused: Option<Exceeded>,
+}
+
+/// An amount that may not pass its limit.
+struct Meter {
+    used: usize,
+    limit: usize,
+}
+
+/// An empty store that interrupts its guest at `deadline`, and lets others have their turn on every tick until then.
+pub(crate) fn new_store(engine: &Engine, plugin: &Arc<str>, limits: &Limits, deadline: Instant) -> Store<PluginState> {
+    let mut store = Store::new(engine, PluginState::new(Arc::clone(plugin), limits, deadline));
+    store.limiter(|state| &mut state.usage);
+    store.call_hook(|mut store, hook| match hook {
+        CallHook::CallingHost => store.data_mut().count_host_call(),
+        CallHook::CallingWasm | CallHook::ReturningFromHost | CallHook::ReturningFromWasm => Ok(()),
+    });
+    store.set_hostcall_fuel(limits.host_call_bytes);
+    store.set_max_component_handles(limits.handles);
+    store.epoch_deadline_callback(|store| {
+        let late = Instant::now() >= store.data().deadline;
+        Ok(if late { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+    });
+    store.set_epoch_deadline(1);
+    store
+}
+
+// === impl PluginState ===
+
+impl PluginState {
+    fn new(plugin: Arc<str>, limits: &Limits, deadline: Instant) -> Self {
+        Self {
+            plugin,
+            log: LogBudget::new(limits.log_lines),
+            deadline,
+            usage: Usage {
+                memory: Meter { used: 0, limit: limits.memory },
+                table_elements: Meter { used: 0, limit: limits.table_elements },
+                refused: None,
+            },
+            host_calls_left: limits.host_calls,
+            max_handles: limits.handles,
+            wasi: None,
+        }
+    }
+
+    /// The growth that this instance was refused, if any. A guest that is refused memory mostly traps, and then this is why.
+    pub(crate) fn refused_growth(&self) -> Option<Exceeded> {
+        self.usage.refused
+    }
+
+    /// The guest's WASI, made on its first use.
+    pub(crate) fn wasi(&mut self) -> &mut EmptyWasi {
+        self.wasi.get_or_insert_with(|| Box::new(EmptyWasi::new(self.max_handles)))
+    }
+
+    fn count_host_call(&mut self) -> wasmtime::Result<()> {
+        self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or(Exceeded::HostCalls)?;
+        Ok(())
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// Counts a growth and says whether it may be. One beyond the guest's own maximum fails anyway and is not counted.
+    fn grow(&mut self, meter: fn(&mut Self) -> &mut Meter, exceeded: Exceeded, by: usize, fits: bool) -> bool {
+        if !fits {
+            return false;
+        }
+        let grown = meter(self).grow(by);
+        if !grown {
+            self.refused = Some(exceeded);
+        }
+        grown
+    }
+}
+
+impl ResourceLimiter for Usage {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(
+            |usage| &mut usage.memory,
+            Exceeded::Memory,
+            desired.saturating_sub(current),
+            fits(desired, maximum),
+        ))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let by = desired.saturating_sub(current);
+        Ok(self.grow(|usage| &mut usage.table_elements, Exceeded::TableElements, by, fits(desired, maximum)))
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES as usize
+    }
+}
+
+// === impl Meter ===
+
+impl Meter {
+    fn grow(&mut self, by: usize) -> bool {
+        let wanted = self.used.saturating_add(by);
+        let fits = wanted <= self.limit;
+        if fits {
+            self.used = wanted;
+        }
+        fits
+    }
+}
+
+fn fits(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_none_or(|maximum| desired <= maximum)
+}

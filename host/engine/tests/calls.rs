@@ -1,0 +1,272 @@
+//! What a plugin can do to the engine, and what the engine makes of it: guests in WebAssembly text, through the public API.
+//!
+//! Guests of real tool chains are in `tests/sandbox` at the root; these need no tool chain and no build.
+
+#[path = "calls/guest.rs"]
+mod guest;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use ampoule_core::{FailureKind, Injection, PodView, Profile, SecretInjector, SecretRequest};
+use ampoule_engine::{
+    Allocation, CallObserver, CallOutcome, EngineConfig, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec,
+    RunError,
+};
+
+use self::guest::{BAD_SETTINGS, DENIED_AT_LENGTH, Guest, INJECTED, INJECTED_LIST, NOT_FOUND, injecting};
+
+const ENDLESS: &str = "(loop br 0) unreachable";
+
+fn engine() -> PluginEngine {
+    PluginEngine::new(EngineConfig { max_concurrent: 8, ..EngineConfig::default() }).unwrap()
+}
+
+fn spec(component: Vec<u8>, limits: Limits) -> PluginSpec {
+    PluginSpec {
+        name: "wat".to_owned(),
+        source: "file:/plugins/wat.wasm".to_owned(),
+        component: component.into(),
+        settings: serde_json::json!({}),
+        conventions: Profile::FlyteV1.conventions(),
+        limits,
+    }
+}
+
+async fn load(engine: &PluginEngine, guest: &Guest, limits: Limits) -> Result<PluginInjector, LoadError> {
+    engine.load(spec(guest.build(), limits)).await
+}
+
+/// Asks `times` times in one admission.
+async fn ask(engine: &PluginEngine, plugin: &PluginInjector, times: usize) -> Vec<Injection> {
+    let mut session = plugin.open();
+    let admission = async move {
+        let mut answers = Vec::new();
+        for _ in 0..times {
+            answers.push(session.inject(&SecretRequest::default(), &PodView::default()).await);
+        }
+        answers
+    };
+    engine.run(admission).await.unwrap()
+}
+
+/// What one call of a guest comes to, in words.
+async fn outcome(guest: &Guest, limits: Limits) -> String {
+    let engine = engine();
+    let plugin = load(&engine, guest, limits).await.unwrap();
+    match ask(&engine, &plugin, 1).await.remove(0) {
+        Ok(Ok(edits)) => format!("{edits:?}"),
+        Ok(Err(error)) => error.to_string(),
+        Err(failure) => format!("{}: {}", failure.kind.as_str(), failure.outside),
+    }
+}
+
+#[tokio::test]
+async fn returns_the_edits_of_a_guest() {
+    let guest = Guest::default();
+    insta::assert_snapshot!(outcome(&guest, Limits::default()).await, @r#"[SetAnnotation(Annotation { key: "wat-key", value: "wat-value", collision: IfAbsent })]"#);
+    let engine = engine();
+    assert_eq!(engine.allocation(), Allocation::Pooling);
+    let plugin = load(&engine, &guest, Limits::default()).await.unwrap();
+    assert_eq!((plugin.name(), plugin.info().name.as_str(), plugin.version()), ("wat", "wat", "1.2.3"));
+    assert_eq!(ask(&engine, &plugin, 3).await.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count(), 3);
+}
+
+#[tokio::test]
+async fn shows_the_words_of_a_guest_on_one_line_and_cut() {
+    let not_found = injecting(&format!("i32.const {NOT_FOUND}"));
+    insta::assert_snapshot!(outcome(&not_found, Limits::default()).await, @"not found: no such secret");
+    let denied = outcome(&injecting(&format!("i32.const {DENIED_AT_LENGTH}")), Limits::default()).await;
+    assert_eq!(denied.len(), "denied: ".len() + 512, "{denied}");
+}
+
+#[tokio::test]
+async fn names_the_trap_and_not_more() {
+    let cases = [
+        ("unreachable", "trap: plugin wat 1.2.3 trapped: wasm `unreachable` instruction executed"),
+        ("(i32.div_u (i32.const 1) (i32.const 0))", "trap: plugin wat 1.2.3 trapped: integer divide by zero"),
+        ("(i32.load (i32.const -1))", "trap: plugin wat 1.2.3 trapped: out of bounds memory access"),
+        ("(call $inject (local.get 0)) (drop) (i32.const 0)", "trap: plugin wat 1.2.3 trapped: call stack exhausted"),
+        // An answer outside of its memory.
+        ("i32.const -4", "trap: plugin wat 1.2.3 trapped: its answer breaks the contract"),
+        // A discriminant that no result has.
+        ("i32.const 1024", "trap: plugin wat 1.2.3 trapped: its answer breaks the contract"),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(outcome(&injecting(body), Limits::default()).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn names_the_limit_that_a_guest_runs_into() {
+    let list = |length: u32| {
+        format!(
+            "(i32.store (i32.const {}) (i32.const 65536)) (i32.store (i32.const {}) (i32.const {length})) i32.const {INJECTED_LIST}",
+            INJECTED_LIST + 4,
+            INJECTED_LIST + 8
+        )
+    };
+    let annotation_of = |bytes: u32| {
+        format!(
+            "(i32.store (i32.const {}) (i32.const 8192)) (i32.store (i32.const {}) (i32.const {bytes})) i32.const {INJECTED}",
+            4096 + 16,
+            4096 + 20
+        )
+    };
+    let eat = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable";
+    let chat = "(loop (call $log (i32.const 0) (i32.const 1024) (i32.const 3)) (br 0)) unreachable";
+    let shout =
+        "(drop (memory.grow (i32.const 64))) (call $log (i32.const 0) (i32.const 0) (i32.const 2000000)) unreachable";
+    let cases = [
+        (
+            ENDLESS.to_owned(),
+            "deadline: plugin wat 1.2.3 ran for longer than its deadline of 100 ms (injectors[].limits.deadlineMillis)",
+        ),
+        (
+            eat.to_owned(),
+            "limit: plugin wat 1.2.3 wanted more memory than its limit of 16 MiB (injectors[].limits.memoryMiB)",
+        ),
+        (chat.to_owned(), "limit: plugin wat 1.2.3 called the host more often than its limit of 10000 calls"),
+        (shout.to_owned(), "limit: plugin wat 1.2.3 passed more than its limit of 1 MiB in one call"),
+        (list(300), "limit: plugin wat 1.2.3 answered with 300 edits, more than its limit of 256"),
+        (
+            format!("(drop (memory.grow (i32.const 100))) {}", list(40_000)),
+            "limit: plugin wat 1.2.3 passed more than its limit of 1 MiB in one call",
+        ),
+        (
+            format!("(drop (memory.grow (i32.const 8))) {}", annotation_of(300_000)),
+            "limit: plugin wat 1.2.3 answered with edits of more than its limit of 256 KiB",
+        ),
+    ];
+    for (body, expected) in cases {
+        let limits = Limits { deadline: Duration::from_millis(100), ..Limits::default() };
+        assert_eq!(outcome(&injecting(&body), limits).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_is_refused_memory_may_go_on() {
+    let eats_then_answers = format!("(drop (memory.grow (i32.const 60000))) i32.const {INJECTED}");
+    assert!(outcome(&injecting(&eats_then_answers), Limits::default()).await.starts_with("[SetAnnotation"));
+}
+
+#[tokio::test]
+async fn asks_one_instance_for_all_requests_of_a_pod_and_never_for_two_pods() {
+    // Its answer is its own call counter: a trap on the third call of one instance.
+    let counts = Guest {
+        declarations: "(global $calls (mut i32) (i32.const 0))",
+        ..injecting(&format!(
+            "(global.set $calls (i32.add (global.get $calls) (i32.const 1))) \
+             (if (i32.eq (global.get $calls) (i32.const 3)) (then unreachable)) i32.const {INJECTED}"
+        ))
+    };
+    let engine = engine();
+    let plugin = load(&engine, &counts, Limits::default()).await.unwrap();
+    for pod in 0..3 {
+        let trapped: Vec<bool> = ask(&engine, &plugin, 7).await.iter().map(Result::is_err).collect();
+        assert_eq!(trapped, [false, false, true, false, false, true, false], "pod {pod}");
+    }
+}
+
+#[tokio::test]
+async fn tells_the_observer_of_every_call() {
+    #[derive(Default)]
+    struct Calls(Mutex<Vec<String>>);
+    impl CallObserver for Calls {
+        fn called(&self, plugin: &str, outcome: CallOutcome, _elapsed: Duration) {
+            self.0.lock().unwrap().push(format!("{plugin} {}", outcome.as_str()));
+        }
+    }
+    let calls = Arc::new(Calls::default());
+    let observer: Arc<dyn CallObserver> = Arc::<Calls>::clone(&calls);
+    let engine = PluginEngine::new(EngineConfig { observer, ..EngineConfig::default() }).unwrap();
+    for body in [format!("i32.const {INJECTED}"), format!("i32.const {NOT_FOUND}"), "unreachable".to_owned()] {
+        let plugin = load(&engine, &injecting(&body), Limits::default()).await.unwrap();
+        ask(&engine, &plugin, 1).await;
+    }
+    assert_eq!(*calls.0.lock().unwrap(), ["wat injected", "wat not-found", "wat trap"]);
+}
+
+#[tokio::test]
+async fn endless_guests_neither_starve_nor_block_another_plugin() {
+    let engine = Arc::new(PluginEngine::new(EngineConfig { max_concurrent: 32, ..EngineConfig::default() }).unwrap());
+    let limits = Limits {
+        deadline: Duration::from_secs(3),
+        instances: 4,
+        queue_wait: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let endless = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
+    let good = load(&engine, &Guest::default(), Limits::default()).await.unwrap();
+    let bad: Vec<_> = (0..4)
+        .map(|_| {
+            let (engine, endless) = (Arc::clone(&engine), endless.clone());
+            tokio::spawn(async move { ask(&engine, &endless, 1).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    // Its own share is used up, and only its own.
+    let fifth = ask(&engine, &endless, 1).await.remove(0).unwrap_err();
+    assert_eq!(fifth.to_string(), "plugin wat 1.2.3 had no free instance within 50 ms; it may have 4 at once");
+    assert_eq!(fifth.kind, FailureKind::Busy);
+    let mut times = Vec::new();
+    for _ in 0..50 {
+        let started = Instant::now();
+        ask(&engine, &good, 1).await.remove(0).unwrap().unwrap();
+        times.push(started.elapsed());
+    }
+    times.sort();
+    assert!(
+        times[25] < Duration::from_millis(100),
+        "median of a good plugin beside four endless ones: {:?}",
+        times[25]
+    );
+    for task in bad {
+        assert_eq!(task.await.unwrap().remove(0).unwrap_err().kind, FailureKind::Deadline);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_run_ends_its_guest_and_frees_its_instance() {
+    let engine = engine();
+    let limits = Limits { deadline: Duration::from_secs(60), instances: 1, ..Limits::default() };
+    let endless = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
+    for round in 0..3 {
+        let mut session = endless.open();
+        let run = engine.run(async move { session.inject(&SecretRequest::default(), &PodView::default()).await });
+        let still_running = tokio::time::timeout(Duration::from_millis(100), run).await;
+        assert!(
+            still_running.is_err(),
+            "round {round} must get its instance and then be broken off: {still_running:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_panic_on_the_guests_runtime_is_an_error_of_its_run_alone() {
+    let engine = engine();
+    assert_eq!(engine.run(async { panic!("a defect of the host") }).await, Err::<(), _>(RunError::Panicked));
+    assert_eq!(engine.run(async { 7 }).await, Ok(7));
+}
+
+#[tokio::test]
+async fn configures_at_load_and_once_per_instance() {
+    let engine = engine();
+    let refuses = Guest { configure: format!("i32.const {BAD_SETTINGS}"), ..Guest::default() };
+    let error = load(&engine, &refuses, Limits::default()).await.unwrap_err().kind;
+    assert_eq!(error.to_string(), "the settings are refused (injectors[].settings): bad settings");
+
+    // Writes the profile's name over the annotation's value.
+    let shows_profile = Guest {
+        configure: format!(
+            "(i32.store (i32.const {}) (local.get 2)) (i32.store (i32.const {}) (local.get 3)) i32.const 2112",
+            4096 + 16,
+            4096 + 20
+        ),
+        ..Guest::default()
+    };
+    assert!(outcome(&shows_profile, Limits::default()).await.contains(r#"value: "flyte-v1""#));
+}

@@ -1,0 +1,149 @@
+//! Guests in WebAssembly text: the contract's functions by hand, so that each can misbehave in exactly one way.
+//!
+//! A guest is a core module, made into a component as every tool chain does it. Its memory: texts from 1024, results from
+//! 2048, one edit at 4096, and what the host passes in from 16384.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// `ok` with one edit: the annotation `wat-key` set to `wat-value`.
+pub const INJECTED: u32 = 2144;
+/// `ok` with no edits, where a guest puts its own list: pointer at 2164, length at 2168.
+pub const INJECTED_LIST: u32 = 2160;
+/// `err(not-found("no such\nsecret"))`.
+pub const NOT_FOUND: u32 = 2176;
+/// `err(denied(…))`, the text a kibibyte of memory.
+pub const DENIED_AT_LENGTH: u32 = 2192;
+/// `ok` of `configure`.
+pub const CONFIGURED: u32 = 2112;
+/// `err("bad settings")` of `configure`.
+pub const BAD_SETTINGS: u32 = 2128;
+
+const TEXTS: &str = "wat1.2.3{}wat-keywat-valueno such\nsecretbad settings";
+
+/// A guest: the bodies of its functions, as WebAssembly text. `Default` is one that works.
+pub struct Guest {
+    /// What stands before the functions, such as imports of functions that `world` has.
+    pub declarations: &'static str,
+    /// More imports of its world, as WIT.
+    pub world: &'static str,
+    /// Packages that the world needs.
+    pub packages: &'static [&'static str],
+    /// Body of `describe`.
+    pub describe: String,
+    /// Body of `configure`.
+    pub configure: String,
+    /// Body of `inject`.
+    pub inject: String,
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self {
+            declarations: "",
+            world: "",
+            packages: &[],
+            describe: "i32.const 2048".to_owned(),
+            configure: format!("i32.const {CONFIGURED}"),
+            inject: format!("i32.const {INJECTED}"),
+        }
+    }
+}
+
+/// A guest that works but for its `inject`.
+pub fn injecting(body: &str) -> Guest {
+    Guest { inject: body.to_owned(), ..Guest::default() }
+}
+
+impl Guest {
+    /// The component.
+    pub fn build(&self) -> Vec<u8> {
+        self.build_for("0.1.0")
+    }
+
+    /// The component, for a version of the contract.
+    pub fn build_for(&self, version: &str) -> Vec<u8> {
+        let mut resolve = Resolve::default();
+        resolve.push_str("contract.wit", &contract(version)).unwrap();
+        for package in self.packages {
+            resolve.push_str("package.wit", package).unwrap();
+        }
+        let world = format!(
+            "package test:guest; world guest {{ import ampoule:injector/log@{version}; {} export ampoule:injector/injector@{version}; }}",
+            self.world
+        );
+        let package = resolve.push_str("guest.wit", &world).unwrap();
+        let world = resolve.select_world(&[package], None).unwrap();
+        let mut module = wat::parse_str(self.module(version)).unwrap();
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+        ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+    }
+
+    /// The core module.
+    pub fn module(&self, version: &str) -> String {
+        let Self { declarations, describe, configure, inject, .. } = self;
+        let injector = format!("ampoule:injector/injector@{version}");
+        format!(
+            r#"(module
+                (import "ampoule:injector/log@{version}" "log" (func $log (param i32 i32 i32)))
+                {declarations}
+                (memory (export "memory") 4)
+                (global $free (mut i32) (i32.const 16384))
+                (data (i32.const 1024) "{texts}")
+                {data}
+                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                    (local $at i32)
+                    (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+                    (global.set $free (i32.add (local.get $at) (local.get 3)))
+                    (local.get $at))
+                (func (export "{injector}#describe") (result i32) {describe})
+                (func (export "{injector}#configure") (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32) {configure})
+                (func $inject (export "{injector}#inject") (param i32) (result i32) {inject}))"#,
+            texts = escape(TEXTS.as_bytes()),
+            data = data(),
+        )
+    }
+}
+
+/// The contract at another version, as one document.
+fn contract(version: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    let read = |name| fs::read_to_string(folder.join(name)).unwrap();
+    let interfaces = ["types.wit", "log.wit", "injector.wit"].map(read).concat();
+    format!("package ampoule:injector@{version};\n{interfaces}")
+}
+
+fn data() -> String {
+    let text = |needle: &str| {
+        let at = TEXTS.find(needle).unwrap();
+        [1024 + u32::try_from(at).unwrap(), u32::try_from(needle.len()).unwrap()]
+    };
+    let none = [0, 0];
+    let plugin_info = [text("wat1").map(|n| if n == 4 { 3 } else { n }), text("1.2.3"), none, text("{}")].concat();
+    let edit = [vec![4, 0], text("wat-key").to_vec(), text("wat-value").to_vec(), vec![0]].concat();
+    let segments = [
+        (2048, plugin_info),
+        (CONFIGURED, vec![0, 0, 0]),
+        (BAD_SETTINGS, [vec![1], text("bad settings").to_vec()].concat()),
+        (INJECTED, vec![0, 4096, 1]),
+        (INJECTED_LIST, vec![0, 0, 0]),
+        (NOT_FOUND, [vec![1, 0], text("no such\nsecret").to_vec()].concat()),
+        (DENIED_AT_LENGTH, vec![1, 3, 8192, 1024]),
+        (4096, edit),
+    ];
+    segments.iter().map(|(at, words)| segment(*at, words)).collect()
+}
+
+fn segment(at: u32, words: &[u32]) -> String {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    format!("(data (i32.const {at}) \"{}\")", escape(&bytes))
+}
+
+fn escape(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "\\{byte:02x}").unwrap();
+        text
+    })
+}
