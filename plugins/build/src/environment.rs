@@ -62,8 +62,8 @@ fn cargo_home() -> Option<PathBuf> {
 
 fn is_outer(key: &OsStr) -> bool {
     let Some(key) = key.to_str() else { return false };
-    let starts = |prefix: &&str| key.starts_with(*prefix);
-    REMOVED.contains(&key) || REMOVED_PREFIXES.iter().any(|p| starts(&p)) && !KEPT_PREFIXES.iter().any(|p| starts(&p))
+    let starts_with = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
+    REMOVED.contains(&key) || starts_with(&REMOVED_PREFIXES) && !starts_with(&KEPT_PREFIXES)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Never answers: `inject` loops for ever.
-//! The host must stop it at its deadline.
+//! The host stops it at its deadline.
 
 use ampoule_plugin_sdk::prelude::*;
 
@@ -23,5 +23,4 @@ impl Injector for EndlessLoop {
     }
 }
 
-ampoule_plugin_sdk::export!(EndlessLoop);
-fn main() {}
+ampoule_test_guests::guest!(EndlessLoop);

@@ -1,2 +1,30 @@
-//! Hostile guests for the sandbox tests.
-//! Filled in next.
+//! Guests for the sandbox tests, as component bytes: every file in `examples/` is one.
+//!
+//! A new guest is a new file there; [`guest!`] at its end makes it a component. `tests/sandbox/table.rs` fails on a guest that
+//! no row asks.
+
+include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+
+/// The component of a guest by the name of its file.
+///
+/// # Panics
+///
+/// There is no such guest.
+#[must_use]
+#[track_caller]
+pub fn guest(name: &str) -> &'static [u8] {
+    match GUESTS.iter().find(|(known, _)| *known == name) {
+        Some((_, component)) => component,
+        None => panic!("there is no guest `{name}` in tests/sandbox/guests/examples"),
+    }
+}
+
+/// Ends a guest's file: exports the plugin, and has the `main` that cargo wants of an example and nobody calls.
+#[macro_export]
+macro_rules! guest {
+    ($plugin:ty) => {
+        ::ampoule_plugin_sdk::export!($plugin);
+
+        fn main() {}
+    };
+}

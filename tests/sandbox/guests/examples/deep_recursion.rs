@@ -1,0 +1,34 @@
+//! Recurses without end.
+//! Its stack runs out, which WebAssembly sees as an overflow or as an access out of bounds.
+
+use std::hint::black_box;
+
+use ampoule_plugin_sdk::prelude::*;
+
+struct DeepRecursion;
+
+impl Injector for DeepRecursion {
+    type Settings = serde::de::IgnoredAny;
+    const NAME: &'static str = "deep-recursion";
+    const VERSION: &'static str = "1.0.0";
+    const MOUNTS: &'static [MountRequirement] = &[];
+    const SETTINGS_SCHEMA: &'static str = "{}";
+
+    fn new(_settings: Self::Settings, _conventions: &Conventions) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+        let depth = descend(&[0; 64]);
+        Ok(vec![Edit::set_env("DEPTH", EnvSource::literal(depth.to_string()))])
+    }
+}
+
+/// Never returns, but needs its frame for the addition.
+#[expect(unconditional_recursion, reason = "that is what this guest is for")]
+fn descend(frame: &[u64; 64]) -> u64 {
+    let next = black_box(frame.map(|n| n + 1));
+    descend(&next) + black_box(next[0])
+}
+
+ampoule_test_guests::guest!(DeepRecursion);

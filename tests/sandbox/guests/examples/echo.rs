@@ -1,0 +1,48 @@
+//! Well behaved: sets the variable `ECHO` to the request's key.
+//! Settings give the variable another name; a group that is the name of an injection error (`denied`, …) gets that error.
+
+use ampoule_plugin_sdk::prelude::*;
+use serde::Deserialize;
+
+struct Echo {
+    variable: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    variable: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { variable: "ECHO".to_owned() }
+    }
+}
+
+impl Injector for Echo {
+    type Settings = Settings;
+    const NAME: &'static str = "echo";
+    const VERSION: &'static str = "1.0.0";
+    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any, MountRequirement::EnvVar];
+    const SETTINGS_SCHEMA: &'static str = r#"{"properties": {"variable": {"type": "string", "default": "ECHO"}}}"#;
+
+    fn new(settings: Settings, _conventions: &Conventions) -> Result<Self, String> {
+        Ok(Self { variable: settings.variable })
+    }
+
+    fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+        let text = format!("echo answers so for {request}");
+        Err(match request.group.as_str() {
+            "not-found" => InjectionError::not_found(text),
+            "unsupported" => InjectionError::unsupported(text),
+            "invalid-request" => InjectionError::invalid_request(text),
+            "denied" => InjectionError::denied(text),
+            "unavailable" => InjectionError::unavailable(text),
+            "internal" => InjectionError::internal(text),
+            _ => return Ok(vec![Edit::set_env(&self.variable, EnvSource::literal(&request.key))]),
+        })
+    }
+}
+
+ampoule_test_guests::guest!(Echo);

@@ -1,0 +1,24 @@
+//! Panics, with the request in the text of the panic.
+//! The host reports a trap, and repeats nothing of the text.
+
+use ampoule_plugin_sdk::prelude::*;
+
+struct Trap;
+
+impl Injector for Trap {
+    type Settings = serde::de::IgnoredAny;
+    const NAME: &'static str = "trap";
+    const VERSION: &'static str = "1.0.0";
+    const MOUNTS: &'static [MountRequirement] = &[];
+    const SETTINGS_SCHEMA: &'static str = "{}";
+
+    fn new(_settings: Self::Settings, _conventions: &Conventions) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+        panic!("no secret for {request}")
+    }
+}
+
+ampoule_test_guests::guest!(Trap);
