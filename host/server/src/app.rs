@@ -1,0 +1,182 @@
+//! The serving process from its first port to its last request: [`App`].
+//!
+//! Order: ports bound, certificate, plugins, ready. On SIGTERM or SIGINT: not ready, serve on while the cluster takes
+//! notice, stop accepting, let open requests end, stop. A second signal ends the process at once.
+
+mod ready_file;
+mod signals;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_rustls::TlsAcceptor;
+use tracing::{info, warn};
+
+use self::{ready_file::ReadyFile, signals::Signals};
+use crate::{
+    admin,
+    args::ServeArgs,
+    config::Config,
+    listener::{Drain, DrainTrigger, Listener},
+    metrics::Metrics,
+    plugins::{self, Builtins},
+    readiness::{Part, Readiness},
+    tls::{self, CertError, SelfSigned, ServingCert},
+    webhook,
+};
+
+/// The kubelet and one or two scrapers; more is a mistake or an attack.
+const ADMIN_CONNECTIONS: usize = 64;
+/// Probes and scrapes are short.
+const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// A process with both ports bound that has yet to become ready.
+pub(crate) struct App {
+    args: ServeArgs,
+    config: Config,
+    builtins: Builtins,
+    webhook: Listener,
+    admin: Listener,
+    metrics: Metrics,
+    signals: Signals,
+}
+
+/// What is running, and how to stop it.
+struct Running {
+    task: JoinHandle<()>,
+    trigger: DrainTrigger,
+}
+
+// === impl App ===
+
+impl App {
+    /// Reads the configuration and binds both ports.
+    pub(crate) async fn build(args: ServeArgs, builtins: Builtins) -> anyhow::Result<Self> {
+        // First of all, so that no signal is missed.
+        let signals = Signals::new().context("cannot listen for signals")?;
+        let mut config = Config::load(args.config.path.as_deref(), &plugins::names(builtins))?;
+        config.server.listen = args.listen.unwrap_or(config.server.listen);
+        config.server.admin = args.admin.unwrap_or(config.server.admin);
+        config.server.cert_dir = args.cert_dir.clone().unwrap_or(config.server.cert_dir);
+        let metrics = Metrics::new();
+        let server = &config.server;
+        let admin = bind(server.admin, ADMIN_CONNECTIONS, &metrics, "admin").await?;
+        let webhook = bind(server.listen, server.max_connections, &metrics, "webhook").await?;
+        Ok(Self { args, config, builtins, webhook, admin, metrics, signals })
+    }
+
+    /// Becomes ready, serves until a signal, drains.
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let Self { args, config, builtins, webhook, admin, metrics, mut signals } = self;
+        let readiness = Readiness::default();
+        let certificate = readiness.part("certificate", "not loaded yet");
+        let plugins = readiness.part("plugins", "not loaded yet");
+        let addresses = (webhook.local_addr()?, admin.local_addr()?);
+        info!(version = env!("CARGO_PKG_VERSION"), webhook = %addresses.0, admin = %addresses.1, "starting");
+        let admin = {
+            let router = admin::router(readiness.clone(), metrics.clone());
+            Running::start(|drain| admin.run(router, drain, ADMIN_GRACE))
+        };
+        let server = config.server.clone();
+        let start = async {
+            let (tls, ca) = serving_cert(&args, &config, certificate)?;
+            let webhook = serve(webhook.with_tls(tls), config, builtins, &metrics, plugins).await?;
+            anyhow::Ok((webhook, ca))
+        };
+        let (mut webhook, ca) = tokio::select! {
+            started = start => started?,
+            signal = signals.next() => {
+                info!(signal, "ended before it was ready");
+                return Ok(());
+            }
+        };
+        if let Some(path) = &args.ready_file {
+            ReadyFile::new(addresses.0, addresses.1, ca).write(path)?;
+        }
+        info!("ready");
+        tokio::select! {
+            signal = signals.next() => info!(signal, "draining"),
+            _ = &mut webhook.task => bail!("the webhook's port stopped by itself"),
+        }
+        readiness.drain();
+        tokio::select! {
+            () = sleep(server.shutdown_delay) => {}
+            signal = signals.next() => return Err(ended_early(signal)),
+        }
+        tokio::select! {
+            () = webhook.stop() => {}
+            signal = signals.next() => return Err(ended_early(signal)),
+        }
+        admin.stop().await;
+        info!("ended");
+        Ok(())
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn start<F: Future<Output = ()> + Send + 'static>(serve: impl FnOnce(Drain) -> F) -> Self {
+        let (trigger, drain) = DrainTrigger::new();
+        Self { task: tokio::spawn(serve(drain)), trigger }
+    }
+
+    /// Drains, and waits until that is done.
+    async fn stop(self) {
+        let Self { task, trigger } = self;
+        trigger.start();
+        if task.await.is_err() {
+            warn!("a port ended by a panic");
+        }
+    }
+}
+
+/// Loads the plugins and starts to accept.
+async fn serve(
+    listener: Listener,
+    config: Config,
+    builtins: Builtins,
+    metrics: &Metrics,
+    part: Part,
+) -> anyhow::Result<Running> {
+    let grace = config.server.shutdown_grace;
+    let loaded = plugins::load(config, builtins, metrics).await?;
+    let router = webhook::router(Arc::new(loaded.pipeline), metrics.clone());
+    let running = Running::start(|drain| listener.run(router, drain, grace));
+    part.ready();
+    Ok(running)
+}
+
+/// The certificate of the folder, or one made for development; and in the second case the CA to trust.
+fn serving_cert(args: &ServeArgs, config: &Config, part: Part) -> anyhow::Result<(TlsAcceptor, Option<String>)> {
+    let cert = Arc::new(ServingCert::default());
+    let ca = match tls::load(&config.server.cert_dir) {
+        Ok(key) => {
+            cert.install(key);
+            None
+        }
+        Err(CertError::Missing { .. }) if args.self_signed => {
+            let pair = SelfSigned::issue(&args.dns_name)?;
+            warn!("serving a self-signed certificate: for development only");
+            cert.install(pair.certified_key());
+            Some(pair.ca_pem)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    part.ready();
+    Ok((TlsAcceptor::from(Arc::new(tls::server_config(cert))), ca))
+}
+
+async fn bind(address: SocketAddr, connections: usize, metrics: &Metrics, port: &'static str) -> anyhow::Result<Listener> {
+    let listener = Listener::bind(address, connections, metrics.port(port)).await;
+    listener.with_context(|| format!("cannot listen on {address} (server.{}, --{})", key_of(port), key_of(port)))
+}
+
+fn key_of(port: &'static str) -> &'static str {
+    if port == "webhook" { "listen" } else { port }
+}
+
+fn ended_early(signal: &'static str) -> anyhow::Error {
+    anyhow::anyhow!("ended by a second signal ({signal}) before open requests were answered")
+}

@@ -1,0 +1,206 @@
+//! The command line: what can be said, and the exit code of what was done.
+//!
+//! Codes: 0 done, 1 refused or failed, 2 said wrongly. Results go to stdout, everything else to stderr.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{
+    commands,
+    plugins::Builtins,
+    telemetry::{LogFormat, LogLevel},
+};
+
+/// Puts secrets into pods; every secret backend is a WebAssembly component in a sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "ampoule", version, about, max_term_width = 120)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the webhook and the admin port until told to end.
+    Serve(ServeArgs),
+    /// Do to a pod what the webhook would, and print the result.
+    Mutate(MutateArgs),
+    /// Tell which secrets a pod asks for, who was asked, and what each said.
+    Explain(ExplainArgs),
+    /// Work on the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Work on plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+/// `ampoule serve`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Make a certificate for development if the folder has none.
+    #[arg(long)]
+    pub(crate) self_signed: bool,
+    /// A further name or address for the certificate that --self-signed makes; may be given more than once.
+    #[arg(long, value_name = "NAME", requires = "self_signed")]
+    pub(crate) dns_name: Vec<String>,
+    /// The webhook's address, instead of server.listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The admin port's address, instead of server.admin; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
+    /// The folder with tls.crt and tls.key, instead of server.certDir.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cert_dir: Option<PathBuf>,
+    /// A file to write once ready: JSON with the addresses bound and the CA that was made.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub(crate) log_format: LogFormat,
+    /// How much is logged; of dependencies never more than warnings.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: LogLevel,
+}
+
+/// `ampoule mutate`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct MutateArgs {
+    #[command(flatten)]
+    pub(crate) pod: PodArg,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// What to print.
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    pub(crate) output: MutateOutput,
+}
+
+/// `ampoule explain`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) pod: PodArg,
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// What to print.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOutput,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check the configuration, load its plugins, and print what is in effect.
+    Check(ConfigArg),
+}
+
+#[derive(Debug, Subcommand)]
+enum PluginCommand {
+    /// Print what a plugin is, and what it imports and exports.
+    Inspect(InspectArgs),
+}
+
+/// `ampoule plugin inspect`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// A component's file, or builtin:NAME.
+    pub(crate) component: String,
+    /// What to print.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOutput,
+}
+
+/// The configuration's place.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ConfigArg {
+    /// The configuration file; without it, every key has its default.
+    #[arg(id = "config", short, long, value_name = "FILE")]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// The object to work on.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PodArg {
+    /// A file with a Pod, a workload with a pod template, or an AdmissionReview, as YAML or JSON; - is stdin.
+    #[arg(id = "pod", value_name = "POD", default_value = "-")]
+    pub(crate) path: PathBuf,
+    /// The namespace that the pod is created in; without it, the object's own, or else default.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+}
+
+/// What `mutate` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MutateOutput {
+    /// The object after, as YAML.
+    Yaml,
+    /// The object after, as JSON.
+    Json,
+    /// The JSON patch.
+    Patch,
+    /// What changed, line by line.
+    Diff,
+    /// The AdmissionReview that the API server would get.
+    Review,
+}
+
+/// What other commands print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextOutput {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+// === impl Args ===
+
+impl Args {
+    /// Runs the program: the command line's words are its input, the exit code is its result.
+    ///
+    /// `builtins` are the plugins in this program: their names and components, in the order in which they are asked.
+    #[must_use]
+    pub fn parse_and_run(builtins: Builtins) -> ExitCode {
+        let Self { command } = match Self::try_parse() {
+            Ok(args) => args,
+            Err(error) => {
+                let usage = error.use_stderr();
+                // Nobody is left to tell if even this cannot be printed.
+                let _ = error.print();
+                return if usage { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            }
+        };
+        let done = match command {
+            Command::Serve(args) => commands::serve(args, builtins),
+            Command::Mutate(args) => commands::mutate(&args, builtins),
+            Command::Explain(args) => commands::explain(&args, builtins),
+            Command::Config(ConfigCommand::Check(args)) => commands::config_check(&args, builtins),
+            Command::Plugin(PluginCommand::Inspect(args)) => commands::plugin_inspect(&args, builtins),
+        };
+        done.unwrap_or_else(|error| {
+            commands::complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn further_names_need_a_certificate_to_stand_in() {
+        let error = Args::try_parse_from(["ampoule", "serve", "--dns-name", "example.org"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+    }
+}

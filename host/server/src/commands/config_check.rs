@@ -1,0 +1,26 @@
+//! `ampoule config check`: reads the configuration, loads its plugins as `serve` would, and prints what is in effect.
+//!
+//! What is printed is a configuration itself, with every key at its value.
+
+use std::{fmt::Write as _, process::ExitCode};
+
+use super::{output, quiet_runtime};
+use crate::{
+    args::ConfigArg,
+    config::Config,
+    metrics::{Metrics, PluginLabels},
+    plugins::{self, Builtins},
+};
+
+pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    let runtime = quiet_runtime()?;
+    let config = Config::load(args.path.as_deref(), &plugins::names(builtins))?;
+    let mut text = output::yaml(&config.effective())?;
+    let loaded = runtime.block_on(plugins::load(config, builtins, &Metrics::new()))?;
+    text += "# plugins loaded:\n";
+    for PluginLabels { plugin, version, digest, source } in &loaded.plugins {
+        let _ = writeln!(text, "#   {plugin}: {source}, version {version}, sha256:{digest}");
+    }
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

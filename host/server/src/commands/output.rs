@@ -1,0 +1,64 @@
+//! How results are printed: JSON, YAML, and what changed between two objects.
+//!
+//! Colour only where a person looks: on a terminal, and `NO_COLOR` is not set.
+
+use std::io::{ErrorKind, IsTerminal as _, Write as _, stdout};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
+use serde::Serialize;
+use similar::{ChangeTag, TextDiff};
+
+/// Unchanged lines around a change, as `diff -u` has them.
+const CONTEXT: usize = 3;
+
+/// Writes to stdout. A reader that has gone away, as `head` does, is no error.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
+}
+
+/// Indented JSON, with a line break at its end.
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// YAML that every reader takes for the same: what an older one would take for a number or a flag is quoted.
+pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let text = serde_saphyr::to_string_with_options(value, options)?;
+    Ok(if text.ends_with('\n') { text } else { text + "\n" })
+}
+
+/// Whether stdout gets colour.
+pub(super) fn colour() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "NO_COLOR is the one setting that every program takes from there")]
+    let refused = std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty());
+    !refused && stdout().is_terminal()
+}
+
+/// What changed, as a unified diff; empty if nothing did.
+pub(super) fn diff(before: &str, after: &str, colour: bool) -> String {
+    let diff = TextDiff::from_lines(before, after);
+    let mut text = String::new();
+    for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
+        line(&mut text, colour.then_some(AnsiColor::Cyan), &hunk.header().to_string());
+        for change in hunk.iter_changes() {
+            let (sign, hue) = match change.tag() {
+                ChangeTag::Delete => ('-', Some(AnsiColor::Red)),
+                ChangeTag::Insert => ('+', Some(AnsiColor::Green)),
+                ChangeTag::Equal => (' ', None),
+            };
+            line(&mut text, hue.filter(|_| colour), &format!("{sign}{}", change.value().trim_end_matches('\n')));
+        }
+    }
+    if text.is_empty() { text } else { format!("--- before\n+++ after\n{text}") }
+}
+
+fn line(text: &mut String, hue: Option<AnsiColor>, line: &str) {
+    let style = hue.map_or_else(Style::new, |hue| Style::new().fg_color(Some(hue.into())));
+    *text += &format!("{style}{line}{style:#}\n");
+}

@@ -1,0 +1,166 @@
+//! The configuration: [`ConfigFile`] mirrors the YAML file, [`Config`] is checked and complete.
+//!
+//! The way from the one to the other is the only validator; every error names the key that the reader can change.
+
+mod check;
+mod effective;
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ampoule_core::{Conventions, OnFailure};
+use ampoule_engine::Limits;
+use serde_json::Value;
+
+pub use self::file::ConfigFile;
+
+/// Everything that the process needs to know, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// How edits land in a pod.
+    pub conventions: Conventions,
+    /// What becomes of a pod that cannot get a secret.
+    pub on_failure: OnFailure,
+    /// Ports, certificates and the end of the process.
+    pub server: ServerConfig,
+    /// What runs the plugins.
+    pub engine: EngineSettings,
+    /// Who is asked for secrets, in this order. Never empty.
+    pub injectors: Vec<InjectorConfig>,
+}
+
+/// Ports, certificates and the end of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// The webhook's address.
+    pub listen: SocketAddr,
+    /// The admin port's address.
+    pub admin: SocketAddr,
+    /// The folder with `tls.crt` and `tls.key`.
+    pub cert_dir: PathBuf,
+    /// How long the process serves on after a signal to end, while the cluster takes it out of its load balancers.
+    pub shutdown_delay: Duration,
+    /// How long open requests may take after that.
+    pub shutdown_grace: Duration,
+    /// Connections to the webhook at once.
+    pub max_connections: usize,
+}
+
+/// What runs the plugins; what is none is the engine's own default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Where compiled plugins are kept; none keeps none.
+    pub cache_directory: Option<PathBuf>,
+    /// Instances at once, over all plugins.
+    pub max_concurrent: Option<usize>,
+    /// Threads that guests run on.
+    pub guest_threads: Option<usize>,
+}
+
+/// One injector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InjectorConfig {
+    /// Its name in messages and metrics.
+    pub name: String,
+    /// Where its component is.
+    pub component: ComponentSource,
+    /// The JSON object that the plugin gets as its settings.
+    pub settings: Value,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// Where a component is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ComponentSource {
+    /// In this program, under this name.
+    Builtin(String),
+    /// In a file.
+    File(PathBuf),
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Line and column, where known.
+    pub place: Option<(u64, u64)>,
+    /// The key's path, such as `injectors[0].limits.memoryMiB`; empty for the document itself.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub reason: String,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads, parses and checks a file; without one, everything is as it is by default.
+    ///
+    /// `builtins` are the names of the plugins in this program, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn load(path: Option<&Path>, builtins: &[&str]) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Self::parse("", builtins) };
+        let locate = |error: ConfigError| ConfigError { file: Some(path.to_owned()), ..error };
+        let text = std::fs::read_to_string(path).map_err(|error| locate(ConfigError::at("", format!("cannot be read: {error}"))))?;
+        Self::parse(&text, builtins).map_err(locate)
+    }
+
+    /// Parses and checks a document.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn parse(yaml: &str, builtins: &[&str]) -> Result<Self, ConfigError> {
+        check::config(file::parse(yaml)?, builtins)
+    }
+}
+
+// === impl ComponentSource ===
+
+impl fmt::Display for ComponentSource {
+    /// As the configuration writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+// === impl ConfigError ===
+
+impl ConfigError {
+    fn at(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { file: None, place: None, key: key.into(), reason: reason.into() }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, place, key, reason } = self;
+        match file {
+            Some(file) => write!(f, "{}", file.display())?,
+            None => f.write_str("configuration")?,
+        }
+        if let Some((line, column)) = place {
+            write!(f, ", line {line}, column {column}")?;
+        }
+        if !key.is_empty() {
+            write!(f, ": {key}")?;
+        }
+        write!(f, ": {reason}")
+    }
+}
+
+impl std::error::Error for ConfigError {}

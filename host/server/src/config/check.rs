@@ -1,0 +1,205 @@
+//! From [`ConfigFile`] to [`Config`]: every rule that a value has to keep, and the defaults that depend on others.
+//!
+//! Nothing is opened or resolved here; whether a file is there shows when it is used.
+
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
+
+use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure, Profile};
+use ampoule_engine::Limits;
+use serde_json::Value;
+
+use super::{
+    ComponentSource, Config, ConfigError, EngineSettings, InjectorConfig, ServerConfig,
+    file::{
+        ConfigFile, ConventionsFile, EngineFile, EnvPlacementName, InjectorFile, LimitsFile, OnFailureName, PositionName,
+        ProfileName, ServerFile,
+    },
+};
+
+/// A shutdown that takes longer is a mistake in the unit; Kubernetes' own grace period is 30 s.
+const LONGEST_SHUTDOWN: u64 = 3600;
+/// A pod's creation does not wait longer than 30 s for a webhook.
+const LONGEST_WAIT: u64 = 30_000;
+/// The memory that WebAssembly can address.
+const MOST_MEMORY: usize = 4096;
+/// An injector's name stands in every message and metric.
+const LONGEST_NAME: usize = 63;
+
+pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, ConfigError> {
+    let ConfigFile { profile, conventions, on_failure, server, engine, injectors } = file;
+    Ok(Config {
+        conventions: self::conventions(profile, conventions)?,
+        on_failure: match on_failure {
+            OnFailureName::Deny => OnFailure::Deny,
+            OnFailureName::Admit => OnFailure::Admit,
+        },
+        server: self::server(server)?,
+        engine: self::engine(engine)?,
+        injectors: self::injectors(injectors, builtins)?,
+    })
+}
+
+fn conventions(profile: ProfileName, file: ConventionsFile) -> Result<Conventions, ConfigError> {
+    let ConventionsFile { env_prefix, mount_directory, env_placement, init_container_position } = file;
+    let profile = match profile {
+        ProfileName::FlyteV1 => Profile::FlyteV1,
+        ProfileName::FlyteV2 => Profile::FlyteV2,
+    };
+    let mut conventions = profile.conventions();
+    if let Some(prefix) = env_prefix {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !prefix.chars().all(allowed) || prefix.starts_with(|c: char| c.is_ascii_digit()) {
+            let reason = format!("{prefix:?} cannot start the name of a variable; use letters, digits and _");
+            return Err(ConfigError::at("conventions.envPrefix", reason));
+        }
+        conventions.env_prefix = prefix;
+    }
+    if let Some(directory) = mount_directory {
+        let leaves = directory.split('/').any(|part| part == "..");
+        if !directory.starts_with('/') || directory.contains(':') || leaves {
+            let reason = format!("{directory:?} is no absolute path without .. and :");
+            return Err(ConfigError::at("conventions.mountDirectory", reason));
+        }
+        conventions.mount_directory = directory;
+    }
+    if let Some(placement) = env_placement {
+        conventions.env_placement = match placement {
+            EnvPlacementName::Append => EnvPlacement::AppendIfAbsent,
+            EnvPlacementName::Prepend => EnvPlacement::ReplaceAndPrepend,
+        };
+    }
+    if let Some(position) = init_container_position {
+        conventions.init_container_position = match position {
+            PositionName::First => InitContainerPosition::First,
+            PositionName::Last => InitContainerPosition::Last,
+        };
+    }
+    Ok(conventions)
+}
+
+fn server(file: ServerFile) -> Result<ServerConfig, ConfigError> {
+    let ServerFile { listen, admin, cert_dir, shutdown_delay_seconds, shutdown_grace_seconds, max_connections } = file;
+    let listen = address("server.listen", &listen)?;
+    let admin = address("server.admin", &admin)?;
+    if listen.port() != 0 && listen.port() == admin.port() {
+        let reason = format!("port {} is the webhook's already (server.listen)", admin.port());
+        return Err(ConfigError::at("server.admin", reason));
+    }
+    let seconds = |key, value| within(key, value, 0..=LONGEST_SHUTDOWN).map(Duration::from_secs);
+    Ok(ServerConfig {
+        listen,
+        admin,
+        cert_dir,
+        shutdown_delay: seconds("server.shutdownDelaySeconds", shutdown_delay_seconds)?,
+        shutdown_grace: seconds("server.shutdownGraceSeconds", shutdown_grace_seconds)?,
+        max_connections: within("server.maxConnections", max_connections, 1..=1_000_000)?,
+    })
+}
+
+fn engine(file: EngineFile) -> Result<EngineSettings, ConfigError> {
+    let EngineFile { cache_directory, max_concurrent, guest_threads } = file;
+    if cache_directory.as_ref().is_some_and(|directory| directory.as_os_str().is_empty()) {
+        return Err(ConfigError::at("engine.cacheDirectory", "is empty; leave the key out for no cache"));
+    }
+    let max_concurrent = max_concurrent.map(|value| within("engine.maxConcurrent", value, 1..=10_000)).transpose()?;
+    let guest_threads = guest_threads.map(|value| within("engine.guestThreads", value, 1..=1024)).transpose()?;
+    Ok(EngineSettings { cache_directory, max_concurrent, guest_threads })
+}
+
+fn injectors(files: Option<Vec<InjectorFile>>, builtins: &[&str]) -> Result<Vec<InjectorConfig>, ConfigError> {
+    let Some(files) = files else { return Ok(builtins.iter().map(|name| builtin(name)).collect()) };
+    if files.is_empty() {
+        return Err(ConfigError::at("injectors", "is empty; leave the key out for every built-in plugin"));
+    }
+    let mut names = HashSet::new();
+    let mut injectors = Vec::new();
+    for (i, file) in files.into_iter().enumerate() {
+        let injector = injector(&format!("injectors[{i}]"), file, builtins)?;
+        if !names.insert(injector.name.clone()) {
+            let reason = format!("{:?} is the name of an earlier injector already", injector.name);
+            return Err(ConfigError::at(format!("injectors[{i}].name"), reason));
+        }
+        injectors.push(injector);
+    }
+    Ok(injectors)
+}
+
+/// What a built-in plugin is where the file does not say anything about it.
+fn builtin(name: &str) -> InjectorConfig {
+    InjectorConfig {
+        name: name.to_owned(),
+        component: ComponentSource::Builtin(name.to_owned()),
+        settings: Value::Object(serde_json::Map::new()),
+        limits: Limits::default(),
+    }
+}
+
+fn injector(key: &str, file: InjectorFile, builtins: &[&str]) -> Result<InjectorConfig, ConfigError> {
+    let InjectorFile { name, component, settings, limits } = file;
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(allowed) {
+        let reason = format!("{name:?} is no name; use 1 to {LONGEST_NAME} of a-z, 0-9 and -");
+        return Err(ConfigError::at(format!("{key}.name"), reason));
+    }
+    let component = ComponentSource::parse(&component, builtins)
+        .map_err(|reason| ConfigError::at(format!("{key}.component"), reason))?;
+    let limits = self::limits(&format!("{key}.limits"), &limits)?;
+    Ok(InjectorConfig { name, component, settings: Value::Object(settings), limits })
+}
+
+fn limits(key: &str, file: &LimitsFile) -> Result<Limits, ConfigError> {
+    let LimitsFile { memory_mib, deadline_millis, instances, queue_wait_millis, component_mib } = *file;
+    let mut limits = Limits::default();
+    if let Some(mib) = memory_mib {
+        limits.memory = within(&format!("{key}.memoryMiB"), mib, 1..=MOST_MEMORY)? << 20;
+    }
+    if let Some(millis) = deadline_millis {
+        limits.deadline = Duration::from_millis(within(&format!("{key}.deadlineMillis"), millis, 1..=LONGEST_WAIT)?);
+    }
+    if let Some(instances) = instances {
+        limits.instances = within(&format!("{key}.instances"), instances, 1..=10_000)?;
+    }
+    if let Some(millis) = queue_wait_millis {
+        limits.queue_wait = Duration::from_millis(within(&format!("{key}.queueWaitMillis"), millis, 1..=LONGEST_WAIT)?);
+    }
+    if let Some(mib) = component_mib {
+        limits.component_bytes = within(&format!("{key}.componentMiB"), mib, 1..=1024)? << 20;
+    }
+    Ok(limits)
+}
+
+// === impl ComponentSource ===
+
+impl ComponentSource {
+    /// Reads `builtin:NAME` or `file:PATH`.
+    pub(crate) fn parse(text: &str, builtins: &[&str]) -> Result<Self, String> {
+        let known = "use builtin:NAME or file:PATH";
+        match text.split_once(':') {
+            Some(("builtin", name)) if builtins.contains(&name) => Ok(Self::Builtin(name.to_owned())),
+            Some(("builtin", name)) => {
+                let there = if builtins.is_empty() { "none".to_owned() } else { builtins.join(", ") };
+                Err(format!("{name:?} is no built-in plugin of this program (there: {there})"))
+            }
+            Some(("file", "")) => Err("file: wants a path after the colon".to_owned()),
+            Some(("file", path)) => Ok(Self::File(PathBuf::from(path))),
+            Some((scheme @ ("configmap" | "oci"), _)) => Err(format!("{scheme}: is not supported by this version; {known}")),
+            _ if text.is_empty() => Err(format!("is missing; {known}")),
+            _ => Err(format!("{text:?} is no place of a component; {known}")),
+        }
+    }
+}
+
+fn address(key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
+    let reason = || format!("{text:?} is no IP address with a port, such as 0.0.0.0:9443 or [::]:9443");
+    text.parse().map_err(|_| ConfigError::at(key, reason()))
+}
+
+fn within<T>(key: &str, value: T, range: std::ops::RangeInclusive<T>) -> Result<T, ConfigError>
+where
+    T: PartialOrd + std::fmt::Display,
+{
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(ConfigError::at(key, format!("must be between {} and {}, not {value}", range.start(), range.end())))
+}

@@ -1,0 +1,91 @@
+//! What is in effect, as a configuration file would say it: every key, at its value.
+//!
+//! Reading it again gives the same [`Config`], which the tests hold it to.
+
+use std::time::Duration;
+
+use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure};
+use ampoule_engine::Limits;
+use serde_json::{Map, Value, json};
+
+use super::{Config, EngineSettings, InjectorConfig, ServerConfig};
+
+impl Config {
+    /// The document that says all of this.
+    #[must_use]
+    pub fn effective(&self) -> Value {
+        let Self { conventions, on_failure, server, engine, injectors } = self;
+        json!({
+            "profile": conventions.profile.as_str(),
+            "conventions": self::conventions(conventions),
+            "onFailure": match on_failure {
+                OnFailure::Deny => "deny",
+                OnFailure::Admit => "admit",
+            },
+            "server": self::server(server),
+            "engine": self::engine(engine),
+            "injectors": injectors.iter().map(injector).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn conventions(conventions: &Conventions) -> Value {
+    let Conventions { profile: _, env_prefix, mount_directory, env_placement, init_container_position } = conventions;
+    json!({
+        "envPrefix": env_prefix,
+        "mountDirectory": mount_directory,
+        "envPlacement": match env_placement {
+            EnvPlacement::AppendIfAbsent => "append",
+            EnvPlacement::ReplaceAndPrepend => "prepend",
+        },
+        "initContainerPosition": match init_container_position {
+            InitContainerPosition::First => "first",
+            InitContainerPosition::Last => "last",
+        },
+    })
+}
+
+fn server(server: &ServerConfig) -> Value {
+    let ServerConfig { listen, admin, cert_dir, shutdown_delay, shutdown_grace, max_connections } = server;
+    json!({
+        "listen": listen.to_string(),
+        "admin": admin.to_string(),
+        "certDir": cert_dir,
+        "shutdownDelaySeconds": shutdown_delay.as_secs(),
+        "shutdownGraceSeconds": shutdown_grace.as_secs(),
+        "maxConnections": max_connections,
+    })
+}
+
+/// Only what was set: the rest is the engine's own choice, which depends on the machine.
+fn engine(engine: &EngineSettings) -> Value {
+    let EngineSettings { cache_directory, max_concurrent, guest_threads } = engine;
+    let pairs = [
+        ("cacheDirectory", cache_directory.as_ref().map(|directory| json!(directory))),
+        ("maxConcurrent", max_concurrent.map(Value::from)),
+        ("guestThreads", guest_threads.map(Value::from)),
+    ];
+    let set = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(set.collect::<Map<_, _>>())
+}
+
+fn injector(injector: &InjectorConfig) -> Value {
+    let InjectorConfig { name, component, settings, limits } = injector;
+    let Limits { memory, deadline, instances, queue_wait, component_bytes, .. } = limits;
+    json!({
+        "name": name,
+        "component": component.to_string(),
+        "settings": settings,
+        "limits": {
+            "memoryMiB": memory >> 20,
+            "deadlineMillis": millis(*deadline),
+            "instances": instances,
+            "queueWaitMillis": millis(*queue_wait),
+            "componentMiB": component_bytes >> 20,
+        },
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,230 @@
+//! The configuration: defaults, every key, and every error by its whole message.
+//!
+//! A message names the key that the reader can change, and what it may be.
+
+use super::*;
+
+const BUILTINS: [&str; 2] = ["k8s", "aws"];
+
+#[track_caller]
+fn refuses(yaml: &str, expected: &str) {
+    assert_eq!(Config::parse(yaml, &BUILTINS).unwrap_err().to_string(), expected, "{yaml}");
+}
+
+fn config(yaml: &str) -> Config {
+    Config::parse(yaml, &BUILTINS).unwrap()
+}
+
+#[test]
+fn an_empty_file_is_every_default() {
+    for yaml in ["", "# nothing\n", "---\n", "{}", "server:\nengine:\nconventions:\ninjectors:\n"] {
+        let config = config(yaml);
+        assert_eq!(config.conventions, ampoule_core::Profile::FlyteV1.conventions());
+        assert_eq!(config.on_failure, OnFailure::Deny);
+        assert_eq!(config.server.listen.to_string(), "0.0.0.0:9443");
+        assert_eq!(config.server.admin.to_string(), "0.0.0.0:10254");
+        assert_eq!(config.server.cert_dir, Path::new("/etc/webhook/certs"));
+        assert_eq!(config.server.shutdown_delay, Duration::from_secs(5));
+        assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
+        let names: Vec<_> = config.injectors.iter().map(|injector| injector.name.as_str()).collect();
+        assert_eq!(names, BUILTINS);
+        assert_eq!(config.injectors[0].component, ComponentSource::Builtin("k8s".to_owned()));
+        assert_eq!(config.injectors[0].limits, Limits::default());
+    }
+}
+
+#[test]
+fn reads_every_key() {
+    let config = config(EVERY_KEY);
+    assert_eq!(config.conventions.profile, ampoule_core::Profile::FlyteV2);
+    assert_eq!(config.conventions.env_prefix, "X_");
+    assert_eq!(config.conventions.mount_directory, "/secrets");
+    assert_eq!(config.conventions.env_placement, ampoule_core::EnvPlacement::AppendIfAbsent);
+    assert_eq!(config.conventions.init_container_position, ampoule_core::InitContainerPosition::First);
+    assert_eq!(config.on_failure, OnFailure::Admit);
+    assert_eq!(config.server.max_connections, 7);
+    assert_eq!(config.server.shutdown_grace, Duration::ZERO);
+    assert_eq!(config.engine.cache_directory.as_deref(), Some(Path::new("/var/cache/ampoule")));
+    let [injector] = &config.injectors[..] else { panic!("one injector") };
+    assert_eq!(injector.component, ComponentSource::File("/plugins/x.wasm".into()));
+    assert_eq!(injector.settings, serde_json::json!({ "a": { "b": [1, "007"] } }));
+    assert_eq!(injector.limits.memory, 32 << 20);
+    assert_eq!(injector.limits.deadline, Duration::from_millis(50));
+    assert_eq!(injector.limits.instances, 3);
+}
+
+#[test]
+fn what_is_in_effect_reads_as_itself() {
+    for yaml in ["", EVERY_KEY] {
+        let config = config(yaml);
+        let effective = serde_saphyr::to_string(&config.effective()).unwrap();
+        assert_eq!(Config::parse(&effective, &BUILTINS).unwrap(), config, "{effective}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_with_those_that_are_known() {
+    refuses(
+        "registration: {}",
+        "configuration, line 1, column 1: registration: unknown field `registration`, expected one of profile, conventions, \
+         onFailure, server, engine, injectors",
+    );
+    refuses(
+        "server:\n  tls: {}",
+        "configuration, line 2, column 3: server.tls: unknown field `tls`, expected one of listen, admin, certDir, \
+         shutdownDelaySeconds, shutdownGraceSeconds, maxConnections",
+    );
+    refuses(
+        "injectors:\n- name: k8s\n  component: builtin:k8s\n  limits: { memoryMb: 3 }",
+        "configuration, line 4, column 13: injectors[0].limits.memoryMb: unknown field `memoryMb`, expected one of memoryMiB, \
+         deadlineMillis, instances, queueWaitMillis, componentMiB",
+    );
+}
+
+#[test]
+fn wrong_types_are_refused_with_their_place() {
+    for (yaml, expected) in [
+        ("profile: flyte-v3", "line 1, column 10: profile: unknown variant `flyte-v3`, expected one of flyte-v1, flyte-v2"),
+        ("onFailure: 7", "line 1, column 12: onFailure: unknown variant `7`, expected one of deny, admit"),
+        (
+            "conventions: { envPlacement: replace }",
+            "line 1, column 30: conventions.envPlacement: unknown variant `replace`, expected one of append, prepend",
+        ),
+        ("server: 7", "line 1, column 9: server: must be a mapping"),
+        ("server: [", "line 1, column 9: server: must be a mapping"),
+        (
+            "server:\n  maxConnections: many",
+            "line 2, column 19: server.maxConnections: must be a whole number and not negative",
+        ),
+        (
+            "server:\n  shutdownDelaySeconds: -1",
+            "line 2, column 25: server.shutdownDelaySeconds: must be a whole number and not negative",
+        ),
+        ("engine: { cacheDirectory: [a] }", "line 1, column 27: engine.cacheDirectory: must be text"),
+        ("injectors: {}", "line 1, column 12: injectors: must be a list"),
+        ("injectors: [{ settings: [] }]", "line 1, column 25: injectors[0].settings: must be a mapping"),
+        ("injectors: [{ name: [a] }]", "line 1, column 21: injectors[0].name: must be text"),
+        ("- profile", "line 1, column 1: must be a mapping"),
+        ("server: {}\nserver: {}", "line 2, column 1: duplicate mapping key: server"),
+        ("profile: flyte-v1\n---\nprofile: flyte-v2", "line 3, column 1: must be one document, not several"),
+    ] {
+        refuses(yaml, &format!("configuration, {expected}"));
+    }
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused() {
+    let at = "no IP address with a port, such as 0.0.0.0:9443 or [::]:9443";
+    refuses("server: { listen: localhost }", &format!("configuration: server.listen: \"localhost\" is {at}"));
+    refuses("server: { admin: \":1\" }", &format!("configuration: server.admin: \":1\" is {at}"));
+    refuses(
+        "server: { admin: \"127.0.0.1:9443\" }",
+        "configuration: server.admin: port 9443 is the webhook's already (server.listen)",
+    );
+    refuses(
+        "server: { maxConnections: 0 }",
+        "configuration: server.maxConnections: must be between 1 and 1000000, not 0",
+    );
+    refuses(
+        "server: { shutdownGraceSeconds: 20000 }",
+        "configuration: server.shutdownGraceSeconds: must be between 0 and 3600, not 20000",
+    );
+    refuses("engine: { maxConcurrent: 0 }", "configuration: engine.maxConcurrent: must be between 1 and 10000, not 0");
+    refuses("engine: { guestThreads: 0 }", "configuration: engine.guestThreads: must be between 1 and 1024, not 0");
+    refuses(
+        "engine: { cacheDirectory: \"\" }",
+        "configuration: engine.cacheDirectory: is empty; leave the key out for no cache",
+    );
+    refuses(
+        "conventions: { envPrefix: a=b }",
+        "configuration: conventions.envPrefix: \"a=b\" cannot start the name of a variable; use letters, digits and _",
+    );
+    for path in ["secrets", "/a/../b", "/a:b"] {
+        refuses(
+            &format!("conventions: {{ mountDirectory: \"{path}\" }}"),
+            &format!("configuration: conventions.mountDirectory: {path:?} is no absolute path without .. and :"),
+        );
+    }
+}
+
+#[test]
+fn injectors_are_checked_one_by_one() {
+    let with = |entry: &str| format!("injectors: [{{ name: ok, component: \"builtin:k8s\" }}, {{ {entry} }}]");
+    let known = "use builtin:NAME or file:PATH";
+    refuses("injectors: []", "configuration: injectors: is empty; leave the key out for every built-in plugin");
+    refuses(
+        &with("component: \"builtin:k8s\""),
+        "configuration: injectors[1].name: \"\" is no name; use 1 to 63 of a-z, 0-9 and -",
+    );
+    refuses(
+        &with("name: K8s, component: \"builtin:k8s\""),
+        "configuration: injectors[1].name: \"K8s\" is no name; use 1 to 63 of a-z, 0-9 and -",
+    );
+    refuses(
+        &with("name: ok, component: \"builtin:aws\""),
+        "configuration: injectors[1].name: \"ok\" is the name of an earlier injector already",
+    );
+    for (component, reason) in [
+        ("", format!("is missing; {known}")),
+        ("k8s", format!("\"k8s\" is no place of a component; {known}")),
+        ("http://x", format!("\"http://x\" is no place of a component; {known}")),
+        ("builtin:vault", "\"vault\" is no built-in plugin of this program (there: k8s, aws)".to_owned()),
+        ("file:", "file: wants a path after the colon".to_owned()),
+        ("configmap:a/b", format!("configmap: is not supported by this version; {known}")),
+        ("oci:x@sha256:0", format!("oci: is not supported by this version; {known}")),
+    ] {
+        refuses(
+            &with(&format!("name: x, component: \"{component}\"")),
+            &format!("configuration: injectors[1].component: {reason}"),
+        );
+    }
+    for (key, value, most) in [
+        ("memoryMiB", "0", "4096"),
+        ("deadlineMillis", "0", "30000"),
+        ("instances", "0", "10000"),
+        ("queueWaitMillis", "30001", "30000"),
+        ("componentMiB", "0", "1024"),
+    ] {
+        refuses(
+            &with(&format!("name: x, component: \"builtin:k8s\", limits: {{ {key}: {value} }}")),
+            &format!("configuration: injectors[1].limits.{key}: must be between 1 and {most}, not {value}"),
+        );
+    }
+}
+
+#[test]
+fn errors_name_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ampoule.yaml");
+    let error = Config::load(Some(&path), &BUILTINS).unwrap_err().to_string();
+    assert_eq!(error, format!("{}: cannot be read: No such file or directory (os error 2)", path.display()));
+    std::fs::write(&path, "injectors: []").unwrap();
+    let error = Config::load(Some(&path), &BUILTINS).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: injectors: is empty", path.display())), "{error}");
+}
+
+const EVERY_KEY: &str = "
+profile: flyte-v2
+conventions:
+  envPrefix: X_
+  mountDirectory: /secrets
+  envPlacement: append
+  initContainerPosition: first
+onFailure: admit
+server:
+  listen: 127.0.0.1:0
+  admin: '[::1]:0'
+  certDir: certs
+  shutdownDelaySeconds: 1
+  shutdownGraceSeconds: 0
+  maxConnections: 7
+engine:
+  cacheDirectory: /var/cache/ampoule
+  maxConcurrent: 8
+  guestThreads: 2
+injectors:
+- name: mine
+  component: file:/plugins/x.wasm
+  settings: { a: { b: [1, '007'] } }
+  limits: { memoryMiB: 32, deadlineMillis: 50, instances: 3, queueWaitMillis: 20, componentMiB: 2 }
+";

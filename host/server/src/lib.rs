@@ -1,0 +1,26 @@
+//! The process: configuration, TLS, admission, metrics, commands.
+//!
+//! [`Args::parse_and_run`] is the whole program; `main` only names the built-in plugins. [`Pipeline`] and
+//! [`webhook::router`] are what `serve` serves, for tests and benchmarks to drive without a process.
+
+pub mod admin;
+mod app;
+mod args;
+mod commands;
+pub mod config;
+pub mod listener;
+pub mod metrics;
+pub mod pipeline;
+mod plugins;
+pub mod readiness;
+pub mod review;
+pub mod telemetry;
+pub mod tls;
+pub mod webhook;
+
+pub use self::{
+    args::Args,
+    metrics::Metrics,
+    pipeline::{Outcome, Pipeline, PipelineError},
+    plugins::Builtins,
+};

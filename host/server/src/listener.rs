@@ -1,0 +1,125 @@
+//! The accept loop of both ports: every connection under a permit and a set of time limits, every task owned.
+//!
+//! The webhook's port speaks TLS with HTTP/1.1 or HTTP/2 by ALPN; the admin port speaks plain HTTP/1.1.
+
+mod connection;
+mod drain;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
+
+use self::connection::Protocol;
+use crate::metrics::ConnectionMetrics;
+
+pub use self::drain::{Drain, DrainTrigger};
+
+/// A handshake takes two round trips; who needs longer than this holds a permit for nothing.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Out of file descriptors, the next try fails too until a connection ends.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound port and how it is served.
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<TlsAcceptor>,
+    max_connections: usize,
+    metrics: ConnectionMetrics,
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Binds a port; 0 takes a free one. Nothing is accepted before [`Listener::run`].
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be bound.
+    pub async fn bind(address: SocketAddr, max_connections: usize, metrics: ConnectionMetrics) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::bind(address).await?, tls: None, max_connections, metrics })
+    }
+
+    /// Speaks TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: TlsAcceptor) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// The address bound, with the port that was taken.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until `drain` starts, then stops accepting, lets open requests end for `grace`, and ends what is left.
+    pub async fn run(self, router: Router, mut drain: Drain, grace: Duration) {
+        let Self { socket, tls, max_connections, metrics } = self;
+        let permits = Arc::new(Semaphore::new(max_connections));
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, permit) = tokio::select! {
+                accepted = accept(&socket, &permits) => accepted,
+                Some(_) = connections.join_next() => continue,
+                () = drain.started() => break,
+            };
+            let open = metrics.opened();
+            let (tls, router, drain) = (tls.clone(), router.clone(), drain.clone());
+            connections.spawn(async move {
+                serve(stream, tls, router, drain).await;
+                drop((permit, open));
+            });
+        }
+        drop(socket);
+        if timeout(grace, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+            warn!(connections = connections.len(), "connections still open after the grace period are closed");
+        }
+        connections.shutdown().await;
+    }
+}
+
+/// The next connection, once there is a permit for it. Until then it waits in the kernel's queue, which is bounded too.
+async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match socket.accept().await {
+            Ok((stream, _peer)) => return (stream, permit),
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                warn!(%error, "cannot accept connections");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, drain: Drain) {
+    // Answers are one small write each; without this, Nagle's algorithm may hold one back for the client's next packet.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return connection::serve(stream, Protocol::Http1, router, drain).await;
+    };
+    match timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let protocol = Protocol::negotiated(stream.get_ref().1.alpn_protocol());
+            connection::serve(stream, protocol, router, drain).await;
+        }
+        Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+        Err(_) => debug!("TLS handshake took too long"),
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

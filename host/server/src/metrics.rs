@@ -1,0 +1,197 @@
+//! What this process tells about itself: [`Metrics`], every metric in one place, and their text for the admin port.
+//!
+//! Every label has a bounded set of values: names from the configuration, and enums of this program. Nothing that a
+//! request says becomes a label.
+
+use std::{sync::Arc, time::Duration};
+
+use ampoule_engine::{CallObserver, CallOutcome};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::pipeline::Outcome;
+
+/// From a pod without requests (20 µs) to the API server's longest timeout (30 s).
+const ADMISSION_BUCKETS: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+/// From an instance of a small plugin (20 µs) to the default deadline (200 ms) and beyond.
+const CALL_BUCKETS: [f64; 13] =
+    [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.2, 1.0];
+
+/// Every metric of the process. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    admissions: Family<OutcomeLabel, Counter>,
+    admission_duration: Family<OutcomeLabel, Histogram, fn() -> Histogram>,
+    rejections: Family<ReasonLabel, Counter>,
+    call_duration: Family<CallLabels, Histogram, fn() -> Histogram>,
+    traps: Family<TrapLabels, Counter>,
+    plugins: Family<PluginLabels, Gauge>,
+    connections: Family<PortLabel, Gauge>,
+    accepted: Family<PortLabel, Counter>,
+}
+
+/// What a plugin is, for `ampoule_plugin_info`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PluginLabels {
+    /// Its name in the configuration.
+    pub plugin: String,
+    /// Its own version.
+    pub version: String,
+    /// The hash of its component.
+    pub digest: String,
+    /// Where the component came from.
+    pub source: String,
+}
+
+/// The metrics of one port.
+#[derive(Clone)]
+pub struct ConnectionMetrics {
+    open: Gauge,
+    accepted: Counter,
+}
+
+/// A connection that is open as long as this lives.
+pub struct OpenConnection(Gauge);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    plugin: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrapLabels {
+    plugin: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PortLabel {
+    port: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabel {
+    version: &'static str,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Arc::default(),
+            admissions: Family::default(),
+            admission_duration: Family::new_with_constructor(|| Histogram::new(ADMISSION_BUCKETS)),
+            rejections: Family::default(),
+            call_duration: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
+            traps: Family::default(),
+            plugins: Family::default(),
+            connections: Family::default(),
+            accepted: Family::default(),
+        };
+        Self { registry: Arc::new(metrics.register()), ..metrics }
+    }
+
+    fn register(&self) -> Registry {
+        let mut registry = Registry::with_prefix("ampoule");
+        let build = Family::<BuildLabel, Gauge>::default();
+        build.get_or_create(&BuildLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "The version of this program; always 1", build);
+        registry.register("admissions", "Reviews answered, by what came of them", self.admissions.clone());
+        let help = "Time from a review's arrival to its answer, in seconds";
+        registry.register("admission_duration_seconds", help, self.admission_duration.clone());
+        registry.register("rejected_requests", "Requests without a readable review, by reason", self.rejections.clone());
+        let help = "Time of one call of a plugin, its start and its wait for an instance included, in seconds";
+        registry.register("plugin_call_duration_seconds", help, self.call_duration.clone());
+        registry.register("plugin_traps", "Calls that a plugin did not get to answer, by kind", self.traps.clone());
+        registry.register("plugin_info", "The plugins that are loaded; always 1", self.plugins.clone());
+        registry.register("open_connections", "Connections open now", self.connections.clone());
+        registry.register("connections", "Connections accepted", self.accepted.clone());
+        registry
+    }
+
+    /// All metrics in OpenMetrics' text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        text
+    }
+
+    /// A review was answered.
+    pub fn admitted(&self, outcome: Outcome, elapsed: Duration) {
+        let label = OutcomeLabel { outcome: outcome.as_str() };
+        self.admissions.get_or_create(&label).inc();
+        self.admission_duration.get_or_create(&label).observe(elapsed.as_secs_f64());
+    }
+
+    /// A request held no readable review.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejections.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// A plugin is loaded.
+    pub fn loaded(&self, plugin: &PluginLabels) {
+        self.plugins.get_or_create(plugin).set(1);
+    }
+
+    /// The metrics of one port.
+    #[must_use]
+    pub fn port(&self, port: &'static str) -> ConnectionMetrics {
+        let label = PortLabel { port };
+        let open = self.connections.get_or_create_owned(&label);
+        ConnectionMetrics { open, accepted: self.accepted.get_or_create_owned(&label) }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CallObserver for Metrics {
+    fn called(&self, plugin: &str, outcome: CallOutcome, elapsed: Duration) {
+        let labels = CallLabels { plugin: plugin.to_owned(), outcome: outcome.as_str() };
+        self.call_duration.get_or_create(&labels).observe(elapsed.as_secs_f64());
+        if let CallOutcome::Failed(kind) = outcome {
+            self.traps.get_or_create(&TrapLabels { plugin: plugin.to_owned(), kind: kind.as_str() }).inc();
+        }
+    }
+}
+
+// === impl ConnectionMetrics ===
+
+impl ConnectionMetrics {
+    /// Counts a connection until the value is dropped.
+    #[must_use]
+    pub fn opened(&self) -> OpenConnection {
+        self.accepted.inc();
+        self.open.inc();
+        OpenConnection(self.open.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,215 @@
+//! The way of one admission, from the request to the verdict: [`Pipeline`], which `serve`, `mutate` and `explain` share.
+//!
+//! It bounds the time, runs the injectors where guests run, and leaves one metric and one log line behind. The line says
+//! who, what and how long; never what the pod holds or asks for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ampoule_core::{Admitted, Answer, Mutation, Pod, PodMutator, RefusalCode, RequestReport};
+use ampoule_engine::{PluginEngine, RunError};
+use tokio::time::{Instant as Deadline, timeout_at};
+use tracing::{info, warn};
+
+use crate::{
+    metrics::Metrics,
+    review::{AdmissionRequest, ReviewIdentity, Subject, Verdict},
+};
+
+/// Kubernetes' own limit for a name; whoever sends more gets it cut in the log.
+const LONGEST_NAME: usize = 253;
+
+/// Judges admissions. Everything in it is shared and never changes.
+pub struct Pipeline {
+    engine: Arc<PluginEngine>,
+    mutator: Arc<PodMutator>,
+    metrics: Metrics,
+}
+
+/// Why a pod got no judgement.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The time was up.
+    #[error("the secrets could not be injected within the webhook's time of {} ms", .0.as_millis())]
+    Deadline(Duration),
+    /// The work ended without a result. What went wrong is in the log.
+    #[error("internal error; the webhook's log has the details under this request's uid")]
+    Internal(#[source] RunError),
+}
+
+/// What came of an admission, for metric and log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Allowed with a patch.
+    Mutated,
+    /// Allowed, there was nothing to do.
+    Unchanged,
+    /// Allowed without the secrets it asked for (`onFailure: admit`).
+    AdmittedWithoutSecrets,
+    /// Not the creation of a pod: allowed as it is.
+    OutOfScope,
+    /// Refused with code 400.
+    Refused,
+    /// Refused with code 403.
+    Denied,
+    /// Refused with code 503.
+    Unavailable,
+    /// Refused with code 500.
+    Error,
+}
+
+/// A verdict with what the log says of it.
+struct Judgement {
+    verdict: Verdict,
+    outcome: Outcome,
+    requests: usize,
+}
+
+// === impl Pipeline ===
+
+impl Pipeline {
+    /// A pipeline of this chain of injectors, which run on this engine.
+    #[must_use]
+    pub fn new(engine: Arc<PluginEngine>, mutator: PodMutator, metrics: Metrics) -> Self {
+        Self { engine, mutator: Arc::new(mutator), metrics }
+    }
+
+    /// Judges a request, at the latest at `deadline`, and says so in metric and log.
+    pub async fn admit(&self, request: AdmissionRequest, deadline: Deadline) -> (ReviewIdentity, Verdict) {
+        let start = Instant::now();
+        let AdmissionRequest { identity, namespace, name, dry_run, subject } = request;
+        let Judgement { verdict, outcome, requests } = self.judge(subject, &namespace, &identity.uid, deadline).await;
+        let elapsed = start.elapsed();
+        self.metrics.admitted(outcome, elapsed);
+        let code = match &verdict {
+            Verdict::Allowed { .. } => 200,
+            Verdict::Refused { code, .. } => *code,
+        };
+        info!(
+            uid = cut(&identity.uid),
+            namespace = cut(&namespace),
+            name = cut(&name),
+            dry_run,
+            outcome = outcome.as_str(),
+            code,
+            requests,
+            micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            "admission"
+        );
+        (identity, verdict)
+    }
+
+    /// Puts a pod's secrets into it: the part of [`Pipeline::admit`] that has nothing to do with reviews.
+    ///
+    /// # Errors
+    ///
+    /// If the deadline passes or the work ends without a result. A pod that is refused is no error.
+    pub async fn mutate(&self, pod: Pod, namespace: &str, deadline: Deadline) -> Result<Mutation, PipelineError> {
+        let (mutator, namespace) = (Arc::clone(&self.mutator), namespace.to_owned());
+        let given = deadline.saturating_duration_since(Deadline::now());
+        let work = self.engine.run(async move { mutator.mutate(&pod, &namespace).await });
+        let done = timeout_at(deadline, work).await.map_err(|_| PipelineError::Deadline(given))?;
+        done.map_err(PipelineError::Internal)
+    }
+
+    async fn judge(&self, subject: Subject, namespace: &str, uid: &str, deadline: Deadline) -> Judgement {
+        let pod = match subject {
+            Subject::Pod(pod) => pod,
+            Subject::OutOfScope => return Judgement::new(Verdict::unchanged(), Outcome::OutOfScope),
+            Subject::NotAPod(error) => return Judgement::refusal(RefusalCode::BadRequest, error.to_string()),
+        };
+        match self.mutate(pod, namespace, deadline).await {
+            Ok(mutation) => {
+                log_failures(&mutation.requests, uid);
+                Judgement::of(mutation)
+            }
+            Err(error) => {
+                let code = match &error {
+                    PipelineError::Deadline(_) => RefusalCode::Unavailable,
+                    PipelineError::Internal(cause) => {
+                        warn!(uid = cut(uid), error = %cause, "an admission ended without a result");
+                        RefusalCode::Internal
+                    }
+                };
+                Judgement::refusal(code, error.to_string())
+            }
+        }
+    }
+}
+
+// === impl Judgement ===
+
+impl Judgement {
+    fn new(verdict: Verdict, outcome: Outcome) -> Self {
+        Self { verdict, outcome, requests: 0 }
+    }
+
+    fn refusal(code: RefusalCode, message: String) -> Self {
+        Self::new(Verdict::Refused { code: code.http(), reason: code.reason(), message }, Outcome::of(code))
+    }
+
+    fn of(mutation: Mutation) -> Self {
+        let Mutation { requests, outcome } = mutation;
+        let (verdict, outcome) = match outcome {
+            Ok(Admitted { patch, warnings, pod: _ }) => {
+                let outcome = match (patch.0.is_empty(), warnings.is_empty()) {
+                    (false, _) => Outcome::Mutated,
+                    (true, true) => Outcome::Unchanged,
+                    (true, false) => Outcome::AdmittedWithoutSecrets,
+                };
+                (Verdict::Allowed { patch, warnings }, outcome)
+            }
+            Err(refusal) => {
+                let outcome = Outcome::of(refusal.code);
+                (refusal.into(), outcome)
+            }
+        };
+        Self { verdict, outcome, requests: requests.len() }
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// The label value in metrics, and the word in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mutated => "mutated",
+            Self::Unchanged => "unchanged",
+            Self::AdmittedWithoutSecrets => "admitted-without-secrets",
+            Self::OutOfScope => "out-of-scope",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::Unavailable => "unavailable",
+            Self::Error => "error",
+        }
+    }
+
+    fn of(code: RefusalCode) -> Self {
+        match code {
+            RefusalCode::BadRequest => Self::Refused,
+            RefusalCode::Forbidden => Self::Denied,
+            RefusalCode::Internal => Self::Error,
+            RefusalCode::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+/// What the admin needs to know and the pod's author does not.
+fn log_failures(reports: &[RequestReport], uid: &str) {
+    for attempt in reports.iter().flat_map(|report| &report.attempts) {
+        if let Answer::Failed(failure) = &attempt.answer {
+            let (plugin, kind) = (attempt.injector.as_str(), failure.kind.as_str());
+            warn!(uid = cut(uid), plugin, kind, detail = failure.inside, "a plugin did not get to answer");
+        }
+    }
+}
+
+/// What a client wrote, as far as a log line takes it.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST_NAME)]
+}

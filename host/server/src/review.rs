@@ -1,0 +1,174 @@
+//! The one place that knows `AdmissionReview`: bytes to [`AdmissionRequest`], and [`Verdict`] to bytes.
+//!
+//! The review is read as plain JSON: an unknown field is ignored, and the object under review stays as it came. No error
+//! of this module repeats a value of the body.
+
+mod respond;
+#[cfg(test)]
+mod tests;
+
+use ampoule_core::{Pod, PodError};
+use serde_json::Value;
+
+pub use self::respond::{Verdict, respond};
+
+/// What the API server asks.
+#[derive(Clone, Debug)]
+pub struct AdmissionRequest {
+    /// What the answer has to repeat.
+    pub identity: ReviewIdentity,
+    /// Where the object is to be created. Empty if neither request nor object says.
+    pub namespace: String,
+    /// The object's name, or the start of it where the API server has yet to make it. May be empty.
+    pub name: String,
+    /// Nothing will be stored.
+    pub dry_run: bool,
+    /// What is to be judged.
+    pub subject: Subject,
+}
+
+/// What an answer has to repeat for the API server to accept it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewIdentity {
+    /// The version that the review came in.
+    pub version: ReviewVersion,
+    /// The request's `uid`.
+    pub uid: String,
+}
+
+/// Versions of `AdmissionReview` that the API server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReviewVersion {
+    /// `admission.k8s.io/v1`.
+    V1,
+    /// `admission.k8s.io/v1beta1`, of API servers before 1.22.
+    V1Beta1,
+}
+
+/// What is to be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A pod about to be created.
+    Pod(Pod),
+    /// An object that claims to be created and is no pod.
+    NotAPod(PodError),
+    /// Something that no secret goes into: allowed as it is.
+    OutOfScope,
+}
+
+/// Why a body is no review. Nothing can be answered but an HTTP error, for there is no `uid` to answer to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReviewError {
+    /// Nothing came.
+    #[error("the body is empty; an AdmissionReview is expected")]
+    Empty,
+    /// Not JSON, or nested too deeply, or cut short.
+    #[error("the body is not readable JSON: {0}")]
+    Json(String),
+    /// JSON of another kind or version.
+    #[error("the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1")]
+    NotAReview,
+    /// A part of the review has the wrong JSON type, or is missing.
+    #[error("{path} must be {expected}")]
+    Field {
+        /// The field's path, such as `request.uid`.
+        path: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+}
+
+/// Reads a review.
+///
+/// # Errors
+///
+/// If the body is no `AdmissionReview` with a request and a `uid`. An object that is no pod is not an error here but a
+/// [`Subject`], for it can be answered.
+pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(ReviewError::Empty);
+    }
+    let mut review: Value = serde_json::from_slice(body).map_err(|error| ReviewError::Json(describe(&error)))?;
+    let version = ReviewVersion::of(&review).ok_or(ReviewError::NotAReview)?;
+    let request = match review.get_mut("request") {
+        Some(request) if request.is_object() => request,
+        _ => return Err(ReviewError::Field { path: "request", expected: "an object" }),
+    };
+    let uid = text(request, "uid", "request.uid")?;
+    if uid.is_empty() {
+        return Err(ReviewError::Field { path: "request.uid", expected: "given" });
+    }
+    let in_scope = is_in_scope(request)?;
+    let mut namespace = text(request, "namespace", "request.namespace")?;
+    let mut name = text(request, "name", "request.name")?;
+    let dry_run = request.get("dryRun").and_then(Value::as_bool).unwrap_or(false);
+    let object = request.get_mut("object").map(Value::take).unwrap_or_default();
+    let metadata = &object["metadata"];
+    let fallback = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+    if namespace.is_empty() {
+        namespace = fallback("namespace");
+    }
+    for key in ["name", "generateName"] {
+        if name.is_empty() {
+            name = fallback(key);
+        }
+    }
+    let subject = Subject::of(object, in_scope);
+    Ok(AdmissionRequest { identity: ReviewIdentity { version, uid }, namespace, name, dry_run, subject })
+}
+
+// === impl ReviewVersion ===
+
+impl ReviewVersion {
+    /// The `apiVersion` of the review and of its answer.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "admission.k8s.io/v1",
+            Self::V1Beta1 => "admission.k8s.io/v1beta1",
+        }
+    }
+
+    /// The version of a document; none if it is no review of a version that is known here.
+    #[must_use]
+    pub fn of(document: &Value) -> Option<Self> {
+        let version = document.get("apiVersion")?.as_str()?;
+        let known = [Self::V1, Self::V1Beta1].into_iter().find(|known| known.api_version() == version);
+        known.filter(|_| document.get("kind").is_some_and(|kind| kind == "AdmissionReview"))
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    fn of(object: Value, in_scope: bool) -> Self {
+        if !in_scope || object.is_null() {
+            return Self::OutOfScope;
+        }
+        Pod::parse(object).map_or_else(Self::NotAPod, Self::Pod)
+    }
+}
+
+/// Only the creation of an object itself takes secrets: the containers of a pod that exists cannot be changed, and a
+/// subresource (`pods/exec`, `pods/binding`, …) is no pod. A registration that follows our rules sends nothing else.
+fn is_in_scope(request: &Value) -> Result<bool, ReviewError> {
+    let operation = text(request, "operation", "request.operation")?;
+    let subresource = text(request, "subResource", "request.subResource")?;
+    Ok(matches!(operation.as_str(), "" | "CREATE") && subresource.is_empty())
+}
+
+fn text(parent: &Value, key: &str, path: &'static str) -> Result<String, ReviewError> {
+    match parent.get(key) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(ReviewError::Field { path, expected: "a string" }),
+    }
+}
+
+/// What the parser says, without the part of the body that some of its messages repeat.
+fn describe(error: &serde_json::Error) -> String {
+    if error.is_data() {
+        return format!("a value has the wrong type at line {} column {}", error.line(), error.column());
+    }
+    error.to_string()
+}

@@ -1,0 +1,119 @@
+//! The answer: a [`Verdict`] as the `AdmissionReview` that the API server expects, in the version that it asked in.
+//!
+//! The bytes are the same for the same verdict, so that a second review of one pod gets the same answer.
+
+use ampoule_core::Refusal;
+use data_encoding::BASE64;
+use json_patch::Patch;
+use serde::Serialize;
+
+use super::{ReviewIdentity, ReviewVersion};
+
+/// The API server cuts a warning at 256 characters, and drops all of them above 4096 in sum.
+const LONGEST_WARNING: usize = 255;
+
+/// What becomes of an object.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It may be created, with these changes.
+    Allowed {
+        /// Empty if there is nothing to change.
+        patch: Patch,
+        /// For its author; shown by `kubectl`.
+        warnings: Vec<String>,
+    },
+    /// It may not be created.
+    Refused {
+        /// The HTTP status code that its creator gets.
+        code: u16,
+        /// The `reason` of the status, as Kubernetes spells it.
+        reason: &'static str,
+        /// Why, and what to do about it.
+        message: String,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Review<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    uid: &'a str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    status: &'static str,
+    message: &'a str,
+    reason: &'static str,
+    code: u16,
+}
+
+/// The answer to one review, as JSON.
+#[must_use]
+pub fn respond(identity: &ReviewIdentity, verdict: &Verdict) -> Vec<u8> {
+    let ReviewIdentity { version, uid } = identity;
+    let empty = Response { uid, allowed: true, status: None, patch_type: None, patch: None, warnings: Vec::new() };
+    let response = match verdict {
+        Verdict::Allowed { patch, warnings } => {
+            let patch = encode(patch);
+            let warnings = match version {
+                ReviewVersion::V1 => warnings.iter().map(|warning| fitted(warning)).collect(),
+                ReviewVersion::V1Beta1 => Vec::new(),
+            };
+            Response { patch_type: patch.is_some().then_some("JSONPatch"), patch, warnings, ..empty }
+        }
+        Verdict::Refused { code, reason, message } => {
+            let status = Status { status: "Failure", message, reason, code: *code };
+            Response { allowed: false, status: Some(status), ..empty }
+        }
+    };
+    let review = Review { kind: "AdmissionReview", api_version: version.api_version(), response };
+    serde_json::to_vec(&review).expect("strings, numbers and flags always serialise")
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Allowed as it is.
+    #[must_use]
+    pub fn unchanged() -> Self {
+        Self::Allowed { patch: Patch::default(), warnings: Vec::new() }
+    }
+}
+
+impl From<Refusal> for Verdict {
+    fn from(Refusal { code, message }: Refusal) -> Self {
+        Self::Refused { code: code.http(), reason: code.reason(), message }
+    }
+}
+
+/// The patch as the API server takes it; none if it changes nothing, for an empty one costs the API server a decode.
+fn encode(patch: &Patch) -> Option<String> {
+    let json = || serde_json::to_vec(patch).expect("a patch of JSON values always serialises");
+    (!patch.0.is_empty()).then(|| BASE64.encode(&json()))
+}
+
+/// A warning as the API server passes it on: it drops one with a control character, and cuts a long one without a mark.
+fn fitted(warning: &str) -> String {
+    let clean = warning.chars().map(|c| if c.is_control() { ' ' } else { c });
+    if warning.chars().count() <= LONGEST_WARNING {
+        return clean.collect();
+    }
+    clean.take(LONGEST_WARNING - 1).chain(['…']).collect()
+}

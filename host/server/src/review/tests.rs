@@ -1,0 +1,144 @@
+//! What a body may be, and what each answer looks like to the byte.
+//!
+//! No message may repeat a value of the body: the tables say every message whole.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn review(request: Value) -> Vec<u8> {
+    json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request }).to_string().into_bytes()
+}
+
+fn pod() -> Value {
+    json!({ "metadata": { "generateName": "train-", "namespace": "own" }, "spec": { "containers": [] } })
+}
+
+#[track_caller]
+fn refuses(body: impl AsRef<[u8]>, expected: &str) {
+    assert_eq!(parse(body.as_ref()).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn says_why_a_body_is_no_review() {
+    let other = "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1";
+    refuses("", "the body is empty; an AdmissionReview is expected");
+    refuses(" \n\t", "the body is empty; an AdmissionReview is expected");
+    refuses("canary", "the body is not readable JSON: expected value at line 1 column 1");
+    refuses(b"\xff\xfe", "the body is not readable JSON: expected value at line 1 column 1");
+    refuses("{\"kind\": \"AdmissionReview\"", "the body is not readable JSON: EOF while parsing an object at line 1 column 26");
+    refuses("{} canary", "the body is not readable JSON: trailing characters at line 1 column 4");
+    refuses("[".repeat(100_000), "the body is not readable JSON: recursion limit exceeded at line 1 column 128");
+    for text in ["null", "1", "\"canary\"", "[]", "{}", r#"{"kind":"Pod","apiVersion":"v1"}"#] {
+        refuses(text, other);
+    }
+    refuses(r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v2"}"#, other);
+    refuses(r#"{"kind":"Review","apiVersion":"admission.k8s.io/v1"}"#, other);
+    refuses(r#"{"kind":"AdmissionReview","apiVersion":1}"#, other);
+}
+
+#[test]
+fn says_which_part_of_a_review_is_wrong() {
+    refuses(review(Value::Null), "request must be an object");
+    refuses(review(json!(["canary"])), "request must be an object");
+    refuses(review(json!({})), "request.uid must be given");
+    refuses(review(json!({ "uid": "" })), "request.uid must be given");
+    refuses(review(json!({ "uid": 7 })), "request.uid must be a string");
+    refuses(review(json!({ "uid": "u", "namespace": [] })), "request.namespace must be a string");
+    refuses(review(json!({ "uid": "u", "name": 1 })), "request.name must be a string");
+    refuses(review(json!({ "uid": "u", "operation": {} })), "request.operation must be a string");
+    refuses(review(json!({ "uid": "u", "subResource": true })), "request.subResource must be a string");
+}
+
+#[test]
+fn reads_what_the_api_server_sends() {
+    let request = parse(&review(json!({
+        "uid": "7f", "operation": "CREATE", "namespace": "flyte", "dryRun": true, "object": pod(), "brandNew": [1],
+    })));
+    let request = request.unwrap();
+    assert_eq!(request.identity, ReviewIdentity { version: ReviewVersion::V1, uid: "7f".to_owned() });
+    assert_eq!((request.namespace.as_str(), request.name.as_str(), request.dry_run), ("flyte", "train-", true));
+    assert_eq!(request.subject, Subject::Pod(Pod::parse(pod()).unwrap()));
+}
+
+#[test]
+fn takes_the_namespace_of_the_pod_where_the_request_has_none() {
+    let request = parse(&review(json!({ "uid": "7f", "object": pod() }))).unwrap();
+    assert_eq!(request.namespace, "own");
+}
+
+#[test]
+fn leaves_alone_what_is_not_created() {
+    let request = |changes: Value| {
+        let mut request = json!({ "uid": "7f", "operation": "CREATE", "object": pod() });
+        request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        parse(&review(request)).unwrap().subject
+    };
+    for operation in ["UPDATE", "DELETE", "CONNECT", "create"] {
+        assert_eq!(request(json!({ "operation": operation })), Subject::OutOfScope, "{operation}");
+    }
+    assert_eq!(request(json!({ "subResource": "ephemeralcontainers" })), Subject::OutOfScope);
+    assert_eq!(request(json!({ "object": null })), Subject::OutOfScope);
+    assert!(matches!(request(json!({})), Subject::Pod(_)));
+}
+
+#[test]
+fn an_object_that_is_no_pod_can_still_be_answered() {
+    for object in [json!({ "kind": "Service", "apiVersion": "v1" }), json!([]), json!("x"), json!({ "spec": 1 })] {
+        let request = parse(&review(json!({ "uid": "7f", "object": object }))).unwrap();
+        assert!(matches!(request.subject, Subject::NotAPod(_)), "{:?}", request.subject);
+    }
+}
+
+fn answer(version: ReviewVersion, verdict: &Verdict) -> String {
+    String::from_utf8(respond(&ReviewIdentity { version, uid: "7f".to_owned() }, verdict)).unwrap()
+}
+
+fn allowed(patch: Value, warnings: &[&str]) -> Verdict {
+    let warnings = warnings.iter().copied().map(str::to_owned).collect();
+    Verdict::Allowed { patch: serde_json::from_value(patch).unwrap(), warnings }
+}
+
+#[test]
+fn answers_in_the_version_of_the_question() {
+    let unchanged = Verdict::unchanged();
+    assert_eq!(
+        answer(ReviewVersion::V1, &unchanged),
+        r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"7f","allowed":true}}"#
+    );
+    assert_eq!(
+        answer(ReviewVersion::V1Beta1, &unchanged),
+        r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","response":{"uid":"7f","allowed":true}}"#
+    );
+}
+
+#[test]
+fn a_patch_is_base64_and_says_so() {
+    let verdict = allowed(json!([{ "op": "remove", "path": "/a" }]), &[]);
+    let response = r#"{"uid":"7f","allowed":true,"patchType":"JSONPatch","patch":"W3sib3AiOiJyZW1vdmUiLCJwYXRoIjoiL2EifV0="}"#;
+    let expected = format!(r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{response}}}"#);
+    assert_eq!(answer(ReviewVersion::V1, &verdict), expected);
+}
+
+#[test]
+fn a_refusal_carries_code_reason_and_message() {
+    let verdict = Verdict::Refused { code: 403, reason: "Forbidden", message: "no \"x\"".to_owned() };
+    let status = r#"{"status":"Failure","message":"no \"x\"","reason":"Forbidden","code":403}"#;
+    let response = format!(r#"{{"uid":"7f","allowed":false,"status":{status}}}"#);
+    for (version, name) in [(ReviewVersion::V1, "v1"), (ReviewVersion::V1Beta1, "v1beta1")] {
+        let expected =
+            format!(r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/{name}","response":{response}}}"#);
+        assert_eq!(answer(version, &verdict), expected);
+    }
+}
+
+#[test]
+fn warnings_fit_and_go_to_those_who_know_them() {
+    let long = "ä".repeat(300);
+    let verdict = allowed(json!([]), &["two\nlines", &long]);
+    let review: Value = serde_json::from_str(&answer(ReviewVersion::V1, &verdict)).unwrap();
+    let warnings = review["response"]["warnings"].as_array().unwrap();
+    assert_eq!(warnings[0], "two lines");
+    assert_eq!(warnings[1], format!("{}…", "ä".repeat(254)));
+    assert!(!answer(ReviewVersion::V1Beta1, &verdict).contains("warnings"));
+}

@@ -1,0 +1,97 @@
+//! Logs: structured lines on stderr, at a level that is ours alone.
+//!
+//! Dependencies never log below `warn`, whatever level is asked for: at `debug` and below some of them print headers and
+//! frames, and with them bodies. Records of the `log` crate are not taken over for the same reason. A panic is logged
+//! with its place and without its message, which may repeat a value.
+
+use std::{io::stderr, panic};
+
+use clap::ValueEnum;
+use tracing::{Level, error, level_filters::LevelFilter, subscriber::set_global_default};
+use tracing_subscriber::{Registry, filter::Targets, fmt, layer::SubscriberExt};
+
+/// What every target of our own crates starts with.
+const OURS: &str = "ampoule";
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// How much is logged of our own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What needs somebody.
+    Error,
+    /// What may need somebody.
+    Warn,
+    /// One line per admission, and the life of the process.
+    #[default]
+    Info,
+    /// Details for finding a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Sends logs to stderr for the rest of the process' life. A second call changes nothing.
+pub fn install(format: LogFormat, level: LogLevel) {
+    let registry = Registry::default().with(filter(level));
+    let layer = fmt::layer().with_writer(stderr);
+    // Fails only where a subscriber is there already.
+    let _ = match format {
+        LogFormat::Json => set_global_default(registry.with(layer.json().flatten_event(true).with_current_span(false))),
+        LogFormat::Text => set_global_default(registry.with(layer)),
+    };
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        error!(%place, "panic");
+    }));
+}
+
+fn filter(level: LogLevel) -> Targets {
+    let ours = LevelFilter::from(level);
+    Targets::new().with_default(ours.min(LevelFilter::WARN)).with_target(OURS, ours)
+}
+
+// === impl LogLevel ===
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        Self::from_level(match level {
+            LogLevel::Error => Level::ERROR,
+            LogLevel::Warn => Level::WARN,
+            LogLevel::Info => Level::INFO,
+            LogLevel::Debug => Level::DEBUG,
+            LogLevel::Trace => Level::TRACE,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_stay_at_warn_at_any_level() {
+        for level in LogLevel::value_variants() {
+            let filter = filter(*level);
+            for target in ["hyper::proto::h1::io", "h2::codec", "rustls::conn", "wasmtime", "tokio_rustls"] {
+                assert!(!filter.would_enable(target, &Level::INFO), "{target} at {level:?}");
+            }
+            let at_warn = *level != LogLevel::Error;
+            assert_eq!(filter.would_enable("hyper", &Level::WARN), at_warn, "{level:?}");
+        }
+    }
+
+    #[test]
+    fn our_own_targets_follow_the_level() {
+        assert!(filter(LogLevel::Trace).would_enable("ampoule_engine::plugin", &Level::TRACE));
+        assert!(!filter(LogLevel::Info).would_enable("ampoule_server", &Level::DEBUG));
+    }
+}

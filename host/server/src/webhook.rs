@@ -1,0 +1,81 @@
+//! The webhook's port.
+//!
+//! Routes: `POST /mutate--v1-pod`, an `AdmissionReview` in and one out (the path is the one that Flyte registers). Other
+//! methods get 405, other paths 404. A request that holds no review gets an HTTP error with a text that says why and
+//! repeats nothing of it; whatever holds one gets a review as its answer.
+
+mod intake;
+mod rejection;
+#[cfg(test)]
+mod tests;
+mod timeout;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{RawQuery, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use tokio::time::{Instant, timeout_at};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::info;
+
+use self::{intake::Intake, rejection::Rejection};
+use crate::{metrics::Metrics, pipeline::Pipeline, review};
+
+/// Where the API server posts reviews: the path that controller-runtime makes for pods, empty group and all.
+pub const PATH: &str = "/mutate--v1-pod";
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+struct Webhook {
+    pipeline: Arc<Pipeline>,
+    metrics: Metrics,
+    intake: Intake,
+}
+
+/// The webhook's routes. `metrics` counts what never becomes a review; the pipeline counts the rest.
+pub fn router(pipeline: Arc<Pipeline>, metrics: Metrics) -> Router {
+    let webhook = Webhook { pipeline, metrics, intake: Intake::default() };
+    Router::new()
+        .route(PATH, post(mutate))
+        .method_not_allowed_fallback(async || Rejection::Method.into_response())
+        .fallback(async || Rejection::Path.into_response())
+        .layer(CatchPanicLayer::custom(|_| Rejection::Panic.into_response()))
+        .with_state(Arc::new(webhook))
+}
+
+async fn mutate(
+    State(webhook): State<Arc<Webhook>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let deadline = Instant::now() + timeout::budget(query.as_deref());
+    match webhook.answer(&headers, body, deadline).await {
+        Ok(answer) => ([(header::CONTENT_TYPE, JSON)], answer).into_response(),
+        Err(rejection) => {
+            webhook.metrics.rejected(rejection.label());
+            info!(reason = rejection.label(), code = rejection.status().as_u16(), "request without a readable review");
+            rejection.into_response()
+        }
+    }
+}
+
+// === impl Webhook ===
+
+impl Webhook {
+    async fn answer(&self, headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Vec<u8>, Rejection> {
+        rejection::check_content_type(headers.get(header::CONTENT_TYPE))?;
+        let body = timeout_at(deadline, self.intake.read(body)).await.map_err(|_| Rejection::Slow)??;
+        let request = review::parse(body.bytes())?;
+        // The pod is a copy by now; give the room to the next body before the injectors start.
+        drop(body);
+        let (identity, verdict) = self.pipeline.admit(request, deadline).await;
+        Ok(review::respond(&identity, &verdict))
+    }
+}

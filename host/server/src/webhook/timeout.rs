@@ -1,0 +1,79 @@
+//! How long an answer may take: the `?timeout=` that the API server appends to the webhook's URL, less a margin.
+//!
+//! The value is a duration as Go prints it (`10s`, `1m30s`, `1.5s`, `500ms`).
+
+use std::time::Duration;
+
+/// What Kubernetes takes where a registration does not say.
+const DEFAULT: Duration = Duration::from_secs(10);
+/// The longest that Kubernetes accepts in a registration.
+const LONGEST: Duration = Duration::from_secs(30);
+/// The way of the answer back; a tenth of short timeouts.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// The time from a request's arrival to its answer. A timeout that cannot be read counts as absent.
+pub(super) fn budget(query: Option<&str>) -> Duration {
+    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let asked = pairs.filter(|(key, _)| *key == "timeout").find_map(|(_, value)| parse(value));
+    let timeout = asked.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT).min(LONGEST);
+    timeout - MARGIN.min(timeout / 10)
+}
+
+/// A duration as Go writes it; none if it is not one, or negative.
+fn parse(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (value, tail) = rest.split_at(number);
+        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        let seconds = value.parse::<f64>().ok()? * seconds_of(unit)?;
+        sum = sum.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
+        rest = tail;
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+fn seconds_of(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "h" => 3600.0,
+        "m" => 60.0,
+        "s" => 1.0,
+        "ms" => 1e-3,
+        // Both micro signs of Unicode.
+        "us" | "µs" | "μs" => 1e-6,
+        "ns" => 1e-9,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: &str, millis: u64) {
+        assert_eq!(budget(Some(query)).as_millis(), u128::from(millis), "{query}");
+    }
+
+    #[test]
+    fn reads_durations_as_go_writes_them() {
+        check("timeout=10s", 9_500);
+        check("timeout=1s", 900);
+        check("timeout=1.5s", 1_350);
+        check("timeout=500ms", 450);
+        check("timeout=0m20s", 19_500);
+        check("timeout=1h0m0s", 29_500);
+        check("timeout=250000us", 225);
+        check("a=b&timeout=2s&c", 1_800);
+    }
+
+    #[test]
+    fn takes_the_default_for_what_is_no_duration() {
+        for query in ["", "timeout=", "timeout=10", "timeout=-5s", "timeout=s", "timeout=1..5s", "timeout=0s", "timeout=x", "time=1s"] {
+            check(query, 9_500);
+        }
+        assert_eq!(budget(None), Duration::from_millis(9_500));
+        check(&format!("timeout={}h", "9".repeat(400)), 9_500);
+    }
+}
