@@ -36,3 +36,73 @@ async fn readyz(State(readiness): State<Readiness>, RawQuery(query): RawQuery) -
 async fn text(State(metrics): State<Metrics>) -> Response {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.text()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ampoule_core::FailureKind;
+    use ampoule_engine::{CallObserver as _, CallOutcome};
+    use axum::{body::Body, http::Request};
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::{metrics::PluginLabels, pipeline::Outcome};
+
+    async fn get(readiness: &Readiness, metrics: &Metrics, path: &str) -> (u16, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router(readiness.clone(), metrics.clone()).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn ready_only_when_everything_is() {
+        let (readiness, metrics) = (Readiness::default(), Metrics::new());
+        let plugins = readiness.part("plugins", "not loaded yet");
+        let lines = "[-]plugins failed: not loaded yet\n[+]shutdown ok\nreadyz check failed\n";
+        for path in ["/readyz", "/readyz?verbose"] {
+            assert_eq!(get(&readiness, &metrics, path).await, (503, lines.to_owned()));
+        }
+        plugins.ready();
+        assert_eq!(get(&readiness, &metrics, "/readyz").await, (200, "ok\n".to_owned()));
+        let lines = "[+]plugins ok\n[+]shutdown ok\nreadyz check passed\n";
+        assert_eq!(get(&readiness, &metrics, "/readyz?verbose").await, (200, lines.to_owned()));
+        readiness.drain();
+        assert_eq!(get(&readiness, &metrics, "/readyz").await.0, 503);
+        assert_eq!(get(&readiness, &metrics, "/livez").await, (200, "ok\n".to_owned()));
+        assert_eq!(get(&readiness, &metrics, "/").await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn tells_every_metric_under_its_name() {
+        let metrics = Metrics::new();
+        metrics.admitted(Outcome::Mutated, Duration::from_micros(80));
+        metrics.rejected("too-large");
+        metrics.called("k8s", CallOutcome::Injected, Duration::from_micros(30));
+        metrics.called("k8s", CallOutcome::Failed(FailureKind::Deadline), Duration::from_millis(200));
+        let [plugin, version, digest, source] = ["k8s", "0.1.0", "0f", "builtin:k8s"].map(str::to_owned);
+        metrics.loaded(&PluginLabels { plugin, version, digest, source });
+        let open = metrics.port("webhook").opened();
+        let (status, text) = get(&Readiness::default(), &metrics, "/metrics").await;
+        assert_eq!(status, 200);
+        for line in [
+            "ampoule_admissions_total{outcome=\"mutated\"} 1",
+            "ampoule_admission_duration_seconds_bucket{le=\"0.0001\",outcome=\"mutated\"} 1",
+            "ampoule_rejected_requests_total{reason=\"too-large\"} 1",
+            "ampoule_plugin_call_duration_seconds_count{plugin=\"k8s\",outcome=\"injected\"} 1",
+            "ampoule_plugin_call_duration_seconds_count{plugin=\"k8s\",outcome=\"deadline\"} 1",
+            "ampoule_plugin_traps_total{plugin=\"k8s\",kind=\"deadline\"} 1",
+            "ampoule_plugin_info{plugin=\"k8s\",version=\"0.1.0\",digest=\"0f\",source=\"builtin:k8s\"} 1",
+            "ampoule_open_connections{port=\"webhook\"} 1",
+            "ampoule_connections_total{port=\"webhook\"} 1",
+            concat!("ampoule_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        drop(open);
+        assert!(metrics.text().contains("ampoule_open_connections{port=\"webhook\"} 0"));
+    }
+}

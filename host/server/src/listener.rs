@@ -4,6 +4,8 @@
 
 mod connection;
 mod drain;
+#[cfg(test)]
+mod tests;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
