@@ -29,7 +29,9 @@ async fn readyz(State(readiness): State<Readiness>, RawQuery(query): RawQuery) -
     match (report.ready, verbose) {
         (true, false) => "ok\n".into_response(),
         (true, true) => format!("{}readyz check passed\n", report.lines).into_response(),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}readyz check failed\n", report.lines)).into_response(),
+        (false, _) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{}readyz check failed\n", report.lines)).into_response()
+        }
     }
 }
 

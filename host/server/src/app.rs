@@ -168,7 +168,12 @@ fn serving_cert(args: &ServeArgs, config: &Config, part: Part) -> anyhow::Result
     Ok((TlsAcceptor::from(Arc::new(tls::server_config(cert))), ca))
 }
 
-async fn bind(address: SocketAddr, connections: usize, metrics: &Metrics, port: &'static str) -> anyhow::Result<Listener> {
+async fn bind(
+    address: SocketAddr,
+    connections: usize,
+    metrics: &Metrics,
+    port: &'static str,
+) -> anyhow::Result<Listener> {
     let listener = Listener::bind(address, connections, metrics.port(port)).await;
     listener.with_context(|| format!("cannot listen on {address} (server.{}, --{})", key_of(port), key_of(port)))
 }

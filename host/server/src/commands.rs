@@ -6,6 +6,8 @@ mod input;
 mod inspect;
 mod mutate;
 mod output;
+#[cfg(test)]
+mod tests;
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 

@@ -112,7 +112,8 @@ impl Config {
     pub fn load(path: Option<&Path>, builtins: &[&str]) -> Result<Self, ConfigError> {
         let Some(path) = path else { return Self::parse("", builtins) };
         let locate = |error: ConfigError| ConfigError { file: Some(path.to_owned()), ..error };
-        let text = std::fs::read_to_string(path).map_err(|error| locate(ConfigError::at("", format!("cannot be read: {error}"))))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| locate(ConfigError::at("", format!("cannot be read: {error}"))))?;
         Self::parse(&text, builtins).map_err(locate)
     }
 

@@ -118,7 +118,11 @@ impl Metrics {
         registry.register("admissions", "Reviews answered, by what came of them", self.admissions.clone());
         let help = "Time from a review's arrival to its answer, in seconds";
         registry.register("admission_duration_seconds", help, self.admission_duration.clone());
-        registry.register("rejected_requests", "Requests without a readable review, by reason", self.rejections.clone());
+        registry.register(
+            "rejected_requests",
+            "Requests without a readable review, by reason",
+            self.rejections.clone(),
+        );
         let help = "Time of one call of a plugin, its start and its wait for an instance included, in seconds";
         registry.register("plugin_call_duration_seconds", help, self.call_duration.clone());
         registry.register("plugin_traps", "Calls that a plugin did not get to answer, by kind", self.traps.clone());

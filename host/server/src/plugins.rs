@@ -52,7 +52,6 @@ pub(crate) fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Res
         max_concurrent: max_concurrent.unwrap_or(default.max_concurrent),
         guest_threads: guest_threads.unwrap_or(default.guest_threads),
         observer: Arc::new(metrics.clone()),
-        ..default
     };
     Ok(Arc::new(PluginEngine::new(config)?))
 }
@@ -66,7 +65,8 @@ pub(crate) fn read(source: &ComponentSource, builtins: Builtins) -> anyhow::Resu
             Ok(Cow::Borrowed(component))
         }
         ComponentSource::File(path) => {
-            let component = std::fs::read(path).with_context(|| format!("cannot read the component {}", path.display()))?;
+            let component =
+                std::fs::read(path).with_context(|| format!("cannot read the component {}", path.display()))?;
             Ok(Cow::Owned(component))
         }
     }

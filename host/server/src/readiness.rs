@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn ready_means_every_part_is_ready() {
         let readiness = Readiness::default();
-        let (certificate, plugins) = (readiness.part("certificate", "not read yet"), readiness.part("plugins", "loading"));
+        let (certificate, plugins) =
+            (readiness.part("certificate", "not read yet"), readiness.part("plugins", "loading"));
         certificate.ready();
         let report = readiness.report();
         assert!(!report.ready);

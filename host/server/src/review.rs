@@ -12,6 +12,9 @@ use serde_json::Value;
 
 pub use self::respond::{Verdict, respond};
 
+/// A value takes 72 bytes in memory and may take two in a body; the largest object that etcd stores has fewer than this.
+const MOST_VALUES: usize = 250_000;
+
 /// What the API server asks.
 #[derive(Clone, Debug)]
 pub struct AdmissionRequest {
@@ -65,6 +68,9 @@ pub enum ReviewError {
     /// Not JSON, or nested too deeply, or cut short.
     #[error("the body is not readable JSON: {0}")]
     Json(String),
+    /// Far more in memory than it is as text.
+    #[error("the body holds more than {MOST_VALUES} values")]
+    TooManyValues,
     /// JSON of another kind or version.
     #[error("the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1")]
     NotAReview,
@@ -87,6 +93,9 @@ pub enum ReviewError {
 pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(ReviewError::Empty);
+    }
+    if values(body) > MOST_VALUES {
+        return Err(ReviewError::TooManyValues);
     }
     let mut review: Value = serde_json::from_slice(body).map_err(|error| ReviewError::Json(describe(&error)))?;
     let version = ReviewVersion::of(&review).ok_or(ReviewError::NotAReview)?;
@@ -155,6 +164,21 @@ fn is_in_scope(request: &Value) -> Result<bool, ReviewError> {
     let operation = text(request, "operation", "request.operation")?;
     let subresource = text(request, "subResource", "request.subResource")?;
     Ok(matches!(operation.as_str(), "" | "CREATE") && subresource.is_empty())
+}
+
+/// An upper bound of how many values a JSON document has: what separates or opens them, outside strings.
+fn values(body: &[u8]) -> usize {
+    let (mut values, mut quoted, mut escaped) = (1, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b',' | b'[' | b'{' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 fn text(parent: &Value, key: &str, path: &'static str) -> Result<String, ReviewError> {

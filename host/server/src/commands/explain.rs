@@ -49,7 +49,9 @@ impl Explanation {
         let pod = match subject {
             Subject::Pod(pod) => pod,
             Subject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
-            Subject::OutOfScope => anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is"),
+            Subject::OutOfScope => {
+                anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is")
+            }
         };
         let triggered = is_triggered(&pod);
         // What cannot be read is part of the outcome.
@@ -64,7 +66,9 @@ impl Explanation {
         let mut text = format!("pod {namespace}/{name}\n");
         if !triggered {
             let (key, value) = TRIGGER;
-            text += &format!("  warning: the label {key}: \"{value}\" is missing, so the API server would not ask the webhook\n");
+            text += &format!(
+                "  warning: the label {key}: \"{value}\" is missing, so the API server would not ask the webhook\n"
+            );
         }
         if asked_for.is_empty() {
             text += "  asks for no secret\n";

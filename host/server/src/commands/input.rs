@@ -108,19 +108,22 @@ fn document(text: &str) -> anyhow::Result<Value> {
         return serde_json::from_str(text).context("not readable as JSON");
     }
     // As kubectl reads it: 007 stays text, and so do numbers with underscores.
-    let options = serde_saphyr::options! { leading_zero_numbers_as_strings: true, underscored_numbers_as_strings: true };
+    let options =
+        serde_saphyr::options! { leading_zero_numbers_as_strings: true, underscored_numbers_as_strings: true };
     serde_saphyr::from_str_with_options(text, options).context("not readable as YAML")
 }
 
 fn place_of_pod(document: &Value) -> anyhow::Result<&'static str> {
     match document.get("kind").and_then(Value::as_str) {
         None | Some("Pod") => Ok(""),
-        Some("AdmissionReview") => bail!("the AdmissionReview is of another version than admission.k8s.io/v1 or v1beta1"),
+        Some("AdmissionReview") => {
+            bail!("the AdmissionReview is of another version than admission.k8s.io/v1 or v1beta1")
+        }
         Some(kind) => {
             let found = TEMPLATES.iter().find(|(template, _)| *template == kind);
             let known = || TEMPLATES.map(|(template, _)| template).join(", ");
-            let (_, at) =
-                found.with_context(|| format!("a {kind} has no pod; there is one in Pod, AdmissionReview, {}", known()))?;
+            let (_, at) = found
+                .with_context(|| format!("a {kind} has no pod; there is one in Pod, AdmissionReview, {}", known()))?;
             Ok(at)
         }
     }

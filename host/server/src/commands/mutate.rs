@@ -39,11 +39,11 @@ pub(crate) fn mutate(args: &MutateArgs, builtins: Builtins) -> anyhow::Result<Ex
 impl Mutated {
     pub(super) async fn of(input: Input, pipeline: &Pipeline) -> anyhow::Result<Self> {
         let outcome = match &input.request.subject {
-            Subject::Pod(pod) => {
-                pipeline.mutate(pod.clone(), &input.request.namespace, deadline()).await?.outcome
-            }
+            Subject::Pod(pod) => pipeline.mutate(pod.clone(), &input.request.namespace, deadline()).await?.outcome,
             Subject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
-            Subject::OutOfScope => anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is"),
+            Subject::OutOfScope => {
+                anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is")
+            }
         };
         Ok(Self { input, outcome })
     }

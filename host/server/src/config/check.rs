@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::{
     ComponentSource, Config, ConfigError, EngineSettings, InjectorConfig, ServerConfig,
     file::{
-        ConfigFile, ConventionsFile, EngineFile, EnvPlacementName, InjectorFile, LimitsFile, OnFailureName, PositionName,
-        ProfileName, ServerFile,
+        ConfigFile, ConventionsFile, EngineFile, EnvPlacementName, InjectorFile, LimitsFile, OnFailureName,
+        PositionName, ProfileName, ServerFile,
     },
 };
 
@@ -182,7 +182,9 @@ impl ComponentSource {
             }
             Some(("file", "")) => Err("file: wants a path after the colon".to_owned()),
             Some(("file", path)) => Ok(Self::File(PathBuf::from(path))),
-            Some((scheme @ ("configmap" | "oci"), _)) => Err(format!("{scheme}: is not supported by this version; {known}")),
+            Some((scheme @ ("configmap" | "oci"), _)) => {
+                Err(format!("{scheme}: is not supported by this version; {known}"))
+            }
             _ if text.is_empty() => Err(format!("is missing; {known}")),
             _ => Err(format!("{text:?} is no place of a component; {known}")),
         }

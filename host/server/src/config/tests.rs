@@ -84,7 +84,10 @@ fn unknown_keys_are_refused_with_those_that_are_known() {
 #[test]
 fn wrong_types_are_refused_with_their_place() {
     for (yaml, expected) in [
-        ("profile: flyte-v3", "line 1, column 10: profile: unknown variant `flyte-v3`, expected one of flyte-v1, flyte-v2"),
+        (
+            "profile: flyte-v3",
+            "line 1, column 10: profile: unknown variant `flyte-v3`, expected one of flyte-v1, flyte-v2",
+        ),
         ("onFailure: 7", "line 1, column 12: onFailure: unknown variant `7`, expected one of deny, admit"),
         (
             "conventions: { envPlacement: replace }",

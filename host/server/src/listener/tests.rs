@@ -48,7 +48,8 @@ impl Served {
         let cert = Arc::new(ServingCert::default());
         cert.install(pair.certified_key());
         let metrics = Metrics::new();
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), max_connections, metrics.port("webhook")).await.unwrap();
+        let listener =
+            Listener::bind("127.0.0.1:0".parse().unwrap(), max_connections, metrics.port("webhook")).await.unwrap();
         let listener = listener.with_tls(TlsAcceptor::from(Arc::new(tls::server_config(cert))));
         let address = listener.local_addr().unwrap();
         let (trigger, drain) = DrainTrigger::new();
@@ -59,7 +60,8 @@ impl Served {
     async fn connect(&self, alpn: &[u8], name: &'static str) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.ca_pem.as_bytes()).unwrap()).unwrap();
-        let config = ClientConfig::builder_with_provider(tls::provider()).with_safe_default_protocol_versions().unwrap();
+        let config =
+            ClientConfig::builder_with_provider(tls::provider()).with_safe_default_protocol_versions().unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
         let stream = TcpStream::connect(self.address).await.unwrap();

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn review(request: Value) -> Vec<u8> {
-    json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request }).to_string().into_bytes()
+fn review(request: &Value) -> Vec<u8> {
+    json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request })
+        .to_string()
+        .into_bytes()
 }
 
 fn pod() -> Value {
@@ -26,7 +28,10 @@ fn says_why_a_body_is_no_review() {
     refuses(" \n\t", "the body is empty; an AdmissionReview is expected");
     refuses("canary", "the body is not readable JSON: expected value at line 1 column 1");
     refuses(b"\xff\xfe", "the body is not readable JSON: expected value at line 1 column 1");
-    refuses("{\"kind\": \"AdmissionReview\"", "the body is not readable JSON: EOF while parsing an object at line 1 column 26");
+    refuses(
+        "{\"kind\": \"AdmissionReview\"",
+        "the body is not readable JSON: EOF while parsing an object at line 1 column 26",
+    );
     refuses("{} canary", "the body is not readable JSON: trailing characters at line 1 column 4");
     refuses("[".repeat(100_000), "the body is not readable JSON: recursion limit exceeded at line 1 column 128");
     for text in ["null", "1", "\"canary\"", "[]", "{}", r#"{"kind":"Pod","apiVersion":"v1"}"#] {
@@ -38,21 +43,33 @@ fn says_why_a_body_is_no_review() {
 }
 
 #[test]
+fn bounds_what_a_body_becomes_in_memory() {
+    let list = |length: usize| format!("[0{}]", ",0".repeat(length - 1));
+    refuses(list(MOST_VALUES), "the body holds more than 250000 values");
+    refuses(
+        list(MOST_VALUES - 1),
+        "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1",
+    );
+    let text = format!(r#"["{}\"{}"]"#, ",".repeat(MOST_VALUES), "[".repeat(MOST_VALUES));
+    refuses(text, "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1");
+}
+
+#[test]
 fn says_which_part_of_a_review_is_wrong() {
-    refuses(review(Value::Null), "request must be an object");
-    refuses(review(json!(["canary"])), "request must be an object");
-    refuses(review(json!({})), "request.uid must be given");
-    refuses(review(json!({ "uid": "" })), "request.uid must be given");
-    refuses(review(json!({ "uid": 7 })), "request.uid must be a string");
-    refuses(review(json!({ "uid": "u", "namespace": [] })), "request.namespace must be a string");
-    refuses(review(json!({ "uid": "u", "name": 1 })), "request.name must be a string");
-    refuses(review(json!({ "uid": "u", "operation": {} })), "request.operation must be a string");
-    refuses(review(json!({ "uid": "u", "subResource": true })), "request.subResource must be a string");
+    refuses(review(&Value::Null), "request must be an object");
+    refuses(review(&json!(["canary"])), "request must be an object");
+    refuses(review(&json!({})), "request.uid must be given");
+    refuses(review(&json!({ "uid": "" })), "request.uid must be given");
+    refuses(review(&json!({ "uid": 7 })), "request.uid must be a string");
+    refuses(review(&json!({ "uid": "u", "namespace": [] })), "request.namespace must be a string");
+    refuses(review(&json!({ "uid": "u", "name": 1 })), "request.name must be a string");
+    refuses(review(&json!({ "uid": "u", "operation": {} })), "request.operation must be a string");
+    refuses(review(&json!({ "uid": "u", "subResource": true })), "request.subResource must be a string");
 }
 
 #[test]
 fn reads_what_the_api_server_sends() {
-    let request = parse(&review(json!({
+    let request = parse(&review(&json!({
         "uid": "7f", "operation": "CREATE", "namespace": "flyte", "dryRun": true, "object": pod(), "brandNew": [1],
     })));
     let request = request.unwrap();
@@ -63,7 +80,7 @@ fn reads_what_the_api_server_sends() {
 
 #[test]
 fn takes_the_namespace_of_the_pod_where_the_request_has_none() {
-    let request = parse(&review(json!({ "uid": "7f", "object": pod() }))).unwrap();
+    let request = parse(&review(&json!({ "uid": "7f", "object": pod() }))).unwrap();
     assert_eq!(request.namespace, "own");
 }
 
@@ -72,7 +89,7 @@ fn leaves_alone_what_is_not_created() {
     let request = |changes: Value| {
         let mut request = json!({ "uid": "7f", "operation": "CREATE", "object": pod() });
         request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        parse(&review(request)).unwrap().subject
+        parse(&review(&request)).unwrap().subject
     };
     for operation in ["UPDATE", "DELETE", "CONNECT", "create"] {
         assert_eq!(request(json!({ "operation": operation })), Subject::OutOfScope, "{operation}");
@@ -85,7 +102,7 @@ fn leaves_alone_what_is_not_created() {
 #[test]
 fn an_object_that_is_no_pod_can_still_be_answered() {
     for object in [json!({ "kind": "Service", "apiVersion": "v1" }), json!([]), json!("x"), json!({ "spec": 1 })] {
-        let request = parse(&review(json!({ "uid": "7f", "object": object }))).unwrap();
+        let request = parse(&review(&json!({ "uid": "7f", "object": object }))).unwrap();
         assert!(matches!(request.subject, Subject::NotAPod(_)), "{:?}", request.subject);
     }
 }
@@ -115,7 +132,8 @@ fn answers_in_the_version_of_the_question() {
 #[test]
 fn a_patch_is_base64_and_says_so() {
     let verdict = allowed(json!([{ "op": "remove", "path": "/a" }]), &[]);
-    let response = r#"{"uid":"7f","allowed":true,"patchType":"JSONPatch","patch":"W3sib3AiOiJyZW1vdmUiLCJwYXRoIjoiL2EifV0="}"#;
+    let response =
+        r#"{"uid":"7f","allowed":true,"patchType":"JSONPatch","patch":"W3sib3AiOiJyZW1vdmUiLCJwYXRoIjoiL2EifV0="}"#;
     let expected = format!(r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{response}}}"#);
     assert_eq!(answer(ReviewVersion::V1, &verdict), expected);
 }

@@ -1,6 +1,7 @@
-//! Reading bodies: each below the limit, and all of them together within a fixed amount of memory.
+//! Reading bodies: each below the limit, and all reviews at work together within a fixed amount of memory.
 //!
-//! The room is taken as bytes arrive, so a client that only announces a large body takes none from others.
+//! The room is taken as bytes arrive, so a client that only announces a large body takes none from others, and is held
+//! until the answer.
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
@@ -12,7 +13,7 @@ use super::rejection::Rejection;
 pub(super) const LONGEST: usize = 7 << 20;
 /// What is read and thrown away of a longer body, so that the client has sent it and reads the answer.
 const DISCARDED: usize = 4 * LONGEST;
-/// All bodies at once. 64 MiB: a thousand reviews of the usual size.
+/// All reviews at once. 64 MiB: several thousand of the usual size.
 const ROOM: usize = 64 << 20;
 /// The room is counted in units of this many bytes.
 const UNIT: usize = 1024;
@@ -25,7 +26,7 @@ pub(super) struct Intake {
 /// A body in memory, and the room that it takes until dropped.
 pub(super) struct ReadBody<'a> {
     bytes: Vec<u8>,
-    _room: SemaphorePermit<'a>,
+    room: SemaphorePermit<'a>,
 }
 
 // === impl Intake ===
@@ -54,7 +55,7 @@ impl Intake {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(ReadBody { bytes, _room: room })
+        Ok(ReadBody { bytes, room })
     }
 
     fn take(&self, units: usize) -> Result<SemaphorePermit<'_>, Rejection> {
@@ -65,9 +66,14 @@ impl Intake {
 
 // === impl ReadBody ===
 
-impl ReadBody<'_> {
+impl<'a> ReadBody<'a> {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Gives the bytes back and keeps the room, for what was made of them.
+    pub(super) fn into_room(self) -> SemaphorePermit<'a> {
+        self.room
     }
 }
 

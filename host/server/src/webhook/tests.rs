@@ -56,25 +56,26 @@ async fn post(body: impl Into<Body>) -> (StatusCode, String) {
     send(request).await
 }
 
-async fn review(request: Value) -> Value {
+async fn review(request: &Value) -> Value {
     let body = json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request });
     let (status, answer) = post(body.to_string()).await;
     assert_eq!(status, StatusCode::OK);
     serde_json::from_str(&answer).unwrap()
 }
 
-fn pod(annotations: Value) -> Value {
+fn pod(annotations: &Value) -> Value {
     json!({ "metadata": { "annotations": annotations }, "spec": { "containers": [{ "name": "main" }] } })
 }
 
 #[tokio::test]
 async fn answers_what_is_no_review_with_a_reason() {
-    let cases: [(Vec<u8>, u16, &str); 5] = [
+    let cases: [(Vec<u8>, u16, &str); 6] = [
         (Vec::new(), 400, "the body is empty; an AdmissionReview is expected\n"),
         (b"canary".to_vec(), 400, "the body is not readable JSON: expected value at line 1 column 1\n"),
         (b"{\"kind\":".to_vec(), 400, "the body is not readable JSON: EOF while parsing a value at line 1 column 8\n"),
         (vec![b' '; 8 << 20], 413, "the body is larger than 7 MiB\n"),
-        (vec![b'['; 6 << 20], 400, "the body is not readable JSON: recursion limit exceeded at line 1 column 128\n"),
+        (vec![b'['; 200_000], 400, "the body is not readable JSON: recursion limit exceeded at line 1 column 128\n"),
+        (vec![b'['; 6 << 20], 400, "the body holds more than 250000 values\n"),
     ];
     for (body, status, text) in cases {
         assert_eq!(post(body).await, (StatusCode::from_u16(status).unwrap(), text.to_owned()));
@@ -92,7 +93,11 @@ async fn wants_json_by_its_header() {
     };
     let not_a_review = "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1\n";
     for content_type in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {
-        assert_eq!(with(Some(content_type)).await, (StatusCode::BAD_REQUEST, not_a_review.to_owned()), "{content_type}");
+        assert_eq!(
+            with(Some(content_type)).await,
+            (StatusCode::BAD_REQUEST, not_a_review.to_owned()),
+            "{content_type}"
+        );
     }
     for (content_type, said) in [
         (None, "not given"),
@@ -118,14 +123,14 @@ async fn serves_one_path_and_one_method() {
 
 #[tokio::test]
 async fn a_pod_that_asks_for_nothing_is_left_alone() {
-    let answer = review(json!({ "uid": "7f", "operation": "CREATE", "object": pod(json!({})) })).await;
+    let answer = review(&json!({ "uid": "7f", "operation": "CREATE", "object": pod(&json!({})) })).await;
     assert_eq!(answer["response"], json!({ "uid": "7f", "allowed": true }));
 }
 
 #[tokio::test]
 async fn a_pod_that_nobody_serves_is_refused() {
-    let object = pod(json!({ "flyte.secrets/s0": ASKS }));
-    let answer = review(json!({ "uid": "7f", "operation": "CREATE", "object": object })).await;
+    let object = pod(&json!({ "flyte.secrets/s0": ASKS }));
+    let answer = review(&json!({ "uid": "7f", "operation": "CREATE", "object": object })).await;
     let message = "secret user-info/user_secret (annotation flyte.secrets/s0, mount any) could not be injected: no injector \
                    is configured";
     let status = json!({ "status": "Failure", "message": message, "reason": "BadRequest", "code": 400 });
@@ -134,14 +139,14 @@ async fn a_pod_that_nobody_serves_is_refused() {
 
 #[tokio::test]
 async fn what_is_no_pod_is_refused_in_a_review() {
-    let answer = review(json!({ "uid": "7f", "object": { "kind": "Service", "apiVersion": "v1" } })).await;
+    let answer = review(&json!({ "uid": "7f", "object": { "kind": "Service", "apiVersion": "v1" } })).await;
     assert_eq!(answer["response"]["status"]["message"], "the object is a Service of v1, not a Pod of v1");
     assert_eq!(answer["response"]["status"]["code"], 400);
 }
 
 #[tokio::test]
 async fn a_deletion_is_allowed() {
-    let answer = review(json!({ "uid": "7f", "operation": "DELETE", "object": null })).await;
+    let answer = review(&json!({ "uid": "7f", "operation": "DELETE", "object": null })).await;
     assert_eq!(answer["response"], json!({ "uid": "7f", "allowed": true }));
 }
 
@@ -155,8 +160,18 @@ async fn a_body_that_does_not_arrive_is_given_up_in_time() {
 /// Any JSON, with a bias to what stands in a review.
 fn any_json() -> impl Strategy<Value = Value> {
     let keys = prop_oneof![
-        Just("metadata"), Just("annotations"), Just("spec"), Just("containers"), Just("env"), Just("name"), Just("kind"),
-        Just("volumes"), Just("labels"), Just("flyte.secrets/s0"), Just("initContainers"), Just("x"),
+        Just("metadata"),
+        Just("annotations"),
+        Just("spec"),
+        Just("containers"),
+        Just("env"),
+        Just("name"),
+        Just("kind"),
+        Just("volumes"),
+        Just("labels"),
+        Just("flyte.secrets/s0"),
+        Just("initContainers"),
+        Just("x"),
     ];
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -196,7 +211,7 @@ proptest! {
 
     #[test]
     fn any_object_under_review_gets_a_review(object in any_json()) {
-        let answer = block_on(review(json!({ "uid": "7f", "operation": "CREATE", "object": object })));
+        let answer = block_on(review(&json!({ "uid": "7f", "operation": "CREATE", "object": object })));
         prop_assert_eq!(&answer["response"]["uid"], "7f");
         prop_assert!(answer["response"]["allowed"].is_boolean());
     }

@@ -70,7 +70,17 @@ mod tests {
 
     #[test]
     fn takes_the_default_for_what_is_no_duration() {
-        for query in ["", "timeout=", "timeout=10", "timeout=-5s", "timeout=s", "timeout=1..5s", "timeout=0s", "timeout=x", "time=1s"] {
+        for query in [
+            "",
+            "timeout=",
+            "timeout=10",
+            "timeout=-5s",
+            "timeout=s",
+            "timeout=1..5s",
+            "timeout=0s",
+            "timeout=x",
+            "time=1s",
+        ] {
             check(query, 9_500);
         }
         assert_eq!(budget(None), Duration::from_millis(9_500));
