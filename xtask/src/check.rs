@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     setup::ensure(setup::Scope::Wasm)?;
     let mut report = Vec::new();
     for (name, mut command) in commands() {
-        anstream::eprintln!("\n{STRONG}{}{STRONG:#}", job::shown(&command).replace(&cargo_path(), "cargo"));
+        anstream::eprintln!("\n{STRONG}{}{STRONG:#}", job::shown(&command));
         let begun = Instant::now();
         let status = job::spawn(command.stdin(Stdio::null()))?.wait()?;
         report.push((name, status.success(), Elapsed(begun.elapsed())));
@@ -43,8 +43,4 @@ fn commands() -> [(&'static str, Command); 3] {
         ("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
         ("docs", doc),
     ]
-}
-
-fn cargo_path() -> String {
-    workspace::cargo().get_program().to_string_lossy().into_owned()
 }

@@ -124,7 +124,10 @@ pub(crate) fn shown(command: &Command) -> String {
 
 /// A command as one would type it, ready to paste into a shell.
 pub(crate) fn shown_whole(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    // Our cargo is called by its whole path; nobody types that.
+    let is_cargo = std::env::var_os("CARGO").is_some_and(|cargo| cargo == command.get_program());
+    let program = if is_cargo { "cargo".as_ref() } else { command.get_program() };
+    let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 

@@ -24,7 +24,6 @@ pub(crate) fn run() -> Result<ExitCode> {
         workspace: workspace::root(),
         target_dir: target.join("components"),
         crates: Crates::Libraries(plugins(&metadata)),
-        locked: false,
     };
     let folder = target.join("plugins");
     fs::create_dir_all(&folder)?;

@@ -1,10 +1,12 @@
 //! Where the checkout is, and cargo called inside it.
 //! What is built is asked from cargo itself, as JSON messages: a user may have moved the target folder.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -12,6 +14,9 @@ use serde_json::Value;
 use crate::job;
 use crate::progress::{Detail, Progress};
 use crate::setup::cache;
+
+/// `cargo tree` fetches the crates if they are not there yet, about 100 MB.
+const TREE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// What to build beside the server. Always with the features of the whole workspace, so that no crate is built twice.
 #[derive(Clone, Copy)]
@@ -54,6 +59,7 @@ pub(crate) fn build(what: Build) -> Result<PathBuf> {
     let mut messages = Messages::default();
     let mut progress = Progress::start(1, cache::folder()?.join("build.log"))?;
     let result = progress.step_with_detail(label, |log, detail| {
+        messages.total = count_crates(what);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.append()?);
         let mut child = job::spawn(&mut command)?;
         messages.read(&mut child, detail)?;
@@ -65,10 +71,26 @@ pub(crate) fn build(what: Build) -> Result<PathBuf> {
     messages.server.context("cargo built no binary `ampoule`")
 }
 
+/// How many packages there are to build; without an answer the progress does without it.
+fn count_crates(what: Build) -> Option<usize> {
+    let mut tree = cargo();
+    tree.args(["tree", "--prefix", "none", "--format", "{p}"]);
+    match what {
+        Build::Server => tree.args(["--package", "ampoule", "--edges", "normal,build"]),
+        Build::Tests => tree.args(["--workspace", "--edges", "normal,build,dev"]),
+    };
+    let tree = job::output(&mut tree, TREE_MAX)?;
+    // A crate that stands there before is marked ` (*)`.
+    let crates: HashSet<&str> = tree.lines().filter_map(|line| line.split(" (").next()).collect();
+    Some(crates.len())
+}
+
 /// What cargo reported.
 #[derive(Default)]
 struct Messages {
-    built: usize,
+    /// The packages that are built, or were already.
+    ready: HashSet<String>,
+    total: Option<usize>,
     server: Option<PathBuf>,
     errors: Vec<String>,
 }
@@ -80,9 +102,8 @@ impl Messages {
         let stdout = child.stdout.take().context("cargo has no output")?;
         for line in BufReader::new(stdout).lines() {
             self.see(&serde_json::from_str(&line?).context("cargo's message is not JSON")?);
-            if self.built > 0 {
-                *detail.lock().unwrap_or_else(PoisonError::into_inner) = format!("{} crates", self.built);
-            }
+            let of_total = self.total.map_or_else(String::new, |total| format!(" of {total}"));
+            *detail.lock().unwrap_or_else(PoisonError::into_inner) = format!("{}{of_total} crates", self.ready.len());
         }
         Ok(())
     }
@@ -91,7 +112,7 @@ impl Messages {
     fn see(&mut self, message: &Value) {
         match message["reason"].as_str() {
             Some("compiler-artifact") => {
-                self.built += usize::from(message["fresh"] == false);
+                self.ready.extend(message["package_id"].as_str().map(str::to_owned));
                 let is_server = message["target"]["name"] == "ampoule" && message["profile"]["test"] == false;
                 if let Some(path) = message["executable"].as_str().filter(|_| is_server) {
                     self.server = Some(path.into());

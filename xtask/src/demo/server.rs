@@ -20,10 +20,9 @@ use crate::job::{self, Log};
 const READY_MAX: Duration = Duration::from_secs(60);
 /// Longer than the server's own grace.
 const STOP_MAX: Duration = Duration::from_secs(30);
-/// No registration: there is no API server. No delay at the end: nobody has to take us out of a service first.
+/// No delay at the end: nobody has to take the server out of a service first.
 const CONFIG: &str = "\
 server: { shutdownDelaySeconds: 0 }
-registration: { enabled: false }
 injectors:
   - name: k8s
     component: builtin:k8s

@@ -34,7 +34,11 @@ pub(super) fn ensure() -> Result<String> {
             Err(error) => tried.push(format!("{name}: {error:#}")),
         }
     }
-    bail!("{missing}\n  tried by {}", tried.join("\n  tried by "))
+    if tried.is_empty() {
+        // The variable names neither of the two; the error says so.
+        return Err(missing.into());
+    }
+    bail!("no Rust compiler here builds for {TARGET}, and none could be installed:\n  {}", tried.join("\n  "))
 }
 
 fn by_rustup(progress: &mut Progress) -> Result<()> {

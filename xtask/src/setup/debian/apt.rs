@@ -36,14 +36,15 @@ impl PrivateApt {
             fs::write(parts.join(format!("{index}.{extension}")), text)?;
         }
         let apt = Self { folder };
-        log.run(apt.get().arg("update"), DOWNLOAD_MAX)?;
+        // Otherwise a list that cannot be fetched is only a warning, and the next step fails with a riddle.
+        log.run(&mut apt.get(&["update", "-o", "APT::Update::Error-Mode=any"]), DOWNLOAD_MAX)?;
         Ok(apt)
     }
 
     /// Fetches a binary package and unpacks it into `target`; nothing is installed, no script of the package runs.
     pub(in crate::setup) fn unpack_package(&self, package: &str, target: &Path, log: &Log) -> Result<()> {
         let folder = self.empty_folder(package)?;
-        log.run(self.get().args(["download", package]).current_dir(&folder), DOWNLOAD_MAX)?;
+        log.run(self.get(&["download", package]).current_dir(&folder), DOWNLOAD_MAX)?;
         let file = only_file(&folder, ".deb")?;
         log.run(Command::new("dpkg-deb").arg("--extract").arg(file).arg(target), DOWNLOAD_MAX)?;
         fs::remove_dir_all(folder)?;
@@ -54,13 +55,13 @@ impl PrivateApt {
     pub(in crate::setup) fn download_source(&self, package: &str, log: &Log) -> Result<PathBuf> {
         let folder = self.empty_folder(package)?;
         let words = ["source", "--only-source", "--download-only", package];
-        log.run(self.get().args(words).current_dir(&folder), DOWNLOAD_MAX)?;
+        log.run(self.get(&words).current_dir(&folder), DOWNLOAD_MAX)?;
         only_file(&folder, ".orig.tar.gz")
     }
 
-    fn get(&self) -> Command {
+    fn get(&self, words: &[&str]) -> Command {
         let mut command = Command::new("apt-get");
-        command.args(BOUNDED);
+        command.args(words).args(BOUNDED);
         let path = |name: &str| self.folder.join(name).display().to_string();
         for setting in [
             "Dir::Etc::sourcelist=/dev/null".to_owned(),
