@@ -27,7 +27,7 @@ use crate::workspace::{self, Build};
 const ANSWER_MAX_SECONDS: &str = "10";
 
 /// What happens after the pod was shown.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Mode {
     /// The server is ended.
     Once,
@@ -45,11 +45,20 @@ pub(crate) fn run(mode: Mode) -> Result<ExitCode> {
     let server = Server::start(&binary, folder.path(), &stop)?;
     let request = curl(&server, folder.path())?;
     show(request)?;
-    if mode == Mode::Serve {
-        serve(&server, folder.path(), &stop)?;
+    match mode {
+        Mode::Once => {
+            server.stop()?;
+            let took = Elapsed(begun.elapsed());
+            anstream::println!(
+                "{GOOD}✓{GOOD:#} the server has ended {FAINT}(started, asked and ended in {took}){FAINT:#}"
+            );
+        }
+        Mode::Serve => {
+            serve(&server, folder.path(), &stop)?;
+            server.stop()?;
+            anstream::println!("{GOOD}✓{GOOD:#} the server has ended");
+        }
     }
-    server.stop()?;
-    anstream::println!("{GOOD}✓{GOOD:#} the server has ended {FAINT}(all in {}){FAINT:#}", Elapsed(begun.elapsed()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -65,8 +74,6 @@ fn stop_flag() -> Result<Arc<AtomicBool>> {
 /// Sends the review and shows what came back.
 fn show(mut request: Command) -> Result<()> {
     let pod = review::pod();
-    anstream::println!("\n{STRONG}A pod asks for two secrets{STRONG:#}, with Flyte's label and annotations:\n");
-    anstream::println!("{}", diff::yaml(&pod)?);
     request.args(["--show-error", "--fail", "--max-time", ANSWER_MAX_SECONDS]);
     request.args(["--write-out", "%{stderr}%{time_total}"]).stdin(Stdio::null());
     let output = request.output().with_context(|| format!("cannot start `{}`", job::shown(&request)))?;
@@ -76,18 +83,25 @@ fn show(mut request: Command) -> Result<()> {
     }
     let seconds: f64 = said.trim().parse().context("curl did not say how long it took")?;
     let after = review::apply(&output.stdout, &pod)?;
-    let millis = seconds * 1000.0;
+    anstream::println!("\n{STRONG}The pod asks{STRONG:#}, as Flyte's SDK writes it:");
+    for (annotation, words) in review::REQUESTS {
+        anstream::println!("  {annotation}  {FAINT}{words}{FAINT:#}");
+    }
     anstream::println!(
-        "{STRONG}What the API server would store{STRONG:#} {FAINT}(answered over TLS in {millis:.1} ms, handshake included):{FAINT:#}\n"
+        "\n{STRONG}The pod as it was sent{STRONG:#}, and with {GOOD}+{GOOD:#} what the API server would add at Ampoule's word:\n"
     );
     anstream::println!("{}", diff::coloured(&diff::yaml(&pod)?, &diff::yaml(&after)?));
+    let millis = seconds * 1000.0;
+    anstream::println!(
+        "{GOOD}✓{GOOD:#} answered over TLS in {millis:.1} ms {FAINT}(connection and handshake included){FAINT:#}"
+    );
     Ok(())
 }
 
 /// Until Ctrl-C, or until the server ends by itself.
 fn serve(server: &Server, folder: &Path, stop: &AtomicBool) -> Result<()> {
     anstream::println!(
-        "{STRONG}The server is up.{STRONG:#} Send the same review from another terminal; the patch is in base64:\n"
+        "\n{STRONG}The server is up.{STRONG:#} Send the same review from another terminal; the patch is in base64:\n"
     );
     anstream::println!("  {}\n", job::shown_whole(&curl(server, folder)?));
     anstream::println!(

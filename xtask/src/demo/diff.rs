@@ -7,9 +7,10 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::progress::{BAD, GOOD};
 
-/// The document as YAML, its keys in their own order.
+/// The document as YAML, its keys in their own order, a long value on one line.
 pub(super) fn yaml(document: &Value) -> Result<String> {
-    Ok(serde_saphyr::to_string(document)?)
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    Ok(serde_saphyr::to_string_with_options(document, options)?)
 }
 
 /// All lines of both texts, marked `+` and `-` where they differ.

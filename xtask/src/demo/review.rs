@@ -5,6 +5,11 @@ use anyhow::{Context, Result, bail};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
+/// What the pod asks for, in words.
+pub(super) const REQUESTS: [(&str, &str); 2] = [
+    ("flyte.secrets/s0", "key `user_secret` of group `user-info`, as an environment variable"),
+    ("flyte.secrets/s1", "the same, as a file"),
+];
 /// `group: "user-info" key: "user_secret" mount_requirement: ENV_VAR`
 const AS_ENV_VAR: &str =
     "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk";
@@ -21,7 +26,7 @@ pub(super) fn pod() -> Value {
             "name": "train-model",
             "namespace": "flytesnacks-development",
             "labels": { "inject-flyte-secrets": "true" },
-            "annotations": { "flyte.secrets/s0": AS_ENV_VAR, "flyte.secrets/s1": AS_FILE }
+            "annotations": { REQUESTS[0].0: AS_ENV_VAR, REQUESTS[1].0: AS_FILE }
         },
         "spec": {
             "containers": [{
