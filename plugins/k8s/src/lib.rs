@@ -3,7 +3,7 @@
 //! It reads no Secret: the kubelet does, when the pod starts. Names and messages are those of `flyte-pod-webhook`, where the
 //! Secret is the request's group and the item its key.
 
-use ampoule_plugin_sdk::prelude::*;
+use ampoule_plugin_sdk::{InjectionError::InvalidRequest, prelude::*};
 use serde::Deserialize;
 
 /// The plugin, its settings filled up from the webhook's conventions.
@@ -85,7 +85,7 @@ impl K8s {
             (true, false) => return Ok(format!("{:x}", md5::compute(&request.key))),
             (false, false) => return Ok(request.group.clone()),
         };
-        invalid(format!("k8s Secrets Webhook require {missing} to be set. Secret: [{request}]"))
+        Err(InvalidRequest(format!("k8s Secrets Webhook require {missing} to be set. Secret: [{request}]")))
     }
 
     fn as_env_var(&self, group: &str, request: &SecretRequest) -> Result<Vec<Edit>, InjectionError> {
@@ -132,7 +132,7 @@ fn env_name(name: &str) -> Result<&str, InjectionError> {
     if !name.is_empty() && name.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'=') {
         return Ok(name);
     }
-    invalid(format!("{name:?} cannot name an environment variable: use letters, digits and `_`"))
+    Err(InvalidRequest(format!("{name:?} cannot name an environment variable: use letters, digits and `_`")))
 }
 
 /// A group or key in lower case, fit to be one segment of a path.
@@ -140,11 +140,7 @@ fn path_segment(what: &str, name: &str) -> Result<String, InjectionError> {
     if !name.is_empty() && name != "." && !name.starts_with("..") && !name.contains(['/', ':', '\0']) {
         return Ok(name.to_ascii_lowercase());
     }
-    invalid(format!("{what} {name:?} cannot name a file: leave out `/`, `:` and leading `..`"))
-}
-
-fn invalid<T>(text: String) -> Result<T, InjectionError> {
-    Err(InjectionError::InvalidRequest(text))
+    Err(InvalidRequest(format!("{what} {name:?} cannot name a file: leave out `/`, `:` and leading `..`")))
 }
 
 #[cfg(test)]

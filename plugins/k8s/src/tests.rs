@@ -1,7 +1,231 @@
 //! The plugin run natively: names, order and messages of the reference, and what we refuse that it lets through.
-//! The settings' schema is checked against the settings' type.
+//!
+//! Expected values are those of the recordings in `tests/parity`, or of `flyte-behaviour` where they record none.
+
+use ampoule_plugin_sdk::testing::Harness;
+use serde_json::json;
 
 use super::*;
+
+const USER_INFO: &str = "volume ovzwk3rnnfxgm216 = user-info[user_secret → user_secret] optional
+mount ovzwk3rnnfxgm216 at /etc/flyte/secrets/user-info, read-only
+env FLYTE_SECRETS_DEFAULT_DIR = /etc/flyte/secrets
+env FLYTE_SECRETS_FILE_PREFIX = ";
+
+#[track_caller]
+fn check(harness: &Harness<K8s>, request: &SecretRequest, expected: &str) {
+    let answer = match harness.inject(request) {
+        Ok(edits) => edits.iter().map(show).collect::<Vec<_>>().join("\n"),
+        Err(InjectionError::InvalidRequest(text)) => format!("invalid: {text}"),
+        Err(other) => format!("{other:?}"),
+    };
+    assert_eq!(answer, expected);
+}
+
+fn v1() -> Harness<K8s> {
+    Harness::new().profile("flyte-v1")
+}
+
+fn v2() -> Harness<K8s> {
+    Harness::new().profile("flyte-v2")
+}
+
+fn user_secret() -> SecretRequest {
+    SecretRequest::new("user-info", "user_secret")
+}
+
+/// An edit in one line, so that an expectation reads like the pod.
+fn show(edit: &Edit) -> String {
+    let may = |optional: bool| if optional { " optional" } else { "" };
+    match edit {
+        Edit::SetEnv(EnvVar { name, source: EnvSource::Literal(value) }) => format!("env {name} = {value}"),
+        Edit::SetEnv(EnvVar { name, source: EnvSource::SecretKey(from) }) => {
+            format!("env {name} = key {} of {}{}", from.key, from.name, may(from.optional))
+        }
+        Edit::AddVolume(Volume { name, source: VolumeSource::Secret(secret) }) => {
+            let items: Vec<_> = secret.items.iter().map(|item| format!("{} → {}", item.key, item.path)).collect();
+            format!("volume {name} = {}[{}]{}", secret.secret_name, items.join(", "), may(secret.optional))
+        }
+        Edit::MountVolume(VolumeMount { volume, path, read_only: true, sub_path: None }) => {
+            format!("mount {volume} at {path}, read-only")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_file_is_a_volume_per_group_mounted_below_the_mount_directory() {
+    check(&v1(), &user_secret().as_file(), USER_INFO);
+    check(&v2(), &user_secret().as_file(), USER_INFO);
+}
+
+#[test]
+fn any_means_a_file() {
+    check(&v1(), &user_secret(), USER_INFO);
+    check(&v2(), &user_secret(), USER_INFO);
+}
+
+#[test]
+fn a_file_with_a_named_variable_says_its_path_last() {
+    let expected = format!("{USER_INFO}\nenv MY_SECRET = /etc/flyte/secrets/user-info/user_secret");
+    check(&v1(), &user_secret().as_file().named("MY_SECRET"), &expected);
+}
+
+#[test]
+fn names_keep_their_case_in_the_secret_and_lose_it_in_the_path() {
+    check(
+        &v1(),
+        &SecretRequest::new("Other", "B").as_file(),
+        "volume j41gqzlsl3 = Other[B → b] optional
+mount j41gqzlsl3 at /etc/flyte/secrets/other, read-only
+env FLYTE_SECRETS_DEFAULT_DIR = /etc/flyte/secrets
+env FLYTE_SECRETS_FILE_PREFIX = ",
+    );
+}
+
+#[test]
+fn the_version_is_in_the_name_of_the_volume_only() {
+    check(
+        &v1(),
+        &SecretRequest::new("user-info", "k").version("v2").as_file(),
+        "volume ovzwk3rnnfxgm216oyza = user-info[k → k] optional
+mount ovzwk3rnnfxgm216oyza at /etc/flyte/secrets/user-info, read-only
+env FLYTE_SECRETS_DEFAULT_DIR = /etc/flyte/secrets
+env FLYTE_SECRETS_FILE_PREFIX = ",
+    );
+}
+
+#[test]
+fn a_variable_is_named_by_prefix_group_and_key_in_upper_case() {
+    check(
+        &v1(),
+        &user_secret().as_env_var(),
+        "env _FSEC_USER-INFO_USER_SECRET = key user_secret of user-info optional
+env FLYTE_SECRETS_ENV_PREFIX = _FSEC_",
+    );
+    check(
+        &v2(),
+        &user_secret().as_env_var().named("MY_SECRET"),
+        "env _UNION_USER-INFO_USER_SECRET = key user_secret of user-info optional
+env MY_SECRET = key user_secret of user-info optional
+env FLYTE_SECRETS_ENV_PREFIX = _UNION_",
+    );
+}
+
+#[test]
+fn a_request_must_name_what_the_profile_wants() {
+    let both = "invalid: k8s Secrets Webhook require both key and group to be set. Secret: ";
+    check(&v1(), &SecretRequest::new("group", ""), &format!("{both}[group/]"));
+    check(&v1(), &SecretRequest::new("", "key").version("7"), &format!("{both}[/key@7]"));
+    check(&v1(), &SecretRequest::new("", ""), &format!("{both}[/]"));
+    let key = "invalid: k8s Secrets Webhook require key to be set. Secret: ";
+    check(&v2(), &SecretRequest::new("group", ""), &format!("{key}[group/]"));
+    check(&v2(), &SecretRequest::new("", ""), &format!("{key}[/]"));
+}
+
+#[test]
+fn without_a_group_the_md5_of_the_key_is_the_secret() {
+    check(
+        &v2(),
+        &SecretRequest::new("", "user_secret").as_file(),
+        "volume gi1ggntemqydgy2gmi1tmnrvgy1dqm2fmiydqzlbgrqwinrumnsf5 = \
+         24c6dd03cfb56656483eb08ea4ad64cd[user_secret → user_secret] optional
+mount gi1ggntemqydgy2gmi1tmnrvgy1dqm2fmiydqzlbgrqwinrumnsf5 at \
+         /etc/flyte/secrets/24c6dd03cfb56656483eb08ea4ad64cd, read-only
+env FLYTE_SECRETS_DEFAULT_DIR = /etc/flyte/secrets
+env FLYTE_SECRETS_FILE_PREFIX = ",
+    );
+}
+
+#[test]
+fn a_volume_name_that_kubernetes_would_refuse_gets_a_short_one_that_stays_the_same() {
+    // 39 bytes with the underscore are the longest that fit: flyte-behaviour, section 4.1.
+    let volume = |group: &str, version: &str| volume_name(group, version);
+    let fits = "a".repeat(38);
+    assert_eq!(volume(&fits, "").len(), 63);
+    let (one, other) = (volume(&fits, "1"), volume(&fits, "2"));
+    assert_eq!(one, "secret-aab5f22381bbaacae9d4368738469d16");
+    assert_eq!(volume(&fits, "1"), one, "it is stable");
+    assert_ne!(one, other, "it tells versions apart");
+    for name in [one, volume(&"x.y".repeat(84), ""), volume("größe", "ü")] {
+        assert!(
+            name.len() <= LABEL_MAX && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        );
+    }
+}
+
+#[test]
+fn a_path_that_would_leave_the_folder_is_refused() {
+    let hint = "cannot name a file: leave out `/`, `:` and leading `..`";
+    let refused = [
+        (SecretRequest::new("../etc", "key"), format!("invalid: group \"../etc\" {hint}")),
+        (SecretRequest::new("a/b", "key"), format!("invalid: group \"a/b\" {hint}")),
+        (SecretRequest::new(".", "key"), format!("invalid: group \".\" {hint}")),
+        (SecretRequest::new("a:b", "key"), format!("invalid: group \"a:b\" {hint}")),
+        (SecretRequest::new("group", ".."), format!("invalid: key \"..\" {hint}")),
+        (SecretRequest::new("group", "..data"), format!("invalid: key \"..data\" {hint}")),
+        (SecretRequest::new("group", "/etc/passwd"), format!("invalid: key \"/etc/passwd\" {hint}")),
+        (SecretRequest::new("group", "a\0b"), format!("invalid: key \"a\\0b\" {hint}")),
+    ];
+    for (request, expected) in refused {
+        check(&v1(), &request, &expected);
+    }
+}
+
+#[test]
+fn a_name_that_no_kubernetes_takes_for_a_variable_is_refused() {
+    let hint = "cannot name an environment variable: use letters, digits and `_`";
+    let request = || user_secret().as_env_var();
+    check(&v1(), &request().named(""), &format!("invalid: \"\" {hint}"));
+    check(&v1(), &request().named("A=B"), &format!("invalid: \"A=B\" {hint}"));
+    check(&v1(), &request().named("A\nB"), &format!("invalid: \"A\\nB\" {hint}"));
+    check(&v1(), &user_secret().as_file().named("naïve"), &format!("invalid: \"naïve\" {hint}"));
+    check(&v1(), &SecretRequest::new("größe", "k").as_env_var(), &format!("invalid: \"_FSEC_GRößE_K\" {hint}"));
+}
+
+#[test]
+fn every_default_has_a_setting() {
+    let settings =
+        json!({"envPrefix": "S_", "mountDirectory": "/run/secrets/", "requireGroup": false, "optional": false});
+    let harness = v1().settings(&settings);
+    check(
+        &harness,
+        &SecretRequest::new("group", "key").as_env_var(),
+        "env S_GROUP_KEY = key key of group\nenv FLYTE_SECRETS_ENV_PREFIX = S_",
+    );
+    check(
+        &harness,
+        &SecretRequest::new("group", "key").as_file(),
+        "volume m4zg54lql3 = group[key → key]
+mount m4zg54lql3 at /run/secrets/group, read-only
+env FLYTE_SECRETS_DEFAULT_DIR = /run/secrets
+env FLYTE_SECRETS_FILE_PREFIX = ",
+    );
+    check(&harness, &SecretRequest::new("", ""), "invalid: k8s Secrets Webhook require key to be set. Secret: [/]");
+    check(
+        &v2().settings(&json!({"requireGroup": true})),
+        &SecretRequest::new("", "key"),
+        "invalid: k8s Secrets Webhook require both key and group to be set. Secret: [/key]",
+    );
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_by_key() {
+    let refused = [
+        (
+            json!({"envPrefx": "S_"}),
+            "envPrefx: unknown field `envPrefx`, expected one of `envPrefix`, `mountDirectory`, `requireGroup`, `optional` \
+             at line 1 column 11",
+        ),
+        (json!({"optional": "yes"}), "optional: invalid type: string \"yes\", expected a boolean at line 1 column 17"),
+        (json!({"mountDirectory": "secrets"}), "mountDirectory: must be an absolute path without `:`, not `secrets`"),
+        (json!({"mountDirectory": "/a:b"}), "mountDirectory: must be an absolute path without `:`, not `/a:b`"),
+        (json!([]), "settings must be a JSON object"),
+    ];
+    for (settings, expected) in refused {
+        assert_eq!(v1().settings(&settings).configure(), Err(expected.to_owned()));
+    }
+}
 
 #[test]
 fn the_schema_is_that_of_the_settings() {

@@ -135,3 +135,8 @@ macro_rules! export {
         };
     };
 }
+
+/// Compiles the example in the contract's introduction.
+#[cfg(doctest)]
+#[doc = include_str!("../../../wit/README.md")]
+struct ContractReadme;

@@ -59,6 +59,10 @@ pub fn describe<P: Injector>() -> PluginInfo {
 
 /// Reads settings; the message begins with the path of the key.
 fn parse<T: DeserializeOwned>(settings: &str) -> Result<T, String> {
+    // serde would take a list for a struct, field by field.
+    if !settings.trim_start().starts_with('{') {
+        return Err("settings must be a JSON object".to_owned());
+    }
     let mut deserializer = serde_json::Deserializer::from_str(settings);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
     deserializer.end().map_err(|error| error.to_string())?;

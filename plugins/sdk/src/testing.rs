@@ -1,11 +1,7 @@
 //! Runs a plugin's logic natively, without WebAssembly: [`Harness`].
 //!
 //! What the host adds (limits, checks of the edits, the patch) is not here; `ampoule mutate` on the built component shows
-//! that. A test:
-//!
-//! ```ignore
-//! let edits = Harness::<K8s>::new().profile("flyte-v2").inject(&SecretRequest::new("group", "key").as_file());
-//! ```
+//! that. `plugins/k8s/src/tests.rs` is a test written on it.
 
 use std::{cell::RefCell, marker::PhantomData};
 

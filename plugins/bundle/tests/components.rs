@@ -1,0 +1,54 @@
+//! What the build made: real components that export the contract and import no more than it allows.
+//!
+//! `wit-component` reads the world back out of the bytes.
+
+use ampoule_plugin_bundle::{COMPONENTS, component};
+use wit_component::DecodedWasm;
+
+/// The names of a component's imports and exports.
+fn world(component: &[u8]) -> (Vec<String>, Vec<String>) {
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(component).expect("it is a component") else {
+        panic!("it is a WIT package, not a component");
+    };
+    let world = &resolve.worlds[world];
+    let imports = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
+    let exports = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
+    (imports, exports)
+}
+
+#[test]
+fn every_built_in_plugin_is_a_component_of_the_contract() {
+    assert!(!COMPONENTS.is_empty());
+    for (name, component) in COMPONENTS {
+        let (imports, exports) = world(component);
+        assert_eq!(exports, ["ampoule:injector/injector@0.1.0"], "{name}");
+        let allowed = ["ampoule:injector/types@0.1.0", "ampoule:injector/log@0.1.0"];
+        assert!(imports.iter().all(|import| allowed.contains(&import.as_str())), "{name} imports {imports:?}");
+    }
+}
+
+#[test]
+fn a_built_in_plugin_is_small() {
+    for (name, component) in COMPONENTS {
+        assert!(component.len() < 128 * 1024, "{name} has {} bytes", component.len());
+    }
+}
+
+#[test]
+fn no_path_of_the_machine_that_built_it_is_in_a_component() {
+    let home = std::env::var_os("HOME").expect("HOME is set");
+    let checkout = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let checkout = std::fs::canonicalize(checkout).expect("the checkout is there");
+    for (name, component) in COMPONENTS {
+        for path in [home.as_encoded_bytes(), checkout.as_os_str().as_encoded_bytes()] {
+            let found = component.windows(path.len()).any(|window| window == path);
+            assert!(!found, "{name} holds {}", String::from_utf8_lossy(path));
+        }
+    }
+}
+
+#[test]
+fn a_plugin_is_found_by_its_name() {
+    assert!(component("k8s").is_some());
+    assert!(component("ampoule-plugin-k8s").is_none());
+}
