@@ -2,5 +2,19 @@
 //!
 //! Every test has a namespace and a process of its own; the API server is shared. `cargo xtask test` gets what they need.
 
+#[path = "e2e/fields.rs"]
+mod fields;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/inject.rs"]
+mod inject;
+#[path = "e2e/load.rs"]
+mod load;
+#[path = "e2e/ports.rs"]
+mod ports;
+#[path = "e2e/privacy.rs"]
+mod privacy;
+#[path = "e2e/refuse.rs"]
+mod refuse;
+#[path = "e2e/support.rs"]
+mod support;

@@ -24,7 +24,7 @@ async fn a_pod_that_the_api_server_refuses_is_reported_with_its_status() -> Resu
     wrong["spec"]["containers"] = json!([]);
     let refusal = namespace.try_create_pod(&wrong).await?.unwrap_err();
     assert_eq!((refusal.code, refusal.reason.as_str()), (422, "Invalid"));
-    assert_eq!(refusal.by_webhook(), None);
+    assert_eq!(refusal.by("secrets"), None);
     assert!(!namespace.has_pod("wrong").await?);
     Ok(())
 }

@@ -72,7 +72,7 @@ impl Ampoule {
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command.arg("--ready-file").arg(&ready_file);
         command.args(["--log-format", "json", "--log-level", level]);
-        let mut process = Process::spawn_in(&mut command, &folder.path().join("log"), folder.path())?;
+        let process = Process::spawn_in(&mut command, &folder.path().join("log"), folder.path())?;
         let ready = eventually("ampoule's ready file", READY, async || {
             // A process that has ended writes no file: the error comes from outside the attempts.
             Ok(if process.ensure_running().is_err() { None } else { Some(fs::read(&ready_file)?) })
@@ -181,7 +181,7 @@ impl Ampoule {
     /// # Errors
     ///
     /// If it does not end.
-    pub async fn wait(mut self) -> Result<Exit> {
+    pub async fn wait(self) -> Result<Exit> {
         let status = self.process.wait(END).await?;
         let exit = Exit { status, log: self.process.output()? };
         drop(self.folder);

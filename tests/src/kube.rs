@@ -18,7 +18,6 @@ use anyhow::{Context, Result, bail, ensure};
 use kube::{Client, Config, config::AuthInfo};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -36,8 +35,8 @@ const TOKEN: &str = "the-tests-own-token";
 /// A running API server. Both programs end when this is dropped, or with the test process.
 pub struct ApiServer {
     // In the order in which they are to end.
-    _kube_apiserver: Process,
-    _etcd: Process,
+    kube_apiserver: Process,
+    etcd: Process,
     address: SocketAddr,
     ca: String,
     _folder: TempDir,
@@ -80,8 +79,8 @@ impl ApiServer {
         let path = folder.path();
         let ca = write_credentials(path)?;
         let [client, peer, secure] = free_ports()?;
-        let mut etcd = etcd(programs, path, client, peer)?;
-        let mut kube_apiserver = kube_apiserver(programs, path, client, secure)?;
+        let etcd = etcd(programs, path, client, peer)?;
+        let kube_apiserver = kube_apiserver(programs, path, client, secure)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, secure));
         let trust = Trust::root(&ca)?;
         let ready = eventually("the API server", READY, async || {
@@ -92,7 +91,7 @@ impl ApiServer {
             }
         });
         match ready.await {
-            Ok(Ok(())) => Ok(Self { _kube_apiserver: kube_apiserver, _etcd: etcd, address, ca, _folder: folder }),
+            Ok(Ok(())) => Ok(Self { kube_apiserver, etcd, address, ca, _folder: folder }),
             Ok(Err(error)) => Err(error),
             Err(error) => bail!("{error:#}\n{}\n{}", etcd.describe(), kube_apiserver.describe()),
         }
@@ -110,23 +109,18 @@ impl ApiServer {
         Ok(Client::try_from(config)?)
     }
 
-    /// The version of the API server, such as `1.20`.
-    ///
-    /// # Errors
-    ///
-    /// If it does not say.
-    pub async fn version(&self) -> Result<String> {
-        let info = self.client()?.apiserver_version().await?;
-        Ok(info.git_version)
-    }
-
     /// A fresh namespace.
     ///
     /// # Errors
     ///
     /// If it cannot be created; its name may be taken.
-    pub async fn namespace(&self, name: &str) -> Result<Namespace> {
-        Namespace::create(self.client()?, name).await
+    pub async fn namespace(&'static self, name: &str) -> Result<Namespace> {
+        Namespace::create(self, name).await
+    }
+
+    /// What became of its programs: for errors.
+    fn describe(&self) -> String {
+        format!("{}\n{}", self.kube_apiserver.describe(), self.etcd.describe())
     }
 }
 
@@ -217,9 +211,4 @@ fn free_ports<const N: usize>() -> Result<[u16; N]> {
         *port = listener.local_addr()?.port();
     }
     Ok(ports)
-}
-
-/// What the server made of an object.
-pub(crate) fn name_of(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap_or_default()
 }

@@ -9,6 +9,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,14 +18,17 @@ use anyhow::{Context, Result, bail};
 use crate::eventually;
 
 /// Lines of the output that an error shows.
-const TAIL: usize = 25;
+const SHOWN: usize = 25;
+/// How a Go program begins its last words.
+const CRASH: [&str; 2] = ["panic: ", "fatal error: "];
 /// Waits for the pipe to close, ends the process, and removes the folder if one is named.
 const WATCHDOG: &str = r#"read -r word; [ "$word" = done ] && exit; kill -9 "$1"; [ -z "$2" ] || rm -rf -- "$2""#;
 
 /// A program that runs until it is ended or this value is dropped.
 pub struct Process {
     name: String,
-    child: Child,
+    child: Mutex<Child>,
+    id: u32,
     output: PathBuf,
     watchdog: Child,
 }
@@ -57,7 +61,9 @@ impl Process {
         watchdog.process_group(0);
         let watchdog = watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         match watchdog {
-            Ok(watchdog) => Ok(Self { name, child, output: output.to_owned(), watchdog }),
+            Ok(watchdog) => {
+                Ok(Self { name, id: child.id(), child: Mutex::new(child), output: output.to_owned(), watchdog })
+            }
             Err(error) => {
                 end(&mut child);
                 Err(error).context("cannot start sh as the watchdog")
@@ -68,7 +74,7 @@ impl Process {
     /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.id
     }
 
     /// Everything it has written so far.
@@ -81,19 +87,20 @@ impl Process {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The name, whether it runs, and the end of its output: for errors.
-    pub fn describe(&mut self) -> String {
-        let state = match self.child.try_wait() {
+    /// The name, whether it runs, and the part of its output that tells most: for errors.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let state = match self.child().try_wait() {
             Ok(Some(status)) => format!("ended with {status}"),
             _ => "runs".to_owned(),
         };
         let output = self.output().unwrap_or_default();
         let lines: Vec<_> = output.lines().collect();
-        format!(
-            "{} {state}; the end of its output:\n{}",
-            self.name,
-            lines[lines.len().saturating_sub(TAIL)..].join("\n")
-        )
+        // A Go program that crashes writes why, and then the stack of every goroutine.
+        let crash = lines.iter().position(|line| CRASH.iter().any(|head| line.starts_with(head)));
+        let start = crash.unwrap_or_else(|| lines.len().saturating_sub(SHOWN));
+        let shown: Vec<_> = lines.into_iter().skip(start).take(SHOWN).collect();
+        format!("{} {state}; of its output:\n{}", self.name, shown.join("\n"))
     }
 
     /// Errors once the process has ended.
@@ -101,8 +108,8 @@ impl Process {
     /// # Errors
     ///
     /// The exit status and the end of the output.
-    pub fn ensure_running(&mut self) -> Result<()> {
-        match self.child.try_wait()? {
+    pub fn ensure_running(&self) -> Result<()> {
+        match self.child().try_wait()? {
             None => Ok(()),
             Some(_) => bail!("{}", self.describe()),
         }
@@ -114,7 +121,7 @@ impl Process {
     ///
     /// If it is gone already.
     pub fn terminate(&self) -> Result<()> {
-        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = i32::try_from(self.id).ok().and_then(rustix::process::Pid::from_raw);
         let id = id.context("no process id")?;
         rustix::process::kill_process(id, rustix::process::Signal::TERM)
             .with_context(|| format!("SIGTERM to {}", self.name))
@@ -125,10 +132,13 @@ impl Process {
     /// # Errors
     ///
     /// If it still runs after `limit`.
-    pub async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let child = &mut self.child;
-        let ended = eventually("the end of a process", limit, async || child.try_wait()?.context("it runs")).await;
-        ended.with_context(|| self.describe())
+    pub async fn wait(&self, limit: Duration) -> Result<ExitStatus> {
+        let ended = eventually("the end of a process", limit, async || self.child().try_wait()?.context("it runs"));
+        ended.await.with_context(|| self.describe())
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,7 +149,7 @@ impl Drop for Process {
             let _ = pipe.write_all(b"done\n");
         }
         let _ = self.watchdog.wait();
-        end(&mut self.child);
+        end(&mut self.child());
     }
 }
 

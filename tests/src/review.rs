@@ -34,8 +34,15 @@ impl Review {
     pub fn of(pod: &Value, namespace: &str) -> Self {
         let mut object = pod.clone();
         object["metadata"]["namespace"] = json!(namespace);
+        // What the API server reads from its store says neither.
         object["apiVersion"] = json!("v1");
         object["kind"] = json!("Pod");
+        Self::as_is(&object, namespace)
+    }
+
+    /// A review of something that need not be a pod.
+    #[must_use]
+    pub fn as_is(object: &Value, namespace: &str) -> Self {
         let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
         let kind = json!({ "group": "", "version": "v1", "kind": "Pod" });
         Self(json!({
@@ -57,6 +64,12 @@ impl Review {
     #[must_use]
     pub fn uid(&self) -> &str {
         self.0["request"]["uid"].as_str().unwrap_or_default()
+    }
+
+    /// The object under review.
+    #[must_use]
+    pub fn object(&self) -> &Value {
+        &self.0["request"]["object"]
     }
 
     /// The bytes to send.

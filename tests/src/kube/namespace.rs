@@ -12,17 +12,16 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::name_of;
+use super::ApiServer;
 use crate::{Ampoule, asking, eventually};
 
 /// The API server notices a registration within a second or two.
 const NOTICED: Duration = Duration::from_secs(30);
-/// The name of the webhook, which stands at the head of every refusal.
-const WEBHOOK: &str = "secrets.ampoule.test";
 
 /// A namespace and a client that works in it.
 #[derive(Clone)]
 pub struct Namespace {
+    server: &'static ApiServer,
     client: Client,
     name: String,
 }
@@ -30,6 +29,8 @@ pub struct Namespace {
 /// How a webhook is registered.
 #[derive(Clone, Debug)]
 pub struct Registration {
+    /// Its name; the API server asks webhooks in the order of their names.
+    pub name: &'static str,
     /// Versions of `AdmissionReview`, the preferred one first.
     pub review_versions: Vec<&'static str>,
 }
@@ -48,8 +49,8 @@ pub struct Refusal {
 // === impl Namespace ===
 
 impl Namespace {
-    pub(super) async fn create(client: Client, name: &str) -> Result<Self> {
-        let this = Self { client, name: name.to_owned() };
+    pub(super) async fn create(server: &'static ApiServer, name: &str) -> Result<Self> {
+        let this = Self { server, client: server.client()?, name: name.to_owned() };
         // API servers before 1.21 do not set this label themselves.
         let labels = json!({ "kubernetes.io/metadata.name": name });
         let namespace =
@@ -94,7 +95,8 @@ impl Namespace {
     /// If the API server refuses it ([`Refusal`]), or does not answer.
     pub async fn create_pod(&self, pod: &Value) -> Result<Value> {
         let created = self.try_create_pod(pod).await??;
-        let request = Request::new(self.pods()).get(name_of(&created), &GetParams::default())?;
+        let name = created["metadata"]["name"].as_str().context("a pod without a name")?;
+        let request = Request::new(self.pods()).get(name, &GetParams::default())?;
         Ok(self.client.request(request).await?)
     }
 
@@ -146,7 +148,7 @@ impl Namespace {
         // An annotation that nobody can read is refused by the webhook and by nobody else.
         let probe = asking("probe", ["!"]);
         eventually("an effect of the registration", NOTICED, async || match self.dry_run_pod(&probe).await? {
-            Err(refusal) if refusal.by_webhook().is_some() => Ok(()),
+            Err(refusal) if refusal.by(registration.name).is_some() => Ok(()),
             answer => bail!("the probe got {answer:?}"),
         })
         .await
@@ -164,7 +166,7 @@ impl Namespace {
                 let kube::core::Status { code, reason, message, .. } = *status;
                 Ok(Err(Refusal { code, reason, message }))
             }
-            Err(error) => Err(error).with_context(|| format!("POST {path}")),
+            Err(error) => Err(error).with_context(|| format!("POST {path}: {}", self.server.describe())),
         }
     }
 }
@@ -173,18 +175,18 @@ impl Namespace {
 
 impl Default for Registration {
     fn default() -> Self {
-        Self { review_versions: vec!["v1", "v1beta1"] }
+        Self { name: "secrets", review_versions: vec!["v1", "v1beta1"] }
     }
 }
 
 impl Registration {
     fn configuration(&self, namespace: &str, ampoule: &Ampoule) -> Result<MutatingWebhookConfiguration> {
-        let Self { review_versions } = self;
+        let Self { name, review_versions } = self;
         let ca: Vec<u8> = ampoule.ca().into();
         let configuration = json!({
-            "metadata": { "name": format!("ampoule-{namespace}") },
+            "metadata": { "name": format!("{name}-{namespace}") },
             "webhooks": [{
-                "name": WEBHOOK,
+                "name": format!("{name}.ampoule.test"),
                 "clientConfig": {
                     "url": format!("https://{}/mutate--v1-pod", ampoule.webhook()),
                     "caBundle": data_encoding::BASE64.encode(&ca),
@@ -208,10 +210,10 @@ impl Registration {
 // === impl Refusal ===
 
 impl Refusal {
-    /// What the webhook said, if it was the webhook that refused.
+    /// What the webhook of this name said, if it was the one that refused.
     #[must_use]
-    pub fn by_webhook(&self) -> Option<&str> {
-        self.message.strip_prefix(&format!("admission webhook \"{WEBHOOK}\" denied the request: "))
+    pub fn by(&self, webhook: &str) -> Option<&str> {
+        self.message.strip_prefix(&format!("admission webhook \"{webhook}.ampoule.test\" denied the request: "))
     }
 }
 

@@ -1,0 +1,156 @@
+//! Many pods: at once, one after another for long, and while the process is told to end.
+//!
+//! What is counted here is answers and memory, not time; for speed there are the benchmarks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use ampoule_core::MountRequirement::{Any, EnvVar, File};
+use ampoule_tests::{Ampoule, Connection, Review, asking, eventually};
+use anyhow::{Context, Result, ensure};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::support::{Guests, K8S, config, registered, request, v1};
+
+/// What the issue allows the serving process.
+const MOST_KIB: u64 = 60 << 10;
+/// What the allocator may keep more or less of at any moment.
+const FLAT_KIB: u64 = 4 << 10;
+
+fn review() -> Review {
+    let requests = [request("group", "key", EnvVar, ""), request("group", "file", File, "")];
+    Review::of(&asking("task", requests), "default")
+}
+
+#[tokio::test]
+async fn two_hundred_pods_at_once_all_get_their_secrets() -> Result<()> {
+    let (namespace, ampoule) = registered("deployment", &v1()).await?;
+    let mut pods = JoinSet::new();
+    for i in 0..200 {
+        let (namespace, key) = (namespace.clone(), format!("key-{i}"));
+        let pod = asking(&format!("task-{i}"), [request("group", &key, EnvVar, ""), request("group", &key, File, "")]);
+        pods.spawn(async move {
+            let created = namespace.create_pod(&pod).await?;
+            let env = &created["spec"]["containers"][0]["env"];
+            let volume = &created["spec"]["volumes"][0]["secret"];
+            ensure!(env[0]["valueFrom"]["secretKeyRef"]["key"] == key.as_str(), "{key}: {env}");
+            ensure!(volume["items"][0]["key"] == key.as_str(), "{key}: {volume}");
+            Ok(())
+        });
+    }
+    while let Some(created) = pods.join_next().await {
+        created??;
+    }
+    let metrics = ampoule.admin("/metrics").await?.text();
+    assert!(metrics.contains("ampoule_admissions_total{outcome=\"mutated\"} 200\n"), "{metrics}");
+    Ok(())
+}
+
+/// Sends this many reviews, on four kept connections at once.
+async fn admit(ampoule: &Ampoule, reviews: u32) -> Result<()> {
+    let mut connections = JoinSet::new();
+    for _ in 0..4 {
+        let mut connection = ampoule.connect().await?;
+        connections.spawn(async move {
+            let review = review();
+            for _ in 0..reviews / 4 {
+                let response = Ampoule::review(&mut connection, &review).await?;
+                ensure!(response.allowed && !response.patch.0.is_empty(), "{response:?}");
+            }
+            Ok(())
+        });
+    }
+    while let Some(done) = connections.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn memory_is_flat_after_ten_thousand_admissions() -> Result<()> {
+    // As in production: a trace-level log of this size would be measured as well.
+    let ampoule = Ampoule::start_logging(&v1(), "info").await?;
+    admit(&ampoule, 2_000).await?;
+    let early = ampoule.resident_kib()?;
+    admit(&ampoule, 8_000).await?;
+    let late = ampoule.resident_kib()?;
+    assert!(late < MOST_KIB, "{late} KiB resident after 10,000 admissions");
+    assert!(late < early + FLAT_KIB, "{early} KiB after 2,000 admissions and {late} KiB after 10,000");
+    let metrics = ampoule.admin("/metrics").await?.text();
+    assert!(metrics.contains("ampoule_admissions_total{outcome=\"mutated\"} 10000\n"), "{metrics}");
+    ampoule.stop().await?.ensure_clean()
+}
+
+/// Sends reviews on one kept connection until told to stop; gives how many were answered.
+async fn keep_asking(mut connection: Connection, stop: Arc<AtomicBool>) -> Result<u32> {
+    let review = review();
+    let mut answered = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let response = Ampoule::review(&mut connection, &review).await?;
+        ensure!(response.allowed && !response.patch.0.is_empty(), "{response:?}");
+        answered += 1;
+    }
+    Ok(answered)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_loses_no_request() -> Result<()> {
+    let guests = Guests::write(&["endless_loop"])?;
+    // Its answer, a refusal, takes as long as its deadline: that is the slow request.
+    let slow = guests.injector("endless_loop", "{}", "{ deadlineMillis: 4000, queueWaitMillis: 10000 }");
+    let quick = config("flyte-v1", &[K8S, &slow].concat());
+    let ampoule = Ampoule::start(&quick.replace("shutdownDelaySeconds: 0", "shutdownDelaySeconds: 3")).await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut load = JoinSet::new();
+    for _ in 0..8 {
+        load.spawn(keep_asking(ampoule.connect().await?, stop.clone()));
+    }
+    let mut idle = ampoule.connect().await?;
+    Ampoule::review(&mut idle, &review()).await?;
+    sleep(Duration::from_millis(300)).await;
+
+    let told = Instant::now();
+    ampoule.terminate()?;
+    // While it takes itself out of the load balancers it serves on.
+    eventually("unready while draining", Duration::from_secs(2), async || {
+        let answer = ampoule.admin("/readyz").await?;
+        ensure!(answer.status == 503 && answer.text().contains("draining"), "{answer:?}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(ampoule.admin("/livez").await?.status, 200);
+    let mut late = ampoule.connect().await.context("a connection while draining")?;
+    let slow = Review::of(&asking("slow", [request("group", "", Any, "")]), "default");
+    let slow = tokio::spawn(async move { Ampoule::review(&mut late, &slow).await });
+    sleep(Duration::from_secs(1).saturating_sub(told.elapsed())).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut answered = 0;
+    while let Some(count) = load.join_next().await {
+        answered += count?.context("a request of the load")?;
+    }
+    assert!(answered > 8, "only {answered} requests make no load");
+
+    // The slow one is answered after the delay's end, within the grace.
+    let response = slow.await?.context("the slow request")?;
+    assert!(told.elapsed() > Duration::from_secs(3), "the slow request was not slow: {:?}", told.elapsed());
+    assert_eq!((response.allowed, response.code), (false, 503), "{}", response.message);
+    let exit = ampoule.wait().await?;
+    exit.ensure_clean()?;
+    assert!(told.elapsed() < Duration::from_secs(12), "an idle connection held it: {:?}", told.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_ends_an_idle_process_at_once() -> Result<()> {
+    let ampoule = Ampoule::start(&v1()).await?;
+    let _idle = ampoule.connect().await?;
+    let told = Instant::now();
+    ampoule.stop().await?.ensure_clean()?;
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! What must never leave: a value that stands wherever a secret or a pod's private part may stand, and is looked for in all
+//! that the process says.
+//!
+//! Logs are at their most talkative. A secret that is injected must show in the pod, and only there.
+
+use ampoule_core::MountRequirement::{Any, EnvVar, File};
+use ampoule_tests::{Ampoule, Namespace, Review, asking};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::support::{Guests, config, registered, request};
+
+/// No word of the program or of its dependencies.
+const CANARY: &str = "zq7canarybird";
+
+/// As text in any letter case, as a debug print of bytes, in hexadecimal, and in base64 at each of three offsets.
+fn traces() -> Vec<String> {
+    let bytes = CANARY.as_bytes();
+    let decimal: Vec<_> = bytes.iter().map(ToString::to_string).collect();
+    let base64 = (0..3_usize).map(|offset| {
+        // Whole groups of three bytes only: what stands beside the canary changes the characters at the edges.
+        let padded = [&vec![b' '; offset], bytes].concat();
+        let (start, end) = (offset.div_ceil(3) * 3, padded.len() / 3 * 3);
+        data_encoding::BASE64.encode(&padded[start..end]).to_lowercase()
+    });
+    let mut traces = vec![CANARY.to_owned(), decimal.join(", "), data_encoding::HEXLOWER.encode(bytes)];
+    traces.extend(base64);
+    traces
+}
+
+/// Fails if the text has a trace of the canary.
+#[track_caller]
+fn check_absent(place: &str, text: &str) {
+    let lower = text.to_lowercase();
+    for trace in traces() {
+        let found = lower.lines().find(|line| line.contains(&trace));
+        assert_eq!(found, None, "{place} has {trace:?}");
+    }
+}
+
+/// A pod with the canary wherever its author may write something private.
+fn private_pod(name: &str, requests: &[String]) -> Value {
+    let mut pod = asking(name, requests.iter().cloned());
+    pod["metadata"]["annotations"]["example.org/neighbour"] = json!(format!("{CANARY}-annotation"));
+    let repeated = json!({ "spec": { "env": format!("{CANARY}-last-applied") } });
+    pod["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = json!(repeated.to_string());
+    pod["metadata"]["labels"]["example.org/label"] = json!(format!("{CANARY}-label"));
+    let main = &mut pod["spec"]["containers"][0];
+    main["env"] = json!([{ "name": "PASSWORD", "value": format!("{CANARY}-env") }]);
+    main["command"] = json!(["login", "--password", format!("{CANARY}-command")]);
+    main["args"] = json!([format!("{CANARY}-args")]);
+    main["image"] = json!(format!("example.org/{CANARY}:1"));
+    pod
+}
+
+/// Creates a pod that is to be refused, and looks at what its author reads.
+async fn check_refusal(namespace: &Namespace, request: &str, code: u16) -> Result<()> {
+    let refusal = namespace.try_create_pod(&private_pod("refused", &[request.to_owned()])).await?;
+    let refusal = refusal.err().context("it was created")?;
+    assert_eq!(refusal.code, code, "{refusal}");
+    check_absent("a refusal", &refusal.message);
+    Ok(())
+}
+
+/// Bodies that are no review, and reviews of no pod, with the canary in them.
+async fn check_malformed(ampoule: &Ampoule) -> Result<()> {
+    let mut wrong = private_pod("wrong", &[]);
+    wrong["spec"]["containers"][0]["env"] = json!(CANARY);
+    let review = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":"#;
+    let bodies = [
+        format!("{{\"kind\":\"{CANARY}"),
+        format!("{{\"kind\": {CANARY}}}"),
+        format!("[\"{CANARY}\", 1e999]"),
+        format!("{{\"kind\":\"AdmissionReview\",\"apiVersion\":\"{CANARY}\"}}"),
+        format!("{review}\"{CANARY}\"}}"),
+        format!("{review}{{\"uid\":{{\"{CANARY}\":\"{CANARY}\"}}}}}}"),
+        String::from_utf8(Review::as_is(&wrong, "default").bytes())?,
+    ];
+    let mut connection = ampoule.connect().await?;
+    for body in bodies {
+        let answer = connection.post(&format!("/mutate--v1-pod?token={CANARY}"), body.clone()).await?;
+        assert!(answer.status == 400 || answer.text().contains("\"allowed\":false"), "{body}: {answer:?}");
+        check_absent("an answer to a malformed body", &answer.text());
+    }
+    Ok(())
+}
+
+/// The metrics, and the whole log up to the end of the process, which has at least this many admissions.
+async fn check_log(ampoule: Ampoule, admissions: usize) -> Result<()> {
+    check_absent("the metrics", &ampoule.admin("/metrics").await?.text());
+    check_absent("readiness", &ampoule.admin("/readyz?verbose").await?.text());
+    let exit = ampoule.stop().await?;
+    exit.ensure_clean()?;
+    let logged = exit.log.lines().filter(|line| line.contains("\"message\":\"admission\"")).count();
+    assert!(logged >= admissions, "only {logged} admissions are in the log:\n{}", exit.log);
+    check_absent("the log", &exit.log);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_injected_value_and_the_settings_show_in_the_pod_alone() -> Result<()> {
+    let guests = Guests::write(&["secret_value"])?;
+    let prefix = CANARY.to_uppercase();
+    let k8s = format!(
+        "  - name: k8s\n    component: builtin:k8s\n    settings: {{ envPrefix: {prefix}_, mountDirectory: /{CANARY} }}\n    \
+         limits: {{ deadlineMillis: 5000 }}\n"
+    );
+    let value = guests.injector("secret_value", &format!("{{ value: {CANARY}-value }}"), "{ deadlineMillis: 5000 }");
+    let (namespace, ampoule) = registered("privacy-values", &config("flyte-v1", &[k8s, value].concat())).await?;
+    let requests = [
+        request("group", "key", EnvVar, ""),
+        request("group", "key", File, ""),
+        // The built-in injector has no use for a request without a group, so the value is injected.
+        request("", "key", EnvVar, ""),
+    ];
+    let created = namespace.create_pod(&private_pod("task", &requests)).await?;
+    let env = &created["spec"]["containers"][0]["env"];
+    let value =
+        env.as_array().and_then(|env| env.iter().find(|entry| entry["name"] == "SECRET")).context("no SECRET")?;
+    assert_eq!(value["value"], format!("{CANARY}-value"));
+    assert!(env.to_string().contains(&format!("{prefix}_GROUP_KEY")), "{env}");
+    assert!(created["spec"]["volumes"].to_string().contains("group"));
+    // The pod has its own idea of the variable: under v1 it is kept, and nothing is said of it.
+    let mut own = private_pod("own", &requests);
+    own["spec"]["containers"][0]["env"] = json!([{ "name": "SECRET", "value": format!("{CANARY}-own") }]);
+    namespace.create_pod(&own).await?;
+    check_refusal(&namespace, "!", 400).await?;
+    check_malformed(&ampoule).await?;
+    check_log(ampoule, 3).await
+}
+
+#[tokio::test]
+async fn refusals_and_failing_plugins_repeat_nothing_of_the_pod() -> Result<()> {
+    let guests = Guests::write(&["echo", "trap", "endless_loop"])?;
+    let injectors = [
+        guests.injector("echo", "{}", "{ deadlineMillis: 5000 }"),
+        guests.injector("endless_loop", &format!("{{ token: {CANARY} }}"), "{ deadlineMillis: 100 }"),
+        guests.injector("trap", &format!("{{ token: {CANARY} }}"), "{ deadlineMillis: 5000 }"),
+    ];
+    let (namespace, ampoule) = registered("privacy-refusals", &config("flyte-v1", &injectors.concat())).await?;
+    check_refusal(&namespace, &request("denied", "key", Any, ""), 403).await?;
+    check_refusal(&namespace, &request("not-found", "key", Any, ""), 500).await?;
+    // Two values for one variable: a conflict, which must show neither.
+    let pod = private_pod("refused", &[request("a", "one", Any, ""), request("a", "two", Any, "")]);
+    let refusal = namespace.try_create_pod(&pod).await?.err().context("it was created")?;
+    assert!(refusal.message.contains("different values"), "{refusal}");
+    check_malformed(&ampoule).await?;
+    check_log(ampoule, 3).await
+}
+
+#[test]
+fn the_canary_would_be_found_in_each_of_its_forms() {
+    for text in [
+        format!("password={CANARY}."),
+        format!("{:?}", format!("x{CANARY}y").as_bytes()),
+        CANARY.to_uppercase(),
+        data_encoding::HEXUPPER.encode(format!("x{CANARY}y").as_bytes()),
+        data_encoding::BASE64.encode(format!("{CANARY}-value").as_bytes()),
+        data_encoding::BASE64.encode(format!("x{CANARY}-value").as_bytes()),
+        data_encoding::BASE64.encode(format!("xy{CANARY}-value").as_bytes()),
+    ] {
+        let found = std::panic::catch_unwind(|| check_absent("the test", &text));
+        assert!(found.is_err(), "not found in {text}");
+    }
+}

@@ -1,0 +1,85 @@
+//! Shared by the end-to-end tests: configurations, and guests as files that a configuration can name.
+//!
+//! The limits are generous: the machine may compile something else meanwhile, and what the limits do is tested elsewhere.
+
+use ampoule_core::{MountRequirement, SecretRequest};
+use ampoule_tests::{Ampoule, ApiServer, Namespace};
+use anyhow::Result;
+use tempfile::TempDir;
+
+/// Keys of Secrets, by the built-in injector.
+pub(crate) const K8S: &str = "  - name: k8s
+    component: builtin:k8s
+    limits: { deadlineMillis: 5000, queueWaitMillis: 10000 }
+";
+
+/// Group `user-info`, key `user_secret`, as flyte-behaviour 1.4 has them.
+pub(crate) const ANY: &str = "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau";
+/// The same as a variable.
+pub(crate) const AS_ENV_VAR: &str =
+    "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk";
+/// The same as a file.
+pub(crate) const AS_FILE: &str =
+    "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa";
+/// Key `my_secret` without a group, as `MY_SECRET`: the default shape of Flyte 2's SDK.
+pub(crate) const MY_SECRET: &str =
+    "nnsxsoraejwxsx2tmvrxezlueifg122vnz1f53tfof1ws3tfnvsw34b1ebcu3vs6kzavectfnz2f54tboi4caisnlfpvgrkdkjcviiqk";
+
+/// The volume of group `user-info`: base32 of `user-info_`, as flyte-behaviour 1.4 has it.
+pub(crate) const VOLUME: &str = "ovzwk3rnnfxgm216";
+
+/// A configuration for a process that ends quickly, with these injectors.
+pub(crate) fn config(profile: &str, injectors: &str) -> String {
+    format!(
+        "profile: {profile}\nserver: {{ shutdownDelaySeconds: 0, shutdownGraceSeconds: 10 }}\ninjectors:\n{injectors}"
+    )
+}
+
+/// Under `flyte-v1`, with the built-in injector.
+pub(crate) fn v1() -> String {
+    config("flyte-v1", K8S)
+}
+
+/// Under `flyte-v2`, with the built-in injector.
+pub(crate) fn v2() -> String {
+    config("flyte-v2", K8S)
+}
+
+/// A namespace in which a process of this configuration is registered.
+pub(crate) async fn registered(name: &str, config: &str) -> Result<(Namespace, Ampoule)> {
+    let namespace = ApiServer::shared().await?.namespace(name).await?;
+    let ampoule = Ampoule::start(config).await?;
+    namespace.register(&ampoule).await?;
+    Ok((namespace, ampoule))
+}
+
+/// The guests of the sandbox tests, as files.
+pub(crate) struct Guests(TempDir);
+
+impl Guests {
+    /// Writes these guests.
+    pub(crate) fn write(names: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        for name in names {
+            std::fs::write(folder.path().join(name), ampoule_test_guests::guest(name))?;
+        }
+        Ok(Self(folder))
+    }
+
+    /// An injector that is this guest, with settings and limits as YAML.
+    pub(crate) fn injector(&self, guest: &str, settings: &str, limits: &str) -> String {
+        let file = self.0.path().join(guest);
+        let name = guest.replace('_', "-");
+        format!(
+            "  - name: {name}\n    component: \"file:{}\"\n    settings: {settings}\n    limits: {limits}\n",
+            file.display()
+        )
+    }
+}
+
+/// A request as the value of its annotation.
+pub(crate) fn request(group: &str, key: &str, mount: MountRequirement, env_var: &str) -> String {
+    let env_var = (!env_var.is_empty()).then(|| env_var.to_owned());
+    let (group, key) = (group.to_owned(), key.to_owned());
+    SecretRequest { group, key, mount, env_var, ..SecretRequest::default() }.to_flyte_annotation()
+}
