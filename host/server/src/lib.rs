@@ -6,6 +6,7 @@
 pub mod admin;
 mod app;
 mod args;
+mod colour;
 mod commands;
 pub mod config;
 pub mod listener;

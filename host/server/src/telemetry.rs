@@ -10,6 +10,8 @@ use clap::ValueEnum;
 use tracing::{Level, error, level_filters::LevelFilter, subscriber::set_global_default};
 use tracing_subscriber::{Registry, filter::Targets, fmt, layer::SubscriberExt};
 
+use crate::colour;
+
 /// What every target of our own crates starts with.
 const OURS: &str = "ampoule";
 
@@ -42,7 +44,7 @@ pub enum LogLevel {
 /// Sends logs to stderr for the rest of the process' life. A second call changes nothing.
 pub fn install(format: LogFormat, level: LogLevel) {
     let registry = Registry::default().with(filter(level));
-    let layer = fmt::layer().with_writer(stderr);
+    let layer = fmt::layer().with_writer(stderr).with_ansi(colour::wanted(&stderr()));
     // Fails only where a subscriber is there already.
     let _ = match format {
         LogFormat::Json => set_global_default(registry.with(layer.json().flatten_event(true).with_current_span(false))),

@@ -24,8 +24,8 @@ pub(super) struct Explanation {
     name: String,
     /// Whether the API server would ask at all.
     triggered: bool,
-    /// Every request; those after one that failed were not served.
-    asked_for: Vec<RequestedSecret>,
+    /// Every request, those after one that failed too, which were not served. None if one cannot be read.
+    asked_for: Option<Vec<RequestedSecret>>,
     mutation: Mutation,
 }
 
@@ -54,8 +54,8 @@ impl Explanation {
             }
         };
         let triggered = is_triggered(&pod);
-        // What cannot be read is part of the outcome.
-        let asked_for = RequestedSecret::from_annotations(pod.annotations()).unwrap_or_default();
+        // Why one cannot be read is part of the outcome.
+        let asked_for = RequestedSecret::from_annotations(pod.annotations()).ok();
         let mutation = pipeline.mutate(pod, &namespace, deadline()).await?;
         Ok(Self { namespace, name, triggered, asked_for, mutation })
     }
@@ -70,10 +70,10 @@ impl Explanation {
                 "  warning: the label {key}: \"{value}\" is missing, so the API server would not ask the webhook\n"
             );
         }
-        if asked_for.is_empty() {
+        if asked_for.as_ref().is_some_and(Vec::is_empty) {
             text += "  asks for no secret\n";
         }
-        for (i, RequestedSecret { annotation, request }) in asked_for.iter().enumerate() {
+        for (i, RequestedSecret { annotation, request }) in asked_for.iter().flatten().enumerate() {
             let _ = write!(text, "\nsecret {request} (annotation {annotation}, mount {}", request.mount);
             if let Some(variable) = &request.env_var {
                 let _ = write!(text, ", variable {variable}");
@@ -109,7 +109,7 @@ impl Explanation {
 
     pub(super) fn json(&self) -> Value {
         let Self { namespace, name, triggered, asked_for, mutation } = self;
-        let requests = asked_for.iter().enumerate().map(|(i, RequestedSecret { annotation, request })| {
+        let requests = asked_for.iter().flatten().enumerate().map(|(i, RequestedSecret { annotation, request })| {
             let attempts = mutation.requests.get(i).map(attempts).unwrap_or_default();
             json!({ "annotation": annotation, "request": request, "attempts": attempts })
         });

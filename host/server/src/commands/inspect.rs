@@ -5,6 +5,7 @@
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use ampoule_engine::{Inspection, PluginInfo};
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{output, quiet_runtime};
@@ -26,7 +27,7 @@ pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::
     };
     let bytes = plugins::read(&source, builtins)?;
     let engine = plugins::engine(EngineSettings::default(), &Metrics::new())?;
-    let inspection = runtime.block_on(engine.inspect(&bytes))?;
+    let inspection = runtime.block_on(engine.inspect(&bytes)).with_context(|| source.to_string())?;
     output::print(&match output {
         TextOutput::Text => text(&source, &inspection),
         TextOutput::Json => output::json(&as_json(&source, &inspection))?,

@@ -2,7 +2,7 @@
 //!
 //! A pod that is refused ends with exit code 1 and the refusal on stderr.
 
-use std::process::ExitCode;
+use std::{io::stdout, process::ExitCode};
 
 use ampoule_core::{Admitted, Refusal};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     args::{MutateArgs, MutateOutput},
+    colour,
     pipeline::Pipeline,
     plugins::Builtins,
     review::{self, Subject, Verdict},
@@ -74,9 +75,11 @@ impl Mutated {
             MutateOutput::Yaml => output::yaml(&after()),
             MutateOutput::Json => output::json(&after()),
             MutateOutput::Patch => output::json(&self.patch(admitted)?),
-            MutateOutput::Diff => {
-                Ok(output::diff(&output::yaml(&self.input.object)?, &output::yaml(&after())?, output::colour()))
-            }
+            MutateOutput::Diff => Ok(output::diff(
+                &output::yaml(&self.input.object)?,
+                &output::yaml(&after())?,
+                colour::wanted(&stdout()),
+            )),
             MutateOutput::Review => self.review(),
         }
     }

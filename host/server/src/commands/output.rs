@@ -1,8 +1,8 @@
 //! How results are printed: JSON, YAML, and what changed between two objects.
 //!
-//! Colour only where a person looks: on a terminal, and `NO_COLOR` is not set.
+//! A diff has colour where a person looks at it.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _, stdout};
+use std::io::{ErrorKind, Write as _, stdout};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
@@ -31,13 +31,6 @@ pub(super) fn yaml(value: &impl Serialize) -> anyhow::Result<String> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     let text = serde_saphyr::to_string_with_options(value, options)?;
     Ok(if text.ends_with('\n') { text } else { text + "\n" })
-}
-
-/// Whether stdout gets colour.
-pub(super) fn colour() -> bool {
-    #[expect(clippy::disallowed_methods, reason = "NO_COLOR is the one setting that every program takes from there")]
-    let refused = std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty());
-    !refused && stdout().is_terminal()
 }
 
 /// What changed, as a unified diff; empty if nothing did.

@@ -14,6 +14,9 @@ use crate::{args::MutateOutput, pipeline::Pipeline, review::Subject};
 const AS_VARIABLE: &str =
     "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk";
 
+/// The same for a group and no key.
+const WITHOUT_KEY: &str = "m4zg54lqhiqce4ltmvzc11lomzxsecq";
+
 static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
     let builtins = ampoule_plugin_bundle::COMPONENTS;
     let config = Config::parse("", &plugins::names(builtins)).unwrap();
@@ -109,8 +112,7 @@ fn shows_what_changed_line_by_line() {
     let expected = "\
 --- before
 +++ after
-@@ -8,4 +8,11 @@
-     flyte.secrets/s0: ANNOTATION
+@@ -9,3 +9,12 @@
  spec:
    containers:
    - name: main
@@ -121,6 +123,8 @@ fn shows_what_changed_line_by_line() {
 +          name: user-info
 +          key: user_secret
 +          optional: true
++    - name: FLYTE_SECRETS_ENV_PREFIX
++      value: _FSEC_
 ";
     let diff = printed(&document("Pod", "v1", &object), MutateOutput::Diff);
     assert_eq!(diff.replace(AS_VARIABLE, "ANNOTATION"), expected);
@@ -158,7 +162,7 @@ fn explains_who_said_what() {
 pod default/train
 
 secret user-info/user_secret (annotation flyte.secrets/s0, mount env-var)
-  k8s: injected (3 edits)
+  k8s: injected (2 edits)
 
 verdict: allowed, with 1 change
 ";
@@ -170,11 +174,40 @@ verdict: allowed, with 1 change
 
 #[test]
 fn explains_a_refusal_and_a_missing_label() {
-    let mut object = pod(&json!({ "flyte.secrets/s0": "m4zg54lqhiqce4ltmvzc11lomzxseufa" }));
+    let mut object = pod(&json!({ "flyte.secrets/s0": WITHOUT_KEY, "flyte.secrets/s1": AS_VARIABLE }));
     object["metadata"]["labels"] = json!({ "inject-flyte-secrets": "yes" });
     let input = Input::parse(&document("Pod", "v1", &object)).unwrap();
-    let text = run(Explanation::of(input, &PIPELINE)).unwrap().text();
-    assert_eq!(text, "");
+    let reason = "k8s: invalid request: k8s Secrets Webhook require both key and group to be set. Secret: [user-info/]";
+    let expected = format!(
+        "\
+pod default/train
+  warning: the label inject-flyte-secrets: \"true\" is missing, so the API server would not ask the webhook
+
+secret user-info/ (annotation flyte.secrets/s0, mount any)
+  {reason}
+
+secret user-info/user_secret (annotation flyte.secrets/s1, mount env-var)
+  nobody was asked: an earlier secret failed
+
+verdict: refused with code 400
+secret user-info/ (annotation flyte.secrets/s0, mount any) could not be injected: {reason}
+"
+    );
+    let explanation = run(Explanation::of(input, &PIPELINE)).unwrap();
+    assert_eq!(explanation.text(), expected);
+    assert_eq!(explanation.json()["verdict"]["reason"], "BadRequest");
+}
+
+#[test]
+fn explains_an_annotation_that_cannot_be_read() {
+    let input = Input::parse(&document("Pod", "v1", &pod(&json!({ "flyte.secrets/s0": "0" })))).unwrap();
+    let expected = "\
+pod default/train
+
+verdict: refused with code 400
+annotation flyte.secrets/s0: illegal base32 data at input byte 0
+";
+    assert_eq!(run(Explanation::of(input, &PIPELINE)).unwrap().text(), expected);
 }
 
 #[test]
