@@ -3,13 +3,17 @@
 //! It bounds the time, runs the injectors where guests run, and leaves one metric and one log line behind. The line says
 //! who, what and how long; never what the pod holds or asks for.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ampoule_core::{Admitted, Answer, Mutation, Pod, PodMutator, RefusalCode, RequestReport};
+use ampoule_core::{Admitted, Answer, Mutation, OnFailure, Pod, PodMutator, RefusalCode, RequestReport};
 use ampoule_engine::{PluginEngine, RunError};
+use json_patch::Patch;
 use tokio::time::{Instant as Deadline, timeout_at};
 use tracing::{info, warn};
 
@@ -25,6 +29,7 @@ const LONGEST_NAME: usize = 253;
 pub struct Pipeline {
     engine: Arc<PluginEngine>,
     mutator: Arc<PodMutator>,
+    on_failure: OnFailure,
     metrics: Metrics,
 }
 
@@ -74,7 +79,13 @@ impl Pipeline {
     /// A pipeline of this chain of injectors, which run on this engine.
     #[must_use]
     pub fn new(engine: Arc<PluginEngine>, mutator: PodMutator, metrics: Metrics) -> Self {
-        Self { engine, mutator: Arc::new(mutator), metrics }
+        Self { engine, mutator: Arc::new(mutator), on_failure: OnFailure::Deny, metrics }
+    }
+
+    /// Does the same with a pod whose judgement fails as the mutator does with one that cannot get a secret.
+    #[must_use]
+    pub fn with_on_failure(self, on_failure: OnFailure) -> Self {
+        Self { on_failure, ..self }
     }
 
     /// Judges a request, at the latest at `deadline`, and says so in metric and log.
@@ -134,7 +145,17 @@ impl Pipeline {
                         RefusalCode::Internal
                     }
                 };
-                Judgement::refusal(code, error.to_string())
+                self.failure(code, &error)
+            }
+        }
+    }
+
+    fn failure(&self, code: RefusalCode, error: &PipelineError) -> Judgement {
+        match self.on_failure {
+            OnFailure::Deny => Judgement::refusal(code, error.to_string()),
+            OnFailure::Admit => {
+                let warnings = vec![format!("admitted without its secrets (onFailure: admit): {error}")];
+                Judgement::new(Verdict::Allowed { patch: Patch::default(), warnings }, Outcome::AdmittedWithoutSecrets)
             }
         }
     }

@@ -40,7 +40,8 @@ pub(crate) async fn load(config: Config, builtins: Builtins, metrics: &Metrics) 
         chain.push(Arc::new(plugin));
     }
     let mutator = PodMutator::new(chain, conventions, on_failure);
-    Ok(Loaded { pipeline: Pipeline::new(engine, mutator, metrics.clone()), plugins })
+    let pipeline = Pipeline::new(engine, mutator, metrics.clone()).with_on_failure(on_failure);
+    Ok(Loaded { pipeline, plugins })
 }
 
 /// An engine as configured.
