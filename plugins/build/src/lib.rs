@@ -23,7 +23,7 @@ pub use self::toolchain::{TOOLCHAIN_ENV, Toolchain, ToolchainMissing};
 /// The target that guests are built for: no WASI, so a plugin imports what it names and nothing else.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// How the guests are compiled. "s" gives components of two thirds of the size that 3 gives, at no measurable cost in time.
+/// How the guests are compiled. Level 3 makes the k8s plugin 145 KB in place of 102, and no call faster that could be measured.
 const PROFILE: [(&str, &str); 6] = [
     ("OPT_LEVEL", "s"),
     ("LTO", "true"),
@@ -33,7 +33,8 @@ const PROFILE: [(&str, &str); 6] = [
     ("DEBUG", "false"),
 ];
 
-/// A stack of 64 KiB in place of 1 MiB, so that a fresh instance touches less memory (DESIGN.md has the figures).
+/// A stack of 64 KiB in place of 1 MiB: the guest's memory then fits what the host keeps resident between two instances, which
+/// took a call on a fresh one from 44 to 29 µs where it was measured.
 const STACK_SIZE: &str = "-Clink-arg=-zstack-size=65536";
 
 /// What to build.
