@@ -1,4 +1,6 @@
 //! What differs between the webhooks that Ampoule takes the place of: [`Profile`], and the [`Conventions`] that it stands for.
+//!
+//! Everything in which the references differ for a client is a field here, so that no code asks which profile it is.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! What each command does. All but `serve` are over in a moment; those that judge a pod use the pipeline that `serve` uses.
+//!
+//! Each prints its result to stdout and its errors to stderr.
 
 mod config_check;
 mod explain;

@@ -1,4 +1,5 @@
 //! `set-annotation`: one annotation of the pod, never one that asks this webhook for something.
+//! A key that the pod has is the pod's, unless the plugin says that it depends on its value.
 
 use serde_json::{Value, json};
 

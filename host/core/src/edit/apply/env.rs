@@ -1,4 +1,6 @@
 //! `set-env`: one variable in every container, placed as the profile says.
+//!
+//! Two edits of one admission may not give one name two values; the pod's own value yields or stays, by profile.
 
 use serde_json::Value;
 

@@ -1,4 +1,6 @@
 //! `add-init-container`: one container that does a piece of work, unless one does it already.
+//!
+//! What makes a container "one that does it already" is its work, not its name: plugins number theirs.
 
 use serde_json::Value;
 

@@ -1,4 +1,6 @@
 //! `mount-volume`: one volume in every container that does not mount it yet.
+//!
+//! A path that another volume has is never shared: the container would see only one of the two.
 
 use serde_json::Value;
 

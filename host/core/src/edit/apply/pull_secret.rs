@@ -1,4 +1,6 @@
 //! `add-image-pull-secret`: one more name that images are pulled with.
+//!
+//! The Secret itself is not looked at; the kubelet says what is wrong with it.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,6 @@
 //! `add-volume`: one volume, with the keys of one Secret merged into one volume.
+//!
+//! A volume that is there already is only ever added to, never narrowed.
 
 use std::collections::BTreeSet;
 

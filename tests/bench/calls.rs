@@ -1,0 +1,101 @@
+//! In process: the call of a plugin on a fresh instance, the mutation of a pod with three secrets, and a whole review.
+//!
+//! Each is measured where it runs in production, on the guests' runtime; the hop onto it is part of the review only.
+
+#![allow(missing_docs, reason = "criterion's macro makes a function without one")]
+
+#[allow(dead_code, reason = "shared by benchmarks that each use a part")]
+#[path = "support.rs"]
+mod support;
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ampoule_core::{MountRequirement, SecretInjector};
+use ampoule_server::{Metrics, Pipeline, review};
+use criterion::{Criterion, criterion_group, criterion_main};
+use tokio::runtime::Runtime;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn fresh_instance_call(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let engine = support::engine();
+    let plugin = support::k8s(&runtime, &engine);
+    criterion.bench_function("call on a fresh instance", |bencher| {
+        bencher.iter_custom(|iterations| {
+            let plugin = plugin.clone();
+            let work = engine.run(async move {
+                let request = support::request("openai", MountRequirement::EnvVar);
+                let view = support::parsed_pod().view("flytesnacks-development");
+                let start = Instant::now();
+                for _ in 0..iterations {
+                    let answer = plugin.open().inject(&request, &view).await;
+                    assert!(matches!(black_box(answer), Ok(Ok(_))), "the plugin injects");
+                }
+                start.elapsed()
+            });
+            runtime.block_on(work).expect("the work ends")
+        });
+    });
+    criterion.bench_function("call on a reused instance", |bencher| {
+        bencher.iter_custom(|iterations| {
+            let plugin = plugin.clone();
+            let work = engine.run(async move {
+                let request = support::request("openai", MountRequirement::EnvVar);
+                let view = support::parsed_pod().view("flytesnacks-development");
+                let mut session = plugin.open();
+                let start = Instant::now();
+                for _ in 0..iterations {
+                    let answer = session.inject(&request, &view).await;
+                    assert!(matches!(black_box(answer), Ok(Ok(_))), "the plugin injects");
+                }
+                start.elapsed()
+            });
+            runtime.block_on(work).expect("the work ends")
+        });
+    });
+}
+
+fn mutation_of_three_secrets(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let engine = support::engine();
+    let mutator = Arc::new(support::mutator(support::k8s(&runtime, &engine)));
+    criterion.bench_function("mutation with three secrets", |bencher| {
+        bencher.iter_custom(|iterations| {
+            let mutator = mutator.clone();
+            let work = engine.run(async move {
+                let pod = support::parsed_pod();
+                let start = Instant::now();
+                for _ in 0..iterations {
+                    let mutation = mutator.mutate(&pod, "flytesnacks-development").await;
+                    assert!(black_box(mutation).outcome.is_ok(), "the pod is admitted");
+                }
+                start.elapsed()
+            });
+            runtime.block_on(work).expect("the work ends")
+        });
+    });
+}
+
+fn whole_review(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let engine = support::engine();
+    let mutator = support::mutator(support::k8s(&runtime, &engine));
+    let pipeline = Pipeline::new(engine, mutator, Metrics::new());
+    let body = support::review();
+    criterion.bench_function("review of three secrets, bytes to bytes", |bencher| {
+        bencher.to_async(&runtime).iter(async || {
+            let request = review::parse(&body).expect("a review");
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            let (identity, verdict) = pipeline.admit(request, deadline).await;
+            black_box(review::respond(&identity, &verdict))
+        });
+    });
+}
+
+criterion_group!(benches, fresh_instance_call, mutation_of_three_secrets, whole_review);
+criterion_main!(benches);

@@ -1,0 +1,86 @@
+//! Fairness: how long a good admission takes while four guests loop for ever on the same engine.
+//!
+//! Compared in one run with the same admissions on an idle engine.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+#[allow(dead_code, reason = "shared by benchmarks that each use a part")]
+#[path = "support.rs"]
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use ampoule_core::{MountRequirement, PodMutator, SecretInjector};
+use ampoule_engine::{PluginEngine, PluginInjector};
+use tokio::{runtime::Runtime, task::JoinSet};
+
+const ENDLESS: usize = 4;
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let samples = if quick { 50 } else { 1000 };
+    let runtime = Runtime::new().expect("a runtime");
+    let engine = support::engine();
+    let (name, component) =
+        ampoule_test_guests::GUESTS.iter().find(|(name, _)| *name == "endless_loop").expect("the guest");
+    let endless = support::load(&runtime, &engine, name, component);
+    let mutator = Arc::new(support::mutator(support::k8s(&runtime, &engine)));
+    println!("a good admission of three secrets                median        p99   ({samples} in turn)");
+    let idle = runtime.block_on(sample(&engine, &mutator, samples));
+    println!(
+        "on an idle engine                          {:>12.3?} {:>10.3?}",
+        percentile(&idle, 50),
+        percentile(&idle, 99)
+    );
+    let busy = runtime.block_on(async {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut guests = JoinSet::new();
+        for _ in 0..ENDLESS {
+            guests.spawn(spin(engine.clone(), endless.clone(), stop.clone()));
+        }
+        let busy = sample(&engine, &mutator, samples).await;
+        stop.store(true, Relaxed);
+        guests.join_all().await;
+        busy
+    });
+    println!(
+        "beside {ENDLESS} guests that never end            {:>12.3?} {:>10.3?}",
+        percentile(&busy, 50),
+        percentile(&busy, 99)
+    );
+}
+
+/// Keeps one endless guest running: as soon as it is stopped at its deadline, the next one starts.
+async fn spin(engine: Arc<PluginEngine>, endless: PluginInjector, stop: Arc<AtomicBool>) {
+    while !stop.load(Relaxed) {
+        let endless = endless.clone();
+        let asked = engine.run(async move {
+            let request = support::request("key", MountRequirement::Any);
+            endless.open().inject(&request, &support::parsed_pod().view("team-a")).await
+        });
+        assert!(matches!(asked.await, Ok(Err(_))), "an endless guest is stopped");
+    }
+}
+
+async fn sample(engine: &PluginEngine, mutator: &Arc<PodMutator>, samples: usize) -> Vec<Duration> {
+    let mut times = Vec::with_capacity(samples);
+    for _ in 0..samples {
+        let mutator = mutator.clone();
+        let start = Instant::now();
+        let mutation = engine.run(async move { mutator.mutate(&support::parsed_pod(), "team-a").await }).await;
+        times.push(start.elapsed());
+        assert!(mutation.expect("the work ends").outcome.is_ok(), "the pod is admitted");
+    }
+    times.sort();
+    times
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}

@@ -1,0 +1,95 @@
+//! What the benchmarks share: an engine with the built-in plugin, and a pod that asks for three secrets.
+//!
+//! The pod has two containers, an init container and the usual clutter; its secrets are two variables and a file.
+
+use std::{borrow::Cow, sync::Arc};
+
+use ampoule_core::{MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretRequest};
+use ampoule_engine::{EngineConfig, Limits, PluginEngine, PluginInjector, PluginSpec};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// An engine as `serve` makes it.
+pub(crate) fn engine() -> Arc<PluginEngine> {
+    Arc::new(PluginEngine::new(EngineConfig::default()).expect("an engine"))
+}
+
+/// A plugin, loaded.
+pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, component: &'static [u8]) -> PluginInjector {
+    let spec = PluginSpec {
+        name: name.to_owned(),
+        source: format!("bench:{name}"),
+        component: Cow::Borrowed(component),
+        settings: json!({}),
+        conventions: Profile::FlyteV1.conventions(),
+        limits: Limits::default(),
+    };
+    runtime.block_on(engine.load(spec)).expect("the plugin loads")
+}
+
+/// The built-in plugin.
+pub(crate) fn k8s(runtime: &Runtime, engine: &PluginEngine) -> PluginInjector {
+    let (name, component) = ampoule_plugin_bundle::COMPONENTS[0];
+    load(runtime, engine, name, component)
+}
+
+/// The chain of that one plugin.
+pub(crate) fn mutator(plugin: PluginInjector) -> PodMutator {
+    PodMutator::new(vec![Arc::new(plugin)], Profile::FlyteV1.conventions(), OnFailure::Deny)
+}
+
+/// One request.
+pub(crate) fn request(key: &str, mount: MountRequirement) -> SecretRequest {
+    SecretRequest { group: "user-info".into(), key: key.into(), mount, ..SecretRequest::default() }
+}
+
+/// A pod that asks for three secrets.
+pub(crate) fn pod() -> Value {
+    let requests = [
+        request("openai", MountRequirement::EnvVar),
+        request("database", MountRequirement::EnvVar),
+        request("ca.crt", MountRequirement::File),
+    ];
+    let annotations = requests.iter().enumerate();
+    let annotations: serde_json::Map<_, _> =
+        annotations.map(|(i, request)| (format!("flyte.secrets/s{i}"), json!(request.to_flyte_annotation()))).collect();
+    let container = |name: &str| {
+        json!({
+            "name": name, "image": "docker.io/library/python:3.12", "command": ["pyflyte-execute"],
+            "env": [{ "name": "HOME", "value": "/root" }, { "name": "PYTHONUNBUFFERED", "value": "1" }],
+            "resources": { "requests": { "cpu": "500m", "memory": "1Gi" } },
+            "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        })
+    };
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "task-pod", "namespace": "flytesnacks-development",
+            "labels": { "inject-flyte-secrets": "true" }, "annotations": annotations,
+        },
+        "spec": {
+            "initContainers": [container("prepare")],
+            "containers": [container("main"), container("sidecar")],
+            "volumes": [{ "name": "data", "emptyDir": {} }],
+        },
+    })
+}
+
+/// The same, as the core takes it.
+pub(crate) fn parsed_pod() -> Pod {
+    Pod::parse(pod()).expect("a pod")
+}
+
+/// The same, as the API server sends it.
+pub(crate) fn review() -> Vec<u8> {
+    let review = json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "namespace": "flytesnacks-development", "operation": "CREATE",
+            "kind": { "group": "", "version": "v1", "kind": "Pod" },
+            "resource": { "group": "", "version": "v1", "resource": "pods" },
+            "object": pod(),
+        },
+    });
+    review.to_string().into_bytes()
+}

@@ -1,0 +1,61 @@
+//! What is no plugin is refused at load, and told why.
+//!
+//! Bytes that are no component at all need no guest; a component with a forbidden import does.
+
+use serde_json::json;
+
+use crate::support::{Sandbox, guest, refusal};
+
+#[track_caller]
+fn refused(name: &str, component: &'static [u8], expected: &str) {
+    let sandbox = Sandbox::new();
+    match sandbox.load(name, component, json!({})) {
+        Ok(_) => panic!("{name} was loaded"),
+        Err(error) => {
+            assert_eq!(refusal(&error), format!("plugin {name} (file:/plugins/{name}.wasm, sha256:…): {expected}"))
+        }
+    }
+}
+
+#[test]
+fn what_is_no_component_is_refused_by_name() {
+    refused("empty", b"", "the file is empty");
+    refused("text", b"apiVersion: v1\nkind: Pod\n", "the file is not WebAssembly: it does not start with \\0asm");
+    refused(
+        "module",
+        b"\0asm\x01\0\0\0",
+        "the file is a core WebAssembly module, not a component: make one of it with `wasm-tools component new`",
+    );
+    refused(
+        "nothing",
+        b"\0asm\x0d\0\x01\0",
+        "the component exports no ampoule:injector/injector@0.1.0; it exports nothing",
+    );
+}
+
+#[test]
+fn half_a_component_is_refused() {
+    let whole = guest("echo");
+    let half = &whole[..whole.len() / 2];
+    let error = Sandbox::new().load("half", half, json!({})).err().expect("half a component is none");
+    assert!(error.to_string().starts_with("plugin half"), "{error}");
+}
+
+#[test]
+fn an_import_that_nothing_grants_is_refused_by_name() {
+    refused(
+        "wants_http",
+        guest("wants_http"),
+        "the component imports wasi:http/outgoing-handler@0.2.3, which needs a grant of network access, and this version of \
+         Ampoule has none to give: build the plugin without it (JavaScript: `--disable http`)",
+    );
+}
+
+#[test]
+fn settings_that_the_plugin_refuses_are_refused_at_load() {
+    let (name, component) = ampoule_plugin_bundle::COMPONENTS[0];
+    let error = Sandbox::new().load(name, component, json!({ "envPrefx": "" })).err().expect("the key is misspelt");
+    let expected = "plugin k8s (file:/plugins/k8s.wasm, sha256:…): the settings are refused (injectors[].settings): envPrefx: \
+                    unknown field `envPrefx`, expected one of `envPrefix`, `mountDirectory`, `requireGroup`, `optional`";
+    assert!(refusal(&error).starts_with(expected), "{error}");
+}

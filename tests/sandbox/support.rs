@@ -1,0 +1,107 @@
+//! An engine, guests by name, and what they say as one line of text.
+//!
+//! The line has the kind of the answer in front, so that a table can tell a guest's answer from its failure.
+
+use std::{borrow::Cow, sync::Arc};
+
+use ampoule_core::{EnvSource, EnvVar, Injection, PodEdit, PodView, Profile, SecretInjector, SecretRequest};
+use ampoule_engine::{EngineConfig, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// An engine and a runtime to wait on it.
+pub(crate) struct Sandbox {
+    pub(crate) runtime: Runtime,
+    pub(crate) engine: Arc<PluginEngine>,
+}
+
+// === impl Sandbox ===
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        let engine = PluginEngine::new(EngineConfig::default()).expect("an engine");
+        Self { runtime: Runtime::new().expect("a runtime"), engine: Arc::new(engine) }
+    }
+
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        component: &'static [u8],
+        settings: Value,
+    ) -> Result<PluginInjector, LoadError> {
+        self.load_within(name, component, settings, Limits::default())
+    }
+
+    pub(crate) fn load_within(
+        &self,
+        name: &str,
+        component: &'static [u8],
+        settings: Value,
+        limits: Limits,
+    ) -> Result<PluginInjector, LoadError> {
+        let spec = PluginSpec {
+            name: name.to_owned(),
+            source: format!("file:/plugins/{name}.wasm"),
+            component: Cow::Borrowed(component),
+            settings,
+            conventions: Profile::FlyteV1.conventions(),
+            limits,
+        };
+        self.runtime.block_on(self.engine.load(spec))
+    }
+
+    /// The well-behaved neighbour: the built-in injector.
+    pub(crate) fn neighbour(&self) -> PluginInjector {
+        let (name, component) = ampoule_plugin_bundle::COMPONENTS[0];
+        self.load(name, component, json!({})).expect("a built-in plugin loads")
+    }
+
+    /// Asks once, as an admission does.
+    pub(crate) async fn ask(engine: &PluginEngine, injector: PluginInjector, request: SecretRequest) -> Injection {
+        let asked = engine.run(async move { injector.open().inject(&request, &view()).await });
+        asked.await.expect("the work on an admission ends by itself")
+    }
+}
+
+/// A guest by the name of its file.
+pub(crate) fn guest(name: &str) -> &'static [u8] {
+    let found = ampoule_test_guests::GUESTS.iter().find(|(guest, _)| *guest == name);
+    found.unwrap_or_else(|| panic!("no guest is named {name}")).1
+}
+
+pub(crate) fn request(group: &str) -> SecretRequest {
+    SecretRequest { group: group.to_owned(), key: "key".to_owned(), ..SecretRequest::default() }
+}
+
+/// The answer in one line.
+pub(crate) fn line(injection: &Injection) -> String {
+    match injection {
+        Ok(Ok(edits)) => format!("injected {}", edits.iter().map(edit).collect::<Vec<_>>().join(" ")),
+        Ok(Err(error)) => format!("declined: {error}"),
+        Err(failure) => format!("{}: {failure}", failure.kind.as_str()),
+    }
+}
+
+/// A variable with its public value; anything else by what it is.
+fn edit(edit: &PodEdit) -> String {
+    match edit {
+        PodEdit::SetEnv(EnvVar { name, source: EnvSource::Literal(value) }) => format!("{name}={value}"),
+        PodEdit::SetEnv(EnvVar { name, source }) => format!("{name}={source:?}"),
+        other => format!("{other:?}"),
+    }
+}
+
+/// An error of loading, less the digest: that is another one with every compiler.
+pub(crate) fn refusal(error: &LoadError) -> String {
+    let text = error.to_string();
+    match text.split_once("sha256:") {
+        Some((before, after)) => {
+            format!("{before}sha256:…{}", after.trim_start_matches(|c: char| c.is_ascii_hexdigit()))
+        }
+        None => text,
+    }
+}
+
+fn view() -> PodView {
+    PodView { namespace: "team-a".to_owned(), name: "pod".to_owned(), ..PodView::default() }
+}

@@ -1,0 +1,166 @@
+//! One row per guest: how it is asked, and the whole of what comes back.
+//!
+//! Each row also asks a neighbour right after, on the same engine: it is served.
+
+use std::time::Duration;
+
+use ampoule_engine::Limits;
+use serde_json::{Value, json};
+
+use crate::support::{Sandbox, guest, line, refusal, request};
+
+/// Guest, settings, the request's group, the answer.
+fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
+    vec![
+        (
+            "endless_loop",
+            json!({}),
+            "group",
+            "deadline: plugin endless_loop 1.0.0 ran for longer than its deadline of 200 ms (injectors[].limits.deadlineMillis)",
+        ),
+        ("endless_configure", json!({}), "group", "not loaded: `configure` failed: it ran for longer than 5 s"),
+        (
+            "memory_eater",
+            json!({}),
+            "group",
+            "limit: plugin memory_eater 1.0.0 wanted more memory than its limit of 16 MiB (injectors[].limits.memoryMiB)",
+        ),
+        // The guest's stack ends where its memory begins.
+        (
+            "deep_recursion",
+            json!({}),
+            "group",
+            "trap: plugin deep_recursion 1.0.0 trapped: out of bounds memory access",
+        ),
+        (
+            "million_edits",
+            json!({}),
+            "group",
+            "limit: plugin million_edits 1.0.0 wanted more memory than its limit of 16 MiB (injectors[].limits.memoryMiB)",
+        ),
+        (
+            "huge_strings",
+            json!({}),
+            "group",
+            "limit: plugin huge_strings 1.0.0 passed more than its limit of 1 MiB in one call",
+        ),
+        ("trap", json!({}), "group", "trap: plugin trap 1.0.0 trapped: wasm `unreachable` instruction executed"),
+        (
+            "log_flood",
+            json!({}),
+            "group",
+            "limit: plugin log_flood 1.0.0 called the host more often than its limit of 10000 calls",
+        ),
+        (
+            "bad_utf8",
+            json!({}),
+            "group",
+            "trap: plugin bad_utf8 1.0.0 trapped: what it passed to the host breaks the contract",
+        ),
+        (
+            "wants_http",
+            json!({}),
+            "group",
+            "not loaded: the component imports wasi:http/outgoing-handler@0.2.3, which needs a grant of network access, and this \
+             version of Ampoule has none to give: build the plugin without it (JavaScript: `--disable http`)",
+        ),
+        (
+            "newer_contract",
+            json!({}),
+            "group",
+            "not loaded: the component exports ampoule:injector/injector@9.0.0, and this Ampoule speaks ampoule:injector/injector@0.1.0: \
+             rebuild the plugin against that version",
+        ),
+        ("wasi_user", json!({}), "group", "injected WASI_VARIABLES=0 WASI_SECONDS=0 WASI_RANDOM=7020391018154190112"),
+        ("counter", json!({}), "group", "injected COUNT=1 SEEN="),
+        ("secret_value", json!({ "value": "hush" }), "group", "injected SECRET=SecretValue(SecretValue(redacted))"),
+        ("echo", json!({}), "group", "injected ECHO=key"),
+        ("echo", json!({}), "not-found", "declined: not found: echo answers so for not-found/key"),
+        ("echo", json!({}), "unsupported", "declined: unsupported: echo answers so for unsupported/key"),
+        ("echo", json!({}), "invalid-request", "declined: invalid request: echo answers so for invalid-request/key"),
+        ("echo", json!({}), "denied", "declined: denied: echo answers so for denied/key"),
+        ("echo", json!({}), "unavailable", "declined: unavailable: echo answers so for unavailable/key"),
+        ("echo", json!({}), "internal", "declined: internal: echo answers so for internal/key"),
+    ]
+}
+
+#[test]
+fn every_guest_gets_its_own_error_and_its_neighbour_is_served() {
+    let sandbox = Sandbox::new();
+    let neighbour = sandbox.neighbour();
+    let mut wrong = Vec::new();
+    for (name, settings, group, expected) in rows() {
+        let actual = answer(&sandbox, name, settings, group);
+        if actual != expected {
+            wrong.push(format!("{name}\n  expected: {expected}\n  actual:   {actual}"));
+        }
+        let served = sandbox.runtime.block_on(Sandbox::ask(&sandbox.engine, neighbour.clone(), request("user-info")));
+        assert!(matches!(served, Ok(Ok(_))), "after {name} the neighbour gets: {}", line(&served));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_guest_has_a_row() {
+    for (guest, _) in ampoule_test_guests::GUESTS {
+        assert!(rows().iter().any(|(row, ..)| row == guest), "guest {guest} has no row in the table");
+    }
+}
+
+#[test]
+fn every_limit_is_the_plugins_own() {
+    let defaults = Limits::default;
+    let cases = [
+        (
+            "memory_eater",
+            Limits { memory: 4 << 20, ..defaults() },
+            "limit: plugin memory_eater 1.0.0 wanted more memory than its limit of 4 MiB (injectors[].limits.memoryMiB)",
+        ),
+        (
+            "endless_loop",
+            Limits { deadline: Duration::from_millis(20), ..defaults() },
+            "deadline: plugin endless_loop 1.0.0 ran for longer than its deadline of 20 ms (injectors[].limits.deadlineMillis)",
+        ),
+        (
+            "echo",
+            Limits { edits: 0, ..defaults() },
+            "limit: plugin echo 1.0.0 answered with 1 edits, more than its limit of 0",
+        ),
+        (
+            "echo",
+            Limits { output_bytes: 4, ..defaults() },
+            "limit: plugin echo 1.0.0 answered with edits of more than its limit of 4 bytes",
+        ),
+        (
+            "log_flood",
+            Limits { host_calls: 10, ..defaults() },
+            "limit: plugin log_flood 1.0.0 called the host more often than its limit of 10 calls",
+        ),
+        (
+            "huge_strings",
+            Limits { host_call_bytes: 64 << 10, ..defaults() },
+            "limit: plugin huge_strings 1.0.0 passed more than its limit of 64 KiB in one call",
+        ),
+    ];
+    let sandbox = Sandbox::new();
+    let mut wrong = Vec::new();
+    for (name, limits, expected) in cases {
+        let injector = sandbox.load_within(name, guest(name), json!({}), limits).expect("it loads");
+        let actual = line(&sandbox.runtime.block_on(Sandbox::ask(&sandbox.engine, injector, request("group"))));
+        if actual != expected {
+            wrong.push(format!("{name}\n  expected: {expected}\n  actual:   {actual}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn answer(sandbox: &Sandbox, name: &str, settings: Value, group: &str) -> String {
+    match sandbox.load(name, guest(name), settings) {
+        Err(error) => {
+            let text = refusal(&error);
+            let head = format!("plugin {name} (file:/plugins/{name}.wasm, sha256:…): ");
+            format!("not loaded: {}", text.strip_prefix(&head).unwrap_or(&text))
+        }
+        Ok(injector) => line(&sandbox.runtime.block_on(Sandbox::ask(&sandbox.engine, injector, request(group)))),
+    }
+}

@@ -1,0 +1,82 @@
+//! Which crate may depend on which: arrows point one way, and one crate each knows wasmtime and the network.
+//!
+//! ARCHITECTURE.md draws the same picture for people.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand, Package};
+
+/// Every edge between our crates that is not for tests.
+const EDGES: [(&str, &[&str]); 11] = [
+    ("ampoule", &["ampoule-plugin-bundle", "ampoule-server"]),
+    ("ampoule-core", &[]),
+    ("ampoule-engine", &["ampoule-core"]),
+    ("ampoule-plugin-build", &[]),
+    ("ampoule-plugin-bundle", &["ampoule-plugin-build"]),
+    ("ampoule-plugin-k8s", &["ampoule-plugin-sdk"]),
+    ("ampoule-plugin-sdk", &[]),
+    ("ampoule-server", &["ampoule-core", "ampoule-engine"]),
+    ("ampoule-test-guests", &["ampoule-plugin-build", "ampoule-plugin-sdk"]),
+    ("xtask", &["ampoule-plugin-build"]),
+    ("ampoule-tests", &["*"]),
+];
+
+/// Crates that only these of ours may name.
+const KEEPERS: [(&str, &[&str]); 8] = [
+    ("wasmtime", &["ampoule-engine"]),
+    ("wasmtime-wasi", &["ampoule-engine"]),
+    ("wit-bindgen", &["ampoule-plugin-sdk"]),
+    ("wit-component", &["ampoule-plugin-build"]),
+    ("axum", &["ampoule-server", "ampoule-tests"]),
+    ("hyper", &["ampoule-server", "ampoule-tests"]),
+    ("rustls", &["ampoule-server", "ampoule-tests", "xtask"]),
+    ("kube", &["ampoule-tests"]),
+];
+
+/// What the core may not touch: it has no I/O and no clock.
+const NOT_IN_CORE: [&str; 6] = ["tokio", "wasmtime", "kube", "hyper", "axum", "tracing"];
+
+fn packages() -> Vec<Package> {
+    let manifest = super::root().join("Cargo.toml");
+    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo metadata runs");
+    metadata.packages
+}
+
+fn dependencies(package: &Package) -> BTreeSet<&str> {
+    let real = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
+    real.map(|dependency| dependency.name.as_str()).collect()
+}
+
+#[test]
+fn our_crates_know_each_other_one_way_only() {
+    let allowed: BTreeMap<_, _> = EDGES.into();
+    let packages = packages();
+    let ours: BTreeSet<_> = packages.iter().map(|package| package.name.as_str()).collect();
+    for package in &packages {
+        let allowed = allowed.get(package.name.as_str());
+        let allowed = allowed.unwrap_or_else(|| panic!("crate {} is new: give it a line in EDGES", package.name));
+        for dependency in dependencies(package).intersection(&ours) {
+            let good = allowed.contains(dependency) || allowed.contains(&"*");
+            assert!(good, "{} must not depend on {dependency}: see ARCHITECTURE.md", package.name);
+        }
+    }
+}
+
+#[test]
+fn each_big_dependency_has_one_keeper() {
+    for package in packages() {
+        for (dependency, keepers) in KEEPERS {
+            let good = !dependencies(&package).contains(dependency) || keepers.contains(&package.name.as_str());
+            assert!(good, "{} must not name {dependency}: only {keepers:?} do", package.name);
+        }
+    }
+}
+
+#[test]
+fn the_core_has_no_input_and_output() {
+    let packages = packages();
+    let core = packages.iter().find(|package| package.name.as_str() == "ampoule-core").expect("there is a core");
+    for forbidden in NOT_IN_CORE {
+        assert!(!dependencies(core).contains(forbidden), "the core must not depend on {forbidden}");
+    }
+}
