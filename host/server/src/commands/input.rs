@@ -107,9 +107,8 @@ fn document(text: &str) -> anyhow::Result<Value> {
     if text.trim_start().starts_with('{') {
         return serde_json::from_str(text).context("not readable as JSON");
     }
-    // As kubectl reads it: 007 stays text, and so do numbers with underscores.
-    let options =
-        serde_saphyr::options! { leading_zero_numbers_as_strings: true, underscored_numbers_as_strings: true };
+    // YAML 1.1, as kubectl reads it: `defaultMode: 0644` is octal.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
     serde_saphyr::from_str_with_options(text, options).context("not readable as YAML")
 }
 

@@ -99,7 +99,57 @@ fn mutates_the_template_of_every_workload_in_its_place() {
 
 #[test]
 fn prints_yaml_that_reads_as_the_same_object() {
-    let text = document("Pod", "v1", &asking());
+    let mut object = asking();
+    object["spec"]["containers"][0]["args"] = json!([
+        "0644",
+        "yes",
+        "n",
+        "1e3",
+        "~",
+        "null",
+        "",
+        " ",
+        "1_000",
+        "0x1F",
+        "0o7",
+        "12:30",
+        "2001-01-01",
+        "-",
+        "- a",
+        "a: b",
+        "# x",
+        "a #b",
+        "two\nlines\n",
+        "tail ",
+        "\ttab",
+        "'",
+        "\"",
+        "\\n",
+        "{}",
+        "[",
+        "*a",
+        "&a",
+        "!a",
+        "%a",
+        "@a",
+        "`a",
+        "---",
+        "é\u{0}\u{85}\u{feff}",
+        "=",
+        "<<",
+        ".inf",
+        ".nan",
+        "+1",
+        "1.",
+        "x".repeat(300),
+        1,
+        1.5,
+        true,
+        null,
+        {},
+        [],
+    ]);
+    let text = document("Pod", "v1", &object);
     let yaml = printed(&text, MutateOutput::Yaml);
     let json: Value = serde_json::from_str(&printed(&text, MutateOutput::Json)).unwrap();
     assert_eq!(Input::parse(&yaml).unwrap().object, json, "{yaml}");
@@ -234,9 +284,11 @@ fn says_what_is_wrong_with_a_document() {
 
 #[test]
 fn reads_yaml_as_kubectl_does() {
-    let yaml = "kind: Pod\nmetadata: { name: a }\nspec: { containers: [{ name: a, args: [0755, \"1\", yes] }] }";
+    let yaml =
+        "kind: Pod\nmetadata: { name: a }\nspec: { containers: [{ name: a, a: 0644, b: \"0644\", c: yes, d: 1_000 }] }";
     let input = Input::parse(yaml).unwrap();
-    assert_eq!(input.object["spec"]["containers"][0]["args"], json!(["0755", "1", "yes"]));
+    let expected = json!({ "name": "a", "a": 0o644, "b": "0644", "c": true, "d": 1000 });
+    assert_eq!(input.object["spec"]["containers"][0], expected);
     assert!(matches!(input.request.subject, Subject::Pod(_)));
     assert_eq!(input.request.namespace, "default");
 }
