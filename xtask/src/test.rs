@@ -32,8 +32,7 @@ pub(crate) fn command(programs: &ApiServer, filter: Option<&str>) -> Result<Comm
 
 /// Runs the command, passes its output on, and sums up what the test runner itself reported.
 ///
-/// # Errors
-/// None for failed tests, these are the exit code; but no test at all is an error, since a typing error in a filter must not read as passed.
+/// Failed tests are no error but the exit code; so is no test at all, since a typing error in a filter must not read as passed.
 pub(crate) fn run_and_summarise(command: &mut Command) -> Result<ExitCode> {
     let begun = Instant::now();
     let mut summary = Summary::default();
@@ -46,6 +45,9 @@ pub(crate) fn run_and_summarise(command: &mut Command) -> Result<ExitCode> {
     for name in &summary.failures {
         anstream::println!("{BAD}failed{BAD:#} {name}");
     }
+    if summary.passed + summary.failed == 0 {
+        anstream::println!("{BAD}no test ran{BAD:#}");
+    }
     let style = if summary.is_good() { GOOD } else { BAD };
     anstream::println!("in {}", Elapsed(begun.elapsed()));
     anstream::println!(
@@ -54,8 +56,5 @@ pub(crate) fn run_and_summarise(command: &mut Command) -> Result<ExitCode> {
         summary.failed,
         summary.skipped
     );
-    if summary.passed + summary.failed == 0 {
-        anstream::eprintln!("{BAD}no test ran{BAD:#}");
-    }
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -52,7 +52,7 @@ pub(crate) fn build(what: Build) -> Result<PathBuf> {
             "build the server"
         }
         Build::Tests => {
-            command.args(["--bins", "--tests", "--examples"]);
+            command.args(["--lib", "--bins", "--tests", "--examples"]);
             "build the server and the tests"
         }
     };
@@ -119,7 +119,9 @@ impl Messages {
                 }
             }
             Some("compiler-message") if message["message"]["level"] == "error" => {
-                self.errors.extend(message["message"]["rendered"].as_str().map(str::to_owned));
+                // A crate and its tests are compiled apart, and both report the same.
+                let rendered = message["message"]["rendered"].as_str().map(str::to_owned);
+                self.errors.extend(rendered.filter(|error| !self.errors.contains(error)));
             }
             _ => {}
         }
