@@ -31,8 +31,12 @@ enum Kind {
 
 /// No compiler here builds for [`TARGET`]. The message says what was looked for and what to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolchainMissing {
-    reasons: Vec<String>,
+#[non_exhaustive]
+pub enum ToolchainMissing {
+    /// [`TOOLCHAIN_ENV`] names one that there is not.
+    Unknown(String),
+    /// None was found; why not, in the order of looking.
+    NotFound(Vec<String>),
 }
 
 // === impl Toolchain ===
@@ -64,10 +68,7 @@ impl Toolchain {
             None | Some("") => &[active, debian],
             Some("rustup") => &[active],
             Some("debian") => &[debian],
-            Some(other) => {
-                let reasons = vec![format!("{TOOLCHAIN_ENV} is `{other}`, not `rustup` or `debian`")];
-                return Err(ToolchainMissing { reasons });
-            }
+            Some(other) => return Err(ToolchainMissing::Unknown(other.to_owned())),
         };
         let mut reasons = Vec::new();
         for find in finders {
@@ -76,7 +77,7 @@ impl Toolchain {
                 Err(reason) => reasons.push(reason),
             }
         }
-        Err(ToolchainMissing { reasons })
+        Err(ToolchainMissing::NotFound(reasons))
     }
 
     /// Sets what the inner cargo needs to use it.
@@ -95,8 +96,13 @@ impl Toolchain {
 
 impl fmt::Display for ToolchainMissing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no Rust compiler here builds for {TARGET} ({})", self.reasons.join("; "))?;
-        write!(f, "; run `cargo xtask setup`, or `rustup target add {TARGET}`")
+        match self {
+            Self::Unknown(value) => write!(f, "{TOOLCHAIN_ENV} is `{value}`; it must be `rustup`, `debian` or not set"),
+            Self::NotFound(reasons) => {
+                write!(f, "no Rust compiler here builds for {TARGET} ({})", reasons.join("; "))?;
+                write!(f, "; run `cargo xtask setup`, or `rustup target add {TARGET}`")
+            }
+        }
     }
 }
 
@@ -142,10 +148,16 @@ mod tests {
     #[test]
     fn refuses_a_forced_toolchain_that_it_does_not_know() {
         let missing = Toolchain::find_as(Some("nix")).expect_err("there is no toolchain of that name");
+        assert_eq!(missing.to_string(), "AMPOULE_WASM_TOOLCHAIN is `nix`; it must be `rustup`, `debian` or not set");
+    }
+
+    #[test]
+    fn says_what_was_looked_for_and_what_to_run() {
+        let reasons = ["rustc 1.95.0 has no standard library for it", "Debian's rustc-web is not installed"];
         assert_eq!(
-            missing.to_string(),
-            "no Rust compiler here builds for wasm32-unknown-unknown (AMPOULE_WASM_TOOLCHAIN is `nix`, not `rustup` or \
-             `debian`); run `cargo xtask setup`, or `rustup target add wasm32-unknown-unknown`"
+            ToolchainMissing::NotFound(reasons.map(str::to_owned).to_vec()).to_string(),
+            "no Rust compiler here builds for wasm32-unknown-unknown (rustc 1.95.0 has no standard library for it; Debian's \
+             rustc-web is not installed); run `cargo xtask setup`, or `rustup target add wasm32-unknown-unknown`"
         );
     }
 
