@@ -79,6 +79,7 @@ async fn memory_is_flat_after_ten_thousand_admissions() -> Result<()> {
     let early = ampoule.resident_kib()?;
     admit(&ampoule, 8_000).await?;
     let late = ampoule.resident_kib()?;
+    println!("{early} KiB resident after 2,000 admissions, {late} KiB after 10,000");
     assert!(late < MOST_KIB, "{late} KiB resident after 10,000 admissions");
     assert!(late < early + FLAT_KIB, "{early} KiB after 2,000 admissions and {late} KiB after 10,000");
     let metrics = ampoule.admin("/metrics").await?.text();

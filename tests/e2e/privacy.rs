@@ -139,7 +139,7 @@ async fn refusals_and_failing_plugins_repeat_nothing_of_the_pod() -> Result<()> 
     ];
     let (namespace, ampoule) = registered("privacy-refusals", &config("flyte-v1", &injectors.concat())).await?;
     check_refusal(&namespace, &request("denied", "key", Any, ""), 403).await?;
-    check_refusal(&namespace, &request("not-found", "key", Any, ""), 500).await?;
+    check_refusal(&namespace, &request("not-found", "key", Any, ""), 503).await?;
     // Two values for one variable: a conflict, which must show neither.
     let pod = private_pod("refused", &[request("a", "one", Any, ""), request("a", "two", Any, "")]);
     let refusal = namespace.try_create_pod(&pod).await?.err().context("it was created")?;

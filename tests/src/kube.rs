@@ -27,6 +27,8 @@ use crate::{Connection, Process, Trust, eventually};
 
 /// Ready takes five seconds on an idle machine.
 const READY: Duration = Duration::from_secs(90);
+/// Longer than the longest timeout of a webhook.
+const ANSWER: Duration = Duration::from_secs(60);
 /// Another program may take a free port before ours does.
 const ATTEMPTS: usize = 3;
 /// The one user, an admin.
@@ -106,6 +108,10 @@ impl ApiServer {
         let mut config = Config::new(format!("https://{}", self.address).parse()?);
         config.root_cert = Some(vec![CertificateDer::from_pem_slice(self.ca.as_bytes())?.to_vec()]);
         config.auth_info = AuthInfo { token: Some(TOKEN.to_owned().into()), ..AuthInfo::default() };
+        // A refusal with 503 is an answer; the client would ask again and again.
+        config.default_retry = false;
+        config.connect_timeout = Some(ANSWER);
+        config.read_timeout = Some(ANSWER);
         Ok(Client::try_from(config)?)
     }
 

@@ -90,7 +90,8 @@ impl Process {
     /// The name, whether it runs, and the part of its output that tells most: for errors.
     #[must_use]
     pub fn describe(&self) -> String {
-        let state = match self.child().try_wait() {
+        let ended = self.child().try_wait();
+        let state = match ended {
             Ok(Some(status)) => format!("ended with {status}"),
             _ => "runs".to_owned(),
         };
@@ -109,10 +110,12 @@ impl Process {
     ///
     /// The exit status and the end of the output.
     pub fn ensure_running(&self) -> Result<()> {
-        match self.child().try_wait()? {
-            None => Ok(()),
-            Some(_) => bail!("{}", self.describe()),
+        // Not within the condition, where the lock would be held on: `describe` takes it as well.
+        let ended = self.child().try_wait()?;
+        if ended.is_some() {
+            bail!("{}", self.describe());
         }
+        Ok(())
     }
 
     /// Sends SIGTERM to this very process.
