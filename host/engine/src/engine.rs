@@ -80,9 +80,9 @@ impl PluginEngine {
         let EngineConfig { cache_dir, max_concurrent, guest_threads, observer } = config;
         let max_concurrent = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
         let slots = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
-        let (engine, allocation) = config::engine(slots).map_err(wasmtime_error)?;
+        let (engine, allocation) = config::engine(slots).map_err(|error| wasmtime_error(&error))?;
         let shared = Shared {
-            linker: linker(&engine).map_err(wasmtime_error)?,
+            linker: linker(&engine).map_err(|error| wasmtime_error(&error))?,
             cache: cache_dir.map(CompileCache::open).transpose()?,
             ticker: EpochTicker::start(&engine)?,
             instances: Arc::new(Semaphore::new(max_concurrent)),
@@ -185,6 +185,6 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<PluginState>> {
     Ok(linker)
 }
 
-fn wasmtime_error(error: wasmtime::Error) -> EngineError {
+fn wasmtime_error(error: &wasmtime::Error) -> EngineError {
     EngineError::Wasmtime(format!("{error:#}"))
 }

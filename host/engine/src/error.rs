@@ -45,7 +45,7 @@ pub enum LoadErrorKind {
     #[error("the file is empty")]
     Empty,
     /// More bytes than allowed.
-    #[error("the file has {size} bytes, more than the limit of {limit}")]
+    #[error("the file has {size} bytes, more than the limit of {limit} (injectors[].limits.componentMiB)")]
     TooLarge {
         /// Its size in bytes.
         size: usize,
@@ -56,10 +56,7 @@ pub enum LoadErrorKind {
     #[error("the file is not WebAssembly: it does not start with \\0asm")]
     NotWasm,
     /// A core module.
-    #[error(
-        "the file is a core WebAssembly module, not a component: build it with `ampoule plugin build`, or run \
-         `wasm-tools component new` on it"
-    )]
+    #[error("the file is a core WebAssembly module, not a component: make one of it with `wasm-tools component new`")]
     CoreModule,
     /// A component format that this wasmtime does not know.
     #[error("the file is WebAssembly of an unknown format version {0:#x}")]

@@ -6,7 +6,7 @@
 use std::{fmt, time::Duration};
 
 use ampoule_core::{FailureKind, InjectorFailure};
-use wasmtime::{PoolConcurrencyLimitError, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
 
 use crate::{limits::Limits, store::PluginState, text::clean};
@@ -14,9 +14,10 @@ use crate::{limits::Limits, store::PluginState, text::clean};
 /// Bytes of an error of wasmtime that are kept for the log.
 const MAX_DETAIL: usize = 4 << 10;
 
-/// What wasmtime says when the data of one call is too much. The error's type is private, so its text has to tell; a test
-/// sees to it that it still does.
+/// What wasmtime says when the data of one call is too much, and when there are too many handles. The types of these errors
+/// are private, so their texts have to tell; tests see to it that they still do.
 const HOST_BYTES_SPENT: &str = "fuel allocated for hostcalls has been exhausted";
+const HANDLES_SPENT: &str = "store handle limit exceeded";
 
 /// Why a plugin gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub(crate) enum Exceeded {
     TableElements,
     HostCalls,
     HostBytes,
+    Handles,
     Edits(usize),
     OutputBytes,
 }
@@ -59,7 +61,7 @@ impl Failure {
         Self::known(error, state).unwrap_or_else(|| {
             // What is neither a trap nor ours is data that is no value of the contract's types, such as a string that is
             // not UTF-8.
-            Self::Trap { reason: "its answer breaks the contract".to_owned(), detail: detail(error) }
+            Self::Trap { reason: "what it passed to the host breaks the contract".to_owned(), detail: detail(error) }
         })
     }
 
@@ -72,14 +74,11 @@ impl Failure {
     }
 
     fn known(error: &wasmtime::Error, state: &PluginState) -> Option<Self> {
-        if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
-            return Some(Self::Exceeded(*exceeded));
-        }
         if error.is::<PoolConcurrencyLimitError>() {
             return Some(Self::Busy);
         }
-        if error.root_cause().to_string().contains(HOST_BYTES_SPENT) {
-            return Some(Self::Exceeded(Exceeded::HostBytes));
+        if let Some(exceeded) = Exceeded::of(error) {
+            return Some(Self::Exceeded(exceeded));
         }
         if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
             return Some(Self::Trap { reason: format!("it exited with status {code}"), detail: detail(error) });
@@ -104,7 +103,7 @@ impl Failure {
             ),
             Self::Exceeded(exceeded) => exceeded.predicate(limits),
             Self::Busy => format!(
-                "had no free instance within {}; it may have {} at once",
+                "had no free instance within {}; it may have {} at once (injectors[].limits.instances)",
                 Millis(limits.queue_wait),
                 limits.instances
             ),
@@ -129,6 +128,19 @@ impl Failure {
 // === impl Exceeded ===
 
 impl Exceeded {
+    /// The limit of ours, or of wasmtime's on our behalf, that an error is about.
+    fn of(error: &wasmtime::Error) -> Option<Self> {
+        if let Some(exceeded) = error.downcast_ref() {
+            return Some(*exceeded);
+        }
+        if let Some(ResourceTableError::Full) = error.downcast_ref() {
+            return Some(Self::Handles);
+        }
+        let cause = error.root_cause().to_string();
+        let spent = |text| cause.contains(text);
+        spent(HOST_BYTES_SPENT).then_some(Self::HostBytes).or(spent(HANDLES_SPENT).then_some(Self::Handles))
+    }
+
     fn predicate(self, limits: &Limits) -> String {
         match self {
             Self::Memory => {
@@ -137,6 +149,7 @@ impl Exceeded {
             Self::TableElements => format!("wanted more than its limit of {} table elements", limits.table_elements),
             Self::HostCalls => format!("called the host more often than its limit of {} calls", limits.host_calls),
             Self::HostBytes => format!("passed more than its limit of {} in one call", Size(limits.host_call_bytes)),
+            Self::Handles => format!("held more than its limit of {} handles", limits.handles),
             Self::Edits(edits) => format!("answered with {edits} edits, more than its limit of {}", limits.edits),
             Self::OutputBytes => format!("answered with edits of more than its limit of {}", Size(limits.output_bytes)),
         }
@@ -165,6 +178,8 @@ impl fmt::Display for Size {
     }
 }
 
+/// Everything wasmtime says, its backtrace in one line.
 fn detail(error: &wasmtime::Error) -> String {
-    clean(&format!("{error:#}"), MAX_DETAIL)
+    let words: Vec<String> = format!("{error:#}").split_whitespace().map(str::to_owned).collect();
+    clean(&words.join(" "), MAX_DETAIL)
 }

@@ -10,6 +10,9 @@ use crate::error::LoadErrorKind;
 /// The version of the contract that this engine speaks.
 pub const CONTRACT_VERSION: &str = "0.1.0";
 
+/// The contract as messages name it.
+pub(crate) const CONTRACT: &str = "ampoule:injector@0.1.0";
+
 /// The contract's package.
 const PACKAGE: &str = "ampoule:injector";
 
@@ -86,7 +89,7 @@ fn check_import(import: &str) -> Result<(), LoadErrorKind> {
         PACKAGE if !matches!(interface, "log" | "types") => format!("which {PACKAGE} does not have"),
         PACKAGE if is_compatible(version) => return Ok(()),
         PACKAGE => {
-            format!("and this Ampoule speaks {PACKAGE}@{CONTRACT_VERSION}: rebuild the plugin against that version")
+            format!("and this Ampoule speaks {CONTRACT}: rebuild the plugin against that version")
         }
         _ if WASI.contains(&package) && version.starts_with("0.2.") => return Ok(()),
         _ if WASI.contains(&package) => {

@@ -27,12 +27,12 @@ pub struct Limits {
     pub edits: usize,
     /// Bytes of text and secret values in the edits of one answer. 256 KiB: a pod that much larger is near etcd's limit.
     pub output_bytes: usize,
-    /// Instances of this plugin at once; further admissions wait for one. 16: a share of
+    /// Instances of this plugin at once (`limits.instances`); further admissions wait for one. 16: a share of
     /// [`EngineConfig::max_concurrent`](crate::EngineConfig::max_concurrent), so that one plugin cannot use up the engine.
     pub instances: usize,
-    /// How long an admission waits for an instance. 500 ms.
+    /// How long an admission waits for an instance (`limits.queueWaitMillis`). 500 ms.
     pub queue_wait: Duration,
-    /// Bytes of the component file. 64 MiB: a Python component has 18 MB.
+    /// Bytes of the component file (`limits.componentMiB`). 64 MiB: a Python component has 18 MB.
     pub component_bytes: usize,
 }
 

@@ -18,7 +18,7 @@ use crate::{
     engine::{PluginEngine, Shared},
     error::{LoadError, LoadErrorKind, RunError},
     failure::Failure,
-    imports::Surface,
+    imports::{CONTRACT, Surface},
     limits::Limits,
     plugin::{Loaded, PluginInjector},
     running::{PluginSettings, Running},
@@ -28,9 +28,6 @@ use crate::{
 
 /// How long `describe` and `configure` may take together at load: a busy machine must not refuse a plugin that serves well.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-/// The contract as messages name it.
-const CONTRACT: &str = "ampoule:injector@0.1.0";
 
 /// Bytes of wasmtime's explanation of what does not fit.
 const MAX_MISMATCH: usize = 1 << 10;

@@ -2,7 +2,8 @@
 //!
 //! The instance answers every request of its pod and no other pod's. A failure drops it, and the next request of the same
 //! pod gets a new one. The right to have an instance is kept until the admission is over, also across a failure: plugins
-//! are asked in one order by all admissions, so rights are taken in one order, and no two admissions wait for each other.
+//! are asked in one order by all admissions, so their rights are taken in one order, and no two admissions wait for each
+//! other. Only where the engine has fewer instances than its plugins may have together can that happen, until the wait ends.
 
 use std::sync::Arc;
 

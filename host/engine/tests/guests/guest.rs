@@ -9,34 +9,34 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// `ok` with one edit: the annotation `wat-key` set to `wat-value`.
-pub const INJECTED: u32 = 2144;
+pub(super) const INJECTED: u32 = 2144;
 /// `ok` with no edits, where a guest puts its own list: pointer at 2164, length at 2168.
-pub const INJECTED_LIST: u32 = 2160;
+pub(super) const INJECTED_LIST: u32 = 2160;
 /// `err(not-found("no such\nsecret"))`.
-pub const NOT_FOUND: u32 = 2176;
+pub(super) const NOT_FOUND: u32 = 2176;
 /// `err(denied(…))`, the text a kibibyte of memory.
-pub const DENIED_AT_LENGTH: u32 = 2192;
+pub(super) const DENIED_AT_LENGTH: u32 = 2192;
 /// `ok` of `configure`.
-pub const CONFIGURED: u32 = 2112;
+pub(super) const CONFIGURED: u32 = 2112;
 /// `err("bad settings")` of `configure`.
-pub const BAD_SETTINGS: u32 = 2128;
+pub(super) const BAD_SETTINGS: u32 = 2128;
 
 const TEXTS: &str = "wat1.2.3{}wat-keywat-valueno such\nsecretbad settings";
 
 /// A guest: the bodies of its functions, as WebAssembly text. `Default` is one that works.
-pub struct Guest {
+pub(super) struct Guest {
     /// What stands before the functions, such as imports of functions that `world` has.
-    pub declarations: &'static str,
+    pub(super) declarations: &'static str,
     /// More imports of its world, as WIT.
-    pub world: &'static str,
+    pub(super) world: &'static str,
     /// Packages that the world needs.
-    pub packages: &'static [&'static str],
+    pub(super) packages: &'static [&'static str],
     /// Body of `describe`.
-    pub describe: String,
+    pub(super) describe: String,
     /// Body of `configure`.
-    pub configure: String,
+    pub(super) configure: String,
     /// Body of `inject`.
-    pub inject: String,
+    pub(super) inject: String,
 }
 
 impl Default for Guest {
@@ -53,36 +53,23 @@ impl Default for Guest {
 }
 
 /// A guest that works but for its `inject`.
-pub fn injecting(body: &str) -> Guest {
+pub(super) fn injecting(body: &str) -> Guest {
     Guest { inject: body.to_owned(), ..Guest::default() }
 }
 
 impl Guest {
     /// The component.
-    pub fn build(&self) -> Vec<u8> {
+    pub(super) fn build(&self) -> Vec<u8> {
         self.build_for("0.1.0")
     }
 
     /// The component, for a version of the contract.
-    pub fn build_for(&self, version: &str) -> Vec<u8> {
-        let mut resolve = Resolve::default();
-        resolve.push_str("contract.wit", &contract(version)).unwrap();
-        for package in self.packages {
-            resolve.push_str("package.wit", package).unwrap();
-        }
-        let world = format!(
-            "package test:guest; world guest {{ import ampoule:injector/log@{version}; {} export ampoule:injector/injector@{version}; }}",
-            self.world
-        );
-        let package = resolve.push_str("guest.wit", &world).unwrap();
-        let world = resolve.select_world(&[package], None).unwrap();
-        let mut module = wat::parse_str(self.module(version)).unwrap();
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
-        ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
+    pub(super) fn build_for(&self, version: &str) -> Vec<u8> {
+        encode(wat::parse_str(self.module(version)).unwrap(), version, self.world, self.packages)
     }
 
     /// The core module.
-    pub fn module(&self, version: &str) -> String {
+    pub(super) fn module(&self, version: &str) -> String {
         let Self { declarations, describe, configure, inject, .. } = self;
         let injector = format!("ampoule:injector/injector@{version}");
         format!(
@@ -105,6 +92,22 @@ impl Guest {
             data = data(),
         )
     }
+}
+
+/// Makes a component of a core module.
+pub(super) fn encode(mut module: Vec<u8>, version: &str, world: &str, packages: &[&str]) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    resolve.push_str("contract.wit", &contract(version)).unwrap();
+    for package in packages {
+        resolve.push_str("package.wit", package).unwrap();
+    }
+    let world = format!(
+        "package test:guest; world guest {{ import ampoule:injector/log@{version}; {world} export ampoule:injector/injector@{version}; }}"
+    );
+    let package = resolve.push_str("guest.wit", &world).unwrap();
+    let world = resolve.select_world(&[package], None).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
 /// The contract at another version, as one document.

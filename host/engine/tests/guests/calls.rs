@@ -1,39 +1,24 @@
-//! What a plugin can do to the engine, and what the engine makes of it: guests in WebAssembly text, through the public API.
+//! Calls: answers, traps, limits, and what one plugin's calls are to another's.
 //!
-//! Guests of real tool chains are in `tests/sandbox` at the root; these need no tool chain and no build.
-
-#[path = "calls/guest.rs"]
-mod guest;
+//! Every message for a pod's author is here in full.
 
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use ampoule_core::{FailureKind, Injection, PodView, Profile, SecretInjector, SecretRequest};
+use ampoule_core::{FailureKind, Injection, PodView, SecretInjector, SecretRequest};
 use ampoule_engine::{
-    Allocation, CallObserver, CallOutcome, EngineConfig, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec,
-    RunError,
+    Allocation, CallObserver, CallOutcome, EngineConfig, Limits, LoadError, PluginEngine, PluginInjector, RunError,
 };
 
-use self::guest::{BAD_SETTINGS, DENIED_AT_LENGTH, Guest, INJECTED, INJECTED_LIST, NOT_FOUND, injecting};
+use super::{
+    engine,
+    guest::{BAD_SETTINGS, DENIED_AT_LENGTH, Guest, INJECTED, INJECTED_LIST, NOT_FOUND, injecting},
+    spec,
+};
 
 const ENDLESS: &str = "(loop br 0) unreachable";
-
-fn engine() -> PluginEngine {
-    PluginEngine::new(EngineConfig { max_concurrent: 8, ..EngineConfig::default() }).unwrap()
-}
-
-fn spec(component: Vec<u8>, limits: Limits) -> PluginSpec {
-    PluginSpec {
-        name: "wat".to_owned(),
-        source: "file:/plugins/wat.wasm".to_owned(),
-        component: component.into(),
-        settings: serde_json::json!({}),
-        conventions: Profile::FlyteV1.conventions(),
-        limits,
-    }
-}
 
 async fn load(engine: &PluginEngine, guest: &Guest, limits: Limits) -> Result<PluginInjector, LoadError> {
     engine.load(spec(guest.build(), limits)).await
@@ -90,9 +75,9 @@ async fn names_the_trap_and_not_more() {
         ("(i32.load (i32.const -1))", "trap: plugin wat 1.2.3 trapped: out of bounds memory access"),
         ("(call $inject (local.get 0)) (drop) (i32.const 0)", "trap: plugin wat 1.2.3 trapped: call stack exhausted"),
         // An answer outside of its memory.
-        ("i32.const -4", "trap: plugin wat 1.2.3 trapped: its answer breaks the contract"),
+        ("i32.const -4", "trap: plugin wat 1.2.3 trapped: what it passed to the host breaks the contract"),
         // A discriminant that no result has.
-        ("i32.const 1024", "trap: plugin wat 1.2.3 trapped: its answer breaks the contract"),
+        ("i32.const 1024", "trap: plugin wat 1.2.3 trapped: what it passed to the host breaks the contract"),
     ];
     for (body, expected) in cases {
         assert_eq!(outcome(&injecting(body), Limits::default()).await, expected, "{body}");
@@ -110,7 +95,7 @@ async fn names_the_limit_that_a_guest_runs_into() {
     };
     let annotation_of = |bytes: u32| {
         format!(
-            "(i32.store (i32.const {}) (i32.const 8192)) (i32.store (i32.const {}) (i32.const {bytes})) i32.const {INJECTED}",
+            "(i32.store (i32.const {}) (i32.const 262144)) (i32.store (i32.const {}) (i32.const {bytes})) i32.const {INJECTED}",
             4096 + 16,
             4096 + 20
         )
@@ -210,7 +195,10 @@ async fn endless_guests_neither_starve_nor_block_another_plugin() {
 
     // Its own share is used up, and only its own.
     let fifth = ask(&engine, &endless, 1).await.remove(0).unwrap_err();
-    assert_eq!(fifth.to_string(), "plugin wat 1.2.3 had no free instance within 50 ms; it may have 4 at once");
+    assert_eq!(
+        fifth.to_string(),
+        "plugin wat 1.2.3 had no free instance within 50 ms; it may have 4 at once (injectors[].limits.instances)"
+    );
     assert_eq!(fifth.kind, FailureKind::Busy);
     let mut times = Vec::new();
     for _ in 0..50 {

@@ -2,15 +2,16 @@
 //!
 //! The guests import the interfaces by hand, in the oldest version of WASI 0.2; wasmtime has a later one.
 
-#[path = "calls/guest.rs"]
-mod guest;
-
 use std::time::{Duration, Instant};
 
-use ampoule_core::{Injection, PodView, Profile, SecretInjector, SecretRequest};
-use ampoule_engine::{EngineConfig, Limits, PluginEngine, PluginSpec};
+use ampoule_core::{Injection, PodView, SecretInjector, SecretRequest};
+use ampoule_engine::Limits;
 
-use self::guest::{Guest, INJECTED};
+use super::{
+    engine,
+    guest::{Guest, INJECTED},
+    spec,
+};
 
 const PACKAGES: [&str; 4] = [
     "package wasi:io@0.2.0; interface poll { resource pollable { block: func(); } }",
@@ -42,15 +43,8 @@ async fn answer(inject: &str, deadline: Duration) -> Injection {
         inject: inject.to_owned(),
         ..Guest::default()
     };
-    let engine = PluginEngine::new(EngineConfig { max_concurrent: 4, ..EngineConfig::default() }).unwrap();
-    let spec = PluginSpec {
-        name: "wat".to_owned(),
-        source: "test".to_owned(),
-        component: guest.build().into(),
-        settings: serde_json::json!({}),
-        conventions: Profile::FlyteV1.conventions(),
-        limits: Limits { deadline, ..Limits::default() },
-    };
+    let engine = engine();
+    let spec = spec(guest.build(), Limits { deadline, ..Limits::default() });
     let mut session = engine.load(spec).await.unwrap().open();
     engine.run(async move { session.inject(&SecretRequest::default(), &PodView::default()).await }).await.unwrap()
 }
@@ -92,5 +86,5 @@ async fn exit_ends_the_instance_and_not_the_host() {
 #[tokio::test]
 async fn holding_handles_without_end_is_a_failure() {
     let hoards = "(loop (drop (call $subscribe (i64.const 1))) (br 0)) unreachable";
-    insta::assert_snapshot!(answer(hoards, Duration::from_secs(10)).await.unwrap_err(), @"");
+    insta::assert_snapshot!(answer(hoards, Duration::from_secs(10)).await.unwrap_err(), @"plugin wat 1.2.3 held more than its limit of 256 handles");
 }

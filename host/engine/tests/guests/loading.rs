@@ -1,0 +1,129 @@
+//! Components that are refused at load, each with its reason, and what `inspect` says of one that is not.
+//!
+//! Every message is here in full: it is what an admin sees when a plugin is not taken.
+
+use ampoule_engine::{EngineConfig, Limits, PluginEngine};
+
+use super::{
+    engine,
+    guest::{self, BAD_SETTINGS, Guest},
+    spec,
+};
+
+/// Why a component is refused, less the digest.
+async fn refusal(component: Vec<u8>) -> String {
+    let error = engine().load(spec(component, Limits::default())).await.expect_err("must be refused");
+    error.kind.to_string()
+}
+
+#[tokio::test]
+async fn names_plugin_source_and_digest() {
+    let error = engine().load(spec(Vec::new(), Limits::default())).await.unwrap_err();
+    insta::assert_snapshot!(error, @"plugin wat (file:/plugins/wat.wasm, sha256:e3b0c44298fc): the file is empty");
+    let error = engine().inspect(b"").await.unwrap_err();
+    insta::assert_snapshot!(error, @"component (sha256:e3b0c44298fc): the file is empty");
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_component() {
+    let module = wat::parse_str(Guest::default().module("0.1.0")).unwrap();
+    let mut broken = Guest::default().build();
+    broken.truncate(200);
+    insta::assert_snapshot!(refusal(b"\x7fELF and so on".to_vec()).await, @r"the file is not WebAssembly: it does not start with \0asm");
+    insta::assert_snapshot!(refusal(b"(component)".to_vec()).await, @r"the file is not WebAssembly: it does not start with \0asm");
+    insta::assert_snapshot!(refusal(module).await, @"the file is a core WebAssembly module, not a component: make one of it with `wasm-tools component new`");
+    insta::assert_snapshot!(refusal(b"\0asm\x0e\0\x01\0".to_vec()).await, @"the file is WebAssembly of an unknown format version 0x1000e");
+    insta::assert_snapshot!(refusal(broken).await, @"the component cannot be compiled: failed to parse WebAssembly module: unexpected end-of-file (at offset 0x72)");
+    insta::assert_snapshot!(refusal(vec![0; (64 << 20) + 1]).await, @"the file has 67108865 bytes, more than the limit of 67108864 (injectors[].limits.componentMiB)");
+}
+
+#[tokio::test]
+async fn refuses_a_component_that_is_no_plugin_of_this_contract() {
+    let empty = wat::parse_str("(component)").unwrap();
+    let other = Guest::default().build_for("0.2.0");
+    let tail_call = wat::parse_str("(component (core module (func $f return_call $f)))").unwrap();
+    insta::assert_snapshot!(refusal(empty).await, @"the component exports no ampoule:injector/injector@0.1.0; it exports nothing");
+    insta::assert_snapshot!(refusal(other).await, @"the component exports ampoule:injector/injector@0.2.0, and this Ampoule speaks ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
+    insta::assert_snapshot!(refusal(tail_call).await, @"the component cannot be compiled: failed to compile: wasm[0]::function[0]::f: WebAssembly translation error: Invalid input WebAssembly code at offset 33: tail calls support is not enabled");
+    let wrong_types =
+        wat::parse_str(r#"(component (instance $i) (export "ampoule:injector/injector@0.1.0" (instance $i)))"#);
+    insta::assert_snapshot!(refusal(wrong_types.unwrap()).await, @"the component does not fit the contract ampoule:injector@0.1.0: instance export `ampoule:injector/injector@0.1.0` does not have export `describe`");
+}
+
+#[tokio::test]
+async fn refuses_imports_by_name() {
+    let importing = |world, packages, declarations| Guest { world, packages, declarations, ..Guest::default() }.build();
+    let http = importing(
+        "import wasi:http/types@0.2.0;",
+        &["package wasi:http@0.2.0; interface types { fields: func() -> u32; }"],
+        r#"(import "wasi:http/types@0.2.0" "fields" (func (result i32)))"#,
+    );
+    insta::assert_snapshot!(refusal(http).await, @"the component imports wasi:http/types@0.2.0, which needs a grant of network access, and this version of Ampoule has none to give: build the plugin without it (JavaScript: `--disable http`)");
+    let unknown = importing(
+        "import wasi:cli/teapot@0.2.0;",
+        &["package wasi:cli@0.2.0; interface teapot { brew: func() -> u32; }"],
+        r#"(import "wasi:cli/teapot@0.2.0" "brew" (func (result i32)))"#,
+    );
+    insta::assert_snapshot!(refusal(unknown).await, @"the component does not fit the contract ampoule:injector@0.1.0: component imports instance `wasi:cli/teapot@0.2.0`, but a matching implementation was not found in the linker: instance export `brew` has the wrong type: function implementation is missing");
+}
+
+#[tokio::test]
+async fn refuses_a_plugin_that_fails_while_it_is_tried_out() {
+    let describe = Guest { describe: "unreachable".to_owned(), ..Guest::default() };
+    let configure = Guest { configure: "(loop br 0) unreachable".to_owned(), ..Guest::default() };
+    let start = Guest { declarations: "(func $boom unreachable) (start $boom)", ..Guest::default() };
+    let refused = Guest { configure: format!("i32.const {BAD_SETTINGS}"), ..Guest::default() };
+    insta::assert_snapshot!(refusal(start.build()).await, @"the component does not start: it trapped: wasm `unreachable` instruction executed: error while executing at wasm backtrace: 0: 0x830 - <unknown>!boom: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(refusal(refused.build()).await, @"the settings are refused (injectors[].settings): bad settings");
+    insta::assert_snapshot!(refusal(describe.build()).await, @"`describe` failed: it trapped: wasm `unreachable` instruction executed: error while executing at wasm backtrace: 0: 0x841 - <unknown>!<wasm function 2>: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(refusal(configure.build()).await, @"`configure` failed: it ran for longer than 5 s");
+}
+
+#[tokio::test]
+async fn refuses_a_component_that_starts_above_its_limits() {
+    let hungry = wat::parse_str(Guest::default().module("0.1.0").replace("\"memory\") 4", "\"memory\") 300")).unwrap();
+    insta::assert_snapshot!(refusal(guest::encode(hungry, "0.1.0", "", &[])).await, @"the component does not start: it wanted more memory than its limit of 16 MiB (injectors[].limits.memoryMiB)");
+}
+
+#[tokio::test]
+async fn inspects_a_component() {
+    let component = Guest::default().build();
+    let found = engine().inspect(&component).await.unwrap();
+    assert_eq!((found.size, found.contract_version.as_str()), (component.len(), "0.1.0"));
+    assert_eq!(found.imports, ["ampoule:injector/log@0.1.0", "ampoule:injector/types@0.1.0"]);
+    assert_eq!(found.exports, ["ampoule:injector/injector@0.1.0"]);
+    assert_eq!(
+        (found.info.name.as_str(), found.info.version.as_str(), found.info.settings_schema.as_str()),
+        ("wat", "1.2.3", "{}")
+    );
+}
+
+#[tokio::test]
+async fn compiles_once_where_there_is_a_private_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("compiled");
+    let modified = || {
+        let files =
+            std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().metadata().unwrap().modified().unwrap());
+        files.collect::<Vec<_>>()
+    };
+    let mut before = Vec::new();
+    for round in 0..2 {
+        let engine =
+            PluginEngine::new(EngineConfig { cache_dir: Some(cache.clone()), ..EngineConfig::default() }).unwrap();
+        engine.load(spec(Guest::default().build(), Limits::default())).await.unwrap();
+        assert_eq!(modified().len(), 2, "the compiled component and its checksum");
+        assert!(round == 0 || modified() == before, "the second engine must take the first one's file");
+        before = modified();
+    }
+}
+
+#[tokio::test]
+async fn refuses_to_start_on_a_folder_of_compiled_plugins_that_others_may_enter() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let config = EngineConfig { cache_dir: Some(folder.path().to_owned()), ..EngineConfig::default() };
+    let error = PluginEngine::new(config).err().unwrap().to_string();
+    let message = error.replace(&folder.path().display().to_string(), "FOLDER");
+    insta::assert_snapshot!(message, @"the folder for compiled plugins FOLDER has mode 0777, and others may not enter it; name a folder below it, which will be made with mode 0700");
+}

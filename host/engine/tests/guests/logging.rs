@@ -1,0 +1,77 @@
+//! What a plugin logs: its level and its plugin's name in the host's log, and never more of it than is allowed.
+//!
+//! Guests log from threads of the engine, so the subscriber is the whole process's; lines are told apart by plugin.
+
+use std::{
+    io,
+    sync::{Arc, LazyLock, Mutex},
+};
+
+use ampoule_core::{PodView, SecretInjector, SecretRequest};
+use ampoule_engine::{Limits, PluginSpec};
+
+use super::{
+    engine,
+    guest::{INJECTED, injecting},
+    spec,
+};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+static LOG: LazyLock<Lines> = LazyLock::new(|| {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .without_time()
+        .with_max_level(tracing::Level::DEBUG)
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    lines
+});
+
+/// The lines that a plugin of this name logs in one call.
+async fn logged(plugin: &str, inject: &str) -> Vec<String> {
+    LazyLock::force(&LOG);
+    let engine = engine();
+    let component = injecting(&format!("{inject} i32.const {INJECTED}")).build();
+    let spec = PluginSpec { name: plugin.to_owned(), ..spec(component, Limits::default()) };
+    let mut session = engine.load(spec).await.unwrap().open();
+    let answer = engine.run(async move { session.inject(&SecretRequest::default(), &PodView::default()).await });
+    answer.await.unwrap().unwrap().unwrap();
+    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
+    log.lines().filter(|line| line.contains(&format!("plugin=\"{plugin}\""))).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn logs_under_the_plugins_name_at_its_level_on_one_line() {
+    // At 1050 is the text of `NOT_FOUND`, with a line break in it.
+    let lines = logged("levels", "(call $log (i32.const 0) (i32.const 1024) (i32.const 3)) (call $log (i32.const 3) (i32.const 1050) (i32.const 14))").await;
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    DEBUG ampoule::plugin: wat plugin="levels"
+    ERROR ampoule::plugin: no such secret plugin="levels"
+    "#);
+}
+
+#[tokio::test]
+async fn keeps_64_lines_of_a_kibibyte_of_one_instance() {
+    let flood = "(local $i i32) (loop (call $log (i32.const 1) (i32.const 8192) (i32.const 5000)) \
+                 (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000))))";
+    let lines = logged("flood", flood).await;
+    assert_eq!(lines.len(), 65);
+    assert!(lines.iter().all(|line| line.len() < 1024 + 100));
+    insta::assert_snapshot!(lines[64].trim_start(), @r#"WARN ampoule::plugin: further lines of this instance are dropped plugin="flood""#);
+}
