@@ -20,6 +20,9 @@ use crate::support::{Guests, K8S, config, request, v1};
 const PATH: &str = "/mutate--v1-pod";
 const JSON: [Header; 1] = [("content-type", "application/json")];
 
+/// Longer than any of the server's own limits for a connection that says nothing.
+const END: Duration = Duration::from_secs(30);
+
 type Header = (&'static str, &'static str);
 /// A name, headers, a body, and the status and text that they get.
 type Case = (&'static str, &'static [Header], Vec<u8>, u16, &'static str);
@@ -127,11 +130,11 @@ async fn another_method_or_path_is_told_so() -> Result<()> {
 /// Sends bytes over TLS and reads until the server closes.
 async fn exchange(ampoule: &Ampoule, bytes: &[u8]) -> Result<String> {
     let mut stream = ampoule.trust().stream(ampoule.webhook()).await?;
-    stream.write_all(bytes).await?;
-    stream.shutdown().await?;
+    // A server that has read enough may close before all is sent, and without TLS' own goodbye: what counts is that it ends.
+    let _ = timeout(END, stream.write_all(bytes)).await.context("not read")?;
+    let _ = timeout(END, stream.shutdown()).await.context("no end")?;
     let mut answer = Vec::new();
-    // What counts is that it ends; a server may close without TLS' own goodbye.
-    let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.context("no end")?;
+    let _ = timeout(END, stream.read_to_end(&mut answer)).await.context("no end")?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
@@ -140,14 +143,11 @@ async fn bytes_that_are_no_request_end_their_connection_alone() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
     let head =
         format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n");
+    // Where the server closes before all is sent, its answer may be lost on the way: no status is expected there.
     for (name, bytes, status) in [
         ("a body cut short", format!("{head}{{\"kind\":"), None),
         ("no HTTP", "hello\r\n\r\n".to_owned(), Some("HTTP/1.1 400")),
-        (
-            "an endless header",
-            format!("POST {PATH} HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1 << 20)),
-            Some("HTTP/1.1 431"),
-        ),
+        ("an endless header", format!("POST {PATH} HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1 << 20)), None),
         (
             "a negative length",
             format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n"),
@@ -165,8 +165,7 @@ async fn bytes_that_are_no_request_end_their_connection_alone() -> Result<()> {
     let mut no_tls = TcpStream::connect(ampoule.webhook()).await?;
     no_tls.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await?;
     let mut answer = Vec::new();
-    let _ =
-        timeout(Duration::from_secs(20), no_tls.read_to_end(&mut answer)).await.context("plain HTTP was not ended")?;
+    let _ = timeout(END, no_tls.read_to_end(&mut answer)).await.context("plain HTTP was not ended")?;
     assert!(!answer.starts_with(b"HTTP"), "TLS alone is served");
     ensure_serving(&ampoule).await
 }
