@@ -14,7 +14,7 @@ use crate::{
 
 /// Puts secrets into pods; every secret backend is a WebAssembly component in a sandbox.
 #[derive(Debug, Parser)]
-#[command(name = "ampoule", version, about, max_term_width = 120)]
+#[command(name = "ampoule", version, max_term_width = 120)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,

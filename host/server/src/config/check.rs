@@ -5,7 +5,7 @@
 use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure, Profile};
-use ampoule_engine::Limits;
+use ampoule_engine::{EngineConfig, Limits};
 use serde_json::Value;
 
 use super::{
@@ -27,6 +27,7 @@ const LONGEST_NAME: usize = 63;
 
 pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, ConfigError> {
     let ConfigFile { profile, conventions, on_failure, server, engine, injectors } = file;
+    let injectors = self::injectors(injectors, builtins)?;
     Ok(Config {
         conventions: self::conventions(profile, conventions)?,
         on_failure: match on_failure {
@@ -34,8 +35,8 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
             OnFailureName::Admit => OnFailure::Admit,
         },
         server: self::server(server)?,
-        engine: self::engine(engine)?,
-        injectors: self::injectors(injectors, builtins)?,
+        engine: self::engine(engine, &injectors)?,
+        injectors,
     })
 }
 
@@ -96,12 +97,21 @@ fn server(file: ServerFile) -> Result<ServerConfig, ConfigError> {
     })
 }
 
-fn engine(file: EngineFile) -> Result<EngineSettings, ConfigError> {
+/// Every plugin can have all of its instances at once, so that none can take another's.
+fn engine(file: EngineFile, injectors: &[InjectorConfig]) -> Result<EngineSettings, ConfigError> {
     let EngineFile { cache_directory, max_concurrent, guest_threads } = file;
     if cache_directory.as_ref().is_some_and(|directory| directory.as_os_str().is_empty()) {
         return Err(ConfigError::at("engine.cacheDirectory", "is empty; leave the key out for no cache"));
     }
     let max_concurrent = max_concurrent.map(|value| within("engine.maxConcurrent", value, 1..=10_000)).transpose()?;
+    let wanted: usize = injectors.iter().map(|injector| injector.limits.instances).sum();
+    if let Some(given) = max_concurrent.filter(|given| *given < wanted) {
+        let reason =
+            format!("{given} is less than the {wanted} of all injectors together (injectors[].limits.instances)");
+        return Err(ConfigError::at("engine.maxConcurrent", reason));
+    }
+    let usual = EngineConfig::default().max_concurrent;
+    let max_concurrent = max_concurrent.or((wanted > usual).then_some(wanted));
     let guest_threads = guest_threads.map(|value| within("engine.guestThreads", value, 1..=1024)).transpose()?;
     Ok(EngineSettings { cache_directory, max_concurrent, guest_threads })
 }

@@ -133,6 +133,11 @@ fn values_that_make_no_sense_are_refused() {
         "configuration: server.shutdownGraceSeconds: must be between 0 and 3600, not 20000",
     );
     refuses("engine: { maxConcurrent: 0 }", "configuration: engine.maxConcurrent: must be between 1 and 10000, not 0");
+    refuses(
+        "engine: { maxConcurrent: 8 }\ninjectors: [{ name: a, component: file:/a.wasm }]",
+        "configuration: engine.maxConcurrent: 8 is less than the 16 of all injectors together \
+         (injectors[].limits.instances)",
+    );
     refuses("engine: { guestThreads: 0 }", "configuration: engine.guestThreads: must be between 1 and 1024, not 0");
     refuses(
         "engine: { cacheDirectory: \"\" }",
@@ -204,6 +209,13 @@ fn errors_name_the_file() {
     std::fs::write(&path, "injectors: []").unwrap();
     let error = Config::load(Some(&path), &BUILTINS).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}: injectors: is empty", path.display())), "{error}");
+}
+
+#[test]
+fn many_plugins_raise_the_number_of_instances_so_that_none_takes_anothers() {
+    let injectors = (0..5).map(|i| format!("- {{ name: p{i}, component: file:/p.wasm }}\n")).collect::<String>();
+    let config = Config::parse(&format!("injectors:\n{injectors}"), &BUILTINS).unwrap();
+    assert_eq!(config.engine.max_concurrent, Some(5 * 16));
 }
 
 const EVERY_KEY: &str = "

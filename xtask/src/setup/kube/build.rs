@@ -20,6 +20,10 @@ pub(super) const STEPS: usize = 4;
 const GO_PACKAGES: [&str; 2] = ["golang-1.19-go", "golang-1.19-src"];
 const GO_ROOT: &str = "usr/lib/go-1.19";
 const SOURCE_PACKAGE: &str = "kubernetes";
+/// Kubernetes 1.20 vendors a version of this that breaks with Go 1.18 and later: the first patch of a webhook ends the server.
+const REFLECT2: &str = "github.com/modern-go/reflect2";
+/// Debian's newer version of it, which does not.
+const REFLECT2_PACKAGE: &str = "golang-github-modern-go-reflect2-dev";
 /// What the server answers at `/version`; the archive has no git history to find it in.
 const VERSION: &str = "v1.20.2";
 /// 4 minutes on two cores; a quarter of a core must do.
@@ -37,7 +41,12 @@ pub(super) fn kube_apiserver(progress: &mut Progress, apt: &PrivateApt, work: &P
         let archive = apt.download_source(SOURCE_PACKAGE, log)?;
         fs::create_dir_all(&source)?;
         let mut tar = Command::new("tar");
-        log.run(tar.arg("-xzf").arg(archive).arg("--strip-components=1").arg("-C").arg(&source), SHORT_MAX)
+        log.run(tar.arg("-xzf").arg(archive).arg("--strip-components=1").arg("-C").arg(&source), SHORT_MAX)?;
+        apt.unpack_package(REFLECT2_PACKAGE, &work.join("reflect2"), log)?;
+        let vendored = source.join("vendor").join(REFLECT2);
+        remove(&vendored)?;
+        fs::rename(work.join("reflect2/usr/share/gocode/src").join(REFLECT2), vendored)
+            .with_context(|| format!("{REFLECT2_PACKAGE} has no {REFLECT2}"))
     })?;
     let go = |words: &[&str]| {
         let mut command = Command::new(work.join("go").join(GO_ROOT).join("bin/go"));
