@@ -94,7 +94,7 @@ fn canonical(value: &Value) -> Value {
         Value::Object(object) => {
             let entries = object.iter().map(|(key, value)| (key.clone(), canonical(value)));
             let mut entries: Vec<_> =
-                entries.filter(|(key, value)| !is_empty(value) && !(key == "value" && value == "")).collect();
+                entries.filter(|(key, value)| !(is_empty(value) || key == "value" && value == "")).collect();
             entries.sort_by(|(a, _), (b, _)| a.cmp(b));
             Value::Object(entries.into_iter().collect())
         }

@@ -37,7 +37,7 @@ fn what_is_no_component_is_refused_by_name() {
 fn half_a_component_is_refused() {
     let whole = guest("echo");
     let half = &whole[..whole.len() / 2];
-    let error = Sandbox::new().load("half", half, json!({})).err().expect("half a component is none");
+    let error = Sandbox::new().load("half", half, json!({})).expect_err("half a component is none");
     assert!(error.to_string().starts_with("plugin half"), "{error}");
 }
 
@@ -54,7 +54,7 @@ fn an_import_that_nothing_grants_is_refused_by_name() {
 #[test]
 fn settings_that_the_plugin_refuses_are_refused_at_load() {
     let (name, component) = ampoule_plugin_bundle::COMPONENTS[0];
-    let error = Sandbox::new().load(name, component, json!({ "envPrefx": "" })).err().expect("the key is misspelt");
+    let error = Sandbox::new().load(name, component, json!({ "envPrefx": "" })).expect_err("the key is misspelt");
     let expected = "plugin k8s (file:/plugins/k8s.wasm, sha256:…): the settings are refused (injectors[].settings): envPrefx: \
                     unknown field `envPrefx`, expected one of `envPrefix`, `mountDirectory`, `requireGroup`, `optional`";
     assert!(refusal(&error).starts_with(expected), "{error}");

@@ -28,7 +28,7 @@ impl Sandbox {
         name: &str,
         component: &'static [u8],
         settings: Value,
-    ) -> Result<PluginInjector, LoadError> {
+    ) -> Result<PluginInjector, Box<LoadError>> {
         self.load_within(name, component, settings, Limits::default())
     }
 
@@ -38,7 +38,7 @@ impl Sandbox {
         component: &'static [u8],
         settings: Value,
         limits: Limits,
-    ) -> Result<PluginInjector, LoadError> {
+    ) -> Result<PluginInjector, Box<LoadError>> {
         let spec = PluginSpec {
             name: name.to_owned(),
             source: format!("file:/plugins/{name}.wasm"),
@@ -47,7 +47,7 @@ impl Sandbox {
             conventions: Profile::FlyteV1.conventions(),
             limits,
         };
-        self.runtime.block_on(self.engine.load(spec))
+        self.runtime.block_on(self.engine.load(spec)).map_err(Box::new)
     }
 
     /// The well-behaved neighbour: the built-in injector.

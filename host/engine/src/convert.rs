@@ -1,6 +1,6 @@
 //! The contract's types to the core's and back: WIT types go no further than here.
 //!
-//! What a guest answers is bounded on the way in ([`edits`]), and its texts are made fit to be shown.
+//! What a guest answers is bounded on the way in ([`edits()`]), and its texts are made fit to be shown.
 
 mod edits;
 
