@@ -1,6 +1,6 @@
 //! How wasmtime is set up: what a guest may be made of, and where its memory comes from.
 //!
-//! Every figure is from design.md, "Hosting components", unless its comment says otherwise.
+//! Every figure is from DESIGN.md, "Hosting components", unless its comment says otherwise.
 
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, RegallocAlgorithm, WasmFeatures,

@@ -15,7 +15,7 @@ use std::{
 
 use wasmtime::Engine;
 
-/// How long a guest runs before others get their turn (measured: design.md, "Fairness").
+/// How long a guest runs before others get their turn (measured: DESIGN.md, "Hosting components").
 const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without a guest before the thread sleeps: waking it costs a system call that a busy webhook should not pay per call.
