@@ -4,6 +4,10 @@
 
 use std::process::ExitCode;
 
+/// A pod is read on one thread, changed on another and freed on a third, which glibc's allocator locks for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     ampoule_server::Args::parse_and_run(ampoule_plugin_bundle::COMPONENTS)
 }

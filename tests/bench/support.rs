@@ -9,6 +9,10 @@ use ampoule_engine::{EngineConfig, Limits, PluginEngine, PluginInjector, PluginS
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+/// The allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An engine as `serve` makes it.
 pub(crate) fn engine() -> Arc<PluginEngine> {
     Arc::new(PluginEngine::new(EngineConfig::default()).expect("an engine"))

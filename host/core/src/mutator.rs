@@ -3,6 +3,7 @@
 //! [`PodMutator::mutate`] is the whole of it; what it returns says who was asked and what each said, so that a refusal
 //! and `ampoule explain` tell the same story.
 
+mod draft;
 mod refusal;
 
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 use json_patch::Patch;
 
 use crate::{
-    Conventions, InjectionError, InjectorFailure, InjectorSession, Pod, PodEdit, RequestedSecret, SecretInjector,
-    SecretRequest, diff,
-    edit::apply::{ApplyError, EditLog},
+    Conventions, InjectionError, InjectorFailure, InjectorSession, Pod, RequestedSecret, SecretInjector, SecretRequest,
+    diff,
 };
+
+use self::draft::Draft;
 
 pub use self::refusal::{Refusal, RefusalCode};
 
@@ -126,17 +128,17 @@ impl PodMutator {
         reports: &mut Vec<RequestReport>,
     ) -> Result<Admitted, Refusal> {
         let mut chain = Chain::open(&self.injectors);
-        let mut working = pod.clone();
-        let mut log = EditLog::new(pod);
+        let mut draft = Draft::new(pod, &self.conventions);
         for RequestedSecret { annotation, request } in requests {
-            let attempts = chain.serve(&request, &mut working, namespace, &mut log, &self.conventions).await;
+            let attempts = chain.serve(&request, &mut draft, namespace).await;
             reports.push(RequestReport { annotation, request, attempts });
             if let Some(refusal) = reports.last().and_then(Refusal::of) {
                 return Err(refusal);
             }
         }
-        let patch = diff(pod.as_json(), working.as_json());
-        Ok(Admitted { pod: working, patch, warnings: Vec::new() })
+        let Draft { pod: mutated, .. } = draft;
+        let patch = diff(pod.as_json(), mutated.as_json());
+        Ok(Admitted { pod: mutated, patch, warnings: Vec::new() })
     }
 }
 
@@ -152,20 +154,13 @@ impl<'a> Chain<'a> {
         Self { links: injectors.iter().map(|injector| (injector.name(), injector.open())).collect() }
     }
 
-    /// Asks one injector after the other until one injects or forbids. `pod` changes only if one injects.
-    async fn serve(
-        &mut self,
-        request: &SecretRequest,
-        pod: &mut Pod,
-        namespace: &str,
-        log: &mut EditLog<'_>,
-        conventions: &Conventions,
-    ) -> Vec<Attempt> {
-        let view = pod.view(namespace);
+    /// Asks one injector after the other until one injects or forbids. The draft changes only if one injects.
+    async fn serve(&mut self, request: &SecretRequest, draft: &mut Draft<'a>, namespace: &str) -> Vec<Attempt> {
+        let view = draft.pod.view(namespace);
         let mut attempts = Vec::new();
         for (name, session) in &mut self.links {
             let answer = match session.inject(request, &view).await {
-                Ok(Ok(edits)) => apply_all(name, &edits, pod, log, conventions),
+                Ok(Ok(edits)) => draft.take(name, edits),
                 Ok(Err(error)) => Answer::Declined(error),
                 Err(failure) => Answer::Failed(failure),
             };
@@ -202,24 +197,4 @@ impl Admitted {
         let warning = format!("admitted without its secrets (onFailure: admit): {}", refusal.message);
         Self { warnings: vec![warning], ..Self::unchanged(pod) }
     }
-}
-
-/// Applies an injector's edits to a copy, and keeps the copy only if every one could be applied.
-fn apply_all(
-    injector: &str,
-    edits: &[PodEdit],
-    pod: &mut Pod,
-    log: &mut EditLog<'_>,
-    conventions: &Conventions,
-) -> Answer {
-    let (mut next, mut next_log) = (pod.clone(), log.clone());
-    for edit in edits {
-        match next_log.apply(injector, edit, &mut next, conventions) {
-            Ok(()) => {}
-            Err(ApplyError::Conflict(reason)) => return Answer::Conflict(reason),
-            Err(ApplyError::Invalid(reason)) => return Answer::Rejected(reason),
-        }
-    }
-    (*pod, *log) = (next, next_log);
-    Answer::Injected { edits: edits.len() }
 }

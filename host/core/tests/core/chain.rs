@@ -102,6 +102,22 @@ fn an_injector_whose_edits_fail_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_injector_whose_edits_fail_takes_nothing_of_the_others_away() {
+    let chain = vec![
+        Scripted::edits("bad", vec![literal("LEFT", "1"), mount("nowhere", "/x")]),
+        Scripted::answering("good", |request, _| {
+            Ok(Ok(vec![literal(&request.key, "1"), memory_volume("m"), mount("m", "/m")]))
+        }),
+    ];
+    let pod = pod_asking(2, json!({ "containers": [{ "name": "main", "env": [{ "name": "OWN" }] }] }));
+    let mutation = mutate(&mutator(Profile::FlyteV1, chain), &pod);
+    let spec = mutation.outcome.expect("good injects").pod.into_json()["spec"].take();
+    let names = json!([{ "name": "OWN" }, { "name": "key-0", "value": "1" }, { "name": "key-1", "value": "1" }]);
+    assert_eq!(spec["containers"][0]["env"], names);
+    assert_eq!(spec["volumes"], json!([{ "name": "m", "emptyDir": { "medium": "Memory" } }]));
+}
+
+#[test]
 fn two_injectors_that_want_one_name_for_different_things_are_both_named() {
     let only = |key: &'static str, name: &'static str, edits: Vec<ampoule_core::PodEdit>| {
         Scripted::answering(name, move |request, _| {
