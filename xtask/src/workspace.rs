@@ -102,8 +102,10 @@ impl Messages {
         let stdout = child.stdout.take().context("cargo has no output")?;
         for line in BufReader::new(stdout).lines() {
             self.see(&serde_json::from_str(&line?).context("cargo's message is not JSON")?);
-            let of_total = self.total.map_or_else(String::new, |total| format!(" of {total}"));
-            *detail.lock().unwrap_or_else(PoisonError::into_inner) = format!("{}{of_total} crates", self.ready.len());
+            let ready = self.ready.len();
+            // The tree is an estimate: a crate that is built for two sets of features is there once.
+            let of_total = self.total.map_or_else(String::new, |total| format!(" of {}", total.max(ready)));
+            *detail.lock().unwrap_or_else(PoisonError::into_inner) = format!("{ready}{of_total} crates");
         }
         Ok(())
     }
