@@ -1,16 +1,10 @@
 //! [`PluginEngine`]: wasmtime, the threads that guests run on, and what all plugins share.
 //!
-//! Guests have a runtime of their own. A guest that never ends holds one of its threads for a millisecond at a time and
-//! then has to queue again; it never holds a thread that serves TLS or reads a request.
+//! What runs where is [`crate::threads`]' business.
 
 use std::{num::NonZero, path::PathBuf, sync::Arc, thread};
 
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::Semaphore,
-    task::JoinHandle,
-};
-use tracing::Instrument;
+use tokio::sync::Semaphore;
 use wasmtime::{Engine, component::Linker};
 
 use crate::{
@@ -20,18 +14,15 @@ use crate::{
     error::{EngineError, RunError},
     observer::{CallObserver, Unobserved},
     store::PluginState,
+    threads::GuestThreads,
     ticker::EpochTicker,
     wasi,
 };
 
-/// Polls of guests between two looks at timers and at work from outside. With polls of up to a millisecond, tokio's 61
-/// would keep a finished wait waiting for 61 ms.
-const POLLS_PER_LOOK: u32 = 4;
-
 /// Runs plugins. Dropping it breaks off what still runs on it.
 pub struct PluginEngine {
     pub(crate) shared: Arc<Shared>,
-    runtime: Option<Runtime>,
+    threads: GuestThreads,
 }
 
 /// How an engine is to be.
@@ -41,7 +32,7 @@ pub struct EngineConfig {
     pub cache_dir: Option<PathBuf>,
     /// Instances at once, over all plugins. Together with the plugins' memory limits this bounds what guests can take.
     pub max_concurrent: usize,
-    /// Threads that guests run on.
+    /// Threads for guests that compute for longer than a millisecond.
     pub guest_threads: usize,
     /// Who is told of every call.
     pub observer: Arc<dyn CallObserver>,
@@ -91,19 +82,14 @@ impl PluginEngine {
             allocation,
             engine,
         };
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(guest_threads.max(1))
-            .thread_name("ampoule-guest")
-            .event_interval(POLLS_PER_LOOK)
-            .global_queue_interval(POLLS_PER_LOOK)
-            .enable_time()
-            .build()?;
-        Ok(Self { shared: Arc::new(shared), runtime: Some(runtime) })
+        Ok(Self { shared: Arc::new(shared), threads: GuestThreads::start(guest_threads)? })
     }
 
-    /// Runs a future on the guests' threads. It is broken off when what this returns is dropped.
+    /// Runs a future: here until it first waits, from then on on the guests' threads. It is broken off when what this
+    /// returns is dropped.
     ///
-    /// The whole mutation of one admission runs here. It must not block a thread, and guests do not: they yield.
+    /// The whole mutation of one admission runs here. It must not block a thread, and guests do not: they yield within a
+    /// millisecond. Call it on a tokio runtime with timers.
     ///
     /// # Errors
     ///
@@ -113,26 +99,13 @@ impl PluginEngine {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let task = self.runtime.as_ref().map(|runtime| AbortOnDrop(runtime.spawn(future.in_current_span())));
-        async move {
-            let Some(mut task) = task else { return Err(RunError::ShutDown) };
-            (&mut task.0).await.map_err(|error| if error.is_panic() { RunError::Panicked } else { RunError::ShutDown })
-        }
+        self.threads.run(future)
     }
 
     /// Where the memory of instances comes from.
     #[must_use]
     pub fn allocation(&self) -> Allocation {
         self.shared.allocation
-    }
-}
-
-impl Drop for PluginEngine {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // An engine may be dropped on a thread of another runtime, where waiting is a panic.
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -160,17 +133,6 @@ impl Allocation {
             Self::Pooling => "pooling",
             Self::OnDemand => "on-demand",
         }
-    }
-}
-
-/// A task that ends with its handle.
-struct AbortOnDrop<T>(JoinHandle<T>);
-
-// === impl AbortOnDrop ===
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

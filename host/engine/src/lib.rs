@@ -26,6 +26,7 @@ mod session;
 
 mod store;
 mod text;
+mod threads;
 mod ticker;
 mod wasi;
 
