@@ -54,24 +54,38 @@ impl Differ {
     }
 
     /// Operations run one after the other, so an index is always that of the new list: what stands before it is done.
+    ///
+    /// What is the same element at both ends needs no search, and edits mostly append or prepend.
     fn array(&mut self, before: &[Value], after: &[Value]) {
+        let by_name = names(before).is_some() && names(after).is_some();
+        let same = |old, new| if by_name { name(old) == name(new) } else { old == new };
+        let head = before.iter().zip(after).take_while(|(old, new)| same(old, new)).count();
+        let (old, new) = (&before[head..], &after[head..]);
+        let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| same(old, new)).count();
+        let (old, old_tail) = old.split_at(old.len() - tail);
+        let (new, new_tail) = new.split_at(new.len() - tail);
+        self.elements(&before[..head], &after[..head], 0);
+        match (old, new) {
+            ([], new) => self.add_elements(new, head),
+            (old, []) => self.remove_elements(head, old.len()),
+            (old, new) => self.edit_script(old, new, head),
+        }
+        self.elements(old_tail, new_tail, head + new.len());
+    }
+
+    /// The shortest way from one list to the other, for elements from `start` on.
+    fn edit_script(&mut self, before: &[Value], after: &[Value], start: usize) {
         let (old, new) = identities(before, after);
         for op in similar::capture_diff_slices(Algorithm::Myers, &old, &new) {
-            match op {
-                DiffOp::Equal { old_index, new_index, len } => {
-                    self.elements(&before[old_index..][..len], &after[new_index..][..len], new_index);
-                }
-                DiffOp::Delete { old_len, new_index, .. } => self.remove_elements(new_index, old_len),
-                DiffOp::Insert { new_index, new_len, .. } => {
-                    self.add_elements(&after[new_index..][..new_len], new_index)
-                }
-                DiffOp::Replace { old_index, old_len, new_index, new_len } => {
-                    let both = old_len.min(new_len);
-                    self.elements(&before[old_index..][..both], &after[new_index..][..both], new_index);
-                    self.remove_elements(new_index + both, old_len - both);
-                    self.add_elements(&after[new_index + both..][..new_len - both], new_index + both);
-                }
-            }
+            let (old, new) = (&before[op.old_range()], &after[op.new_range()]);
+            let index = start + op.new_range().start;
+            let both = match op {
+                DiffOp::Equal { .. } | DiffOp::Replace { .. } => old.len().min(new.len()),
+                DiffOp::Delete { .. } | DiffOp::Insert { .. } => 0,
+            };
+            self.elements(&old[..both], &new[..both], index);
+            self.remove_elements(index + both, old.len() - both);
+            self.add_elements(&new[both..], index + both);
         }
     }
 
@@ -114,6 +128,10 @@ impl Differ {
     }
 }
 
+fn name(element: &Value) -> Option<&str> {
+    element.get("name")?.as_str()
+}
+
 /// A number per element, equal for elements that are the same one: by name where every name is there once, else by content.
 fn identities(before: &[Value], after: &[Value]) -> (Vec<usize>, Vec<usize>) {
     if let (Some(old), Some(new)) = (names(before), names(after)) {
@@ -125,7 +143,7 @@ fn identities(before: &[Value], after: &[Value]) -> (Vec<usize>, Vec<usize>) {
 
 /// The names of all elements, if each has one and no two the same.
 fn names(elements: &[Value]) -> Option<Vec<&str>> {
-    let names = elements.iter().map(|element| element.get("name")?.as_str()).collect::<Option<Vec<_>>>()?;
+    let names = elements.iter().map(name).collect::<Option<Vec<_>>>()?;
     let mut sorted = names.clone();
     sorted.sort_unstable();
     let distinct = sorted.windows(2).all(|pair| pair[0] != pair[1]);
