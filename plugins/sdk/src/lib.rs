@@ -35,6 +35,8 @@
 #[doc(hidden)]
 pub mod bindings;
 mod edit;
+#[cfg(target_arch = "wasm32")]
+mod heap;
 pub mod log;
 mod request;
 #[doc(hidden)]
