@@ -28,10 +28,16 @@ pub(crate) const MY_SECRET: &str =
 /// The volume of group `user-info`: base32 of `user-info_`, as flyte-behaviour 1.4 has it.
 pub(crate) const VOLUME: &str = "ovzwk3rnnfxgm216";
 
-/// A configuration for a process that ends quickly, with these injectors.
+/// A configuration for a process that ends quickly, with these injectors and no secrets of its own.
 pub(crate) fn config(profile: &str, injectors: &str) -> String {
+    with_global_secrets(profile, "{ enabled: false }", injectors)
+}
+
+/// The same, with its own secrets as this section says.
+pub(crate) fn with_global_secrets(profile: &str, global_secrets: &str, injectors: &str) -> String {
     format!(
-        "profile: {profile}\nserver: {{ shutdownDelaySeconds: 0, shutdownGraceSeconds: 10 }}\ninjectors:\n{injectors}"
+        "profile: {profile}\nserver: {{ shutdownDelaySeconds: 0, shutdownGraceSeconds: 10 }}\n\
+         globalSecrets: {global_secrets}\ninjectors:\n{injectors}"
     )
 }
 

@@ -62,6 +62,19 @@ impl Ampoule {
     ///
     /// If it ends, or is not ready in time; with what it logged.
     pub async fn start_logging(config: &str, level: &str) -> Result<Self> {
+        Self::spawn(config, level, &[]).await
+    }
+
+    /// Like [`Ampoule::start`], with these variables in its environment.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn start_with(config: &str, environment: &[(&str, &str)]) -> Result<Self> {
+        Self::spawn(config, "trace", environment).await
+    }
+
+    async fn spawn(config: &str, level: &str, environment: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?;
         let (config_file, ready_file) = (folder.path().join("ampoule.yaml"), folder.path().join("ready.json"));
         fs::write(&config_file, config)?;
@@ -72,6 +85,7 @@ impl Ampoule {
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         command.arg("--ready-file").arg(&ready_file);
         command.args(["--log-format", "json", "--log-level", level]);
+        command.envs(environment.iter().copied());
         let process = Process::spawn_in(&mut command, &folder.path().join("log"), folder.path())?;
         let ready = eventually("ampoule's ready file", READY, async || {
             // A process that has ended writes no file: the error comes from outside the attempts.

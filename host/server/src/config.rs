@@ -28,12 +28,23 @@ pub struct Config {
     pub conventions: Conventions,
     /// What becomes of a pod that cannot get a secret.
     pub on_failure: OnFailure,
+    /// The webhook's own secrets, asked for before every injector; none if they are off.
+    pub global_secrets: Option<GlobalSecretsConfig>,
     /// Ports, certificates and the end of the process.
     pub server: ServerConfig,
     /// What runs the plugins.
     pub engine: EngineSettings,
-    /// Who is asked for secrets, in this order. Never empty.
+    /// Who is asked for secrets, in this order. Empty only where there are global secrets.
     pub injectors: Vec<InjectorConfig>,
+}
+
+/// Where the webhook's own secrets are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlobalSecretsConfig {
+    /// What the names of environment variables start with that hold one. Never empty.
+    pub env_prefix: String,
+    /// The folder with `<group>/<key>`; it need not be there.
+    pub directory: PathBuf,
 }
 
 /// Ports, certificates and the end of the process.

@@ -9,6 +9,7 @@ mod args;
 mod colour;
 mod commands;
 pub mod config;
+pub mod global_secrets;
 pub mod listener;
 pub mod metrics;
 pub mod pipeline;

@@ -11,6 +11,7 @@ use tracing::info;
 
 use crate::{
     config::{ComponentSource, Config, EngineSettings, InjectorConfig},
+    global_secrets::GlobalSecrets,
     metrics::{Metrics, PluginLabels},
     pipeline::Pipeline,
 };
@@ -26,9 +27,14 @@ pub(crate) struct Loaded {
 
 /// Starts an engine, loads every configured plugin and chains them. A plugin that does not load fails the whole.
 pub(crate) async fn load(config: Config, builtins: Builtins, metrics: &Metrics) -> anyhow::Result<Loaded> {
-    let Config { conventions, on_failure, engine, injectors, server: _ } = config;
+    let Config { conventions, on_failure, global_secrets, engine, injectors, server: _ } = config;
     let engine = self::engine(engine, metrics)?;
     let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
+    if let Some(config) = &global_secrets {
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+        chain.push(Arc::new(GlobalSecrets::new(config, &conventions.env_prefix, environment)));
+    }
     let mut plugins = Vec::new();
     for InjectorConfig { name, component, settings, limits } in injectors {
         let source = component.to_string();

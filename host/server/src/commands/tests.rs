@@ -212,13 +212,14 @@ fn explains_who_said_what() {
 pod default/train
 
 secret user-info/user_secret (annotation flyte.secrets/s0, mount env-var)
+  global: not found: secrets not found - Env [FLYTE_SECRET_USER-INFO_USER_SECRET], file [/etc/secrets/user-info/user_secret]
   k8s: injected (2 edits)
 
 verdict: allowed, with 1 change
 ";
     assert_eq!(explanation.text(), expected);
     let json = explanation.json();
-    assert_eq!(json["requests"][0]["attempts"][0]["answer"], "injected");
+    assert_eq!(json["requests"][0]["attempts"][1]["answer"], "injected");
     assert_eq!(json["verdict"], json!({ "allowed": true, "changes": 1, "warnings": [] }));
 }
 
@@ -227,20 +228,22 @@ fn explains_a_refusal_and_a_missing_label() {
     let mut object = pod(&json!({ "flyte.secrets/s0": WITHOUT_KEY, "flyte.secrets/s1": AS_VARIABLE }));
     object["metadata"]["labels"] = json!({ "inject-flyte-secrets": "yes" });
     let input = Input::parse(&document("Pod", "v1", &object)).unwrap();
-    let reason = "k8s: invalid request: k8s Secrets Webhook require both key and group to be set. Secret: [user-info/]";
+    let global = "global: invalid request: both key and group are required parameters. Secret: [user-info/]";
+    let k8s = "k8s: invalid request: k8s Secrets Webhook require both key and group to be set. Secret: [user-info/]";
     let expected = format!(
         "\
 pod default/train
   warning: the label inject-flyte-secrets: \"true\" is missing, so the API server would not ask the webhook
 
 secret user-info/ (annotation flyte.secrets/s0, mount any)
-  {reason}
+  {global}
+  {k8s}
 
 secret user-info/user_secret (annotation flyte.secrets/s1, mount env-var)
   nobody was asked: an earlier secret failed
 
 verdict: refused with code 400
-secret user-info/ (annotation flyte.secrets/s0, mount any) could not be injected: {reason}
+secret user-info/ (annotation flyte.secrets/s0, mount any) could not be injected: {global}; {k8s}
 "
     );
     let explanation = run(Explanation::of(input, &PIPELINE)).unwrap();

@@ -9,12 +9,13 @@ use ampoule_engine::{EngineConfig, Limits};
 use serde_json::Value;
 
 use super::{
-    ComponentSource, Config, ConfigError, EngineSettings, InjectorConfig, ServerConfig,
+    ComponentSource, Config, ConfigError, EngineSettings, GlobalSecretsConfig, InjectorConfig, ServerConfig,
     file::{
-        ConfigFile, ConventionsFile, EngineFile, EnvPlacementName, InjectorFile, LimitsFile, OnFailureName,
-        PositionName, ProfileName, ServerFile,
+        ConfigFile, ConventionsFile, DeliveryName, EngineFile, EnvPlacementName, GlobalSecretsFile, InjectorFile,
+        LimitsFile, OnFailureName, PositionName, ProfileName, ServerFile,
     },
 };
+use crate::global_secrets;
 
 /// A shutdown that takes longer is a mistake in the unit; Kubernetes' own grace period is 30 s.
 const LONGEST_SHUTDOWN: u64 = 3600;
@@ -26,14 +27,20 @@ const MOST_MEMORY: usize = 4096;
 const LONGEST_NAME: usize = 63;
 
 pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, ConfigError> {
-    let ConfigFile { profile, conventions, on_failure, server, engine, injectors } = file;
+    let ConfigFile { profile, conventions, on_failure, global_secrets, server, engine, injectors } = file;
+    let global_secrets = self::global_secrets(global_secrets)?;
     let injectors = self::injectors(injectors, builtins)?;
+    if injectors.is_empty() && global_secrets.is_none() {
+        let reason = "is empty, and globalSecrets.enabled is false: nobody could be asked for a secret";
+        return Err(ConfigError::at("injectors", reason));
+    }
     Ok(Config {
         conventions: self::conventions(profile, conventions)?,
         on_failure: match on_failure {
             OnFailureName::Deny => OnFailure::Deny,
             OnFailureName::Admit => OnFailure::Admit,
         },
+        global_secrets,
         server: self::server(server)?,
         engine: self::engine(engine, &injectors)?,
         injectors,
@@ -78,6 +85,27 @@ fn conventions(profile: ProfileName, file: ConventionsFile) -> Result<Convention
     Ok(conventions)
 }
 
+fn global_secrets(file: GlobalSecretsFile) -> Result<Option<GlobalSecretsConfig>, ConfigError> {
+    let GlobalSecretsFile { enabled, env_prefix, directory, delivery } = file;
+    if !enabled {
+        return Ok(None);
+    }
+    if env_prefix.is_empty() {
+        let reason = "is empty: any pod could ask for any variable of the webhook";
+        return Err(ConfigError::at("globalSecrets.envPrefix", reason));
+    }
+    if !directory.is_absolute() {
+        let reason = format!("{:?} is no absolute path", directory.display());
+        return Err(ConfigError::at("globalSecrets.directory", reason));
+    }
+    match delivery {
+        DeliveryName::Value => Ok(Some(GlobalSecretsConfig { env_prefix, directory })),
+        DeliveryName::Secret => {
+            Err(ConfigError::at("globalSecrets.delivery", "secret is not supported by this version; use value"))
+        }
+    }
+}
+
 fn server(file: ServerFile) -> Result<ServerConfig, ConfigError> {
     let ServerFile { listen, admin, cert_dir, shutdown_delay_seconds, shutdown_grace_seconds, max_connections } = file;
     let listen = address("server.listen", &listen)?;
@@ -118,9 +146,6 @@ fn engine(file: EngineFile, injectors: &[InjectorConfig]) -> Result<EngineSettin
 
 fn injectors(files: Option<Vec<InjectorFile>>, builtins: &[&str]) -> Result<Vec<InjectorConfig>, ConfigError> {
     let Some(files) = files else { return Ok(builtins.iter().map(|name| builtin(name)).collect()) };
-    if files.is_empty() {
-        return Err(ConfigError::at("injectors", "is empty; leave the key out for every built-in plugin"));
-    }
     let mut names = HashSet::new();
     let mut injectors = Vec::new();
     for (i, file) in files.into_iter().enumerate() {
@@ -149,6 +174,10 @@ fn injector(key: &str, file: InjectorFile, builtins: &[&str]) -> Result<Injector
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(allowed) {
         let reason = format!("{name:?} is no name; use 1 to {LONGEST_NAME} of a-z, 0-9 and -");
+        return Err(ConfigError::at(format!("{key}.name"), reason));
+    }
+    if name == global_secrets::NAME {
+        let reason = format!("{name:?} is the name of the webhook's own secrets (globalSecrets)");
         return Err(ConfigError::at(format!("{key}.name"), reason));
     }
     let component = ComponentSource::parse(&component, builtins)

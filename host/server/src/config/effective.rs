@@ -8,13 +8,13 @@ use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure};
 use ampoule_engine::Limits;
 use serde_json::{Map, Value, json};
 
-use super::{Config, EngineSettings, InjectorConfig, ServerConfig};
+use super::{Config, EngineSettings, GlobalSecretsConfig, InjectorConfig, ServerConfig};
 
 impl Config {
     /// The document that says all of this.
     #[must_use]
     pub fn effective(&self) -> Value {
-        let Self { conventions, on_failure, server, engine, injectors } = self;
+        let Self { conventions, on_failure, global_secrets, server, engine, injectors } = self;
         json!({
             "profile": conventions.profile.as_str(),
             "conventions": self::conventions(conventions),
@@ -22,6 +22,7 @@ impl Config {
                 OnFailure::Deny => "deny",
                 OnFailure::Admit => "admit",
             },
+            "globalSecrets": self::global_secrets(global_secrets.as_ref()),
             "server": self::server(server),
             "engine": self::engine(engine),
             "injectors": injectors.iter().map(injector).collect::<Vec<_>>(),
@@ -43,6 +44,15 @@ fn conventions(conventions: &Conventions) -> Value {
             InitContainerPosition::Last => "last",
         },
     })
+}
+
+fn global_secrets(config: Option<&GlobalSecretsConfig>) -> Value {
+    match config {
+        None => json!({ "enabled": false }),
+        Some(GlobalSecretsConfig { env_prefix, directory }) => {
+            json!({ "enabled": true, "envPrefix": env_prefix, "directory": directory, "delivery": "value" })
+        }
+    }
 }
 
 fn server(server: &ServerConfig) -> Value {

@@ -20,6 +20,9 @@ pub struct ConfigFile {
     pub conventions: ConventionsFile,
     /// What becomes of a pod that cannot get a secret.
     pub on_failure: OnFailureName,
+    /// The webhook's own secrets.
+    #[serde(deserialize_with = "section")]
+    pub global_secrets: GlobalSecretsFile,
     /// Ports, certificates and the end of the process.
     #[serde(deserialize_with = "section")]
     pub server: ServerFile,
@@ -84,6 +87,31 @@ pub enum PositionName {
     First,
     /// After every other.
     Last,
+}
+
+/// Section `globalSecrets`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct GlobalSecretsFile {
+    /// Whether the webhook's own secrets are asked for at all.
+    pub enabled: bool,
+    /// What the names of environment variables start with that hold one.
+    pub env_prefix: String,
+    /// The folder with `<group>/<key>`.
+    pub directory: PathBuf,
+    /// How a value reaches the pod.
+    pub delivery: DeliveryName,
+}
+
+/// How a value that the host or a plugin has read reaches the pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeliveryName {
+    /// As a plain value in the pod's spec.
+    #[default]
+    Value,
+    /// Through a Secret of the pod's own (DESIGN.md, "How a value reaches the pod").
+    Secret,
 }
 
 /// Section `server`.
@@ -168,6 +196,19 @@ pub(super) fn parse(yaml: &str) -> Result<ConfigFile, ConfigError> {
         let key = if matches!(key.as_str(), "." | "?") { String::new() } else { key };
         ConfigError { file: None, place, key, reason: reason(&error) }
     })
+}
+
+// === impl GlobalSecretsFile ===
+
+impl Default for GlobalSecretsFile {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            env_prefix: "FLYTE_SECRET_".to_owned(),
+            directory: "/etc/secrets".into(),
+            delivery: DeliveryName::default(),
+        }
+    }
 }
 
 // === impl ServerFile ===

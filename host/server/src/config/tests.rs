@@ -55,7 +55,7 @@ fn reads_every_key() {
 
 #[test]
 fn what_is_in_effect_reads_as_itself() {
-    for yaml in ["", EVERY_KEY] {
+    for yaml in ["", EVERY_KEY, "globalSecrets: { enabled: false }", "injectors: []"] {
         let config = config(yaml);
         let effective = serde_saphyr::to_string(&config.effective()).unwrap();
         assert_eq!(Config::parse(&effective, &BUILTINS).unwrap(), config, "{effective}");
@@ -67,7 +67,7 @@ fn unknown_keys_are_refused_with_those_that_are_known() {
     refuses(
         "registration: {}",
         "configuration, line 1, column 1: registration: unknown field `registration`, expected one of profile, conventions, \
-         onFailure, server, engine, injectors",
+         onFailure, globalSecrets, server, engine, injectors",
     );
     refuses(
         "server:\n  tls: {}",
@@ -147,6 +147,18 @@ fn values_that_make_no_sense_are_refused() {
         "conventions: { envPrefix: a=b }",
         "configuration: conventions.envPrefix: \"a=b\" cannot start the name of a variable; use letters, digits and _",
     );
+    refuses(
+        "globalSecrets: { envPrefix: \"\" }",
+        "configuration: globalSecrets.envPrefix: is empty: any pod could ask for any variable of the webhook",
+    );
+    refuses(
+        "globalSecrets: { directory: secrets }",
+        "configuration: globalSecrets.directory: \"secrets\" is no absolute path",
+    );
+    refuses(
+        "globalSecrets: { delivery: secret }",
+        "configuration: globalSecrets.delivery: secret is not supported by this version; use value",
+    );
     for path in ["secrets", "/a/../b", "/a:b"] {
         refuses(
             &format!("conventions: {{ mountDirectory: \"{path}\" }}"),
@@ -159,7 +171,14 @@ fn values_that_make_no_sense_are_refused() {
 fn injectors_are_checked_one_by_one() {
     let with = |entry: &str| format!("injectors: [{{ name: ok, component: \"builtin:k8s\" }}, {{ {entry} }}]");
     let known = "use builtin:NAME or file:PATH";
-    refuses("injectors: []", "configuration: injectors: is empty; leave the key out for every built-in plugin");
+    refuses(
+        "globalSecrets: { enabled: false }\ninjectors: []",
+        "configuration: injectors: is empty, and globalSecrets.enabled is false: nobody could be asked for a secret",
+    );
+    refuses(
+        &with("name: global, component: \"builtin:k8s\""),
+        "configuration: injectors[1].name: \"global\" is the name of the webhook's own secrets (globalSecrets)",
+    );
     refuses(
         &with("component: \"builtin:k8s\""),
         "configuration: injectors[1].name: \"\" is no name; use 1 to 63 of a-z, 0-9 and -",
@@ -206,9 +225,9 @@ fn errors_name_the_file() {
     let path = dir.path().join("ampoule.yaml");
     let error = Config::load(Some(&path), &BUILTINS).unwrap_err().to_string();
     assert_eq!(error, format!("{}: cannot be read: No such file or directory (os error 2)", path.display()));
-    std::fs::write(&path, "injectors: []").unwrap();
+    std::fs::write(&path, "injectors: [{}]").unwrap();
     let error = Config::load(Some(&path), &BUILTINS).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("{}: injectors: is empty", path.display())), "{error}");
+    assert!(error.starts_with(&format!("{}: injectors[0].name: \"\" is no name", path.display())), "{error}");
 }
 
 #[test]
@@ -226,6 +245,11 @@ conventions:
   envPlacement: append
   initContainerPosition: first
 onFailure: admit
+globalSecrets:
+  enabled: true
+  envPrefix: MY_
+  directory: /my/secrets
+  delivery: value
 server:
   listen: 127.0.0.1:0
   admin: '[::1]:0'

@@ -1,0 +1,123 @@
+//! What the webhook's own secrets give, and where they let nobody look: tables over a real folder.
+//!
+//! The folder is laid out as Kubernetes mounts a Secret, links and all.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use ampoule_core::{EnvSource, MountRequirement, Pod, PodMutator, Profile};
+use serde_json::json;
+
+use super::*;
+
+const CANARY: &str = "hunter2";
+
+/// A folder as kubelet mounts it, with a secret outside to which no way may lead.
+fn mounted() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("secrets");
+    let data = folder.join("db/..2026");
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("Password"), "from a file\n").unwrap();
+    fs::write(data.join("binary"), [0xff, 0xfe]).unwrap();
+    fs::write(data.join("large"), vec![b'x'; (1 << 20) + 1]).unwrap();
+    symlink("..2026", folder.join("db/..data")).unwrap();
+    for key in ["Password", "binary", "large"] {
+        symlink(Path::new("..data").join(key), folder.join("db").join(key)).unwrap();
+    }
+    fs::write(root.path().join("token"), CANARY).unwrap();
+    symlink("../../token", folder.join("db/link")).unwrap();
+    symlink(root.path().join("token"), folder.join("db/absolute")).unwrap();
+    root
+}
+
+fn secrets(root: &Path) -> GlobalSecrets {
+    let config = GlobalSecretsConfig { env_prefix: "FLYTE_SECRET_".to_owned(), directory: root.join("secrets") };
+    let environment = [
+        ("FLYTE_SECRET_USER-INFO_KEY", CANARY),
+        ("FLYTE_SECRET_DB_PASSWORD", "from the environment"),
+        ("FLYTE_SECRET_E_MPTY", ""),
+        ("AWS_SECRET", CANARY),
+    ];
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    GlobalSecrets::new(&config, "_FSEC_", environment)
+}
+
+fn request(group: &str, key: &str) -> SecretRequest {
+    SecretRequest { group: group.to_owned(), key: key.to_owned(), ..SecretRequest::default() }
+}
+
+/// The variables injected, as a container of the pod has them.
+fn injected(secrets: &GlobalSecrets, request: &SecretRequest) -> serde_json::Value {
+    let annotations = json!({ "flyte.secrets/s0": request.to_flyte_annotation() });
+    let pod = json!({ "metadata": { "annotations": annotations }, "spec": { "containers": [{ "name": "main" }] } });
+    let pod = Pod::parse(pod).unwrap();
+    let mutator =
+        PodMutator::new(vec![Arc::new(secrets.clone())], Profile::FlyteV1.conventions(), ampoule_core::OnFailure::Deny);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let admitted = runtime.block_on(mutator.mutate(&pod, "default")).outcome.unwrap();
+    admitted.pod.as_json()["spec"]["containers"][0]["env"].clone()
+}
+
+#[test]
+fn a_value_stands_in_the_pod_under_the_sdks_name() {
+    let root = mounted();
+    let secrets = secrets(root.path());
+    let cases = [
+        (request("user-info", "key"), json!({ "name": "_FSEC_USER-INFO_KEY", "value": CANARY })),
+        (request("E", "mpty"), json!({ "name": "_FSEC_E_MPTY" })),
+        // The environment goes before the file, and ignores case; the file does not.
+        (request("db", "Password"), json!({ "name": "_FSEC_DB_PASSWORD", "value": "from the environment" })),
+        (request("db/..data", "Password"), json!({ "name": "_FSEC_DB/..DATA_PASSWORD", "value": "from a file\n" })),
+    ];
+    for (request, variable) in cases {
+        let prefix = json!({ "name": "FLYTE_SECRETS_ENV_PREFIX", "value": "_FSEC_" });
+        assert_eq!(injected(&secrets, &request), json!([prefix, variable]));
+    }
+}
+
+#[test]
+fn what_is_not_there_or_not_allowed_is_said_and_never_shown() {
+    let root = mounted();
+    let secrets = secrets(root.path());
+    let at = |path: &str| format!("{}/secrets/{path}", root.path().display());
+    let outside = "invalid request: group and key lead out of the folder of global secrets".to_owned();
+    let cases = [
+        (request("", "key"), "invalid request: both key and group are required parameters. Secret: [/key]".into()),
+        (
+            request("db", "password2"),
+            format!("not found: secrets not found - Env [FLYTE_SECRET_DB_PASSWORD2], file [{}]", at("db/password2")),
+        ),
+        (request("..", "token"), outside.clone()),
+        (request("db/../..", "token"), outside.clone()),
+        (request("db", "../../token"), outside.clone()),
+        (request("db", "link"), outside.clone()),
+        (request("db", "absolute"), outside.clone()),
+        (request("/", "etc/passwd"), outside.clone()),
+        (request("db", "a\0b"), outside),
+        (request("db", ".."), format!("unsupported: file [{}] is no regular file", at("db/.."))),
+        (request("db", "large"), format!("unsupported: file [{}] is larger than 1 MiB", at("db/large"))),
+        (
+            SecretRequest { mount: MountRequirement::File, ..request("user-info", "key") },
+            "unsupported: global secrets can only be injected as environment variables [user-info/key]".into(),
+        ),
+    ];
+    for (request, expected) in cases {
+        let said = secrets.0.inject(&request).unwrap_err().to_string();
+        assert_eq!(said, expected, "{request}");
+        assert!(!said.contains(CANARY));
+    }
+}
+
+#[test]
+fn a_variable_without_the_prefix_is_nobodys() {
+    let root = mounted();
+    assert!(!secrets(root.path()).0.environment.contains_key("AWS_SECRET"));
+}
+
+#[test]
+fn a_value_is_no_part_of_what_debug_prints() {
+    let root = mounted();
+    let edits = secrets(root.path()).0.inject(&request("user-info", "key")).unwrap();
+    assert!(matches!(&edits[1], PodEdit::SetEnv(EnvVar { source: EnvSource::SecretValue(_), .. })));
+    assert!(!format!("{edits:?}").contains(CANARY));
+}
