@@ -20,5 +20,7 @@ mod ports;
 mod privacy;
 #[path = "e2e/refuse.rs"]
 mod refuse;
+#[path = "e2e/sdks.rs"]
+mod sdks;
 #[path = "e2e/support.rs"]
 mod support;

@@ -7,6 +7,7 @@ mod ampoule;
 mod eventually;
 mod http;
 mod kube;
+mod kubelet;
 mod pods;
 mod process;
 mod review;
@@ -16,6 +17,7 @@ pub use self::{
     eventually::eventually,
     http::{Answer, Connection, Trust},
     kube::{ApiServer, Namespace, Refusal, Registration},
+    kubelet::{Container, Image},
     pods::{annotation, asking, pod, requests},
     process::Process,
     review::{Response, Review},

@@ -20,7 +20,7 @@ pub(crate) struct Args {
 enum Command {
     /// Find or install everything that the other commands need (they call it themselves).
     Setup {
-        /// Only what `demo` needs, without etcd and kube-apiserver.
+        /// Only what `demo` needs, without etcd, kube-apiserver and Flyte's SDKs.
         #[arg(long)]
         demo_only: bool,
     },

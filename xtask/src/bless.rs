@@ -12,8 +12,8 @@ use crate::workspace;
 
 /// Runs the tests with insta told to write; those that fail for another reason than a snapshot are reported as always.
 pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
-    let programs = setup::ensure_everything()?;
-    let mut command = test::command(&programs, filter)?;
+    let everything = setup::ensure_everything()?;
+    let mut command = test::command(&everything, filter)?;
     command.env("INSTA_UPDATE", "always").env("INSTA_FORCE_PASS", "1");
     let code = test::run_and_summarise(&mut command)?;
     accept_inline_snapshots()?;

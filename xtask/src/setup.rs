@@ -5,12 +5,13 @@ pub(crate) mod cache;
 mod curl;
 mod debian;
 mod kube;
+mod sdks;
 mod wasm;
 
 use anyhow::Result;
 
-pub(crate) use kube::ApiServer;
-
+use self::kube::ApiServer;
+use self::sdks::Sdks;
 use crate::progress::GOOD;
 
 /// How much a command needs.
@@ -20,8 +21,16 @@ pub(crate) enum Scope {
     Wasm,
     /// To send a request to the server by hand: the WebAssembly target, and curl.
     Demo,
-    /// To run the end-to-end tests as well: etcd and kube-apiserver.
+    /// To run the end-to-end tests as well: etcd, kube-apiserver, and Flyte's SDKs.
     Everything,
+}
+
+/// What the end-to-end tests are run with.
+pub(crate) struct Everything {
+    /// Their Kubernetes API.
+    pub(crate) api_server: ApiServer,
+    /// Their clients.
+    pub(crate) sdks: Sdks,
 }
 
 /// Makes sure of the WebAssembly target only.
@@ -30,13 +39,15 @@ pub(crate) fn ensure_wasm() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure of everything, and says where the API server's programs are.
-pub(crate) fn ensure_everything() -> Result<ApiServer> {
+/// Makes sure of everything, and says where it is.
+pub(crate) fn ensure_everything() -> Result<Everything> {
     ensure_wasm()?;
-    let programs = kube::ensure()?;
-    found("etcd", &programs.etcd.to_string());
-    found("kube-apiserver", &programs.kube_apiserver.to_string());
-    Ok(programs)
+    let api_server = kube::ensure()?;
+    found("etcd", &api_server.etcd.to_string());
+    found("kube-apiserver", &api_server.kube_apiserver.to_string());
+    let sdks = sdks::ensure()?;
+    found("flyte's SDKs", &sdks.to_string());
+    Ok(Everything { api_server, sdks })
 }
 
 /// Makes sure of what the scope names.

@@ -1,5 +1,6 @@
 //! Every test of the workspace, the end-to-end ones against a real API server included, and one summary at the end.
-//! The end-to-end tests find their programs by `AMPOULE_ETCD`, `AMPOULE_KUBE_APISERVER` and `AMPOULE_BIN`, set here.
+//! The end-to-end tests find their programs by `AMPOULE_ETCD`, `AMPOULE_KUBE_APISERVER`, `AMPOULE_SDKS` and `AMPOULE_BIN`, set
+//! here.
 
 mod output;
 mod summary;
@@ -11,22 +12,23 @@ use anyhow::Result;
 
 use self::summary::Summary;
 use crate::progress::{BAD, Elapsed, GOOD};
-use crate::setup::{self, ApiServer};
+use crate::setup::{self, Everything};
 use crate::workspace::{self, Build};
 
 /// Runs the tests whose name contains the filter, or all.
 pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
-    let programs = setup::ensure_everything()?;
-    run_and_summarise(&mut command(&programs, filter)?)
+    let everything = setup::ensure_everything()?;
+    run_and_summarise(&mut command(&everything, filter)?)
 }
 
 /// `cargo test` as this project runs it: everything is built before, as a step of progress, and the programs are named.
-pub(crate) fn command(programs: &ApiServer, filter: Option<&str>) -> Result<Command> {
+pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<Command> {
     let server = workspace::build(Build::Tests)?;
     let mut command = workspace::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
-    command.env("AMPOULE_ETCD", &programs.etcd.path).env("AMPOULE_KUBE_APISERVER", &programs.kube_apiserver.path);
-    command.env("AMPOULE_BIN", server);
+    let Everything { api_server, sdks } = everything;
+    command.env("AMPOULE_ETCD", &api_server.etcd.path).env("AMPOULE_KUBE_APISERVER", &api_server.kube_apiserver.path);
+    command.env("AMPOULE_SDKS", &sdks.folder).env("AMPOULE_BIN", server);
     Ok(command)
 }
 

@@ -2,10 +2,13 @@
 //!
 //! Objects go and come as JSON, so that nothing that the server says is lost in a type.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
+use k8s_openapi::{
+    ByteString,
+    api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret},
+};
 use kube::{
     Api, Client,
     api::{GetParams, PostParams, Request},
@@ -80,12 +83,23 @@ impl Namespace {
     /// # Errors
     ///
     /// If the API server refuses it.
-    pub async fn create_secret(&self, name: &str, data: &[(&str, &str)]) -> Result<()> {
-        let data = data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    pub async fn create_secret<V: AsRef<[u8]>>(&self, name: &str, data: &[(&str, V)]) -> Result<()> {
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_ref().to_vec()))).collect();
         let metadata = kube::api::ObjectMeta { name: Some(name.to_owned()), ..Default::default() };
-        let secret = Secret { metadata, string_data: Some(data), ..Secret::default() };
+        let secret = Secret { metadata, data: Some(data), ..Secret::default() };
         self.api::<Secret>().create(&PostParams::default(), &secret).await?;
         Ok(())
+    }
+
+    /// The keys and values of a Secret, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If the API server does not answer.
+    pub async fn secret(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>> {
+        let secret = self.api::<Secret>().get_opt(name).await?;
+        let data = secret.map(|secret| secret.data.unwrap_or_default());
+        Ok(data.map(|data| data.into_iter().map(|(key, value)| (key, value.0)).collect()))
     }
 
     /// Creates a pod, and reads it back.

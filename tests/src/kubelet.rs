@@ -1,0 +1,199 @@
+//! What a kubelet makes of a pod: [`Container`], a process that has the environment and the files that the pod describes.
+//!
+//! It looks at the stored pod and at the cluster's Secrets, and at nothing else. The files are at their real paths: the process
+//! has a mount namespace of its own, and no network.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::{
+    Container as Spec, EnvVar, Pod, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
+};
+use tempfile::TempDir;
+
+use crate::{Namespace, Process};
+
+/// Lays two read-only layers over the machine's `/etc`: one that has the container's files and with them the mount point, and one
+/// over the mount point, so that nothing of the machine's own shows there. Then it becomes the program.
+const ENTER: &str = r#"root=$1; shift
+mount -t overlay overlay -o "lowerdir=$root/etc:/etc" /etc
+mount -t overlay overlay -o "lowerdir=$root/etc/flyte:$root/nothing" /etc/flyte
+exec "$@""#;
+/// For root, and for everybody else: a user namespace makes its owner root inside.
+const NAMESPACES: [&[&str]; 2] = [&["--mount", "--net"], &["--user", "--map-root-user", "--mount", "--net"]];
+
+/// A container of a pod, ready to run. Its files go when this is dropped.
+pub struct Container {
+    name: String,
+    command: Vec<String>,
+    env: BTreeMap<String, String>,
+    root: TempDir,
+}
+
+/// What an image brings beside its programs.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its variables; the pod's come over them.
+    pub env: BTreeMap<String, String>,
+    /// Its working directory.
+    pub folder: PathBuf,
+}
+
+// === impl Container ===
+
+impl Container {
+    /// Every container of a stored pod, init containers first.
+    ///
+    /// # Errors
+    ///
+    /// If a container would not start, for instance for want of a Secret that is not optional; or if the pod has something that this
+    /// stand-in does not know.
+    pub async fn all_of(pod: serde_json::Value, namespace: &Namespace) -> Result<Vec<Self>> {
+        let spec = serde_json::from_value::<Pod>(pod)?.spec.context("a pod without a spec")?;
+        let volumes = spec.volumes.unwrap_or_default();
+        let mut all = Vec::new();
+        for container in spec.init_containers.into_iter().flatten().chain(spec.containers) {
+            let name = container.name.clone();
+            all.push(Self::lay_out(container, &volumes, namespace).await.with_context(|| format!("container {name}"))?);
+        }
+        Ok(all)
+    }
+
+    async fn lay_out(spec: Spec, volumes: &[Volume], namespace: &Namespace) -> Result<Self> {
+        let root = tempfile::Builder::new().prefix("ampoule-e2e-container-").tempdir()?;
+        for folder in ["etc/flyte", "nothing"] {
+            fs::create_dir_all(root.path().join(folder))?;
+        }
+        for mount in spec.volume_mounts.unwrap_or_default() {
+            let volume = volumes.iter().find(|volume| volume.name == mount.name);
+            let volume = volume.with_context(|| format!("no volume {}", mount.name))?;
+            write_files(&below(root.path(), &mount)?, volume, namespace)
+                .await
+                .with_context(|| format!("volume {}", volume.name))?;
+        }
+        let mut env = BTreeMap::new();
+        for variable in spec.env.unwrap_or_default() {
+            let name = variable.name.clone();
+            // The last of a name counts, and one without a value hides none before it.
+            if let Some(value) = value_of(variable, namespace).await.with_context(|| format!("variable {name}"))? {
+                env.insert(name, value);
+            }
+        }
+        let command = spec.command.into_iter().chain(spec.args).flatten().collect();
+        Ok(Self { name: spec.name, command, env, root })
+    }
+
+    /// Its name in the pod.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs its command to the end, and gives what it wrote.
+    ///
+    /// # Errors
+    ///
+    /// If this machine lets nobody have a mount namespace, or the program ends badly or not in time.
+    pub async fn run(&self, image: &Image, limit: Duration) -> Result<String> {
+        let mut command = in_namespaces(namespaces()?, self.root.path());
+        // By `env`, since shells drop variables whose names they could not have given, `_FSEC_MY-GROUP_KEY` for one.
+        command.arg("env").arg("-i");
+        command.args(image.env.iter().chain(&self.env).map(|(name, value)| format!("{name}={value}")));
+        command.args(&self.command).current_dir(&image.folder);
+        let process = Process::spawn(&mut command, &self.root.path().join("output"))?;
+        let status = process.wait(limit).await?;
+        ensure!(status.success(), "container {}: {}", self.name, process.describe());
+        process.output()
+    }
+}
+
+/// Where a volume is mounted, below the container's own root.
+fn below(root: &Path, mount: &VolumeMount) -> Result<PathBuf> {
+    let VolumeMount { mount_path, sub_path, sub_path_expr, .. } = mount;
+    ensure!(sub_path.is_none() && sub_path_expr.is_none(), "mount {mount_path}: sub-paths are unknown here");
+    let path = mount_path.strip_prefix('/').filter(|path| path.starts_with("etc/flyte/") && !path.contains(".."));
+    Ok(root.join(path.with_context(|| format!("mount {mount_path}: only /etc/flyte is laid out here"))?))
+}
+
+async fn write_files(folder: &Path, volume: &Volume, namespace: &Namespace) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let source = volume.secret.clone().context("only a volume of a Secret is known here")?;
+    let SecretVolumeSource { secret_name, items, optional, .. } = source;
+    let name = secret_name.context("no secretName")?;
+    let mut secret = match namespace.secret(&name).await? {
+        Some(data) => data,
+        None if optional == Some(true) => return Ok(()),
+        None => bail!("secret {name:?} not found"),
+    };
+    let Some(items) = items else {
+        return secret.into_iter().try_for_each(|(key, value)| Ok(fs::write(folder.join(key), value)?));
+    };
+    for item in items {
+        match secret.remove(&item.key) {
+            Some(value) => {
+                let path = folder.join(&item.path);
+                fs::create_dir_all(path.parent().context("a path of nothing")?)?;
+                fs::write(path, value)?;
+            }
+            None if optional == Some(true) => {}
+            None => bail!("secret {name:?} has no key {:?}", item.key),
+        }
+    }
+    Ok(())
+}
+
+async fn value_of(variable: EnvVar, namespace: &Namespace) -> Result<Option<String>> {
+    let Some(source) = variable.value_from else {
+        let value = variable.value.unwrap_or_default();
+        ensure!(!value.contains("$("), "references to other variables are unknown here");
+        return Ok(Some(value));
+    };
+    let SecretKeySelector { name, key, optional } =
+        source.secret_key_ref.context("only a reference to a Secret is known here")?;
+    let mut secret = namespace.secret(&name).await?.unwrap_or_default();
+    match secret.remove(&key) {
+        Some(value) => Ok(Some(String::from_utf8(value).context("the value is no text")?)),
+        None if optional == Some(true) => Ok(None),
+        None => bail!("no key {key:?} in secret {name:?}"),
+    }
+}
+
+fn in_namespaces(namespaces: &[&str], root: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(namespaces).args(["--", "sh", "-ec", ENTER, "sh"]).arg(root);
+    command
+}
+
+/// The first that this machine allows; each is tried with all that [`ENTER`] does.
+fn namespaces() -> Result<&'static [&'static str]> {
+    static ALLOWED: OnceLock<Result<&[&str], String>> = OnceLock::new();
+    let allowed = ALLOWED.get_or_init(|| {
+        let root = tempfile::tempdir().map_err(|error| error.to_string())?;
+        fs::create_dir_all(root.path().join("etc/flyte")).map_err(|error| error.to_string())?;
+        fs::create_dir(root.path().join("nothing")).map_err(|error| error.to_string())?;
+        let mut refusals = OsString::new();
+        for namespaces in NAMESPACES {
+            let output = in_namespaces(namespaces, root.path()).arg("true").stdin(Stdio::null()).output();
+            match output {
+                Ok(output) if output.status.success() => return Ok(namespaces),
+                Ok(output) => refusals.push(String::from_utf8_lossy(&output.stderr).as_ref()),
+                Err(error) => refusals.push(error.to_string()),
+            }
+        }
+        Err(format!(
+            "this machine lets no process have a mount namespace of its own, in which a container's files are laid out. Inside a \
+             container: start it with `--cap-add SYS_ADMIN --security-opt apparmor=unconfined`. Otherwise: allow user namespaces \
+             (`sysctl kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu), or run the tests as root. It said:\n{}",
+            refusals.to_string_lossy()
+        ))
+    });
+    allowed.as_ref().copied().map_err(|refusal| anyhow::anyhow!("{refusal}"))
+}
