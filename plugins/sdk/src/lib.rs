@@ -36,6 +36,7 @@
 pub mod bindings;
 mod edit;
 pub mod log;
+pub mod names;
 mod request;
 #[doc(hidden)]
 pub mod runtime;
