@@ -5,11 +5,19 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use ampoule_core::{OnFailure, Pod, PodMutator, Profile};
+use ampoule_core::{
+    Conventions, InitContainerPosition, MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretRequest,
+};
 use ampoule_engine::{EngineConfig, Limits, PluginEngine, PluginSpec};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
 
 const CASES: &str = include_str!("parity/cases.jsonl");
+
+/// What Vault's annotations of one secret begin with; a suffix of its own follows.
+const VAULT_FILE: &str = "vault.hashicorp.com/agent-inject-file-";
+const VAULT_SECRET: &str = "vault.hashicorp.com/agent-inject-secret-";
+const VAULT_TEMPLATE: &str = "vault.hashicorp.com/agent-inject-template-";
 
 struct Case {
     name: String,
@@ -22,7 +30,7 @@ struct Case {
 
 #[test]
 fn every_case_of_a_built_in_backend_gives_the_recorded_pod() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let runtime = Runtime::new().expect("a runtime");
     let mutators = mutators(&runtime);
     let failures: Vec<_> = cases()
         .filter_map(|case| Some((mutators.get(&(case.profile.as_str(), case.manager.clone()))?, case)))
@@ -39,33 +47,116 @@ fn every_case_of_a_built_in_backend_is_run() {
     for case in cases().filter(|case| built_in(&case.manager).is_some()) {
         *counts.entry(format!("{} {}", case.profile, case.manager)).or_insert(0) += 1;
     }
-    let expected = [("flyte-v1 k8s", 11), ("flyte-v2 k8s", 11)];
+    let expected = [
+        ("flyte-v1 aws", 9),
+        ("flyte-v1 gcp", 8),
+        ("flyte-v1 k8s", 11),
+        ("flyte-v1 vault", 12),
+        ("flyte-v2 aws", 9),
+        ("flyte-v2 azure", 8),
+        ("flyte-v2 gcp", 8),
+        ("flyte-v2 k8s", 11),
+        ("flyte-v2 vault", 12),
+    ];
     assert_eq!(counts, expected.map(|(key, count)| (key.to_owned(), count)).into());
 }
 
+#[test]
+fn a_pod_with_things_of_its_own_keeps_them_and_is_changed_once_by_every_backend() {
+    let runtime = Runtime::new().expect("a runtime");
+    let engine = PluginEngine::new(EngineConfig::default()).expect("an engine");
+    let pod = busy_pod();
+    for (name, component) in ampoule_plugin_bundle::COMPONENTS {
+        for profile in [Profile::FlyteV1, Profile::FlyteV2] {
+            for position in [InitContainerPosition::First, InitContainerPosition::Last] {
+                let conventions = Conventions { init_container_position: position, ..profile.conventions() };
+                let mutator = mutator(&runtime, &engine, name, component, conventions);
+                let what = format!("{name} {profile} {position:?}");
+                let once = runtime.block_on(mutator.mutate(&pod, "default")).outcome;
+                let once = once.unwrap_or_else(|refusal| panic!("{what}: {}", refusal.message));
+                for operation in once.patch.iter() {
+                    let kind = serde_json::to_value(operation).expect("an operation is JSON")["op"].clone();
+                    assert_eq!(kind, "add", "{what} takes something away: {operation}");
+                }
+                let twice = runtime.block_on(mutator.mutate(&once.pod, "default")).outcome;
+                let twice = twice.unwrap_or_else(|refusal| panic!("{what}, again: {}", refusal.message));
+                assert!(twice.patch.is_empty(), "{what}, again: {}", twice.patch);
+            }
+        }
+    }
+}
+
+/// Two secrets, three kinds of containers, and in each of them what its author put there.
+fn busy_pod() -> Pod {
+    let request = |group: &str, env_var: &str| SecretRequest {
+        group: group.to_owned(),
+        group_version: "kv1".to_owned(),
+        key: "Key".to_owned(),
+        mount: MountRequirement::File,
+        env_var: Some(env_var.to_owned()),
+    };
+    let container = |name: &str| {
+        json!({
+            "name": name, "image": "docker.io/library/python:3.12",
+            "env": [{ "name": "HOME", "value": "/root" }, { "name": "EMPTY" }],
+            "volumeMounts": [{ "name": "data", "mountPath": "/etc/flyte" }],
+        })
+    };
+    let mut mesh = container("mesh");
+    mesh["restartPolicy"] = json!("Always");
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "busy",
+            "annotations": {
+                "flyte.secrets/s0": request("user-info", "FIRST_SECRET").to_flyte_annotation(),
+                "flyte.secrets/s1": request("Other", "SECOND_SECRET").to_flyte_annotation(),
+                "vault.hashicorp.com/role": "team-a",
+                "vault.hashicorp.com/agent-inject-secret-mine": "mine",
+            },
+        },
+        "spec": {
+            "initContainers": [container("setup"), mesh],
+            "containers": [container("main"), container("logger")],
+            "volumes": [{ "name": "data", "emptyDir": {} }],
+        },
+    });
+    Pod::parse(pod).expect("a pod")
+}
+
 /// One mutator per profile and built-in backend, with default settings as the recordings have them.
-fn mutators(runtime: &tokio::runtime::Runtime) -> BTreeMap<(&'static str, String), PodMutator> {
+fn mutators(runtime: &Runtime) -> BTreeMap<(&'static str, String), PodMutator> {
     let engine = PluginEngine::new(EngineConfig::default()).expect("an engine");
     let mut mutators = BTreeMap::new();
     for profile in [Profile::FlyteV1, Profile::FlyteV2] {
         for (name, component) in ampoule_plugin_bundle::COMPONENTS {
-            let spec = PluginSpec {
-                name: (*name).to_owned(),
-                source: format!("builtin:{name}"),
-                component: Cow::Borrowed(component),
-                settings: Value::Object(Map::new()),
-                conventions: profile.conventions(),
-                limits: Limits::default(),
-            };
-            let plugin = runtime.block_on(engine.load(spec)).expect("a built-in plugin loads");
-            let mutator = PodMutator::new(vec![Arc::new(plugin)], profile.conventions(), OnFailure::Deny);
+            let mutator = mutator(runtime, &engine, name, component, profile.conventions());
             mutators.insert((profile.as_str(), (*name).to_owned()), mutator);
         }
     }
     mutators
 }
 
-fn check(runtime: &tokio::runtime::Runtime, mutator: &PodMutator, case: &Case) -> Result<(), String> {
+fn mutator(
+    runtime: &Runtime,
+    engine: &PluginEngine,
+    name: &str,
+    component: &'static [u8],
+    conventions: Conventions,
+) -> PodMutator {
+    let spec = PluginSpec {
+        name: name.to_owned(),
+        source: format!("builtin:{name}"),
+        component: Cow::Borrowed(component),
+        settings: Value::Object(Map::new()),
+        conventions: conventions.clone(),
+        limits: Limits::default(),
+    };
+    let plugin = runtime.block_on(engine.load(spec)).expect("a built-in plugin loads");
+    PodMutator::new(vec![Arc::new(plugin)], conventions, OnFailure::Deny)
+}
+
+fn check(runtime: &Runtime, mutator: &PodMutator, case: &Case) -> Result<(), String> {
     let pod = Pod::parse(case.pod.clone()).map_err(|error| error.to_string())?;
     let mutation = runtime.block_on(mutator.mutate(&pod, "flytesnacks-development"));
     let (admitted, expected) = match (mutation.outcome, &case.expected) {
@@ -76,6 +167,7 @@ fn check(runtime: &tokio::runtime::Runtime, mutator: &PodMutator, case: &Case) -
     };
     let mut patched = case.pod.clone();
     json_patch::patch(&mut patched, &admitted.patch).map_err(|error| error.to_string())?;
+    number_vault_suffixes(&mut patched, &case.pod)?;
     let (actual, expected) = (canonical(&patched), canonical(expected));
     if actual != expected {
         return Err(format!("\n  expected {expected}\n  actual   {actual}"));
@@ -86,6 +178,29 @@ fn check(runtime: &tokio::runtime::Runtime, mutator: &PodMutator, case: &Case) -
         Ok(again) => Err(format!("a second review changes the pod: {}", again.patch)),
         Err(refusal) => Err(format!("a second review refuses the pod: {}", refusal.message)),
     }
+}
+
+/// Writes Vault's annotations as the recordings have them, whose suffixes are random: `*N*` for the Nth secret in the order of
+/// the files' paths. Suffixes that the pod came with are its own.
+fn number_vault_suffixes(patched: &mut Value, arrived: &Value) -> Result<(), String> {
+    let Some(annotations) = patched["metadata"]["annotations"].as_object_mut() else { return Ok(()) };
+    let ours = |key: &str| arrived["metadata"]["annotations"].get(key).is_none();
+    let mut secrets: Vec<_> = annotations
+        .iter()
+        .filter_map(|(key, path)| Some((path.as_str()?.to_owned(), key.strip_prefix(VAULT_FILE)?.to_owned())))
+        .filter(|(_, suffix)| ours(&format!("{VAULT_FILE}{suffix}")))
+        .collect();
+    secrets.sort();
+    for (number, (_, suffix)) in secrets.iter().enumerate() {
+        for prefix in [VAULT_FILE, VAULT_SECRET, VAULT_TEMPLATE] {
+            let Some(value) = annotations.remove(&format!("{prefix}{suffix}")) else { continue };
+            let key = format!("{prefix}*{number}*");
+            if annotations.insert(key.clone(), value).is_some() {
+                return Err(format!("{key} is there before it is made"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The form in which the recordings' README compares pods: no nulls, no empty objects, lists and env values.

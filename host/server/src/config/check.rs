@@ -117,9 +117,10 @@ fn engine(file: EngineFile, injectors: &[InjectorConfig]) -> Result<EngineSettin
 }
 
 fn injectors(files: Option<Vec<InjectorFile>>, builtins: &[&str]) -> Result<Vec<InjectorConfig>, ConfigError> {
-    let Some(files) = files else { return Ok(builtins.iter().map(|name| builtin(name)).collect()) };
+    let Some(files) = files else { return Ok(builtins.first().map(|name| builtin(name)).into_iter().collect()) };
     if files.is_empty() {
-        return Err(ConfigError::at("injectors", "is empty; leave the key out for every built-in plugin"));
+        let default = builtins.first().map_or_else(String::new, |name| format!(", builtin:{name}"));
+        return Err(ConfigError::at("injectors", format!("is empty; leave the key out for the default{default}")));
     }
     let mut names = HashSet::new();
     let mut injectors = Vec::new();

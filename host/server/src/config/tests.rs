@@ -27,7 +27,7 @@ fn an_empty_file_is_every_default() {
         assert_eq!(config.server.shutdown_delay, Duration::from_secs(5));
         assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
         let names: Vec<_> = config.injectors.iter().map(|injector| injector.name.as_str()).collect();
-        assert_eq!(names, BUILTINS);
+        assert_eq!(names, ["k8s"]);
         assert_eq!(config.injectors[0].component, ComponentSource::Builtin("k8s".to_owned()));
         assert_eq!(config.injectors[0].limits, Limits::default());
     }
@@ -159,7 +159,7 @@ fn values_that_make_no_sense_are_refused() {
 fn injectors_are_checked_one_by_one() {
     let with = |entry: &str| format!("injectors: [{{ name: ok, component: \"builtin:k8s\" }}, {{ {entry} }}]");
     let known = "use builtin:NAME or file:PATH";
-    refuses("injectors: []", "configuration: injectors: is empty; leave the key out for every built-in plugin");
+    refuses("injectors: []", "configuration: injectors: is empty; leave the key out for the default, builtin:k8s");
     refuses(
         &with("component: \"builtin:k8s\""),
         "configuration: injectors[1].name: \"\" is no name; use 1 to 63 of a-z, 0-9 and -",
