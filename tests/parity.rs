@@ -1,71 +1,186 @@
 //! The recordings of Flyte's own webhook, through the real pipeline: real components, the real mutator.
 //!
-//! `parity/cases.jsonl` is data from the reference and never rewritten; `parity/README.md` says how it was made. Cases of
-//! a backend that is not built in yet are not run, and [`every_case_of_a_built_in_backend_is_run`] counts those that are.
+//! `parity/cases.jsonl` is data from the reference and never rewritten; `parity/README.md` says how it was made. As there,
+//! the global secrets are asked first and then the case's one manager, with its default settings.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use ampoule_core::{OnFailure, Pod, PodMutator, Profile};
-use ampoule_engine::{EngineConfig, Limits, PluginEngine, PluginSpec};
-use serde_json::{Map, Value};
+use ampoule_core::{
+    Conventions, InitContainerPosition, MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretInjector,
+    SecretRequest,
+};
+use ampoule_engine::{EngineConfig, Limits, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_server::{config::GlobalSecretsConfig, global_secrets::GlobalSecrets};
+use serde_json::{Map, Value, json};
+use tokio::runtime::Runtime;
 
 const CASES: &str = include_str!("parity/cases.jsonl");
+
+/// What Vault's annotations of one secret begin with; a suffix of its own follows.
+const VAULT_FILE: &str = "vault.hashicorp.com/agent-inject-file-";
+const VAULT_SECRET: &str = "vault.hashicorp.com/agent-inject-secret-";
+const VAULT_TEMPLATE: &str = "vault.hashicorp.com/agent-inject-template-";
 
 struct Case {
     name: String,
     profile: Profile,
     manager: String,
+    /// The webhook's environment.
+    environment: Vec<(String, String)>,
     pod: Value,
     /// None where the reference injects nothing.
     expected: Option<Value>,
 }
 
 #[test]
-fn every_case_of_a_built_in_backend_gives_the_recorded_pod() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mutators = mutators(&runtime);
+fn every_case_gives_the_recorded_pod() {
+    let runtime = Runtime::new().expect("a runtime");
+    let backends = Backends::load(&runtime);
     let failures: Vec<_> = cases()
-        .filter_map(|case| Some((mutators.get(&(case.profile.as_str(), case.manager.clone()))?, case)))
-        .filter_map(|(mutator, case)| {
-            check(&runtime, mutator, &case).err().map(|error| format!("{}: {error}", case.name))
+        .filter_map(|case| {
+            let mutator = backends.mutator(&case);
+            check(&runtime, &mutator, &case).err().map(|error| format!("{}: {error}", case.name))
         })
         .collect();
     assert!(failures.is_empty(), "{} cases differ:\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
-fn every_case_of_a_built_in_backend_is_run() {
+fn the_recordings_are_all_there() {
     let mut counts = BTreeMap::new();
-    for case in cases().filter(|case| built_in(&case.manager).is_some()) {
+    for case in cases() {
         *counts.entry(format!("{} {}", case.profile, case.manager)).or_insert(0) += 1;
     }
-    let expected = [("flyte-v1 k8s", 11), ("flyte-v2 k8s", 11)];
+    let expected = [
+        ("flyte-v1 aws", 9),
+        ("flyte-v1 gcp", 8),
+        ("flyte-v1 global", 8),
+        ("flyte-v1 k8s", 11),
+        ("flyte-v1 vault", 12),
+        ("flyte-v2 aws", 9),
+        ("flyte-v2 azure", 8),
+        ("flyte-v2 gcp", 8),
+        ("flyte-v2 global", 8),
+        ("flyte-v2 k8s", 11),
+        ("flyte-v2 vault", 12),
+    ];
     assert_eq!(counts, expected.map(|(key, count)| (key.to_owned(), count)).into());
 }
 
-/// One mutator per profile and built-in backend, with default settings as the recordings have them.
-fn mutators(runtime: &tokio::runtime::Runtime) -> BTreeMap<(&'static str, String), PodMutator> {
+#[test]
+fn a_pod_with_things_of_its_own_keeps_them_and_is_changed_once_by_every_backend() {
+    let runtime = Runtime::new().expect("a runtime");
     let engine = PluginEngine::new(EngineConfig::default()).expect("an engine");
-    let mut mutators = BTreeMap::new();
-    for profile in [Profile::FlyteV1, Profile::FlyteV2] {
-        for (name, component) in ampoule_plugin_bundle::COMPONENTS {
-            let spec = PluginSpec {
-                name: (*name).to_owned(),
-                source: format!("builtin:{name}"),
-                component: Cow::Borrowed(component),
-                settings: Value::Object(Map::new()),
-                conventions: profile.conventions(),
-                limits: Limits::default(),
-            };
-            let plugin = runtime.block_on(engine.load(spec)).expect("a built-in plugin loads");
-            let mutator = PodMutator::new(vec![Arc::new(plugin)], profile.conventions(), OnFailure::Deny);
-            mutators.insert((profile.as_str(), (*name).to_owned()), mutator);
+    let pod = busy_pod();
+    for (name, component) in ampoule_plugin_bundle::COMPONENTS {
+        for profile in [Profile::FlyteV1, Profile::FlyteV2] {
+            for position in [InitContainerPosition::First, InitContainerPosition::Last] {
+                let conventions = Conventions { init_container_position: position, ..profile.conventions() };
+                let plugin = load(&runtime, &engine, name, component, conventions.clone());
+                let mutator = PodMutator::new(vec![Arc::new(plugin)], conventions, OnFailure::Deny);
+                let what = format!("{name} {profile} {position:?}");
+                let once = runtime.block_on(mutator.mutate(&pod, "default")).outcome;
+                let once = once.unwrap_or_else(|refusal| panic!("{what}: {}", refusal.message));
+                for operation in once.patch.iter() {
+                    let kind = serde_json::to_value(operation).expect("an operation is JSON")["op"].clone();
+                    assert_eq!(kind, "add", "{what} takes something away: {operation}");
+                }
+                let twice = runtime.block_on(mutator.mutate(&once.pod, "default")).outcome;
+                let twice = twice.unwrap_or_else(|refusal| panic!("{what}, again: {}", refusal.message));
+                assert!(twice.patch.is_empty(), "{what}, again: {}", twice.patch);
+            }
         }
     }
-    mutators
 }
 
-fn check(runtime: &tokio::runtime::Runtime, mutator: &PodMutator, case: &Case) -> Result<(), String> {
+/// Two secrets, three kinds of containers, and in each of them what its author put there.
+fn busy_pod() -> Pod {
+    let request = |group: &str, env_var: &str| SecretRequest {
+        group: group.to_owned(),
+        group_version: "kv1".to_owned(),
+        key: "Key".to_owned(),
+        mount: MountRequirement::File,
+        env_var: Some(env_var.to_owned()),
+    };
+    let container = |name: &str| {
+        json!({
+            "name": name, "image": "docker.io/library/python:3.12",
+            "env": [{ "name": "HOME", "value": "/root" }, { "name": "EMPTY" }],
+            "volumeMounts": [{ "name": "data", "mountPath": "/etc/flyte" }],
+        })
+    };
+    let mut mesh = container("mesh");
+    mesh["restartPolicy"] = json!("Always");
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "busy",
+            "annotations": {
+                "flyte.secrets/s0": request("user-info", "FIRST_SECRET").to_flyte_annotation(),
+                "flyte.secrets/s1": request("Other", "SECOND_SECRET").to_flyte_annotation(),
+                "vault.hashicorp.com/role": "team-a",
+                "vault.hashicorp.com/agent-inject-secret-mine": "mine",
+            },
+        },
+        "spec": {
+            "initContainers": [container("setup"), mesh],
+            "containers": [container("main"), container("logger")],
+            "volumes": [{ "name": "data", "emptyDir": {} }],
+        },
+    });
+    Pod::parse(pod).expect("a pod")
+}
+
+/// Every built-in backend under each profile.
+struct Backends(BTreeMap<(&'static str, String), PluginInjector>);
+
+impl Backends {
+    fn load(runtime: &Runtime) -> Self {
+        let engine = PluginEngine::new(EngineConfig::default()).expect("an engine");
+        let mut backends = BTreeMap::new();
+        for profile in [Profile::FlyteV1, Profile::FlyteV2] {
+            for (name, component) in ampoule_plugin_bundle::COMPONENTS {
+                let plugin = load(runtime, &engine, name, component, profile.conventions());
+                backends.insert((profile.as_str(), (*name).to_owned()), plugin);
+            }
+        }
+        Self(backends)
+    }
+
+    /// The chain that the case was recorded with.
+    fn mutator(&self, case: &Case) -> PodMutator {
+        let conventions = case.profile.conventions();
+        let config =
+            GlobalSecretsConfig { env_prefix: "FLYTE_SECRET_".to_owned(), directory: "/no/secrets/here".into() };
+        let global = GlobalSecrets::new(&config, &conventions.env_prefix, case.environment.iter().cloned());
+        let mut chain: Vec<Arc<dyn SecretInjector>> = vec![Arc::new(global)];
+        if case.manager != "global" {
+            let plugin = self.0.get(&(case.profile.as_str(), case.manager.clone()));
+            chain.push(Arc::new(plugin.unwrap_or_else(|| panic!("no backend {}", case.manager)).clone()));
+        }
+        PodMutator::new(chain, conventions, OnFailure::Deny)
+    }
+}
+
+fn load(
+    runtime: &Runtime,
+    engine: &PluginEngine,
+    name: &str,
+    component: &'static [u8],
+    conventions: Conventions,
+) -> PluginInjector {
+    let spec = PluginSpec {
+        name: name.to_owned(),
+        source: format!("builtin:{name}"),
+        component: Cow::Borrowed(component),
+        settings: Value::Object(Map::new()),
+        conventions,
+        limits: Limits::default(),
+    };
+    runtime.block_on(engine.load(spec)).expect("a built-in plugin loads")
+}
+
+fn check(runtime: &Runtime, mutator: &PodMutator, case: &Case) -> Result<(), String> {
     let pod = Pod::parse(case.pod.clone()).map_err(|error| error.to_string())?;
     let mutation = runtime.block_on(mutator.mutate(&pod, "flytesnacks-development"));
     let (admitted, expected) = match (mutation.outcome, &case.expected) {
@@ -76,6 +191,7 @@ fn check(runtime: &tokio::runtime::Runtime, mutator: &PodMutator, case: &Case) -
     };
     let mut patched = case.pod.clone();
     json_patch::patch(&mut patched, &admitted.patch).map_err(|error| error.to_string())?;
+    number_vault_suffixes(&mut patched, &case.pod)?;
     let (actual, expected) = (canonical(&patched), canonical(expected));
     if actual != expected {
         return Err(format!("\n  expected {expected}\n  actual   {actual}"));
@@ -86,6 +202,29 @@ fn check(runtime: &tokio::runtime::Runtime, mutator: &PodMutator, case: &Case) -
         Ok(again) => Err(format!("a second review changes the pod: {}", again.patch)),
         Err(refusal) => Err(format!("a second review refuses the pod: {}", refusal.message)),
     }
+}
+
+/// Writes Vault's annotations as the recordings have them, whose suffixes are random: `*N*` for the Nth secret in the order of
+/// the files' paths. Suffixes that the pod came with are its own.
+fn number_vault_suffixes(patched: &mut Value, arrived: &Value) -> Result<(), String> {
+    let Some(annotations) = patched["metadata"]["annotations"].as_object_mut() else { return Ok(()) };
+    let ours = |key: &str| arrived["metadata"]["annotations"].get(key).is_none();
+    let mut secrets: Vec<_> = annotations
+        .iter()
+        .filter_map(|(key, path)| Some((path.as_str()?.to_owned(), key.strip_prefix(VAULT_FILE)?.to_owned())))
+        .filter(|(_, suffix)| ours(&format!("{VAULT_FILE}{suffix}")))
+        .collect();
+    secrets.sort();
+    for (number, (_, suffix)) in secrets.iter().enumerate() {
+        for prefix in [VAULT_FILE, VAULT_SECRET, VAULT_TEMPLATE] {
+            let Some(value) = annotations.remove(&format!("{prefix}{suffix}")) else { continue };
+            let key = format!("{prefix}*{number}*");
+            if annotations.insert(key.clone(), value).is_some() {
+                return Err(format!("{key} is there before it is made"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The form in which the recordings' README compares pods: no nulls, no empty objects, lists and env values.
@@ -112,16 +251,15 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn built_in(name: &str) -> Option<&'static [u8]> {
-    ampoule_plugin_bundle::COMPONENTS.iter().find(|(built_in, _)| *built_in == name).map(|(_, component)| *component)
-}
-
 fn cases() -> impl Iterator<Item = Case> {
     CASES.lines().map(|line| {
         let case: Value = serde_json::from_str(line).expect("a case is a line of JSON");
         let text = |key: &str| case[key].as_str().expect("a case names itself").to_owned();
         let profile = if text("profile") == "flyte-v1" { Profile::FlyteV1 } else { Profile::FlyteV2 };
         let expected = case["expected"].get("pod").cloned();
-        Case { name: text("name"), profile, manager: text("manager"), pod: case["pod"].clone(), expected }
+        let environment = case["env"].as_object().expect("a case has an environment").iter();
+        let environment =
+            environment.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect();
+        Case { name: text("name"), profile, manager: text("manager"), environment, pod: case["pod"].clone(), expected }
     })
 }

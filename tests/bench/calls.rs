@@ -1,4 +1,5 @@
-//! In process: the call of a plugin on a fresh instance, the mutation of a pod with three secrets, and a whole review.
+//! In process: the call of a plugin on a fresh instance, the mutation of a pod with three secrets, what each built-in backend adds
+//! to an admission, and a whole review.
 //!
 //! Each is measured where it runs in production, on the guests' runtime; the hop onto it is part of the review only.
 
@@ -14,7 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_core::{MountRequirement, SecretInjector};
+use ampoule_core::{MountRequirement, Pod, PodMutator, SecretInjector, SecretRequest};
+use ampoule_engine::PluginEngine;
 use ampoule_server::{Metrics, Pipeline, review};
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
@@ -63,15 +65,39 @@ fn fresh_instance_call(criterion: &mut Criterion) {
 fn mutation_of_three_secrets(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let engine = support::engine();
-    let mutator = Arc::new(support::mutator(support::k8s(&runtime, &engine)));
-    criterion.bench_function("mutation with three secrets", |bencher| {
+    let mutator = support::mutator(support::k8s(&runtime, &engine));
+    mutation(criterion, &runtime, &engine, "mutation with three secrets", mutator, support::parsed_pod());
+}
+
+/// The same pod and the same request for each, so that the numbers differ by the backend alone.
+fn mutation_of_one_secret_by_each_backend(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let engine = support::engine();
+    let request = SecretRequest { group_version: "7".into(), ..support::request("openai", MountRequirement::File) };
+    for (name, component) in ampoule_plugin_bundle::COMPONENTS {
+        let mutator = support::mutator(support::load(&runtime, &engine, name, component));
+        let pod = Pod::parse(support::pod(std::slice::from_ref(&request))).expect("a pod");
+        mutation(criterion, &runtime, &engine, &format!("mutation with one secret of {name}"), mutator, pod);
+    }
+}
+
+fn mutation(
+    criterion: &mut Criterion,
+    runtime: &Runtime,
+    engine: &PluginEngine,
+    title: &str,
+    mutator: PodMutator,
+    pod: Pod,
+) {
+    let shared = Arc::new((mutator, pod));
+    criterion.bench_function(title, |bencher| {
         bencher.iter_custom(|iterations| {
-            let mutator = mutator.clone();
+            let shared = shared.clone();
             let work = engine.run(async move {
-                let pod = support::parsed_pod();
+                let (mutator, pod) = &*shared;
                 let start = Instant::now();
                 for _ in 0..iterations {
-                    let mutation = mutator.mutate(&pod, "flytesnacks-development").await;
+                    let mutation = mutator.mutate(pod, "flytesnacks-development").await;
                     assert!(black_box(mutation).outcome.is_ok(), "the pod is admitted");
                 }
                 start.elapsed()
@@ -97,5 +123,11 @@ fn whole_review(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, fresh_instance_call, mutation_of_three_secrets, whole_review);
+criterion_group!(
+    benches,
+    fresh_instance_call,
+    mutation_of_three_secrets,
+    mutation_of_one_secret_by_each_backend,
+    whole_review
+);
 criterion_main!(benches);

@@ -33,8 +33,7 @@ pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, compone
 
 /// The built-in plugin.
 pub(crate) fn k8s(runtime: &Runtime, engine: &PluginEngine) -> PluginInjector {
-    let (name, component) = ampoule_plugin_bundle::COMPONENTS[0];
-    load(runtime, engine, name, component)
+    load(runtime, engine, "k8s", ampoule_plugin_bundle::component("k8s").expect("k8s is built in"))
 }
 
 /// The chain of that one plugin.
@@ -47,13 +46,17 @@ pub(crate) fn request(key: &str, mount: MountRequirement) -> SecretRequest {
     SecretRequest { group: "user-info".into(), key: key.into(), mount, ..SecretRequest::default() }
 }
 
-/// A pod that asks for three secrets.
-pub(crate) fn pod() -> Value {
-    let requests = [
+/// Three secrets, two of them as variables.
+fn three_requests() -> [SecretRequest; 3] {
+    [
         request("openai", MountRequirement::EnvVar),
         request("database", MountRequirement::EnvVar),
         request("ca.crt", MountRequirement::File),
-    ];
+    ]
+}
+
+/// A pod that asks for these secrets.
+pub(crate) fn pod(requests: &[SecretRequest]) -> Value {
     let annotations = requests.iter().enumerate();
     let annotations: serde_json::Map<_, _> =
         annotations.map(|(i, request)| (format!("flyte.secrets/s{i}"), json!(request.to_flyte_annotation()))).collect();
@@ -79,9 +82,9 @@ pub(crate) fn pod() -> Value {
     })
 }
 
-/// The same, as the core takes it.
+/// A pod that asks for three secrets, as the core takes it.
 pub(crate) fn parsed_pod() -> Pod {
-    Pod::parse(pod()).expect("a pod")
+    Pod::parse(pod(&three_requests())).expect("a pod")
 }
 
 /// The same, as the API server sends it.
@@ -92,7 +95,7 @@ pub(crate) fn review() -> Vec<u8> {
             "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "namespace": "flytesnacks-development", "operation": "CREATE",
             "kind": { "group": "", "version": "v1", "kind": "Pod" },
             "resource": { "group": "", "version": "v1", "resource": "pods" },
-            "object": pod(),
+            "object": pod(&three_requests()),
         },
     });
     review.to_string().into_bytes()

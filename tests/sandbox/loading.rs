@@ -53,8 +53,8 @@ fn an_import_that_nothing_grants_is_refused_by_name() {
 
 #[test]
 fn settings_that_the_plugin_refuses_are_refused_at_load() {
-    let (name, component) = ampoule_plugin_bundle::COMPONENTS[0];
-    let error = Sandbox::new().load(name, component, json!({ "envPrefx": "" })).expect_err("the key is misspelt");
+    let component = ampoule_plugin_bundle::component("k8s").expect("k8s is built in");
+    let error = Sandbox::new().load("k8s", component, json!({ "envPrefx": "" })).expect_err("the key is misspelt");
     let expected = "plugin k8s (file:/plugins/k8s.wasm, sha256:…): the settings are refused (injectors[].settings): envPrefx: \
                     unknown field `envPrefx`, expected one of `envPrefix`, `mountDirectory`, `requireGroup`, `optional`";
     assert!(refusal(&error).starts_with(expected), "{error}");

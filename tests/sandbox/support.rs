@@ -52,8 +52,8 @@ impl Sandbox {
 
     /// The well-behaved neighbour: the built-in injector.
     pub(crate) fn neighbour(&self) -> PluginInjector {
-        let (name, component) = ampoule_plugin_bundle::COMPONENTS[0];
-        self.load(name, component, json!({})).expect("a built-in plugin loads")
+        let component = ampoule_plugin_bundle::component("k8s").expect("k8s is built in");
+        self.load("k8s", component, json!({})).expect("a built-in plugin loads")
     }
 
     /// Asks once, as an admission does.

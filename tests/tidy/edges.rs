@@ -7,14 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every edge between our crates that is not for tests.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("ampoule", &["ampoule-plugin-bundle", "ampoule-server"]),
     ("ampoule-core", &[]),
     ("ampoule-engine", &["ampoule-core"]),
+    ("ampoule-plugin-aws", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
+    ("ampoule-plugin-azure", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-build", &[]),
     ("ampoule-plugin-bundle", &["ampoule-plugin-build"]),
+    ("ampoule-plugin-gcp", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-k8s", &["ampoule-plugin-sdk"]),
+    ("ampoule-plugin-pull", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-sdk", &[]),
+    ("ampoule-plugin-vault", &["ampoule-plugin-sdk"]),
     ("ampoule-server", &["ampoule-core", "ampoule-engine"]),
     ("ampoule-test-guests", &["ampoule-plugin-build", "ampoule-plugin-sdk"]),
     ("xtask", &["ampoule-plugin-build"]),

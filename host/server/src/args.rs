@@ -161,7 +161,7 @@ pub(crate) enum TextOutput {
 impl Args {
     /// Runs the program: the command line's words are its input, the exit code is its result.
     ///
-    /// `builtins` are the plugins in this program: their names and components, in the order in which they are asked.
+    /// `builtins` are the plugins in this program: their names and components, the one that is asked by default first.
     #[must_use]
     pub fn parse_and_run(builtins: Builtins) -> ExitCode {
         let Self { command } = match Self::try_parse() {

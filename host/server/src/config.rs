@@ -115,7 +115,7 @@ pub struct ConfigError {
 impl Config {
     /// Reads, parses and checks a file; without one, everything is as it is by default.
     ///
-    /// `builtins` are the names of the plugins in this program, in their order.
+    /// `builtins` are the names of the plugins in this program, the one that is asked by default first.
     ///
     /// # Errors
     ///

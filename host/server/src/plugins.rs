@@ -16,7 +16,8 @@ use crate::{
     pipeline::Pipeline,
 };
 
-/// The plugins in this program: names and components, in the order in which they are asked by default.
+/// The plugins in this program: names and components. The first alone is asked where a configuration names no injectors: what
+/// another does to a pod is for an admin to want.
 pub type Builtins = &'static [(&'static str, &'static [u8])];
 
 /// A pipeline ready to judge, and what it is made of.

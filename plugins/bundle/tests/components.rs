@@ -52,3 +52,9 @@ fn a_plugin_is_found_by_its_name() {
     assert!(component("k8s").is_some());
     assert!(component("ampoule-plugin-k8s").is_none());
 }
+
+#[test]
+fn the_plugin_that_is_asked_by_default_is_flytes_default() {
+    let names: Vec<_> = COMPONENTS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["k8s", "aws", "gcp", "azure", "vault"]);
+}

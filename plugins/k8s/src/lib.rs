@@ -3,7 +3,11 @@
 //! It reads no Secret: the kubelet does, when the pod starts. Names and messages are those of `flyte-pod-webhook`, where the
 //! Secret is the request's group and the item its key.
 
-use ampoule_plugin_sdk::{InjectionError::InvalidRequest, prelude::*};
+use ampoule_plugin_sdk::{
+    InjectionError::InvalidRequest,
+    names::{env_name, path_segment},
+    prelude::*,
+};
 use serde::Deserialize;
 
 /// The plugin, its settings filled up from the webhook's conventions.
@@ -125,22 +129,6 @@ fn volume_name(group: &str, version: &str) -> String {
     let name: String =
         data_encoding::BASE32_NOPAD.encode(id.as_bytes()).bytes().map(|c| char::from(flyte(c))).collect();
     if name.len() <= LABEL_MAX { name } else { format!("secret-{:x}", md5::compute(id)) }
-}
-
-/// A name as Kubernetes 1.32 and later takes it, the widest rule there is; older ones say themselves what they refuse.
-fn env_name(name: &str) -> Result<&str, InjectionError> {
-    if !name.is_empty() && name.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'=') {
-        return Ok(name);
-    }
-    Err(InvalidRequest(format!("{name:?} cannot name an environment variable: use letters, digits and `_`")))
-}
-
-/// A group or key in lower case, fit to be one segment of a path.
-fn path_segment(what: &str, name: &str) -> Result<String, InjectionError> {
-    if !name.is_empty() && name != "." && !name.starts_with("..") && !name.contains(['/', ':', '\0']) {
-        return Ok(name.to_ascii_lowercase());
-    }
-    Err(InvalidRequest(format!("{what} {name:?} cannot name a file: leave out `/`, `:` and leading `..`")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Expected values are those of the recordings in `tests/parity`, or of `flyte-behaviour` where they record none.
 
-use ampoule_plugin_sdk::testing::Harness;
+use ampoule_plugin_sdk::testing::{Harness, show};
 use serde_json::json;
 
 use super::*;
@@ -14,12 +14,7 @@ env FLYTE_SECRETS_FILE_PREFIX = ";
 
 #[track_caller]
 fn check(harness: &Harness<K8s>, request: &SecretRequest, expected: &str) {
-    let answer = match harness.inject(request) {
-        Ok(edits) => edits.iter().map(show).collect::<Vec<_>>().join("\n"),
-        Err(InjectionError::InvalidRequest(text)) => format!("invalid: {text}"),
-        Err(other) => format!("{other:?}"),
-    };
-    assert_eq!(answer, expected);
+    assert_eq!(show(&harness.inject(request)), expected);
 }
 
 fn v1() -> Harness<K8s> {
@@ -32,25 +27,6 @@ fn v2() -> Harness<K8s> {
 
 fn user_secret() -> SecretRequest {
     SecretRequest::new("user-info", "user_secret")
-}
-
-/// An edit in one line, so that an expectation reads like the pod.
-fn show(edit: &Edit) -> String {
-    let may = |optional: bool| if optional { " optional" } else { "" };
-    match edit {
-        Edit::SetEnv(EnvVar { name, source: EnvSource::Literal(value) }) => format!("env {name} = {value}"),
-        Edit::SetEnv(EnvVar { name, source: EnvSource::SecretKey(from) }) => {
-            format!("env {name} = key {} of {}{}", from.key, from.name, may(from.optional))
-        }
-        Edit::AddVolume(Volume { name, source: VolumeSource::Secret(secret) }) => {
-            let items: Vec<_> = secret.items.iter().map(|item| format!("{} → {}", item.key, item.path)).collect();
-            format!("volume {name} = {}[{}]{}", secret.secret_name, items.join(", "), may(secret.optional))
-        }
-        Edit::MountVolume(VolumeMount { volume, path, read_only: true, sub_path: None }) => {
-            format!("mount {volume} at {path}, read-only")
-        }
-        other => format!("{other:?}"),
-    }
 }
 
 #[test]

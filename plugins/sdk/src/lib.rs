@@ -38,6 +38,7 @@ mod edit;
 #[cfg(target_arch = "wasm32")]
 mod heap;
 pub mod log;
+pub mod names;
 mod request;
 #[doc(hidden)]
 pub mod runtime;

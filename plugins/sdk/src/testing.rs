@@ -1,11 +1,15 @@
-//! Runs a plugin's logic natively, without WebAssembly: [`Harness`].
+//! Runs a plugin's logic natively, without WebAssembly: [`Harness`], and [`show`] for what it answers.
 //!
 //! What the host adds (limits, checks of the edits, the patch) is not here; `ampoule mutate` on the built component shows
 //! that. `plugins/k8s/src/tests.rs` is a test written on it.
 
+mod show;
+
 use std::{cell::RefCell, marker::PhantomData};
 
 use crate::{Conventions, Edit, InjectionError, Injector, PodView, SecretRequest, log::Level, runtime::Instance};
+
+pub use self::show::show;
 
 /// A plugin with settings and conventions, asked as the host asks: a fresh instance per request.
 #[derive(Clone, Debug)]

@@ -145,7 +145,7 @@ fn engine(file: EngineFile, injectors: &[InjectorConfig]) -> Result<EngineSettin
 }
 
 fn injectors(files: Option<Vec<InjectorFile>>, builtins: &[&str]) -> Result<Vec<InjectorConfig>, ConfigError> {
-    let Some(files) = files else { return Ok(builtins.iter().map(|name| builtin(name)).collect()) };
+    let Some(files) = files else { return Ok(builtins.first().map(|name| builtin(name)).into_iter().collect()) };
     let mut names = HashSet::new();
     let mut injectors = Vec::new();
     for (i, file) in files.into_iter().enumerate() {

@@ -29,7 +29,7 @@ pub struct ConfigFile {
     /// What runs the plugins.
     #[serde(deserialize_with = "section")]
     pub engine: EngineFile,
-    /// Who is asked for secrets, in this order. Left out: every built-in plugin.
+    /// Who is asked for secrets, in this order. Left out: the first built-in plugin alone.
     pub injectors: Option<Vec<InjectorFile>>,
 }
 

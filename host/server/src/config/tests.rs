@@ -27,7 +27,7 @@ fn an_empty_file_is_every_default() {
         assert_eq!(config.server.shutdown_delay, Duration::from_secs(5));
         assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
         let names: Vec<_> = config.injectors.iter().map(|injector| injector.name.as_str()).collect();
-        assert_eq!(names, BUILTINS);
+        assert_eq!(names, ["k8s"]);
         assert_eq!(config.injectors[0].component, ComponentSource::Builtin("k8s".to_owned()));
         assert_eq!(config.injectors[0].limits, Limits::default());
     }

@@ -1,0 +1,142 @@
+//! Plugins that pull a secret with an init container into a volume in memory, which every other container mounts read-only:
+//! what `aws`, `gcp` and `azure` share, after `flyte-pod-webhook` (flyte-behaviour sections 4.2, 4.4 and 4.5).
+//!
+//! A backend implements [`Pull`] and exports [`PullInjector`]. It sees no secret and reaches no network: the container does,
+//! as the pod's service account, when the pod starts.
+
+mod settings;
+pub mod shell;
+
+use std::fmt::Debug;
+
+use ampoule_plugin_sdk::{names::env_name, prelude::*};
+
+pub use self::settings::{Quantity, Resources, SecurityContextName, Settings};
+
+/// A backend whose command-line tool pulls one secret into one file.
+pub trait Pull: Debug + 'static {
+    /// The backend's name. The volume is `NAME-secret-vol`, an init container `NAME-pull-secret-` and a number.
+    const NAME: &'static str;
+
+    /// The plugin's version.
+    const VERSION: &'static str;
+
+    /// The image that pulls where the settings name none.
+    const IMAGE: &'static str;
+
+    /// JSON schema of [`Settings`] for this backend.
+    const SETTINGS_SCHEMA: &'static str;
+
+    /// The reference's words for a request that [`Pull::is_complete`] finds wanting.
+    const INCOMPLETE: &'static str;
+
+    /// Variables that the tool needs where it may not write to its home: set along with any security context.
+    const CONFINED_ENV: &'static [(&'static str, &'static str)] = &[];
+
+    /// Whether the request names all that the backend needs.
+    fn is_complete(request: &SecretRequest) -> bool;
+
+    /// Whether the reference of this profile gives the variable that a request names the file's path: what
+    /// [`Settings`] has where `pathInEnvVar` is left out.
+    fn path_in_env_var(profile: &str) -> bool {
+        let _ = profile;
+        false
+    }
+
+    /// What pulls a complete request into a file below `directory`.
+    ///
+    /// # Errors
+    ///
+    /// A name in the request cannot be put into a path or a command.
+    fn pull(request: &SecretRequest, directory: &str) -> Result<Puller, InjectionError>;
+}
+
+/// The init container that pulls one secret, as far as it differs between backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Puller {
+    /// Its command; the image's own if empty.
+    pub command: Vec<String>,
+    /// Its environment.
+    pub env: Vec<(&'static str, String)>,
+    /// Where it mounts the volume, to write to it.
+    pub mount_path: String,
+    /// The file below the volume's root.
+    pub file: String,
+}
+
+/// The injector of a backend: give it to [`ampoule_plugin_sdk::export!`].
+#[derive(Debug)]
+pub struct PullInjector<P: Pull> {
+    settings: Settings<P>,
+    directory: String,
+    path_in_env_var: bool,
+}
+
+// === impl PullInjector ===
+
+impl<P: Pull> Injector for PullInjector<P> {
+    type Settings = Settings<P>;
+    const NAME: &'static str = P::NAME;
+    const VERSION: &'static str = P::VERSION;
+    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any, MountRequirement::File];
+    const SETTINGS_SCHEMA: &'static str = P::SETTINGS_SCHEMA;
+
+    fn new(settings: Settings<P>, conventions: &Conventions) -> Result<Self, String> {
+        settings.check()?;
+        let path_in_env_var = settings.path_in_env_var.unwrap_or_else(|| P::path_in_env_var(&conventions.profile));
+        Ok(Self { settings, directory: conventions.mount_directory.trim_end_matches('/').to_owned(), path_in_env_var })
+    }
+
+    fn inject(&self, request: &SecretRequest, pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+        if !P::is_complete(request) {
+            return Err(InjectionError::invalid_request(format!("{}. Secret: [{request}]", P::INCOMPLETE)));
+        }
+        if request.mount == MountRequirement::EnvVar {
+            let text = format!("unrecognized mount requirement [ENV_VAR] for secret [{}]", request.key);
+            return Err(InjectionError::unsupported(text));
+        }
+        let puller = P::pull(request, &self.directory)?;
+        let volume = format!("{}-secret-vol", P::NAME);
+        let path = [&self.directory, "/", &puller.file].concat();
+        let mut edits = vec![
+            Edit::add_volume(&volume, MemoryVolume::new()),
+            Edit::add_init_container(self.container(&container_name(P::NAME, pod), &volume, puller)),
+            Edit::mount_volume(VolumeMount::new(&volume, &self.directory)),
+            Edit::set_env("FLYTE_SECRETS_DEFAULT_DIR", EnvSource::literal(&self.directory)),
+            Edit::set_env("FLYTE_SECRETS_FILE_PREFIX", EnvSource::literal("")),
+        ];
+        if let (Some(name), true) = (&request.env_var, self.path_in_env_var) {
+            edits.push(Edit::set_env(env_name(name)?, EnvSource::literal(path)));
+        }
+        Ok(edits)
+    }
+}
+
+impl<P: Pull> PullInjector<P> {
+    fn container(&self, name: &str, volume: &str, puller: Puller) -> InitContainer {
+        let Puller { command, env, mount_path, file: _ } = puller;
+        let mut container = InitContainer::new(name, &self.settings.image)
+            .command(command)
+            .mount(VolumeMount::new(volume, mount_path).writable())
+            .resources(self.settings.resources.quantities());
+        for (name, value) in env {
+            container = container.env(name, EnvSource::literal(value));
+        }
+        let Some(context) = self.settings.security_context() else { return container };
+        for (name, value) in P::CONFINED_ENV {
+            container = container.env(*name, EnvSource::literal(*value));
+        }
+        container.security_context(context)
+    }
+}
+
+/// Numbered by the init containers that are there, as the reference does, and on from there where that name is taken.
+fn container_name(backend: &str, pod: &PodView) -> String {
+    let first = pod.containers.iter().filter(|container| container.kind != ContainerKind::Main).count();
+    let mut names = (first..).map(|number| format!("{backend}-pull-secret-{number}"));
+    let free = names.find(|name| pod.containers.iter().all(|container| container.name != *name));
+    free.expect("a pod has fewer containers than there are numbers")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! What every backend that pulls has in common, on one that pulls with `fetch`: edits, names, settings, shell words.
+//!
+//! The backends' own tests hold what differs, and `tests/parity` the recordings of the reference.
+
+use ampoule_plugin_sdk::testing::{Harness, show};
+use serde_json::json;
+
+use super::*;
+
+#[derive(Debug)]
+struct Fetch;
+
+impl Pull for Fetch {
+    const NAME: &'static str = "fetch";
+    const VERSION: &'static str = "1.0.0";
+    const IMAGE: &'static str = "example.org/fetch:1";
+    const SETTINGS_SCHEMA: &'static str = "{}";
+    const INCOMPLETE: &'static str = "fetch wants a key";
+    const CONFINED_ENV: &'static [(&'static str, &'static str)] = &[("FETCH_HOME", "/tmp/fetch")];
+
+    fn is_complete(request: &SecretRequest) -> bool {
+        !request.key.is_empty()
+    }
+
+    fn path_in_env_var(profile: &str) -> bool {
+        profile == "flyte-v1"
+    }
+
+    fn pull(request: &SecretRequest, directory: &str) -> Result<Puller, InjectionError> {
+        Ok(Puller {
+            command: vec!["fetch".to_owned(), request.key.clone()],
+            env: vec![("FETCH_AS", "file".to_owned())],
+            mount_path: directory.to_owned(),
+            file: request.key.clone(),
+        })
+    }
+}
+
+fn harness() -> Harness<PullInjector<Fetch>> {
+    Harness::new()
+}
+
+fn secret() -> SecretRequest {
+    SecretRequest::new("group", "key")
+}
+
+#[track_caller]
+fn check(harness: &Harness<PullInjector<Fetch>>, request: &SecretRequest, expected: &str) {
+    assert_eq!(show(&harness.inject(request)), expected);
+}
+
+/// The lines of the init container after its name.
+#[track_caller]
+fn check_container(settings: &serde_json::Value, expected: &[&str]) {
+    let answer = show(&harness().settings(settings).inject(&secret()));
+    let lines: Vec<_> = answer.lines().filter(|line| line.starts_with(' ')).map(str::trim).collect();
+    assert_eq!(lines, expected);
+}
+
+fn named(pod: &PodView) -> String {
+    container_name("fetch", pod)
+}
+
+const FILE: &str = "volume fetch-secret-vol = memory
+init container fetch-pull-secret-0 of example.org/fetch:1
+  command [\"fetch\", \"key\"]
+  env FETCH_AS = file
+  mount fetch-secret-vol at /etc/flyte/secrets
+  requests cpu=200m memory=500Mi
+  limits cpu=200m memory=500Mi
+mount fetch-secret-vol at /etc/flyte/secrets, read-only
+env FLYTE_SECRETS_DEFAULT_DIR = /etc/flyte/secrets
+env FLYTE_SECRETS_FILE_PREFIX = ";
+
+#[test]
+fn a_file_is_pulled_into_a_volume_that_every_container_mounts() {
+    check(&harness(), &secret().as_file(), FILE);
+    check(&harness(), &secret(), FILE);
+    check(&harness().profile("flyte-v2"), &secret(), FILE);
+}
+
+#[test]
+fn a_named_variable_holds_the_path_where_the_profile_or_the_settings_say_so() {
+    let request = secret().as_file().named("MY_SECRET");
+    let with_path = format!("{FILE}\nenv MY_SECRET = /etc/flyte/secrets/key");
+    let (v1, v2) = (harness(), harness().profile("flyte-v2"));
+    check(&v1, &request, &with_path);
+    check(&v2, &request, FILE);
+    check(&v1.settings(&json!({"pathInEnvVar": false})), &request, FILE);
+    let on = v2.settings(&json!({"pathInEnvVar": true}));
+    check(&on, &request, &with_path);
+    check(&on, &secret(), FILE);
+    check(
+        &on,
+        &secret().named("A=B"),
+        "invalid: \"A=B\" cannot name an environment variable: use letters, digits and `_`",
+    );
+}
+
+#[test]
+fn a_request_that_is_incomplete_or_wants_the_value_in_a_variable_is_refused() {
+    check(&harness(), &SecretRequest::new("group", ""), "invalid: fetch wants a key. Secret: [group/]");
+    check(&harness(), &SecretRequest::new("", "").as_env_var(), "invalid: fetch wants a key. Secret: [/]");
+    let unsupported = "unsupported: unrecognized mount requirement [ENV_VAR] for secret [key]";
+    check(&harness(), &secret().as_env_var(), unsupported);
+    check(&harness(), &secret().as_env_var().named("MY_SECRET"), unsupported);
+}
+
+#[test]
+fn the_init_container_is_numbered_by_those_that_are_there() {
+    let pod =
+        || PodView::new("default").container(ContainerKind::Init, "setup").container(ContainerKind::Sidecar, "mesh");
+    assert_eq!(named(&PodView::new("default").container(ContainerKind::Main, "main")), "fetch-pull-secret-0");
+    assert_eq!(named(&pod().container(ContainerKind::Main, "main")), "fetch-pull-secret-2");
+    assert_eq!(named(&pod().container(ContainerKind::Main, "fetch-pull-secret-2")), "fetch-pull-secret-3");
+}
+
+#[test]
+fn the_init_container_is_as_the_settings_say() {
+    let own = ["command [\"fetch\", \"key\"]", "env FETCH_AS = file", "mount fetch-secret-vol at /etc/flyte/secrets"];
+    let default = ["requests cpu=200m memory=500Mi", "limits cpu=200m memory=500Mi"];
+    let resources =
+        json!({"requests": {"cpu": 1, "memory": "64Mi"}, "limits": {"cpu": 1.5, "ephemeral-storage": "1e9"}});
+    let expected = ["requests cpu=1 memory=64Mi", "limits cpu=1500m ephemeral-storage=1e9"];
+    check_container(&json!({"resources": resources}), &[&own[..], &expected].concat());
+    check_container(
+        &json!({"resources": {"limits": {"cpu": "2"}}}),
+        &[&own[..], &["requests", "limits cpu=2"]].concat(),
+    );
+    check_container(&json!({"securityContext": "none"}), &[&own[..], &default].concat());
+    let answer = show(&harness().settings(&json!({"image": "mirror/fetch:2"})).inject(&secret()));
+    assert!(answer.contains("init container fetch-pull-secret-0 of mirror/fetch:2\n"), "{answer}");
+}
+
+#[test]
+fn a_confined_init_container_has_a_home_that_it_can_write_to() {
+    let check = |settings: &serde_json::Value, context: &str| {
+        let own = ["command [\"fetch\", \"key\"]", "env FETCH_AS = file", "env FETCH_HOME = /tmp/fetch"];
+        let rest = [
+            "mount fetch-secret-vol at /etc/flyte/secrets",
+            "requests cpu=200m memory=500Mi",
+            "limits cpu=200m memory=500Mi",
+            context,
+        ];
+        check_container(settings, &[&own[..], &rest].concat());
+    };
+    let restricted = "privilege-escalation=false drop-all=true runtime-default-seccomp=true";
+    check(&json!({"securityContext": "restricted"}), &format!("security {restricted}"));
+    check(
+        &json!({"securityContext": "restricted", "runAsUser": 65532}),
+        &format!("security user=65532 non-root=true {restricted}"),
+    );
+    check(&json!({"runAsUser": 0}), "security user=0 drop-all=false runtime-default-seccomp=false");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_by_key() {
+    let refused = [
+        (json!({"image": ""}), "image: must name an image; leave the key out for the default"),
+        (
+            json!({"imge": "x"}),
+            "imge: unknown field `imge`, expected one of `image`, `resources`, `securityContext`, `runAsUser`, `pathInEnvVar` \
+             at line 1 column 7",
+        ),
+        (
+            json!({"securityContext": "privileged"}),
+            "securityContext: unknown variant `privileged`, expected `none` or `restricted` at line 1 column 31",
+        ),
+        (
+            json!({"resources": {"limits": {"cpu": "200 m"}}}),
+            "resources.limits.cpu: invalid value: string \"200 m\", expected a quantity such as 200m, 500Mi or 2 at line 1 \
+             column 37",
+        ),
+        (
+            json!({"resources": {"limits": {"cpu": true}}}),
+            "resources.limits.cpu: invalid type: boolean `true`, expected a quantity such as 200m, 500Mi or 2 at line 1 \
+             column 34",
+        ),
+        (
+            json!({"resources": {"cpu": "1"}}),
+            "resources.cpu: unknown field `cpu`, expected `requests` or `limits` at line 1 column 19",
+        ),
+        (json!({"runAsUser": -1}), "runAsUser: invalid value: integer `-1`, expected u32 at line 1 column 15"),
+    ];
+    for (settings, expected) in refused {
+        assert_eq!(harness().settings(&settings).configure(), Err(expected.to_owned()));
+    }
+}
+
+#[test]
+fn a_word_is_quoted_only_where_the_shell_would_read_more_than_text() {
+    let cases = [
+        ("projects/p1/secrets/Db", "projects/p1/secrets/Db"),
+        ("example.com:p_1/@x-+", "example.com:p_1/@x-+"),
+        ("", "''"),
+        ("a b", "'a b'"),
+        ("$(id)", "'$(id)'"),
+        ("it's", "\"it's\""),
+        ("~root", "'~root'"),
+        ("a\nb", "'a\nb'"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(shell::word(text).unwrap(), expected);
+    }
+    assert_eq!(
+        shell::double_quoted("https://v.vault.azure.net/secrets/Db/").unwrap(),
+        "\"https://v.vault.azure.net/secrets/Db/\""
+    );
+    assert_eq!(shell::double_quoted("$(id)\"").unwrap(), "'$(id)\"'");
+    let nul = show(&shell::word("a\0b").map(|_| Vec::new()));
+    assert_eq!(nul, "invalid: \"a\\0b\" has a NUL, which no command can be given");
+}
+
+#[test]
+fn a_shell_reads_every_word_as_the_text_that_it_was() {
+    let texts =
+        ["plain", "a b", "'", "\"", "\\", "$HOME", "`id`", "$(id)", "*", "!x", "a\nb", "^", "-n", "größe", "a'b\"c$d"];
+    for text in texts {
+        for word in [shell::word(text).unwrap().into_owned(), shell::double_quoted(text).unwrap()] {
+            let script = format!("printf %s {word}");
+            let output = std::process::Command::new("sh").args(["-ec", &script]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{script}");
+        }
+    }
+}
