@@ -1,7 +1,9 @@
-//! Requests per second over TLS: the whole pipeline beside a handler that does nothing, on the same server stack.
+//! Requests per second over TLS: the whole pipeline beside two handlers that do nothing, on the same server stack.
 //!
-//! Both servers and the clients share this process and its processors, clients on threads of their own, and rounds alternate,
-//! so that a noisy machine disturbs both alike: the ratio is the figure to quote.
+//! `bare` throws the request's bytes away, which is what TLS and HTTP cost alone; `no-op` is an admission handler that allows
+//! everything, as one writes it with kube-rs: it reads a review and answers with one. The servers and the clients share this
+//! process and its processors, clients on threads of their own, and rounds alternate, so that a noisy machine disturbs all
+//! alike: the ratio is the figure to quote.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
@@ -22,7 +24,11 @@ use ampoule_server::{
     webhook,
 };
 use ampoule_tests::{Connection, Trust};
-use axum::{Router, body::Bytes, routing::post};
+use axum::{Json, Router, body::Bytes, routing::post};
+use kube::core::{
+    DynamicObject,
+    admission::{AdmissionRequest, AdmissionResponse, AdmissionReview},
+};
 use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -50,23 +56,33 @@ fn main() {
     let pipeline = Arc::new(Pipeline::new(engine, mutator, metrics.clone()));
     let full = runtime.block_on(Server::start(webhook::router(pipeline, metrics.clone()), &signed, &metrics));
     let noop = runtime.block_on(Server::start(noop(), &signed, &metrics));
-    println!(
-        "connections   no-op req/s   ampoule req/s   ratio   (median of {ROUNDS} rounds of {round:?} each, in turn)"
-    );
+    let bare = runtime.block_on(Server::start(bare(), &signed, &metrics));
+    println!("requests per second, median of {ROUNDS} rounds of {round:?} each, in turn");
+    println!("connections      bare     no-op   ampoule   ampoule/no-op   ampoule/bare");
     for connections in CONNECTIONS {
-        let mut rates = [Vec::new(), Vec::new()];
+        let mut rates = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
-            for (server, rates) in [&noop, &full].into_iter().zip(&mut rates) {
+            for (server, rates) in [&bare, &noop, &full].into_iter().zip(&mut rates) {
                 rates.push(clients.block_on(server.rate(&trust, connections, round)));
             }
         }
-        let [noop, full] = rates.map(median);
-        println!("{connections:>11} {noop:>13.0} {full:>15.0} {:>7.2}", full / noop);
+        let [bare, noop, full] = rates.map(median);
+        let (to_noop, to_bare) = (full / noop, full / bare);
+        println!("{connections:>11} {bare:>9.0} {noop:>9.0} {full:>9.0} {to_noop:>15.2} {to_bare:>14.2}");
     }
 }
 
-/// Reads the review and allows it unseen: what TLS, HTTP and the request's bytes cost alone.
+/// Reads the review into types and allows it.
 fn noop() -> Router {
+    let handler = async |Json(review): Json<AdmissionReview<DynamicObject>>| {
+        let request: AdmissionRequest<DynamicObject> = review.try_into().expect("the review has a request");
+        Json(AdmissionResponse::from(&request).into_review())
+    };
+    Router::new().route(webhook::PATH, post(handler))
+}
+
+/// Reads the request's bytes and answers without a look at them.
+fn bare() -> Router {
     const ANSWER: &str =
         r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"0","allowed":true}}"#;
     Router::new().route(webhook::PATH, post(async |_: Bytes| ([("content-type", "application/json")], ANSWER)))
