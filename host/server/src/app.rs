@@ -17,7 +17,7 @@ use self::{ready_file::ReadyFile, signals::Signals};
 use crate::{
     admin,
     args::ServeArgs,
-    config::Config,
+    config::{Config, ConfigSource, LoadedConfig, Notice},
     listener::{Drain, DrainTrigger, Listener},
     metrics::Metrics,
     plugins::{self, Builtins},
@@ -55,7 +55,9 @@ impl App {
     pub(crate) async fn build(args: ServeArgs, builtins: Builtins) -> anyhow::Result<Self> {
         // First of all, so that no signal is missed.
         let signals = Signals::new().context("cannot listen for signals")?;
-        let mut config = Config::load(args.config.path.as_deref(), &plugins::names(builtins))?;
+        let source: ConfigSource = args.config.clone().into();
+        let LoadedConfig { mut config, notices } = source.load(&plugins::names(builtins))?;
+        notices.iter().for_each(log);
         config.server.listen = args.listen.unwrap_or(config.server.listen);
         config.server.admin = args.admin.unwrap_or(config.server.admin);
         config.server.cert_dir = args.cert_dir.clone().unwrap_or(config.server.cert_dir);
@@ -166,6 +168,13 @@ fn serving_cert(args: &ServeArgs, config: &Config, part: Part) -> anyhow::Result
     };
     part.ready();
     Ok((TlsAcceptor::from(Arc::new(tls::server_config(cert))), ca))
+}
+
+fn log(notice: &Notice) {
+    match notice {
+        Notice::Info(text) => info!(%text, "configuration"),
+        Notice::Warning(text) => warn!(%text, "configuration"),
+    }
 }
 
 async fn bind(

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
     commands,
+    config::{ConfigSource, FlyteSource, ProfileName},
     plugins::Builtins,
     telemetry::{LogFormat, LogLevel},
 };
@@ -95,6 +96,8 @@ pub(crate) struct ExplainArgs {
 enum ConfigCommand {
     /// Check the configuration, load its plugins, and print what is in effect.
     Check(ConfigArg),
+    /// Print what Flyte's configuration files amount to, as a file of this program.
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,12 +116,29 @@ pub(crate) struct InspectArgs {
     pub(crate) output: TextOutput,
 }
 
+/// `ampoule config convert`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ConvertArgs {
+    /// Flyte's configuration files: a path, or a pattern in quotes; may be given more than once, a later file wins.
+    #[arg(long, value_name = "GLOB", required = true)]
+    pub(crate) flyte_config: Vec<String>,
+    /// The version of Flyte whose ways to keep; without it, it follows from the keys.
+    #[arg(long)]
+    pub(crate) profile: Option<ProfileName>,
+}
+
 /// The configuration's place.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ConfigArg {
     /// The configuration file; without it, every key has its default.
     #[arg(id = "config", short, long, value_name = "FILE")]
-    pub(crate) path: Option<PathBuf>,
+    path: Option<PathBuf>,
+    /// Flyte's configuration files instead: a path, or a pattern in quotes; may be given more than once, a later file wins.
+    #[arg(long, value_name = "GLOB", conflicts_with = "config")]
+    flyte_config: Vec<String>,
+    /// The version of Flyte whose ways to keep; without it, it follows from the keys.
+    #[arg(long, requires = "flyte_config", conflicts_with = "config")]
+    profile: Option<ProfileName>,
 }
 
 /// The object to work on.
@@ -178,12 +198,25 @@ impl Args {
             Command::Mutate(args) => commands::mutate(&args, builtins),
             Command::Explain(args) => commands::explain(&args, builtins),
             Command::Config(ConfigCommand::Check(args)) => commands::config_check(&args, builtins),
+            Command::Config(ConfigCommand::Convert(args)) => commands::config_convert(args, builtins),
             Command::Plugin(PluginCommand::Inspect(args)) => commands::plugin_inspect(&args, builtins),
         };
         done.unwrap_or_else(|error| {
             commands::complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         })
+    }
+}
+
+// === impl ConfigArg ===
+
+impl From<ConfigArg> for ConfigSource {
+    fn from(arg: ConfigArg) -> Self {
+        let ConfigArg { path, flyte_config: globs, profile } = arg;
+        if globs.is_empty() {
+            return Self::Native(path);
+        }
+        Self::Flyte(FlyteSource { globs, flags: Vec::new(), profile })
     }
 }
 
@@ -202,5 +235,18 @@ mod tests {
     fn further_names_need_a_certificate_to_stand_in() {
         let error = Args::try_parse_from(["ampoule", "serve", "--dns-name", "example.org"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_configuration_is_said_in_one_form() {
+        for wrong in [&["--config", "a", "--flyte-config", "b"][..], &["--config", "a", "--profile", "flyte-v2"]] {
+            let error = Args::try_parse_from(["ampoule", "serve"].iter().chain(wrong)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+        let words = ["ampoule", "serve", "--flyte-config", "a/*.yaml", "--flyte-config", "b", "--profile", "flyte-v2"];
+        let Command::Serve(args) = Args::try_parse_from(words).unwrap().command else { panic!("it is serve") };
+        let globs = vec!["a/*.yaml".to_owned(), "b".to_owned()];
+        let source = FlyteSource { globs, flags: Vec::new(), profile: Some(ProfileName::FlyteV2) };
+        assert_eq!(ConfigSource::from(args.config), ConfigSource::Flyte(source));
     }
 }

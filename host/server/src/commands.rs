@@ -3,6 +3,7 @@
 //! Each prints its result to stdout and its errors to stderr.
 
 mod config_check;
+mod config_convert;
 mod explain;
 mod input;
 mod inspect;
@@ -21,13 +22,16 @@ use tokio::{
 use crate::{
     app::App,
     args::{ConfigArg, ServeArgs},
-    config::Config,
+    config::{Config, ConfigSource, LoadedConfig},
     metrics::Metrics,
     plugins::{self, Builtins, Loaded},
     telemetry::{self, LogFormat, LogLevel},
 };
 
-pub(crate) use self::{config_check::config_check, explain::explain, inspect::plugin_inspect, mutate::mutate};
+pub(crate) use self::{
+    config_check::config_check, config_convert::config_convert, explain::explain, inspect::plugin_inspect,
+    mutate::mutate,
+};
 
 /// What the API server gives a webhook where its registration does not say.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,9 +55,18 @@ pub(crate) fn complain(line: &str) {
 /// The runtime and the pipeline of a command that judges one pod.
 fn pipeline(config: &ConfigArg, builtins: Builtins) -> anyhow::Result<(Runtime, Loaded)> {
     let runtime = quiet_runtime()?;
-    let config = Config::load(config.path.as_deref(), &plugins::names(builtins))?;
+    let config = load(&config.clone().into(), builtins)?;
     let loaded = runtime.block_on(plugins::load(config, builtins, &Metrics::new()))?;
     Ok((runtime, loaded))
+}
+
+/// The configuration; what its author should know goes to stderr.
+fn load(source: &ConfigSource, builtins: Builtins) -> anyhow::Result<Config> {
+    let LoadedConfig { config, notices } = source.load(&plugins::names(builtins))?;
+    for notice in notices {
+        complain(&notice.to_string());
+    }
+    Ok(config)
 }
 
 fn quiet_runtime() -> anyhow::Result<Runtime> {
