@@ -2,16 +2,21 @@
 //!
 //! Codes: 0 done, 1 refused or failed, 2 said wrongly. Results go to stdout, everything else to stderr.
 
+mod flyte;
+
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
+    app::Start,
     commands,
     config::{ConfigSource, FlyteSource, ProfileName},
     plugins::Builtins,
     telemetry::{LogFormat, LogLevel},
 };
+
+pub(crate) use self::flyte::{WebhookArgs, WebhookCommand};
 
 /// Puts secrets into pods; every secret backend is a WebAssembly component in a sandbox.
 #[derive(Debug, Parser)]
@@ -25,6 +30,11 @@ pub struct Args {
 enum Command {
     /// Serve the webhook and the admin port until told to end.
     Serve(ServeArgs),
+    /// Do what Flyte's webhook does, as its chart calls it: `serve`, configured by Flyte's files.
+    #[command(alias = "webhooks")]
+    Webhook(Box<WebhookArgs>),
+    /// See to it that the Secret of the configuration holds a certificate, and make one if it has none that serves.
+    InitCerts(ConfigArg),
     /// Do to a pod what the webhook would, and print the result.
     Mutate(MutateArgs),
     /// Tell which secrets a pod asks for, who was asked, and what each said.
@@ -48,6 +58,13 @@ pub(crate) struct ServeArgs {
     /// A further name or address for the certificate that --self-signed makes; may be given more than once.
     #[arg(long, value_name = "NAME", requires = "self_signed")]
     pub(crate) dns_name: Vec<String>,
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+}
+
+/// What is about the one process, and not about its configuration.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ProcessArgs {
     /// The webhook's address, instead of server.listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
@@ -194,7 +211,9 @@ impl Args {
             }
         };
         let done = match command {
-            Command::Serve(args) => commands::serve(args, builtins),
+            Command::Serve(args) => commands::serve(args.into(), builtins),
+            Command::Webhook(args) => commands::webhook(*args, builtins),
+            Command::InitCerts(args) => commands::init_certs(&args.into(), builtins),
             Command::Mutate(args) => commands::mutate(&args, builtins),
             Command::Explain(args) => commands::explain(&args, builtins),
             Command::Config(ConfigCommand::Check(args)) => commands::config_check(&args, builtins),
@@ -205,6 +224,15 @@ impl Args {
             commands::complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         })
+    }
+}
+
+// === impl ServeArgs ===
+
+impl From<ServeArgs> for Start {
+    fn from(args: ServeArgs) -> Self {
+        let ServeArgs { config, self_signed, dns_name, process } = args;
+        Self { config: config.into(), self_signed: self_signed.then_some(dns_name), process }
     }
 }
 

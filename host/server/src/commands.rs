@@ -5,6 +5,7 @@
 mod config_check;
 mod config_convert;
 mod explain;
+mod init_certs;
 mod input;
 mod inspect;
 mod mutate;
@@ -20,8 +21,8 @@ use tokio::{
 };
 
 use crate::{
-    app::App,
-    args::{ConfigArg, ServeArgs},
+    app::{App, Start},
+    args::{ConfigArg, WebhookArgs, WebhookCommand},
     config::{Config, ConfigSource, LoadedConfig},
     metrics::Metrics,
     plugins::{self, Builtins, Loaded},
@@ -29,21 +30,31 @@ use crate::{
 };
 
 pub(crate) use self::{
-    config_check::config_check, config_convert::config_convert, explain::explain, inspect::plugin_inspect,
-    mutate::mutate,
+    config_check::config_check, config_convert::config_convert, explain::explain, init_certs::init_certs,
+    inspect::plugin_inspect, mutate::mutate,
 };
 
 /// What the API server gives a webhook where its registration does not say.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `ampoule serve`.
-pub(crate) fn serve(args: ServeArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    telemetry::install(args.log_format, args.log_level);
+pub(crate) fn serve(start: Start, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    telemetry::install(start.process.log_format, start.process.log_level);
     let runtime = Builder::new_multi_thread().thread_name("ampoule-http").enable_all().build()?;
-    let served = runtime.block_on(async { App::build(args, builtins).await?.run().await });
+    let served = runtime.block_on(async { App::build(start, builtins).await?.run().await });
     // Whatever is left after the drain has had its time.
     runtime.shutdown_background();
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// `ampoule webhook` and its subcommand.
+pub(crate) fn webhook(args: WebhookArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    let WebhookArgs { config, process, command } = args;
+    let config = config.into();
+    match command {
+        None => serve(Start { config, self_signed: None, process }, builtins),
+        Some(WebhookCommand::InitCerts) => init_certs(&config, builtins),
+    }
 }
 
 /// Writes a line to stderr.

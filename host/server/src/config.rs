@@ -21,6 +21,7 @@ use ampoule_core::{Conventions, OnFailure};
 use ampoule_engine::Limits;
 use serde_json::Value;
 
+pub(crate) use self::flyte::FLAGS as FLYTE_FLAGS;
 pub use self::{
     file::{ConfigFile, ProfileName},
     flyte::{FlyteSource, Notice},

@@ -6,6 +6,8 @@
 pub mod admin;
 mod app;
 mod args;
+pub mod certs;
+mod cluster;
 mod colour;
 mod commands;
 pub mod config;

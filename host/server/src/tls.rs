@@ -20,12 +20,9 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-pub use self::self_signed::SelfSigned;
+use crate::certs::{CERTIFICATE_FILE, KEY_FILE};
 
-/// The name of the file with the certificate and its chain, as a Kubernetes Secret of type `kubernetes.io/tls` names it.
-const CERTIFICATE_FILE: &str = "tls.crt";
-/// The name of the file with the private key.
-const KEY_FILE: &str = "tls.key";
+pub use self::self_signed::self_signed;
 
 /// The certificate that new connections get. Until one is installed, every handshake fails.
 #[derive(Default)]
@@ -45,7 +42,7 @@ pub enum CertError {
         dir: PathBuf,
     },
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -61,7 +58,7 @@ pub enum CertError {
         expected: &'static str,
     },
     /// The two files do not belong together, or the key is of a kind that is not supported.
-    #[error("{} and {KEY_FILE} beside it cannot be used together: {source}", .path.display())]
+    #[error("{} and {KEY_FILE} beside it cannot be used together", .path.display())]
     Pair {
         /// The certificate's file.
         path: PathBuf,
@@ -69,7 +66,7 @@ pub enum CertError {
         source: rustls::Error,
     },
     /// A development pair could not be made.
-    #[error("cannot make a self-signed certificate: {0}")]
+    #[error("cannot make a self-signed certificate")]
     SelfSigned(#[from] rcgen::Error),
 }
 
@@ -154,13 +151,14 @@ mod tests {
         for (name, content) in files {
             std::fs::write(dir.path().join(name), content).unwrap();
         }
-        let error = load(dir.path()).unwrap_err().to_string();
+        // With its causes, as the command line prints it.
+        let error = format!("{:#}", anyhow::Error::from(load(dir.path()).unwrap_err()));
         assert_eq!(error.replace(&dir.path().display().to_string(), "DIR"), expected);
     }
 
     #[test]
     fn says_what_is_wrong_with_the_files() {
-        let (one, other) = (SelfSigned::issue(&[]).unwrap(), SelfSigned::issue(&[]).unwrap());
+        let (one, other) = (self_signed(&[]).unwrap(), self_signed(&[]).unwrap());
         let (crt, key) = (one.certificate_pem.as_str(), one.key_pem.as_str());
         check(
             &[],
@@ -180,7 +178,7 @@ mod tests {
     #[test]
     fn loads_a_pair_with_its_chain() {
         let dir = tempfile::tempdir().unwrap();
-        let pair = SelfSigned::issue(&[]).unwrap();
+        let pair = self_signed(&[]).unwrap();
         std::fs::write(dir.path().join("tls.crt"), format!("{}{}", pair.certificate_pem, pair.ca_pem)).unwrap();
         std::fs::write(dir.path().join("tls.key"), &pair.key_pem).unwrap();
         assert_eq!(load(dir.path()).unwrap().cert.len(), 2);

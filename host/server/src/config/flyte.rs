@@ -16,6 +16,7 @@ mod value;
 
 use std::{fmt, path::PathBuf};
 
+pub(crate) use self::keys::FLAGS;
 use self::{translate::Translation, tree::Tree};
 use super::{ConfigError, LoadedConfig, ProfileName, check};
 

@@ -60,6 +60,41 @@ pub(super) const KEYS: [Key; 29] = [
     v2("secrets.type", Ignored("it has no effect in Flyte either")),
 ];
 
+/// Flags of Flyte's commands: the key that each sets, and whether it may stand without a value.
+pub(crate) const FLAGS: [(&str, bool); 31] = [
+    ("webhook.metrics-prefix", false),
+    ("webhook.certDir", false),
+    ("webhook.localCert", true),
+    ("webhook.listenPort", false),
+    ("webhook.cacheInvalidationPort", false),
+    ("webhook.serviceName", false),
+    ("webhook.servicePort", false),
+    ("webhook.secretName", false),
+    ("webhook.awsSecretManager.sidecarImage", false),
+    ("webhook.gcpSecretManager.sidecarImage", false),
+    ("webhook.azureSecretManager.sidecarImage", false),
+    ("webhook.vaultSecretManager.role", false),
+    ("webhook.embeddedSecretManagerConfig.type", false),
+    ("webhook.embeddedSecretManagerConfig.awsConfig.region", false),
+    ("webhook.embeddedSecretManagerConfig.gcpConfig.project", false),
+    ("webhook.embeddedSecretManagerConfig.azureConfig.vaultURI", false),
+    ("webhook.embeddedSecretManagerConfig.k8sConfig.namespace", false),
+    ("webhook.embeddedSecretManagerConfig.k8sConfig.kubeClientConfig.qps", false),
+    ("webhook.embeddedSecretManagerConfig.k8sConfig.kubeClientConfig.burst", false),
+    ("webhook.embeddedSecretManagerConfig.k8sConfig.kubeClientConfig.timeout", false),
+    ("webhook.embeddedSecretManagerConfig.fileMountInitContainer.image", false),
+    ("webhook.embeddedSecretManagerConfig.fileMountInitContainer.containerName", false),
+    ("webhook.embeddedSecretManagerConfig.imagePullSecrets.enabled", true),
+    ("webhook.webhookTimeout", false),
+    ("webhook.disableCreateMutatingWebhookConfig", true),
+    ("webhook.kubeClientConfig.qps", false),
+    ("webhook.kubeClientConfig.burst", false),
+    ("webhook.kubeClientConfig.timeout", false),
+    ("webhook.secretEnvVarPrefix", false),
+    ("secrets.secrets-prefix", false),
+    ("secrets.env-prefix", false),
+];
+
 const fn v1(path: &'static str, fate: Fate) -> Key {
     Key { path, only_v2: false, fate }
 }
