@@ -6,7 +6,12 @@
 mod ready_file;
 mod signals;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use tokio::{task::JoinHandle, time::sleep};
@@ -17,11 +22,13 @@ use self::{ready_file::ReadyFile, signals::Signals};
 use crate::{
     admin,
     args::ProcessArgs,
-    config::{Config, ConfigSource, LoadedConfig, Notice},
+    cluster::Cluster,
+    config::{Config, ConfigSource, LoadedConfig, Notice, RegistrationConfig},
     listener::{Drain, DrainTrigger, Listener},
     metrics::Metrics,
     plugins::{self, Builtins},
     readiness::{Part, Readiness},
+    registration::WebhookRegistration,
     tls::{self, CertError, ServingCert},
     webhook,
 };
@@ -85,6 +92,8 @@ impl App {
         let readiness = Readiness::default();
         let certificate = readiness.part("certificate", "not loaded yet");
         let plugins = readiness.part("plugins", "not loaded yet");
+        let registration = config.registration.clone();
+        let registered = registration.enabled.then(|| readiness.part("registration", "not applied yet"));
         let addresses = (webhook.local_addr()?, admin.local_addr()?);
         info!(version = env!("CARGO_PKG_VERSION"), webhook = %addresses.0, admin = %addresses.1, "starting");
         let admin = {
@@ -92,9 +101,13 @@ impl App {
             Running::start(|drain| admin.run(router, drain, ADMIN_GRACE))
         };
         let server = config.server.clone();
+        let cert_dir = server.cert_dir.clone();
         let start = async {
             let (tls, ca) = serving_cert(self_signed.as_deref(), &config, certificate)?;
             let webhook = serve(webhook.with_tls(tls), config, builtins, &metrics, plugins).await?;
+            if let Some(part) = registered {
+                register(registration, trusted(&cert_dir, ca.as_deref())?, part).await?;
+            }
             anyhow::Ok((webhook, ca))
         };
         let (mut webhook, ca) = tokio::select! {
@@ -189,6 +202,24 @@ fn log(notice: &Notice) {
     match notice {
         Notice::Info(text) => info!(%text, "configuration"),
         Notice::Warning(text) => warn!(%text, "configuration"),
+    }
+}
+
+/// Makes the API server call this process' Service.
+async fn register(config: RegistrationConfig, ca_bundle: Option<String>, part: Part) -> anyhow::Result<()> {
+    let name = config.name.clone();
+    let cluster = Cluster::connect().await?;
+    WebhookRegistration::new(config, ca_bundle).apply(&cluster).await?;
+    info!(name, namespace = cluster.namespace(), "registered");
+    part.ready();
+    Ok(())
+}
+
+/// The CA that the API server is to trust: that of a certificate made on the spot, else the folder's, if it has one.
+fn trusted(cert_dir: &Path, made: Option<&str>) -> anyhow::Result<Option<String>> {
+    match made {
+        Some(pem) => Ok(Some(pem.to_owned())),
+        None => Ok(tls::load_ca(cert_dir)?),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Api, Client, Config, Resource};
 
 /// Longer than an API server that answers at all takes for one object.
@@ -58,6 +58,15 @@ impl Cluster {
         K::DynamicType: Default,
     {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Objects of a kind that belongs to no namespace.
+    pub(crate) fn cluster_wide<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = ClusterResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::all(self.client.clone())
     }
 }
 

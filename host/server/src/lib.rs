@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod pipeline;
 mod plugins;
 pub mod readiness;
+mod registration;
 pub mod review;
 pub mod telemetry;
 pub mod tls;

@@ -20,7 +20,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use crate::certs::{CERTIFICATE_FILE, KEY_FILE};
+use crate::certs::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
 pub use self::self_signed::self_signed;
 
@@ -104,6 +104,21 @@ pub fn load(dir: &Path) -> Result<CertifiedKey, CertError> {
     CertifiedKey::from_der(chain, key, &provider()).map_err(|source| CertError::Pair { path: certificate_path, source })
 }
 
+/// Reads `ca.crt` of a folder: what a client has to trust, in PEM form. None if the file is not there.
+///
+/// # Errors
+///
+/// If it is not readable, or holds no certificate.
+pub fn load_ca(dir: &Path) -> Result<Option<String>, CertError> {
+    let path = dir.join(CA_FILE);
+    let Some(content) = read(&path)? else { return Ok(None) };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
+    match (found, String::from_utf8(content)) {
+        (Ok(certificates), Ok(pem)) if !certificates.is_empty() => Ok(Some(pem)),
+        _ => Err(CertError::Pem { path, expected: "certificate" }),
+    }
+}
+
 // === impl ServingCert ===
 
 impl ServingCert {
@@ -173,6 +188,21 @@ mod tests {
             &[("tls.crt", crt), ("tls.key", &other.key_pem)],
             "DIR/tls.crt and tls.key beside it cannot be used together: keys may not be consistent: KeyMismatch",
         );
+    }
+
+    #[test]
+    fn a_folder_may_have_no_ca_but_not_a_broken_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = self_signed(&[]).unwrap();
+        assert_eq!(load_ca(dir.path()).unwrap(), None);
+        std::fs::write(dir.path().join(CA_FILE), "hello").unwrap();
+        let error = load_ca(dir.path()).unwrap_err().to_string();
+        assert_eq!(
+            error.replace(&dir.path().display().to_string(), "DIR"),
+            "DIR/ca.crt holds no certificate in PEM form"
+        );
+        std::fs::write(dir.path().join(CA_FILE), &pair.ca_pem).unwrap();
+        assert_eq!(load_ca(dir.path()).unwrap(), Some(pair.ca_pem));
     }
 
     #[test]

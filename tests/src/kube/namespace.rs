@@ -78,6 +78,16 @@ impl Namespace {
         Api::namespaced(self.client.clone(), &self.name)
     }
 
+    /// A typed client for objects of no namespace.
+    #[must_use]
+    pub fn cluster_wide<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::ClusterResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::all(self.client.clone())
+    }
+
     /// Creates a Secret.
     ///
     /// # Errors

@@ -224,6 +224,16 @@ impl CertificatesConfig {
 // === impl NamespaceSelector ===
 
 impl NamespaceSelector {
+    /// Every namespace but these, by the label that the API server gives each.
+    pub(crate) fn all_but<const N: usize>(names: [&str; N]) -> Self {
+        let condition = LabelCondition {
+            key: "kubernetes.io/metadata.name".to_owned(),
+            operator: LabelOperator::NotIn,
+            values: names.map(str::to_owned).into(),
+        };
+        Self { match_labels: BTreeMap::new(), match_expressions: vec![condition] }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let Self { match_labels: _, match_expressions } = self;
         for (i, LabelCondition { key: _, operator, values }) in match_expressions.iter().enumerate() {
