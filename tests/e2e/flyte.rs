@@ -14,7 +14,12 @@ use ampoule_core::MountRequirement::EnvVar;
 use ampoule_server::certs::{CertificatePair, Subject};
 use ampoule_tests::{Ampoule, ApiServer, Namespace, Review, asking, eventually};
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    authorization::v1::SubjectAccessReview,
+    core::v1::Secret,
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
+};
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -34,7 +39,9 @@ impl ChartPod {
     async fn new(namespace: &str, webhook: &str) -> Result<Self> {
         let server = ApiServer::shared().await?;
         let (namespace, folder) = (server.namespace(namespace).await?, tempfile::tempdir()?);
-        fs::write(folder.path().join("kubeconfig"), server.kubeconfig())?;
+        let token = namespace.create_service_account("flyte-pod-webhook").await?;
+        grant(&namespace, "flyte-pod-webhook").await?;
+        fs::write(folder.path().join("kubeconfig"), server.kubeconfig(&token))?;
         let config = folder.path().join("config");
         fs::create_dir(&config)?;
         fs::write(config.join("admin.yaml"), "admin: { endpoint: 'flyteadmin:81', insecure: true }\n")?;
@@ -108,6 +115,38 @@ webhook:
     }
 }
 
+/// The rights that Flyte's chart gives its webhook, once the API server knows of them.
+async fn grant(namespace: &Namespace, account: &str) -> Result<()> {
+    let name = format!("{}-{account}", namespace.name());
+    let user = format!("system:serviceaccount:{}:{account}", namespace.name());
+    let role = json!({
+        "metadata": { "name": name },
+        "rules": [{
+            "apiGroups": ["*"],
+            "resources": ["mutatingwebhookconfigurations", "secrets", "pods", "replicasets/finalizers"],
+            "verbs": ["get", "create", "update", "patch"],
+        }],
+    });
+    let binding = json!({
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
+        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace.name() }],
+    });
+    let params = PostParams::default();
+    namespace.cluster_wide::<ClusterRole>().create(&params, &serde_json::from_value(role)?).await?;
+    namespace.cluster_wide::<ClusterRoleBinding>().create(&params, &serde_json::from_value(binding)?).await?;
+    let attributes = json!({ "namespace": namespace.name(), "verb": "get", "resource": "secrets" });
+    let review = json!({ "metadata": {}, "spec": { "user": user, "resourceAttributes": attributes } });
+    let review: SubjectAccessReview = serde_json::from_value(review)?;
+    let reviews = namespace.cluster_wide::<SubjectAccessReview>();
+    eventually("the rights of the chart", Duration::from_secs(30), async || {
+        let status = reviews.create(&params, &review).await?.status;
+        ensure!(status.is_some_and(|status| status.allowed), "not yet");
+        Ok(())
+    })
+    .await
+}
+
 fn expected_webhook(name: &str, object_selector: &Value, ca: &str) -> Value {
     json!({
         "name": name,
@@ -135,7 +174,7 @@ fn expected_webhook(name: &str, object_selector: &Value, ca: &str) -> Value {
 async fn the_chart_of_flyte_works_with_another_image() -> Result<()> {
     let pod = ChartPod::new("flyte-chart", "  serviceName: flyte-pod-webhook\n").await?;
     // The chart makes an empty one.
-    pod.namespace.create_secret("flyte-pod-webhook", &[]).await?;
+    pod.namespace.create_secret::<&str>("flyte-pod-webhook", &[]).await?;
     let said = pod.init_certs()?;
     assert_eq!(said, "secret flyte-chart/flyte-pod-webhook: replaced, since tls.crt is missing\n");
     let first = pod.secret("flyte-pod-webhook").await?;
@@ -247,7 +286,7 @@ async fn a_pair_is_renewed_before_its_end_and_its_ca_still_trusted() -> Result<(
         let data = json!({ "ca.crt": ca_pem, "tls.crt": certificate_pem, "tls.key": key_pem });
         api.patch("renewal", &PatchParams::default(), &Patch::Merge(&json!({ "stringData": data }))).await
     };
-    pod.namespace.create_secret("renewal", &[]).await?;
+    pod.namespace.create_secret::<&str>("renewal", &[]).await?;
     store(&issue(59)?).await?;
     assert_eq!(pod.init_certs()?, "secret flyte-renewal/renewal: kept\n");
 
@@ -292,11 +331,36 @@ async fn a_pair_that_serves_nobody_is_replaced_unless_it_may_not_be() -> Result<
 }
 
 #[tokio::test]
+async fn rights_that_are_missing_are_named() -> Result<()> {
+    let pod = ChartPod::new("flyte-rights", "  secretName: rights\n  serviceName: rights\n").await?;
+    let with = async |verbs: &[&str]| {
+        let rules = json!([{ "apiGroups": ["*"], "resources": ["secrets"], "verbs": verbs }]);
+        let name = "flyte-rights-flyte-pod-webhook";
+        let roles = pod.namespace.cluster_wide::<ClusterRole>();
+        roles.patch(name, &PatchParams::default(), &Patch::Merge(&json!({ "rules": rules }))).await
+    };
+    // The authorizer hears of it a moment later.
+    let eventually_says = async |expected: &str| {
+        eventually("the new rights", Duration::from_secs(30), async || {
+            let said = pod.fail_to_init_certs()?;
+            ensure!(said.contains(expected), "{said}");
+            Ok(())
+        })
+        .await
+    };
+    with(&["list"]).await?;
+    eventually_says("error: cannot read secret flyte-rights/rights: secrets \"rights\" is forbidden: ").await?;
+    with(&["get"]).await?;
+    eventually_says("error: cannot write secret flyte-rights/rights: secrets is forbidden: ").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_a_cluster_there_is_a_reason() -> Result<()> {
     let pod = ChartPod::new("flyte-lost", "").await?;
     let at = |path: &Path, content: &str| fs::write(path, content);
     let kubeconfig = pod.folder.path().join("kubeconfig");
-    at(&kubeconfig, &fs::read_to_string(&kubeconfig)?.replace("the-tests-own-token", "another"))?;
+    at(&kubeconfig, &fs::read_to_string(&kubeconfig)?.replace("token: ", "token: not-"))?;
     let said = pod.fail_to_init_certs()?;
     let expected = "error: cannot read secret flyte-lost/flyte-pod-webhook: Unauthorized (HTTP status 401)\n";
     assert!(said.ends_with(expected), "{said}");
