@@ -250,6 +250,27 @@ async fn the_certificate_is_written_beside_and_registration_left_to_others_where
 }
 
 #[tokio::test]
+async fn global_alone_serves_the_webhooks_own_secrets() -> Result<()> {
+    let webhook = "  secretManagerType: Global\n  serviceName: alone\n  disableCreateMutatingWebhookConfig: true\n";
+    let pod = ChartPod::new("flyte-global", webhook).await?;
+    let secrets = pod.folder.path().join("secrets");
+    fs::create_dir_all(secrets.join("group"))?;
+    fs::write(secrets.join("group/key"), "from a file")?;
+    let section = format!("secrets: {{ secrets-prefix: {} }}\n", secrets.display());
+    fs::write(pod.folder.path().join("config/secrets.yaml"), section)?;
+    pod.init_certs()?;
+    pod.mount("flyte-pod-webhook").await?;
+    let ampoule = pod.start("alone").await?;
+    let review = |key: &str| Review::of(&asking("task", [request("group", key, EnvVar, "")]), "flyte-global");
+    let response = ampoule.review_once(&review("key")).await?;
+    let patch = serde_json::to_string(&response.patch)?;
+    assert!(patch.contains(r#"{"name":"_FSEC_GROUP_KEY","value":"from a file"}"#), "{patch}");
+    let response = ampoule.review_once(&review("none")).await?;
+    assert_eq!((response.allowed, response.code), (false, 400), "{response:?}");
+    ampoule.stop().await?.ensure_clean()
+}
+
+#[tokio::test]
 async fn replicas_that_start_at_once_end_with_one_pair() -> Result<()> {
     let pod = ChartPod::new("flyte-replicas", "  localCert: true\n").await?;
     let start = |i: usize| {

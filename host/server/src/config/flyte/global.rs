@@ -1,26 +1,23 @@
-//! Flyte's section `secrets`: where its Global secret manager looks.
+//! Flyte's section `secrets`: where its Global secret manager looks, which is asked before every other, in Flyte as here.
 //!
-//! Both keys are those of the native section `globalSecrets`.
+//! Its `secrets-prefix` is a folder, whatever the name says.
 
 use super::{
-    super::{ConfigError, ConfigFile},
-    Notice,
+    super::{ConfigError, file::GlobalSecretsFile},
     translate::Origins,
     tree::Tree,
 };
 
-/// Fills in where global secrets are looked for.
-pub(super) fn fill(
-    _file: &mut ConfigFile,
-    tree: &Tree,
-    _origins: &mut Origins,
-    notices: &mut Vec<Notice>,
-) -> Result<(), ConfigError> {
-    for path in ["secrets.secrets-prefix", "secrets.env-prefix"] {
-        if let Some(found) = tree.find(path) {
-            found.text()?;
-            notices.push(Notice::Warning(format!("{}: is ignored: there are no global secrets yet", found.place())));
-        }
+/// Where global secrets are looked for. They are always on.
+pub(super) fn secrets(tree: &Tree, origins: &mut Origins) -> Result<GlobalSecretsFile, ConfigError> {
+    let mut file = GlobalSecretsFile::default();
+    if let Some(prefix) = tree.find("secrets.env-prefix") {
+        origins.add("globalSecrets.envPrefix", prefix.place());
+        file.env_prefix = prefix.text()?;
     }
-    Ok(())
+    if let Some(directory) = tree.find("secrets.secrets-prefix") {
+        origins.add("globalSecrets.directory", directory.place());
+        file.directory = directory.text()?.into();
+    }
+    Ok(file)
 }

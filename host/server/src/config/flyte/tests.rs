@@ -92,6 +92,9 @@ fn every_manager_becomes_its_plugin_with_its_settings() {
             "  secretManagerTypes: Vault, aws",
             r#"[{"name":"vault","component":"builtin:vault"},{"name":"aws","component":"builtin:aws"}]"#,
         ),
+        // Global secrets come before all managers and are no injector.
+        ("  secretManagerType: Global", "[]"),
+        ("  secretManagerTypes: [AWS, Global]", r#"[{"name":"aws","component":"builtin:aws"}]"#),
         ("  secretManagerType: K8s\n  secretManagerTypes: []", r#"[{"name":"k8s","component":"builtin:k8s"}]"#),
     ] {
         assert_eq!(with(webhook), expected, "{webhook}");

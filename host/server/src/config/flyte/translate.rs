@@ -50,12 +50,12 @@ pub(super) fn translate(
     let mut file = ConfigFile {
         profile,
         conventions: conventions(tree, &mut origins)?,
+        global_secrets: global::secrets(tree, &mut origins)?,
         server: server(tree, &mut origins, lookup)?,
         registration: registration(tree, &mut origins)?,
         certificates: certificates(tree, &mut origins)?,
         ..ConfigFile::default()
     };
-    global::fill(&mut file, tree, &mut origins, &mut notices)?;
     let mut injectors = Vec::new();
     for (i, (injector, place)) in managers::injectors(tree, profile, &mut notices)?.into_iter().enumerate() {
         origins.add(&format!("injectors[{i}].component"), place);

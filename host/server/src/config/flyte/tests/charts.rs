@@ -116,7 +116,7 @@ webhook:
   kubeClientConfig: { qps: 100, burst: 25, timeout: 30s }
   imageBuilderConfig: { enabled: true }
   cacheInvalidationPort: 0
-secrets: { type: local }
+secrets: { type: local, secrets-prefix: /var/run/secrets, env-prefix: ACME_SECRET_ }
 ";
     check(
         &[("000-core.yaml", core), ("100-inline-config.yaml", inline)],
@@ -124,6 +124,9 @@ secrets: { type: local }
 profile: flyte-v2
 conventions:
   envPrefix: _ACME_
+globalSecrets:
+  envPrefix: ACME_SECRET_
+  directory: /var/run/secrets
 server:
   certDir: /var/run/flyte/certs
 registration:

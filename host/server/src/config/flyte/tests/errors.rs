@@ -37,6 +37,11 @@ fn errors_name_the_key_and_the_file_that_flyte_has() {
         ("webhook: { listenPort: 10254 }", ": webhook.listenPort: 10254 is the port for health and metrics already"),
         ("webhook: { servicePort: 0 }", ": webhook.servicePort: must be a whole number between 1 and 65535"),
         ("webhook: { localCert: maybe }", ": webhook.localCert: must be true or false"),
+        (
+            "secrets: { env-prefix: '' }",
+            ": secrets.env-prefix: is empty: any pod could ask for any variable of the webhook",
+        ),
+        ("secrets: { secrets-prefix: a }", ": secrets.secrets-prefix: \"a\" is no absolute path"),
         ("webhook: { certDir: [/a] }", ": webhook.certDir: must be text"),
         ("webhook: { secretManagerTypes: { K8s: true } }", ": webhook.secretManagerTypes: must be a list of text"),
         (
