@@ -1,4 +1,4 @@
-//! The webhook's own certificates: made ([`CertificatePair`]), judged ([`Condition`]), and kept in a Secret ([`CertIssuer`]).
+//! The webhook's own certificates: made ([`CertificatePair`]), judged ([`Condition`]), and kept in a Secret (`CertIssuer`).
 //!
 //! A CA signs one leaf and its key is dropped at once, so that nobody can sign a second one with it. Making and judging are pure:
 //! the time is an argument.

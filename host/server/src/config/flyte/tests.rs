@@ -4,6 +4,7 @@
 
 mod charts;
 mod errors;
+mod plugins;
 
 use std::path::Path;
 

@@ -26,6 +26,10 @@ fn errors_name_the_key_and_the_file_that_flyte_has() {
              name {supported}"
         ),
     );
+}
+
+#[test]
+fn a_value_is_wrong_at_its_key_whoever_finds_it() {
     for (yaml, reason) in [
         ("[]", ": must be a mapping"),
         ("webhook: 7", ": webhook: must be a mapping"),
