@@ -6,6 +6,8 @@
 mod deploy;
 #[path = "e2e/fields.rs"]
 mod fields;
+#[path = "e2e/flyte.rs"]
+mod flyte;
 #[path = "e2e/global.rs"]
 mod global;
 #[path = "e2e/harness.rs"]

@@ -19,8 +19,9 @@ use std::{
 
 use ampoule_server::{
     Metrics, Pipeline,
+    certs::CertificatePair,
     listener::{Drain, DrainTrigger, Listener},
-    tls::{self, SelfSigned, ServingCert},
+    tls::{self, ServingCert},
     webhook,
 };
 use ampoule_tests::{Connection, Trust};
@@ -48,7 +49,7 @@ fn main() {
     let runtime = Runtime::new().expect("a runtime");
     // An API server is another process: no answer may stay on the thread that it was asked on.
     let clients = Runtime::new().expect("a runtime");
-    let signed = SelfSigned::issue(&[]).expect("a certificate");
+    let signed = tls::self_signed(&[]).expect("a certificate");
     let trust = Trust::root(&signed.ca_pem).expect("the certificate's CA");
     let engine = support::engine();
     let mutator = support::mutator(support::k8s(&runtime, &engine));
@@ -91,7 +92,7 @@ fn bare() -> Router {
 // === impl Server ===
 
 impl Server {
-    async fn start(router: Router, signed: &SelfSigned, metrics: &Metrics) -> Self {
+    async fn start(router: Router, signed: &CertificatePair, metrics: &Metrics) -> Self {
         let cert = Arc::new(ServingCert::default());
         cert.install(signed.certified_key());
         let tls = TlsAcceptor::from(Arc::new(tls::server_config(cert)));

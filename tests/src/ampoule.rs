@@ -76,27 +76,56 @@ impl Ampoule {
 
     async fn spawn(config: &str, level: &str, environment: &[(&str, &str)]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?;
-        let (config_file, ready_file) = (folder.path().join("ampoule.yaml"), folder.path().join("ready.json"));
+        let config_file = folder.path().join("ampoule.yaml");
         fs::write(&config_file, config)?;
-        let mut command = Command::new(binary()?);
+        let mut command = Self::command()?;
         command.arg("serve").arg("--config").arg(&config_file).arg("--self-signed");
         // Empty, so that no certificate of this machine is found in the default folder.
         command.arg("--cert-dir").arg(folder.path().join("certs"));
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(["--log-level", level]).envs(environment.iter().copied());
+        let (process, ready) = Self::launch(&mut command, &folder).await?;
+        let ca = ready["ca"].as_str().context("no ca in the ready file")?;
+        Self::ready(process, &ready, Trust::root(ca)?, ca, folder)
+    }
+
+    /// Starts a command that serves, under a certificate that exists already: `ca` is what to trust, `host` whom to call.
+    ///
+    /// # Errors
+    ///
+    /// If it ends, or is not ready in time; with what it logged.
+    pub async fn start_command(mut command: Command, ca: &str, host: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?;
+        let (process, ready) = Self::launch(&mut command, &folder).await?;
+        Self::ready(process, &ready, Trust::root(ca)?.named(host)?, ca, folder)
+    }
+
+    /// The program, for arguments to come.
+    ///
+    /// # Errors
+    ///
+    /// If it was not built.
+    pub fn command() -> Result<Command> {
+        Ok(Command::new(binary()?))
+    }
+
+    /// Adds what a process under test needs, and waits for the file that tells where it listens.
+    async fn launch(command: &mut Command, folder: &TempDir) -> Result<(Process, Value)> {
+        let ready_file = folder.path().join("ready.json");
+        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
         command.arg("--ready-file").arg(&ready_file);
-        command.args(["--log-format", "json", "--log-level", level]);
-        command.envs(environment.iter().copied());
-        let process = Process::spawn_in(&mut command, &folder.path().join("log"), folder.path())?;
+        let process = Process::spawn_in(command, &folder.path().join("log"), folder.path())?;
         let ready = eventually("ampoule's ready file", READY, async || {
             // A process that has ended writes no file: the error comes from outside the attempts.
             Ok(if process.ensure_running().is_err() { None } else { Some(fs::read(&ready_file)?) })
         });
         let ready = ready.await.ok().flatten().with_context(|| process.describe())?;
-        let ready: Value = serde_json::from_slice(&ready)?;
+        Ok((process, serde_json::from_slice(&ready)?))
+    }
+
+    fn ready(process: Process, ready: &Value, trust: Trust, ca: &str, folder: TempDir) -> Result<Self> {
         let text = |key: &str| ready[key].as_str().with_context(|| format!("no {key} in the ready file"));
-        let (webhook, admin, ca) = (text("webhook")?.parse()?, text("admin")?.parse()?, text("ca")?.to_owned());
-        let trust = Trust::root(&ca)?;
-        Ok(Self { process, webhook, admin, ca, trust, folder })
+        let (webhook, admin) = (text("webhook")?.parse()?, text("admin")?.parse()?);
+        Ok(Self { process, webhook, admin, ca: ca.to_owned(), trust, folder })
     }
 
     /// The process id.

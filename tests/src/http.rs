@@ -22,9 +22,13 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 /// A connection, or one answer. The longest timeout of a webhook in Kubernetes is 30 s.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The root certificate that a server is trusted by.
+/// The root certificate that a server is trusted by, and the name that it has to have.
 #[derive(Clone)]
-pub struct Trust(Arc<ClientConfig>);
+pub struct Trust {
+    config: Arc<ClientConfig>,
+    /// None is the address itself.
+    name: Option<ServerName<'static>>,
+}
 
 /// A kept connection.
 pub struct Connection {
@@ -56,7 +60,17 @@ impl Trust {
         roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).context("the root is no certificate in PEM form")?)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        Ok(Self(Arc::new(config.with_root_certificates(roots).with_no_client_auth())))
+        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        Ok(Self { config, name: None })
+    }
+
+    /// The same, for a server that is called by this name, as the API server calls a Service.
+    ///
+    /// # Errors
+    ///
+    /// If it is no name of a server.
+    pub fn named(self, name: &str) -> Result<Self> {
+        Ok(Self { name: Some(ServerName::try_from(name.to_owned())?), ..self })
     }
 
     /// A TLS stream to the address.
@@ -65,11 +79,11 @@ impl Trust {
     ///
     /// If nobody listens there, or with another certificate.
     pub async fn stream(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>> {
-        let name = ServerName::IpAddress(address.ip().into());
+        let name = self.name.clone().unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
         let connect = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
-            TlsConnector::from(Arc::clone(&self.0)).connect(name, stream).await
+            TlsConnector::from(Arc::clone(&self.config)).connect(name, stream).await
         };
         timeout(LIMIT, connect).await?.with_context(|| format!("TLS to {address}"))
     }

@@ -115,6 +115,21 @@ impl ApiServer {
         Ok(Client::try_from(config)?)
     }
 
+    /// A file for `KUBECONFIG`, with the rights of whom this token is of.
+    #[must_use]
+    pub fn kubeconfig(&self, token: &str) -> String {
+        let (ca, address) = (data_encoding::BASE64.encode(self.ca.as_bytes()), self.address);
+        format!(
+            "apiVersion: v1
+kind: Config
+clusters: [{{ name: tests, cluster: {{ server: 'https://{address}', certificate-authority-data: {ca} }} }}]
+users: [{{ name: user, user: {{ token: {token} }} }}]
+contexts: [{{ name: tests, context: {{ cluster: tests, user: user }} }}]
+current-context: tests
+"
+        )
+    }
+
     /// A fresh namespace.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ const KEEPERS: [(&str, &[&str]); 8] = [
     ("axum", &["ampoule-server", "ampoule-tests"]),
     ("hyper", &["ampoule-server", "ampoule-tests"]),
     ("rustls", &["ampoule-server", "ampoule-tests", "xtask"]),
-    ("kube", &["ampoule-tests"]),
+    ("kube", &["ampoule-server", "ampoule-tests"]),
 ];
 
 /// What the core may not touch: it has no I/O and no clock.

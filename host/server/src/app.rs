@@ -6,7 +6,12 @@
 mod ready_file;
 mod signals;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use tokio::{task::JoinHandle, time::sleep};
@@ -16,13 +21,15 @@ use tracing::{info, warn};
 use self::{ready_file::ReadyFile, signals::Signals};
 use crate::{
     admin,
-    args::ServeArgs,
-    config::Config,
+    args::ProcessArgs,
+    cluster::Cluster,
+    config::{Config, ConfigSource, LoadedConfig, Notice, RegistrationConfig},
     listener::{Drain, DrainTrigger, Listener},
     metrics::Metrics,
     plugins::{self, Builtins},
     readiness::{Part, Readiness},
-    tls::{self, CertError, SelfSigned, ServingCert},
+    registration::WebhookRegistration,
+    tls::{self, CertError, ServingCert},
     webhook,
 };
 
@@ -31,9 +38,19 @@ const ADMIN_CONNECTIONS: usize = 64;
 /// Probes and scrapes are short.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
+/// What a process is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    pub(crate) config: ConfigSource,
+    /// The further names of a certificate to make if the folder has none; none makes none.
+    pub(crate) self_signed: Option<Vec<String>>,
+    pub(crate) process: ProcessArgs,
+}
+
 /// A process with both ports bound that has yet to become ready.
 pub(crate) struct App {
-    args: ServeArgs,
+    self_signed: Option<Vec<String>>,
+    ready_file: Option<PathBuf>,
     config: Config,
     builtins: Builtins,
     webhook: Listener,
@@ -52,26 +69,31 @@ struct Running {
 
 impl App {
     /// Reads the configuration and binds both ports.
-    pub(crate) async fn build(args: ServeArgs, builtins: Builtins) -> anyhow::Result<Self> {
+    pub(crate) async fn build(start: Start, builtins: Builtins) -> anyhow::Result<Self> {
+        let Start { config: source, self_signed, process } = start;
+        let ProcessArgs { listen, admin, cert_dir, ready_file, log_format: _, log_level: _ } = process;
         // First of all, so that no signal is missed.
         let signals = Signals::new().context("cannot listen for signals")?;
-        let mut config = Config::load(args.config.path.as_deref(), &plugins::names(builtins))?;
-        config.server.listen = args.listen.unwrap_or(config.server.listen);
-        config.server.admin = args.admin.unwrap_or(config.server.admin);
-        config.server.cert_dir = args.cert_dir.clone().unwrap_or(config.server.cert_dir);
+        let LoadedConfig { mut config, notices } = source.load(&plugins::names(builtins))?;
+        notices.iter().for_each(log);
+        config.server.listen = listen.unwrap_or(config.server.listen);
+        config.server.admin = admin.unwrap_or(config.server.admin);
+        config.server.cert_dir = cert_dir.unwrap_or(config.server.cert_dir);
         let metrics = Metrics::new();
         let server = &config.server;
         let admin = bind(server.admin, ADMIN_CONNECTIONS, &metrics, "admin").await?;
         let webhook = bind(server.listen, server.max_connections, &metrics, "webhook").await?;
-        Ok(Self { args, config, builtins, webhook, admin, metrics, signals })
+        Ok(Self { self_signed, ready_file, config, builtins, webhook, admin, metrics, signals })
     }
 
     /// Becomes ready, serves until a signal, drains.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let Self { args, config, builtins, webhook, admin, metrics, mut signals } = self;
+        let Self { self_signed, ready_file, config, builtins, webhook, admin, metrics, mut signals } = self;
         let readiness = Readiness::default();
         let certificate = readiness.part("certificate", "not loaded yet");
         let plugins = readiness.part("plugins", "not loaded yet");
+        let registration = config.registration.clone();
+        let registered = registration.enabled.then(|| readiness.part("registration", "not applied yet"));
         let addresses = (webhook.local_addr()?, admin.local_addr()?);
         info!(version = env!("CARGO_PKG_VERSION"), webhook = %addresses.0, admin = %addresses.1, "starting");
         let admin = {
@@ -79,9 +101,13 @@ impl App {
             Running::start(|drain| admin.run(router, drain, ADMIN_GRACE))
         };
         let server = config.server.clone();
+        let cert_dir = server.cert_dir.clone();
         let start = async {
-            let (tls, ca) = serving_cert(&args, &config, certificate)?;
+            let (tls, ca) = serving_cert(self_signed.as_deref(), &config, certificate)?;
             let webhook = serve(webhook.with_tls(tls), config, builtins, &metrics, plugins).await?;
+            if let Some(part) = registered {
+                register(registration, trusted(&cert_dir, ca.as_deref())?, part).await?;
+            }
             anyhow::Ok((webhook, ca))
         };
         let (mut webhook, ca) = tokio::select! {
@@ -91,7 +117,7 @@ impl App {
                 return Ok(());
             }
         };
-        if let Some(path) = &args.ready_file {
+        if let Some(path) = &ready_file {
             ReadyFile::new(addresses.0, addresses.1, ca).write(path)?;
         }
         info!("ready");
@@ -149,23 +175,52 @@ async fn serve(
 }
 
 /// The certificate of the folder, or one made for development; and in the second case the CA to trust.
-fn serving_cert(args: &ServeArgs, config: &Config, part: Part) -> anyhow::Result<(TlsAcceptor, Option<String>)> {
+fn serving_cert(
+    self_signed: Option<&[String]>,
+    config: &Config,
+    part: Part,
+) -> anyhow::Result<(TlsAcceptor, Option<String>)> {
     let cert = Arc::new(ServingCert::default());
-    let ca = match tls::load(&config.server.cert_dir) {
-        Ok(key) => {
+    let ca = match (tls::load(&config.server.cert_dir), self_signed) {
+        (Ok(key), _) => {
             cert.install(key);
             None
         }
-        Err(CertError::Missing { .. }) if args.self_signed => {
-            let pair = SelfSigned::issue(&args.dns_name)?;
+        (Err(CertError::Missing { .. }), Some(names)) => {
+            let pair = tls::self_signed(names)?;
             warn!("serving a self-signed certificate: for development only");
             cert.install(pair.certified_key());
             Some(pair.ca_pem)
         }
-        Err(error) => return Err(error.into()),
+        (Err(error), _) => return Err(error.into()),
     };
     part.ready();
     Ok((TlsAcceptor::from(Arc::new(tls::server_config(cert))), ca))
+}
+
+fn log(notice: &Notice) {
+    match notice {
+        Notice::Info(text) => info!(%text, "configuration"),
+        Notice::Warning(text) => warn!(%text, "configuration"),
+    }
+}
+
+/// Makes the API server call this process' Service.
+async fn register(config: RegistrationConfig, ca_bundle: Option<String>, part: Part) -> anyhow::Result<()> {
+    let name = config.name.clone();
+    let cluster = Cluster::connect().await?;
+    WebhookRegistration::new(config, ca_bundle).apply(&cluster).await?;
+    info!(name, namespace = cluster.namespace(), "registered");
+    part.ready();
+    Ok(())
+}
+
+/// The CA that the API server is to trust: that of a certificate made on the spot, else the folder's, if it has one.
+fn trusted(cert_dir: &Path, made: Option<&str>) -> anyhow::Result<Option<String>> {
+    match made {
+        Some(pem) => Ok(Some(pem.to_owned())),
+        None => Ok(tls::load_ca(cert_dir)?),
+    }
 }
 
 async fn bind(

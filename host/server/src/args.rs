@@ -2,15 +2,21 @@
 //!
 //! Codes: 0 done, 1 refused or failed, 2 said wrongly. Results go to stdout, everything else to stderr.
 
+mod flyte;
+
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
+    app::Start,
     commands,
+    config::{ConfigSource, FlyteSource, ProfileName},
     plugins::Builtins,
     telemetry::{LogFormat, LogLevel},
 };
+
+pub(crate) use self::flyte::{WebhookArgs, WebhookCommand};
 
 /// Puts secrets into pods; every secret backend is a WebAssembly component in a sandbox.
 #[derive(Debug, Parser)]
@@ -24,6 +30,11 @@ pub struct Args {
 enum Command {
     /// Serve the webhook and the admin port until told to end.
     Serve(ServeArgs),
+    /// Do what Flyte's webhook does, as its chart calls it: `serve`, configured by Flyte's files.
+    #[command(alias = "webhooks")]
+    Webhook(Box<WebhookArgs>),
+    /// See to it that the Secret of the configuration holds a certificate, and make one if it has none that serves.
+    InitCerts(ConfigArg),
     /// Do to a pod what the webhook would, and print the result.
     Mutate(MutateArgs),
     /// Tell which secrets a pod asks for, who was asked, and what each said.
@@ -47,6 +58,13 @@ pub(crate) struct ServeArgs {
     /// A further name or address for the certificate that --self-signed makes; may be given more than once.
     #[arg(long, value_name = "NAME", requires = "self_signed")]
     pub(crate) dns_name: Vec<String>,
+    #[command(flatten)]
+    pub(crate) process: ProcessArgs,
+}
+
+/// What is about the one process, and not about its configuration.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ProcessArgs {
     /// The webhook's address, instead of server.listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
@@ -95,6 +113,8 @@ pub(crate) struct ExplainArgs {
 enum ConfigCommand {
     /// Check the configuration, load its plugins, and print what is in effect.
     Check(ConfigArg),
+    /// Print what Flyte's configuration files amount to, as a file of this program.
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,12 +133,29 @@ pub(crate) struct InspectArgs {
     pub(crate) output: TextOutput,
 }
 
+/// `ampoule config convert`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ConvertArgs {
+    /// Flyte's configuration files: a path, or a pattern in quotes; may be given more than once, a later file wins.
+    #[arg(long, value_name = "GLOB", required = true)]
+    pub(crate) flyte_config: Vec<String>,
+    /// The version of Flyte whose ways to keep; without it, it follows from the keys.
+    #[arg(long)]
+    pub(crate) profile: Option<ProfileName>,
+}
+
 /// The configuration's place.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ConfigArg {
     /// The configuration file; without it, every key has its default.
     #[arg(id = "config", short, long, value_name = "FILE")]
-    pub(crate) path: Option<PathBuf>,
+    path: Option<PathBuf>,
+    /// Flyte's configuration files instead: a path, or a pattern in quotes; may be given more than once, a later file wins.
+    #[arg(long, value_name = "GLOB", conflicts_with = "config")]
+    flyte_config: Vec<String>,
+    /// The version of Flyte whose ways to keep; without it, it follows from the keys.
+    #[arg(long, requires = "flyte_config", conflicts_with = "config")]
+    profile: Option<ProfileName>,
 }
 
 /// The object to work on.
@@ -174,16 +211,40 @@ impl Args {
             }
         };
         let done = match command {
-            Command::Serve(args) => commands::serve(args, builtins),
+            Command::Serve(args) => commands::serve(args.into(), builtins),
+            Command::Webhook(args) => commands::webhook(*args, builtins),
+            Command::InitCerts(args) => commands::init_certs(&args.into(), builtins),
             Command::Mutate(args) => commands::mutate(&args, builtins),
             Command::Explain(args) => commands::explain(&args, builtins),
             Command::Config(ConfigCommand::Check(args)) => commands::config_check(&args, builtins),
+            Command::Config(ConfigCommand::Convert(args)) => commands::config_convert(args, builtins),
             Command::Plugin(PluginCommand::Inspect(args)) => commands::plugin_inspect(&args, builtins),
         };
         done.unwrap_or_else(|error| {
             commands::complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         })
+    }
+}
+
+// === impl ServeArgs ===
+
+impl From<ServeArgs> for Start {
+    fn from(args: ServeArgs) -> Self {
+        let ServeArgs { config, self_signed, dns_name, process } = args;
+        Self { config: config.into(), self_signed: self_signed.then_some(dns_name), process }
+    }
+}
+
+// === impl ConfigArg ===
+
+impl From<ConfigArg> for ConfigSource {
+    fn from(arg: ConfigArg) -> Self {
+        let ConfigArg { path, flyte_config: globs, profile } = arg;
+        if globs.is_empty() {
+            return Self::Native(path);
+        }
+        Self::Flyte(FlyteSource { globs, flags: Vec::new(), profile })
     }
 }
 
@@ -202,5 +263,18 @@ mod tests {
     fn further_names_need_a_certificate_to_stand_in() {
         let error = Args::try_parse_from(["ampoule", "serve", "--dns-name", "example.org"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn the_configuration_is_said_in_one_form() {
+        for wrong in [&["--config", "a", "--flyte-config", "b"][..], &["--config", "a", "--profile", "flyte-v2"]] {
+            let error = Args::try_parse_from(["ampoule", "serve"].iter().chain(wrong)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+        let words = ["ampoule", "serve", "--flyte-config", "a/*.yaml", "--flyte-config", "b", "--profile", "flyte-v2"];
+        let Command::Serve(args) = Args::try_parse_from(words).unwrap().command else { panic!("it is serve") };
+        let globs = vec!["a/*.yaml".to_owned(), "b".to_owned()];
+        let source = FlyteSource { globs, flags: Vec::new(), profile: Some(ProfileName::FlyteV2) };
+        assert_eq!(ConfigSource::from(args.config), ConfigSource::Flyte(source));
     }
 }

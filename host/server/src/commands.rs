@@ -3,7 +3,9 @@
 //! Each prints its result to stdout and its errors to stderr.
 
 mod config_check;
+mod config_convert;
 mod explain;
+mod init_certs;
 mod input;
 mod inspect;
 mod mutate;
@@ -19,27 +21,40 @@ use tokio::{
 };
 
 use crate::{
-    app::App,
-    args::{ConfigArg, ServeArgs},
-    config::Config,
+    app::{App, Start},
+    args::{ConfigArg, WebhookArgs, WebhookCommand},
+    config::{Config, ConfigSource, LoadedConfig},
     metrics::Metrics,
     plugins::{self, Builtins, Loaded},
     telemetry::{self, LogFormat, LogLevel},
 };
 
-pub(crate) use self::{config_check::config_check, explain::explain, inspect::plugin_inspect, mutate::mutate};
+pub(crate) use self::{
+    config_check::config_check, config_convert::config_convert, explain::explain, init_certs::init_certs,
+    inspect::plugin_inspect, mutate::mutate,
+};
 
 /// What the API server gives a webhook where its registration does not say.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `ampoule serve`.
-pub(crate) fn serve(args: ServeArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    telemetry::install(args.log_format, args.log_level);
+pub(crate) fn serve(start: Start, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    telemetry::install(start.process.log_format, start.process.log_level);
     let runtime = Builder::new_multi_thread().thread_name("ampoule-http").enable_all().build()?;
-    let served = runtime.block_on(async { App::build(args, builtins).await?.run().await });
+    let served = runtime.block_on(async { App::build(start, builtins).await?.run().await });
     // Whatever is left after the drain has had its time.
     runtime.shutdown_background();
     served.map(|()| ExitCode::SUCCESS)
+}
+
+/// `ampoule webhook` and its subcommand.
+pub(crate) fn webhook(args: WebhookArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    let WebhookArgs { config, process, command } = args;
+    let config = config.into();
+    match command {
+        None => serve(Start { config, self_signed: None, process }, builtins),
+        Some(WebhookCommand::InitCerts) => init_certs(&config, builtins),
+    }
 }
 
 /// Writes a line to stderr.
@@ -51,9 +66,18 @@ pub(crate) fn complain(line: &str) {
 /// The runtime and the pipeline of a command that judges one pod.
 fn pipeline(config: &ConfigArg, builtins: Builtins) -> anyhow::Result<(Runtime, Loaded)> {
     let runtime = quiet_runtime()?;
-    let config = Config::load(config.path.as_deref(), &plugins::names(builtins))?;
+    let config = load(&config.clone().into(), builtins)?;
     let loaded = runtime.block_on(plugins::load(config, builtins, &Metrics::new()))?;
     Ok((runtime, loaded))
+}
+
+/// The configuration; what its author should know goes to stderr.
+fn load(source: &ConfigSource, builtins: Builtins) -> anyhow::Result<Config> {
+    let LoadedConfig { config, notices } = source.load(&plugins::names(builtins))?;
+    for notice in notices {
+        complain(&notice.to_string());
+    }
+    Ok(config)
 }
 
 fn quiet_runtime() -> anyhow::Result<Runtime> {

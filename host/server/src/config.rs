@@ -5,6 +5,8 @@
 mod check;
 mod effective;
 mod file;
+mod flyte;
+mod registration;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +21,32 @@ use ampoule_core::{Conventions, OnFailure};
 use ampoule_engine::Limits;
 use serde_json::Value;
 
-pub use self::file::ConfigFile;
+pub(crate) use self::flyte::FLAGS as FLYTE_FLAGS;
+pub use self::{
+    file::{ConfigFile, ProfileName},
+    flyte::{FlyteSource, Notice},
+    registration::{
+        CertificatesConfig, FailurePolicy, LabelCondition, LabelOperator, NamespaceSelector, RegistrationConfig,
+    },
+};
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// A file of this program; none is every default.
+    Native(Option<PathBuf>),
+    /// Files of Flyte.
+    Flyte(FlyteSource),
+}
+
+/// A configuration, and what its author should know of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadedConfig {
+    /// What is in effect.
+    pub config: Config,
+    /// What is not as it may seem; empty for a file of this program, which is refused instead.
+    pub notices: Vec<Notice>,
+}
 
 /// Everything that the process needs to know, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +59,10 @@ pub struct Config {
     pub global_secrets: Option<GlobalSecretsConfig>,
     /// Ports, certificates and the end of the process.
     pub server: ServerConfig,
+    /// How the API server comes to know the webhook.
+    pub registration: RegistrationConfig,
+    /// Where the certificate is kept.
+    pub certificates: CertificatesConfig,
     /// What runs the plugins.
     pub engine: EngineSettings,
     /// Who is asked for secrets, in this order. Empty only where there are global secrets.
@@ -108,6 +139,24 @@ pub struct ConfigError {
     pub key: String,
     /// What is wrong, and what would be right.
     pub reason: String,
+}
+
+// === impl ConfigSource ===
+
+impl ConfigSource {
+    /// Reads and checks. `builtins` are the names of the plugins in this program, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn load(&self, builtins: &[&str]) -> Result<LoadedConfig, ConfigError> {
+        match self {
+            Self::Native(path) => {
+                Ok(LoadedConfig { config: Config::load(path.as_deref(), builtins)?, notices: Vec::new() })
+            }
+            Self::Flyte(source) => source.load(builtins),
+        }
+    }
 }
 
 // === impl Config ===

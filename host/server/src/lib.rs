@@ -6,6 +6,8 @@
 pub mod admin;
 mod app;
 mod args;
+pub mod certs;
+mod cluster;
 mod colour;
 mod commands;
 pub mod config;
@@ -15,6 +17,7 @@ pub mod metrics;
 pub mod pipeline;
 mod plugins;
 pub mod readiness;
+mod registration;
 pub mod review;
 pub mod telemetry;
 pub mod tls;

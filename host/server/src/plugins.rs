@@ -28,7 +28,16 @@ pub(crate) struct Loaded {
 
 /// Starts an engine, loads every configured plugin and chains them. A plugin that does not load fails the whole.
 pub(crate) async fn load(config: Config, builtins: Builtins, metrics: &Metrics) -> anyhow::Result<Loaded> {
-    let Config { conventions, on_failure, global_secrets, engine, injectors, server: _ } = config;
+    let Config {
+        conventions,
+        on_failure,
+        global_secrets,
+        engine,
+        injectors,
+        server: _,
+        registration: _,
+        certificates: _,
+    } = config;
     let engine = self::engine(engine, metrics)?;
     let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
     if let Some(config) = &global_secrets {

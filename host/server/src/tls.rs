@@ -20,12 +20,9 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-pub use self::self_signed::SelfSigned;
+use crate::certs::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
-/// The name of the file with the certificate and its chain, as a Kubernetes Secret of type `kubernetes.io/tls` names it.
-const CERTIFICATE_FILE: &str = "tls.crt";
-/// The name of the file with the private key.
-const KEY_FILE: &str = "tls.key";
+pub use self::self_signed::self_signed;
 
 /// The certificate that new connections get. Until one is installed, every handshake fails.
 #[derive(Default)]
@@ -45,7 +42,7 @@ pub enum CertError {
         dir: PathBuf,
     },
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -61,7 +58,7 @@ pub enum CertError {
         expected: &'static str,
     },
     /// The two files do not belong together, or the key is of a kind that is not supported.
-    #[error("{} and {KEY_FILE} beside it cannot be used together: {source}", .path.display())]
+    #[error("{} and {KEY_FILE} beside it cannot be used together", .path.display())]
     Pair {
         /// The certificate's file.
         path: PathBuf,
@@ -69,7 +66,7 @@ pub enum CertError {
         source: rustls::Error,
     },
     /// A development pair could not be made.
-    #[error("cannot make a self-signed certificate: {0}")]
+    #[error("cannot make a self-signed certificate")]
     SelfSigned(#[from] rcgen::Error),
 }
 
@@ -105,6 +102,21 @@ pub fn load(dir: &Path) -> Result<CertifiedKey, CertError> {
         return Err(CertError::Pem { path: key_path, expected: "private key" });
     };
     CertifiedKey::from_der(chain, key, &provider()).map_err(|source| CertError::Pair { path: certificate_path, source })
+}
+
+/// Reads `ca.crt` of a folder: what a client has to trust, in PEM form. None if the file is not there.
+///
+/// # Errors
+///
+/// If it is not readable, or holds no certificate.
+pub fn load_ca(dir: &Path) -> Result<Option<String>, CertError> {
+    let path = dir.join(CA_FILE);
+    let Some(content) = read(&path)? else { return Ok(None) };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
+    match (found, String::from_utf8(content)) {
+        (Ok(certificates), Ok(pem)) if !certificates.is_empty() => Ok(Some(pem)),
+        _ => Err(CertError::Pem { path, expected: "certificate" }),
+    }
 }
 
 // === impl ServingCert ===
@@ -154,13 +166,14 @@ mod tests {
         for (name, content) in files {
             std::fs::write(dir.path().join(name), content).unwrap();
         }
-        let error = load(dir.path()).unwrap_err().to_string();
+        // With its causes, as the command line prints it.
+        let error = format!("{:#}", anyhow::Error::from(load(dir.path()).unwrap_err()));
         assert_eq!(error.replace(&dir.path().display().to_string(), "DIR"), expected);
     }
 
     #[test]
     fn says_what_is_wrong_with_the_files() {
-        let (one, other) = (SelfSigned::issue(&[]).unwrap(), SelfSigned::issue(&[]).unwrap());
+        let (one, other) = (self_signed(&[]).unwrap(), self_signed(&[]).unwrap());
         let (crt, key) = (one.certificate_pem.as_str(), one.key_pem.as_str());
         check(
             &[],
@@ -178,9 +191,24 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_may_have_no_ca_but_not_a_broken_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = self_signed(&[]).unwrap();
+        assert_eq!(load_ca(dir.path()).unwrap(), None);
+        std::fs::write(dir.path().join(CA_FILE), "hello").unwrap();
+        let error = load_ca(dir.path()).unwrap_err().to_string();
+        assert_eq!(
+            error.replace(&dir.path().display().to_string(), "DIR"),
+            "DIR/ca.crt holds no certificate in PEM form"
+        );
+        std::fs::write(dir.path().join(CA_FILE), &pair.ca_pem).unwrap();
+        assert_eq!(load_ca(dir.path()).unwrap(), Some(pair.ca_pem));
+    }
+
+    #[test]
     fn loads_a_pair_with_its_chain() {
         let dir = tempfile::tempdir().unwrap();
-        let pair = SelfSigned::issue(&[]).unwrap();
+        let pair = self_signed(&[]).unwrap();
         std::fs::write(dir.path().join("tls.crt"), format!("{}{}", pair.certificate_pem, pair.ca_pem)).unwrap();
         std::fs::write(dir.path().join("tls.key"), &pair.key_pem).unwrap();
         assert_eq!(load(dir.path()).unwrap().cert.len(), 2);

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result, bail};
 use k8s_openapi::{
     ByteString,
-    api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret},
+    api::{
+        admissionregistration::v1::MutatingWebhookConfiguration,
+        core::v1::{Secret, ServiceAccount},
+    },
 };
 use kube::{
     Api, Client,
@@ -78,6 +81,16 @@ impl Namespace {
         Api::namespaced(self.client.clone(), &self.name)
     }
 
+    /// A typed client for objects of no namespace.
+    #[must_use]
+    pub fn cluster_wide<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::ClusterResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::all(self.client.clone())
+    }
+
     /// Creates a Secret.
     ///
     /// # Errors
@@ -100,6 +113,20 @@ impl Namespace {
         let secret = self.api::<Secret>().get_opt(name).await?;
         let data = secret.map(|secret| secret.data.unwrap_or_default());
         Ok(data.map(|data| data.into_iter().map(|(key, value)| (key, value.0)).collect()))
+    }
+
+    /// Creates a service account, and gives a token of it.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses it.
+    pub async fn create_service_account(&self, name: &str) -> Result<String> {
+        let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
+        let accounts = self.api::<ServiceAccount>();
+        accounts.create(&PostParams::default(), &account).await?;
+        let request = serde_json::from_value(json!({ "metadata": {}, "spec": { "audiences": [] } }))?;
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        answer.status.and_then(|status| status.token).context("a token request has no token")
     }
 
     /// Creates a pod, and reads it back.

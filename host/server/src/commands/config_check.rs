@@ -4,17 +4,16 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use super::{output, quiet_runtime};
+use super::{load, output, quiet_runtime};
 use crate::{
     args::ConfigArg,
-    config::Config,
     metrics::{Metrics, PluginLabels},
     plugins::{self, Builtins},
 };
 
 pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let runtime = quiet_runtime()?;
-    let config = Config::load(args.path.as_deref(), &plugins::names(builtins))?;
+    let config = load(&args.clone().into(), builtins)?;
     let mut text = output::yaml(&config.effective())?;
     let loaded = runtime.block_on(plugins::load(config, builtins, &Metrics::new()))?;
     text += "# plugins loaded:\n";

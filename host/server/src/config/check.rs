@@ -27,7 +27,17 @@ const MOST_MEMORY: usize = 4096;
 const LONGEST_NAME: usize = 63;
 
 pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, ConfigError> {
-    let ConfigFile { profile, conventions, on_failure, global_secrets, server, engine, injectors } = file;
+    let ConfigFile {
+        profile,
+        conventions,
+        on_failure,
+        global_secrets,
+        server,
+        registration,
+        certificates,
+        engine,
+        injectors,
+    } = file;
     let global_secrets = self::global_secrets(global_secrets)?;
     let injectors = self::injectors(injectors, builtins)?;
     if injectors.is_empty() && global_secrets.is_none() {
@@ -42,6 +52,8 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         },
         global_secrets,
         server: self::server(server)?,
+        registration: registration.check()?,
+        certificates: certificates.check()?,
         engine: self::engine(engine, &injectors)?,
         injectors,
     })
@@ -235,7 +247,7 @@ fn address(key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| ConfigError::at(key, reason()))
 }
 
-fn within<T>(key: &str, value: T, range: std::ops::RangeInclusive<T>) -> Result<T, ConfigError>
+pub(super) fn within<T>(key: &str, value: T, range: std::ops::RangeInclusive<T>) -> Result<T, ConfigError>
 where
     T: PartialOrd + std::fmt::Display,
 {

@@ -14,7 +14,8 @@ impl Config {
     /// The document that says all of this.
     #[must_use]
     pub fn effective(&self) -> Value {
-        let Self { conventions, on_failure, global_secrets, server, engine, injectors } = self;
+        let Self { conventions, on_failure, global_secrets, server, registration, certificates, engine, injectors } =
+            self;
         json!({
             "profile": conventions.profile.as_str(),
             "conventions": self::conventions(conventions),
@@ -24,10 +25,45 @@ impl Config {
             },
             "globalSecrets": self::global_secrets(global_secrets.as_ref()),
             "server": self::server(server),
+            "registration": registration.effective(),
+            "certificates": certificates.effective(),
             "engine": self::engine(engine),
             "injectors": injectors.iter().map(injector).collect::<Vec<_>>(),
         })
     }
+
+    /// The shortest document that says all of this: what is as it is by default is left out.
+    #[must_use]
+    pub fn concise(&self) -> Value {
+        let mut document = self.effective();
+        let profile = &document["profile"];
+        let default = Self::parse(&format!("profile: {profile}"), &[]).expect("every profile is a configuration");
+        let mut default = default.effective();
+        // The reader should see them even where they are the default.
+        for key in ["profile", "injectors"] {
+            default[key] = Value::Null;
+        }
+        let limits = limits(&Limits::default());
+        for injector in document["injectors"].as_array_mut().into_iter().flatten() {
+            prune(injector, &json!({ "settings": {}, "limits": limits }));
+        }
+        prune(&mut document, &default);
+        document
+    }
+}
+
+/// Leaves out what is the same.
+fn prune(document: &mut Value, default: &Value) {
+    let Value::Object(entries) = document else { return };
+    entries.retain(|key, value| {
+        if let Some(default) = default.get(key) {
+            if value == default {
+                return false;
+            }
+            prune(value, default);
+        }
+        true
+    });
 }
 
 fn conventions(conventions: &Conventions) -> Value {
@@ -81,18 +117,22 @@ fn engine(engine: &EngineSettings) -> Value {
 
 fn injector(injector: &InjectorConfig) -> Value {
     let InjectorConfig { name, component, settings, limits } = injector;
-    let Limits { memory, deadline, instances, queue_wait, component_bytes, .. } = limits;
     json!({
         "name": name,
         "component": component.to_string(),
         "settings": settings,
-        "limits": {
-            "memoryMiB": memory >> 20,
-            "deadlineMillis": millis(*deadline),
-            "instances": instances,
-            "queueWaitMillis": millis(*queue_wait),
-            "componentMiB": component_bytes >> 20,
-        },
+        "limits": self::limits(limits),
+    })
+}
+
+fn limits(limits: &Limits) -> Value {
+    let Limits { memory, deadline, instances, queue_wait, component_bytes, .. } = limits;
+    json!({
+        "memoryMiB": memory >> 20,
+        "deadlineMillis": millis(*deadline),
+        "instances": instances,
+        "queueWaitMillis": millis(*queue_wait),
+        "componentMiB": component_bytes >> 20,
     })
 }
 

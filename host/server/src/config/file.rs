@@ -4,10 +4,14 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::ConfigError;
+use super::{
+    ConfigError,
+    registration::{CertificatesFile, RegistrationFile},
+};
 
 /// The file. Every section and key may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -26,6 +30,12 @@ pub struct ConfigFile {
     /// Ports, certificates and the end of the process.
     #[serde(deserialize_with = "section")]
     pub server: ServerFile,
+    /// How the API server comes to know the webhook.
+    #[serde(deserialize_with = "section")]
+    pub registration: RegistrationFile,
+    /// Where the certificate is kept.
+    #[serde(deserialize_with = "section")]
+    pub certificates: CertificatesFile,
     /// What runs the plugins.
     #[serde(deserialize_with = "section")]
     pub engine: EngineFile,
@@ -34,7 +44,7 @@ pub struct ConfigFile {
 }
 
 /// A profile by its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProfileName {
     /// `flyte-pod-webhook` 1.x.
@@ -198,6 +208,17 @@ pub(super) fn parse(yaml: &str) -> Result<ConfigFile, ConfigError> {
     })
 }
 
+/// Parses a document of any keys. An empty one is null.
+pub(super) fn parse_any(yaml: &str) -> Result<Value, ConfigError> {
+    if is_blank(yaml) {
+        return Ok(Value::Null);
+    }
+    serde_saphyr::from_str(yaml).map_err(|error: serde_saphyr::Error| {
+        let place = error.location().map(|location| (location.line(), location.column()));
+        ConfigError { file: None, place, key: String::new(), reason: reason(&error) }
+    })
+}
+
 // === impl GlobalSecretsFile ===
 
 impl Default for GlobalSecretsFile {
@@ -232,7 +253,7 @@ fn is_blank(yaml: &str) -> bool {
 }
 
 /// A section that is there without a key in it, as when all of them are commented out.
-fn section<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn section<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Default,

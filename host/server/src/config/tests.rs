@@ -44,6 +44,11 @@ fn reads_every_key() {
     assert_eq!(config.on_failure, OnFailure::Admit);
     assert_eq!(config.server.max_connections, 7);
     assert_eq!(config.server.shutdown_grace, Duration::ZERO);
+    assert_eq!((config.registration.enabled, config.registration.service_port), (true, 8443));
+    assert_eq!(config.registration.failure_policy, FailurePolicy::Ignore);
+    assert_eq!(config.registration.timeout, Duration::from_secs(30));
+    assert_eq!(config.registration.namespace_selector.as_ref().unwrap().match_labels["team"], "ml");
+    assert_eq!(config.certificates.secret_name, "webhook.tls");
     assert_eq!(config.engine.cache_directory.as_deref(), Some(Path::new("/var/cache/ampoule")));
     let [injector] = &config.injectors[..] else { panic!("one injector") };
     assert_eq!(injector.component, ComponentSource::File("/plugins/x.wasm".into()));
@@ -57,17 +62,19 @@ fn reads_every_key() {
 fn what_is_in_effect_reads_as_itself() {
     for yaml in ["", EVERY_KEY, "globalSecrets: { enabled: false }", "injectors: []"] {
         let config = config(yaml);
-        let effective = serde_saphyr::to_string(&config.effective()).unwrap();
-        assert_eq!(Config::parse(&effective, &BUILTINS).unwrap(), config, "{effective}");
+        for document in [config.effective(), config.concise()] {
+            let document = serde_saphyr::to_string(&document).unwrap();
+            assert_eq!(Config::parse(&document, &BUILTINS).unwrap(), config, "{document}");
+        }
     }
 }
 
 #[test]
 fn unknown_keys_are_refused_with_those_that_are_known() {
     refuses(
-        "registration: {}",
-        "configuration, line 1, column 1: registration: unknown field `registration`, expected one of profile, conventions, \
-         onFailure, globalSecrets, server, engine, injectors",
+        "plugins: {}",
+        "configuration, line 1, column 1: plugins: unknown field `plugins`, expected one of profile, conventions, \
+         onFailure, globalSecrets, server, registration, certificates, engine, injectors",
     );
     refuses(
         "server:\n  tls: {}",
@@ -168,6 +175,34 @@ fn values_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn a_registration_is_checked_by_the_rules_of_the_api_server() {
+    for (keys, expected) in [
+        ("name: A", "name: \"A\" is no name of an object; use a-z, 0-9, - and . between them"),
+        ("name: a..b", "name: \"a..b\" is no name of an object; use a-z, 0-9, - and . between them"),
+        (
+            "webhookName: a.b",
+            "webhookName: \"a.b\" is no name of a webhook; use three or more parts, such as secrets.ampoule.dev",
+        ),
+        (
+            "serviceName: 1a",
+            "serviceName: \"1a\" is no name of a Service; use 1 to 63 of a-z, 0-9 and -, a letter first",
+        ),
+        ("servicePort: 65536", "servicePort: must be between 1 and 65535, not 65536"),
+        ("timeoutSeconds: 31", "timeoutSeconds: must be between 1 and 30, not 31"),
+        (
+            "namespaceSelector: { matchExpressions: [{ key: a, operator: Exists, values: [b] }] }",
+            "namespaceSelector.matchExpressions[0].values: makes no sense with this operator",
+        ),
+    ] {
+        refuses(&format!("registration: {{ {keys} }}"), &format!("configuration: registration.{expected}"));
+    }
+    refuses(
+        "registration: { failurePolicy: fail }",
+        "configuration, line 1, column 32: registration.failurePolicy: unknown variant `fail`, expected one of Fail, Ignore",
+    );
+}
+
+#[test]
 fn injectors_are_checked_one_by_one() {
     let with = |entry: &str| format!("injectors: [{{ name: ok, component: \"builtin:k8s\" }}, {{ {entry} }}]");
     let known = "use builtin:NAME or file:PATH";
@@ -257,6 +292,20 @@ server:
   shutdownDelaySeconds: 1
   shutdownGraceSeconds: 0
   maxConnections: 7
+registration:
+  enabled: true
+  name: secrets
+  webhookName: a.b.c
+  serviceName: webhook
+  servicePort: 8443
+  failurePolicy: Ignore
+  namespaceSelector:
+    matchLabels: { team: ml }
+    matchExpressions: [{ key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system] }]
+  timeoutSeconds: 30
+certificates:
+  secretName: webhook.tls
+  copyToCertDir: true
 engine:
   cacheDirectory: /var/cache/ampoule
   maxConcurrent: 8

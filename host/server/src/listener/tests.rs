@@ -23,7 +23,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::*;
 use crate::{
     metrics::Metrics,
-    tls::{self, SelfSigned, ServingCert},
+    tls::{self, ServingCert},
 };
 
 /// A port in use.
@@ -44,7 +44,7 @@ struct Gate {
 
 impl Served {
     async fn with(max_connections: usize, grace: Duration, gate: &Gate) -> Self {
-        let pair = SelfSigned::issue(&[]).unwrap();
+        let pair = tls::self_signed(&[]).unwrap();
         let cert = Arc::new(ServingCert::default());
         cert.install(pair.certified_key());
         let metrics = Metrics::new();
@@ -130,7 +130,7 @@ async fn a_new_certificate_serves_the_next_handshake() {
     let ended = tokio::spawn(listener.run(Gate::default().router(), drain, Duration::from_secs(5)));
     let mut served = Served { address, ca_pem: String::new(), metrics: Metrics::new(), trigger, ended };
     for _ in 0..2 {
-        let pair = SelfSigned::issue(&[]).unwrap();
+        let pair = tls::self_signed(&[]).unwrap();
         cert.install(pair.certified_key());
         served.ca_pem = pair.ca_pem;
         assert_eq!(text(served.http1().await.send_request(request("/")).await.unwrap()).await, "hello");

@@ -1,0 +1,25 @@
+//! The webhook's own certificates: made ([`CertificatePair`]), judged ([`Condition`]), and kept in a Secret (`CertIssuer`).
+//!
+//! A CA signs one leaf and its key is dropped at once, so that nobody can sign a second one with it. Making and judging are pure:
+//! the time is an argument.
+
+mod condition;
+mod folder;
+mod issuer;
+mod pair;
+
+pub use self::{
+    condition::{Condition, StoredPair},
+    pair::{CertificatePair, Subject},
+};
+pub(crate) use self::{
+    folder::write,
+    issuer::{CertIssuer, Ensured},
+};
+
+/// The name of a CA bundle, in a Secret and in a folder, as cert-manager and Flyte name it.
+pub const CA_FILE: &str = "ca.crt";
+/// The name of the certificate and its chain, as a Secret of type `kubernetes.io/tls` names it.
+pub const CERTIFICATE_FILE: &str = "tls.crt";
+/// The name of the private key.
+pub const KEY_FILE: &str = "tls.key";

@@ -1,0 +1,34 @@
+//! `ampoule init-certs` and `ampoule webhook init-certs`: a certificate for the webhook's Service, in its Secret, before the webhook
+//! starts.
+//!
+//! A good one is kept, so that every replica may run this at each of its starts. Nothing is printed that is secret.
+
+use std::{process::ExitCode, time::SystemTime};
+
+use anyhow::Context as _;
+
+use super::{load, output, quiet_runtime};
+use crate::{
+    certs::{self, CertIssuer, Ensured},
+    cluster::Cluster,
+    config::{CertificatesConfig, Config, ConfigSource},
+    plugins::Builtins,
+};
+
+pub(crate) fn init_certs(source: &ConfigSource, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    let runtime = quiet_runtime()?;
+    let Config { server, registration, certificates, .. } = load(source, builtins)?;
+    let CertificatesConfig { secret_name, copy_to_cert_dir } = certificates;
+    let issuer = CertIssuer { service: registration.service_name, secret: secret_name };
+    let (Ensured { pair, outcome }, namespace) = runtime.block_on(async {
+        let cluster = Cluster::connect().await?;
+        anyhow::Ok((issuer.ensure(&cluster, SystemTime::now()).await?, cluster.namespace().to_owned()))
+    })?;
+    output::print(&format!("secret {namespace}/{}: {outcome}\n", issuer.secret))?;
+    if copy_to_cert_dir {
+        let dir = server.cert_dir.display();
+        certs::write(&server.cert_dir, &pair).with_context(|| format!("cannot write to {dir} (server.certDir)"))?;
+        output::print(&format!("files {dir}: written\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,193 @@
+//! Flyte's secret managers, and the injector that each is here: its plugin, and its settings in the plugin's terms.
+//!
+//! A setting that no file says is left to the plugin, which has Flyte's defaults.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::{ConfigError, ProfileName, file::InjectorFile},
+    Notice, Place,
+    tree::Tree,
+};
+
+/// A kind of secret manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manager {
+    Global,
+    K8s,
+    Aws,
+    Gcp,
+    Azure,
+    Vault,
+    Embedded,
+}
+
+/// In the spelling of Flyte.
+const NAMES: [(&str, Manager); 7] = [
+    ("K8s", Manager::K8s),
+    ("AWS", Manager::Aws),
+    ("GCP", Manager::Gcp),
+    ("Azure", Manager::Azure),
+    ("Vault", Manager::Vault),
+    ("Global", Manager::Global),
+    ("Embedded", Manager::Embedded),
+];
+
+const SUPPORTED: &str = "K8s, AWS, GCP, Azure, Vault or Global";
+
+/// The injectors in the order in which Flyte asks, and the key that named each.
+///
+/// Global secrets come before all of them, in Flyte as here, and are no injector.
+pub(super) fn injectors(
+    tree: &Tree,
+    profile: ProfileName,
+    notices: &mut Vec<Notice>,
+) -> Result<Vec<(InjectorFile, Place)>, ConfigError> {
+    let mut injectors = Vec::new();
+    let mut seen = Vec::new();
+    for (name, place) in named(tree, profile, notices)? {
+        let manager = Manager::parse(&name, profile, &place, notices)?;
+        if seen.contains(&manager) {
+            notices.push(Notice::Warning(format!("{place}: is ignored: {name} is in the list already")));
+            continue;
+        }
+        seen.push(manager);
+        if let Some(builtin) = manager.builtin() {
+            let settings = manager.settings(tree)?;
+            let component = format!("builtin:{builtin}");
+            let file = InjectorFile { name: builtin.to_owned(), component, settings, ..InjectorFile::default() };
+            injectors.push((file, place));
+        }
+    }
+    Ok(injectors)
+}
+
+/// Whether a manager is named that only Flyte 2 has; and where.
+pub(super) fn only_v2(tree: &Tree) -> Option<Place> {
+    let found = tree.find("webhook.secretManagerType")?;
+    let name = found.text().ok()?;
+    matches!(Manager::find(&name)?.1, Manager::Azure | Manager::Embedded).then(|| found.place())
+}
+
+/// What the configuration names, or what Flyte takes where it names nothing.
+fn named(tree: &Tree, profile: ProfileName, notices: &mut Vec<Notice>) -> Result<Vec<(String, Place)>, ConfigError> {
+    let single = tree.find("webhook.secretManagerType");
+    if let Some(list) = tree.find("webhook.secretManagerTypes") {
+        let names = list.list()?;
+        if !names.is_empty() {
+            if let Some(single) = single {
+                let text = format!("{}: is ignored: secretManagerTypes is there as well", single.place());
+                notices.push(Notice::Warning(text));
+            }
+            let place = list.place();
+            let at = |i| Place { key: format!("{}[{i}]", place.key), file: place.file.clone() };
+            return Ok(names.into_iter().enumerate().map(|(i, name)| (name, at(i))).collect());
+        }
+    }
+    if let Some(single) = single {
+        if profile == ProfileName::FlyteV2 {
+            let text = format!("{}: is honoured, but deprecated in Flyte 2: use secretManagerTypes", single.place());
+            notices.push(Notice::Warning(text));
+        }
+        return Ok(vec![(single.text()?, single.place())]);
+    }
+    match profile {
+        ProfileName::FlyteV1 => {
+            let place = Place { key: "webhook.secretManagerType".to_owned(), file: None };
+            Ok(vec![("K8s".to_owned(), place)])
+        }
+        ProfileName::FlyteV2 => {
+            let place = Place { key: "webhook.secretManagerTypes".to_owned(), file: None };
+            let reason =
+                format!("is missing, and Flyte 2 takes Embedded then, which is not supported yet; name {SUPPORTED}");
+            Err(place.error(reason))
+        }
+    }
+}
+
+// === impl Manager ===
+
+impl Manager {
+    /// The spelling and the manager, in whatever letter case it is named.
+    fn find(name: &str) -> Option<(&'static str, Self)> {
+        NAMES.into_iter().find(|(spelling, _)| spelling.eq_ignore_ascii_case(name))
+    }
+
+    fn parse(name: &str, profile: ProfileName, place: &Place, notices: &mut Vec<Notice>) -> Result<Self, ConfigError> {
+        let Some((spelling, manager)) = Self::find(name) else {
+            return Err(place.error(format!("{name:?} is no secret manager; use {SUPPORTED}")));
+        };
+        if manager == Self::Embedded {
+            return Err(place.error(format!("Embedded is not supported yet; use {SUPPORTED}")));
+        }
+        if spelling != name && profile == ProfileName::FlyteV1 {
+            let text = format!("{place}: {name} is taken for {spelling}; Flyte 1 itself takes that spelling only");
+            notices.push(Notice::Warning(text));
+        }
+        Ok(manager)
+    }
+
+    /// The plugin.
+    fn builtin(self) -> Option<&'static str> {
+        match self {
+            Self::Global | Self::Embedded => None,
+            Self::K8s => Some("k8s"),
+            Self::Aws => Some("aws"),
+            Self::Gcp => Some("gcp"),
+            Self::Azure => Some("azure"),
+            Self::Vault => Some("vault"),
+        }
+    }
+
+    /// Its section, in the plugin's terms.
+    fn settings(self, tree: &Tree) -> Result<Map<String, Value>, ConfigError> {
+        match self {
+            Self::Global | Self::Embedded | Self::K8s => Ok(Map::new()),
+            Self::Aws => sidecar(tree, "webhook.awsSecretManager"),
+            Self::Gcp => sidecar(tree, "webhook.gcpSecretManager"),
+            Self::Azure => sidecar(tree, "webhook.azureSecretManager"),
+            Self::Vault => vault(tree, "webhook.vaultSecretManager"),
+        }
+    }
+}
+
+fn sidecar(tree: &Tree, section: &str) -> Result<Map<String, Value>, ConfigError> {
+    let mut settings = Map::new();
+    if let Some(image) = tree.find(&format!("{section}.sidecarImage")) {
+        settings.insert("image".to_owned(), image.text()?.into());
+    }
+    let kinds = ["requests", "limits"].map(|kind| (kind, tree.find(&format!("{section}.resources.{kind}"))));
+    if kinds.iter().any(|(_, found)| found.is_some()) {
+        let mut resources = Map::new();
+        for (kind, found) in kinds {
+            // Where only one of the two is said, Flyte keeps its own of the other; the plugin takes the whole or nothing.
+            let quantities = match found {
+                Some(found) => json!(found.text_mapping()?),
+                None => json!({ "cpu": "200m", "memory": "500Mi" }),
+            };
+            resources.insert(kind.to_owned(), quantities);
+        }
+        settings.insert("resources".to_owned(), resources.into());
+    }
+    Ok(settings)
+}
+
+fn vault(tree: &Tree, section: &str) -> Result<Map<String, Value>, ConfigError> {
+    let mut settings = Map::new();
+    if let Some(role) = tree.find(&format!("{section}.role")) {
+        settings.insert("role".to_owned(), role.text()?.into());
+    }
+    if let Some(found) = tree.find(&format!("{section}.kvVersion")) {
+        let version = found.text()?;
+        if !matches!(version.as_str(), "1" | "2") {
+            return Err(found
+                .place()
+                .error(format!("{version:?} is no version of Vault's KV engine; use \"1\" or \"2\"")));
+        }
+        settings.insert("kvVersion".to_owned(), version.into());
+    }
+    if let Some(annotations) = tree.find(&format!("{section}.annotations")) {
+        settings.insert("annotations".to_owned(), json!(annotations.text_mapping()?));
+    }
+    Ok(settings)
+}

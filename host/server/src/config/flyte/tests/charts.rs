@@ -1,0 +1,207 @@
+//! What Flyte's charts render, and what it amounts to: flyte-core, flyte-binary of Flyte 1, flyte-binary of Flyte 2.
+//!
+//! Abridged where it is not about the webhook, but with every section that is there.
+
+use super::{V1, check};
+
+#[test]
+fn reads_the_files_of_the_chart_flyte_core() {
+    check(
+        FLYTE_CORE,
+        "
+profile: flyte-v1
+registration:
+  enabled: true
+  name: flyte-pod-webhook
+  webhookName: flyte-pod-webhook.flyte.org
+  serviceName: flyte-pod-webhook
+  namespaceSelector: {}
+certificates:
+  secretName: flyte-pod-webhook
+injectors:
+- name: k8s
+  component: builtin:k8s
+",
+        &[V1],
+    );
+}
+
+#[test]
+fn reads_the_files_of_the_chart_flyte_binary_of_flyte_1() {
+    let core = "
+admin: { endpoint: 'localhost:8089', insecure: true }
+logger: { show-source: true, level: 1 }
+webhook:
+  certDir: /var/run/flyte/certs
+  localCert: true
+  secretName: flyte-backend-flyte-binary-webhook-secret
+  serviceName: flyte-backend-flyte-binary-webhook
+  servicePort: 443
+flyte:
+  admin: { disableClusterResourceManager: false }
+";
+    let inline = "
+webhook:
+  secretManagerType: AWS
+  awsSecretManager:
+    sidecarImage: registry.example.org/aws-sidecar:v1
+    resources:
+      limits: { cpu: 1, memory: 200Mi }
+  disableCreateMutatingWebhookConfig: 'true'
+  namespaceSelector:
+    matchExpressions: [{ key: team, operator: In, values: [ml] }]
+";
+    check(
+        &[("000-core.yaml", core), ("100-inline-config.yaml", inline), ("003-notes.txt", "not: [yaml")],
+        "
+profile: flyte-v1
+server:
+  certDir: /var/run/flyte/certs
+registration:
+  name: flyte-backend-flyte-binary-webhook
+  webhookName: flyte-pod-webhook.flyte.org
+  serviceName: flyte-backend-flyte-binary-webhook
+  namespaceSelector:
+    matchExpressions:
+    - key: team
+      operator: In
+      values:
+      - ml
+certificates:
+  secretName: flyte-backend-flyte-binary-webhook-secret
+  copyToCertDir: true
+injectors:
+- name: aws
+  component: builtin:aws
+  settings:
+    image: registry.example.org/aws-sidecar:v1
+    resources:
+      requests:
+        cpu: 200m
+        memory: 500Mi
+      limits:
+        cpu: \"1\"
+        memory: 200Mi
+",
+        &[V1],
+    );
+}
+
+#[test]
+fn reads_the_files_of_the_chart_flyte_binary_of_flyte_2() {
+    // The chart's own list, and one in a later file in its place.
+    let core = "
+logger: { show-source: true, level: 1 }
+webhook:
+  certDir: /var/run/flyte/certs
+  localCert: true
+  secretName: flyte-webhook-secret
+  serviceName: flyte-webhook
+  servicePort: 443
+  secretManagerTypes:
+    - Embedded
+  embeddedSecretManagerConfig:
+    type: K8s
+    k8sConfig:
+      namespace: flyte
+executor: { healthProbeBindAddress: ':8081' }
+secret: { kubernetes: { namespace: flyte } }
+";
+    let inline = "
+webhook:
+  secretManagerTypes: [Global, azure, K8S, k8s]
+  secretEnvVarPrefix: _ACME_
+  azureSecretManager: { sidecarImage: 'registry.example.org/azure-cli:2' }
+  webhookTimeout: 15
+  kubeClientConfig: { qps: 100, burst: 25, timeout: 30s }
+  imageBuilderConfig: { enabled: true }
+  cacheInvalidationPort: 0
+secrets: { type: local, secrets-prefix: /var/run/secrets, env-prefix: ACME_SECRET_ }
+";
+    check(
+        &[("000-core.yaml", core), ("100-inline-config.yaml", inline)],
+        "
+profile: flyte-v2
+conventions:
+  envPrefix: _ACME_
+globalSecrets:
+  envPrefix: ACME_SECRET_
+  directory: /var/run/secrets
+server:
+  certDir: /var/run/flyte/certs
+registration:
+  enabled: true
+  name: flyte-webhook
+  webhookName: flyte-pod-webhook.flyte.org
+  serviceName: flyte-webhook
+  namespaceSelector: {}
+  timeoutSeconds: 15
+certificates:
+  secretName: flyte-webhook-secret
+  copyToCertDir: true
+injectors:
+- name: azure
+  component: builtin:azure
+  settings:
+    image: registry.example.org/azure-cli:2
+- name: k8s
+  component: builtin:k8s
+",
+        &[
+            "note: profile flyte-v2, since webhook.cacheInvalidationPort (DIR/100-inline-config.yaml) is of Flyte 2; --profile \
+             says otherwise",
+            "warning: webhook.cacheInvalidationPort (DIR/100-inline-config.yaml): is ignored: no value of a secret is cached here",
+            "warning: webhook.embeddedSecretManagerConfig (DIR/000-core.yaml): is ignored: Embedded is not among the secret managers",
+            "warning: webhook.imageBuilderConfig (DIR/100-inline-config.yaml): is ignored: no image is changed here, nor by \
+             Flyte's own webhook",
+            "warning: webhook.webhookTimeout (DIR/100-inline-config.yaml): is honoured; it is the registration's timeout here, \
+             and without effect in Flyte",
+            "warning: webhook.kubeClientConfig (DIR/100-inline-config.yaml): is ignored: the API server is asked a few times at \
+             the start, and then no more",
+            "warning: secrets.type (DIR/100-inline-config.yaml): is ignored: it has no effect in Flyte either",
+            "warning: webhook.secretManagerTypes[3] (DIR/100-inline-config.yaml): is ignored: k8s is in the list already",
+        ],
+    );
+}
+
+/// What `flyte-propeller-config` holds, abridged where it is not about the webhook.
+const FLYTE_CORE: &[(&str, &str)] = &[
+    (
+        "admin.yaml",
+        "event: { type: admin, rate: 500, capacity: 1000 }
+admin: { endpoint: 'flyteadmin:81', insecure: true, clientId: flytepropeller, clientSecretLocation: /etc/secrets/client_secret }
+",
+    ),
+    ("cache.yaml", "cache: { max_size_mbs: 1024, target_gc_percent: 70 }\n"),
+    (
+        "core.yaml",
+        "manager:
+  pod-application: flytepropeller
+  pod-template-container-name: flytepropeller
+propeller:
+  downstream-eval-duration: 30s
+  enable-admin-launcher: true
+  leader-election: { enabled: true, lock-config-map: { name: propeller-leader, namespace: flyte } }
+  limit-namespace: all
+  metadata-prefix: metadata/propeller
+  metrics-prefix: flyte
+  prof-port: 10254
+  queue: { batch-size: -1, batching-interval: 2s, queue: { base-delay: 5s, qps: 1000, type: maxof } }
+  workers: 40
+webhook:
+  certDir: /etc/webhook/certs
+  serviceName: flyte-pod-webhook
+",
+    ),
+    (
+        "k8s.yaml",
+        "plugins:
+  k8s:
+    default-env-vars: []
+    default-cpus: 100m
+    1: a key that is no text
+",
+    ),
+    ("logger.yaml", "logger: { level: 4, show-source: true }\n"),
+    ("resource_manager.yaml", "propeller: { resourcemanager: { type: noop } }\n"),
+];

@@ -1,0 +1,132 @@
+//! How the API server comes to know the webhook: [`WebhookRegistration`], a `MutatingWebhookConfiguration` by server-side apply.
+//!
+//! Every field that matters is said, so that what another program left in it does not stay. A `caBundle` that is not ours to know
+//! is left out, and so left to whoever fills it in, as cert-manager does.
+
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{Cluster, ClusterError},
+    config::{NamespaceSelector, RegistrationConfig},
+    webhook,
+};
+
+/// Who we are to the API server, field by field.
+const FIELD_MANAGER: &str = "ampoule";
+/// The label that Flyte gives the pods of its tasks.
+const FLYTE_LABEL: &str = "inject-flyte-secrets";
+/// The label that people give theirs.
+const PEOPLE_LABEL: &str = "ampoule.dev/inject";
+/// The second webhook, for people's pods. The first one's name is configured, as it is Flyte's for Flyte.
+const PEOPLE_WEBHOOK: &str = "people.ampoule.dev";
+
+/// A registration as it should be.
+pub(crate) struct WebhookRegistration {
+    config: RegistrationConfig,
+    /// What the API server is to trust, in PEM form.
+    ca_bundle: Option<String>,
+}
+
+/// Why there is no registration.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot apply the MutatingWebhookConfiguration {name} (registration.name)")]
+pub(crate) struct RegistrationError {
+    name: String,
+    source: ClusterError,
+}
+
+// === impl WebhookRegistration ===
+
+impl WebhookRegistration {
+    pub(crate) fn new(config: RegistrationConfig, ca_bundle: Option<String>) -> Self {
+        Self { config, ca_bundle }
+    }
+
+    /// Makes the API server's object what it should be; other programs' fields of the same name become ours.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses.
+    pub(crate) async fn apply(&self, cluster: &Cluster) -> Result<(), RegistrationError> {
+        let api = cluster.cluster_wide::<MutatingWebhookConfiguration>();
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let name = &self.config.name;
+        match api.patch(name, &params, &Patch::Apply(self.document(cluster.namespace()))).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(RegistrationError { name: name.clone(), source: error.into() }),
+        }
+    }
+
+    /// The object for a webhook whose Service stands in this namespace.
+    fn document(&self, namespace: &str) -> Value {
+        let RegistrationConfig { name, webhook_name, .. } = &self.config;
+        let flyte = json!({ "matchLabels": { FLYTE_LABEL: "true" } });
+        // A pod with both labels is asked about once, by the first.
+        let people = json!({
+            "matchLabels": { PEOPLE_LABEL: "true" },
+            "matchExpressions": [{ "key": FLYTE_LABEL, "operator": "NotIn", "values": ["true"] }],
+        });
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": { "name": name },
+            "webhooks": [
+                self.webhook(webhook_name, &flyte, namespace),
+                self.webhook(PEOPLE_WEBHOOK, &people, namespace),
+            ],
+        })
+    }
+
+    fn webhook(&self, name: &str, object_selector: &Value, namespace: &str) -> Value {
+        let Self { config, ca_bundle } = self;
+        let RegistrationConfig {
+            enabled: _,
+            name: _,
+            webhook_name: _,
+            service_name,
+            service_port,
+            failure_policy,
+            namespace_selector,
+            timeout,
+        } = config;
+        let service =
+            json!({ "name": service_name, "namespace": namespace, "path": webhook::PATH, "port": service_port });
+        let mut client_config = json!({ "service": service });
+        if let Some(pem) = ca_bundle {
+            client_config["caBundle"] = data_encoding::BASE64.encode(pem.as_bytes()).into();
+        }
+        let others = || NamespaceSelector::all_but([namespace, "kube-system"]);
+        json!({
+            "name": name,
+            "admissionReviewVersions": ["v1", "v1beta1"],
+            "clientConfig": client_config,
+            "rules": [{ "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"] }],
+            "objectSelector": object_selector,
+            "namespaceSelector": namespace_selector.clone().unwrap_or_else(others),
+            "failurePolicy": failure_policy,
+            "matchPolicy": "Equivalent",
+            // A second answer to the same pod changes nothing, and containers that others add get their secrets.
+            "reinvocationPolicy": "IfNeeded",
+            "sideEffects": "None",
+            "timeoutSeconds": timeout.as_secs(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn by_default_it_is_what_the_manifests_register() {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kustomize/base/webhook.yaml");
+        let manifest: Value = serde_saphyr::from_str(&std::fs::read_to_string(manifest).unwrap()).unwrap();
+        let config = Config::parse("", &[]).unwrap().registration;
+        let document = WebhookRegistration::new(config, None).document("ampoule");
+        assert_eq!(document["metadata"], manifest["metadata"]);
+        assert_eq!(document["webhooks"][0], manifest["webhooks"][0]);
+    }
+}
