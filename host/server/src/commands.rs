@@ -8,6 +8,7 @@ mod input;
 mod inspect;
 mod mutate;
 mod output;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,9 @@ use crate::{
     telemetry::{self, LogFormat, LogLevel},
 };
 
-pub(crate) use self::{config_check::config_check, explain::explain, inspect::plugin_inspect, mutate::mutate};
+pub(crate) use self::{
+    config_check::config_check, explain::explain, inspect::plugin_inspect, mutate::mutate, request::request,
+};
 
 /// What the API server gives a webhook where its registration does not say.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@
 const LIMIT: usize = 40;
 
 /// The start of `bytes`, with what is not printable escaped and quotes left alone.
-pub(super) fn plain(bytes: &[u8]) -> String {
+pub(crate) fn plain(bytes: &[u8]) -> String {
     let mut printable = String::new();
     for character in shorten(bytes).chars() {
         match character {
@@ -18,7 +18,7 @@ pub(super) fn plain(bytes: &[u8]) -> String {
 }
 
 /// The start of `bytes` in double quotes, with quotes and what is not printable escaped.
-pub(super) fn quoted(bytes: &[u8]) -> String {
+pub(crate) fn quoted(bytes: &[u8]) -> String {
     format!("{:?}", shorten(bytes))
 }
 
