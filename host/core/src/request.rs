@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{flyte, people};
+use crate::{excerpt, flyte, people};
 
 /// The labels that bring a pod to the webhook, each with the value `"true"`: Flyte's, and that of the protocol for people. Which
 /// one it is does not matter for what the pod may ask.
@@ -84,7 +84,7 @@ impl RequestedSecret {
     /// Reads every secret request in a pod's annotations: Flyte's in index order (`s2` before `s10`), then by key, then the list
     /// of `ampoule.dev/secrets` in its own order.
     ///
-    /// One that is there twice is served twice; the second finds what it wants and changes nothing.
+    /// One that is there twice is served twice, as in Flyte; the second time finds in the pod what the first put there.
     ///
     /// # Errors
     ///
@@ -99,11 +99,12 @@ impl RequestedSecret {
 // === impl SecretRequest ===
 
 impl fmt::Display for SecretRequest {
-    /// `group/key` with the version after an `@`, as messages name a secret.
+    /// `group/key` with the version after an `@`, as messages name a secret: each shortened, and nothing in it that a terminal or
+    /// a log would act on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { group, group_version, key, mount: _, env_var: _ } = self;
-        write!(f, "{group}/{key}")?;
-        if group_version.is_empty() { Ok(()) } else { write!(f, "@{group_version}") }
+        write!(f, "{}/{}", excerpt::name(group), excerpt::name(key))?;
+        if group_version.is_empty() { Ok(()) } else { write!(f, "@{}", excerpt::name(group_version)) }
     }
 }
 
