@@ -13,6 +13,8 @@ mod conflicts;
 mod edits;
 #[path = "core/generate.rs"]
 mod generate;
+#[path = "core/laws.rs"]
+mod laws;
 #[path = "core/patch.rs"]
 mod patch;
 #[path = "core/pods.rs"]

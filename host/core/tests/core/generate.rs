@@ -3,13 +3,11 @@
 //! Every list and object that Kubernetes lets a pod leave out is left out at times, or is null.
 
 use ampoule_core::{
-    AnnotationCollision, Csi, EnvSource, EnvVar, InitContainer, InitContainerPosition, KeyToPath, PodEdit,
-    SecretKeyRef, SecretValue, SecretVolume, ServiceAccountToken, Volume, VolumeMount, VolumeSource,
+    Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, InitContainer, InitContainerPosition, KeyToPath, PodEdit,
+    Profile, SecretKeyRef, SecretValue, SecretVolume, ServiceAccountToken, Volume, VolumeMount, VolumeSource,
 };
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Map, Value, json};
-
-use crate::edits::annotation;
 
 /// Any document, with keys that a JSON pointer must escape.
 pub(crate) fn any_json() -> impl Strategy<Value = Value> {
@@ -28,6 +26,11 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
                 .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
+}
+
+/// Either profile.
+pub(crate) fn any_profile() -> impl Strategy<Value = Profile> {
+    prop_oneof![Just(Profile::FlyteV1), Just(Profile::FlyteV2)]
 }
 
 /// What an injector may answer.
@@ -128,7 +131,8 @@ fn any_puller() -> impl Strategy<Value = InitContainer> {
 
 fn any_annotation() -> impl Strategy<Value = PodEdit> {
     let collision = prop_oneof![Just(AnnotationCollision::IfAbsent), Just(AnnotationCollision::MustOwn)];
-    ("[ab][/~][ab]", "[12]", collision).prop_map(|(key, value, collision)| annotation(&key, &value, collision))
+    ("[ab][/~][ab]", "[12]", collision)
+        .prop_map(|(key, value, collision)| PodEdit::SetAnnotation(Annotation { key, value, collision }))
 }
 
 fn any_container(name: &'static str) -> impl Strategy<Value = Value> {
