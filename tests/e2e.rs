@@ -16,6 +16,8 @@ mod harness;
 mod inject;
 #[path = "e2e/load.rs"]
 mod load;
+#[path = "e2e/people.rs"]
+mod people;
 #[path = "e2e/ports.rs"]
 mod ports;
 #[path = "e2e/privacy.rs"]

@@ -65,6 +65,21 @@ async fn the_api_server_takes_every_manifest_whole() -> Result<()> {
 }
 
 #[test]
+fn a_pod_with_either_label_reaches_the_webhook_once() -> Result<()> {
+    let manifest = manifest("webhook.yaml")?;
+    let selector = |i: usize| &manifest["webhooks"][i]["objectSelector"];
+    let [flyte, people] = ampoule_core::TRIGGER_LABELS;
+    assert_eq!(selector(0), &json!({ "matchLabels": { flyte: "true" } }));
+    let not_flyte = json!([{ "key": flyte, "operator": "NotIn", "values": ["true"] }]);
+    assert_eq!(selector(1), &json!({ "matchLabels": { people: "true" }, "matchExpressions": not_flyte }));
+    assert_eq!(manifest["webhooks"].as_array().map(Vec::len), Some(2));
+    for key in ["rules", "namespaceSelector", "failurePolicy", "reinvocationPolicy", "sideEffects", "timeoutSeconds"] {
+        assert_eq!(manifest["webhooks"][0][key], manifest["webhooks"][1][key], "{key}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_configuration_in_the_manifests_loads() -> Result<()> {
     let config = manifest("config-map.yaml")?;
     let config = config["data"]["ampoule.yaml"].as_str().context("the ConfigMap has the file")?;

@@ -5,10 +5,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::{AnnotationError, RequestedSecret, SecretRequest};
+use crate::{AnnotationError, RequestedSecret, SecretRequest, request};
 
 mod base32;
-mod excerpt;
 mod literal;
 mod text;
 mod token;
@@ -48,8 +47,8 @@ enum Order<'a> {
 /// Why the value of one annotation is not a request.
 #[derive(Debug, thiserror::Error)]
 enum ValueError {
-    #[error("must be a string, not {0}")]
-    NotAString(&'static str),
+    #[error(transparent)]
+    Type(#[from] request::NotAString),
     #[error(transparent)]
     Base32(#[from] base32::IllegalByte),
     #[error(transparent)]
@@ -85,15 +84,7 @@ impl<'a> Order<'a> {
 }
 
 fn decode(value: &Value) -> Result<SecretRequest, ValueError> {
-    let value = match value {
-        Value::String(value) => value,
-        Value::Null => return Err(ValueError::NotAString("null")),
-        Value::Bool(_) => return Err(ValueError::NotAString("a boolean")),
-        Value::Number(_) => return Err(ValueError::NotAString("a number")),
-        Value::Array(_) => return Err(ValueError::NotAString("a list")),
-        Value::Object(_) => return Err(ValueError::NotAString("an object")),
-    };
-    Ok(text::parse(&base32::decode(value)?)?)
+    Ok(text::parse(&base32::decode(request::text_of(value)?)?)?)
 }
 
 #[cfg(test)]

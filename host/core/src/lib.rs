@@ -5,9 +5,11 @@
 
 mod diff;
 mod edit;
+mod excerpt;
 mod flyte;
 mod injector;
 mod mutator;
+mod people;
 mod pod;
 mod profile;
 mod request;
@@ -21,7 +23,8 @@ pub use self::{
     },
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector},
     mutator::{Admitted, Answer, Attempt, Mutation, OnFailure, PodMutator, Refusal, RefusalCode, RequestReport},
+    people::SecretEntry,
     pod::{ContainerKind, ContainerView, Pod, PodError, PodView},
     profile::{Conventions, EnvPlacement, Profile},
-    request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest},
+    request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest, TRIGGER_LABELS},
 };

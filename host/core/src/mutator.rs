@@ -129,8 +129,9 @@ impl PodMutator {
     ) -> Result<Admitted, Refusal> {
         let mut chain = Chain::open(&self.injectors);
         let mut draft = Draft::new(pod, &self.conventions);
-        for RequestedSecret { annotation, request } in requests {
-            let attempts = chain.serve(&request, &mut draft, namespace).await;
+        for requested in requests {
+            let attempts = chain.serve(&requested, &mut draft, namespace).await;
+            let RequestedSecret { annotation, request } = requested;
             reports.push(RequestReport { annotation, request, attempts });
             if let Some(refusal) = reports.last().and_then(Refusal::of) {
                 return Err(refusal);
@@ -155,12 +156,13 @@ impl<'a> Chain<'a> {
     }
 
     /// Asks one injector after the other until one injects or forbids. The draft changes only if one injects.
-    async fn serve(&mut self, request: &SecretRequest, draft: &mut Draft<'a>, namespace: &str) -> Vec<Attempt> {
+    async fn serve(&mut self, requested: &RequestedSecret, draft: &mut Draft<'a>, namespace: &str) -> Vec<Attempt> {
+        let RequestedSecret { annotation, request } = requested;
         let view = draft.pod.view(namespace);
         let mut attempts = Vec::new();
         for (name, session) in &mut self.links {
             let answer = match session.inject(request, &view).await {
-                Ok(Ok(edits)) => draft.take(name, edits),
+                Ok(Ok(edits)) => draft.take(format!("injector {name} for {annotation}"), edits),
                 Ok(Err(error)) => Answer::Declined(error),
                 Err(failure) => Answer::Failed(failure),
             };

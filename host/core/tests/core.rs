@@ -7,8 +7,14 @@
 
 #[path = "core/chain.rs"]
 mod chain;
+#[path = "core/conflicts.rs"]
+mod conflicts;
 #[path = "core/edits.rs"]
 mod edits;
+#[path = "core/generate.rs"]
+mod generate;
+#[path = "core/laws.rs"]
+mod laws;
 #[path = "core/patch.rs"]
 mod patch;
 #[path = "core/pods.rs"]

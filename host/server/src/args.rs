@@ -39,6 +39,8 @@ enum Command {
     Mutate(MutateArgs),
     /// Tell which secrets a pod asks for, who was asked, and what each said.
     Explain(ExplainArgs),
+    /// Print the annotation that asks for a secret.
+    Request(RequestArgs),
     /// Work on the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -107,6 +109,32 @@ pub(crate) struct ExplainArgs {
     /// What to print.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: TextOutput,
+}
+
+/// `ampoule request`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct RequestArgs {
+    /// The secret's group, such as a Kubernetes Secret's name.
+    #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
+    pub(crate) group: String,
+    /// The key within the group.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: String,
+    /// The version of the group, for backends that have one.
+    #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
+    pub(crate) group_version: String,
+    /// The environment variable: for the secret, or with --file for the file's path; without either, GROUP_KEY for the secret.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+    /// Ask for a file below /etc/flyte/secrets.
+    #[arg(long)]
+    pub(crate) file: bool,
+    /// The number in flyte.secrets/sN; 0 without it.
+    #[arg(long, value_name = "N")]
+    pub(crate) index: Option<u64>,
+    /// The protocol to print it in.
+    #[arg(short, long, value_name = "FORMAT", default_value = "ampoule")]
+    pub(crate) output: RequestOutput,
 }
 
 #[derive(Debug, Subcommand)]
@@ -184,6 +212,16 @@ pub(crate) enum MutateOutput {
     Review,
 }
 
+/// The protocol that `request` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RequestOutput {
+    /// An entry of the list in ampoule.dev/secrets, for people.
+    #[default]
+    Ampoule,
+    /// An annotation flyte.secrets/sN, as Flyte writes it.
+    Flyte,
+}
+
 /// What other commands print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TextOutput {
@@ -216,6 +254,7 @@ impl Args {
             Command::InitCerts(args) => commands::init_certs(&args.into(), builtins),
             Command::Mutate(args) => commands::mutate(&args, builtins),
             Command::Explain(args) => commands::explain(&args, builtins),
+            Command::Request(args) => commands::request(args),
             Command::Config(ConfigCommand::Check(args)) => commands::config_check(&args, builtins),
             Command::Config(ConfigCommand::Convert(args)) => commands::config_convert(args, builtins),
             Command::Plugin(PluginCommand::Inspect(args)) => commands::plugin_inspect(&args, builtins),

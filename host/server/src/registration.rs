@@ -3,6 +3,7 @@
 //! Every field that matters is said, so that what another program left in it does not stay. A `caBundle` that is not ours to know
 //! is left out, and so left to whoever fills it in, as cert-manager does.
 
+use ampoule_core::TRIGGER_LABELS;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -15,10 +16,6 @@ use crate::{
 
 /// Who we are to the API server, field by field.
 const FIELD_MANAGER: &str = "ampoule";
-/// The label that Flyte gives the pods of its tasks.
-const FLYTE_LABEL: &str = "inject-flyte-secrets";
-/// The label that people give theirs.
-const PEOPLE_LABEL: &str = "ampoule.dev/inject";
 /// The second webhook, for people's pods. The first one's name is configured, as it is Flyte's for Flyte.
 const PEOPLE_WEBHOOK: &str = "people.ampoule.dev";
 
@@ -62,11 +59,12 @@ impl WebhookRegistration {
     /// The object for a webhook whose Service stands in this namespace.
     fn document(&self, namespace: &str) -> Value {
         let RegistrationConfig { name, webhook_name, .. } = &self.config;
-        let flyte = json!({ "matchLabels": { FLYTE_LABEL: "true" } });
+        let [flyte_label, people_label] = TRIGGER_LABELS;
+        let flyte = json!({ "matchLabels": { flyte_label: "true" } });
         // A pod with both labels is asked about once, by the first.
         let people = json!({
-            "matchLabels": { PEOPLE_LABEL: "true" },
-            "matchExpressions": [{ "key": FLYTE_LABEL, "operator": "NotIn", "values": ["true"] }],
+            "matchLabels": { people_label: "true" },
+            "matchExpressions": [{ "key": flyte_label, "operator": "NotIn", "values": ["true"] }],
         });
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -127,6 +125,6 @@ mod tests {
         let config = Config::parse("", &[]).unwrap().registration;
         let document = WebhookRegistration::new(config, None).document("ampoule");
         assert_eq!(document["metadata"], manifest["metadata"]);
-        assert_eq!(document["webhooks"][0], manifest["webhooks"][0]);
+        assert_eq!(document["webhooks"], manifest["webhooks"]);
     }
 }

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ampoule_core::TRIGGER_LABELS;
 use anyhow::{Context, Result, bail};
 use k8s_openapi::{
     ByteString,
@@ -224,9 +225,9 @@ impl Registration {
     fn configuration(&self, namespace: &str, ampoule: &Ampoule) -> Result<MutatingWebhookConfiguration> {
         let Self { name, review_versions } = self;
         let ca: Vec<u8> = ampoule.ca().into();
-        let configuration = json!({
-            "metadata": { "name": format!("{name}-{namespace}") },
-            "webhooks": [{
+        let [flyte, people] = TRIGGER_LABELS;
+        let webhook = |name: &str, selector: Value| {
+            json!({
                 "name": format!("{name}.ampoule.test"),
                 "clientConfig": {
                     "url": format!("https://{}/mutate--v1-pod", ampoule.webhook()),
@@ -235,14 +236,26 @@ impl Registration {
                 "rules": [{
                     "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]
                 }],
-                "objectSelector": { "matchLabels": { "inject-flyte-secrets": "true" } },
+                "objectSelector": selector,
                 "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
                 "failurePolicy": "Fail",
                 "sideEffects": "None",
                 "reinvocationPolicy": "IfNeeded",
                 "admissionReviewVersions": review_versions,
                 "timeoutSeconds": 10,
-            }],
+            })
+        };
+        // As deploy/kustomize/base has them.
+        let not_flyte = json!([{ "key": flyte, "operator": "NotIn", "values": ["true"] }]);
+        let configuration = json!({
+            "metadata": { "name": format!("{name}-{namespace}") },
+            "webhooks": [
+                webhook(name, json!({ "matchLabels": { flyte: "true" } })),
+                webhook(
+                    &format!("people.{name}"),
+                    json!({ "matchLabels": { people: "true" }, "matchExpressions": not_flyte }),
+                ),
+            ],
         });
         Ok(serde_json::from_value(configuration)?)
     }

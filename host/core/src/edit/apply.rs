@@ -40,13 +40,15 @@ pub(crate) enum ApplyError {
 enum Made {
     Env(String),
     Volume(String),
+    /// A path, without slashes at its end.
+    Mount(String),
     InitContainer(String),
     Annotation(String),
 }
 
 #[derive(Clone)]
 struct Entry {
-    injector: String,
+    by: String,
     content: Value,
 }
 
@@ -61,35 +63,43 @@ impl<'a> EditLog<'a> {
         Self { arrived: arrived.as_json(), made: BTreeMap::new() }
     }
 
-    /// Carries one edit out for the injector of that name.
+    /// Carries one edit out. `by` is the injector and what it does it for, as messages say it: `injector k8s for flyte.secrets/s0`.
     pub(crate) fn apply(
         &mut self,
-        injector: &str,
+        by: &str,
         edit: &PodEdit,
         pod: &mut Pod,
         conventions: &Conventions,
     ) -> Result<(), ApplyError> {
         let pod = pod.json_mut();
         match edit {
-            PodEdit::SetEnv(env) => self.set_env(injector, env, pod, conventions.env_placement),
-            PodEdit::AddVolume(volume) => self.add_volume(injector, volume, pod),
-            PodEdit::MountVolume(mount) => self.mount_volume(injector, mount, pod),
+            PodEdit::SetEnv(env) => self.set_env(by, env, pod, conventions.env_placement),
+            PodEdit::AddVolume(volume) => self.add_volume(by, volume, pod),
+            PodEdit::MountVolume(mount) => self.mount_volume(by, mount, pod),
             PodEdit::AddInitContainer(container) => {
                 let position = container.position.unwrap_or(conventions.init_container_position);
-                self.add_init_container(injector, container, position, pod)
+                self.add_init_container(by, container, position, pod)
             }
-            PodEdit::SetAnnotation(annotation) => self.set_annotation(injector, annotation, pod),
+            PodEdit::SetAnnotation(annotation) => self.set_annotation(by, annotation, pod),
             PodEdit::AddImagePullSecret(name) => pull_secret::add(name, pod),
         }
     }
 
-    fn record(&mut self, injector: &str, made: Made, content: Value) {
-        self.made.insert(made, Entry { injector: injector.to_owned(), content });
+    fn record(&mut self, by: &str, made: Made, content: Value) {
+        self.made.insert(made, Entry { by: by.to_owned(), content });
     }
 
-    /// Who put that name into the pod: an injector, or the pod's author.
-    fn owner(&self, made: &Made) -> String {
-        self.made.get(made).map_or_else(|| "the pod itself".to_owned(), |entry| format!("injector {}", entry.injector))
+    /// Who put that name into the pod: an injector and what for, or the pod's author.
+    fn owner(&self, made: &Made) -> &str {
+        self.made.get(made).map_or("the pod itself", |entry| &entry.by)
+    }
+}
+
+// === impl Made ===
+
+impl Made {
+    fn mount(path: &str) -> Self {
+        Self::Mount(path.trim_end_matches('/').to_owned())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::iter;
 
-use crate::flyte::excerpt;
+use crate::excerpt;
 
 /// What is wrong inside a literal.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

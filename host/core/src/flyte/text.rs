@@ -3,11 +3,8 @@
 //! The message is flat, so neither the parser nor its input nests, and every byte is looked at a bounded number of times.
 
 use crate::{
-    MountRequirement, SecretRequest,
-    flyte::{
-        excerpt,
-        token::{SyntaxError, Token, Tokens},
-    },
+    MountRequirement, SecretRequest, excerpt,
+    flyte::token::{SyntaxError, Token, Tokens},
 };
 
 /// The enum's values, each at its number.

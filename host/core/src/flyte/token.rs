@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::flyte::{excerpt, literal};
+use crate::{excerpt, flyte::literal};
 
 /// One token.
 #[derive(Debug)]

@@ -26,12 +26,12 @@ impl<'a> Draft<'a> {
         Self { pod: arrived.clone(), arrived, conventions, log: EditLog::new(arrived), accepted: Vec::new() }
     }
 
-    /// Applies all of an injector's edits, or none.
-    pub(super) fn take(&mut self, injector: &str, edits: Vec<PodEdit>) -> Answer {
-        match self.apply(injector, &edits) {
+    /// Applies all of an injector's edits, or none. `by` says whose they are and what for, for messages.
+    pub(super) fn take(&mut self, by: String, edits: Vec<PodEdit>) -> Answer {
+        match self.apply(&by, &edits) {
             Ok(()) => {
                 let count = edits.len();
-                self.accepted.push((injector.to_owned(), edits));
+                self.accepted.push((by, edits));
                 Answer::Injected { edits: count }
             }
             Err(error) => {
@@ -44,15 +44,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn apply(&mut self, injector: &str, edits: &[PodEdit]) -> Result<(), ApplyError> {
-        edits.iter().try_for_each(|edit| self.log.apply(injector, edit, &mut self.pod, self.conventions))
+    fn apply(&mut self, by: &str, edits: &[PodEdit]) -> Result<(), ApplyError> {
+        edits.iter().try_for_each(|edit| self.log.apply(by, edit, &mut self.pod, self.conventions))
     }
 
     fn start_over(&mut self) {
         let accepted = std::mem::take(&mut self.accepted);
         *self = Self::new(self.arrived, self.conventions);
-        for (injector, edits) in &accepted {
-            self.apply(injector, edits).expect("edits that could be applied to this pod before can be again");
+        for (by, edits) in &accepted {
+            self.apply(by, edits).expect("edits that could be applied to this pod before can be again");
         }
         self.accepted = accepted;
     }

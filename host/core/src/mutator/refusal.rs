@@ -3,9 +3,9 @@
 //! Codes follow what Flyte makes of them (flyte-behaviour section 10): 400 is the author's mistake and final, 403 is a
 //! policy, 503 may be tried again, 500 is a fault in a plugin.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use crate::{AnnotationError, Answer, FailureKind, InjectionError, RequestReport};
+use crate::{AnnotationError, Answer, Attempt, FailureKind, InjectionError, RequestReport, excerpt};
 
 /// The longest message, in bytes: an API error should fit a terminal.
 const LONGEST: usize = 4096;
@@ -96,27 +96,34 @@ impl Refusal {
             _ => report.attempts.iter().filter_map(|attempt| RefusalCode::of(&attempt.answer)).max(),
         };
         let code = code.unwrap_or(RefusalCode::BadRequest);
-        Some(Self { code, message: shortened(report.to_string()) })
+        Some(Self { code, message: shortened(&report.to_string()) })
     }
 
     /// The refusal of an annotation that cannot be read.
     pub(super) fn bad_annotation(error: &AnnotationError) -> Self {
-        Self { code: RefusalCode::BadRequest, message: shortened(error.to_string()) }
+        Self { code: RefusalCode::BadRequest, message: shortened(&error.to_string()) }
     }
 }
 
 impl fmt::Display for RequestReport {
-    /// One sentence with everyone's reason, in the order asked.
+    /// One sentence with everyone's reason, in the order asked. Where they are too many words, the longest reasons are cut, and
+    /// everyone is still named.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { annotation, request, attempts } = self;
-        write!(f, "secret {request} (annotation {annotation}, mount {}) could not be injected", request.mount)?;
+        let (annotation, mount) = (excerpt::name(annotation), request.mount);
+        let head = format!("secret {request} (annotation {annotation}, mount {mount}) could not be injected");
         if attempts.is_empty() {
-            return f.write_str(": no injector is configured");
+            return write!(f, "{head}: no injector is configured");
         }
-        for (i, attempt) in attempts.iter().enumerate() {
-            write!(f, "{} {}: {}", if i == 0 { ":" } else { ";" }, attempt.injector, attempt.answer)?;
-        }
-        Ok(())
+        let who = |i: usize, injector: &str| format!("{} {injector}: ", if i == 0 { ":" } else { ";" });
+        let said =
+            attempts.iter().enumerate().map(|(i, Attempt { injector, answer })| (who(i, injector), answer.to_string()));
+        let said: Vec<_> = said.collect();
+        let names: usize = said.iter().map(|(who, _)| who.len()).sum();
+        let reasons = said.iter().map(|(_, reason)| reason.len()).collect();
+        let share = fair_share(reasons, LONGEST.saturating_sub(head.len() + names));
+        f.write_str(&head)?;
+        said.iter().try_for_each(|(who, reason)| write!(f, "{who}{}", cut(reason, share, "…")))
     }
 }
 
@@ -132,13 +139,31 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Cuts a message at a character boundary and says so.
-fn shortened(mut message: String) -> String {
-    const MARK: &str = " … (shortened)";
-    if message.len() > LONGEST {
-        let end = message.floor_char_boundary(LONGEST - MARK.len());
-        message.truncate(end);
-        message.push_str(MARK);
+/// The most bytes that each of some texts may have so that all of them fit: what a short one leaves is the others'.
+fn fair_share(mut lengths: Vec<usize>, mut room: usize) -> usize {
+    lengths.sort_unstable();
+    let mut left = lengths.len();
+    for length in lengths {
+        let share = room / left;
+        if length > share {
+            return share;
+        }
+        room -= length;
+        left -= 1;
     }
-    message
+    usize::MAX
+}
+
+/// At most so many bytes of a text, with the mark at the end if it is cut.
+fn cut<'a>(text: &'a str, most: usize, mark: &str) -> Cow<'a, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(most.saturating_sub(mark.len()));
+    Cow::Owned(format!("{}{mark}", &text[..end]))
+}
+
+/// The last resort: more injectors than a message can name, or an annotation's key beyond measure.
+fn shortened(message: &str) -> String {
+    cut(message, LONGEST, " … (shortened)").into_owned()
 }

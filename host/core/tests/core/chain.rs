@@ -3,14 +3,14 @@
 //! Messages are what a pod's author reads in `kubectl`, so whole messages are compared.
 
 use ampoule_core::{
-    AnnotationCollision, FailureKind, InjectionError, InjectorFailure, OnFailure, Pod, PodMutator, Profile,
-    SecretInjector,
+    AnnotationCollision, EnvSource, EnvVar, FailureKind, InjectionError, InjectorFailure, OnFailure, Pod, PodEdit,
+    PodMutator, Profile, SecretInjector, SecretRequest, SecretValue,
 };
 use serde_json::json;
 use std::sync::Arc;
 
 use crate::{
-    edits::{annotation, literal, memory_volume, mount, secret_volume},
+    edits::{annotation, literal, memory_volume, mount},
     support::{Scripted, mutate, mutator, pod_asking},
 };
 
@@ -118,39 +118,6 @@ fn an_injector_whose_edits_fail_takes_nothing_of_the_others_away() {
 }
 
 #[test]
-fn two_injectors_that_want_one_name_for_different_things_are_both_named() {
-    let only = |key: &'static str, name: &'static str, edits: Vec<ampoule_core::PodEdit>| {
-        Scripted::answering(name, move |request, _| {
-            if request.key == key { Ok(Ok(edits.clone())) } else { Ok(Err(InjectionError::NotFound("none".into()))) }
-        })
-    };
-    let cases = [
-        (
-            literal("A", "1"),
-            literal("A", "2"),
-            "environment variable A is wanted for different values, by injector one and by injector two",
-        ),
-        (
-            memory_volume("v"),
-            secret_volume("v", "s", &[]),
-            "volume v is injector one's and holds something else than injector two wants",
-        ),
-        (
-            annotation("a", "1", AnnotationCollision::MustOwn),
-            annotation("a", "2", AnnotationCollision::MustOwn),
-            "annotation a has another value by injector one than injector two needs",
-        ),
-    ];
-    for (first, second, expected) in cases {
-        let chain = vec![only("key-0", "one", vec![first]), only("key-1", "two", vec![second])];
-        let pod = pod_asking(2, json!({ "containers": [{ "name": "main" }] }));
-        let refusal = mutate(&mutator(Profile::FlyteV2, chain), &pod).outcome.expect_err("they contradict each other");
-        assert_eq!(refusal.code.http(), 400);
-        assert!(refusal.message.ends_with(&format!("two: conflict: {expected}")), "{}", refusal.message);
-    }
-}
-
-#[test]
 fn on_failure_admit_lets_the_pod_in_unchanged_with_a_warning() {
     let injectors = vec![declines("a", InjectionError::NotFound("none".into()))];
     let mutator = PodMutator::new(injectors, Profile::FlyteV1.conventions(), OnFailure::Admit);
@@ -166,11 +133,102 @@ fn on_failure_admit_lets_the_pod_in_unchanged_with_a_warning() {
 }
 
 #[test]
-fn a_long_refusal_is_cut_at_four_kibibytes() {
-    let injectors = (0..20).map(|_| declines("a", InjectionError::NotFound("ü".repeat(256)))).collect();
+fn every_answer_has_its_code() {
+    use InjectionError::{Denied, Internal, InvalidRequest, NotFound, Unavailable, Unsupported};
+    let words = || "words".to_owned();
+    for (error, code, kind) in [
+        (NotFound(words()), 400, "not found"),
+        (Unsupported(words()), 400, "unsupported"),
+        (InvalidRequest(words()), 400, "invalid request"),
+        (Denied(words()), 403, "denied"),
+        (Unavailable(words()), 503, "unavailable"),
+        (Internal(words()), 500, "internal"),
+    ] {
+        refused(vec![declines("a", error)], code, &format!(": a: {kind}: words"));
+    }
+    use FailureKind::{Busy, Deadline, Limit, Start, Trap};
+    for (kind, code) in [(Trap, 500), (Deadline, 503), (Limit, 503), (Busy, 503), (Start, 503)] {
+        refused(vec![fails("f", kind)], code, ": f: plugin f 1.0.0 failed");
+    }
+    let rejected = || Scripted::edits("r", vec![mount("nowhere", "/x")]);
+    let reason = ": r: answered with an edit that is refused: mounts volume nowhere, which neither the pod nor an edit before \
+                  this one has";
+    refused(vec![rejected()], 500, reason);
+    let later = declines("a", NotFound("none".into()));
+    refused(vec![rejected(), later], 500, &format!("{reason}; a: not found: none"));
+}
+
+#[test]
+fn a_conflict_ends_the_search_as_the_pods_fault() {
+    let conflict = Scripted::edits("c", vec![literal("A", "1"), literal("A", "2")]);
+    let never = Scripted::answering("never", |_, _| panic!("nobody is asked after a conflict"));
+    refused(
+        vec![declines("u", InjectionError::Unavailable("throttled".into())), conflict, never],
+        400,
+        ": u: unavailable: throttled; c: conflict: environment variable A is wanted for different values, by injector c for \
+         flyte.secrets/s0 and by injector c for flyte.secrets/s0",
+    );
+}
+
+#[track_caller]
+fn long_refusal(injectors: Vec<Arc<dyn SecretInjector>>) -> String {
     let pod = pod_asking(1, json!({ "containers": [] }));
     let message = mutate(&mutator(Profile::FlyteV1, injectors), &pod).outcome.unwrap_err().message;
-    assert!(message.len() <= 4096 && message.ends_with(" … (shortened)"), "{} bytes", message.len());
+    assert!(message.len() <= 4096, "{} bytes", message.len());
+    message
+}
+
+#[test]
+fn a_long_refusal_names_everyone_in_four_kibibytes() {
+    let reason = |i: usize| if i.is_multiple_of(2) { "short".to_owned() } else { "ü".repeat(1000) };
+    let injectors = (0..20).map(|i| declines(&format!("injector-{i}"), InjectionError::NotFound(reason(i)))).collect();
+    let message = long_refusal(injectors);
+    assert!(message.len() > 4000, "what fits is used: {}", message.len());
+    let told: Vec<_> = message.split("; ").collect();
+    assert_eq!(told.len(), 20, "{message}");
+    for (i, told) in told.iter().enumerate() {
+        let said = told.split(": ").skip(told.split(": ").count() - 3).collect::<Vec<_>>();
+        assert_eq!(said[..2], [&*format!("injector-{i}"), "not found"]);
+        assert!(if i.is_multiple_of(2) { said[2] == "short" } else { said[2].ends_with("üüü…") }, "{told}");
+    }
+}
+
+#[test]
+fn not_even_a_hundred_injectors_or_names_without_end_make_a_refusal_longer() {
+    let none = |name: &str| declines(name, InjectionError::NotFound("none".into()));
+    let message = long_refusal((0..100).map(|i| none(&format!("{i}-{}", "n".repeat(100)))).collect());
+    assert!(message.ends_with(" … (shortened)"), "{message}");
+
+    let long = "k".repeat(60_000);
+    let request = SecretRequest { group: long.clone(), group_version: long.clone(), key: long, ..Default::default() };
+    let mut pod = pod_asking(0, json!({ "containers": [] }));
+    pod["metadata"]["annotations"][format!("flyte.secrets/s{}", "x".repeat(9999))] =
+        json!(request.to_flyte_annotation());
+    let message = mutate(&mutator(Profile::FlyteV1, vec![none("a"), none("b")]), &pod).outcome.unwrap_err().message;
+    assert!(message.len() < 1200 && message.ends_with("could not be injected: a: not found: none; b: not found: none"));
+}
+
+#[test]
+fn no_value_is_in_a_refusal() {
+    let secret = |name: &str, value: &str| {
+        let source = EnvSource::SecretValue(SecretValue::new(value.as_bytes().to_vec()));
+        PodEdit::SetEnv(EnvVar { name: name.into(), source })
+    };
+    let canary = "canary-value";
+    let chain: [Vec<PodEdit>; 4] = [
+        vec![secret("A", canary), secret("A", "canary-other")],
+        vec![secret("A", canary), literal("A", "canary-public")],
+        vec![secret("A=B", canary)],
+        vec![secret("A", "canary\u{0}"), annotation("a", canary, AnnotationCollision::MustOwn), mount("no", "/x")],
+    ];
+    for edits in chain {
+        let mut pod =
+            pod_asking(1, json!({ "containers": [{ "name": "main", "env": [{ "name": "A", "value": canary }] }] }));
+        pod["metadata"]["annotations"]["a"] = json!("canary-own");
+        let mutation = mutate(&mutator(Profile::FlyteV2, vec![Scripted::edits("one", edits)]), &pod);
+        let told = format!("{:?} {}", mutation.requests, mutation.outcome.unwrap_err().message);
+        assert!(!told.contains("canary"), "{told}");
+    }
 }
 
 #[test]

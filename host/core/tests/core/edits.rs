@@ -58,7 +58,7 @@ pub(crate) fn annotation(key: &str, value: &str, collision: AnnotationCollision)
 
 /// Applies the edits under the profile and compares the spec; a second run must change nothing.
 #[track_caller]
-fn check(profile: Profile, spec: Value, edits: Vec<PodEdit>, expected: Value) {
+pub(crate) fn check(profile: Profile, spec: Value, edits: Vec<PodEdit>, expected: Value) {
     let mutator = mutator(profile, vec![Scripted::edits("one", edits)]);
     let first = mutate(&mutator, &pod_asking(1, spec)).outcome.expect("the edits apply").pod.into_json();
     assert_eq!(first["spec"], expected);
@@ -67,14 +67,14 @@ fn check(profile: Profile, spec: Value, edits: Vec<PodEdit>, expected: Value) {
 }
 
 #[track_caller]
-fn refuses(spec: Value, edits: Vec<PodEdit>, expected: &str) {
+pub(crate) fn refuses(spec: Value, edits: Vec<PodEdit>, expected: &str) {
     let mutator = mutator(Profile::FlyteV1, vec![Scripted::edits("one", edits)]);
     let refusal = mutate(&mutator, &pod_asking(1, spec)).outcome.expect_err("the edits do not apply");
     let head = "secret group/key-0 (annotation flyte.secrets/s0, mount any) could not be injected: one: ";
     assert_eq!(refusal.message.strip_prefix(head).unwrap_or(&refusal.message), expected);
 }
 
-fn one_container() -> Value {
+pub(crate) fn one_container() -> Value {
     json!({ "containers": [{ "name": "main" }] })
 }
 
@@ -165,13 +165,6 @@ fn what_an_api_server_filled_in_is_not_a_difference() {
 }
 
 #[test]
-fn a_volume_that_shows_every_key_is_not_narrowed() {
-    let spec =
-        json!({ "containers": [], "volumes": [{ "name": "v", "secret": { "secretName": "s", "optional": true } }] });
-    check(Profile::FlyteV1, spec.clone(), vec![secret_volume("v", "s", &[("a", "a")])], spec);
-}
-
-#[test]
 fn a_container_that_mounts_the_volume_already_is_left_alone() {
     check(
         Profile::FlyteV1,
@@ -225,39 +218,6 @@ fn annotations_and_pull_secrets_are_added_once() {
     assert_eq!(pod["metadata"]["annotations"]["a/b"], "1");
     assert_eq!(pod["spec"]["imagePullSecrets"], json!([{ "name": "pull" }]));
     assert!(mutate(&mutator, &pod).outcome.unwrap().patch.is_empty());
-}
-
-#[test]
-fn an_edit_against_the_pod_is_a_conflict_that_names_both() {
-    let spec = json!({
-        "containers": [{ "name": "main", "volumeMounts": [{ "name": "data", "mountPath": "/x/" }] }, { "name": "pull" }],
-        "volumes": [{ "name": "v", "emptyDir": {} }, { "name": "data", "emptyDir": {} }],
-    });
-    let cases = [
-        (
-            vec![secret_volume("v", "s", &[])],
-            "conflict: volume v is the pod itself's and holds something else than injector one wants",
-        ),
-        (
-            vec![memory_volume("m"), mount("m", "/x")],
-            "conflict: container main has volume data of the pod itself at /x, where injector one wants volume m",
-        ),
-        (
-            vec![memory_volume("m"), puller("pull", "m", None)],
-            "conflict: container pull is the pod itself's and does something else than injector one wants",
-        ),
-        (
-            vec![literal("A", "1"), secret_env("A", "s", "k")],
-            "conflict: environment variable A is wanted for different values, by injector one and by injector one",
-        ),
-        (
-            vec![secret_volume("w", "s", &[("A", "a")]), secret_volume("w", "s", &[("B", "a")])],
-            "conflict: volume w is injector one's and holds something else than injector one wants",
-        ),
-    ];
-    for (edits, expected) in cases {
-        refuses(spec.clone(), edits, expected);
-    }
 }
 
 #[test]

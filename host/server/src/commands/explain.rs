@@ -4,7 +4,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use ampoule_core::{Admitted, Answer, Mutation, Pod, Refusal, RequestReport, RequestedSecret};
+use ampoule_core::{Admitted, Answer, Mutation, Pod, Refusal, RequestReport, RequestedSecret, TRIGGER_LABELS};
 use serde_json::{Value, json};
 
 use super::{deadline, input::Input, output, pipeline};
@@ -14,9 +14,6 @@ use crate::{
     plugins::Builtins,
     review::{AdmissionRequest, Subject},
 };
-
-/// The label that makes the API server ask the webhook, and its value.
-const TRIGGER: (&str, &str) = ("inject-flyte-secrets", "true");
 
 /// Everything there is to say about a pod.
 pub(super) struct Explanation {
@@ -65,9 +62,10 @@ impl Explanation {
         let name = if name.is_empty() { "(unnamed)" } else { name };
         let mut text = format!("pod {namespace}/{name}\n");
         if !triggered {
-            let (key, value) = TRIGGER;
-            text += &format!(
-                "  warning: the label {key}: \"{value}\" is missing, so the API server would not ask the webhook\n"
+            let [flyte, people] = TRIGGER_LABELS;
+            let _ = writeln!(
+                text,
+                "  warning: neither label, {flyte} or {people}, is \"true\", so the API server would not ask the webhook"
             );
         }
         if asked_for.as_ref().is_some_and(Vec::is_empty) {
@@ -145,6 +143,5 @@ fn attempts(report: &RequestReport) -> Vec<Value> {
 }
 
 fn is_triggered(pod: &Pod) -> bool {
-    let (key, value) = TRIGGER;
-    pod.as_json()["metadata"]["labels"][key] == value
+    TRIGGER_LABELS.iter().any(|label| pod.as_json()["metadata"]["labels"][label] == "true")
 }

@@ -224,6 +224,51 @@ verdict: allowed, with 1 change
 }
 
 #[test]
+fn explains_both_protocols_in_one_pod() {
+    let list = "- {group: openai, key: api-key}\n- {group: tls, key: ca.crt, file: true, env: CA}";
+    let mut object = pod(&json!({ "ampoule.dev/secrets": list, "flyte.secrets/s0": AS_VARIABLE }));
+    object["metadata"]["labels"] = json!({ "ampoule.dev/inject": "true" });
+    let expected = "\
+pod default/train
+
+secret user-info/user_secret (annotation flyte.secrets/s0, mount env-var)
+  k8s: injected (2 edits)
+
+secret openai/api-key (annotation ampoule.dev/secrets[0], mount env-var, variable OPENAI_API_KEY)
+  k8s: injected (3 edits)
+
+secret tls/ca.crt (annotation ampoule.dev/secrets[1], mount file, variable CA)
+  k8s: injected (5 edits)
+
+verdict: allowed, with 3 changes
+";
+    let template = json!({ "spec": { "template": object } });
+    for text in [document("Pod", "v1", &object), document("Deployment", "apps/v1", &template)] {
+        let explanation = run(Explanation::of(Input::parse(&text).unwrap(), &PIPELINE)).unwrap();
+        assert_eq!(explanation.text().replace("default/(unnamed)", "default/train"), expected);
+    }
+    let after: Value = serde_json::from_str(&printed(&document("Pod", "v1", &object), MutateOutput::Json)).unwrap();
+    let env = after["spec"]["containers"][0]["env"].as_array().unwrap();
+    let of = |name: &str| env.iter().find(|entry| entry["name"] == name).unwrap_or(&Value::Null);
+    let key = &of("OPENAI_API_KEY")["valueFrom"]["secretKeyRef"];
+    assert_eq!(key, &json!({ "name": "openai", "key": "api-key", "optional": true }));
+    assert_eq!(of("CA")["value"], "/etc/flyte/secrets/tls/ca.crt");
+}
+
+#[test]
+fn explains_a_bad_entry_by_its_place() {
+    let object = pod(&json!({ "ampoule.dev/secrets": "- {key: a}\n- {group: openai, key: api-key, env: my-var}" }));
+    let expected = "\
+pod default/train
+
+verdict: refused with code 400
+annotation ampoule.dev/secrets[1].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$
+";
+    let input = Input::parse(&document("Pod", "v1", &object)).unwrap();
+    assert_eq!(run(Explanation::of(input, &PIPELINE)).unwrap().text(), expected);
+}
+
+#[test]
 fn explains_a_refusal_and_a_missing_label() {
     let mut object = pod(&json!({ "flyte.secrets/s0": WITHOUT_KEY, "flyte.secrets/s1": AS_VARIABLE }));
     object["metadata"]["labels"] = json!({ "inject-flyte-secrets": "yes" });
@@ -233,7 +278,7 @@ fn explains_a_refusal_and_a_missing_label() {
     let expected = format!(
         "\
 pod default/train
-  warning: the label inject-flyte-secrets: \"true\" is missing, so the API server would not ask the webhook
+  warning: neither label, inject-flyte-secrets or ampoule.dev/inject, is \"true\", so the API server would not ask the webhook
 
 secret user-info/ (annotation flyte.secrets/s0, mount any)
   {global}

@@ -12,7 +12,7 @@ const RESERVED: [&str; 2] = ["flyte.secrets/", "ampoule.dev/"];
 impl EditLog<'_> {
     pub(super) fn set_annotation(
         &mut self,
-        injector: &str,
+        by: &str,
         annotation: &Annotation,
         pod: &mut Value,
     ) -> Result<(), ApplyError> {
@@ -28,13 +28,11 @@ impl EditLog<'_> {
             Some(_) if *collision == AnnotationCollision::IfAbsent => Ok(()),
             Some(_) => {
                 let owner = self.owner(&made);
-                Err(ApplyError::Conflict(format!(
-                    "annotation {key} has another value by {owner} than injector {injector} needs"
-                )))
+                Err(ApplyError::Conflict(format!("annotation {key} has another value by {owner} than {by} needs")))
             }
             None => {
                 annotations[key] = json!(value);
-                self.record(injector, made, Value::Null);
+                self.record(by, made, Value::Null);
                 Ok(())
             }
         }

@@ -4,21 +4,25 @@
 
 use serde_json::Value;
 
-use super::{ApplyError, EditLog, Made, containers_mut, list_mut, same::contains, validate};
+use super::{ApplyError, EditLog, Made, containers_mut, list_mut, name_of, same::contains, validate};
 use crate::{EnvPlacement, edit::EnvVar};
 
 impl EditLog<'_> {
     pub(super) fn set_env(
         &mut self,
-        injector: &str,
+        by: &str,
         env: &EnvVar,
         pod: &mut Value,
         placement: EnvPlacement,
     ) -> Result<(), ApplyError> {
         validate::env_name(&env.name)?;
         let entry = env.to_json().map_err(ApplyError::Invalid)?;
-        self.claim_env(injector, &env.name, &entry)?;
+        self.claim_env(by, &env.name, &entry)?;
         for container in containers_mut(pod) {
+            // Its work depends on it, whatever the profile says of the pod's own.
+            if self.has_its_own(name_of(container), &env.name) {
+                continue;
+            }
             let list = list_mut(container, "env");
             match placement {
                 EnvPlacement::AppendIfAbsent => append_if_absent(list, &env.name, &entry),
@@ -29,16 +33,16 @@ impl EditLog<'_> {
     }
 
     /// The values are not shown: one may be a secret's.
-    fn claim_env(&mut self, injector: &str, name: &str, entry: &Value) -> Result<(), ApplyError> {
+    fn claim_env(&mut self, by: &str, name: &str, entry: &Value) -> Result<(), ApplyError> {
         let made = Made::Env(name.to_owned());
         match self.made.get(&made) {
             Some(earlier) if earlier.content != *entry => Err(ApplyError::Conflict(format!(
-                "environment variable {name} is wanted for different values, by injector {} and by injector {injector}",
-                earlier.injector
+                "environment variable {name} is wanted for different values, by {} and by {by}",
+                earlier.by
             ))),
             Some(_) => Ok(()),
             None => {
-                self.record(injector, made, entry.clone());
+                self.record(by, made, entry.clone());
                 Ok(())
             }
         }
@@ -60,7 +64,7 @@ fn replace_and_prepend(list: &mut Vec<Value>, name: &str, entry: &Value) {
 }
 
 /// Whether an entry gives the variable this very value. An empty value may be left out.
-fn says(existing: &Value, entry: &Value) -> bool {
+pub(super) fn says(existing: &Value, entry: &Value) -> bool {
     let text = |entry: &Value| entry["value"].as_str().unwrap_or_default().to_owned();
     let (from, wanted) = (&existing["valueFrom"], &entry["valueFrom"]);
     text(existing) == text(entry) && from.is_null() == wanted.is_null() && contains(from, wanted)

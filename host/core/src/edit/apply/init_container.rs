@@ -5,53 +5,86 @@
 use serde_json::Value;
 
 use super::{
-    ApplyError, CONTAINER_LISTS, EditLog, Made, list, list_mut, mount, name_of, named,
-    same::{contains, contains_each},
-    validate, volume,
+    ApplyError, CONTAINER_LISTS, EditLog, Made, env, list, list_mut, mount, name_of, named, same::contains, validate,
+    volume,
 };
 use crate::{InitContainerPosition, edit::InitContainer};
 
-impl EditLog<'_> {
+impl<'a> EditLog<'a> {
     pub(super) fn add_init_container(
         &mut self,
-        injector: &str,
+        by: &str,
         container: &InitContainer,
         position: InitContainerPosition,
         pod: &mut Value,
     ) -> Result<(), ApplyError> {
         check(container, pod)?;
         let wanted = container.to_json().map_err(ApplyError::Invalid)?;
-        if let Some(index) = list(&pod["spec"], "initContainers").iter().position(|existing| does(existing, &wanted)) {
-            self.found(injector, &mut list_mut(&mut pod["spec"], "initContainers")[index]);
+        let containers = list(&pod["spec"], "initContainers");
+        if let Some(index) = containers.iter().position(|existing| does(self.before_edits(existing), &wanted)) {
+            self.found(by, &wanted, &mut list_mut(&mut pod["spec"], "initContainers")[index]);
             return Ok(());
         }
         let made = Made::InitContainer(container.name.clone());
         if CONTAINER_LISTS.iter().any(|key| named(list(&pod["spec"], key), &container.name).is_some()) {
             let owner = self.owner(&made);
             return Err(ApplyError::Conflict(format!(
-                "container {} is {owner}'s and does something else than injector {injector} wants",
+                "container {} of {owner} does something else than {by} wants",
                 container.name
             )));
         }
+        self.check_mounts(by, container)?;
         let containers = list_mut(&mut pod["spec"], "initContainers");
+        self.record(by, made, wanted["env"].clone());
         match position {
             InitContainerPosition::First => containers.insert(0, wanted),
             InitContainerPosition::Last => containers.push(wanted),
         }
-        self.record(injector, made, Value::Null);
         Ok(())
     }
 
     /// The work is done by a container that arrived with the pod, from an earlier review: what edits before this one did to
     /// it now, they could not do then, and it is undone, or a second review would change the pod.
-    fn found(&mut self, injector: &str, existing: &mut Value) {
-        let name = name_of(existing).to_owned();
-        let arrived = named(list(&self.arrived["spec"], "initContainers"), &name);
-        let made = Made::InitContainer(name);
-        if let (Some(arrived), false) = (arrived, self.made.contains_key(&made)) {
-            existing.clone_from(arrived);
-            self.record(injector, made, Value::Null);
+    fn found(&mut self, by: &str, wanted: &Value, existing: &mut Value) {
+        let made = Made::InitContainer(name_of(existing).to_owned());
+        if !self.made.contains_key(&made) {
+            let arrived = self.before_edits(existing).clone();
+            *existing = arrived;
+            self.record(by, made, wanted["env"].clone());
         }
+    }
+
+    /// Whether a container of that name was added by an edit, with this variable among its own.
+    pub(super) fn has_its_own(&self, container: &str, variable: &str) -> bool {
+        let made = self.made.get(&Made::InitContainer(container.to_owned()));
+        made.and_then(|entry| entry.content.as_array()).is_some_and(|env| named(env, variable).is_some())
+    }
+
+    /// The container as edits before the one that adds it left it: they did not reach it, since it was not there.
+    fn before_edits<'c>(&self, existing: &'c Value) -> &'c Value
+    where
+        'a: 'c,
+    {
+        let name = name_of(existing);
+        let arrived = named(list(&self.arrived["spec"], "initContainers"), name);
+        arrived.filter(|_| !self.made.contains_key(&Made::InitContainer(name.to_owned()))).unwrap_or(existing)
+    }
+
+    /// A path that an edit before this one mounts another volume at. The container is not reached by that edit now, but would be
+    /// in a second review.
+    fn check_mounts(&self, by: &str, container: &InitContainer) -> Result<(), ApplyError> {
+        for mount in &container.mounts {
+            if let Some(earlier) = self.made.get(&Made::mount(&mount.path)) {
+                let volume = earlier.content.as_str().unwrap_or_default();
+                if container.mounts.iter().all(|mount| mount.volume != volume) {
+                    return Err(ApplyError::Conflict(format!(
+                        "init container {} of {by} has volume {} at {}, where {} wants volume {volume}",
+                        container.name, mount.volume, mount.path, earlier.by
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -59,7 +92,15 @@ impl EditLog<'_> {
 /// plugin that numbers its containers then gives this one another name.
 fn does(existing: &Value, wanted: &Value) -> bool {
     ["image", "command", "args"].into_iter().all(|key| contains(&existing[key], &wanted[key]))
-        && ["env", "volumeMounts"].into_iter().all(|key| contains_each(list(existing, key), list(wanted, key)))
+        && all_in(list(wanted, "env"), list(existing, "env"), env::says)
+        && all_in(list(wanted, "volumeMounts"), list(existing, "volumeMounts"), mount::is)
+}
+
+/// Whether each has one of its name and content among the others.
+fn all_in(wanted: &[Value], existing: &[Value], is: impl Fn(&Value, &Value) -> bool) -> bool {
+    wanted
+        .iter()
+        .all(|wanted| existing.iter().any(|existing| existing["name"] == wanted["name"] && is(existing, wanted)))
 }
 
 fn check(container: &InitContainer, pod: &Value) -> Result<(), ApplyError> {

@@ -4,20 +4,16 @@
 
 use serde_json::Value;
 
-use super::{ApplyError, EditLog, Made, containers_mut, list, list_mut, name_of, validate, volume};
+use super::{ApplyError, EditLog, Made, containers_mut, list, list_mut, name_of, same::contains, validate, volume};
 use crate::edit::VolumeMount;
 
 impl EditLog<'_> {
-    pub(super) fn mount_volume(
-        &mut self,
-        injector: &str,
-        mount: &VolumeMount,
-        pod: &mut Value,
-    ) -> Result<(), ApplyError> {
+    pub(super) fn mount_volume(&mut self, by: &str, mount: &VolumeMount, pod: &mut Value) -> Result<(), ApplyError> {
         check(mount)?;
         validate::require(volume::exists(pod, &mount.volume), || {
             format!("mounts volume {}, which neither the pod nor an edit before this one has", mount.volume)
         })?;
+        self.claim_path(by, mount)?;
         let wanted = mount.to_json();
         for container in containers_mut(pod) {
             let mounts = list(container, "volumeMounts");
@@ -29,13 +25,32 @@ impl EditLog<'_> {
                 let owner = self.owner(&Made::Volume(other.to_owned()));
                 let container = name_of(container);
                 return Err(ApplyError::Conflict(format!(
-                    "container {container} has volume {other} of {owner} at {}, where injector {injector} wants volume {}",
+                    "container {container} has volume {other} of {owner} at {}, where {by} wants volume {}",
                     mount.path, mount.volume
                 )));
             }
             list_mut(container, "volumeMounts").push(wanted.clone());
         }
         Ok(())
+    }
+
+    /// One path is one volume's in every container, also in those where one of the two would be left alone.
+    fn claim_path(&mut self, by: &str, mount: &VolumeMount) -> Result<(), ApplyError> {
+        let made = Made::mount(&mount.path);
+        match self.made.get(&made) {
+            Some(earlier) if earlier.content != mount.volume => Err(ApplyError::Conflict(format!(
+                "path {} is wanted for different volumes, {} by {} and {} by {by}",
+                mount.path,
+                earlier.content.as_str().unwrap_or_default(),
+                earlier.by,
+                mount.volume
+            ))),
+            Some(_) => Ok(()),
+            None => {
+                self.record(by, made, Value::from(mount.volume.as_str()));
+                Ok(())
+            }
+        }
     }
 }
 
@@ -45,6 +60,13 @@ pub(super) fn check(mount: &VolumeMount) -> Result<(), ApplyError> {
     mount.sub_path.as_deref().map_or(Ok(()), |path| validate::relative_path("sub-path", path))
 }
 
+/// Whether a mount is the wanted one, and not one that may be written to where the other may not.
+pub(super) fn is(existing: &Value, wanted: &Value) -> bool {
+    let read_only = |mount: &Value| mount["readOnly"] == true;
+    let sub_path = |mount: &Value| mount["subPath"].as_str().unwrap_or_default().to_owned();
+    contains(existing, wanted) && read_only(existing) == read_only(wanted) && sub_path(existing) == sub_path(wanted)
+}
+
 fn same_path(existing: &Value, path: &str) -> bool {
-    existing["mountPath"].as_str().is_some_and(|existing| existing.trim_end_matches('/') == path.trim_end_matches('/'))
+    existing["mountPath"].as_str().is_some_and(|existing| Made::mount(existing) == Made::mount(path))
 }

@@ -20,11 +20,6 @@ pub(super) fn contains(existing: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// Whether every element of `wanted` is among `existing`.
-pub(super) fn contains_each(existing: &[Value], wanted: &[Value]) -> bool {
-    wanted.iter().all(|wanted| existing.iter().any(|existing| contains(existing, wanted)))
-}
-
 /// What Kubernetes leaves out of an object (`omitempty`).
 fn is_dropped(value: &Value) -> bool {
     match value {

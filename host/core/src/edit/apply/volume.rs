@@ -9,38 +9,55 @@ use serde_json::{Value, json};
 use super::{ApplyError, EditLog, Made, list, list_mut, named, same::contains, validate};
 use crate::edit::{KeyToPath, SecretVolume, Volume, VolumeSource};
 
+/// Kubernetes' default for the mode of a volume's files.
+const DEFAULT_MODE: u32 = 0o644;
+
+/// Kubernetes' default for the life of a service-account token.
+const TOKEN_SECONDS: u32 = 3600;
+
 impl EditLog<'_> {
-    pub(super) fn add_volume(&mut self, injector: &str, volume: &Volume, pod: &mut Value) -> Result<(), ApplyError> {
+    pub(super) fn add_volume(&mut self, by: &str, volume: &Volume, pod: &mut Value) -> Result<(), ApplyError> {
         check(volume)?;
         let wanted = volume.to_json().map_err(ApplyError::Invalid)?;
         let made = Made::Volume(volume.name.clone());
         let conflict = |log: &Self| {
             let owner = log.owner(&made);
-            ApplyError::Conflict(format!(
-                "volume {} is {owner}'s and holds something else than injector {injector} wants",
-                volume.name
-            ))
+            ApplyError::Conflict(format!("volume {} of {owner} holds something else than {by} wants", volume.name))
         };
         let volumes = list_mut(&mut pod["spec"], "volumes");
         let Some(existing) = volumes.iter_mut().find(|existing| existing["name"] == volume.name) else {
             volumes.push(wanted);
-            self.record(injector, made, Value::Null);
+            self.record(by, made, Value::Null);
             return Ok(());
         };
         let merged = match &volume.source {
-            VolumeSource::Secret(secret) => merge(existing, secret),
+            VolumeSource::Secret(secret) => {
+                let owner = if self.made.contains_key(&made) { Owner::Edit } else { Owner::Pod };
+                merge(existing, secret, owner)
+            }
             // A size limit comes back in Kubernetes' own spelling, so it is not compared.
             VolumeSource::Memory { .. } => existing["emptyDir"]["medium"] == "Memory",
-            _ => contains(existing, &wanted),
+            VolumeSource::Csi(_) | VolumeSource::ServiceAccountToken(_) => is(existing, &wanted),
+            // Nobody knows which defaults belong into it.
+            VolumeSource::Json(_) => contains(existing, &wanted),
         };
         if merged { Ok(()) } else { Err(conflict(self)) }
     }
 }
 
-/// Adds the keys to a volume of the same Secret. False, and nothing changed, if it is another Secret's or a path is taken.
-fn merge(existing: &mut Value, wanted: &SecretVolume) -> bool {
+/// Who put a volume into the pod.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Edit,
+    Pod,
+}
+
+/// Adds the keys to a volume of the same Secret. False, and nothing changed, if it is another Secret's, a path is taken, or the
+/// pod's author lets the pod start without it and the edit does not.
+fn merge(existing: &mut Value, wanted: &SecretVolume, owner: Owner) -> bool {
     let secret = &mut existing["secret"];
-    if secret["secretName"] != wanted.secret_name {
+    let becomes_required = !wanted.optional && secret["optional"] == true;
+    if secret["secretName"] != wanted.secret_name || (becomes_required && owner == Owner::Pod) {
         return false;
     }
     let items = list(secret, "items").to_vec();
@@ -57,10 +74,23 @@ fn merge(existing: &mut Value, wanted: &SecretVolume) -> bool {
         let missing: Vec<_> = missing.map(|item| json!({ "key": item.key, "path": item.path })).collect();
         list_mut(secret, "items").extend(missing);
     }
-    if !wanted.optional && secret["optional"] == true {
+    if becomes_required {
         secret["optional"] = json!(false);
     }
     true
+}
+
+/// Whether a volume holds this and nothing else, but for the defaults that an API server fills in.
+fn is(existing: &Value, wanted: &Value) -> bool {
+    let mut filled = wanted.clone();
+    if let Some(projected) = filled.get_mut("projected") {
+        projected["defaultMode"] = json!(DEFAULT_MODE);
+        let token = &mut projected["sources"][0]["serviceAccountToken"];
+        if token["expirationSeconds"].is_null() {
+            token["expirationSeconds"] = json!(TOKEN_SECONDS);
+        }
+    }
+    contains(existing, wanted) && contains(&filled, existing)
 }
 
 fn check(volume: &Volume) -> Result<(), ApplyError> {

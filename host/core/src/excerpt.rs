@@ -2,23 +2,43 @@
 //!
 //! An annotation may be 256 KiB of anything; a message repeats 40 characters of it and never a control character.
 
+/// How many bytes of a name a message repeats: a Kubernetes name has 253 at most, the name of a secret in a cloud rarely more.
+const NAME: usize = 256;
+
 /// How many characters of its input a message repeats: enough to recognise a Kubernetes name.
 const LIMIT: usize = 40;
 
 /// The start of `bytes`, with what is not printable escaped and quotes left alone.
-pub(super) fn plain(bytes: &[u8]) -> String {
+pub(crate) fn plain(bytes: &[u8]) -> String {
     let mut printable = String::new();
-    for character in shorten(bytes).chars() {
-        match character {
-            '"' | '\'' | '\\' => printable.push(character),
-            _ => printable.extend(character.escape_debug()),
+    shorten(bytes).chars().for_each(|character| push(character, &mut printable));
+    printable
+}
+
+/// A name, with what is not printable escaped and quotes left alone: 256 bytes of it, and an ellipsis where there were more.
+pub(crate) fn name(name: &str) -> String {
+    let mut printable = String::new();
+    for character in name.chars() {
+        let before = printable.len();
+        push(character, &mut printable);
+        if printable.len() > NAME {
+            printable.truncate(before);
+            printable.push('…');
+            break;
         }
     }
     printable
 }
 
+fn push(character: char, printable: &mut String) {
+    match character {
+        '"' | '\'' | '\\' => printable.push(character),
+        _ => printable.extend(character.escape_debug()),
+    }
+}
+
 /// The start of `bytes` in double quotes, with quotes and what is not printable escaped.
-pub(super) fn quoted(bytes: &[u8]) -> String {
+pub(crate) fn quoted(bytes: &[u8]) -> String {
     format!("{:?}", shorten(bytes))
 }
 
@@ -55,6 +75,16 @@ mod tests {
         check(b"\n\x1b[0m", r"\n\u{1b}[0m", r#""\n\u{1b}[0m""#);
         check("\u{202e}x".as_bytes(), r"\u{202e}x", r#""\u{202e}x""#);
         check(b"\xff", "\u{fffd}", "\"\u{fffd}\"");
+    }
+
+    #[test]
+    fn a_name_may_be_longer_and_is_as_harmless() {
+        assert_eq!(name("arn:aws:x/\"é\""), "arn:aws:x/\"é\"");
+        assert_eq!(name("a\nb\u{1b}[0m\u{202e}"), r"a\nb\u{1b}[0m\u{202e}");
+        assert_eq!(name(&"a".repeat(256)), "a".repeat(256));
+        assert_eq!(name(&"a".repeat(257)), format!("{}…", "a".repeat(256)));
+        assert_eq!(name(&"🔑".repeat(999)), format!("{}…", "🔑".repeat(64)));
+        assert_eq!(name(&"\u{1b}".repeat(999)), format!("{}…", r"\u{1b}".repeat(42)));
     }
 
     #[test]

@@ -1,0 +1,239 @@
+//! Edits that contradict each other or the pod are refused and name both sides; what is the pod's own is never narrowed or lost.
+//!
+//! Two secrets may collide with one injector or with two: every conflict is tried both ways, and within one answer.
+
+use ampoule_core::{
+    AnnotationCollision, Csi, EnvVar, InitContainer, InjectionError, KeyToPath, PodEdit, Profile, SecretVolume,
+    ServiceAccountToken, Volume, VolumeMount, VolumeSource,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    edits::{
+        annotation, check, literal, memory_volume, mount, one_container, puller, refuses, secret_env, secret_volume,
+    },
+    support::{Scripted, mutate, mutator, pod_asking},
+};
+
+/// An injector that answers only the request with this key.
+fn answering(name: &str, key: &'static str, edits: Vec<PodEdit>) -> std::sync::Arc<dyn ampoule_core::SecretInjector> {
+    Scripted::answering(name, move |request, _| {
+        let mine = request.key == key;
+        if mine { Ok(Ok(edits.clone())) } else { Ok(Err(InjectionError::NotFound("none".into()))) }
+    })
+}
+
+/// The first edits are for `s0`, the second for `s1`; `expected` is said with ONE and TWO for who wants them.
+#[track_caller]
+fn collide(first: &[PodEdit], second: &[PodEdit], expected: &str) {
+    let sides = [("by two injectors", ["one", "two"]), ("by one injector", ["one", "one"])];
+    for (how, [one, two]) in sides {
+        let chain = if one == two {
+            let (first, second) = (first.to_vec(), second.to_vec());
+            let answer = move |key: &str| if key == "key-0" { first.clone() } else { second.clone() };
+            vec![Scripted::answering(one, move |request, _| Ok(Ok(answer(&request.key))))]
+        } else {
+            vec![answering(one, "key-0", first.to_vec()), answering(two, "key-1", second.to_vec())]
+        };
+        let expected = expected.replace("ONE", &format!("injector {one} for flyte.secrets/s0"));
+        let expected = expected.replace("TWO", &format!("injector {two} for flyte.secrets/s1"));
+        let refusal = mutate(&mutator(Profile::FlyteV2, chain), &pod_asking(2, one_container())).outcome;
+        let refusal = refusal.expect_err(how);
+        assert_eq!(refusal.code.http(), 400);
+        let said = refusal.message.split_once("conflict: ").map(|(_, said)| said);
+        assert_eq!(said, Some(&*expected), "{how}");
+    }
+    let within = [first, second].concat();
+    let expected = expected.replace("ONE", "injector one for flyte.secrets/s0");
+    refuses(
+        one_container(),
+        within,
+        &format!("conflict: {}", expected.replace("TWO", "injector one for flyte.secrets/s0")),
+    );
+}
+
+fn volume(name: &str, source: VolumeSource) -> PodEdit {
+    PodEdit::AddVolume(Volume { name: name.into(), source })
+}
+
+fn token(audience: Option<&str>) -> PodEdit {
+    let token =
+        ServiceAccountToken { audience: audience.map(str::to_owned), expiration_seconds: None, path: "token".into() };
+    volume("v", VolumeSource::ServiceAccountToken(token))
+}
+
+fn csi(attributes: &[(&str, &str)]) -> PodEdit {
+    let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    volume("v", VolumeSource::Csi(Csi { driver: "d".into(), read_only: true, attributes, node_publish_secret: None }))
+}
+
+fn pulling(name: &str, image: &str, mounts: &[(&str, &str)]) -> PodEdit {
+    let mounts = mounts.iter().map(|(volume, path)| VolumeMount {
+        volume: (*volume).into(),
+        path: (*path).into(),
+        read_only: false,
+        sub_path: None,
+    });
+    PodEdit::AddInitContainer(InitContainer {
+        name: name.into(),
+        image: image.into(),
+        command: vec![],
+        args: vec![],
+        env: Vec::<EnvVar>::new(),
+        mounts: mounts.collect(),
+        resources: None,
+        security_context: None,
+        position: None,
+    })
+}
+
+#[test]
+fn one_variable_with_two_sources_names_both() {
+    let expected = "environment variable A is wanted for different values, by ONE and by TWO";
+    collide(&[literal("A", "1")], &[literal("A", "2")], expected);
+    collide(&[literal("A", "1")], &[secret_env("A", "s", "k")], expected);
+    collide(&[secret_env("A", "s", "k")], &[secret_env("A", "s", "l")], expected);
+    collide(&[literal("A", "")], &[literal("A", "1")], expected);
+}
+
+#[test]
+fn one_volume_with_two_contents_names_both() {
+    let expected = "volume v of ONE holds something else than TWO wants";
+    collide(&[memory_volume("v")], &[secret_volume("v", "s", &[])], expected);
+    collide(&[secret_volume("v", "s", &[])], &[secret_volume("v", "t", &[])], expected);
+    collide(&[secret_volume("v", "s", &[("A", "x")])], &[secret_volume("v", "s", &[("B", "x")])], expected);
+    collide(&[secret_volume("v", "s", &[])], &[secret_volume("v", "s", &[("A", "b")])], expected);
+    collide(&[token(Some("vault"))], &[token(None)], expected);
+    collide(&[csi(&[("a", "1"), ("b", "2")])], &[csi(&[("a", "1")])], expected);
+}
+
+#[test]
+fn one_path_with_two_volumes_names_both() {
+    let volumes = [memory_volume("v"), memory_volume("w")];
+    let expected = "path /x is wanted for different volumes, v by ONE and w by TWO";
+    collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[mount("w", "/x")], expected);
+    let expected = "path /x/ is wanted for different volumes, v by ONE and w by TWO";
+    collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[mount("w", "/x/")], expected);
+    // The first edit does not reach a container that a later one adds; a second review would find the two in each other's way.
+    let expected = "init container pull of TWO has volume w at /x, where ONE wants volume v";
+    collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[pulling("pull", "i", &[("w", "/x")])], expected);
+    let expected = "container pull has volume v of ONE at /x, where TWO wants volume w";
+    collide(&[&volumes[..], &[pulling("pull", "i", &[("v", "/x")])]].concat(), &[mount("w", "/x")], expected);
+}
+
+#[test]
+fn a_container_that_mounts_the_volume_elsewhere_is_in_nobodys_way() {
+    let edits = vec![
+        memory_volume("v"),
+        mount("v", "/x"),
+        memory_volume("w"),
+        pulling("pull", "i", &[("w", "/x"), ("v", "/v")]),
+    ];
+    let mounted = |name: &str, path: &str| json!({ "name": name, "mountPath": path });
+    check(
+        Profile::FlyteV1,
+        one_container(),
+        edits,
+        json!({
+            "containers": [{ "name": "main", "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }] }],
+            "volumes": [
+                { "name": "v", "emptyDir": { "medium": "Memory" } }, { "name": "w", "emptyDir": { "medium": "Memory" } },
+            ],
+            "initContainers": [
+                { "name": "pull", "image": "i", "volumeMounts": [mounted("w", "/x"), mounted("v", "/v")] },
+            ],
+        }),
+    );
+}
+
+#[test]
+fn one_name_for_two_init_containers_or_annotations_names_both() {
+    collide(
+        &[pulling("pull", "i", &[])],
+        &[pulling("pull", "j", &[])],
+        "container pull of ONE does something else than TWO wants",
+    );
+    collide(
+        &[annotation("a", "1", AnnotationCollision::MustOwn)],
+        &[annotation("a", "2", AnnotationCollision::MustOwn)],
+        "annotation a has another value by ONE than TWO needs",
+    );
+}
+
+#[test]
+fn an_edit_against_the_pod_names_the_pod() {
+    let own = |source: Value| json!({ "name": "v", "secret": source });
+    let spec = json!({
+        "containers": [{ "name": "main", "volumeMounts": [{ "name": "data", "mountPath": "/x/" }] }, { "name": "pull" }],
+        "volumes": [own(json!({ "secretName": "s", "items": [{ "key": "A", "path": "a" }], "optional": true })),
+            { "name": "data", "emptyDir": {} }],
+    });
+    let items = vec![KeyToPath { key: "A".into(), path: "a".into() }];
+    let required = SecretVolume { secret_name: "s".into(), items, optional: false };
+    let v = "conflict: volume v of the pod itself holds something else than injector one for flyte.secrets/s0 wants";
+    let cases = [
+        (vec![memory_volume("v")], v),
+        (vec![secret_volume("v", "t", &[("A", "a")])], v),
+        (vec![secret_volume("v", "s", &[("B", "a")])], v),
+        (vec![secret_volume("v", "s", &[])], v),
+        (vec![volume("v", VolumeSource::Secret(required))], v),
+        (
+            vec![memory_volume("m"), mount("m", "/x")],
+            "conflict: container main has volume data of the pod itself at /x, where injector one for flyte.secrets/s0 wants \
+             volume m",
+        ),
+        (
+            vec![memory_volume("m"), puller("pull", "m", None)],
+            "conflict: container pull of the pod itself does something else than injector one for flyte.secrets/s0 wants",
+        ),
+    ];
+    for (edits, expected) in cases {
+        refuses(spec.clone(), edits, expected);
+    }
+}
+
+#[test]
+fn what_is_the_pods_own_is_never_narrowed_or_lost() {
+    let with_volume = |source: Value| json!({ "containers": [], "volumes": [{ "name": "v", "secret": source }] });
+    let all = with_volume(json!({ "secretName": "s" }));
+    check(Profile::FlyteV1, all.clone(), vec![secret_volume("v", "s", &[("a", "a")])], all.clone());
+    check(Profile::FlyteV2, all.clone(), vec![secret_volume("v", "s", &[])], all);
+    let some = |items: Value| with_volume(json!({ "secretName": "s", "items": items, "defaultMode": 256 }));
+    let own = json!({ "key": "A", "path": "deep/a", "mode": 256 });
+    check(
+        Profile::FlyteV1,
+        some(json!([own])),
+        vec![secret_volume("v", "s", &[("B", "b")])],
+        some(json!([own, { "key": "B", "path": "b" }])),
+    );
+    let mounted = |name: &str, path: &str| json!({ "name": name, "mountPath": path, "subPath": "s" });
+    let spec = |mounts: Value| {
+        json!({
+            "containers": [{ "name": "main", "volumeMounts": mounts }],
+            "volumes": [{ "name": "data", "emptyDir": {} }, { "name": "m", "emptyDir": { "medium": "Memory", "sizeLimit": "1Gi" } }],
+        })
+    };
+    let own = spec(json!([mounted("data", "/data"), mounted("m", "/elsewhere")]));
+    check(Profile::FlyteV1, own.clone(), vec![memory_volume("m"), mount("m", "/x")], own);
+    let own = json!({ "containers": [{ "name": "main", "env": [{ "name": "A", "value": "own" }, { "name": "A", "value": "twice" }] }] });
+    check(Profile::FlyteV1, own.clone(), vec![literal("A", "1")], own);
+}
+
+#[test]
+fn the_variables_that_an_init_containers_work_needs_are_its_own() {
+    let edits = |first: bool| {
+        let (set, add) = (literal("WHAT", "else"), puller("pull", "m", None));
+        let both = if first { [set, add] } else { [add, set] };
+        [vec![memory_volume("m")], both.to_vec()].concat()
+    };
+    for profile in [Profile::FlyteV1, Profile::FlyteV2] {
+        for first in [true, false] {
+            let mutator = mutator(profile, vec![Scripted::edits("one", edits(first))]);
+            let pod = mutate(&mutator, &pod_asking(1, one_container())).outcome.unwrap().pod.into_json();
+            let env = |list: &str| pod["spec"][list][0]["env"].clone();
+            assert_eq!(env("initContainers"), json!([{ "name": "WHAT", "value": "it" }]), "{profile}");
+            assert_eq!(env("containers"), json!([{ "name": "WHAT", "value": "else" }]), "{profile}");
+            assert!(mutate(&mutator, &pod).outcome.unwrap().patch.is_empty(), "{profile}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `ampoule request`: the annotation that asks for a secret, ready to be pasted below a pod's `annotations:`.
+//!
+//! What is printed was read back as the webhook would read it, so what the webhook would refuse is refused here, in its words.
+
+use std::process::ExitCode;
+
+use ampoule_core::{RequestedSecret, SecretEntry, SecretRequest};
+use anyhow::{Context as _, ensure};
+use serde_json::{Map, Value};
+
+use super::output;
+use crate::args::{RequestArgs, RequestOutput};
+
+pub(crate) fn request(args: RequestArgs) -> anyhow::Result<ExitCode> {
+    output::print(&annotation(args)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The annotation as YAML lines.
+pub(super) fn annotation(args: RequestArgs) -> anyhow::Result<String> {
+    let RequestArgs { group, key, group_version, env, file, index, output } = args;
+    ensure!(index.is_none() || output == RequestOutput::Flyte, "--index goes with --output flyte");
+    let entry = SecretEntry { group, key, version: group_version, env, file };
+    let (annotation, value) = entry.to_annotation();
+    let for_people = format!("{annotation}: |\n  {value}\n");
+    let request = read_back(&for_people)?;
+    if output == RequestOutput::Ampoule {
+        return Ok(for_people);
+    }
+    let for_flyte = format!("flyte.secrets/s{}: {}\n", index.unwrap_or(0), request.to_flyte_annotation());
+    ensure!(read_back(&for_flyte)? == request, "the secret cannot be said in Flyte's protocol");
+    Ok(for_flyte)
+}
+
+fn read_back(yaml: &str) -> anyhow::Result<SecretRequest> {
+    let annotations: Map<String, Value> = serde_saphyr::from_str(yaml)?;
+    let requests = RequestedSecret::from_annotations(&annotations)?;
+    Ok(requests.into_iter().next().context("the annotation asks for nothing")?.request)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RequestArgs,
+    }
+
+    fn prints(words: &[&str]) -> Result<String, String> {
+        let line = Line::try_parse_from([&["request"], words].concat()).map_err(|error| error.to_string())?;
+        annotation(line.args).map_err(|error| format!("{error:#}"))
+    }
+
+    #[track_caller]
+    fn check(words: &str, expected: Result<&str, &str>) {
+        let words: Vec<_> = words.split(' ').collect();
+        assert_eq!(prints(&words).as_deref().map_err(String::as_str), expected, "{words:?}");
+    }
+
+    #[test]
+    fn prints_an_entry_for_people() {
+        let key = "--group openai --key api-key";
+        check(key, Ok("ampoule.dev/secrets: |\n  - {group: openai, key: api-key}\n"));
+        check(&format!("{key} --env A"), Ok("ampoule.dev/secrets: |\n  - {group: openai, key: api-key, env: A}\n"));
+        check(
+            "--group tls --key ca.crt --group-version 7 --file -o ampoule",
+            Ok("ampoule.dev/secrets: |\n  - {group: tls, key: ca.crt, version: \"7\", file: true}\n"),
+        );
+        assert_eq!(
+            prints(&["--key", "a: 'b'\n\u{85}\u{2028}# c", "--env", "A"]).unwrap().lines().count(),
+            2,
+            "whatever is in it, an entry is one line"
+        );
+    }
+
+    #[test]
+    fn prints_what_flytes_sdks_would() {
+        check(
+            "--key my_secret --env MY_SECRET -o flyte",
+            Ok(
+                "flyte.secrets/s0: nnsxsoraejwxsx2tmvrxezlueifg122vnz1f53tfof1ws3tfnvsw34b1ebcu3vs6kzavectfnz2f54tboi4caisnlfpvgrkdkjcviiqk\n",
+            ),
+        );
+        check(
+            "--group user-info --key user_secret --file -o flyte --index 12",
+            Ok(
+                "flyte.secrets/s12: m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa\n",
+            ),
+        );
+    }
+
+    #[test]
+    fn refuses_what_the_webhook_would_in_its_words() {
+        for output in ["flyte", "ampoule"] {
+            check(
+                &format!("--key k --env my-var -o {output}"),
+                Err("annotation ampoule.dev/secrets[0].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$"),
+            );
+            check(
+                &format!("--group tls --key ca.crt -o {output}"),
+                Err(
+                    "annotation ampoule.dev/secrets[0].env: must be given, because \"TLS_CA.CRT\", made of group and key, does \
+                     not match ^[A-Z_][A-Z0-9_]*$; or ask for a file",
+                ),
+            );
+        }
+        assert_eq!(prints(&["--key", ""]).unwrap_err(), "annotation ampoule.dev/secrets[0].key: must be given");
+        check("--key k --index 1", Err("--index goes with --output flyte"));
+    }
+}
