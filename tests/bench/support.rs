@@ -89,13 +89,19 @@ pub(crate) fn parsed_pod() -> Pod {
 
 /// The same, as the API server sends it.
 pub(crate) fn review() -> Vec<u8> {
+    let kind = json!({ "group": "", "version": "v1", "kind": "Pod" });
+    let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
+    let user = json!({
+        "username": "system:serviceaccount:flyte:flytepropeller", "uid": "0df28fbd-5f5f-11e8-bc74-36e6bb280816",
+        "groups": ["system:serviceaccounts", "system:serviceaccounts:flyte", "system:authenticated"],
+    });
     let review = json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "namespace": "flytesnacks-development", "operation": "CREATE",
-            "kind": { "group": "", "version": "v1", "kind": "Pod" },
-            "resource": { "group": "", "version": "v1", "resource": "pods" },
-            "object": pod(&three_requests()),
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "kind": kind, "resource": resource, "requestKind": kind,
+            "requestResource": resource, "name": "task-pod", "namespace": "flytesnacks-development", "operation": "CREATE",
+            "userInfo": user, "object": pod(&three_requests()), "oldObject": null, "dryRun": false,
+            "options": { "kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1" },
         },
     });
     review.to_string().into_bytes()
