@@ -158,7 +158,7 @@ impl<'a> Chain<'a> {
     /// Asks one injector after the other until one injects or forbids. The draft changes only if one injects.
     async fn serve(&mut self, requested: &RequestedSecret, draft: &mut Draft<'a>, namespace: &str) -> Vec<Attempt> {
         let RequestedSecret { annotation, request } = requested;
-        let view = draft.pod.view(namespace);
+        let view = draft.view(namespace);
         let mut attempts = Vec::new();
         for (name, session) in &mut self.links {
             let answer = match session.inject(request, &view).await {

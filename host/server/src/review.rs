@@ -1,6 +1,6 @@
 //! The one place that knows `AdmissionReview`: bytes to [`AdmissionRequest`], and [`Verdict`] to bytes.
 //!
-//! The review is read as plain JSON: an unknown field is ignored, and the object under review stays as it came. No error
+//! Of the review only what matters is kept: an unknown field is skipped, and the object under review stays as it came. No error
 //! of this module repeats a value of the body.
 
 mod respond;
@@ -8,6 +8,7 @@ mod respond;
 mod tests;
 
 use ampoule_core::{Pod, PodError};
+use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::respond::{Verdict, respond};
@@ -97,21 +98,18 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     if values(body) > MOST_VALUES {
         return Err(ReviewError::TooManyValues);
     }
-    let mut review: Value = serde_json::from_slice(body).map_err(|error| ReviewError::Json(describe(&error)))?;
-    let version = ReviewVersion::of(&review).ok_or(ReviewError::NotAReview)?;
-    let request = match review.get_mut("request") {
-        Some(request) if request.is_object() => request,
-        _ => return Err(ReviewError::Field { path: "request", expected: "an object" }),
-    };
-    let uid = text(request, "uid", "request.uid")?;
+    let Review { api_version, kind, request } = Review::read(body)?;
+    let version = ReviewVersion::named(&api_version, &kind).ok_or(ReviewError::NotAReview)?;
+    let request = request.ok_or(NO_REQUEST)?;
+    let in_scope = request.is_in_scope()?;
+    let Request { uid, namespace, name, dry_run, object, .. } = request;
+    let uid = text(uid, "request.uid")?;
     if uid.is_empty() {
         return Err(ReviewError::Field { path: "request.uid", expected: "given" });
     }
-    let in_scope = is_in_scope(request)?;
-    let mut namespace = text(request, "namespace", "request.namespace")?;
-    let mut name = text(request, "name", "request.name")?;
-    let dry_run = request.get("dryRun").and_then(Value::as_bool).unwrap_or(false);
-    let object = request.get_mut("object").map(Value::take).unwrap_or_default();
+    let mut namespace = text(namespace, "request.namespace")?;
+    let mut name = text(name, "request.name")?;
+    let dry_run = dry_run.as_bool().unwrap_or(false);
     let metadata = &object["metadata"];
     let fallback = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
     if namespace.is_empty() {
@@ -124,6 +122,54 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     }
     let subject = Subject::of(object, in_scope);
     Ok(AdmissionRequest { identity: ReviewIdentity { version, uid }, namespace, name, dry_run, subject })
+}
+
+/// A review, as far as it is read. What no field here names is skipped without a copy, and that is half of what comes.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Review {
+    api_version: Value,
+    kind: Value,
+    request: Option<Request>,
+}
+
+/// A review's request. Types are checked field by field, so that an error can name the field.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Request {
+    uid: Value,
+    operation: Value,
+    sub_resource: Value,
+    namespace: Value,
+    name: Value,
+    dry_run: Value,
+    object: Value,
+}
+
+const NO_REQUEST: ReviewError = ReviewError::Field { path: "request", expected: "an object" };
+
+// === impl Review ===
+
+impl Review {
+    fn read(body: &[u8]) -> Result<Self, ReviewError> {
+        serde_json::from_slice(body).map_err(|error| match serde_json::from_slice::<Value>(body) {
+            Ok(review) if ReviewVersion::of(&review).is_none() => ReviewError::NotAReview,
+            Ok(review) if !review["request"].is_object() => NO_REQUEST,
+            _ => ReviewError::Json(describe(&error)),
+        })
+    }
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Only the creation of an object itself takes secrets: the containers of a pod that exists cannot be changed, and a
+    /// subresource (`pods/exec`, `pods/binding`, …) is no pod. A registration that follows our rules sends nothing else.
+    fn is_in_scope(&self) -> Result<bool, ReviewError> {
+        let operation = text(self.operation.clone(), "request.operation")?;
+        let subresource = text(self.sub_resource.clone(), "request.subResource")?;
+        Ok(matches!(operation.as_str(), "" | "CREATE") && subresource.is_empty())
+    }
 }
 
 // === impl ReviewVersion ===
@@ -141,9 +187,12 @@ impl ReviewVersion {
     /// The version of a document; none if it is no review of a version that is known here.
     #[must_use]
     pub fn of(document: &Value) -> Option<Self> {
-        let version = document.get("apiVersion")?.as_str()?;
-        let known = [Self::V1, Self::V1Beta1].into_iter().find(|known| known.api_version() == version);
-        known.filter(|_| document.get("kind").is_some_and(|kind| kind == "AdmissionReview"))
+        Self::named(document.get("apiVersion")?, document.get("kind")?)
+    }
+
+    fn named(api_version: &Value, kind: &Value) -> Option<Self> {
+        let known = [Self::V1, Self::V1Beta1].into_iter().find(|known| api_version == known.api_version());
+        known.filter(|_| kind == "AdmissionReview")
     }
 }
 
@@ -156,14 +205,6 @@ impl Subject {
         }
         Pod::parse(object).map_or_else(Self::NotAPod, Self::Pod)
     }
-}
-
-/// Only the creation of an object itself takes secrets: the containers of a pod that exists cannot be changed, and a
-/// subresource (`pods/exec`, `pods/binding`, …) is no pod. A registration that follows our rules sends nothing else.
-fn is_in_scope(request: &Value) -> Result<bool, ReviewError> {
-    let operation = text(request, "operation", "request.operation")?;
-    let subresource = text(request, "subResource", "request.subResource")?;
-    Ok(matches!(operation.as_str(), "" | "CREATE") && subresource.is_empty())
 }
 
 /// An upper bound of how many values a JSON document has: what separates or opens them, outside strings.
@@ -181,11 +222,11 @@ fn values(body: &[u8]) -> usize {
     values
 }
 
-fn text(parent: &Value, key: &str, path: &'static str) -> Result<String, ReviewError> {
-    match parent.get(key) {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(ReviewError::Field { path, expected: "a string" }),
+fn text(value: Value, path: &'static str) -> Result<String, ReviewError> {
+    match value {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text),
+        _ => Err(ReviewError::Field { path, expected: "a string" }),
     }
 }
 

@@ -3,9 +3,11 @@
 //! Copying a pod costs more than most plugins' calls, so there is no copy per answer: after edits that fail, which is rare,
 //! those accepted so far are applied anew.
 
+use std::sync::Arc;
+
 use super::Answer;
 use crate::{
-    Conventions, Pod, PodEdit,
+    Conventions, Pod, PodEdit, PodView,
     edit::apply::{ApplyError, EditLog},
 };
 
@@ -16,6 +18,7 @@ pub(super) struct Draft<'a> {
     conventions: &'a Conventions,
     log: EditLog<'a>,
     accepted: Vec<(String, Vec<PodEdit>)>,
+    view: Option<Arc<PodView>>,
 }
 
 // === impl Draft ===
@@ -23,7 +26,19 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     /// The pod as it arrived.
     pub(super) fn new(arrived: &'a Pod, conventions: &'a Conventions) -> Self {
-        Self { pod: arrived.clone(), arrived, conventions, log: EditLog::new(arrived), accepted: Vec::new() }
+        Self {
+            pod: arrived.clone(),
+            arrived,
+            conventions,
+            log: EditLog::new(arrived),
+            accepted: Vec::new(),
+            view: None,
+        }
+    }
+
+    /// What an injector may see of the pod now. Made anew only after edits that change it.
+    pub(super) fn view(&mut self, namespace: &str) -> Arc<PodView> {
+        Arc::clone(self.view.get_or_insert_with(|| Arc::new(self.pod.view(namespace))))
     }
 
     /// Applies all of an injector's edits, or none. `by` says whose they are and what for, for messages.
@@ -31,6 +46,9 @@ impl<'a> Draft<'a> {
         match self.apply(&by, &edits) {
             Ok(()) => {
                 let count = edits.len();
+                if edits.iter().any(shows) {
+                    self.view = None;
+                }
                 self.accepted.push((by, edits));
                 Answer::Injected { edits: count }
             }
@@ -55,5 +73,13 @@ impl<'a> Draft<'a> {
             self.apply(by, edits).expect("edits that could be applied to this pod before can be again");
         }
         self.accepted = accepted;
+    }
+}
+
+/// Whether an edit changes what injectors see of the pod.
+fn shows(edit: &PodEdit) -> bool {
+    match edit {
+        PodEdit::AddInitContainer(_) | PodEdit::SetAnnotation(_) => true,
+        PodEdit::SetEnv(_) | PodEdit::AddVolume(_) | PodEdit::MountVolume(_) | PodEdit::AddImagePullSecret(_) => false,
     }
 }
