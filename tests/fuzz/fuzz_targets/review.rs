@@ -33,12 +33,11 @@ fuzz_target!(|body: &[u8]| {
             let _ = ampoule_core::RequestedSecret::from_annotations(pod.annotations());
             Verdict::unchanged()
         }
-        Subject::NotAPod(error) => {
-            Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string() }
-        }
+        Subject::NotAPod(error) => Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string() },
         Subject::OutOfScope => Verdict::unchanged(),
     };
-    let answer: Value = serde_json::from_slice(&review::respond(&request.identity, &verdict)).expect("an answer is JSON");
+    let answer: Value =
+        serde_json::from_slice(&review::respond(&request.identity, &verdict)).expect("an answer is JSON");
     assert_eq!(answer["response"]["uid"], *request.identity.uid);
     assert_eq!(answer["apiVersion"], request.identity.version.api_version());
 });

@@ -25,8 +25,8 @@ const PATHS: [&str; 5] = ["/a", "/a/", "/b", "/a/b", "/etc/flyte/secrets"];
 const KEYS: [&str; 4] = ["a", "a/b", "m~n", "~1/0"];
 const VALUES: [&str; 4] = ["", "1", "2", "ü\n\""];
 
-/// The most of anything in a list; forty containers come from their own draw.
-const MOST: usize = 4;
+/// The most of anything in a list. Pods with forty containers are left to the property tests: here they would be most of the time.
+const MOST: usize = 3;
 
 type Bytes<'a, 'b> = &'b mut Unstructured<'a>;
 
@@ -41,8 +41,8 @@ impl<'a> Arbitrary<'a> for Case {
 }
 
 fn spec(u: Bytes<'_, '_>) -> Result<Value> {
-    let count = if mostly(u)? { u.int_in_range(0..=MOST)? } else { 40 };
-    let containers = (0..count).map(|i| container(u, &format!("main-{i}"))).collect::<Result<Vec<_>>>()?;
+    let containers =
+        (0..u.int_in_range(0..=MOST)?).map(|i| container(u, &format!("main-{i}"))).collect::<Result<Vec<_>>>()?;
     let mut spec = Map::from_iter([("containers".to_owned(), json!(containers))]);
     insert(u, &mut spec, "initContainers", |u| {
         (0..u.int_in_range(0..=MOST)?).map(|i| container(u, &format!("init-{i}"))).collect::<Result<Vec<_>>>()
@@ -58,7 +58,9 @@ fn spec(u: Bytes<'_, '_>) -> Result<Value> {
 
 fn container(u: Bytes<'_, '_>, name: &str) -> Result<Value> {
     let mut container = Map::from_iter([("name".to_owned(), json!(name))]);
-    insert(u, &mut container, "env", |u| some(u, |u| Ok(json!({ "name": self::name(u)?, "value": pick(u, &VALUES)? }))))?;
+    insert(u, &mut container, "env", |u| {
+        some(u, |u| Ok(json!({ "name": self::name(u)?, "value": pick(u, &VALUES)? })))
+    })?;
     insert(u, &mut container, "volumeMounts", |u| {
         some(u, |u| Ok(json!({ "name": self::name(u)?, "mountPath": pick(u, &PATHS)?, "readOnly": flag(u)? })))
     })?;
@@ -129,7 +131,10 @@ fn source(u: Bytes<'_, '_>) -> Result<VolumeSource> {
             expiration_seconds: if flag(u)? { Some(u.int_in_range(600..=3601)?) } else { None },
             path: name(u)?,
         }),
-        _ => VolumeSource::Json(pick(u, &[r#"{"configMap":{"name":"c"}}"#, r#"{"emptyDir":{}}"#, r#"{"name":"a"}"#, "[", "{}"])?),
+        _ => VolumeSource::Json(pick(
+            u,
+            &[r#"{"configMap":{"name":"c"}}"#, r#"{"emptyDir":{}}"#, r#"{"name":"a"}"#, "[", "{}"],
+        )?),
     })
 }
 
