@@ -135,14 +135,15 @@ impl Target {
     fn end(&self, mut child: Child, log: &Log, seconds: u64) -> Result<Outcome> {
         let ended = job::wait(&mut child, Duration::from_secs(seconds) + MARGIN);
         let text = fs::read(self.folder.join("log")).context("the log of a target is gone")?;
-        let executions = executions(&String::from_utf8_lossy(&text));
+        let text = String::from_utf8_lossy(&text);
+        let executions = executions(&text);
         let failure = match ended {
             Ok(status) if status.success() && executions > 0 => None,
             Ok(status) if status.success() => Some("it tried nothing".to_owned()),
             Ok(status) => Some(format!("{status}; what it died of is in {}", self.artifacts())),
             Err(error) => Some(format!("{error:#}")),
         };
-        let failure = failure.map(|failure| format!("{failure}; {}", log.tail()));
+        let failure = failure.map(|failure| format!("{failure}; {}", panic(&text).unwrap_or_else(|| log.tail())));
         Ok(Outcome { name: self.name.clone(), executions, failure })
     }
 
@@ -159,6 +160,12 @@ impl fmt::Display for Outcome {
             Some(failure) => write!(f, "fuzz {name:<17} {BAD}FAILED{BAD:#} {failure}"),
         }
     }
+}
+
+/// What a panic said, where there was one: libFuzzer has much to say after it.
+fn panic(log: &str) -> Option<String> {
+    let lines: Vec<_> = log.lines().skip_while(|line| !line.contains("panicked at")).take(4).collect();
+    (!lines.is_empty()).then(|| lines.join("\n    "))
 }
 
 /// How many inputs libFuzzer says it tried.
@@ -190,6 +197,12 @@ mod tests {
             crash.starts_with("exit status: 77; what it died of is in ") && crash.ends_with("the reason"),
             "{crash}"
         );
+    }
+
+    #[test]
+    fn a_panic_is_shown_and_not_what_follows_it() {
+        let failure = end("echo \"thread panicked at a.rs\"; echo left: 1; seq 100; exit 77").failure.unwrap();
+        assert!(failure.ends_with("; thread panicked at a.rs\n    left: 1\n    1\n    2"), "{failure}");
     }
 
     #[test]
