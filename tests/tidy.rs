@@ -8,6 +8,8 @@ mod docs;
 mod edges;
 #[path = "tidy/files.rs"]
 mod files;
+#[path = "tidy/fuzz.rs"]
+mod fuzz;
 
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, bless, check, demo, plugins, setup, test};
+use crate::{bench, bless, check, demo, fuzz, plugins, setup, test};
 
 /// The commands of this project. Each installs what it needs by itself.
 #[derive(Parser)]
@@ -50,6 +50,14 @@ enum Command {
         /// Run only the benchmarks whose name contains this.
         filter: Option<String>,
     },
+    /// Look for input that breaks a reader, a parser or the edits (`tests/fuzz`).
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Run only this target.
+        target: Option<String>,
+    },
     /// Build the plugins of this repository into components, and say where they are.
     Plugins,
 }
@@ -85,6 +93,7 @@ impl Args {
             Some(Command::Bench { quick, filter }) => {
                 bench::run(if quick { bench::Samples::Quick } else { bench::Samples::Full }, filter.as_deref())
             }
+            Some(Command::Fuzz { seconds, target }) => fuzz::run(seconds, target.as_deref()),
             Some(Command::Plugins) => plugins::run(),
         }
     }

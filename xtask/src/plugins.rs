@@ -2,11 +2,11 @@
 //! The server embeds them by itself; these files are for a ConfigMap, a folder or a registry.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::path::Path;
+use std::process::ExitCode;
 
 use ampoule_plugin_build::{Crates, Request, Toolchain, build};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::setup;
@@ -18,8 +18,8 @@ const SDK: &str = "ampoule-plugin-sdk";
 /// Builds every plugin of the workspace to `target/plugins/NAME.wasm`.
 pub(crate) fn run() -> Result<ExitCode> {
     setup::ensure(setup::Scope::Wasm)?;
-    let metadata = metadata()?;
-    let target = PathBuf::from(metadata["target_directory"].as_str().context("cargo names no target folder")?);
+    let metadata = workspace::metadata()?;
+    let target = workspace::target_folder()?;
     let request = Request {
         workspace: workspace::root(),
         target_dir: target.join("components"),
@@ -33,16 +33,6 @@ pub(crate) fn run() -> Result<ExitCode> {
         anstream::println!("{:>4} KiB  {}", artifact.component.len().div_ceil(1024), file.display());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn metadata() -> Result<Value> {
-    let mut command = workspace::cargo();
-    command.args(["metadata", "--format-version", "1", "--no-deps"]).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().context("cannot start `cargo metadata`")?;
-    if !output.status.success() {
-        bail!("`cargo metadata` failed ({})", output.status);
-    }
-    serde_json::from_slice(&output.stdout).context("cargo's metadata is not JSON")
 }
 
 /// The packages below `plugins/` that use the SDK.

@@ -3,6 +3,7 @@
 
 pub(crate) mod cache;
 mod curl;
+mod cxx;
 mod debian;
 mod kube;
 mod sdks;
@@ -36,6 +37,12 @@ pub(crate) struct Everything {
 /// Makes sure of the WebAssembly target only.
 pub(crate) fn ensure_wasm() -> Result<()> {
     found("wasm target", &wasm::ensure()?);
+    Ok(())
+}
+
+/// Makes sure of a C++ compiler, which only libFuzzer needs.
+pub(crate) fn ensure_cxx() -> Result<()> {
+    found("c++", &cxx::ensure()?);
     Ok(())
 }
 

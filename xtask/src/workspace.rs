@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::job;
@@ -39,6 +39,22 @@ pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
+}
+
+/// What cargo knows of the packages of this workspace.
+pub(crate) fn metadata() -> Result<Value> {
+    let mut command = cargo();
+    command.args(["metadata", "--format-version", "1", "--no-deps"]).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().context("cannot start `cargo metadata`")?;
+    if !output.status.success() {
+        bail!("`cargo metadata` failed ({})", output.status);
+    }
+    serde_json::from_slice(&output.stdout).context("cargo's metadata is not JSON")
+}
+
+/// Where cargo builds to.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    Ok(metadata()?["target_directory"].as_str().context("cargo names no target folder")?.into())
 }
 
 /// Builds, as one step of progress, and gives the path of the server's binary. The compiler's errors are shown whole,

@@ -50,10 +50,10 @@ fn stored(pod: &Value) -> Value {
                 volume[source]["defaultMode"] = json!(420);
             }
         }
-        if let Some(token) = volume.pointer_mut("/projected/sources/0/serviceAccountToken") {
-            if token["expirationSeconds"].is_null() {
-                token["expirationSeconds"] = json!(3600);
-            }
+        if let Some(token) = volume.pointer_mut("/projected/sources/0/serviceAccountToken")
+            && token["expirationSeconds"].is_null()
+        {
+            token["expirationSeconds"] = json!(3600);
         }
     }
     pod

@@ -234,12 +234,15 @@ fn explains_both_protocols_in_one_pod() {
 pod default/train
 
 secret user-info/user_secret (annotation flyte.secrets/s0, mount env-var)
+  global: not found: secrets not found - Env [FLYTE_SECRET_USER-INFO_USER_SECRET], file [/etc/secrets/user-info/user_secret]
   k8s: injected (2 edits)
 
 secret openai/api-key (annotation ampoule.dev/secrets[0], mount env-var, variable OPENAI_API_KEY)
+  global: not found: secrets not found - Env [FLYTE_SECRET_OPENAI_API-KEY], file [/etc/secrets/openai/api-key]
   k8s: injected (3 edits)
 
 secret tls/ca.crt (annotation ampoule.dev/secrets[1], mount file, variable CA)
+  global: not found: secrets not found - Env [FLYTE_SECRET_TLS_CA.CRT], file [/etc/secrets/tls/ca.crt]
   k8s: injected (5 edits)
 
 verdict: allowed, with 3 changes

@@ -1,0 +1,43 @@
+//! The parser of `AdmissionReview`, and the answer to what it accepts.
+//!
+//! The pod under review must come out as it went in, and no error may repeat what only the body knows.
+
+#![no_main]
+
+/// The parser is compiled from the server's source: the server itself would bring wasmtime along, instrumented.
+#[path = "../../../host/server/src"]
+mod server {
+    #[allow(dead_code, unreachable_pub, reason = "the target needs a part of it")]
+    pub mod review;
+}
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+use server::review::{self, Subject, Verdict};
+
+fuzz_target!(|body: &[u8]| {
+    let request = match review::parse(body) {
+        Ok(request) => request,
+        Err(error) => {
+            let message = error.to_string();
+            assert!(message.len() <= 512 && !message.contains(char::is_control), "{message:?}");
+            return;
+        }
+    };
+    let verdict = match &request.subject {
+        Subject::Pod(pod) => {
+            let review: Value = serde_json::from_slice(body).expect("it was parsed before");
+            assert_eq!(pod.as_json(), &review["request"]["object"]);
+            let _ = pod.view(&request.namespace);
+            let _ = ampoule_core::RequestedSecret::from_annotations(pod.annotations());
+            Verdict::unchanged()
+        }
+        Subject::NotAPod(error) => Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string() },
+        Subject::OutOfScope => Verdict::unchanged(),
+    };
+    let answer: Value =
+        serde_json::from_slice(&review::respond(&request.identity, &verdict)).expect("an answer is JSON");
+    assert_eq!(answer["response"]["uid"], *request.identity.uid);
+    assert_eq!(answer["apiVersion"], request.identity.version.api_version());
+});
