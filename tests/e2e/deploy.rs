@@ -62,7 +62,11 @@ fn check_kept(said: &Value, stored: &Value, path: &str) {
 
 /// Kind and name.
 fn name(object: &Value) -> String {
-    format!("{}/{}", object["kind"].as_str().unwrap_or_default(), object["metadata"]["name"].as_str().unwrap_or_default())
+    format!(
+        "{}/{}",
+        object["kind"].as_str().unwrap_or_default(),
+        object["metadata"]["name"].as_str().unwrap_or_default()
+    )
 }
 
 /// The object of that kind and name.

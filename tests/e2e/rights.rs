@@ -13,9 +13,7 @@ use std::{
 use ampoule_tests::{Ampoule, ApiServer, Namespace, Renderers, eventually};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration,
-    authorization::v1::SubjectAccessReview,
-    core::v1::Secret,
+    admissionregistration::v1::MutatingWebhookConfiguration, authorization::v1::SubjectAccessReview, core::v1::Secret,
 };
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -240,11 +238,11 @@ impl Release {
         let review: SubjectAccessReview = serde_json::from_value(review)?;
         let reviews = self.namespace.cluster_wide::<SubjectAccessReview>();
         eventually("the rights of the chart", Duration::from_secs(30), async || {
-            let status = reviews.create(&PostParams::default(), &review).await?.status.context("a review has a status")?;
+            let status =
+                reviews.create(&PostParams::default(), &review).await?.status.context("a review has a status")?;
             ensure!(status.allowed == granted, "{}: {}", self.describe(right), status.allowed);
             Ok(())
         })
         .await
     }
 }
-

@@ -15,8 +15,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// The folder's name holds the hash of these.
-const PINS: [&[u8]; 2] =
-    [include_bytes!("../deploy/programs.txt"), include_bytes!("../deploy/requirements.txt")];
+const PINS: [&[u8]; 2] = [include_bytes!("../deploy/programs.txt"), include_bytes!("../deploy/requirements.txt")];
 /// What the environment of Flyte's SDKs is named after.
 const SDKS: &[u8] = include_bytes!("../sdks/requirements.txt");
 

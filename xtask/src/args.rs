@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, bless, check, demo, plugins, setup, test};
+use crate::{bench, bless, check, demo, image, plugins, setup, test};
 
 /// The commands of this project. Each installs what it needs by itself.
 #[derive(Parser)]
@@ -52,6 +52,8 @@ enum Command {
     },
     /// Build the plugins of this repository into components, and say where they are.
     Plugins,
+    /// Build the container image, start it as a cluster would, and say where its archive is.
+    Image,
 }
 
 // === impl Args ===
@@ -86,6 +88,7 @@ impl Args {
                 bench::run(if quick { bench::Samples::Quick } else { bench::Samples::Full }, filter.as_deref())
             }
             Some(Command::Plugins) => plugins::run(),
+            Some(Command::Image) => image::run(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod bench;
 mod bless;
 mod check;
 mod demo;
+mod image;
 mod job;
 mod plugins;
 mod progress;

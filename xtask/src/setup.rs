@@ -4,6 +4,7 @@
 pub(crate) mod cache;
 mod curl;
 mod debian;
+mod image;
 mod kube;
 mod manifests;
 mod sdks;
@@ -40,6 +41,12 @@ pub(crate) struct Everything {
 /// Makes sure of the WebAssembly target only.
 pub(crate) fn ensure_wasm() -> Result<()> {
     found("wasm target", &wasm::ensure()?);
+    Ok(())
+}
+
+/// Makes sure of what an image is made with.
+pub(crate) fn ensure_image() -> Result<()> {
+    found("image", &image::ensure()?);
     Ok(())
 }
 

@@ -41,6 +41,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The folder that cargo builds into.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let metadata = job::output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]), TREE_MAX);
+    let metadata: Value = serde_json::from_str(&metadata.context("`cargo metadata` failed")?)?;
+    metadata["target_directory"].as_str().map(PathBuf::from).context("`cargo metadata` names the target folder")
+}
+
 /// Builds, as one step of progress, and gives the path of the server's binary. The compiler's errors are shown whole,
 /// everything else that it says is in the log.
 pub(crate) fn build(what: Build) -> Result<PathBuf> {

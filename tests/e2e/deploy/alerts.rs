@@ -39,7 +39,10 @@ fn every_alert_is_tested() -> Result<()> {
     let tests = std::fs::read_to_string(folder.path().join("tests.yaml"))?;
     for rule in rules["groups"][0]["rules"].as_array().context("rules")? {
         let alert = rule["alert"].as_str().context("an alert")?;
-        assert!(tests.contains(&format!("alertname: {alert}\n")), "{alert} has no test in tests/e2e/deploy/alerts.yaml");
+        assert!(
+            tests.contains(&format!("alertname: {alert}\n")),
+            "{alert} has no test in tests/e2e/deploy/alerts.yaml"
+        );
     }
     Ok(())
 }

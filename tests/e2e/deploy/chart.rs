@@ -43,7 +43,8 @@ fn under_flytes_names_everything_is_called_as_flytes_chart_calls_it() -> Result<
     let folder = tempfile::tempdir()?;
     let config = &find(&objects, "ConfigMap/flyte-pod-webhook")?["data"]["flyte.yaml"];
     std::fs::write(folder.path().join("flyte.yaml"), config.as_str().context("the file")?)?;
-    let output = Ampoule::command()?.args(["config", "convert", "--flyte-config"]).arg(folder.path().join("*.yaml")).output()?;
+    let output =
+        Ampoule::command()?.args(["config", "convert", "--flyte-config"]).arg(folder.path().join("*.yaml")).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let converted: Value = serde_saphyr::from_str(&String::from_utf8(output.stdout)?)?;
     assert_eq!(converted["registration"]["serviceName"], "flyte-pod-webhook");
@@ -127,7 +128,11 @@ fn a_value_switches_an_object_off_or_on() -> Result<()> {
         (&["config.registration.enabled=false"], "ClusterRole/hooks-hook-ampoule", false),
         (&["config.registration.enabled=false"], "MutatingWebhookConfiguration/hook-ampoule", true),
         (&[], "MutatingWebhookConfiguration/hook-ampoule", false),
-        (&["certificates.mode=cert-manager", "webhook.create=false"], "MutatingWebhookConfiguration/hook-ampoule", false),
+        (
+            &["certificates.mode=cert-manager", "webhook.create=false"],
+            "MutatingWebhookConfiguration/hook-ampoule",
+            false,
+        ),
         (&["certificates.mode=cert-manager"], "Issuer/hook-ampoule", true),
         (&["certificates.mode=cert-manager", "certificates.issuerRef.name=theirs"], "Issuer/hook-ampoule", false),
         (&["networkPolicy.enabled=true"], "NetworkPolicy/hook-ampoule", true),

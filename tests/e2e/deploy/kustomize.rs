@@ -16,7 +16,9 @@ const FOLDER: &str = "deploy/kustomize";
 fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
     let renderers = Renderers::find()?;
     // Kustomize takes relative folders alone.
-    let folder = tempfile::Builder::new().prefix(".test-").tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kustomize"))?;
+    let folder = tempfile::Builder::new()
+        .prefix(".test-")
+        .tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kustomize"))?;
     let components: Vec<_> = components.iter().map(|component| format!("../components/{component}")).collect();
     let kustomization = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
@@ -57,7 +59,10 @@ fn with_cert_manager_it_has_no_rights_and_no_token() -> Result<()> {
     let spec = &find(&objects, "Deployment/ampoule")?["spec"]["template"]["spec"];
     assert_eq!((&spec["automountServiceAccountToken"], &spec["initContainers"]), (&json!(false), &Value::Null));
     let volume = spec["volumes"].as_array().and_then(|all| all.iter().find(|volume| volume["name"] == "certs"));
-    assert_eq!(volume, Some(&json!({ "name": "certs", "secret": { "secretName": "ampoule-tls", "defaultMode": 0o440 } })));
+    assert_eq!(
+        volume,
+        Some(&json!({ "name": "certs", "secret": { "secretName": "ampoule-tls", "defaultMode": 0o440 } }))
+    );
     let annotations = &find(&objects, "MutatingWebhookConfiguration/ampoule")?["metadata"]["annotations"];
     assert_eq!(annotations, &json!({ "cert-manager.io/inject-ca-from": "ampoule/ampoule" }));
     Ok(())
@@ -67,7 +72,8 @@ fn with_cert_manager_it_has_no_rights_and_no_token() -> Result<()> {
 fn the_chart_and_the_manifests_say_the_same() -> Result<()> {
     let (base, monitored) = (render("base", &[])?, render("base", &["cert-manager", "monitoring"])?);
     let chart = Renderers::find()?.helm("ampoule", "ampoule", &[])?;
-    let words = ["certificates.mode=cert-manager", "monitoring.rules.enabled=true", "monitoring.serviceMonitor.enabled=true"];
+    let words =
+        ["certificates.mode=cert-manager", "monitoring.rules.enabled=true", "monitoring.serviceMonitor.enabled=true"];
     let charted = Renderers::find()?.helm("ampoule", "ampoule", &words.map(|word| ["--set", word]).concat())?;
     for (ours, theirs, object, key) in [
         (&base, &chart, "Role/ampoule", "rules"),

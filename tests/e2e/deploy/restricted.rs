@@ -21,7 +21,8 @@ pub(super) fn check(spec: &Value) {
         let mut kinds = volume.as_object().into_iter().flatten().filter(|(key, _)| *key != "name");
         assert!(kinds.all(|(kind, _)| VOLUMES.contains(&kind.as_str())), "{volume}");
     }
-    let containers = ["initContainers", "containers"].iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
+    let containers =
+        ["initContainers", "containers"].iter().flat_map(|list| spec[list].as_array().into_iter().flatten());
     for container in containers {
         let expected = json!({
             "allowPrivilegeEscalation": false,
