@@ -24,6 +24,8 @@ mod ports;
 mod privacy;
 #[path = "e2e/refuse.rs"]
 mod refuse;
+#[path = "e2e/rights.rs"]
+mod rights;
 #[path = "e2e/sdks.rs"]
 mod sdks;
 #[path = "e2e/support.rs"]

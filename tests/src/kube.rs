@@ -4,6 +4,7 @@
 //! One server is shared by all tests of a binary, and each test has a [`Namespace`] of its own.
 
 mod namespace;
+mod objects;
 mod programs;
 
 use std::{
@@ -18,6 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use kube::{Client, Config, config::AuthInfo};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -34,6 +36,15 @@ const ATTEMPTS: usize = 3;
 /// The one user, an admin.
 const TOKEN: &str = "the-tests-own-token";
 
+/// Who asked what, of service accounts alone: what the tests do themselves is nobody's business.
+const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - { level: Metadata, userGroups: ['system:serviceaccounts'] }
+  - { level: None }
+";
+
 /// A running API server. Both programs end when this is dropped, or with the test process.
 pub struct ApiServer {
     // In the order in which they are to end.
@@ -41,7 +52,7 @@ pub struct ApiServer {
     etcd: Process,
     address: SocketAddr,
     ca: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 // === impl ApiServer ===
@@ -93,7 +104,7 @@ impl ApiServer {
             }
         });
         match ready.await {
-            Ok(Ok(())) => Ok(Self { kube_apiserver, etcd, address, ca, _folder: folder }),
+            Ok(Ok(())) => Ok(Self { kube_apiserver, etcd, address, ca, folder }),
             Ok(Err(error)) => Err(error),
             Err(error) => bail!("{error:#}\n{}\n{}", etcd.describe(), kube_apiserver.describe()),
         }
@@ -137,6 +148,20 @@ current-context: tests
     /// If it cannot be created; its name may be taken.
     pub async fn namespace(&'static self, name: &str) -> Result<Namespace> {
         Namespace::create(self, name).await
+    }
+
+    /// What a namespace's service accounts asked of it, oldest first: events of `audit.k8s.io`.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be read.
+    pub fn audit(&self, namespace: &str) -> Result<Vec<Value>> {
+        let log = fs::read_to_string(self.folder.path().join("audit.log"))?;
+        // A line that is being written is none yet.
+        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let accounts = format!("system:serviceaccount:{namespace}:");
+        let of = |event: &Value| event["user"]["username"].as_str().is_some_and(|user| user.starts_with(&accounts));
+        Ok(events.filter(of).collect())
     }
 
     /// What became of its programs: for errors.
@@ -189,6 +214,8 @@ fn kube_apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> R
         ("--authorization-mode", "RBAC".into()),
         // Nothing here makes service accounts.
         ("--disable-admission-plugins", "ServiceAccount".into()),
+        ("--audit-policy-file", file("audit-policy.yaml")),
+        ("--audit-log-path", file("audit.log")),
         // An address of the loopback interface cannot be an endpoint.
         ("--endpoint-reconciler-type", "none".into()),
     ];
@@ -215,6 +242,7 @@ fn write_credentials(folder: &Path) -> Result<String> {
         ("apiserver.key", key.serialize_pem()),
         ("service-account.key", service_account.serialize_pem()),
         ("service-account.pub", service_account.public_key_pem()),
+        ("audit-policy.yaml", AUDIT_POLICY.to_owned()),
         ("tokens.csv", format!("{TOKEN},admin,admin,\"system:masters\"\n")),
     ];
     for (name, content) in files {

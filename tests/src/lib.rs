@@ -10,6 +10,7 @@ mod kube;
 mod kubelet;
 mod pods;
 mod process;
+mod renderers;
 mod review;
 
 pub use self::{
@@ -20,5 +21,6 @@ pub use self::{
     kubelet::{Container, Image},
     pods::{annotation, asking, pod, requests},
     process::Process,
+    renderers::{Renderers, sdks},
     review::{Response, Review},
 };

@@ -38,7 +38,8 @@ fn every_link_to_a_file_leads_somewhere() {
         "CHANGELOG.md",
         "wit/README.md",
         "tests/fuzz/README.md",
-        "deploy/kustomize/base/README.md",
+        "deploy/README.md",
+        "deploy/MIGRATION.md",
     ] {
         let text = read(page);
         let folder = super::root().join(page);
@@ -53,7 +54,7 @@ fn every_link_to_a_file_leads_somewhere() {
 #[test]
 fn every_xtask_command_in_the_docs_exists() {
     let source = read("xtask/src/args.rs").to_lowercase();
-    for page in ["README.md", "CONTRIBUTING.md"] {
+    for page in ["README.md", "CONTRIBUTING.md", "deploy/README.md"] {
         for rest in read(page).split("cargo xtask ").skip(1) {
             let command: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
             assert!(

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, bless, check, demo, fuzz, plugins, setup, test};
+use crate::{bench, bless, check, demo, fuzz, image, plugins, setup, test};
 
 /// The commands of this project. Each installs what it needs by itself.
 #[derive(Parser)]
@@ -60,6 +60,8 @@ enum Command {
     },
     /// Build the plugins of this repository into components, and say where they are.
     Plugins,
+    /// Build the container image, start it as a cluster would, and say where its archive is.
+    Image,
 }
 
 // === impl Args ===
@@ -95,6 +97,7 @@ impl Args {
             }
             Some(Command::Fuzz { seconds, target }) => fuzz::run(seconds, target.as_deref()),
             Some(Command::Plugins) => plugins::run(),
+            Some(Command::Image) => image::run(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod bless;
 mod check;
 mod demo;
 mod fuzz;
+mod image;
 mod job;
 mod plugins;
 mod progress;

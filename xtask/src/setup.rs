@@ -5,13 +5,16 @@ pub(crate) mod cache;
 mod curl;
 mod cxx;
 mod debian;
+mod image;
 mod kube;
+mod manifests;
 mod sdks;
 mod wasm;
 
 use anyhow::Result;
 
 use self::kube::ApiServer;
+use self::manifests::Renderers;
 use self::sdks::Sdks;
 use crate::progress::GOOD;
 
@@ -22,7 +25,7 @@ pub(crate) enum Scope {
     Wasm,
     /// To send a request to the server by hand: the WebAssembly target, and curl.
     Demo,
-    /// To run the end-to-end tests as well: etcd, kube-apiserver, and Flyte's SDKs.
+    /// To run the end-to-end tests as well: etcd, kube-apiserver, Flyte's SDKs, and what renders the manifests.
     Everything,
 }
 
@@ -32,6 +35,8 @@ pub(crate) struct Everything {
     pub(crate) api_server: ApiServer,
     /// Their clients.
     pub(crate) sdks: Sdks,
+    /// What renders and checks the manifests.
+    pub(crate) renderers: Renderers,
 }
 
 /// Makes sure of the WebAssembly target only.
@@ -46,6 +51,12 @@ pub(crate) fn ensure_cxx() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure of what an image is made with.
+pub(crate) fn ensure_image() -> Result<()> {
+    found("image", &image::ensure()?);
+    Ok(())
+}
+
 /// Makes sure of everything, and says where it is.
 pub(crate) fn ensure_everything() -> Result<Everything> {
     ensure_wasm()?;
@@ -54,7 +65,9 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("kube-apiserver", &api_server.kube_apiserver.to_string());
     let sdks = sdks::ensure()?;
     found("flyte's SDKs", &sdks.to_string());
-    Ok(Everything { api_server, sdks })
+    let renderers = manifests::ensure(&sdks)?;
+    found("helm, kubectl", &renderers.to_string());
+    Ok(Everything { api_server, sdks, renderers })
 }
 
 /// Makes sure of what the scope names.

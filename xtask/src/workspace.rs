@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::job;
@@ -43,13 +43,8 @@ pub(crate) fn cargo() -> Command {
 
 /// What cargo knows of the packages of this workspace.
 pub(crate) fn metadata() -> Result<Value> {
-    let mut command = cargo();
-    command.args(["metadata", "--format-version", "1", "--no-deps"]).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().context("cannot start `cargo metadata`")?;
-    if !output.status.success() {
-        bail!("`cargo metadata` failed ({})", output.status);
-    }
-    serde_json::from_slice(&output.stdout).context("cargo's metadata is not JSON")
+    let metadata = job::output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]), TREE_MAX);
+    serde_json::from_str(&metadata.context("`cargo metadata` failed")?).context("cargo's metadata is not JSON")
 }
 
 /// Where cargo builds to.

@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn by_default_it_is_what_the_manifests_register() {
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kustomize/base/webhook.yaml");
+        let manifest =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kustomize/components/cert-manager/webhook.yaml");
         let manifest: Value = serde_saphyr::from_str(&std::fs::read_to_string(manifest).unwrap()).unwrap();
         let config = Config::parse("", &[]).unwrap().registration;
         let document = WebhookRegistration::new(config, None).document("ampoule");

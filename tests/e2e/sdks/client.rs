@@ -11,16 +11,13 @@ use std::{
     time::Duration,
 };
 
-use ampoule_tests::{Container, Image, Namespace, Process};
+use ampoule_tests::{Container, Image, Namespace, Process, sdks};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 /// flytekit takes two seconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(120);
-/// What the environment is named after.
-const REQUIREMENTS: &[u8] = include_bytes!("../../sdks/requirements.txt");
 /// What Flyte 2's executor tells a container of its action.
 const ACTION: [(&str, &str); 5] = [
     ("_U_ORG_NAME", "flyte"),
@@ -46,7 +43,7 @@ impl Client {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-sdk-").tempdir()?;
         // A task without inputs has an empty message of them.
         fs::write(folder.path().join("inputs.pb"), "")?;
-        let programs = environment()?.join("bin");
+        let programs = sdks()?.join("bin");
         let path = folder.path().display().to_string();
         let env = [
             ("PATH", format!("{}:/usr/bin:/bin", programs.display())),
@@ -141,7 +138,7 @@ impl Client {
 
     /// Runs one of the scripts and reads the JSON that it prints.
     async fn python(&self, arguments: &[String]) -> Result<Value> {
-        let mut command = Command::new(environment()?.join("bin/python"));
+        let mut command = Command::new(sdks()?.join("bin/python"));
         command.args(arguments).current_dir(&self.image.folder).env_clear().envs(&self.image.env);
         let process = Process::spawn(&mut command, &self.folder.path().join("python"))?;
         let status = process.wait(LIMIT).await?;
@@ -150,21 +147,4 @@ impl Client {
         let last = output.lines().last().with_context(|| format!("{} printed nothing", arguments[0]))?;
         serde_json::from_str(last).with_context(|| format!("{}: {}", arguments[0], process.describe()))
     }
-}
-
-/// Named by `cargo xtask test`, else where `cargo xtask setup` makes it.
-fn environment() -> Result<PathBuf> {
-    let setting = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let in_cache = || {
-        let cache = setting("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
-        let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(REQUIREMENTS));
-        Some(cache.join("ampoule").join(format!("sdks-{}", &hash[..16])))
-    };
-    let folder = setting("AMPOULE_SDKS").or_else(in_cache).context("HOME is not set")?;
-    ensure!(
-        folder.join("complete").is_file(),
-        "no SDKs in {}: run `cargo xtask test`, which gets them",
-        folder.display()
-    );
-    Ok(folder)
 }

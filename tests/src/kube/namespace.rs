@@ -29,7 +29,7 @@ const NOTICED: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Namespace {
     server: &'static ApiServer,
-    client: Client,
+    pub(super) client: Client,
     name: String,
 }
 
@@ -125,6 +125,16 @@ impl Namespace {
         let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
         let accounts = self.api::<ServiceAccount>();
         accounts.create(&PostParams::default(), &account).await?;
+        self.token(name).await
+    }
+
+    /// A token of a service account that is there.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses it.
+    pub async fn token(&self, name: &str) -> Result<String> {
+        let accounts = self.api::<ServiceAccount>();
         let request = serde_json::from_value(json!({ "metadata": {}, "spec": { "audiences": [] } }))?;
         let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
         answer.status.and_then(|status| status.token).context("a token request has no token")

@@ -90,12 +90,12 @@ fn suitable_python() -> Option<PathBuf> {
 impl Sdks {
     /// Whether all is installed, and the Python that it was made with still runs.
     fn is_complete(&self) -> bool {
-        let mut runs = Command::new(self.python());
-        self.folder.join(COMPLETE).is_file() && job::output(runs.args(["-I", "-c", ""]), START_MAX).is_some()
+        self.folder.join(COMPLETE).is_file() && job::output(self.python().args(["-I", "-c", ""]), START_MAX).is_some()
     }
 
-    fn python(&self) -> PathBuf {
-        self.folder.join("bin/python")
+    /// Its Python, for arguments to come.
+    pub(super) fn python(&self) -> Command {
+        Command::new(self.folder.join("bin/python"))
     }
 
     fn make(&self, requirements: &Path) -> Result<()> {
@@ -109,7 +109,7 @@ impl Sdks {
             log.run(Command::new(python).args(["-m", "venv"]).arg(folder), INSTALL_MAX)
         })?;
         progress.step(&format!("pip install {versions} (65 MB)"), |log| {
-            let mut pip = Command::new(self.python());
+            let mut pip = self.python();
             pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--no-input"]);
             // Wheels alone: no script of a package runs, and no compiler is needed.
             pip.args(["--require-hashes", "--only-binary", ":all:", "--requirement"]).arg(requirements);

@@ -1,0 +1,73 @@
+//! The alert rules: promtool reads them, runs them against series, and every metric that they name is one of ours.
+//!
+//! The rules are those of the chart; a test beside the manifests' holds the others to them.
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use ampoule_core::FailureKind;
+use ampoule_engine::{CallObserver as _, CallOutcome};
+use ampoule_server::{metrics::Metrics, pipeline::Outcome};
+use ampoule_tests::Renderers;
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+fn rules() -> Result<(tempfile::TempDir, Value)> {
+    let words = ["monitoring.rules.enabled=true", "monitoring.serviceMonitor.enabled=true"];
+    let objects = Renderers::find()?.helm("ampoule", "ampoule", &words.map(|word| ["--set", word]).concat())?;
+    let rules = super::find(&objects, "PrometheusRule/ampoule")?["spec"].clone();
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("rules.yaml"), serde_json::to_vec(&rules)?)?;
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/deploy/alerts.yaml");
+    std::fs::copy(tests, folder.path().join("tests.yaml"))?;
+    Ok((folder, rules))
+}
+
+#[test]
+fn promtool_takes_the_rules_and_they_fire_when_they_should() -> Result<()> {
+    let (folder, _) = rules()?;
+    for (verb, file) in [("check", "rules.yaml"), ("test", "tests.yaml")] {
+        let file = folder.path().join(file);
+        let said = Renderers::find()?.promtool([verb.as_ref(), "rules".as_ref(), file.as_os_str()])?;
+        assert!(said.contains("SUCCESS"), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_alert_is_tested() -> Result<()> {
+    let (folder, rules) = rules()?;
+    let tests = std::fs::read_to_string(folder.path().join("tests.yaml"))?;
+    for rule in rules["groups"][0]["rules"].as_array().context("rules")? {
+        let alert = rule["alert"].as_str().context("an alert")?;
+        assert!(
+            tests.contains(&format!("alertname: {alert}\n")),
+            "{alert} has no test in tests/e2e/deploy/alerts.yaml"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
+    let (_folder, rules) = rules()?;
+    let text = rules.to_string();
+    let named: BTreeSet<_> = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+    let metrics = Metrics::new();
+    metrics.admitted(Outcome::Unavailable, Duration::ZERO);
+    metrics.admitted(Outcome::Error, Duration::ZERO);
+    metrics.admitted(Outcome::AdmittedWithoutSecrets, Duration::ZERO);
+    metrics.rejected("crowded");
+    metrics.called("plugin", CallOutcome::Failed(FailureKind::Trap), Duration::ZERO);
+    let exposed = metrics.text();
+    let metric_names: Vec<_> = named.into_iter().filter(|word| word.starts_with("ampoule_")).collect();
+    assert!(metric_names.len() >= 4, "{metric_names:?}");
+    for metric in metric_names {
+        // As a series, or as the family that the prose speaks of.
+        let known = ["{", "_bucket{"].iter().any(|rest| exposed.contains(&format!("\n{metric}{rest}")));
+        assert!(known, "{metric} is not in\n{exposed}");
+    }
+    for label in ["unavailable", "error", "admitted-without-secrets"] {
+        assert!(text.contains(label) && exposed.contains(&format!("outcome=\"{label}\"")), "{label}");
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The chart, rendered by Helm with several sets of values.
+//!
+//! `deploy/chart/ci` has the three that the API server is asked about; what one value does is a row here.
+
+use ampoule_tests::{Ampoule, ApiServer, Renderers};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{check_configuration, check_taken, find, name};
+
+fn render(values: &[&str]) -> Result<Vec<Value>> {
+    Renderers::find()?.helm("hook", "hooks", values)
+}
+
+#[tokio::test]
+async fn the_api_server_takes_the_chart_whole_with_three_sets_of_values() -> Result<()> {
+    let namespace = ApiServer::shared().await?.namespace("hooks").await?;
+    for (values, count) in [("defaults", 9), ("flyte", 9), ("everything", 16)] {
+        let objects = render(&["--values", &format!("deploy/chart/ci/{values}-values.yaml")])?;
+        let names: Vec<_> = objects.iter().map(name).collect();
+        assert_eq!(objects.len(), count, "{values}: {names:?}");
+        check_taken(&namespace, &objects).await.context(values)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_configuration_of_the_chart_loads() -> Result<()> {
+    for values in ["defaults", "everything"] {
+        let objects = render(&["--values", &format!("deploy/chart/ci/{values}-values.yaml")])?;
+        check_configuration(find(&objects, "ConfigMap/hook-ampoule")?).context(values)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn under_flytes_names_everything_is_called_as_flytes_chart_calls_it() -> Result<()> {
+    let objects = render(&["--values", "deploy/chart/ci/flyte-values.yaml"])?;
+    for kind in ["Deployment", "Service", "ServiceAccount", "ConfigMap", "Role"] {
+        find(&objects, &format!("{kind}/flyte-pod-webhook"))?;
+    }
+    let container = &find(&objects, "Deployment/flyte-pod-webhook")?["spec"]["template"]["spec"]["containers"][0];
+    let folder = tempfile::tempdir()?;
+    let config = &find(&objects, "ConfigMap/flyte-pod-webhook")?["data"]["flyte.yaml"];
+    std::fs::write(folder.path().join("flyte.yaml"), config.as_str().context("the file")?)?;
+    let output =
+        Ampoule::command()?.args(["config", "convert", "--flyte-config"]).arg(folder.path().join("*.yaml")).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let converted: Value = serde_saphyr::from_str(&String::from_utf8(output.stdout)?)?;
+    assert_eq!(converted["registration"]["serviceName"], "flyte-pod-webhook");
+    assert_eq!(container["args"][0], "webhook");
+    Ok(())
+}
+
+/// A value, and the path to what it is seen in.
+#[test]
+fn values_have_their_effect() -> Result<()> {
+    let deployment = "Deployment/hook-ampoule";
+    let table: &[(&[&str], &str, &str, Value)] = &[
+        (&["image.tag=1.2"], deployment, "/spec/template/spec/containers/0/image", json!("ampoule:1.2")),
+        (&["image.tag=1.2", "replicas=5"], deployment, "/spec/replicas", json!(5)),
+        (&["autoscaling.enabled=true"], deployment, "/spec/replicas", Value::Null),
+        (&["nameOverride=other"], "Service/hook-other", "/spec/ports/0/port", json!(443)),
+        (&["service.port=8443"], "Service/hook-ampoule", "/spec/ports/0/port", json!(8443)),
+        (&["certificates.secretName=mine"], "Role/hook-ampoule", "/rules/0/resourceNames", json!(["mine"])),
+        (&["config.certificates.secretName=mine"], "Role/hook-ampoule", "/rules/0/resourceNames", json!(["mine"])),
+        (
+            &["config.registration.name=mine"],
+            "ClusterRole/hooks-hook-ampoule",
+            "/rules/0/resourceNames",
+            json!(["mine"]),
+        ),
+        (
+            &["certificates.mode=existing", "certificates.secretName=mine"],
+            deployment,
+            "/spec/template/spec/volumes/1/secret/secretName",
+            json!("mine"),
+        ),
+        (&["certificates.mode=existing"], deployment, "/spec/template/spec/initContainers", Value::Null),
+        (
+            &["certificates.mode=existing", "config.registration.enabled=false"],
+            deployment,
+            "/spec/template/spec/automountServiceAccountToken",
+            json!(false),
+        ),
+        (
+            &["config.registration.enabled=false", "webhook.caBundle=-----BEGIN CERTIFICATE-----"],
+            "MutatingWebhookConfiguration/hook-ampoule",
+            "/webhooks/1/clientConfig/caBundle",
+            json!("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t"),
+        ),
+        (
+            &["serviceAccount.create=false", "serviceAccount.name=theirs"],
+            deployment,
+            "/spec/template/spec/serviceAccountName",
+            json!("theirs"),
+        ),
+        (
+            &["flyte.enabled=true", "flyte.existingConfigMap=flyte-propeller-config"],
+            deployment,
+            "/spec/template/spec/volumes/0/configMap/name",
+            json!("flyte-propeller-config"),
+        ),
+        (
+            &["plugins.volume.image.reference=registry.example.org/plugins:1"],
+            deployment,
+            "/spec/template/spec/volumes/3/image/reference",
+            json!("registry.example.org/plugins:1"),
+        ),
+    ];
+    for (values, object, path, expected) in table {
+        let words: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
+        let objects = render(&words).with_context(|| format!("{values:?}"))?;
+        let found = find(&objects, object)?.pointer(path).unwrap_or(&Value::Null);
+        assert_eq!(found, expected, "{values:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_value_switches_an_object_off_or_on() -> Result<()> {
+    let table: &[(&[&str], &str, bool)] = &[
+        (&[], "PodDisruptionBudget/hook-ampoule", true),
+        (&["podDisruptionBudget.enabled=false"], "PodDisruptionBudget/hook-ampoule", false),
+        (&["rbac.create=false"], "Role/hook-ampoule", false),
+        (&["rbac.create=false"], "ClusterRole/hooks-hook-ampoule", false),
+        (&["serviceAccount.create=false"], "ServiceAccount/hook-ampoule", false),
+        (&["config.registration.enabled=false"], "ClusterRole/hooks-hook-ampoule", false),
+        (&["config.registration.enabled=false"], "MutatingWebhookConfiguration/hook-ampoule", true),
+        (&[], "MutatingWebhookConfiguration/hook-ampoule", false),
+        (
+            &["certificates.mode=cert-manager", "webhook.create=false"],
+            "MutatingWebhookConfiguration/hook-ampoule",
+            false,
+        ),
+        (&["certificates.mode=cert-manager"], "Issuer/hook-ampoule", true),
+        (&["certificates.mode=cert-manager", "certificates.issuerRef.name=theirs"], "Issuer/hook-ampoule", false),
+        (&["networkPolicy.enabled=true"], "NetworkPolicy/hook-ampoule", true),
+        (&["monitoring.serviceMonitor.enabled=true"], "Service/hook-ampoule-metrics", true),
+        (&["plugins.binaryData.a\\.wasm=AGFzbQ0AAQA="], "ConfigMap/hook-ampoule-plugins", true),
+        (&["flyte.enabled=true", "flyte.existingConfigMap=theirs"], "ConfigMap/hook-ampoule", false),
+    ];
+    for (values, object, expected) in table {
+        let words: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
+        let objects = render(&words).with_context(|| format!("{values:?}"))?;
+        assert_eq!(find(&objects, object).is_ok(), *expected, "{values:?} {object}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_schema_refuses_what_the_chart_could_not_use() -> Result<()> {
+    for (value, reason) in [
+        ("replica=3", "additional properties 'replica' not allowed"),
+        ("replicas=0", "at '/replicas': minimum: got 0, want 1"),
+        ("certificates.mode=acme", "at '/certificates/mode': value must be one of"),
+        ("config.profil=flyte-v1", "additional properties 'profil' not allowed"),
+        ("config.profile=flyte-v3", "at '/config/profile': value must be one of"),
+        ("webhook.timeoutSeconds=31", "at '/webhook/timeoutSeconds': maximum: got 31, want 30"),
+        ("fullnameOverride=Not_A_Name", "at '/fullnameOverride': 'Not_A_Name' does not match pattern"),
+        ("image.digest=abc", "at '/image/digest': 'abc' does not match pattern"),
+    ] {
+        let refusal = render(&["--set", value]).err().with_context(|| format!("{value} is taken"))?.to_string();
+        assert!(refusal.contains(reason), "{value}: {refusal}");
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The manifests for kustomize: base, overlays, and the components on top of them.
+//!
+//! A component has no kustomization of its own that could be built, so the test writes one.
+
+use std::{fs, path::Path};
+
+use ampoule_tests::{ApiServer, Renderers};
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{check_configuration, check_taken, find, name};
+
+const FOLDER: &str = "deploy/kustomize";
+
+/// An overlay with these components on top.
+fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
+    let renderers = Renderers::find()?;
+    // Kustomize takes relative folders alone.
+    let folder = tempfile::Builder::new()
+        .prefix(".test-")
+        .tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kustomize"))?;
+    let components: Vec<_> = components.iter().map(|component| format!("../components/{component}")).collect();
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [format!("../{overlay}")], "components": components,
+    });
+    fs::write(folder.path().join("kustomization.yaml"), serde_json::to_vec(&kustomization)?)?;
+    renderers.kustomize(&Path::new(FOLDER).join(folder.path().file_name().unwrap_or_default()))
+}
+
+#[tokio::test]
+async fn the_api_server_takes_every_overlay_whole() -> Result<()> {
+    let namespace = ApiServer::shared().await?.namespace("ampoule").await?;
+    let table: [(&str, &[&str], usize); 6] = [
+        ("base", &[], 11),
+        ("base", &["cert-manager"], 12),
+        ("overlays/dev", &[], 10),
+        ("overlays/production", &[], 13),
+        ("overlays/production", &["monitoring"], 16),
+        ("overlays/production", &["cert-manager", "monitoring"], 17),
+    ];
+    for (overlay, components, count) in table {
+        let objects = render(overlay, components)?;
+        let names: Vec<_> = objects.iter().map(name).collect();
+        assert_eq!(objects.len(), count, "{overlay} {components:?}: {names:?}");
+        check_taken(&namespace, &objects).await?;
+        check_configuration(find(&objects, "ConfigMap/ampoule")?)?;
+        let labels = &find(&objects, "Namespace/ampoule")?["metadata"]["labels"];
+        assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
+    }
+    Ok(())
+}
+
+#[test]
+fn with_cert_manager_it_has_no_rights_and_no_token() -> Result<()> {
+    let objects = render("overlays/production", &["cert-manager"])?;
+    let rights: Vec<_> = objects.iter().map(name).filter(|name| name.contains("Role")).collect();
+    assert_eq!(rights, [""; 0]);
+    let spec = &find(&objects, "Deployment/ampoule")?["spec"]["template"]["spec"];
+    assert_eq!((&spec["automountServiceAccountToken"], &spec["initContainers"]), (&json!(false), &Value::Null));
+    let volume = spec["volumes"].as_array().and_then(|all| all.iter().find(|volume| volume["name"] == "certs"));
+    assert_eq!(
+        volume,
+        Some(&json!({ "name": "certs", "secret": { "secretName": "ampoule-tls", "defaultMode": 0o440 } }))
+    );
+    let annotations = &find(&objects, "MutatingWebhookConfiguration/ampoule")?["metadata"]["annotations"];
+    assert_eq!(annotations, &json!({ "cert-manager.io/inject-ca-from": "ampoule/ampoule" }));
+    Ok(())
+}
+
+#[test]
+fn the_chart_and_the_manifests_say_the_same() -> Result<()> {
+    let (base, monitored) = (render("base", &[])?, render("base", &["cert-manager", "monitoring"])?);
+    let chart = Renderers::find()?.helm("ampoule", "ampoule", &[])?;
+    let words =
+        ["certificates.mode=cert-manager", "monitoring.rules.enabled=true", "monitoring.serviceMonitor.enabled=true"];
+    let charted = Renderers::find()?.helm("ampoule", "ampoule", &words.map(|word| ["--set", word]).concat())?;
+    for (ours, theirs, object, key) in [
+        (&base, &chart, "Role/ampoule", "rules"),
+        (&base, &chart, "ClusterRole/ampoule", "rules"),
+        (&base, &chart, "RoleBinding/ampoule", "roleRef"),
+        (&base, &chart, "ClusterRoleBinding/ampoule", "subjects"),
+        (&monitored, &charted, "PrometheusRule/ampoule", "spec"),
+        (&monitored, &charted, "Certificate/ampoule", "spec"),
+        (&monitored, &charted, "Certificate/ampoule-ca", "spec"),
+        (&monitored, &charted, "MutatingWebhookConfiguration/ampoule", "webhooks"),
+    ] {
+        assert_eq!(find(ours, object)?[key], find(theirs, object)?[key], "{object}.{key}");
+    }
+    let spec = |objects| anyhow::Ok(find(objects, "Deployment/ampoule")?["spec"]["template"]["spec"].clone());
+    let (ours, theirs) = (spec(&base)?, spec(&chart)?);
+    for key in ["securityContext", "terminationGracePeriodSeconds", "automountServiceAccountToken"] {
+        assert_eq!(ours[key], theirs[key], "{key}");
+    }
+    for list in ["initContainers", "containers"] {
+        for key in ["env", "ports", "resources", "securityContext", "volumeMounts", "readinessProbe", "startupProbe"] {
+            assert_eq!(ours[list][0][key], theirs[list][0][key], "{list}.{key}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pod_with_either_label_reaches_the_webhook_once() -> Result<()> {
+    let objects = render("base", &["cert-manager"])?;
+    let webhooks = &find(&objects, "MutatingWebhookConfiguration/ampoule")?["webhooks"];
+    let [flyte, people] = ampoule_core::TRIGGER_LABELS;
+    assert_eq!(webhooks[0]["objectSelector"], json!({ "matchLabels": { flyte: "true" } }));
+    let not_flyte = json!([{ "key": flyte, "operator": "NotIn", "values": ["true"] }]);
+    let expected = json!({ "matchLabels": { people: "true" }, "matchExpressions": not_flyte });
+    assert_eq!(webhooks[1]["objectSelector"], expected);
+    assert_eq!(webhooks.as_array().map(Vec::len), Some(2));
+    for key in ["rules", "namespaceSelector", "failurePolicy", "reinvocationPolicy", "sideEffects", "timeoutSeconds"] {
+        assert_eq!(webhooks[0][key], webhooks[1][key], "{key}");
+    }
+    Ok(())
+}

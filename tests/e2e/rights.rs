@@ -1,0 +1,248 @@
+//! The rights that the chart gives, no more and no less: the processes of its pods run with the token of its service account.
+//!
+//! Each right is taken away in turn, and something must fail for the want of it; so a right that nothing needs fails here, too.
+//! That the manifests for kustomize give the same ones is a test beside those of the manifests.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use ampoule_tests::{Ampoule, ApiServer, Namespace, Renderers, eventually};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration, authorization::v1::SubjectAccessReview, core::v1::Secret,
+};
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Where the pods have their files, and what stands for it in a test.
+const FOLDERS: [(&str, &str); 3] =
+    [("/etc/ampoule/", "config/"), ("/etc/flyte/config/", "config/"), ("/etc/webhook/certs", "certs")];
+
+/// The kinds of objects that rights are made of.
+const RIGHTS: [&str; 5] = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
+
+/// The chart, installed in a namespace as far as the API server is concerned: its rights, and a stand-in for its pods.
+struct Release {
+    namespace: Namespace,
+    objects: Vec<Value>,
+    folder: TempDir,
+}
+
+/// One verb of one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Right {
+    role: usize,
+    rule: usize,
+    verb: usize,
+}
+
+/// A registration that asks about no other test's pods.
+fn selector(name: &str) -> String {
+    format!(r#"{{"matchLabels":{{"kubernetes.io/metadata.name":"{name}"}}}}"#)
+}
+
+/// The chart as it comes.
+fn plain(name: &str) -> Result<Vec<Value>> {
+    let (full, selector) = (format!("fullnameOverride={name}"), selector(name));
+    let selector = format!("config.registration.namespaceSelector={selector}");
+    // The default, said so that it can be told where the test has it.
+    let certs = "config.server.certDir=/etc/webhook/certs";
+    Renderers::find()?.helm("release", name, &["--set", &full, "--set", certs, "--set-json", &selector])
+}
+
+/// The chart in the place of Flyte's.
+fn flyte(name: &str) -> Result<Vec<Value>> {
+    let (full, selector) = (format!("fullnameOverride={name}"), selector(name));
+    let selector = format!("flyte.config.webhook.namespaceSelector={selector}");
+    let flyte = "deploy/chart/ci/flyte-values.yaml";
+    Renderers::find()?.helm("release", name, &["--values", flyte, "--set", &full, "--set-json", &selector])
+}
+
+#[tokio::test]
+async fn the_chart_needs_each_of_its_rights_and_no_other() -> Result<()> {
+    check("rights", plain).await
+}
+
+#[tokio::test]
+async fn the_chart_in_the_place_of_flytes_needs_each_of_its_rights_and_no_other() -> Result<()> {
+    check("rights-flyte", flyte).await
+}
+
+async fn check(name: &str, render: fn(&str) -> Result<Vec<Value>>) -> Result<()> {
+    let release = Release::install(render(name)?, name, None).await?;
+    release.journey().await?;
+    let asked = ApiServer::shared().await?.audit(name)?;
+    let forbidden: Vec<_> = asked.iter().filter(|event| event["responseStatus"]["code"] == 403).collect();
+    assert!(!asked.is_empty() && forbidden.is_empty(), "{forbidden:#?}");
+
+    let count = release.rights().count();
+    assert!(count >= 5, "{count}");
+    for i in 0..count {
+        let name = format!("{name}-{i}");
+        let release = Release::install(render(&name)?, &name, Some(i)).await?;
+        let right = release.describe(release.rights().nth(i).context("as many as before")?);
+        let failure = release.journey().await.err().with_context(|| format!("nothing needs to {right}"))?;
+        let failure = format!("{failure:#}");
+        assert!(failure.contains("forbidden"), "without the right to {right}: {failure}");
+    }
+    Ok(())
+}
+
+// === impl Release ===
+
+impl Release {
+    /// Without the right of this index.
+    async fn install(objects: Vec<Value>, name: &str, without: Option<usize>) -> Result<Self> {
+        let namespace = ApiServer::shared().await?.namespace(name).await?;
+        let release = Self { namespace, objects, folder: tempfile::tempdir()? };
+        let removed = without.map(|index| release.rights().nth(index).context("there is such a right")).transpose()?;
+        release.grant(removed).await?;
+        let account = release.find("ServiceAccount")?["metadata"]["name"].as_str().context("a name")?;
+        let token = release.namespace.token(account).await?;
+        for right in release.rights() {
+            release.wait_for(account, right, removed != Some(right)).await?;
+        }
+        release.lay_out(&token).await?;
+        Ok(release)
+    }
+
+    /// All that the shipped processes ever ask the API server for.
+    async fn journey(&self) -> Result<()> {
+        let name = self.namespace.name();
+        let said = self.init_certs()?;
+        ensure!(said.contains(": created\n"), "{said}");
+        let secrets = self.namespace.api::<Secret>();
+        let secret = self.rules().find(|rule| rule["resources"][0] == "secrets" && rule["resourceNames"].is_array());
+        let secret = secret.and_then(|rule| rule["resourceNames"][0].as_str()).context("a rule names the Secret")?;
+        secrets.patch(secret, &PatchParams::default(), &Patch::Merge(&json!({ "data": null }))).await?;
+        let said = self.init_certs()?;
+        ensure!(said.contains(": replaced, "), "{said}");
+
+        drop(self.start().await?);
+        let registrations = self.namespace.cluster_wide::<MutatingWebhookConfiguration>();
+        let edit = json!({ "metadata": { "labels": { "app.kubernetes.io/name": "theirs" } } });
+        registrations.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await?;
+        drop(self.start().await?);
+        Ok(())
+    }
+
+    fn init_certs(&self) -> Result<String> {
+        let Output { status, stdout, stderr } = self.command("initContainers")?.output()?;
+        ensure!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
+        Ok(String::from_utf8(stdout)?)
+    }
+
+    async fn start(&self) -> Result<Ampoule> {
+        let ca = fs::read_to_string(self.folder.path().join("certs/ca.crt"))?;
+        let name = self.namespace.name();
+        Ampoule::start_command(self.command("containers")?, &ca, &format!("{name}.{name}.svc")).await
+    }
+
+    /// A container of the Deployment, its files where the test has them.
+    fn command(&self, list: &str) -> Result<Command> {
+        let container = &self.find("Deployment")?["spec"]["template"]["spec"][list][0];
+        let words = container["args"].as_array().context("a container has arguments")?;
+        let mut command = Ampoule::command()?;
+        // The harness says for itself how it wants to read the log.
+        let words = words.iter().filter_map(Value::as_str).filter(|word| !word.starts_with("--log-format"));
+        command.args(words.map(|word| self.here(word)));
+        let fields = BTreeMap::from([("metadata.namespace", self.namespace.name()), ("metadata.name", "pod-0")]);
+        for variable in container["env"].as_array().context("a container has variables")? {
+            let field = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str().context("of the downward API")?;
+            command.env(variable["name"].as_str().context("a name")?, fields[field]);
+        }
+        command.env("KUBECONFIG", self.folder.path().join("kubeconfig"));
+        Ok(command)
+    }
+
+    /// The files of the ConfigMap, and what stands for the token of the pod.
+    async fn lay_out(&self, token: &str) -> Result<()> {
+        let folder = self.folder.path();
+        fs::write(folder.join("kubeconfig"), ApiServer::shared().await?.kubeconfig(token))?;
+        fs::create_dir(folder.join("config"))?;
+        for (file, text) in self.find("ConfigMap")?["data"].as_object().context("a ConfigMap has files")? {
+            let text = self.here(text.as_str().context("of text")?);
+            fs::write(folder.join("config").join(file), text)?;
+        }
+        Ok(())
+    }
+
+    fn here(&self, text: &str) -> String {
+        FOLDERS.iter().fold(text.to_owned(), |text, (there, here)| {
+            text.replace(there, &self.folder.path().join(here).display().to_string())
+        })
+    }
+
+    fn find(&self, kind: &str) -> Result<&Value> {
+        self.objects.iter().find(|object| object["kind"] == kind).with_context(|| format!("the chart has a {kind}"))
+    }
+
+    // --- rights ---
+
+    fn rules(&self) -> impl Iterator<Item = &Value> {
+        self.objects.iter().flat_map(|object| object["rules"].as_array().into_iter().flatten())
+    }
+
+    fn rights(&self) -> impl Iterator<Item = Right> {
+        let rules = self.objects.iter().enumerate().flat_map(|(role, object)| {
+            let rules = object["rules"].as_array().into_iter().flatten().enumerate();
+            rules.map(move |(rule, content)| (role, rule, content))
+        });
+        rules.flat_map(|(role, rule, content)| {
+            let verbs = content["verbs"].as_array().map_or(0, Vec::len);
+            (0..verbs).map(move |verb| Right { role, rule, verb })
+        })
+    }
+
+    fn describe(&self, right: Right) -> String {
+        let rule = &self.objects[right.role]["rules"][right.rule];
+        format!("{} {} {}", rule["verbs"][right.verb], rule["resources"], rule["resourceNames"])
+    }
+
+    /// Creates the account and what gives it rights, but for one.
+    async fn grant(&self, without: Option<Right>) -> Result<()> {
+        for (index, object) in self.objects.iter().enumerate() {
+            let mut object = object.clone();
+            if let Some(Right { rule, verb, .. }) = without.filter(|right| right.role == index) {
+                let verbs = object["rules"][rule]["verbs"].as_array_mut().context("verbs")?;
+                verbs.remove(verb);
+                if verbs.is_empty() {
+                    object["rules"].as_array_mut().context("rules")?.remove(rule);
+                }
+            }
+            if RIGHTS.iter().any(|kind| object["kind"] == *kind) {
+                self.namespace.create_object(&object).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Until the authorizer has heard of it.
+    async fn wait_for(&self, account: &str, right: Right, granted: bool) -> Result<()> {
+        let object = &self.objects[right.role];
+        let rule = &object["rules"][right.rule];
+        let mut attributes = json!({
+            "group": rule["apiGroups"][0], "resource": rule["resources"][0], "verb": rule["verbs"][right.verb],
+            "name": rule["resourceNames"][0].as_str().unwrap_or_default(),
+        });
+        if object["kind"] == "Role" {
+            attributes["namespace"] = json!(self.namespace.name());
+        }
+        let user = format!("system:serviceaccount:{}:{account}", self.namespace.name());
+        let review = json!({ "metadata": {}, "spec": { "user": user, "resourceAttributes": attributes } });
+        let review: SubjectAccessReview = serde_json::from_value(review)?;
+        let reviews = self.namespace.cluster_wide::<SubjectAccessReview>();
+        eventually("the rights of the chart", Duration::from_secs(30), async || {
+            let status =
+                reviews.create(&PostParams::default(), &review).await?.status.context("a review has a status")?;
+            ensure!(status.allowed == granted, "{}: {}", self.describe(right), status.allowed);
+            Ok(())
+        })
+        .await
+    }
+}

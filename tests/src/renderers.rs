@@ -1,0 +1,125 @@
+//! What reads the files of `deploy`: [`Renderers`], Helm, kubectl and promtool as `cargo xtask setup` keeps them, and the models of
+//! custom resources.
+//!
+//! They are never left out: without them the tests fail and say what to run.
+
+use std::{
+    ffi::OsStr,
+    io::{Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// The folder's name holds the hash of these.
+const PINS: [&[u8]; 2] = [include_bytes!("../deploy/programs.txt"), include_bytes!("../deploy/requirements.txt")];
+/// What the environment of Flyte's SDKs is named after.
+const SDKS: &[u8] = include_bytes!("../sdks/requirements.txt");
+
+/// The programs, and the checkout that they read.
+pub struct Renderers {
+    folder: PathBuf,
+    root: PathBuf,
+}
+
+// === impl Renderers ===
+
+impl Renderers {
+    /// Finds them: in `$AMPOULE_RENDERERS`, else in the cache folder.
+    ///
+    /// # Errors
+    ///
+    /// If they are not there.
+    pub fn find() -> Result<Self> {
+        let folder = made("AMPOULE_RENDERERS", "deploy", &PINS.concat())?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("tests/ stands below the root")?;
+        Ok(Self { folder, root: root.to_owned() })
+    }
+
+    /// What a kustomization comes to: every object, in the order of its documents.
+    ///
+    /// # Errors
+    ///
+    /// Kustomize's own.
+    pub fn kustomize(&self, folder: &Path) -> Result<Vec<Value>> {
+        documents(&self.run("kubectl", [OsStr::new("kustomize"), self.root.join(folder).as_os_str()])?)
+    }
+
+    /// What the chart comes to for a release: every object but the notes.
+    ///
+    /// # Errors
+    ///
+    /// Helm's own, those of the schema of values among them.
+    pub fn helm(&self, release: &str, namespace: &str, values: &[&str]) -> Result<Vec<Value>> {
+        let chart = self.root.join("deploy/chart");
+        let words = ["template", release, "--namespace", namespace].into_iter().chain(values.iter().copied());
+        let words: Vec<_> = words.map(OsStr::new).chain([chart.as_os_str()]).collect();
+        documents(&self.run("helm", words)?)
+    }
+
+    /// What promtool says.
+    ///
+    /// # Errors
+    ///
+    /// With what it says, if it finds something wrong.
+    pub fn promtool<'a>(&self, words: impl IntoIterator<Item = &'a OsStr>) -> Result<String> {
+        self.run("promtool", words)
+    }
+
+    /// Custom resources as the models of their kinds understand them; what a model does not know is gone.
+    ///
+    /// # Errors
+    ///
+    /// If one says what its model refuses.
+    pub fn understood(&self, objects: &[Value]) -> Result<Vec<Value>> {
+        let mut input = tempfile::tempfile()?;
+        input.write_all(&serde_json::to_vec(objects)?)?;
+        input.seek(SeekFrom::Start(0))?;
+        let mut python = Command::new(sdks()?.join("bin/python"));
+        python.arg(self.root.join("tests/deploy/models.py")).env("PYTHONPATH", self.folder.join("models")).stdin(input);
+        Ok(serde_json::from_str(&said(&mut python)?)?)
+    }
+
+    fn run<'a>(&self, program: &str, words: impl IntoIterator<Item = &'a OsStr>) -> Result<String> {
+        said(Command::new(self.folder.join(program)).args(words).current_dir(&self.root))
+    }
+}
+
+/// The environment with Flyte's SDKs: `$AMPOULE_SDKS`, else the one in the cache folder.
+///
+/// # Errors
+///
+/// If it is not there.
+pub fn sdks() -> Result<PathBuf> {
+    made("AMPOULE_SDKS", "sdks", SDKS)
+}
+
+/// A folder that `cargo xtask setup` made, named after what it was made from.
+fn made(variable: &str, kind: &str, pins: &[u8]) -> Result<PathBuf> {
+    let setting = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let in_cache = || {
+        let cache = setting("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
+        let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(pins));
+        Some(cache.join("ampoule").join(format!("{kind}-{}", &hash[..16])))
+    };
+    let folder = setting(variable).or_else(in_cache).context("HOME is not set")?;
+    ensure!(folder.join("complete").is_file(), "no {} here: run `cargo xtask test`, which gets it", folder.display());
+    Ok(folder)
+}
+
+fn said(command: &mut Command) -> Result<String> {
+    let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
+    if !status.success() {
+        bail!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    }
+    Ok(String::from_utf8(stdout)?)
+}
+
+/// Documents without a key are left out.
+fn documents(yaml: &str) -> Result<Vec<Value>> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml)?;
+    Ok(documents.into_iter().filter(Value::is_object).collect())
+}

