@@ -7,8 +7,13 @@ mod respond;
 #[cfg(test)]
 mod tests;
 
+use std::{fmt, marker::PhantomData};
+
 use ampoule_core::{Pod, PodError};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::Value;
 
 pub use self::respond::{Verdict, respond};
@@ -100,7 +105,7 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     }
     let Review { api_version, kind, request } = Review::read(body)?;
     let version = ReviewVersion::named(&api_version, &kind).ok_or(ReviewError::NotAReview)?;
-    let request = request.ok_or(NO_REQUEST)?;
+    let Object(request) = request.ok_or(NO_REQUEST)?;
     let in_scope = request.is_in_scope()?;
     let Request { uid, namespace, name, dry_run, object, .. } = request;
     let uid = text(uid, "request.uid")?;
@@ -130,7 +135,7 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
 struct Review {
     api_version: Value,
     kind: Value,
-    request: Option<Request>,
+    request: Option<Object<Request>>,
 }
 
 /// A review's request. Types are checked field by field, so that an error can name the field.
@@ -146,16 +151,21 @@ struct Request {
     object: Value,
 }
 
+/// A struct that only an object is read for: serde takes a list as well, for its fields in order.
+struct Object<T>(T);
+
 const NO_REQUEST: ReviewError = ReviewError::Field { path: "request", expected: "an object" };
 
 // === impl Review ===
 
 impl Review {
     fn read(body: &[u8]) -> Result<Self, ReviewError> {
-        serde_json::from_slice(body).map_err(|error| match serde_json::from_slice::<Value>(body) {
+        let read = serde_json::from_slice(body).map(|Object(review)| review);
+        read.map_err(|error| match serde_json::from_slice::<Value>(body) {
+            Err(error) => ReviewError::Json(describe(&error)),
             Ok(review) if ReviewVersion::of(&review).is_none() => ReviewError::NotAReview,
             Ok(review) if !review["request"].is_object() => NO_REQUEST,
-            _ => ReviewError::Json(describe(&error)),
+            Ok(_) => ReviewError::Json(describe(&error)),
         })
     }
 }
@@ -169,6 +179,28 @@ impl Request {
         let operation = text(self.operation.clone(), "request.operation")?;
         let subresource = text(self.sub_resource.clone(), "request.subResource")?;
         Ok(matches!(operation.as_str(), "" | "CREATE") && subresource.is_empty())
+    }
+}
+
+// === impl Object ===
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
     }
 }
 

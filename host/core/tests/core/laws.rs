@@ -39,7 +39,7 @@ fn stored(pod: &Value) -> Value {
             container["terminationMessagePath"] = json!("/dev/termination-log");
             for entry in container["env"].as_array_mut().into_iter().flatten() {
                 if entry["value"] == "" {
-                    entry.as_object_mut().expect("entries are objects").remove("value");
+                    entry.as_object_mut().expect("entries are objects").shift_remove("value");
                 }
             }
         }
@@ -64,15 +64,15 @@ fn untouchable(pod: &Value) -> Value {
     let mut pod = pod.clone();
     let spec = pod["spec"].as_object_mut().expect("a pod has a spec");
     for list in ["volumes", "imagePullSecrets"] {
-        spec.remove(list);
+        spec.shift_remove(list);
     }
     for list in ["initContainers", "containers"] {
-        let containers = spec.remove(list).unwrap_or_default();
+        let containers = spec.shift_remove(list).unwrap_or_default();
         let own = containers.as_array().into_iter().flatten().filter(|container| !container["newer/than~us"].is_null());
         let bare = own.map(|container| {
             let mut container = container.clone();
             for list in ["env", "volumeMounts"] {
-                container.as_object_mut().expect("containers are objects").remove(list);
+                container.as_object_mut().expect("containers are objects").shift_remove(list);
             }
             container
         });
@@ -81,7 +81,7 @@ fn untouchable(pod: &Value) -> Value {
             spec.insert(list.to_owned(), bare.into());
         }
     }
-    pod["metadata"].as_object_mut().expect("a pod has metadata").remove("annotations");
+    pod["metadata"].as_object_mut().expect("a pod has metadata").shift_remove("annotations");
     pod
 }
 

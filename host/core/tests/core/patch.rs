@@ -57,8 +57,8 @@ fn keys_are_escaped_as_json_pointer_wants() {
         json!([
             { "op": "remove", "path": "/annotations/gone" },
             { "op": "replace", "path": "/annotations/a~1b", "value": "2" },
-            { "op": "add", "path": "/annotations/c~1d", "value": "2" },
             { "op": "replace", "path": "/annotations/m~0n", "value": "2" },
+            { "op": "add", "path": "/annotations/c~1d", "value": "2" },
         ]),
     );
 }

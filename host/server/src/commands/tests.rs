@@ -162,21 +162,19 @@ fn shows_what_changed_line_by_line() {
     let expected = "\
 --- before
 +++ after
-@@ -8,4 +8,13 @@
-   name: train
+@@ -9,3 +9,12 @@
  spec:
    containers:
--  - name: main
-+  - env:
+   - name: main
++    env:
 +    - name: _FSEC_USER-INFO_USER_SECRET
 +      valueFrom:
 +        secretKeyRef:
-+          key: user_secret
 +          name: user-info
++          key: user_secret
 +          optional: true
 +    - name: FLYTE_SECRETS_ENV_PREFIX
 +      value: _FSEC_
-+    name: main
 ";
     let diff = printed(&document("Pod", "v1", &object), MutateOutput::Diff);
     assert_eq!(diff.replace(AS_VARIABLE, "ANNOTATION"), expected);
