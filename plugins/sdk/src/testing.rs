@@ -1,4 +1,4 @@
-//! Runs a plugin's logic natively, without WebAssembly: [`Harness`], and [`show`] for what it answers.
+//! Runs a plugin's logic natively, without WebAssembly: [`Harness`], and [`show()`] for what it answers.
 //!
 //! What the host adds (limits, checks of the edits, the patch) is not here; `ampoule mutate` on the built component shows
 //! that. `plugins/k8s/src/tests.rs` is a test written on it.
