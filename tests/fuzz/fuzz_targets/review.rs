@@ -27,8 +27,10 @@ fuzz_target!(|body: &[u8]| {
     };
     let verdict = match &request.subject {
         Subject::Pod(pod) => {
-            let review: Value = serde_json::from_slice(body).expect("it was parsed before");
-            assert_eq!(pod.as_json(), &review["request"]["object"]);
+            // A field that is skipped may hold what a reader of all of it refuses.
+            if let Ok(review) = serde_json::from_slice::<Value>(body) {
+                assert_eq!(pod.as_json(), &review["request"]["object"]);
+            }
             let _ = pod.view(&request.namespace);
             let _ = ampoule_core::RequestedSecret::from_annotations(pod.annotations());
             Verdict::unchanged()

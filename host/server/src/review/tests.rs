@@ -43,6 +43,17 @@ fn says_why_a_body_is_no_review() {
 }
 
 #[test]
+fn a_field_that_does_not_matter_is_not_looked_into() {
+    let deep = ["[".repeat(1000), "]".repeat(1000)].concat();
+    for unknown in ["\"\\ud800\"", &deep, "{\"uid\":1,\"object\":1}"] {
+        let head = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"7""#;
+        let body = format!("{head},\"userInfo\":{unknown},\"object\":{}}}}}", pod());
+        let request = parse(body.as_bytes()).unwrap();
+        assert_eq!(request.subject, Subject::Pod(Pod::parse(pod()).unwrap()), "{unknown}");
+    }
+}
+
+#[test]
 fn bounds_what_a_body_becomes_in_memory() {
     let list = |length: usize| format!("[0{}]", ",0".repeat(length - 1));
     refuses(list(MOST_VALUES), "the body holds more than 250000 values");
