@@ -2,6 +2,8 @@
 //!
 //! Every test has a namespace and a process of its own; the API server is shared. `cargo xtask test` gets what they need.
 
+#[path = "e2e/certificates.rs"]
+mod certificates;
 #[path = "e2e/deploy.rs"]
 mod deploy;
 #[path = "e2e/fields.rs"]

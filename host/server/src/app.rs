@@ -10,11 +10,14 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::sleep,
+};
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
@@ -22,6 +25,7 @@ use self::{ready_file::ReadyFile, signals::Signals};
 use crate::{
     admin,
     args::ProcessArgs,
+    certs::{CertFolder, CertKeeper},
     cluster::Cluster,
     config::{Config, ConfigSource, LoadedConfig, Notice, RegistrationConfig},
     listener::{Drain, DrainTrigger, Listener},
@@ -29,7 +33,7 @@ use crate::{
     plugins::{self, Builtins},
     readiness::{Part, Readiness},
     registration::WebhookRegistration,
-    tls::{self, CertError, ServingCert},
+    tls::{self, ServingCert},
     webhook,
 };
 
@@ -57,6 +61,14 @@ pub(crate) struct App {
     admin: Listener,
     metrics: Metrics,
     signals: Signals,
+}
+
+/// What the API server has to trust for the certificate that is served, in PEM form.
+struct Certificate {
+    /// None is left to others.
+    trusted: Option<String>,
+    /// The same, if the certificate was made on the spot.
+    made: Option<String>,
 }
 
 /// What is running, and how to stop it.
@@ -90,7 +102,9 @@ impl App {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         let Self { self_signed, ready_file, config, builtins, webhook, admin, metrics, mut signals } = self;
         let readiness = Readiness::default();
-        let certificate = readiness.part("certificate", "not loaded yet");
+        let cert = Arc::new(ServingCert::default());
+        let keeper =
+            CertKeeper::new(Arc::clone(&cert), readiness.part("certificate", "not loaded yet"), metrics.clone());
         let plugins = readiness.part("plugins", "not loaded yet");
         let registration = config.registration.clone();
         let registered = registration.enabled.then(|| readiness.part("registration", "not applied yet"));
@@ -101,14 +115,19 @@ impl App {
             Running::start(|drain| admin.run(router, drain, ADMIN_GRACE))
         };
         let server = config.server.clone();
-        let cert_dir = server.cert_dir.clone();
+        let webhook = webhook.with_tls(TlsAcceptor::from(Arc::new(tls::server_config(cert))));
+        // Ended when this ends, and before: nothing is followed while the process drains.
+        let mut tasks = JoinSet::new();
         let start = async {
-            let (tls, ca) = serving_cert(self_signed.as_deref(), &config, certificate)?;
-            let webhook = serve(webhook.with_tls(tls), config, builtins, &metrics, plugins).await?;
-            if let Some(part) = registered {
-                register(registration, trusted(&cert_dir, ca.as_deref())?, part).await?;
+            let cluster = if registration.enabled { Some(Cluster::connect().await?) } else { None };
+            let host = cluster.as_ref().map(|cluster| cluster.host(&registration.service_name));
+            let certificate = Certificate::start(&server.cert_dir, self_signed.as_deref(), host, keeper, &mut tasks)?;
+            let Certificate { trusted, made } = certificate;
+            let webhook = serve(webhook, config, builtins, &metrics, plugins).await?;
+            if let (Some(cluster), Some(part)) = (&cluster, registered) {
+                register(cluster, registration, trusted, &part).await?;
             }
-            anyhow::Ok((webhook, ca))
+            anyhow::Ok((webhook, made))
         };
         let (mut webhook, ca) = tokio::select! {
             started = start => started?,
@@ -124,8 +143,10 @@ impl App {
         tokio::select! {
             signal = signals.next() => info!(signal, "draining"),
             _ = &mut webhook.task => bail!("the webhook's port stopped by itself"),
+            Some(_) = tasks.join_next() => bail!("a task that follows what changes stopped by itself"),
         }
         readiness.drain();
+        tasks.shutdown().await;
         tokio::select! {
             () = sleep(server.shutdown_delay) => {}
             signal = signals.next() => return Err(ended_early(signal)),
@@ -158,6 +179,34 @@ impl Running {
     }
 }
 
+// === impl Certificate ===
+
+impl Certificate {
+    /// Serves that of the folder, and what follows it there; or one made for development.
+    fn start(
+        dir: &Path,
+        self_signed: Option<&[String]>,
+        host: Option<String>,
+        mut keeper: CertKeeper,
+        tasks: &mut JoinSet<()>,
+    ) -> anyhow::Result<Self> {
+        let folder = CertFolder::read(dir);
+        if let Some(names) = self_signed.filter(|_| folder.is_empty()) {
+            let pair = tls::self_signed(names).context("cannot make a self-signed certificate")?;
+            warn!("serving a self-signed certificate: for development only");
+            let checked = pair.stored().check(None, SystemTime::now()).expect("it was just made");
+            let made = checked.ca.clone();
+            keeper.serve(checked);
+            return Ok(Self { trusted: made.clone(), made });
+        }
+        let pair = folder.load(host.as_deref(), SystemTime::now())?;
+        let trusted = pair.ca.clone();
+        keeper.serve(pair);
+        tasks.spawn(keeper.follow_folder(folder, host));
+        Ok(Self { trusted, made: None })
+    }
+}
+
 /// Loads the plugins and starts to accept.
 async fn serve(
     listener: Listener,
@@ -174,30 +223,6 @@ async fn serve(
     Ok(running)
 }
 
-/// The certificate of the folder, or one made for development; and in the second case the CA to trust.
-fn serving_cert(
-    self_signed: Option<&[String]>,
-    config: &Config,
-    part: Part,
-) -> anyhow::Result<(TlsAcceptor, Option<String>)> {
-    let cert = Arc::new(ServingCert::default());
-    let ca = match (tls::load(&config.server.cert_dir), self_signed) {
-        (Ok(key), _) => {
-            cert.install(key);
-            None
-        }
-        (Err(CertError::Missing { .. }), Some(names)) => {
-            let pair = tls::self_signed(names)?;
-            warn!("serving a self-signed certificate: for development only");
-            cert.install(pair.certified_key());
-            Some(pair.ca_pem)
-        }
-        (Err(error), _) => return Err(error.into()),
-    };
-    part.ready();
-    Ok((TlsAcceptor::from(Arc::new(tls::server_config(cert))), ca))
-}
-
 fn log(notice: &Notice) {
     match notice {
         Notice::Info(text) => info!(%text, "configuration"),
@@ -206,21 +231,17 @@ fn log(notice: &Notice) {
 }
 
 /// Makes the API server call this process' Service.
-async fn register(config: RegistrationConfig, ca_bundle: Option<String>, part: Part) -> anyhow::Result<()> {
+async fn register(
+    cluster: &Cluster,
+    config: RegistrationConfig,
+    ca_bundle: Option<String>,
+    part: &Part,
+) -> anyhow::Result<()> {
     let name = config.name.clone();
-    let cluster = Cluster::connect().await?;
-    WebhookRegistration::new(config, ca_bundle).apply(&cluster).await?;
+    WebhookRegistration::new(config, ca_bundle).apply(cluster).await?;
     info!(name, namespace = cluster.namespace(), "registered");
     part.ready();
     Ok(())
-}
-
-/// The CA that the API server is to trust: that of a certificate made on the spot, else the folder's, if it has one.
-fn trusted(cert_dir: &Path, made: Option<&str>) -> anyhow::Result<Option<String>> {
-    match made {
-        Some(pem) => Ok(Some(pem.to_owned())),
-        None => Ok(tls::load_ca(cert_dir)?),
-    }
 }
 
 async fn bind(

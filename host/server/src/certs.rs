@@ -1,20 +1,23 @@
 //! The webhook's own certificates: made ([`CertificatePair`]), judged ([`Condition`]), and kept in a Secret (`CertIssuer`).
 //!
+//! [`CertKeeper`] serves the one that is to be served, and follows it.
 //! A CA signs one leaf and its key is dropped at once, so that nobody can sign a second one with it. Making and judging are pure:
 //! the time is an argument.
 
 mod condition;
 mod folder;
 mod issuer;
+mod keeper;
 mod pair;
 
 pub use self::{
-    condition::{Condition, StoredPair},
+    condition::{CheckedPair, Condition, StoredPair},
     pair::{CertificatePair, Subject},
 };
 pub(crate) use self::{
-    folder::write,
+    folder::{CertFolder, write},
     issuer::{CertIssuer, Ensured},
+    keeper::CertKeeper,
 };
 
 /// The name of a CA bundle, in a Secret and in a folder, as cert-manager and Flyte name it.

@@ -51,6 +51,11 @@ impl Cluster {
         &self.namespace
     }
 
+    /// The name that the API server calls a Service of this namespace by.
+    pub(crate) fn host(&self, service: &str) -> String {
+        format!("{service}.{}.svc", self.namespace)
+    }
+
     /// Objects of a kind in the process' own namespace.
     pub(crate) fn namespaced<K>(&self) -> Api<K>
     where

@@ -21,6 +21,7 @@ mod registration;
 pub mod review;
 pub mod telemetry;
 pub mod tls;
+mod watch;
 pub mod webhook;
 
 pub use self::{

@@ -3,7 +3,10 @@
 //! Every label has a bounded set of values: names from the configuration, and enums of this program. Nothing that a
 //! request says becomes a label.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use ampoule_engine::{CallObserver, CallOutcome};
 use prometheus_client::{
@@ -33,6 +36,17 @@ pub struct Metrics {
     plugins: Family<PluginLabels, Gauge>,
     connections: Family<PortLabel, Gauge>,
     accepted: Family<PortLabel, Counter>,
+    certificate_expiry: Gauge<f64, AtomicU64>,
+    certificate_reloads: Family<ResultLabel, Counter>,
+}
+
+/// What came of something new that the process was given while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// It is in use.
+    Adopted,
+    /// It is not, and what was there before is.
+    Refused,
 }
 
 /// What a plugin is, for `ampoule_plugin_info`.
@@ -86,6 +100,11 @@ struct PortLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabel {
     version: &'static str,
 }
@@ -106,6 +125,8 @@ impl Metrics {
             plugins: Family::default(),
             connections: Family::default(),
             accepted: Family::default(),
+            certificate_expiry: Gauge::default(),
+            certificate_reloads: Family::default(),
         };
         Self { registry: Arc::new(metrics.register()), ..metrics }
     }
@@ -129,6 +150,12 @@ impl Metrics {
         registry.register("plugin_info", "The plugins that are loaded; always 1", self.plugins.clone());
         registry.register("open_connections", "Connections open now", self.connections.clone());
         registry.register("connections", "Connections accepted", self.accepted.clone());
+        // Not zero, which would read as an end long ago.
+        self.certificate_expiry.set(f64::NAN);
+        let help = "When the certificate that is served ends, in seconds since 1970";
+        registry.register("certificate_expiry_seconds", help, self.certificate_expiry.clone());
+        let help = "New certificates that were found, by what came of them";
+        registry.register("certificate_reloads", help, self.certificate_reloads.clone());
         registry
     }
 
@@ -157,6 +184,16 @@ impl Metrics {
         self.plugins.get_or_create(plugin).set(1);
     }
 
+    /// A certificate is served that ends then.
+    pub fn certificate_ends(&self, ends: SystemTime) {
+        self.certificate_expiry.set(ends.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    }
+
+    /// A new certificate was found.
+    pub fn certificate_reloaded(&self, reload: Reload) {
+        self.certificate_reloads.get_or_create(&ResultLabel { result: reload.as_str() }).inc();
+    }
+
     /// The metrics of one port.
     #[must_use]
     pub fn port(&self, port: &'static str) -> ConnectionMetrics {
@@ -178,6 +215,17 @@ impl CallObserver for Metrics {
         self.call_duration.get_or_create(&labels).observe(elapsed.as_secs_f64());
         if let CallOutcome::Failed(kind) = outcome {
             self.traps.get_or_create(&TrapLabels { plugin: plugin.to_owned(), kind: kind.as_str() }).inc();
+        }
+    }
+}
+
+// === impl Reload ===
+
+impl Reload {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Adopted => "adopted",
+            Self::Refused => "refused",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Each part is a handle that somebody holds until that part works; the readiness port tells what is still missing.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
@@ -12,7 +13,7 @@ use std::{
 #[derive(Clone, Default)]
 pub struct Readiness(Arc<Mutex<State>>);
 
-/// A part that does not work yet. Dropped without [`Part::ready`], it never will.
+/// A part that does not work before it says so. Dropped before that, it never will.
 #[must_use = "the process is not ready before the part says so"]
 pub struct Part {
     readiness: Readiness,
@@ -30,8 +31,8 @@ pub struct Report {
 
 #[derive(Default)]
 struct State {
-    /// None once the part works.
-    parts: BTreeMap<&'static str, Option<&'static str>>,
+    /// None while the part works.
+    parts: BTreeMap<&'static str, Option<Cow<'static, str>>>,
     draining: bool,
 }
 
@@ -40,7 +41,7 @@ struct State {
 impl Readiness {
     /// Adds a part, and what it waits for.
     pub fn part(&self, name: &'static str, waiting_for: &'static str) -> Part {
-        self.with(|state| state.parts.insert(name, Some(waiting_for)));
+        self.with(|state| state.parts.insert(name, Some(waiting_for.into())));
         Part { readiness: self.clone(), name }
     }
 
@@ -65,9 +66,15 @@ impl Readiness {
 
 impl Part {
     /// The part works.
-    pub fn ready(self) {
+    pub fn ready(&self) {
         let Self { readiness, name } = self;
         readiness.with(|state| state.parts.insert(name, None));
+    }
+
+    /// The part does not work any more, for this reason.
+    pub fn unready(&self, reason: impl Into<Cow<'static, str>>) {
+        let Self { readiness, name } = self;
+        readiness.with(|state| state.parts.insert(name, Some(reason.into())));
     }
 }
 
@@ -106,6 +113,10 @@ mod tests {
         assert_eq!(report.lines, "[+]certificate ok\n[-]plugins failed: loading\n[+]shutdown ok\n");
         plugins.ready();
         assert!(readiness.report().ready);
+        certificate.unready("expired");
+        let report = readiness.report();
+        assert!(!report.ready);
+        assert_eq!(report.lines, "[-]certificate failed: expired\n[+]plugins ok\n[+]shutdown ok\n");
     }
 
     #[test]

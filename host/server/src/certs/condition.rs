@@ -1,18 +1,25 @@
-//! What a stored pair is worth: [`StoredPair::condition`], judged as a client would, at a given time.
+//! What a stored pair is worth: [`StoredPair::check`] and [`StoredPair::condition`], judged as a client would, at a given time.
 //!
-//! Full chains are accepted. A pair without a CA is somebody else's business, and is left to them.
+//! Full chains are accepted. A pair without a CA is trusted by somebody else's means: its dates and its names are judged all the same.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
-    sync::Arc,
+    fmt::Write as _,
+    ops::RangeInclusive,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use k8s_openapi::jiff::Timestamp;
 use rustls::{
     CertificateError, Error, RootCertStore,
-    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
+    server::ParsedCertificate,
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 use super::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 use crate::tls::provider;
@@ -26,6 +33,19 @@ pub struct StoredPair<'a> {
     pub certificate: Option<&'a [u8]>,
     /// The leaf's key.
     pub key: Option<&'a [u8]>,
+}
+
+/// A pair that was found good, as the TLS layer takes it.
+///
+/// It has no `Debug`, as it holds a key.
+#[derive(Clone)]
+pub struct CheckedPair {
+    /// The chain and its key.
+    pub key: CertifiedKey,
+    /// When the leaf ends.
+    pub ends: SystemTime,
+    /// What to trust, in PEM form; none is left to others.
+    pub ca: Option<String>,
 }
 
 /// What a stored pair is worth.
@@ -45,65 +65,119 @@ impl StoredPair<'_> {
     /// What the pair is worth to a client that calls `host`; due if it ends within `reserve`.
     #[must_use]
     pub fn condition(&self, host: &str, now: SystemTime, reserve: Duration) -> Condition {
-        match self.check(host, now) {
+        match self.check(Some(host), now) {
             Err(reason) => Condition::Unusable(reason),
-            Ok(()) if self.check(host, now + reserve).is_err() => Condition::Due,
-            Ok(()) => Condition::Good,
+            Ok(_) if self.check(Some(host), now + reserve).is_err() => Condition::Due,
+            Ok(_) => Condition::Good,
         }
     }
 
-    fn check(&self, host: &str, at: SystemTime) -> Result<(), String> {
+    /// The pair, if a client may use it at that time that calls `host`; any name will do where none is known.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, as half a sentence that begins with the file's name.
+    pub fn check(&self, host: Option<&str>, at: SystemTime) -> Result<CheckedPair, String> {
         let Self { ca, certificate, key } = self;
         let certificate = certificate.ok_or_else(|| format!("{CERTIFICATE_FILE} is missing"))?;
         let key = key.ok_or_else(|| format!("{KEY_FILE} is missing"))?;
         let chain = certificates(certificate, CERTIFICATE_FILE)?;
         let key =
             PrivateKeyDer::from_pem_slice(key).map_err(|_| format!("{KEY_FILE} holds no private key in PEM form"))?;
-        CertifiedKey::from_der(chain.clone(), key, &provider())
+        let key = CertifiedKey::from_der(chain.clone(), key, &provider())
             .map_err(|error| format!("{CERTIFICATE_FILE} and {KEY_FILE} cannot be used together: {error}"))?;
-        match ca {
-            Some(ca) => verify(&chain, ca, host, at),
-            None => Ok(()),
+        let ends = in_time(&chain[0], at)?;
+        let leaf = ParsedCertificate::try_from(&chain[0]).map_err(|error| refused(&error))?;
+        if let Some(host) = host {
+            is_for(&leaf, &chain[0], host)?;
         }
+        let ca = ca.map(|ca| signed_by(&leaf, &chain[1..], ca, at)).transpose()?;
+        Ok(CheckedPair { key, ends, ca })
     }
 }
 
-/// As the API server does when it calls.
-fn verify(chain: &[CertificateDer<'_>], ca: &[u8], host: &str, at: SystemTime) -> Result<(), String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(ca, CA_FILE)? {
-        roots.add(certificate).map_err(|error| format!("{CA_FILE} cannot be used: {error}"))?;
+/// When the leaf ends, if it is valid at that time. Its issuers are the client's business, and are judged with the CA.
+fn in_time(leaf: &CertificateDer<'_>, at: SystemTime) -> Result<SystemTime, String> {
+    let validity = validity(leaf, CERTIFICATE_FILE)?;
+    let [start, end, clock] = [*validity.start(), *validity.end(), at].map(said);
+    if at < *validity.start() {
+        return Err(format!("{CERTIFICATE_FILE} is valid from {start} on, and the clock here says {clock}"));
     }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
-    let verifier = verifier.build().map_err(|error| format!("{CA_FILE} cannot be used: {error}"))?;
+    if at > *validity.end() {
+        return Err(format!("{CERTIFICATE_FILE} expired at {end}, and the clock here says {clock}"));
+    }
+    Ok(*validity.end())
+}
+
+/// From when and until when a certificate is valid.
+fn validity(certificate: &CertificateDer<'_>, file: &str) -> Result<RangeInclusive<SystemTime>, String> {
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|_| format!("{file} holds a certificate that cannot be read"))?;
+    let [start, end] = [parsed.validity.not_before, parsed.validity.not_after].map(|time| instant(time.timestamp()));
+    Ok(start..=end)
+}
+
+fn is_for(leaf: &ParsedCertificate<'_>, der: &CertificateDer<'_>, host: &str) -> Result<(), String> {
     let name = ServerName::try_from(host).map_err(|_| format!("{host} is no name of a server"))?;
-    let (leaf, intermediates) = chain.split_first().expect("a chain without certificates was refused above");
-    let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
-    match verifier.verify_server_cert(leaf, intermediates, &name, &[], at) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("{CERTIFICATE_FILE} {}", reason(&error, host))),
-    }
-}
-
-fn reason(error: &Error, host: &str) -> String {
-    match error {
-        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "has expired".to_owned()
-        }
-        Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
-            "is not valid yet".to_owned()
-        }
+    verify_server_name(leaf, &name).map_err(|error| match error {
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => format!("is not for {host}"),
-        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            format!("was not signed by {CA_FILE}")
-        }
-        other => format!("is refused: {other}"),
-    }
+        ) => format!("{CERTIFICATE_FILE} is not for {host}{}", names(der)),
+        other => refused(&other),
+    })
 }
 
-fn certificates(pem: &[u8], file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+/// Whom a certificate is for, to be read after whom it is not for.
+fn names(der: &CertificateDer<'_>) -> String {
+    let parsed = X509Certificate::from_der(der).ok();
+    let names = parsed.as_ref().and_then(|(_, parsed)| parsed.subject_alternative_name().ok().flatten());
+    let mut text = String::new();
+    for name in names.iter().flat_map(|names| &names.value.general_names) {
+        if let GeneralName::DNSName(name) = name {
+            let _ = write!(text, "{}{name}", if text.is_empty() { ", but for " } else { ", " });
+        }
+    }
+    text
+}
+
+/// As the API server finds out when it calls. Gives the bundle.
+fn signed_by(
+    leaf: &ParsedCertificate<'_>,
+    intermediates: &[CertificateDer<'_>],
+    ca: &[u8],
+    at: SystemTime,
+) -> Result<String, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca, CA_FILE)? {
+        // The API server, in Go, looks at the dates of a root as well, which webpki does not.
+        let current = validity(&certificate, CA_FILE)?.contains(&at);
+        roots.add(certificate).map_err(|error| format!("{CA_FILE} cannot be used: {error}"))?;
+        if !current {
+            roots.roots.pop();
+        }
+    }
+    if roots.is_empty() {
+        return Err(format!("{CA_FILE} holds no certificate that is valid at {}, as the clock here says", said(at)));
+    }
+    let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let algorithms = provider().signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(leaf, &roots, intermediates, at, algorithms).map_err(
+        |error| match error {
+            Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+                format!("{CERTIFICATE_FILE} was not signed by {CA_FILE}")
+            }
+            other => refused(&other),
+        },
+    )?;
+    String::from_utf8(ca.to_vec()).map_err(|_| format!("{CA_FILE} is not text"))
+}
+
+fn refused(error: &Error) -> String {
+    format!("{CERTIFICATE_FILE} is refused: {error}")
+}
+
+/// The certificates of a bundle, which holds one at least.
+pub(super) fn certificates(pem: &[u8], file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
@@ -111,93 +185,13 @@ fn certificates(pem: &[u8], file: &str) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{
-        super::{CertificatePair, Subject},
-        *,
-    };
+fn instant(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
 
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    const HOST: &str = "hook.flyte.svc";
-
-    fn issue(now: SystemTime) -> CertificatePair {
-        CertificatePair::issue(Subject::service("hook", "flyte", 90 * DAY), now).unwrap()
-    }
-
-    fn stored(pair: &CertificatePair) -> StoredPair<'_> {
-        let CertificatePair { ca_pem, certificate_pem, key_pem } = pair;
-        StoredPair {
-            ca: Some(ca_pem.as_bytes()),
-            certificate: Some(certificate_pem.as_bytes()),
-            key: Some(key_pem.as_bytes()),
-        }
-    }
-
-    fn unusable(reason: &str) -> Condition {
-        Condition::Unusable(reason.to_owned())
-    }
-
-    #[test]
-    fn a_pair_is_good_then_due_then_expired() {
-        let start = UNIX_EPOCH + 20_000 * DAY;
-        let pair = issue(start);
-        for (day, expected) in [
-            (0, Condition::Good),
-            (59, Condition::Good),
-            (61, Condition::Due),
-            (89, Condition::Due),
-            (91, unusable("tls.crt has expired")),
-        ] {
-            assert_eq!(stored(&pair).condition(HOST, start + day * DAY, 30 * DAY), expected, "{day}");
-        }
-        let condition = |hours: u32| stored(&pair).condition(HOST, start - hours * DAY / 24, 30 * DAY);
-        // A clock two hours behind the issuer's; half an hour is forgiven.
-        assert_eq!(condition(2), unusable("tls.crt is not valid yet"));
-        assert_eq!(stored(&pair).condition(HOST, start - DAY / 48, 30 * DAY), Condition::Good);
-    }
-
-    #[test]
-    fn every_name_of_the_service_is_in_it() {
-        let now = UNIX_EPOCH + 20_000 * DAY;
-        let pair = issue(now);
-        for host in ["hook", "hook.flyte", HOST] {
-            assert_eq!(stored(&pair).condition(host, now, DAY), Condition::Good, "{host}");
-        }
-        let other = stored(&pair).condition("hook.other.svc", now, DAY);
-        assert_eq!(other, unusable("tls.crt is not for hook.other.svc"));
-    }
-
-    #[test]
-    fn what_cannot_serve_is_said() {
-        let now = UNIX_EPOCH + 20_000 * DAY;
-        let (pair, other) = (issue(now), issue(now));
-        let (good, other) = (stored(&pair), stored(&other));
-        for (stored, expected) in [
-            (StoredPair::default(), "tls.crt is missing"),
-            (StoredPair { key: None, ..good }, "tls.key is missing"),
-            (StoredPair { certificate: Some(b""), ..good }, "tls.crt holds no certificate in PEM form"),
-            (StoredPair { key: Some(b"x"), ..good }, "tls.key holds no private key in PEM form"),
-            (StoredPair { ca: Some(b"x"), ..good }, "ca.crt holds no certificate in PEM form"),
-            (StoredPair { ca: other.ca, ..good }, "tls.crt was not signed by ca.crt"),
-            (
-                StoredPair { key: other.key, ..good },
-                "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch",
-            ),
-        ] {
-            assert_eq!(stored.condition(HOST, now, DAY), unusable(expected));
-        }
-        assert_eq!(StoredPair { ca: None, ..good }.condition(HOST, now, DAY), Condition::Good);
-    }
-
-    #[test]
-    fn a_bundle_trusts_every_ca_in_it() {
-        let now = UNIX_EPOCH + 20_000 * DAY;
-        let (old, new) = (issue(now), issue(now));
-        let bundle = format!("{}{}", new.ca_pem, old.ca_pem);
-        for pair in [&old, &new] {
-            let stored = StoredPair { ca: Some(bundle.as_bytes()), ..stored(pair) };
-            assert_eq!(stored.condition(HOST, now, DAY), Condition::Good);
-        }
-    }
+/// A time as messages say it, to the second.
+pub(super) fn said(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let stamp = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    stamp.map_or_else(|| "an unknown time".to_owned(), |stamp| stamp.to_string())
 }

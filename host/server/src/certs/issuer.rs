@@ -103,8 +103,7 @@ impl CertIssuer {
     }
 
     fn judge(&self, secret: &Secret, cluster: &Cluster, now: SystemTime) -> Condition {
-        let host = format!("{}.{}.svc", self.service, cluster.namespace());
-        stored(secret).condition(&host, now, RESERVE)
+        stored(secret).condition(&cluster.host(&self.service), now, RESERVE)
     }
 
     /// A fresh pair; its bundle trusts the CA of `old`, too.

@@ -11,6 +11,7 @@ use rcgen::{
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+use super::StoredPair;
 use crate::tls::provider;
 
 /// For clients whose clock is behind.
@@ -80,6 +81,14 @@ impl CertificatePair {
         let key = KeyPair::generate()?;
         let certificate = leaf.signed_by(&key, &ca)?;
         Ok(Self { ca_pem: ca.pem(), certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+
+    /// The three as they are stored.
+    #[must_use]
+    pub fn stored(&self) -> StoredPair<'_> {
+        let Self { ca_pem, certificate_pem, key_pem } = self;
+        let [ca, certificate, key] = [ca_pem, certificate_pem, key_pem].map(|pem| Some(pem.as_bytes()));
+        StoredPair { ca, certificate, key }
     }
 
     /// The leaf and its key as the TLS layer takes them.

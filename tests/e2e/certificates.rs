@@ -1,0 +1,147 @@
+//! Certificates that change while the process serves: those of a mounted folder, as cert-manager and the kubelet bring them.
+//!
+//! Every handshake here trusts one CA alone, so it proves which certificate is served.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use ampoule_core::MountRequirement::EnvVar;
+use ampoule_server::certs::{CertificatePair, Subject};
+use ampoule_tests::{Ampoule, Connection, Review, Trust, asking, eventually};
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use crate::support::{request, v1};
+
+const HOST: &str = "ampoule.ampoule.svc";
+/// Two looks of the process, and a machine that does something else as well.
+const NOTICED: Duration = Duration::from_secs(30);
+
+/// A folder as the kubelet mounts a Secret: links into `..data`, which is a link that is swapped.
+struct MountedSecret {
+    folder: TempDir,
+    version: u32,
+}
+
+impl MountedSecret {
+    fn new(pair: &CertificatePair) -> Result<Self> {
+        let mut this = Self { folder: tempfile::tempdir()?, version: 0 };
+        this.swap(&pair.ca_pem, &pair.certificate_pem, &pair.key_pem)?;
+        for name in ["ca.crt", "tls.crt", "tls.key"] {
+            symlink(Path::new("..data").join(name), this.path().join(name))?;
+        }
+        Ok(this)
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn swap(&mut self, ca: &str, certificate: &str, key: &str) -> Result<()> {
+        let old = format!("..{}", self.version);
+        self.version += 1;
+        let new = format!("..{}", self.version);
+        fs::create_dir(self.path().join(&new))?;
+        for (name, content) in [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)] {
+            fs::write(self.path().join(&new).join(name), content)?;
+        }
+        symlink(&new, self.path().join("..data_tmp"))?;
+        fs::rename(self.path().join("..data_tmp"), self.path().join("..data"))?;
+        if self.version > 1 {
+            fs::remove_dir_all(self.path().join(old))?;
+        }
+        Ok(())
+    }
+}
+
+fn issue(validity: Duration) -> Result<CertificatePair> {
+    Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", validity), SystemTime::now())?)
+}
+
+/// A new connection of a client that trusts this CA alone gets its answer.
+async fn served_under(ampoule: &Ampoule, ca: &str) -> Result<()> {
+    let mut connection = Connection::tls(ampoule.webhook(), &Trust::root(ca)?.named(HOST)?).await?;
+    let review = Review::of(&asking("task", [request("group", "key", EnvVar, "")]), "default");
+    let response = Ampoule::review(&mut connection, &review).await?;
+    ensure!(response.allowed && !response.patch.0.is_empty(), "{response:?}");
+    Ok(())
+}
+
+async fn metric(ampoule: &Ampoule, line: &str) -> Result<()> {
+    let text = ampoule.admin("/metrics").await?.text();
+    ensure!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<()> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let first = issue(HOUR)?;
+    let mut mounted = MountedSecret::new(&first)?;
+    let config = tempfile::NamedTempFile::new()?;
+    fs::write(config.path(), v1())?;
+    let mut command = Ampoule::command()?;
+    command.arg("serve").arg("--config").arg(config.path()).arg("--cert-dir").arg(mounted.path());
+    let ampoule = Ampoule::start_command(command, &first.ca_pem, HOST).await?;
+    // Kept throughout: a new certificate is for new connections.
+    let mut kept = ampoule.connect().await?;
+    for i in 1..=2 {
+        let next = issue(HOUR)?;
+        mounted.swap(&next.ca_pem, &next.certificate_pem, &next.key_pem)?;
+        let line = format!("ampoule_certificate_reloads_total{{result=\"adopted\"}} {i}");
+        eventually("the next certificate", NOTICED, async || {
+            served_under(&ampoule, &next.ca_pem).await?;
+            metric(&ampoule, &line).await
+        })
+        .await?;
+        assert!(served_under(&ampoule, &first.ca_pem).await.is_err(), "the first is gone");
+    }
+
+    let (last, other) = (issue(HOUR)?, issue(HOUR)?);
+    let chain = [last.certificate_pem.as_str(), &last.ca_pem].concat();
+    mounted.swap(&last.ca_pem, &chain, &last.key_pem)?;
+    eventually("a full chain", NOTICED, async || served_under(&ampoule, &last.ca_pem).await).await?;
+    mounted.swap(&other.ca_pem, &other.certificate_pem, &last.key_pem)?;
+    let refused = "ampoule_certificate_reloads_total{result=\"refused\"} 1";
+    eventually("a refusal", NOTICED, async || metric(&ampoule, refused).await).await?;
+    let reason = "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch";
+    let log = ampoule.log()?;
+    assert!(log.contains("a new certificate is refused, and the one before it served on"), "{log}");
+    assert!(log.contains(reason), "{log}");
+    served_under(&ampoule, &last.ca_pem).await?;
+    assert_eq!(ampoule.admin("/readyz").await?.status, 200);
+
+    let review = Review::of(&asking("task", [request("group", "key", EnvVar, "")]), "default");
+    assert!(Ampoule::review(&mut kept, &review).await?.allowed, "an open connection outlives its certificate's use");
+    ampoule.stop().await?.ensure_clean()
+}
+
+#[tokio::test]
+async fn readiness_goes_before_the_certificate_does() -> Result<()> {
+    let pair = issue(Duration::from_secs(20))?;
+    let mounted = MountedSecret::new(&pair)?;
+    let config = tempfile::NamedTempFile::new()?;
+    fs::write(config.path(), v1())?;
+    let mut command = Ampoule::command()?;
+    command.arg("serve").arg("--config").arg(config.path()).arg("--cert-dir").arg(mounted.path());
+    let ampoule = Ampoule::start_command(command, &pair.ca_pem, HOST).await?;
+    let text = ampoule.admin("/metrics").await?.text();
+    let ends =
+        text.lines().find_map(|line| line.strip_prefix("ampoule_certificate_expiry_seconds ")?.parse::<f64>().ok());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64();
+    assert!(ends.is_some_and(|ends| (now..now + 20.0).contains(&ends)), "{ends:?} at {now}");
+    eventually("not ready", NOTICED, async || {
+        let answer = ampoule.admin("/readyz").await?;
+        ensure!(answer.status == 503, "{answer:?}");
+        let expected = "[-]certificate failed: the certificate is about to end, and no other has taken its place\n";
+        ensure!(answer.text().starts_with(expected), "{answer:?}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(ampoule.admin("/livez").await?.status, 200);
+    ampoule.stop().await?.ensure_clean()
+}
