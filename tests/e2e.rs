@@ -4,6 +4,8 @@
 
 #[path = "e2e/certificates.rs"]
 mod certificates;
+#[path = "e2e/cluster.rs"]
+mod cluster;
 #[path = "e2e/deploy.rs"]
 mod deploy;
 #[path = "e2e/fields.rs"]
@@ -26,6 +28,8 @@ mod ports;
 mod privacy;
 #[path = "e2e/refuse.rs"]
 mod refuse;
+#[path = "e2e/registration.rs"]
+mod registration;
 #[path = "e2e/rights.rs"]
 mod rights;
 #[path = "e2e/sdks.rs"]

@@ -99,6 +99,22 @@ impl Ampoule {
         Self::ready(process, &ready, Trust::root(ca)?.named(host)?, ca, folder)
     }
 
+    /// Like [`Ampoule::start_command`], under a certificate that the process makes itself: `ca` tells what to trust, once it is ready.
+    ///
+    /// # Errors
+    ///
+    /// If it ends, or is not ready in time; with what it logged.
+    pub async fn start_in_cluster(
+        mut command: Command,
+        host: &str,
+        ca: impl AsyncFnOnce() -> Result<String>,
+    ) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?;
+        let (process, ready) = Self::launch(&mut command, &folder).await?;
+        let ca = ca().await?;
+        Self::ready(process, &ready, Trust::root(&ca)?.named(host)?, &ca, folder)
+    }
+
     /// The program, for arguments to come.
     ///
     /// # Errors
@@ -111,7 +127,10 @@ impl Ampoule {
     /// Adds what a process under test needs, and waits for the file that tells where it listens.
     async fn launch(command: &mut Command, folder: &TempDir) -> Result<(Process, Value)> {
         let ready_file = folder.path().join("ready.json");
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+        if !command.get_args().any(|argument| argument == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(["--admin", "127.0.0.1:0", "--log-format", "json"]);
         command.arg("--ready-file").arg(&ready_file);
         let process = Process::spawn_in(command, &folder.path().join("log"), folder.path())?;
         let ready = eventually("ampoule's ready file", READY, async || {

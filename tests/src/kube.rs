@@ -141,6 +141,12 @@ current-context: tests
         )
     }
 
+    /// A file for `KUBECONFIG`, with every right.
+    #[must_use]
+    pub fn admin_kubeconfig(&self) -> String {
+        self.kubeconfig(TOKEN)
+    }
+
     /// A fresh namespace.
     ///
     /// # Errors
@@ -252,7 +258,11 @@ fn write_credentials(folder: &Path) -> Result<String> {
 }
 
 /// Ports that nobody listens on at this moment.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
+///
+/// # Errors
+///
+/// If the system has none.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     // All at once, so that they differ.
     let listeners: Vec<_> = (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
     let mut ports = [0; N];

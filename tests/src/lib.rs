@@ -17,7 +17,7 @@ pub use self::{
     ampoule::{Ampoule, Exit},
     eventually::eventually,
     http::{Answer, Connection, Trust},
-    kube::{ApiServer, Namespace, Refusal, Registration},
+    kube::{ApiServer, Namespace, Refusal, Registration, free_ports},
     kubelet::{Container, Image},
     pods::{annotation, asking, pod, requests},
     process::Process,

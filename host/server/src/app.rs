@@ -1,17 +1,13 @@
 //! The serving process from its first port to its last request: [`App`].
 //!
-//! Order: ports bound, certificate, plugins, ready. On SIGTERM or SIGINT: not ready, serve on while the cluster takes
+//! Order: ports bound, certificate, plugins, registration, ready. On SIGTERM or SIGINT: not ready, serve on while the cluster takes
 //! notice, stop accepting, let open requests end, stop. A second signal ends the process at once.
 
+mod certificate;
 mod ready_file;
 mod signals;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tokio::{
@@ -21,18 +17,17 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
-use self::{ready_file::ReadyFile, signals::Signals};
+use self::{certificate::Certificate, ready_file::ReadyFile, signals::Signals};
 use crate::{
     admin,
     args::ProcessArgs,
-    certs::{CertFolder, CertKeeper},
     cluster::Cluster,
-    config::{Config, ConfigSource, LoadedConfig, Notice, RegistrationConfig},
+    config::{Config, ConfigSource, LoadedConfig, Notice},
     listener::{Drain, DrainTrigger, Listener},
     metrics::Metrics,
     plugins::{self, Builtins},
     readiness::{Part, Readiness},
-    registration::WebhookRegistration,
+    registration::{RegistrationKeeper, Trust, TrustTiming},
     tls::{self, ServingCert},
     webhook,
 };
@@ -63,12 +58,11 @@ pub(crate) struct App {
     signals: Signals,
 }
 
-/// What the API server has to trust for the certificate that is served, in PEM form.
-struct Certificate {
-    /// None is left to others.
-    trusted: Option<String>,
-    /// The same, if the certificate was made on the spot.
-    made: Option<String>,
+/// What makes the API server call this process.
+struct Registration {
+    cluster: Cluster,
+    keeper: RegistrationKeeper,
+    part: Part,
 }
 
 /// What is running, and how to stop it.
@@ -103,11 +97,9 @@ impl App {
         let Self { self_signed, ready_file, config, builtins, webhook, admin, metrics, mut signals } = self;
         let readiness = Readiness::default();
         let cert = Arc::new(ServingCert::default());
-        let keeper =
-            CertKeeper::new(Arc::clone(&cert), readiness.part("certificate", "not loaded yet"), metrics.clone());
+        let certificate = readiness.part("certificate", "not loaded yet");
         let plugins = readiness.part("plugins", "not loaded yet");
-        let registration = config.registration.clone();
-        let registered = registration.enabled.then(|| readiness.part("registration", "not applied yet"));
+        let registered = config.registration.enabled.then(|| readiness.part("registration", "not applied yet"));
         let addresses = (webhook.local_addr()?, admin.local_addr()?);
         info!(version = env!("CARGO_PKG_VERSION"), webhook = %addresses.0, admin = %addresses.1, "starting");
         let admin = {
@@ -115,19 +107,27 @@ impl App {
             Running::start(|drain| admin.run(router, drain, ADMIN_GRACE))
         };
         let server = config.server.clone();
-        let webhook = webhook.with_tls(TlsAcceptor::from(Arc::new(tls::server_config(cert))));
+        let webhook = webhook.with_tls(TlsAcceptor::from(Arc::new(tls::server_config(Arc::clone(&cert)))));
         // Ended when this ends, and before: nothing is followed while the process drains.
         let mut tasks = JoinSet::new();
         let start = async {
-            let cluster = if registration.enabled { Some(Cluster::connect().await?) } else { None };
-            let host = cluster.as_ref().map(|cluster| cluster.host(&registration.service_name));
-            let certificate = Certificate::start(&server.cert_dir, self_signed.as_deref(), host, keeper, &mut tasks)?;
-            let Certificate { trusted, made } = certificate;
-            let webhook = serve(webhook, config, builtins, &metrics, plugins).await?;
-            if let (Some(cluster), Some(part)) = (&cluster, registered) {
-                register(cluster, registration, trusted, &part).await?;
+            let registration = Registration::prepare(&config, registered, &metrics).await?;
+            let (cluster, trust) = registration.as_ref().map(Registration::handles).unzip();
+            let certificate = Certificate {
+                config: &config,
+                self_signed: self_signed.as_deref(),
+                cert,
+                part: certificate,
+                metrics: &metrics,
+                cluster,
+                trust,
+            };
+            let ca = certificate.start(&mut tasks).await?;
+            let webhook = serve(webhook, config.clone(), builtins, &metrics, plugins).await?;
+            if let Some(registration) = registration {
+                registration.start(&mut tasks).await?;
             }
-            anyhow::Ok((webhook, made))
+            anyhow::Ok((webhook, ca))
         };
         let (mut webhook, ca) = tokio::select! {
             started = start => started?,
@@ -179,31 +179,29 @@ impl Running {
     }
 }
 
-// === impl Certificate ===
+// === impl Registration ===
 
-impl Certificate {
-    /// Serves that of the folder, and what follows it there; or one made for development.
-    fn start(
-        dir: &Path,
-        self_signed: Option<&[String]>,
-        host: Option<String>,
-        mut keeper: CertKeeper,
-        tasks: &mut JoinSet<()>,
-    ) -> anyhow::Result<Self> {
-        let folder = CertFolder::read(dir);
-        if let Some(names) = self_signed.filter(|_| folder.is_empty()) {
-            let pair = tls::self_signed(names).context("cannot make a self-signed certificate")?;
-            warn!("serving a self-signed certificate: for development only");
-            let checked = pair.stored().check(None, SystemTime::now()).expect("it was just made");
-            let made = checked.ca.clone();
-            keeper.serve(checked);
-            return Ok(Self { trusted: made.clone(), made });
-        }
-        let pair = folder.load(host.as_deref(), SystemTime::now())?;
-        let trusted = pair.ca.clone();
-        keeper.serve(pair);
-        tasks.spawn(keeper.follow_folder(folder, host));
-        Ok(Self { trusted, made: None })
+impl Registration {
+    /// None if the process does not register itself. Nothing is asked of the API server yet.
+    async fn prepare(config: &Config, part: Option<Part>, metrics: &Metrics) -> anyhow::Result<Option<Self>> {
+        let Some(part) = part else { return Ok(None) };
+        let cluster = Cluster::connect().await?;
+        let timing = TrustTiming::of(&config.certificates);
+        let keeper = RegistrationKeeper::new(cluster.clone(), config.registration.clone(), timing, metrics.clone());
+        Ok(Some(Self { cluster, keeper, part }))
+    }
+
+    fn handles(&self) -> (&Cluster, Trust) {
+        (&self.cluster, self.keeper.trust())
+    }
+
+    /// Makes the API server call this process' Service, and keeps it so.
+    async fn start(self, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+        let Self { cluster: _, mut keeper, part } = self;
+        keeper.start().await?;
+        part.ready();
+        tasks.spawn(keeper.run());
+        Ok(())
     }
 }
 
@@ -228,20 +226,6 @@ fn log(notice: &Notice) {
         Notice::Info(text) => info!(%text, "configuration"),
         Notice::Warning(text) => warn!(%text, "configuration"),
     }
-}
-
-/// Makes the API server call this process' Service.
-async fn register(
-    cluster: &Cluster,
-    config: RegistrationConfig,
-    ca_bundle: Option<String>,
-    part: &Part,
-) -> anyhow::Result<()> {
-    let name = config.name.clone();
-    WebhookRegistration::new(config, ca_bundle).apply(cluster).await?;
-    info!(name, namespace = cluster.namespace(), "registered");
-    part.ready();
-    Ok(())
 }
 
 async fn bind(

@@ -35,6 +35,8 @@ enum Command {
     Webhook(Box<WebhookArgs>),
     /// See to it that the Secret of the configuration holds a certificate, and make one if it has none that serves.
     InitCerts(ConfigArg),
+    /// Remove the webhook's registration, once the last replica has ended: a running one would put it back.
+    Uninstall(ConfigArg),
     /// Do to a pod what the webhook would, and print the result.
     Mutate(MutateArgs),
     /// Tell which secrets a pod asks for, who was asked, and what each said.
@@ -252,6 +254,7 @@ impl Args {
             Command::Serve(args) => commands::serve(args.into(), builtins),
             Command::Webhook(args) => commands::webhook(*args, builtins),
             Command::InitCerts(args) => commands::init_certs(&args.into(), builtins),
+            Command::Uninstall(args) => commands::uninstall(&args.into(), builtins),
             Command::Mutate(args) => commands::mutate(&args, builtins),
             Command::Explain(args) => commands::explain(&args, builtins),
             Command::Request(args) => commands::request(args),

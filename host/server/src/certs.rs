@@ -9,6 +9,7 @@ mod folder;
 mod issuer;
 mod keeper;
 mod pair;
+mod source;
 
 pub use self::{
     condition::{CheckedPair, Condition, StoredPair},
@@ -18,6 +19,7 @@ pub(crate) use self::{
     folder::{CertFolder, write},
     issuer::{CertIssuer, Ensured},
     keeper::CertKeeper,
+    source::{FolderSource, SecretSource},
 };
 
 /// The name of a CA bundle, in a Secret and in a folder, as cert-manager and Flyte name it.

@@ -10,10 +10,15 @@ use kube::{Api, Client, Config, Resource};
 /// Longer than an API server that answers at all takes for one object.
 const ANSWER: Duration = Duration::from_secs(15);
 
+/// Longer than a watch is asked to last.
+const WATCH: Duration = Duration::from_secs(150);
+
 /// A client, and where this process belongs.
 #[derive(Clone)]
 pub(crate) struct Cluster {
     client: Client,
+    /// For answers that take as long as there is nothing to say.
+    watching: Client,
     namespace: String,
 }
 
@@ -43,7 +48,9 @@ impl Cluster {
         // The chart of Flyte and ours set it by the downward API.
         let namespace = std::env::var_os("POD_NAMESPACE").and_then(|name| name.into_string().ok());
         let namespace = namespace.filter(|name| !name.is_empty()).unwrap_or(config.default_namespace.clone());
-        Ok(Self { client: Client::try_from(config)?, namespace })
+        let mut watching = config.clone();
+        watching.read_timeout = Some(WATCH);
+        Ok(Self { client: Client::try_from(config)?, watching: Client::try_from(watching)?, namespace })
     }
 
     /// Where this process belongs.
@@ -72,6 +79,15 @@ impl Cluster {
         K::DynamicType: Default,
     {
         Api::all(self.client.clone())
+    }
+
+    /// The same, for watches.
+    pub(crate) fn watched<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = ClusterResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::all(self.watching.clone())
     }
 }
 

@@ -13,6 +13,7 @@ mod output;
 mod request;
 #[cfg(test)]
 mod tests;
+mod uninstall;
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
@@ -32,7 +33,7 @@ use crate::{
 
 pub(crate) use self::{
     config_check::config_check, config_convert::config_convert, explain::explain, init_certs::init_certs,
-    inspect::plugin_inspect, mutate::mutate, request::request,
+    inspect::plugin_inspect, mutate::mutate, request::request, uninstall::uninstall,
 };
 
 /// What the API server gives a webhook where its registration does not say.

@@ -26,7 +26,8 @@ pub use self::{
     file::{ConfigFile, ProfileName},
     flyte::{FlyteSource, Notice},
     registration::{
-        CertificatesConfig, FailurePolicy, LabelCondition, LabelOperator, NamespaceSelector, RegistrationConfig,
+        CertificateMode, CertificatesConfig, FailurePolicy, LabelCondition, LabelOperator, NamespaceSelector,
+        RegistrationConfig,
     },
 };
 

@@ -38,6 +38,7 @@ pub struct Metrics {
     accepted: Family<PortLabel, Counter>,
     certificate_expiry: Gauge<f64, AtomicU64>,
     certificate_reloads: Family<ResultLabel, Counter>,
+    registration_repairs: Counter,
 }
 
 /// What came of something new that the process was given while it runs.
@@ -47,6 +48,8 @@ pub enum Reload {
     Adopted,
     /// It is not, and what was there before is.
     Refused,
+    /// Whether there is something new could not be found out.
+    Failed,
 }
 
 /// What a plugin is, for `ampoule_plugin_info`.
@@ -127,6 +130,7 @@ impl Metrics {
             accepted: Family::default(),
             certificate_expiry: Gauge::default(),
             certificate_reloads: Family::default(),
+            registration_repairs: Counter::default(),
         };
         Self { registry: Arc::new(metrics.register()), ..metrics }
     }
@@ -156,6 +160,8 @@ impl Metrics {
         registry.register("certificate_expiry_seconds", help, self.certificate_expiry.clone());
         let help = "New certificates that were found, by what came of them";
         registry.register("certificate_reloads", help, self.certificate_reloads.clone());
+        let help = "How often the registration was put back after somebody changed or removed it";
+        registry.register("registration_repairs", help, self.registration_repairs.clone());
         registry
     }
 
@@ -194,6 +200,11 @@ impl Metrics {
         self.certificate_reloads.get_or_create(&ResultLabel { result: reload.as_str() }).inc();
     }
 
+    /// The registration was put back.
+    pub fn registration_repaired(&self) {
+        self.registration_repairs.inc();
+    }
+
     /// The metrics of one port.
     #[must_use]
     pub fn port(&self, port: &'static str) -> ConnectionMetrics {
@@ -226,6 +237,7 @@ impl Reload {
         match self {
             Self::Adopted => "adopted",
             Self::Refused => "refused",
+            Self::Failed => "failed",
         }
     }
 }

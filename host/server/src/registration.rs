@@ -1,17 +1,29 @@
 //! How the API server comes to know the webhook: [`WebhookRegistration`], a `MutatingWebhookConfiguration` by server-side apply.
 //!
 //! Every field that matters is said, so that what another program left in it does not stay. A `caBundle` that is not ours to know
-//! is left out, and so left to whoever fills it in, as cert-manager does.
+//! is left out, and so left to whoever fills it in, as cert-manager does. [`RegistrationKeeper`] applies it and keeps it.
+
+mod bundle;
+mod drift;
+mod keeper;
+mod trust;
 
 use ampoule_core::TRIGGER_LABELS;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use kube::api::{Patch, PatchParams};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, ClusterError},
     config::{NamespaceSelector, RegistrationConfig},
     webhook,
+};
+
+use self::bundle::Strangers;
+pub(crate) use self::{
+    bundle::CaBundle,
+    keeper::RegistrationKeeper,
+    trust::{Trust, TrustTiming},
 };
 
 /// Who we are to the API server, field by field.
@@ -28,8 +40,9 @@ pub(crate) struct WebhookRegistration {
 
 /// Why there is no registration.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot apply the MutatingWebhookConfiguration {name} (registration.name)")]
+#[error("cannot {verb} the MutatingWebhookConfiguration {name} (registration.name)")]
 pub(crate) struct RegistrationError {
+    verb: &'static str,
     name: String,
     source: ClusterError,
 }
@@ -39,21 +52,6 @@ pub(crate) struct RegistrationError {
 impl WebhookRegistration {
     pub(crate) fn new(config: RegistrationConfig, ca_bundle: Option<String>) -> Self {
         Self { config, ca_bundle }
-    }
-
-    /// Makes the API server's object what it should be; other programs' fields of the same name become ours.
-    ///
-    /// # Errors
-    ///
-    /// If the API server refuses.
-    pub(crate) async fn apply(&self, cluster: &Cluster) -> Result<(), RegistrationError> {
-        let api = cluster.cluster_wide::<MutatingWebhookConfiguration>();
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let name = &self.config.name;
-        match api.patch(name, &params, &Patch::Apply(self.document(cluster.namespace()))).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(RegistrationError { name: name.clone(), source: error.into() }),
-        }
     }
 
     /// The object for a webhook whose Service stands in this namespace.
@@ -110,6 +108,20 @@ impl WebhookRegistration {
             "sideEffects": "None",
             "timeoutSeconds": timeout.as_secs(),
         })
+    }
+}
+
+/// Removes the object; whether it was there.
+///
+/// # Errors
+///
+/// If the API server refuses.
+pub(crate) async fn remove(cluster: &Cluster, name: &str) -> Result<bool, RegistrationError> {
+    let api = cluster.cluster_wide::<MutatingWebhookConfiguration>();
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(RegistrationError { verb: "remove", name: name.to_owned(), source: error.into() }),
     }
 }
 

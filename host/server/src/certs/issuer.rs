@@ -14,10 +14,6 @@ use kube::{
 use super::{CA_FILE, CERTIFICATE_FILE, CertificatePair, Condition, KEY_FILE, StoredPair, Subject};
 use crate::cluster::{Cluster, ClusterError};
 
-/// How long a pair is valid.
-const VALIDITY: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// A pair is renewed once two thirds of its time are over.
-const RESERVE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// A write is tried again where somebody else was faster; with a handful of replicas the second time is the last.
 const ATTEMPTS: usize = 5;
 /// The last line of a certificate.
@@ -30,6 +26,8 @@ pub(crate) struct CertIssuer {
     pub(crate) service: String,
     /// The Secret.
     pub(crate) secret: String,
+    /// How long a pair is valid that is made here. It is renewed once two thirds of that are over.
+    pub(crate) validity: Duration,
 }
 
 /// A pair that is in the Secret, and how it came there.
@@ -103,12 +101,12 @@ impl CertIssuer {
     }
 
     fn judge(&self, secret: &Secret, cluster: &Cluster, now: SystemTime) -> Condition {
-        stored(secret).condition(&cluster.host(&self.service), now, RESERVE)
+        stored(secret).condition(&cluster.host(&self.service), now, self.validity / 3)
     }
 
     /// A fresh pair; its bundle trusts the CA of `old`, too.
     fn issue(&self, old: Option<&Secret>, cluster: &Cluster, now: SystemTime) -> Result<CertificatePair, IssueError> {
-        let subject = Subject::service(&self.service, cluster.namespace(), VALIDITY);
+        let subject = Subject::service(&self.service, cluster.namespace(), self.validity);
         let mut pair = CertificatePair::issue(subject, now)?;
         if let Some(old) = old {
             // The newest stands first; those behind it have ended by now.

@@ -1,28 +1,22 @@
 //! The certificate that is served, followed for as long as the process runs: [`CertKeeper`].
 //!
-//! A new pair is served only if a client would take it; else the one before is served on. When the one that is served is about to
+//! A new pair is served once the API server trusts it; until then, and if that never is, the one before is served on. When the one that is served is about to
 //! end and none has followed, the process is not ready: a replica that has a newer one should be asked instead.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{CertFolder, CheckedPair, condition::said};
-use crate::{
-    metrics::{Metrics, Reload},
-    readiness::Part,
-    tls::ServingCert,
-    watch::Watch,
-};
+use super::{CheckedPair, condition::said, source::PairSource};
+use crate::{metrics::Metrics, readiness::Part, registration::Trust, tls::ServingCert};
 
 /// How long before its end a certificate is no longer counted on; of one that ends soon, a twentieth of what is left of it.
 const MARGIN: Duration = Duration::from_secs(60);
-/// A pair that was refused is looked at again: it may only have been too early for it.
-const SECOND_LOOK: Duration = Duration::from_secs(30);
 /// The clock may jump, which a longer sleep would miss.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
@@ -31,6 +25,9 @@ pub(crate) struct CertKeeper {
     cert: Arc<ServingCert>,
     part: Part,
     metrics: Metrics,
+    trust: Option<Trust>,
+    /// What the certificate that is served is trusted by, in PEM form.
+    ca: Option<String>,
     /// When the one that is served is no longer counted on; none if that has been said.
     last_call: Option<SystemTime>,
 }
@@ -38,13 +35,14 @@ pub(crate) struct CertKeeper {
 // === impl CertKeeper ===
 
 impl CertKeeper {
-    pub(crate) fn new(cert: Arc<ServingCert>, part: Part, metrics: Metrics) -> Self {
-        Self { cert, part, metrics, last_call: None }
+    /// With no certificate yet. `trust` is how the API server comes to trust it; none leaves that to others.
+    pub(crate) fn new(cert: Arc<ServingCert>, part: Part, metrics: Metrics, trust: Option<Trust>) -> Self {
+        Self { cert, part, metrics, trust, ca: None, last_call: None }
     }
 
-    /// Serves a pair from now on.
+    /// Serves a pair from now on, and asks for trust in no other.
     pub(crate) fn serve(&mut self, pair: CheckedPair) {
-        let CheckedPair { key, ends, ca: _ } = pair;
+        let CheckedPair { key, ends, ca } = pair;
         let now = SystemTime::now();
         let left = ends.duration_since(now).unwrap_or_default();
         self.last_call = Some(ends - MARGIN.min(left / 20));
@@ -52,51 +50,43 @@ impl CertKeeper {
         self.metrics.certificate_ends(ends);
         self.part.ready();
         info!(ends = said(ends), "certificate installed");
+        if let Some(trust) = &self.trust {
+            trust.want(ca.as_deref());
+        }
+        self.ca = ca;
     }
 
-    /// Serves what is put into the folder, in whose place `known` was. Never ends.
-    pub(crate) async fn follow_folder(mut self, known: CertFolder, host: Option<String>) {
-        let dir = known.dir().to_owned();
-        let mut watch = Watch::new(known, move || CertFolder::read(&dir));
-        let mut refused: Option<CertFolder> = None;
+    /// Serves whatever the source gives, once it is trusted. Never ends.
+    pub(crate) async fn follow(mut self, mut source: impl PairSource) {
         loop {
-            let look = async {
-                match &refused {
-                    Some(again) => timeout(SECOND_LOOK, watch.changed()).await.ok().or_else(|| Some(again.clone())),
-                    None => Some(watch.changed().await),
-                }
-            };
-            let found = tokio::select! {
-                found = look => found,
-                () = last_call(self.last_call) => None,
-            };
-            let Some(found) = found else {
-                self.give_up();
-                continue;
-            };
-            match found.check(host.as_deref(), SystemTime::now()) {
-                Ok(pair) => {
-                    refused = None;
-                    self.metrics.certificate_reloaded(Reload::Adopted);
-                    self.serve(pair);
-                }
-                Err(_) if refused.as_ref() == Some(&found) => {}
-                Err(reason) => {
-                    self.metrics.certificate_reloaded(Reload::Refused);
-                    let dir = found.dir().display();
-                    warn!(%dir, reason, "a new certificate is refused, and the one before it served on");
-                    refused = Some(found);
-                }
-            }
+            let pair = self.next(&mut source).await;
+            self.serve(pair);
         }
     }
 
-    /// The end of the certificate is near, and no other is there.
-    fn give_up(&mut self) {
-        let reason = "the certificate is about to end, and no other has taken its place";
-        warn!("not ready: {reason}");
-        self.part.unready(reason);
-        self.last_call = None;
+    async fn next(&mut self, source: &mut impl PairSource) -> CheckedPair {
+        let (trust, before) = (self.trust.clone(), self.ca.clone());
+        let mut trusted = pin!(async {
+            let pair = source.next().await;
+            if let Some(trust) = trust {
+                // Both: the one before is served until this one is trusted.
+                let both =
+                    pair.ca.as_ref().map(|ca| [ca.as_str(), "\n", before.as_deref().unwrap_or_default()].concat());
+                trust.ensure(both.as_deref()).await;
+            }
+            pair
+        });
+        loop {
+            tokio::select! {
+                pair = &mut trusted => return pair,
+                () = last_call(self.last_call) => {
+                    let reason = "the certificate is about to end, and no other has taken its place";
+                    warn!("not ready: {reason}");
+                    self.part.unready(reason);
+                    self.last_call = None;
+                }
+            }
+        }
     }
 }
 
@@ -118,7 +108,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::{
-        super::{CertificatePair, Subject, write},
+        super::{CertFolder, CertificatePair, FolderSource, Subject, write},
         *,
     };
     use crate::readiness::Readiness;
@@ -138,11 +128,13 @@ mod tests {
         fn start(validity: Duration) -> Self {
             let (dir, cert, metrics) = (tempfile::tempdir().unwrap(), Arc::new(ServingCert::default()), Metrics::new());
             let readiness = Readiness::default();
-            let mut keeper = CertKeeper::new(Arc::clone(&cert), readiness.part("certificate", "-"), metrics.clone());
+            let mut keeper =
+                CertKeeper::new(Arc::clone(&cert), readiness.part("certificate", "-"), metrics.clone(), None);
             write(dir.path(), &issue(validity)).unwrap();
             let folder = CertFolder::read(dir.path());
             keeper.serve(folder.load(Some(HOST), SystemTime::now()).ok().unwrap());
-            let task = tokio::spawn(keeper.follow_folder(folder, Some(HOST.to_owned())));
+            let source = FolderSource::new(folder, Some(HOST.to_owned()), metrics.clone());
+            let task = tokio::spawn(keeper.follow(source));
             Self { dir, cert, readiness, metrics, task }
         }
 

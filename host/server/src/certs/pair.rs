@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::StoredPair;
-use crate::tls::provider;
+use crate::{registration::CaBundle, tls::provider};
 
 /// For clients whose clock is behind.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
@@ -89,6 +89,13 @@ impl CertificatePair {
         let Self { ca_pem, certificate_pem, key_pem } = self;
         let [ca, certificate, key] = [ca_pem, certificate_pem, key_pem].map(|pem| Some(pem.as_bytes()));
         StoredPair { ca, certificate, key }
+    }
+
+    /// Of the bundle, what a client that calls `host` has to trust; the rest is for an older leaf. None if nothing will do.
+    pub(crate) fn signers(&self, host: &str, at: SystemTime) -> Option<String> {
+        let good = |ca: &String| StoredPair { ca: Some(ca.as_bytes()), ..self.stored() }.check(Some(host), at).is_ok();
+        let signers: String = CaBundle::parse(&self.ca_pem).each_pem().filter(good).collect();
+        (!signers.is_empty()).then_some(signers)
     }
 
     /// The leaf and its key as the TLS layer takes them.

@@ -18,8 +18,8 @@ use crate::{
 pub(crate) fn init_certs(source: &ConfigSource, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let runtime = quiet_runtime()?;
     let Config { server, registration, certificates, .. } = load(source, builtins)?;
-    let CertificatesConfig { secret_name, copy_to_cert_dir } = certificates;
-    let issuer = CertIssuer { service: registration.service_name, secret: secret_name };
+    let CertificatesConfig { mode: _, secret_name, copy_to_cert_dir, validity } = certificates;
+    let issuer = CertIssuer { service: registration.service_name, secret: secret_name, validity };
     let (Ensured { pair, outcome }, namespace) = runtime.block_on(async {
         let cluster = Cluster::connect().await?;
         anyhow::Ok((issuer.ensure(&cluster, SystemTime::now()).await?, cluster.namespace().to_owned()))

@@ -44,6 +44,7 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         let reason = "is empty, and globalSecrets.enabled is false: nobody could be asked for a secret";
         return Err(ConfigError::at("injectors", reason));
     }
+    let registration = registration.check()?;
     Ok(Config {
         conventions: self::conventions(profile, conventions)?,
         on_failure: match on_failure {
@@ -52,8 +53,8 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         },
         global_secrets,
         server: self::server(server)?,
-        registration: registration.check()?,
-        certificates: certificates.check()?,
+        certificates: certificates.check(&registration)?,
+        registration,
         engine: self::engine(engine, &injectors)?,
         injectors,
     })

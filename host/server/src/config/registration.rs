@@ -9,6 +9,12 @@ use serde_json::{Value, json};
 
 use super::{ConfigError, check::within, file::section};
 
+const DAY: u64 = 24 * 60 * 60;
+/// A third of it must do for the API server to hear of the next one. Only a test wants one as short as this.
+const SHORTEST_VALIDITY: u64 = 30;
+/// Clients of a public certificate take 398 days at most; ten years is what some make by hand.
+const LONGEST_VALIDITY: u64 = 3650 * DAY;
+
 /// Section `registration`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -35,10 +41,25 @@ pub struct RegistrationFile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct CertificatesFile {
+    /// Where the serving process takes its certificate from.
+    pub mode: CertificateMode,
     /// The Secret with `ca.crt`, `tls.crt` and `tls.key`, in the namespace of the process.
     pub secret_name: String,
     /// Whether `init-certs` writes the three into `server.certDir` as well.
     pub copy_to_cert_dir: bool,
+    /// How long a certificate is valid that this program makes.
+    pub validity_seconds: u64,
+}
+
+/// Where the serving process takes its certificate from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateMode {
+    /// From `server.certDir`, and whoever writes there renews it.
+    #[default]
+    Folder,
+    /// From the Secret, by the API server; the process makes and renews it.
+    Cluster,
 }
 
 /// How the API server comes to know the webhook.
@@ -65,10 +86,14 @@ pub struct RegistrationConfig {
 /// Where the certificate is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificatesConfig {
+    /// Where the serving process takes its certificate from.
+    pub mode: CertificateMode,
     /// The Secret's name.
     pub secret_name: String,
     /// Whether `init-certs` writes to `server.certDir` as well.
     pub copy_to_cert_dir: bool,
+    /// How long a certificate is valid that this program makes.
+    pub validity: Duration,
 }
 
 /// What the API server does with a pod while nobody answers. Spelt as the API server does.
@@ -172,14 +197,29 @@ impl RegistrationFile {
 
 impl Default for CertificatesFile {
     fn default() -> Self {
-        Self { secret_name: "ampoule-tls".to_owned(), copy_to_cert_dir: false }
+        Self {
+            mode: CertificateMode::default(),
+            secret_name: "ampoule-tls".to_owned(),
+            copy_to_cert_dir: false,
+            validity_seconds: 90 * DAY,
+        }
     }
 }
 
 impl CertificatesFile {
-    pub(super) fn check(self) -> Result<CertificatesConfig, ConfigError> {
-        let Self { secret_name, copy_to_cert_dir } = self;
-        Ok(CertificatesConfig { secret_name: object_name("certificates.secretName", secret_name)?, copy_to_cert_dir })
+    pub(super) fn check(self, registration: &RegistrationConfig) -> Result<CertificatesConfig, ConfigError> {
+        let Self { mode, secret_name, copy_to_cert_dir, validity_seconds } = self;
+        if mode == CertificateMode::Cluster && !registration.enabled {
+            let reason = "cluster needs registration.enabled: somebody has to tell the API server of each new CA";
+            return Err(ConfigError::at("certificates.mode", reason));
+        }
+        let validity = within("certificates.validitySeconds", validity_seconds, SHORTEST_VALIDITY..=LONGEST_VALIDITY)?;
+        Ok(CertificatesConfig {
+            mode,
+            secret_name: object_name("certificates.secretName", secret_name)?,
+            copy_to_cert_dir,
+            validity: Duration::from_secs(validity),
+        })
     }
 }
 
@@ -216,8 +256,13 @@ impl RegistrationConfig {
 impl CertificatesConfig {
     /// As the configuration file says it.
     pub(super) fn effective(&self) -> Value {
-        let Self { secret_name, copy_to_cert_dir } = self;
-        json!({ "secretName": secret_name, "copyToCertDir": copy_to_cert_dir })
+        let Self { mode, secret_name, copy_to_cert_dir, validity } = self;
+        json!({
+            "mode": mode,
+            "secretName": secret_name,
+            "copyToCertDir": copy_to_cert_dir,
+            "validitySeconds": validity.as_secs(),
+        })
     }
 }
 

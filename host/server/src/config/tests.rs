@@ -49,6 +49,8 @@ fn reads_every_key() {
     assert_eq!(config.registration.timeout, Duration::from_secs(30));
     assert_eq!(config.registration.namespace_selector.as_ref().unwrap().match_labels["team"], "ml");
     assert_eq!(config.certificates.secret_name, "webhook.tls");
+    assert_eq!(config.certificates.mode, CertificateMode::Cluster);
+    assert_eq!(config.certificates.validity, Duration::from_secs(3600));
     assert_eq!(config.engine.cache_directory.as_deref(), Some(Path::new("/var/cache/ampoule")));
     let [injector] = &config.injectors[..] else { panic!("one injector") };
     assert_eq!(injector.component, ComponentSource::File("/plugins/x.wasm".into()));
@@ -255,6 +257,20 @@ fn injectors_are_checked_one_by_one() {
 }
 
 #[test]
+fn a_certificate_of_our_own_has_a_life_and_somebody_who_tells_of_it() {
+    refuses(
+        "certificates: { mode: cluster }",
+        "configuration: certificates.mode: cluster needs registration.enabled: somebody has to tell the API server of each new CA",
+    );
+    refuses(
+        "certificates: { validitySeconds: 29 }",
+        "configuration: certificates.validitySeconds: must be between 30 and 315360000, not 29",
+    );
+    let config = Config::parse("", &BUILTINS).unwrap().certificates;
+    assert_eq!((config.mode, config.validity.as_secs()), (CertificateMode::Folder, 90 * 24 * 60 * 60));
+}
+
+#[test]
 fn errors_name_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ampoule.yaml");
@@ -304,8 +320,10 @@ registration:
     matchExpressions: [{ key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system] }]
   timeoutSeconds: 30
 certificates:
+  mode: cluster
   secretName: webhook.tls
   copyToCertDir: true
+  validitySeconds: 3600
 engine:
   cacheDirectory: /var/cache/ampoule
   maxConcurrent: 8

@@ -53,7 +53,7 @@ pub(super) const KEYS: [Key; 29] = [
     v2("webhook.webhookTimeout", UsedWith("it is the registration's timeout here, and without effect in Flyte")),
     v1("webhook.disableCreateMutatingWebhookConfig", Used),
     v1("webhook.namespaceSelector", Used),
-    v2("webhook.kubeClientConfig", Ignored("the API server is asked a few times at the start, and then no more")),
+    v2("webhook.kubeClientConfig", Ignored("what the API server is asked is too little to need a limit")),
     v2("webhook.secretEnvVarPrefix", Used),
     v1("secrets.secrets-prefix", Used),
     v1("secrets.env-prefix", Used),

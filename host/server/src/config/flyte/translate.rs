@@ -185,7 +185,7 @@ fn registration(tree: &Tree, origins: &mut Origins) -> Result<RegistrationFile, 
 }
 
 fn certificates(tree: &Tree, origins: &mut Origins) -> Result<CertificatesFile, ConfigError> {
-    let mut file = CertificatesFile { secret_name: OBJECT_NAME.to_owned(), copy_to_cert_dir: false };
+    let mut file = CertificatesFile { secret_name: OBJECT_NAME.to_owned(), ..CertificatesFile::default() };
     if let Some(name) = tree.find("webhook.secretName") {
         origins.add("certificates.secretName", name.place());
         file.secret_name = name.text()?;

@@ -156,8 +156,8 @@ injectors:
              Flyte's own webhook",
             "warning: webhook.webhookTimeout (DIR/100-inline-config.yaml): is honoured; it is the registration's timeout here, \
              and without effect in Flyte",
-            "warning: webhook.kubeClientConfig (DIR/100-inline-config.yaml): is ignored: the API server is asked a few times at \
-             the start, and then no more",
+            "warning: webhook.kubeClientConfig (DIR/100-inline-config.yaml): is ignored: what the API server is asked is too \
+             little to need a limit",
             "warning: secrets.type (DIR/100-inline-config.yaml): is ignored: it has no effect in Flyte either",
             "warning: webhook.secretManagerTypes[3] (DIR/100-inline-config.yaml): is ignored: k8s is in the list already",
         ],

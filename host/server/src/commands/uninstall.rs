@@ -1,0 +1,21 @@
+//! `ampoule uninstall`: takes the registration back, and nothing else.
+//!
+//! It is for after the last replica has ended: one that runs would put it back. No replica does this at its own end, as the others
+//! serve on.
+
+use std::process::ExitCode;
+
+use super::{load, output, quiet_runtime};
+use crate::{cluster::Cluster, config::ConfigSource, plugins::Builtins, registration};
+
+pub(crate) fn uninstall(source: &ConfigSource, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    let runtime = quiet_runtime()?;
+    let name = load(source, builtins)?.registration.name;
+    let removed = runtime.block_on(async {
+        let cluster = Cluster::connect().await?;
+        anyhow::Ok(registration::remove(&cluster, &name).await?)
+    })?;
+    let what = if removed { "removed" } else { "was not there" };
+    output::print(&format!("mutatingwebhookconfiguration {name}: {what}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,144 @@
+//! A webhook that looks after itself in a cluster: [`Installed`], registered by its own hand and called by its Service's name.
+//!
+//! The Service is of type `ExternalName` for this machine, and its port the one that is served: so the API server's own way from
+//! the registration to the process is the real one, with the real name in the certificate.
+
+use std::{fs, process::Command, time::Duration};
+
+use ampoule_tests::{Ampoule, ApiServer, Namespace, eventually};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    authorization::v1::SubjectAccessReview,
+    core::v1::{Secret, Service},
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+};
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::K8S;
+
+/// The API server hears of rights and registrations within a second or two.
+pub(crate) const NOTICED: Duration = Duration::from_secs(30);
+
+/// What stands in a cluster around the process: its namespace, rights and Service, and its configuration.
+pub(crate) struct Installed {
+    pub(crate) namespace: Namespace,
+    folder: TempDir,
+}
+
+impl Installed {
+    /// In a namespace of this name, which is the name of everything else as well; called on this port of this machine.
+    pub(crate) async fn new(name: &str, port: u16, certificates: &str) -> Result<Self> {
+        let server = ApiServer::shared().await?;
+        let (namespace, folder) = (server.namespace(name).await?, tempfile::tempdir()?);
+        let token = namespace.create_service_account(name).await?;
+        let this = Self { namespace, folder };
+        this.grant().await?;
+        fs::write(this.folder.path().join("kubeconfig"), server.kubeconfig(&token))?;
+        let service =
+            json!({ "metadata": { "name": name }, "spec": { "type": "ExternalName", "externalName": "localhost" } });
+        let services = this.namespace.api::<Service>();
+        services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
+        this.configure(&format!(
+            "server: {{ shutdownDelaySeconds: 2, shutdownGraceSeconds: 10 }}
+globalSecrets: {{ enabled: false }}
+registration:
+  enabled: true
+  name: {name}
+  serviceName: {name}
+  servicePort: {port}
+  namespaceSelector: {{ matchLabels: {{ kubernetes.io/metadata.name: {name} }} }}
+certificates: {certificates}
+injectors:
+{K8S}"
+        ))?;
+        Ok(this)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.namespace.name()
+    }
+
+    /// Writes the configuration as the process will find it.
+    pub(crate) fn configure(&self, config: &str) -> Result<()> {
+        Ok(fs::write(self.folder.path().join("ampoule.yaml"), config)?)
+    }
+
+    /// The rights of the manifests: its own Secret and registration by name, and to create them.
+    async fn grant(&self) -> Result<()> {
+        let (params, name) = (PostParams::default(), self.name());
+        let metadata = json!({ "name": name });
+        let by_name = |group: &str, resource: &str, verbs: &[&str]| json!({ "apiGroups": [group], "resources": [resource], "resourceNames": [name], "verbs": verbs });
+        let create =
+            |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["create"] });
+        let subjects = json!([{ "kind": "ServiceAccount", "name": name, "namespace": name }]);
+        let reference = |kind: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name });
+        let rules = json!([by_name("", "secrets", &["get", "update"]), create("", "secrets"), create("", "events")]);
+        let role = json!({ "metadata": metadata, "rules": rules });
+        let binding = json!({ "metadata": metadata, "roleRef": reference("Role"), "subjects": subjects });
+        self.namespace.api::<Role>().create(&params, &serde_json::from_value(role)?).await?;
+        self.namespace.api::<RoleBinding>().create(&params, &serde_json::from_value(binding)?).await?;
+        let (group, resource) = ("admissionregistration.k8s.io", "mutatingwebhookconfigurations");
+        let verbs = ["get", "update", "patch", "watch"];
+        let rules = json!([by_name(group, resource, &verbs), create(group, resource)]);
+        let role = json!({ "metadata": metadata, "rules": rules });
+        let binding = json!({ "metadata": metadata, "roleRef": reference("ClusterRole"), "subjects": subjects });
+        self.namespace.cluster_wide::<ClusterRole>().create(&params, &serde_json::from_value(role)?).await?;
+        self.namespace.cluster_wide::<ClusterRoleBinding>().create(&params, &serde_json::from_value(binding)?).await?;
+        let attributes = json!({ "verb": "watch", "group": group, "resource": resource, "name": name });
+        let user = format!("system:serviceaccount:{name}:{name}");
+        let review = json!({ "metadata": {}, "spec": { "user": user, "resourceAttributes": attributes } });
+        let review: SubjectAccessReview = serde_json::from_value(review)?;
+        let reviews = self.namespace.cluster_wide::<SubjectAccessReview>();
+        eventually("the rights", NOTICED, async || {
+            let status = reviews.create(&params, &review).await?.status;
+            ensure!(status.is_some_and(|status| status.allowed), "not yet");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives its commands an admin's rights from now on.
+    pub(crate) async fn as_admin(&self) -> Result<()> {
+        let kubeconfig = ApiServer::shared().await?.admin_kubeconfig();
+        Ok(fs::write(self.folder.path().join("kubeconfig"), kubeconfig)?)
+    }
+
+    /// The program with these words, its configuration, and the way to the API server.
+    pub(crate) fn command(&self, words: &[&str]) -> Result<Command> {
+        let mut command = Ampoule::command()?;
+        command.args(words).arg("--config").arg(self.folder.path().join("ampoule.yaml"));
+        command.env("KUBECONFIG", self.folder.path().join("kubeconfig"));
+        command.env("POD_NAME", format!("{}-0", self.name())).env("POD_NAMESPACE", self.name());
+        Ok(command)
+    }
+
+    /// A replica on this port, or on any; the name and the CA are those that the API server has.
+    pub(crate) async fn start(&self, port: u16) -> Result<Ampoule> {
+        let mut command = self.command(&["serve"])?;
+        command.args(["--listen", &format!("127.0.0.1:{port}")]);
+        let host = format!("{0}.{0}.svc", self.name());
+        Ampoule::start_in_cluster(command, &host, async || self.certificate("ca.crt").await).await
+    }
+
+    /// A file of the Secret, as text.
+    pub(crate) async fn certificate(&self, file: &str) -> Result<String> {
+        let data = self.namespace.api::<Secret>().get(self.name()).await?.data.context("the Secret holds data")?;
+        Ok(String::from_utf8(data.get(file).context("no such file")?.0.clone())?)
+    }
+
+    /// The registration as the API server has it.
+    pub(crate) async fn registration(&self) -> Result<Value> {
+        let registration = self.namespace.cluster_wide::<MutatingWebhookConfiguration>().get(self.name()).await?;
+        Ok(serde_json::to_value(registration)?)
+    }
+
+    /// What the API server trusts, in PEM form.
+    pub(crate) async fn trusted(&self) -> Result<String> {
+        let registration = self.registration().await?;
+        let text = registration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap_or_default();
+        Ok(String::from_utf8(data_encoding::BASE64.decode(text.as_bytes())?)?)
+    }
+}
