@@ -81,7 +81,7 @@ injectors:
         self.namespace.api::<Role>().create(&params, &serde_json::from_value(role)?).await?;
         self.namespace.api::<RoleBinding>().create(&params, &serde_json::from_value(binding)?).await?;
         let (group, resource) = ("admissionregistration.k8s.io", "mutatingwebhookconfigurations");
-        let verbs = ["get", "update", "patch", "watch"];
+        let verbs = ["get", "patch", "watch"];
         let rules = json!([by_name(group, resource, &verbs), create(group, resource)]);
         let role = json!({ "metadata": metadata, "rules": rules });
         let binding = json!({ "metadata": metadata, "roleRef": reference("ClusterRole"), "subjects": subjects });

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_tests::{Ampoule, Connection, Namespace, Trust, asking, eventually, free_ports};
+use ampoule_tests::{Ampoule, ApiServer, Connection, Namespace, Trust, asking, eventually, free_ports};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -82,6 +82,9 @@ async fn what_somebody_changes_is_put_back_and_counted() -> Result<()> {
     let log = ampoule.log()?;
     assert!(log.contains(r#""changed":"webhooks[secrets.ampoule.dev].rules""#), "{log}");
     assert!(!log.contains("cannot be looked after"), "{log}");
+    let asked = ApiServer::shared().await?.audit(installed.name())?;
+    let forbidden: Vec<_> = asked.iter().filter(|event| event["responseStatus"]["code"] == 403).collect();
+    assert!(!asked.is_empty() && forbidden.is_empty(), "{forbidden:#?}");
 
     ampoule.stop().await?.ensure_clean()?;
     assert_eq!(installed.registration().await?["webhooks"], first["webhooks"], "it outlives the process");

@@ -12,9 +12,9 @@ use futures_util::TryStreamExt as _;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{
     Api, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+    api::{Patch, PatchParams, WatchEvent, WatchParams},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
@@ -22,7 +22,11 @@ use super::{
     CaBundle, FIELD_MANAGER, RegistrationError, Strangers, Trust, TrustTiming, WebhookRegistration, drift,
     trust::Wanted,
 };
-use crate::{cluster::Cluster, config::RegistrationConfig, metrics::Metrics};
+use crate::{
+    cluster::{Cluster, ClusterError},
+    config::RegistrationConfig,
+    metrics::Metrics,
+};
 
 /// Between two looks without a word from the watch.
 const LOOK: Duration = Duration::from_secs(60);
@@ -42,6 +46,8 @@ pub(crate) struct RegistrationKeeper {
     wishes: watch::Receiver<Wanted>,
     granted: watch::Sender<u64>,
     strangers: Strangers,
+    /// Whether it was said that the object may not be watched.
+    blind: bool,
 }
 
 /// In what the object was not as it should be.
@@ -58,7 +64,7 @@ impl RegistrationKeeper {
     pub(crate) fn new(cluster: Cluster, config: RegistrationConfig, timing: TrustTiming, metrics: Metrics) -> Self {
         let (trust, wishes, granted) = Trust::new();
         let strangers = Strangers::default();
-        Self { cluster, config, timing, metrics, trust, wishes, granted, strangers }
+        Self { cluster, config, timing, metrics, trust, wishes, granted, strangers, blind: false }
     }
 
     /// To ask for trust by.
@@ -95,16 +101,35 @@ impl RegistrationKeeper {
                     continue;
                 }
                 Err(error) => {
-                    warn!(error = %anyhow::Error::from(error), "the registration cannot be looked after");
+                    let error = anyhow::Error::from(error);
+                    warn!(error = format!("{error:#}"), "the registration cannot be looked after");
                     self.rest(&mut pause).await;
                     continue;
                 }
             };
-            let api = self.api(true);
-            let look = if self.strangers.is_empty() { LOOK } else { LOOK.min(self.timing.stay) };
+            self.wait(&version).await;
+        }
+    }
+
+    /// Until there may be something to do.
+    async fn wait(&mut self, version: &str) {
+        let Self { cluster, config, timing, wishes, strangers, blind, .. } = self;
+        let api = cluster.watched();
+        let look = if strangers.is_empty() { LOOK } else { LOOK.min(timing.stay) };
+        let unseen = tokio::time::timeout(look, async {
             tokio::select! {
-                _ = self.wishes.changed() => {}
-                () = changed(&api, &self.config.name, &version) => {}
+                _ = wishes.changed() => Ok(()),
+                seen = changed(&api, &config.name, version) => seen,
+            }
+        });
+        if let Ok(Err(error)) = unseen.await {
+            let error = ClusterError::from(error);
+            if !std::mem::replace(blind, true) {
+                let seconds = look.as_secs();
+                warn!(%error, "the registration cannot be watched, and is looked at every {seconds} s");
+            }
+            tokio::select! {
+                _ = wishes.changed() => {}
                 () = sleep(look) => {}
             }
         }
@@ -121,7 +146,8 @@ impl RegistrationKeeper {
     /// Looks, and makes it what it should be; `always` writes even where nothing differs, so that the fields are ours.
     async fn reconcile(&mut self, always: bool) -> Result<Found, RegistrationError> {
         let wanted = self.wishes.borrow_and_update().clone();
-        let (api, name) = (self.api(false), self.config.name.clone());
+        let name = self.config.name.clone();
+        let api = self.cluster.cluster_wide::<MutatingWebhookConfiguration>();
         let found = api.get_opt(&name).await.map_err(|error| self.failed("read", error))?;
         let version = found.as_ref().and_then(|found| found.resource_version()).unwrap_or_default();
         let found = found.map(|found| serde_json::to_value(found).expect("an object of the API always serialises"));
@@ -180,10 +206,13 @@ impl RegistrationKeeper {
         document: &Value,
         found: MutatingWebhookConfiguration,
     ) -> Result<MutatingWebhookConfiguration, RegistrationError> {
+        let version = found.resource_version();
         let found = serde_json::to_value(found).expect("an object of the API always serialises");
-        let object = serde_json::from_value(drift::put(document, found)).expect("ours has the API's own shape");
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        api.replace(&self.config.name, &params, &object).await.map_err(|error| self.failed("replace", error))
+        // Not a replacement, which would want a right that nothing else here wants.
+        let list = &drift::put(document, found)["webhooks"];
+        let patch = json!({ "metadata": { "resourceVersion": version }, "webhooks": list });
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        api.patch(&self.config.name, &params, &Patch::Merge(patch)).await.map_err(|error| self.failed("patch", error))
     }
 
     fn with_strangers(&mut self, wanted: &CaBundle, there: &[CaBundle]) -> CaBundle {
@@ -199,30 +228,26 @@ impl RegistrationKeeper {
         registration.document(self.cluster.namespace())
     }
 
-    fn api(&self, patient: bool) -> Api<MutatingWebhookConfiguration> {
-        if patient { self.cluster.watched() } else { self.cluster.cluster_wide() }
-    }
-
     fn failed(&self, verb: &'static str, error: kube::Error) -> RegistrationError {
         RegistrationError { verb, name: self.config.name.clone(), source: error.into() }
     }
 }
 
-/// Returns once the object has another version. Where it may not be watched, never.
-async fn changed(api: &Api<MutatingWebhookConfiguration>, name: &str, version: &str) {
+/// Returns once the object has another version, or the watch is over.
+async fn changed(api: &Api<MutatingWebhookConfiguration>, name: &str, version: &str) -> Result<(), kube::Error> {
     let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(WATCH);
-    // A watch from the version of the object alone may be too old already; the object is looked at again then.
-    let Ok(events) = api.watch(&params, version).await else { return std::future::pending().await };
-    let mut events = pin!(events);
+    let mut events = pin!(api.watch(&params, version).await?);
     while let Ok(Some(event)) = events.try_next().await {
         match event {
             WatchEvent::Bookmark(_) => {}
+            // The version may be too old already.
             WatchEvent::Error(_) => break,
             WatchEvent::Added(object) | WatchEvent::Modified(object)
                 if object.resource_version().as_deref() == Some(version) => {}
-            _ => return,
+            _ => return Ok(()),
         }
     }
     // Over, or broken off. One that breaks at once must not keep the API server busy.
     sleep(FIRST_PAUSE).await;
+    Ok(())
 }
