@@ -127,7 +127,15 @@ impl Release {
         let registrations = self.namespace.cluster_wide::<MutatingWebhookConfiguration>();
         let edit = json!({ "metadata": { "labels": { "app.kubernetes.io/name": "theirs" } } });
         registrations.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await?;
-        drop(self.start().await?);
+        let _ampoule = self.start().await?;
+        // It works without, and less well, so that only the log would show it.
+        let watch = eventually("a watch of the registration", Duration::from_secs(30), async || {
+            let asked = ApiServer::shared().await?.audit(name)?;
+            let code = |event: &Value| event["responseStatus"]["code"].as_u64();
+            asked.iter().filter(|event| event["verb"] == "watch").find_map(code).context("no answer to one")
+        });
+        let code = watch.await?;
+        ensure!(code == 200, "to watch the registration is forbidden: {code}");
         Ok(())
     }
 
