@@ -1,6 +1,6 @@
 //! The webhook's own certificates: made ([`CertificatePair`]), judged ([`Condition`]), and kept in a Secret (`CertIssuer`).
 //!
-//! [`CertKeeper`] serves the one that is to be served, and follows it.
+//! `CertKeeper` serves the one that is to be served, and follows it.
 //! A CA signs one leaf and its key is dropped at once, so that nobody can sign a second one with it. Making and judging are pure:
 //! the time is an argument.
 
