@@ -12,12 +12,13 @@ use kube::{
 };
 
 use super::{CA_FILE, CERTIFICATE_FILE, CertificatePair, Condition, KEY_FILE, StoredPair, Subject};
-use crate::cluster::{Cluster, ClusterError};
+use crate::{
+    cluster::{Cluster, ClusterError},
+    registration::CaBundle,
+};
 
 /// A write is tried again where somebody else was faster; with a handful of replicas the second time is the last.
 const ATTEMPTS: usize = 5;
-/// The last line of a certificate.
-const PEM_END: &str = "-----END CERTIFICATE-----\n";
 
 /// Keeps a Secret in the cluster that holds a pair for a Service.
 #[derive(Clone, Debug)]
@@ -110,8 +111,8 @@ impl CertIssuer {
         let mut pair = CertificatePair::issue(subject, now)?;
         if let Some(old) = old {
             // The newest stands first; those behind it have ended by now.
-            let bundle = read(old).ca_pem;
-            pair.ca_pem.extend(bundle.split_inclusive(PEM_END).next());
+            let bundle = CaBundle::parse(&read(old).ca_pem);
+            pair.ca_pem.extend(bundle.each_pem().next());
         }
         Ok(pair)
     }

@@ -8,11 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use data_encoding::BASE64;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
-
-/// What a line of PEM holds at most, by RFC 7468.
-const LINE: usize = 64;
 
 /// Certificates in their order, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,17 +81,8 @@ impl Strangers {
 }
 
 fn pem(certificate: &CertificateDer<'_>) -> String {
-    let text = BASE64.encode(certificate);
-    let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, tail) = rest.split_at(rest.len().min(LINE));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = tail;
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
+    let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    pem::encode_config(&Pem::new("CERTIFICATE", certificate.as_ref()), config)
 }
 
 #[cfg(test)]
