@@ -106,12 +106,12 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     let Review { api_version, kind, request } = Review::read(body)?;
     let version = ReviewVersion::named(&api_version, &kind).ok_or(ReviewError::NotAReview)?;
     let Object(request) = request.ok_or(NO_REQUEST)?;
-    let in_scope = request.is_in_scope()?;
-    let Request { uid, namespace, name, dry_run, object, .. } = request;
+    let Request { uid, operation, sub_resource, namespace, name, dry_run, object } = request;
     let uid = text(uid, "request.uid")?;
     if uid.is_empty() {
         return Err(ReviewError::Field { path: "request.uid", expected: "given" });
     }
+    let in_scope = is_in_scope(operation, sub_resource)?;
     let mut namespace = text(namespace, "request.namespace")?;
     let mut name = text(name, "request.name")?;
     let dry_run = dry_run.as_bool().unwrap_or(false);
@@ -170,18 +170,6 @@ impl Review {
     }
 }
 
-// === impl Request ===
-
-impl Request {
-    /// Only the creation of an object itself takes secrets: the containers of a pod that exists cannot be changed, and a
-    /// subresource (`pods/exec`, `pods/binding`, …) is no pod. A registration that follows our rules sends nothing else.
-    fn is_in_scope(&self) -> Result<bool, ReviewError> {
-        let operation = text(self.operation.clone(), "request.operation")?;
-        let subresource = text(self.sub_resource.clone(), "request.subResource")?;
-        Ok(matches!(operation.as_str(), "" | "CREATE") && subresource.is_empty())
-    }
-}
-
 // === impl Object ===
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -237,6 +225,14 @@ impl Subject {
         }
         Pod::parse(object).map_or_else(Self::NotAPod, Self::Pod)
     }
+}
+
+/// Only the creation of an object itself takes secrets: the containers of a pod that exists cannot be changed, and a
+/// subresource (`pods/exec`, `pods/binding`, …) is no pod. A registration that follows our rules sends nothing else.
+fn is_in_scope(operation: Value, sub_resource: Value) -> Result<bool, ReviewError> {
+    let operation = text(operation, "request.operation")?;
+    let sub_resource = text(sub_resource, "request.subResource")?;
+    Ok(matches!(operation.as_str(), "" | "CREATE") && sub_resource.is_empty())
 }
 
 /// An upper bound of how many values a JSON document has: what separates or opens them, outside strings.
