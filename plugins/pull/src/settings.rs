@@ -20,7 +20,7 @@ use crate::Pull;
 pub struct Settings<P: Pull> {
     /// The image of the init container that pulls a secret.
     pub image: String,
-    /// Its compute resources. Given, they take the place of the default whole.
+    /// Its compute resources.
     pub resources: Resources,
     /// Its security context. `none`, the default, leaves it to the pod, as Flyte does. `restricted` sets what the Pod Security
     /// Standard of that name asks for and no image minds: no privilege escalation, no capabilities, the runtime's seccomp
@@ -37,8 +37,9 @@ pub struct Settings<P: Pull> {
     backend: PhantomData<fn() -> P>,
 }
 
-/// Compute resources as Kubernetes has them: by name, such as `cpu` and `memory`.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+/// Compute resources as Kubernetes has them: by name, such as `cpu` and `memory`. Of `requests` and `limits`, one that is given
+/// takes the place of its default; `{}` is none.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
@@ -70,11 +71,9 @@ pub enum SecurityContextName {
 impl<P: Pull> Default for Settings<P> {
     /// What the reference has (flyte-behaviour section 8).
     fn default() -> Self {
-        let quantity = |(name, quantity): (&str, &str)| (name.to_owned(), Quantity(quantity.to_owned()));
-        let quantities: BTreeMap<_, _> = [("cpu", "200m"), ("memory", "500Mi")].map(quantity).into();
         Self {
             image: P::IMAGE.to_owned(),
-            resources: Resources { requests: quantities.clone(), limits: quantities },
+            resources: Resources::default(),
             security_context: SecurityContextName::None,
             run_as_user: None,
             path_in_env_var: None,
@@ -107,6 +106,15 @@ impl<P: Pull> Settings<P> {
 }
 
 // === impl Resources, Quantity ===
+
+impl Default for Resources {
+    /// What the reference has (flyte-behaviour section 8).
+    fn default() -> Self {
+        let quantity = |(name, quantity): (&str, &str)| (name.to_owned(), Quantity(quantity.to_owned()));
+        let quantities: BTreeMap<_, _> = [("cpu", "200m"), ("memory", "500Mi")].map(quantity).into();
+        Self { requests: quantities.clone(), limits: quantities }
+    }
+}
 
 impl Resources {
     pub(crate) fn quantities(&self) -> ampoule_plugin_sdk::Resources {

@@ -125,7 +125,11 @@ fn the_init_container_is_as_the_settings_say() {
     check_container(&json!({"resources": resources}), &[&own[..], &expected].concat());
     check_container(
         &json!({"resources": {"limits": {"cpu": "2"}}}),
-        &[&own[..], &["requests", "limits cpu=2"]].concat(),
+        &[&own[..], &["requests cpu=200m memory=500Mi", "limits cpu=2"]].concat(),
+    );
+    check_container(
+        &json!({"resources": {"requests": {}, "limits": {}}}),
+        &[&own[..], &["requests", "limits"]].concat(),
     );
     check_container(&json!({"securityContext": "none"}), &[&own[..], &default].concat());
     let answer = show(&harness().settings(&json!({"image": "mirror/fetch:2"})).inject(&secret()));

@@ -156,17 +156,13 @@ fn sidecar(tree: &Tree, section: &str) -> Result<Map<String, Value>, ConfigError
     if let Some(image) = tree.find(&format!("{section}.sidecarImage")) {
         settings.insert("image".to_owned(), image.text()?.into());
     }
-    let kinds = ["requests", "limits"].map(|kind| (kind, tree.find(&format!("{section}.resources.{kind}"))));
-    if kinds.iter().any(|(_, found)| found.is_some()) {
-        let mut resources = Map::new();
-        for (kind, found) in kinds {
-            // Where only one of the two is said, Flyte keeps its own of the other; the plugin takes the whole or nothing.
-            let quantities = match found {
-                Some(found) => json!(found.text_mapping()?),
-                None => json!({ "cpu": "200m", "memory": "500Mi" }),
-            };
-            resources.insert(kind.to_owned(), quantities);
+    let mut resources = Map::new();
+    for kind in ["requests", "limits"] {
+        if let Some(found) = tree.find(&format!("{section}.resources.{kind}")) {
+            resources.insert(kind.to_owned(), json!(found.text_mapping()?));
         }
+    }
+    if !resources.is_empty() {
         settings.insert("resources".to_owned(), resources.into());
     }
     Ok(settings)

@@ -87,7 +87,7 @@ fn every_manager_becomes_its_plugin_with_its_settings() {
         ),
         (
             "  secretManagerType: GCP\n  gcpSecretManager: { resources: { requests: { cpu: 100m } } }",
-            r#"[{"name":"gcp","component":"builtin:gcp","settings":{"resources":{"requests":{"cpu":"100m"},"limits":{"cpu":"200m","memory":"500Mi"}}}}]"#,
+            r#"[{"name":"gcp","component":"builtin:gcp","settings":{"resources":{"requests":{"cpu":"100m"}}}}]"#,
         ),
         (
             "  secretManagerTypes: Vault, aws",
@@ -120,11 +120,8 @@ fn later_files_win_key_by_key_in_any_letter_case() {
     assert_eq!(server.listen.to_string(), "0.0.0.0:8443");
     assert_eq!(registration.service_port, 8443);
     assert!(certificates.copy_to_cert_dir);
-    let resources = serde_json::json!({
-        // What Flyte keeps of its own, as no file says it.
-        "requests": { "cpu": "200m", "memory": "500Mi" },
-        "limits": { "cpu": "1" },
-    });
+    // What no file says is left to the plugin, which has Flyte's defaults.
+    let resources = serde_json::json!({ "limits": { "cpu": "1" } });
     assert_eq!(injectors[0].settings, serde_json::json!({ "image": "a:1", "resources": resources }));
 }
 

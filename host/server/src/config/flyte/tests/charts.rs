@@ -76,9 +76,6 @@ injectors:
   settings:
     image: registry.example.org/aws-sidecar:v1
     resources:
-      requests:
-        cpu: 200m
-        memory: 500Mi
       limits:
         cpu: \"1\"
         memory: 200Mi
