@@ -1,7 +1,8 @@
 //! The allocator of plugins: a region that an instance has from its start, and more of WebAssembly's memory only beyond it.
 //!
 //! Every growth of memory costs the host two system calls per instance, one to give and one to take back, and most plugins
-//! need a few kilobytes for a pod. The allocator of Rust's standard library grows on its first use, and is larger.
+//! need a few kilobytes for a pod. The allocator of Rust's standard library grows on its first use, and is larger. A plugin with
+//! an allocator of its own leaves the SDK's feature `allocator` out.
 #![allow(unsafe_code, reason = "an allocator hands out raw memory")]
 
 use core::{alloc::Layout, arch::wasm32::memory_grow};

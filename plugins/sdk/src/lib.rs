@@ -35,7 +35,7 @@
 #[doc(hidden)]
 pub mod bindings;
 mod edit;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
 mod heap;
 pub mod log;
 pub mod names;
