@@ -15,11 +15,11 @@ use similar::{Algorithm, DiffOp};
 /// The patch that turns `before` into `after`.
 ///
 /// `json_patch::patch(before, &diff(before, after))` gives `after`; equal documents give an empty patch; the same two
-/// documents give the same patch to the byte. What is equal in both appears nowhere in it.
+/// documents give the same patch to the byte. What is equal in both appears nowhere in it; what is not moves into it.
 #[must_use]
-pub fn diff(before: &Value, after: &Value) -> Patch {
+pub fn diff(before: &Value, mut after: Value) -> Patch {
     let mut differ = Differ::default();
-    differ.value(before, after);
+    differ.value(before, &mut after);
     Patch(differ.operations)
 }
 
@@ -32,16 +32,17 @@ struct Differ {
 // === impl Differ ===
 
 impl Differ {
-    fn value(&mut self, before: &Value, after: &Value) {
+    /// What is not equal is taken out of `after`.
+    fn value(&mut self, before: &Value, after: &mut Value) {
         match (before, after) {
-            _ if before == after => {}
+            (before, after) if before == after => {}
             (Value::Object(before), Value::Object(after)) => self.object(before, after),
             (Value::Array(before), Value::Array(after)) => self.array(before, after),
-            _ => self.replace(after),
+            (_, after) => self.replace(after),
         }
     }
 
-    fn object(&mut self, before: &Map<String, Value>, after: &Map<String, Value>) {
+    fn object(&mut self, before: &Map<String, Value>, after: &mut Map<String, Value>) {
         for key in before.keys().filter(|key| !after.contains_key(*key)) {
             self.at(key.as_str(), Self::remove);
         }
@@ -56,47 +57,50 @@ impl Differ {
     /// Operations run one after the other, so an index is always that of the new list: what stands before it is done.
     ///
     /// What is the same element at both ends needs no search, and edits mostly append or prepend.
-    fn array(&mut self, before: &[Value], after: &[Value]) {
+    fn array(&mut self, before: &[Value], after: &mut [Value]) {
         let by_name = names(before).is_some() && names(after).is_some();
-        let same = |old, new| if by_name { name(old) == name(new) } else { old == new };
-        let head = before.iter().zip(after).take_while(|(old, new)| same(old, new)).count();
-        let (old, new) = (&before[head..], &after[head..]);
+        let same = |old: &Value, new: &Value| if by_name { name(old) == name(new) } else { old == new };
+        let head = before.iter().zip(&*after).take_while(|(old, new)| same(old, new)).count();
+        let (old_head, old) = before.split_at(head);
+        let (new_head, new) = after.split_at_mut(head);
         let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| same(old, new)).count();
         let (old, old_tail) = old.split_at(old.len() - tail);
-        let (new, new_tail) = new.split_at(new.len() - tail);
-        self.elements(&before[..head], &after[..head], 0);
+        let (new, new_tail) = new.split_at_mut(new.len() - tail);
+        let tail_at = head + new.len();
+        self.elements(old_head, new_head, 0);
         match (old, new) {
             ([], new) => self.add_elements(new, head),
             (old, []) => self.remove_elements(head, old.len()),
             (old, new) => self.edit_script(old, new, head),
         }
-        self.elements(old_tail, new_tail, head + new.len());
+        self.elements(old_tail, new_tail, tail_at);
     }
 
     /// The shortest way from one list to the other, for elements from `start` on.
-    fn edit_script(&mut self, before: &[Value], after: &[Value], start: usize) {
+    fn edit_script(&mut self, before: &[Value], after: &mut [Value], start: usize) {
         let (old, new) = identities(before, after);
         for op in similar::capture_diff_slices(Algorithm::Myers, &old, &new) {
-            let (old, new) = (&before[op.old_range()], &after[op.new_range()]);
+            let (old, new) = (&before[op.old_range()], &mut after[op.new_range()]);
             let index = start + op.new_range().start;
             let both = match op {
                 DiffOp::Equal { .. } | DiffOp::Replace { .. } => old.len().min(new.len()),
                 DiffOp::Delete { .. } | DiffOp::Insert { .. } => 0,
             };
-            self.elements(&old[..both], &new[..both], index);
+            let (new, added) = new.split_at_mut(both);
+            self.elements(&old[..both], new, index);
             self.remove_elements(index + both, old.len() - both);
-            self.add_elements(&new[both..], index + both);
+            self.add_elements(added, index + both);
         }
     }
 
-    fn elements(&mut self, before: &[Value], after: &[Value], index: usize) {
+    fn elements(&mut self, before: &[Value], after: &mut [Value], index: usize) {
         for (i, (before, after)) in before.iter().zip(after).enumerate() {
             self.at(index + i, |differ| differ.value(before, after));
         }
     }
 
-    fn add_elements(&mut self, values: &[Value], index: usize) {
-        for (i, value) in values.iter().enumerate() {
+    fn add_elements(&mut self, values: &mut [Value], index: usize) {
+        for (i, value) in values.iter_mut().enumerate() {
             self.at(index + i, |differ| differ.add(value));
         }
     }
@@ -113,13 +117,13 @@ impl Differ {
         self.path.pop_back();
     }
 
-    fn add(&mut self, value: &Value) {
-        let operation = AddOperation { path: self.path.clone(), value: value.clone() };
+    fn add(&mut self, value: &mut Value) {
+        let operation = AddOperation { path: self.path.clone(), value: value.take() };
         self.operations.push(PatchOperation::Add(operation));
     }
 
-    fn replace(&mut self, value: &Value) {
-        let operation = ReplaceOperation { path: self.path.clone(), value: value.clone() };
+    fn replace(&mut self, value: &mut Value) {
+        let operation = ReplaceOperation { path: self.path.clone(), value: value.take() };
         self.operations.push(PatchOperation::Replace(operation));
     }
 

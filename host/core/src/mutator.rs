@@ -48,9 +48,7 @@ pub struct Mutation {
 /// A pod that is admitted.
 #[derive(Clone, Debug)]
 pub struct Admitted {
-    /// The pod after every edit.
-    pub pod: Pod,
-    /// What leads there from the pod as it came: minimal, and the same to the byte for the same pod. Empty if nothing changes.
+    /// What puts the secrets into the pod as it came: minimal, and the same to the byte for the same pod. Empty if nothing changes.
     pub patch: Patch,
     /// For the pod's author, shown by `kubectl`.
     pub warnings: Vec<String>,
@@ -110,11 +108,11 @@ impl PodMutator {
         let mut reports = Vec::new();
         let outcome = match RequestedSecret::from_annotations(pod.annotations()) {
             Err(error) => Err(Refusal::bad_annotation(&error)),
-            Ok(requests) if requests.is_empty() => Ok(Admitted::unchanged(pod)),
+            Ok(requests) if requests.is_empty() => Ok(Admitted::unchanged()),
             Ok(requests) => self.serve_all(pod, namespace, requests, &mut reports).await,
         };
         let outcome = match (outcome, self.on_failure) {
-            (Err(refusal), OnFailure::Admit) => Ok(Admitted::without_secrets(pod, &refusal)),
+            (Err(refusal), OnFailure::Admit) => Ok(Admitted::without_secrets(&refusal)),
             (outcome, _) => outcome,
         };
         Mutation { requests: reports, outcome }
@@ -137,9 +135,8 @@ impl PodMutator {
                 return Err(refusal);
             }
         }
-        let Draft { pod: mutated, .. } = draft;
-        let patch = diff(pod.as_json(), mutated.as_json());
-        Ok(Admitted { pod: mutated, patch, warnings: Vec::new() })
+        let patch = diff(pod.as_json(), draft.pod.into_json());
+        Ok(Admitted { patch, warnings: Vec::new() })
     }
 }
 
@@ -191,12 +188,12 @@ impl Answer {
 // === impl Admitted ===
 
 impl Admitted {
-    fn unchanged(pod: &Pod) -> Self {
-        Self { pod: pod.clone(), patch: Patch::default(), warnings: Vec::new() }
+    fn unchanged() -> Self {
+        Self { patch: Patch::default(), warnings: Vec::new() }
     }
 
-    fn without_secrets(pod: &Pod, refusal: &Refusal) -> Self {
+    fn without_secrets(refusal: &Refusal) -> Self {
         let warning = format!("admitted without its secrets (onFailure: admit): {}", refusal.message);
-        Self { warnings: vec![warning], ..Self::unchanged(pod) }
+        Self { warnings: vec![warning], ..Self::unchanged() }
     }
 }

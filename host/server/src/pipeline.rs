@@ -175,7 +175,7 @@ impl Judgement {
     fn of(mutation: Mutation) -> Self {
         let Mutation { requests, outcome } = mutation;
         let (verdict, outcome) = match outcome {
-            Ok(Admitted { patch, warnings, pod: _ }) => {
+            Ok(Admitted { patch, warnings }) => {
                 let outcome = match (patch.0.is_empty(), warnings.is_empty()) {
                     (false, _) => Outcome::Mutated,
                     (true, true) => Outcome::Unchanged,

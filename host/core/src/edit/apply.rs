@@ -23,7 +23,7 @@ use crate::{Conventions, Pod};
 #[derive(Clone)]
 pub(crate) struct EditLog<'a> {
     arrived: &'a Value,
-    made: BTreeMap<Made, Entry>,
+    made: BTreeMap<Kind, BTreeMap<String, Entry>>,
 }
 
 /// An edit that cannot be carried out. The pod may be half changed then: the caller drops it.
@@ -35,15 +35,15 @@ pub(crate) enum ApplyError {
     Invalid(String),
 }
 
-/// A name within a pod that an edit can claim.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Made {
-    Env(String),
-    Volume(String),
-    /// A path, without slashes at its end.
-    Mount(String),
-    InitContainer(String),
-    Annotation(String),
+/// What an edit can claim a name of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Env,
+    Volume,
+    /// Its name is the path, as [`place`] writes it.
+    Mount,
+    InitContainer,
+    Annotation,
 }
 
 #[derive(Clone)]
@@ -85,22 +85,24 @@ impl<'a> EditLog<'a> {
         }
     }
 
-    fn record(&mut self, by: &str, made: Made, content: Value) {
-        self.made.insert(made, Entry { by: by.to_owned(), content });
+    fn record(&mut self, by: &str, kind: Kind, name: &str, content: Value) {
+        self.made.entry(kind).or_default().insert(name.to_owned(), Entry { by: by.to_owned(), content });
+    }
+
+    /// What an edit claimed that name for.
+    fn made(&self, kind: Kind, name: &str) -> Option<&Entry> {
+        self.made.get(&kind)?.get(name)
     }
 
     /// Who put that name into the pod: an injector and what for, or the pod's author.
-    fn owner(&self, made: &Made) -> &str {
-        self.made.get(made).map_or("the pod itself", |entry| &entry.by)
+    fn owner(&self, kind: Kind, name: &str) -> &str {
+        self.made(kind, name).map_or("the pod itself", |entry| &entry.by)
     }
 }
 
-// === impl Made ===
-
-impl Made {
-    fn mount(path: &str) -> Self {
-        Self::Mount(path.trim_end_matches('/').to_owned())
-    }
+/// A path without slashes at its end: where a volume is mounted, however it is spelt.
+fn place(path: &str) -> &str {
+    path.trim_end_matches('/')
 }
 
 /// The list under `key`, made if it is not there.

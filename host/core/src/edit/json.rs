@@ -1,4 +1,4 @@
-//! How each part of an edit looks in a pod. Keys stand in the order in which Kubernetes writes them.
+//! How each part of an edit looks in a pod.
 //!
 //! What is absent in an edit is absent in the JSON: Kubernetes fills its own defaults in.
 

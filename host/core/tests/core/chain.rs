@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::{
     edits::{annotation, literal, memory_volume, mount},
-    support::{Scripted, mutate, mutator, pod_asking},
+    support::{Scripted, mutate, mutated, mutator, pod_asking},
 };
 
 fn declines(name: &str, error: InjectionError) -> Arc<dyn SecretInjector> {
@@ -95,8 +95,8 @@ fn an_injector_whose_edits_fail_leaves_nothing_behind() {
         ),
         Scripted::edits("good", vec![literal("GOOD", "1")]),
     ];
-    let pod = mutate(&mutator(Profile::FlyteV1, chain), &pod_asking(1, json!({ "containers": [{ "name": "main" }] })));
-    let pod = pod.outcome.expect("good injects").pod.into_json();
+    let pod = pod_asking(1, json!({ "containers": [{ "name": "main" }] }));
+    let pod = mutated(&mutator(Profile::FlyteV1, chain), &pod);
     assert_eq!(pod["spec"]["containers"][0]["env"], json!([{ "name": "GOOD", "value": "1" }]));
     assert_eq!(pod["metadata"]["annotations"]["a"], json!(null));
 }
@@ -110,8 +110,7 @@ fn an_injector_whose_edits_fail_takes_nothing_of_the_others_away() {
         }),
     ];
     let pod = pod_asking(2, json!({ "containers": [{ "name": "main", "env": [{ "name": "OWN" }] }] }));
-    let mutation = mutate(&mutator(Profile::FlyteV1, chain), &pod);
-    let spec = mutation.outcome.expect("good injects").pod.into_json()["spec"].take();
+    let spec = mutated(&mutator(Profile::FlyteV1, chain), &pod)["spec"].take();
     let names = json!([{ "name": "OWN" }, { "name": "key-0", "value": "1" }, { "name": "key-1", "value": "1" }]);
     assert_eq!(spec["containers"][0]["env"], names);
     assert_eq!(spec["volumes"], json!([{ "name": "m", "emptyDir": { "medium": "Memory" } }]));

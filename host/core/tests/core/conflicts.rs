@@ -12,7 +12,7 @@ use crate::{
     edits::{
         annotation, check, literal, memory_volume, mount, one_container, puller, refuses, secret_env, secret_volume,
     },
-    support::{Scripted, mutate, mutator, pod_asking},
+    support::{Scripted, mutate, mutated, mutator, pod_asking},
 };
 
 /// An injector that answers only the request with this key.
@@ -229,7 +229,7 @@ fn the_variables_that_an_init_containers_work_needs_are_its_own() {
     for profile in [Profile::FlyteV1, Profile::FlyteV2] {
         for first in [true, false] {
             let mutator = mutator(profile, vec![Scripted::edits("one", edits(first))]);
-            let pod = mutate(&mutator, &pod_asking(1, one_container())).outcome.unwrap().pod.into_json();
+            let pod = mutated(&mutator, &pod_asking(1, one_container()));
             let env = |list: &str| pod["spec"][list][0]["env"].clone();
             assert_eq!(env("initContainers"), json!([{ "name": "WHAT", "value": "it" }]), "{profile}");
             assert_eq!(env("containers"), json!([{ "name": "WHAT", "value": "else" }]), "{profile}");

@@ -9,7 +9,7 @@ use ampoule_core::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Scripted, mutate, mutator, pod_asking};
+use crate::support::{Scripted, mutate, mutated, mutator, pod_asking};
 
 pub(crate) fn literal(name: &str, value: &str) -> PodEdit {
     PodEdit::SetEnv(EnvVar { name: name.into(), source: EnvSource::Literal(value.into()) })
@@ -60,7 +60,7 @@ pub(crate) fn annotation(key: &str, value: &str, collision: AnnotationCollision)
 #[track_caller]
 pub(crate) fn check(profile: Profile, spec: Value, edits: Vec<PodEdit>, expected: Value) {
     let mutator = mutator(profile, vec![Scripted::edits("one", edits)]);
-    let first = mutate(&mutator, &pod_asking(1, spec)).outcome.expect("the edits apply").pod.into_json();
+    let first = mutated(&mutator, &pod_asking(1, spec));
     assert_eq!(first["spec"], expected);
     let second = mutate(&mutator, &first).outcome.expect("the edits apply again");
     assert!(second.patch.is_empty(), "a second review changes the pod: {}", second.patch);
@@ -188,7 +188,7 @@ fn an_init_container_goes_where_the_plugin_says() {
         [(None, 1), (Some(InitContainerPosition::First), 0), (Some(InitContainerPosition::Last), 1)]
     {
         let mutator = mutator(Profile::FlyteV1, vec![Scripted::edits("one", vec![puller("pull", "m", position)])]);
-        let pod = mutate(&mutator, &pod_asking(1, spec.clone())).outcome.unwrap().pod.into_json();
+        let pod = mutated(&mutator, &pod_asking(1, spec.clone()));
         assert_eq!(pod["spec"]["initContainers"][index]["name"], "pull", "{position:?}");
     }
 }
@@ -198,7 +198,7 @@ fn an_init_container_that_does_the_work_under_another_name_is_found() {
     let mutator_of = |name: &str| {
         mutator(Profile::FlyteV1, vec![Scripted::edits("one", vec![memory_volume("m"), puller(name, "m", None)])])
     };
-    let mut pod = mutate(&mutator_of("pull-0"), &pod_asking(1, one_container())).outcome.unwrap().pod.into_json();
+    let mut pod = mutated(&mutator_of("pull-0"), &pod_asking(1, one_container()));
     let containers = pod["spec"]["initContainers"].as_array_mut().unwrap();
     containers[0]["terminationMessagePath"] = json!("/dev/termination-log");
     containers.insert(0, json!({ "name": "mesh" }));
@@ -214,7 +214,7 @@ fn annotations_and_pull_secrets_are_added_once() {
         PodEdit::AddImagePullSecret("pull".into()),
     ];
     let mutator = mutator(Profile::FlyteV1, vec![Scripted::edits("one", edits)]);
-    let pod = mutate(&mutator, &pod_asking(1, one_container())).outcome.unwrap().pod.into_json();
+    let pod = mutated(&mutator, &pod_asking(1, one_container()));
     assert_eq!(pod["metadata"]["annotations"]["a/b"], "1");
     assert_eq!(pod["spec"]["imagePullSecrets"], json!([{ "name": "pull" }]));
     assert!(mutate(&mutator, &pod).outcome.unwrap().patch.is_empty());

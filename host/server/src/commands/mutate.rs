@@ -5,6 +5,7 @@
 use std::{io::stdout, process::ExitCode};
 
 use ampoule_core::{Admitted, Refusal};
+use json_patch::Patch;
 use serde_json::{Value, json};
 
 use super::{
@@ -70,18 +71,25 @@ impl Mutated {
     }
 
     pub(super) fn render(&self, admitted: &Admitted, format: MutateOutput) -> anyhow::Result<String> {
-        let after = || self.input.with_pod(admitted.pod.as_json().clone());
         match format {
-            MutateOutput::Yaml => output::yaml(&after()),
-            MutateOutput::Json => output::json(&after()),
+            MutateOutput::Yaml => output::yaml(&self.after(admitted)?),
+            MutateOutput::Json => output::json(&self.after(admitted)?),
             MutateOutput::Patch => output::json(&self.patch(admitted)?),
             MutateOutput::Diff => Ok(output::diff(
                 &output::yaml(&self.input.object)?,
-                &output::yaml(&after())?,
+                &output::yaml(&self.after(admitted)?)?,
                 colour::wanted(&stdout()),
             )),
             MutateOutput::Review => self.review(),
         }
+    }
+
+    /// The object with the secrets in its pod.
+    fn after(&self, admitted: &Admitted) -> anyhow::Result<Value> {
+        let patch: Patch = serde_json::from_value(self.patch(admitted)?)?;
+        let mut object = self.input.object.clone();
+        json_patch::patch(&mut object, &patch)?;
+        Ok(object)
     }
 
     /// The patch of the object: that of its pod, from the object's root.
@@ -99,7 +107,7 @@ impl Mutated {
 
     fn review(&self) -> anyhow::Result<String> {
         let verdict = match self.outcome.clone() {
-            Ok(Admitted { patch, warnings, pod: _ }) => Verdict::Allowed { patch, warnings },
+            Ok(Admitted { patch, warnings }) => Verdict::Allowed { patch, warnings },
             Err(refusal) => refusal.into(),
         };
         let bytes = review::respond(&self.input.request.identity, &verdict);

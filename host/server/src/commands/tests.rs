@@ -183,6 +183,16 @@ fn shows_what_changed_line_by_line() {
 }
 
 #[test]
+fn prints_what_a_thing_is_before_its_other_keys_and_those_by_name() {
+    let document = json!({
+        "spec": { "containers": [{ "image": "i", "env": [], "name": "main", "args": ["z", "a"] }] },
+        "metadata": {}, "kind": "Pod", "apiVersion": "v1",
+    });
+    let expected = "apiVersion: v1\nkind: Pod\nmetadata: {}\nspec:\n  containers:\n  - name: main\n    args:\n    - z\n    - a\n    env: []\n    image: i\n";
+    assert_eq!(output::yaml(&document).unwrap(), expected);
+}
+
+#[test]
 fn colours_what_changed_when_asked() {
     let diff = output::diff("a\nb\n", "a\nc\n", true);
     assert!(diff.contains("\u{1b}[31m-b\u{1b}[0m\n\u{1b}[32m+c\u{1b}[0m\n"), "{diff:?}");

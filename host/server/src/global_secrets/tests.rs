@@ -55,7 +55,9 @@ fn injected(secrets: &GlobalSecrets, request: &SecretRequest) -> serde_json::Val
         PodMutator::new(vec![Arc::new(secrets.clone())], Profile::FlyteV1.conventions(), ampoule_core::OnFailure::Deny);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let admitted = runtime.block_on(mutator.mutate(&pod, "default")).outcome.unwrap();
-    admitted.pod.as_json()["spec"]["containers"][0]["env"].clone()
+    let mut pod = pod.into_json();
+    json_patch::patch(&mut pod, &admitted.patch).unwrap();
+    pod["spec"]["containers"][0]["env"].clone()
 }
 
 #[test]

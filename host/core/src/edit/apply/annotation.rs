@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ApplyError, EditLog, Made, validate};
+use super::{ApplyError, EditLog, Kind, validate};
 use crate::edit::{Annotation, AnnotationCollision};
 
 /// Annotations that secret requests stand in: a plugin that writes one would ask in the pod author's name.
@@ -21,18 +21,17 @@ impl EditLog<'_> {
         validate::require(!RESERVED.iter().any(|reserved| key.starts_with(reserved)), || {
             format!("annotation {key} is the webhook's own; no plugin may set it")
         })?;
-        let made = Made::Annotation(key.clone());
         let annotations = annotations_mut(pod);
         match annotations.get(key) {
             Some(existing) if existing == value => Ok(()),
             Some(_) if *collision == AnnotationCollision::IfAbsent => Ok(()),
             Some(_) => {
-                let owner = self.owner(&made);
+                let owner = self.owner(Kind::Annotation, key);
                 Err(ApplyError::Conflict(format!("annotation {key} has another value by {owner} than {by} needs")))
             }
             None => {
                 annotations[key] = json!(value);
-                self.record(by, made, Value::Null);
+                self.record(by, Kind::Annotation, key, Value::Null);
                 Ok(())
             }
         }

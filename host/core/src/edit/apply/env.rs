@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{ApplyError, EditLog, Made, containers_mut, list_mut, name_of, same::contains, validate};
+use super::{ApplyError, EditLog, Kind, containers_mut, list_mut, name_of, same::contains, validate};
 use crate::{EnvPlacement, edit::EnvVar};
 
 impl EditLog<'_> {
@@ -34,15 +34,14 @@ impl EditLog<'_> {
 
     /// The values are not shown: one may be a secret's.
     fn claim_env(&mut self, by: &str, name: &str, entry: &Value) -> Result<(), ApplyError> {
-        let made = Made::Env(name.to_owned());
-        match self.made.get(&made) {
+        match self.made(Kind::Env, name) {
             Some(earlier) if earlier.content != *entry => Err(ApplyError::Conflict(format!(
                 "environment variable {name} is wanted for different values, by {} and by {by}",
                 earlier.by
             ))),
             Some(_) => Ok(()),
             None => {
-                self.record(by, made, entry.clone());
+                self.record(by, Kind::Env, name, entry.clone());
                 Ok(())
             }
         }

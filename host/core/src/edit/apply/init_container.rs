@@ -5,8 +5,8 @@
 use serde_json::Value;
 
 use super::{
-    ApplyError, CONTAINER_LISTS, EditLog, Made, env, list, list_mut, mount, name_of, named, same::contains, validate,
-    volume,
+    ApplyError, CONTAINER_LISTS, EditLog, Kind, env, list, list_mut, mount, name_of, named, place, same::contains,
+    validate, volume,
 };
 use crate::{InitContainerPosition, edit::InitContainer};
 
@@ -25,9 +25,8 @@ impl<'a> EditLog<'a> {
             self.found(by, &wanted, &mut list_mut(&mut pod["spec"], "initContainers")[index]);
             return Ok(());
         }
-        let made = Made::InitContainer(container.name.clone());
         if CONTAINER_LISTS.iter().any(|key| named(list(&pod["spec"], key), &container.name).is_some()) {
-            let owner = self.owner(&made);
+            let owner = self.owner(Kind::InitContainer, &container.name);
             return Err(ApplyError::Conflict(format!(
                 "container {} of {owner} does something else than {by} wants",
                 container.name
@@ -35,7 +34,7 @@ impl<'a> EditLog<'a> {
         }
         self.check_mounts(by, container)?;
         let containers = list_mut(&mut pod["spec"], "initContainers");
-        self.record(by, made, wanted["env"].clone());
+        self.record(by, Kind::InitContainer, &container.name, wanted["env"].clone());
         match position {
             InitContainerPosition::First => containers.insert(0, wanted),
             InitContainerPosition::Last => containers.push(wanted),
@@ -46,17 +45,16 @@ impl<'a> EditLog<'a> {
     /// The work is done by a container that arrived with the pod, from an earlier review: what edits before this one did to
     /// it now, they could not do then, and it is undone, or a second review would change the pod.
     fn found(&mut self, by: &str, wanted: &Value, existing: &mut Value) {
-        let made = Made::InitContainer(name_of(existing).to_owned());
-        if !self.made.contains_key(&made) {
+        if self.made(Kind::InitContainer, name_of(existing)).is_none() {
             let arrived = self.before_edits(existing).clone();
             *existing = arrived;
-            self.record(by, made, wanted["env"].clone());
+            self.record(by, Kind::InitContainer, name_of(existing), wanted["env"].clone());
         }
     }
 
     /// Whether a container of that name was added by an edit, with this variable among its own.
     pub(super) fn has_its_own(&self, container: &str, variable: &str) -> bool {
-        let made = self.made.get(&Made::InitContainer(container.to_owned()));
+        let made = self.made(Kind::InitContainer, container);
         made.and_then(|entry| entry.content.as_array()).is_some_and(|env| named(env, variable).is_some())
     }
 
@@ -67,14 +65,14 @@ impl<'a> EditLog<'a> {
     {
         let name = name_of(existing);
         let arrived = named(list(&self.arrived["spec"], "initContainers"), name);
-        arrived.filter(|_| !self.made.contains_key(&Made::InitContainer(name.to_owned()))).unwrap_or(existing)
+        arrived.filter(|_| self.made(Kind::InitContainer, name).is_none()).unwrap_or(existing)
     }
 
     /// A path that an edit before this one mounts another volume at. The container is not reached by that edit now, but would be
     /// in a second review.
     fn check_mounts(&self, by: &str, container: &InitContainer) -> Result<(), ApplyError> {
         for mount in &container.mounts {
-            if let Some(earlier) = self.made.get(&Made::mount(&mount.path)) {
+            if let Some(earlier) = self.made(Kind::Mount, place(&mount.path)) {
                 let volume = earlier.content.as_str().unwrap_or_default();
                 if container.mounts.iter().all(|mount| mount.volume != volume) {
                     return Err(ApplyError::Conflict(format!(

@@ -4,7 +4,9 @@
 
 use serde_json::Value;
 
-use super::{ApplyError, EditLog, Made, containers_mut, list, list_mut, name_of, same::contains, validate, volume};
+use super::{
+    ApplyError, EditLog, Kind, containers_mut, list, list_mut, name_of, place, same::contains, validate, volume,
+};
 use crate::edit::VolumeMount;
 
 impl EditLog<'_> {
@@ -22,7 +24,7 @@ impl EditLog<'_> {
             }
             if let Some(other) = mounts.iter().find(|existing| same_path(existing, &mount.path)) {
                 let other = other["name"].as_str().unwrap_or_default();
-                let owner = self.owner(&Made::Volume(other.to_owned()));
+                let owner = self.owner(Kind::Volume, other);
                 let container = name_of(container);
                 return Err(ApplyError::Conflict(format!(
                     "container {container} has volume {other} of {owner} at {}, where {by} wants volume {}",
@@ -36,8 +38,8 @@ impl EditLog<'_> {
 
     /// One path is one volume's in every container, also in those where one of the two would be left alone.
     fn claim_path(&mut self, by: &str, mount: &VolumeMount) -> Result<(), ApplyError> {
-        let made = Made::mount(&mount.path);
-        match self.made.get(&made) {
+        let place = place(&mount.path);
+        match self.made(Kind::Mount, place) {
             Some(earlier) if earlier.content != mount.volume => Err(ApplyError::Conflict(format!(
                 "path {} is wanted for different volumes, {} by {} and {} by {by}",
                 mount.path,
@@ -47,7 +49,7 @@ impl EditLog<'_> {
             ))),
             Some(_) => Ok(()),
             None => {
-                self.record(by, made, Value::from(mount.volume.as_str()));
+                self.record(by, Kind::Mount, place, Value::from(mount.volume.as_str()));
                 Ok(())
             }
         }
@@ -68,5 +70,5 @@ pub(super) fn is(existing: &Value, wanted: &Value) -> bool {
 }
 
 fn same_path(existing: &Value, path: &str) -> bool {
-    existing["mountPath"].as_str().is_some_and(|existing| Made::mount(existing) == Made::mount(path))
+    existing["mountPath"].as_str().is_some_and(|existing| place(existing) == place(path))
 }

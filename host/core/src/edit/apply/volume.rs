@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{ApplyError, EditLog, Made, list, list_mut, named, same::contains, validate};
+use super::{ApplyError, EditLog, Kind, list, list_mut, named, same::contains, validate};
 use crate::edit::{KeyToPath, SecretVolume, Volume, VolumeSource};
 
 /// Kubernetes' default for the mode of a volume's files.
@@ -19,20 +19,19 @@ impl EditLog<'_> {
     pub(super) fn add_volume(&mut self, by: &str, volume: &Volume, pod: &mut Value) -> Result<(), ApplyError> {
         check(volume)?;
         let wanted = volume.to_json().map_err(ApplyError::Invalid)?;
-        let made = Made::Volume(volume.name.clone());
         let conflict = |log: &Self| {
-            let owner = log.owner(&made);
+            let owner = log.owner(Kind::Volume, &volume.name);
             ApplyError::Conflict(format!("volume {} of {owner} holds something else than {by} wants", volume.name))
         };
         let volumes = list_mut(&mut pod["spec"], "volumes");
         let Some(existing) = volumes.iter_mut().find(|existing| existing["name"] == volume.name) else {
             volumes.push(wanted);
-            self.record(by, made, Value::Null);
+            self.record(by, Kind::Volume, &volume.name, Value::Null);
             return Ok(());
         };
         let merged = match &volume.source {
             VolumeSource::Secret(secret) => {
-                let owner = if self.made.contains_key(&made) { Owner::Edit } else { Owner::Pod };
+                let owner = if self.made(Kind::Volume, &volume.name).is_some() { Owner::Edit } else { Owner::Pod };
                 merge(existing, secret, owner)
             }
             // A size limit comes back in Kubernetes' own spelling, so it is not compared.
