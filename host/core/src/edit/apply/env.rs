@@ -17,7 +17,7 @@ impl EditLog<'_> {
     ) -> Result<(), ApplyError> {
         validate::env_name(&env.name)?;
         let entry = env.to_json().map_err(ApplyError::Invalid)?;
-        self.claim_env(by, &env.name, &entry)?;
+        self.check_claim(by, &env.name, &entry)?;
         for container in containers_mut(pod) {
             // Its work depends on it, whatever the profile says of the pod's own.
             if self.has_its_own(name_of(container), &env.name) {
@@ -29,21 +29,20 @@ impl EditLog<'_> {
                 EnvPlacement::ReplaceAndPrepend => replace_and_prepend(list, &env.name, &entry),
             }
         }
+        if self.made(Kind::Env, &env.name).is_none() {
+            self.record(by, Kind::Env, &env.name, entry);
+        }
         Ok(())
     }
 
     /// The values are not shown: one may be a secret's.
-    fn claim_env(&mut self, by: &str, name: &str, entry: &Value) -> Result<(), ApplyError> {
-        match self.made(Kind::Env, name) {
-            Some(earlier) if earlier.content != *entry => Err(ApplyError::Conflict(format!(
+    fn check_claim(&self, by: &str, name: &str, entry: &Value) -> Result<(), ApplyError> {
+        match self.made(Kind::Env, name).filter(|earlier| earlier.content != *entry) {
+            None => Ok(()),
+            Some(earlier) => Err(ApplyError::Conflict(format!(
                 "environment variable {name} is wanted for different values, by {} and by {by}",
                 earlier.by
             ))),
-            Some(_) => Ok(()),
-            None => {
-                self.record(by, Kind::Env, name, entry.clone());
-                Ok(())
-            }
         }
     }
 }
