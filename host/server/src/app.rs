@@ -108,6 +108,7 @@ impl App {
         };
         let server = config.server.clone();
         let webhook = webhook.with_tls(TlsAcceptor::from(Arc::new(tls::server_config(Arc::clone(&cert)))));
+        let webhook = webhook.with_max_age(server.max_connection_age);
         // Ended when this ends, and before: nothing is followed while the process drains.
         let mut tasks = JoinSet::new();
         let start = async {
@@ -146,6 +147,7 @@ impl App {
             Some(_) = tasks.join_next() => bail!("a task that follows what changes stopped by itself"),
         }
         readiness.drain();
+        webhook.trigger.leave();
         tasks.shutdown().await;
         tokio::select! {
             () = sleep(server.shutdown_delay) => {}

@@ -94,6 +94,10 @@ pub struct ServerConfig {
     pub shutdown_grace: Duration,
     /// Connections to the webhook at once.
     pub max_connections: usize,
+    /// How old a connection to the webhook gets, more or less.
+    pub max_connection_age: Duration,
+    /// Admissions at once, those that wait for a plugin included.
+    pub max_admissions: usize,
 }
 
 /// What runs the plugins; what is none is the engine's own default.

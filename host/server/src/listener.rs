@@ -19,7 +19,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use self::connection::Protocol;
+use self::connection::{ConnectionLife, Protocol};
 use crate::metrics::ConnectionMetrics;
 
 pub use self::drain::{Drain, DrainTrigger};
@@ -34,6 +34,7 @@ pub struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
     max_connections: usize,
+    max_age: Option<Duration>,
     metrics: ConnectionMetrics,
 }
 
@@ -46,13 +47,20 @@ impl Listener {
     ///
     /// If the address cannot be bound.
     pub async fn bind(address: SocketAddr, max_connections: usize, metrics: ConnectionMetrics) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, tls: None, max_connections, metrics })
+        Ok(Self { socket: TcpListener::bind(address).await?, tls: None, max_connections, max_age: None, metrics })
     }
 
     /// Speaks TLS.
     #[must_use]
     pub fn with_tls(self, tls: TlsAcceptor) -> Self {
         Self { tls: Some(tls), ..self }
+    }
+
+    /// Ends connections of this age, give or take a tenth, between two requests: so that clients, which keep theirs for as long as
+    /// they may, come to know new replicas.
+    #[must_use]
+    pub fn with_max_age(self, max_age: Duration) -> Self {
+        Self { max_age: Some(max_age), ..self }
     }
 
     /// The address bound, with the port that was taken.
@@ -66,7 +74,7 @@ impl Listener {
 
     /// Serves until `drain` starts, then stops accepting, lets open requests end for `grace`, and ends what is left.
     pub async fn run(self, router: Router, mut drain: Drain, grace: Duration) {
-        let Self { socket, tls, max_connections, metrics } = self;
+        let Self { socket, tls, max_connections, max_age, metrics } = self;
         let permits = Arc::new(Semaphore::new(max_connections));
         let mut connections = JoinSet::new();
         loop {
@@ -76,9 +84,10 @@ impl Listener {
                 () = drain.started() => break,
             };
             let open = metrics.opened();
-            let (tls, router, drain) = (tls.clone(), router.clone(), drain.clone());
+            let (tls, router) = (tls.clone(), router.clone());
+            let life = ConnectionLife::new(drain.clone(), max_age);
             connections.spawn(async move {
-                serve(stream, tls, router, drain).await;
+                serve(stream, tls, router, life).await;
                 drop((permit, open));
             });
         }
@@ -105,16 +114,16 @@ async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, O
     }
 }
 
-async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, drain: Drain) {
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, life: ConnectionLife) {
     // Answers are one small write each; without this, Nagle's algorithm may hold one back for the client's next packet.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return connection::serve(stream, Protocol::Http1, router, drain).await;
+        return connection::serve(stream, Protocol::Http1, router, life).await;
     };
     match timeout(HANDSHAKE, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
             let protocol = Protocol::negotiated(stream.get_ref().1.alpn_protocol());
-            connection::serve(stream, protocol, router, drain).await;
+            connection::serve(stream, protocol, router, life).await;
         }
         Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
         Err(_) => debug!("TLS handshake took too long"),

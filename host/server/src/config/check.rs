@@ -19,6 +19,8 @@ use crate::global_secrets;
 
 /// A shutdown that takes longer is a mistake in the unit; Kubernetes' own grace period is 30 s.
 const LONGEST_SHUTDOWN: u64 = 3600;
+/// Who wants to keep connections for longer keeps them for ever.
+const LONGEST_AGE: u64 = 24 * 60 * 60;
 /// A pod's creation does not wait longer than 30 s for a webhook.
 const LONGEST_WAIT: u64 = 30_000;
 /// The memory that WebAssembly can address.
@@ -120,7 +122,16 @@ fn global_secrets(file: GlobalSecretsFile) -> Result<Option<GlobalSecretsConfig>
 }
 
 fn server(file: ServerFile) -> Result<ServerConfig, ConfigError> {
-    let ServerFile { listen, admin, cert_dir, shutdown_delay_seconds, shutdown_grace_seconds, max_connections } = file;
+    let ServerFile {
+        listen,
+        admin,
+        cert_dir,
+        shutdown_delay_seconds,
+        shutdown_grace_seconds,
+        max_connections,
+        max_connection_age_seconds,
+        max_admissions,
+    } = file;
     let listen = address("server.listen", &listen)?;
     let admin = address("server.admin", &admin)?;
     if listen.port() != 0 && listen.port() == admin.port() {
@@ -135,6 +146,9 @@ fn server(file: ServerFile) -> Result<ServerConfig, ConfigError> {
         shutdown_delay: seconds("server.shutdownDelaySeconds", shutdown_delay_seconds)?,
         shutdown_grace: seconds("server.shutdownGraceSeconds", shutdown_grace_seconds)?,
         max_connections: within("server.maxConnections", max_connections, 1..=1_000_000)?,
+        max_connection_age: within("server.maxConnectionAgeSeconds", max_connection_age_seconds, 1..=LONGEST_AGE)
+            .map(Duration::from_secs)?,
+        max_admissions: within("server.maxAdmissions", max_admissions, 1..=1_000_000)?,
     })
 }
 

@@ -92,7 +92,16 @@ fn global_secrets(config: Option<&GlobalSecretsConfig>) -> Value {
 }
 
 fn server(server: &ServerConfig) -> Value {
-    let ServerConfig { listen, admin, cert_dir, shutdown_delay, shutdown_grace, max_connections } = server;
+    let ServerConfig {
+        listen,
+        admin,
+        cert_dir,
+        shutdown_delay,
+        shutdown_grace,
+        max_connections,
+        max_connection_age,
+        max_admissions,
+    } = server;
     json!({
         "listen": listen.to_string(),
         "admin": admin.to_string(),
@@ -100,6 +109,8 @@ fn server(server: &ServerConfig) -> Value {
         "shutdownDelaySeconds": shutdown_delay.as_secs(),
         "shutdownGraceSeconds": shutdown_grace.as_secs(),
         "maxConnections": max_connections,
+        "maxConnectionAgeSeconds": max_connection_age.as_secs(),
+        "maxAdmissions": max_admissions,
     })
 }
 

@@ -140,6 +140,10 @@ pub struct ServerFile {
     pub shutdown_grace_seconds: u64,
     /// Connections to the webhook at once.
     pub max_connections: usize,
+    /// How old a connection to the webhook gets, give or take a tenth.
+    pub max_connection_age_seconds: u64,
+    /// Admissions at once, those that wait for a plugin included.
+    pub max_admissions: usize,
 }
 
 /// Section `engine`.
@@ -243,6 +247,11 @@ impl Default for ServerFile {
             shutdown_delay_seconds: 5,
             shutdown_grace_seconds: 20,
             max_connections: 1024,
+            // A handshake a minute costs nothing, and a new replica has its share of the load within two.
+            max_connection_age_seconds: 60,
+            // Over HTTP/1.1, as API servers call, half of the connections are left to say no on. Three of them have 600 pods under
+            // way at the most (--max-mutating-requests-inflight), of all replicas.
+            max_admissions: 512,
         }
     }
 }

@@ -26,6 +26,8 @@ fn an_empty_file_is_every_default() {
         assert_eq!(config.server.cert_dir, Path::new("/etc/webhook/certs"));
         assert_eq!(config.server.shutdown_delay, Duration::from_secs(5));
         assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
+        assert_eq!((config.server.max_connections, config.server.max_admissions), (1024, 512));
+        assert_eq!(config.server.max_connection_age, Duration::from_secs(60));
         let names: Vec<_> = config.injectors.iter().map(|injector| injector.name.as_str()).collect();
         assert_eq!(names, ["k8s"]);
         assert_eq!(config.injectors[0].component, ComponentSource::Builtin("k8s".to_owned()));
@@ -42,7 +44,8 @@ fn reads_every_key() {
     assert_eq!(config.conventions.env_placement, ampoule_core::EnvPlacement::AppendIfAbsent);
     assert_eq!(config.conventions.init_container_position, ampoule_core::InitContainerPosition::First);
     assert_eq!(config.on_failure, OnFailure::Admit);
-    assert_eq!(config.server.max_connections, 7);
+    assert_eq!((config.server.max_connections, config.server.max_admissions), (7, 5));
+    assert_eq!(config.server.max_connection_age, Duration::from_secs(30));
     assert_eq!(config.server.shutdown_grace, Duration::ZERO);
     assert_eq!((config.registration.enabled, config.registration.service_port), (true, 8443));
     assert_eq!(config.registration.failure_policy, FailurePolicy::Ignore);
@@ -81,7 +84,7 @@ fn unknown_keys_are_refused_with_those_that_are_known() {
     refuses(
         "server:\n  tls: {}",
         "configuration, line 2, column 3: server.tls: unknown field `tls`, expected one of listen, admin, certDir, \
-         shutdownDelaySeconds, shutdownGraceSeconds, maxConnections",
+         shutdownDelaySeconds, shutdownGraceSeconds, maxConnections, maxConnectionAgeSeconds, maxAdmissions",
     );
     refuses(
         "injectors:\n- name: k8s\n  component: builtin:k8s\n  limits: { memoryMb: 3 }",
@@ -136,6 +139,14 @@ fn values_that_make_no_sense_are_refused() {
     refuses(
         "server: { maxConnections: 0 }",
         "configuration: server.maxConnections: must be between 1 and 1000000, not 0",
+    );
+    refuses(
+        "server: { maxConnectionAgeSeconds: 0 }",
+        "configuration: server.maxConnectionAgeSeconds: must be between 1 and 86400, not 0",
+    );
+    refuses(
+        "server: { maxAdmissions: 0 }",
+        "configuration: server.maxAdmissions: must be between 1 and 1000000, not 0",
     );
     refuses(
         "server: { shutdownGraceSeconds: 20000 }",
@@ -308,6 +319,8 @@ server:
   shutdownDelaySeconds: 1
   shutdownGraceSeconds: 0
   maxConnections: 7
+  maxConnectionAgeSeconds: 30
+  maxAdmissions: 5
 registration:
   enabled: true
   name: secrets

@@ -1,8 +1,15 @@
-//! One connection: HTTP over an open stream, ended when it idles, when the process drains, or when it does not end by itself.
+//! One connection: HTTP over an open stream, ended when it is old, when it idles, when the process drains, or when it does not end
+//! by itself.
 //!
-//! HTTP/2 has no time limit of its own for a client that never sends a request, so idleness is watched here for both versions.
+//! HTTP/2 has a way to say goodbye that no request can cross. HTTP/1.1 has none but an answer that says `connection: close`: a
+//! request may be on its way to a connection that ends while it idles, and the API server does not send it again. So there an old
+//! connection ends with its next answer.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
+    convert::Infallible,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -12,7 +19,12 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use hyper::{Request, body::Incoming, service::service_fn};
+use hyper::{
+    Request,
+    body::Incoming,
+    header::{self, HeaderValue},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -26,9 +38,8 @@ use tracing::debug;
 
 use super::Drain;
 
-/// Request heads are small; a client that trickles one is not a client.
-const HEAD: Duration = Duration::from_secs(10);
-/// Longer than the 90 s after which Kubernetes' clients close an idle connection themselves, so that they do, without a race.
+/// Longer than the 90 s after which Kubernetes' clients close an idle connection themselves, so that they do, without a race. Also
+/// how long a request's head may take: hyper counts that from the answer before.
 const IDLE: Duration = Duration::from_secs(120);
 /// How long a connection that idled may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -38,6 +49,17 @@ const PING: Duration = Duration::from_secs(30);
 const HEADERS: u32 = 16 * 1024;
 /// Requests at once on one connection; one API server sends all of its reviews over one.
 const STREAMS: u32 = 250;
+
+/// When a connection ends.
+#[derive(Clone)]
+pub(super) struct ConnectionLife {
+    /// With the process.
+    drain: Drain,
+    /// When it is old; none is never.
+    old: Option<Instant>,
+    /// When nothing was asked for this long.
+    idle: Duration,
+}
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,36 +80,42 @@ struct Activity {
 struct OpenRequest(Arc<Activity>);
 
 /// Serves a connection until it ends.
-pub(super) async fn serve<S>(stream: S, protocol: Protocol, router: Router, mut drain: Drain)
+pub(super) async fn serve<S>(stream: S, protocol: Protocol, router: Router, mut life: ConnectionLife)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let activity = Arc::new(Activity { open: AtomicUsize::new(0), last: Mutex::new(Instant::now()) });
-    let requests = Arc::clone(&activity);
+    let (requests, of_requests) = (Arc::clone(&activity), life.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (open, router) = (OpenRequest::new(&requests), router.clone());
+        let (open, router, life) = (OpenRequest::new(&requests), router.clone(), of_requests.clone());
         async move {
-            let answer = router.oneshot(request.map(Body::new)).await;
+            let Ok(mut answer) = router.oneshot(request.map(Body::new)).await;
+            if protocol == Protocol::Http1 && life.is_over() {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             drop(open);
-            answer
+            Ok::<_, Infallible>(answer)
         }
     });
-    let builder = builder(protocol);
+    let idle = life.idle;
+    let builder = builder(protocol, idle);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut goodbye = pin!(sleep(Duration::MAX));
-    let (mut draining, mut idled) = (false, false);
+    let mut ending = false;
     loop {
         tokio::select! {
+            // What has arrived is read before the connection counts as idle.
+            biased;
             ended = connection.as_mut() => {
                 // The client's doing more often than ours, and the text names no content.
                 return ended.unwrap_or_else(|error| debug!(error, "connection ended early"));
             }
-            () = drain.started(), if !draining => {
-                draining = true;
+            () = life.is_to_end(protocol), if !ending => {
+                ending = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = activity.idle(), if !draining && !idled => {
-                idled = true;
+            () = activity.idle(idle), if !ending => {
+                ending = true;
                 connection.as_mut().graceful_shutdown();
                 goodbye.set(sleep(GOODBYE));
             }
@@ -97,12 +125,12 @@ where
 }
 
 /// The version is known, so the builder's own guess is off: it would wait for a first byte without a limit.
-fn builder(protocol: Protocol) -> Builder<TokioExecutor> {
+fn builder(protocol: Protocol, idle: Duration) -> Builder<TokioExecutor> {
     let mut builder = match protocol {
         Protocol::Http1 => Builder::new(TokioExecutor::new()).http1_only(),
         Protocol::Http2 => Builder::new(TokioExecutor::new()).http2_only(),
     };
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 * 1024);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle).max_buf_size(64 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -111,6 +139,37 @@ fn builder(protocol: Protocol) -> Builder<TokioExecutor> {
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(HEADERS);
     builder
+}
+
+// === impl ConnectionLife ===
+
+impl ConnectionLife {
+    /// It begins now, and is old at this age, give or take a tenth: connections that begin together do not end together.
+    pub(super) fn new(drain: Drain, max_age: Option<Duration>) -> Self {
+        let old = max_age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        Self { drain, old, idle: IDLE }
+    }
+
+    /// Whether the client is to make another connection for its next request.
+    fn is_over(&self) -> bool {
+        let Self { drain, old, idle: _ } = self;
+        drain.is_leaving() || old.is_some_and(|old| old <= Instant::now())
+    }
+
+    /// Returns once the connection is to end even where nothing is asked on it.
+    async fn is_to_end(&mut self, protocol: Protocol) {
+        let Self { drain, old, idle: _ } = self;
+        let old = async {
+            match old.filter(|_| protocol == Protocol::Http2) {
+                Some(old) => sleep_until(old).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = drain.started() => {}
+            () = old => {}
+        }
+    }
 }
 
 // === impl Protocol ===
@@ -125,14 +184,14 @@ impl Protocol {
 // === impl Activity ===
 
 impl Activity {
-    /// Returns once no request was open for [`IDLE`].
-    async fn idle(&self) {
+    /// Returns once no request was open for this long.
+    async fn idle(&self, limit: Duration) {
         loop {
             let since = match self.open.load(Ordering::Acquire) {
                 0 => *self.last.lock().unwrap_or_else(PoisonError::into_inner),
                 _ => Instant::now(),
             };
-            let end = since + IDLE;
+            let end = since + limit;
             if Instant::now() >= end {
                 return;
             }

@@ -1,0 +1,169 @@
+//! A connection over its whole life, which is short here.
+//!
+//! The client is hyper's; the stream between the two is memory.
+
+use axum::{http::StatusCode, routing::get};
+use http_body_util::BodyExt as _;
+use hyper::{
+    Response,
+    client::conn::{http1, http2},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    sync::Notify,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::*;
+use crate::listener::DrainTrigger;
+
+const AGE: Duration = Duration::from_millis(500);
+const SHORT: Duration = Duration::from_secs(1);
+/// For a machine that does something else as well.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A served connection, before a client speaks on it.
+struct Served {
+    client: DuplexStream,
+    ended: JoinHandle<()>,
+    trigger: DrainTrigger,
+    /// Lets `/wait` answer.
+    open: Arc<Notify>,
+}
+
+impl Served {
+    fn new(protocol: Protocol, old: Option<Duration>, idle: Duration) -> Self {
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let (trigger, drain) = DrainTrigger::new();
+        let life = ConnectionLife { drain, old: old.map(|age| Instant::now() + age), idle };
+        let open = Arc::new(Notify::new());
+        let opened = Arc::clone(&open);
+        let wait = async move || {
+            opened.notified().await;
+            "done"
+        };
+        let router = Router::new().route("/", get(async || "hello")).route("/wait", get(wait));
+        Self { client, ended: tokio::spawn(serve(server, protocol, router, life)), trigger, open }
+    }
+}
+
+fn request(path: &str) -> Request<Body> {
+    Request::get(format!("http://localhost{path}")).header("host", "localhost").body(Body::empty()).unwrap()
+}
+
+/// The text, and whether the connection ends with it.
+async fn text(response: hyper::Result<Response<Incoming>>) -> (String, bool) {
+    let response = response.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let closes = response.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
+    (String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap(), closes)
+}
+
+async fn http1(client: DuplexStream) -> http1::SendRequest<Body> {
+    let (sender, connection) = http1::handshake(TokioIo::new(client)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+async fn http2(client: DuplexStream) -> http2::SendRequest<Body> {
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_kept_for_its_time_and_no_longer() {
+    let [one, two] = [Protocol::Http1, Protocol::Http2].map(|protocol| Served::new(protocol, None, SHORT));
+    let begun = Instant::now();
+    let (mut http1, mut http2) = (http1(one.client).await, http2(two.client).await);
+    assert_eq!(text(http1.send_request(request("/")).await).await.0, "hello");
+    assert_eq!(text(http2.send_request(request("/")).await).await.0, "hello");
+    for ended in [one.ended, two.ended] {
+        timeout(SOON, ended).await.unwrap().unwrap();
+        assert!(begun.elapsed() >= SHORT, "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_for_nothing_ends() {
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let Served { client: _client, ended, trigger: _trigger, .. } = Served::new(protocol, None, SHORT);
+        timeout(SOON, ended).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_ends_its_connection() {
+    let Served { mut client, ended, trigger: _trigger, .. } = Served::new(Protocol::Http1, None, SHORT);
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let trickle = async {
+        while client.write_all(b"x: y\r\n").await.is_ok() {
+            sleep(SHORT / 10).await;
+        }
+    };
+    timeout(SOON, trickle).await.unwrap();
+    ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_old_connection_of_http1_ends_with_its_next_answer() {
+    let Served { client, ended, trigger: _trigger, .. } = Served::new(Protocol::Http1, Some(AGE), SOON);
+    let mut client = http1(client).await;
+    assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), false));
+    sleep(2 * AGE).await;
+    assert!(!ended.is_finished(), "a request might be on its way");
+    assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), true));
+    timeout(SOON, ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_old_connection_of_http2_answers_what_is_open_and_takes_no_more() {
+    let Served { client, ended, open, trigger: _trigger } = Served::new(Protocol::Http2, Some(AGE), SOON);
+    let mut client = http2(client).await;
+    let waiting = tokio::spawn(client.send_request(request("/wait")));
+    sleep(2 * AGE).await;
+    assert!(!ended.is_finished(), "a request is open");
+    let error = client.send_request(request("/")).await.unwrap_err();
+    assert!(error.is_canceled(), "it is not sent, so that it may be sent elsewhere: {error:?}");
+    open.notify_one();
+    assert_eq!(text(waiting.await.unwrap()).await.0, "done");
+    timeout(SOON, ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_is_to_leave_gets_an_answer_first() {
+    let Served { client, ended, trigger, .. } = Served::new(Protocol::Http1, None, SOON);
+    let mut client = http1(client).await;
+    assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), false));
+    trigger.leave();
+    sleep(AGE).await;
+    assert!(!ended.is_finished(), "a request might be on its way");
+    assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), true));
+    timeout(SOON, ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_arrived_before_the_end_is_answered() {
+    let Served { mut client, ended, trigger, .. } = Served::new(Protocol::Http1, None, SOON);
+    // Nobody has looked at it yet when the port is to stop.
+    client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    trigger.start();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
+    ended.await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_that_begin_together_do_not_end_together() {
+    let (_trigger, drain) = DrainTrigger::new();
+    let age = Duration::from_secs(100);
+    let begun = Instant::now();
+    let ends = || ConnectionLife::new(drain.clone(), Some(age)).old.unwrap() - begun;
+    let ends: Vec<_> = (0..100).map(|_| ends()).collect();
+    let around = age.mul_f64(0.9)..=age.mul_f64(1.1) + SHORT;
+    assert!(ends.iter().all(|end| around.contains(end)), "{ends:?}");
+    let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
+    assert!(*last - *first > age / 10, "{ends:?}");
+}
