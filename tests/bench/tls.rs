@@ -55,7 +55,7 @@ fn main() {
     let mutator = support::mutator(support::k8s(&runtime, &engine));
     let metrics = Metrics::new();
     let pipeline = Arc::new(Pipeline::new(engine, mutator, metrics.clone()));
-    let full = runtime.block_on(Server::start(webhook::router(pipeline, metrics.clone()), &signed, &metrics));
+    let full = runtime.block_on(Server::start(webhook::router(pipeline, metrics.clone(), 1024), &signed, &metrics));
     let noop = runtime.block_on(Server::start(noop(), &signed, &metrics));
     let bare = runtime.block_on(Server::start(bare(), &signed, &metrics));
     println!("requests per second, median of {ROUNDS} rounds of {round:?} each, in turn");

@@ -215,9 +215,9 @@ async fn serve(
     metrics: &Metrics,
     part: Part,
 ) -> anyhow::Result<Running> {
-    let grace = config.server.shutdown_grace;
+    let (grace, max_admissions) = (config.server.shutdown_grace, config.server.max_admissions);
     let loaded = plugins::load(config, builtins, metrics).await?;
-    let router = webhook::router(Arc::new(loaded.pipeline), metrics.clone());
+    let router = webhook::router(Arc::new(loaded.pipeline), metrics.clone(), max_admissions);
     let running = Running::start(|drain| listener.run(router, drain, grace));
     part.ready();
     Ok(running)

@@ -40,6 +40,12 @@ pub enum PipelineError {
     /// The time was up.
     #[error("the secrets could not be injected within the webhook's time of {} ms", .0.as_millis())]
     Deadline(Duration),
+    /// As many pods are at work already as may be.
+    #[error(
+        "the webhook works on as many pods at once as it may, {0} (server.maxAdmissions); try again in a second, and add replicas if \
+         that does not help"
+    )]
+    Overloaded(usize),
     /// The work ended without a result. What went wrong is in the log.
     #[error("internal error; the webhook's log has the details under this request's uid")]
     Internal(#[source] RunError),
@@ -62,8 +68,19 @@ pub enum Outcome {
     Denied,
     /// Refused with code 503.
     Unavailable,
+    /// Refused with code 429.
+    Overloaded,
     /// Refused with code 500.
     Error,
+}
+
+/// A request under way: what metric and log say of it besides what came of it.
+struct Admission {
+    start: Instant,
+    identity: ReviewIdentity,
+    namespace: String,
+    name: String,
+    dry_run: bool,
 }
 
 /// A verdict with what the log says of it.
@@ -90,27 +107,16 @@ impl Pipeline {
 
     /// Judges a request, at the latest at `deadline`, and says so in metric and log.
     pub async fn admit(&self, request: AdmissionRequest, deadline: Deadline) -> (ReviewIdentity, Verdict) {
-        let start = Instant::now();
-        let AdmissionRequest { identity, namespace, name, dry_run, subject } = request;
-        let Judgement { verdict, outcome, requests } = self.judge(subject, &namespace, &identity.uid, deadline).await;
-        let elapsed = start.elapsed();
-        self.metrics.admitted(outcome, elapsed);
-        let code = match &verdict {
-            Verdict::Allowed { .. } => 200,
-            Verdict::Refused { code, .. } => *code,
-        };
-        info!(
-            uid = cut(&identity.uid),
-            namespace = cut(&namespace),
-            name = cut(&name),
-            dry_run,
-            outcome = outcome.as_str(),
-            code,
-            requests,
-            micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            "admission"
-        );
-        (identity, verdict)
+        let (admission, subject) = Admission::of(request);
+        let judgement = self.judge(subject, &admission.namespace, &admission.identity.uid, deadline).await;
+        admission.end(judgement, &self.metrics)
+    }
+
+    /// Answers a request at once, while as many others are at work as may be, `most`; and says so in metric and log.
+    pub fn turn_away(&self, request: AdmissionRequest, most: usize) -> (ReviewIdentity, Verdict) {
+        let judgement = self.failure(&PipelineError::Overloaded(most));
+        let (admission, _) = Admission::of(request);
+        admission.end(judgement, &self.metrics)
     }
 
     /// Puts a pod's secrets into it: the part of [`Pipeline::admit`] that has nothing to do with reviews.
@@ -138,26 +144,66 @@ impl Pipeline {
                 Judgement::of(mutation)
             }
             Err(error) => {
-                let code = match &error {
-                    PipelineError::Deadline(_) => RefusalCode::Unavailable,
-                    PipelineError::Internal(cause) => {
-                        warn!(uid = cut(uid), error = %cause, "an admission ended without a result");
-                        RefusalCode::Internal
-                    }
-                };
-                self.failure(code, &error)
+                if let PipelineError::Internal(cause) = &error {
+                    warn!(uid = cut(uid), error = %cause, "an admission ended without a result");
+                }
+                self.failure(&error)
             }
         }
     }
 
-    fn failure(&self, code: RefusalCode, error: &PipelineError) -> Judgement {
+    fn failure(&self, error: &PipelineError) -> Judgement {
         match self.on_failure {
-            OnFailure::Deny => Judgement::refusal(code, error.to_string()),
+            OnFailure::Deny => Judgement::refusal(error.code(), error.to_string()),
             OnFailure::Admit => {
                 let warnings = vec![format!("admitted without its secrets (onFailure: admit): {error}")];
                 Judgement::new(Verdict::Allowed { patch: Patch::default(), warnings }, Outcome::AdmittedWithoutSecrets)
             }
         }
+    }
+}
+
+// === impl PipelineError ===
+
+impl PipelineError {
+    fn code(&self) -> RefusalCode {
+        match self {
+            Self::Deadline(_) => RefusalCode::Unavailable,
+            Self::Overloaded(_) => RefusalCode::TooManyRequests,
+            Self::Internal(_) => RefusalCode::Internal,
+        }
+    }
+}
+
+// === impl Admission ===
+
+impl Admission {
+    fn of(request: AdmissionRequest) -> (Self, Subject) {
+        let AdmissionRequest { identity, namespace, name, dry_run, subject } = request;
+        (Self { start: Instant::now(), identity, namespace, name, dry_run }, subject)
+    }
+
+    fn end(self, judgement: Judgement, metrics: &Metrics) -> (ReviewIdentity, Verdict) {
+        let Self { start, identity, namespace, name, dry_run } = self;
+        let Judgement { verdict, outcome, requests } = judgement;
+        let elapsed = start.elapsed();
+        metrics.admitted(outcome, elapsed);
+        let code = match &verdict {
+            Verdict::Allowed { .. } => 200,
+            Verdict::Refused { code, .. } => *code,
+        };
+        info!(
+            uid = cut(&identity.uid),
+            namespace = cut(&namespace),
+            name = cut(&name),
+            dry_run,
+            outcome = outcome.as_str(),
+            code,
+            requests,
+            micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            "admission"
+        );
+        (identity, verdict)
     }
 }
 
@@ -206,6 +252,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Denied => "denied",
             Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
             Self::Error => "error",
         }
     }
@@ -216,6 +263,7 @@ impl Outcome {
             RefusalCode::Forbidden => Self::Denied,
             RefusalCode::Internal => Self::Error,
             RefusalCode::Unavailable => Self::Unavailable,
+            RefusalCode::TooManyRequests => Self::Overloaded,
         }
     }
 }

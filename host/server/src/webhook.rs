@@ -20,7 +20,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::info;
 
@@ -36,11 +39,16 @@ struct Webhook {
     pipeline: Arc<Pipeline>,
     metrics: Metrics,
     intake: Intake,
+    /// One permit for each admission that may be at work at once, those that wait for a plugin's instance included.
+    turns: Semaphore,
+    max_admissions: usize,
 }
 
-/// The webhook's routes. `metrics` counts what never becomes a review; the pipeline counts the rest.
-pub fn router(pipeline: Arc<Pipeline>, metrics: Metrics) -> Router {
-    let webhook = Webhook { pipeline, metrics, intake: Intake::default() };
+/// The webhook's routes. `metrics` counts what never becomes a review; the pipeline counts the rest. Of `max_admissions` that are
+/// at work none waits for the others: a further one is turned away at once.
+pub fn router(pipeline: Arc<Pipeline>, metrics: Metrics, max_admissions: usize) -> Router {
+    let turns = Semaphore::new(max_admissions);
+    let webhook = Webhook { pipeline, metrics, intake: Intake::default(), turns, max_admissions };
     Router::new()
         .route(PATH, post(mutate))
         .method_not_allowed_fallback(async || Rejection::Method.into_response())
@@ -75,7 +83,11 @@ impl Webhook {
         let request = review::parse(body.bytes())?;
         // The pod is a copy by now, of a similar size: the bytes go, the room stays taken until the answer.
         let _room = body.into_room();
-        let (identity, verdict) = self.pipeline.admit(request, deadline).await;
+        // Not before: an answer repeats the review's uid, and who sends slowly must not keep others out.
+        let (identity, verdict) = match self.turns.try_acquire() {
+            Ok(_turn) => self.pipeline.admit(request, deadline).await,
+            Err(_) => self.pipeline.turn_away(request, self.max_admissions),
+        };
         Ok(review::respond(&identity, &verdict))
     }
 }

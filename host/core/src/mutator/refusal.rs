@@ -1,7 +1,7 @@
 //! Refusals: the code that a pod's creator acts on, and the message that its author reads.
 //!
 //! Codes follow what Flyte makes of them (flyte-behaviour section 10): 400 is the author's mistake and final, 403 is a
-//! policy, 503 may be tried again, 500 is a fault in a plugin.
+//! policy, 429 and 503 may be tried again, 500 is a fault in a plugin.
 
 use std::{borrow::Cow, fmt};
 
@@ -30,6 +30,8 @@ pub enum RefusalCode {
     Internal,
     /// A backend or plugin did not answer: trying again may help.
     Unavailable,
+    /// Too many others are at work, and nobody was asked: trying again helps.
+    TooManyRequests,
 }
 
 // === impl RefusalCode ===
@@ -43,6 +45,7 @@ impl RefusalCode {
             Self::Forbidden => 403,
             Self::Internal => 500,
             Self::Unavailable => 503,
+            Self::TooManyRequests => 429,
         }
     }
 
@@ -54,6 +57,7 @@ impl RefusalCode {
             Self::Forbidden => "Forbidden",
             Self::Internal => "InternalError",
             Self::Unavailable => "ServiceUnavailable",
+            Self::TooManyRequests => "TooManyRequests",
         }
     }
 

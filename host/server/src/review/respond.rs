@@ -12,6 +12,8 @@ use super::{ReviewIdentity, ReviewVersion};
 
 /// The API server cuts a warning at 256 characters, and drops all of them above 4096 in sum.
 const LONGEST_WARNING: usize = 255;
+/// The one code that says that the same request will do a moment later.
+const TOO_MANY_REQUESTS: u16 = 429;
 
 /// What becomes of an object.
 #[derive(Clone, Debug)]
@@ -63,6 +65,15 @@ struct Status<'a> {
     message: &'a str,
     reason: &'static str,
     code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+/// What the API server makes a `Retry-After` header of, which Kubernetes' own clients follow by themselves.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    retry_after_seconds: u32,
 }
 
 /// The answer to one review, as JSON.
@@ -80,7 +91,8 @@ pub fn respond(identity: &ReviewIdentity, verdict: &Verdict) -> Vec<u8> {
             Response { patch_type: patch.is_some().then_some("JSONPatch"), patch, warnings, ..empty }
         }
         Verdict::Refused { code, reason, message } => {
-            let status = Status { status: "Failure", message, reason, code: *code };
+            let details = (*code == TOO_MANY_REQUESTS).then_some(Details { retry_after_seconds: 1 });
+            let status = Status { status: "Failure", message, reason, code: *code, details };
             Response { allowed: false, status: Some(status), ..empty }
         }
     };

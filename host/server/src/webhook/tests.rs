@@ -38,10 +38,14 @@ impl HttpBody for Never {
 }
 
 fn router() -> Router {
+    router_with(4, OnFailure::Deny, &Metrics::new())
+}
+
+fn router_with(max_admissions: usize, on_failure: OnFailure, metrics: &Metrics) -> Router {
     let engine = PluginEngine::new(EngineConfig { max_concurrent: 4, ..EngineConfig::default() }).unwrap();
-    let mutator = PodMutator::new(Vec::new(), Profile::FlyteV1.conventions(), OnFailure::Deny);
-    let metrics = Metrics::new();
-    super::router(Arc::new(Pipeline::new(Arc::new(engine), mutator, metrics.clone())), metrics)
+    let mutator = PodMutator::new(Vec::new(), Profile::FlyteV1.conventions(), on_failure);
+    let pipeline = Pipeline::new(Arc::new(engine), mutator, metrics.clone()).with_on_failure(on_failure);
+    super::router(Arc::new(pipeline), metrics.clone(), max_admissions)
 }
 
 async fn send(request: Request<Body>) -> (StatusCode, String) {
@@ -155,6 +159,50 @@ async fn a_body_that_does_not_arrive_is_given_up_in_time() {
     let request = Request::post(format!("{PATH}?timeout=100ms")).header("content-type", "application/json");
     let (status, text) = send(request.body(Body::new(Never)).unwrap()).await;
     assert_eq!((status, text.as_str()), (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n"));
+}
+
+/// What a pod gets where no admission may be at work, and the metrics after it.
+async fn turned_away(on_failure: OnFailure) -> (Value, String) {
+    let metrics = Metrics::new();
+    let request = json!({ "uid": "7f", "operation": "CREATE", "object": pod(&json!({ "flyte.secrets/s0": ASKS })) });
+    let body = json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request });
+    let request =
+        Request::post(PATH).header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
+    let response = router_with(0, on_failure, &metrics).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer: Value = serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    (answer["response"].clone(), metrics.text())
+}
+
+const TOO_MANY: &str = "the webhook works on as many pods at once as it may, 0 (server.maxAdmissions); try again in a second, and \
+                        add replicas if that does not help";
+
+#[tokio::test]
+async fn one_too_many_is_turned_away_in_a_review_that_says_when_to_try_again() {
+    let (response, metrics) = turned_away(OnFailure::Deny).await;
+    let details = json!({ "retryAfterSeconds": 1 });
+    let status = json!({
+        "status": "Failure", "message": TOO_MANY, "reason": "TooManyRequests", "code": 429, "details": details
+    });
+    assert_eq!(response, json!({ "uid": "7f", "allowed": false, "status": status }));
+    assert!(metrics.contains("ampoule_admissions_total{outcome=\"overloaded\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn one_too_many_is_admitted_without_its_secrets_where_any_failure_is() {
+    let (response, metrics) = turned_away(OnFailure::Admit).await;
+    let warning = format!("admitted without its secrets (onFailure: admit): {TOO_MANY}");
+    assert_eq!(response, json!({ "uid": "7f", "allowed": true, "warnings": [warning] }));
+    assert!(metrics.contains("ampoule_admissions_total{outcome=\"admitted-without-secrets\"} 1"), "{metrics}");
+}
+
+#[test]
+fn the_api_server_is_told_to_try_again_where_a_body_found_no_room() {
+    let response = Rejection::Crowded.into_response();
+    assert_eq!(
+        (response.status(), &response.headers()[header::RETRY_AFTER]),
+        (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from_static("1"))
+    );
 }
 
 /// Any JSON, with a bias to what stands in a review.
