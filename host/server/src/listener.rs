@@ -12,7 +12,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -26,6 +26,8 @@ pub use self::drain::{Drain, DrainTrigger};
 
 /// A handshake takes two round trips; who needs longer than this holds a permit for nothing.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often connections that idle are asked to make way, while one waits for the end of another.
+const CROWDED: Duration = Duration::from_millis(100);
 /// Out of file descriptors, the next try fails too until a connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -75,22 +77,25 @@ impl Listener {
     /// Serves until `drain` starts, then stops accepting, lets open requests end for `grace`, and ends what is left.
     pub async fn run(self, router: Router, mut drain: Drain, grace: Duration) {
         let Self { socket, tls, max_connections, max_age, metrics } = self;
-        let permits = Arc::new(Semaphore::new(max_connections));
+        let (permits, crowded) = (Arc::new(Semaphore::new(max_connections)), Arc::new(Notify::new()));
         let mut connections = JoinSet::new();
+        let mut accepted = Box::pin(accept(&socket, &permits, &crowded));
         loop {
             let (stream, permit) = tokio::select! {
-                accepted = accept(&socket, &permits) => accepted,
+                accepted = accepted.as_mut() => accepted,
                 Some(_) = connections.join_next() => continue,
                 () = drain.started() => break,
             };
+            accepted.set(accept(&socket, &permits, &crowded));
             let open = metrics.opened();
             let (tls, router) = (tls.clone(), router.clone());
-            let life = ConnectionLife::new(drain.clone(), max_age);
+            let life = ConnectionLife::new(drain.clone(), max_age, Arc::clone(&crowded));
             connections.spawn(async move {
                 serve(stream, tls, router, life).await;
                 drop((permit, open));
             });
         }
+        drop(accepted);
         drop(socket);
         if timeout(grace, async { while connections.join_next().await.is_some() {} }).await.is_err() {
             warn!(connections = connections.len(), "connections still open after the grace period are closed");
@@ -99,12 +104,22 @@ impl Listener {
     }
 }
 
-/// The next connection, once there is a permit for it. Until then it waits in the kernel's queue, which is bounded too.
-async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
+/// The next connection, once there is a permit for it, for which others that idle make way. Those behind it wait in the kernel's
+/// queue, which is bounded too.
+async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>, crowded: &Notify) -> (TcpStream, OwnedSemaphorePermit) {
+    let stream = next(socket).await;
+    loop {
+        match timeout(CROWDED, Arc::clone(permits).acquire_owned()).await {
+            Ok(permit) => return (stream, permit.expect("the semaphore is never closed")),
+            Err(_) => crowded.notify_waiters(),
+        }
+    }
+}
+
+async fn next(socket: &TcpListener) -> TcpStream {
     loop {
         match socket.accept().await {
-            Ok((stream, _peer)) => return (stream, permit),
+            Ok((stream, _peer)) => return stream,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 warn!(%error, "cannot accept connections");

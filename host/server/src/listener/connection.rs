@@ -31,6 +31,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
 use tower::ServiceExt as _;
@@ -41,6 +42,8 @@ use super::Drain;
 /// Longer than the 90 s after which Kubernetes' clients close an idle connection themselves, so that they do, without a race. Also
 /// how long a request's head may take: hyper counts that from the answer before.
 const IDLE: Duration = Duration::from_secs(120);
+/// A connection that idled for less may be in use.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How long a connection that idled may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// Asks a silent HTTP/2 client for a sign of life.
@@ -59,6 +62,8 @@ pub(super) struct ConnectionLife {
     old: Option<Instant>,
     /// When nothing was asked for this long.
     idle: Duration,
+    /// When another waits for its place, and nothing was asked for a moment.
+    crowded: Arc<Notify>,
 }
 
 /// What is spoken on a connection.
@@ -97,7 +102,7 @@ where
             Ok::<_, Infallible>(answer)
         }
     });
-    let idle = life.idle;
+    let (idle, crowded) = (life.idle, Arc::clone(&life.crowded));
     let builder = builder(protocol, idle);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut goodbye = pin!(sleep(Duration::MAX));
@@ -114,7 +119,7 @@ where
                 ending = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = activity.idle(idle), if !ending => {
+            () = activity.idle(idle, &crowded), if !ending => {
                 ending = true;
                 connection.as_mut().graceful_shutdown();
                 goodbye.set(sleep(GOODBYE));
@@ -145,20 +150,20 @@ fn builder(protocol: Protocol, idle: Duration) -> Builder<TokioExecutor> {
 
 impl ConnectionLife {
     /// It begins now, and is old at this age, give or take a tenth: connections that begin together do not end together.
-    pub(super) fn new(drain: Drain, max_age: Option<Duration>) -> Self {
+    pub(super) fn new(drain: Drain, max_age: Option<Duration>, crowded: Arc<Notify>) -> Self {
         let old = max_age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
-        Self { drain, old, idle: IDLE }
+        Self { drain, old, idle: IDLE, crowded }
     }
 
     /// Whether the client is to make another connection for its next request.
     fn is_over(&self) -> bool {
-        let Self { drain, old, idle: _ } = self;
+        let Self { drain, old, .. } = self;
         drain.is_leaving() || old.is_some_and(|old| old <= Instant::now())
     }
 
     /// Returns once the connection is to end even where nothing is asked on it.
     async fn is_to_end(&mut self, protocol: Protocol) {
-        let Self { drain, old, idle: _ } = self;
+        let Self { drain, old, .. } = self;
         let old = async {
             match old.filter(|_| protocol == Protocol::Http2) {
                 Some(old) => sleep_until(old).await,
@@ -184,18 +189,24 @@ impl Protocol {
 // === impl Activity ===
 
 impl Activity {
-    /// Returns once no request was open for this long.
-    async fn idle(&self, limit: Duration) {
+    /// Returns once no request was open for this long, or for a moment where another connection waits for the place.
+    async fn idle(&self, limit: Duration, crowded: &Notify) {
         loop {
-            let since = match self.open.load(Ordering::Acquire) {
-                0 => *self.last.lock().unwrap_or_else(PoisonError::into_inner),
-                _ => Instant::now(),
+            let allowed = tokio::select! {
+                () = sleep_until(self.since() + limit) => limit,
+                () = crowded.notified() => MOMENT,
             };
-            let end = since + limit;
-            if Instant::now() >= end {
+            if Instant::now() >= self.since() + allowed {
                 return;
             }
-            sleep_until(end).await;
+        }
+    }
+
+    /// Since when no request has been open; now, if one is.
+    fn since(&self) -> Instant {
+        match self.open.load(Ordering::Acquire) {
+            0 => *self.last.lock().unwrap_or_else(PoisonError::into_inner),
+            _ => Instant::now(),
         }
     }
 }

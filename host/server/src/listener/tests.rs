@@ -185,6 +185,23 @@ async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
 }
 
 #[tokio::test]
+async fn a_connection_that_idles_makes_way_and_one_at_work_does_not() {
+    let gate = Gate::default();
+    let served = Served::with(2, Duration::from_secs(5), &gate).await;
+    let (mut idle, mut busy) = (served.http1().await, served.http1().await);
+    assert_eq!(text(idle.send_request(request("/")).await.unwrap()).await, "hello");
+    let waiting = tokio::spawn(async move { text(busy.send_request(request("/wait")).await.unwrap()).await });
+    gate.entered.notified().await;
+    let begun = Instant::now();
+    let mut third = served.http1().await;
+    assert!(begun.elapsed() < Duration::from_secs(60), "the idle one would have stayed for two minutes");
+    assert!(idle.send_request(request("/")).await.is_err());
+    assert_eq!(text(third.send_request(request("/")).await.unwrap()).await, "hello");
+    gate.open.notify_one();
+    assert_eq!(waiting.await.unwrap(), "done");
+}
+
+#[tokio::test]
 async fn what_is_not_tls_is_closed() {
     let served = Served::with(8, Duration::from_secs(5), &Gate::default()).await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();

@@ -36,7 +36,8 @@ impl Served {
     fn new(protocol: Protocol, old: Option<Duration>, idle: Duration) -> Self {
         let (client, server) = tokio::io::duplex(64 * 1024);
         let (trigger, drain) = DrainTrigger::new();
-        let life = ConnectionLife { drain, old: old.map(|age| Instant::now() + age), idle };
+        let crowded = Arc::default();
+        let life = ConnectionLife { drain, old: old.map(|age| Instant::now() + age), idle, crowded };
         let open = Arc::new(Notify::new());
         let opened = Arc::clone(&open);
         let wait = async move || {
@@ -160,7 +161,7 @@ async fn connections_that_begin_together_do_not_end_together() {
     let (_trigger, drain) = DrainTrigger::new();
     let age = Duration::from_secs(100);
     let begun = Instant::now();
-    let ends = || ConnectionLife::new(drain.clone(), Some(age)).old.unwrap() - begun;
+    let ends = || ConnectionLife::new(drain.clone(), Some(age), Arc::default()).old.unwrap() - begun;
     let ends: Vec<_> = (0..100).map(|_| ends()).collect();
     let around = age.mul_f64(0.9)..=age.mul_f64(1.1) + SHORT;
     assert!(ends.iter().all(|end| around.contains(end)), "{ends:?}");
