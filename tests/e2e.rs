@@ -36,3 +36,5 @@ mod rights;
 mod sdks;
 #[path = "e2e/support.rs"]
 mod support;
+#[path = "e2e/zero_loss.rs"]
+mod zero_loss;

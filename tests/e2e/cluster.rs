@@ -25,16 +25,21 @@ pub(crate) const NOTICED: Duration = Duration::from_secs(30);
 /// What stands in a cluster around the process: its namespace, rights and Service, and its configuration.
 pub(crate) struct Installed {
     pub(crate) namespace: Namespace,
+    server: &'static ApiServer,
     folder: TempDir,
 }
 
 impl Installed {
     /// In a namespace of this name, which is the name of everything else as well; called on this port of this machine.
     pub(crate) async fn new(name: &str, port: u16, certificates: &str) -> Result<Self> {
-        let server = ApiServer::shared().await?;
+        Self::on(ApiServer::shared().await?, name, port, certificates).await
+    }
+
+    /// The same, on an API server that need not be the one that tests share.
+    pub(crate) async fn on(server: &'static ApiServer, name: &str, port: u16, certificates: &str) -> Result<Self> {
         let (namespace, folder) = (server.namespace(name).await?, tempfile::tempdir()?);
         let token = namespace.create_service_account(name).await?;
-        let this = Self { namespace, folder };
+        let this = Self { namespace, server, folder };
         this.grant().await?;
         fs::write(this.folder.path().join("kubeconfig"), server.kubeconfig(&token))?;
         let service =
@@ -64,6 +69,18 @@ injectors:
     /// Writes the configuration as the process will find it.
     pub(crate) fn configure(&self, config: &str) -> Result<()> {
         Ok(fs::write(self.folder.path().join("ampoule.yaml"), config)?)
+    }
+
+    /// Says something else in it.
+    pub(crate) fn reconfigure(&self, from: &str, to: &str) -> Result<()> {
+        let config = fs::read_to_string(self.folder.path().join("ampoule.yaml"))?;
+        ensure!(config.contains(from), "no {from} in {config}");
+        self.configure(&config.replace(from, to))
+    }
+
+    /// Adds an injector, after those that are there.
+    pub(crate) fn configure_with(&self, injector: &str) -> Result<()> {
+        self.reconfigure(K8S, &[K8S, injector].concat())
     }
 
     /// The rights of the manifests: its own Secret and registration by name, and to create them.
@@ -101,9 +118,8 @@ injectors:
     }
 
     /// Gives its commands an admin's rights from now on.
-    pub(crate) async fn as_admin(&self) -> Result<()> {
-        let kubeconfig = ApiServer::shared().await?.admin_kubeconfig();
-        Ok(fs::write(self.folder.path().join("kubeconfig"), kubeconfig)?)
+    pub(crate) fn as_admin(&self) -> Result<()> {
+        Ok(fs::write(self.folder.path().join("kubeconfig"), self.server.admin_kubeconfig())?)
     }
 
     /// The program with these words, its configuration, and the way to the API server.
@@ -117,8 +133,13 @@ injectors:
 
     /// A replica on this port, or on any; the name and the CA are those that the API server has.
     pub(crate) async fn start(&self, port: u16) -> Result<Ampoule> {
+        self.start_at(port, 0).await
+    }
+
+    /// The same, with an admin port that is known before.
+    pub(crate) async fn start_at(&self, port: u16, admin: u16) -> Result<Ampoule> {
         let mut command = self.command(&["serve"])?;
-        command.args(["--listen", &format!("127.0.0.1:{port}")]);
+        command.args(["--listen", &format!("127.0.0.1:{port}"), "--admin", &format!("127.0.0.1:{admin}")]);
         let host = format!("{0}.{0}.svc", self.name());
         Ampoule::start_in_cluster(command, &host, async || self.certificate("ca.crt").await).await
     }

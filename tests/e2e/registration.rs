@@ -130,7 +130,7 @@ async fn uninstall_takes_the_registration_back_and_nothing_else() -> Result<()> 
     assert_eq!(code, Some(1), "the process itself has no right to");
     let expected = "error: cannot remove the MutatingWebhookConfiguration uninstall (registration.name): ";
     assert!(said.starts_with(expected) && said.contains("is forbidden"), "{said}");
-    installed.as_admin().await?;
+    installed.as_admin()?;
     let removed = "mutatingwebhookconfiguration uninstall: removed\n";
     assert_eq!(run()?, (Some(0), removed.to_owned(), String::new()));
     let gone = "mutatingwebhookconfiguration uninstall: was not there\n";

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -130,7 +131,10 @@ impl Ampoule {
         if !command.get_args().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        command.args(["--admin", "127.0.0.1:0", "--log-format", "json"]);
+        if !command.get_args().any(|argument| argument == "--admin") {
+            command.args(["--admin", "127.0.0.1:0"]);
+        }
+        command.args(["--log-format", "json"]);
         command.arg("--ready-file").arg(&ready_file);
         let process = Process::spawn_in(command, &folder.path().join("log"), folder.path())?;
         let ready = eventually("ampoule's ready file", READY, async || {
@@ -157,6 +161,12 @@ impl Ampoule {
     #[must_use]
     pub fn webhook(&self) -> SocketAddr {
         self.webhook
+    }
+
+    /// Where its admin port is.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
     }
 
     /// The CA of its certificate, in PEM form.
@@ -220,6 +230,17 @@ impl Ampoule {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
+    /// The value of a metric, by its name and labels as the admin port writes them; 0 if nothing was counted yet.
+    ///
+    /// # Errors
+    ///
+    /// If no answer comes.
+    pub async fn metric(&self, series: &str) -> Result<f64> {
+        let text = self.admin("/metrics").await?.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(value.map_or(Ok(0.0), str::parse)?)
+    }
+
     /// Everything that it has logged so far.
     ///
     /// # Errors
@@ -229,13 +250,22 @@ impl Ampoule {
         self.process.output()
     }
 
+    /// Sends a signal and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
     /// Sends SIGTERM and does not wait.
     ///
     /// # Errors
     ///
     /// If it has ended already.
     pub fn terminate(&self) -> Result<()> {
-        self.process.terminate()
+        self.signal(Signal::TERM)
     }
 
     /// Waits for the end of a process that was told to end.

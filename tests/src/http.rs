@@ -30,10 +30,13 @@ pub struct Trust {
     name: Option<ServerName<'static>>,
 }
 
-/// A kept connection.
+/// A kept connection. Where an answer says that it was the last, the next request has another connection, as with the API server.
 pub struct Connection {
     requests: SendRequest<Full<Bytes>>,
-    host: String,
+    address: SocketAddr,
+    /// None without TLS.
+    trust: Option<Trust>,
+    ended: bool,
 }
 
 /// What came back.
@@ -43,6 +46,8 @@ pub struct Answer {
     pub status: u16,
     /// `content-type`; empty if none was given.
     pub content_type: String,
+    /// Whether the connection ends with it.
+    pub closes: bool,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -98,7 +103,8 @@ impl Connection {
     ///
     /// As [`Trust::stream`].
     pub async fn tls(address: SocketAddr, trust: &Trust) -> Result<Self> {
-        Self::over(trust.stream(address).await?, address).await
+        let requests = requests(TokioIo::new(trust.stream(address).await?)).await?;
+        Ok(Self { requests, address, trust: Some(trust.clone()), ended: false })
     }
 
     /// Connects without TLS.
@@ -108,21 +114,8 @@ impl Connection {
     /// If nobody listens there.
     pub async fn plain(address: SocketAddr) -> Result<Self> {
         let stream = timeout(LIMIT, TcpStream::connect(address)).await?;
-        Self::over(stream.with_context(|| format!("connection to {address}"))?, address).await
-    }
-
-    async fn over(
-        stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-        address: SocketAddr,
-    ) -> Result<Self> {
-        Self::drive(TokioIo::new(stream), address).await
-    }
-
-    async fn drive(io: impl Read + Write + Unpin + Send + 'static, address: SocketAddr) -> Result<Self> {
-        let (requests, connection) = timeout(LIMIT, handshake(io)).await??;
-        // It ends with the last sender, or with the server; what went wrong shows in the request then.
-        tokio::spawn(connection);
-        Ok(Self { requests, host: address.to_string() })
+        let stream = stream.with_context(|| format!("connection to {address}"))?;
+        Ok(Self { requests: requests(TokioIo::new(stream)).await?, address, trust: None, ended: false })
     }
 
     /// Gets a path.
@@ -155,7 +148,13 @@ impl Connection {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer> {
-        let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
+        if self.ended {
+            *self = match &self.trust {
+                Some(trust) => Self::tls(self.address, trust).await?,
+                None => Self::plain(self.address).await?,
+            };
+        }
+        let mut request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -165,11 +164,21 @@ impl Connection {
             let (head, body) = self.requests.send_request(request).await?.into_parts();
             let content_type =
                 head.headers.get("content-type").map(|value| value.to_str()).transpose()?.unwrap_or_default();
+            let closes = head.headers.get("connection").is_some_and(|value| value == "close");
             let body = body.collect().await?.to_bytes().to_vec();
-            anyhow::Ok(Answer { status: head.status.as_u16(), content_type: content_type.to_owned(), body })
+            anyhow::Ok(Answer { status: head.status.as_u16(), content_type: content_type.to_owned(), closes, body })
         };
-        timeout(LIMIT, exchange).await?.with_context(|| format!("{method} {path}"))
+        let answer = timeout(LIMIT, exchange).await?.with_context(|| format!("{method} {path}"))?;
+        self.ended = answer.closes;
+        Ok(answer)
     }
+}
+
+async fn requests(io: impl Read + Write + Unpin + Send + 'static) -> Result<SendRequest<Full<Bytes>>> {
+    let (requests, connection) = timeout(LIMIT, handshake(io)).await??;
+    // It ends with the last sender, or with the server; what went wrong shows in the request then.
+    tokio::spawn(connection);
+    Ok(requests)
 }
 
 // === impl Answer ===

@@ -1,16 +1,15 @@
 //! A real Kubernetes API: [`ApiServer`], etcd and kube-apiserver on free ports of the loopback interface.
 //!
-//! Which versions, the machine decides (see `programs`); the flags are those of `setup-envtest`, and work from 1.20 on.
+//! Which versions, the machine decides (`$KUBEBUILDER_ASSETS`, else its path, else the cache of `cargo xtask setup`); the flags are those of `setup-envtest`, and work from 1.20 on.
 //! One server is shared by all tests of a binary, and each test has a [`Namespace`] of its own.
 
 mod namespace;
 mod objects;
-mod programs;
 
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -18,14 +17,14 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use kube::{Client, Config, config::AuthInfo};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustix::process::Signal;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 pub use self::namespace::{Namespace, Refusal, Registration};
-use self::programs::Programs;
-use crate::{Connection, Process, Trust, eventually};
+use crate::{Connection, Process, Trust, eventually, programs::find_among};
 
 /// Ready takes five seconds on an idle machine.
 const READY: Duration = Duration::from_secs(90);
@@ -44,6 +43,12 @@ rules:
   - { level: Metadata, userGroups: ['system:serviceaccounts'] }
   - { level: None }
 ";
+
+/// The two programs of a Kubernetes API.
+struct Programs {
+    etcd: PathBuf,
+    kube_apiserver: PathBuf,
+}
 
 /// A running API server. Both programs end when this is dropped, or with the test process.
 pub struct ApiServer {
@@ -69,13 +74,26 @@ impl ApiServer {
         shared.await.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
+    /// A server for one test alone, which may do anything to it. It runs until the test process ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiServer::start`].
+    pub async fn apart() -> Result<&'static Self> {
+        Ok(Box::leak(Box::new(Self::start().await?)))
+    }
+
     /// Starts a server.
     ///
     /// # Errors
     ///
     /// If the programs are not there, or are not ready in time; with what they wrote.
     pub async fn start() -> Result<Self> {
-        let programs = Programs::find()?;
+        let find = |name, variable| find_among("KUBEBUILDER_ASSETS", name, variable);
+        let programs = Programs {
+            etcd: find("etcd", "AMPOULE_ETCD")?,
+            kube_apiserver: find("kube-apiserver", "AMPOULE_KUBE_APISERVER")?,
+        };
         let mut last = None;
         for _ in 0..ATTEMPTS {
             match Self::attempt(&programs).await {
@@ -168,6 +186,17 @@ current-context: tests
         let accounts = format!("system:serviceaccount:{namespace}:");
         let of = |event: &Value| event["user"]["username"].as_str().is_some_and(|user| user.starts_with(&accounts));
         Ok(events.filter(of).collect())
+    }
+
+    /// Stops the process of etcd for so long, as a disk that hangs would.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended.
+    pub async fn pause_etcd(&self, time: Duration) -> Result<()> {
+        self.etcd.signal(Signal::STOP)?;
+        tokio::time::sleep(time).await;
+        self.etcd.signal(Signal::CONT)
     }
 
     /// What became of its programs: for errors.

@@ -5,20 +5,25 @@
 
 mod ampoule;
 mod eventually;
+mod haproxy;
 mod http;
 mod kube;
 mod kubelet;
+mod load;
 mod pods;
 mod process;
+mod programs;
 mod renderers;
 mod review;
 
 pub use self::{
     ampoule::{Ampoule, Exit},
     eventually::eventually,
+    haproxy::Haproxy,
     http::{Answer, Connection, Trust},
     kube::{ApiServer, Namespace, Refusal, Registration, free_ports},
     kubelet::{Container, Image},
+    load::{Creation, SteadyLoad},
     pods::{annotation, asking, pod, requests},
     process::Process,
     renderers::{Renderers, sdks},

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
 
 use crate::eventually;
 
@@ -118,16 +119,15 @@ impl Process {
         Ok(())
     }
 
-    /// Sends SIGTERM to this very process.
+    /// Sends a signal to this very process.
     ///
     /// # Errors
     ///
     /// If it is gone already.
-    pub fn terminate(&self) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let id = i32::try_from(self.id).ok().and_then(rustix::process::Pid::from_raw);
         let id = id.context("no process id")?;
-        rustix::process::kill_process(id, rustix::process::Signal::TERM)
-            .with_context(|| format!("SIGTERM to {}", self.name))
+        rustix::process::kill_process(id, signal).with_context(|| format!("{signal:?} to {}", self.name))
     }
 
     /// Waits for the end.

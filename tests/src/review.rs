@@ -22,6 +22,8 @@ pub struct Response {
     pub code: u64,
     /// `response.status.message`; empty if there is none.
     pub message: String,
+    /// `response.warnings`.
+    pub warnings: Vec<String>,
     /// The patch, decoded; empty if there is none.
     pub patch: json_patch::Patch,
 }
@@ -106,6 +108,7 @@ impl Response {
             allowed: response["allowed"].as_bool().context("`allowed` is no boolean")?,
             code: response["status"]["code"].as_u64().unwrap_or_default(),
             message: text(&response["status"]["message"]),
+            warnings: response["warnings"].as_array().into_iter().flatten().map(text).collect(),
             patch,
         })
     }

@@ -5,6 +5,7 @@ pub(crate) mod cache;
 mod curl;
 mod cxx;
 mod debian;
+mod haproxy;
 mod image;
 mod kube;
 mod manifests;
@@ -13,6 +14,7 @@ mod wasm;
 
 use anyhow::Result;
 
+use self::haproxy::Haproxy;
 use self::kube::ApiServer;
 use self::manifests::Renderers;
 use self::sdks::Sdks;
@@ -25,7 +27,7 @@ pub(crate) enum Scope {
     Wasm,
     /// To send a request to the server by hand: the WebAssembly target, and curl.
     Demo,
-    /// To run the end-to-end tests as well: etcd, kube-apiserver, Flyte's SDKs, and what renders the manifests.
+    /// To run the end-to-end tests as well: etcd, kube-apiserver, haproxy, Flyte's SDKs, and what renders the manifests.
     Everything,
 }
 
@@ -33,6 +35,8 @@ pub(crate) enum Scope {
 pub(crate) struct Everything {
     /// Their Kubernetes API.
     pub(crate) api_server: ApiServer,
+    /// Their load balancer.
+    pub(crate) haproxy: Haproxy,
     /// Their clients.
     pub(crate) sdks: Sdks,
     /// What renders and checks the manifests.
@@ -63,11 +67,13 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     let api_server = kube::ensure()?;
     found("etcd", &api_server.etcd.to_string());
     found("kube-apiserver", &api_server.kube_apiserver.to_string());
+    let haproxy = haproxy::ensure()?;
+    found("haproxy", &haproxy.to_string());
     let sdks = sdks::ensure()?;
     found("flyte's SDKs", &sdks.to_string());
     let renderers = manifests::ensure(&sdks)?;
     found("helm, kubectl", &renderers.to_string());
-    Ok(Everything { api_server, sdks, renderers })
+    Ok(Everything { api_server, haproxy, sdks, renderers })
 }
 
 /// Makes sure of what the scope names.

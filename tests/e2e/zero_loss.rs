@@ -1,0 +1,273 @@
+//! The whole promise at once: two replicas behind a load balancer, fifty pods a second, and everything that happens to a webhook.
+//!
+//! The API server is this test's own, as its etcd is stopped for a while. Times are printed and not judged: machines differ.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use ampoule_core::MountRequirement::{Any, EnvVar};
+use ampoule_tests::{
+    Ampoule, ApiServer, Connection, Creation, Haproxy, Namespace, SteadyLoad, Trust, asking, eventually, free_ports,
+};
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    cluster::{Installed, NOTICED},
+    support::{Guests, request},
+};
+
+const NAME: &str = "zero-loss";
+const HOST: &str = "zero-loss.zero-loss.svc";
+/// Fifty a second.
+const PERIOD: Duration = Duration::from_millis(20);
+/// How long an API server may write to a connection whose other end is gone.
+const UNAWARE: Duration = Duration::from_millis(250);
+/// In which connections that live for three seconds come to all replicas.
+const SPREAD: Duration = Duration::from_secs(15);
+/// How long a request of the endless guest takes.
+const UNDER_WAY: Duration = Duration::from_secs(2);
+/// On so many connections that both replicas have some.
+const SLOW: usize = 6;
+const ETCD_PAUSE: Duration = Duration::from_secs(5);
+
+/// The cluster, and its two replicas with their ports.
+struct Cluster {
+    server: &'static ApiServer,
+    installed: Installed,
+    balancer: Haproxy,
+    replicas: Vec<(Ampoule, u16, u16)>,
+    load: SteadyLoad,
+    _guests: Guests,
+}
+
+/// Not captured, as the figures are for whoever runs this.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Asks for a secret of its own.
+fn pod(name: &str) -> Value {
+    asking(name, [request("group", name, EnvVar, "")])
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    async fn start() -> Result<Self> {
+        let server = ApiServer::apart().await?;
+        let [service, one, one_admin, two, two_admin] = free_ports()?;
+        // A new CA after 36 s, trusted for 2 s before it is served; the one before is trusted for 5 more.
+        let certificates = format!("{{ mode: cluster, secretName: {NAME}, validitySeconds: 54 }}");
+        let installed = Installed::on(server, NAME, service, &certificates).await?;
+        // The load balancer needs half a second to notice, and connections grow no older than a phase here.
+        installed.reconfigure("shutdownDelaySeconds: 2", "shutdownDelaySeconds: 2, maxConnectionAgeSeconds: 3")?;
+        let guests = Guests::write(&["endless_loop"])?;
+        let limits = format!("{{ deadlineMillis: {} }}", UNDER_WAY.as_millis());
+        let endless = guests.injector("endless_loop", "{}", &limits);
+        installed.configure_with(&endless)?;
+        let mut replicas = Vec::new();
+        for (port, admin) in [(one, one_admin), (two, two_admin)] {
+            replicas.push((installed.start_at(port, admin).await?, port, admin));
+        }
+        let balancer = Haproxy::start(service, &[(one, one_admin), (two, two_admin)]).await?;
+        balancer.sends_to(2).await?;
+        let namespace = installed.namespace.clone();
+        eventually("the first pod", NOTICED, async || {
+            let probe = asking("probe", [request("group", "probe", EnvVar, "")]);
+            let created = namespace.dry_run_pod(&probe).await??;
+            ensure!(created.to_string().contains("secretKeyRef"), "no secret in {created}");
+            Ok(())
+        })
+        .await?;
+        let load = SteadyLoad::start(namespace, PERIOD, pod);
+        Ok(Self { server, installed, balancer, replicas, load, _guests: guests })
+    }
+
+    /// What each replica has put secrets into.
+    async fn admissions(&self) -> Result<Vec<f64>> {
+        let mut counts = Vec::new();
+        for (replica, ..) in &self.replicas {
+            counts.push(replica.metric("ampoule_admissions_total{outcome=\"mutated\"}").await?);
+        }
+        Ok(counts)
+    }
+
+    /// That the load has come to be spread over both.
+    async fn both_serve(&self) -> Result<()> {
+        let before = self.admissions().await?;
+        eventually("admissions on both replicas", SPREAD, async || {
+            let now = self.admissions().await?;
+            let since: Vec<_> = now.iter().zip(&before).map(|(now, before)| now - before).collect();
+            ensure!(since.iter().all(|count| *count >= 10.0), "{since:?}");
+            say(&format!("  admissions of the replicas meanwhile: {since:?}"));
+            Ok(())
+        })
+        .await
+    }
+
+    /// A replica in the place of one that has ended.
+    async fn replace(&mut self, i: usize) -> Result<()> {
+        let (_, port, admin) = self.replicas[i];
+        self.replicas[i].0 = self.installed.start_at(port, admin).await?;
+        self.balancer.sends_to(2).await
+    }
+
+    async fn rolling_restart(&mut self) -> Result<()> {
+        self.load.phase("rolling restart");
+        let before = self.balancer.refusals().await?;
+        for _ in 0..2 {
+            let (replica, port, admin) = self.replicas.remove(0);
+            replica.stop().await?.ensure_clean()?;
+            self.replicas.push((self.installed.start_at(port, admin).await?, port, admin));
+            self.balancer.sends_to(2).await?;
+        }
+        let refusals = self.balancer.refusals().await? - before;
+        ensure!(
+            refusals == 0,
+            "{refusals} connections were refused by a replica that the load balancer held for ready"
+        );
+        self.both_serve().await
+    }
+
+    /// Kills a replica while slow requests are under way on both. Gives when.
+    async fn kill(&mut self) -> Result<Instant> {
+        self.load.phase("kill -9");
+        let mut slow = JoinSet::new();
+        for i in 0..SLOW {
+            let namespace = self.installed.namespace.clone();
+            slow.spawn(async move {
+                let pod = asking(&format!("slow-{i}"), [request("group", "", Any, "")]);
+                let failed = namespace.dry_run_pod(&pod).await?.err().context("nobody has its secret")?.message;
+                let answer = if failed.contains("failed calling webhook") {
+                    namespace.dry_run_pod(&pod).await?.err().context("nobody has its secret")?.message
+                } else {
+                    failed.clone()
+                };
+                anyhow::Ok((failed, answer))
+            });
+        }
+        sleep(UNDER_WAY / 2).await;
+        let killed = Instant::now();
+        self.replicas[0].0.signal(Signal::KILL)?;
+        let mut lost = 0;
+        while let Some(answers) = slow.join_next().await {
+            let (failed, answer) = answers??;
+            ensure!(answer.contains("ran for longer than its deadline"), "{answer}");
+            if failed != answer {
+                say(&format!("  under way when it was killed, and answered when tried again: {failed}"));
+                lost += 1;
+            }
+        }
+        ensure!((1..SLOW).contains(&lost), "{lost} of {SLOW} requests were under way on one of two replicas");
+        self.replace(0).await?;
+        self.both_serve().await?;
+        Ok(killed)
+    }
+
+    /// Waits for the certificate that replaces the first one, with its CA.
+    async fn rotation(&mut self, first: &str) -> Result<()> {
+        self.load.phase("certificate rotation");
+        eventually("a certificate of another CA, and no trust in the first", Duration::from_secs(60), async || {
+            let trusted = self.installed.trusted().await?;
+            ensure!(!trusted.contains(first), "the first CA is trusted");
+            for (replica, ..) in &self.replicas {
+                Connection::tls(replica.webhook(), &Trust::root(&trusted)?.named(HOST)?).await?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.both_serve().await
+    }
+
+    async fn etcd_pause(&mut self) -> Result<()> {
+        self.load.phase("etcd pause");
+        self.server.pause_etcd(ETCD_PAUSE).await?;
+        self.both_serve().await
+    }
+}
+
+/// Every pod that was created is there with its secret, and no other.
+async fn ensure_complete(namespace: &Namespace, creations: &[Creation]) -> Result<()> {
+    let pods = namespace.api::<Pod>().list(&ListParams::default()).await?.items;
+    let mut found = BTreeMap::new();
+    for pod in pods {
+        let name = pod.metadata.name.context("a pod without a name")?;
+        found.insert(name, serde_json::to_value(pod.spec)?);
+    }
+    ensure!(found.len() == creations.len(), "{} pods are there, of {}", found.len(), creations.len());
+    for Creation { name, .. } in creations {
+        let spec = found.get(name).with_context(|| format!("{name} is lost"))?;
+        let key = &spec["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["key"];
+        ensure!(key == name.as_str(), "{name} has another secret: {spec}");
+    }
+    Ok(())
+}
+
+/// A line per phase.
+fn print(creations: &[Creation]) {
+    let mut phases: Vec<&str> = creations.iter().map(|creation| creation.phase).collect();
+    phases.dedup();
+    say("phase                  pods    p50 ms    p99 ms    max ms   failed tries");
+    for phase in phases {
+        let of_phase: Vec<_> = creations.iter().filter(|creation| creation.phase == phase).collect();
+        let mut times: Vec<_> = of_phase.iter().map(|creation| creation.took.as_secs_f64() * 1000.0).collect();
+        times.sort_by(f64::total_cmp);
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        let failed: usize = of_phase.iter().map(|creation| creation.failed.len()).sum();
+        say(&format!(
+            "{phase:<20} {:>6} {:>9.1} {:>9.1} {:>9.1} {failed:>14}",
+            times.len(),
+            at(0.5),
+            at(0.99),
+            at(1.0)
+        ));
+    }
+}
+
+/// No try failed that the API server could have made elsewhere.
+fn ensure_excused(creations: &[Creation], killed: Instant) -> Result<()> {
+    for Creation { name, phase, failed, .. } in creations {
+        for (from, to, error) in failed {
+            say(&format!("  {name} was tried again ({phase}): {error}"));
+            match *phase {
+                // Under way when the replica was killed, or on its way to it.
+                "kill -9" | "rolling restart" if *from < killed + UNAWARE && *to > killed => {}
+                // The API server's own time limit, or etcd's.
+                "etcd pause" if !error.contains("webhook") => {}
+                _ => bail!("{name} failed ({phase}): {error}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_pod_is_refused_or_lost_whatever_happens_to_the_webhook() -> Result<()> {
+    let mut cluster = Cluster::start().await?;
+    let first = cluster.installed.certificate("ca.crt").await?;
+    cluster.load.phase("nothing");
+    cluster.both_serve().await?;
+    cluster.rolling_restart().await?;
+    let killed = cluster.kill().await?;
+    cluster.rotation(&first).await?;
+    cluster.etcd_pause().await?;
+
+    let Cluster { installed, replicas, load, balancer: _balancer, .. } = cluster;
+    let mut creations = load.stop().await?;
+    creations.sort_by_key(|creation| creation.started);
+    print(&creations);
+    ensure_excused(&creations, killed)?;
+    ensure_complete(&installed.namespace, &creations).await?;
+    for (replica, ..) in replicas {
+        replica.stop().await?.ensure_clean()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Pods at a steady rate, whatever becomes of them: [`SteadyLoad`] starts a creation at each tick and waits for none.
+//!
+//! A creation that fails is tried again, as every controller does; each try is written down with its times.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::Namespace;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
+/// After this long a pod counts as lost.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A load that goes on until it is ended.
+pub struct SteadyLoad {
+    phase: Arc<Mutex<&'static str>>,
+    end: watch::Sender<bool>,
+    creations: JoinHandle<Result<Vec<Creation>>>,
+}
+
+/// A pod, and how it came to be.
+#[derive(Debug)]
+pub struct Creation {
+    /// Its name.
+    pub name: String,
+    /// What else went on when it was first tried.
+    pub phase: &'static str,
+    /// When it was first tried.
+    pub started: Instant,
+    /// How long it took, all tries included.
+    pub took: Duration,
+    /// The tries that failed: from when to when, and why.
+    pub failed: Vec<(Instant, Instant, String)>,
+}
+
+// === impl SteadyLoad ===
+
+impl SteadyLoad {
+    /// Creates a pod in each period; `pod` makes it, by its name.
+    #[must_use]
+    pub fn start(namespace: Namespace, period: Duration, pod: fn(&str) -> Value) -> Self {
+        let phase = Arc::new(Mutex::new("start"));
+        let (end, mut ended) = watch::channel(false);
+        let phases = Arc::clone(&phase);
+        let creations = tokio::spawn(async move {
+            let mut ticks = interval(period);
+            // A machine that stands still for a moment is behind afterwards, and so are clients in their thousands.
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            let (mut creations, mut count) = (JoinSet::new(), 0_u32);
+            loop {
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    _ = ended.changed() => break,
+                }
+                let phase = *phases.lock().unwrap_or_else(PoisonError::into_inner);
+                let name = format!("pod-{count}");
+                let (namespace, object) = (namespace.clone(), pod(&name));
+                creations.spawn(async move { create(&namespace, name, phase, &object).await });
+                count += 1;
+            }
+            creations.join_all().await.into_iter().collect()
+        });
+        Self { phase, end, creations }
+    }
+
+    /// Says what goes on from now on.
+    pub fn phase(&self, name: &'static str) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    /// Ends it, and waits for what is under way.
+    ///
+    /// # Errors
+    ///
+    /// If a pod could not be created at all.
+    pub async fn stop(self) -> Result<Vec<Creation>> {
+        self.end.send_replace(true);
+        self.creations.await?
+    }
+}
+
+async fn create(namespace: &Namespace, name: String, phase: &'static str, pod: &Value) -> Result<Creation> {
+    let started = Instant::now();
+    let mut failed = Vec::new();
+    loop {
+        let tried = Instant::now();
+        let error = match namespace.try_create_pod(pod).await {
+            Ok(Ok(_)) => break,
+            // A try before this one was answered too late, and had its effect.
+            Ok(Err(refusal)) if refusal.reason == "AlreadyExists" && !failed.is_empty() => break,
+            Ok(Err(refusal)) => refusal.to_string(),
+            Err(error) => format!("{error:#}"),
+        };
+        failed.push((tried, Instant::now(), error));
+        if started.elapsed() > PATIENCE {
+            return Err(anyhow::anyhow!("{failed:?}")).with_context(|| format!("{name} is lost ({phase})"));
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(Creation { name, phase, started, took: started.elapsed(), failed })
+}
