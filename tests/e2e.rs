@@ -18,8 +18,12 @@ mod global;
 mod harness;
 #[path = "e2e/inject.rs"]
 mod inject;
+#[path = "e2e/lifecycle.rs"]
+mod lifecycle;
 #[path = "e2e/load.rs"]
 mod load;
+#[path = "e2e/overload.rs"]
+mod overload;
 #[path = "e2e/people.rs"]
 mod people;
 #[path = "e2e/ports.rs"]

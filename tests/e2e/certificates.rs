@@ -11,11 +11,14 @@ use std::{
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_server::certs::{CertificatePair, Subject};
-use ampoule_tests::{Ampoule, Connection, Review, Trust, asking, eventually};
+use ampoule_tests::{Ampoule, Connection, Process, Review, Trust, asking, eventually, free_ports};
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
-use crate::support::{request, v1};
+use crate::{
+    cluster::Installed,
+    support::{request, v1},
+};
 
 const HOST: &str = "ampoule.ampoule.svc";
 /// Two looks of the process, and a machine that does something else as well.
@@ -144,4 +147,83 @@ async fn readiness_goes_before_the_certificate_does() -> Result<()> {
     .await?;
     assert_eq!(ampoule.admin("/livez").await?.status, 200);
     ampoule.stop().await?.ensure_clean()
+}
+
+/// The files of a folder that are there.
+type Files = [(&'static str, Option<String>); 3];
+
+fn files(ca: &CertificatePair, certificate: &CertificatePair, key: &CertificatePair) -> Files {
+    let [ca, certificate, key] = [&ca.ca_pem, &certificate.certificate_pem, &key.key_pem].map(|pem| Some(pem.clone()));
+    [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)]
+}
+
+/// Every time in a text as TIME.
+fn timeless(text: &str) -> String {
+    let is_time = |word: &str| word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
+    let word = |word: &str| {
+        let bare = word.trim_end_matches([',', '\n']);
+        if is_time(bare) { word.replace(bare, "TIME") } else { word.to_owned() }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn a_certificate_that_the_api_server_would_refuse_ends_the_start_with_its_reason() -> Result<()> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let name = "certificates";
+    let [port] = free_ports()?;
+    let installed = Installed::new(name, port, "{}").await?;
+    let issue = |service: &str, at: SystemTime| CertificatePair::issue(Subject::service(service, name, 90 * DAY), at);
+    let now = SystemTime::now();
+    let (good, other) = (issue(name, now)?, issue(name, now)?);
+    let at = |at: SystemTime| issue(name, at).map(|pair| files(&pair, &pair, &pair));
+    let stranger = issue("other", now)?;
+    let with = |file: usize, content: Option<&str>| {
+        let mut files = files(&good, &good, &good);
+        files[file].1 = content.map(str::to_owned);
+        files
+    };
+    let cases = [
+        ("expired", at(now - 91 * DAY)?, "tls.crt expired at TIME, and the clock here says TIME"),
+        ("not yet valid", at(now + 30 * DAY)?, "tls.crt is valid from TIME on, and the clock here says TIME"),
+        // One hour is forgiven.
+        (
+            "a clock two hours behind",
+            at(now + 2 * HOUR)?,
+            "tls.crt is valid from TIME on, and the clock here says TIME",
+        ),
+        (
+            "for another Service",
+            files(&stranger, &stranger, &stranger),
+            "tls.crt is not for certificates.certificates.svc, but for other, other.certificates, other.certificates.svc",
+        ),
+        (
+            "a key of another",
+            files(&good, &good, &other),
+            "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch",
+        ),
+        ("a CA of another", files(&other, &good, &good), "tls.crt was not signed by ca.crt"),
+        ("garbage for a certificate", with(1, Some("garbage")), "tls.crt holds no certificate in PEM form"),
+        ("garbage for a key", with(2, Some("garbage")), "tls.key holds no private key in PEM form"),
+        ("garbage for a CA", with(0, Some("garbage")), "ca.crt holds no certificate in PEM form"),
+        ("no certificate", with(1, None), "tls.crt is missing"),
+        ("no key", with(2, None), "tls.key is missing"),
+    ];
+    for (what, files, reason) in cases {
+        let folder = tempfile::tempdir()?;
+        let certs = folder.path().join("certs");
+        fs::create_dir(&certs)?;
+        for (file, content) in files {
+            content.map_or(Ok(()), |content| fs::write(certs.join(file), content))?;
+        }
+        let mut command = installed.command(&["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])?;
+        command.arg("--cert-dir").arg(&certs);
+        let process = Process::spawn_in(&mut command, &folder.path().join("log"), folder.path())?;
+        assert_eq!(process.wait(NOTICED).await?.code(), Some(1), "{what}");
+        let log = process.output()?;
+        let last = timeless(log.lines().last().unwrap_or_default());
+        assert_eq!(last, format!("error: the certificate in {} cannot be used: {reason}", certs.display()), "{what}");
+    }
+    Ok(())
 }

@@ -1,0 +1,183 @@
+//! The order in which a process comes and goes, clause by clause, on the real process.
+//!
+//! Coming: ports bound, certificate, plugins, registration, ready. Going: not ready, serving on for the delay, accepting no more,
+//! open requests answered within the grace; and at once where it is told twice.
+
+use std::{
+    net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
+    time::{Duration, Instant},
+};
+
+use ampoule_core::MountRequirement::{Any, EnvVar};
+use ampoule_tests::{Ampoule, Answer, Connection, Process, Review, asking, eventually, free_ports};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
+use rustix::process::Signal;
+use tokio::{net::TcpStream, task::JoinHandle, time::sleep};
+
+use crate::{
+    cluster::{Installed, NOTICED},
+    support::{Guests, K8S, config, request},
+};
+
+/// On a machine that does something else as well.
+const AT_ONCE: Duration = Duration::from_secs(2);
+const PATH: &str = "/mutate--v1-pod?timeout=30s";
+
+async fn admin(port: u16, path: &str) -> Result<(u16, String)> {
+    let Answer { status, body, .. } =
+        Connection::plain(SocketAddr::from(([127, 0, 0, 1], port))).await?.get(path).await?;
+    Ok((status, String::from_utf8(body)?))
+}
+
+#[tokio::test]
+async fn nothing_is_registered_or_ready_before_every_plugin_is_loaded() -> Result<()> {
+    let [port, admin_port] = free_ports()?;
+    let installed = Installed::new("coming", port, "{ mode: cluster, secretName: coming }").await?;
+    let guests = Guests::write(&["endless_configure"])?;
+    // It takes five seconds to be refused: those are looked at here.
+    let endless = guests.injector("endless_configure", "{}", "{}");
+    installed.configure_with(&endless)?;
+    let folder = tempfile::tempdir()?;
+    let mut command = installed.command(&["serve", "--log-format", "json"])?;
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--admin", &format!("127.0.0.1:{admin_port}")]);
+    command.arg("--ready-file").arg(folder.path().join("ready"));
+    let process = Process::spawn_in(&mut command, &folder.path().join("log"), folder.path())?;
+
+    let loading = "[+]certificate ok\n[-]plugins failed: not loaded yet\n[-]registration failed: not applied yet\n\
+                   [+]shutdown ok\nreadyz check failed\n";
+    eventually("a certificate", NOTICED, async || {
+        let answer = admin(admin_port, "/readyz").await?;
+        ensure!(answer == (503, loading.to_owned()), "{answer:?}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(admin(admin_port, "/livez").await?, (200, "ok\n".to_owned()));
+    TcpStream::connect(("127.0.0.1", port)).await.context("the port is bound before everything else")?;
+    assert!(installed.namespace.api::<Secret>().get_opt("coming").await?.is_some());
+
+    let status = process.wait(NOTICED).await?;
+    assert_eq!(status.code(), Some(1));
+    let log = process.output()?;
+    assert!(log.contains("`configure` failed: it ran for longer than 5 s"), "{log}");
+    assert!(!folder.path().join("ready").exists());
+    let registrations = installed.namespace.cluster_wide::<MutatingWebhookConfiguration>();
+    assert!(registrations.get_opt("coming").await?.is_none(), "the API server would have called nobody");
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_comes_in_the_order_that_is_promised() -> Result<()> {
+    let [port] = free_ports()?;
+    let installed = Installed::new("order", port, "{ mode: cluster, secretName: order }").await?;
+    let ampoule = installed.start(port).await?;
+    let log = ampoule.log()?;
+    let messages = ["starting", "certificate installed", "plugin loaded", "registered", "ready"];
+    let places: Vec<_> = messages.iter().map(|message| log.find(&format!("\"message\":\"{message}\""))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in\n{log}");
+    ampoule.stop().await?.ensure_clean()
+}
+
+/// A process whose slow request takes `slow`, and which serves on for two seconds.
+async fn with_slow_requests(slow: Duration, grace: u32) -> Result<(Guests, Ampoule)> {
+    let guests = Guests::write(&["endless_loop"])?;
+    let limits = format!("{{ deadlineMillis: {}, queueWaitMillis: 10000 }}", slow.as_millis());
+    let config = config("flyte-v1", &[K8S, &guests.injector("endless_loop", "{}", &limits)].concat());
+    let config = config
+        .replace("DelaySeconds: 0", "DelaySeconds: 2")
+        .replace("GraceSeconds: 10", &format!("GraceSeconds: {grace}"));
+    let ampoule = Ampoule::start(&config).await?;
+    Ok((guests, ampoule))
+}
+
+fn quick() -> Review {
+    Review::of(&asking("task", [request("group", "key", EnvVar, "")]), "default")
+}
+
+/// A request that the endless guest is asked for.
+async fn slow(ampoule: &Ampoule) -> Result<JoinHandle<Result<Answer>>> {
+    let mut connection = ampoule.connect().await?;
+    let review = Review::of(&asking("slow", [request("group", "", Any, "")]), "default");
+    Ok(tokio::spawn(async move { connection.post(PATH, review.bytes()).await }))
+}
+
+#[tokio::test]
+async fn told_to_end_it_sends_its_clients_away_with_their_answers() -> Result<()> {
+    let (_guests, ampoule) = with_slow_requests(Duration::from_secs(4), 10).await?;
+    let mut kept = ampoule.connect().await?;
+    let answer = kept.post(PATH, quick().bytes()).await?;
+    assert_eq!((answer.status, answer.closes), (200, false));
+    let told = Instant::now();
+    ampoule.terminate()?;
+    eventually("not ready", AT_ONCE, async || {
+        let (status, text) = admin(ampoule.admin_address().port(), "/readyz").await?;
+        ensure!(status == 503 && text.contains("[-]shutdown failed: the process is draining"), "{status} {text}");
+        Ok(())
+    })
+    .await?;
+    // Who has a connection is answered and sent away; who comes is served.
+    let answer = kept.post(PATH, quick().bytes()).await?;
+    assert_eq!((answer.status, answer.closes), (200, true));
+    let answer = ampoule.connect().await?.post(PATH, quick().bytes()).await?;
+    assert_eq!((answer.status, answer.closes), (200, true));
+    let slow = slow(&ampoule).await?;
+    assert!(told.elapsed() < Duration::from_secs(2), "this machine is too slow to see anything: {:?}", told.elapsed());
+
+    eventually("the end of accepting", Duration::from_secs(2) + AT_ONCE, async || {
+        ensure!(TcpStream::connect(ampoule.webhook()).await.is_err(), "it accepts");
+        Ok(())
+    })
+    .await?;
+    assert!(told.elapsed() >= Duration::from_secs(2), "before the delay was over: {:?}", told.elapsed());
+    assert!(!slow.is_finished());
+    assert_eq!(slow.await??.status, 200);
+    ampoule.wait().await?.ensure_clean()
+}
+
+#[tokio::test]
+async fn what_takes_longer_than_the_grace_does_not_hold_it() -> Result<()> {
+    let (_guests, ampoule) = with_slow_requests(Duration::from_secs(20), 1).await?;
+    let slow = slow(&ampoule).await?;
+    sleep(Duration::from_millis(300)).await;
+    let told = Instant::now();
+    let exit = ampoule.stop().await?;
+    exit.ensure_clean()?;
+    assert!(told.elapsed() < Duration::from_secs(3) + AT_ONCE, "{:?}", told.elapsed());
+    assert!(exit.log.contains("connections still open after the grace period are closed"), "{}", exit.log);
+    assert!(slow.await?.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() -> Result<()> {
+    // The second one comes within the delay, and within the grace.
+    for (wait, second) in [(Duration::from_millis(300), Signal::TERM), (Duration::from_secs(3), Signal::INT)] {
+        let (_guests, ampoule) = with_slow_requests(Duration::from_secs(20), 20).await?;
+        let slow = slow(&ampoule).await?;
+        ampoule.terminate()?;
+        sleep(wait).await;
+        let told = Instant::now();
+        ampoule.signal(second)?;
+        let exit = ampoule.wait().await?;
+        assert!(told.elapsed() < AT_ONCE, "{:?}", told.elapsed());
+        assert_eq!((exit.status.code(), exit.status.signal()), (Some(1), None), "{}", exit.log);
+        let name = if second == Signal::TERM { "SIGTERM" } else { "SIGINT" };
+        let expected = format!("error: ended by a second signal ({name}) before open requests were answered\n");
+        assert!(exit.log.ends_with(&expected), "{}", exit.log);
+        assert!(slow.await?.is_err());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_idles_is_not_closed_under_its_client() -> Result<()> {
+    let ampoule = Ampoule::start(&crate::support::v1()).await?;
+    let mut kept = ampoule.connect().await?;
+    assert_eq!(kept.post(PATH, quick().bytes()).await?.status, 200);
+    // The time that the head of a request may take, which must not be counted from here on.
+    sleep(Duration::from_secs(12)).await;
+    let answer = kept.post(PATH, quick().bytes()).await.context("it was closed after ten seconds")?;
+    assert_eq!((answer.status, answer.closes), (200, false));
+    ampoule.stop().await?.ensure_clean()
+}
