@@ -145,6 +145,7 @@ async fn what_takes_longer_than_the_grace_does_not_hold_it() -> Result<()> {
     exit.ensure_clean()?;
     assert!(told.elapsed() < Duration::from_secs(3) + AT_ONCE, "{:?}", told.elapsed());
     assert!(exit.log.contains("connections still open after the grace period are closed"), "{}", exit.log);
+    assert!(!exit.log.contains("panic"), "{}", exit.log);
     assert!(slow.await?.is_err());
     Ok(())
 }

@@ -44,8 +44,9 @@ pub(crate) fn serve(start: Start, builtins: Builtins) -> anyhow::Result<ExitCode
     telemetry::install(start.process.log_format, start.process.log_level);
     let runtime = Builder::new_multi_thread().thread_name("ampoule-http").enable_all().build()?;
     let served = runtime.block_on(async { App::build(start, builtins).await?.run().await });
-    // Whatever is left after the drain has had its time.
-    runtime.shutdown_background();
+    // Whatever is left after the drain has had its time, and ends with the process: a guest that still runs looks at this runtime's
+    // timers, which panic in one that was shut down.
+    std::mem::forget(runtime);
     served.map(|()| ExitCode::SUCCESS)
 }
 
