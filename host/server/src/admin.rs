@@ -1,7 +1,8 @@
 //! The admin port: plain HTTP, for the kubelet and Prometheus.
 //!
 //! Routes: `GET /livez` (the process answers), `GET /readyz` (503 until everything is there, and while draining; with
-//! `?verbose`, each part), `GET /metrics` (OpenMetrics text). Nothing here tells of a pod or of the configuration.
+//! `?verbose`, each part), `GET /metrics` (OpenMetrics text). Nothing here tells of a pod, and of the configuration only what
+//! is wrong with it.
 
 use axum::{
     Router,

@@ -27,7 +27,7 @@ use crate::{
     args::{ConfigArg, WebhookArgs, WebhookCommand},
     config::{Config, ConfigSource, LoadedConfig},
     metrics::Metrics,
-    plugins::{self, Builtins, Loaded},
+    plugins::{self, Builtins, Loaded, Loader},
     telemetry::{self, LogFormat, LogLevel},
 };
 
@@ -69,7 +69,7 @@ pub(crate) fn complain(line: &str) {
 fn pipeline(config: &ConfigArg, builtins: Builtins) -> anyhow::Result<(Runtime, Loaded)> {
     let runtime = quiet_runtime()?;
     let config = load(&config.clone().into(), builtins)?;
-    let loaded = runtime.block_on(plugins::load(config, builtins, &Metrics::new()))?;
+    let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     Ok((runtime, loaded))
 }
 

@@ -10,7 +10,9 @@ pub mod certs;
 mod cluster;
 mod colour;
 mod commands;
+mod components;
 pub mod config;
+mod events;
 pub mod global_secrets;
 pub mod listener;
 pub mod metrics;
@@ -18,6 +20,7 @@ pub mod pipeline;
 mod plugins;
 pub mod readiness;
 mod registration;
+mod reload;
 pub mod review;
 pub mod telemetry;
 pub mod tls;
@@ -27,6 +30,6 @@ pub mod webhook;
 pub use self::{
     args::Args,
     metrics::Metrics,
-    pipeline::{Outcome, Pipeline, PipelineError},
+    pipeline::{Outcome, Pipeline, PipelineError, ServingPipeline},
     plugins::Builtins,
 };

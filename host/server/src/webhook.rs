@@ -25,7 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::info;
 
 use self::{intake::Intake, rejection::Rejection};
-use crate::{metrics::Metrics, pipeline::Pipeline, review};
+use crate::{metrics::Metrics, pipeline::ServingPipeline, review};
 
 /// Where the API server posts reviews: the path that controller-runtime makes for pods, empty group and all.
 pub const PATH: &str = "/mutate--v1-pod";
@@ -33,13 +33,13 @@ pub const PATH: &str = "/mutate--v1-pod";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 struct Webhook {
-    pipeline: Arc<Pipeline>,
+    pipeline: Arc<ServingPipeline>,
     metrics: Metrics,
     intake: Intake,
 }
 
 /// The webhook's routes. `metrics` counts what never becomes a review; the pipeline counts the rest.
-pub fn router(pipeline: Arc<Pipeline>, metrics: Metrics) -> Router {
+pub fn router(pipeline: Arc<ServingPipeline>, metrics: Metrics) -> Router {
     let webhook = Webhook { pipeline, metrics, intake: Intake::default() };
     Router::new()
         .route(PATH, post(mutate))
@@ -75,7 +75,7 @@ impl Webhook {
         let request = review::parse(body.bytes())?;
         // The pod is a copy by now, of a similar size: the bytes go, the room stays taken until the answer.
         let _room = body.into_room();
-        let (identity, verdict) = self.pipeline.admit(request, deadline).await;
+        let (identity, verdict) = self.pipeline.current().admit(request, deadline).await;
         Ok(review::respond(&identity, &verdict))
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{output, quiet_runtime};
 use crate::{
     args::{InspectArgs, TextOutput},
+    components::Components,
     config::{ComponentSource, EngineSettings},
     metrics::Metrics,
     plugins::{self, Builtins},
@@ -25,9 +26,10 @@ pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::
         }
         _ => ComponentSource::File(PathBuf::from(component)),
     };
-    let bytes = plugins::read(&source, builtins)?;
+    let mut fetched = runtime.block_on(Components::new(builtins).fetch([&source].into_iter()));
+    let component = fetched.pop().expect("one was asked for")?;
     let engine = plugins::engine(EngineSettings::default(), &Metrics::new())?;
-    let inspection = runtime.block_on(engine.inspect(&bytes)).with_context(|| source.to_string())?;
+    let inspection = runtime.block_on(engine.inspect(&component.bytes)).with_context(|| source.to_string())?;
     output::print(&match output {
         TextOutput::Text => text(&source, &inspection),
         TextOutput::Json => output::json(&as_json(&source, &inspection))?,

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::pipeline::Pipeline;
 
 /// Flyte's annotation for group user-info, key user_secret.
 const ASKS: &str = "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau";
@@ -41,7 +42,8 @@ fn router() -> Router {
     let engine = PluginEngine::new(EngineConfig { max_concurrent: 4, ..EngineConfig::default() }).unwrap();
     let mutator = PodMutator::new(Vec::new(), Profile::FlyteV1.conventions(), OnFailure::Deny);
     let metrics = Metrics::new();
-    super::router(Arc::new(Pipeline::new(Arc::new(engine), mutator, metrics.clone())), metrics)
+    let pipeline = Pipeline::new(Arc::new(engine), mutator, metrics.clone());
+    super::router(Arc::new(ServingPipeline::new(pipeline)), metrics)
 }
 
 async fn send(request: Request<Body>) -> (StatusCode, String) {
