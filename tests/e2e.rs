@@ -30,6 +30,8 @@ mod privacy;
 mod refuse;
 #[path = "e2e/registration.rs"]
 mod registration;
+#[path = "e2e/reload.rs"]
+mod reload;
 #[path = "e2e/rights.rs"]
 mod rights;
 #[path = "e2e/sdks.rs"]

@@ -4,16 +4,13 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
-    path::Path,
     time::{Duration, SystemTime},
 };
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_server::certs::{CertificatePair, Subject};
-use ampoule_tests::{Ampoule, Connection, Review, Trust, asking, eventually};
+use ampoule_tests::{Ampoule, Connection, Mounted, Review, Trust, asking, eventually};
 use anyhow::{Result, ensure};
-use tempfile::TempDir;
 
 use crate::support::{request, v1};
 
@@ -21,45 +18,22 @@ const HOST: &str = "ampoule.ampoule.svc";
 /// Two looks of the process, and a machine that does something else as well.
 const NOTICED: Duration = Duration::from_secs(30);
 
-/// A folder as the kubelet mounts a Secret: links into `..data`, which is a link that is swapped.
-struct MountedSecret {
-    folder: TempDir,
-    version: u32,
+/// What the kubelet mounts of a Secret.
+fn files<'a>(ca: &'a str, certificate: &'a str, key: &'a str) -> [(&'static str, &'a str); 3] {
+    [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)]
 }
 
-impl MountedSecret {
-    fn new(pair: &CertificatePair) -> Result<Self> {
-        let mut this = Self { folder: tempfile::tempdir()?, version: 0 };
-        this.swap(&pair.ca_pem, &pair.certificate_pem, &pair.key_pem)?;
-        for name in ["ca.crt", "tls.crt", "tls.key"] {
-            symlink(Path::new("..data").join(name), this.path().join(name))?;
-        }
-        Ok(this)
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn swap(&mut self, ca: &str, certificate: &str, key: &str) -> Result<()> {
-        let old = format!("..{}", self.version);
-        self.version += 1;
-        let new = format!("..{}", self.version);
-        fs::create_dir(self.path().join(&new))?;
-        for (name, content) in [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)] {
-            fs::write(self.path().join(&new).join(name), content)?;
-        }
-        symlink(&new, self.path().join("..data_tmp"))?;
-        fs::rename(self.path().join("..data_tmp"), self.path().join("..data"))?;
-        if self.version > 1 {
-            fs::remove_dir_all(self.path().join(old))?;
-        }
-        Ok(())
-    }
+fn mounted(pair: &CertificatePair) -> Result<Mounted> {
+    Mounted::new(&files(&pair.ca_pem, &pair.certificate_pem, &pair.key_pem))
 }
 
 fn issue(validity: Duration) -> Result<CertificatePair> {
     Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", validity), SystemTime::now())?)
+}
+
+/// A folder with a certificate that does for any test.
+pub(crate) fn fresh() -> Result<Mounted> {
+    mounted(&issue(Duration::from_secs(3600))?)
 }
 
 /// A new connection of a client that trusts this CA alone gets its answer.
@@ -81,7 +55,7 @@ async fn metric(ampoule: &Ampoule, line: &str) -> Result<()> {
 async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<()> {
     const HOUR: Duration = Duration::from_secs(3600);
     let first = issue(HOUR)?;
-    let mut mounted = MountedSecret::new(&first)?;
+    let mut mounted = mounted(&first)?;
     let config = tempfile::NamedTempFile::new()?;
     fs::write(config.path(), v1())?;
     let mut command = Ampoule::command()?;
@@ -91,7 +65,7 @@ async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<
     let mut kept = ampoule.connect().await?;
     for i in 1..=2 {
         let next = issue(HOUR)?;
-        mounted.swap(&next.ca_pem, &next.certificate_pem, &next.key_pem)?;
+        mounted.swap(&files(&next.ca_pem, &next.certificate_pem, &next.key_pem))?;
         let line = format!("ampoule_certificate_reloads_total{{result=\"adopted\"}} {i}");
         eventually("the next certificate", NOTICED, async || {
             served_under(&ampoule, &next.ca_pem).await?;
@@ -103,9 +77,9 @@ async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<
 
     let (last, other) = (issue(HOUR)?, issue(HOUR)?);
     let chain = [last.certificate_pem.as_str(), &last.ca_pem].concat();
-    mounted.swap(&last.ca_pem, &chain, &last.key_pem)?;
+    mounted.swap(&files(&last.ca_pem, &chain, &last.key_pem))?;
     eventually("a full chain", NOTICED, async || served_under(&ampoule, &last.ca_pem).await).await?;
-    mounted.swap(&other.ca_pem, &other.certificate_pem, &last.key_pem)?;
+    mounted.swap(&files(&other.ca_pem, &other.certificate_pem, &last.key_pem))?;
     let refused = "ampoule_certificate_reloads_total{result=\"refused\"} 1";
     eventually("a refusal", NOTICED, async || metric(&ampoule, refused).await).await?;
     let reason = "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch";
@@ -123,7 +97,7 @@ async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<
 #[tokio::test]
 async fn readiness_goes_before_the_certificate_does() -> Result<()> {
     let pair = issue(Duration::from_secs(20))?;
-    let mounted = MountedSecret::new(&pair)?;
+    let mounted = mounted(&pair)?;
     let config = tempfile::NamedTempFile::new()?;
     fs::write(config.path(), v1())?;
     let mut command = Ampoule::command()?;

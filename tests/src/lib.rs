@@ -8,6 +8,7 @@ mod eventually;
 mod http;
 mod kube;
 mod kubelet;
+mod mounted;
 mod pods;
 mod process;
 mod renderers;
@@ -19,6 +20,7 @@ pub use self::{
     http::{Answer, Connection, Trust},
     kube::{ApiServer, Namespace, Refusal, Registration, free_ports},
     kubelet::{Container, Image},
+    mounted::Mounted,
     pods::{annotation, asking, pod, requests},
     process::Process,
     renderers::{Renderers, sdks},

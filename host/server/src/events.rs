@@ -84,7 +84,7 @@ impl Recorder {
         let name = pod.name.clone().unwrap_or_default();
         Event {
             // The API server makes a name of it.
-            metadata: ObjectMeta { generate_name: Some(format!("{name}.")), ..ObjectMeta::default() },
+            metadata: ObjectMeta { generate_name: Some(format!("{name}-")), ..ObjectMeta::default() },
             event_time: Some(MicroTime(Timestamp::now())),
             type_: Some(kind.as_str().to_owned()),
             reason: Some(reason.to_owned()),
