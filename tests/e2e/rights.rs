@@ -132,6 +132,8 @@ impl Release {
         let code = self.answer("watch", "mutatingwebhookconfigurations").await?;
         ensure!(code == 200, "to watch the registration is forbidden: {code}");
 
+        let said = self.run("Job", "containers")?;
+        ensure!(said.ends_with(": removed\n"), "{said}");
         for file in fs::read_dir(self.folder.path().join("config"))? {
             fs::write(file?.path(), "garbage")?;
         }
@@ -152,7 +154,12 @@ impl Release {
     }
 
     fn init_certs(&self) -> Result<String> {
-        let Output { status, stdout, stderr } = self.command("initContainers")?.output()?;
+        self.run("Deployment", "initContainers")
+    }
+
+    /// What a container says that ends by itself.
+    fn run(&self, kind: &str, list: &str) -> Result<String> {
+        let Output { status, stdout, stderr } = self.command(kind, list)?.output()?;
         ensure!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
         Ok(String::from_utf8(stdout)?)
     }
@@ -160,12 +167,12 @@ impl Release {
     async fn start(&self) -> Result<Ampoule> {
         let ca = fs::read_to_string(self.folder.path().join("certs/ca.crt"))?;
         let name = self.namespace.name();
-        Ampoule::start_command(self.command("containers")?, &ca, &format!("{name}.{name}.svc")).await
+        Ampoule::start_command(self.command("Deployment", "containers")?, &ca, &format!("{name}.{name}.svc")).await
     }
 
-    /// A container of the Deployment, its files where the test has them.
-    fn command(&self, list: &str) -> Result<Command> {
-        let container = &self.find("Deployment")?["spec"]["template"]["spec"][list][0];
+    /// A container of this object, its files where the test has them.
+    fn command(&self, kind: &str, list: &str) -> Result<Command> {
+        let container = &self.find(kind)?["spec"]["template"]["spec"][list][0];
         let words = container["args"].as_array().context("a container has arguments")?;
         let mut command = Ampoule::command()?;
         // The harness says for itself how it wants to read the log.

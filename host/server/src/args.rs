@@ -35,7 +35,7 @@ enum Command {
     Webhook(Box<WebhookArgs>),
     /// See to it that the Secret of the configuration holds a certificate, and make one if it has none that serves.
     InitCerts(ConfigArg),
-    /// Remove the webhook's registration, once the last replica has ended: a running one would put it back.
+    /// Remove the webhook's registration. Replicas that run leave it alone from then on.
     Uninstall(ConfigArg),
     /// Do to a pod what the webhook would, and print the result.
     Mutate(MutateArgs),

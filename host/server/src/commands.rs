@@ -56,6 +56,7 @@ pub(crate) fn webhook(args: WebhookArgs, builtins: Builtins) -> anyhow::Result<E
     match command {
         None => serve(Start { config, self_signed: None, process }, builtins),
         Some(WebhookCommand::InitCerts) => init_certs(&config, builtins),
+        Some(WebhookCommand::Uninstall) => uninstall(&config, builtins),
     }
 }
 
