@@ -69,6 +69,8 @@ pub struct PluginLabels {
     pub digest: String,
     /// Where the component came from.
     pub source: String,
+    /// Whose signature it has, as `NAME (ID)` of the key; empty if none had to be verified.
+    pub signer: String,
 }
 
 /// The metrics of one port.

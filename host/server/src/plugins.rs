@@ -13,8 +13,9 @@ use anyhow::Context as _;
 use tracing::info;
 
 use crate::{
-    components::{Component, Components},
+    components::Components,
     config::{Config, EngineSettings, InjectorConfig},
+    fetch::Component,
     global_secrets::GlobalSecrets,
     metrics::{Metrics, PluginLabels},
     pipeline::Pipeline,
@@ -49,6 +50,8 @@ struct Parts {
 struct LoadedPlugin {
     config: InjectorConfig,
     conventions: Conventions,
+    /// Whose signature was verified when it was fetched last.
+    signer: Option<String>,
     plugin: PluginInjector,
 }
 
@@ -74,6 +77,8 @@ impl Loader {
             server: _,
             registration: _,
             certificates: _,
+            trust: _,
+            registries: _,
         } = config;
         let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
         if let Some(config) = global_secrets {
@@ -81,7 +86,7 @@ impl Loader {
                 std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
             chain.push(Arc::new(GlobalSecrets::new(config, &conventions.env_prefix, environment)));
         }
-        let components = self.components.fetch(injectors.iter().map(|injector| &injector.component)).await;
+        let components = self.components.fetch(config).await;
         let last = self.last.as_ref().filter(|last| last.settings == *settings);
         let engine = match last {
             Some(last) => Arc::clone(&last.engine),
@@ -90,13 +95,14 @@ impl Loader {
         let mut plugins = Vec::new();
         for (config, component) in injectors.iter().zip(components) {
             let component = component.with_context(|| format!("injector {}", config.name))?;
+            let signer = component.signer.clone();
             let same = last.and_then(|last| last.plugin(config, conventions, &component));
             let plugin = match same {
                 Some(plugin) => plugin,
                 None => load_plugin(&engine, config, conventions, component).await?,
             };
             chain.push(Arc::new(plugin.clone()));
-            plugins.push(LoadedPlugin { config: config.clone(), conventions: conventions.clone(), plugin });
+            plugins.push(LoadedPlugin { config: config.clone(), conventions: conventions.clone(), signer, plugin });
         }
         let mutator = PodMutator::new(chain, conventions.clone(), *on_failure);
         let pipeline = Pipeline::new(Arc::clone(&engine), mutator, self.metrics.clone()).with_on_failure(*on_failure);
@@ -137,7 +143,7 @@ impl Parts {
     }
 
     fn labels(&self) -> Vec<PluginLabels> {
-        self.plugins.iter().map(|loaded| labels(&loaded.plugin)).collect()
+        self.plugins.iter().map(|loaded| labels(&loaded.plugin, loaded.signer.as_deref())).collect()
     }
 }
 
@@ -165,7 +171,7 @@ async fn load_plugin(
     conventions: &Conventions,
     component: Component,
 ) -> anyhow::Result<PluginInjector> {
-    let InjectorConfig { name, component: source, settings, limits } = config.clone();
+    let InjectorConfig { name, component: source, sha256: _, signed_by: _, settings, limits } = config.clone();
     let spec = PluginSpec {
         name,
         source: source.to_string(),
@@ -175,16 +181,17 @@ async fn load_plugin(
         limits,
     };
     let plugin = engine.load(spec).await?;
-    let PluginLabels { plugin: name, version, digest, source } = labels(&plugin);
-    info!(plugin = name, version, digest, source, "plugin loaded");
+    let PluginLabels { plugin: name, version, digest, source, signer } = labels(&plugin, component.signer.as_deref());
+    info!(plugin = name, version, digest, source, signer, "plugin loaded");
     Ok(plugin)
 }
 
-fn labels(plugin: &PluginInjector) -> PluginLabels {
+fn labels(plugin: &PluginInjector, signer: Option<&str>) -> PluginLabels {
     PluginLabels {
         plugin: plugin.name().to_owned(),
         version: plugin.version().to_owned(),
         digest: plugin.digest().to_owned(),
         source: plugin.source().to_owned(),
+        signer: signer.unwrap_or_default().to_owned(),
     }
 }

@@ -17,8 +17,9 @@ pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Resu
     let mut text = output::yaml(&config.effective())?;
     let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     text += "# plugins loaded:\n";
-    for PluginLabels { plugin, version, digest, source } in &loaded.plugins {
-        let _ = writeln!(text, "#   {plugin}: {source}, version {version}, sha256:{digest}");
+    for PluginLabels { plugin, version, digest, source, signer } in &loaded.plugins {
+        let signed = if signer.is_empty() { String::new() } else { format!(", signed by {signer}") };
+        let _ = writeln!(text, "#   {plugin}: {source}, version {version}, sha256:{digest}{signed}");
     }
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)

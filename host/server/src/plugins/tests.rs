@@ -111,7 +111,7 @@ async fn a_component_that_changed_is_loaded_and_a_broken_one_changes_nothing() {
     assert_eq!(loads.load(TWO).await, Err(reason));
     fs::remove_file(&file).unwrap();
     let reason =
-        format!("injector two: cannot read the component {}: No such file or directory (os error 2)", file.display());
+        format!("injector two: file:{}: it cannot be read: No such file or directory (os error 2)", file.display());
     assert_eq!(loads.load(TWO).await, Err(reason));
     assert_eq!(loads.told(), ["one", "two"]);
 
