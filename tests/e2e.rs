@@ -36,5 +36,7 @@ mod reload;
 mod rights;
 #[path = "e2e/sdks.rs"]
 mod sdks;
+#[path = "e2e/sources.rs"]
+mod sources;
 #[path = "e2e/support.rs"]
 mod support;

@@ -43,6 +43,8 @@ pub struct Answer {
     pub status: u16,
     /// `content-type`; empty if none was given.
     pub content_type: String,
+    /// `location`; empty if none was given.
+    pub location: String,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -163,10 +165,13 @@ impl Connection {
         let exchange = async {
             self.requests.ready().await?;
             let (head, body) = self.requests.send_request(request).await?.into_parts();
-            let content_type =
-                head.headers.get("content-type").map(|value| value.to_str()).transpose()?.unwrap_or_default();
+            let header = |name| {
+                let value = head.headers.get(name).map(|value| value.to_str()).transpose()?;
+                anyhow::Ok(value.unwrap_or_default().to_owned())
+            };
             let body = body.collect().await?.to_bytes().to_vec();
-            anyhow::Ok(Answer { status: head.status.as_u16(), content_type: content_type.to_owned(), body })
+            let (content_type, location) = (header("content-type")?, header("location")?);
+            anyhow::Ok(Answer { status: head.status.as_u16(), content_type, location, body })
         };
         timeout(LIMIT, exchange).await?.with_context(|| format!("{method} {path}"))
     }

@@ -1,16 +1,15 @@
 //! A real Kubernetes API: [`ApiServer`], etcd and kube-apiserver on free ports of the loopback interface.
 //!
-//! Which versions, the machine decides (see `programs`); the flags are those of `setup-envtest`, and work from 1.20 on.
+//! Which versions, the machine decides (`$KUBEBUILDER_ASSETS`, else its path, else the cache of `cargo xtask setup`); the flags are those of `setup-envtest`, and work from 1.20 on.
 //! One server is shared by all tests of a binary, and each test has a [`Namespace`] of its own.
 
 mod namespace;
 mod objects;
-mod programs;
 
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -24,8 +23,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 pub use self::namespace::{Namespace, Refusal, Registration};
-use self::programs::Programs;
-use crate::{Connection, Process, Trust, eventually};
+use crate::{Connection, Process, Trust, eventually, programs::find_among};
 
 /// Ready takes five seconds on an idle machine.
 const READY: Duration = Duration::from_secs(90);
@@ -44,6 +42,12 @@ rules:
   - { level: Metadata, userGroups: ['system:serviceaccounts'] }
   - { level: None }
 ";
+
+/// The two programs of a Kubernetes API.
+struct Programs {
+    etcd: PathBuf,
+    kube_apiserver: PathBuf,
+}
 
 /// A running API server. Both programs end when this is dropped, or with the test process.
 pub struct ApiServer {
@@ -75,7 +79,11 @@ impl ApiServer {
     ///
     /// If the programs are not there, or are not ready in time; with what they wrote.
     pub async fn start() -> Result<Self> {
-        let programs = Programs::find()?;
+        let find = |name, variable| find_among("KUBEBUILDER_ASSETS", name, variable);
+        let programs = Programs {
+            etcd: find("etcd", "AMPOULE_ETCD")?,
+            kube_apiserver: find("kube-apiserver", "AMPOULE_KUBE_APISERVER")?,
+        };
         let mut last = None;
         for _ in 0..ATTEMPTS {
             match Self::attempt(&programs).await {

@@ -11,6 +11,8 @@ mod kubelet;
 mod mounted;
 mod pods;
 mod process;
+mod programs;
+mod registry;
 mod renderers;
 mod review;
 
@@ -23,6 +25,7 @@ pub use self::{
     mounted::Mounted,
     pods::{annotation, asking, pod, requests},
     process::Process,
+    registry::{Registry, Signer},
     renderers::{Renderers, sdks},
     review::{Response, Review},
 };

@@ -8,6 +8,8 @@ mod debian;
 mod image;
 mod kube;
 mod manifests;
+mod program;
+mod registry;
 mod sdks;
 mod wasm;
 
@@ -15,6 +17,7 @@ use anyhow::Result;
 
 use self::kube::ApiServer;
 use self::manifests::Renderers;
+use self::program::Program;
 use self::sdks::Sdks;
 use crate::progress::GOOD;
 
@@ -25,7 +28,7 @@ pub(crate) enum Scope {
     Wasm,
     /// To send a request to the server by hand: the WebAssembly target, and curl.
     Demo,
-    /// To run the end-to-end tests as well: etcd, kube-apiserver, Flyte's SDKs, and what renders the manifests.
+    /// To run the end-to-end tests as well: etcd, kube-apiserver, Flyte's SDKs, what renders the manifests, and a registry.
     Everything,
 }
 
@@ -37,6 +40,8 @@ pub(crate) struct Everything {
     pub(crate) sdks: Sdks,
     /// What renders and checks the manifests.
     pub(crate) renderers: Renderers,
+    /// Where they push plugins to.
+    pub(crate) registry: Program,
 }
 
 /// Makes sure of the WebAssembly target only.
@@ -67,7 +72,9 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("flyte's SDKs", &sdks.to_string());
     let renderers = manifests::ensure(&sdks)?;
     found("helm, kubectl", &renderers.to_string());
-    Ok(Everything { api_server, sdks, renderers })
+    let registry = registry::ensure()?;
+    found("docker-registry", &registry.to_string());
+    Ok(Everything { api_server, sdks, renderers, registry })
 }
 
 /// Makes sure of what the scope names.

@@ -208,6 +208,16 @@ fn root_cause(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use axum::{
+        Router,
+        body::Body,
+        routing::{get, put},
+    };
+    use futures_util::stream::repeat_with;
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[test]
@@ -247,6 +257,57 @@ mod tests {
             error.to_string(),
             "this system has no CA certificates: name a file with some (registries.caFile, --ca-file)"
         );
+    }
+
+    /// A server that sends on, tells what it was sent, and talks a lot.
+    async fn server(next: Option<String>) -> String {
+        let sent = async |headers: HeaderMap| match headers.get(AUTHORIZATION) {
+            Some(value) => value.to_str().unwrap().to_owned(),
+            None => "nothing".to_owned(),
+        };
+        let next = next.map(|host| format!("http://{host}/sent")).unwrap_or_default();
+        let router = Router::new()
+            .route("/sent", get(sent))
+            .route("/here", get(async || (StatusCode::FOUND, [(LOCATION, "/sent")])))
+            .route("/there", get(async move || (StatusCode::FOUND, [(LOCATION, next)])))
+            .route("/loop", get(async || (StatusCode::FOUND, [(LOCATION, "/loop")])))
+            .route("/tls", get(async || (StatusCode::FOUND, [(LOCATION, "http://example.org/")])))
+            .route("/put", put(async || (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, "/sent")])))
+            .route("/much", get(async || Body::from_stream(repeat_with(|| Ok::<_, Infallible>(vec![0; 1 << 10])))));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        host
+    }
+
+    #[tokio::test]
+    async fn follows_redirects_and_leaves_credentials_where_they_belong() {
+        let other = server(None).await;
+        let host = server(Some(other.clone())).await;
+        let http = Http::new(None, vec![host.clone(), other.clone()]).unwrap();
+        let ask = async |method: Method, path: &str| {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, "secret".parse().unwrap())]);
+            let (url, what) = (http.url(&host, path).unwrap(), "a question".to_owned());
+            let query = Query { method, url, headers, body: Bytes::new(), limit: 4 << 10, what };
+            let answer = http.send(query).await.map_err(|error| error.to_string())?;
+            Ok((answer.status.as_u16(), String::from_utf8(answer.body.to_vec()).unwrap()))
+        };
+        let answer = |status, body: &str| Ok((status, body.to_owned()));
+        assert_eq!(ask(Method::GET, "/sent").await, answer(200, "secret"));
+        assert_eq!(ask(Method::GET, "/here").await, answer(200, "secret"));
+        assert_eq!(ask(Method::GET, "/there").await, answer(200, "nothing"));
+        assert_eq!(ask(Method::PUT, "/put").await, answer(307, ""));
+        for (path, reason) in [
+            ("/loop", format!("{host} sends away more than 5 times")),
+            ("/much", format!("{host} answers a question with more than 4096 bytes")),
+            (
+                "/tls",
+                "http://example.org is plain HTTP, by which only the hosts in registries.insecure (--insecure) are asked"
+                    .to_owned(),
+            ),
+        ] {
+            assert_eq!(ask(Method::GET, path).await, Err(reason));
+        }
     }
 
     #[test]
