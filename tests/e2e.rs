@@ -34,10 +34,14 @@ mod privacy;
 mod refuse;
 #[path = "e2e/registration.rs"]
 mod registration;
+#[path = "e2e/reload.rs"]
+mod reload;
 #[path = "e2e/rights.rs"]
 mod rights;
 #[path = "e2e/sdks.rs"]
 mod sdks;
+#[path = "e2e/sources.rs"]
+mod sources;
 #[path = "e2e/support.rs"]
 mod support;
 #[path = "e2e/zero_loss.rs"]

@@ -18,7 +18,7 @@ use std::{
 };
 
 use ampoule_server::{
-    Metrics, Pipeline,
+    Metrics, Pipeline, ServingPipeline,
     certs::CertificatePair,
     listener::{Drain, DrainTrigger, Listener},
     tls::{self, ServingCert},
@@ -54,7 +54,7 @@ fn main() {
     let engine = support::engine();
     let mutator = support::mutator(support::k8s(&runtime, &engine));
     let metrics = Metrics::new();
-    let pipeline = Arc::new(Pipeline::new(engine, mutator, metrics.clone()));
+    let pipeline = Arc::new(ServingPipeline::new(Pipeline::new(engine, mutator, metrics.clone())));
     let full = runtime.block_on(Server::start(webhook::router(pipeline, metrics.clone(), 1024), &signed, &metrics));
     let noop = runtime.block_on(Server::start(noop(), &signed, &metrics));
     let bare = runtime.block_on(Server::start(bare(), &signed, &metrics));

@@ -4,16 +4,13 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
-    path::Path,
     time::{Duration, SystemTime},
 };
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_server::certs::{CertificatePair, Subject};
-use ampoule_tests::{Ampoule, Connection, Process, Review, Trust, asking, eventually, free_ports};
+use ampoule_tests::{Ampoule, Connection, Mounted, Process, Review, Trust, asking, eventually, free_ports};
 use anyhow::{Result, ensure};
-use tempfile::TempDir;
 
 use crate::{
     cluster::Installed,
@@ -24,45 +21,22 @@ const HOST: &str = "ampoule.ampoule.svc";
 /// Two looks of the process, and a machine that does something else as well.
 const NOTICED: Duration = Duration::from_secs(30);
 
-/// A folder as the kubelet mounts a Secret: links into `..data`, which is a link that is swapped.
-struct MountedSecret {
-    folder: TempDir,
-    version: u32,
+/// What the kubelet mounts of a Secret.
+fn files<'a>(ca: &'a str, certificate: &'a str, key: &'a str) -> [(&'static str, &'a str); 3] {
+    [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)]
 }
 
-impl MountedSecret {
-    fn new(pair: &CertificatePair) -> Result<Self> {
-        let mut this = Self { folder: tempfile::tempdir()?, version: 0 };
-        this.swap(&pair.ca_pem, &pair.certificate_pem, &pair.key_pem)?;
-        for name in ["ca.crt", "tls.crt", "tls.key"] {
-            symlink(Path::new("..data").join(name), this.path().join(name))?;
-        }
-        Ok(this)
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn swap(&mut self, ca: &str, certificate: &str, key: &str) -> Result<()> {
-        let old = format!("..{}", self.version);
-        self.version += 1;
-        let new = format!("..{}", self.version);
-        fs::create_dir(self.path().join(&new))?;
-        for (name, content) in [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)] {
-            fs::write(self.path().join(&new).join(name), content)?;
-        }
-        symlink(&new, self.path().join("..data_tmp"))?;
-        fs::rename(self.path().join("..data_tmp"), self.path().join("..data"))?;
-        if self.version > 1 {
-            fs::remove_dir_all(self.path().join(old))?;
-        }
-        Ok(())
-    }
+fn mounted(pair: &CertificatePair) -> Result<Mounted> {
+    Mounted::new(&files(&pair.ca_pem, &pair.certificate_pem, &pair.key_pem))
 }
 
 fn issue(validity: Duration) -> Result<CertificatePair> {
     Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", validity), SystemTime::now())?)
+}
+
+/// A folder with a certificate that does for any test.
+pub(crate) fn fresh() -> Result<Mounted> {
+    mounted(&issue(Duration::from_secs(3600))?)
 }
 
 /// A new connection of a client that trusts this CA alone gets its answer.
@@ -84,7 +58,7 @@ async fn metric(ampoule: &Ampoule, line: &str) -> Result<()> {
 async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<()> {
     const HOUR: Duration = Duration::from_secs(3600);
     let first = issue(HOUR)?;
-    let mut mounted = MountedSecret::new(&first)?;
+    let mut mounted = mounted(&first)?;
     let config = tempfile::NamedTempFile::new()?;
     fs::write(config.path(), v1())?;
     let mut command = Ampoule::command()?;
@@ -94,7 +68,7 @@ async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<
     let mut kept = ampoule.connect().await?;
     for i in 1..=2 {
         let next = issue(HOUR)?;
-        mounted.swap(&next.ca_pem, &next.certificate_pem, &next.key_pem)?;
+        mounted.swap(&files(&next.ca_pem, &next.certificate_pem, &next.key_pem))?;
         let line = format!("ampoule_certificate_reloads_total{{result=\"adopted\"}} {i}");
         eventually("the next certificate", NOTICED, async || {
             served_under(&ampoule, &next.ca_pem).await?;
@@ -106,9 +80,9 @@ async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<
 
     let (last, other) = (issue(HOUR)?, issue(HOUR)?);
     let chain = [last.certificate_pem.as_str(), &last.ca_pem].concat();
-    mounted.swap(&last.ca_pem, &chain, &last.key_pem)?;
+    mounted.swap(&files(&last.ca_pem, &chain, &last.key_pem))?;
     eventually("a full chain", NOTICED, async || served_under(&ampoule, &last.ca_pem).await).await?;
-    mounted.swap(&other.ca_pem, &other.certificate_pem, &last.key_pem)?;
+    mounted.swap(&files(&other.ca_pem, &other.certificate_pem, &last.key_pem))?;
     let refused = "ampoule_certificate_reloads_total{result=\"refused\"} 1";
     eventually("a refusal", NOTICED, async || metric(&ampoule, refused).await).await?;
     let reason = "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch";
@@ -126,7 +100,7 @@ async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<
 #[tokio::test]
 async fn readiness_goes_before_the_certificate_does() -> Result<()> {
     let pair = issue(Duration::from_secs(20))?;
-    let mounted = MountedSecret::new(&pair)?;
+    let mounted = mounted(&pair)?;
     let config = tempfile::NamedTempFile::new()?;
     fs::write(config.path(), v1())?;
     let mut command = Ampoule::command()?;
@@ -152,7 +126,7 @@ async fn readiness_goes_before_the_certificate_does() -> Result<()> {
 /// The files of a folder that are there.
 type Files = [(&'static str, Option<String>); 3];
 
-fn files(ca: &CertificatePair, certificate: &CertificatePair, key: &CertificatePair) -> Files {
+fn folder_of(ca: &CertificatePair, certificate: &CertificatePair, key: &CertificatePair) -> Files {
     let [ca, certificate, key] = [&ca.ca_pem, &certificate.certificate_pem, &key.key_pem].map(|pem| Some(pem.clone()));
     [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)]
 }
@@ -177,10 +151,10 @@ async fn a_certificate_that_the_api_server_would_refuse_ends_the_start_with_its_
     let issue = |service: &str, at: SystemTime| CertificatePair::issue(Subject::service(service, name, 90 * DAY), at);
     let now = SystemTime::now();
     let (good, other) = (issue(name, now)?, issue(name, now)?);
-    let at = |at: SystemTime| issue(name, at).map(|pair| files(&pair, &pair, &pair));
+    let at = |at: SystemTime| issue(name, at).map(|pair| folder_of(&pair, &pair, &pair));
     let stranger = issue("other", now)?;
     let with = |file: usize, content: Option<&str>| {
-        let mut files = files(&good, &good, &good);
+        let mut files = folder_of(&good, &good, &good);
         files[file].1 = content.map(str::to_owned);
         files
     };
@@ -195,15 +169,15 @@ async fn a_certificate_that_the_api_server_would_refuse_ends_the_start_with_its_
         ),
         (
             "for another Service",
-            files(&stranger, &stranger, &stranger),
+            folder_of(&stranger, &stranger, &stranger),
             "tls.crt is not for certificates.certificates.svc, but for other, other.certificates, other.certificates.svc",
         ),
         (
             "a key of another",
-            files(&good, &good, &other),
+            folder_of(&good, &good, &other),
             "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch",
         ),
-        ("a CA of another", files(&other, &good, &good), "tls.crt was not signed by ca.crt"),
+        ("a CA of another", folder_of(&other, &good, &good), "tls.crt was not signed by ca.crt"),
         ("garbage for a certificate", with(1, Some("garbage")), "tls.crt holds no certificate in PEM form"),
         ("garbage for a key", with(2, Some("garbage")), "tls.key holds no private key in PEM form"),
         ("garbage for a CA", with(0, Some("garbage")), "ca.crt holds no certificate in PEM form"),

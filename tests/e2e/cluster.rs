@@ -3,7 +3,7 @@
 //! The Service is of type `ExternalName` for this machine, and its port the one that is served: so the API server's own way from
 //! the registration to the process is the real one, with the real name in the certificate.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use ampoule_tests::{Ampoule, ApiServer, Namespace, eventually};
 use anyhow::{Context, Result, ensure};
@@ -21,6 +21,9 @@ use crate::support::K8S;
 
 /// The API server hears of rights and registrations within a second or two.
 pub(crate) const NOTICED: Duration = Duration::from_secs(30);
+
+/// The uid of the Pod that every process here takes itself for.
+pub(crate) const POD_UID: &str = "5b2d0f1e-0000-4000-8000-000000000000";
 
 /// What stands in a cluster around the process: its namespace, rights and Service, and its configuration.
 pub(crate) struct Installed {
@@ -68,7 +71,12 @@ injectors:
 
     /// Writes the configuration as the process will find it.
     pub(crate) fn configure(&self, config: &str) -> Result<()> {
-        Ok(fs::write(self.folder.path().join("ampoule.yaml"), config)?)
+        Ok(fs::write(self.config(), config)?)
+    }
+
+    /// The file with the configuration.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("ampoule.yaml")
     }
 
     /// Says something else in it.
@@ -92,7 +100,11 @@ injectors:
             |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["create"] });
         let subjects = json!([{ "kind": "ServiceAccount", "name": name, "namespace": name }]);
         let reference = |kind: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name });
-        let rules = json!([by_name("", "secrets", &["get", "update"]), create("", "secrets"), create("", "events")]);
+        let rules = json!([
+            by_name("", "secrets", &["get", "update"]),
+            create("", "secrets"),
+            create("events.k8s.io", "events")
+        ]);
         let role = json!({ "metadata": metadata, "rules": rules });
         let binding = json!({ "metadata": metadata, "roleRef": reference("Role"), "subjects": subjects });
         self.namespace.api::<Role>().create(&params, &serde_json::from_value(role)?).await?;
@@ -125,9 +137,9 @@ injectors:
     /// The program with these words, its configuration, and the way to the API server.
     pub(crate) fn command(&self, words: &[&str]) -> Result<Command> {
         let mut command = Ampoule::command()?;
-        command.args(words).arg("--config").arg(self.folder.path().join("ampoule.yaml"));
+        command.args(words).arg("--config").arg(self.config());
         command.env("KUBECONFIG", self.folder.path().join("kubeconfig"));
-        command.env("POD_NAME", format!("{}-0", self.name())).env("POD_NAMESPACE", self.name());
+        command.env("POD_NAME", format!("{}-0", self.name())).env("POD_NAMESPACE", self.name()).env("POD_UID", POD_UID);
         Ok(command)
     }
 

@@ -45,7 +45,7 @@ async fn nothing_is_registered_or_ready_before_every_plugin_is_loaded() -> Resul
     command.arg("--ready-file").arg(folder.path().join("ready"));
     let process = Process::spawn_in(&mut command, &folder.path().join("log"), folder.path())?;
 
-    let loading = "[+]certificate ok\n[-]plugins failed: not loaded yet\n[-]registration failed: not applied yet\n\
+    let loading = "[+]certificate ok\n[-]configuration failed: its plugins are not loaded yet\n[-]registration failed: not applied yet\n\
                    [+]shutdown ok\nreadyz check failed\n";
     eventually("a certificate", NOTICED, async || {
         let answer = admin(admin_port, "/readyz").await?;

@@ -176,7 +176,7 @@ async fn the_admin_port_says_live_ready_and_what_was_done() -> Result<()> {
     for (path, text) in [
         ("/livez", "ok\n"),
         ("/readyz", "ok\n"),
-        ("/readyz?verbose", "[+]certificate ok\n[+]plugins ok\n[+]shutdown ok\nreadyz check passed\n"),
+        ("/readyz?verbose", "[+]certificate ok\n[+]configuration ok\n[+]shutdown ok\nreadyz check passed\n"),
     ] {
         let answer = ampoule.admin(path).await?;
         assert_eq!((answer.status, answer.text().as_str()), (200, text), "{path}");

@@ -121,7 +121,7 @@ async fn what_others_add_beside_ours_stays() -> Result<()> {
 async fn uninstall_takes_the_registration_back_and_nothing_else() -> Result<()> {
     let [port] = free_ports()?;
     let installed = Installed::new("uninstall", port, "{ mode: cluster, secretName: uninstall }").await?;
-    installed.start(port).await?.stop().await?.ensure_clean()?;
+    let replicas = [installed.start(port).await?, installed.start(0).await?];
     let run = || {
         let output = installed.command(&["uninstall"])?.output()?;
         anyhow::Ok((output.status.code(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
@@ -133,9 +133,16 @@ async fn uninstall_takes_the_registration_back_and_nothing_else() -> Result<()> 
     installed.as_admin()?;
     let removed = "mutatingwebhookconfiguration uninstall: removed\n";
     assert_eq!(run()?, (Some(0), removed.to_owned(), String::new()));
+    for replica in replicas {
+        let exit = replica.stop().await?;
+        exit.ensure_clean()?;
+        assert!(exit.log.contains("the registration is taken back, and looked after no longer"), "{}", exit.log);
+    }
     let gone = "mutatingwebhookconfiguration uninstall: was not there\n";
     assert_eq!(run()?, (Some(0), gone.to_owned(), String::new()));
     assert!(installed.namespace.api::<Secret>().get_opt("uninstall").await?.is_some());
+    installed.start(port).await?.stop().await?.ensure_clean()?;
+    assert_eq!(run()?, (Some(0), removed.to_owned(), String::new()), "a start registers again");
     Ok(())
 }
 

@@ -129,18 +129,37 @@ impl Release {
         registrations.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await?;
         let _ampoule = self.start().await?;
         // It works without, and less well, so that only the log would show it.
-        let watch = eventually("a watch of the registration", Duration::from_secs(30), async || {
-            let asked = ApiServer::shared().await?.audit(name)?;
-            let code = |event: &Value| event["responseStatus"]["code"].as_u64();
-            asked.iter().filter(|event| event["verb"] == "watch").find_map(code).context("no answer to one")
-        });
-        let code = watch.await?;
+        let code = self.answer("watch", "mutatingwebhookconfigurations").await?;
         ensure!(code == 200, "to watch the registration is forbidden: {code}");
+
+        let said = self.run("Job", "containers")?;
+        ensure!(said.ends_with(": removed\n"), "{said}");
+        for file in fs::read_dir(self.folder.path().join("config"))? {
+            fs::write(file?.path(), "garbage")?;
+        }
+        let code = self.answer("create", "events").await?;
+        ensure!(code == 201, "to write an Event is forbidden: {code}");
         Ok(())
     }
 
+    /// The code of the first answer to such a question.
+    async fn answer(&self, verb: &str, resource: &str) -> Result<u64> {
+        eventually(&format!("to {verb} {resource}"), Duration::from_secs(30), async || {
+            let asked = ApiServer::shared().await?.audit(self.namespace.name())?;
+            let such = |event: &&Value| event["verb"] == verb && event["objectRef"]["resource"] == resource;
+            let code = |event: &Value| event["responseStatus"]["code"].as_u64();
+            asked.iter().filter(such).find_map(code).context("no answer yet")
+        })
+        .await
+    }
+
     fn init_certs(&self) -> Result<String> {
-        let Output { status, stdout, stderr } = self.command("initContainers")?.output()?;
+        self.run("Deployment", "initContainers")
+    }
+
+    /// What a container says that ends by itself.
+    fn run(&self, kind: &str, list: &str) -> Result<String> {
+        let Output { status, stdout, stderr } = self.command(kind, list)?.output()?;
         ensure!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
         Ok(String::from_utf8(stdout)?)
     }
@@ -148,18 +167,22 @@ impl Release {
     async fn start(&self) -> Result<Ampoule> {
         let ca = fs::read_to_string(self.folder.path().join("certs/ca.crt"))?;
         let name = self.namespace.name();
-        Ampoule::start_command(self.command("containers")?, &ca, &format!("{name}.{name}.svc")).await
+        Ampoule::start_command(self.command("Deployment", "containers")?, &ca, &format!("{name}.{name}.svc")).await
     }
 
-    /// A container of the Deployment, its files where the test has them.
-    fn command(&self, list: &str) -> Result<Command> {
-        let container = &self.find("Deployment")?["spec"]["template"]["spec"][list][0];
+    /// A container of this object, its files where the test has them.
+    fn command(&self, kind: &str, list: &str) -> Result<Command> {
+        let container = &self.find(kind)?["spec"]["template"]["spec"][list][0];
         let words = container["args"].as_array().context("a container has arguments")?;
         let mut command = Ampoule::command()?;
         // The harness says for itself how it wants to read the log.
         let words = words.iter().filter_map(Value::as_str).filter(|word| !word.starts_with("--log-format"));
         command.args(words.map(|word| self.here(word)));
-        let fields = BTreeMap::from([("metadata.namespace", self.namespace.name()), ("metadata.name", "pod-0")]);
+        let fields = BTreeMap::from([
+            ("metadata.namespace", self.namespace.name()),
+            ("metadata.name", "pod-0"),
+            ("metadata.uid", "5b2d0f1e-0000-4000-8000-000000000000"),
+        ]);
         for variable in container["env"].as_array().context("a container has variables")? {
             let field = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str().context("of the downward API")?;
             command.env(variable["name"].as_str().context("a name")?, fields[field]);

@@ -48,6 +48,8 @@ pub struct Answer {
     pub content_type: String,
     /// Whether the connection ends with it.
     pub closes: bool,
+    /// `location`; empty if none was given.
+    pub location: String,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -162,11 +164,14 @@ impl Connection {
         let exchange = async {
             self.requests.ready().await?;
             let (head, body) = self.requests.send_request(request).await?.into_parts();
-            let content_type =
-                head.headers.get("content-type").map(|value| value.to_str()).transpose()?.unwrap_or_default();
-            let closes = head.headers.get("connection").is_some_and(|value| value == "close");
+            let header = |name| {
+                let value = head.headers.get(name).map(|value| value.to_str()).transpose()?;
+                anyhow::Ok(value.unwrap_or_default().to_owned())
+            };
             let body = body.collect().await?.to_bytes().to_vec();
-            anyhow::Ok(Answer { status: head.status.as_u16(), content_type: content_type.to_owned(), closes, body })
+            let (content_type, location) = (header("content-type")?, header("location")?);
+            let closes = header("connection")? == "close";
+            anyhow::Ok(Answer { status: head.status.as_u16(), content_type, closes, location, body })
         };
         let answer = timeout(LIMIT, exchange).await?.with_context(|| format!("{method} {path}"))?;
         self.ended = answer.closes;

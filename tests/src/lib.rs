@@ -10,9 +10,11 @@ mod http;
 mod kube;
 mod kubelet;
 mod load;
+mod mounted;
 mod pods;
 mod process;
 mod programs;
+mod registry;
 mod renderers;
 mod review;
 
@@ -24,8 +26,10 @@ pub use self::{
     kube::{ApiServer, Namespace, Refusal, Registration, free_ports},
     kubelet::{Container, Image},
     load::{Creation, SteadyLoad},
+    mounted::Mounted,
     pods::{annotation, asking, pod, requests},
     process::Process,
+    registry::{Registry, Signer},
     renderers::{Renderers, sdks},
     review::{Response, Review},
 };

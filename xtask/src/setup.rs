@@ -9,6 +9,8 @@ mod haproxy;
 mod image;
 mod kube;
 mod manifests;
+mod program;
+mod registry;
 mod sdks;
 mod wasm;
 
@@ -17,6 +19,7 @@ use anyhow::Result;
 use self::haproxy::Haproxy;
 use self::kube::ApiServer;
 use self::manifests::Renderers;
+use self::program::Program;
 use self::sdks::Sdks;
 use crate::progress::GOOD;
 
@@ -27,7 +30,7 @@ pub(crate) enum Scope {
     Wasm,
     /// To send a request to the server by hand: the WebAssembly target, and curl.
     Demo,
-    /// To run the end-to-end tests as well: etcd, kube-apiserver, haproxy, Flyte's SDKs, and what renders the manifests.
+    /// To run the end-to-end tests as well: etcd, kube-apiserver, haproxy, Flyte's SDKs, what renders the manifests, and a registry.
     Everything,
 }
 
@@ -41,6 +44,8 @@ pub(crate) struct Everything {
     pub(crate) sdks: Sdks,
     /// What renders and checks the manifests.
     pub(crate) renderers: Renderers,
+    /// Where they push plugins to.
+    pub(crate) registry: Program,
 }
 
 /// Makes sure of the WebAssembly target only.
@@ -73,7 +78,9 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("flyte's SDKs", &sdks.to_string());
     let renderers = manifests::ensure(&sdks)?;
     found("helm, kubectl", &renderers.to_string());
-    Ok(Everything { api_server, haproxy, sdks, renderers })
+    let registry = registry::ensure()?;
+    found("docker-registry", &registry.to_string());
+    Ok(Everything { api_server, haproxy, sdks, renderers, registry })
 }
 
 /// Makes sure of what the scope names.

@@ -1,6 +1,6 @@
 //! Every test of the workspace, the end-to-end ones against a real API server included, and one summary at the end.
 //! The end-to-end tests find their programs by `AMPOULE_ETCD`, `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`,
-//! `AMPOULE_RENDERERS` and `AMPOULE_BIN`, set here.
+//! `AMPOULE_RENDERERS`, `AMPOULE_REGISTRY` and `AMPOULE_BIN`, set here.
 
 mod output;
 mod summary;
@@ -26,12 +26,13 @@ pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<C
     let server = workspace::build(Build::Tests)?;
     let mut command = workspace::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
-    let Everything { api_server, haproxy, sdks, renderers } = everything;
+    let Everything { api_server, haproxy, sdks, renderers, registry } = everything;
     command.env("AMPOULE_ETCD", &api_server.etcd.path).env("AMPOULE_KUBE_APISERVER", &api_server.kube_apiserver.path);
     command
         .env("AMPOULE_HAPROXY", &haproxy.path)
         .env("AMPOULE_SDKS", &sdks.folder)
         .env("AMPOULE_RENDERERS", &renderers.folder)
+        .env("AMPOULE_REGISTRY", &registry.path)
         .env("AMPOULE_BIN", server);
     Ok(command)
 }

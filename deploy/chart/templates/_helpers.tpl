@@ -87,6 +87,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else if (include "ampoule.config" . | fromYaml).registration.enabled }}true{{ end }}
 {{- end }}
 
+{{/* "true" if the process asks the API server for anything, and so needs its token. */}}
+{{- define "ampoule.usesApi" -}}
+{{- if or (include "ampoule.selfManaged" .) (include "ampoule.registers" .) }}true{{ end }}
+{{- end }}
+
 {{- define "ampoule.registrationName" -}}
 {{- if .Values.flyte.enabled }}
 {{- include "ampoule.fullname" . }}
@@ -124,6 +129,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+- name: POD_UID
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.uid
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

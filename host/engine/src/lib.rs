@@ -35,7 +35,7 @@ pub use self::{
     error::{EngineError, LoadError, LoadErrorKind, RunError},
     imports::CONTRACT_VERSION,
     limits::Limits,
-    load::{Inspection, PluginInfo, PluginSpec},
+    load::{Inspection, PluginInfo, PluginSpec, digest},
     observer::{CallObserver, CallOutcome, Unobserved},
     plugin::PluginInjector,
 };

@@ -213,6 +213,8 @@ fn mismatch(error: &wasmtime::Error) -> LoadErrorKind {
     LoadErrorKind::Mismatch { contract: CONTRACT, reason: clean(&format!("{error:#}"), MAX_MISMATCH) }
 }
 
-fn digest(component: &[u8]) -> String {
+/// SHA-256 of a component, in hexadecimal: what two components are told apart by.
+#[must_use]
+pub fn digest(component: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(component))
 }

@@ -1,7 +1,8 @@
 //! The admin port: plain HTTP, for the kubelet and Prometheus.
 //!
 //! Routes: `GET /livez` (the process answers), `GET /readyz` (503 until everything is there, and while draining; with
-//! `?verbose`, each part), `GET /metrics` (OpenMetrics text). Nothing here tells of a pod or of the configuration.
+//! `?verbose`, each part), `GET /metrics` (OpenMetrics text). Nothing here tells of a pod, and of the configuration only what
+//! is wrong with it.
 
 use axum::{
     Router,
@@ -85,8 +86,9 @@ mod tests {
         metrics.rejected("too-large");
         metrics.called("k8s", CallOutcome::Injected, Duration::from_micros(30));
         metrics.called("k8s", CallOutcome::Failed(FailureKind::Deadline), Duration::from_millis(200));
-        let [plugin, version, digest, source] = ["k8s", "0.1.0", "0f", "builtin:k8s"].map(str::to_owned);
-        metrics.loaded(&PluginLabels { plugin, version, digest, source });
+        let [plugin, version, digest, source, signer] =
+            ["x", "0.1.0", "0f", "file:/x", "team (2b8d)"].map(str::to_owned);
+        metrics.loaded(&PluginLabels { plugin, version, digest, source, signer });
         let open = metrics.port("webhook").opened();
         let (status, text) = get(&Readiness::default(), &metrics, "/metrics").await;
         assert_eq!(status, 200);
@@ -97,7 +99,7 @@ mod tests {
             "ampoule_plugin_call_duration_seconds_count{plugin=\"k8s\",outcome=\"injected\"} 1",
             "ampoule_plugin_call_duration_seconds_count{plugin=\"k8s\",outcome=\"deadline\"} 1",
             "ampoule_plugin_traps_total{plugin=\"k8s\",kind=\"deadline\"} 1",
-            "ampoule_plugin_info{plugin=\"k8s\",version=\"0.1.0\",digest=\"0f\",source=\"builtin:k8s\"} 1",
+            "ampoule_plugin_info{plugin=\"x\",version=\"0.1.0\",digest=\"0f\",source=\"file:/x\",signer=\"team (2b8d)\"} 1",
             "ampoule_open_connections{port=\"webhook\"} 1",
             "ampoule_connections_total{port=\"webhook\"} 1",
             concat!("ampoule_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),

@@ -7,7 +7,7 @@ mod certificate;
 mod ready_file;
 mod signals;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tokio::{
@@ -22,12 +22,14 @@ use crate::{
     admin,
     args::ProcessArgs,
     cluster::Cluster,
-    config::{Config, ConfigSource, LoadedConfig, Notice},
+    config::{Config, ConfigError, ConfigSource, LoadedConfig},
+    events::Events,
     listener::{Drain, DrainTrigger, Listener},
     metrics::Metrics,
-    plugins::{self, Builtins},
+    plugins::{self, Builtins, Loader},
     readiness::{Part, Readiness},
     registration::{RegistrationKeeper, Trust, TrustTiming},
+    reload::{self, Reloader, Reporter},
     tls::{self, ServingCert},
     webhook,
 };
@@ -48,9 +50,8 @@ pub(crate) struct Start {
 
 /// A process with both ports bound that has yet to become ready.
 pub(crate) struct App {
-    self_signed: Option<Vec<String>>,
-    ready_file: Option<PathBuf>,
-    config: Config,
+    start: Start,
+    configured: LoadedConfig,
     builtins: Builtins,
     webhook: Listener,
     admin: Listener,
@@ -71,34 +72,45 @@ struct Running {
     trigger: DrainTrigger,
 }
 
+// === impl Start ===
+
+impl Start {
+    /// What is configured now, flags included: they win over every file.
+    fn configured(&self, builtins: Builtins) -> Result<LoadedConfig, ConfigError> {
+        let ProcessArgs { listen, admin, cert_dir, ready_file: _, log_format: _, log_level: _ } = &self.process;
+        let mut configured = self.config.load(&plugins::names(builtins))?;
+        let server = &mut configured.config.server;
+        server.listen = listen.unwrap_or(server.listen);
+        server.admin = admin.unwrap_or(server.admin);
+        server.cert_dir = cert_dir.clone().unwrap_or_else(|| server.cert_dir.clone());
+        Ok(configured)
+    }
+}
+
 // === impl App ===
 
 impl App {
     /// Reads the configuration and binds both ports.
     pub(crate) async fn build(start: Start, builtins: Builtins) -> anyhow::Result<Self> {
-        let Start { config: source, self_signed, process } = start;
-        let ProcessArgs { listen, admin, cert_dir, ready_file, log_format: _, log_level: _ } = process;
         // First of all, so that no signal is missed.
         let signals = Signals::new().context("cannot listen for signals")?;
-        let LoadedConfig { mut config, notices } = source.load(&plugins::names(builtins))?;
-        notices.iter().for_each(log);
-        config.server.listen = listen.unwrap_or(config.server.listen);
-        config.server.admin = admin.unwrap_or(config.server.admin);
-        config.server.cert_dir = cert_dir.unwrap_or(config.server.cert_dir);
+        let configured = start.configured(builtins)?;
+        configured.notices.iter().for_each(reload::log);
         let metrics = Metrics::new();
-        let server = &config.server;
+        let server = &configured.config.server;
         let admin = bind(server.admin, ADMIN_CONNECTIONS, &metrics, "admin").await?;
         let webhook = bind(server.listen, server.max_connections, &metrics, "webhook").await?;
-        Ok(Self { self_signed, ready_file, config, builtins, webhook, admin, metrics, signals })
+        Ok(Self { start, configured, builtins, webhook, admin, metrics, signals })
     }
 
     /// Becomes ready, serves until a signal, drains.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let Self { self_signed, ready_file, config, builtins, webhook, admin, metrics, mut signals } = self;
+        let Self { start, configured, builtins, webhook, admin, metrics, mut signals } = self;
+        let (config, ready_file) = (configured.config.clone(), start.process.ready_file.clone());
         let readiness = Readiness::default();
         let cert = Arc::new(ServingCert::default());
         let certificate = readiness.part("certificate", "not loaded yet");
-        let plugins = readiness.part("plugins", "not loaded yet");
+        let pipeline = readiness.part("configuration", "its plugins are not loaded yet");
         let registered = config.registration.enabled.then(|| readiness.part("registration", "not applied yet"));
         let addresses = (webhook.local_addr()?, admin.local_addr()?);
         info!(version = env!("CARGO_PKG_VERSION"), webhook = %addresses.0, admin = %addresses.1, "starting");
@@ -111,12 +123,12 @@ impl App {
         let webhook = webhook.with_max_age(server.max_connection_age);
         // Ended when this ends, and before: nothing is followed while the process drains.
         let mut tasks = JoinSet::new();
-        let start = async {
+        let started = async {
             let registration = Registration::prepare(&config, registered, &metrics).await?;
             let (cluster, trust) = registration.as_ref().map(Registration::handles).unzip();
             let certificate = Certificate {
                 config: &config,
-                self_signed: self_signed.as_deref(),
+                self_signed: start.self_signed.as_deref(),
                 cert,
                 part: certificate,
                 metrics: &metrics,
@@ -124,14 +136,21 @@ impl App {
                 trust,
             };
             let ca = certificate.start(&mut tasks).await?;
-            let webhook = serve(webhook, config.clone(), builtins, &metrics, plugins).await?;
+            let events = Events::connect(cluster).await;
+            let reporter = Reporter::new(metrics.clone(), pipeline, events);
+            let loader = Loader::new(builtins, metrics.clone());
+            let read = move || start.configured(builtins);
+            let reloader = Reloader::start(configured, read, loader, reporter).await?;
+            let router = webhook::router(reloader.serving(), metrics.clone(), server.max_admissions);
+            tasks.spawn(reloader.run());
+            let webhook = Running::start(|drain| webhook.run(router, drain, server.shutdown_grace));
             if let Some(registration) = registration {
                 registration.start(&mut tasks).await?;
             }
             anyhow::Ok((webhook, ca))
         };
         let (mut webhook, ca) = tokio::select! {
-            started = start => started?,
+            started = started => started?,
             signal = signals.next() => {
                 info!(signal, "ended before it was ready");
                 return Ok(());
@@ -204,29 +223,6 @@ impl Registration {
         part.ready();
         tasks.spawn(keeper.run());
         Ok(())
-    }
-}
-
-/// Loads the plugins and starts to accept.
-async fn serve(
-    listener: Listener,
-    config: Config,
-    builtins: Builtins,
-    metrics: &Metrics,
-    part: Part,
-) -> anyhow::Result<Running> {
-    let (grace, max_admissions) = (config.server.shutdown_grace, config.server.max_admissions);
-    let loaded = plugins::load(config, builtins, metrics).await?;
-    let router = webhook::router(Arc::new(loaded.pipeline), metrics.clone(), max_admissions);
-    let running = Running::start(|drain| listener.run(router, drain, grace));
-    part.ready();
-    Ok(running)
-}
-
-fn log(notice: &Notice) {
-    match notice {
-        Notice::Info(text) => info!(%text, "configuration"),
-        Notice::Warning(text) => warn!(%text, "configuration"),
     }
 }
 

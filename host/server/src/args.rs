@@ -3,6 +3,7 @@
 //! Codes: 0 done, 1 refused or failed, 2 said wrongly. Results go to stdout, everything else to stderr.
 
 mod flyte;
+mod registries;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -11,12 +12,15 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::{
     app::Start,
     commands,
-    config::{ConfigSource, FlyteSource, ProfileName},
+    config::{ConfigSource, FlyteSource, OciReference, ProfileName},
     plugins::Builtins,
     telemetry::{LogFormat, LogLevel},
 };
 
-pub(crate) use self::flyte::{WebhookArgs, WebhookCommand};
+pub(crate) use self::{
+    flyte::{WebhookArgs, WebhookCommand},
+    registries::RegistryArgs,
+};
 
 /// Puts secrets into pods; every secret backend is a WebAssembly component in a sandbox.
 #[derive(Debug, Parser)]
@@ -35,7 +39,7 @@ enum Command {
     Webhook(Box<WebhookArgs>),
     /// See to it that the Secret of the configuration holds a certificate, and make one if it has none that serves.
     InitCerts(ConfigArg),
-    /// Remove the webhook's registration, once the last replica has ended: a running one would put it back.
+    /// Remove the webhook's registration. Replicas that run leave it alone from then on.
     Uninstall(ConfigArg),
     /// Do to a pod what the webhook would, and print the result.
     Mutate(MutateArgs),
@@ -151,16 +155,31 @@ enum ConfigCommand {
 enum PluginCommand {
     /// Print what a plugin is, and what it imports and exports.
     Inspect(InspectArgs),
+    /// Check a plugin as at load, push it to a registry, and print the source that names it by its digest.
+    Push(PushArgs),
 }
 
 /// `ampoule plugin inspect`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// A component's file, or builtin:NAME.
+    /// A component's file, or any source that a configuration can name, such as builtin:NAME.
     pub(crate) component: String,
+    #[command(flatten)]
+    pub(crate) registries: RegistryArgs,
     /// What to print.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: TextOutput,
+}
+
+/// `ampoule plugin push`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PushArgs {
+    /// A component's file.
+    pub(crate) file: PathBuf,
+    /// Where to: REGISTRY/REPOSITORY:TAG.
+    pub(crate) reference: OciReference,
+    #[command(flatten)]
+    pub(crate) registries: RegistryArgs,
 }
 
 /// `ampoule config convert`.
@@ -261,6 +280,7 @@ impl Args {
             Command::Config(ConfigCommand::Check(args)) => commands::config_check(&args, builtins),
             Command::Config(ConfigCommand::Convert(args)) => commands::config_convert(args, builtins),
             Command::Plugin(PluginCommand::Inspect(args)) => commands::plugin_inspect(&args, builtins),
+            Command::Plugin(PluginCommand::Push(args)) => commands::plugin_push(args, builtins),
         };
         done.unwrap_or_else(|error| {
             commands::complain(&format!("error: {error:#}"));

@@ -10,6 +10,7 @@ mod input;
 mod inspect;
 mod mutate;
 mod output;
+mod push;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -27,13 +28,13 @@ use crate::{
     args::{ConfigArg, WebhookArgs, WebhookCommand},
     config::{Config, ConfigSource, LoadedConfig},
     metrics::Metrics,
-    plugins::{self, Builtins, Loaded},
+    plugins::{self, Builtins, Loaded, Loader},
     telemetry::{self, LogFormat, LogLevel},
 };
 
 pub(crate) use self::{
     config_check::config_check, config_convert::config_convert, explain::explain, init_certs::init_certs,
-    inspect::plugin_inspect, mutate::mutate, request::request, uninstall::uninstall,
+    inspect::plugin_inspect, mutate::mutate, push::plugin_push, request::request, uninstall::uninstall,
 };
 
 /// What the API server gives a webhook where its registration does not say.
@@ -57,6 +58,7 @@ pub(crate) fn webhook(args: WebhookArgs, builtins: Builtins) -> anyhow::Result<E
     match command {
         None => serve(Start { config, self_signed: None, process }, builtins),
         Some(WebhookCommand::InitCerts) => init_certs(&config, builtins),
+        Some(WebhookCommand::Uninstall) => uninstall(&config, builtins),
     }
 }
 
@@ -70,7 +72,7 @@ pub(crate) fn complain(line: &str) {
 fn pipeline(config: &ConfigArg, builtins: Builtins) -> anyhow::Result<(Runtime, Loaded)> {
     let runtime = quiet_runtime()?;
     let config = load(&config.clone().into(), builtins)?;
-    let loaded = runtime.block_on(plugins::load(config, builtins, &Metrics::new()))?;
+    let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     Ok((runtime, loaded))
 }
 

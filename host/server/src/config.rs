@@ -7,8 +7,10 @@ mod effective;
 mod file;
 mod flyte;
 mod registration;
+mod source;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::{
     fmt,
@@ -21,7 +23,6 @@ use ampoule_core::{Conventions, OnFailure};
 use ampoule_engine::Limits;
 use serde_json::Value;
 
-pub(crate) use self::flyte::FLAGS as FLYTE_FLAGS;
 pub use self::{
     file::{ConfigFile, ProfileName},
     flyte::{FlyteSource, Notice},
@@ -29,7 +30,10 @@ pub use self::{
         CertificateMode, CertificatesConfig, FailurePolicy, LabelCondition, LabelOperator, NamespaceSelector,
         RegistrationConfig,
     },
+    source::{ComponentSource, OciReference},
+    trust::{RegistriesConfig, TrustConfig, TrustedKey},
 };
+pub(crate) use self::{flyte::FLAGS as FLYTE_FLAGS, source::is_digest};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,10 @@ pub struct Config {
     pub certificates: CertificatesConfig,
     /// What runs the plugins.
     pub engine: EngineSettings,
+    /// Whose signatures count.
+    pub trust: TrustConfig,
+    /// How registries are reached.
+    pub registries: RegistriesConfig,
     /// Who is asked for secrets, in this order. Empty only where there are global secrets.
     pub injectors: Vec<InjectorConfig>,
 }
@@ -118,19 +126,14 @@ pub struct InjectorConfig {
     pub name: String,
     /// Where its component is.
     pub component: ComponentSource,
+    /// The SHA-256 that the component must have, in hexadecimal.
+    pub sha256: Option<String>,
+    /// The name of the key that must have signed the component.
+    pub signed_by: Option<String>,
     /// The JSON object that the plugin gets as its settings.
     pub settings: Value,
     /// What it may use.
     pub limits: Limits,
-}
-
-/// Where a component is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ComponentSource {
-    /// In this program, under this name.
-    Builtin(String),
-    /// In a file.
-    File(PathBuf),
 }
 
 /// What is wrong with a configuration.
@@ -189,18 +192,6 @@ impl Config {
     /// The first thing that is wrong.
     pub fn parse(yaml: &str, builtins: &[&str]) -> Result<Self, ConfigError> {
         check::config(file::parse(yaml)?, builtins)
-    }
-}
-
-// === impl ComponentSource ===
-
-impl fmt::Display for ComponentSource {
-    /// As the configuration writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Builtin(name) => write!(f, "builtin:{name}"),
-            Self::File(path) => write!(f, "file:{}", path.display()),
-        }
     }
 }
 

@@ -10,14 +10,19 @@ pub mod certs;
 mod cluster;
 mod colour;
 mod commands;
+mod components;
 pub mod config;
+mod events;
+mod fetch;
 pub mod global_secrets;
 pub mod listener;
 pub mod metrics;
 pub mod pipeline;
 mod plugins;
+pub mod public_key;
 pub mod readiness;
 mod registration;
+mod reload;
 pub mod review;
 pub mod telemetry;
 pub mod tls;
@@ -27,6 +32,6 @@ pub mod webhook;
 pub use self::{
     args::Args,
     metrics::Metrics,
-    pipeline::{Outcome, Pipeline, PipelineError},
+    pipeline::{Outcome, Pipeline, PipelineError, ServingPipeline},
     plugins::Builtins,
 };

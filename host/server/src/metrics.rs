@@ -24,6 +24,10 @@ const ADMISSION_BUCKETS: [f64; 14] =
 const CALL_BUCKETS: [f64; 13] =
     [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.2, 1.0];
 
+/// What came of a change of the configuration.
+const APPLIED: &str = "applied";
+const REFUSED: &str = "refused";
+
 /// Every metric of the process. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -39,6 +43,8 @@ pub struct Metrics {
     certificate_expiry: Gauge<f64, AtomicU64>,
     certificate_reloads: Family<ResultLabel, Counter>,
     registration_repairs: Counter,
+    config_reloads: Family<ResultLabel, Counter>,
+    config_last_reload: Gauge,
 }
 
 /// What came of something new that the process was given while it runs.
@@ -63,6 +69,8 @@ pub struct PluginLabels {
     pub digest: String,
     /// Where the component came from.
     pub source: String,
+    /// Whose signature it has, as `NAME (ID)` of the key; empty if none had to be verified.
+    pub signer: String,
 }
 
 /// The metrics of one port.
@@ -131,6 +139,8 @@ impl Metrics {
             certificate_expiry: Gauge::default(),
             certificate_reloads: Family::default(),
             registration_repairs: Counter::default(),
+            config_reloads: Family::default(),
+            config_last_reload: Gauge::default(),
         };
         Self { registry: Arc::new(metrics.register()), ..metrics }
     }
@@ -162,6 +172,16 @@ impl Metrics {
         registry.register("certificate_reloads", help, self.certificate_reloads.clone());
         let help = "How often the registration was put back after somebody changed or removed it";
         registry.register("registration_repairs", help, self.registration_repairs.clone());
+        let help = "Changes of the configuration and of components that were found, by what came of them";
+        registry.register("config_reloads", help, self.config_reloads.clone());
+        // There from the start, so that an alert sees the first.
+        for result in [APPLIED, REFUSED] {
+            self.config_reloads.get_or_create(&ResultLabel { result }).inc_by(0);
+        }
+        // As Prometheus names its own.
+        self.config_last_reload.set(1);
+        let help = "1 if what is configured now is what serves, 0 if it was refused";
+        registry.register("config_last_reload_successful", help, self.config_last_reload.clone());
         registry
     }
 
@@ -188,6 +208,18 @@ impl Metrics {
     /// A plugin is loaded.
     pub fn loaded(&self, plugin: &PluginLabels) {
         self.plugins.get_or_create(plugin).set(1);
+    }
+
+    /// A plugin is loaded no longer.
+    pub fn unloaded(&self, plugin: &PluginLabels) {
+        self.plugins.remove(plugin);
+    }
+
+    /// What is configured was found to be another, and serves or not.
+    pub fn config_reloaded(&self, applied: bool) {
+        let result = if applied { APPLIED } else { REFUSED };
+        self.config_reloads.get_or_create(&ResultLabel { result }).inc();
+        self.config_last_reload.set(applied.into());
     }
 
     /// A certificate is served that ends then.

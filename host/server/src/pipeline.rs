@@ -3,6 +3,7 @@
 //! It bounds the time, runs the injectors where guests run, and leaves one metric and one log line behind. The line says
 //! who, what and how long; never what the pod holds or asks for.
 
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use crate::{
     metrics::Metrics,
     review::{AdmissionRequest, ReviewIdentity, Subject, Verdict},
 };
+
+pub use self::serving::ServingPipeline;
 
 /// Kubernetes' own limit for a name; whoever sends more gets it cut in the log.
 const LONGEST_NAME: usize = 253;

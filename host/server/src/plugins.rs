@@ -1,16 +1,21 @@
-//! From configuration to pipeline: the engine, every configured plugin loaded into it, and the chain that asks them.
+//! From configuration and components to a pipeline: [`Loader`], which keeps what did not change from one pipeline to the next.
 //!
-//! This is the only place that reads a component's bytes.
+//! The same engine is taken as long as its settings are the same, the same plugin as long as everything is that it is made of.
 
-use std::{borrow::Cow, sync::Arc};
+#[cfg(test)]
+mod tests;
 
-use ampoule_core::{PodMutator, SecretInjector};
+use std::sync::Arc;
+
+use ampoule_core::{Conventions, PodMutator, SecretInjector};
 use ampoule_engine::{EngineConfig, PluginEngine, PluginInjector, PluginSpec};
 use anyhow::Context as _;
 use tracing::info;
 
 use crate::{
-    config::{ComponentSource, Config, EngineSettings, InjectorConfig},
+    components::Components,
+    config::{Config, EngineSettings, InjectorConfig},
+    fetch::Component,
     global_secrets::GlobalSecrets,
     metrics::{Metrics, PluginLabels},
     pipeline::Pipeline,
@@ -26,38 +31,120 @@ pub(crate) struct Loaded {
     pub(crate) plugins: Vec<PluginLabels>,
 }
 
-/// Starts an engine, loads every configured plugin and chains them. A plugin that does not load fails the whole.
-pub(crate) async fn load(config: Config, builtins: Builtins, metrics: &Metrics) -> anyhow::Result<Loaded> {
-    let Config {
-        conventions,
-        on_failure,
-        global_secrets,
-        engine,
-        injectors,
-        server: _,
-        registration: _,
-        certificates: _,
-    } = config;
-    let engine = self::engine(engine, metrics)?;
-    let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
-    if let Some(config) = &global_secrets {
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
-        chain.push(Arc::new(GlobalSecrets::new(config, &conventions.env_prefix, environment)));
+/// Makes pipelines, one after the other.
+pub(crate) struct Loader {
+    components: Components,
+    metrics: Metrics,
+    /// Those of the last pipeline; none before the first.
+    last: Option<Parts>,
+}
+
+/// What a pipeline shares with the next one.
+struct Parts {
+    settings: EngineSettings,
+    engine: Arc<PluginEngine>,
+    plugins: Vec<LoadedPlugin>,
+}
+
+/// A plugin, and all that it was made of.
+struct LoadedPlugin {
+    config: InjectorConfig,
+    conventions: Conventions,
+    /// Whose signature was verified when it was fetched last.
+    signer: Option<String>,
+    plugin: PluginInjector,
+}
+
+// === impl Loader ===
+
+impl Loader {
+    pub(crate) fn new(builtins: Builtins, metrics: Metrics) -> Self {
+        Self { components: Components::new(builtins), metrics, last: None }
     }
-    let mut plugins = Vec::new();
-    for InjectorConfig { name, component, settings, limits } in injectors {
-        let source = component.to_string();
-        let component = read(&component, builtins).with_context(|| format!("injector {name}"))?;
-        let conventions = conventions.clone();
-        let spec = PluginSpec { name, source, component, settings, conventions, limits };
-        let plugin = engine.load(spec).await?;
-        plugins.push(announce(&plugin, metrics));
-        chain.push(Arc::new(plugin));
+
+    /// Loads every configured plugin, of what its source holds now, and chains them.
+    ///
+    /// # Errors
+    ///
+    /// The first plugin that does not load. What was loaded before stays what the next pipeline is compared with.
+    pub(crate) async fn load(&mut self, config: &Config) -> anyhow::Result<Loaded> {
+        let Config {
+            conventions,
+            on_failure,
+            global_secrets,
+            engine: settings,
+            injectors,
+            server: _,
+            registration: _,
+            certificates: _,
+            trust: _,
+            registries: _,
+        } = config;
+        let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
+        if let Some(config) = global_secrets {
+            let environment =
+                std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+            chain.push(Arc::new(GlobalSecrets::new(config, &conventions.env_prefix, environment)));
+        }
+        let components = self.components.fetch(config).await;
+        let last = self.last.as_ref().filter(|last| last.settings == *settings);
+        let engine = match last {
+            Some(last) => Arc::clone(&last.engine),
+            None => self::engine(settings.clone(), &self.metrics)?,
+        };
+        let mut plugins = Vec::new();
+        for (config, component) in injectors.iter().zip(components) {
+            let component = component.with_context(|| format!("injector {}", config.name))?;
+            let signer = component.signer.clone();
+            let same = last.and_then(|last| last.plugin(config, conventions, &component));
+            let plugin = match same {
+                Some(plugin) => plugin,
+                None => load_plugin(&engine, config, conventions, component).await?,
+            };
+            chain.push(Arc::new(plugin.clone()));
+            plugins.push(LoadedPlugin { config: config.clone(), conventions: conventions.clone(), signer, plugin });
+        }
+        let mutator = PodMutator::new(chain, conventions.clone(), *on_failure);
+        let pipeline = Pipeline::new(Arc::clone(&engine), mutator, self.metrics.clone()).with_on_failure(*on_failure);
+        let parts = Parts { settings: settings.clone(), engine, plugins };
+        let plugins = parts.labels();
+        self.tell(&plugins);
+        self.last = Some(parts);
+        Ok(Loaded { pipeline, plugins })
     }
-    let mutator = PodMutator::new(chain, conventions, on_failure);
-    let pipeline = Pipeline::new(engine, mutator, metrics.clone()).with_on_failure(on_failure);
-    Ok(Loaded { pipeline, plugins })
+
+    /// Waits until a source holds something else than when [`Loader::load`] asked it last. Cancel safe.
+    pub(crate) async fn changed(&mut self) {
+        self.components.changed().await;
+    }
+
+    /// Of the plugins that are loaded now, and no longer of others.
+    fn tell(&self, plugins: &[PluginLabels]) {
+        plugins.iter().for_each(|plugin| self.metrics.loaded(plugin));
+        let gone = self.last.iter().flat_map(Parts::labels).filter(|before| !plugins.contains(before));
+        gone.for_each(|before| self.metrics.unloaded(&before));
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    /// The plugin that loading this would give.
+    fn plugin(
+        &self,
+        config: &InjectorConfig,
+        conventions: &Conventions,
+        component: &Component,
+    ) -> Option<PluginInjector> {
+        let same = |loaded: &&LoadedPlugin| {
+            loaded.config == *config && loaded.conventions == *conventions && loaded.plugin.digest() == component.digest
+        };
+        self.plugins.iter().find(same).map(|loaded| loaded.plugin.clone())
+    }
+
+    fn labels(&self) -> Vec<PluginLabels> {
+        self.plugins.iter().map(|loaded| labels(&loaded.plugin, loaded.signer.as_deref())).collect()
+    }
 }
 
 /// An engine as configured.
@@ -73,36 +160,38 @@ pub(crate) fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Res
     Ok(Arc::new(PluginEngine::new(config)?))
 }
 
-/// A component's bytes.
-pub(crate) fn read(source: &ComponentSource, builtins: Builtins) -> anyhow::Result<Cow<'static, [u8]>> {
-    match source {
-        ComponentSource::Builtin(name) => {
-            let found = builtins.iter().find(|(builtin, _)| builtin == name);
-            let (_, component) = found.with_context(|| format!("no built-in plugin {name}"))?;
-            Ok(Cow::Borrowed(component))
-        }
-        ComponentSource::File(path) => {
-            let component =
-                std::fs::read(path).with_context(|| format!("cannot read the component {}", path.display()))?;
-            Ok(Cow::Owned(component))
-        }
-    }
-}
-
 /// The names of the built-in plugins.
 pub(crate) fn names(builtins: Builtins) -> Vec<&'static str> {
     builtins.iter().map(|(name, _)| *name).collect()
 }
 
-fn announce(plugin: &PluginInjector, metrics: &Metrics) -> PluginLabels {
-    let labels = PluginLabels {
+async fn load_plugin(
+    engine: &PluginEngine,
+    config: &InjectorConfig,
+    conventions: &Conventions,
+    component: Component,
+) -> anyhow::Result<PluginInjector> {
+    let InjectorConfig { name, component: source, sha256: _, signed_by: _, settings, limits } = config.clone();
+    let spec = PluginSpec {
+        name,
+        source: source.to_string(),
+        component: component.bytes,
+        settings,
+        conventions: conventions.clone(),
+        limits,
+    };
+    let plugin = engine.load(spec).await?;
+    let PluginLabels { plugin: name, version, digest, source, signer } = labels(&plugin, component.signer.as_deref());
+    info!(plugin = name, version, digest, source, signer, "plugin loaded");
+    Ok(plugin)
+}
+
+fn labels(plugin: &PluginInjector, signer: Option<&str>) -> PluginLabels {
+    PluginLabels {
         plugin: plugin.name().to_owned(),
         version: plugin.version().to_owned(),
         digest: plugin.digest().to_owned(),
         source: plugin.source().to_owned(),
-    };
-    let PluginLabels { plugin, version, digest, source } = &labels;
-    info!(plugin, version, digest, source, "plugin loaded");
-    metrics.loaded(&labels);
-    labels
+        signer: signer.unwrap_or_default().to_owned(),
+    }
 }

@@ -29,10 +29,17 @@ pub struct Report {
     pub lines: String,
 }
 
+enum PartState {
+    Working,
+    /// There is something to know about it.
+    WorkingWith(Cow<'static, str>),
+    /// For this reason.
+    NotWorking(Cow<'static, str>),
+}
+
 #[derive(Default)]
 struct State {
-    /// None while the part works.
-    parts: BTreeMap<&'static str, Option<Cow<'static, str>>>,
+    parts: BTreeMap<&'static str, PartState>,
     draining: bool,
 }
 
@@ -41,7 +48,7 @@ struct State {
 impl Readiness {
     /// Adds a part, and what it waits for.
     pub fn part(&self, name: &'static str, waiting_for: &'static str) -> Part {
-        self.with(|state| state.parts.insert(name, Some(waiting_for.into())));
+        self.with(|state| state.parts.insert(name, PartState::NotWorking(waiting_for.into())));
         Part { readiness: self.clone(), name }
     }
 
@@ -67,14 +74,22 @@ impl Readiness {
 impl Part {
     /// The part works.
     pub fn ready(&self) {
-        let Self { readiness, name } = self;
-        readiness.with(|state| state.parts.insert(name, None));
+        self.set(PartState::Working);
+    }
+
+    /// The part works, and whoever looks should know this.
+    pub fn ready_with(&self, note: impl Into<Cow<'static, str>>) {
+        self.set(PartState::WorkingWith(note.into()));
     }
 
     /// The part does not work any more, for this reason.
     pub fn unready(&self, reason: impl Into<Cow<'static, str>>) {
+        self.set(PartState::NotWorking(reason.into()));
+    }
+
+    fn set(&self, part: PartState) {
         let Self { readiness, name } = self;
-        readiness.with(|state| state.parts.insert(name, Some(reason.into())));
+        readiness.with(|state| state.parts.insert(name, part));
     }
 }
 
@@ -84,17 +99,19 @@ impl State {
     fn report(&self) -> Report {
         let Self { parts, draining } = self;
         let mut lines = String::new();
-        for (name, waiting_for) in parts {
-            let _ = match waiting_for {
-                None => writeln!(lines, "[+]{name} ok"),
-                Some(reason) => writeln!(lines, "[-]{name} failed: {reason}"),
+        for (name, part) in parts {
+            let _ = match part {
+                PartState::Working => writeln!(lines, "[+]{name} ok"),
+                PartState::WorkingWith(note) => writeln!(lines, "[+]{name} ok: {note}"),
+                PartState::NotWorking(reason) => writeln!(lines, "[-]{name} failed: {reason}"),
             };
         }
         let _ = match draining {
             false => writeln!(lines, "[+]shutdown ok"),
             true => writeln!(lines, "[-]shutdown failed: the process is draining"),
         };
-        Report { ready: !draining && parts.values().all(Option::is_none), lines }
+        let working = |part: &PartState| !matches!(part, PartState::NotWorking(_));
+        Report { ready: !draining && parts.values().all(working), lines }
     }
 }
 
@@ -117,6 +134,10 @@ mod tests {
         let report = readiness.report();
         assert!(!report.ready);
         assert_eq!(report.lines, "[-]certificate failed: expired\n[+]plugins ok\n[+]shutdown ok\n");
+        certificate.ready_with("soon to end");
+        let report = readiness.report();
+        assert!(report.ready);
+        assert_eq!(report.lines, "[+]certificate ok: soon to end\n[+]plugins ok\n[+]shutdown ok\n");
     }
 
     #[test]

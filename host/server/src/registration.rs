@@ -7,14 +7,13 @@ mod bundle;
 mod drift;
 mod keeper;
 mod trust;
+mod uninstall;
 
 use ampoule_core::TRIGGER_LABELS;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, ClusterError},
+    cluster::ClusterError,
     config::{NamespaceSelector, RegistrationConfig},
     webhook,
 };
@@ -24,6 +23,7 @@ pub(crate) use self::{
     bundle::CaBundle,
     keeper::RegistrationKeeper,
     trust::{Trust, TrustTiming},
+    uninstall::remove,
 };
 
 /// Who we are to the API server, field by field.
@@ -38,13 +38,16 @@ pub(crate) struct WebhookRegistration {
     ca_bundle: Option<String>,
 }
 
-/// Why there is no registration.
+/// Why there is no registration, or still one.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} the MutatingWebhookConfiguration {name} (registration.name)")]
-pub(crate) struct RegistrationError {
-    verb: &'static str,
-    name: String,
-    source: ClusterError,
+#[non_exhaustive]
+pub(crate) enum RegistrationError {
+    #[error("cannot {verb} the MutatingWebhookConfiguration {name} (registration.name)")]
+    Failed { verb: &'static str, name: String, source: ClusterError },
+    #[error(
+        "the MutatingWebhookConfiguration {name} (registration.name) was put back each time: end the replicas that run first"
+    )]
+    PutBack { name: String },
 }
 
 // === impl WebhookRegistration ===
@@ -111,17 +114,11 @@ impl WebhookRegistration {
     }
 }
 
-/// Removes the object; whether it was there.
-///
-/// # Errors
-///
-/// If the API server refuses.
-pub(crate) async fn remove(cluster: &Cluster, name: &str) -> Result<bool, RegistrationError> {
-    let api = cluster.cluster_wide::<MutatingWebhookConfiguration>();
-    match api.delete(name, &DeleteParams::default()).await {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-        Err(error) => Err(RegistrationError { verb: "remove", name: name.to_owned(), source: error.into() }),
+// === impl RegistrationError ===
+
+impl RegistrationError {
+    fn failed(verb: &'static str, name: &str, error: kube::Error) -> Self {
+        Self::Failed { verb, name: name.to_owned(), source: error.into() }
     }
 }
 

@@ -28,7 +28,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::info;
 
 use self::{intake::Intake, rejection::Rejection};
-use crate::{metrics::Metrics, pipeline::Pipeline, review};
+use crate::{metrics::Metrics, pipeline::ServingPipeline, review};
 
 /// Where the API server posts reviews: the path that controller-runtime makes for pods, empty group and all.
 pub const PATH: &str = "/mutate--v1-pod";
@@ -36,7 +36,7 @@ pub const PATH: &str = "/mutate--v1-pod";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 struct Webhook {
-    pipeline: Arc<Pipeline>,
+    pipeline: Arc<ServingPipeline>,
     metrics: Metrics,
     intake: Intake,
     /// One permit for each admission that may be at work at once, those that wait for a plugin's instance included.
@@ -46,7 +46,7 @@ struct Webhook {
 
 /// The webhook's routes. `metrics` counts what never becomes a review; the pipeline counts the rest. Of `max_admissions` that are
 /// at work none waits for the others: a further one is turned away at once.
-pub fn router(pipeline: Arc<Pipeline>, metrics: Metrics, max_admissions: usize) -> Router {
+pub fn router(pipeline: Arc<ServingPipeline>, metrics: Metrics, max_admissions: usize) -> Router {
     let turns = Semaphore::new(max_admissions);
     let webhook = Webhook { pipeline, metrics, intake: Intake::default(), turns, max_admissions };
     Router::new()
@@ -83,10 +83,11 @@ impl Webhook {
         let request = review::parse(body.bytes())?;
         // The pod is a copy by now, of a similar size: the bytes go, the room stays taken until the answer.
         let _room = body.into_room();
+        let pipeline = self.pipeline.current();
         // Not before: an answer repeats the review's uid, and who sends slowly must not keep others out.
         let (identity, verdict) = match self.turns.try_acquire() {
-            Ok(_turn) => self.pipeline.admit(request, deadline).await,
-            Err(_) => self.pipeline.turn_away(request, self.max_admissions),
+            Ok(_turn) => pipeline.admit(request, deadline).await,
+            Err(_) => pipeline.turn_away(request, self.max_admissions),
         };
         Ok(review::respond(&identity, &verdict))
     }

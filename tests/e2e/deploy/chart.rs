@@ -15,7 +15,7 @@ fn render(values: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_takes_the_chart_whole_with_three_sets_of_values() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("hooks").await?;
-    for (values, count) in [("defaults", 9), ("flyte", 9), ("everything", 16)] {
+    for (values, count) in [("defaults", 10), ("flyte", 10), ("everything", 16)] {
         let objects = render(&["--values", &format!("deploy/chart/ci/{values}-values.yaml")])?;
         let names: Vec<_> = objects.iter().map(name).collect();
         assert_eq!(objects.len(), count, "{values}: {names:?}");
@@ -128,6 +128,8 @@ fn a_value_switches_an_object_off_or_on() -> Result<()> {
         (&["config.registration.enabled=false"], "ClusterRole/hooks-hook-ampoule", false),
         (&["config.registration.enabled=false"], "MutatingWebhookConfiguration/hook-ampoule", true),
         (&[], "MutatingWebhookConfiguration/hook-ampoule", false),
+        (&[], "Job/hook-ampoule-uninstall", true),
+        (&["config.registration.enabled=false"], "Job/hook-ampoule-uninstall", false),
         (
             &["certificates.mode=cert-manager", "webhook.create=false"],
             "MutatingWebhookConfiguration/hook-ampoule",

@@ -3,11 +3,11 @@
 
 mod build;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use super::program::{self, Program};
 use super::{cache, debian};
 use crate::job;
 use crate::progress::Progress;
@@ -21,12 +21,6 @@ const ASSETS: &str = "KUBEBUILDER_ASSETS";
 pub(crate) struct ApiServer {
     pub(crate) etcd: Program,
     pub(crate) kube_apiserver: Program,
-}
-
-/// A program and how it came to be there.
-pub(crate) struct Program {
-    pub(crate) path: PathBuf,
-    place: &'static str,
 }
 
 /// Finds both programs, or makes those that are missing.
@@ -79,17 +73,5 @@ fn find(name: &str) -> Result<Option<Program>> {
         };
         return Ok(Some(Program { path, place: ASSETS }));
     }
-    if let Some(path) = job::on_path(name) {
-        return Ok(Some(Program { path, place: "PATH" }));
-    }
-    let cached = executable(cache::folder()?.join("bin").join(name));
-    Ok(cached.map(|path| Program { path, place: "made from Debian's packages" }))
-}
-
-// === impl Program ===
-
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.path.display(), self.place)
-    }
+    program::find(name)
 }

@@ -23,6 +23,8 @@ pub(crate) enum WebhookCommand {
     /// See to it that the Secret of the configuration holds a certificate, and make one if it has none that serves.
     #[command(alias = "init-cert")]
     InitCerts,
+    /// Remove the webhook's registration.
+    Uninstall,
 }
 
 /// The configuration in Flyte's terms. Before or behind the subcommand.

@@ -8,17 +8,18 @@ use super::{load, output, quiet_runtime};
 use crate::{
     args::ConfigArg,
     metrics::{Metrics, PluginLabels},
-    plugins::{self, Builtins},
+    plugins::{Builtins, Loader},
 };
 
 pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let runtime = quiet_runtime()?;
     let config = load(&args.clone().into(), builtins)?;
     let mut text = output::yaml(&config.effective())?;
-    let loaded = runtime.block_on(plugins::load(config, builtins, &Metrics::new()))?;
+    let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     text += "# plugins loaded:\n";
-    for PluginLabels { plugin, version, digest, source } in &loaded.plugins {
-        let _ = writeln!(text, "#   {plugin}: {source}, version {version}, sha256:{digest}");
+    for PluginLabels { plugin, version, digest, source, signer } in &loaded.plugins {
+        let signed = if signer.is_empty() { String::new() } else { format!(", signed by {signer}") };
+        let _ = writeln!(text, "#   {plugin}: {source}, version {version}, sha256:{digest}{signed}");
     }
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -2,9 +2,9 @@
 //!
 //! The component is checked as at load, so a plugin that can be inspected can be loaded.
 
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
 
-use ampoule_engine::{Inspection, PluginInfo};
+use ampoule_engine::{Inspection, Limits, PluginInfo};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
@@ -12,22 +12,28 @@ use super::{output, quiet_runtime};
 use crate::{
     args::{InspectArgs, TextOutput},
     config::{ComponentSource, EngineSettings},
+    fetch::{Component, Fetcher, Wanted},
     metrics::Metrics,
     plugins::{self, Builtins},
 };
 
 pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    let InspectArgs { component, output } = args;
+    let InspectArgs { component, registries, output } = args;
     let runtime = quiet_runtime()?;
     let source = match component.split_once(':') {
-        Some(("builtin" | "file", _)) => {
+        Some(("builtin" | "file" | "configmap" | "oci", _)) => {
             ComponentSource::parse(component, &plugins::names(builtins)).map_err(anyhow::Error::msg)?
         }
         _ => ComponentSource::File(PathBuf::from(component)),
     };
-    let bytes = plugins::read(&source, builtins)?;
+    let fetcher = Arc::new(Fetcher::trusting(registries.clone().into(), builtins));
+    let limit = Limits::default().component_bytes;
+    let wanted = Wanted { source: source.clone(), limit, sha256: None, signed_by: None };
     let engine = plugins::engine(EngineSettings::default(), &Metrics::new())?;
-    let inspection = runtime.block_on(engine.inspect(&bytes)).with_context(|| source.to_string())?;
+    let inspection = runtime.block_on(async {
+        let Component { bytes, digest: _, signer: _ } = fetcher.fetch(wanted).await?;
+        engine.inspect(&bytes).await.with_context(|| source.to_string())
+    })?;
     output::print(&match output {
         TextOutput::Text => text(&source, &inspection),
         TextOutput::Json => output::json(&as_json(&source, &inspection))?,

@@ -20,7 +20,7 @@ const WITHOUT_KEY: &str = "m4zg54lqhiqce4ltmvzc11lomzxsecq";
 static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
     let builtins = ampoule_plugin_bundle::COMPONENTS;
     let config = Config::parse("", &plugins::names(builtins)).unwrap();
-    run(plugins::load(config, builtins, &Metrics::new())).unwrap().pipeline
+    run(Loader::new(builtins, Metrics::new()).load(&config)).unwrap().pipeline
 });
 
 fn run<T>(future: impl Future<Output = T>) -> T {

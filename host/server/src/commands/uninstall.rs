@@ -1,7 +1,6 @@
 //! `ampoule uninstall`: takes the registration back, and nothing else.
 //!
-//! It is for after the last replica has ended: one that runs would put it back. No replica does this at its own end, as the others
-//! serve on.
+//! Replicas that run are told of it, and serve on without it. None does this at its own end, as the others serve on with it.
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing is opened or resolved here; whether a file is there shows when it is used.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure, Profile};
 use ampoule_engine::{EngineConfig, Limits};
@@ -10,10 +10,12 @@ use serde_json::Value;
 
 use super::{
     ComponentSource, Config, ConfigError, EngineSettings, GlobalSecretsConfig, InjectorConfig, ServerConfig,
+    TrustConfig,
     file::{
         ConfigFile, ConventionsFile, DeliveryName, EngineFile, EnvPlacementName, GlobalSecretsFile, InjectorFile,
         LimitsFile, OnFailureName, PositionName, ProfileName, ServerFile,
     },
+    source::is_sha256,
 };
 use crate::global_secrets;
 
@@ -38,10 +40,13 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         registration,
         certificates,
         engine,
+        trust,
+        registries,
         injectors,
     } = file;
     let global_secrets = self::global_secrets(global_secrets)?;
-    let injectors = self::injectors(injectors, builtins)?;
+    let trust = trust.check()?;
+    let injectors = self::injectors(injectors, builtins, &trust)?;
     if injectors.is_empty() && global_secrets.is_none() {
         let reason = "is empty, and globalSecrets.enabled is false: nobody could be asked for a secret";
         return Err(ConfigError::at("injectors", reason));
@@ -58,6 +63,8 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         certificates: certificates.check(&registration)?,
         registration,
         engine: self::engine(engine, &injectors)?,
+        trust,
+        registries: registries.check()?,
         injectors,
     })
 }
@@ -171,12 +178,16 @@ fn engine(file: EngineFile, injectors: &[InjectorConfig]) -> Result<EngineSettin
     Ok(EngineSettings { cache_directory, max_concurrent, guest_threads })
 }
 
-fn injectors(files: Option<Vec<InjectorFile>>, builtins: &[&str]) -> Result<Vec<InjectorConfig>, ConfigError> {
+fn injectors(
+    files: Option<Vec<InjectorFile>>,
+    builtins: &[&str],
+    trust: &TrustConfig,
+) -> Result<Vec<InjectorConfig>, ConfigError> {
     let Some(files) = files else { return Ok(builtins.first().map(|name| builtin(name)).into_iter().collect()) };
     let mut names = HashSet::new();
     let mut injectors = Vec::new();
     for (i, file) in files.into_iter().enumerate() {
-        let injector = injector(&format!("injectors[{i}]"), file, builtins)?;
+        let injector = injector(&format!("injectors[{i}]"), file, builtins, trust)?;
         if !names.insert(injector.name.clone()) {
             let reason = format!("{:?} is the name of an earlier injector already", injector.name);
             return Err(ConfigError::at(format!("injectors[{i}].name"), reason));
@@ -191,13 +202,20 @@ fn builtin(name: &str) -> InjectorConfig {
     InjectorConfig {
         name: name.to_owned(),
         component: ComponentSource::Builtin(name.to_owned()),
+        sha256: None,
+        signed_by: None,
         settings: Value::Object(serde_json::Map::new()),
         limits: Limits::default(),
     }
 }
 
-fn injector(key: &str, file: InjectorFile, builtins: &[&str]) -> Result<InjectorConfig, ConfigError> {
-    let InjectorFile { name, component, settings, limits } = file;
+fn injector(
+    key: &str,
+    file: InjectorFile,
+    builtins: &[&str],
+    trust: &TrustConfig,
+) -> Result<InjectorConfig, ConfigError> {
+    let InjectorFile { name, component, sha256, signed_by, settings, limits } = file;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(allowed) {
         let reason = format!("{name:?} is no name; use 1 to {LONGEST_NAME} of a-z, 0-9 and -");
@@ -209,8 +227,15 @@ fn injector(key: &str, file: InjectorFile, builtins: &[&str]) -> Result<Injector
     }
     let component = ComponentSource::parse(&component, builtins)
         .map_err(|reason| ConfigError::at(format!("{key}.component"), reason))?;
+    if let Some(digest) = sha256.as_ref().filter(|digest| !is_sha256(digest)) {
+        let reason = format!("{digest:?} is no SHA-256; use 64 of 0-9 and a-f, as `ampoule plugin inspect` prints it");
+        return Err(ConfigError::at(format!("{key}.sha256"), reason));
+    }
+    if let Some(signer) = &signed_by {
+        trust.check_signer(signer, &component).map_err(|reason| ConfigError::at(format!("{key}.signedBy"), reason))?;
+    }
     let limits = self::limits(&format!("{key}.limits"), &limits)?;
-    Ok(InjectorConfig { name, component, settings: Value::Object(settings), limits })
+    Ok(InjectorConfig { name, component, sha256, signed_by, settings: Value::Object(settings), limits })
 }
 
 fn limits(key: &str, file: &LimitsFile) -> Result<Limits, ConfigError> {
@@ -232,29 +257,6 @@ fn limits(key: &str, file: &LimitsFile) -> Result<Limits, ConfigError> {
         limits.component_bytes = within(&format!("{key}.componentMiB"), mib, 1..=1024)? << 20;
     }
     Ok(limits)
-}
-
-// === impl ComponentSource ===
-
-impl ComponentSource {
-    /// Reads `builtin:NAME` or `file:PATH`.
-    pub(crate) fn parse(text: &str, builtins: &[&str]) -> Result<Self, String> {
-        let known = "use builtin:NAME or file:PATH";
-        match text.split_once(':') {
-            Some(("builtin", name)) if builtins.contains(&name) => Ok(Self::Builtin(name.to_owned())),
-            Some(("builtin", name)) => {
-                let there = if builtins.is_empty() { "none".to_owned() } else { builtins.join(", ") };
-                Err(format!("{name:?} is no built-in plugin of this program (there: {there})"))
-            }
-            Some(("file", "")) => Err("file: wants a path after the colon".to_owned()),
-            Some(("file", path)) => Ok(Self::File(PathBuf::from(path))),
-            Some((scheme @ ("configmap" | "oci"), _)) => {
-                Err(format!("{scheme}: is not supported by this version; {known}"))
-            }
-            _ if text.is_empty() => Err(format!("is missing; {known}")),
-            _ => Err(format!("{text:?} is no place of a component; {known}")),
-        }
-    }
 }
 
 fn address(key: &str, text: &str) -> Result<SocketAddr, ConfigError> {

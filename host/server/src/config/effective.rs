@@ -14,8 +14,18 @@ impl Config {
     /// The document that says all of this.
     #[must_use]
     pub fn effective(&self) -> Value {
-        let Self { conventions, on_failure, global_secrets, server, registration, certificates, engine, injectors } =
-            self;
+        let Self {
+            conventions,
+            on_failure,
+            global_secrets,
+            server,
+            registration,
+            certificates,
+            engine,
+            trust,
+            registries,
+            injectors,
+        } = self;
         json!({
             "profile": conventions.profile.as_str(),
             "conventions": self::conventions(conventions),
@@ -28,6 +38,8 @@ impl Config {
             "registration": registration.effective(),
             "certificates": certificates.effective(),
             "engine": self::engine(engine),
+            "trust": trust.effective(),
+            "registries": registries.effective(),
             "injectors": injectors.iter().map(injector).collect::<Vec<_>>(),
         })
     }
@@ -127,13 +139,16 @@ fn engine(engine: &EngineSettings) -> Value {
 }
 
 fn injector(injector: &InjectorConfig) -> Value {
-    let InjectorConfig { name, component, settings, limits } = injector;
-    json!({
-        "name": name,
-        "component": component.to_string(),
-        "settings": settings,
-        "limits": self::limits(limits),
-    })
+    let InjectorConfig { name, component, sha256, signed_by, settings, limits } = injector;
+    let mut document = json!({ "name": name, "component": component.to_string() });
+    for (key, value) in [("sha256", sha256), ("signedBy", signed_by)] {
+        if let Some(value) = value {
+            document[key] = json!(value);
+        }
+    }
+    document["settings"] = settings.clone();
+    document["limits"] = self::limits(limits);
+    document
 }
 
 fn limits(limits: &Limits) -> Value {

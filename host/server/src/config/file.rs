@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     ConfigError,
     registration::{CertificatesFile, RegistrationFile},
+    trust::{RegistriesFile, TrustFile},
 };
 
 /// The file. Every section and key may be left out.
@@ -39,6 +40,12 @@ pub struct ConfigFile {
     /// What runs the plugins.
     #[serde(deserialize_with = "section")]
     pub engine: EngineFile,
+    /// Whose signatures count.
+    #[serde(deserialize_with = "section")]
+    pub trust: TrustFile,
+    /// How registries are reached.
+    #[serde(deserialize_with = "section")]
+    pub registries: RegistriesFile,
     /// Who is asked for secrets, in this order. Left out: the first built-in plugin alone.
     pub injectors: Option<Vec<InjectorFile>>,
 }
@@ -164,8 +171,12 @@ pub struct EngineFile {
 pub struct InjectorFile {
     /// Its name in messages and metrics.
     pub name: String,
-    /// `builtin:NAME` or `file:PATH`.
+    /// `builtin:NAME`, `file:PATH`, `configmap:NAME/KEY` or `oci:REFERENCE`.
     pub component: String,
+    /// The SHA-256 that the component must have.
+    pub sha256: Option<String>,
+    /// The key of `trust.keys` that must have signed the component.
+    pub signed_by: Option<String>,
     /// What the plugin gets as its settings.
     #[serde(deserialize_with = "section")]
     pub settings: Map<String, Value>,

@@ -2,6 +2,8 @@
 //!
 //! A message names the key that the reader can change, and what it may be.
 
+mod trust;
+
 use super::*;
 
 const BUILTINS: [&str; 2] = ["k8s", "aws"];
@@ -55,6 +57,9 @@ fn reads_every_key() {
     assert_eq!(config.certificates.mode, CertificateMode::Cluster);
     assert_eq!(config.certificates.validity, Duration::from_secs(3600));
     assert_eq!(config.engine.cache_directory.as_deref(), Some(Path::new("/var/cache/ampoule")));
+    assert!(config.trust.require_signature);
+    assert_eq!(config.trust.key("team").unwrap().key.id(), "E7620F1842B4E81F");
+    assert_eq!(config.registries.insecure, ["localhost:5000"]);
     let [injector] = &config.injectors[..] else { panic!("one injector") };
     assert_eq!(injector.component, ComponentSource::File("/plugins/x.wasm".into()));
     assert_eq!(injector.settings, serde_json::json!({ "a": { "b": [1, "007"] } }));
@@ -79,7 +84,7 @@ fn unknown_keys_are_refused_with_those_that_are_known() {
     refuses(
         "plugins: {}",
         "configuration, line 1, column 1: plugins: unknown field `plugins`, expected one of profile, conventions, \
-         onFailure, globalSecrets, server, registration, certificates, engine, injectors",
+         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, injectors",
     );
     refuses(
         "server:\n  tls: {}",
@@ -218,7 +223,7 @@ fn a_registration_is_checked_by_the_rules_of_the_api_server() {
 #[test]
 fn injectors_are_checked_one_by_one() {
     let with = |entry: &str| format!("injectors: [{{ name: ok, component: \"builtin:k8s\" }}, {{ {entry} }}]");
-    let known = "use builtin:NAME or file:PATH";
+    let known = "use builtin:NAME, file:PATH, configmap:NAME/KEY or oci:REGISTRY/REPOSITORY:TAG";
     refuses(
         "globalSecrets: { enabled: false }\ninjectors: []",
         "configuration: injectors: is empty, and globalSecrets.enabled is false: nobody could be asked for a secret",
@@ -245,8 +250,8 @@ fn injectors_are_checked_one_by_one() {
         ("http://x", format!("\"http://x\" is no place of a component; {known}")),
         ("builtin:vault", "\"vault\" is no built-in plugin of this program (there: k8s, aws)".to_owned()),
         ("file:", "file: wants a path after the colon".to_owned()),
-        ("configmap:a/b", format!("configmap: is not supported by this version; {known}")),
-        ("oci:x@sha256:0", format!("oci: is not supported by this version; {known}")),
+        ("configmap:a", "\"a\" is no ConfigMap with a key; use configmap:NAME/KEY".to_owned()),
+        ("oci:x.io/a", "\"x.io/a\" names neither a tag nor a digest; append :TAG or @sha256:…".to_owned()),
     ] {
         refuses(
             &with(&format!("name: x, component: \"{component}\"")),
@@ -341,9 +346,25 @@ engine:
   cacheDirectory: /var/cache/ampoule
   maxConcurrent: 8
   guestThreads: 2
+trust:
+  requireSignature: true
+  keys:
+  - name: release
+    publicKey: |
+      -----BEGIN PUBLIC KEY-----
+      MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAENptdY/l3nB0yqkXLBWkZWQwo6+cu
+      OSWS1X9vPavpiQOoTTGC0xX57OojUadxF1cdQmrsiReWg2Wn4FneJfa8xw==
+      -----END PUBLIC KEY-----
+  - { name: team, publicKey: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3 }
+registries:
+  credentialsFile: /etc/ampoule/registries/config.json
+  caFile: /etc/ampoule/ca.crt
+  insecure: ['localhost:5000']
 injectors:
 - name: mine
   component: file:/plugins/x.wasm
+  sha256: 6c3c624b58dbbcd3c0dd82b4c53f04194d1247c6eebdaab7c610cf7d66709b3b
+  signedBy: team
   settings: { a: { b: [1, '007'] } }
   limits: { memoryMiB: 32, deadlineMillis: 50, instances: 3, queueWaitMillis: 20, componentMiB: 2 }
 ";

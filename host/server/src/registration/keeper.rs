@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::{
     CaBundle, FIELD_MANAGER, RegistrationError, Strangers, Trust, TrustTiming, WebhookRegistration, drift,
-    trust::Wanted,
+    trust::Wanted, uninstall,
 };
 use crate::{
     cluster::{Cluster, ClusterError},
@@ -48,6 +48,8 @@ pub(crate) struct RegistrationKeeper {
     strangers: Strangers,
     /// Whether it was said that the object may not be watched.
     blind: bool,
+    /// The mark that was there at the start: an earlier registration's.
+    old_mark: Option<String>,
 }
 
 /// In what the object was not as it should be.
@@ -64,7 +66,7 @@ impl RegistrationKeeper {
     pub(crate) fn new(cluster: Cluster, config: RegistrationConfig, timing: TrustTiming, metrics: Metrics) -> Self {
         let (trust, wishes, granted) = Trust::new();
         let strangers = Strangers::default();
-        Self { cluster, config, timing, metrics, trust, wishes, granted, strangers, blind: false }
+        Self { cluster, config, timing, metrics, trust, wishes, granted, strangers, blind: false, old_mark: None }
     }
 
     /// To ask for trust by.
@@ -84,16 +86,20 @@ impl RegistrationKeeper {
         Ok(())
     }
 
-    /// Keeps the object right. Never ends.
+    /// Keeps the object right, until it is taken back. Never ends.
     pub(crate) async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
             let version = match self.reconcile(false).await {
-                Ok(Found { changed: None, version }) => {
+                Ok(None) => {
+                    info!(name = self.config.name, "the registration is taken back, and looked after no longer");
+                    return std::future::pending().await;
+                }
+                Ok(Some(Found { changed: None, version })) => {
                     pause = FIRST_PAUSE;
                     version
                 }
-                Ok(Found { changed: Some(changed), version: _ }) => {
+                Ok(Some(Found { changed: Some(changed), version: _ })) => {
                     let name = &self.config.name;
                     warn!(name, changed, "somebody changed the MutatingWebhookConfiguration, and it is put back");
                     self.metrics.registration_repaired();
@@ -143,12 +149,19 @@ impl RegistrationKeeper {
         *pause = (*pause * 2).min(LONGEST_PAUSE);
     }
 
-    /// Looks, and makes it what it should be; `always` writes even where nothing differs, so that the fields are ours.
-    async fn reconcile(&mut self, always: bool) -> Result<Found, RegistrationError> {
+    /// Looks, and makes it what it should be; `always` writes even where nothing differs, so that the fields are ours. None if
+    /// somebody took it back.
+    async fn reconcile(&mut self, always: bool) -> Result<Option<Found>, RegistrationError> {
         let wanted = self.wishes.borrow_and_update().clone();
         let name = self.config.name.clone();
         let api = self.cluster.cluster_wide::<MutatingWebhookConfiguration>();
         let found = api.get_opt(&name).await.map_err(|error| self.failed("read", error))?;
+        let mark = found.as_ref().and_then(uninstall::mark);
+        if always {
+            self.old_mark = mark;
+        } else if mark.is_some() && mark != self.old_mark {
+            return Ok(None);
+        }
         let version = found.as_ref().and_then(|found| found.resource_version()).unwrap_or_default();
         let found = found.map(|found| serde_json::to_value(found).expect("an object of the API always serialises"));
 
@@ -171,7 +184,7 @@ impl RegistrationKeeper {
             sleep(self.timing.settle).await;
         }
         self.granted.send_replace(wanted.number);
-        Ok(Found { changed: changed.filter(|_| known && !always), version })
+        Ok(Some(Found { changed: changed.filter(|_| known && !always), version }))
     }
 
     /// Applies the document; where others' fields stand in its way, puts it. Gives the version.
@@ -229,7 +242,7 @@ impl RegistrationKeeper {
     }
 
     fn failed(&self, verb: &'static str, error: kube::Error) -> RegistrationError {
-        RegistrationError { verb, name: self.config.name.clone(), source: error.into() }
+        RegistrationError::failed(verb, &self.config.name, error)
     }
 }
 

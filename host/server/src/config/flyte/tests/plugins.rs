@@ -5,7 +5,7 @@
 use ampoule_plugin_bundle::COMPONENTS;
 
 use super::*;
-use crate::{Metrics, plugins};
+use crate::{Metrics, plugins::Loader};
 
 #[test]
 fn every_plugin_takes_its_managers_settings() {
@@ -25,7 +25,7 @@ webhook:
     for yaml in [full.as_str(), "webhook: { secretManagerTypes: 'K8s,AWS,GCP,Azure,Vault,Global' }"] {
         for profile in [ProfileName::FlyteV1, ProfileName::FlyteV2] {
             let config = load(&[("a.yaml", yaml)], Some(profile), &[]).unwrap().config;
-            let loaded = runtime.block_on(plugins::load(config, COMPONENTS, &Metrics::new())).unwrap();
+            let loaded = runtime.block_on(Loader::new(COMPONENTS, Metrics::new()).load(&config)).unwrap();
             let names: Vec<_> = loaded.plugins.iter().map(|plugin| plugin.plugin.as_str()).collect();
             assert_eq!(names, ["k8s", "aws", "gcp", "azure", "vault"]);
         }

@@ -1,0 +1,110 @@
+//! What was pulled, on disk by its digest: [`BlobCache`], so that a restart asks a registry for nothing that is pinned and pulled.
+//!
+//! What is read has the digest that it is asked for by, so nobody who can write into the folder can make anybody load anything.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Read as _},
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+    time::SystemTime,
+};
+
+use hyper::body::Bytes;
+use tracing::warn;
+
+use super::digest_of;
+
+/// Files kept; the oldest goes. A component is two: its manifest and itself.
+const MOST_FILES: usize = 64;
+
+/// A folder of blobs.
+pub(super) struct BlobCache {
+    folder: PathBuf,
+}
+
+// === impl BlobCache ===
+
+impl BlobCache {
+    /// The folder is made when something is put into it.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// What has this digest, if it is there, whole, and of no more bytes than the limit.
+    pub(super) fn get(&self, digest: &str, limit: usize) -> Option<Bytes> {
+        let mut bytes = Vec::new();
+        File::open(self.path(digest)?).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes)).ok()?;
+        (bytes.len() <= limit && digest_of(&bytes) == digest).then(|| bytes.into())
+    }
+
+    /// Keeps it. That it cannot is logged, and costs no more than time.
+    pub(super) fn put(&self, digest: &str, bytes: &[u8]) {
+        let Some(path) = self.path(digest) else { return };
+        if let Err(reason) = self.write(&path, bytes) {
+            warn!(path = %path.display(), %reason, "what was pulled cannot be kept, the next start pulls it again");
+        }
+    }
+
+    fn path(&self, digest: &str) -> Option<PathBuf> {
+        Some(self.folder.join(digest.strip_prefix("sha256:")?))
+    }
+
+    /// Writes to the side and renames, so that no reader ever sees half a file.
+    fn write(&self, path: &PathBuf, bytes: &[u8]) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        self.make_room()?;
+        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            // Best effort: the error to tell is the first one.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    fn make_room(&self) -> io::Result<()> {
+        let mut files: Vec<(SystemTime, PathBuf)> = fs::read_dir(&self.folder)?
+            .filter_map(Result::ok)
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .collect();
+        files.sort();
+        let surplus = (files.len() + 1).saturating_sub(MOST_FILES);
+        files.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_what_was_put_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = BlobCache::new(folder.path().join("a/b"));
+        let digest = digest_of(b"component");
+        assert_eq!(cache.get(&digest, 100), None);
+        cache.put(&digest, b"component");
+        assert_eq!(cache.get(&digest, 9).unwrap(), "component");
+        assert_eq!(cache.get(&digest, 8), None, "more than the limit");
+        assert_eq!(cache.get("sha256:../b", 100), None);
+        fs::write(cache.path(&digest).unwrap(), b"something").unwrap();
+        assert_eq!(cache.get(&digest, 100), None, "another hash");
+        cache.put(&digest, b"component");
+        assert_eq!(cache.get(&digest, 100).unwrap(), "component");
+    }
+
+    #[test]
+    fn drops_the_oldest_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = BlobCache::new(folder.path().to_owned());
+        for i in 0..=MOST_FILES {
+            let bytes = i.to_string();
+            cache.put(&digest_of(bytes.as_bytes()), bytes.as_bytes());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), MOST_FILES);
+        assert!(cache.get(&digest_of(b"0"), 100).is_none());
+        let last = MOST_FILES.to_string();
+        assert!(cache.get(&digest_of(last.as_bytes()), 100).is_some());
+    }
+}

@@ -1,0 +1,256 @@
+//! A key whose owner vouches for components: [`PublicKey`], of cosign (and so openssl) or minisign.
+//!
+//! What is signed is the caller's business; here a signature over some bytes is right or it is not.
+
+use std::{fmt, str::FromStr};
+
+use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
+use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+use sha2::{Digest as _, Sha256};
+use x509_parser::{oid_registry, prelude::FromDer as _, x509::SubjectPublicKeyInfo};
+
+/// What can be given.
+const KNOWN: &str = "use an ECDSA P-256 key in PEM form (cosign.pub) or a minisign key (minisign.pub)";
+/// Bytes of a point of P-256, uncompressed (SEC 1, section 2.3.3).
+const POINT: usize = 65;
+/// Bytes of a minisign key before the key itself: its algorithm, and its id.
+const MINISIGN_ID: std::ops::Range<usize> = 2..10;
+
+/// A public key. Two are equal if they are written the same.
+#[derive(Clone, Debug)]
+pub struct PublicKey {
+    text: String,
+    id: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// The point, uncompressed.
+    P256(Vec<u8>),
+    Minisign(minisign_verify::PublicKey),
+}
+
+/// Why a signature does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    /// It cannot be read.
+    #[error("is no signature as {0} writes it")]
+    Unreadable(&'static str),
+    /// It is by somebody else, or of something else.
+    #[error("is not by this key, or not of this component")]
+    Wrong,
+}
+
+// === impl PublicKey ===
+
+impl PublicKey {
+    /// What tells the key from others: for minisign its own id, otherwise the start of the SHA-256 of its DER form.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What the name of a file with a signature by this key ends with, as the tools write them.
+    #[must_use]
+    pub fn extension(&self) -> &'static str {
+        match self.kind {
+            Kind::P256(_) => "sig",
+            Kind::Minisign(_) => "minisig",
+        }
+    }
+
+    /// Whether this is a key of cosign.
+    #[must_use]
+    pub fn is_p256(&self) -> bool {
+        matches!(self.kind, Kind::P256(_))
+    }
+
+    /// Verifies a signature: base64 (cosign) or DER (openssl) of ECDSA over SHA-256, or minisign's four lines.
+    ///
+    /// # Errors
+    ///
+    /// If it is not of these bytes by this key.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        match &self.kind {
+            Kind::P256(point) => {
+                const SEQUENCE: u8 = 0x30;
+                let text = signature.trim_ascii();
+                let signature = match signature.first() {
+                    Some(&SEQUENCE) => signature.to_vec(),
+                    _ => BASE64.decode(text).map_err(|_| BadSignature::Unreadable("cosign or openssl"))?,
+                };
+                let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point);
+                key.verify(message, &signature).map_err(|_| BadSignature::Wrong)
+            }
+            Kind::Minisign(key) => {
+                let text = std::str::from_utf8(signature).ok();
+                let signature = text.and_then(|text| minisign_verify::Signature::decode(text).ok());
+                let signature = signature.ok_or(BadSignature::Unreadable("minisign"))?;
+                // Signatures of the component itself instead of its hash are what minisign wrote before 2021.
+                key.verify(message, &signature, true).map_err(|_| BadSignature::Wrong)
+            }
+        }
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(format!("is missing; {KNOWN}"));
+        }
+        let (kind, id) = if text.starts_with("-----") { p256(text) } else { minisign(text) }?;
+        Ok(Self { text: text.to_owned(), id, kind })
+    }
+}
+
+impl fmt::Display for PublicKey {
+    /// As it was written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+fn p256(text: &str) -> Result<(Kind, String), String> {
+    let pem = pem::parse(text).map_err(|_| format!("is no readable PEM; {KNOWN}"))?;
+    if pem.tag() != "PUBLIC KEY" {
+        return Err(format!("is a PEM block {:?}, not a PUBLIC KEY; {KNOWN}", pem.tag()));
+    }
+    let key = SubjectPublicKeyInfo::from_der(pem.contents()).ok().filter(|(rest, _)| rest.is_empty());
+    let (_, key) = key.ok_or_else(|| format!("is no readable public key; {KNOWN}"))?;
+    let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+    let is_p256 =
+        key.algorithm.algorithm == oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(oid_registry::OID_EC_P256);
+    // As all tools write it, and ring wants it: both halves of the point, behind a 4.
+    let point = key.subject_public_key.data.to_vec();
+    if !is_p256 || point.len() != POINT || point[0] != 4 {
+        return Err(format!("is a key of another kind; {KNOWN}"));
+    }
+    let fingerprint = HEXLOWER.encode(&Sha256::digest(pem.contents()));
+    Ok((Kind::P256(point), fingerprint[..16].to_owned()))
+}
+
+/// The key alone, or after a comment in a line of its own.
+fn minisign(text: &str) -> Result<(Kind, String), String> {
+    let wrong = || format!("is no key of minisign and no PEM; {KNOWN}");
+    let line = text.lines().last().map(str::trim).ok_or_else(wrong)?;
+    let key = minisign_verify::PublicKey::from_base64(line).map_err(|_| wrong())?;
+    let bytes = BASE64.decode(line.as_bytes()).map_err(|_| wrong())?;
+    // Minisign shows it as a number, of which the lowest byte stands first.
+    let id: Vec<u8> = bytes[MINISIGN_ID].iter().rev().copied().collect();
+    Ok((Kind::Minisign(key), HEXUPPER.encode(&id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPONENT: &[u8] = b"a component";
+
+    /// Recorded: what `minisign` 0.11 wrote.
+    const MINISIGN: &str = "untrusted comment: minisign public key F76C7BE8E6E18448
+RWRIhOHm6Hts9y6nrX07KM3RWg3ZMABnB7RLBmBYn2wUM+aMzUe4DUWt
+";
+    const MINISIGN_SIGNATURE: &str = "untrusted comment: signature from minisign secret key
+RURIhOHm6Hts97VtlmL/33c6vlkWuQCOAcwMpI4Ygq//e5/M4wYTWXylc2AvGAPKSoAmP8Rb6KUhjXHCXUym1BR4zYA8NtwRXwE=
+trusted comment: file:c
+IP+i0UwO+cbW+04v8RC69mKeq7kOwaKBQP5j1rL6u4amkTXabKxVgB9NhruwWSbziEJd1u72u4Sj48f3mCefDw==
+";
+    /// The same, by its flag `-l`.
+    const MINISIGN_LEGACY: &str = "untrusted comment: signature from minisign secret key
+RWRIhOHm6Hts9+ECwgjPPRiS1Qo2GxpN4yLGnjOM9Ws2vaR4cX7sNEoGzt7RIuIkCcp/l9f0yGhSJvMTgwtdUyA5mV0H6eu2BQ4=
+trusted comment: file:c
+zdTq7xY1TsRbNU/9RAA+spnawGGFt4UsvvJxpuCoyKcVFEObqNR1khVrrztOe1VaLf3QnIsKvgmo6SUQ0xy3BA==
+";
+    /// Recorded: what `openssl ec -pubout` and `openssl dgst -sha256 -sign` wrote, the signature in base64 as `cosign sign-blob` does.
+    const P256: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEFSOEcsINpkeY4BRIbq+jzj/NqHOG
+E0dQjTNDq81nJ9w+mfUYe7Fo3twBgOxX3MJtV7IfwFj0qknFmC6sgG/slQ==
+-----END PUBLIC KEY-----
+";
+    const P256_SIGNATURE: &str =
+        "MEUCIDyELtNrWRvOobyA6VByNJ2cA8bXMIK0oK2J9varmIdKAiEApkxGLc8FGirptG3U+TfM3wBnW3No7+lt7hGn39YMa30=";
+
+    fn key(text: &str) -> PublicKey {
+        text.parse().unwrap()
+    }
+
+    fn der(base64: &str) -> Vec<u8> {
+        BASE64.decode(base64.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn verifies_what_the_tools_sign_and_nothing_else() {
+        for (text, id, signatures) in [
+            (MINISIGN, "F76C7BE8E6E18448", vec![MINISIGN_SIGNATURE.into(), MINISIGN_LEGACY.into()]),
+            (
+                P256,
+                "eab744d3468178d2",
+                vec![P256_SIGNATURE.into(), format!("{P256_SIGNATURE}\n").into(), der(P256_SIGNATURE)],
+            ),
+        ] {
+            let key = key(text);
+            assert_eq!(key.id(), id);
+            for signature in signatures {
+                assert_eq!(key.verify(COMPONENT, &signature), Ok(()));
+                assert_eq!(key.verify(b"another component", &signature), Err(BadSignature::Wrong));
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_signatures_of_others_and_what_is_none() {
+        let other = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        assert_eq!(key(other).verify(COMPONENT, MINISIGN_SIGNATURE.as_bytes()), Err(BadSignature::Wrong));
+        let changed = MINISIGN_SIGNATURE.replace("file:c", "file:d");
+        assert_eq!(
+            key(MINISIGN).verify(COMPONENT, changed.as_bytes()),
+            Err(BadSignature::Wrong),
+            "its comment is signed"
+        );
+        for garbage in [&b""[..], b"garbage", b"\xff\xfe", P256_SIGNATURE.as_bytes()] {
+            assert_eq!(key(MINISIGN).verify(COMPONENT, garbage), Err(BadSignature::Unreadable("minisign")));
+        }
+        for garbage in [&b"not base64!"[..], b"\xff\xfe", MINISIGN_SIGNATURE.as_bytes()] {
+            assert_eq!(key(P256).verify(COMPONENT, garbage), Err(BadSignature::Unreadable("cosign or openssl")));
+        }
+        for garbage in [&b""[..], b"0", b"AAAA"] {
+            assert_eq!(key(P256).verify(COMPONENT, garbage), Err(BadSignature::Wrong));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_refused_with_what_would_be_one() {
+        let p384 = "-----BEGIN PUBLIC KEY-----
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEw8ssEhPmsUQn0ya0pOJaqR14X0xg+Qor
+pqeC3qwZiBWjeRDnXJWgmh0U9z7oP3UuIQHKZKTyIb8F+w164Oh42y8ybbVjosqQ
+cFVdhmtCJmDYskr6ufsni5WENxdXaBWI
+-----END PUBLIC KEY-----";
+        let compressed = "-----BEGIN PUBLIC KEY-----
+MDkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDIgADFSOEcsINpkeY4BRIbq+jzj/NqHOG
+E0dQjTNDq81nJ9w=
+-----END PUBLIC KEY-----";
+        let private = P256.replace("PUBLIC", "EC PRIVATE");
+        for (text, reason) in [
+            ("", "is missing"),
+            ("RWQ", "is no key of minisign and no PEM"),
+            (MINISIGN_SIGNATURE, "is no key of minisign and no PEM"),
+            (private.as_str(), "is a PEM block \"EC PRIVATE KEY\", not a PUBLIC KEY"),
+            ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is no readable public key"),
+            ("-----BEGIN PUBLIC KEY-----", "is no readable PEM"),
+            (p384, "is a key of another kind"),
+            (compressed, "is a key of another kind"),
+        ] {
+            assert_eq!(text.parse::<PublicKey>().unwrap_err(), format!("{reason}; {KNOWN}"), "{text}");
+        }
+    }
+}

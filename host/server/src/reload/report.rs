@@ -1,0 +1,165 @@
+//! Who hears of a change, and in which words: the log, the metrics, the readiness page and an Event on the Pod.
+//!
+//! Each outcome is told once; a refusal that is repeated word for word is no news.
+
+use tracing::{error, info, warn};
+
+use crate::{
+    events::{EventKind, Events},
+    metrics::Metrics,
+    readiness::Part,
+};
+
+/// Tells of changes.
+pub(crate) struct Reporter {
+    metrics: Metrics,
+    part: Part,
+    events: Events,
+    /// The reason of the refusal that was told last, while it lasts.
+    refused: Option<String>,
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It serves, but for these keys.
+    Applied { fixed: Vec<String> },
+    /// It does not serve, for this reason.
+    Refused { reason: String },
+}
+
+// === impl Reporter ===
+
+impl Reporter {
+    /// `part` is not ready before the first pipeline serves.
+    pub(crate) fn new(metrics: Metrics, part: Part, events: Events) -> Self {
+        Self { metrics, part, events, refused: None }
+    }
+
+    /// The first pipeline serves.
+    pub(super) fn started(&self) {
+        self.part.ready();
+    }
+
+    pub(super) async fn tell(&mut self, outcome: Outcome) {
+        match &outcome {
+            Outcome::Refused { reason } if self.refused.as_ref() == Some(reason) => return,
+            Outcome::Refused { reason } => {
+                error!(reason, "a change is refused, and what was there before serves on");
+                self.refused = Some(reason.clone());
+            }
+            Outcome::Applied { fixed } => {
+                info!("configuration applied");
+                if !fixed.is_empty() {
+                    warn!(keys = fixed.join(", "), "some of the configuration takes effect at the next start");
+                }
+                self.refused = None;
+            }
+        }
+        self.metrics.config_reloaded(self.refused.is_none());
+        match outcome.note() {
+            None => self.part.ready(),
+            Some(note) => self.part.ready_with(note),
+        }
+        let (kind, reason, note) = outcome.event();
+        self.events.write(kind, reason, &note).await;
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    pub(super) fn refused(error: &anyhow::Error) -> Self {
+        // A parser's message may have lines.
+        Self::Refused { reason: format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ") }
+    }
+
+    /// For the readiness page; none if there is nothing to know.
+    fn note(&self) -> Option<String> {
+        match self {
+            Self::Applied { fixed } if fixed.is_empty() => None,
+            Self::Applied { fixed } => Some(format!("takes effect at the next start: {}", fixed.join(", "))),
+            Self::Refused { reason } => {
+                Some(format!("a change is refused, and what was there before serves on: {reason}"))
+            }
+        }
+    }
+
+    fn event(&self) -> (EventKind, &'static str, String) {
+        match (self, self.note()) {
+            (Self::Refused { .. }, note) => (EventKind::Warning, "ConfigurationRefused", note.unwrap_or_default()),
+            (Self::Applied { .. }, None) => {
+                (EventKind::Normal, "ConfigurationApplied", "the configuration is applied".to_owned())
+            }
+            (Self::Applied { .. }, Some(note)) => {
+                (EventKind::Warning, "RestartNeeded", format!("the configuration is applied; {note}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::readiness::Readiness;
+
+    fn applied(fixed: &[&str]) -> Outcome {
+        Outcome::Applied { fixed: fixed.iter().map(|key| (*key).to_owned()).collect() }
+    }
+
+    fn check(outcome: &Outcome, on_the_page: Option<&str>, event: (EventKind, &str, &str)) {
+        assert_eq!(outcome.note().as_deref(), on_the_page);
+        let (kind, reason, note) = outcome.event();
+        assert_eq!((kind, reason, note.as_str()), event);
+    }
+
+    #[test]
+    fn says_what_came_of_a_change() {
+        use EventKind::{Normal, Warning};
+        check(&applied(&[]), None, (Normal, "ConfigurationApplied", "the configuration is applied"));
+        check(
+            &applied(&["server.listen", "registration.name"]),
+            Some("takes effect at the next start: server.listen, registration.name"),
+            (
+                Warning,
+                "RestartNeeded",
+                "the configuration is applied; takes effect at the next start: server.listen, registration.name",
+            ),
+        );
+        let error = anyhow::anyhow!("line one\n  line two").context("injector k8s");
+        let note = "a change is refused, and what was there before serves on: injector k8s: line one line two";
+        check(&Outcome::refused(&error), Some(note), (Warning, "ConfigurationRefused", note));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_once_and_ends_with_what_is_applied() {
+        let (readiness, metrics) = (Readiness::default(), Metrics::new());
+        let part = readiness.part("configuration", "not yet");
+        let mut reporter = Reporter::new(metrics.clone(), part, Events::default());
+        reporter.started();
+        let refused = |reason: &str| Outcome::Refused { reason: reason.to_owned() };
+        let table = [
+            (refused("a"), 0, 1, "[+]configuration ok: a change is refused, and what was there before serves on: a"),
+            (refused("a"), 0, 1, "[+]configuration ok: a change is refused, and what was there before serves on: a"),
+            (refused("b"), 0, 2, "[+]configuration ok: a change is refused, and what was there before serves on: b"),
+            (applied(&[]), 1, 2, "[+]configuration ok"),
+            (applied(&["server.admin"]), 2, 2, "[+]configuration ok: takes effect at the next start: server.admin"),
+            (refused("b"), 2, 3, "[+]configuration ok: a change is refused, and what was there before serves on: b"),
+        ];
+        for (outcome, applied, refused, line) in table {
+            let successful = matches!(outcome, Outcome::Applied { .. });
+            reporter.tell(outcome).await;
+            let report = readiness.report();
+            assert!(report.ready);
+            assert_eq!(report.lines.lines().next(), Some(line));
+            let text = metrics.text();
+            for line in [
+                format!("ampoule_config_reloads_total{{result=\"applied\"}} {applied}"),
+                format!("ampoule_config_reloads_total{{result=\"refused\"}} {refused}"),
+                format!("ampoule_config_last_reload_successful {}", u8::from(successful)),
+            ] {
+                assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+            }
+        }
+    }
+}

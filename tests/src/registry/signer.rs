@@ -1,0 +1,108 @@
+//! Signatures as cosign and openssl make them, of which Debian has neither's registry part: [`Signer`].
+//!
+//! After <https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md>; that the product reads what the real one writes is a unit
+//! test with a recorded signature.
+
+use anyhow::{Context, Result, ensure};
+use data_encoding::{BASE64, HEXLOWER};
+use rcgen::KeyPair;
+use ring::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair},
+};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::Registry;
+
+/// A key pair of ECDSA P-256.
+pub struct Signer {
+    key: EcdsaKeyPair,
+    public_key: String,
+}
+
+// === impl Signer ===
+
+impl Signer {
+    /// A new pair.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no randomness.
+    pub fn generate() -> Result<Self> {
+        let pair = KeyPair::generate()?;
+        let key =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pair.serialize_der(), &SystemRandom::new());
+        let key = key.ok().context("a pair of rcgen's is none of ring's")?;
+        Ok(Self { key, public_key: pair.public_key_pem() })
+    }
+
+    /// The public half, in PEM form.
+    #[must_use]
+    pub fn public_key(&self) -> &str {
+        &self.public_key
+    }
+
+    /// The section `trust` of a configuration: this key under a name, and whether all must be signed.
+    #[must_use]
+    pub fn trust(&self, name: &str, required: bool) -> String {
+        let key = self.public_key.trim().replace('\n', "\n        ");
+        format!(
+            "trust:\n  requireSignature: {required}\n  keys:\n    - name: {name}\n      publicKey: |\n        {key}\n"
+        )
+    }
+
+    /// Signs some bytes: what `cosign sign-blob` prints.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no randomness.
+    pub fn sign(&self, bytes: &[u8]) -> Result<String> {
+        let signature = self.key.sign(&SystemRandom::new(), bytes).ok().context("signing failed")?;
+        Ok(BASE64.encode(signature.as_ref()))
+    }
+
+    /// Puts a signature of the manifest with this digest beside it, as `cosign sign --key` does; `of` is the digest that is
+    /// signed, which is the same one but in a forgery.
+    ///
+    /// # Errors
+    ///
+    /// If the registry does not take it.
+    pub async fn cosign(&self, registry: &Registry, repository: &str, digest: &str, of: &str) -> Result<()> {
+        let reference = format!("{}/{repository}", registry.host());
+        let payload = json!({
+            "critical": {
+                "identity": { "docker-reference": reference },
+                "image": { "docker-manifest-digest": of },
+                "type": "cosign container image signature",
+            },
+            "optional": null,
+        });
+        let payload = payload.to_string().into_bytes();
+        let mut layer = put_blob(registry, repository, &payload).await?;
+        layer["mediaType"] = json!("application/vnd.dev.cosign.simplesigning.v1+json");
+        layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": self.sign(&payload)? });
+        let config = json!({ "architecture": "", "os": "", "rootfs": { "type": "layers", "diff_ids": [] } });
+        let mut config = put_blob(registry, repository, config.to_string().as_bytes()).await?;
+        config["mediaType"] = json!("application/vnd.oci.image.config.v1+json");
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] });
+        let path = format!("/v2/{repository}/manifests/{}.sig", digest.replace(':', "-"));
+        let body = serde_json::to_vec(&manifest)?;
+        let answer = registry.connect().await?.send("PUT", &path, &[("content-type", kind)], body).await?;
+        ensure!(answer.status == 201, "{path} is {}: {}", answer.status, answer.text());
+        Ok(())
+    }
+}
+
+/// Uploads a blob, and gives its descriptor.
+async fn put_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Result<Value> {
+    let digest = format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(bytes)));
+    let mut connection = registry.connect().await?;
+    let begun = connection.send("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], "").await?;
+    ensure!(begun.status == 202, "an upload is {}: {}", begun.status, begun.text());
+    let path = begun.location.find("/v2/").map(|start| &begun.location[start..]).context("an upload has a place")?;
+    let done = connection.send("PUT", &format!("{path}&digest={digest}"), &[], bytes.to_vec()).await?;
+    ensure!(done.status == 201, "an upload is {}: {}", done.status, done.text());
+    Ok(json!({ "digest": digest, "size": bytes.len() }))
+}
