@@ -40,7 +40,7 @@ mod tests {
         let after = yaml(&json!({ "kind": "Pod", "spec": { "same": ["x"], "new": "true" } })).unwrap();
         assert_eq!(
             strip_str(&coloured(&before, &after)).to_string(),
-            "  kind: Pod\n  spec:\n-   old: 1\n    same:\n    - x\n+   new: \"true\"\n"
+            "  kind: Pod\n  spec:\n-   old: 1\n+   new: \"true\"\n    same:\n    - x\n"
         );
     }
 }

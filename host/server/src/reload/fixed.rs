@@ -43,12 +43,12 @@ mod tests {
         check(
             "server: { listen: 0.0.0.0:1, certDir: /a }",
             "server: { certDir: /b }",
-            &["server.listen", "server.certDir"],
+            &["server.certDir", "server.listen"],
         );
         check(
             "",
             "server: { admin: 0.0.0.0:1, shutdownDelaySeconds: 1, shutdownGraceSeconds: 1, maxConnections: 1 }",
-            &["server.admin", "server.shutdownDelaySeconds", "server.shutdownGraceSeconds", "server.maxConnections"],
+            &["server.admin", "server.maxConnections", "server.shutdownDelaySeconds", "server.shutdownGraceSeconds"],
         );
         check(
             "registration: { enabled: true }",
