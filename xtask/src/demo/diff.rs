@@ -7,7 +7,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::progress::{BAD, GOOD};
 
-/// The document as YAML, its keys in their own order, a long value on one line.
+/// The document as YAML, its keys by name as kubectl prints them, a long value on one line.
 pub(super) fn yaml(document: &Value) -> Result<String> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     Ok(serde_saphyr::to_string_with_options(document, options)?)
