@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::Write as _,
     time::{Duration, Instant},
 };
@@ -30,8 +31,8 @@ const HOST: &str = "zero-loss.zero-loss.svc";
 const PERIOD: Duration = Duration::from_millis(20);
 /// How long an API server may write to a connection whose other end is gone.
 const UNAWARE: Duration = Duration::from_millis(250);
-/// In which connections that live for three seconds come to all replicas.
-const SPREAD: Duration = Duration::from_secs(15);
+/// In which connections that live for three seconds come to all replicas, of which each is taken by lot, as with a Service.
+const SPREAD: Duration = Duration::from_secs(45);
 /// How long a request of the endless guest takes.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// On so many connections that both replicas have some.
@@ -172,6 +173,28 @@ impl Cluster {
         Ok(killed)
     }
 
+    /// Another engine with all plugins anew, then a configuration that is none, then the first one again.
+    async fn reload(&mut self) -> Result<()> {
+        self.load.phase("configuration reload");
+        let good = fs::read_to_string(self.installed.config())?;
+        let other = good.clone() + "engine: { maxConcurrent: 48 }\n";
+        for (config, result, times) in
+            [(&other, "applied", 1.0), (&"garbage: [".to_owned(), "refused", 1.0), (&good, "applied", 2.0)]
+        {
+            self.installed.configure(config)?;
+            let series = format!("ampoule_config_reloads_total{{result=\"{result}\"}}");
+            eventually(&format!("{times} times {result}"), NOTICED, async || {
+                for (replica, ..) in &self.replicas {
+                    let count = replica.metric(&series).await?;
+                    ensure!(count == times, "{count} times {result}");
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        self.both_serve().await
+    }
+
     /// Waits for the certificate that replaces the first one, with its CA.
     async fn rotation(&mut self, first: &str) -> Result<()> {
         self.load.phase("certificate rotation");
@@ -257,6 +280,7 @@ async fn no_pod_is_refused_or_lost_whatever_happens_to_the_webhook() -> Result<(
     cluster.both_serve().await?;
     cluster.rolling_restart().await?;
     let killed = cluster.kill().await?;
+    cluster.reload().await?;
     cluster.rotation(&first).await?;
     cluster.etcd_pause().await?;
 

@@ -111,7 +111,7 @@ frontend stats
     stats enable
     stats uri /
 backend replicas
-    balance roundrobin
+    balance random
     option httpchk GET /readyz
     http-check expect status 200
     default-server check inter 500ms fall 1 rise 1
