@@ -23,6 +23,9 @@ use tempfile::TempDir;
 const FOLDERS: [(&str, &str); 3] =
     [("/etc/ampoule/", "config/"), ("/etc/flyte/config/", "config/"), ("/etc/webhook/certs", "certs")];
 
+/// For the log of the API server to say so.
+const ANSWERED: Duration = Duration::from_secs(30);
+
 /// The kinds of objects that rights are made of.
 const RIGHTS: [&str; 5] = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
 
@@ -127,9 +130,17 @@ impl Release {
         let registrations = self.namespace.cluster_wide::<MutatingWebhookConfiguration>();
         let edit = json!({ "metadata": { "labels": { "app.kubernetes.io/name": "theirs" } } });
         registrations.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await?;
-        let _ampoule = self.start().await?;
+        let ampoule = self.start().await?;
         // It works without, and less well, so that only the log would show it.
-        let code = self.answer("watch", "mutatingwebhookconfigurations").await?;
+        let mut edits = 0;
+        let watch = eventually("an answer to a watch", ANSWERED, async || {
+            // It is in the API server's log once it is over, and a change ends it.
+            edits += 1;
+            let edit = json!({ "metadata": { "labels": { "edits": edits.to_string() } } });
+            registrations.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await?;
+            self.answer("watch", "mutatingwebhookconfigurations").await
+        });
+        let code = watch.await.with_context(|| ampoule.log().unwrap_or_default())?;
         ensure!(code == 200, "to watch the registration is forbidden: {code}");
 
         let said = self.run("Job", "containers")?;
@@ -137,20 +148,18 @@ impl Release {
         for file in fs::read_dir(self.folder.path().join("config"))? {
             fs::write(file?.path(), "garbage")?;
         }
-        let code = self.answer("create", "events").await?;
+        let event = eventually("an Event", ANSWERED, async || self.answer("create", "events").await);
+        let code = event.await.with_context(|| ampoule.log().unwrap_or_default())?;
         ensure!(code == 201, "to write an Event is forbidden: {code}");
         Ok(())
     }
 
     /// The code of the first answer to such a question.
     async fn answer(&self, verb: &str, resource: &str) -> Result<u64> {
-        eventually(&format!("to {verb} {resource}"), Duration::from_secs(30), async || {
-            let asked = ApiServer::shared().await?.audit(self.namespace.name())?;
-            let such = |event: &&Value| event["verb"] == verb && event["objectRef"]["resource"] == resource;
-            let code = |event: &Value| event["responseStatus"]["code"].as_u64();
-            asked.iter().filter(such).find_map(code).context("no answer yet")
-        })
-        .await
+        let asked = ApiServer::shared().await?.audit(self.namespace.name())?;
+        let such = |event: &&Value| event["verb"] == verb && event["objectRef"]["resource"] == resource;
+        let code = |event: &Value| event["responseStatus"]["code"].as_u64();
+        asked.iter().filter(such).find_map(code).with_context(|| format!("no answer yet to {verb} {resource}"))
     }
 
     fn init_certs(&self) -> Result<String> {

@@ -150,6 +150,28 @@ fn a_value_switches_an_object_off_or_on() -> Result<()> {
     Ok(())
 }
 
+/// What of the configuration is a new rollout: only what a process takes once.
+#[test]
+fn a_changed_configuration_starts_new_pods_only_where_it_must() -> Result<()> {
+    let template = |value: &str| {
+        let objects = render(&["--set", value])?;
+        anyhow::Ok(find(&objects, "Deployment/hook-ampoule")?["spec"]["template"].clone())
+    };
+    let plain = template("config.profile=flyte-v1")?;
+    for (value, same) in [
+        ("config.profile=flyte-v2", true),
+        ("config.onFailure=admit", true),
+        ("config.injectors[0].name=mine", true),
+        ("config.engine.guestThreads=3", true),
+        ("config.server.maxConnections=3", false),
+        ("config.registration.timeoutSeconds=3", false),
+        ("config.certificates.validitySeconds=3600", false),
+    ] {
+        assert_eq!(template(value)? == plain, same, "{value}");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_schema_refuses_what_the_chart_could_not_use() -> Result<()> {
     for (value, reason) in [
