@@ -5,7 +5,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use ampoule_core::{EnvSource, EnvVar, Injection, PodEdit, PodView, Profile, SecretInjector, SecretRequest};
-use ampoule_engine::{EngineConfig, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{EngineConfig, Grants, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -46,6 +46,7 @@ impl Sandbox {
             settings,
             conventions: Profile::FlyteV1.conventions(),
             limits,
+            grants: Grants::default(),
         };
         self.runtime.block_on(self.engine.load(spec)).map_err(Box::new)
     }

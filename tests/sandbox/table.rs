@@ -61,8 +61,8 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "wants_http",
             json!({}),
             "group",
-            "not loaded: the component imports wasi:http/outgoing-handler@0.2.3, which needs a grant of network access, and this \
-             version of Ampoule has none to give: build the plugin without it (JavaScript: `--disable http`)",
+            "not loaded: the component imports wasi:http/outgoing-handler@0.2.3, which needs the grant http: list the hosts that it \
+             may call in injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)",
         ),
         (
             "newer_contract",
