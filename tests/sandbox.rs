@@ -4,8 +4,16 @@
 
 #[path = "sandbox/fairness.rs"]
 mod fairness;
+#[path = "sandbox/grants.rs"]
+mod grants;
+#[path = "sandbox/http_json.rs"]
+mod http_json;
 #[path = "sandbox/loading.rs"]
 mod loading;
+#[path = "sandbox/network.rs"]
+mod network;
+#[path = "sandbox/outbound.rs"]
+mod outbound;
 #[path = "sandbox/support.rs"]
 mod support;
 #[path = "sandbox/table.rs"]

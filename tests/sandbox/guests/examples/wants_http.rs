@@ -1,29 +1,9 @@
-//! Imports `wasi:http/outgoing-handler`, which no plugin has been granted.
-//! The host refuses it at load, by the import's name; so the shape of the import does not matter and is not WASI's own.
+//! Imports `wasi:http`, and calls a host for every request.
+//! Where it was not granted any, the host refuses it at load, by the import's name.
 
-use ampoule_plugin_sdk::prelude::*;
+use ampoule_plugin_sdk::{http, prelude::*};
 
 struct WantsHttp;
-
-#[allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated")]
-mod http {
-    wit_bindgen::generate!({
-        inline: r"
-            package ampoule:wants-http;
-
-            world wants-http {
-                import wasi:http/outgoing-handler@0.2.3;
-            }
-
-            package wasi:http@0.2.3 {
-                interface outgoing-handler {
-                    handle: func(url: string) -> string;
-                }
-            }
-        ",
-        generate_all,
-    });
-}
 
 impl Injector for WantsHttp {
     type Settings = serde::de::IgnoredAny;
@@ -37,8 +17,8 @@ impl Injector for WantsHttp {
     }
 
     fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
-        let answer = http::wasi::http::outgoing_handler::handle(&format!("https://example.com/{request}"));
-        Ok(vec![Edit::set_env("ANSWER", EnvSource::literal(answer))])
+        let answer = http::get(format!("https://example.com/{request}")).send()?;
+        Ok(vec![Edit::set_env("ANSWER", EnvSource::literal(answer.status.to_string()))])
     }
 }
 
