@@ -6,12 +6,8 @@
 mod fairness;
 #[path = "sandbox/grants.rs"]
 mod grants;
-#[path = "sandbox/http_json.rs"]
-mod http_json;
 #[path = "sandbox/loading.rs"]
 mod loading;
-#[path = "sandbox/network.rs"]
-mod network;
 #[path = "sandbox/outbound.rs"]
 mod outbound;
 #[path = "sandbox/support.rs"]

@@ -11,12 +11,12 @@ use std::{
 };
 
 use ampoule_engine::{Destination, EngineConfig, Grant, Grants, HttpGrant, Limits, Resolver};
+use ampoule_tests::network::{ADDRESS, METADATA, NAME, Store, in_own_network};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::{
     grants::Denials,
-    network::{ADDRESS, METADATA, NAME, Store, in_own_network},
     support::{Sandbox, guest},
 };
 

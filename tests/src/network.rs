@@ -22,13 +22,18 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 /// The store's address: TEST-NET-1 of RFC 5737, which is nobody's.
-pub(crate) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// Where a cloud's metadata service is.
-pub(crate) const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+pub const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 /// The port that plugins are granted, and one that they are not.
-pub(crate) const PORTS: [u16; 2] = [8443, 9443];
+pub const PORTS: [u16; 2] = [8443, 9443];
 /// The store's name.
-pub(crate) const NAME: &str = "store.example";
+pub const NAME: &str = "store.example";
+
+/// The token that the store wants for its secret `db/password`.
+pub const TOKEN: &str = "zq7canarybird-token";
+/// The value of the store's secret `db/password`.
+pub const VALUE: &str = "zq7canarybird-value";
 
 const INSIDE: &str = "AMPOULE_TEST_NETWORK";
 const SET_UP: &str = r#"ip link set lo up
@@ -39,24 +44,28 @@ exec timeout 120 "$@""#;
 const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
 
 /// An HTTPS server whose answers its paths choose.
-pub(crate) struct Store {
+pub struct Store {
     /// The root that signed its certificate, which is for [`NAME`] and [`ADDRESS`].
-    pub(crate) root: CertificateDer<'static>,
+    pub root: CertificateDer<'static>,
     calls: Arc<Mutex<Calls>>,
     _runtime: Runtime,
 }
 
 /// What a store has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Calls {
+pub struct Calls {
     /// The address of its own that each connection was made to.
-    pub(crate) to: Vec<IpAddr>,
+    pub to: Vec<IpAddr>,
     /// Connections that are open.
-    pub(crate) open: usize,
+    pub open: usize,
 }
 
-/// Runs a test's body in a network of its own. `test` is its full name.
-pub(crate) fn in_own_network(test: &str, body: impl FnOnce()) {
+/// Runs a test's body in a network of its own. `test` is its full name, as the test's program lists it.
+///
+/// # Panics
+///
+/// If the body does, or if this machine lets nobody have a network namespace.
+pub fn in_own_network(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -92,7 +101,12 @@ pub(crate) fn in_own_network(test: &str, body: impl FnOnce()) {
 
 impl Store {
     /// Listens on every address and on [`PORTS`].
-    pub(crate) fn start() -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If it cannot, as where it is not alone on its network.
+    #[must_use]
+    pub fn start() -> Self {
         let key = || KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no name is no bad name");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -118,12 +132,21 @@ impl Store {
     }
 
     /// What it has seen.
-    pub(crate) fn calls(&self) -> Calls {
+    ///
+    /// # Panics
+    ///
+    /// If a part of the store has panicked.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
         self.calls.lock().expect("nobody panics with it").clone()
     }
 
     /// Waits until no connection is open.
-    pub(crate) fn wait_until_left(&self) {
+    ///
+    /// # Panics
+    ///
+    /// If one stays open for five seconds.
+    pub fn wait_until_left(&self) {
         let started = Instant::now();
         while self.calls().open > 0 {
             assert!(started.elapsed() < Duration::from_secs(5), "connections stay open: {:?}", self.calls());
@@ -158,7 +181,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Res
         head.push(stream.read_u8().await?);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let path = head.split(' ').nth(1).unwrap_or_default();
+    let path = head.split([' ', '?']).nth(1).unwrap_or_default();
     let redirect = |to: &str| format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
     let whole = match path {
         "/hang" | "/sink" => {
@@ -178,8 +201,8 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Res
         "/metadata" => redirect("https://169.254.169.254:8443/latest/meta-data"),
         "/other-port" => redirect("https://store.example:9443/ok"),
         "/again" => redirect("https://store.example:8443/ok"),
-        "/v1/db/password" if head.contains("\r\nauthorization: Bearer t0ken\r\n") => {
-            "HTTP/1.1 200 OK\r\n\r\n{\"data\":{\"value\":\"hush\"}}".to_owned()
+        "/v1/db/password" if head.contains(&format!("\r\nauthorization: Bearer {TOKEN}\r\n")) => {
+            format!("HTTP/1.1 200 OK\r\n\r\n{{\"data\":{{\"value\":\"{VALUE}\"}}}}")
         }
         "/v1/db/password" => "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned(),
         "/v1/db/missing" => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
