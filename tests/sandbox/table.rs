@@ -58,13 +58,6 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "trap: plugin bad_utf8 1.0.0 trapped: what it passed to the host breaks the contract",
         ),
         (
-            "wants_http",
-            json!({}),
-            "group",
-            "not loaded: the component imports wasi:http/types@0.2.12, which needs the grant http: list the hosts that it \
-             may call in injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)",
-        ),
-        (
             "newer_contract",
             json!({}),
             "group",

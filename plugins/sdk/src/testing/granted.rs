@@ -11,10 +11,13 @@ use crate::http;
 #[cfg(feature = "kubernetes-secrets")]
 use crate::secrets::LookupError;
 
+#[cfg(feature = "http")]
+type AnswerHttp = Box<dyn FnMut(&http::Request) -> Result<http::Response, http::Error>>;
+
 #[derive(Default)]
 struct Granted {
     #[cfg(feature = "http")]
-    http: Option<Box<dyn FnMut(&http::Request) -> Result<http::Response, http::Error>>>,
+    http: Option<AnswerHttp>,
     #[cfg(feature = "kubernetes-secrets")]
     secrets: BTreeMap<[String; 3], Vec<u8>>,
     #[cfg(feature = "environment")]

@@ -44,8 +44,8 @@ impl Injector for HttpClient {
 
     fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
         let Settings { urls, flood, .. } = &self.0;
-        while *flood {
-            urls.iter().for_each(|url| drop(self.call(url)));
+        if *flood {
+            urls.iter().cycle().for_each(|url| drop(self.call(url)));
         }
         let answers = urls
             .iter()
