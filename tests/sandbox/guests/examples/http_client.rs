@@ -44,8 +44,8 @@ impl Injector for HttpClient {
 
     fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
         let Settings { urls, flood, .. } = &self.0;
-        if *flood {
-            urls.iter().cycle().for_each(|url| drop(self.call(url)));
+        for url in urls.iter().cycle().take(if *flood { usize::MAX } else { 0 }) {
+            self.call(url);
         }
         let answers = urls
             .iter()
