@@ -148,3 +148,13 @@ fn a_cluster_that_does_not_answer_ends_with_the_deadline() {
     assert_eq!(sandbox.answer(&plugin.expect("it loads")), expected);
     assert!(started.elapsed() < Duration::from_secs(10));
 }
+
+#[test]
+fn a_plugin_imports_what_it_calls_and_nothing_that_its_sdk_could() {
+    let sandbox = Sandbox::new();
+    let grants = |name| sandbox.runtime.block_on(sandbox.engine.inspect(guest(name))).expect("it is a plugin").grants;
+    assert_eq!(grants("echo"), []);
+    assert_eq!(grants("http_client"), [Grant::Http]);
+    assert_eq!(grants("secret_reader"), [Grant::KubernetesSecrets]);
+    assert_eq!(grants("wasi_user"), [Grant::Environment, Grant::Clock, Grant::Randomness]);
+}
