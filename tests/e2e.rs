@@ -14,6 +14,8 @@ mod fields;
 mod flyte;
 #[path = "e2e/global.rs"]
 mod global;
+#[path = "e2e/grants.rs"]
+mod grants;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/inject.rs"]

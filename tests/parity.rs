@@ -9,7 +9,7 @@ use ampoule_core::{
     Conventions, InitContainerPosition, MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretInjector,
     SecretRequest,
 };
-use ampoule_engine::{EngineConfig, Limits, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use ampoule_server::{config::GlobalSecretsConfig, global_secrets::GlobalSecrets};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
@@ -183,6 +183,7 @@ fn load(
         settings: Value::Object(Map::new()),
         conventions,
         limits: Limits::default(),
+        grants: Grants::default(),
     };
     runtime.block_on(engine.load(spec)).expect("a built-in plugin loads")
 }

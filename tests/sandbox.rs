@@ -4,8 +4,12 @@
 
 #[path = "sandbox/fairness.rs"]
 mod fairness;
+#[path = "sandbox/grants.rs"]
+mod grants;
 #[path = "sandbox/loading.rs"]
 mod loading;
+#[path = "sandbox/outbound.rs"]
+mod outbound;
 #[path = "sandbox/support.rs"]
 mod support;
 #[path = "sandbox/table.rs"]

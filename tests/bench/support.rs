@@ -5,7 +5,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use ampoule_core::{MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretRequest};
-use ampoule_engine::{EngineConfig, Limits, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -27,6 +27,7 @@ pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, compone
         settings: json!({}),
         conventions: Profile::FlyteV1.conventions(),
         limits: Limits::default(),
+        grants: Grants::default(),
     };
     runtime.block_on(engine.load(spec)).expect("the plugin loads")
 }

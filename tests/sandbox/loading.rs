@@ -44,10 +44,10 @@ fn half_a_component_is_refused() {
 #[test]
 fn an_import_that_nothing_grants_is_refused_by_name() {
     refused(
-        "wants_http",
-        guest("wants_http"),
-        "the component imports wasi:http/outgoing-handler@0.2.3, which needs a grant of network access, and this version of \
-         Ampoule has none to give: build the plugin without it (JavaScript: `--disable http`)",
+        "http_client",
+        guest("http_client"),
+        "the component imports wasi:http/types@0.2.12, which needs the grant http: list the hosts that it may call in \
+         injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)",
     );
 }
 

@@ -5,7 +5,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use ampoule_core::{EnvSource, EnvVar, Injection, PodEdit, PodView, Profile, SecretInjector, SecretRequest};
-use ampoule_engine::{EngineConfig, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{EngineConfig, Grants, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -19,7 +19,11 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
-        let engine = PluginEngine::new(EngineConfig::default()).expect("an engine");
+        Self::with(EngineConfig::default())
+    }
+
+    pub(crate) fn with(config: EngineConfig) -> Self {
+        let engine = PluginEngine::new(config).expect("an engine");
         Self { runtime: Runtime::new().expect("a runtime"), engine: Arc::new(engine) }
     }
 
@@ -39,6 +43,17 @@ impl Sandbox {
         settings: Value,
         limits: Limits,
     ) -> Result<PluginInjector, Box<LoadError>> {
+        self.load_granted(name, component, settings, limits, Grants::default())
+    }
+
+    pub(crate) fn load_granted(
+        &self,
+        name: &str,
+        component: &'static [u8],
+        settings: Value,
+        limits: Limits,
+        grants: Grants,
+    ) -> Result<PluginInjector, Box<LoadError>> {
         let spec = PluginSpec {
             name: name.to_owned(),
             source: format!("file:/plugins/{name}.wasm"),
@@ -46,6 +61,7 @@ impl Sandbox {
             settings,
             conventions: Profile::FlyteV1.conventions(),
             limits,
+            grants,
         };
         self.runtime.block_on(self.engine.load(spec)).map_err(Box::new)
     }
@@ -54,6 +70,15 @@ impl Sandbox {
     pub(crate) fn neighbour(&self) -> PluginInjector {
         let component = ampoule_plugin_bundle::component("k8s").expect("k8s is built in");
         self.load("k8s", component, json!({})).expect("a built-in plugin loads")
+    }
+
+    /// What a plugin answers, as one line, and that the neighbour is served after it.
+    pub(crate) fn answer(&self, injector: &PluginInjector) -> String {
+        let answer = line(&self.runtime.block_on(Self::ask(&self.engine, injector.clone(), request("group"))));
+        let neighbour = self.neighbour();
+        let served = self.runtime.block_on(Self::ask(&self.engine, neighbour, request("user-info")));
+        assert!(matches!(served, Ok(Ok(_))), "the neighbour gets: {}", line(&served));
+        answer
     }
 
     /// Asks once, as an admission does.

@@ -58,20 +58,27 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "trap: plugin bad_utf8 1.0.0 trapped: what it passed to the host breaks the contract",
         ),
         (
-            "wants_http",
-            json!({}),
-            "group",
-            "not loaded: the component imports wasi:http/outgoing-handler@0.2.3, which needs a grant of network access, and this \
-             version of Ampoule has none to give: build the plugin without it (JavaScript: `--disable http`)",
-        ),
-        (
             "newer_contract",
             json!({}),
             "group",
             "not loaded: the component exports ampoule:injector/injector@9.0.0, and this Ampoule speaks ampoule:injector/injector@0.1.0: \
              rebuild the plugin against that version",
         ),
-        ("wasi_user", json!({}), "group", "injected WASI_VARIABLES=0 WASI_SECONDS=0 WASI_RANDOM=7020391018154190112"),
+        ("wasi_user", json!({}), "group", "injected WASI_VARIABLES= WASI_SECONDS=0 WASI_RANDOM=7020391018154190112"),
+        (
+            "http_client",
+            json!({}),
+            "group",
+            "not loaded: the component imports wasi:http/types@0.2.12, which needs the grant http: list the hosts that it may call \
+             in injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)",
+        ),
+        (
+            "secret_reader",
+            json!({}),
+            "group",
+            "not loaded: the component imports ampoule:injector/kubernetes-secrets@0.1.0, which needs the grant kubernetesSecrets: \
+             list the Secrets that it may read in injectors[].grants.kubernetesSecrets, or build the plugin without it",
+        ),
         ("counter", json!({}), "group", "injected COUNT=1 SEEN="),
         ("secret_value", json!({ "value": "hush" }), "group", "injected SECRET=SecretValue(SecretValue(redacted))"),
         ("echo", json!({}), "group", "injected ECHO=key"),

@@ -11,6 +11,7 @@ mod kube;
 mod kubelet;
 mod load;
 mod mounted;
+pub mod network;
 mod pods;
 mod process;
 mod programs;

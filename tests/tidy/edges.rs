@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every edge between our crates that is not for tests.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("ampoule", &["ampoule-plugin-bundle", "ampoule-server"]),
     ("ampoule-core", &[]),
     ("ampoule-engine", &["ampoule-core"]),
@@ -16,6 +16,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("ampoule-plugin-build", &[]),
     ("ampoule-plugin-bundle", &["ampoule-plugin-build"]),
     ("ampoule-plugin-gcp", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
+    ("ampoule-plugin-http-json", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-k8s", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-pull", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-sdk", &[]),
@@ -27,14 +28,15 @@ const EDGES: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates that only these of ours may name.
-const KEEPERS: [(&str, &[&str]); 8] = [
+const KEEPERS: [(&str, &[&str]); 9] = [
     ("wasmtime", &["ampoule-engine"]),
     ("wasmtime-wasi", &["ampoule-engine"]),
+    ("wasmtime-wasi-http", &["ampoule-engine"]),
     ("wit-bindgen", &["ampoule-plugin-sdk"]),
     ("wit-component", &["ampoule-plugin-build"]),
     ("axum", &["ampoule-server", "ampoule-tests"]),
-    ("hyper", &["ampoule-server", "ampoule-tests"]),
-    ("rustls", &["ampoule-server", "ampoule-tests", "xtask"]),
+    ("hyper", &["ampoule-engine", "ampoule-server", "ampoule-tests"]),
+    ("rustls", &["ampoule-engine", "ampoule-server", "ampoule-tests", "xtask"]),
     ("kube", &["ampoule-server", "ampoule-tests"]),
 ];
 

@@ -6,7 +6,9 @@
 
 wasmtime::component::bindgen!({
     path: "../../wit",
-    world: "plugin",
-    imports: { default: trappable },
+    world: "granted-plugin",
+    imports: { default: trappable, "ampoule:injector/kubernetes-secrets": async | trappable },
     exports: { default: async },
 });
+
+pub(crate) use self::{GrantedPlugin as Plugin, GrantedPluginPre as PluginPre};

@@ -4,7 +4,7 @@
 
 use std::{num::NonZero, path::PathBuf, sync::Arc, thread};
 
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 use wasmtime::{Engine, component::Linker};
 
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
     contract::Plugin,
     error::{EngineError, RunError},
     observer::{CallObserver, Unobserved},
+    outbound::{Resolver, SystemResolver},
+    secrets::{ClusterSecrets, NoCluster},
     store::PluginState,
     threads::GuestThreads,
     ticker::EpochTicker,
@@ -36,6 +38,10 @@ pub struct EngineConfig {
     pub guest_threads: usize,
     /// Who is told of every call.
     pub observer: Arc<dyn CallObserver>,
+    /// Who finds the addresses of hosts that plugins call.
+    pub resolver: Arc<dyn Resolver>,
+    /// Who reads Kubernetes Secrets for plugins.
+    pub secrets: Arc<dyn ClusterSecrets>,
 }
 
 /// Where the memory of instances comes from.
@@ -56,6 +62,10 @@ pub(crate) struct Shared {
     pub(crate) instances: Arc<Semaphore>,
     pub(crate) compiling: Arc<Semaphore>,
     pub(crate) observer: Arc<dyn CallObserver>,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) secrets: Arc<dyn ClusterSecrets>,
+    /// Where work goes that guests wait for.
+    pub(crate) network: Handle,
     allocation: Allocation,
 }
 
@@ -68,10 +78,11 @@ impl PluginEngine {
     ///
     /// If the cache's folder is not private, or if threads or memory cannot be had.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let EngineConfig { cache_dir, max_concurrent, guest_threads, observer } = config;
+        let EngineConfig { cache_dir, max_concurrent, guest_threads, observer, resolver, secrets } = config;
         let max_concurrent = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
         let slots = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
         let (engine, allocation) = config::engine(slots).map_err(|error| wasmtime_error(&error))?;
+        let threads = GuestThreads::start(guest_threads)?;
         let shared = Shared {
             linker: linker(&engine).map_err(|error| wasmtime_error(&error))?,
             cache: cache_dir.map(CompileCache::open).transpose()?,
@@ -79,10 +90,13 @@ impl PluginEngine {
             instances: Arc::new(Semaphore::new(max_concurrent)),
             compiling: Arc::new(Semaphore::new(1)),
             observer,
+            resolver,
+            secrets,
+            network: threads.handle().clone(),
             allocation,
             engine,
         };
-        Ok(Self { shared: Arc::new(shared), threads: GuestThreads::start(guest_threads)? })
+        Ok(Self { shared: Arc::new(shared), threads })
     }
 
     /// Runs a future: here until it first waits, from then on on the guests' threads. It is broken off when what this
@@ -112,13 +126,15 @@ impl PluginEngine {
 // === impl EngineConfig ===
 
 impl Default for EngineConfig {
-    /// 64 instances at once, a thread per processor, no cache, nobody told.
+    /// 64 instances at once, a thread per processor, no cache, nobody told; the system's resolver, and no cluster.
     fn default() -> Self {
         Self {
             cache_dir: None,
             max_concurrent: 64,
             guest_threads: thread::available_parallelism().map_or(1, NonZero::get),
             observer: Arc::new(Unobserved),
+            resolver: Arc::new(SystemResolver),
+            secrets: Arc::new(NoCluster),
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use crate::grants::Grant;
+
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -90,6 +92,14 @@ pub enum LoadErrorKind {
         import: String,
         /// What would be needed for it.
         needed: String,
+    },
+    /// An import that needs a grant which the plugin was not given.
+    #[error("the component imports {import}, which needs the grant {grant}: {}", grant.remedy())]
+    NoGrant {
+        /// The import.
+        import: String,
+        /// The grant.
+        grant: Grant,
     },
     /// Its imports or exports have other types than the contract says.
     #[error("the component does not fit the contract {contract}: {reason}")]

@@ -8,6 +8,7 @@ use std::{fmt, time::Duration};
 use ampoule_core::{FailureKind, InjectorFailure};
 use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::FieldMapError;
 
 use crate::{limits::Limits, store::PluginState, text::clean};
 
@@ -43,6 +44,7 @@ pub(crate) enum Exceeded {
     HostCalls,
     HostBytes,
     Handles,
+    HttpFields,
     Edits(usize),
     OutputBytes,
 }
@@ -136,6 +138,9 @@ impl Exceeded {
         if let Some(ResourceTableError::Full) = error.downcast_ref() {
             return Some(Self::Handles);
         }
+        if let Some(FieldMapError::TooManyFields | FieldMapError::TotalSizeTooBig) = error.downcast_ref() {
+            return Some(Self::HttpFields);
+        }
         let cause = error.root_cause().to_string();
         let spent = |text| cause.contains(text);
         spent(HOST_BYTES_SPENT).then_some(Self::HostBytes).or(spent(HANDLES_SPENT).then_some(Self::Handles))
@@ -150,6 +155,7 @@ impl Exceeded {
             Self::HostCalls => format!("called the host more often than its limit of {} calls", limits.host_calls),
             Self::HostBytes => format!("passed more than its limit of {} in one call", Size(limits.host_call_bytes)),
             Self::Handles => format!("held more than its limit of {} handles", limits.handles),
+            Self::HttpFields => "put more into the headers of an HTTP request than their limit of 32 KiB".to_owned(),
             Self::Edits(edits) => format!("answered with {edits} edits, more than its limit of {}", limits.edits),
             Self::OutputBytes => format!("answered with edits of more than its limit of {}", Size(limits.output_bytes)),
         }

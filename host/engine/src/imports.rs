@@ -1,11 +1,16 @@
 //! What a component may import and must export, checked by name before anything of it runs.
 //!
-//! Deny by default: a plugin gets the contract's `log` and an empty WASI 0.2. wasmtime would refuse the rest when linking;
-//! the checks here exist to say which import it is and what would be needed for it.
+//! Deny by default: a plugin gets the contract's `log` and an empty WASI 0.2, and beyond that what it was granted. wasmtime
+//! would refuse the rest when linking; the checks here exist to say which import it is and what would be needed for it.
+
+use std::collections::BTreeMap;
 
 use wasmtime::{Engine, component::Component, component::types::ComponentItem};
 
-use crate::error::LoadErrorKind;
+use crate::{
+    error::LoadErrorKind,
+    grants::{Grant, Grants},
+};
 
 /// The version of the contract that this engine speaks.
 pub const CONTRACT_VERSION: &str = "0.1.0";
@@ -18,6 +23,13 @@ const PACKAGE: &str = "ampoule:injector";
 
 /// Packages of WASI 0.2 that are there, and empty.
 const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+
+/// The interfaces that a plugin may import of the contract's package; that of the Secrets wants a grant.
+const CONTRACT_IMPORTS: [&str; 3] = ["log", "types", KUBERNETES_SECRETS];
+const KUBERNETES_SECRETS: &str = "kubernetes-secrets";
+
+/// The interfaces of `wasi:http` that a client has.
+const HTTP_IMPORTS: [&str; 2] = ["outgoing-handler", "types"];
 
 /// The names that a component imports and exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +72,23 @@ impl Surface {
         Ok(version)
     }
 
+    /// Whether the component has every grant that it cannot do without.
+    pub(crate) fn check_grants(&self, grants: &Grants) -> Result<(), LoadErrorKind> {
+        let lacking = self.grants().into_iter().find(|(grant, _)| grant.is_required() && !grants.has(*grant));
+        lacking.map_or(Ok(()), |(grant, import)| Err(LoadErrorKind::NoGrant { import: import.to_owned(), grant }))
+    }
+
+    /// The grants that the imports are about, each with the first of those imports.
+    pub(crate) fn grants(&self) -> BTreeMap<Grant, &str> {
+        let mut grants = BTreeMap::new();
+        for import in &self.imports {
+            if let Some(grant) = InterfaceName::parse(import).grant() {
+                grants.entry(grant).or_insert(import.as_str());
+            }
+        }
+        grants
+    }
+
     fn check_exports(&self) -> Result<&str, LoadErrorKind> {
         let injectors = self.exports.iter().filter_map(|export| {
             let name = InterfaceName::parse(export);
@@ -86,23 +115,25 @@ impl Surface {
 fn check_import(import: &str) -> Result<(), LoadErrorKind> {
     let InterfaceName { package, interface, version } = InterfaceName::parse(import);
     let needed = match package {
-        PACKAGE if !matches!(interface, "log" | "types") => format!("which {PACKAGE} does not have"),
+        PACKAGE if !CONTRACT_IMPORTS.contains(&interface) => format!("which {PACKAGE} does not have"),
         PACKAGE if is_compatible(version) => return Ok(()),
         PACKAGE => {
             format!("and this Ampoule speaks {CONTRACT}: rebuild the plugin against that version")
         }
-        _ if WASI.contains(&package) && version.starts_with("0.2.") => return Ok(()),
-        _ if WASI.contains(&package) => {
-            "and this Ampoule has WASI 0.2 only: build the plugin for WASI 0.2, or for none".to_owned()
+        "wasi:http" if !HTTP_IMPORTS.contains(&interface) => {
+            "which no plugin gets: it may send requests only".to_owned()
         }
-        "wasi:http" => {
-            "which needs a grant of network access, and this version of Ampoule has none to give: build the plugin \
-                        without it (JavaScript: `--disable http`)"
-                .to_owned()
+        _ if is_wasi(package) && version.starts_with("0.2.") => return Ok(()),
+        _ if is_wasi(package) => {
+            "and this Ampoule has WASI 0.2 only: build the plugin for WASI 0.2, or for none".to_owned()
         }
         _ => format!("which no plugin gets: there are {PACKAGE}/log@{CONTRACT_VERSION} and an empty WASI 0.2"),
     };
     Err(LoadErrorKind::Import { import: import.to_owned(), needed })
+}
+
+fn is_wasi(package: &str) -> bool {
+    WASI.contains(&package) || package == "wasi:http"
 }
 
 /// Whether the contract's version is one that this engine serves. Before 1.0 a new minor version is a new contract.
@@ -118,6 +149,18 @@ impl<'a> InterfaceName<'a> {
         let (path, version) = name.rsplit_once('@').unwrap_or((name, ""));
         let (package, interface) = path.split_once('/').unwrap_or((path, ""));
         Self { package, interface, version }
+    }
+
+    /// The grant that makes it more than empty.
+    fn grant(&self) -> Option<Grant> {
+        match (self.package, self.interface) {
+            ("wasi:http", _) => Some(Grant::Http),
+            (PACKAGE, KUBERNETES_SECRETS) => Some(Grant::KubernetesSecrets),
+            ("wasi:cli", "environment") => Some(Grant::Environment),
+            ("wasi:clocks", "wall-clock" | "monotonic-clock") => Some(Grant::Clock),
+            ("wasi:random", _) => Some(Grant::Randomness),
+            _ => None,
+        }
     }
 }
 
@@ -158,9 +201,29 @@ mod tests {
     fn names_what_an_export_is_missing_or_what_an_import_needs() {
         insta::assert_snapshot!(check(&[], &[]), @"the component exports no ampoule:injector/injector@0.1.0; it exports nothing");
         insta::assert_snapshot!(check(&[], &["wasi:cli/run@0.2.0", "other"]), @"the component exports no ampoule:injector/injector@0.1.0; it exports wasi:cli/run@0.2.0, other");
-        insta::assert_snapshot!(check(&["wasi:http/outgoing-handler@0.2.0"], &[INJECTOR]), @"the component imports wasi:http/outgoing-handler@0.2.0, which needs a grant of network access, and this version of Ampoule has none to give: build the plugin without it (JavaScript: `--disable http`)");
+        insta::assert_snapshot!(check(&["wasi:http/incoming-handler@0.2.0"], &[INJECTOR]), @"the component imports wasi:http/incoming-handler@0.2.0, which no plugin gets: it may send requests only");
+        insta::assert_snapshot!(check(&["wasi:http/types@0.3.0"], &[INJECTOR]), @"the component imports wasi:http/types@0.3.0, and this Ampoule has WASI 0.2 only: build the plugin for WASI 0.2, or for none");
         insta::assert_snapshot!(check(&["wasi:cli/environment@0.3.0"], &[INJECTOR]), @"the component imports wasi:cli/environment@0.3.0, and this Ampoule has WASI 0.2 only: build the plugin for WASI 0.2, or for none");
         insta::assert_snapshot!(check(&["other:package/thing"], &[INJECTOR]), @"the component imports other:package/thing, which no plugin gets: there are ampoule:injector/log@0.1.0 and an empty WASI 0.2");
         insta::assert_snapshot!(check(&["ampoule:injector/vault@0.1.0"], &[INJECTOR]), @"the component imports ampoule:injector/vault@0.1.0, which ampoule:injector does not have");
+    }
+
+    #[test]
+    fn names_the_grant_that_an_import_lacks() {
+        let lacking = |imports: &[&str], grants: &Grants| {
+            let imports = imports.iter().map(|import| (*import).to_owned()).collect();
+            let surface = Surface { imports, exports: Vec::new() };
+            surface.check_grants(grants).map_or_else(|error| error.to_string(), |()| "nothing".to_owned())
+        };
+        let nothing = Grants::default();
+        insta::assert_snapshot!(lacking(&["wasi:http/types@0.2.3", "wasi:http/outgoing-handler@0.2.3"], &nothing), @"the component imports wasi:http/types@0.2.3, which needs the grant http: list the hosts that it may call in injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)");
+        insta::assert_snapshot!(lacking(&["ampoule:injector/kubernetes-secrets@0.1.0"], &nothing), @"the component imports ampoule:injector/kubernetes-secrets@0.1.0, which needs the grant kubernetesSecrets: list the Secrets that it may read in injectors[].grants.kubernetesSecrets, or build the plugin without it");
+        // What there is without a grant, and empty.
+        let wasi = ["wasi:cli/environment@0.2.3", "wasi:clocks/wall-clock@0.2.3", "wasi:random/random@0.2.3"];
+        assert_eq!(lacking(&wasi, &nothing), "nothing");
+        let secret = crate::SecretName { namespace: "store".to_owned(), name: "token".to_owned() };
+        let granted = Grants { kubernetes_secrets: [secret].into(), ..Grants::default() };
+        assert_eq!(lacking(&["ampoule:injector/kubernetes-secrets@0.1.0"], &granted), "nothing");
+        assert!(lacking(&["wasi:http/types@0.2.3"], &granted).contains("the grant http"));
     }
 }

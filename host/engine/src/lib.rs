@@ -10,20 +10,24 @@
 mod cache;
 mod compile;
 mod config;
+mod context;
 mod contract;
 mod convert;
 mod engine;
 mod error;
 mod failure;
+mod grants;
+
 mod imports;
 mod limits;
 mod load;
 mod log;
 mod observer;
+mod outbound;
 mod plugin;
 mod running;
+mod secrets;
 mod session;
-
 mod store;
 mod text;
 mod threads;
@@ -33,9 +37,12 @@ mod wasi;
 pub use self::{
     engine::{Allocation, EngineConfig, PluginEngine},
     error::{EngineError, LoadError, LoadErrorKind, RunError},
+    grants::{Grant, Grants, SecretName},
     imports::CONTRACT_VERSION,
     limits::Limits,
     load::{Inspection, PluginInfo, PluginSpec, digest},
     observer::{CallObserver, CallOutcome, Unobserved},
+    outbound::{Destination, HttpGrant, Resolver, RootError, SystemResolver},
     plugin::PluginInjector,
+    secrets::{ClusterSecrets, ClusterSecretsError},
 };

@@ -15,12 +15,18 @@ pub struct Limits {
     pub deadline: Duration,
     /// Elements over all tables. 20,000: a C# module was seen with half of it (wasmtime #8504).
     pub table_elements: usize,
-    /// Resource handles alive at once. 256: only WASI has resources, and a guest with WASI holds about ten.
+    /// Resource handles alive at once. 256: only WASI has resources, and a guest with WASI holds about ten, and ten more for each
+    /// HTTP request under way.
     pub handles: usize,
     /// Calls of the host, `log` and WASI alike. 10,000: a Python guest makes a few hundred when it starts.
     pub host_calls: u32,
     /// Bytes that cross to the host in one call or one answer. 1 MiB: etcd takes no object above 1.5 MiB.
     pub host_call_bytes: usize,
+    /// HTTP requests and look-ups of Kubernetes Secrets, of a plugin that was granted them. 32: one for each secret that a
+    /// pod asks for, and a few to log in.
+    pub outbound_calls: u32,
+    /// Bytes of the bodies of those requests, of their answers and of those Secrets, together. 1 MiB, as Kubernetes' Secrets.
+    pub outbound_bytes: usize,
     /// Lines of log that are kept. 64, as the contract says.
     pub log_lines: u32,
     /// Edits in one answer. 256: the largest real answer is six.
@@ -47,6 +53,8 @@ impl Default for Limits {
             handles: 256,
             host_calls: 10_000,
             host_call_bytes: 1 << 20,
+            outbound_calls: 32,
+            outbound_bytes: 1 << 20,
             log_lines: 64,
             edits: 256,
             output_bytes: 256 << 10,

@@ -13,11 +13,13 @@ use wasmtime::component::Component;
 
 use crate::{
     compile::compile,
+    context::PluginContext,
     contract::PluginPre,
     convert,
     engine::{PluginEngine, Shared},
     error::{LoadError, LoadErrorKind, RunError},
     failure::Failure,
+    grants::{Grant, Grants},
     imports::{CONTRACT, Surface},
     limits::Limits,
     plugin::{Loaded, PluginInjector},
@@ -47,6 +49,8 @@ pub struct PluginSpec {
     pub conventions: Conventions,
     /// What it may use.
     pub limits: Limits,
+    /// What it may reach beyond its sandbox.
+    pub grants: Grants,
 }
 
 /// What a component is, for people.
@@ -62,6 +66,8 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// The interfaces it exports.
     pub exports: Vec<String>,
+    /// The grants that its imports are about, [required](Grant::is_required) ones and others.
+    pub grants: Vec<Grant>,
     /// What it says of itself.
     pub info: PluginInfo,
 }
@@ -81,7 +87,7 @@ pub struct PluginInfo {
 
 /// A component that was found to be a plugin.
 struct Checked {
-    pre: PluginPre<PluginState>,
+    component: Component,
     surface: Surface,
     contract_version: String,
 }
@@ -121,22 +127,28 @@ impl PluginEngine {
 }
 
 async fn load(shared: Arc<Shared>, spec: PluginSpec, digest: String) -> Result<PluginInjector, LoadErrorKind> {
-    let PluginSpec { name, source, component, settings, conventions, limits } = spec;
-    let Checked { pre, surface: _, contract_version: _ } = check(&shared, component, &digest, &limits).await?;
-    let name: Arc<str> = name.into();
-    let settings = PluginSettings { json: settings.to_string(), conventions: convert::conventions(&conventions) };
-    let info = try_out(&shared, &pre, &name, &limits, Some(&settings)).await?;
+    let PluginSpec { name, source, component, settings, conventions, limits, grants } = spec;
+    let Checked { component, surface, contract_version: _ } = check(&shared, component, &digest, &limits).await?;
+    surface.check_grants(&grants)?;
+    let pre = link(&shared, &component)?;
     let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
-    Ok(PluginInjector::new(Loaded { shared, pre, instances, name, info, source, digest, settings, limits }))
+    let context = Arc::new(PluginContext { name, limits, grants, shared });
+    let settings = PluginSettings { json: settings.to_string(), conventions: convert::conventions(&conventions) };
+    let info = try_out(&context, &pre, Some(&settings)).await?;
+    Ok(PluginInjector::new(Loaded { context, pre, instances, info, source, digest, settings }))
 }
 
 async fn inspect(shared: Arc<Shared>, component: Vec<u8>, digest: String) -> Result<Inspection, LoadErrorKind> {
     let limits = Limits::default();
     let size = component.len();
-    let Checked { pre, surface, contract_version } = check(&shared, component.into(), &digest, &limits).await?;
-    let info = try_out(&shared, &pre, &"(inspected)".into(), &limits, None).await?;
+    let Checked { component, surface, contract_version } = check(&shared, component.into(), &digest, &limits).await?;
+    let pre = link(&shared, &component)?;
+    // Without a grant: what it imports is there, and every call of it is refused.
+    let context = PluginContext { name: "(inspected)".to_owned(), limits, grants: Grants::default(), shared };
+    let info = try_out(&Arc::new(context), &pre, None).await?;
+    let grants = surface.grants().into_keys().collect();
     let Surface { imports, exports } = surface;
-    Ok(Inspection { digest, size, contract_version, imports, exports, info })
+    Ok(Inspection { digest, size, contract_version, imports, exports, grants, info })
 }
 
 /// Everything that can be said of a component without running it.
@@ -150,8 +162,11 @@ async fn check(
     let component: Component = compile(shared, bytes, digest).await?;
     let surface = Surface::of(&shared.engine, &component);
     let contract_version = surface.check()?.to_owned();
-    let pre = shared.linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(|error| mismatch(&error))?;
-    Ok(Checked { pre, surface, contract_version })
+    Ok(Checked { component, surface, contract_version })
+}
+
+fn link(shared: &Shared, component: &Component) -> Result<PluginPre<PluginState>, LoadErrorKind> {
+    shared.linker.instantiate_pre(component).and_then(PluginPre::new).map_err(|error| mismatch(&error))
 }
 
 /// The first eight bytes say what a file is: `\0asm`, then a version, which is 1 for a core module and 13 with a layer of 1
@@ -177,16 +192,15 @@ fn check_format(bytes: &[u8], limit: usize) -> Result<(), LoadErrorKind> {
 
 /// Runs a component once: what it says of itself, and, with settings, whether it takes them.
 async fn try_out(
-    shared: &Shared,
+    plugin: &Arc<PluginContext>,
     pre: &PluginPre<PluginState>,
-    name: &Arc<str>,
-    limits: &Limits,
     settings: Option<&PluginSettings>,
 ) -> Result<PluginInfo, LoadErrorKind> {
+    let PluginContext { limits, shared, .. } = &**plugin;
     let _instance = shared.instances.acquire().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
     let _ticking = shared.ticker.hold();
     let deadline = Instant::now() + DEADLINE;
-    let start = Running::start(&shared.engine, pre, name, limits, deadline).await;
+    let start = Running::start(plugin, pre, deadline).await;
     let mut running = start.map_err(|failure| LoadErrorKind::Start(reason(&failure, limits)))?;
     let info = running.describe().await.map_err(|failure| LoadErrorKind::Describe(reason(&failure, limits)))?;
     if let Some(settings) = settings {

@@ -31,9 +31,9 @@ impl Host for PluginState {
         let LogBudget(left) = &mut self.log;
         let Some(rest) = left.checked_sub(1) else { return Ok(()) };
         *left = rest;
-        write(level, &self.plugin, &clean(&message, MAX_LINE));
+        write(level, &self.plugin.name, &clean(&message, MAX_LINE));
         if rest == 0 {
-            warn!(target: "ampoule::plugin", plugin = &*self.plugin, "further lines of this instance are dropped");
+            warn!(target: "ampoule::plugin", plugin = self.plugin.name, "further lines of this instance are dropped");
         }
         Ok(())
     }

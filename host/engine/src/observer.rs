@@ -1,4 +1,4 @@
-//! Who is told of every call: [`CallObserver`], which the server implements with its metrics.
+//! Who is told of every call, and of every refusal: [`CallObserver`], which the server implements with its metrics.
 //!
 //! An observer learns names, outcomes and times; never a request, an answer or a text that a guest wrote.
 
@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use ampoule_core::{FailureKind, Injection, InjectionError};
 
+use crate::grants::Grant;
+
 /// Is told of every call of a plugin, on the thread that made it: it must not block.
 pub trait CallObserver: Send + Sync {
     /// The plugin of this name was asked, and it took this long, waiting for an instance included.
     fn called(&self, plugin: &str, outcome: CallOutcome, elapsed: Duration);
+
+    /// The plugin of this name asked for something that it has no grant for, and was told so.
+    fn denied(&self, plugin: &str, grant: Grant);
 }
 
 /// Observes nothing.
@@ -42,6 +47,8 @@ pub enum CallOutcome {
 
 impl CallObserver for Unobserved {
     fn called(&self, _plugin: &str, _outcome: CallOutcome, _elapsed: Duration) {}
+
+    fn denied(&self, _plugin: &str, _grant: Grant) {}
 }
 
 // === impl CallOutcome ===

@@ -8,7 +8,7 @@ use ampoule_core::{InjectorSession, SecretInjector};
 use tokio::sync::Semaphore;
 
 use crate::{
-    contract::PluginPre, engine::Shared, limits::Limits, load::PluginInfo, running::PluginSettings,
+    context::PluginContext, contract::PluginPre, limits::Limits, load::PluginInfo, running::PluginSettings,
     session::PluginSession, store::PluginState,
 };
 
@@ -20,15 +20,13 @@ pub struct PluginInjector(Arc<Loaded>);
 
 /// What does not change between admissions.
 pub(crate) struct Loaded {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) context: Arc<PluginContext>,
     pub(crate) pre: PluginPre<PluginState>,
     pub(crate) instances: Arc<Semaphore>,
-    pub(crate) name: Arc<str>,
     pub(crate) info: PluginInfo,
     pub(crate) source: String,
     pub(crate) digest: String,
     pub(crate) settings: PluginSettings,
-    pub(crate) limits: Limits,
 }
 
 // === impl PluginInjector ===
@@ -41,7 +39,7 @@ impl PluginInjector {
     /// Its name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.0.context.name
     }
 
     /// The version that it says it has.
@@ -71,7 +69,7 @@ impl PluginInjector {
     /// What it may use.
     #[must_use]
     pub fn limits(&self) -> &Limits {
-        &self.0.limits
+        &self.0.context.limits
     }
 }
 
@@ -88,9 +86,9 @@ impl SecretInjector for PluginInjector {
 impl fmt::Debug for PluginInjector {
     /// Without the settings, which may name what an admin would rather not see in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Loaded { name, info, source, digest, .. } = &*self.0;
+        let Loaded { context, info, source, digest, .. } = &*self.0;
         f.debug_struct("PluginInjector")
-            .field("name", name)
+            .field("name", &context.name)
             .field("version", &info.version)
             .field("source", source)
             .field("digest", digest)

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use ampoule_core::{InjectionError, PodEdit, PodView, SecretRequest};
 use tokio::time::{Instant, timeout_at};
-use wasmtime::{Engine, Store};
+use wasmtime::Store;
 
 use crate::{
+    context::PluginContext,
     contract::{Plugin, PluginPre, ampoule::injector::types::Conventions},
     convert,
     failure::Failure,
-    limits::Limits,
     load::PluginInfo,
     store::{PluginState, new_store},
     text::clean,
@@ -36,13 +36,11 @@ pub(crate) struct Running {
 impl Running {
     /// A fresh instance.
     pub(crate) async fn start(
-        engine: &Engine,
+        plugin: &Arc<PluginContext>,
         pre: &PluginPre<PluginState>,
-        name: &Arc<str>,
-        limits: &Limits,
         deadline: Instant,
     ) -> Result<Self, Failure> {
-        let mut store = new_store(engine, name, limits, deadline);
+        let mut store = new_store(plugin, deadline);
         match timeout_at(deadline, pre.instantiate_async(&mut store)).await {
             Ok(Ok(plugin)) => Ok(Self { store, plugin }),
             Ok(Err(error)) => Err(Failure::of_start(&error, store.data())),
@@ -72,7 +70,6 @@ impl Running {
         &mut self,
         request: &SecretRequest,
         pod: &PodView,
-        limits: &Limits,
         deadline: Instant,
     ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
         let Self { store, plugin } = self;
@@ -81,7 +78,7 @@ impl Running {
         let (request, pod) = (convert::request(request), convert::pod(pod));
         let call = plugin.ampoule_injector_injector().call_inject(&mut *store, &request, &pod);
         match settle(timeout_at(deadline, call).await, store)? {
-            Ok(edits) => convert::edits(edits, limits).map(Ok).map_err(Failure::Exceeded),
+            Ok(edits) => convert::edits(edits, &store.data().plugin.limits).map(Ok).map_err(Failure::Exceeded),
             Err(error) => Ok(Err(convert::injection_error(error))),
         }
     }

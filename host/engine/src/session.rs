@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    context::PluginContext,
     failure::{Failure, Identity},
     observer::CallOutcome,
     plugin::Loaded,
@@ -51,15 +52,15 @@ impl PluginSession {
         if right.is_none() {
             *right = Some(InstanceRight::of(plugin).await?);
         }
-        let _ticking = plugin.shared.ticker.hold();
-        let deadline = Instant::now() + plugin.limits.deadline;
+        let _ticking = plugin.context.shared.ticker.hold();
+        let deadline = Instant::now() + plugin.context.limits.deadline;
         // Taken out, and put back only after an answer: an instance whose call failed or was broken off must not be asked
         // again.
         let mut instance = match running.take() {
             Some(instance) => instance,
             None => start(plugin, deadline).await?,
         };
-        let answer = instance.inject(request, pod, &plugin.limits, deadline).await?;
+        let answer = instance.inject(request, pod, deadline).await?;
         *running = Some(instance);
         Ok(answer)
     }
@@ -71,9 +72,10 @@ impl InjectorSession for PluginSession {
         let started = Instant::now();
         let answer = self.ask(request, pod).await;
         let plugin = &self.plugin;
-        let who = Identity { name: &plugin.name, version: &plugin.info.version };
-        let answer = answer.map_err(|failure| failure.report(&who, &plugin.limits));
-        plugin.shared.observer.called(&plugin.name, CallOutcome::of(&answer), started.elapsed());
+        let PluginContext { name, limits, shared, .. } = &*plugin.context;
+        let who = Identity { name, version: &plugin.info.version };
+        let answer = answer.map_err(|failure| failure.report(&who, limits));
+        shared.observer.called(name, CallOutcome::of(&answer), started.elapsed());
         answer
     }
 }
@@ -83,10 +85,10 @@ impl InjectorSession for PluginSession {
 impl InstanceRight {
     /// Waits for its turn, but not for long.
     async fn of(plugin: &Loaded) -> Result<Self, Failure> {
-        let waiting_ends = Instant::now() + plugin.limits.queue_wait;
+        let waiting_ends = Instant::now() + plugin.context.limits.queue_wait;
         let both = async {
             let ours = Arc::clone(&plugin.instances).acquire_owned().await.ok()?;
-            let engine = Arc::clone(&plugin.shared.instances).acquire_owned().await.ok()?;
+            let engine = Arc::clone(&plugin.context.shared.instances).acquire_owned().await.ok()?;
             Some(Self { _plugin: ours, _engine: engine })
         };
         timeout_at(waiting_ends, both).await.ok().flatten().ok_or(Failure::Busy)
@@ -94,8 +96,8 @@ impl InstanceRight {
 }
 
 async fn start(plugin: &Loaded, deadline: Instant) -> Result<Running, Failure> {
-    let Loaded { shared, pre, name, limits, settings, .. } = plugin;
-    let mut instance = Running::start(&shared.engine, pre, name, limits, deadline).await?;
+    let Loaded { context, pre, settings, .. } = plugin;
+    let mut instance = Running::start(context, pre, deadline).await?;
     match instance.configure(settings).await? {
         Ok(()) => Ok(instance),
         Err(detail) => Err(Failure::Start { reason: "refused settings that it took when it was loaded", detail }),

@@ -5,26 +5,27 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use wasmtime::{CallHook, Engine, ResourceLimiter, Store, UpdateDeadline};
+use wasmtime::{CallHook, ResourceLimiter, Store, UpdateDeadline};
 
 use crate::{
     config::{CORE_INSTANCES, MEMORIES, TABLES},
+    context::PluginContext,
     failure::Exceeded,
-    limits::Limits,
     log::LogBudget,
-    wasi::EmptyWasi,
+    outbound::OutboundBudget,
+    wasi::GuestWasi,
 };
 
 /// What the host keeps for one instance.
 pub(crate) struct PluginState {
-    pub(crate) plugin: Arc<str>,
+    pub(crate) plugin: Arc<PluginContext>,
     pub(crate) log: LogBudget,
     /// When the guest is interrupted.
     pub(crate) deadline: Instant,
     usage: Usage,
     host_calls_left: u32,
-    max_handles: usize,
-    wasi: Option<Box<EmptyWasi>>,
+    outbound: Option<Arc<OutboundBudget>>,
+    wasi: Option<Box<GuestWasi>>,
 }
 
 /// What the instance has of what grows.
@@ -41,8 +42,9 @@ struct Meter {
 }
 
 /// An empty store that interrupts its guest at `deadline`, and lets others have their turn on every tick until then.
-pub(crate) fn new_store(engine: &Engine, plugin: &Arc<str>, limits: &Limits, deadline: Instant) -> Store<PluginState> {
-    let mut store = Store::new(engine, PluginState::new(Arc::clone(plugin), limits, deadline));
+pub(crate) fn new_store(plugin: &Arc<PluginContext>, deadline: Instant) -> Store<PluginState> {
+    let PluginContext { limits, shared, .. } = &**plugin;
+    let mut store = Store::new(&shared.engine, PluginState::new(plugin, deadline));
     store.limiter(|state| &mut state.usage);
     store.call_hook(|mut store, hook| match hook {
         CallHook::CallingHost => store.data_mut().count_host_call(),
@@ -61,9 +63,10 @@ pub(crate) fn new_store(engine: &Engine, plugin: &Arc<str>, limits: &Limits, dea
 // === impl PluginState ===
 
 impl PluginState {
-    fn new(plugin: Arc<str>, limits: &Limits, deadline: Instant) -> Self {
+    fn new(plugin: &Arc<PluginContext>, deadline: Instant) -> Self {
+        let limits = &plugin.limits;
         Self {
-            plugin,
+            plugin: Arc::clone(plugin),
             log: LogBudget::new(limits.log_lines),
             deadline,
             usage: Usage {
@@ -72,7 +75,7 @@ impl PluginState {
                 refused: None,
             },
             host_calls_left: limits.host_calls,
-            max_handles: limits.handles,
+            outbound: None,
             wasi: None,
         }
     }
@@ -82,9 +85,18 @@ impl PluginState {
         self.usage.refused
     }
 
+    /// What it may still ask and move beyond the sandbox, made on its first use.
+    pub(crate) fn outbound(&mut self) -> &Arc<OutboundBudget> {
+        self.outbound.get_or_insert_with(|| Arc::new(OutboundBudget::new(&self.plugin.limits)))
+    }
+
     /// The guest's WASI, made on its first use.
-    pub(crate) fn wasi(&mut self) -> &mut EmptyWasi {
-        self.wasi.get_or_insert_with(|| Box::new(EmptyWasi::new(self.max_handles)))
+    pub(crate) fn wasi(&mut self) -> &mut GuestWasi {
+        if self.wasi.is_none() {
+            let budget = Arc::clone(self.outbound());
+            self.wasi = Some(Box::new(GuestWasi::new(&self.plugin, budget)));
+        }
+        self.wasi.as_mut().expect("it was just made")
     }
 
     fn count_host_call(&mut self) -> wasmtime::Result<()> {

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
 };
 use tracing::Instrument as _;
 
@@ -39,7 +39,7 @@ impl GuestThreads {
             .thread_name("ampoule-guest")
             .event_interval(POLLS_PER_LOOK)
             .global_queue_interval(POLLS_PER_LOOK)
-            .enable_time()
+            .enable_all()
             .build()?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
@@ -56,9 +56,13 @@ impl GuestThreads {
             if let Some(done) = std::future::poll_fn(|context| first_poll(future.as_mut(), context)).await {
                 return done;
             }
-            let mut task = AbortOnDrop(handle.spawn(future.in_current_span()));
-            (&mut task.0).await.map_err(|error| if error.is_panic() { RunError::Panicked } else { RunError::ShutDown })
+            spawn_on(&handle, future).await
         }
+    }
+
+    /// Where work goes that guests wait for.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 
@@ -81,10 +85,28 @@ fn first_poll<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll
     }
 }
 
+/// Starts work that is broken off when what this returns is dropped.
+pub(crate) fn spawn_on<F>(handle: &Handle, future: F) -> AbortOnDrop<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    AbortOnDrop(handle.spawn(future.in_current_span()))
+}
+
 /// A task that ends with its handle.
-struct AbortOnDrop<T>(JoinHandle<T>);
+pub(crate) struct AbortOnDrop<T>(JoinHandle<T>);
 
 // === impl AbortOnDrop ===
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, RunError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let end = |error: JoinError| if error.is_panic() { RunError::Panicked } else { RunError::ShutDown };
+        Pin::new(&mut self.0).poll(context).map_err(end)
+    }
+}
 
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {

@@ -11,7 +11,7 @@ mod guests {
     mod wasi;
 
     use ampoule_core::Profile;
-    use ampoule_engine::{EngineConfig, Limits, PluginEngine, PluginSpec};
+    use ampoule_engine::{EngineConfig, Grants, Limits, PluginEngine, PluginSpec};
 
     fn engine() -> PluginEngine {
         PluginEngine::new(EngineConfig { max_concurrent: 8, ..EngineConfig::default() }).unwrap()
@@ -25,6 +25,7 @@ mod guests {
             settings: serde_json::json!({}),
             conventions: Profile::FlyteV1.conventions(),
             limits,
+            grants: Grants::default(),
         }
     }
 }

@@ -2,10 +2,14 @@
 //!
 //! It is made only by what needs it: a process that neither registers itself nor keeps certificates asks the API server nothing.
 
+mod secrets;
+
 use std::time::Duration;
 
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Api, Client, Config, Resource};
+
+pub(crate) use self::secrets::ClusterReader;
 
 /// Longer than an API server that answers at all takes for one object.
 const ANSWER: Duration = Duration::from_secs(15);

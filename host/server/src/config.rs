@@ -6,6 +6,7 @@ mod check;
 mod effective;
 mod file;
 mod flyte;
+mod grants;
 mod registration;
 mod source;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use serde_json::Value;
 pub use self::{
     file::{ConfigFile, ProfileName},
     flyte::{FlyteSource, Notice},
+    grants::{GrantsConfig, HttpGrantConfig},
     registration::{
         CertificateMode, CertificatesConfig, FailurePolicy, LabelCondition, LabelOperator, NamespaceSelector,
         RegistrationConfig,
@@ -134,6 +136,8 @@ pub struct InjectorConfig {
     pub settings: Value,
     /// What it may use.
     pub limits: Limits,
+    /// What it may reach beyond its sandbox.
+    pub grants: GrantsConfig,
 }
 
 /// What is wrong with a configuration.

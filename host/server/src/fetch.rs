@@ -131,7 +131,7 @@ impl Fetcher {
 
 impl From<&InjectorConfig> for Wanted {
     fn from(injector: &InjectorConfig) -> Self {
-        let InjectorConfig { name: _, component, sha256, signed_by, settings: _, limits } = injector;
+        let InjectorConfig { name: _, component, sha256, signed_by, settings: _, limits, grants: _ } = injector;
         Self {
             source: component.clone(),
             limit: limits.component_bytes,

@@ -15,6 +15,7 @@ pub mod config;
 mod events;
 mod fetch;
 pub mod global_secrets;
+mod grants;
 pub mod listener;
 pub mod metrics;
 pub mod pipeline;

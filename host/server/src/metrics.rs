@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ampoule_engine::{CallObserver, CallOutcome};
+use ampoule_engine::{CallObserver, CallOutcome, Grant};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -37,6 +37,7 @@ pub struct Metrics {
     rejections: Family<ReasonLabel, Counter>,
     call_duration: Family<CallLabels, Histogram, fn() -> Histogram>,
     traps: Family<TrapLabels, Counter>,
+    denied_calls: Family<GrantLabels, Counter>,
     plugins: Family<PluginLabels, Gauge>,
     connections: Family<PortLabel, Gauge>,
     accepted: Family<PortLabel, Counter>,
@@ -106,6 +107,12 @@ struct TrapLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GrantLabels {
+    plugin: String,
+    grant: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PortLabel {
     port: &'static str,
 }
@@ -133,6 +140,7 @@ impl Metrics {
             rejections: Family::default(),
             call_duration: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
             traps: Family::default(),
+            denied_calls: Family::default(),
             plugins: Family::default(),
             connections: Family::default(),
             accepted: Family::default(),
@@ -161,6 +169,8 @@ impl Metrics {
         let help = "Time of one call of a plugin, its start and its wait for an instance included, in seconds";
         registry.register("plugin_call_duration_seconds", help, self.call_duration.clone());
         registry.register("plugin_traps", "Calls that a plugin did not get to answer, by kind", self.traps.clone());
+        let help = "Calls beyond its sandbox that a plugin was refused for want of a grant, by the grant's key";
+        registry.register("plugin_denied_calls", help, self.denied_calls.clone());
         registry.register("plugin_info", "The plugins that are loaded; always 1", self.plugins.clone());
         registry.register("open_connections", "Connections open now", self.connections.clone());
         registry.register("connections", "Connections accepted", self.accepted.clone());
@@ -259,6 +269,10 @@ impl CallObserver for Metrics {
         if let CallOutcome::Failed(kind) = outcome {
             self.traps.get_or_create(&TrapLabels { plugin: plugin.to_owned(), kind: kind.as_str() }).inc();
         }
+    }
+
+    fn denied(&self, plugin: &str, grant: Grant) {
+        self.denied_calls.get_or_create(&GrantLabels { plugin: plugin.to_owned(), grant: grant.key() }).inc();
     }
 }
 

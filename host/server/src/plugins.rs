@@ -13,10 +13,12 @@ use anyhow::Context as _;
 use tracing::info;
 
 use crate::{
+    cluster::ClusterReader,
     components::Components,
     config::{Config, EngineSettings, InjectorConfig},
     fetch::Component,
     global_secrets::GlobalSecrets,
+    grants,
     metrics::{Metrics, PluginLabels},
     pipeline::Pipeline,
 };
@@ -156,6 +158,8 @@ pub(crate) fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Res
         max_concurrent: max_concurrent.unwrap_or(default.max_concurrent),
         guest_threads: guest_threads.unwrap_or(default.guest_threads),
         observer: Arc::new(metrics.clone()),
+        resolver: default.resolver,
+        secrets: Arc::new(ClusterReader::default()),
     };
     Ok(Arc::new(PluginEngine::new(config)?))
 }
@@ -171,7 +175,8 @@ async fn load_plugin(
     conventions: &Conventions,
     component: Component,
 ) -> anyhow::Result<PluginInjector> {
-    let InjectorConfig { name, component: source, sha256: _, signed_by: _, settings, limits } = config.clone();
+    let InjectorConfig { name, component: source, sha256: _, signed_by: _, settings, limits, grants } = config.clone();
+    let grants = grants::resolve(&grants).with_context(|| format!("injector {name}"))?;
     let spec = PluginSpec {
         name,
         source: source.to_string(),
@@ -179,6 +184,7 @@ async fn load_plugin(
         settings,
         conventions: conventions.clone(),
         limits,
+        grants,
     };
     let plugin = engine.load(spec).await?;
     let PluginLabels { plugin: name, version, digest, source, signer } = labels(&plugin, component.signer.as_deref());

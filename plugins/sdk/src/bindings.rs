@@ -1,11 +1,11 @@
-//! What `wit-bindgen` makes of `wit/`: the contract's types, the `log` import, and the macro behind `export!`.
+//! What `wit-bindgen` makes of `wit/`: the contract's types, its imports, and the macro behind `export!`.
 //!
 //! Nothing here is written by hand, so the workspace's lints do not apply. Plugins use the re-exports at the crate's root.
 #![allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated")]
 
 wit_bindgen::generate!({
     path: "../../wit",
-    world: "plugin",
+    world: "granted-plugin",
     additional_derives: [PartialEq, Eq],
     default_bindings_module: "ampoule_plugin_sdk::bindings",
     export_macro_name: "export_component",

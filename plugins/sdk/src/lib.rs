@@ -1,7 +1,8 @@
 //! Write an Ampoule plugin in Rust: implement [`Injector`], name the type in [`export!`], build for WebAssembly.
 //!
 //! The types are the contract's own (`wit/`); this crate adds typed settings, builders for edits and, off WebAssembly, the
-//! test harness [`testing`]. A whole plugin:
+//! test harness [`testing`]. What an admin has to grant is behind features: `http`, `kubernetes-secrets`, `environment`. A whole
+//! plugin:
 //!
 //! ```
 //! use ampoule_plugin_sdk::prelude::*;
@@ -35,13 +36,19 @@
 #[doc(hidden)]
 pub mod bindings;
 mod edit;
+#[cfg(feature = "environment")]
+pub mod environment;
 #[cfg(all(target_arch = "wasm32", feature = "allocator"))]
 mod heap;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod log;
 pub mod names;
 mod request;
 #[doc(hidden)]
 pub mod runtime;
+#[cfg(feature = "kubernetes-secrets")]
+pub mod secrets;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 

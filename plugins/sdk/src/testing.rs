@@ -3,12 +3,16 @@
 //! What the host adds (limits, checks of the edits, the patch) is not here; `ampoule mutate` on the built component shows
 //! that. `plugins/k8s/src/tests.rs` is a test written on it.
 
+#[cfg(any(feature = "environment", feature = "http", feature = "kubernetes-secrets"))]
+mod granted;
 mod show;
 
 use std::{cell::RefCell, marker::PhantomData};
 
 use crate::{Conventions, Edit, InjectionError, Injector, PodView, SecretRequest, log::Level, runtime::Instance};
 
+#[cfg(any(feature = "environment", feature = "http", feature = "kubernetes-secrets"))]
+pub use self::granted::*;
 pub use self::show::show;
 
 /// A plugin with settings and conventions, asked as the host asks: a fresh instance per request.

@@ -9,7 +9,8 @@ use std::{
 
 use ampoule_core::{FailureKind, Injection, PodView, SecretInjector, SecretRequest};
 use ampoule_engine::{
-    Allocation, CallObserver, CallOutcome, EngineConfig, Limits, LoadError, PluginEngine, PluginInjector, RunError,
+    Allocation, CallObserver, CallOutcome, EngineConfig, Grant, Limits, LoadError, PluginEngine, PluginInjector,
+    RunError,
 };
 
 use super::{
@@ -163,6 +164,8 @@ async fn tells_the_observer_of_every_call() {
         fn called(&self, plugin: &str, outcome: CallOutcome, _elapsed: Duration) {
             self.0.lock().unwrap().push(format!("{plugin} {}", outcome.as_str()));
         }
+
+        fn denied(&self, _plugin: &str, _grant: Grant) {}
     }
     let calls = Arc::new(Calls::default());
     let observer: Arc<dyn CallObserver> = Arc::<Calls>::clone(&calls);

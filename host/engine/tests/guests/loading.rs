@@ -65,7 +65,7 @@ async fn refuses_imports_by_name() {
         &["package wasi:http@0.2.0; interface types { fields: func() -> u32; }"],
         r#"(import "wasi:http/types@0.2.0" "fields" (func (result i32)))"#,
     );
-    insta::assert_snapshot!(refusal(http).await, @"the component imports wasi:http/types@0.2.0, which needs a grant of network access, and this version of Ampoule has none to give: build the plugin without it (JavaScript: `--disable http`)");
+    insta::assert_snapshot!(refusal(http).await, @"the component imports wasi:http/types@0.2.0, which needs the grant http: list the hosts that it may call in injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)");
     let unknown = importing(
         "import wasi:cli/teapot@0.2.0;",
         &["package wasi:cli@0.2.0; interface teapot { brew: func() -> u32; }"],

@@ -4,7 +4,7 @@
 
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
 
-use ampoule_engine::{Inspection, Limits, PluginInfo};
+use ampoule_engine::{Grant, Inspection, Limits, PluginInfo};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::
 }
 
 pub(super) fn text(source: &ComponentSource, inspection: &Inspection) -> String {
-    let Inspection { digest, size, contract_version, imports, exports, info } = inspection;
+    let Inspection { digest, size, contract_version, imports, exports, grants, info } = inspection;
     let PluginInfo { name, version, mounts, settings_schema } = info;
     let mounts: Vec<_> = mounts.iter().map(ToString::to_string).collect();
     let mut text = String::new();
@@ -53,12 +53,13 @@ pub(super) fn text(source: &ComponentSource, inspection: &Inspection) -> String 
     let _ = writeln!(text, "mounts     {}", mounts.join(", "));
     let _ = writeln!(text, "imports    {}", one_per_line(imports));
     let _ = writeln!(text, "exports    {}", one_per_line(exports));
+    let _ = writeln!(text, "grants     {}", one_per_line(&grants.iter().map(grant).collect::<Vec<_>>()));
     let schema = serde_json::from_str(settings_schema).ok().and_then(|schema: Value| output::json(&schema).ok());
     text + "settings   " + schema.as_deref().unwrap_or("no readable JSON schema\n")
 }
 
 fn as_json(source: &ComponentSource, inspection: &Inspection) -> Value {
-    let Inspection { digest, size, contract_version, imports, exports, info } = inspection;
+    let Inspection { digest, size, contract_version, imports, exports, grants, info } = inspection;
     let PluginInfo { name, version, mounts, settings_schema } = info;
     json!({
         "name": name,
@@ -70,9 +71,16 @@ fn as_json(source: &ComponentSource, inspection: &Inspection) -> Value {
         "mounts": mounts,
         "imports": imports,
         "exports": exports,
+        "grants": grants.iter().map(|grant| json!({ "grant": grant.key(), "required": grant.is_required() })).collect::<Vec<_>>(),
         // As text where it is no JSON.
         "settingsSchema": serde_json::from_str(settings_schema).unwrap_or_else(|_| Value::from(settings_schema.as_str())),
     })
+}
+
+/// A grant that its imports are about.
+fn grant(grant: &Grant) -> String {
+    let without = if grant.is_required() { "required: it is not loaded without" } else { "optional: empty without" };
+    format!("{grant} ({without})")
 }
 
 fn one_per_line(names: &[String]) -> String {

@@ -9,8 +9,8 @@ use ampoule_engine::{EngineConfig, Limits};
 use serde_json::Value;
 
 use super::{
-    ComponentSource, Config, ConfigError, EngineSettings, GlobalSecretsConfig, InjectorConfig, ServerConfig,
-    TrustConfig,
+    ComponentSource, Config, ConfigError, EngineSettings, GlobalSecretsConfig, GrantsConfig, InjectorConfig,
+    ServerConfig, TrustConfig,
     file::{
         ConfigFile, ConventionsFile, DeliveryName, EngineFile, EnvPlacementName, GlobalSecretsFile, InjectorFile,
         LimitsFile, OnFailureName, PositionName, ProfileName, ServerFile,
@@ -206,6 +206,7 @@ fn builtin(name: &str) -> InjectorConfig {
         signed_by: None,
         settings: Value::Object(serde_json::Map::new()),
         limits: Limits::default(),
+        grants: GrantsConfig::default(),
     }
 }
 
@@ -215,7 +216,7 @@ fn injector(
     builtins: &[&str],
     trust: &TrustConfig,
 ) -> Result<InjectorConfig, ConfigError> {
-    let InjectorFile { name, component, sha256, signed_by, settings, limits } = file;
+    let InjectorFile { name, component, sha256, signed_by, settings, limits, grants } = file;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(allowed) {
         let reason = format!("{name:?} is no name; use 1 to {LONGEST_NAME} of a-z, 0-9 and -");
@@ -235,7 +236,8 @@ fn injector(
         trust.check_signer(signer, &component).map_err(|reason| ConfigError::at(format!("{key}.signedBy"), reason))?;
     }
     let limits = self::limits(&format!("{key}.limits"), &limits)?;
-    Ok(InjectorConfig { name, component, sha256, signed_by, settings: Value::Object(settings), limits })
+    let grants = grants.check(&format!("{key}.grants"))?;
+    Ok(InjectorConfig { name, component, sha256, signed_by, settings: Value::Object(settings), limits, grants })
 }
 
 fn limits(key: &str, file: &LimitsFile) -> Result<Limits, ConfigError> {

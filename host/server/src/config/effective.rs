@@ -8,7 +8,7 @@ use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure};
 use ampoule_engine::Limits;
 use serde_json::{Map, Value, json};
 
-use super::{Config, EngineSettings, GlobalSecretsConfig, InjectorConfig, ServerConfig};
+use super::{Config, EngineSettings, GlobalSecretsConfig, GrantsConfig, InjectorConfig, ServerConfig};
 
 impl Config {
     /// The document that says all of this.
@@ -56,8 +56,9 @@ impl Config {
             default[key] = Value::Null;
         }
         let limits = limits(&Limits::default());
+        let grants = GrantsConfig::default().effective();
         for injector in document["injectors"].as_array_mut().into_iter().flatten() {
-            prune(injector, &json!({ "settings": {}, "limits": limits }));
+            prune(injector, &json!({ "settings": {}, "limits": limits, "grants": grants }));
         }
         prune(&mut document, &default);
         document
@@ -139,7 +140,7 @@ fn engine(engine: &EngineSettings) -> Value {
 }
 
 fn injector(injector: &InjectorConfig) -> Value {
-    let InjectorConfig { name, component, sha256, signed_by, settings, limits } = injector;
+    let InjectorConfig { name, component, sha256, signed_by, settings, limits, grants } = injector;
     let mut document = json!({ "name": name, "component": component.to_string() });
     for (key, value) in [("sha256", sha256), ("signedBy", signed_by)] {
         if let Some(value) = value {
@@ -148,6 +149,7 @@ fn injector(injector: &InjectorConfig) -> Value {
     }
     document["settings"] = settings.clone();
     document["limits"] = self::limits(limits);
+    document["grants"] = grants.effective();
     document
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{
     ConfigError,
+    grants::GrantsFile,
     registration::{CertificatesFile, RegistrationFile},
     trust::{RegistriesFile, TrustFile},
 };
@@ -183,6 +184,9 @@ pub struct InjectorFile {
     /// What it may use.
     #[serde(deserialize_with = "section")]
     pub limits: LimitsFile,
+    /// What it may reach beyond its sandbox.
+    #[serde(deserialize_with = "section")]
+    pub grants: GrantsFile,
 }
 
 /// Section `limits` of an injector.

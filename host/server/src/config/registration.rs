@@ -298,7 +298,7 @@ impl NamespaceSelector {
 }
 
 /// RFC 1123: what the names of most objects are.
-fn object_name(key: &str, name: String) -> Result<String, ConfigError> {
+pub(super) fn object_name(key: &str, name: String) -> Result<String, ConfigError> {
     if name.len() <= 253 && name.split('.').all(is_label) {
         return Ok(name);
     }
@@ -321,7 +321,7 @@ fn webhook_name(name: String) -> Result<String, ConfigError> {
     Err(ConfigError::at("registration.webhookName", reason))
 }
 
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with('-') && !text.ends_with('-')
 }

@@ -66,6 +66,60 @@ fn reads_every_key() {
     assert_eq!(injector.limits.memory, 32 << 20);
     assert_eq!(injector.limits.deadline, Duration::from_millis(50));
     assert_eq!(injector.limits.instances, 3);
+    let HttpGrantConfig { hosts, ca_file } = injector.grants.http.as_ref().unwrap();
+    let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["secrets.example.com:443", "vault.vault.svc:8200", "[fd00::1]:443"]);
+    assert_eq!(ca_file.as_deref(), Some(Path::new("/etc/ampoule/ca.crt")));
+    let secrets: Vec<_> = injector.grants.kubernetes_secrets.iter().map(ToString::to_string).collect();
+    assert_eq!(secrets, ["team-a/db", "vault/other.token", "vault/token"]);
+    assert_eq!(injector.grants.environment, ["STORE_TOKEN".to_owned()].into());
+    assert!(injector.grants.clock && injector.grants.randomness);
+}
+
+#[test]
+fn grants_are_off_by_default_and_checked_one_by_one() {
+    let with = |grants: &str| format!("injectors: [{{ name: x, component: \"builtin:k8s\", grants: {{ {grants} }} }}]");
+    for nothing in ["", "http: {}", "http:", "kubernetesSecrets: [], environment: [], clock: false, randomness: false"]
+    {
+        assert_eq!(config(&with(nothing)).injectors[0].grants, GrantsConfig::default(), "{nothing}");
+    }
+    assert_eq!(config("").injectors[0].grants, GrantsConfig::default());
+    for (grants, expected) in [
+        ("http: { caFile: /ca.crt }", "http.caFile: makes no sense without hosts"),
+        ("http: { hosts: [a.example], caFile: ca.crt }", "http.caFile: is no absolute path"),
+        (
+            "http: { hosts: [a.example, \"https://b.example/\"] }",
+            "http.hosts[1]: \"https://b.example/\" has no port between 1 and 65535 after its last colon",
+        ),
+        (
+            "http: { hosts: [\"*.example\"] }",
+            "http.hosts[0]: \"*.example\" is no host: write host, host:port or [IPv6 address]:port, without a scheme or a path",
+        ),
+        (
+            "http: { hosts: [\"169.254.169.254:80\"] }",
+            "http.hosts[0]: \"169.254.169.254:80\" is a link-local address, which no plugin may call",
+        ),
+        (
+            "kubernetesSecrets: [{ namespace: a.b, names: [c] }]",
+            "kubernetesSecrets[0].namespace: \"a.b\" is no name of a namespace; use 1 to 63 of a-z, 0-9 and - between them",
+        ),
+        (
+            "kubernetesSecrets: [{ namespace: a }]",
+            "kubernetesSecrets[0].names: is empty; name each Secret that the plugin may read",
+        ),
+        (
+            "kubernetesSecrets: [{ namespace: a, names: [\"*\"] }]",
+            "kubernetesSecrets[0].names[0]: \"*\" is no name of an object; use a-z, 0-9, - and . between them",
+        ),
+        ("environment: [\"A=B\"]", "environment[0]: \"A=B\" is no name of an environment variable"),
+    ] {
+        refuses(&with(grants), &format!("configuration: injectors[0].grants.{expected}"));
+    }
+    refuses(
+        "injectors:\n- name: x\n  component: builtin:k8s\n  grants: { network: true }",
+        "configuration, line 4, column 13: injectors[0].grants.network: unknown field `network`, expected one of http, \
+         kubernetesSecrets, environment, clock, randomness",
+    );
 }
 
 #[test]
@@ -367,4 +421,10 @@ injectors:
   signedBy: team
   settings: { a: { b: [1, '007'] } }
   limits: { memoryMiB: 32, deadlineMillis: 50, instances: 3, queueWaitMillis: 20, componentMiB: 2 }
+  grants:
+    http: { hosts: [Secrets.example.com, 'vault.vault.svc:8200', '[fd00::1]:443'], caFile: /etc/ampoule/ca.crt }
+    kubernetesSecrets: [{ namespace: vault, names: [token, other.token] }, { namespace: team-a, names: [db] }]
+    environment: [STORE_TOKEN]
+    clock: true
+    randomness: true
 ";

@@ -52,11 +52,12 @@ impl Injector for WasiUser {
     }
 
     fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
-        let variables = host::wasi::cli::environment::get_environment().len();
+        let variables = host::wasi::cli::environment::get_environment();
+        let variables: Vec<_> = variables.into_iter().map(|(name, value)| format!("{name}:{value}")).collect();
         let seconds = host::wasi::clocks::wall_clock::now().seconds;
         let random = host::wasi::random::random::get_random_u64();
         Ok(vec![
-            Edit::set_env("WASI_VARIABLES", EnvSource::literal(variables.to_string())),
+            Edit::set_env("WASI_VARIABLES", EnvSource::literal(variables.join(","))),
             Edit::set_env("WASI_SECONDS", EnvSource::literal(seconds.to_string())),
             Edit::set_env("WASI_RANDOM", EnvSource::literal(random.to_string())),
         ])

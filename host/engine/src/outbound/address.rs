@@ -1,0 +1,105 @@
+//! Addresses that no plugin reaches, whatever name led to them: [`prohibited`].
+//!
+//! They are the webhook's own machine, its neighbours on the link (a cloud's metadata service is one) and what is no single machine.
+//! Private addresses are not among them: stores within a cluster have such.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What kind of address it is, if no plugin reaches it.
+pub(crate) fn prohibited(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(address) => prohibited_v4(address),
+        IpAddr::V6(address) => match embedded(address) {
+            Some(within) => prohibited_v4(within),
+            None => prohibited_v6(address),
+        },
+    }
+}
+
+fn prohibited_v4(address: Ipv4Addr) -> Option<&'static str> {
+    match address.octets() {
+        // Linux takes all of 0/8 for itself.
+        [0, ..] => Some("an unspecified address"),
+        [127, ..] => Some("a loopback address"),
+        [169, 254, ..] => Some("a link-local address"),
+        [224..=239, ..] => Some("a multicast address"),
+        [240..=255, ..] => Some("a reserved address"),
+        _ => None,
+    }
+}
+
+fn prohibited_v6(address: Ipv6Addr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        return Some("an unspecified address");
+    }
+    if address.is_loopback() {
+        return Some("a loopback address");
+    }
+    if address.is_multicast() {
+        return Some("a multicast address");
+    }
+    // EC2's metadata service, on IPv6.
+    let metadata = address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    (address.is_unicast_link_local() || metadata).then_some("a link-local address")
+}
+
+/// The IPv4 address that an IPv6 one stands for: mapped (`::ffff:0:0/96`), compatible (`::/96`), translated (`64:ff9b::/96`) or
+/// tunnelled (`2002::/16`).
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Ipv4Addr::new(a, b, c, d))
+    };
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0x2002, high, low, ..] => v4(high, low),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_itself_and_its_link_are_out_of_reach_in_every_spelling() {
+        for (address, expected) in [
+            ("0.0.0.0", "an unspecified address"),
+            ("0.1.2.3", "an unspecified address"),
+            ("127.0.0.1", "a loopback address"),
+            ("127.255.0.3", "a loopback address"),
+            ("169.254.169.254", "a link-local address"),
+            ("224.0.0.1", "a multicast address"),
+            ("255.255.255.255", "a reserved address"),
+            ("::", "an unspecified address"),
+            ("::1", "a loopback address"),
+            ("fe80::1", "a link-local address"),
+            ("fd00:ec2::254", "a link-local address"),
+            ("ff02::1", "a multicast address"),
+            ("::ffff:127.0.0.1", "a loopback address"),
+            ("::ffff:169.254.169.254", "a link-local address"),
+            ("::127.0.0.1", "a loopback address"),
+            ("64:ff9b::169.254.169.254", "a link-local address"),
+            ("2002:7f00:1::", "a loopback address"),
+        ] {
+            assert_eq!(prohibited(address.parse().unwrap()), Some(expected), "{address}");
+        }
+    }
+
+    #[test]
+    fn public_and_private_addresses_are_within_reach() {
+        for address in [
+            "192.0.2.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.0.1",
+            "8.8.8.8",
+            "2001:db8::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert_eq!(prohibited(address.parse().unwrap()), None, "{address}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! A request by `wasi:http`, from its fields to the last byte of its answer.
+//!
+//! The interface is asynchronous; a plugin has nothing else to do, and waits.
+
+use wasip2::{
+    http::{
+        outgoing_handler,
+        types::{
+            ErrorCode, Fields, IncomingBody, IncomingResponse, Method as WasiMethod, OutgoingBody, OutgoingRequest,
+            Scheme,
+        },
+    },
+    io::streams::StreamError,
+};
+
+use super::{Error, Method, Request, Response, Target};
+
+/// The most that `blocking-write-and-flush` takes at once.
+const WRITE: usize = 4096;
+
+/// Bytes of an answer that are asked for at once.
+const READ: u64 = 64 << 10;
+
+pub(super) fn send(request: &Request, target: &Target<'_>) -> Result<Response, Error> {
+    let Target { authority, path_with_query } = target;
+    let unavailable = |what: &str| Error::Unavailable(format!("{authority}: {what}"));
+    let outgoing = outgoing(request, authority, path_with_query)?;
+    let body = request.body.as_ref().map(|_| outgoing.body().expect("a new request has given away no body"));
+    let answer = outgoing_handler::handle(outgoing, None).map_err(|code| failure(authority, &code))?;
+    if let Some((body, bytes)) = body.zip(request.body.as_ref()) {
+        // A host that does not take it all may answer all the same.
+        let _ = write(body, bytes);
+    }
+    answer.subscribe().block();
+    let answer = answer.get().and_then(Result::ok).ok_or_else(|| unavailable("no answer"))?;
+    let response = answer.map_err(|code| failure(authority, &code))?;
+    let status = response.status();
+    let headers = response.headers().entries();
+    let body =
+        read(&response).ok_or_else(|| unavailable("the answer ends early, or is larger than the host allows"))?;
+    Ok(Response { status, headers, body })
+}
+
+fn outgoing(request: &Request, authority: &str, path_with_query: &str) -> Result<OutgoingRequest, Error> {
+    let invalid = |what: &str| Error::Invalid(format!("{authority}: the {what} of the request cannot be sent"));
+    let mut headers: Vec<_> =
+        request.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+    if let Some(body) = &request.body {
+        headers.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+    }
+    let outgoing = OutgoingRequest::new(Fields::from_list(&headers).map_err(|_| invalid("headers"))?);
+    let method = match request.method {
+        Method::Get => WasiMethod::Get,
+        Method::Post => WasiMethod::Post,
+    };
+    outgoing.set_method(&method).map_err(|()| invalid("method"))?;
+    outgoing.set_scheme(Some(&Scheme::Https)).map_err(|()| invalid("scheme"))?;
+    outgoing.set_authority(Some(authority)).map_err(|()| invalid("host"))?;
+    outgoing.set_path_with_query(Some(path_with_query)).map_err(|()| invalid("path"))?;
+    Ok(outgoing)
+}
+
+fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), StreamError> {
+    let stream = body.write().expect("a new body has given away no stream");
+    for part in bytes.chunks(WRITE) {
+        stream.blocking_write_and_flush(part)?;
+    }
+    drop(stream);
+    // It fails where not all was written, and then the answer says why.
+    let _ = OutgoingBody::finish(body, None);
+    Ok(())
+}
+
+/// The whole body. None if it does not arrive whole.
+fn read(response: &IncomingResponse) -> Option<Vec<u8>> {
+    let body: IncomingBody = response.consume().ok()?;
+    let stream = body.stream().ok()?;
+    let mut bytes = Vec::new();
+    loop {
+        match stream.blocking_read(READ) {
+            Ok(part) => bytes.extend(part),
+            Err(StreamError::Closed) => return Some(bytes),
+            Err(StreamError::LastOperationFailed(_)) => return None,
+        }
+    }
+}
+
+fn failure(authority: &str, code: &ErrorCode) -> Error {
+    let because = |what: &str| format!("{authority}: {what}");
+    match code {
+        ErrorCode::HttpRequestDenied => Error::Denied(because("not in grants.http.hosts")),
+        ErrorCode::DestinationIpProhibited => {
+            Error::Denied(because("the name leads to an address that no plugin may call"))
+        }
+        ErrorCode::DnsError(_) => Error::Unavailable(because("no address found")),
+        ErrorCode::ConnectionRefused => Error::Unavailable(because("connection refused")),
+        ErrorCode::ConnectionLimitReached => Error::Unavailable(because("too many requests for one admission")),
+        ErrorCode::TlsCertificateError => {
+            Error::Unavailable(because("its certificate is not trusted (grants.http.caFile)"))
+        }
+        ErrorCode::HttpRequestBodySize(_) => Error::Unavailable(because("the request is larger than the host allows")),
+        other => Error::Unavailable(because(&format!("{other:?}"))),
+    }
+}

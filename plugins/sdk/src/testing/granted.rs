@@ -1,0 +1,69 @@
+//! What the host grants, as a test wants it: answers to HTTP requests, Secrets and variables, per thread.
+//!
+//! Without these calls nothing is granted, as with a plugin that has no grants.
+
+use std::cell::RefCell;
+#[cfg(any(feature = "environment", feature = "kubernetes-secrets"))]
+use std::collections::BTreeMap;
+
+#[cfg(feature = "http")]
+use crate::http;
+#[cfg(feature = "kubernetes-secrets")]
+use crate::secrets::LookupError;
+
+#[cfg(feature = "http")]
+type AnswerHttp = Box<dyn FnMut(&http::Request) -> Result<http::Response, http::Error>>;
+
+#[derive(Default)]
+struct Granted {
+    #[cfg(feature = "http")]
+    http: Option<AnswerHttp>,
+    #[cfg(feature = "kubernetes-secrets")]
+    secrets: BTreeMap<[String; 3], Vec<u8>>,
+    #[cfg(feature = "environment")]
+    variables: BTreeMap<String, String>,
+}
+
+thread_local! {
+    static GRANTED: RefCell<Granted> = RefCell::default();
+}
+
+/// Answers every HTTP request that plugins send on this thread, from now on.
+#[cfg(feature = "http")]
+pub fn answer_http(answer: impl FnMut(&http::Request) -> Result<http::Response, http::Error> + 'static) {
+    GRANTED.with_borrow_mut(|granted| granted.http = Some(Box::new(answer)));
+}
+
+/// Has a Secret with this key, which plugins on this thread may read.
+#[cfg(feature = "kubernetes-secrets")]
+pub fn set_secret(namespace: &str, name: &str, key: &str, value: impl Into<Vec<u8>>) {
+    GRANTED.with_borrow_mut(|granted| granted.secrets.insert([namespace, name, key].map(str::to_owned), value.into()));
+}
+
+/// Has a variable that plugins on this thread see.
+#[cfg(feature = "environment")]
+pub fn set_variable(name: &str, value: &str) {
+    GRANTED.with_borrow_mut(|granted| granted.variables.insert(name.to_owned(), value.to_owned()));
+}
+
+#[cfg(feature = "http")]
+pub(crate) fn http(request: &http::Request, authority: &str) -> Result<http::Response, http::Error> {
+    GRANTED.with_borrow_mut(|granted| match &mut granted.http {
+        Some(answer) => answer(request),
+        None => Err(http::Error::Denied(format!("{authority}: not in grants.http.hosts"))),
+    })
+}
+
+#[cfg(feature = "kubernetes-secrets")]
+pub(crate) fn secret(namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, LookupError> {
+    let place = [namespace, name, key].map(str::to_owned);
+    GRANTED.with_borrow(|granted| match granted.secrets.get(&place) {
+        Some(value) => Ok(value.clone()),
+        None => Err(LookupError::Denied(format!("Secret {namespace}/{name} is not in grants.kubernetesSecrets"))),
+    })
+}
+
+#[cfg(feature = "environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    GRANTED.with_borrow(|granted| granted.variables.get(name).cloned())
+}

@@ -1,0 +1,160 @@
+//! Grants that need no network: variables, clocks, randomness and Kubernetes Secrets.
+//!
+//! Each is shown with and without the grant, and refused calls are counted where the metrics count them.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use ampoule_engine::{
+    CallObserver, CallOutcome, ClusterSecrets, ClusterSecretsError, EngineConfig, Grant, Grants, Limits, SecretName,
+};
+use async_trait::async_trait;
+use serde_json::json;
+
+use crate::support::{Sandbox, guest};
+
+/// Counts refusals.
+#[derive(Default)]
+pub(crate) struct Denials(Mutex<BTreeMap<&'static str, u32>>);
+
+impl CallObserver for Denials {
+    fn called(&self, _plugin: &str, _outcome: CallOutcome, _elapsed: Duration) {}
+
+    fn denied(&self, _plugin: &str, grant: Grant) {
+        *self.0.lock().expect("nobody panics with it").entry(grant.key()).or_default() += 1;
+    }
+}
+
+impl Denials {
+    pub(crate) fn of(&self, grant: Grant) -> u32 {
+        self.0.lock().expect("nobody panics with it").get(grant.key()).copied().unwrap_or_default()
+    }
+}
+
+/// Has one Secret, one that is forbidden and one that never answers.
+struct Cluster;
+
+#[async_trait]
+impl ClusterSecrets for Cluster {
+    async fn read(&self, secret: &SecretName, key: &str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+        match (secret.name.as_str(), key) {
+            ("token", "value") => Ok(Some(b"hush".to_vec())),
+            ("large", _) => Ok(Some(vec![b'x'; 300 << 10])),
+            ("forbidden", _) => Err(ClusterSecretsError::Denied("no right to it".to_owned())),
+            ("hanging", _) => std::future::pending().await,
+            _ => Ok(None),
+        }
+    }
+}
+
+fn secrets(names: &[&str]) -> Grants {
+    let named = |name: &&str| SecretName { namespace: "store".to_owned(), name: (*name).to_owned() };
+    Grants { kubernetes_secrets: names.iter().map(named).collect(), ..Grants::default() }
+}
+
+#[test]
+fn a_plugin_sees_the_variables_that_it_was_granted_and_no_other() {
+    assert!(std::env::vars_os().count() > 1, "this process has an environment to hide");
+    let sandbox = Sandbox::new();
+    let environment = vec![("STORE_TOKEN".to_owned(), "hush".into())];
+    let grants = Grants { environment, ..Grants::default() };
+    let plugin = sandbox.load_granted("wasi_user", guest("wasi_user"), json!({}), Limits::default(), grants);
+    let answer = sandbox.answer(&plugin.expect("it loads"));
+    assert!(answer.starts_with("injected WASI_VARIABLES=STORE_TOKEN:hush WASI_SECONDS=0 WASI_RANDOM=70"), "{answer}");
+}
+
+#[test]
+fn clocks_go_and_numbers_are_random_where_that_was_granted() {
+    let sandbox = Sandbox::new();
+    let ask = |grants: Grants| {
+        let plugin = sandbox.load_granted("wasi_user", guest("wasi_user"), json!({}), Limits::default(), grants);
+        let plugin = plugin.expect("it loads");
+        [sandbox.answer(&plugin), sandbox.answer(&plugin)]
+    };
+    let answers = ask(Grants { clock: true, ..Grants::default() });
+    for answer in &answers {
+        assert!(
+            answer.contains("WASI_VARIABLES= WASI_SECONDS=1") && answer.ends_with("WASI_RANDOM=7020391018154190112"),
+            "{answer}"
+        );
+    }
+    let [first, second] = ask(Grants { randomness: true, ..Grants::default() });
+    assert!(first.contains("WASI_SECONDS=0 ") && first != second, "{first}\n{second}");
+}
+
+#[test]
+fn a_secret_is_read_where_it_was_granted_and_every_other_is_denied() {
+    let denials = Arc::new(Denials::default());
+    let sandbox = Sandbox::with(EngineConfig {
+        secrets: Arc::new(Cluster),
+        observer: Arc::<Denials>::clone(&denials),
+        ..EngineConfig::default()
+    });
+    let ask = |namespace: &str, name: &str, key: &str| {
+        let settings = json!({ "namespace": namespace, "name": name, "key": key });
+        let grants = secrets(&["token", "missing", "forbidden", "large"]);
+        let plugin = sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), grants);
+        sandbox.answer(&plugin.expect("it loads"))
+    };
+    assert_eq!(ask("store", "token", "value"), "injected READ=hush");
+    assert_eq!(
+        ask("store", "token", "other"),
+        "injected READ=LookupError::NotFound(\"Secret store/token is not there, or has no key other\")"
+    );
+    assert_eq!(ask("store", "forbidden", "value"), "injected READ=LookupError::Denied(\"no right to it\")");
+    assert_eq!(denials.of(Grant::KubernetesSecrets), 0);
+    for (namespace, name) in [("store", "other"), ("kube-system", "token"), ("store", "token/../other"), ("", "")] {
+        let expected = format!(
+            "injected READ=LookupError::Denied(\"Secret {namespace}/{name} is not in grants.kubernetesSecrets\")"
+        );
+        assert_eq!(ask(namespace, name, "value"), expected);
+    }
+    assert_eq!(denials.of(Grant::KubernetesSecrets), 4);
+}
+
+#[test]
+fn a_flood_of_look_ups_ends_with_the_calls_of_the_host() {
+    let denials = Arc::new(Denials::default());
+    let sandbox = Sandbox::with(EngineConfig {
+        secrets: Arc::new(Cluster),
+        observer: Arc::<Denials>::clone(&denials),
+        ..EngineConfig::default()
+    });
+    let expected = "limit: plugin reader 1.0.0 called the host more often than its limit of 10000 calls";
+    // A Secret that may be read as long as the budget lasts, one that is too large for it, and one that may not be read at all.
+    for (name, denied) in [("token", 0..1), ("large", 0..1), ("other", 9_000..10_001)] {
+        let settings = json!({ "namespace": "store", "name": name, "key": "value", "flood": true });
+        let limits = Limits { deadline: Duration::from_secs(30), ..Limits::default() };
+        let plugin =
+            sandbox.load_granted("reader", guest("secret_reader"), settings, limits, secrets(&["token", "large"]));
+        assert_eq!(sandbox.answer(&plugin.expect("it loads")), expected, "{name}");
+        let counted = denials.of(Grant::KubernetesSecrets);
+        assert!(denied.contains(&counted), "{name}: {counted} were denied");
+    }
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_ends_with_the_deadline() {
+    let sandbox = Sandbox::with(EngineConfig { secrets: Arc::new(Cluster), ..EngineConfig::default() });
+    let settings = json!({ "namespace": "store", "name": "hanging", "key": "value" });
+    let plugin =
+        sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), secrets(&["hanging"]));
+    let started = Instant::now();
+    let expected =
+        "deadline: plugin reader 1.0.0 ran for longer than its deadline of 200 ms (injectors[].limits.deadlineMillis)";
+    assert_eq!(sandbox.answer(&plugin.expect("it loads")), expected);
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_plugin_imports_what_it_calls_and_nothing_that_its_sdk_could() {
+    let sandbox = Sandbox::new();
+    let grants = |name| sandbox.runtime.block_on(sandbox.engine.inspect(guest(name))).expect("it is a plugin").grants;
+    assert_eq!(grants("echo"), []);
+    assert_eq!(grants("http_client"), [Grant::Http]);
+    assert_eq!(grants("secret_reader"), [Grant::KubernetesSecrets]);
+    assert_eq!(grants("wasi_user"), [Grant::Environment, Grant::Clock, Grant::Randomness]);
+}

@@ -1,0 +1,42 @@
+//! Reads a key of a Kubernetes Secret and sets a variable to it, or says why it has none.
+//! With `flood` it reads without end.
+
+use ampoule_plugin_sdk::{prelude::*, secrets};
+use serde::Deserialize;
+
+struct SecretReader(Settings);
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    namespace: String,
+    name: String,
+    key: String,
+    flood: bool,
+}
+
+impl Injector for SecretReader {
+    type Settings = Settings;
+    const NAME: &'static str = "secret-reader";
+    const VERSION: &'static str = "1.0.0";
+    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any];
+    const SETTINGS_SCHEMA: &'static str = "{}";
+
+    fn new(settings: Settings, _conventions: &Conventions) -> Result<Self, String> {
+        Ok(Self(settings))
+    }
+
+    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+        let Settings { namespace, name, key, flood } = &self.0;
+        loop {
+            let read = secrets::read(namespace, name, key);
+            if !flood {
+                let value =
+                    read.map_or_else(|error| format!("{error:?}"), |value| String::from_utf8_lossy(&value).into());
+                return Ok(vec![Edit::set_env("READ", EnvSource::literal(value))]);
+            }
+        }
+    }
+}
+
+ampoule_test_guests::guest!(SecretReader);

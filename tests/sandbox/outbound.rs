@@ -1,0 +1,253 @@
+//! Outbound HTTP against a real server: what a grant lets through, and everything that it does not.
+//!
+//! Each test asks a neighbour as well, which is served; each hostile guest ends in bounded time with its own error.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use ampoule_engine::{Destination, EngineConfig, Grant, Grants, HttpGrant, Limits, Resolver};
+use ampoule_tests::network::{ADDRESS, METADATA, NAME, Store, in_own_network};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::{
+    grants::Denials,
+    support::{Sandbox, guest},
+};
+
+const OK: &str = "https://store.example:8443/ok";
+
+/// Answers one look-up after the other, and then with the last answer again.
+#[derive(Default)]
+struct Names(BTreeMap<&'static str, Mutex<Vec<Vec<IpAddr>>>>);
+
+/// A store, and a sandbox whose plugins may call it at `store.example:8443`.
+struct Outbound {
+    store: Store,
+    sandbox: Sandbox,
+    denials: Arc<Denials>,
+    limits: Limits,
+    trusted: bool,
+}
+
+// === impl Names ===
+
+#[async_trait]
+impl Resolver for Names {
+    async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        if host == "hanging.example" {
+            return std::future::pending().await;
+        }
+        let answers = self.0.get(host).ok_or(io::ErrorKind::NotFound)?;
+        let mut answers = answers.lock().expect("nobody panics with it");
+        Ok(if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() })
+    }
+}
+
+// === impl Outbound ===
+
+impl Outbound {
+    fn new() -> Self {
+        Self::naming(&[(NAME, &[&[ADDRESS]])])
+    }
+
+    fn naming(names: &[(&'static str, &[&[IpAddr]])]) -> Self {
+        let answers = names.iter().map(|(name, answers)| {
+            (*name, Mutex::new(answers.iter().map(|answer| answer.to_vec()).collect::<Vec<_>>()))
+        });
+        let denials = Arc::new(Denials::default());
+        let config = EngineConfig {
+            observer: Arc::<Denials>::clone(&denials),
+            resolver: Arc::new(Names(answers.collect())),
+            ..EngineConfig::default()
+        };
+        let limits = Limits { deadline: Duration::from_secs(20), ..Limits::default() };
+        Self { store: Store::start(), sandbox: Sandbox::with(config), denials, limits, trusted: true }
+    }
+
+    /// What a plugin says that was granted the store, and two hosts that are none.
+    fn answer(&self, settings: Value) -> String {
+        let hosts =
+            ["store.example:8443", "192.0.2.1:8443", "hanging.example", "missing.example", "other.example:8443"];
+        let hosts = hosts.map(|host| Destination::parse(host).expect("a host"));
+        let roots = if self.trusted { vec![self.store.root.clone()] } else { Vec::new() };
+        let http = HttpGrant::new(hosts, roots).expect("the store's root is one");
+        let grants = Grants { http: Some(http), ..Grants::default() };
+        let plugin = self.sandbox.load_granted("client", guest("http_client"), settings, self.limits.clone(), grants);
+        self.sandbox.answer(&plugin.expect("it loads"))
+    }
+
+    fn calls(&self, urls: &[&str]) -> String {
+        self.answer(json!({ "urls": urls }))
+    }
+
+    fn denied(&self) -> u32 {
+        self.denials.of(Grant::Http)
+    }
+}
+
+#[test]
+fn calls_a_host_that_was_granted() {
+    in_own_network("outbound::calls_a_host_that_was_granted", || {
+        let outbound = Outbound::new();
+        let answer = outbound.calls(&[OK, "https://192.0.2.1:8443/ok", "https://STORE.example:8443"]);
+        assert_eq!(answer, "injected ANSWER_1=200 5 ANSWER_2=200 5 ANSWER_3=200 5");
+        assert_eq!(outbound.answer(json!({ "urls": [OK], "body": 10_000 })), "injected ANSWER_1=200 5");
+        assert_eq!((outbound.denied(), outbound.store.calls().to), (0, vec![ADDRESS; 4]));
+        outbound.store.wait_until_left();
+    });
+}
+
+#[test]
+fn a_host_or_port_that_is_not_on_the_list_is_denied_and_never_called() {
+    in_own_network("outbound::a_host_or_port_that_is_not_on_the_list_is_denied_and_never_called", || {
+        let outbound = Outbound::new();
+        for host in [
+            "evil.example:8443",
+            "store.example:9443",
+            "store.example",
+            "192.0.2.1:9443",
+            "127.0.0.1:8443",
+            "[::1]:8443",
+            "169.254.169.254:8443",
+            "store.example.:8443",
+            "evil@store.example:8443",
+        ] {
+            let expected = format!("injected ANSWER_1=Denied(\"{host}: not in grants.http.hosts\")");
+            assert_eq!(outbound.calls(&[&format!("https://{host}/ok")]), expected);
+        }
+        assert_eq!((outbound.denied(), outbound.store.calls().to), (9, vec![]));
+    });
+}
+
+#[test]
+fn a_name_that_rebinds_to_loopback_is_denied_the_second_time() {
+    in_own_network("outbound::a_name_that_rebinds_to_loopback_is_denied_the_second_time", || {
+        let loopback: IpAddr = "127.0.0.1".parse().expect("an address");
+        let outbound = Outbound::naming(&[(NAME, &[&[ADDRESS], &[loopback]])]);
+        assert_eq!(
+            outbound.calls(&[OK, OK]),
+            "injected ANSWER_1=200 5 ANSWER_2=Denied(\"store.example:8443: the name leads to an address that no plugin may call\")"
+        );
+        assert_eq!((outbound.denied(), outbound.store.calls().to), (1, vec![ADDRESS]));
+    });
+}
+
+#[test]
+fn of_many_addresses_only_those_are_called_that_may_be() {
+    in_own_network("outbound::of_many_addresses_only_those_are_called_that_may_be", || {
+        let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
+        let mixed = [address("127.0.0.1"), METADATA, ADDRESS];
+        assert_eq!(Outbound::naming(&[(NAME, &[&mixed])]).calls(&[OK]), "injected ANSWER_1=200 5");
+    });
+}
+
+#[test]
+fn a_name_never_leads_to_the_machine_itself_or_its_link() {
+    in_own_network("outbound::a_name_never_leads_to_the_machine_itself_or_its_link", || {
+        let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
+        let addresses = ["0.0.0.0", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "224.0.0.1"].map(address);
+        let answers: Vec<_> = addresses.iter().map(std::slice::from_ref).collect();
+        let outbound = Outbound::naming(&[(NAME, &answers)]);
+        let answer = outbound.calls(&[OK; 6]);
+        assert_eq!(answer.matches("the name leads to an address that no plugin may call").count(), 6, "{answer}");
+        assert_eq!((outbound.denied(), outbound.store.calls().to), (6, vec![]));
+    });
+}
+
+#[test]
+fn a_redirect_is_a_call_of_its_own() {
+    in_own_network("outbound::a_redirect_is_a_call_of_its_own", || {
+        let outbound = Outbound::new();
+        let [metadata, other_port, again] =
+            ["metadata", "other-port", "again"].map(|path| format!("https://store.example:8443/{path}"));
+        assert_eq!(outbound.calls(&[&metadata]), "injected ANSWER_1=302 0");
+        assert_eq!(outbound.denied(), 0);
+        let answer = outbound.answer(json!({ "urls": [metadata, other_port, again], "follow": true }));
+        assert_eq!(
+            answer,
+            "injected ANSWER_1=302 Denied(\"169.254.169.254:8443: not in grants.http.hosts\") \
+             ANSWER_2=302 Denied(\"store.example:9443: not in grants.http.hosts\") ANSWER_3=302 200 5"
+        );
+        assert_eq!((outbound.denied(), outbound.store.calls().to), (2, vec![ADDRESS; 5]));
+    });
+}
+
+#[test]
+fn a_host_that_hangs_ends_with_the_deadline_and_its_connection_with_it() {
+    in_own_network("outbound::a_host_that_hangs_ends_with_the_deadline_and_its_connection_with_it", || {
+        let mut outbound = Outbound::new();
+        outbound.limits.deadline = Duration::from_millis(500);
+        for url in ["https://store.example:8443/hang", "https://hanging.example/"] {
+            let started = Instant::now();
+            assert_eq!(
+                outbound.calls(&[url]),
+                "deadline: plugin client 1.0.0 ran for longer than its deadline of 500 ms (injectors[].limits.deadlineMillis)"
+            );
+            assert!(started.elapsed() < Duration::from_secs(10));
+        }
+        assert_eq!(outbound.store.calls().to, [ADDRESS]);
+        outbound.store.wait_until_left();
+    });
+}
+
+#[test]
+fn a_body_is_read_and_sent_up_to_the_limit_of_one_admission() {
+    in_own_network("outbound::a_body_is_read_and_sent_up_to_the_limit_of_one_admission", || {
+        let outbound = Outbound::new();
+        let early = "Unavailable(\"store.example:8443: the answer ends early, or is larger than the host allows\")";
+        let endless = "https://store.example:8443/endless";
+        assert_eq!(outbound.calls(&[endless]), format!("injected ANSWER_1={early}"));
+        assert_eq!(outbound.calls(&["https://store.example:8443/half"]), format!("injected ANSWER_1={early}"));
+        // Byte by byte, it is the calls of the host that end first.
+        assert_eq!(
+            outbound.calls(&["https://store.example:8443/crumbs"]),
+            "limit: plugin client 1.0.0 called the host more often than its limit of 10000 calls"
+        );
+        let headers = outbound.calls(&["https://store.example:8443/headers"]);
+        assert!(headers.starts_with("injected ANSWER_1=Unavailable(\"store.example:8443: "), "{headers}");
+        assert_eq!(
+            outbound.answer(json!({ "urls": ["https://store.example:8443/sink"], "body": 1_100_000 })),
+            "injected ANSWER_1=Unavailable(\"store.example:8443: the request is larger than the host allows\")"
+        );
+        outbound.store.wait_until_left();
+    });
+}
+
+#[test]
+fn a_flood_of_calls_ends_with_the_calls_of_the_host() {
+    in_own_network("outbound::a_flood_of_calls_ends_with_the_calls_of_the_host", || {
+        let outbound = Outbound::new();
+        let expected = "limit: plugin client 1.0.0 called the host more often than its limit of 10000 calls";
+        let calls = usize::try_from(Limits::default().outbound_calls).expect("few");
+        assert_eq!(outbound.answer(json!({ "urls": [OK], "flood": true })), expected);
+        assert_eq!(outbound.store.calls().to.len(), calls);
+        assert_eq!(outbound.answer(json!({ "urls": ["https://evil.example/"], "flood": true })), expected);
+        assert_eq!(outbound.store.calls().to.len(), calls);
+        assert!(outbound.denied() > 100, "{}", outbound.denied());
+    });
+}
+
+#[test]
+fn a_server_is_called_only_if_its_certificate_is_trusted_and_for_its_name() {
+    in_own_network("outbound::a_server_is_called_only_if_its_certificate_is_trusted_and_for_its_name", || {
+        let mut outbound = Outbound::naming(&[(NAME, &[&[ADDRESS]]), ("other.example", &[&[ADDRESS]])]);
+        let untrusted = |host: &str| {
+            format!(
+                "injected ANSWER_1=Unavailable(\"{host}:8443: its certificate is not trusted (grants.http.caFile)\")"
+            )
+        };
+        assert_eq!(outbound.calls(&["https://other.example:8443/ok"]), untrusted("other.example"));
+        outbound.trusted = false;
+        assert_eq!(outbound.calls(&[OK]), untrusted("store.example"));
+        assert_eq!(
+            outbound.calls(&["https://missing.example/"]),
+            "injected ANSWER_1=Unavailable(\"missing.example: no address found\")"
+        );
+    });
+}

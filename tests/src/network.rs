@@ -1,0 +1,214 @@
+//! A network of a test's own, with addresses that are not loopback and a store behind them: [`in_own_network`], [`Store`].
+//!
+//! The test runs itself once more in a network namespace, in which nothing of this machine's network is to be seen. The store listens
+//! on every address there, those that no plugin may call included, so that a call that should not be would arrive and be counted.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    process::{Command, Output},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
+    runtime::Runtime,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// The store's address: TEST-NET-1 of RFC 5737, which is nobody's.
+pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// Where a cloud's metadata service is.
+pub const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+/// The port that plugins are granted, and one that they are not.
+pub const PORTS: [u16; 2] = [8443, 9443];
+/// The store's name.
+pub const NAME: &str = "store.example";
+
+/// The token that the store wants for its secret `db/password`.
+pub const TOKEN: &str = "zq7canarybird-token";
+/// The value of the store's secret `db/password`.
+pub const VALUE: &str = "zq7canarybird-value";
+
+const INSIDE: &str = "AMPOULE_TEST_NETWORK";
+const SET_UP: &str = r#"ip link set lo up
+ip address add 192.0.2.1/32 dev lo
+ip address add 169.254.169.254/32 dev lo
+exec timeout 120 "$@""#;
+/// For root, and for everybody else: a user namespace makes its owner root inside.
+const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
+
+/// An HTTPS server whose answers its paths choose.
+pub struct Store {
+    /// The root that signed its certificate, which is for [`NAME`] and [`ADDRESS`].
+    pub root: CertificateDer<'static>,
+    calls: Arc<Mutex<Calls>>,
+    _runtime: Runtime,
+}
+
+/// What a store has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// The address of its own that each connection was made to.
+    pub to: Vec<IpAddr>,
+    /// Connections that are open.
+    pub open: usize,
+}
+
+/// Runs a test's body in a network of its own. `test` is its full name, as the test's program lists it.
+///
+/// # Panics
+///
+/// If the body does, or if this machine lets nobody have a network namespace.
+pub fn in_own_network(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return body();
+    }
+    let program = std::env::current_exe().expect("a test has a file");
+    let mut refusals = String::new();
+    for namespaces in NAMESPACES {
+        let run =
+            |command: &mut Command| -> Output { command.output().expect("unshare (package util-linux) is there") };
+        let unshare = || {
+            let mut command = Command::new("unshare");
+            command.args(namespaces).args(["--", "sh", "-ec", SET_UP, "sh"]);
+            command
+        };
+        let tried = run(unshare().arg("true"));
+        if !tried.status.success() {
+            refusals += &String::from_utf8_lossy(&tried.stderr);
+            continue;
+        }
+        let output = run(unshare().arg(program).args(["--exact", test, "--nocapture"]).env(INSIDE, "1"));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let ran = output.status.success() && text.contains("1 passed");
+        assert!(ran, "{test}, in a network of its own:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    panic!(
+        "this machine lets no process have a network of its own. Inside a container: start it with `--cap-add SYS_ADMIN --cap-add \
+         NET_ADMIN`. Otherwise: allow user namespaces, or run the tests as root; and `ip` (package iproute2) must be there. It \
+         said:\n{refusals}"
+    );
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Listens on every address and on [`PORTS`].
+    ///
+    /// # Panics
+    ///
+    /// If it cannot, as where it is not alone on its network.
+    #[must_use]
+    pub fn start() -> Self {
+        let key = || KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no name is no bad name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, key()).expect("a root");
+        let leaf_key = key();
+        let names = CertificateParams::new(vec![NAME.to_owned(), ADDRESS.to_string()]).expect("good names");
+        let leaf = names.signed_by(&leaf_key, &ca).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has every version")
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], leaf_key.serialize_der().try_into().expect("a key"))
+            .expect("the key is the certificate's");
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let runtime = Runtime::new().expect("a runtime");
+        let calls = Arc::<Mutex<Calls>>::default();
+        for port in PORTS {
+            let listener = runtime.block_on(TcpListener::bind(("0.0.0.0", port))).expect("the port is free");
+            runtime.spawn(serve(listener, acceptor.clone(), Arc::clone(&calls)));
+        }
+        Self { root: ca.der().clone(), calls, _runtime: runtime }
+    }
+
+    /// What it has seen.
+    ///
+    /// # Panics
+    ///
+    /// If a part of the store has panicked.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.calls.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Waits until no connection is open.
+    ///
+    /// # Panics
+    ///
+    /// If one stays open for five seconds.
+    pub fn wait_until_left(&self) {
+        let started = Instant::now();
+        while self.calls().open > 0 {
+            assert!(started.elapsed() < Duration::from_secs(5), "connections stay open: {:?}", self.calls());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, calls: Arc<Mutex<Calls>>) {
+    loop {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let (acceptor, calls) = (acceptor.clone(), Arc::clone(&calls));
+        {
+            let mut calls = calls.lock().expect("nobody panics with it");
+            calls.to.push(stream.local_addr().expect("a connection has an address").ip());
+            calls.open += 1;
+        }
+        tokio::spawn(async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                // A client that leaves is what some tests are about.
+                let _ = answer(stream).await;
+            }
+            calls.lock().expect("nobody panics with it").open -= 1;
+        });
+    }
+}
+
+/// One request, and the answer that its path stands for.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let path = head.split([' ', '?']).nth(1).unwrap_or_default();
+    let redirect = |to: &str| format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
+    let whole = match path {
+        "/hang" | "/sink" => {
+            let mut waste = [0; 4096];
+            while stream.read(&mut waste).await? > 0 {}
+            return Ok(());
+        }
+        "/endless" | "/crumbs" => {
+            let size = if path == "/crumbs" { 1 } else { 16 << 10 };
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+            let chunk = format!("{size:x}\r\n{}\r\n", "x".repeat(size));
+            loop {
+                stream.write_all(chunk.as_bytes()).await?;
+            }
+        }
+        "/headers" => format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(100_000)),
+        "/metadata" => redirect("https://169.254.169.254:8443/latest/meta-data"),
+        "/other-port" => redirect("https://store.example:9443/ok"),
+        "/again" => redirect("https://store.example:8443/ok"),
+        "/v1/db/password" if head.contains(&format!("\r\nauthorization: Bearer {TOKEN}\r\n")) => {
+            format!("HTTP/1.1 200 OK\r\n\r\n{{\"data\":{{\"value\":\"{VALUE}\"}}}}")
+        }
+        "/v1/db/password" => "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "/v1/db/missing" => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        "/half" => "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe".to_owned(),
+        _ => "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+    };
+    stream.write_all(whole.as_bytes()).await?;
+    stream.shutdown().await
+}
