@@ -61,7 +61,11 @@ enum Command {
     /// Build the plugins of this repository into components, and say where they are.
     Plugins,
     /// Build the container image, start it as a cluster would, and say where its archive is.
-    Image,
+    Image {
+        /// Where a tool for it cannot be had, say which and end well.
+        #[arg(long)]
+        where_possible: bool,
+    },
 }
 
 // === impl Args ===
@@ -97,7 +101,9 @@ impl Args {
             }
             Some(Command::Fuzz { seconds, target }) => fuzz::run(seconds, target.as_deref()),
             Some(Command::Plugins) => plugins::run(),
-            Some(Command::Image) => image::run(),
+            Some(Command::Image { where_possible }) => {
+                image::run(if where_possible { image::Tools::WherePossible } else { image::Tools::Required })
+            }
         }
     }
 }
