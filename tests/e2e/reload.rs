@@ -83,7 +83,17 @@ impl Changing {
     /// Something was changed and refused, and pods get this variable still.
     async fn refused(&mut self, what: &str, variable: &str, reason: &str) -> Result<()> {
         let note = format!("a change is refused, and what was there before serves on: {reason}");
-        self.told.push(["Warning", "ConfigurationRefused", &note].map(str::to_owned));
+        self.refused_with(what, variable, ["ConfigurationRefused", &note, reason]).await
+    }
+
+    /// The same, of a plugin alone.
+    async fn plugin_refused(&mut self, what: &str, variable: &str, reason: &str) -> Result<()> {
+        let note = format!("{reason}; what was there before serves on");
+        self.refused_with(what, variable, ["PluginRefused", &note, &note]).await
+    }
+
+    async fn refused_with(&mut self, what: &str, variable: &str, [event, note, reason]: [&str; 3]) -> Result<()> {
+        self.told.push(["Warning", event, note].map(str::to_owned));
         self.reported(what, 0).await?;
         self.ensure_env(json!(variable)).await?;
         let page = self.ampoule.admin("/readyz?verbose").await?;
@@ -92,7 +102,7 @@ impl Changing {
         let log = self.ampoule.log()?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let errors: Vec<_> = lines.filter(|line| line["level"] == "ERROR").map(|line| line["reason"].clone()).collect();
-        let refused = self.told.iter().filter(|[_, reason, _]| reason == "ConfigurationRefused").count();
+        let refused = self.told.iter().filter(|[_, reason, _]| reason.ends_with("Refused")).count();
         ensure!(errors.len() == refused && errors.last() == Some(&json!(reason)), "{errors:#?}");
         Ok(())
     }
@@ -100,10 +110,7 @@ impl Changing {
     /// In the metrics, and in one Event for each change.
     async fn reported(&self, what: &str, successful: u8) -> Result<()> {
         let count = |reload: &str| {
-            self.told
-                .iter()
-                .filter(|[_, reason, _]| (reason == "ConfigurationRefused") == (reload == "refused"))
-                .count()
+            self.told.iter().filter(|[_, reason, _]| reason.ends_with("Refused") == (reload == "refused")).count()
         };
         let expected = [
             format!("ampoule_config_reloads_total{{result=\"applied\"}} {}", count("applied")),
@@ -147,6 +154,27 @@ impl Changing {
             Ok(["type", "reason", "note"].map(text))
         });
         events.collect()
+    }
+
+    /// What is wrong with a plugin, once that holds this text.
+    async fn error_of(&self, plugin: &str, expected: &str) -> Result<String> {
+        eventually(expected, NOTICED, async || {
+            let plugins: Value = serde_json::from_str(&self.ampoule.admin("/plugins").await?.text())?;
+            let found = plugins.as_array().into_iter().flatten().find(|status| status["name"] == plugin);
+            let error = found.and_then(|status| status["error"].as_str()).unwrap_or_default();
+            ensure!(error.contains(expected), "{plugins}");
+            Ok(error.to_owned())
+        })
+        .await
+    }
+
+    /// What `ampoule plugin list` prints.
+    fn list(&self) -> Result<String> {
+        let mut command = Ampoule::command()?;
+        command.args(["plugin", "list", "--admin", &self.ampoule.admin_address().to_string()]);
+        let output = command.output()?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// The names of the plugins that the metrics tell of.
@@ -206,7 +234,14 @@ async fn what_is_configured_serves_the_next_pod_and_what_is_broken_changes_nothi
     let reason = format!(
         "plugin mine (file:{component}, sha256:795b6904e54f): the file is not WebAssembly: it does not start with \\0asm"
     );
-    changing.refused("a component of garbage", "ECHO", &reason).await?;
+    changing.plugin_refused("a component of garbage", "ECHO", &reason).await?;
+    fs::write(&changing.component, ampoule_test_guests::guest("deep_recursion"))?;
+    let reason = changing.error_of("mine", "ampoule.dev/trial: it trapped: ").await?;
+    changing.plugin_refused("a component that traps", "ECHO", &reason).await?;
+    let listed = changing.list()?;
+    let row = |name: &str| listed.lines().find(|line| line.starts_with(name)).map(str::to_owned).context("a row");
+    assert!(row("mine ")?.contains(" serving-previous ") && row("mine ")?.ends_with(&reason), "{listed}");
+    assert!(row("k8s ")?.contains("   loaded             1            "), "{listed}");
     let (_, k8s) = COMPONENTS.iter().find(|(name, _)| *name == "k8s").context("it is built in")?;
     fs::write(&changing.component, k8s)?;
     changing.applied("another component", "_FSEC_GROUP_KEY", APPLIED).await?;

@@ -121,6 +121,9 @@ pub enum LoadErrorKind {
     /// It refused its settings.
     #[error("the settings are refused (injectors[].settings): {0}")]
     Settings(String),
+    /// It failed where any answer would have been good.
+    #[error("`inject` failed when it was tried with ampoule.dev/trial: {0}")]
+    Inject(String),
     /// The engine ends, or failed.
     #[error("loading was broken off: {0}")]
     Run(RunError),

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use ampoule_core::{Conventions, MountRequirement};
+use ampoule_core::{ContainerKind, ContainerView, Conventions, MountRequirement, PodView, SecretRequest};
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Semaphore, time::Instant};
@@ -24,12 +24,16 @@ use crate::{
     limits::Limits,
     plugin::{Loaded, PluginInjector},
     running::{PluginSettings, Running},
+    session::PluginSession,
     store::PluginState,
     text::clean,
 };
 
 /// How long `describe` and `configure` may take together at load: a busy machine must not refuse a plugin that serves well.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a trial of `inject` may take: it tells a plugin that traps, and nobody waits for one that does not.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// Bytes of wasmtime's explanation of what does not fit.
 const MAX_MISMATCH: usize = 1 << 10;
@@ -109,6 +113,23 @@ impl PluginEngine {
             plugin,
             source,
             digest,
+            kind,
+        })
+    }
+
+    /// Asks a plugin for a secret that nobody has, for a pod that nobody creates: `ampoule.dev/trial`, as a variable.
+    ///
+    /// Any answer is good, and so is none in time: a backend may be slow today.
+    ///
+    /// # Errors
+    ///
+    /// If the plugin fails otherwise: it traps, or wants more than a limit gives.
+    pub async fn try_inject(&self, plugin: &PluginInjector) -> Result<(), LoadError> {
+        let tried = self.run(try_inject(plugin.loaded())).await.unwrap_or_else(|error| Err(LoadErrorKind::Run(error)));
+        tried.map_err(|kind| LoadError {
+            plugin: Some(plugin.name().to_owned()),
+            source: Some(plugin.source().to_owned()),
+            digest: plugin.digest().to_owned(),
             kind,
         })
     }
@@ -210,6 +231,19 @@ async fn try_out(
             .map_err(LoadErrorKind::Settings)?;
     }
     Ok(info)
+}
+
+async fn try_inject(plugin: Arc<Loaded>) -> Result<(), LoadErrorKind> {
+    let (group, key) = ("ampoule.dev".to_owned(), "trial".to_owned());
+    let request = SecretRequest { group, key, mount: MountRequirement::EnvVar, ..SecretRequest::default() };
+    let container = ContainerView { name: "trial".to_owned(), kind: ContainerKind::Main };
+    let (namespace, name) = ("ampoule".to_owned(), "trial".to_owned());
+    let pod = PodView { namespace, name, containers: vec![container], ..PodView::default() };
+    let limits = plugin.context.limits.clone();
+    match PluginSession::new(plugin).ask(&request, &pod, limits.deadline.min(TRIAL)).await {
+        Ok(_) | Err(Failure::Deadline | Failure::Busy) => Ok(()),
+        Err(failure) => Err(LoadErrorKind::Inject(reason(&failure, &limits))),
+    }
 }
 
 /// What went wrong in a trial. The admin reads it, so it says everything.

@@ -36,6 +36,10 @@ impl PluginInjector {
         Self(Arc::new(loaded))
     }
 
+    pub(crate) fn loaded(&self) -> Arc<Loaded> {
+        Arc::clone(&self.0)
+    }
+
     /// Its name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {

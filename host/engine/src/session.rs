@@ -5,7 +5,7 @@
 //! are asked in one order by all admissions, so their rights are taken in one order, and no two admissions wait for each
 //! other. Only where the engine has fewer instances than its plugins may have together can that happen, until the wait ends.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ampoule_core::{Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretRequest};
 use async_trait::async_trait;
@@ -43,17 +43,19 @@ impl PluginSession {
         Self { plugin, running: None, right: None }
     }
 
-    async fn ask(
+    /// The plugin's answer, to be given within `deadline`; waiting for an instance counts apart.
+    pub(crate) async fn ask(
         &mut self,
         request: &SecretRequest,
         pod: &PodView,
+        deadline: Duration,
     ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
         let Self { plugin, running, right } = self;
         if right.is_none() {
             *right = Some(InstanceRight::of(plugin).await?);
         }
         let _ticking = plugin.context.shared.ticker.hold();
-        let deadline = Instant::now() + plugin.context.limits.deadline;
+        let deadline = Instant::now() + deadline;
         // Taken out, and put back only after an answer: an instance whose call failed or was broken off must not be asked
         // again.
         let mut instance = match running.take() {
@@ -70,7 +72,7 @@ impl PluginSession {
 impl InjectorSession for PluginSession {
     async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
         let started = Instant::now();
-        let answer = self.ask(request, pod).await;
+        let answer = self.ask(request, pod, self.plugin.context.limits.deadline).await;
         let plugin = &self.plugin;
         let PluginContext { name, limits, shared, .. } = &*plugin.context;
         let who = Identity { name, version: &plugin.info.version };

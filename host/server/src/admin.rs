@@ -1,39 +1,49 @@
 //! The admin port: plain HTTP, for the kubelet and Prometheus.
 //!
 //! Routes: `GET /livez` (the process answers), `GET /readyz` (503 until everything is there, and while draining; with
-//! `?verbose`, each part), `GET /metrics` (OpenMetrics text). Nothing here tells of a pod, and of the configuration only what
-//! is wrong with it.
+//! `?verbose`, each part and each plugin), `GET /metrics` (OpenMetrics text), `GET /plugins` (what became of each plugin, as JSON).
+//! Nothing here tells of a pod, and of the configuration only what is wrong with it.
 
 use axum::{
-    Router,
+    Json, Router,
     extract::{RawQuery, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 
-use crate::{metrics::Metrics, readiness::Readiness};
+use crate::{
+    metrics::Metrics,
+    plugins::{PluginStates, PluginStatus},
+    readiness::Readiness,
+};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The admin port's routes.
-pub fn router(readiness: Readiness, metrics: Metrics) -> Router {
+pub(crate) fn router(readiness: Readiness, metrics: Metrics, plugins: PluginStates) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(readyz).with_state(readiness))
+        .route("/readyz", get(readyz).with_state((readiness, plugins.clone())))
+        .route("/plugins", get(list).with_state(plugins))
         .route("/metrics", get(text).with_state(metrics))
 }
 
-async fn readyz(State(readiness): State<Readiness>, RawQuery(query): RawQuery) -> Response {
+async fn readyz(State((readiness, plugins)): State<(Readiness, PluginStates)>, RawQuery(query): RawQuery) -> Response {
     let report = readiness.report();
     let verbose = query.is_some_and(|query| query.split('&').any(|pair| pair.split('=').next() == Some("verbose")));
     match (report.ready, verbose) {
         (true, false) => "ok\n".into_response(),
-        (true, true) => format!("{}readyz check passed\n", report.lines).into_response(),
+        (true, true) => format!("{}{}readyz check passed\n", report.lines, plugins.lines()).into_response(),
         (false, _) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{}readyz check failed\n", report.lines)).into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{}{}readyz check failed\n", report.lines, plugins.lines()))
+                .into_response()
         }
     }
+}
+
+async fn list(State(plugins): State<PluginStates>) -> Json<Vec<PluginStatus>> {
+    Json(plugins.get().to_vec())
 }
 
 async fn text(State(metrics): State<Metrics>) -> Response {
@@ -55,7 +65,8 @@ mod tests {
 
     async fn get(readiness: &Readiness, metrics: &Metrics, path: &str) -> (u16, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = router(readiness.clone(), metrics.clone()).oneshot(request).await.unwrap();
+        let response =
+            router(readiness.clone(), metrics.clone(), PluginStates::default()).oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())

@@ -26,7 +26,7 @@ use crate::{
     events::Events,
     listener::{Drain, DrainTrigger, Listener},
     metrics::Metrics,
-    plugins::{self, Builtins, Loader},
+    plugins::{self, Builtins, Loader, PluginStates},
     readiness::{Part, Readiness},
     registration::{RegistrationKeeper, Trust, TrustTiming},
     reload::{self, Reloader, Reporter},
@@ -114,8 +114,9 @@ impl App {
         let registered = config.registration.enabled.then(|| readiness.part("registration", "not applied yet"));
         let addresses = (webhook.local_addr()?, admin.local_addr()?);
         info!(version = env!("CARGO_PKG_VERSION"), webhook = %addresses.0, admin = %addresses.1, "starting");
+        let states = PluginStates::default();
         let admin = {
-            let router = admin::router(readiness.clone(), metrics.clone());
+            let router = admin::router(readiness.clone(), metrics.clone(), states.clone());
             Running::start(|drain| admin.run(router, drain, ADMIN_GRACE))
         };
         let server = config.server.clone();
@@ -140,7 +141,7 @@ impl App {
             let reporter = Reporter::new(metrics.clone(), pipeline, events);
             let loader = Loader::new(builtins, metrics.clone());
             let read = move || start.configured(builtins);
-            let reloader = Reloader::start(configured, read, loader, reporter).await?;
+            let reloader = Reloader::start(configured, read, loader, states, reporter).await?;
             let router = webhook::router(reloader.serving(), metrics.clone(), server.max_admissions);
             tasks.spawn(reloader.run());
             let webhook = Running::start(|drain| webhook.run(router, drain, server.shutdown_grace));

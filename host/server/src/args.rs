@@ -155,6 +155,8 @@ enum ConfigCommand {
 enum PluginCommand {
     /// Print what a plugin is, and what it imports and exports.
     Inspect(InspectArgs),
+    /// Print what became of each plugin of a process that serves.
+    List(ListArgs),
     /// Check a plugin as at load, push it to a registry, and print the source that names it by its digest.
     Push(PushArgs),
 }
@@ -166,6 +168,17 @@ pub(crate) struct InspectArgs {
     pub(crate) component: String,
     #[command(flatten)]
     pub(crate) registries: RegistryArgs,
+    /// What to print.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: TextOutput,
+}
+
+/// `ampoule plugin list`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// The admin port of the process.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10254")]
+    pub(crate) admin: SocketAddr,
     /// What to print.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: TextOutput,
@@ -280,6 +293,7 @@ impl Args {
             Command::Config(ConfigCommand::Check(args)) => commands::config_check(&args, builtins),
             Command::Config(ConfigCommand::Convert(args)) => commands::config_convert(args, builtins),
             Command::Plugin(PluginCommand::Inspect(args)) => commands::plugin_inspect(&args, builtins),
+            Command::Plugin(PluginCommand::List(args)) => commands::plugin_list(&args),
             Command::Plugin(PluginCommand::Push(args)) => commands::plugin_push(args, builtins),
         };
         done.unwrap_or_else(|error| {

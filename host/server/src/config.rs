@@ -138,6 +138,8 @@ pub struct InjectorConfig {
     pub limits: Limits,
     /// What it may reach beyond its sandbox.
     pub grants: GrantsConfig,
+    /// Whether nothing serves without it. Otherwise only those pods fail that ask it.
+    pub required: bool,
 }
 
 /// What is wrong with a configuration.

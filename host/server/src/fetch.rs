@@ -10,9 +10,10 @@ pub(crate) mod oci;
 mod signature;
 mod unpack;
 
-use std::{borrow::Cow, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use ampoule_engine::digest;
+use hyper::body::Bytes;
 use tokio::{runtime::Handle, sync::OnceCell, task::spawn_blocking};
 
 pub(crate) use self::error::{FetchError, FetchErrorKind};
@@ -36,7 +37,7 @@ pub(crate) struct Fetcher {
 }
 
 /// What to fetch, and what must hold of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) source: ComponentSource,
     /// Bytes of the component at most.
@@ -48,9 +49,9 @@ pub(crate) struct Wanted {
 }
 
 /// A component that may be loaded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Component {
-    pub(crate) bytes: Cow<'static, [u8]>,
+    pub(crate) bytes: Bytes,
     /// SHA-256, in hexadecimal.
     pub(crate) digest: String,
     /// Whose signature was verified, as `NAME (ID)` of the key; none if none had to be.
@@ -90,7 +91,7 @@ impl Fetcher {
             ComponentSource::Builtin(name) => {
                 let found = self.builtins.iter().find(|(builtin, _)| builtin == name);
                 let (_, bytes) = found.ok_or(FetchErrorKind::NoBuiltin)?;
-                Ok(Component { digest: judge(bytes)?, bytes: Cow::Borrowed(bytes), signer: None })
+                Ok(Component { digest: judge(bytes)?, bytes: Bytes::from_static(bytes), signer: None })
             }
             ComponentSource::File(path) => {
                 let bytes = file::read(path, *limit)?;
@@ -117,7 +118,7 @@ impl Fetcher {
                         Some(demand.cosign(&pulled.digest, &signatures)?)
                     }
                 };
-                Ok(Component { bytes: pulled.component.to_vec().into(), digest, signer })
+                Ok(Component { bytes: pulled.component, digest, signer })
             }
         }
     }
@@ -131,7 +132,8 @@ impl Fetcher {
 
 impl From<&InjectorConfig> for Wanted {
     fn from(injector: &InjectorConfig) -> Self {
-        let InjectorConfig { name: _, component, sha256, signed_by, settings: _, limits, grants: _ } = injector;
+        let InjectorConfig { name: _, component, sha256, signed_by, settings: _, limits, grants: _, required: _ } =
+            injector;
         Self {
             source: component.clone(),
             limit: limits.component_bytes,

@@ -3,7 +3,7 @@
 //! [`Args::parse_and_run`] is the whole program; `main` only names the built-in plugins. [`Pipeline`] and
 //! [`webhook::router`] are what `serve` serves, for tests and benchmarks to drive without a process.
 
-pub mod admin;
+mod admin;
 mod app;
 mod args;
 pub mod certs;

@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::pipeline::Outcome;
+use crate::{pipeline::Outcome, plugins::PluginState};
 
 /// From a pod without requests (20 µs) to the API server's longest timeout (30 s).
 const ADMISSION_BUCKETS: [f64; 14] =
@@ -39,6 +39,7 @@ pub struct Metrics {
     traps: Family<TrapLabels, Counter>,
     denied_calls: Family<GrantLabels, Counter>,
     plugins: Family<PluginLabels, Gauge>,
+    plugin_states: Family<StateLabels, Gauge>,
     connections: Family<PortLabel, Gauge>,
     accepted: Family<PortLabel, Counter>,
     certificate_expiry: Gauge<f64, AtomicU64>,
@@ -113,6 +114,12 @@ struct GrantLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    plugin: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PortLabel {
     port: &'static str,
 }
@@ -142,6 +149,7 @@ impl Metrics {
             traps: Family::default(),
             denied_calls: Family::default(),
             plugins: Family::default(),
+            plugin_states: Family::default(),
             connections: Family::default(),
             accepted: Family::default(),
             certificate_expiry: Gauge::default(),
@@ -172,6 +180,8 @@ impl Metrics {
         let help = "Calls beyond its sandbox that a plugin was refused for want of a grant, by the grant's key";
         registry.register("plugin_denied_calls", help, self.denied_calls.clone());
         registry.register("plugin_info", "The plugins that are loaded; always 1", self.plugins.clone());
+        let help = "1 for the state that a plugin is in, 0 for the others; serving-previous is one whose successor was refused";
+        registry.register("plugin_state", help, self.plugin_states.clone());
         registry.register("open_connections", "Connections open now", self.connections.clone());
         registry.register("connections", "Connections accepted", self.accepted.clone());
         // Not zero, which would read as an end long ago.
@@ -223,6 +233,21 @@ impl Metrics {
     /// A plugin is loaded no longer.
     pub fn unloaded(&self, plugin: &PluginLabels) {
         self.plugins.remove(plugin);
+    }
+
+    /// A plugin is in this state.
+    pub(crate) fn plugin_state(&self, plugin: &str, now: PluginState) {
+        for state in PluginState::ALL {
+            let labels = StateLabels { plugin: plugin.to_owned(), state: state.as_str() };
+            self.plugin_states.get_or_create(&labels).set(i64::from(state == now));
+        }
+    }
+
+    /// A plugin is configured no longer.
+    pub(crate) fn plugin_gone(&self, plugin: &str) {
+        for state in PluginState::ALL {
+            self.plugin_states.remove(&StateLabels { plugin: plugin.to_owned(), state: state.as_str() });
+        }
     }
 
     /// What is configured was found to be another, and serves or not.

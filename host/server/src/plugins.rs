@@ -1,24 +1,31 @@
 //! From configuration and components to a pipeline: [`Loader`], which keeps what did not change from one pipeline to the next.
 //!
-//! The same engine is taken as long as its settings are the same, the same plugin as long as everything is that it is made of.
+//! The same engine is taken as long as its settings are the same, the same plugin as long as everything is that it is made of. A plugin
+//! that does not load takes none away that serves ([`slot`]).
 
+mod recipe;
+mod slot;
+mod stand_in;
+mod status;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use ampoule_core::{Conventions, PodMutator, SecretInjector};
-use ampoule_engine::{EngineConfig, PluginEngine, PluginInjector, PluginSpec};
-use anyhow::Context as _;
-use tracing::info;
+use ampoule_core::{PodMutator, SecretInjector};
+use ampoule_engine::{EngineConfig, PluginEngine};
+
+pub(crate) use self::status::{PluginState, PluginStates, PluginStatus, Serving};
+use self::{
+    recipe::LoadedPlugin,
+    slot::{Filler, Slot},
+};
 
 use crate::{
     cluster::ClusterReader,
     components::Components,
-    config::{Config, EngineSettings, InjectorConfig},
-    fetch::Component,
+    config::{Config, EngineSettings},
     global_secrets::GlobalSecrets,
-    grants,
     metrics::{Metrics, PluginLabels},
     pipeline::Pipeline,
 };
@@ -30,7 +37,8 @@ pub type Builtins = &'static [(&'static str, &'static [u8])];
 /// A pipeline ready to judge, and what it is made of.
 pub(crate) struct Loaded {
     pub(crate) pipeline: Pipeline,
-    pub(crate) plugins: Vec<PluginLabels>,
+    /// In the chain's order.
+    pub(crate) plugins: Vec<PluginStatus>,
 }
 
 /// Makes pipelines, one after the other.
@@ -45,16 +53,7 @@ pub(crate) struct Loader {
 struct Parts {
     settings: EngineSettings,
     engine: Arc<PluginEngine>,
-    plugins: Vec<LoadedPlugin>,
-}
-
-/// A plugin, and all that it was made of.
-struct LoadedPlugin {
-    config: InjectorConfig,
-    conventions: Conventions,
-    /// Whose signature was verified when it was fetched last.
-    signer: Option<String>,
-    plugin: PluginInjector,
+    slots: Vec<Slot>,
 }
 
 // === impl Loader ===
@@ -64,22 +63,24 @@ impl Loader {
         Self { components: Components::new(builtins), metrics, last: None }
     }
 
-    /// Loads every configured plugin, of what its source holds now, and chains them.
+    /// Loads every configured plugin, of what its source holds now, and chains them. Where one does not load, the one before stays in its
+    /// place; where there was none, a stand-in that is unavailable.
     ///
     /// # Errors
     ///
-    /// The first plugin that does not load. What was loaded before stays what the next pipeline is compared with.
+    /// The first plugin that does not load where none was before, if it is required. What was loaded before stays what the next
+    /// pipeline is compared with.
     pub(crate) async fn load(&mut self, config: &Config) -> anyhow::Result<Loaded> {
         let Config {
             conventions,
             on_failure,
             global_secrets,
             engine: settings,
+            trust,
             injectors,
             server: _,
             registration: _,
             certificates: _,
-            trust: _,
             registries: _,
         } = config;
         let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
@@ -89,28 +90,26 @@ impl Loader {
             chain.push(Arc::new(GlobalSecrets::new(config, &conventions.env_prefix, environment)));
         }
         let components = self.components.fetch(config).await;
-        let last = self.last.as_ref().filter(|last| last.settings == *settings);
-        let engine = match last {
+        let last = self.last.as_ref();
+        let engine = match last.filter(|last| last.settings == *settings) {
             Some(last) => Arc::clone(&last.engine),
             None => self::engine(settings.clone(), &self.metrics)?,
         };
-        let mut plugins = Vec::new();
+        let filler = Filler { engine: &engine, conventions, trust, last };
+        let mut slots = Vec::new();
         for (config, component) in injectors.iter().zip(components) {
-            let component = component.with_context(|| format!("injector {}", config.name))?;
-            let signer = component.signer.clone();
-            let same = last.and_then(|last| last.plugin(config, conventions, &component));
-            let plugin = match same {
-                Some(plugin) => plugin,
-                None => load_plugin(&engine, config, conventions, component).await?,
-            };
-            chain.push(Arc::new(plugin.clone()));
-            plugins.push(LoadedPlugin { config: config.clone(), conventions: conventions.clone(), signer, plugin });
+            let slot = filler.fill(config, component).await;
+            if let PluginStatus { state: PluginState::Failed, required: true, error, .. } = slot.status {
+                return Err(anyhow::Error::msg(error.unwrap_or_default()));
+            }
+            slots.push(slot);
         }
+        chain.extend(slots.iter().map(Slot::injector));
         let mutator = PodMutator::new(chain, conventions.clone(), *on_failure);
         let pipeline = Pipeline::new(Arc::clone(&engine), mutator, self.metrics.clone()).with_on_failure(*on_failure);
-        let parts = Parts { settings: settings.clone(), engine, plugins };
-        let plugins = parts.labels();
-        self.tell(&plugins);
+        let parts = Parts { settings: settings.clone(), engine, slots };
+        self.tell(&parts);
+        let plugins = parts.slots.iter().map(|slot| slot.status.clone()).collect();
         self.last = Some(parts);
         Ok(Loaded { pipeline, plugins })
     }
@@ -120,32 +119,25 @@ impl Loader {
         self.components.changed().await;
     }
 
-    /// Of the plugins that are loaded now, and no longer of others.
-    fn tell(&self, plugins: &[PluginLabels]) {
-        plugins.iter().for_each(|plugin| self.metrics.loaded(plugin));
-        let gone = self.last.iter().flat_map(Parts::labels).filter(|before| !plugins.contains(before));
+    /// Of the plugins that are there now, and no longer of others.
+    fn tell(&self, parts: &Parts) {
+        let before = || self.last.iter().flat_map(|last| &last.slots);
+        let now = parts.labels();
+        let gone = self.last.iter().flat_map(Parts::labels).filter(|before| !now.contains(before));
         gone.for_each(|before| self.metrics.unloaded(&before));
+        now.iter().for_each(|plugin| self.metrics.loaded(plugin));
+        let name = |slot: &Slot| slot.status.name.clone();
+        let names: Vec<_> = parts.slots.iter().map(name).collect();
+        before().map(name).filter(|name| !names.contains(name)).for_each(|name| self.metrics.plugin_gone(&name));
+        parts.slots.iter().for_each(|slot| self.metrics.plugin_state(&slot.status.name, slot.status.state));
     }
 }
 
 // === impl Parts ===
 
 impl Parts {
-    /// The plugin that loading this would give.
-    fn plugin(
-        &self,
-        config: &InjectorConfig,
-        conventions: &Conventions,
-        component: &Component,
-    ) -> Option<PluginInjector> {
-        let same = |loaded: &&LoadedPlugin| {
-            loaded.config == *config && loaded.conventions == *conventions && loaded.plugin.digest() == component.digest
-        };
-        self.plugins.iter().find(same).map(|loaded| loaded.plugin.clone())
-    }
-
     fn labels(&self) -> Vec<PluginLabels> {
-        self.plugins.iter().map(|loaded| labels(&loaded.plugin, loaded.signer.as_deref())).collect()
+        self.slots.iter().filter_map(|slot| slot.serving.as_ref()).map(LoadedPlugin::labels).collect()
     }
 }
 
@@ -167,37 +159,4 @@ pub(crate) fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Res
 /// The names of the built-in plugins.
 pub(crate) fn names(builtins: Builtins) -> Vec<&'static str> {
     builtins.iter().map(|(name, _)| *name).collect()
-}
-
-async fn load_plugin(
-    engine: &PluginEngine,
-    config: &InjectorConfig,
-    conventions: &Conventions,
-    component: Component,
-) -> anyhow::Result<PluginInjector> {
-    let InjectorConfig { name, component: source, sha256: _, signed_by: _, settings, limits, grants } = config.clone();
-    let grants = grants::resolve(&grants).with_context(|| format!("injector {name}"))?;
-    let spec = PluginSpec {
-        name,
-        source: source.to_string(),
-        component: component.bytes,
-        settings,
-        conventions: conventions.clone(),
-        limits,
-        grants,
-    };
-    let plugin = engine.load(spec).await?;
-    let PluginLabels { plugin: name, version, digest, source, signer } = labels(&plugin, component.signer.as_deref());
-    info!(plugin = name, version, digest, source, signer, "plugin loaded");
-    Ok(plugin)
-}
-
-fn labels(plugin: &PluginInjector, signer: Option<&str>) -> PluginLabels {
-    PluginLabels {
-        plugin: plugin.name().to_owned(),
-        version: plugin.version().to_owned(),
-        digest: plugin.digest().to_owned(),
-        source: plugin.source().to_owned(),
-        signer: signer.unwrap_or_default().to_owned(),
-    }
 }

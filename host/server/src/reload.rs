@@ -1,7 +1,7 @@
 //! Whatever is configured serves, also while it changes: [`Reloader`] follows the configuration and every component in it.
 //!
-//! A change is read, checked and loaded beside what serves, and takes its place whole. If anything is wrong with it, it does not,
-//! and what was there before serves on; [`Reporter`] tells either.
+//! A change is read, checked and loaded beside what serves, and takes its place whole. If the configuration is wrong, it does not, and
+//! what was there before serves on; if a plugin is, the one before serves on in its place. [`Reporter`] tells either.
 
 mod fixed;
 mod report;
@@ -16,7 +16,7 @@ pub(crate) use self::report::Reporter;
 use crate::{
     config::{Config, ConfigError, LoadedConfig, Notice},
     pipeline::ServingPipeline,
-    plugins::Loader,
+    plugins::{Loaded, Loader, PluginStates, PluginStatus},
     watch::Watch,
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct Reloader {
     at_start: Config,
     loader: Loader,
     serving: Arc<ServingPipeline>,
+    states: PluginStates,
     reporter: Reporter,
     try_again: bool,
 }
@@ -46,19 +47,24 @@ impl Reloader {
     ///
     /// # Errors
     ///
-    /// If a plugin does not load.
+    /// If a required plugin does not load.
     pub(crate) async fn start(
         first: LoadedConfig,
         read: impl Fn() -> Read + Send + Sync + 'static,
         mut loader: Loader,
-        reporter: Reporter,
+        states: PluginStates,
+        mut reporter: Reporter,
     ) -> anyhow::Result<Self> {
         let at_start = first.config.clone();
-        let serving = Arc::new(ServingPipeline::new(loader.load(&at_start).await?.pipeline));
-        reporter.started();
+        let Loaded { pipeline, plugins } = loader.load(&at_start).await?;
+        let problems = problems(&plugins);
+        let try_again = !problems.is_empty();
+        reporter.started(problems).await;
+        states.set(plugins);
+        let serving = Arc::new(ServingPipeline::new(pipeline));
         let configured = Ok(first);
         let watch = Watch::new(configured.clone(), read);
-        Ok(Self { watch, configured, at_start, loader, serving, reporter, try_again: false })
+        Ok(Self { watch, configured, at_start, loader, serving, states, reporter, try_again })
     }
 
     /// What serves.
@@ -96,9 +102,12 @@ impl Reloader {
             Err(error) => return Outcome::refused(&error.clone().into()),
         };
         match self.loader.load(config).await {
-            Ok(loaded) => {
-                self.serving.install(loaded.pipeline);
-                Outcome::Applied { fixed: fixed::changed(&self.at_start, config) }
+            Ok(Loaded { pipeline, plugins }) => {
+                self.serving.install(pipeline);
+                let problems = problems(&plugins);
+                self.try_again = !problems.is_empty();
+                self.states.set(plugins);
+                Outcome::Applied { fixed: fixed::changed(&self.at_start, config), problems }
             }
             Err(error) => {
                 self.try_again = true;
@@ -106,6 +115,10 @@ impl Reloader {
             }
         }
     }
+}
+
+fn problems(plugins: &[PluginStatus]) -> Vec<String> {
+    plugins.iter().filter_map(PluginStatus::problem).collect()
 }
 
 /// Tells the author of a configuration what is not as it may seem.

@@ -1,14 +1,14 @@
 //! `ampoule config check`: reads the configuration, loads its plugins as `serve` would, and prints what is in effect.
 //!
-//! What is printed is a configuration itself, with every key at its value.
+//! What is printed is a configuration itself, with every key at its value. A plugin that does not load is a failure, required or not.
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use super::{load, output, quiet_runtime};
+use super::{complain, load, output, quiet_runtime};
 use crate::{
     args::ConfigArg,
-    metrics::{Metrics, PluginLabels},
-    plugins::{Builtins, Loader},
+    metrics::Metrics,
+    plugins::{Builtins, Loader, PluginStatus, Serving},
 };
 
 pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Result<ExitCode> {
@@ -17,10 +17,13 @@ pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Resu
     let mut text = output::yaml(&config.effective())?;
     let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     text += "# plugins loaded:\n";
-    for PluginLabels { plugin, version, digest, source, signer } in &loaded.plugins {
-        let signed = if signer.is_empty() { String::new() } else { format!(", signed by {signer}") };
-        let _ = writeln!(text, "#   {plugin}: {source}, version {version}, sha256:{digest}{signed}");
+    for PluginStatus { name, source, serving, .. } in &loaded.plugins {
+        let Some(Serving { version, digest, signer }) = serving else { continue };
+        let signed = signer.as_ref().map_or_else(String::new, |signer| format!(", signed by {signer}"));
+        let _ = writeln!(text, "#   {name}: {source}, version {version}, sha256:{digest}{signed}");
     }
     output::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    let problems: Vec<_> = loaded.plugins.iter().filter_map(PluginStatus::problem).collect();
+    problems.iter().for_each(|problem| complain(&format!("error: {problem}")));
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -32,7 +32,7 @@ pub(crate) fn plugin_push(args: PushArgs, builtins: Builtins) -> anyhow::Result<
     let digest = runtime.block_on(async {
         let Component { bytes, digest: _, signer: _ } = fetcher.fetch(wanted).await?;
         let inspection = engine.inspect(&bytes).await.with_context(|| source.to_string())?;
-        let pushed = registry.push(&reference, tag, bytes.into_owned().into(), &inspection).await;
+        let pushed = registry.push(&reference, tag, bytes, &inspection).await;
         pushed.with_context(|| reference.to_string())
     })?;
     output::print(&format!("oci:{}\n", reference.at(&digest)))?;

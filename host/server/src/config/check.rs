@@ -207,6 +207,7 @@ fn builtin(name: &str) -> InjectorConfig {
         settings: Value::Object(serde_json::Map::new()),
         limits: Limits::default(),
         grants: GrantsConfig::default(),
+        required: true,
     }
 }
 
@@ -216,7 +217,7 @@ fn injector(
     builtins: &[&str],
     trust: &TrustConfig,
 ) -> Result<InjectorConfig, ConfigError> {
-    let InjectorFile { name, component, sha256, signed_by, settings, limits, grants } = file;
+    let InjectorFile { name, component, sha256, signed_by, settings, limits, grants, required } = file;
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(allowed) {
         let reason = format!("{name:?} is no name; use 1 to {LONGEST_NAME} of a-z, 0-9 and -");
@@ -237,7 +238,8 @@ fn injector(
     }
     let limits = self::limits(&format!("{key}.limits"), &limits)?;
     let grants = grants.check(&format!("{key}.grants"))?;
-    Ok(InjectorConfig { name, component, sha256, signed_by, settings: Value::Object(settings), limits, grants })
+    let (settings, required) = (Value::Object(settings), required.unwrap_or(true));
+    Ok(InjectorConfig { name, component, sha256, signed_by, settings, limits, grants, required })
 }
 
 fn limits(key: &str, file: &LimitsFile) -> Result<Limits, ConfigError> {

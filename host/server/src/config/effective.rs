@@ -58,7 +58,7 @@ impl Config {
         let limits = limits(&Limits::default());
         let grants = GrantsConfig::default().effective();
         for injector in document["injectors"].as_array_mut().into_iter().flatten() {
-            prune(injector, &json!({ "settings": {}, "limits": limits, "grants": grants }));
+            prune(injector, &json!({ "settings": {}, "limits": limits, "grants": grants, "required": true }));
         }
         prune(&mut document, &default);
         document
@@ -140,7 +140,7 @@ fn engine(engine: &EngineSettings) -> Value {
 }
 
 fn injector(injector: &InjectorConfig) -> Value {
-    let InjectorConfig { name, component, sha256, signed_by, settings, limits, grants } = injector;
+    let InjectorConfig { name, component, sha256, signed_by, settings, limits, grants, required } = injector;
     let mut document = json!({ "name": name, "component": component.to_string() });
     for (key, value) in [("sha256", sha256), ("signedBy", signed_by)] {
         if let Some(value) = value {
@@ -150,6 +150,7 @@ fn injector(injector: &InjectorConfig) -> Value {
     document["settings"] = settings.clone();
     document["limits"] = self::limits(limits);
     document["grants"] = grants.effective();
+    document["required"] = json!(required);
     document
 }
 

@@ -187,6 +187,8 @@ pub struct InjectorFile {
     /// What it may reach beyond its sandbox.
     #[serde(deserialize_with = "section")]
     pub grants: GrantsFile,
+    /// Whether nothing serves without it. Left out: so it is.
+    pub required: Option<bool>,
 }
 
 /// Section `limits` of an injector.

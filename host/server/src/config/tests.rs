@@ -34,6 +34,7 @@ fn an_empty_file_is_every_default() {
         assert_eq!(names, ["k8s"]);
         assert_eq!(config.injectors[0].component, ComponentSource::Builtin("k8s".to_owned()));
         assert_eq!(config.injectors[0].limits, Limits::default());
+        assert!(config.injectors[0].required);
     }
 }
 
@@ -74,6 +75,7 @@ fn reads_every_key() {
     assert_eq!(secrets, ["team-a/db", "vault/other.token", "vault/token"]);
     assert_eq!(injector.grants.environment, ["STORE_TOKEN".to_owned()].into());
     assert!(injector.grants.clock && injector.grants.randomness);
+    assert!(!injector.required);
 }
 
 #[test]
@@ -427,4 +429,5 @@ injectors:
     environment: [STORE_TOKEN]
     clock: true
     randomness: true
+  required: false
 ";

@@ -2,9 +2,11 @@
 //!
 //! Whether a plugin was compiled shows in the cache: whoever compiles leaves a file there.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
+use ampoule_core::{Pod, RefusalCode};
 use ampoule_plugin_bundle::COMPONENTS;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
@@ -17,12 +19,21 @@ struct Loads {
     folder: TempDir,
     loader: Loader,
     metrics: Metrics,
+    pipeline: Option<Pipeline>,
+    /// What became of each plugin the last time.
+    states: Vec<String>,
 }
 
 impl Loads {
     fn new() -> Self {
         let (folder, metrics) = (tempfile::tempdir().unwrap(), Metrics::new());
-        let loads = Self { folder, loader: Loader::new(COMPONENTS, metrics.clone()), metrics };
+        let loads = Self {
+            folder,
+            loader: Loader::new(COMPONENTS, metrics.clone()),
+            metrics,
+            pipeline: None,
+            states: Vec::new(),
+        };
         loads.write("k8s");
         loads
     }
@@ -47,7 +58,9 @@ impl Loads {
         let text = [engine, text].concat().replace("CACHE", &cache.display().to_string());
         let text = text.replace("FILE", &format!("\"file:{}\"", self.path("plugin.wasm").display()));
         let config = Config::parse(&text, &names(COMPONENTS)).unwrap();
-        self.loader.load(&config).await.map_err(|error| format!("{error:#}"))?;
+        let loaded = self.loader.load(&config).await.map_err(|error| format!("{error:#}"))?;
+        self.pipeline = Some(loaded.pipeline);
+        self.states = loaded.plugins.iter().map(ToString::to_string).collect();
         // Each has a checksum beside it.
         Ok(fs::read_dir(&cache).unwrap().count() / 2)
     }
@@ -93,8 +106,15 @@ async fn only_what_changed_is_loaded_again() {
     }
 }
 
+/// The state of the plugin in the file.
+fn two(state: &str, place: &str, generation: u32, builtin: &str) -> String {
+    let (_, component) = COMPONENTS.iter().find(|(name, _)| *name == builtin).unwrap();
+    let (version, digest) = (env!("CARGO_PKG_VERSION"), ampoule_engine::digest(component));
+    format!("two {state}: {place}, generation {generation}, version {version}, sha256:{digest}")
+}
+
 #[tokio::test]
-async fn a_component_that_changed_is_loaded_and_a_broken_one_changes_nothing() {
+async fn a_component_that_changed_is_loaded_and_a_broken_one_takes_none_away() {
     let mut loads = Loads::new();
     loads.load(TWO).await.unwrap();
     loads.write("vault");
@@ -102,21 +122,74 @@ async fn a_component_that_changed_is_loaded_and_a_broken_one_changes_nothing() {
     assert_eq!(loads.told(), ["one", "two"]);
 
     let file = loads.path("plugin.wasm");
+    let place = format!("file:{}", file.display());
+    let serving = two("serving-previous", &place, 2, "vault");
     fs::write(&file, "garbage").unwrap();
     let digest = &ampoule_engine::digest(b"garbage")[..12];
-    let reason = format!(
-        "plugin two (file:{}, sha256:{digest}): the file is not WebAssembly: it does not start with \\0asm",
-        file.display()
-    );
-    assert_eq!(loads.load(TWO).await, Err(reason));
+    let garbage =
+        format!("plugin two ({place}, sha256:{digest}): the file is not WebAssembly: it does not start with \\0asm");
+    assert_eq!(loads.load(TWO).await, Ok(0));
+    assert_eq!(loads.states[1], format!("{serving}: {garbage}"));
     fs::remove_file(&file).unwrap();
-    let reason =
-        format!("injector two: file:{}: it cannot be read: No such file or directory (os error 2)", file.display());
-    assert_eq!(loads.load(TWO).await, Err(reason));
+    let missing = format!("injector two: {place}: it cannot be read: No such file or directory (os error 2)");
+    assert_eq!(loads.load(TWO).await, Ok(0));
+    assert_eq!(loads.states[1], format!("{serving}: {missing}"));
     assert_eq!(loads.told(), ["one", "two"]);
+    let state = "ampoule_plugin_state{plugin=\"two\",state=\"serving-previous\"} 1";
+    assert!(loads.metrics.text().lines().any(|line| line == state));
+
+    // What is right about a change takes effect, with the component that was there.
+    let changed = TWO.replace("FILE", "FILE, limits: { instances: 5 }").replace("builtin:aws", "builtin:gcp");
+    assert_eq!(loads.load(&changed).await, Ok(2));
+    assert_eq!(loads.states[1], format!("{}: {missing}", two("serving-previous", &place, 3, "vault")));
+    let changed = format!("engine: {{ cacheDirectory: CACHE, guestThreads: 1 }}\n{changed}");
+    assert_eq!(loads.load(&changed).await, Ok(2), "on another engine, too");
+    assert_eq!(loads.states[1], format!("{}: {missing}", two("serving-previous", &place, 3, "vault")));
+    // What is wrong about it does not, and the settings before go with the component before.
+    let wrong = changed.replace("FILE", "FILE, settings: { nonsense: 1 }");
+    assert_eq!(loads.load(&wrong).await, Ok(1), "compiled, to find out");
+    assert!(loads.states[1].starts_with(&two("serving-previous", &place, 3, "vault")), "{}", loads.states[1]);
 
     loads.write("vault");
-    assert_eq!(loads.load(TWO).await, Ok(0), "the last that loaded is what is compared with");
+    assert_eq!(loads.load(TWO).await, Ok(2), "on the first engine again");
+    assert_eq!(loads.states[1], two("loaded", &place, 4, "vault"));
     assert_eq!(loads.load("injectors: [{ name: two, component: FILE }]").await, Ok(0));
     assert_eq!(loads.told(), ["two"]);
+    assert!(!loads.metrics.text().contains("plugin_state{plugin=\"one\""), "nobody asks for it");
+}
+
+#[tokio::test]
+async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_not() {
+    let mut loads = Loads::new();
+    let file = loads.path("plugin.wasm");
+    fs::remove_file(&file).unwrap();
+    let missing =
+        format!("injector two: file:{}: it cannot be read: No such file or directory (os error 2)", file.display());
+    assert_eq!(loads.load(TWO).await, Err(missing.clone()));
+    assert!(loads.load("injectors: [{ name: one, component: builtin:k8s }]").await.is_ok());
+    assert_eq!(loads.load(TWO).await, Err(missing.clone()), "nor while something else does");
+
+    let optional =
+        "injectors: [{ name: two, component: FILE, required: false }, { name: one, component: builtin:k8s }]";
+    assert_eq!(loads.load(optional).await, Ok(0));
+    assert_eq!(loads.states[0], format!("two failed: file:{}, generation 0: {missing}", file.display()));
+    let said = async |loads: &Loads, env: &str| {
+        let list = json!([{ "group": "group", "key": "key", "env": env }]);
+        let annotations = json!({ "ampoule.dev/secrets": list.to_string() });
+        let pod = json!({ "metadata": { "annotations": annotations }, "spec": { "containers": [{ "name": "main" }] } });
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let pipeline = loads.pipeline.as_ref().unwrap();
+        let mutation = pipeline.mutate(Pod::parse(pod).unwrap(), "default", deadline).await.unwrap();
+        mutation.outcome.map(|admitted| admitted.patch.0.len()).map_err(|refusal| (refusal.code, refusal.message))
+    };
+    assert!(said(&loads, "X").await.is_ok(), "the next one has it");
+    assert_eq!(loads.load("injectors: [{ name: two, component: FILE, required: false }]").await, Ok(0));
+    let refusal = format!(
+        "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: two: unavailable: the plugin is \
+         not loaded: {missing}"
+    );
+    assert_eq!(said(&loads, "X").await, Err((RefusalCode::Unavailable, refusal)));
+    loads.write("k8s");
+    assert_eq!(loads.load(optional).await, Ok(2));
+    assert!(loads.states[0].starts_with("two loaded: "), "{}", loads.states[0]);
 }

@@ -22,8 +22,8 @@ pub(crate) struct Reporter {
 /// What came of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It serves, but for these keys.
-    Applied { fixed: Vec<String> },
+    /// It serves, but for these keys, and for these plugins, of which each says what is wrong with it.
+    Applied { fixed: Vec<String>, problems: Vec<String> },
     /// It does not serve, for this reason.
     Refused { reason: String },
 }
@@ -36,26 +36,32 @@ impl Reporter {
         Self { metrics, part, events, refused: None }
     }
 
-    /// The first pipeline serves.
-    pub(super) fn started(&self) {
-        self.part.ready();
+    /// The first pipeline serves, but for plugins that are not required.
+    pub(super) async fn started(&mut self, problems: Vec<String>) {
+        if problems.is_empty() {
+            return self.part.ready();
+        }
+        self.tell(Outcome::Applied { fixed: Vec::new(), problems }).await;
     }
 
     pub(super) async fn tell(&mut self, outcome: Outcome) {
+        let refused = outcome.refusal();
+        if refused.is_some() && refused == self.refused {
+            return;
+        }
         match &outcome {
-            Outcome::Refused { reason } if self.refused.as_ref() == Some(reason) => return,
             Outcome::Refused { reason } => {
                 error!(reason, "a change is refused, and what was there before serves on");
-                self.refused = Some(reason.clone());
             }
-            Outcome::Applied { fixed } => {
+            Outcome::Applied { fixed, problems } => {
                 info!("configuration applied");
+                problems.iter().for_each(|reason| error!(reason, "a plugin is refused"));
                 if !fixed.is_empty() {
                     warn!(keys = fixed.join(", "), "some of the configuration takes effect at the next start");
                 }
-                self.refused = None;
             }
         }
+        self.refused = refused;
         self.metrics.config_reloaded(self.refused.is_none());
         match outcome.note() {
             None => self.part.ready(),
@@ -74,11 +80,24 @@ impl Outcome {
         Self::Refused { reason: format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ") }
     }
 
+    /// What is configured and does not serve, and why.
+    fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Applied { problems, fixed: _ } if problems.is_empty() => None,
+            Self::Applied { problems, fixed: _ } => Some(problems.join("; ")),
+            Self::Refused { reason } => Some(reason.clone()),
+        }
+    }
+
     /// For the readiness page; none if there is nothing to know.
     fn note(&self) -> Option<String> {
         match self {
-            Self::Applied { fixed } if fixed.is_empty() => None,
-            Self::Applied { fixed } => Some(format!("takes effect at the next start: {}", fixed.join(", "))),
+            Self::Applied { fixed, problems } => {
+                let fixed =
+                    (!fixed.is_empty()).then(|| format!("takes effect at the next start: {}", fixed.join(", ")));
+                let notes: Vec<_> = problems.iter().cloned().chain(fixed).collect();
+                (!notes.is_empty()).then(|| notes.join("; "))
+            }
             Self::Refused { reason } => {
                 Some(format!("a change is refused, and what was there before serves on: {reason}"))
             }
@@ -91,9 +110,10 @@ impl Outcome {
             (Self::Applied { .. }, None) => {
                 (EventKind::Normal, "ConfigurationApplied", "the configuration is applied".to_owned())
             }
-            (Self::Applied { .. }, Some(note)) => {
+            (Self::Applied { problems, fixed: _ }, Some(note)) if problems.is_empty() => {
                 (EventKind::Warning, "RestartNeeded", format!("the configuration is applied; {note}"))
             }
+            (Self::Applied { .. }, Some(note)) => (EventKind::Warning, "PluginRefused", note),
         }
     }
 }
@@ -104,7 +124,11 @@ mod tests {
     use crate::readiness::Readiness;
 
     fn applied(fixed: &[&str]) -> Outcome {
-        Outcome::Applied { fixed: fixed.iter().map(|key| (*key).to_owned()).collect() }
+        Outcome::Applied { fixed: fixed.iter().map(|key| (*key).to_owned()).collect(), problems: Vec::new() }
+    }
+
+    fn partly(problems: &[&str]) -> Outcome {
+        Outcome::Applied { fixed: Vec::new(), problems: problems.iter().map(|text| (*text).to_owned()).collect() }
     }
 
     fn check(outcome: &Outcome, on_the_page: Option<&str>, event: (EventKind, &str, &str)) {
@@ -129,6 +153,11 @@ mod tests {
         let error = anyhow::anyhow!("line one\n  line two").context("injector k8s");
         let note = "a change is refused, and what was there before serves on: injector k8s: line one line two";
         check(&Outcome::refused(&error), Some(note), (Warning, "ConfigurationRefused", note));
+        check(
+            &partly(&["x is wrong", "y is"]),
+            Some("x is wrong; y is"),
+            (Warning, "PluginRefused", "x is wrong; y is"),
+        );
     }
 
     #[tokio::test]
@@ -136,7 +165,7 @@ mod tests {
         let (readiness, metrics) = (Readiness::default(), Metrics::new());
         let part = readiness.part("configuration", "not yet");
         let mut reporter = Reporter::new(metrics.clone(), part, Events::default());
-        reporter.started();
+        reporter.started(Vec::new()).await;
         let refused = |reason: &str| Outcome::Refused { reason: reason.to_owned() };
         let table = [
             (refused("a"), 0, 1, "[+]configuration ok: a change is refused, and what was there before serves on: a"),
@@ -145,9 +174,11 @@ mod tests {
             (applied(&[]), 1, 2, "[+]configuration ok"),
             (applied(&["server.admin"]), 2, 2, "[+]configuration ok: takes effect at the next start: server.admin"),
             (refused("b"), 2, 3, "[+]configuration ok: a change is refused, and what was there before serves on: b"),
+            (partly(&["x is wrong"]), 2, 4, "[+]configuration ok: x is wrong"),
+            (partly(&["x is wrong"]), 2, 4, "[+]configuration ok: x is wrong"),
         ];
         for (outcome, applied, refused, line) in table {
-            let successful = matches!(outcome, Outcome::Applied { .. });
+            let successful = outcome.refusal().is_none();
             reporter.tell(outcome).await;
             let report = readiness.report();
             assert!(report.ready);

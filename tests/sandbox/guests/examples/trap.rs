@@ -1,4 +1,4 @@
-//! Panics, with the request in the text of the panic.
+//! Panics, with the request in the text of the panic; but not in the trial at load, unless its settings are `{"always": true}`.
 //! The host reports a trap, and repeats nothing of the text.
 
 use ampoule_plugin_sdk::prelude::*;
@@ -17,6 +17,9 @@ impl Injector for Trap {
     }
 
     fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+        if request.group == "ampoule.dev" {
+            return Err(InjectionError::not_found("so it is loaded"));
+        }
         panic!("no secret for {request}")
     }
 }

@@ -26,7 +26,7 @@ webhook:
         for profile in [ProfileName::FlyteV1, ProfileName::FlyteV2] {
             let config = load(&[("a.yaml", yaml)], Some(profile), &[]).unwrap().config;
             let loaded = runtime.block_on(Loader::new(COMPONENTS, Metrics::new()).load(&config)).unwrap();
-            let names: Vec<_> = loaded.plugins.iter().map(|plugin| plugin.plugin.as_str()).collect();
+            let names: Vec<_> = loaded.plugins.iter().map(|plugin| plugin.name.as_str()).collect();
             assert_eq!(names, ["k8s", "aws", "gcp", "azure", "vault"]);
         }
     }
