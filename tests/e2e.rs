@@ -18,6 +18,8 @@ mod global;
 mod grants;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/hot_reload.rs"]
+mod hot_reload;
 #[path = "e2e/inject.rs"]
 mod inject;
 #[path = "e2e/lifecycle.rs"]

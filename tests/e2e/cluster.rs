@@ -91,7 +91,7 @@ injectors:
         self.reconfigure(K8S, &[K8S, injector].concat())
     }
 
-    /// The rights of the manifests: its own Secret and registration by name, and to create them.
+    /// The rights of the manifests: its own Secret and registration by name, and to create them; and to follow ConfigMaps.
     async fn grant(&self) -> Result<()> {
         let (params, name) = (PostParams::default(), self.name());
         let metadata = json!({ "name": name });
@@ -103,7 +103,8 @@ injectors:
         let rules = json!([
             by_name("", "secrets", &["get", "update"]),
             create("", "secrets"),
-            create("events.k8s.io", "events")
+            create("events.k8s.io", "events"),
+            { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"] }
         ]);
         let role = json!({ "metadata": metadata, "rules": rules });
         let binding = json!({ "metadata": metadata, "roleRef": reference("Role"), "subjects": subjects });

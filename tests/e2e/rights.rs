@@ -58,6 +58,15 @@ fn plain(name: &str) -> Result<Vec<Value>> {
     Renderers::find()?.helm("release", name, &["--set", &full, "--set", certs, "--set-json", &selector])
 }
 
+/// The chart whose plugins ConfigMaps bring along.
+fn config_maps(name: &str) -> Result<Vec<Value>> {
+    let (full, selector) = (format!("fullnameOverride={name}"), selector(name));
+    let selector = format!("config.registration.namespaceSelector={selector}");
+    let set = ["--set", &full, "--set", "config.server.certDir=/etc/webhook/certs"];
+    let set = [&set[..], &["--set", "config.plugins.configMaps=true", "--set-json", &selector]].concat();
+    Renderers::find()?.helm("release", name, &set)
+}
+
 /// The chart in the place of Flyte's.
 fn flyte(name: &str) -> Result<Vec<Value>> {
     let (full, selector) = (format!("fullnameOverride={name}"), selector(name));
@@ -68,15 +77,25 @@ fn flyte(name: &str) -> Result<Vec<Value>> {
 
 #[tokio::test]
 async fn the_chart_needs_each_of_its_rights_and_no_other() -> Result<()> {
-    check("rights", plain).await
+    check("rights", plain, |_| true).await
+}
+
+#[tokio::test]
+async fn to_follow_config_maps_is_a_right_where_they_are_followed_and_nowhere_else() -> Result<()> {
+    let of_config_maps = |rule: &Value| rule["resources"] == json!(["configmaps"]);
+    let rules = plain("rights-none")?;
+    let rules = rules.iter().flat_map(|object| object["rules"].as_array().into_iter().flatten());
+    assert_eq!(rules.filter(|rule| of_config_maps(rule)).count(), 0);
+    check("rights-maps", config_maps, of_config_maps).await
 }
 
 #[tokio::test]
 async fn the_chart_in_the_place_of_flytes_needs_each_of_its_rights_and_no_other() -> Result<()> {
-    check("rights-flyte", flyte).await
+    check("rights-flyte", flyte, |_| true).await
 }
 
-async fn check(name: &str, render: fn(&str) -> Result<Vec<Value>>) -> Result<()> {
+/// `judged` are the rules whose verbs are taken away in turn.
+async fn check(name: &str, render: fn(&str) -> Result<Vec<Value>>, judged: fn(&Value) -> bool) -> Result<()> {
     let release = Release::install(render(name)?, name, None).await?;
     release.journey().await?;
     let asked = ApiServer::shared().await?.audit(name)?;
@@ -85,7 +104,10 @@ async fn check(name: &str, render: fn(&str) -> Result<Vec<Value>>) -> Result<()>
 
     let count = release.rights().count();
     assert!(count >= 5, "{count}");
-    for i in 0..count {
+    let judged = |right: &Right| judged(&release.objects[right.role]["rules"][right.rule]);
+    let indices: Vec<_> = release.rights().enumerate().filter(|(_, right)| judged(right)).map(|(i, _)| i).collect();
+    assert!(indices.len() >= 2, "{indices:?}");
+    for i in indices {
         let name = format!("{name}-{i}");
         let release = Release::install(render(&name)?, &name, Some(i)).await?;
         let right = release.describe(release.rights().nth(i).context("as many as before")?);
@@ -142,6 +164,10 @@ impl Release {
         });
         let code = watch.await.with_context(|| ampoule.log().unwrap_or_default())?;
         ensure!(code == 200, "to watch the registration is forbidden: {code}");
+        if self.rules().any(|rule| rule["resources"][0] == "configmaps") {
+            let code = self.answer("watch", "configmaps").await?;
+            ensure!(code == 200, "to watch ConfigMaps is forbidden: {code}");
+        }
 
         let said = self.run("Job", "containers")?;
         ensure!(said.ends_with(": removed\n"), "{said}");

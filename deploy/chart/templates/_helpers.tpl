@@ -87,9 +87,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else if (include "ampoule.config" . | fromYaml).registration.enabled }}true{{ end }}
 {{- end }}
 
+{{/* "true" if ConfigMaps bring plugins along, and the process lists and watches them. */}}
+{{- define "ampoule.followsConfigMaps" -}}
+{{- if not .Values.flyte.enabled }}
+{{- if dig "plugins" "configMaps" false .Values.config }}true{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* "true" if the process asks the API server for anything, and so needs its token. */}}
 {{- define "ampoule.usesApi" -}}
-{{- if or (include "ampoule.selfManaged" .) (include "ampoule.registers" .) }}true{{ end }}
+{{- if or (include "ampoule.selfManaged" .) (include "ampoule.registers" .) (include "ampoule.followsConfigMaps" .) }}true{{ end }}
 {{- end }}
 
 {{- define "ampoule.registrationName" -}}

@@ -85,7 +85,16 @@ impl Cluster {
         Api::all(self.client.clone())
     }
 
-    /// The same, for watches.
+    /// Objects of a kind in the process' own namespace, for watches.
+    pub(crate) fn watched_here<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.watching.clone(), &self.namespace)
+    }
+
+    /// Objects of a kind that belongs to no namespace, for watches.
     pub(crate) fn watched<K>(&self) -> Api<K>
     where
         K: Resource<Scope = ClusterResourceScope>,

@@ -1,25 +1,61 @@
-//! The components that are loaded, followed: [`Components`] gives their bytes, and tells when one that was asked for holds others.
+//! The injectors that there are and their components, followed: [`Components`] gives them, and tells when something is another.
 //!
-//! How one is had, and whether it may be loaded, is [`crate::fetch`]'s business. What is followed is a file, of any source of that kind.
+//! Injectors are those of the configuration and of labelled ConfigMaps. How a component is had, and whether it may be loaded, is
+//! [`crate::fetch`]'s business. What is followed: files, ConfigMaps.
 
+mod config_maps;
 mod files;
+mod named;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use tokio::task::spawn_blocking;
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use self::files::Digests;
+pub(crate) use self::config_maps::Maps;
+use self::{config_maps::ConfigMaps, files::Digests, named::Named};
 use crate::{
-    config::{ComponentSource, Config},
-    fetch::{Component, FetchError, Fetcher},
-    plugins::Builtins,
+    cluster::Cluster,
+    config::{ComponentSource, Config, ConfigMapInjector, DOCUMENT, InjectorConfig},
+    fetch::{Component, Fetcher},
+    plugins::{self, Builtins},
     watch::Watch,
 };
 
-/// The components that somebody asked for.
+/// The injectors that somebody asked for.
 pub(crate) struct Components {
     builtins: Builtins,
+    cluster: OnceCell<Cluster>,
     files: Watch<BTreeMap<PathBuf, Result<String, String>>>,
+    /// None where none are wanted.
+    maps: Option<ConfigMaps>,
+    named: Option<Named>,
+}
+
+/// An injector, and the component that it is to run; or why there is none.
+pub(crate) struct Offer {
+    pub(crate) name: String,
+    /// The ConfigMap that brought it along; none if the configuration has it.
+    pub(crate) origin: Option<Origin>,
+    /// None if a ConfigMap brings along what is none.
+    pub(crate) config: Option<InjectorConfig>,
+    pub(crate) component: anyhow::Result<Component>,
+}
+
+/// A ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+/// An injector whose component is not fetched yet.
+struct Order {
+    name: String,
+    origin: Option<Origin>,
+    config: anyhow::Result<InjectorConfig>,
 }
 
 // === impl Components ===
@@ -27,32 +63,127 @@ pub(crate) struct Components {
 impl Components {
     /// Follows nothing yet.
     pub(crate) fn new(builtins: Builtins) -> Self {
-        Self { builtins, files: Watch::new(BTreeMap::new(), BTreeMap::new) }
+        let files = Watch::new(BTreeMap::new(), BTreeMap::new);
+        Self { builtins, cluster: OnceCell::new(), files, maps: None, named: None }
     }
 
-    /// What each injector's source holds now, in their order. These are followed from now on, and no others.
-    pub(crate) async fn fetch(&mut self, config: &Config) -> Vec<Result<Component, FetchError>> {
-        let files = config.injectors.iter().filter_map(|injector| match &injector.component {
+    /// Every injector, in the order in which they are asked, with what its source holds now. These are followed from now on, and no others.
+    ///
+    /// # Errors
+    ///
+    /// If ConfigMaps are to bring injectors along, and cannot be listed.
+    pub(crate) async fn fetch(&mut self, config: &Config) -> anyhow::Result<Vec<Offer>> {
+        let maps = self.maps(config).await?;
+        let orders = orders(config, &maps, &plugins::names(self.builtins));
+        // Before they are fetched: what changes in between is seen at the next look.
+        self.follow(&orders, &maps).await;
+        let fetcher = Arc::new(Fetcher::new(config, self.builtins, maps));
+        let mut offers = Vec::new();
+        for Order { name, origin, config } in orders {
+            let (config, component) = match config {
+                Ok(config) => {
+                    let fetched = fetcher.fetch((&config).into()).await;
+                    (Some(config), fetched.with_context(|| format!("injector {name}")))
+                }
+                Err(error) => (None, Err(error)),
+            };
+            offers.push(Offer { name, origin, config, component });
+        }
+        Ok(offers)
+    }
+
+    /// Waits until one of those that were fetched last holds something else than it did then, or there are others. Cancel safe.
+    pub(crate) async fn changed(&mut self) {
+        let Self { files, maps, named, .. } = self;
+        let maps = async {
+            match maps {
+                Some(maps) => maps.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let named = async {
+            match named {
+                Some(named) => named.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = files.changed() => {}
+            () = maps => {}
+            () = named => {}
+        }
+    }
+
+    /// The ConfigMaps that bring injectors along.
+    async fn maps(&mut self, config: &Config) -> anyhow::Result<Maps> {
+        if !config.config_maps {
+            self.maps = None;
+            return Ok(Maps::new());
+        }
+        let maps = match &mut self.maps {
+            Some(maps) => maps,
+            none => {
+                let followed =
+                    async { ConfigMaps::follow(self.cluster.get_or_try_init(Cluster::connect).await?).await };
+                none.insert(followed.await.context("plugins.configMaps: the ConfigMaps cannot be listed")?)
+            }
+        };
+        Ok(maps.get())
+    }
+
+    async fn follow(&mut self, orders: &[Order], maps: &Maps) {
+        let sources: Vec<_> =
+            orders.iter().filter_map(|order| order.config.as_ref().ok()).map(|config| &config.component).collect();
+        let files = sources.iter().filter_map(|source| match source {
             ComponentSource::File(path) => Some(path.clone()),
             ComponentSource::Builtin(_) | ComponentSource::ConfigMap { .. } | ComponentSource::Oci(_) => None,
         });
         let digests = Arc::new(Digests::of(files));
         let look = Arc::clone(&digests);
-        // Before they are fetched: what changes in between is seen at the next look.
         let seen = spawn_blocking(move || look.look()).await.unwrap_or_default();
         self.files = Watch::new(seen, move || digests.look());
-        let fetcher = Arc::new(Fetcher::new(config, self.builtins));
-        let mut fetched = Vec::new();
-        for injector in &config.injectors {
-            fetched.push(fetcher.fetch(injector.into()).await);
-        }
-        fetched
+        let named: Vec<_> = sources
+            .iter()
+            .filter_map(|source| match source {
+                ComponentSource::ConfigMap { name, key: _ } if !maps.contains_key(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        self.named = match named.is_empty() {
+            true => None,
+            // Without a cluster nothing of it loads, and that says why.
+            false => match self.cluster.get_or_try_init(Cluster::connect).await {
+                Ok(cluster) => Some(Named::look(cluster, named).await),
+                Err(_) => None,
+            },
+        };
     }
+}
 
-    /// Waits until one of those that were fetched last holds something else than it did then. Cancel safe.
-    pub(crate) async fn changed(&mut self) {
-        self.files.changed().await;
+/// All injectors, in order.
+fn orders(config: &Config, maps: &Maps, builtins: &[&str]) -> Vec<Order> {
+    let of_config =
+        |config: &InjectorConfig| (0, Order { name: config.name.clone(), origin: None, config: Ok(config.clone()) });
+    let mut orders: Vec<_> = config.injectors.iter().map(of_config).collect();
+    for (name, map) in maps {
+        let origin = Some(Origin { name: name.clone(), uid: map.uid().unwrap_or_default() });
+        let parsed =
+            ConfigMapInjector::parse(name, document(map), builtins, &config.trust).map_err(anyhow::Error::from);
+        let taken = config.injectors.iter().any(|injector| injector.name == *name);
+        let parsed = match parsed {
+            Ok(_) if taken => Err(anyhow::anyhow!("ConfigMap {name}: the configuration has an injector of this name")),
+            parsed => parsed,
+        };
+        // Whoever says nothing of it stands where it does by default.
+        let order = parsed.as_ref().map_or(0, |parsed| parsed.order);
+        orders.push((order, Order { name: name.clone(), origin, config: parsed.map(|parsed| parsed.config) }));
     }
+    orders.sort_by_key(|(order, _)| *order);
+    orders.into_iter().map(|(_, order)| order).collect()
+}
+
+fn document(map: &ConfigMap) -> &str {
+    map.data.as_ref().and_then(|data| data.get(DOCUMENT)).map_or("", String::as_str)
 }
 
 #[cfg(test)]
@@ -73,9 +204,11 @@ mod tests {
             let injector = |(i, source)| format!("- {{ name: p{i}, component: '{source}' }}\n");
             let injectors: String = sources.iter().enumerate().map(injector).collect();
             let config = Config::parse(&format!("injectors:\n{injectors}"), &["k8s", "aws"]).unwrap();
-            let fetched = components.fetch(&config).await.into_iter();
+            let offers = components.fetch(&config).await.unwrap().into_iter();
             let say = |component: Component| String::from_utf8_lossy(&component.bytes).into_owned();
-            fetched.map(|fetched| fetched.map_or_else(|error| error.to_string(), say)).collect::<Vec<_>>()
+            offers
+                .map(|offer| offer.component.map_or_else(|error| error.root_cause().to_string(), say))
+                .collect::<Vec<_>>()
         };
         let file = |path: &PathBuf| format!("file:{}", path.display());
         let sources = ["builtin:k8s".to_owned(), file(&one), file(&two), "builtin:aws".to_owned()];
@@ -91,5 +224,30 @@ mod tests {
         assert!(timeout(Duration::from_secs(3), components.changed()).await.is_err());
         fs::remove_file(&one).unwrap();
         components.changed().await;
+    }
+
+    #[test]
+    fn config_maps_stand_where_they_say_and_take_no_name() {
+        let config = "injectors: [{ name: b, component: builtin:k8s }, { name: a, component: builtin:k8s }]";
+        let config = Config::parse(config, &["k8s"]).unwrap();
+        let map = |(name, document): (&str, &str)| {
+            let data = [(DOCUMENT.to_owned(), document.to_owned())].into();
+            (name.to_owned(), Arc::new(ConfigMap { data: Some(data), ..ConfigMap::default() }))
+        };
+        let maps = [("z", "order: -1"), ("y", "order: 1"), ("x", ""), ("w", "nonsense"), ("a", "")].map(map).into();
+        let said = orders(&config, &maps, &["k8s"]).into_iter().map(|order| match order.config {
+            Ok(_) => order.name,
+            Err(error) => error.to_string(),
+        });
+        let expected = [
+            "z",
+            "b",
+            "a",
+            "ConfigMap a: the configuration has an injector of this name",
+            "ConfigMap w: injector.yaml, line 1, column 1: must be a mapping",
+            "x",
+            "y",
+        ];
+        assert_eq!(said.collect::<Vec<_>>(), expected);
     }
 }

@@ -3,6 +3,7 @@
 //! The way from the one to the other is the only validator; every error names the key that the reader can change.
 
 mod check;
+mod config_map;
 mod effective;
 mod file;
 mod flyte;
@@ -24,6 +25,11 @@ use ampoule_core::{Conventions, OnFailure};
 use ampoule_engine::Limits;
 use serde_json::Value;
 
+pub(crate) use self::{
+    config_map::{ConfigMapInjector, DOCUMENT},
+    flyte::FLAGS as FLYTE_FLAGS,
+    source::is_digest,
+};
 pub use self::{
     file::{ConfigFile, ProfileName},
     flyte::{FlyteSource, Notice},
@@ -35,7 +41,6 @@ pub use self::{
     source::{ComponentSource, OciReference},
     trust::{RegistriesConfig, TrustConfig, TrustedKey},
 };
-pub(crate) use self::{flyte::FLAGS as FLYTE_FLAGS, source::is_digest};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +81,8 @@ pub struct Config {
     pub trust: TrustConfig,
     /// How registries are reached.
     pub registries: RegistriesConfig,
+    /// Whether labelled ConfigMaps of the process' own namespace bring further injectors along.
+    pub config_maps: bool,
     /// Who is asked for secrets, in this order. Empty only where there are global secrets.
     pub injectors: Vec<InjectorConfig>,
 }
@@ -115,7 +122,7 @@ pub struct ServerConfig {
 pub struct EngineSettings {
     /// Where compiled plugins are kept; none keeps none.
     pub cache_directory: Option<PathBuf>,
-    /// Instances at once, over all plugins.
+    /// Instances at once, over all plugins; none is as many as they may have together.
     pub max_concurrent: Option<usize>,
     /// Threads that guests run on.
     pub guest_threads: Option<usize>,

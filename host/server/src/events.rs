@@ -1,4 +1,4 @@
-//! What the cluster's admins are told in passing: [`Events`] on the process' own Pod, for `kubectl describe pod` and `kubectl events`.
+//! What the cluster's admins are told in passing: [`Events`] on the process' own Pod and on ConfigMaps with plugins, for `kubectl describe pod` and `kubectl events`.
 //!
 //! Only where there is such a Pod and somebody to tell. An Event that cannot be written is a warning in the log, and never more.
 
@@ -12,7 +12,10 @@ use k8s_openapi::{
 use kube::{Api, api::PostParams};
 use tracing::warn;
 
-use crate::cluster::{Cluster, ClusterError};
+use crate::{
+    cluster::{Cluster, ClusterError},
+    components::Origin,
+};
 
 /// Who reports, as a qualified name.
 const CONTROLLER: &str = "ampoule.dev/webhook";
@@ -66,33 +69,50 @@ impl Events {
         Self(Some(Recorder { api: cluster.namespaced(), pod }))
     }
 
+    /// Writes one about a ConfigMap of the same namespace that brings a plugin along.
+    pub(crate) async fn write_about(&self, map: &Origin, kind: EventKind, reason: &'static str, note: &str) {
+        let Some(recorder) = &self.0 else { return };
+        let Origin { name, uid } = map.clone();
+        let regarding = ObjectReference {
+            kind: Some("ConfigMap".to_owned()),
+            name: Some(name),
+            uid: Some(uid),
+            ..recorder.pod.clone()
+        };
+        recorder.write(regarding, kind, reason, note).await;
+    }
+
     /// Writes one. `reason` is a word for programs, such as `ConfigurationRefused`; `note` is for people, and cut where it is too long.
     pub(crate) async fn write(&self, kind: EventKind, reason: &'static str, note: &str) {
         let Some(recorder) = &self.0 else { return };
-        if let Err(error) = recorder.api.create(&PostParams::default(), &recorder.event(kind, reason, note)).await {
-            let error = ClusterError::from(error);
-            warn!(%error, reason, "cannot write an Event");
-        }
+        recorder.write(recorder.pod.clone(), kind, reason, note).await;
     }
 }
 
 // === impl Recorder ===
 
 impl Recorder {
-    fn event(&self, kind: EventKind, reason: &str, note: &str) -> Event {
-        let Self { api: _, pod } = self;
-        let name = pod.name.clone().unwrap_or_default();
+    async fn write(&self, regarding: ObjectReference, kind: EventKind, reason: &'static str, note: &str) {
+        let event = self.event(regarding, kind, reason, note);
+        if let Err(error) = self.api.create(&PostParams::default(), &event).await {
+            let error = ClusterError::from(error);
+            warn!(%error, reason, "cannot write an Event");
+        }
+    }
+
+    fn event(&self, regarding: ObjectReference, kind: EventKind, reason: &str, note: &str) -> Event {
+        let name = |object: &ObjectReference| object.name.clone().unwrap_or_default();
         Event {
             // The API server makes a name of it.
-            metadata: ObjectMeta { generate_name: Some(format!("{name}-")), ..ObjectMeta::default() },
+            metadata: ObjectMeta { generate_name: Some(format!("{}-", name(&regarding))), ..ObjectMeta::default() },
             event_time: Some(MicroTime(Timestamp::now())),
             type_: Some(kind.as_str().to_owned()),
             reason: Some(reason.to_owned()),
             action: Some("Configure".to_owned()),
             note: Some(cut(note, LONGEST_NOTE).to_owned()),
-            regarding: Some(pod.clone()),
+            regarding: Some(regarding),
             reporting_controller: Some(CONTROLLER.to_owned()),
-            reporting_instance: Some(cut(&name, LONGEST_INSTANCE).to_owned()),
+            reporting_instance: Some(cut(&name(&self.pod), LONGEST_INSTANCE).to_owned()),
             ..Event::default()
         }
     }

@@ -20,6 +20,7 @@ pub(crate) use self::error::{FetchError, FetchErrorKind};
 use self::{oci::Registry, signature::Demand};
 use crate::{
     cluster::Cluster,
+    components::Maps,
     config::{ComponentSource, Config, InjectorConfig, RegistriesConfig, TrustConfig},
     plugins::Builtins,
 };
@@ -34,6 +35,8 @@ pub(crate) struct Fetcher {
     registries: RegistriesConfig,
     cache: Option<PathBuf>,
     cluster: OnceCell<Cluster>,
+    /// Those that were seen already.
+    maps: Maps,
 }
 
 /// What to fetch, and what must hold of it.
@@ -62,16 +65,17 @@ pub(crate) struct Component {
 
 impl Fetcher {
     /// Nothing is opened or asked yet.
-    pub(crate) fn new(config: &Config, builtins: Builtins) -> Self {
+    pub(crate) fn new(config: &Config, builtins: Builtins, maps: Maps) -> Self {
         let Config { trust, registries, engine, .. } = config;
         let cache = engine.cache_directory.as_ref().map(|folder| folder.join(PULLED));
         let (trust, registries) = (trust.clone(), registries.clone());
-        Self { builtins, trust, registries, cache, cluster: OnceCell::new() }
+        Self { builtins, trust, registries, cache, cluster: OnceCell::new(), maps }
     }
 
     /// One that trusts everything, for looking at a component.
     pub(crate) fn trusting(registries: RegistriesConfig, builtins: Builtins) -> Self {
-        Self { builtins, trust: TrustConfig::default(), registries, cache: None, cluster: OnceCell::new() }
+        let (trust, cluster, maps) = (TrustConfig::default(), OnceCell::new(), Maps::new());
+        Self { builtins, trust, registries, cache: None, cluster, maps }
     }
 
     /// Fetches a component and judges it. What that computes is done where no admission waits for it.
@@ -101,7 +105,10 @@ impl Fetcher {
                 Ok(Component { bytes: bytes.into(), digest, signer })
             }
             ComponentSource::ConfigMap { name, key } => {
-                let map = config_map::get(self.cluster().await?, name).await?;
+                let map = match self.maps.get(name) {
+                    Some(map) => Arc::clone(map),
+                    None => Arc::new(config_map::get(self.cluster().await?, name).await?),
+                };
                 let bytes = unpack::unpack(config_map::entry(&map, key)?, *limit)?;
                 let digest = judge(&bytes)?;
                 let signer = demand.map(|demand| demand.detached(&bytes, |kind| config_map::beside(&map, key, kind)));

@@ -23,7 +23,7 @@ use self::{
 
 use crate::{
     cluster::ClusterReader,
-    components::Components,
+    components::{Components, Offer},
     config::{Config, EngineSettings},
     global_secrets::GlobalSecrets,
     metrics::{Metrics, PluginLabels},
@@ -52,6 +52,8 @@ pub(crate) struct Loader {
 /// What a pipeline shares with the next one.
 struct Parts {
     settings: EngineSettings,
+    /// That the engine can have at once.
+    instances: usize,
     engine: Arc<PluginEngine>,
     slots: Vec<Slot>,
 }
@@ -77,7 +79,8 @@ impl Loader {
             global_secrets,
             engine: settings,
             trust,
-            injectors,
+            injectors: _,
+            config_maps: _,
             server: _,
             registration: _,
             certificates: _,
@@ -89,16 +92,21 @@ impl Loader {
                 std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
             chain.push(Arc::new(GlobalSecrets::new(config, &conventions.env_prefix, environment)));
         }
-        let components = self.components.fetch(config).await;
+        let mut offers = self.components.fetch(config).await?;
         let last = self.last.as_ref();
-        let engine = match last.filter(|last| last.settings == *settings) {
-            Some(last) => Arc::clone(&last.engine),
-            None => self::engine(settings.clone(), &self.metrics)?,
+        let instances = fit(settings, &mut offers);
+        let usable = |last: &&Parts| last.settings == *settings && last.instances >= instances;
+        let (engine, instances) = match last.filter(usable) {
+            Some(last) => (Arc::clone(&last.engine), last.instances),
+            None => {
+                let settings = EngineSettings { max_concurrent: Some(instances), ..settings.clone() };
+                (self::engine(settings, &self.metrics)?, instances)
+            }
         };
         let filler = Filler { engine: &engine, conventions, trust, last };
         let mut slots = Vec::new();
-        for (config, component) in injectors.iter().zip(components) {
-            let slot = filler.fill(config, component).await;
+        for offer in offers {
+            let slot = filler.fill(offer).await;
             if let PluginStatus { state: PluginState::Failed, required: true, error, .. } = slot.status {
                 return Err(anyhow::Error::msg(error.unwrap_or_default()));
             }
@@ -107,7 +115,7 @@ impl Loader {
         chain.extend(slots.iter().map(Slot::injector));
         let mutator = PodMutator::new(chain, conventions.clone(), *on_failure);
         let pipeline = Pipeline::new(Arc::clone(&engine), mutator, self.metrics.clone()).with_on_failure(*on_failure);
-        let parts = Parts { settings: settings.clone(), engine, slots };
+        let parts = Parts { settings: settings.clone(), instances, engine, slots };
         self.tell(&parts);
         let plugins = parts.slots.iter().map(|slot| slot.status.clone()).collect();
         self.last = Some(parts);
@@ -139,6 +147,30 @@ impl Parts {
     fn labels(&self) -> Vec<PluginLabels> {
         self.slots.iter().filter_map(|slot| slot.serving.as_ref()).map(LoadedPlugin::labels).collect()
     }
+}
+
+/// How many instances an engine needs so that every plugin can have all of its own at once, and none can take another's. Where the
+/// configuration gives fewer, ConfigMaps bring along what is not loaded: what the configuration names itself, it has room for.
+fn fit(settings: &EngineSettings, offers: &mut [Offer]) -> usize {
+    let mut wanted = 0;
+    // Those of the configuration first, wherever they stand.
+    let (ours, theirs): (Vec<_>, Vec<_>) = offers.iter_mut().partition(|offer| offer.origin.is_none());
+    for offer in ours.into_iter().chain(theirs) {
+        let with = wanted + offer.config.as_ref().map_or(0, |config| config.limits.instances);
+        match settings.max_concurrent.filter(|most| with > *most) {
+            None => wanted = with,
+            Some(most) => {
+                let reason = format!(
+                    "engine.maxConcurrent: {most} is less than the {with} of all injectors together (limits.instances)"
+                );
+                offer.config = None;
+                offer.component = Err(anyhow::anyhow!("injector {}: {reason}", offer.name));
+            }
+        }
+    }
+    // In steps, so that another engine is needed seldom.
+    let usual = EngineConfig::default().max_concurrent;
+    settings.max_concurrent.unwrap_or_else(|| wanted.max(1).next_multiple_of(usual))
 }
 
 /// An engine as configured.

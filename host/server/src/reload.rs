@@ -60,6 +60,7 @@ impl Reloader {
         let problems = problems(&plugins);
         let try_again = !problems.is_empty();
         reporter.started(problems).await;
+        reporter.tell_plugins(&plugins).await;
         states.set(plugins);
         let serving = Arc::new(ServingPipeline::new(pipeline));
         let configured = Ok(first);
@@ -78,6 +79,7 @@ impl Reloader {
             self.changed().await;
             let outcome = self.apply().await;
             self.reporter.tell(outcome).await;
+            self.reporter.tell_plugins(&self.states.get()).await;
         }
     }
 

@@ -31,12 +31,13 @@ fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_takes_every_overlay_whole() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("ampoule").await?;
-    let table: [(&str, &[&str], usize); 6] = [
+    let table: [(&str, &[&str], usize); 7] = [
         ("base", &[], 11),
         ("base", &["cert-manager"], 12),
         ("overlays/dev", &[], 10),
         ("overlays/production", &[], 13),
         ("overlays/production", &["monitoring"], 16),
+        ("overlays/production", &["config-maps"], 15),
         ("overlays/production", &["cert-manager", "monitoring"], 17),
     ];
     for (overlay, components, count) in table {
@@ -87,6 +88,11 @@ fn the_chart_and_the_manifests_say_the_same() -> Result<()> {
     ] {
         assert_eq!(find(ours, object)?[key], find(theirs, object)?[key], "{object}.{key}");
     }
+    let following = Renderers::find()?.helm("ampoule", "ampoule", &["--set", "config.plugins.configMaps=true"])?;
+    let mapped = render("base", &["config-maps"])?;
+    let right = &find(&mapped, "Role/ampoule-config-maps")?["rules"][0];
+    let theirs = &find(&following, "Role/ampoule")?["rules"];
+    assert!(theirs.as_array().is_some_and(|rules| rules.contains(right)), "{right} is not in {theirs}");
     let spec = |objects| anyhow::Ok(find(objects, "Deployment/ampoule")?["spec"]["template"]["spec"].clone());
     let (ours, theirs) = (spec(&base)?, spec(&chart)?);
     for key in ["securityContext", "terminationGracePeriodSeconds", "automountServiceAccountToken"] {

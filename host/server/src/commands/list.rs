@@ -59,7 +59,7 @@ fn table(plugins: &[PluginStatus]) -> String {
 }
 
 fn row(status: &PluginStatus) -> [String; 8] {
-    let PluginStatus { name, state, generation, required, source, serving, error } = status.clone();
+    let PluginStatus { name, origin: _, state, generation, required, source, serving, error } = status.clone();
     let (version, digest) = match serving {
         Some(Serving { version, digest, signer: _ }) => (version, digest.chars().take(SHORT_DIGEST).collect()),
         None => ("-".to_owned(), "-".to_owned()),
@@ -79,6 +79,7 @@ mod tests {
         let serving = Serving { version: "0.1.0".to_owned(), digest: "ab".repeat(32), signer: None };
         let status = |name: &str, state, serving, error: Option<&str>| PluginStatus {
             name: name.to_owned(),
+            origin: None,
             state,
             generation: 3,
             required: error.is_none(),

@@ -5,7 +5,7 @@
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure, Profile};
-use ampoule_engine::{EngineConfig, Limits};
+use ampoule_engine::Limits;
 use serde_json::Value;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     ServerConfig, TrustConfig,
     file::{
         ConfigFile, ConventionsFile, DeliveryName, EngineFile, EnvPlacementName, GlobalSecretsFile, InjectorFile,
-        LimitsFile, OnFailureName, PositionName, ProfileName, ServerFile,
+        LimitsFile, OnFailureName, PluginsFile, PositionName, ProfileName, ServerFile,
     },
     source::is_sha256,
 };
@@ -42,12 +42,13 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         engine,
         trust,
         registries,
+        plugins: PluginsFile { config_maps },
         injectors,
     } = file;
     let global_secrets = self::global_secrets(global_secrets)?;
     let trust = trust.check()?;
     let injectors = self::injectors(injectors, builtins, &trust)?;
-    if injectors.is_empty() && global_secrets.is_none() {
+    if injectors.is_empty() && global_secrets.is_none() && !config_maps {
         let reason = "is empty, and globalSecrets.enabled is false: nobody could be asked for a secret";
         return Err(ConfigError::at("injectors", reason));
     }
@@ -65,6 +66,7 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         engine: self::engine(engine, &injectors)?,
         trust,
         registries: registries.check()?,
+        config_maps,
         injectors,
     })
 }
@@ -172,8 +174,6 @@ fn engine(file: EngineFile, injectors: &[InjectorConfig]) -> Result<EngineSettin
             format!("{given} is less than the {wanted} of all injectors together (injectors[].limits.instances)");
         return Err(ConfigError::at("engine.maxConcurrent", reason));
     }
-    let usual = EngineConfig::default().max_concurrent;
-    let max_concurrent = max_concurrent.or((wanted > usual).then_some(wanted));
     let guest_threads = guest_threads.map(|value| within("engine.guestThreads", value, 1..=1024)).transpose()?;
     Ok(EngineSettings { cache_directory, max_concurrent, guest_threads })
 }
@@ -211,33 +211,35 @@ fn builtin(name: &str) -> InjectorConfig {
     }
 }
 
-fn injector(
+/// Checks what stands under `key`; under none, it is a document of its own.
+pub(super) fn injector(
     key: &str,
     file: InjectorFile,
     builtins: &[&str],
     trust: &TrustConfig,
 ) -> Result<InjectorConfig, ConfigError> {
     let InjectorFile { name, component, sha256, signed_by, settings, limits, grants, required } = file;
+    let at = |part: &str| if key.is_empty() { part.to_owned() } else { format!("{key}.{part}") };
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > LONGEST_NAME || !name.chars().all(allowed) {
         let reason = format!("{name:?} is no name; use 1 to {LONGEST_NAME} of a-z, 0-9 and -");
-        return Err(ConfigError::at(format!("{key}.name"), reason));
+        return Err(ConfigError::at(at("name"), reason));
     }
     if name == global_secrets::NAME {
         let reason = format!("{name:?} is the name of the webhook's own secrets (globalSecrets)");
-        return Err(ConfigError::at(format!("{key}.name"), reason));
+        return Err(ConfigError::at(at("name"), reason));
     }
-    let component = ComponentSource::parse(&component, builtins)
-        .map_err(|reason| ConfigError::at(format!("{key}.component"), reason))?;
+    let component =
+        ComponentSource::parse(&component, builtins).map_err(|reason| ConfigError::at(at("component"), reason))?;
     if let Some(digest) = sha256.as_ref().filter(|digest| !is_sha256(digest)) {
         let reason = format!("{digest:?} is no SHA-256; use 64 of 0-9 and a-f, as `ampoule plugin inspect` prints it");
-        return Err(ConfigError::at(format!("{key}.sha256"), reason));
+        return Err(ConfigError::at(at("sha256"), reason));
     }
     if let Some(signer) = &signed_by {
-        trust.check_signer(signer, &component).map_err(|reason| ConfigError::at(format!("{key}.signedBy"), reason))?;
+        trust.check_signer(signer, &component).map_err(|reason| ConfigError::at(at("signedBy"), reason))?;
     }
-    let limits = self::limits(&format!("{key}.limits"), &limits)?;
-    let grants = grants.check(&format!("{key}.grants"))?;
+    let limits = self::limits(&at("limits"), &limits)?;
+    let grants = grants.check(&at("grants"))?;
     let (settings, required) = (Value::Object(settings), required.unwrap_or(true));
     Ok(InjectorConfig { name, component, sha256, signed_by, settings, limits, grants, required })
 }

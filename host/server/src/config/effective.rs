@@ -24,6 +24,7 @@ impl Config {
             engine,
             trust,
             registries,
+            config_maps,
             injectors,
         } = self;
         json!({
@@ -40,6 +41,7 @@ impl Config {
             "engine": self::engine(engine),
             "trust": trust.effective(),
             "registries": registries.effective(),
+            "plugins": { "configMaps": config_maps },
             "injectors": injectors.iter().map(injector).collect::<Vec<_>>(),
         })
     }

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
@@ -47,6 +47,9 @@ pub struct ConfigFile {
     /// How registries are reached.
     #[serde(deserialize_with = "section")]
     pub registries: RegistriesFile,
+    /// Where else injectors come from.
+    #[serde(deserialize_with = "section")]
+    pub plugins: PluginsFile,
     /// Who is asked for secrets, in this order. Left out: the first built-in plugin alone.
     pub injectors: Option<Vec<InjectorFile>>,
 }
@@ -166,6 +169,14 @@ pub struct EngineFile {
     pub guest_threads: Option<usize>,
 }
 
+/// Section `plugins`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct PluginsFile {
+    /// Whether labelled ConfigMaps of the webhook's own namespace bring injectors along.
+    pub config_maps: bool,
+}
+
 /// An entry of `injectors`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -210,9 +221,9 @@ pub struct LimitsFile {
 }
 
 /// Parses a document. An empty one is one without keys.
-pub(super) fn parse(yaml: &str) -> Result<ConfigFile, ConfigError> {
+pub(super) fn parse<T: DeserializeOwned + Default>(yaml: &str) -> Result<T, ConfigError> {
     if is_blank(yaml) {
-        return Ok(ConfigFile::default());
+        return Ok(T::default());
     }
     let mut key = String::new();
     let parsed = serde_saphyr::with_deserializer_from_str(yaml, |deserializer| {

@@ -76,6 +76,7 @@ fn reads_every_key() {
     assert_eq!(injector.grants.environment, ["STORE_TOKEN".to_owned()].into());
     assert!(injector.grants.clock && injector.grants.randomness);
     assert!(!injector.required);
+    assert!(config.config_maps && !Config::parse("", &BUILTINS).unwrap().config_maps);
 }
 
 #[test]
@@ -138,9 +139,9 @@ fn what_is_in_effect_reads_as_itself() {
 #[test]
 fn unknown_keys_are_refused_with_those_that_are_known() {
     refuses(
-        "plugins: {}",
-        "configuration, line 1, column 1: plugins: unknown field `plugins`, expected one of profile, conventions, \
-         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, injectors",
+        "plugin: {}",
+        "configuration, line 1, column 1: plugin: unknown field `plugin`, expected one of profile, conventions, \
+         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, plugins, injectors",
     );
     refuses(
         "server:\n  tls: {}",
@@ -353,13 +354,6 @@ fn errors_name_the_file() {
     assert!(error.starts_with(&format!("{}: injectors[0].name: \"\" is no name", path.display())), "{error}");
 }
 
-#[test]
-fn many_plugins_raise_the_number_of_instances_so_that_none_takes_anothers() {
-    let injectors = (0..5).map(|i| format!("- {{ name: p{i}, component: file:/p.wasm }}\n")).collect::<String>();
-    let config = Config::parse(&format!("injectors:\n{injectors}"), &BUILTINS).unwrap();
-    assert_eq!(config.engine.max_concurrent, Some(5 * 16));
-}
-
 const EVERY_KEY: &str = "
 profile: flyte-v2
 conventions:
@@ -402,6 +396,8 @@ engine:
   cacheDirectory: /var/cache/ampoule
   maxConcurrent: 8
   guestThreads: 2
+plugins:
+  configMaps: true
 trust:
   requireSignature: true
   keys:

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use ampoule_core::{Conventions, SecretInjector};
 use ampoule_engine::PluginEngine;
-use anyhow::Context as _;
 
 use super::{
     Parts,
@@ -15,8 +14,9 @@ use super::{
     status::{PluginState, PluginStatus, Serving},
 };
 use crate::{
+    components::{Offer, Origin},
     config::{InjectorConfig, TrustConfig},
-    fetch::{Component, FetchError},
+    fetch::Component,
 };
 
 /// A place in the chain.
@@ -52,30 +52,34 @@ impl Slot {
 
 impl Filler<'_> {
     /// Fills the place of an injector, whatever it takes.
-    pub(super) async fn fill(&self, config: &InjectorConfig, fetched: Result<Component, FetchError>) -> Slot {
-        let before = self.last.and_then(|last| last.slots.iter().find(|slot| slot.status.name == config.name));
-        let (serving, error) = self.find(config, fetched, before.and_then(|before| before.serving.as_ref())).await;
+    pub(super) async fn fill(&self, offer: Offer) -> Slot {
+        // Two that came from different places are not each other's successors, whatever their names.
+        let succeeds =
+            |slot: &&Slot| slot.status.name == offer.name && slot.status.origin.is_some() == offer.origin.is_some();
+        let before = self.last.and_then(|last| last.slots.iter().find(succeeds));
+        let kept = before.and_then(|before| before.serving.as_ref());
+        let Offer { name, origin, config, component } = offer;
+        let (serving, error) = self.find(config.as_ref(), component, kept, origin.as_ref()).await;
         let error = error.map(|error| one_line(&error));
-        let same = |loaded: &LoadedPlugin| {
-            let before = before.and_then(|before| before.serving.as_ref());
-            before.is_some_and(|before| before.recipe.gives_the_same(&loaded.recipe))
-        };
+        let same = |loaded: &LoadedPlugin| kept.is_some_and(|kept| kept.recipe.gives_the_same(&loaded.recipe));
         let new = serving.as_ref().is_some_and(|loaded| !same(loaded));
+        let shown = serving.as_ref().map(|loaded| &loaded.recipe.config).or(config.as_ref());
         let status = PluginStatus {
-            name: config.name.clone(),
             state: match (&serving, &error) {
                 (Some(_), None) => PluginState::Loaded,
                 (Some(_), Some(_)) => PluginState::ServingPrevious,
                 (None, _) => PluginState::Failed,
             },
             generation: before.map_or(0, |before| before.status.generation) + u64::from(new),
-            required: config.required,
-            source: serving.as_ref().map_or(&config.component, |loaded| &loaded.recipe.config.component).to_string(),
+            required: config.as_ref().is_some_and(|config| config.required),
+            source: shown.map_or_else(|| format!("configmap:{name}"), |config| config.component.to_string()),
             serving: serving.as_ref().map(|LoadedPlugin { recipe, plugin }| Serving {
                 version: plugin.version().to_owned(),
                 digest: plugin.digest().to_owned(),
                 signer: recipe.component.signer.clone(),
             }),
+            name,
+            origin,
             error,
         };
         Slot { status, serving }
@@ -84,27 +88,32 @@ impl Filler<'_> {
     /// The first plugin that loads, and what was wrong with what is configured.
     async fn find(
         &self,
-        config: &InjectorConfig,
-        fetched: Result<Component, FetchError>,
+        config: Option<&InjectorConfig>,
+        component: anyhow::Result<Component>,
         before: Option<&LoadedPlugin>,
+        origin: Option<&Origin>,
     ) -> (Option<LoadedPlugin>, Option<anyhow::Error>) {
-        let configured = |component| Recipe {
-            config: config.clone(),
-            conventions: self.conventions.clone(),
-            trust: self.trust.clone(),
-            component,
+        let configured = |component| {
+            config.map(|config| Recipe {
+                config: config.clone(),
+                conventions: self.conventions.clone(),
+                trust: self.trust.clone(),
+                component,
+            })
         };
+        let kept = before.map(|before| &before.recipe);
         let (mut recipes, mut error) = (Vec::new(), None);
-        match fetched.with_context(|| format!("injector {}", config.name)) {
-            Ok(component) => recipes.push(configured(component)),
-            Err(reason) => error = Some(reason),
-        }
-        if let Some(LoadedPlugin { recipe, plugin: _ }) = before {
-            if recipe.component_serves(config, self.trust) {
-                recipes.push(configured(recipe.component.clone()));
+        match component {
+            Ok(component) => recipes.extend(configured(component)),
+            Err(reason) => {
+                error = Some(reason);
+                let reusable = |kept: &&Recipe| config.is_some_and(|config| kept.component_serves(config, self.trust));
+                // A ConfigMap's settings are meant for the component beside them.
+                let kept = kept.filter(reusable).filter(|_| origin.is_none());
+                recipes.extend(kept.and_then(|kept| configured(kept.component.clone())));
             }
-            recipes.push(recipe.clone());
         }
+        recipes.extend(kept.cloned());
         recipes.dedup_by(|later, earlier| later.gives_the_same(earlier));
         for recipe in recipes {
             match self.make(recipe).await {

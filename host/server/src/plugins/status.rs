@@ -10,6 +10,8 @@ use std::{
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
+use crate::components::Origin;
+
 /// The plugins that serve now, and those that should. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct PluginStates(Arc<ArcSwap<Vec<PluginStatus>>>);
@@ -20,6 +22,9 @@ pub(crate) struct PluginStates(Arc<ArcSwap<Vec<PluginStatus>>>);
 pub(crate) struct PluginStatus {
     /// The injector's name.
     pub(crate) name: String,
+    /// The ConfigMap that brings it along.
+    #[serde(skip)]
+    pub(crate) origin: Option<Origin>,
     pub(crate) state: PluginState,
     /// How many plugins have served under this name since the process started.
     pub(crate) generation: u64,
@@ -93,7 +98,7 @@ impl PluginStatus {
 
 impl fmt::Display for PluginStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, state, generation, required: _, source, serving, error } = self;
+        let Self { name, origin: _, state, generation, required: _, source, serving, error } = self;
         write!(f, "{name} {state}: {source}, generation {generation}")?;
         if let Some(Serving { version, digest, signer }) = serving {
             write!(f, ", version {version}, sha256:{digest}")?;

@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::{components::Origin, config::InjectorConfig};
 
 /// Two plugins, the second in a file.
 const TWO: &str = "injectors: [{ name: one, component: builtin:aws }, { name: two, component: FILE }]";
@@ -185,11 +186,39 @@ async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_no
     assert!(said(&loads, "X").await.is_ok(), "the next one has it");
     assert_eq!(loads.load("injectors: [{ name: two, component: FILE, required: false }]").await, Ok(0));
     let refusal = format!(
-        "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: two: unavailable: the plugin is \
+        "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: global: not found: \
+         secrets not found - Env [FLYTE_SECRET_GROUP_KEY], file [/etc/secrets/group/key]; two: unavailable: the plugin is \
          not loaded: {missing}"
     );
     assert_eq!(said(&loads, "X").await, Err((RefusalCode::Unavailable, refusal)));
     loads.write("k8s");
-    assert_eq!(loads.load(optional).await, Ok(2));
+    assert_eq!(loads.load(optional).await, Ok(1), "one component for both");
     assert!(loads.states[0].starts_with("two loaded: "), "{}", loads.states[0]);
+}
+
+#[test]
+fn many_plugins_raise_the_number_of_instances_so_that_none_takes_anothers() {
+    let offers = |count: usize, origin: Option<Origin>| {
+        let injectors: String = (0..count).map(|i| format!("- {{ name: p{i}, component: file:/p.wasm }}\n")).collect();
+        let offer = move |config: InjectorConfig| Offer {
+            name: config.name.clone(),
+            origin: origin.clone(),
+            config: Some(config),
+            component: Err(anyhow::anyhow!("not asked for")),
+        };
+        let config = Config::parse(&format!("injectors:\n{injectors}"), &[]).unwrap();
+        config.injectors.into_iter().map(offer).collect::<Vec<_>>()
+    };
+    let said = |most| EngineSettings { max_concurrent: most, ..EngineSettings::default() };
+    for (count, expected) in [(1, 64), (4, 64), (5, 128)] {
+        assert_eq!(fit(&said(None), &mut offers(count, None)), expected, "{count} of them");
+    }
+    let mut both = offers(2, Some(Origin::default()));
+    both.extend(offers(2, None));
+    assert_eq!(fit(&said(Some(48)), &mut both), 48);
+    let refused: Vec<_> = both.iter().map(|offer| offer.config.is_none()).collect();
+    assert_eq!(refused, [false, true, false, false], "what the configuration names has room");
+    let reason =
+        "injector p1: engine.maxConcurrent: 48 is less than the 64 of all injectors together (limits.instances)";
+    assert_eq!(both[1].component.as_ref().unwrap_err().to_string(), reason);
 }

@@ -7,6 +7,7 @@ use tracing::{error, info, warn};
 use crate::{
     events::{EventKind, Events},
     metrics::Metrics,
+    plugins::PluginStatus,
     readiness::Part,
 };
 
@@ -17,6 +18,8 @@ pub(crate) struct Reporter {
     events: Events,
     /// The reason of the refusal that was told last, while it lasts.
     refused: Option<String>,
+    /// What became of each plugin when that was told last.
+    plugins: Vec<PluginStatus>,
 }
 
 /// What came of a change.
@@ -33,7 +36,7 @@ pub(super) enum Outcome {
 impl Reporter {
     /// `part` is not ready before the first pipeline serves.
     pub(crate) fn new(metrics: Metrics, part: Part, events: Events) -> Self {
-        Self { metrics, part, events, refused: None }
+        Self { metrics, part, events, refused: None, plugins: Vec::new() }
     }
 
     /// The first pipeline serves, but for plugins that are not required.
@@ -42,6 +45,19 @@ impl Reporter {
             return self.part.ready();
         }
         self.tell(Outcome::Applied { fixed: Vec::new(), problems }).await;
+    }
+
+    /// Tells of each plugin of a ConfigMap what is new about it, there.
+    pub(super) async fn tell_plugins(&mut self, plugins: &[PluginStatus]) {
+        let before = std::mem::replace(&mut self.plugins, plugins.to_vec());
+        let new = plugins.iter().filter(|status| !before.contains(status));
+        for (status, origin) in new.filter_map(|status| Some((status, status.origin.as_ref()?))) {
+            let (kind, reason, note) = match status.problem() {
+                Some(problem) => (EventKind::Warning, "PluginRefused", problem),
+                None => (EventKind::Normal, "PluginLoaded", status.to_string()),
+            };
+            self.events.write_about(origin, kind, reason, &note).await;
+        }
     }
 
     pub(super) async fn tell(&mut self, outcome: Outcome) {

@@ -1,0 +1,133 @@
+//! An injector that a ConfigMap brings along: the document under its key `injector.yaml`, which may be left out.
+//!
+//! Its keys are those of an entry of `injectors`, read and checked by the same code; the name is the ConfigMap's, and `order` says where
+//! in the chain it stands. The component is the ConfigMap's own key `plugin.wasm`, unless `component` names another.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{
+    ConfigError, InjectorConfig, TrustConfig, check,
+    file::{self, InjectorFile, LimitsFile, section},
+    grants::GrantsFile,
+};
+
+/// The key with the document.
+pub(crate) const DOCUMENT: &str = "injector.yaml";
+/// The key with the component.
+pub(crate) const COMPONENT: &str = "plugin.wasm";
+
+/// What a ConfigMap says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ConfigMapInjector {
+    pub(crate) config: InjectorConfig,
+    /// Its place: those of the configuration are at 0, and among equals these stand behind them, by their names.
+    pub(crate) order: i32,
+}
+
+/// The document.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct Document {
+    component: Option<String>,
+    sha256: Option<String>,
+    signed_by: Option<String>,
+    #[serde(deserialize_with = "section")]
+    settings: Map<String, Value>,
+    #[serde(deserialize_with = "section")]
+    limits: LimitsFile,
+    #[serde(deserialize_with = "section")]
+    grants: GrantsFile,
+    required: bool,
+    order: i32,
+}
+
+// === impl ConfigMapInjector ===
+
+impl ConfigMapInjector {
+    /// Reads and checks the document of the ConfigMap of this name.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with the ConfigMap in the place of the file.
+    pub(crate) fn parse(map: &str, yaml: &str, builtins: &[&str], trust: &TrustConfig) -> Result<Self, ConfigError> {
+        let place = |error| ConfigError { file: Some(format!("ConfigMap {map}: {DOCUMENT}").into()), ..error };
+        let document: Document = file::parse(yaml).map_err(place)?;
+        let Document { component, sha256, signed_by, settings, limits, grants, required, order } = document;
+        let file = InjectorFile {
+            name: map.to_owned(),
+            component: component.unwrap_or_else(|| format!("configmap:{map}/{COMPONENT}")),
+            sha256,
+            signed_by,
+            settings,
+            limits,
+            grants,
+            required: Some(required),
+        };
+        Ok(Self { config: check::injector("", file, builtins, trust).map_err(place)?, order })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(map: &str, yaml: &str) -> Result<ConfigMapInjector, String> {
+        ConfigMapInjector::parse(map, yaml, &["k8s"], &TrustConfig::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_document_is_every_default_and_optional() {
+        let ConfigMapInjector { config, order } = parse("mine", "").unwrap();
+        assert_eq!(
+            (config.name.as_str(), config.component.to_string().as_str()),
+            ("mine", "configmap:mine/plugin.wasm")
+        );
+        assert!(!config.required && order == 0);
+    }
+
+    #[test]
+    fn its_keys_are_those_of_an_injector_of_the_configuration() {
+        let keys = "component: oci:ghcr.io/a/b:1\nsha256: DIGEST\nsettings: { a: 1 }\nlimits: { memoryMiB: 3 }\n\
+                    grants: { clock: true }\nrequired: true"
+            .replace("DIGEST", &"0".repeat(64));
+        let ConfigMapInjector { config, order } = parse("mine", &format!("{keys}\norder: -5")).unwrap();
+        let entry = format!("injectors:\n- name: mine\n  {}", keys.replace('\n', "\n  "));
+        assert_eq!(super::super::Config::parse(&entry, &[]).unwrap().injectors, [config]);
+        assert_eq!(order, -5);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_the_config_map_and_the_key() {
+        for (map, yaml, expected) in [
+            (
+                "mine",
+                "name: x",
+                "ConfigMap mine: injector.yaml, line 1, column 1: name: unknown field `name`, expected one of component, sha256, \
+                 signedBy, settings, limits, grants, required, order",
+            ),
+            (
+                "mine",
+                "limits: { memoryMiB: 0 }",
+                "ConfigMap mine: injector.yaml: limits.memoryMiB: must be between 1 and 4096, not 0",
+            ),
+            (
+                "mine",
+                "grants: { environment: [''] }",
+                "ConfigMap mine: injector.yaml: grants.environment[0]: \"\" is no name of an environment variable",
+            ),
+            (
+                "mine",
+                "signedBy: team",
+                "ConfigMap mine: injector.yaml: signedBy: \"team\" is no key of trust.keys (there: none)",
+            ),
+            (
+                "my.plugin",
+                "",
+                "ConfigMap my.plugin: injector.yaml: name: \"my.plugin\" is no name; use 1 to 63 of a-z, 0-9 and -",
+            ),
+        ] {
+            assert_eq!(parse(map, yaml).unwrap_err(), expected);
+        }
+    }
+}

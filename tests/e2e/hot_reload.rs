@@ -1,0 +1,210 @@
+//! A plugin that comes, changes, breaks and goes with `kubectl apply` of one ConfigMap, while pods are created by the hundred a second.
+//!
+//! Each step is over within five seconds, and no pod notices another's plugin.
+
+#![expect(clippy::print_stdout, reason = "what was measured is for whoever runs it")]
+
+use std::time::{Duration, Instant};
+
+use ampoule_core::MountRequirement::EnvVar;
+use ampoule_tests::{Ampoule, Creation, SteadyLoad, asking, eventually, free_ports};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{core::v1::ConfigMap, events::v1::Event};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{cluster::Installed, support::request};
+
+/// From `kubectl apply` to the first pod that it holds for.
+const LIVE: Duration = Duration::from_secs(5);
+/// Between two pods of the load.
+const PERIOD: Duration = Duration::from_millis(10);
+/// What the load has of each phase before its change.
+const PHASE: Duration = Duration::from_secs(1);
+/// The ConfigMap, and so the plugin.
+const NAME: &str = "mine";
+/// What the k8s plugin cannot give, and the guest can.
+const ONLY_MINE: &str = "";
+
+/// A process that follows ConfigMaps, and is called by the API server.
+struct Cluster {
+    installed: Installed,
+    ampoule: Ampoule,
+}
+
+impl Cluster {
+    async fn start() -> Result<Self> {
+        let [port] = free_ports()?;
+        let installed = Installed::new("hot-reload", port, "{ mode: cluster, secretName: hot-reload }").await?;
+        installed.reconfigure("globalSecrets:", "plugins: { configMaps: true }\nglobalSecrets:")?;
+        let ampoule = installed.start(port).await?;
+        let this = Self { installed, ampoule };
+        eventually("the first pod", Duration::from_secs(30), async || {
+            this.installed.namespace.dry_run_pod(&steady("probe")).await??;
+            Ok(())
+        })
+        .await?;
+        Ok(this)
+    }
+
+    /// As `kubectl apply` does.
+    async fn apply(&self, component: &[u8], document: &str) -> Result<()> {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": NAME, "labels": { "ampoule.dev/injector": "true" } },
+            "binaryData": { "plugin.wasm": data_encoding::BASE64.encode(component) },
+            "data": { "injector.yaml": document },
+        });
+        let maps = self.installed.namespace.api::<ConfigMap>();
+        maps.patch(NAME, &PatchParams::apply("kubectl").force(), &Patch::Apply(&map)).await?;
+        Ok(())
+    }
+
+    /// The variables of a pod that only this plugin can serve; or the refusal.
+    async fn ask(&self) -> Result<Result<String, String>> {
+        let pod = asking("probe", [request(ONLY_MINE, "key", EnvVar, "")]);
+        let made = self.installed.namespace.dry_run_pod(&pod).await?;
+        Ok(made.map(|pod| pod["spec"]["containers"][0]["env"].to_string()).map_err(|refusal| refusal.to_string()))
+    }
+
+    /// Within five seconds of now, a pod gets this.
+    async fn live(&self, what: &str, expected: &str) -> Result<()> {
+        let start = Instant::now();
+        eventually(what, LIVE, async || {
+            let got = self.ask().await?;
+            ensure!(got.as_ref().is_ok_and(|env| env.contains(expected)), "{expected} is not in {got:?}");
+            Ok(())
+        })
+        .await
+        .with_context(|| self.ampoule.log().unwrap_or_default())?;
+        println!("  {what}: live after {} ms", start.elapsed().as_millis());
+        Ok(())
+    }
+
+    /// The plugin's own entry, once it is in this state.
+    async fn status(&self, state: &str) -> Result<Value> {
+        eventually(state, LIVE, async || {
+            let plugins: Value = serde_json::from_str(&self.ampoule.admin("/plugins").await?.text())?;
+            let mine = plugins.as_array().into_iter().flatten().find(|status| status["name"] == NAME);
+            let mine = mine.with_context(|| format!("it is not in {plugins}"))?;
+            ensure!(mine["state"] == state, "{mine}");
+            Ok(mine.clone())
+        })
+        .await
+    }
+
+    /// What the ConfigMap's Events say, in their order.
+    async fn events(&self) -> Result<Vec<[String; 3]>> {
+        let mut events = self.installed.namespace.api::<Event>().list(&ListParams::default()).await?.items;
+        events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
+        let events = events.into_iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+        let ours = events.iter().filter(|event| event["regarding"]["kind"] == "ConfigMap");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(ours.map(|event| ["type", "reason", "note"].map(|key| text(&event[key]))).collect())
+    }
+}
+
+/// A pod that the k8s plugin serves, whatever becomes of the other.
+fn steady(name: &str) -> Value {
+    asking(name, [request("group", "key", EnvVar, "")])
+}
+
+fn guest(name: &str) -> &'static [u8] {
+    ampoule_test_guests::guest(name)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    assert!(cluster.ask().await?.is_err(), "nobody has it yet");
+    let load = SteadyLoad::start(cluster.installed.namespace.clone(), PERIOD, steady);
+
+    load.phase("apply");
+    sleep(PHASE).await;
+    let settings =
+        |variable: &str| format!("limits: {{ deadlineMillis: 5000 }}\nsettings: {{ variable: {variable} }}\n");
+    cluster.apply(guest("echo"), &settings("FIRST")).await?;
+    cluster.live("a new plugin", "\"FIRST\"").await?;
+    load.phase("update");
+    sleep(PHASE).await;
+    cluster.apply(guest("echo"), &settings("SECOND")).await?;
+    cluster.live("an update", "\"SECOND\"").await?;
+    assert_eq!(cluster.status("loaded").await?["generation"], 2);
+
+    load.phase("garbage");
+    sleep(PHASE).await;
+    for (what, component, document, reason) in [
+        ("a component of garbage", &b"garbage"[..], settings("THIRD"), "the file is not WebAssembly"),
+        ("a component that traps", guest("deep_recursion"), settings("THIRD"), "`inject` failed when it was tried"),
+        (
+            "settings that are refused",
+            guest("echo"),
+            "settings: { nonsense: 1 }".to_owned(),
+            "the settings are refused",
+        ),
+        (
+            "an unknown key",
+            guest("echo"),
+            "setings: {}".to_owned(),
+            "ConfigMap mine: injector.yaml, line 1, column 1: setings: ",
+        ),
+    ] {
+        cluster.apply(component, &document).await?;
+        eventually(what, LIVE, async || {
+            let status = cluster.status("serving-previous").await?;
+            ensure!(status["error"].as_str().is_some_and(|error| error.contains(reason)), "{status}");
+            ensure!(status["generation"] == 2, "{status}");
+            let events = cluster.events().await?;
+            let [kind, word, note] = events.last().context("an Event")?;
+            ensure!(kind == "Warning" && word == "PluginRefused" && note.contains(reason), "{events:#?}");
+            Ok(())
+        })
+        .await?;
+        let got = cluster.ask().await?;
+        assert!(got.as_ref().is_ok_and(|env| env.contains("\"SECOND\"")), "{what}: {got:?}");
+    }
+    load.phase("repair");
+    sleep(PHASE).await;
+    cluster.apply(guest("echo"), &settings("FOURTH")).await?;
+    cluster.live("a repair", "\"FOURTH\"").await?;
+
+    load.phase("delete");
+    sleep(PHASE).await;
+    cluster.installed.namespace.api::<ConfigMap>().delete(NAME, &DeleteParams::default()).await?;
+    eventually("it is gone", LIVE, async || {
+        let got = cluster.ask().await?;
+        ensure!(got.as_ref().is_err_and(|refusal| !refusal.contains(NAME)), "{got:?}");
+        Ok(())
+    })
+    .await?;
+    sleep(PHASE).await;
+    let text = cluster.ampoule.admin("/metrics").await?.text();
+    assert!(!text.contains(&format!("plugin_state{{plugin=\"{NAME}\"")), "{text}");
+    judge(&load.stop().await?);
+
+    // One that never loaded stands in the way of those alone that ask it.
+    cluster.apply(b"garbage", "").await?;
+    cluster.status("failed").await?;
+    let refusal = cluster.ask().await?.err().context("nobody has it")?;
+    assert!(
+        refusal.contains("mine: unavailable: the plugin is not loaded: plugin mine (configmap:mine/plugin.wasm"),
+        "{refusal}"
+    );
+    cluster.installed.namespace.dry_run_pod(&steady("probe")).await??;
+    assert_eq!(cluster.ampoule.admin("/readyz").await?.status, 200);
+    let words: Vec<_> = cluster.events().await?.into_iter().map(|[_, word, _]| word).collect();
+    let expected = ["Loaded", "Loaded", "Refused", "Refused", "Refused", "Refused", "Loaded", "Refused"];
+    assert_eq!(words, expected.map(|word| format!("Plugin{word}")));
+    cluster.ampoule.stop().await?.ensure_clean()
+}
+
+/// No pod failed.
+fn judge(creations: &[Creation]) {
+    let mut took: Vec<_> = creations.iter().map(|creation| creation.took).collect();
+    took.sort();
+    let (count, worst) = (took.len(), took.last().copied().unwrap_or_default());
+    println!("  {count} pods meanwhile, p99 {:?}, the slowest {worst:?}", took[count * 99 / 100]);
+    let failed: Vec<_> = creations.iter().filter(|creation| !creation.failed.is_empty()).collect();
+    assert!(failed.is_empty() && count > 300, "{count} pods, of which these failed: {failed:#?}");
+}
