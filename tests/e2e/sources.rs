@@ -5,10 +5,11 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::Duration,
 };
 
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_tests::{Ampoule, ApiServer, Namespace, Registry, Review, Signer, asking};
+use ampoule_tests::{Ampoule, ApiServer, Namespace, Registry, Review, Signer, asking, eventually};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -368,6 +369,43 @@ async fn a_registrys_plugin_that_must_be_signed_is_signed_by_the_right_key() -> 
     let builtin = config(&signer.trust("release", true), &component("builtin:k8s"));
     assert!(desk.check(&builtin)?.is_ok(), "the program itself is not signed");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_tag_is_followed_and_what_is_not_signed_does_not_take_the_place_of_what_is() -> Result<()> {
+    let (registry, desk, signer) = (Registry::open().await?, Desk::new()?, Signer::generate()?);
+    let host = registry.host();
+    let push = |tag: &str, component: &[u8]| -> Result<String> {
+        let pushed = desk.push(&format!("{host}/team/mine:{tag}"), component, &["--insecure", &host])?;
+        Ok(digest(pushed.map_err(anyhow::Error::msg)?.trim_end())?.to_owned())
+    };
+    let good = push("1", guest())?;
+    signer.cosign(&registry, "team/mine", &good, &good).await?;
+    let head = insecure(&registry).replace("registries: { ", "registries: { refreshSeconds: 1, ");
+    let head = format!("{head}\n{}", signer.trust("release", true));
+    let ampoule = Ampoule::start(&config(&head, &component(&format!("oci:{host}/team/mine:1")))).await?;
+    let status = async |what: &str, component: &[u8], error: Option<&str>| {
+        eventually(what, Duration::from_secs(20), async || {
+            let plugins: Value = serde_json::from_str(&ampoule.admin("/plugins").await?.text())?;
+            let mine = &plugins[0];
+            let said = mine["error"].as_str();
+            ensure!(mine["serving"]["digest"] == sha256(component), "{mine}");
+            ensure!(said.is_some() == error.is_some() && said.unwrap_or("").contains(error.unwrap_or("")), "{mine}");
+            Ok(mine["generation"].clone())
+        })
+        .await
+    };
+    assert_eq!(status("the first", guest(), None).await?, 1);
+    push("1", ampoule_test_guests::guest("counter"))?;
+    let reason = "release: cosign has put no signature beside it";
+    assert_eq!(status("one that nobody signed", guest(), Some(reason)).await?, 1);
+    // Signed before the tag names it.
+    let next = ampoule_test_guests::guest("trap");
+    let signed = push("next", next)?;
+    signer.cosign(&registry, "team/mine", &signed, &signed).await?;
+    assert_eq!(push("1", next)?, signed);
+    assert_eq!(status("one that is signed", next, None).await?, 2);
+    ampoule.stop().await?.ensure_clean()
 }
 
 /// The ConfigMap with the plugins of a test, and a desk that reaches it.

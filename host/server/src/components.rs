@@ -1,11 +1,13 @@
 //! The injectors that there are and their components, followed: [`Components`] gives them, and tells when something is another.
 //!
 //! Injectors are those of the configuration and of labelled ConfigMaps. How a component is had, and whether it may be loaded, is
-//! [`crate::fetch`]'s business. What is followed: files, ConfigMaps.
+//! [`crate::fetch`]'s business. What is followed: files with the signatures beside them, ConfigMaps,
+//! tags of registries.
 
 mod config_maps;
 mod files;
 mod named;
+mod tags;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -15,10 +17,10 @@ use kube::ResourceExt as _;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 pub(crate) use self::config_maps::Maps;
-use self::{config_maps::ConfigMaps, files::Digests, named::Named};
+use self::{config_maps::ConfigMaps, files::Digests, named::Named, tags::Tags};
 use crate::{
     cluster::Cluster,
-    config::{ComponentSource, Config, ConfigMapInjector, DOCUMENT, InjectorConfig},
+    config::{ComponentSource, Config, ConfigMapInjector, DOCUMENT, InjectorConfig, RegistriesConfig},
     fetch::{Component, Fetcher},
     plugins::{self, Builtins},
     watch::Watch,
@@ -32,6 +34,7 @@ pub(crate) struct Components {
     /// None where none are wanted.
     maps: Option<ConfigMaps>,
     named: Option<Named>,
+    tags: Tags,
 }
 
 /// An injector, and the component that it is to run; or why there is none.
@@ -64,7 +67,8 @@ impl Components {
     /// Follows nothing yet.
     pub(crate) fn new(builtins: Builtins) -> Self {
         let files = Watch::new(BTreeMap::new(), BTreeMap::new);
-        Self { builtins, cluster: OnceCell::new(), files, maps: None, named: None }
+        let tags = Tags::default();
+        Self { builtins, cluster: OnceCell::new(), files, maps: None, named: None, tags }
     }
 
     /// Every injector, in the order in which they are asked, with what its source holds now. These are followed from now on, and no others.
@@ -76,7 +80,7 @@ impl Components {
         let maps = self.maps(config).await?;
         let orders = orders(config, &maps, &plugins::names(self.builtins));
         // Before they are fetched: what changes in between is seen at the next look.
-        self.follow(&orders, &maps).await;
+        self.follow(&orders, &maps, &config.registries).await;
         let fetcher = Arc::new(Fetcher::new(config, self.builtins, maps));
         let mut offers = Vec::new();
         for Order { name, origin, config } in orders {
@@ -94,7 +98,7 @@ impl Components {
 
     /// Waits until one of those that were fetched last holds something else than it did then, or there are others. Cancel safe.
     pub(crate) async fn changed(&mut self) {
-        let Self { files, maps, named, .. } = self;
+        let Self { files, maps, named, tags, .. } = self;
         let maps = async {
             match maps {
                 Some(maps) => maps.changed().await,
@@ -111,6 +115,7 @@ impl Components {
             _ = files.changed() => {}
             () = maps => {}
             () = named => {}
+            () = tags.changed() => {}
         }
     }
 
@@ -131,17 +136,25 @@ impl Components {
         Ok(maps.get())
     }
 
-    async fn follow(&mut self, orders: &[Order], maps: &Maps) {
+    async fn follow(&mut self, orders: &[Order], maps: &Maps, registries: &RegistriesConfig) {
         let sources: Vec<_> =
             orders.iter().filter_map(|order| order.config.as_ref().ok()).map(|config| &config.component).collect();
         let files = sources.iter().filter_map(|source| match source {
             ComponentSource::File(path) => Some(path.clone()),
             ComponentSource::Builtin(_) | ComponentSource::ConfigMap { .. } | ComponentSource::Oci(_) => None,
         });
+        // A signature may be made after what it signs.
+        let files = files
+            .flat_map(|path| ["sig", "minisig"].map(|kind| path.with_added_extension(kind)).into_iter().chain([path]));
         let digests = Arc::new(Digests::of(files));
         let look = Arc::clone(&digests);
         let seen = spawn_blocking(move || look.look()).await.unwrap_or_default();
         self.files = Watch::new(seen, move || digests.look());
+        let tags = sources.iter().filter_map(|source| match source {
+            ComponentSource::Oci(reference) if reference.digest().is_none() => Some(reference.clone()),
+            _ => None,
+        });
+        let tags: Vec<_> = tags.collect();
         let named: Vec<_> = sources
             .iter()
             .filter_map(|source| match source {
@@ -149,6 +162,7 @@ impl Components {
                 _ => None,
             })
             .collect();
+        self.tags.follow(registries, tags).await;
         self.named = match named.is_empty() {
             true => None,
             // Without a cluster nothing of it loads, and that says why.
@@ -222,6 +236,8 @@ mod tests {
         // Nobody asks for the second any more.
         fs::write(&two, "3").unwrap();
         assert!(timeout(Duration::from_secs(3), components.changed()).await.is_err());
+        fs::write(one.with_added_extension("minisig"), "by somebody").unwrap();
+        components.changed().await;
         fs::remove_file(&one).unwrap();
         components.changed().await;
     }

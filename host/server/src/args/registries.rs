@@ -23,6 +23,6 @@ pub(crate) struct RegistryArgs {
 impl From<RegistryArgs> for RegistriesConfig {
     fn from(args: RegistryArgs) -> Self {
         let RegistryArgs { credentials_file, ca_file, insecure } = args;
-        Self { credentials_file, ca_file, insecure }
+        Self { credentials_file, ca_file, insecure, ..Self::default() }
     }
 }

@@ -76,6 +76,7 @@ fn reads_every_key() {
     assert_eq!(injector.grants.environment, ["STORE_TOKEN".to_owned()].into());
     assert!(injector.grants.clock && injector.grants.randomness);
     assert!(!injector.required);
+    assert_eq!(config.registries.refresh, Duration::from_secs(5));
     assert!(config.config_maps && !Config::parse("", &BUILTINS).unwrap().config_maps);
 }
 
@@ -412,6 +413,7 @@ registries:
   credentialsFile: /etc/ampoule/registries/config.json
   caFile: /etc/ampoule/ca.crt
   insecure: ['localhost:5000']
+  refreshSeconds: 5
 injectors:
 - name: mine
   component: file:/plugins/x.wasm

@@ -2,14 +2,18 @@
 //!
 //! Each is checked here, and said again for what is in effect.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ComponentSource, ConfigError, source::is_registry};
+use super::{ComponentSource, ConfigError, check::within, source::is_registry};
 use crate::public_key::PublicKey;
 
+/// One request a minute for each tag is nothing to a registry.
+const REFRESH: Duration = Duration::from_secs(60);
+/// A day: who wants no changes names a digest.
+const LONGEST_REFRESH: u64 = 24 * 60 * 60;
 /// A key's name stands in every message and metric.
 const LONGEST_NAME: usize = 63;
 
@@ -32,7 +36,7 @@ pub struct TrustedKey {
 }
 
 /// How registries are reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistriesConfig {
     /// The docker `config.json` with their users; none: the one in the folder `DOCKER_CONFIG`, if there is one.
     pub credentials_file: Option<PathBuf>,
@@ -40,6 +44,8 @@ pub struct RegistriesConfig {
     pub ca_file: Option<PathBuf>,
     /// Hosts, with their ports, that are asked by plain HTTP.
     pub insecure: Vec<String>,
+    /// Between two looks at what a tag names.
+    pub refresh: Duration,
 }
 
 /// Section `trust`.
@@ -72,6 +78,8 @@ pub struct RegistriesFile {
     pub ca_file: Option<PathBuf>,
     /// Hosts that are asked by plain HTTP.
     pub insecure: Vec<String>,
+    /// Between two looks at what a tag names; left out, a minute.
+    pub refresh_seconds: Option<u64>,
 }
 
 // === impl TrustConfig ===
@@ -134,10 +142,16 @@ impl TrustFile {
 
 // === impl RegistriesConfig ===
 
+impl Default for RegistriesConfig {
+    fn default() -> Self {
+        Self { credentials_file: None, ca_file: None, insecure: Vec::new(), refresh: REFRESH }
+    }
+}
+
 impl RegistriesConfig {
     pub(super) fn effective(&self) -> Value {
-        let Self { credentials_file, ca_file, insecure } = self;
-        let mut document = json!({ "insecure": insecure });
+        let Self { credentials_file, ca_file, insecure, refresh } = self;
+        let mut document = json!({ "insecure": insecure, "refreshSeconds": refresh.as_secs() });
         for (key, path) in [("credentialsFile", credentials_file), ("caFile", ca_file)] {
             if let Some(path) = path {
                 document[key] = json!(path);
@@ -151,13 +165,15 @@ impl RegistriesConfig {
 
 impl RegistriesFile {
     pub(super) fn check(self) -> Result<RegistriesConfig, ConfigError> {
-        let Self { credentials_file, ca_file, insecure } = self;
+        let Self { credentials_file, ca_file, insecure, refresh_seconds } = self;
+        let refresh = refresh_seconds.map(|seconds| within("registries.refreshSeconds", seconds, 1..=LONGEST_REFRESH));
+        let refresh = refresh.transpose()?.map_or(REFRESH, Duration::from_secs);
         for (i, host) in insecure.iter().enumerate() {
             if !is_registry(host) {
                 let reason = format!("{host:?} is no registry's host, such as localhost:5000");
                 return Err(ConfigError::at(format!("registries.insecure[{i}]"), reason));
             }
         }
-        Ok(RegistriesConfig { credentials_file, ca_file, insecure })
+        Ok(RegistriesConfig { credentials_file, ca_file, insecure, refresh })
     }
 }

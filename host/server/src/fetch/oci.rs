@@ -60,7 +60,7 @@ pub(crate) struct Pulled {
 impl Registry {
     /// Reads certificates and credentials, so that new ones are found without a restart. Nothing is asked yet.
     pub(crate) fn open(config: &RegistriesConfig, cache: Option<PathBuf>) -> Result<Self, OciError> {
-        let RegistriesConfig { credentials_file, ca_file, insecure } = config;
+        let RegistriesConfig { credentials_file, ca_file, insecure, refresh: _ } = config;
         let http = Http::new(ca_file.as_deref(), insecure.clone())?;
         let credentials = Credentials::read(credentials_file.as_deref())?;
         Ok(Self { http, credentials, cache: cache.map(BlobCache::new) })
@@ -84,6 +84,15 @@ impl Registry {
                 }
             };
             Ok(Pulled { component, digest })
+        })
+        .await
+    }
+
+    /// The digest of the manifest that this names now.
+    pub(crate) async fn resolve(&self, reference: &OciReference) -> Result<String, OciError> {
+        in_time(reference, async {
+            let mut repository = Repository::new(self, reference, "pull");
+            Ok(self.manifest(&mut repository, reference).await?.1)
         })
         .await
     }
