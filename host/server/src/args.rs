@@ -3,6 +3,7 @@
 //! Codes: 0 done, 1 refused or failed, 2 said wrongly. Results go to stdout, everything else to stderr.
 
 mod flyte;
+mod plugin;
 mod registries;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -19,6 +20,7 @@ use crate::{
 
 pub(crate) use self::{
     flyte::{WebhookArgs, WebhookCommand},
+    plugin::TestArgs,
     registries::RegistryArgs,
 };
 
@@ -155,6 +157,8 @@ enum ConfigCommand {
 enum PluginCommand {
     /// Print what a plugin is, and what it imports and exports.
     Inspect(InspectArgs),
+    /// Ask a plugin what a folder of cases asks, and compare its answers with those expected.
+    Test(TestArgs),
     /// Check a plugin as at load, push it to a registry, and print the source that names it by its digest.
     Push(PushArgs),
 }
@@ -280,6 +284,7 @@ impl Args {
             Command::Config(ConfigCommand::Check(args)) => commands::config_check(&args, builtins),
             Command::Config(ConfigCommand::Convert(args)) => commands::config_convert(args, builtins),
             Command::Plugin(PluginCommand::Inspect(args)) => commands::plugin_inspect(&args, builtins),
+            Command::Plugin(PluginCommand::Test(args)) => commands::plugin_test(&args, builtins),
             Command::Plugin(PluginCommand::Push(args)) => commands::plugin_push(args, builtins),
         };
         done.unwrap_or_else(|error| {

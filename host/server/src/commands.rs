@@ -10,6 +10,7 @@ mod input;
 mod inspect;
 mod mutate;
 mod output;
+mod plugin;
 mod push;
 mod request;
 #[cfg(test)]
@@ -34,7 +35,8 @@ use crate::{
 
 pub(crate) use self::{
     config_check::config_check, config_convert::config_convert, explain::explain, init_certs::init_certs,
-    inspect::plugin_inspect, mutate::mutate, push::plugin_push, request::request, uninstall::uninstall,
+    inspect::plugin_inspect, mutate::mutate, plugin::plugin_test, push::plugin_push, request::request,
+    uninstall::uninstall,
 };
 
 /// What the API server gives a webhook where its registration does not say.

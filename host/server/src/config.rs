@@ -24,6 +24,7 @@ use ampoule_core::{Conventions, OnFailure};
 use ampoule_engine::Limits;
 use serde_json::Value;
 
+pub(crate) use self::{file::parse as parse_document, flyte::FLAGS as FLYTE_FLAGS, source::is_digest};
 pub use self::{
     file::{ConfigFile, ProfileName},
     flyte::{FlyteSource, Notice},
@@ -35,7 +36,6 @@ pub use self::{
     source::{ComponentSource, OciReference},
     trust::{RegistriesConfig, TrustConfig, TrustedKey},
 };
-pub(crate) use self::{flyte::FLAGS as FLYTE_FLAGS, source::is_digest};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,9 @@
 
 use std::path::PathBuf;
 
+use ampoule_core::Profile;
 use clap::ValueEnum;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
@@ -208,9 +209,9 @@ pub struct LimitsFile {
 }
 
 /// Parses a document. An empty one is one without keys.
-pub(super) fn parse(yaml: &str) -> Result<ConfigFile, ConfigError> {
+pub(crate) fn parse<T: DeserializeOwned + Default>(yaml: &str) -> Result<T, ConfigError> {
     if is_blank(yaml) {
-        return Ok(ConfigFile::default());
+        return Ok(T::default());
     }
     let mut key = String::new();
     let parsed = serde_saphyr::with_deserializer_from_str(yaml, |deserializer| {
@@ -236,6 +237,17 @@ pub(super) fn parse_any(yaml: &str) -> Result<Value, ConfigError> {
         let place = error.location().map(|location| (location.line(), location.column()));
         ConfigError { file: None, place, key: String::new(), reason: reason(&error) }
     })
+}
+
+// === impl ProfileName ===
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::FlyteV1 => Self::FlyteV1,
+            ProfileName::FlyteV2 => Self::FlyteV2,
+        }
+    }
 }
 
 // === impl GlobalSecretsFile ===
