@@ -20,7 +20,7 @@ use crate::{
 
 pub(crate) use self::{
     flyte::{WebhookArgs, WebhookCommand},
-    plugin::TestArgs,
+    plugin::{BenchArgs, BuildArgs, NewArgs, TestArgs},
     registries::RegistryArgs,
 };
 
@@ -157,8 +157,14 @@ enum ConfigCommand {
 enum PluginCommand {
     /// Print what a plugin is, and what it imports and exports.
     Inspect(InspectArgs),
+    /// Write a plugin that builds and passes its own test, to begin with.
+    New(NewArgs),
+    /// Build the plugin in a folder, with the tools of its language.
+    Build(BuildArgs),
     /// Ask a plugin what a folder of cases asks, and compare its answers with those expected.
     Test(TestArgs),
+    /// Measure how long a plugin takes to load and to answer, and how much memory it needs.
+    Bench(BenchArgs),
     /// Check a plugin as at load, push it to a registry, and print the source that names it by its digest.
     Push(PushArgs),
 }
@@ -284,6 +290,9 @@ impl Args {
             Command::Config(ConfigCommand::Check(args)) => commands::config_check(&args, builtins),
             Command::Config(ConfigCommand::Convert(args)) => commands::config_convert(args, builtins),
             Command::Plugin(PluginCommand::Inspect(args)) => commands::plugin_inspect(&args, builtins),
+            Command::Plugin(PluginCommand::New(args)) => commands::plugin_new(&args),
+            Command::Plugin(PluginCommand::Build(args)) => commands::plugin_build(&args),
+            Command::Plugin(PluginCommand::Bench(args)) => commands::plugin_bench(&args, builtins),
             Command::Plugin(PluginCommand::Test(args)) => commands::plugin_test(&args, builtins),
             Command::Plugin(PluginCommand::Push(args)) => commands::plugin_push(args, builtins),
         };

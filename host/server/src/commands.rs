@@ -34,8 +34,15 @@ use crate::{
 };
 
 pub(crate) use self::{
-    config_check::config_check, config_convert::config_convert, explain::explain, init_certs::init_certs,
-    inspect::plugin_inspect, mutate::mutate, plugin::plugin_test, push::plugin_push, request::request,
+    config_check::config_check,
+    config_convert::config_convert,
+    explain::explain,
+    init_certs::init_certs,
+    inspect::plugin_inspect,
+    mutate::mutate,
+    plugin::{Language, plugin_bench, plugin_build, plugin_new, plugin_test},
+    push::plugin_push,
+    request::request,
     uninstall::uninstall,
 };
 

@@ -1,9 +1,12 @@
-//! What an author does with a plugin: [`plugin_test`], and what the commands on plugins share.
+//! What an author does with a plugin, from its first file to its figures, and what these commands share.
 //!
 //! A component is run by the engine that `serve` runs it with, under the limits that are the default there.
 
 mod answer;
+mod bench;
+mod build;
 mod case;
+mod new;
 mod test;
 #[cfg(test)]
 mod tests;
@@ -16,7 +19,12 @@ use std::{
 
 use ampoule_engine::{Limits, PluginEngine};
 
-pub(crate) use self::test::plugin_test;
+pub(crate) use self::{
+    bench::plugin_bench,
+    build::{Language, plugin_build},
+    new::plugin_new,
+    test::plugin_test,
+};
 use crate::{
     config::{ComponentSource, EngineSettings, RegistriesConfig},
     fetch::{Component, Fetcher, Wanted},

@@ -7,12 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ampoule_core::{Pod, PodView, Profile, SecretRequest};
+use ampoule_core::{Pod, PodError, PodView, Profile, SecretRequest};
+use ampoule_engine::{Limits, PluginSpec};
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::config::{ConfigError, ProfileName, parse_document};
+use crate::{
+    config::{ComponentSource, ConfigError, ProfileName, parse_document},
+    fetch::Component,
+};
 
 /// What a case's file ends with.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -51,6 +55,18 @@ struct CaseFile {
 // === impl Case ===
 
 impl Case {
+    /// What to load, of this component with the case's settings.
+    pub(super) fn plugin(&self, source: &ComponentSource, component: &Component, limits: Limits) -> PluginSpec {
+        PluginSpec {
+            name: "plugin".to_owned(),
+            source: source.to_string(),
+            component: component.bytes.clone(),
+            settings: self.settings.clone(),
+            conventions: self.profile.conventions(),
+            limits,
+        }
+    }
+
     /// Every case of a folder, by name.
     ///
     /// # Errors
@@ -74,17 +90,32 @@ impl Case {
         Ok(cases)
     }
 
-    fn load(path: &Path) -> anyhow::Result<Self> {
-        let name = stem(path).unwrap_or_default().to_owned();
+    pub(super) fn load(path: &Path) -> anyhow::Result<Self> {
+        let name = stem(path)
+            .with_context(|| format!("{} is no case; a case is a file NAME.yaml", path.display()))?
+            .to_owned();
         let expected_at = path.with_file_name(format!("{name}{EXPECTED}.yaml"));
         let expected = if expected_at.exists() { Some(read(&expected_at)?) } else { None };
-        let CaseFile { settings, profile, request, pod } = read(path)?;
+        let written = read(path)?;
+        Self::of(name, expected_at, expected, written).with_context(|| format!("{}: pod", path.display()))
+    }
+
+    fn of(name: String, expected_at: PathBuf, expected: Option<Value>, written: CaseFile) -> Result<Self, PodError> {
+        let CaseFile { settings, profile, request, pod } = written;
         let pod = pod.unwrap_or_else(
             || json!({ "metadata": { "name": "pod" }, "spec": { "containers": [{ "name": "main" }] } }),
         );
         let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
-        let pod = Pod::parse(pod).with_context(|| format!("{}: pod", path.display()))?.view(&namespace);
+        let pod = Pod::parse(pod)?.view(&namespace);
         Ok(Self { name, settings: settings.into(), profile: profile.into(), request, pod, expected, expected_at })
+    }
+}
+
+impl Default for Case {
+    /// No settings, and a request that says nothing.
+    fn default() -> Self {
+        Self::of("default".to_owned(), PathBuf::new(), None, CaseFile::default())
+            .expect("the pod of a case without one is a pod")
     }
 }
 

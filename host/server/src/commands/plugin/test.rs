@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, fs, io::stdout, path::Path, process::ExitCode};
 
 use ampoule_core::SecretInjector as _;
-use ampoule_engine::{Limits, LoadError, LoadErrorKind, PluginEngine, PluginSpec};
+use ampoule_engine::{Limits, LoadError, LoadErrorKind, PluginEngine};
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -126,14 +126,7 @@ async fn ask(
     component: &Component,
     case: &Case,
 ) -> anyhow::Result<Answer> {
-    let spec = PluginSpec {
-        name: "plugin".to_owned(),
-        source: source.to_string(),
-        component: component.bytes.clone(),
-        settings: case.settings.clone(),
-        conventions: case.profile.conventions(),
-        limits: Limits::default(),
-    };
+    let spec = case.plugin(source, component, Limits::default());
     let plugin = match engine.load(spec).await {
         Ok(plugin) => plugin,
         Err(LoadError { kind: LoadErrorKind::Settings(reason), .. }) => return Ok(Answer::Refused(reason)),
