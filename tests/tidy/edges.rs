@@ -21,7 +21,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("ampoule-plugin-pull", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-sdk", &[]),
     ("ampoule-plugin-vault", &["ampoule-plugin-sdk"]),
-    ("ampoule-server", &["ampoule-core", "ampoule-engine"]),
+    ("ampoule-server", &["ampoule-core", "ampoule-engine", "ampoule-plugin-build"]),
     ("ampoule-test-guests", &["ampoule-plugin-build", "ampoule-plugin-sdk"]),
     ("xtask", &["ampoule-plugin-build"]),
     ("ampoule-tests", &["*"]),

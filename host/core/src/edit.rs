@@ -8,9 +8,11 @@ mod json;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretSlice};
+use serde::{Serialize, Serializer};
 
-/// One change to a pod.
-#[derive(Clone, Debug)]
+/// One change to a pod. Serialized it is the contract's `edit` with its names in camel case; what is absent or empty is left out.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum PodEdit {
     /// Set an environment variable in every container.
     SetEnv(EnvVar),
@@ -27,7 +29,8 @@ pub enum PodEdit {
 }
 
 /// An environment variable.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EnvVar {
     /// Its name.
     pub name: String,
@@ -36,7 +39,8 @@ pub struct EnvVar {
 }
 
 /// Where an environment variable's value comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum EnvSource {
     /// A public value.
     Literal(String),
@@ -51,7 +55,8 @@ pub enum EnvSource {
 pub struct SecretValue(SecretSlice<u8>);
 
 /// A key of a Kubernetes Secret in the pod's namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// The Secret's name.
     pub name: String,
@@ -62,7 +67,8 @@ pub struct SecretKeyRef {
 }
 
 /// A volume of the pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Volume {
     /// Its name.
     pub name: String,
@@ -71,13 +77,15 @@ pub struct Volume {
 }
 
 /// What a volume holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum VolumeSource {
     /// Keys of a Kubernetes Secret.
     Secret(SecretVolume),
     /// Memory, with a size limit as a Kubernetes quantity.
     Memory {
         /// The limit; none leaves it to the pod's memory limit.
+        #[serde(skip_serializing_if = "Option::is_none")]
         size_limit: Option<String>,
     },
     /// An inline CSI volume.
@@ -89,18 +97,21 @@ pub enum VolumeSource {
 }
 
 /// A volume with keys of a Kubernetes Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SecretVolume {
     /// The Secret's name.
     pub secret_name: String,
     /// The keys to show; empty shows all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<KeyToPath>,
     /// Whether the pod starts without it.
     pub optional: bool,
 }
 
 /// One key of a Secret as a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct KeyToPath {
     /// The key in the Secret's data.
     pub key: String,
@@ -109,31 +120,38 @@ pub struct KeyToPath {
 }
 
 /// An inline CSI volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Csi {
     /// The driver's name.
     pub driver: String,
     /// Mount it read-only.
     pub read_only: bool,
     /// `volumeAttributes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<(String, String)>,
     /// `nodePublishSecretRef.name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node_publish_secret: Option<String>,
 }
 
 /// A projected service-account token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ServiceAccountToken {
     /// Whom it is for; none is the API server.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// Its life in seconds; none is Kubernetes' default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration_seconds: Option<u32>,
     /// The file's path below the mount.
     pub path: String,
 }
 
 /// A volume's place in a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct VolumeMount {
     /// The volume's name.
     pub volume: String,
@@ -142,53 +160,71 @@ pub struct VolumeMount {
     /// Mount it read-only.
     pub read_only: bool,
     /// A path within the volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_path: Option<String>,
 }
 
 /// An init container.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct InitContainer {
     /// Its name.
     pub name: String,
     /// Its image.
     pub image: String,
     /// Its command; empty is the image's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// Its arguments; empty are the image's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// Its environment.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     /// Its mounts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<VolumeMount>,
     /// Its resources.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Its security context.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
     /// Where it goes; none is as the profile says.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<InitContainerPosition>,
 }
 
 /// Compute resources: pairs of resource name and quantity.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Requests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<(String, String)>,
     /// Limits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<(String, String)>,
 }
 
 /// The security context of an init container; what is none is left to the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SecurityContext {
     /// `runAsUser`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as_user: Option<i64>,
     /// `runAsGroup`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as_group: Option<i64>,
     /// `runAsNonRoot`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as_non_root: Option<bool>,
     /// `readOnlyRootFilesystem`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only_root_filesystem: Option<bool>,
     /// `allowPrivilegeEscalation`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_privilege_escalation: Option<bool>,
     /// `capabilities.drop: [ALL]`.
     pub drop_all_capabilities: bool,
@@ -197,7 +233,8 @@ pub struct SecurityContext {
 }
 
 /// Where an init container goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum InitContainerPosition {
     /// Before every other one.
     First,
@@ -206,7 +243,8 @@ pub enum InitContainerPosition {
 }
 
 /// An annotation of the pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Annotation {
     /// Its key.
     pub key: String,
@@ -217,7 +255,8 @@ pub struct Annotation {
 }
 
 /// What to do when the pod has the annotation with another value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AnnotationCollision {
     /// Keep the pod's.
     IfAbsent,
@@ -234,6 +273,12 @@ impl SecretValue {
         Self(bytes.into())
     }
 
+    /// Whether these are the bytes.
+    #[must_use]
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        self.expose() == bytes
+    }
+
     /// The bytes, for the one place that puts them into the pod.
     pub(crate) fn expose(&self) -> &[u8] {
         self.0.expose_secret()
@@ -243,5 +288,12 @@ impl SecretValue {
 impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SecretValue(redacted)")
+    }
+}
+
+impl Serialize for SecretValue {
+    /// Never the bytes.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("redacted")
     }
 }

@@ -4,6 +4,7 @@
 //! different types: the first is for the pod's author, the second for the cluster's admin.
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use crate::{PodEdit, PodView, SecretRequest};
 
@@ -29,7 +30,8 @@ pub trait InjectorSession: Send {
 pub type Injection = Result<Result<Vec<PodEdit>, InjectionError>, InjectorFailure>;
 
 /// Why a backend did not inject, in its own words. The text is shown to the pod's author.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum InjectionError {
     /// The backend has no such secret.

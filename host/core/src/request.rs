@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{excerpt, flyte, people};
@@ -23,8 +23,8 @@ pub struct RequestedSecret {
 }
 
 /// One secret that a pod asks for. Every string may be empty, and none was checked yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct SecretRequest {
     /// The group, such as a Kubernetes Secret's name.
     pub group: String,
@@ -39,7 +39,7 @@ pub struct SecretRequest {
 }
 
 /// How the secret is to be delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MountRequirement {
     /// The backend chooses.

@@ -3,6 +3,7 @@
 //! Codes: 0 done, 1 refused or failed, 2 said wrongly. Results go to stdout, everything else to stderr.
 
 mod flyte;
+mod plugin;
 mod registries;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -19,6 +20,7 @@ use crate::{
 
 pub(crate) use self::{
     flyte::{WebhookArgs, WebhookCommand},
+    plugin::{BenchArgs, BuildArgs, NewArgs, TestArgs},
     registries::RegistryArgs,
 };
 
@@ -157,6 +159,14 @@ enum PluginCommand {
     Inspect(InspectArgs),
     /// Print what became of each plugin of a process that serves.
     List(ListArgs),
+    /// Write a plugin that builds and passes its own test, to begin with.
+    New(NewArgs),
+    /// Build the plugin in a folder, with the tools of its language.
+    Build(BuildArgs),
+    /// Ask a plugin what a folder of cases asks, and compare its answers with those expected.
+    Test(TestArgs),
+    /// Measure how long a plugin takes to load and to answer, and how much memory it needs.
+    Bench(BenchArgs),
     /// Check a plugin as at load, push it to a registry, and print the source that names it by its digest.
     Push(PushArgs),
 }
@@ -294,6 +304,10 @@ impl Args {
             Command::Config(ConfigCommand::Convert(args)) => commands::config_convert(args, builtins),
             Command::Plugin(PluginCommand::Inspect(args)) => commands::plugin_inspect(&args, builtins),
             Command::Plugin(PluginCommand::List(args)) => commands::plugin_list(&args),
+            Command::Plugin(PluginCommand::New(args)) => commands::plugin_new(&args),
+            Command::Plugin(PluginCommand::Build(args)) => commands::plugin_build(&args),
+            Command::Plugin(PluginCommand::Bench(args)) => commands::plugin_bench(&args, builtins),
+            Command::Plugin(PluginCommand::Test(args)) => commands::plugin_test(&args, builtins),
             Command::Plugin(PluginCommand::Push(args)) => commands::plugin_push(args, builtins),
         };
         done.unwrap_or_else(|error| {

@@ -11,6 +11,7 @@ mod inspect;
 mod list;
 mod mutate;
 mod output;
+mod plugin;
 mod push;
 mod request;
 #[cfg(test)]
@@ -34,8 +35,16 @@ use crate::{
 };
 
 pub(crate) use self::{
-    config_check::config_check, config_convert::config_convert, explain::explain, init_certs::init_certs,
-    inspect::plugin_inspect, list::plugin_list, mutate::mutate, push::plugin_push, request::request,
+    config_check::config_check,
+    config_convert::config_convert,
+    explain::explain,
+    init_certs::init_certs,
+    inspect::plugin_inspect,
+    list::plugin_list,
+    mutate::mutate,
+    plugin::{Language, plugin_bench, plugin_build, plugin_new, plugin_test},
+    push::plugin_push,
+    request::request,
     uninstall::uninstall,
 };
 

@@ -27,6 +27,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     config_map::{ConfigMapInjector, DOCUMENT},
+    file::parse as parse_document,
     flyte::FLAGS as FLYTE_FLAGS,
     source::is_digest,
 };

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use cargo_metadata::{Artifact as CargoArtifact, Message};
+use cargo_metadata::{Artifact as CargoArtifact, Message, MetadataCommand};
 use wit_component::ComponentEncoder;
 
 pub use self::toolchain::{TOOLCHAIN_ENV, Toolchain, ToolchainMissing};
@@ -88,6 +88,17 @@ pub fn build(toolchain: &Toolchain, request: &Request) -> Result<Vec<Artifact>> 
     };
     artifacts.sort();
     artifacts.into_iter().map(|(name, module)| componentize(name, &module)).collect()
+}
+
+/// The name of the package in a folder.
+///
+/// # Errors
+///
+/// cargo's own: no `Cargo.toml` that it can read, or one of a workspace alone.
+pub fn package(folder: &Path) -> Result<String> {
+    let metadata = MetadataCommand::new().manifest_path(folder.join("Cargo.toml")).no_deps().exec()?;
+    let package = metadata.root_package().with_context(|| format!("{} is no package", folder.display()))?;
+    Ok(package.name.to_string())
 }
 
 /// The folder for [`Request::target_dir`] in a build script: beside the outer cargo's own files, shared by all of them.

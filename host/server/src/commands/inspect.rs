@@ -2,13 +2,13 @@
 //!
 //! The component is checked as at load, so a plugin that can be inspected can be loaded.
 
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{fmt::Write as _, process::ExitCode, sync::Arc};
 
 use ampoule_engine::{Grant, Inspection, Limits, PluginInfo};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{output, quiet_runtime};
+use super::{output, plugin, quiet_runtime};
 use crate::{
     args::{InspectArgs, TextOutput},
     config::{ComponentSource, EngineSettings},
@@ -20,12 +20,7 @@ use crate::{
 pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let InspectArgs { component, registries, output } = args;
     let runtime = quiet_runtime()?;
-    let source = match component.split_once(':') {
-        Some(("builtin" | "file" | "configmap" | "oci", _)) => {
-            ComponentSource::parse(component, &plugins::names(builtins)).map_err(anyhow::Error::msg)?
-        }
-        _ => ComponentSource::File(PathBuf::from(component)),
-    };
+    let source = plugin::source(component, builtins)?;
     let fetcher = Arc::new(Fetcher::trusting(registries.clone().into(), builtins));
     let limit = Limits::default().component_bytes;
     let wanted = Wanted { source: source.clone(), limit, sha256: None, signed_by: None };

@@ -76,8 +76,7 @@ impl Mutated {
             MutateOutput::Json => output::json(&self.after(admitted)?),
             MutateOutput::Patch => output::json(&self.patch(admitted)?),
             MutateOutput::Diff => Ok(output::diff(
-                &output::yaml(&self.input.object)?,
-                &output::yaml(&self.after(admitted)?)?,
+                [("before", &output::yaml(&self.input.object)?), ("after", &output::yaml(&self.after(admitted)?)?)],
                 colour::wanted(&stdout()),
             )),
             MutateOutput::Review => self.review(),

@@ -41,8 +41,9 @@ pub(super) fn yaml(value: &Value) -> anyhow::Result<String> {
     Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }
 
-/// What changed, as a unified diff; empty if nothing did.
-pub(super) fn diff(before: &str, after: &str, colour: bool) -> String {
+/// What changed between two texts, each with its name, as a unified diff; empty if nothing did.
+pub(super) fn diff([before, after]: [(&str, &str); 2], colour: bool) -> String {
+    let ((old, before), (new, after)) = (before, after);
     let diff = TextDiff::from_lines(before, after);
     let mut text = String::new();
     for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
@@ -56,7 +57,7 @@ pub(super) fn diff(before: &str, after: &str, colour: bool) -> String {
             line(&mut text, hue.filter(|_| colour), &format!("{sign}{}", change.value().trim_end_matches('\n')));
         }
     }
-    if text.is_empty() { text } else { format!("--- before\n+++ after\n{text}") }
+    if text.is_empty() { text } else { format!("--- {old}\n+++ {new}\n{text}") }
 }
 
 fn line(text: &mut String, hue: Option<AnsiColor>, line: &str) {

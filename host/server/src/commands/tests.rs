@@ -194,7 +194,7 @@ fn prints_what_a_thing_is_before_its_other_keys_and_those_by_name() {
 
 #[test]
 fn colours_what_changed_when_asked() {
-    let diff = output::diff("a\nb\n", "a\nc\n", true);
+    let diff = output::diff([("before", "a\nb\n"), ("after", "a\nc\n")], true);
     assert!(diff.contains("\u{1b}[31m-b\u{1b}[0m\n\u{1b}[32m+c\u{1b}[0m\n"), "{diff:?}");
 }
 

@@ -73,11 +73,7 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
 
 fn conventions(profile: ProfileName, file: ConventionsFile) -> Result<Conventions, ConfigError> {
     let ConventionsFile { env_prefix, mount_directory, env_placement, init_container_position } = file;
-    let profile = match profile {
-        ProfileName::FlyteV1 => Profile::FlyteV1,
-        ProfileName::FlyteV2 => Profile::FlyteV2,
-    };
-    let mut conventions = profile.conventions();
+    let mut conventions = Profile::from(profile).conventions();
     if let Some(prefix) = env_prefix {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !prefix.chars().all(allowed) || prefix.starts_with(|c: char| c.is_ascii_digit()) {

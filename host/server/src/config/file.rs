@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use ampoule_core::Profile;
 use clap::ValueEnum;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -221,7 +222,7 @@ pub struct LimitsFile {
 }
 
 /// Parses a document. An empty one is one without keys.
-pub(super) fn parse<T: DeserializeOwned + Default>(yaml: &str) -> Result<T, ConfigError> {
+pub(crate) fn parse<T: DeserializeOwned + Default>(yaml: &str) -> Result<T, ConfigError> {
     if is_blank(yaml) {
         return Ok(T::default());
     }
@@ -249,6 +250,17 @@ pub(super) fn parse_any(yaml: &str) -> Result<Value, ConfigError> {
         let place = error.location().map(|location| (location.line(), location.column()));
         ConfigError { file: None, place, key: String::new(), reason: reason(&error) }
     })
+}
+
+// === impl ProfileName ===
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::FlyteV1 => Self::FlyteV1,
+            ProfileName::FlyteV2 => Self::FlyteV2,
+        }
+    }
 }
 
 // === impl GlobalSecretsFile ===

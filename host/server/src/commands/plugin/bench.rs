@@ -1,0 +1,193 @@
+//! `ampoule plugin bench`: how long a plugin takes to load and to answer, and how much memory it needs.
+//!
+//! Measured in the engine that serves, one call at a time. An admission pays for a fresh instance once per plugin, and for a
+//! reused one with every further secret of its pod.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use ampoule_core::SecretInjector as _;
+use ampoule_engine::{Limits, PluginEngine, PluginInjector};
+use anyhow::bail;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{case::Case, engine, fetch, source_or_folder};
+use crate::{
+    args::{BenchArgs, TextOutput},
+    commands::{output, quiet_runtime},
+    config::{ComponentSource, EngineSettings},
+    fetch::Component,
+    metrics::Metrics,
+    plugins::{self, Builtins},
+};
+
+/// Fresh instances, each asked twice: enough for a 99th percentile.
+const SAMPLES: usize = 500;
+/// The largest memory that is tried, in MiB; as much as 16 instances may have of a pod with 4 GiB.
+const MOST_MEMORY: usize = 256;
+
+/// What was measured.
+#[derive(Debug)]
+pub(super) struct Figures {
+    size: usize,
+    compiled: Duration,
+    cached: Duration,
+    fresh: Spread,
+    reused: Spread,
+    /// The smallest `limits.memoryMiB` that it answers in.
+    memory_mib: usize,
+}
+
+/// How a duration is spread.
+#[derive(Debug)]
+struct Spread {
+    min: Duration,
+    median: Duration,
+    p99: Duration,
+}
+
+/// What is measured.
+struct Subject {
+    source: ComponentSource,
+    component: Component,
+    case: Case,
+}
+
+pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    let BenchArgs { plugin, case, output } = args;
+    let source = source_or_folder(plugin, builtins)?;
+    let case = case.as_ref().map_or_else(|| Ok(Case::default()), |path| Case::load(path))?;
+    let runtime = quiet_runtime()?;
+    let cached = engine()?;
+    let figures = runtime.block_on(async {
+        let component = fetch(&source, builtins).await?;
+        measure(&Subject { source, component, case }, &cached).await
+    })?;
+    output::print(&match output {
+        TextOutput::Text => figures.text(),
+        TextOutput::Json => output::json(&figures.json())?,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cached` is an engine with a cache of compiled components.
+async fn measure(subject: &Subject, cached: &Arc<PluginEngine>) -> anyhow::Result<Figures> {
+    let limits = Limits::default();
+    let uncached = plugins::engine(EngineSettings::default(), &Metrics::new())?;
+    let (_, compiled) = subject.load(&uncached, &limits).await?;
+    subject.load(cached, &limits).await?;
+    let (plugin, from_cache) = subject.load(cached, &limits).await?;
+    let mut times = Vec::with_capacity(SAMPLES);
+    for _ in 0..SAMPLES {
+        times.push(subject.ask(cached, &plugin).await?);
+    }
+    let (fresh, reused) = times.into_iter().unzip();
+    let memory_mib = subject.memory(cached).await?;
+    let size = subject.component.bytes.len();
+    Ok(Figures { size, compiled, cached: from_cache, fresh: Spread::of(fresh), reused: Spread::of(reused), memory_mib })
+}
+
+// === impl Subject ===
+
+impl Subject {
+    async fn load(&self, engine: &PluginEngine, limits: &Limits) -> anyhow::Result<(PluginInjector, Duration)> {
+        let spec = self.case.plugin(&self.source, &self.component, limits.clone());
+        let begun = Instant::now();
+        let plugin = engine.load(spec).await?;
+        Ok((plugin, begun.elapsed()))
+    }
+
+    /// How long a fresh instance takes to answer, and how long to answer again.
+    async fn ask(&self, engine: &PluginEngine, plugin: &PluginInjector) -> anyhow::Result<(Duration, Duration)> {
+        let (plugin, request, pod) = (plugin.clone(), self.case.request.clone(), self.case.pod.clone());
+        let asked = async move {
+            let mut session = plugin.open();
+            let begun = Instant::now();
+            let first = session.inject(&request, &pod).await;
+            let fresh = begun.elapsed();
+            let again = session.inject(&request, &pod).await;
+            first.and(again).map(|_| (fresh, begun.elapsed() - fresh))
+        };
+        match engine.run(asked).await? {
+            Ok(times) => Ok(times),
+            Err(failure) => bail!("{failure} {}", failure.inside),
+        }
+    }
+
+    /// The smallest limit, in MiB, that it loads and answers in.
+    async fn memory(&self, engine: &PluginEngine) -> anyhow::Result<usize> {
+        let (mut least, mut enough) = (1, MOST_MEMORY);
+        while least < enough {
+            let middle = usize::midpoint(least, enough);
+            let limits = Limits { memory: middle << 20, ..Limits::default() };
+            let answers = match self.load(engine, &limits).await {
+                Ok((plugin, _)) => self.ask(engine, &plugin).await.is_ok(),
+                Err(_) => false,
+            };
+            if answers {
+                enough = middle;
+            } else {
+                least = middle + 1;
+            }
+        }
+        Ok(enough)
+    }
+}
+
+// === impl Figures ===
+
+impl Figures {
+    fn text(&self) -> String {
+        let Self { size, compiled, cached, fresh, reused, memory_mib } = self;
+        let row = |what: &str, Spread { min, median, p99 }: &Spread| {
+            format!("{what:<16}{:>10}{:>10}{:>10}\n", shown(*min), shown(*median), shown(*p99))
+        };
+        let line = |what: &str, value: String| format!("{what:<16}{value:>10}\n");
+        [
+            format!("{:<16}{:>10}{:>10}{:>10}\n", "call", "min", "median", "p99"),
+            row("fresh instance", fresh),
+            row("reused instance", reused),
+            "\n".to_owned(),
+            line("load, compiled", shown(*compiled)),
+            line("load, cached", shown(*cached)),
+            line("component", format!("{} KiB", size.div_ceil(1 << 10))),
+            line("memory, at most", format!("{memory_mib} MiB")),
+        ]
+        .concat()
+    }
+
+    fn json(&self) -> Value {
+        let Self { size, compiled, cached, fresh, reused, memory_mib } = self;
+        let spread = |Spread { min, median, p99 }: &Spread| json!({ "min": micros(*min), "median": micros(*median), "p99": micros(*p99) });
+        json!({
+            "freshCallMicros": spread(fresh),
+            "reusedCallMicros": spread(reused),
+            "loadCompiledMicros": micros(*compiled),
+            "loadCachedMicros": micros(*cached),
+            "componentBytes": size,
+            "memoryMiB": memory_mib,
+        })
+    }
+}
+
+// === impl Spread ===
+
+impl Spread {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+        Self { min: at(0), median: at(50), p99: at(99) }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// In microseconds, or from a millisecond on in those.
+fn shown(duration: Duration) -> String {
+    match duration.as_micros() {
+        micros @ 0..1000 => format!("{micros} µs"),
+        _ => format!("{:.1} ms", duration.as_secs_f64() * 1e3),
+    }
+}

@@ -1,0 +1,152 @@
+//! `ampoule plugin build`: a plugin's folder becomes `plugin.wasm` in it, by the tools of its language.
+//!
+//! Rust is built as the built-in plugins are. For another language its own tool is run, as a person would run it; what is missing
+//! is named with the command that brings it.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
+
+use ampoule_plugin_build::{Crates, Request, Toolchain, build, package};
+use anyhow::{Context as _, bail, ensure};
+
+use super::COMPONENT;
+use crate::{args::BuildArgs, commands::output};
+
+/// A language that the kit knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Language {
+    /// A crate, built by cargo.
+    Rust,
+    /// A module, built by componentize-js.
+    Javascript,
+    /// A module, built by componentize-py.
+    Python,
+}
+
+/// What SpiderMonkey would ask the host for: a component without them imports no WASI.
+const DISABLED: [&str; 5] = ["http", "random", "clocks", "stdio", "fetch-event"];
+
+pub(crate) fn plugin_build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+    let BuildArgs { folder } = args;
+    // The tools run in the folder.
+    let folder = folder.canonicalize().with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    match Language::of(&folder)? {
+        Language::Rust => rust(&folder)?,
+        Language::Javascript => javascript(&folder)?,
+        Language::Python => python(&folder)?,
+    }
+    let component = args.folder.join(COMPONENT);
+    let size = fs::metadata(&component).with_context(|| format!("the build left no {}", component.display()))?.len();
+    output::print(&format!("{}, {} KiB\n", component.display(), size.div_ceil(1 << 10)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+// === impl Language ===
+
+impl Language {
+    /// The file that a plugin of this language has in its folder.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Rust => "Cargo.toml",
+            Self::Javascript => "plugin.js",
+            Self::Python => "app.py",
+        }
+    }
+
+    /// The language of the plugin in a folder.
+    pub(super) fn of(folder: &Path) -> anyhow::Result<Self> {
+        let all = <Self as clap::ValueEnum>::value_variants();
+        let found = all.iter().find(|language| folder.join(language.mark()).is_file());
+        found.copied().with_context(|| {
+            let marks: Vec<_> = all.iter().map(|language| language.mark()).collect();
+            format!("{} holds no plugin: there is none of {}", folder.display(), marks.join(", "))
+        })
+    }
+}
+
+fn rust(folder: &Path) -> anyhow::Result<()> {
+    let name = package(folder)?;
+    let request = Request {
+        workspace: folder.to_owned(),
+        target_dir: folder.join("target"),
+        crates: Crates::Libraries(vec![name]),
+    };
+    let artifacts = build(&Toolchain::find()?, &request)?;
+    let artifact = artifacts.first().context("the crate has no library")?;
+    fs::write(folder.join(COMPONENT), &artifact.component).with_context(|| format!("cannot write {COMPONENT}"))
+}
+
+fn javascript(folder: &Path) -> anyhow::Result<()> {
+    let tool = tool(folder, "node_modules/.bin", "componentize-js", "`npm install` there, with Node.js 20 or newer")?;
+    let mut command = Command::new(tool);
+    command.args(["plugin.js", "--wit", "wit", "--world-name", "plugin", "--out", COMPONENT, "--disable"]);
+    run(command.args(DISABLED).current_dir(folder))
+}
+
+fn python(folder: &Path) -> anyhow::Result<()> {
+    let tool = tool(folder, ".venv/bin", "componentize-py", "`pip install -r requirements.txt` there")?;
+    let mut command = Command::new(tool);
+    command.args([
+        "--wit-path",
+        "wit",
+        "--world",
+        "plugin",
+        "componentize",
+        "--stub-wasi",
+        "app",
+        "--output",
+        COMPONENT,
+    ]);
+    run(command.current_dir(folder))
+}
+
+/// A program in a part of the plugin's folder, or else on the path.
+fn tool(folder: &Path, below: &str, name: &str, remedy: &str) -> anyhow::Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut places = std::iter::once(folder.join(below)).chain(env::split_paths(&path));
+    let found = places.find_map(|place| Some(place.join(name)).filter(|program| program.is_file()));
+    found
+        .with_context(|| format!("{name} is neither in {} nor on the path: run {remedy}", folder.join(below).display()))
+}
+
+/// Runs a tool; what it says goes to stderr.
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    ensure!(
+        command.get_current_dir().is_some_and(|folder| folder.join("wit").is_dir()),
+        "there is no wit/ beside the plugin: copy it from a folder that `ampoule plugin new` makes"
+    );
+    let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
+    let status = status.with_context(|| format!("cannot run {name}"))?;
+    if !status.success() {
+        bail!("{name} failed ({status}); its messages are above");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_makes_a_folder_a_plugin() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Language::of(folder.path()).unwrap_err().to_string();
+        let expected = "DIR holds no plugin: there is none of Cargo.toml, plugin.js, app.py";
+        assert_eq!(error.replace(folder.path().to_str().unwrap(), "DIR"), expected);
+        fs::write(folder.path().join("app.py"), "").unwrap();
+        assert_eq!(Language::of(folder.path()).unwrap(), Language::Python);
+    }
+
+    #[test]
+    fn says_which_tool_is_missing_and_what_brings_it() {
+        let error = tool(Path::new("/plugin"), ".venv/bin", "no-such-tool", "`pip install it` there").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no-such-tool is neither in /plugin/.venv/bin nor on the path: run `pip install it` there"
+        );
+    }
+}

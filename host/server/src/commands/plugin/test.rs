@@ -1,0 +1,147 @@
+//! `ampoule plugin test`: a component is asked what a folder of cases asks, and its answers are compared with those expected.
+//!
+//! Each case is asked twice, of two fresh instances: the API server may ask twice about one pod. The exit code is 0 if all answers
+//! are as expected, 1 if not, 2 if the cases cannot be read.
+
+use std::{fmt::Write as _, fs, io::stdout, path::Path, process::ExitCode};
+
+use ampoule_core::SecretInjector as _;
+use ampoule_engine::{Limits, LoadError, LoadErrorKind, PluginEngine};
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::{CASES, answer::Answer, case::Case, engine, fetch, source_or_folder};
+use crate::{
+    args::TestArgs,
+    colour,
+    commands::{complain, output, quiet_runtime},
+    config::ComponentSource,
+    fetch::Component,
+    plugins::Builtins,
+};
+
+/// What a usage error ends with.
+const UNREADABLE: u8 = 2;
+
+/// What became of one case.
+enum Verdict {
+    AsExpected,
+    Recorded,
+    /// What is not as expected, as text.
+    Different(String),
+}
+
+pub(crate) fn plugin_test(args: &TestArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    let TestArgs { plugin, cases, bless } = args;
+    let source = source_or_folder(plugin, builtins)?;
+    let beside = || match &source {
+        ComponentSource::File(path) => Some(path.with_file_name(CASES)),
+        _ => None,
+    };
+    let Some(folder) = cases.clone().or_else(beside) else {
+        complain(&format!("error: {source} has no folder of cases: name one with --cases"));
+        return Ok(ExitCode::from(UNREADABLE));
+    };
+    let cases = match Case::all(&folder) {
+        Ok(cases) => cases,
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            return Ok(ExitCode::from(UNREADABLE));
+        }
+    };
+    let runtime = quiet_runtime()?;
+    let engine = engine()?;
+    let (text, good) = runtime.block_on(async {
+        let component = fetch(&source, builtins).await?;
+        run(&engine, &source, &component, &cases, *bless).await
+    })?;
+    output::print(&text)?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is printed, and whether all is well.
+pub(super) async fn run(
+    engine: &PluginEngine,
+    source: &ComponentSource,
+    component: &Component,
+    cases: &[Case],
+    bless: bool,
+) -> anyhow::Result<(String, bool)> {
+    let mut text = String::new();
+    let mut failed = 0;
+    for case in cases {
+        let verdict = judge(engine, source, component, case, bless).await?;
+        let word = match &verdict {
+            Verdict::AsExpected => "ok",
+            Verdict::Recorded => "recorded",
+            Verdict::Different(_) => "FAILED",
+        };
+        let _ = writeln!(text, "{word:<8} {}", case.name);
+        if let Verdict::Different(what) = verdict {
+            failed += 1;
+            text += &what;
+        }
+    }
+    let good = cases.len() - failed;
+    let _ = writeln!(text, "{good} of {} cases {}", cases.len(), if bless { "recorded" } else { "as expected" });
+    Ok((text, failed == 0))
+}
+
+async fn judge(
+    engine: &PluginEngine,
+    source: &ComponentSource,
+    component: &Component,
+    case: &Case,
+    bless: bool,
+) -> anyhow::Result<Verdict> {
+    let first = ask(engine, source, component, case).await?;
+    let second = ask(engine, source, component, case).await?;
+    let expected = case.expected.as_ref();
+    let (actual, again) = (first.document(expected), second.document(expected));
+    if actual != again {
+        let diff = diff(("first answer", Some(&actual)), ("second answer", &again))?;
+        return Ok(Verdict::Different(format!("the same question got two answers\n{diff}")));
+    }
+    if !bless {
+        return Ok(if expected == Some(&actual) {
+            Verdict::AsExpected
+        } else {
+            Verdict::Different(diff((&place(&case.expected_at), expected), ("answer", &actual))?)
+        });
+    }
+    if let Answer::Failed(reason) = first {
+        return Ok(Verdict::Different(format!("a failure is not recorded: {reason}\n")));
+    }
+    if expected != Some(&actual) {
+        let written = fs::write(&case.expected_at, output::yaml(&actual)?);
+        written.with_context(|| format!("cannot write {}", case.expected_at.display()))?;
+    }
+    Ok(Verdict::Recorded)
+}
+
+/// Loads the plugin with the case's settings, and asks a fresh instance.
+async fn ask(
+    engine: &PluginEngine,
+    source: &ComponentSource,
+    component: &Component,
+    case: &Case,
+) -> anyhow::Result<Answer> {
+    let spec = case.plugin(source, component, Limits::default());
+    let plugin = match engine.load(spec).await {
+        Ok(plugin) => plugin,
+        Err(LoadError { kind: LoadErrorKind::Settings(reason), .. }) => return Ok(Answer::Refused(reason)),
+        Err(error) => return Err(error.into()),
+    };
+    let (request, pod) = (case.request.clone(), case.pod.clone());
+    Ok(engine.run(async move { plugin.open().inject(&request, &pod).await }).await?.into())
+}
+
+fn diff(before: (&str, Option<&Value>), after: (&str, &Value)) -> anyhow::Result<String> {
+    let expected = before.1.map(output::yaml).transpose()?.unwrap_or_default();
+    let actual = output::yaml(after.1)?;
+    Ok(output::diff([(before.0, &expected), (after.0, &actual)], colour::wanted(&stdout())))
+}
+
+fn place(path: &Path) -> String {
+    path.display().to_string()
+}
