@@ -308,7 +308,11 @@ impl Exit {
 }
 
 /// The server's binary.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// If it was not built.
+pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("AMPOULE_BIN").filter(|path| !path.is_empty()) {
         return Ok(PathBuf::from(path));
     }

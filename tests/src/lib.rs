@@ -20,7 +20,7 @@ mod renderers;
 mod review;
 
 pub use self::{
-    ampoule::{Ampoule, Exit},
+    ampoule::{Ampoule, Exit, binary},
     eventually::eventually,
     haproxy::Haproxy,
     http::{Answer, Connection, Trust},
@@ -31,6 +31,6 @@ pub use self::{
     pods::{annotation, asking, pod, requests},
     process::Process,
     registry::{Registry, Signer},
-    renderers::{Renderers, sdks},
+    renderers::{Renderers, languages, sdks},
     review::{Response, Review},
 };

@@ -19,6 +19,12 @@ const PINS: [&[u8]; 2] = [include_bytes!("../deploy/programs.txt"), include_byte
 /// What the environment of Flyte's SDKs is named after.
 const SDKS: &[u8] = include_bytes!("../sdks/requirements.txt");
 
+/// What the folder of componentize-js and componentize-py is named after.
+const LANGUAGES: [&[u8]; 2] = [
+    include_bytes!("../authors/requirements.txt"),
+    include_bytes!("../../plugins/examples/javascript/package-lock.json"),
+];
+
 /// The programs, and the checkout that they read.
 pub struct Renderers {
     folder: PathBuf,
@@ -95,6 +101,15 @@ impl Renderers {
 /// If it is not there.
 pub fn sdks() -> Result<PathBuf> {
     made("AMPOULE_SDKS", "sdks", SDKS)
+}
+
+/// The folder with what builds plugins in JavaScript and Python: `$AMPOULE_LANGUAGES`, else the one in the cache folder.
+///
+/// # Errors
+///
+/// If it is not there.
+pub fn languages() -> Result<PathBuf> {
+    made("AMPOULE_LANGUAGES", "languages", &LANGUAGES.concat())
 }
 
 /// A folder that `cargo xtask setup` made, named after what it was made from.

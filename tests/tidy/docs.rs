@@ -37,6 +37,7 @@ fn every_link_to_a_file_leads_somewhere() {
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "wit/README.md",
+        "plugins/README.md",
         "plugins/examples/http-json/README.md",
         "tests/fuzz/README.md",
         "deploy/README.md",

@@ -8,6 +8,7 @@ mod debian;
 mod haproxy;
 mod image;
 mod kube;
+mod languages;
 mod manifests;
 mod program;
 mod registry;
@@ -18,6 +19,7 @@ use anyhow::Result;
 
 use self::haproxy::Haproxy;
 use self::kube::ApiServer;
+use self::languages::Languages;
 use self::manifests::Renderers;
 use self::program::Program;
 use self::sdks::Sdks;
@@ -42,6 +44,8 @@ pub(crate) struct Everything {
     pub(crate) haproxy: Haproxy,
     /// Their clients.
     pub(crate) sdks: Sdks,
+    /// What builds plugins in other languages than Rust.
+    pub(crate) languages: Languages,
     /// What renders and checks the manifests.
     pub(crate) renderers: Renderers,
     /// Where they push plugins to.
@@ -76,11 +80,13 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("haproxy", &haproxy.to_string());
     let sdks = sdks::ensure()?;
     found("flyte's SDKs", &sdks.to_string());
+    let languages = languages::ensure()?;
+    found("componentize-*", &languages.to_string());
     let renderers = manifests::ensure(&sdks)?;
     found("helm, kubectl", &renderers.to_string());
     let registry = registry::ensure()?;
     found("docker-registry", &registry.to_string());
-    Ok(Everything { api_server, haproxy, sdks, renderers, registry })
+    Ok(Everything { api_server, haproxy, sdks, languages, renderers, registry })
 }
 
 /// Makes sure of what the scope names.

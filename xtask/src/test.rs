@@ -1,5 +1,5 @@
 //! Every test of the workspace, the end-to-end ones against a real API server included, and one summary at the end.
-//! The end-to-end tests find their programs by `AMPOULE_ETCD`, `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`,
+//! The end-to-end tests find their programs by `AMPOULE_ETCD`, `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`, `AMPOULE_LANGUAGES`,
 //! `AMPOULE_RENDERERS`, `AMPOULE_REGISTRY` and `AMPOULE_BIN`, set here.
 
 mod output;
@@ -26,11 +26,12 @@ pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<C
     let server = workspace::build(Build::Tests)?;
     let mut command = workspace::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
-    let Everything { api_server, haproxy, sdks, renderers, registry } = everything;
+    let Everything { api_server, haproxy, sdks, languages, renderers, registry } = everything;
     command.env("AMPOULE_ETCD", &api_server.etcd.path).env("AMPOULE_KUBE_APISERVER", &api_server.kube_apiserver.path);
     command
         .env("AMPOULE_HAPROXY", &haproxy.path)
         .env("AMPOULE_SDKS", &sdks.folder)
+        .env("AMPOULE_LANGUAGES", &languages.folder)
         .env("AMPOULE_RENDERERS", &renderers.folder)
         .env("AMPOULE_REGISTRY", &registry.path)
         .env("AMPOULE_BIN", server);

@@ -68,7 +68,7 @@ fn versions(requirements: &str) -> String {
 }
 
 /// A Python that both SDKs support and that can make an environment; installed on Debian 12 if there is none.
-fn python() -> Result<PathBuf> {
+pub(super) fn python() -> Result<PathBuf> {
     if let Some(python) = suitable_python() {
         return Ok(python);
     }

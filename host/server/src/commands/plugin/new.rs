@@ -37,7 +37,7 @@ const COMMON: [&[File]; 2] = [
         "cases/leaves-the-choice.yaml", "cases/leaves-the-choice.expected.yaml",
         "cases/names-no-key.yaml", "cases/names-no-key.expected.yaml",
     ),
-    files!("": "wit/README.md", "wit/injector.wit", "wit/log.wit", "wit/types.wit", "wit/world.wit"),
+    files!("": "wit/README.md", "wit/injector.wit", "wit/kubernetes-secrets.wit", "wit/log.wit", "wit/types.wit", "wit/world.wit"),
 ];
 
 pub(crate) fn plugin_new(args: &NewArgs) -> anyhow::Result<ExitCode> {
@@ -70,4 +70,49 @@ pub(super) fn write(folder: &Path, name: &str, language: Language) -> anyhow::Re
         written.with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+    #[test]
+    fn every_case_and_every_file_of_the_contract_is_written() {
+        let written: BTreeSet<_> = COMMON.iter().copied().flatten().map(|(path, _)| (*path).to_owned()).collect();
+        let there = |folder: &str, below: &str| -> Vec<String> {
+            let listed = fs::read_dir(format!("{ROOT}/{folder}")).unwrap();
+            listed.map(|entry| format!("{below}/{}", entry.unwrap().file_name().to_str().unwrap())).collect()
+        };
+        let there = [there("plugins/examples/cases", "cases"), there("wit", "wit")].concat();
+        assert_eq!(written, there.into_iter().collect());
+    }
+
+    #[test]
+    fn a_plugin_has_its_name_everywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        for (language, mark) in
+            [(Language::Rust, "Cargo.toml"), (Language::Javascript, "package.json"), (Language::Python, "app.py")]
+        {
+            let plugin = folder.path().join(mark);
+            write(&plugin, "my-plugin", language).unwrap();
+            let text = fs::read_to_string(plugin.join(mark)).unwrap();
+            assert!(text.contains("my-plugin") && !text.contains(EXAMPLE), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_what_a_name_may_be_and_writes_over_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["", "A", "1a", "a_b", "a/b", "../a", "a-", &"a".repeat(64)] {
+            let expected = format!("{name:?} is no name for a plugin: use up to 63 of a-z, 0-9 and -, a letter first");
+            assert_eq!(write(folder.path(), name, Language::Rust).unwrap_err().to_string(), expected);
+        }
+        let error = format!("{:#}", write(folder.path(), "a", Language::Rust).unwrap_err());
+        let expected = "cannot make the folder DIR: File exists (os error 17)";
+        assert_eq!(error.replace(folder.path().to_str().unwrap(), "DIR"), expected);
+    }
 }

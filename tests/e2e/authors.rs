@@ -1,0 +1,95 @@
+//! What an author does, with the real tools: `plugin new`, `build`, `test` and `bench` in an empty folder, and a pod that gets its
+//! secret from what came of it.
+//!
+//! The templates are the examples in `plugins/examples`, so these are their tests too.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use ampoule_tests::{binary, languages};
+use anyhow::{Result, ensure};
+
+const POD: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  labels: { ampoule.dev/inject: "true" }
+  annotations:
+    ampoule.dev/secrets: '[{ group: database, key: password, env: DB_PASSWORD }]'
+spec:
+  containers: [{ name: main, image: web }]
+"#;
+
+#[test]
+fn a_new_plugin_in_rust_builds_offline_passes_its_test_and_serves() -> Result<()> {
+    is_ready_to_use("rust")
+}
+
+#[test]
+fn a_new_plugin_is_measured_and_inspected() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    said(root, &["plugin", "new", "my-plugin", "--lang", "rust"])?;
+    said(root, &["plugin", "build", "my-plugin"])?;
+    let bench = ["plugin", "bench", "my-plugin", "--case", "my-plugin/cases/asks-for-a-variable.yaml", "-o", "json"];
+    let figures: serde_json::Value = serde_json::from_str(&said(root, &bench)?)?;
+    let [min, p99] = ["min", "p99"].map(|figure| figures["freshCallMicros"][figure].as_u64());
+    ensure!(min.is_some() && min <= p99, "{figures}");
+    ensure!(figures["memoryMiB"].as_u64().is_some_and(|memory| memory <= 16), "more than the default limit: {figures}");
+    let inspected = said(root, &["plugin", "inspect", "my-plugin/plugin.wasm"])?;
+    ensure!(inspected.starts_with("my-plugin 0.1.0\n"), "{inspected}");
+    Ok(())
+}
+
+#[test]
+fn a_new_plugin_in_javascript_builds_passes_its_test_and_serves() -> Result<()> {
+    is_ready_to_use("javascript")
+}
+
+#[test]
+fn a_new_plugin_in_python_builds_passes_its_test_and_serves() -> Result<()> {
+    is_ready_to_use("python")
+}
+
+fn is_ready_to_use(language: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    said(root, &["plugin", "new", "my-plugin", "--lang", language])?;
+    said(root, &["plugin", "build", "my-plugin"])?;
+    let tested = said(root, &["plugin", "test", "my-plugin"])?;
+    ensure!(tested.ends_with("6 of 6 cases as expected\n"), "{tested}");
+    let config = format!(
+        "engine: {{ cacheDirectory: {0}/cache/ampoule/compiled }}\n\
+         injectors: [{{ name: mine, component: \"file:{0}/my-plugin/plugin.wasm\", settings: {{ secretPrefix: team-a- }} }}]\n",
+        root.display()
+    );
+    fs::write(root.join("config.yaml"), config)?;
+    fs::write(root.join("pod.yaml"), POD)?;
+    let pod = said(root, &["mutate", "pod.yaml", "--config", "config.yaml"])?;
+    ensure!(pod.contains("name: team-a-database") && pod.contains("name: DB_PASSWORD"), "no secret in\n{pod}");
+    Ok(())
+}
+
+/// Runs the program as somebody who has the languages' tools on the path, and no network for cargo.
+fn said(folder: &Path, words: &[&str]) -> Result<String> {
+    let mut command = Command::new(binary()?);
+    command.args(words).current_dir(folder).stdin(Stdio::null());
+    command.env("PATH", path()?).env("XDG_CACHE_HOME", folder.join("cache")).env("CARGO_NET_OFFLINE", "true");
+    let Output { status, stdout, stderr } = command.output()?;
+    let (out, log) = (String::from_utf8(stdout)?, String::from_utf8_lossy(&stderr).into_owned());
+    ensure!(status.success(), "ampoule {} ended with {status}\n{out}{log}", words.join(" "));
+    Ok(out)
+}
+
+fn path() -> Result<OsString> {
+    let languages = languages()?;
+    let tools = [languages.join("bin"), languages.join("node_modules/.bin")];
+    let others = env::var_os("PATH").unwrap_or_default();
+    Ok(env::join_paths(tools.into_iter().chain(env::split_paths(&others)))?)
+}
