@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-/// A pod is read on one thread, changed on another and freed on a third, which glibc's allocator locks for.
+/// A pod is hundreds of small values, made and freed within microseconds, and a guest that waits takes it to another thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
