@@ -38,11 +38,13 @@ pub(crate) fn find_among(folder: &str, name: &str, variable: &str) -> Result<Pat
     }
 }
 
-fn cache() -> Option<PathBuf> {
+/// Where caches are kept.
+pub(crate) fn cache() -> Option<PathBuf> {
     let named = setting("XDG_CACHE_HOME").map(PathBuf::from);
     named.or_else(|| Some(std::env::home_dir()?.join(".cache")))
 }
 
-fn setting(variable: &str) -> Option<OsString> {
+/// A variable that says something.
+pub(crate) fn setting(variable: &str) -> Option<OsString> {
     std::env::var_os(variable).filter(|value| !value.is_empty())
 }

