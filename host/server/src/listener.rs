@@ -26,8 +26,8 @@ pub use self::drain::{Drain, DrainTrigger};
 
 /// A handshake takes two round trips; who needs longer than this holds a permit for nothing.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How often connections that idle are asked to make way, while one waits for the end of another.
-const CROWDED: Duration = Duration::from_millis(100);
+/// How often one connection that idles is asked to make way, while another waits.
+const CROWDED: Duration = Duration::from_millis(20);
 /// Out of file descriptors, the next try fails too until a connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -111,7 +111,7 @@ async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>, crowded: &Notify
     loop {
         match timeout(CROWDED, Arc::clone(permits).acquire_owned()).await {
             Ok(permit) => return (stream, permit.expect("the semaphore is never closed")),
-            Err(_) => crowded.notify_waiters(),
+            Err(_) => crowded.notify_one(),
         }
     }
 }
@@ -135,7 +135,11 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, life
     let Some(tls) = tls else {
         return connection::serve(stream, Protocol::Http1, router, life).await;
     };
-    match timeout(HANDSHAKE, tls.accept(stream)).await {
+    let handshake = tokio::select! {
+        handshake = timeout(HANDSHAKE, tls.accept(stream)) => handshake,
+        () = life.handshake_makes_way() => return debug!("TLS handshake was slow where others wait"),
+    };
+    match handshake {
         Ok(Ok(stream)) => {
             let protocol = Protocol::negotiated(stream.get_ref().1.alpn_protocol());
             connection::serve(stream, protocol, router, life).await;

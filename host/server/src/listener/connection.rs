@@ -90,9 +90,9 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let activity = Arc::new(Activity { open: AtomicUsize::new(0), last: Mutex::new(Instant::now()) });
-    let (requests, of_requests) = (Arc::clone(&activity), life.clone());
+    let (requests, of_requests) = (Arc::clone(&activity), Arc::new(life.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (open, router, life) = (OpenRequest::new(&requests), router.clone(), of_requests.clone());
+        let (open, router, life) = (OpenRequest::new(&requests), router.clone(), Arc::clone(&of_requests));
         async move {
             let Ok(mut answer) = router.oneshot(request.map(Body::new)).await;
             if protocol == Protocol::Http1 && life.is_over() {
@@ -106,7 +106,7 @@ where
     let builder = builder(protocol, idle);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut goodbye = pin!(sleep(Duration::MAX));
-    let mut ending = false;
+    let (mut ending, mut idled) = (false, false);
     loop {
         tokio::select! {
             // What has arrived is read before the connection counts as idle.
@@ -119,8 +119,9 @@ where
                 ending = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = activity.idle(idle, &crowded), if !ending => {
-                ending = true;
+            // Also of one that is ending: a client that never speaks, or does not read its answer, would hold its place for ever.
+            () = activity.idle(idle, &crowded), if !idled => {
+                idled = true;
                 connection.as_mut().graceful_shutdown();
                 goodbye.set(sleep(GOODBYE));
             }
@@ -153,6 +154,12 @@ impl ConnectionLife {
     pub(super) fn new(drain: Drain, max_age: Option<Duration>, crowded: Arc<Notify>) -> Self {
         let old = max_age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
         Self { drain, old, idle: IDLE, crowded }
+    }
+
+    /// Returns once a handshake has had its moment and another connection waits for the place.
+    pub(super) async fn handshake_makes_way(&self) {
+        sleep(MOMENT).await;
+        self.crowded.notified().await;
     }
 
     /// Whether the client is to make another connection for its next request.

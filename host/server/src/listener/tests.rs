@@ -185,6 +185,17 @@ async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_begins_its_handshake_makes_way() {
+    let served = Served::with(1, Duration::from_secs(5), &Gate::default()).await;
+    let mut silent = TcpStream::connect(served.address).await.unwrap();
+    let begun = Instant::now();
+    let mut next = served.http1().await;
+    assert!(begun.elapsed() < HANDSHAKE, "the silent one kept its place for as long as it may alone");
+    assert_eq!(text(next.send_request(request("/")).await.unwrap()).await, "hello");
+    assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0, "it was closed");
+}
+
+#[tokio::test]
 async fn a_connection_that_idles_makes_way_and_one_at_work_does_not() {
     let gate = Gate::default();
     let served = Served::with(2, Duration::from_secs(5), &gate).await;

@@ -87,10 +87,12 @@ async fn an_idle_connection_is_kept_for_its_time_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_for_nothing_ends() {
+async fn a_connection_that_asks_for_nothing_ends_also_where_it_is_old_first() {
     for protocol in [Protocol::Http1, Protocol::Http2] {
-        let Served { client: _client, ended, trigger: _trigger, .. } = Served::new(protocol, None, SHORT);
-        timeout(SOON, ended).await.unwrap().unwrap();
+        for old in [None, Some(AGE)] {
+            let Served { client: _client, ended, trigger: _trigger, .. } = Served::new(protocol, old, SHORT);
+            timeout(SOON, ended).await.unwrap().unwrap();
+        }
     }
 }
 
