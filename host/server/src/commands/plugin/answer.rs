@@ -7,7 +7,7 @@ use ampoule_core::{EnvSource, Injection, InjectionError, PodEdit};
 use serde_json::{Value, json};
 
 /// What came of one question.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Answer {
     /// Edits, none if the secret is there already.
     Edits(Vec<PodEdit>),

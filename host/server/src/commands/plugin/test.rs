@@ -20,6 +20,8 @@ use crate::{
     plugins::Builtins,
 };
 
+/// The key that a secret value stands under.
+const SECRET: &str = "secretValue";
 /// What a usage error ends with.
 const UNREADABLE: u8 = 2;
 
@@ -98,8 +100,11 @@ async fn judge(
     let second = ask(engine, source, component, case).await?;
     let expected = case.expected.as_ref();
     let (actual, again) = (first.document(expected), second.document(expected));
-    if actual != again {
-        let diff = diff(("first answer", Some(&actual)), ("second answer", &again))?;
+    if first != second {
+        let diff = match diff(("first answer", Some(&actual)), ("second answer", &again))? {
+            same if same.is_empty() => "they differ in a secret value\n".to_owned(),
+            diff => diff,
+        };
         return Ok(Verdict::Different(format!("the same question got two answers\n{diff}")));
     }
     if !bless {
@@ -108,6 +113,10 @@ async fn judge(
         } else {
             Verdict::Different(diff((&place(&case.expected_at), expected), ("answer", &actual))?)
         });
+    }
+    if expected.is_some_and(|expected| knows_more(expected, &actual)) {
+        let reason = "a secret value is another than the case has, and is not recorded; change the case";
+        return Ok(Verdict::Different(format!("{reason}\n")));
     }
     if let Answer::Failed(reason) = first {
         return Ok(Verdict::Different(format!("a failure is not recorded: {reason}\n")));
@@ -136,10 +145,40 @@ async fn ask(
     Ok(engine.run(async move { plugin.open().inject(&request, &pod).await }).await?.into())
 }
 
-fn diff(before: (&str, Option<&Value>), after: (&str, &Value)) -> anyhow::Result<String> {
-    let expected = before.1.map(output::yaml).transpose()?.unwrap_or_default();
-    let actual = output::yaml(after.1)?;
+/// What differs, without a secret value of either side.
+pub(super) fn diff(before: (&str, Option<&Value>), after: (&str, &Value)) -> anyhow::Result<String> {
+    let expected = before.1.map(|document| output::yaml(&hidden(document))).transpose()?.unwrap_or_default();
+    let actual = output::yaml(&hidden(after.1))?;
     Ok(output::diff([(before.0, &expected), (after.0, &actual)], colour::wanted(&stdout())))
+}
+
+/// A document with a word in the place of each secret value that it holds.
+fn hidden(document: &Value) -> Value {
+    match document {
+        Value::Object(entries) => {
+            let hide = |(key, value): (&String, &Value)| {
+                let held = key == SECRET && value.is_object();
+                (key.clone(), if held { Value::from("as the case has it") } else { hidden(value) })
+            };
+            Value::Object(entries.iter().map(hide).collect())
+        }
+        Value::Array(items) => items.iter().map(hidden).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Whether a document holds a secret value where the other one has none to show.
+pub(super) fn knows_more(expected: &Value, actual: &Value) -> bool {
+    match (expected, actual) {
+        (Value::Object(expected), Value::Object(actual)) => expected.iter().any(|(key, value)| {
+            let other = actual.get(key).unwrap_or(&Value::Null);
+            if key == SECRET { value.is_object() && other.is_string() } else { knows_more(value, other) }
+        }),
+        (Value::Array(expected), Value::Array(actual)) => {
+            expected.iter().zip(actual).any(|(expected, actual)| knows_more(expected, actual))
+        }
+        _ => false,
+    }
 }
 
 fn place(path: &Path) -> String {

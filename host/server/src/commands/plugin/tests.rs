@@ -148,4 +148,25 @@ fn a_secret_value_is_shown_only_where_the_case_has_it() {
         assert_eq!(answer.document(other.as_ref()), document(json!("redacted")));
     }
     assert!(!format!("{answer:?}").contains("hunter2"));
+    // Nor where it is compared: beside another difference, in the place of another value, or of one that is not known.
+    let renamed =
+        json!({ "edits": [{ "setEnv": { "name": "B", "source": { "secretValue": { "text": "hunter2" } } } }] });
+    for (expected, actual) in
+        [(&known, &renamed), (&known, &document(json!("redacted"))), (&known, &json!({ "edits": [] }))]
+    {
+        let shown = test::diff(("expected", Some(expected)), ("answer", actual)).unwrap();
+        assert!(shown.starts_with("--- expected\n+++ answer\n") && !shown.contains("hunter2"), "{shown}");
+    }
+    assert!(test::knows_more(&known, &document(json!("redacted"))), "recording would forget it");
+    assert!(!test::knows_more(&known, &known) && !test::knows_more(&document(json!("redacted")), &known));
+}
+
+#[test]
+fn two_values_make_two_answers() {
+    let answer = |value: &str| {
+        let value = EnvSource::SecretValue(SecretValue::new(value.into()));
+        Answer::Edits(vec![PodEdit::SetEnv(EnvVar { name: "A".into(), source: value })])
+    };
+    assert_eq!(answer("one"), answer("one"));
+    assert_ne!(answer("one"), answer("two"));
 }
