@@ -209,7 +209,9 @@ async fn a_registry_is_reached_as_configured_and_no_other_way() -> Result<()> {
     let flags = ["--ca-file", &ca, "--credentials-file", wrong.to_str().context("a path")?];
     let refused = desk.push(&reference, guest(), &flags)?.unwrap_err();
     assert!(
-        refused.starts_with(&format!("error: {reference}: {host} does not let \"team\" pull,push team/echo: 401 ")),
+        refused.starts_with(&format!(
+            "error: {reference}: {host} does not let the user of its credentials pull,push team/echo: 401 "
+        )),
         "{refused}"
     );
     assert!(!refused.contains("no)"), "{refused}");

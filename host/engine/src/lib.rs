@@ -45,4 +45,5 @@ pub use self::{
     outbound::{Destination, HttpGrant, Resolver, RootError, SystemResolver},
     plugin::PluginInjector,
     secrets::{ClusterSecrets, ClusterSecretsError},
+    text::clean,
 };

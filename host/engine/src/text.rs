@@ -3,7 +3,8 @@
 //! Guests are not trusted to keep to one line or to be short, nor to leave a reader's terminal alone.
 
 /// The text without control characters, cut to `max` bytes at a character boundary, `…` in place of what was cut.
-pub(crate) fn clean(text: &str, max: usize) -> String {
+#[must_use]
+pub fn clean(text: &str, max: usize) -> String {
     let mut cleaned = String::with_capacity(text.len().min(max));
     for c in text.chars() {
         let c = if is_unprintable(c) { ' ' } else { c };

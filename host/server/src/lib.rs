@@ -22,6 +22,7 @@ pub mod pipeline;
 mod plugins;
 pub mod public_key;
 pub mod readiness;
+mod reason;
 mod registration;
 mod reload;
 pub mod review;

@@ -1,4 +1,5 @@
 //! A Python, and virtual environments of packages that are pinned by version and hash.
+//! What is installed is what was pinned, or the set-up ends there: an author's tools are somebody else's code.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -135,6 +135,21 @@ impl SecretsFile {
 // === impl GrantsConfig ===
 
 impl GrantsConfig {
+    /// Whether whoever has the others has these.
+    pub(crate) fn are_within(&self, others: &Self) -> bool {
+        let Self { http, kubernetes_secrets, environment, clock, randomness } = self;
+        let http = http.as_ref().is_none_or(|http| {
+            let there = others.http.as_ref();
+            there.is_some_and(|there| {
+                http.hosts.iter().all(|host| there.hosts.contains(host)) && http.ca_file == there.ca_file
+            })
+        });
+        http && kubernetes_secrets.is_subset(&others.kubernetes_secrets)
+            && environment.is_subset(&others.environment)
+            && *clock <= others.clock
+            && *randomness <= others.randomness
+    }
+
     /// The section that says this.
     pub(super) fn effective(&self) -> Value {
         let Self { http, kubernetes_secrets, environment, clock, randomness } = self;

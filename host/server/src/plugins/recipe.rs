@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use tracing::info;
 
 use crate::{
-    config::{InjectorConfig, TrustConfig},
+    config::{ComponentSource, InjectorConfig, TrustConfig},
     fetch::{Component, Wanted},
     grants,
     metrics::PluginLabels,
@@ -48,6 +48,27 @@ impl Recipe {
         Wanted::from(&self.config) == Wanted::from(config) && self.trust == *trust
     }
 
+    /// Whether this may serve on under what is wanted now, of its injector (none where that cannot be read) and of signatures: a grant that
+    /// was taken away and a key that is trusted no longer must not come back with what served before.
+    pub(super) fn is_allowed(&self, config: Option<&InjectorConfig>, trust: &TrustConfig) -> bool {
+        let now = config.unwrap_or(&self.config);
+        let pinned = now.sha256.as_ref().is_none_or(|pin| *pin == self.component.digest);
+        pinned && self.config.grants.are_within(&now.grants) && self.is_vouched_for(now, trust)
+    }
+
+    fn is_vouched_for(&self, now: &InjectorConfig, trust: &TrustConfig) -> bool {
+        let built_in = matches!(self.config.component, ComponentSource::Builtin(_));
+        if built_in || (now.signed_by.is_none() && !trust.require_signature) {
+            return true;
+        }
+        // The key by whose name it went, if that is the same key still.
+        let signer = self.component.signer.as_deref().and_then(|signer| signer.split(" (").next());
+        signer.is_some_and(|signer| {
+            now.signed_by.as_deref().is_none_or(|wanted| wanted == signer)
+                && trust.key(signer).is_some_and(|key| self.trust.key(signer) == Some(key))
+        })
+    }
+
     /// Loads the plugin, and tries it.
     pub(super) async fn make(self, engine: &PluginEngine) -> anyhow::Result<LoadedPlugin> {
         let InjectorConfig { name, component: source, sha256: _, signed_by: _, settings, limits, grants, required: _ } =
@@ -83,5 +104,72 @@ impl LoadedPlugin {
             source: plugin.source().to_owned(),
             signer: recipe.component.signer.clone().unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ampoule_core::Profile;
+
+    use super::*;
+    use crate::config::Config;
+
+    const KEYS: [&str; 2] = [
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETJP9cqpUQsn2ggmJniWGjHdlsHzDJsB89BPhZYch0U0hKANx5TY+ncrm0s8bfJxxHoenAEFhwhuXeb4PqIrtoQ==",
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEhyQCx0E9wQWSFI9ULGwy3BuRklnt7IqozONbbdbqz11hlRJy9c7SG+hdcFl9jE9uE/dwtuwU2MqU9T/cN0YkWw==",
+    ];
+
+    /// A configuration of one injector, and the keys by their names.
+    fn config(injector: &str, require: bool, keys: &[(&str, &str)]) -> Config {
+        let keys = keys.iter().map(|(name, key)| {
+            format!(
+                "{{ name: {name}, publicKey: \"-----BEGIN PUBLIC KEY-----\\n{key}\\n-----END PUBLIC KEY-----\\n\" }}"
+            )
+        });
+        let keys = keys.collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "trust: {{ requireSignature: {require}, keys: [{keys}] }}\ninjectors: [{{ name: p, component: file:/p.wasm, {injector} }}]"
+        );
+        Config::parse(&text, &[]).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn served(injector: &str, signer: Option<&str>) -> Recipe {
+        let config = config(injector, false, &[("release", KEYS[0])]);
+        let signer = signer.map(str::to_owned);
+        let component = Component { bytes: "x".into(), digest: "a".repeat(64), signer };
+        let conventions = Profile::FlyteV1.conventions();
+        Recipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component }
+    }
+
+    #[test]
+    fn what_was_taken_away_does_not_serve_on() {
+        let grants = "grants: { clock: true, environment: [A, B], http: { hosts: [a.example, b.example] } }";
+        let (pin, other) = (format!("sha256: {}", "a".repeat(64)), format!("sha256: {}", "b".repeat(64)));
+        let release = [("release", KEYS[0])];
+        let signed = served("", Some("release (622601a9e498c090)"));
+        let granted = served(grants, None);
+        for (what, recipe, injector, require, keys, expected) in [
+            ("nothing changed", &granted, grants, false, &release[..], true),
+            ("another grant came", &granted, &grants.replace("[A, B]", "[A, B, C]"), false, &[], true),
+            ("all grants went", &granted, "", false, &[], false),
+            ("the clock went", &granted, &grants.replace("true", "false"), false, &[], false),
+            ("a variable went", &granted, &grants.replace(", B]", "]"), false, &[], false),
+            ("a host went", &granted, &grants.replace(", b.example", ""), false, &[], false),
+            ("the pin is what it is", &granted, &format!("{pin}, {grants}"), false, &[], true),
+            ("another is pinned", &granted, &format!("{other}, {grants}"), false, &[], false),
+            ("a signature is wanted, and there was none", &granted, grants, true, &release, false),
+            ("its key is there", &signed, "", true, &release, true),
+            ("its key went", &signed, "", true, &[("other", KEYS[1])], false),
+            ("its key's name is another key's now", &signed, "", true, &[("release", KEYS[1])], false),
+            ("another must have signed", &signed, "signedBy: other", false, &[release[0], ("other", KEYS[1])], false),
+            ("its key went, and none is wanted", &signed, "", false, &[], true),
+        ] {
+            let now = config(injector, require, keys);
+            assert_eq!(recipe.is_allowed(Some(&now.injectors[0]), &now.trust), expected, "{what}");
+        }
+        assert!(
+            granted.is_allowed(None, &TrustConfig::default()),
+            "a configuration that cannot be read takes nothing away"
+        );
     }
 }

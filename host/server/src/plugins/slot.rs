@@ -1,6 +1,7 @@
 //! A place in the chain and who fills it: [`Slot`], which keeps what served there where something new does not.
 //!
-//! Tried in this order: what is configured; the component that was there before, where only its source fails; all that was there before.
+//! Tried in this order: what is configured; the component that was there before, where only its source fails; all that was there before,
+//! unless an admin has taken away since what it had.
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::{
     components::{Offer, Origin},
     config::{InjectorConfig, TrustConfig},
     fetch::Component,
+    reason::one_line,
 };
 
 /// A place in the chain.
@@ -101,6 +103,7 @@ impl Filler<'_> {
                 component,
             })
         };
+        let before = before.filter(|before| before.recipe.is_allowed(config, self.trust));
         let kept = before.map(|before| &before.recipe);
         let (mut recipes, mut error) = (Vec::new(), None);
         match component {
@@ -122,7 +125,8 @@ impl Filler<'_> {
                 Err(reason) => _ = error.get_or_insert(reason),
             }
         }
-        (None, error)
+        // It has an engine of its own, which may be another than this one.
+        (before.cloned(), error)
     }
 
     /// The plugin of a recipe: one that is there already, or else a new one.
@@ -135,9 +139,4 @@ impl Filler<'_> {
             None => recipe.make(self.engine).await,
         }
     }
-}
-
-/// A parser's message may have lines.
-fn one_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }

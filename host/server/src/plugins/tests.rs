@@ -160,6 +160,19 @@ async fn a_component_that_changed_is_loaded_and_a_broken_one_takes_none_away() {
 }
 
 #[tokio::test]
+async fn a_grant_that_was_taken_away_does_not_come_back_with_what_served_before() {
+    let with = "injectors: [{ name: two, component: FILE, required: false, grants: { clock: true } }]";
+    let without = "injectors: [{ name: two, component: FILE, required: false }]";
+    let mut loads = Loads::new();
+    loads.load(with).await.unwrap();
+    fs::write(loads.path("plugin.wasm"), "garbage").unwrap();
+    loads.load(with).await.unwrap();
+    assert!(loads.states[0].starts_with("two serving-previous: "), "{}", loads.states[0]);
+    loads.load(without).await.unwrap();
+    assert!(loads.states[0].starts_with("two failed: "), "{}", loads.states[0]);
+}
+
+#[tokio::test]
 async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_not() {
     let mut loads = Loads::new();
     let file = loads.path("plugin.wasm");

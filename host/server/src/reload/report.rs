@@ -9,6 +9,7 @@ use crate::{
     metrics::Metrics,
     plugins::PluginStatus,
     readiness::Part,
+    reason::one_line,
 };
 
 /// Tells of changes.
@@ -92,8 +93,7 @@ impl Reporter {
 
 impl Outcome {
     pub(super) fn refused(error: &anyhow::Error) -> Self {
-        // A parser's message may have lines.
-        Self::Refused { reason: format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ") }
+        Self::Refused { reason: one_line(error) }
     }
 
     /// What is configured and does not serve, and why.

@@ -29,9 +29,9 @@ pub(crate) enum OciError {
     )]
     NoLogin { host: String, actions: &'static str, repository: String, hint: String },
     #[error(
-        "{host} does not let {user} {actions} {repository}: {said} (registries.credentialsFile, --credentials-file)"
+        "{host} does not let {who} {actions} {repository}: {said} (registries.credentialsFile, --credentials-file)"
     )]
-    Refused { host: String, user: String, actions: &'static str, repository: String, said: String },
+    Refused { host: String, who: &'static str, actions: &'static str, repository: String, said: String },
     #[error("{host} answers {what} with {said}")]
     Answer { host: String, what: String, said: String },
     #[error("{host} answers {what} with more than {limit} bytes")]

@@ -102,7 +102,10 @@ impl<'a> Repository<'a> {
     /// Asks, and once more as whom the registry wants.
     async fn send(&mut self, mut query: Query) -> Result<Answer, OciError> {
         let http = &self.registry.http;
-        query.headers.extend(self.authorization.clone().map(|value| (AUTHORIZATION, value)));
+        // Where an upload goes is the registry's word, and may be a storage of somebody else's.
+        if query.url.authority() == self.url("")?.authority() {
+            query.headers.extend(self.authorization.clone().map(|value| (AUTHORIZATION, value)));
+        }
         let answer = http.send(query.clone()).await?;
         // Not those of a storage that the registry sent us to.
         if answer.status != StatusCode::UNAUTHORIZED || answer.host != self.reference.host() {
@@ -119,8 +122,9 @@ impl<'a> Repository<'a> {
         self.authorization = Some(value);
         let answer = http.send(query).await?;
         if answer.host == host && matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            let user = login.map_or_else(|| "nobody in particular".to_owned(), |login| format!("{:?}", login.user));
-            return Err(OciError::Refused { host, user, actions: self.actions, repository, said: answer.said() });
+            // Not the user's name, which for some registries is the token.
+            let who = if login.is_some() { "the user of its credentials" } else { "nobody in particular" };
+            return Err(OciError::Refused { host, who, actions: self.actions, repository, said: answer.said() });
         }
         Ok(answer)
     }
@@ -143,4 +147,70 @@ fn header(name: HeaderName, value: &'static str) -> HeaderMap {
 fn with_digest(location: &str, digest: &str) -> String {
     let separator = if location.contains('?') { '&' } else { '?' };
     format!("{location}{separator}digest={digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        sync::{Arc, Mutex},
+    };
+
+    use axum::{Router, http::StatusCode, routing::any};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::RegistriesConfig;
+
+    /// Answers what is asked, and keeps who asked.
+    type Answers = fn(&Method, &HeaderMap, &str) -> (StatusCode, Vec<(&'static str, String)>);
+
+    /// A server, and per request its method and whether it had a password.
+    async fn serve(answers: Answers, elsewhere: String) -> (String, Arc<Mutex<Vec<String>>>) {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&seen);
+        let app = Router::new().fallback(any(move |method: Method, headers: HeaderMap| {
+            let authorized = if headers.contains_key(AUTHORIZATION) { "with" } else { "without" };
+            kept.lock().unwrap().push(format!("{method} {authorized}"));
+            let (status, headers) = answers(&method, &headers, &elsewhere);
+            let headers = headers
+                .into_iter()
+                .map(|(name, value)| (HeaderName::from_static(name), value.parse::<HeaderValue>().unwrap()));
+            std::future::ready((status, HeaderMap::from_iter(headers)))
+        }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("localhost:{}", listener.local_addr().unwrap().port());
+        tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
+        (host, seen)
+    }
+
+    #[tokio::test]
+    async fn a_password_goes_to_the_registry_and_to_no_storage_it_sends_uploads_to() {
+        let (storage, at_storage) = serve(|_, _, _| (StatusCode::CREATED, vec![]), String::new()).await;
+        let registry: Answers = |method, headers, storage| {
+            if !headers.contains_key(AUTHORIZATION) {
+                return (StatusCode::UNAUTHORIZED, vec![("www-authenticate", "Basic realm=\"r\"".to_owned())]);
+            }
+            match *method {
+                Method::POST => (StatusCode::ACCEPTED, vec![("location", format!("http://{storage}/upload"))]),
+                _ => (StatusCode::NOT_FOUND, vec![]),
+            }
+        };
+        let (host, at_registry) = serve(registry, storage.clone()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let credentials_file = folder.path().join("config.json");
+        fs::write(&credentials_file, format!(r#"{{ "auths": {{ "{host}": {{ "auth": "YTpi" }} }} }}"#)).unwrap();
+        let config = RegistriesConfig {
+            credentials_file: Some(credentials_file),
+            ca_file: None,
+            insecure: vec![host.clone(), storage],
+            refresh: std::time::Duration::from_secs(60),
+        };
+        let registry = Registry::open(&config, None).unwrap();
+        let reference = format!("{host}/team/echo:1").parse().unwrap();
+        let mut repository = Repository::new(&registry, &reference, "pull,push");
+        repository.put_blob(&digest_of(b"x"), "x".into()).await.unwrap();
+        assert_eq!(*at_registry.lock().unwrap(), ["HEAD without", "HEAD with", "POST with"]);
+        assert_eq!(*at_storage.lock().unwrap(), ["PUT without"]);
+    }
 }
