@@ -13,7 +13,7 @@ mod text;
 mod token;
 
 /// Every annotation whose key starts like this is a request. What follows is a number by custom only.
-const PREFIX: &str = "flyte.secrets/s";
+pub(crate) const PREFIX: &str = "flyte.secrets/s";
 
 /// Decodes every annotation that starts with `flyte.secrets/s`: numbered ones first, in ascending order, then by key.
 ///

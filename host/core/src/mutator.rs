@@ -5,14 +5,15 @@
 
 mod draft;
 mod refusal;
+pub(crate) mod warnings;
 
 use std::sync::Arc;
 
 use json_patch::Patch;
 
 use crate::{
-    Conventions, InjectionError, InjectorFailure, InjectorSession, Pod, RequestedSecret, SecretInjector, SecretRequest,
-    diff,
+    Conventions, EnvPlacement, InjectionError, InjectorFailure, InjectorSession, Pod, RequestedSecret, SecretInjector,
+    SecretRequest, diff,
 };
 
 use self::draft::Draft;
@@ -50,8 +51,10 @@ pub struct Mutation {
 pub struct Admitted {
     /// What puts the secrets into the pod as it came: minimal, and the same to the byte for the same pod. Empty if nothing changes.
     pub patch: Patch,
-    /// For the pod's author, shown by `kubectl`.
+    /// For the pod's author, shown by `kubectl`. A second review of the pod may have fewer: what was replaced is gone then.
     pub warnings: Vec<String>,
+    /// Why it would have been refused, where it was admitted all the same ([`OnFailure::Admit`]), without any secret.
+    pub overruled: Option<Refusal>,
 }
 
 /// One request and everybody who was asked for it.
@@ -108,11 +111,11 @@ impl PodMutator {
         let mut reports = Vec::new();
         let outcome = match RequestedSecret::from_annotations(pod.annotations()) {
             Err(error) => Err(Refusal::bad_annotation(&error)),
-            Ok(requests) if requests.is_empty() => Ok(Admitted::unchanged()),
+            Ok(requests) if requests.is_empty() => Ok(Admitted::unasked(pod)),
             Ok(requests) => self.serve_all(pod, namespace, requests, &mut reports).await,
         };
         let outcome = match (outcome, self.on_failure) {
-            (Err(refusal), OnFailure::Admit) => Ok(Admitted::without_secrets(&refusal)),
+            (Err(refusal), OnFailure::Admit) => Ok(Admitted::without_secrets(refusal)),
             (outcome, _) => outcome,
         };
         Mutation { requests: reports, outcome }
@@ -135,8 +138,9 @@ impl PodMutator {
                 return Err(refusal);
             }
         }
+        let warnings = draft.warnings(reports);
         let patch = diff(pod.as_json(), draft.pod.into_json());
-        Ok(Admitted { patch, warnings: Vec::new() })
+        Ok(Admitted { patch, warnings, overruled: None })
     }
 }
 
@@ -188,12 +192,13 @@ impl Answer {
 // === impl Admitted ===
 
 impl Admitted {
-    fn unchanged() -> Self {
-        Self { patch: Patch::default(), warnings: Vec::new() }
+    fn unasked(pod: &Pod) -> Self {
+        let warnings = warnings::of(pod, &[], &warnings::OwnVariables::new(), EnvPlacement::AppendIfAbsent);
+        Self { patch: Patch::default(), warnings, overruled: None }
     }
 
-    fn without_secrets(refusal: &Refusal) -> Self {
+    fn without_secrets(refusal: Refusal) -> Self {
         let warning = format!("admitted without its secrets (onFailure: admit): {}", refusal.message);
-        Self { warnings: vec![warning], ..Self::unchanged() }
+        Self { patch: Patch::default(), warnings: vec![warning], overruled: Some(refusal) }
     }
 }

@@ -23,3 +23,5 @@ mod pods;
 mod properties;
 #[path = "core/support.rs"]
 mod support;
+#[path = "core/warnings.rs"]
+mod warnings;

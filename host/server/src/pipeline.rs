@@ -224,11 +224,11 @@ impl Judgement {
     fn of(mutation: Mutation) -> Self {
         let Mutation { requests, outcome } = mutation;
         let (verdict, outcome) = match outcome {
-            Ok(Admitted { patch, warnings }) => {
-                let outcome = match (patch.0.is_empty(), warnings.is_empty()) {
-                    (false, _) => Outcome::Mutated,
-                    (true, true) => Outcome::Unchanged,
-                    (true, false) => Outcome::AdmittedWithoutSecrets,
+            Ok(Admitted { patch, warnings, overruled }) => {
+                let outcome = match overruled {
+                    Some(_) => Outcome::AdmittedWithoutSecrets,
+                    None if patch.0.is_empty() => Outcome::Unchanged,
+                    None => Outcome::Mutated,
                 };
                 (Verdict::Allowed { patch, warnings }, outcome)
             }

@@ -17,13 +17,15 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::PodEdit;
-use crate::{Conventions, Pod};
+use crate::{Conventions, Pod, mutator::warnings::OwnVariables};
 
 /// What the edits of one admission did so far, and for whom: two injectors that want one name for different things are found here.
 #[derive(Clone)]
 pub(crate) struct EditLog<'a> {
     arrived: &'a Value,
     made: BTreeMap<Kind, BTreeMap<String, Entry>>,
+    /// Those that the pod had already.
+    pub(crate) own_variables: OwnVariables,
 }
 
 /// An edit that cannot be carried out. The pod may be half changed then: the caller drops it.
@@ -60,7 +62,7 @@ const CONTAINER_LISTS: [&str; 2] = ["initContainers", "containers"];
 impl<'a> EditLog<'a> {
     /// A log with nothing in it, for the pod as it arrived.
     pub(crate) fn new(arrived: &'a Pod) -> Self {
-        Self { arrived: arrived.as_json(), made: BTreeMap::new() }
+        Self { arrived: arrived.as_json(), made: BTreeMap::new(), own_variables: OwnVariables::new() }
     }
 
     /// Carries one edit out. `by` is the injector and what it does it for, as messages say it: `injector k8s for flyte.secrets/s0`.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Answer;
+use super::{Answer, RequestReport, warnings};
 use crate::{
     Conventions, Pod, PodEdit, PodView,
     edit::apply::{ApplyError, EditLog},
@@ -39,6 +39,11 @@ impl<'a> Draft<'a> {
     /// What an injector may see of the pod now. Made anew only after edits that change it.
     pub(super) fn view(&mut self, namespace: &str) -> Arc<PodView> {
         Arc::clone(self.view.get_or_insert_with(|| Arc::new(self.pod.view(namespace))))
+    }
+
+    /// What the pod's author ought to know of what was asked and of the edits accepted.
+    pub(super) fn warnings(&self, asked: &[RequestReport]) -> Vec<String> {
+        warnings::of(self.arrived, asked, &self.log.own_variables, self.conventions.env_placement)
     }
 
     /// Applies all of an injector's edits, or none. `by` says whose they are and what for, for messages.

@@ -92,7 +92,7 @@ impl Explanation {
 
     fn verdict(&self) -> String {
         match &self.mutation.outcome {
-            Ok(Admitted { patch, warnings }) => {
+            Ok(Admitted { patch, warnings, overruled: _ }) => {
                 let changes = match patch.0.len() {
                     0 => "as it is".to_owned(),
                     1 => "with 1 change".to_owned(),
@@ -112,7 +112,7 @@ impl Explanation {
             json!({ "annotation": annotation, "request": request, "attempts": attempts })
         });
         let verdict = match &mutation.outcome {
-            Ok(Admitted { patch, warnings }) => {
+            Ok(Admitted { patch, warnings, overruled: _ }) => {
                 json!({ "allowed": true, "changes": patch.0.len(), "warnings": warnings })
             }
             Err(Refusal { code, message }) => {

@@ -106,7 +106,7 @@ impl Mutated {
 
     fn review(&self) -> anyhow::Result<String> {
         let verdict = match self.outcome.clone() {
-            Ok(Admitted { patch, warnings }) => Verdict::Allowed { patch, warnings },
+            Ok(Admitted { patch, warnings, overruled: _ }) => Verdict::Allowed { patch, warnings },
             Err(refusal) => refusal.into(),
         };
         let bytes = review::respond(&self.input.request.identity, &verdict);

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{ApplyError, EditLog, Kind, containers_mut, list_mut, name_of, same::contains, validate};
+use super::{ApplyError, EditLog, Kind, containers_mut, list, list_mut, name_of, same::contains, validate};
 use crate::{EnvPlacement, edit::EnvVar};
 
 impl EditLog<'_> {
@@ -22,6 +22,9 @@ impl EditLog<'_> {
             // Its work depends on it, whatever the profile says of the pod's own.
             if self.has_its_own(name_of(container), &env.name) {
                 continue;
+            }
+            if list(container, "env").iter().any(|own| own["name"] == env.name && !says(own, &entry)) {
+                self.own_variables.entry(env.name.clone()).or_default().push(name_of(container).to_owned());
             }
             let list = list_mut(container, "env");
             match placement {
