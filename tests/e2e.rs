@@ -2,6 +2,8 @@
 //!
 //! Every test has a namespace and a process of its own; the API server is shared. `cargo xtask test` gets what they need.
 
+#[path = "e2e/audit.rs"]
+mod audit;
 #[path = "e2e/authors.rs"]
 mod authors;
 #[path = "e2e/certificates.rs"]

@@ -117,8 +117,8 @@ fn whole_review(criterion: &mut Criterion) {
         bencher.to_async(&runtime).iter(async || {
             let request = review::parse(&body).expect("a review");
             let deadline = tokio::time::Instant::now() + PATIENCE;
-            let (identity, verdict) = pipeline.admit(request, deadline).await;
-            black_box(review::respond(&identity, &verdict))
+            let reply = pipeline.admit(request, deadline).await;
+            black_box(review::respond(&reply))
         });
     });
 }

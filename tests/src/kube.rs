@@ -41,6 +41,7 @@ kind: Policy
 omitStages: [RequestReceived]
 rules:
   - { level: Metadata, userGroups: ['system:serviceaccounts'] }
+  - { level: Metadata, verbs: [create], resources: [{ group: '', resources: [pods] }] }
   - { level: None }
 ";
 
@@ -180,12 +181,25 @@ current-context: tests
     ///
     /// If the log cannot be read.
     pub fn audit(&self, namespace: &str) -> Result<Vec<Value>> {
+        let accounts = format!("system:serviceaccount:{namespace}:");
+        self.audit_events(|event| event["user"]["username"].as_str().is_some_and(|user| user.starts_with(&accounts)))
+    }
+
+    /// What came of the creation of a namespace's pods, oldest first: events of `audit.k8s.io`.
+    ///
+    /// # Errors
+    ///
+    /// If the log cannot be read.
+    pub fn audit_of_pods(&self, namespace: &str) -> Result<Vec<Value>> {
+        let pods = format!("/api/v1/namespaces/{namespace}/pods");
+        self.audit_events(|event| event["requestURI"].as_str().is_some_and(|uri| uri.starts_with(&pods)))
+    }
+
+    fn audit_events(&self, wanted: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.folder.path().join("audit.log"))?;
         // A line that is being written is none yet.
         let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let accounts = format!("system:serviceaccount:{namespace}:");
-        let of = |event: &Value| event["user"]["username"].as_str().is_some_and(|user| user.starts_with(&accounts));
-        Ok(events.filter(of).collect())
+        Ok(events.filter(wanted).collect())
     }
 
     /// Stops the process of etcd for so long, as a disk that hangs would.

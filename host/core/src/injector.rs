@@ -13,6 +13,11 @@ pub trait SecretInjector: Send + Sync {
     /// The name that the configuration gives it.
     fn name(&self) -> &str;
 
+    /// The SHA-256 of the code that it is, in hexadecimal; none where it is a part of this program.
+    fn digest(&self) -> Option<&str> {
+        None
+    }
+
     /// Opens the work on one admission. Cheap: whatever costs is put off until the session is first asked.
     ///
     /// Two sessions share nothing that a request can change.
@@ -80,6 +85,23 @@ pub enum FailureKind {
     Busy,
     /// It could not be instantiated or configured.
     Start,
+}
+
+// === impl InjectionError ===
+
+impl InjectionError {
+    /// Its name in the contract.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "not-found",
+            Self::Unsupported(_) => "unsupported",
+            Self::InvalidRequest(_) => "invalid-request",
+            Self::Denied(_) => "denied",
+            Self::Unavailable(_) => "unavailable",
+            Self::Internal(_) => "internal",
+        }
+    }
 }
 
 // === impl FailureKind ===

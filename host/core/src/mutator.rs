@@ -104,6 +104,12 @@ impl PodMutator {
         Self { injectors, conventions, on_failure }
     }
 
+    /// The digest of the injector of this name, if it has one.
+    #[must_use]
+    pub fn digest_of(&self, injector: &str) -> Option<&str> {
+        self.injectors.iter().find(|known| known.name() == injector)?.digest()
+    }
+
     /// Puts every secret into the pod that its annotations ask for, or none.
     ///
     /// `namespace` is where the pod is to be created. `mutate(mutate(pod)) == mutate(pod)` for deterministic injectors.
@@ -180,6 +186,18 @@ impl<'a> Chain<'a> {
 // === impl Answer ===
 
 impl Answer {
+    /// What it amounts to, in a word: as metrics and audit have it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Injected { .. } => "injected",
+            Self::Declined(error) => error.as_str(),
+            Self::Failed(failure) => failure.kind.as_str(),
+            Self::Rejected(_) => "rejected",
+            Self::Conflict(_) => "conflict",
+        }
+    }
+
     /// Whether nobody else is asked after this.
     fn ends_the_search(&self) -> bool {
         match self {

@@ -103,6 +103,12 @@ impl Pod {
         self.0.pointer("/metadata/annotations").and_then(Value::as_object).unwrap_or(&NONE)
     }
 
+    /// Its service account; empty where it names none.
+    #[must_use]
+    pub fn service_account(&self) -> &str {
+        self.0["spec"]["serviceAccountName"].as_str().unwrap_or_default()
+    }
+
     /// What a plugin may see of the pod. `namespace` is the admission request's: the pod's own may still be empty.
     #[must_use]
     pub fn view(&self, namespace: &str) -> PodView {
@@ -118,7 +124,7 @@ impl Pod {
         PodView {
             namespace: namespace.to_owned(),
             name,
-            service_account: text(&spec["serviceAccountName"]),
+            service_account: self.service_account().to_owned(),
             labels: pairs(&metadata["labels"]),
             annotations: pairs(&metadata["annotations"]),
             containers: init.chain(main).collect(),

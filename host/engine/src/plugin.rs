@@ -82,6 +82,10 @@ impl SecretInjector for PluginInjector {
         self.name()
     }
 
+    fn digest(&self) -> Option<&str> {
+        Some(self.digest())
+    }
+
     fn open(&self) -> Box<dyn InjectorSession> {
         Box::new(PluginSession::new(Arc::clone(&self.0)))
     }

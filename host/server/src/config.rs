@@ -23,6 +23,7 @@ use std::{
 
 use ampoule_core::{Conventions, OnFailure};
 use ampoule_engine::Limits;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::{
@@ -82,6 +83,8 @@ pub struct Config {
     pub trust: TrustConfig,
     /// How registries are reached.
     pub registries: RegistriesConfig,
+    /// Where it is told who got which secret.
+    pub audit: AuditConfig,
     /// Whether labelled ConfigMaps of the process' own namespace bring further injectors along.
     pub config_maps: bool,
     /// Who is asked for secrets, in this order. Empty only where there are global secrets.
@@ -95,6 +98,16 @@ pub struct GlobalSecretsConfig {
     pub env_prefix: String,
     /// The folder with `<group>/<key>`; it need not be there.
     pub directory: PathBuf,
+}
+
+/// Where it is told who got which secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// The log has a line for each secret, of target `audit`.
+    pub log: bool,
+    /// The API server's audit events have them, by the annotation `secrets` of this webhook.
+    pub annotations: bool,
 }
 
 /// Ports, certificates and the end of the process.
@@ -178,6 +191,15 @@ impl ConfigSource {
             }
             Self::Flyte(source) => source.load(builtins),
         }
+    }
+}
+
+// === impl AuditConfig ===
+
+impl Default for AuditConfig {
+    /// Everywhere: what nobody wrote down cannot be looked up.
+    fn default() -> Self {
+        Self { log: true, annotations: true }
     }
 }
 

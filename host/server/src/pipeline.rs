@@ -19,8 +19,10 @@ use tokio::time::{Instant as Deadline, timeout_at};
 use tracing::{info, warn};
 
 use crate::{
+    audit::{self, Trail},
+    config::AuditConfig,
     metrics::Metrics,
-    review::{AdmissionRequest, ReviewIdentity, Subject, Verdict},
+    review::{AdmissionRequest, Reply, ReviewIdentity, Subject, Verdict},
 };
 
 pub use self::serving::ServingPipeline;
@@ -33,6 +35,7 @@ pub struct Pipeline {
     engine: Arc<PluginEngine>,
     mutator: Arc<PodMutator>,
     on_failure: OnFailure,
+    audit: AuditConfig,
     metrics: Metrics,
 }
 
@@ -83,6 +86,7 @@ struct Admission {
     identity: ReviewIdentity,
     namespace: String,
     name: String,
+    service_account: String,
     dry_run: bool,
 }
 
@@ -91,6 +95,7 @@ struct Judgement {
     verdict: Verdict,
     outcome: Outcome,
     requests: usize,
+    trail: Trail,
 }
 
 // === impl Pipeline ===
@@ -99,7 +104,7 @@ impl Pipeline {
     /// A pipeline of this chain of injectors, which run on this engine.
     #[must_use]
     pub fn new(engine: Arc<PluginEngine>, mutator: PodMutator, metrics: Metrics) -> Self {
-        Self { engine, mutator: Arc::new(mutator), on_failure: OnFailure::Deny, metrics }
+        Self { engine, mutator: Arc::new(mutator), on_failure: OnFailure::Deny, audit: AuditConfig::default(), metrics }
     }
 
     /// Does the same with a pod whose judgement fails as the mutator does with one that cannot get a secret.
@@ -108,18 +113,24 @@ impl Pipeline {
         Self { on_failure, ..self }
     }
 
+    /// Tells of secrets there and nowhere else.
+    #[must_use]
+    pub fn with_audit(self, audit: AuditConfig) -> Self {
+        Self { audit, ..self }
+    }
+
     /// Judges a request, at the latest at `deadline`, and says so in metric and log.
-    pub async fn admit(&self, request: AdmissionRequest, deadline: Deadline) -> (ReviewIdentity, Verdict) {
+    pub async fn admit(&self, request: AdmissionRequest, deadline: Deadline) -> Reply {
         let (admission, subject) = Admission::of(request);
         let judgement = self.judge(subject, &admission.namespace, &admission.identity.uid, deadline).await;
-        admission.end(judgement, &self.metrics)
+        admission.end(judgement, self)
     }
 
     /// Answers a request at once, while as many others are at work as may be, `most`; and says so in metric and log.
-    pub fn turn_away(&self, request: AdmissionRequest, most: usize) -> (ReviewIdentity, Verdict) {
+    pub fn turn_away(&self, request: AdmissionRequest, most: usize) -> Reply {
         let judgement = self.failure(&PipelineError::Overloaded(most));
         let (admission, _) = Admission::of(request);
-        admission.end(judgement, &self.metrics)
+        admission.end(judgement, self)
     }
 
     /// Puts a pod's secrets into it: the part of [`Pipeline::admit`] that has nothing to do with reviews.
@@ -135,6 +146,15 @@ impl Pipeline {
         done.map_err(PipelineError::Internal)
     }
 
+    /// What the API server's audit event says of these requests, if it is to.
+    pub(crate) fn audit_annotation(&self, requests: &[RequestReport]) -> Option<String> {
+        self.annotation(&Trail::of(requests, &self.mutator))
+    }
+
+    fn annotation(&self, trail: &Trail) -> Option<String> {
+        self.audit.annotations.then(|| trail.annotation()).flatten()
+    }
+
     async fn judge(&self, subject: Subject, namespace: &str, uid: &str, deadline: Deadline) -> Judgement {
         let pod = match subject {
             Subject::Pod(pod) => pod,
@@ -144,7 +164,8 @@ impl Pipeline {
         match self.mutate(pod, namespace, deadline).await {
             Ok(mutation) => {
                 log_failures(&mutation.requests, uid);
-                Judgement::of(mutation)
+                let trail = Trail::of(&mutation.requests, &self.mutator);
+                Judgement { trail, ..Judgement::of(mutation) }
             }
             Err(error) => {
                 if let PipelineError::Internal(cause) = &error {
@@ -183,12 +204,17 @@ impl PipelineError {
 impl Admission {
     fn of(request: AdmissionRequest) -> (Self, Subject) {
         let AdmissionRequest { identity, namespace, name, dry_run, subject } = request;
-        (Self { start: Instant::now(), identity, namespace, name, dry_run }, subject)
+        let service_account = match &subject {
+            Subject::Pod(pod) => pod.service_account().to_owned(),
+            Subject::NotAPod(_) | Subject::OutOfScope => String::new(),
+        };
+        (Self { start: Instant::now(), identity, namespace, name, service_account, dry_run }, subject)
     }
 
-    fn end(self, judgement: Judgement, metrics: &Metrics) -> (ReviewIdentity, Verdict) {
-        let Self { start, identity, namespace, name, dry_run } = self;
-        let Judgement { verdict, outcome, requests } = judgement;
+    fn end(self, judgement: Judgement, pipeline: &Pipeline) -> Reply {
+        let Pipeline { audit, metrics, .. } = pipeline;
+        let Self { start, identity, namespace, name, service_account, dry_run } = self;
+        let Judgement { verdict, outcome, requests, trail } = judgement;
         let elapsed = start.elapsed();
         metrics.admitted(outcome, elapsed);
         let code = match &verdict {
@@ -206,7 +232,18 @@ impl Admission {
             micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             "admission"
         );
-        (identity, verdict)
+        if audit.log {
+            trail.log(&audit::Subject {
+                uid: cut(&identity.uid),
+                namespace: cut(&namespace),
+                pod: cut(&name),
+                service_account: cut(&service_account),
+                dry_run,
+                verdict: outcome.as_str(),
+            });
+        }
+        let audit = pipeline.annotation(&trail);
+        Reply { identity, verdict, audit }
     }
 }
 
@@ -214,7 +251,7 @@ impl Admission {
 
 impl Judgement {
     fn new(verdict: Verdict, outcome: Outcome) -> Self {
-        Self { verdict, outcome, requests: 0 }
+        Self { verdict, outcome, requests: 0, trail: Trail::default() }
     }
 
     fn refusal(code: RefusalCode, message: String) -> Self {
@@ -237,7 +274,7 @@ impl Judgement {
                 (refusal.into(), outcome)
             }
         };
-        Self { verdict, outcome, requests: requests.len() }
+        Self { requests: requests.len(), ..Self::new(verdict, outcome) }
     }
 }
 

@@ -79,6 +79,7 @@ impl Loader {
             global_secrets,
             engine: settings,
             trust,
+            audit,
             injectors: _,
             config_maps: _,
             server: _,
@@ -114,7 +115,9 @@ impl Loader {
         }
         chain.extend(slots.iter().map(Slot::injector));
         let mutator = PodMutator::new(chain, conventions.clone(), *on_failure);
-        let pipeline = Pipeline::new(Arc::clone(&engine), mutator, self.metrics.clone()).with_on_failure(*on_failure);
+        let pipeline = Pipeline::new(Arc::clone(&engine), mutator, self.metrics.clone())
+            .with_on_failure(*on_failure)
+            .with_audit(*audit);
         let parts = Parts { settings: settings.clone(), instances, engine, slots };
         self.tell(&parts);
         let plugins = parts.slots.iter().map(|slot| slot.status.clone()).collect();

@@ -16,7 +16,7 @@ use serde::{
 };
 use serde_json::Value;
 
-pub use self::respond::{Verdict, respond};
+pub use self::respond::{Reply, Verdict, respond};
 
 /// A value takes 72 bytes in memory and may take two in a body; the largest object that etcd stores has fewer than this.
 const MOST_VALUES: usize = 250_000;

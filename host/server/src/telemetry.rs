@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use tracing::{Level, error, level_filters::LevelFilter, subscriber::set_global_default};
 use tracing_subscriber::{Registry, filter::Targets, fmt, layer::SubscriberExt};
 
-use crate::colour;
+use crate::{audit, colour};
 
 /// What every target of our own crates starts with.
 const OURS: &str = "ampoule";
@@ -58,7 +58,8 @@ pub fn install(format: LogFormat, level: LogLevel) {
 
 fn filter(level: LogLevel) -> Targets {
     let ours = LevelFilter::from(level);
-    Targets::new().with_default(ours.min(LevelFilter::WARN)).with_target(OURS, ours)
+    let others = ours.min(LevelFilter::WARN);
+    Targets::new().with_default(others).with_target(OURS, ours).with_target(audit::TARGET, LevelFilter::INFO)
 }
 
 // === impl LogLevel ===
@@ -95,5 +96,9 @@ mod tests {
     fn our_own_targets_follow_the_level() {
         assert!(filter(LogLevel::Trace).would_enable("ampoule_engine::plugin", &Level::TRACE));
         assert!(!filter(LogLevel::Info).would_enable("ampoule_server", &Level::DEBUG));
+        assert!(
+            filter(LogLevel::Error).would_enable(audit::TARGET, &Level::INFO),
+            "who got which secret is told always"
+        );
     }
 }

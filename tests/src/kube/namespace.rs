@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use ampoule_core::TRIGGER_LABELS;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::{
     ByteString,
     api::{
@@ -159,6 +159,21 @@ impl Namespace {
     /// If the API server does not answer.
     pub async fn try_create_pod(&self, pod: &Value) -> Result<Result<Value, Refusal>> {
         self.post(&self.pods(), &PostParams::default(), pod).await
+    }
+
+    /// Creates a pod, and gives the warnings that `kubectl` would show with it.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses it, or does not answer.
+    pub async fn warnings(&self, pod: &Value) -> Result<Vec<String>> {
+        let request = Request::new(self.pods()).create(&PostParams::default(), serde_json::to_vec(pod)?)?;
+        let answer = self.client.send(request.map(kube::client::Body::from)).await?;
+        ensure!(answer.status().is_success(), "the pod got {}", answer.status());
+        // RFC 7234 section 5.5: a code, an agent, and the text in quotes.
+        let text = |header: &str| Some(header.split_once('"')?.1.strip_suffix('"')?.replace("\\\"", "\""));
+        let headers = answer.headers().get_all("warning").iter();
+        Ok(headers.filter_map(|header| text(header.to_str().ok()?)).collect())
     }
 
     /// Asks what would come of a pod, without creating it.

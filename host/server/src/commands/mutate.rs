@@ -19,13 +19,14 @@ use crate::{
     colour,
     pipeline::Pipeline,
     plugins::Builtins,
-    review::{self, Subject, Verdict},
+    review::{self, Reply, Subject, Verdict},
 };
 
 /// What came of a pod.
 pub(super) struct Mutated {
     pub(super) input: Input,
     pub(super) outcome: Result<Admitted, Refusal>,
+    audit: Option<String>,
 }
 
 pub(crate) fn mutate(args: &MutateArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
@@ -40,14 +41,15 @@ pub(crate) fn mutate(args: &MutateArgs, builtins: Builtins) -> anyhow::Result<Ex
 
 impl Mutated {
     pub(super) async fn of(input: Input, pipeline: &Pipeline) -> anyhow::Result<Self> {
-        let outcome = match &input.request.subject {
-            Subject::Pod(pod) => pipeline.mutate(pod.clone(), &input.request.namespace, deadline()).await?.outcome,
+        let mutation = match &input.request.subject {
+            Subject::Pod(pod) => pipeline.mutate(pod.clone(), &input.request.namespace, deadline()).await?,
             Subject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
             Subject::OutOfScope => {
                 anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is")
             }
         };
-        Ok(Self { input, outcome })
+        let audit = pipeline.audit_annotation(&mutation.requests);
+        Ok(Self { input, outcome: mutation.outcome, audit })
     }
 
     fn finish(self, output: MutateOutput) -> anyhow::Result<ExitCode> {
@@ -109,7 +111,8 @@ impl Mutated {
             Ok(Admitted { patch, warnings, overruled: _ }) => Verdict::Allowed { patch, warnings },
             Err(refusal) => refusal.into(),
         };
-        let bytes = review::respond(&self.input.request.identity, &verdict);
+        let identity = self.input.request.identity.clone();
+        let bytes = review::respond(&Reply { identity, verdict, audit: self.audit.clone() });
         output::json(&serde_json::from_slice::<Value>(&bytes)?)
     }
 }

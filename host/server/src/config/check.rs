@@ -42,6 +42,7 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         engine,
         trust,
         registries,
+        audit,
         plugins: PluginsFile { config_maps },
         injectors,
     } = file;
@@ -66,6 +67,7 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         engine: self::engine(engine, &injectors)?,
         trust,
         registries: registries.check()?,
+        audit,
         config_maps,
         injectors,
     })

@@ -24,6 +24,7 @@ impl Config {
             engine,
             trust,
             registries,
+            audit,
             config_maps,
             injectors,
         } = self;
@@ -41,6 +42,7 @@ impl Config {
             "engine": self::engine(engine),
             "trust": trust.effective(),
             "registries": registries.effective(),
+            "audit": audit,
             "plugins": { "configMaps": config_maps },
             "injectors": injectors.iter().map(injector).collect::<Vec<_>>(),
         })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
-    ConfigError,
+    AuditConfig, ConfigError,
     grants::GrantsFile,
     registration::{CertificatesFile, RegistrationFile},
     trust::{RegistriesFile, TrustFile},
@@ -48,6 +48,9 @@ pub struct ConfigFile {
     /// How registries are reached.
     #[serde(deserialize_with = "section")]
     pub registries: RegistriesFile,
+    /// Where it is told who got which secret.
+    #[serde(deserialize_with = "section")]
+    pub audit: AuditConfig,
     /// Where else injectors come from.
     #[serde(deserialize_with = "section")]
     pub plugins: PluginsFile,

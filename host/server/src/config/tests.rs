@@ -142,7 +142,7 @@ fn unknown_keys_are_refused_with_those_that_are_known() {
     refuses(
         "plugin: {}",
         "configuration, line 1, column 1: plugin: unknown field `plugin`, expected one of profile, conventions, \
-         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, plugins, injectors",
+         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, audit, plugins, injectors",
     );
     refuses(
         "server:\n  tls: {}",

@@ -64,8 +64,8 @@ async fn admit(behaviour: Behaviour, on_failure: OnFailure) -> (Verdict, String)
         dry_run: false,
         subject: Subject::Pod(Pod::parse(pod).unwrap()),
     };
-    let (_, verdict) = pipeline.admit(request, Deadline::now() + Duration::from_millis(300)).await;
-    (verdict, metrics.text())
+    let reply = pipeline.admit(request, Deadline::now() + Duration::from_millis(300)).await;
+    (reply.verdict, metrics.text())
 }
 
 async fn check(behaviour: Behaviour, expected: (u16, &str, &str), outcome: Outcome) {

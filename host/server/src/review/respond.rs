@@ -36,6 +36,17 @@ pub enum Verdict {
     },
 }
 
+/// A verdict, and what else an answer says.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// What was asked.
+    pub identity: ReviewIdentity,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// What the API server's audit event says of the pod's secrets, under the webhook's name and `/secrets`. No value of one.
+    pub audit: Option<String>,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Review<'a> {
@@ -57,6 +68,14 @@ struct Response<'a> {
     patch: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit_annotations: Option<AuditAnnotations<'a>>,
+}
+
+/// The API server writes the webhook's name before each key.
+#[derive(Serialize)]
+struct AuditAnnotations<'a> {
+    secrets: &'a str,
 }
 
 #[derive(Serialize)]
@@ -78,9 +97,17 @@ struct Details {
 
 /// The answer to one review, as JSON.
 #[must_use]
-pub fn respond(identity: &ReviewIdentity, verdict: &Verdict) -> Vec<u8> {
-    let ReviewIdentity { version, uid } = identity;
-    let empty = Response { uid, allowed: true, status: None, patch_type: None, patch: None, warnings: Vec::new() };
+pub fn respond(reply: &Reply) -> Vec<u8> {
+    let Reply { identity: ReviewIdentity { version, uid }, verdict, audit } = reply;
+    let empty = Response {
+        uid,
+        allowed: true,
+        status: None,
+        patch_type: None,
+        patch: None,
+        warnings: Vec::new(),
+        audit_annotations: audit.as_deref().map(|secrets| AuditAnnotations { secrets }),
+    };
     let response = match verdict {
         Verdict::Allowed { patch, warnings } => {
             let patch = encode(patch);

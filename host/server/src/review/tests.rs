@@ -119,7 +119,12 @@ fn an_object_that_is_no_pod_can_still_be_answered() {
 }
 
 fn answer(version: ReviewVersion, verdict: &Verdict) -> String {
-    String::from_utf8(respond(&ReviewIdentity { version, uid: "7f".to_owned() }, verdict)).unwrap()
+    String::from_utf8(respond(&Reply {
+        identity: ReviewIdentity { version, uid: "7f".to_owned() },
+        verdict: verdict.clone(),
+        audit: None,
+    }))
+    .unwrap()
 }
 
 fn allowed(patch: Value, warnings: &[&str]) -> Verdict {

@@ -1,0 +1,117 @@
+//! Who got which secret, as the API server's own audit log and the process' log tell it, and what `kubectl` warns of.
+//!
+//! The log lines are compared whole, but for the digest, the time and the uid.
+
+use ampoule_tests::{Ampoule, ApiServer, Namespace, eventually, pod};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use crate::support::{K8S, config, registered, v1};
+
+/// A pod with a list of secrets.
+fn asking(name: &str, list: &str) -> Value {
+    let mut pod = pod(name);
+    pod["metadata"]["labels"] = json!({ "ampoule.dev/inject": "true" });
+    pod["metadata"]["annotations"] = json!({ "ampoule.dev/secrets": list });
+    pod["spec"]["serviceAccountName"] = json!("trainer");
+    pod
+}
+
+/// The annotations that a webhook gave the audit events of the namespace's pods, but for the probe of the registration.
+async fn annotations(namespace: &Namespace, pods: usize) -> Result<Vec<Value>> {
+    let key = "people.secrets.ampoule.test/secrets";
+    let mut found = Vec::new();
+    eventually("the audit events of the pods", Duration::from_secs(20), async || {
+        let events = ApiServer::shared().await?.audit_of_pods(namespace.name())?;
+        let theirs = events.iter().filter(|event| event["objectRef"]["name"] != "probe");
+        found = theirs.map(|event| event["annotations"][key].clone()).collect();
+        ensure!(found.len() >= pods, "{} of {pods} pods", found.len());
+        Ok(())
+    })
+    .await?;
+    Ok(found)
+}
+
+/// The audit lines of a process' log.
+fn lines(ampoule: &Ampoule) -> Result<Vec<Value>> {
+    let log = ampoule.log()?;
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut lines: Vec<_> = lines.filter(|line| line["target"] == "audit").collect();
+    for line in &mut lines {
+        for key in ["timestamp", "uid", "digest"] {
+            let value = line.as_object_mut().context("a line")?.remove(key).context(key)?;
+            ensure!(!value.as_str().unwrap_or_default().is_empty() || key == "digest", "{key} is {value}");
+        }
+    }
+    Ok(lines)
+}
+
+#[tokio::test]
+async fn it_is_told_who_got_which_secret() -> Result<()> {
+    let (namespace, ampoule) = registered("audit", &v1()).await?;
+    namespace
+        .create_pod(&asking("task", "- { group: db, key: password }\n- { key: K, group: g, version: '7' }"))
+        .await?;
+    let refused = asking("refused", "- { key: password }");
+    let refused = namespace.try_create_pod(&refused).await?;
+    ensure!(refused.is_err(), "{refused:?}");
+
+    let told = annotations(&namespace, 2).await?;
+    let told: Vec<Value> =
+        told.iter().map(|text| serde_json::from_str(text.as_str().unwrap_or_default())).collect::<Result<_, _>>()?;
+    let digest = told[0][0]["digest"].clone();
+    assert_eq!(digest.as_str().map(str::len), Some(64), "{told:?}");
+    assert_eq!(
+        told[0],
+        json!([
+            { "group": "db", "key": "password", "injector": "k8s", "digest": digest, "answer": "injected" },
+            { "group": "g", "version": "7", "key": "K", "injector": "k8s", "digest": digest, "answer": "injected" },
+        ])
+    );
+    assert_eq!(told[1][0]["answer"], "invalid-request", "{told:?}");
+
+    let line = |pod: &str, group: &str, version: &str, key: &str, answer: &str, verdict: &str| {
+        json!({
+            "level": "INFO", "target": "audit", "message": "secret", "namespace": "audit", "pod": pod,
+            "service_account": "trainer", "dry_run": false, "group": group, "version": version, "key": key,
+            "injector": "k8s", "answer": answer, "verdict": verdict,
+        })
+    };
+    assert_eq!(
+        lines(&ampoule)?,
+        [
+            line("task", "db", "", "password", "injected", "mutated"),
+            line("task", "g", "7", "K", "injected", "mutated"),
+            line("refused", "", "", "password", "invalid-request", "refused"),
+        ]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_wants_no_audit_has_none() -> Result<()> {
+    let none = format!("audit: {{ log: false, annotations: false }}\n{}", config("flyte-v1", K8S));
+    let (namespace, ampoule) = registered("no-audit", &none).await?;
+    namespace.create_pod(&asking("task", "- { group: db, key: password }")).await?;
+    assert_eq!(annotations(&namespace, 1).await?, [Value::Null]);
+    assert_eq!(lines(&ampoule)?, Vec::<Value>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn kubectl_shows_what_is_ignored() -> Result<()> {
+    let (namespace, _ampoule) = registered("warnings", &v1()).await?;
+    let mut pod = asking("task", "- { group: db, key: password, env: DB_PASSWORD }");
+    pod["metadata"]["annotations"]["ampoule.dev/secret"] = json!("");
+    pod["spec"]["containers"][0]["env"] = json!([{ "name": "DB_PASSWORD", "value": "mine" }]);
+    let name = pod["spec"]["containers"][0]["name"].as_str().context("a name")?.to_owned();
+    assert_eq!(
+        namespace.warnings(&pod).await?,
+        [
+            "annotation ampoule.dev/secret is ignored: ampoule.dev/secrets is the annotation for secrets".to_owned(),
+            format!("environment variable DB_PASSWORD of container {name} stays as it is, without the secret"),
+        ]
+    );
+    Ok(())
+}
