@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ampoule_core::{PodView, SecretInjector as _};
 use ampoule_engine::{
     CallObserver, CallOutcome, ClusterSecrets, ClusterSecretsError, EngineConfig, Grant, Grants, Limits, SecretName,
 };
 use async_trait::async_trait;
 use serde_json::json;
 
-use crate::support::{Sandbox, guest};
+use crate::support::{Sandbox, guest, line, request};
 
 /// Counts refusals.
 #[derive(Default)]
@@ -133,6 +134,30 @@ fn a_flood_of_look_ups_ends_with_the_calls_of_the_host() {
         assert_eq!(sandbox.answer(&plugin.expect("it loads")), expected, "{name}");
         let counted = denials.of(Grant::KubernetesSecrets);
         assert!(denied.contains(&counted), "{name}: {counted} were denied");
+    }
+}
+
+#[test]
+fn an_answer_without_edits_gives_no_further_calls_beyond_the_sandbox() {
+    let sandbox = Sandbox::with(EngineConfig { secrets: Arc::new(Cluster), ..EngineConfig::default() });
+    let calls = usize::try_from(Limits::default().outbound_calls).expect("few");
+    for (decline, prefix) in [(false, "injected READ="), (true, "declined: not found: ")] {
+        let settings = json!({ "namespace": "store", "name": "token", "key": "value", "decline": decline });
+        let plugin =
+            sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), secrets(&["token"]));
+        let mut session = plugin.expect("it loads").open();
+        let admission = sandbox.engine.run(async move {
+            let mut answers = Vec::new();
+            for _ in 0..=calls {
+                answers.push(line(&session.inject(&request("group"), &PodView::default()).await));
+            }
+            answers
+        });
+        let mut answers = sandbox.runtime.block_on(admission).expect("the work on an admission ends by itself");
+        let last = answers.pop().expect("each request has an answer");
+        assert_eq!(answers, vec![format!("{prefix}hush"); calls]);
+        let spent = "LookupError::Unavailable(\"this admission has made too many calls beyond the sandbox\")";
+        assert_eq!(last, format!("{prefix}{spent}"));
     }
 }
 

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-/// Bounds of one plugin. Everything is per instance, and so per admission, unless it says otherwise.
+/// Bounds of one plugin. Everything is per instance unless it says otherwise; an admission has one instance, and a new one after
+/// an answer without edits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of linear memory, over all memories of the instance (`limits.memoryMiB`). 16 MiB: a Rust guest needs one or two.
@@ -22,10 +23,11 @@ pub struct Limits {
     pub host_calls: u32,
     /// Bytes that cross to the host in one call or one answer. 1 MiB: etcd takes no object above 1.5 MiB.
     pub host_call_bytes: usize,
-    /// HTTP requests and look-ups of Kubernetes Secrets, of a plugin that was granted them. 32: one for each secret that a
-    /// pod asks for, and a few to log in.
+    /// HTTP requests and look-ups of Kubernetes Secrets per admission, of a plugin that was granted them. 32: one for each
+    /// secret that a pod asks for, and a few to log in.
     pub outbound_calls: u32,
-    /// Bytes of the bodies of those requests, of their answers and of those Secrets, together. 1 MiB, as Kubernetes' Secrets.
+    /// Bytes of the bodies of those requests, of their answers and of those Secrets, together, per admission. 1 MiB, as
+    /// Kubernetes' Secrets.
     pub outbound_bytes: usize,
     /// Lines of log that are kept. 64, as the contract says.
     pub log_lines: u32,

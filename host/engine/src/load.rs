@@ -22,6 +22,7 @@ use crate::{
     grants::{Grant, Grants},
     imports::{CONTRACT, Surface},
     limits::Limits,
+    outbound::OutboundBudget,
     plugin::{Loaded, PluginInjector},
     running::{PluginSettings, Running},
     session::PluginSession,
@@ -221,7 +222,8 @@ async fn try_out(
     let _instance = shared.instances.acquire().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
     let _ticking = shared.ticker.hold();
     let deadline = Instant::now() + DEADLINE;
-    let start = Running::start(plugin, pre, deadline).await;
+    let outbound = Arc::new(OutboundBudget::new(limits));
+    let start = Running::start(plugin, pre, &outbound, deadline).await;
     let mut running = start.map_err(|failure| LoadErrorKind::Start(reason(&failure, limits)))?;
     let info = running.describe().await.map_err(|failure| LoadErrorKind::Describe(reason(&failure, limits)))?;
     if let Some(settings) = settings {

@@ -15,6 +15,7 @@ use crate::{
     convert,
     failure::Failure,
     load::PluginInfo,
+    outbound::OutboundBudget,
     store::{PluginState, new_store},
     text::clean,
 };
@@ -34,13 +35,14 @@ pub(crate) struct Running {
 // === impl Running ===
 
 impl Running {
-    /// A fresh instance.
+    /// A fresh instance, which may still ask and move `outbound`.
     pub(crate) async fn start(
         plugin: &Arc<PluginContext>,
         pre: &PluginPre<PluginState>,
+        outbound: &Arc<OutboundBudget>,
         deadline: Instant,
     ) -> Result<Self, Failure> {
-        let mut store = new_store(plugin, deadline);
+        let mut store = new_store(plugin, outbound, deadline);
         match timeout_at(deadline, pre.instantiate_async(&mut store)).await {
             Ok(Ok(plugin)) => Ok(Self { store, plugin }),
             Ok(Err(error)) => Err(Failure::of_start(&error, store.data())),

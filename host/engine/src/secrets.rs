@@ -68,8 +68,7 @@ impl Host for PluginState {
 
 impl PluginState {
     async fn read_secret(&mut self, secret: SecretName, key: String) -> Result<Vec<u8>, LookupError> {
-        let budget = Arc::clone(self.outbound());
-        let plugin = &self.plugin;
+        let Self { plugin, outbound: budget, .. } = self;
         if !plugin.grants.kubernetes_secrets.contains(&secret) {
             plugin.denied(Grant::KubernetesSecrets);
             if budget.is_news() {

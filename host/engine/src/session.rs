@@ -1,9 +1,10 @@
 //! One plugin at work on one admission: [`PluginSession`], which makes the instance when it is first asked.
 //!
-//! The instance answers every request of its pod and no other pod's. A failure drops it, and the next request of the same
-//! pod gets a new one. The right to have an instance is kept until the admission is over, also across a failure: plugins
-//! are asked in one order by all admissions, so their rights are taken in one order, and no two admissions wait for each
-//! other. Only where the engine has fewer instances than its plugins may have together can that happen, until the wait ends.
+//! The instance answers the requests of its pod and no other pod's, as long as it answers with edits. Anything else drops it and
+//! the right to have it, for then the next plugin is asked, and may take its time: no plugin's instances wait for another's. The
+//! next request of the same pod gets a new instance. So whoever waits for one plugin holds rights of later ones only, and no two
+//! admissions wait for each other. Only where the engine has fewer instances than its plugins may have together can that happen,
+//! until the wait ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ use crate::{
     context::PluginContext,
     failure::{Failure, Identity},
     observer::CallOutcome,
+    outbound::OutboundBudget,
     plugin::Loaded,
     running::Running,
 };
@@ -25,9 +27,15 @@ use crate::{
 /// One plugin at work on one admission.
 pub(crate) struct PluginSession {
     plugin: Arc<Loaded>,
+    outbound: Arc<OutboundBudget>,
+    instance: Option<Instance>,
+}
+
+/// An instance that has answered with edits.
+struct Instance {
     // Before `right`: fields are dropped in order, and the right ends after the instance.
-    running: Option<Running>,
-    right: Option<InstanceRight>,
+    running: Running,
+    right: InstanceRight,
 }
 
 /// The right to have one instance: one of the plugin's own, and one of the engine's.
@@ -40,7 +48,8 @@ struct InstanceRight {
 
 impl PluginSession {
     pub(crate) fn new(plugin: Arc<Loaded>) -> Self {
-        Self { plugin, running: None, right: None }
+        let outbound = Arc::new(OutboundBudget::new(&plugin.context.limits));
+        Self { plugin, outbound, instance: None }
     }
 
     /// The plugin's answer, to be given within `deadline`; waiting for an instance counts apart.
@@ -50,20 +59,20 @@ impl PluginSession {
         pod: &PodView,
         deadline: Duration,
     ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
-        let Self { plugin, running, right } = self;
-        if right.is_none() {
-            *right = Some(InstanceRight::of(plugin).await?);
-        }
+        let Self { plugin, outbound, instance } = self;
+        // Taken out, and put back only after edits: an instance whose call failed or was broken off must not be asked again.
+        let (right, running) = match instance.take() {
+            Some(Instance { running, right }) => (right, Some(running)),
+            None => (InstanceRight::of(plugin).await?, None),
+        };
         let _ticking = plugin.context.shared.ticker.hold();
         let deadline = Instant::now() + deadline;
-        // Taken out, and put back only after an answer: an instance whose call failed or was broken off must not be asked
-        // again.
-        let mut instance = match running.take() {
-            Some(instance) => instance,
-            None => start(plugin, deadline).await?,
+        let mut running = match running {
+            Some(running) => running,
+            None => start(plugin, outbound, deadline).await?,
         };
-        let answer = instance.inject(request, pod, deadline).await?;
-        *running = Some(instance);
+        let answer = running.inject(request, pod, deadline).await?;
+        *instance = answer.is_ok().then_some(Instance { running, right });
         Ok(answer)
     }
 }
@@ -97,11 +106,11 @@ impl InstanceRight {
     }
 }
 
-async fn start(plugin: &Loaded, deadline: Instant) -> Result<Running, Failure> {
+async fn start(plugin: &Loaded, outbound: &Arc<OutboundBudget>, deadline: Instant) -> Result<Running, Failure> {
     let Loaded { context, pre, settings, .. } = plugin;
-    let mut instance = Running::start(context, pre, deadline).await?;
-    match instance.configure(settings).await? {
-        Ok(()) => Ok(instance),
+    let mut running = Running::start(context, pre, outbound, deadline).await?;
+    match running.configure(settings).await? {
+        Ok(()) => Ok(running),
         Err(detail) => Err(Failure::Start { reason: "refused settings that it took when it was loaded", detail }),
     }
 }

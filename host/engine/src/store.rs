@@ -24,7 +24,8 @@ pub(crate) struct PluginState {
     pub(crate) deadline: Instant,
     usage: Usage,
     host_calls_left: u32,
-    outbound: Option<Arc<OutboundBudget>>,
+    /// What the admission may still ask and move beyond the sandbox, also with another instance of the same plugin.
+    pub(crate) outbound: Arc<OutboundBudget>,
     wasi: Option<Box<GuestWasi>>,
 }
 
@@ -42,9 +43,13 @@ struct Meter {
 }
 
 /// An empty store that interrupts its guest at `deadline`, and lets others have their turn on every tick until then.
-pub(crate) fn new_store(plugin: &Arc<PluginContext>, deadline: Instant) -> Store<PluginState> {
+pub(crate) fn new_store(
+    plugin: &Arc<PluginContext>,
+    outbound: &Arc<OutboundBudget>,
+    deadline: Instant,
+) -> Store<PluginState> {
     let PluginContext { limits, shared, .. } = &**plugin;
-    let mut store = Store::new(&shared.engine, PluginState::new(plugin, deadline));
+    let mut store = Store::new(&shared.engine, PluginState::new(plugin, outbound, deadline));
     store.limiter(|state| &mut state.usage);
     store.call_hook(|mut store, hook| match hook {
         CallHook::CallingHost => store.data_mut().count_host_call(),
@@ -63,7 +68,7 @@ pub(crate) fn new_store(plugin: &Arc<PluginContext>, deadline: Instant) -> Store
 // === impl PluginState ===
 
 impl PluginState {
-    fn new(plugin: &Arc<PluginContext>, deadline: Instant) -> Self {
+    fn new(plugin: &Arc<PluginContext>, outbound: &Arc<OutboundBudget>, deadline: Instant) -> Self {
         let limits = &plugin.limits;
         Self {
             plugin: Arc::clone(plugin),
@@ -75,7 +80,7 @@ impl PluginState {
                 refused: None,
             },
             host_calls_left: limits.host_calls,
-            outbound: None,
+            outbound: Arc::clone(outbound),
             wasi: None,
         }
     }
@@ -85,18 +90,10 @@ impl PluginState {
         self.usage.refused
     }
 
-    /// What it may still ask and move beyond the sandbox, made on its first use.
-    pub(crate) fn outbound(&mut self) -> &Arc<OutboundBudget> {
-        self.outbound.get_or_insert_with(|| Arc::new(OutboundBudget::new(&self.plugin.limits)))
-    }
-
     /// The guest's WASI, made on its first use.
     pub(crate) fn wasi(&mut self) -> &mut GuestWasi {
-        if self.wasi.is_none() {
-            let budget = Arc::clone(self.outbound());
-            self.wasi = Some(Box::new(GuestWasi::new(&self.plugin, budget)));
-        }
-        self.wasi.as_mut().expect("it was just made")
+        let Self { plugin, outbound, wasi, .. } = self;
+        wasi.get_or_insert_with(|| Box::new(GuestWasi::new(plugin, Arc::clone(outbound))))
     }
 
     fn count_host_call(&mut self) -> wasmtime::Result<()> {

@@ -63,7 +63,8 @@ pub use self::bindings::ampoule::injector::types::{
 
 /// A secret backend. Make it a component with [`export!`].
 ///
-/// The host makes a fresh instance per admission: `new` once, then `inject` once per secret that the pod asks for.
+/// The host makes a fresh instance per admission: `new` once, then `inject` once per secret that the pod asks for. After an
+/// error, the next secret is asked of another fresh one.
 /// Answers must be deterministic, since the API server may ask twice about one pod.
 pub trait Injector: Sized + 'static {
     /// The settings. Put `#[serde(deny_unknown_fields, rename_all = "camelCase", default)]` on them, so that a

@@ -1,6 +1,6 @@
 //! What one admission has asked and moved beyond the sandbox: [`OutboundBudget`], and [`CountedBody`], which fails once it is too much.
 //!
-//! A budget is shared by an instance and by what is under way for it on other threads.
+//! A budget is shared by the instances that one plugin has for one admission, and by what is under way for them on other threads.
 
 use std::{
     pin::Pin,
@@ -15,7 +15,7 @@ use wasmtime_wasi_http::Error;
 
 use crate::limits::Limits;
 
-/// What an instance may still ask and move.
+/// What a plugin may still ask and move for one admission.
 pub(crate) struct OutboundBudget {
     calls: AtomicU32,
     bytes: AtomicUsize,
@@ -51,7 +51,7 @@ impl OutboundBudget {
         self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(count)).is_ok()
     }
 
-    /// True the first time: an instance may fail often, and the log need not have more than the first.
+    /// True the first time: a plugin may fail often, and the log need not have more than the first.
     pub(crate) fn is_news(&self) -> bool {
         !self.told.swap(true, Ordering::Relaxed)
     }

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_core::{FailureKind, Injection, PodView, SecretInjector, SecretRequest};
+use ampoule_core::{
+    FailureKind, Injection, OnFailure, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
+};
 use ampoule_engine::{
     Allocation, CallObserver, CallOutcome, EngineConfig, Grant, Limits, LoadError, PluginEngine, PluginInjector,
     RunError,
@@ -36,6 +38,14 @@ async fn ask(engine: &PluginEngine, plugin: &PluginInjector, times: usize) -> Ve
         answers
     };
     engine.run(admission).await.unwrap()
+}
+
+/// A pod that asks for one secret.
+fn pod_asking(request: &SecretRequest) -> Pod {
+    let annotations = serde_json::json!({ "flyte.secrets/s0": request.to_flyte_annotation() });
+    let metadata =
+        serde_json::json!({ "name": "p", "labels": { "inject-flyte-secrets": "true" }, "annotations": annotations });
+    Pod::parse(serde_json::json!({ "metadata": metadata, "spec": { "containers": [{ "name": "c" }] } })).unwrap()
 }
 
 /// What one call of a guest comes to, in words.
@@ -218,6 +228,39 @@ async fn endless_guests_neither_starve_nor_block_another_plugin() {
     for task in bad {
         assert_eq!(task.await.unwrap().remove(0).unwrap_err().kind, FailureKind::Deadline);
     }
+}
+
+#[tokio::test]
+async fn pods_that_wait_for_a_hanging_plugin_hold_no_instance_of_the_one_that_declined_them() {
+    // The first link knows secrets that have a group, and leaves the others to the second.
+    let by_group = format!(
+        "(if (result i32) (i32.load offset=4 (local.get 0)) (then i32.const {INJECTED}) (else i32.const {NOT_FOUND}))"
+    );
+    let engine = engine();
+    let limits = Limits {
+        deadline: Duration::from_secs(60),
+        instances: 2,
+        queue_wait: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let first = load(&engine, &injecting(&by_group), limits.clone()).await.unwrap();
+    let second = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
+    let chain: Vec<Arc<dyn SecretInjector>> = vec![Arc::new(first), Arc::new(second)];
+    let profile = Profile::FlyteV1;
+    let mutator = Arc::new(PodMutator::new(chain, profile.conventions(), OnFailure::Deny));
+    let admit = |group: &str| {
+        let mutator = Arc::clone(&mutator);
+        let request = SecretRequest { group: group.to_owned(), key: "k".to_owned(), ..SecretRequest::default() };
+        let pod = pod_asking(&request);
+        engine.run(async move { mutator.mutate(&pod, "default").await })
+    };
+    let mut hanging: Vec<_> = (0..2).map(|_| Box::pin(admit(""))).collect();
+    for admission in &mut hanging {
+        let waits = tokio::time::timeout(Duration::from_millis(100), admission).await;
+        assert!(waits.is_err(), "the second link must hang: {waits:?}");
+    }
+    let mutation = admit("g").await.unwrap();
+    assert!(mutation.outcome.is_ok(), "{mutation:?}");
 }
 
 #[tokio::test]

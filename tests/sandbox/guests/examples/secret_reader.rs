@@ -1,5 +1,5 @@
 //! Reads a key of a Kubernetes Secret and sets a variable to it, or says why it has none.
-//! With `flood` it reads without end.
+//! With `decline` it says what it has as an error; with `flood` it reads without end.
 
 use ampoule_plugin_sdk::{prelude::*, secrets};
 use serde::Deserialize;
@@ -12,6 +12,7 @@ struct Settings {
     namespace: String,
     name: String,
     key: String,
+    decline: bool,
     flood: bool,
 }
 
@@ -27,13 +28,16 @@ impl Injector for SecretReader {
     }
 
     fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
-        let Settings { namespace, name, key, flood } = &self.0;
+        let Settings { namespace, name, key, decline, flood } = &self.0;
         loop {
             let read = secrets::read(namespace, name, key);
             if !flood {
                 let value =
                     read.map_or_else(|error| format!("{error:?}"), |value| String::from_utf8_lossy(&value).into());
-                return Ok(vec![Edit::set_env("READ", EnvSource::literal(value))]);
+                return match decline {
+                    true => Err(InjectionError::not_found(value)),
+                    false => Ok(vec![Edit::set_env("READ", EnvSource::literal(value))]),
+                };
             }
         }
     }
