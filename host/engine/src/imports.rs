@@ -136,10 +136,16 @@ fn is_wasi(package: &str) -> bool {
     WASI.contains(&package) || package == "wasi:http"
 }
 
-/// Whether the contract's version is one that this engine serves. Before 1.0 a new minor version is a new contract.
+/// Whether the contract's version is one that this engine serves. Before 1.0 a new minor version is a new contract, and what comes
+/// before a release (`0.1.1-alpha`) is none that was ever promised.
 fn is_compatible(version: &str) -> bool {
-    let track = |version: &str| version.rsplit_once('.').map(|(track, _)| track.to_owned());
     track(version) == track(CONTRACT_VERSION)
+}
+
+/// `0.1` of the release `0.1.7`.
+fn track(version: &str) -> Option<&str> {
+    let (track, patch) = version.rsplit_once('.')?;
+    patch.bytes().all(|byte| byte.is_ascii_digit()).then_some(track)
 }
 
 // === impl InterfaceName ===
@@ -193,6 +199,8 @@ mod tests {
     #[test]
     fn names_both_versions_of_the_contract() {
         insta::assert_snapshot!(check(&["ampoule:injector/log@0.2.0"], &["ampoule:injector/injector@0.2.0"]), @"the component exports ampoule:injector/injector@0.2.0, and this Ampoule speaks ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
+        insta::assert_snapshot!(check(&[], &["ampoule:injector/injector@0.1.0-rc.1"]), @"the component exports ampoule:injector/injector@0.1.0-rc.1, and this Ampoule speaks ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
+        insta::assert_snapshot!(check(&["ampoule:injector/log@0.1.1-alpha"], &[INJECTOR]), @"the component imports ampoule:injector/log@0.1.1-alpha, and this Ampoule speaks ampoule:injector@0.1.0: rebuild the plugin against that version");
         insta::assert_snapshot!(check(&[], &["ampoule:injector/injector"]), @"the component exports ampoule:injector/injector without a version, and this Ampoule speaks ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
         insta::assert_snapshot!(check(&["ampoule:injector/log@0.2.0"], &[INJECTOR]), @"the component imports ampoule:injector/log@0.2.0, and this Ampoule speaks ampoule:injector@0.1.0: rebuild the plugin against that version");
     }
