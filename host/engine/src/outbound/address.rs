@@ -5,14 +5,26 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Where clouds answer a machine with its own credentials, beside 169.254.169.254 and the other link-local addresses.
+const METADATA: [IpAddr; 5] = [
+    // Alibaba Cloud.
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    // Azure's host agent.
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    // EC2, and the credentials of EKS' pods.
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    // Google Cloud.
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+];
+
 /// What kind of address it is, if no plugin reaches it.
 pub(crate) fn prohibited(address: IpAddr) -> Option<&'static str> {
     match address {
+        IpAddr::V6(outer) if let Some(within) = embedded(outer) => prohibited(within.into()),
+        metadata if METADATA.contains(&metadata) => Some("a metadata service's address"),
         IpAddr::V4(address) => prohibited_v4(address),
-        IpAddr::V6(address) => match embedded(address) {
-            Some(within) => prohibited_v4(within),
-            None => prohibited_v6(address),
-        },
+        IpAddr::V6(address) => prohibited_v6(address),
     }
 }
 
@@ -38,13 +50,15 @@ fn prohibited_v6(address: Ipv6Addr) -> Option<&'static str> {
     if address.is_multicast() {
         return Some("a multicast address");
     }
-    // EC2's metadata service, on IPv6.
-    let metadata = address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    (address.is_unicast_link_local() || metadata).then_some("a link-local address")
+    // Where an IPv4 address stands in these is up to whoever runs the translator.
+    if let [0x64, 0xff9b, 1, ..] = address.segments() {
+        return Some("a translated address");
+    }
+    address.is_unicast_link_local().then_some("a link-local address")
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped (`::ffff:0:0/96`), compatible (`::/96`), translated (`64:ff9b::/96`) or
-/// tunnelled (`2002::/16`).
+/// The IPv4 address that an IPv6 one stands for: mapped (`::ffff:0:0/96`), compatible (`::/96`), translated (`64:ff9b::/96`, and
+/// `::ffff:0:0:0/96` of SIIT) or tunnelled (`2002::/16`).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
@@ -52,7 +66,9 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     };
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
         [0x2002, high, low, ..] => v4(high, low),
         _ => None,
     }
@@ -75,13 +91,22 @@ mod tests {
             ("::", "an unspecified address"),
             ("::1", "a loopback address"),
             ("fe80::1", "a link-local address"),
-            ("fd00:ec2::254", "a link-local address"),
+            ("fd00:ec2::254", "a metadata service's address"),
             ("ff02::1", "a multicast address"),
             ("::ffff:127.0.0.1", "a loopback address"),
             ("::ffff:169.254.169.254", "a link-local address"),
             ("::127.0.0.1", "a loopback address"),
             ("64:ff9b::169.254.169.254", "a link-local address"),
+            ("::ffff:0:127.0.0.1", "a loopback address"),
+            ("::ffff:0:169.254.169.254", "a link-local address"),
             ("2002:7f00:1::", "a loopback address"),
+            ("64:ff9b:1::", "a translated address"),
+            ("64:ff9b:1:ffff:ffff:ffff:ffff:ffff", "a translated address"),
+            ("100.100.100.200", "a metadata service's address"),
+            ("168.63.129.16", "a metadata service's address"),
+            ("::ffff:168.63.129.16", "a metadata service's address"),
+            ("fd00:ec2::23", "a metadata service's address"),
+            ("fd20:ce::254", "a metadata service's address"),
         ] {
             assert_eq!(prohibited(address.parse().unwrap()), Some(expected), "{address}");
         }
@@ -98,6 +123,12 @@ mod tests {
             "2001:db8::1",
             "fd00::1",
             "::ffff:10.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:2::1",
+            "100.100.100.201",
+            "168.63.129.17",
+            "fd00:ec2::24",
         ] {
             assert_eq!(prohibited(address.parse().unwrap()), None, "{address}");
         }
