@@ -205,6 +205,10 @@ impl<'a> Target<'a> {
         if authority.is_empty() {
             return Err(Error::Invalid("the URL has no host".to_owned()));
         }
+        if authority.contains('@') {
+            let reason = "the URL must have no user or password before its host: put them into a header";
+            return Err(Error::Invalid(reason.to_owned()));
+        }
         let path = path.split('#').next().unwrap_or_default();
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(Self { authority, path_with_query: [slash, path].concat() })
@@ -222,11 +226,16 @@ mod tests {
             ("https://a.example", "a.example", "/"),
             ("https://a.example:8443/v1/x?y=z#part", "a.example:8443", "/v1/x?y=z"),
             ("https://a.example?y", "a.example", "/?y"),
+            ("https://a.example/@x", "a.example", "/@x"),
         ] {
             assert_eq!(parse(url), Ok((authority.to_owned(), path.to_owned())));
         }
         assert_eq!(parse("http://a.example"), Err(Error::Invalid("the URL must begin with https://".to_owned())));
         assert_eq!(parse("https:///x"), Err(Error::Invalid("the URL has no host".to_owned())));
+        for url in ["https://ci:hush@a.example/", "https://hush@a.example", "https://ci:hush@@a.example?x"] {
+            let expected = "the URL must have no user or password before its host: put them into a header";
+            assert_eq!(parse(url), Err(Error::Invalid(expected.to_owned())));
+        }
     }
 
     #[test]
@@ -236,6 +245,8 @@ mod tests {
             format!("{request:?}"),
             r#"Request { method: Get, authority: Ok("a.example"), headers: ["authorization"], .. }"#
         );
+        let shown = format!("{:?}", get("https://ci:hush@a.example/"));
+        assert!(shown.contains("authority: Err(Invalid(") && !shown.contains("hush"), "{shown}");
         let response = Response::json_body(200, &serde_json::json!({ "value": "hush" }));
         assert_eq!(format!("{response:?}"), "Response { status: 200, .. }");
         let error = response.json::<Vec<String>>().unwrap_err();

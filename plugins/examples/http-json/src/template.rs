@@ -1,6 +1,7 @@
 //! `{group}`, `{version}` and `{key}` in a URL and in a JSON pointer.
 //!
-//! What they stand for comes from a pod, so it is encoded: it can name another secret of the same store, never another place.
+//! What they stand for comes from a pod, so it is encoded, and may be neither empty nor a step (`..`) within a path: it can name
+//! another secret of the same store, never another place.
 
 use ampoule_plugin_sdk::{InjectionError, SecretRequest};
 
@@ -16,6 +17,11 @@ impl Template {
         if host.is_empty() || host.contains(['{', '}']) {
             return Err("must have a host of its own: a pod may not choose whom to ask".to_owned());
         }
+        if host.contains('@') {
+            return Err("must have no user or password before its host: name a header whose value is a variable \
+                        (headers[].environment)"
+                .to_owned());
+        }
         let unnamed = substitute(&url, |_| String::new());
         if unnamed.contains(['{', '}']) {
             return Err("knows {group}, {version} and {key} only".to_owned());
@@ -25,11 +31,16 @@ impl Template {
 
     /// The URL of a secret.
     pub(crate) fn fill(&self, request: &SecretRequest) -> Result<String, InjectionError> {
+        let path = self.0.split(['?', '#']).next().unwrap_or_default();
         for (what, value) in values(request) {
             // Encoded or not, these are steps within a path to some servers.
-            if matches!(value, "." | "..") {
+            if value.split(['/', '\\']).any(|step| matches!(step, "." | "..")) {
                 let reason = format!("{what} {value:?} is no name of a secret [{request}]");
                 return Err(InjectionError::InvalidRequest(reason));
+            }
+            // A path with a part less names another thing, such as a whole folder.
+            if value.is_empty() && path.contains(&format!("{{{what}}}")) {
+                return Err(InjectionError::InvalidRequest(format!("a {what} is needed [{request}]")));
             }
         }
         Ok(substitute(&self.0, |name| percent_encode(value(request, name))))
@@ -79,4 +90,48 @@ fn percent_encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(url: &str, group: &str, key: &str) -> Result<String, String> {
+        let filled = Template::parse(url.to_owned())?.fill(&SecretRequest::new(group, key));
+        filled.map_err(|error| match error {
+            InjectionError::InvalidRequest(reason) => reason,
+            other => format!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn a_value_is_a_name_and_never_a_step_within_the_path() {
+        const URL: &str = "https://a.example/v1/{group}/{key}";
+        for group in [".", "..", "../other", "team/..", "team/../x", "team/./x", r"..\other", r"team\..", r"a/..\b"] {
+            assert_eq!(fill(URL, group, "k"), Err(format!("group {group:?} is no name of a secret [{group}/k]")));
+        }
+        for (group, filled) in [
+            ("...", "..."),
+            (".hidden", ".hidden"),
+            ("a..b", "a..b"),
+            ("team/db..", "team%2Fdb.."),
+            (r"team\db", "team%5Cdb"),
+        ] {
+            assert_eq!(fill(URL, group, "k"), Ok(format!("https://a.example/v1/{filled}/k")));
+        }
+    }
+
+    #[test]
+    fn a_value_in_the_path_is_not_empty() {
+        for (url, filled) in [
+            ("https://a.example/v1/{group}/{key}", Err("a group is needed [/k]")),
+            ("https://a.example/v1/x-{group}/{key}", Err("a group is needed [/k]")),
+            ("https://a.example/v1/{version}/{key}", Err("a version is needed [/k]")),
+            ("https://a.example/{key}?group={group}&version={version}", Ok("https://a.example/k?group=&version=")),
+            ("https://a.example?key={key}&path=/{group}", Ok("https://a.example?key=k&path=/")),
+            ("https://a.example/{key}#{group}", Ok("https://a.example/k#")),
+        ] {
+            assert_eq!(fill(url, "", "k"), filled.map(str::to_owned).map_err(str::to_owned), "{url}");
+        }
+    }
 }

@@ -80,6 +80,7 @@ fn refuses_what_it_cannot_ask_for_without_asking() {
         (SecretRequest::new("g", "k").as_file(), "unsupported: http-json gives variables, not files [g/k]"),
         (SecretRequest::new("g", ""), "invalid: a key is needed [g/]"),
         (SecretRequest::new("..", "k"), "invalid: group \"..\" is no name of a secret [../k]"),
+        (SecretRequest::new("", "k"), "invalid: a group is needed [/k]"),
     ] {
         assert_eq!(ask(&request, never).trim_end(), expected);
     }
@@ -103,6 +104,10 @@ fn settings_that_make_no_sense_are_refused() {
         (
             json!({ "url": "https://{group}.example/{key}" }),
             "url: must have a host of its own: a pod may not choose whom to ask",
+        ),
+        (
+            json!({ "url": "https://ci:hush@a.example/{key}" }),
+            "url: must have no user or password before its host: name a header whose value is a variable (headers[].environment)",
         ),
         (json!({ "url": "https://a.example/{name}" }), "url: knows {group}, {version} and {key} only"),
         (
