@@ -168,23 +168,23 @@ fn settings_that_make_no_sense_are_refused_by_key() {
         ),
         (
             json!({"securityContext": "privileged"}),
-            "securityContext: unknown variant `privileged`, expected `none` or `restricted` at line 1 column 31",
+            "securityContext: unknown variant, expected `none` or `restricted` at line 1 column 31",
         ),
         (
             json!({"resources": {"limits": {"cpu": "200 m"}}}),
-            "resources.limits.cpu: invalid value: string \"200 m\", expected a quantity such as 200m, 500Mi or 2 at line 1 \
+            "resources.limits.cpu: invalid value, expected a quantity such as 200m, 500Mi or 2 at line 1 \
              column 37",
         ),
         (
             json!({"resources": {"limits": {"cpu": true}}}),
-            "resources.limits.cpu: invalid type: boolean `true`, expected a quantity such as 200m, 500Mi or 2 at line 1 \
+            "resources.limits.cpu: invalid type, expected a quantity such as 200m, 500Mi or 2 at line 1 \
              column 34",
         ),
         (
             json!({"resources": {"cpu": "1"}}),
             "resources.cpu: unknown field `cpu`, expected `requests` or `limits` at line 1 column 19",
         ),
-        (json!({"runAsUser": -1}), "runAsUser: invalid value: integer `-1`, expected u32 at line 1 column 15"),
+        (json!({"runAsUser": -1}), "runAsUser: invalid value, expected u32 at line 1 column 15"),
     ];
     for (settings, expected) in refused {
         assert_eq!(harness().settings(&settings).configure(), Err(expected.to_owned()));

@@ -68,7 +68,8 @@ pub use self::bindings::ampoule::injector::types::{
 /// Answers must be deterministic, since the API server may ask twice about one pod.
 pub trait Injector: Sized + 'static {
     /// The settings. Put `#[serde(deny_unknown_fields, rename_all = "camelCase", default)]` on them, so that a
-    /// misspelt key is refused when the configuration is loaded.
+    /// misspelt key is refused when the configuration is loaded. What serde says of a wrong value is shown without the value; do
+    /// the same in messages of your own, for it may be a credential at the wrong key.
     type Settings: DeserializeOwned;
 
     /// The backend's name, such as `k8s`.

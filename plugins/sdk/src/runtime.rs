@@ -57,14 +57,92 @@ pub fn describe<P: Injector>() -> PluginInfo {
     }
 }
 
-/// Reads settings; the message begins with the path of the key.
+/// Reads settings; the message begins with the path of the key, and has no value: that may be a credential which stands at the
+/// wrong key.
 fn parse<T: DeserializeOwned>(settings: &str) -> Result<T, String> {
     // serde would take a list for a struct, field by field.
     if !settings.trim_start().starts_with('{') {
         return Err("settings must be a JSON object".to_owned());
     }
     let mut deserializer = serde_json::Deserializer::from_str(settings);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let (whole, reason) = (error.to_string(), error.inner().to_string());
+        let path = whole.strip_suffix(&reason).unwrap_or_default();
+        [path, &without_value(&reason)].concat()
+    })?;
     deserializer.end().map_err(|error| error.to_string())?;
     Ok(value)
+}
+
+/// What serde says, less the value that it repeats between what is wrong and what is expected. The value may have any text in it;
+/// what is expected is the plugin's own, and stands last.
+fn without_value(message: &str) -> String {
+    for wrong in ["invalid type", "invalid value", "unknown variant"] {
+        if message.starts_with(wrong) {
+            return match message.rsplit_once(", expected ") {
+                Some((_, expected)) => format!("{wrong}, expected {expected}"),
+                None => wrong.to_owned(),
+            };
+        }
+    }
+    message.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// Settings with a value of every kind that can be wrong.
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Store {
+        tls: bool,
+        retries: u8,
+        token: Option<String>,
+        timeouts: Vec<f32>,
+        mode: Option<Mode>,
+        login: Option<Login>,
+        teams: BTreeMap<u8, u8>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Mode {
+        Fast,
+        Safe(#[expect(dead_code, reason = "it is never read")] u8),
+    }
+
+    #[derive(Deserialize)]
+    #[serde(tag = "kind")]
+    enum Login {
+        Anonymous,
+    }
+
+    #[test]
+    fn a_message_names_the_key_and_what_it_wants_and_never_the_value() {
+        for (settings, expected) in [
+            (r#"{"tls": "hush"}"#, "tls: invalid type, expected a boolean"),
+            (r#"{"tls": "hush, expected hush at line 1"}"#, "tls: invalid type, expected a boolean"),
+            (r#"{"tls": 41414141}"#, "tls: invalid type, expected a boolean"),
+            (r#"{"retries": 41414141}"#, "retries: invalid value, expected u8"),
+            (r#"{"retries": 41414141.5}"#, "retries: invalid type, expected u8"),
+            (r#"{"token": ["hush"]}"#, "token: invalid type, expected a string"),
+            (r#"{"timeouts": [1, "hush"]}"#, "timeouts[1]: invalid type, expected f32"),
+            (r#"{"timeouts": "hush"}"#, "timeouts: invalid type, expected a sequence"),
+            (r#"{"mode": "hush"}"#, "mode: unknown variant, expected `fast` or `safe`"),
+            (r#"{"mode": {"hush": 1}}"#, "mode: unknown variant, expected `fast` or `safe`"),
+            (r#"{"mode": {"safe": "hush"}}"#, "mode.safe: invalid type, expected u8"),
+            (r#"{"login": {"kind": "hush"}}"#, "login.kind: unknown variant, expected `Anonymous`"),
+            (r#"{"login": "hush"}"#, "login: invalid type, expected internally tagged enum Login"),
+            (r#"{"teams": "hush"}"#, "teams: invalid type, expected a map"),
+        ] {
+            let message = parse::<Store>(settings).err().unwrap();
+            assert_eq!(message.split(" at line 1 column ").collect::<Vec<_>>()[..1], [expected], "{settings}");
+            assert!(!message.contains("hush") && !message.contains("41414141"), "{message}");
+        }
+    }
 }

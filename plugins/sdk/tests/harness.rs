@@ -81,7 +81,7 @@ fn settings_are_refused_with_the_path_of_the_key() {
         (r#"{"greeting": {"words": []}}"#, "greeting.words: must have one word"),
         (
             r#"{"greeting": {"words": ["a", 1]}}"#,
-            "greeting.words[1]: invalid type: integer `1`, expected a string at line 1 column 30",
+            "greeting.words[1]: invalid type, expected a string at line 1 column 30",
         ),
         (
             r#"{"greeting": {"words": [], "wrods": 1}}"#,
