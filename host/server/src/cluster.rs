@@ -34,6 +34,9 @@ pub(crate) enum ClusterError {
     Unknown(#[source] kube::config::InferConfigError),
     #[error("{message} (HTTP status {code})")]
     Refused { code: u16, message: String },
+    /// What the parser says would repeat parts of the answer, which may be a Secret.
+    #[error("the API server's answer is not what was asked for")]
+    Unreadable,
     #[error("the API server cannot be reached: {0}")]
     Unreachable(String),
 }
@@ -113,6 +116,7 @@ impl From<kube::Error> for ClusterError {
                 let kube::core::Status { code, message, .. } = *status;
                 Self::Refused { code, message }
             }
+            kube::Error::SerdeError(_) => Self::Unreadable,
             // The source of what the client says is what matters, and it does not print it.
             other => {
                 let mut reason: &dyn std::error::Error = &other;

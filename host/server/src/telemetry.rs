@@ -1,8 +1,8 @@
 //! Logs: structured lines on stderr, at a level that is ours alone.
 //!
 //! Dependencies never log below `warn`, whatever level is asked for: at `debug` and below some of them print headers and
-//! frames, and with them bodies. Records of the `log` crate are not taken over for the same reason. A panic is logged
-//! with its place and without its message, which may repeat a value.
+//! frames, and with them bodies; one does so at `warn`, and is not heard at all. Records of the `log` crate are not taken over for the
+//! same reason. A panic is logged with its place and without its message, which may repeat a value.
 
 use std::{io::stderr, panic};
 
@@ -14,6 +14,12 @@ use crate::{audit, colour};
 
 /// What every target of our own crates starts with.
 const OURS: &str = "ampoule";
+
+/// Logs whole answers of the API server at `warn` where they cannot be read, and one may be a Secret. What went wrong is an error to
+/// us as well.
+const SPEAKS_OF_BODIES: &str = "kube_client::client";
+/// The modules below it, which do not.
+const SPEAKS_OF_CONNECTIONS: &str = "kube_client::client::";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -56,10 +62,13 @@ pub fn install(format: LogFormat, level: LogLevel) {
     }));
 }
 
-fn filter(level: LogLevel) -> Targets {
+/// What is logged at this level, by target.
+pub(crate) fn filter(level: LogLevel) -> Targets {
     let ours = LevelFilter::from(level);
     let others = ours.min(LevelFilter::WARN);
-    Targets::new().with_default(others).with_target(OURS, ours).with_target(audit::TARGET, LevelFilter::INFO)
+    let targets = Targets::new().with_default(others).with_target(OURS, ours);
+    let targets = targets.with_target(audit::TARGET, LevelFilter::INFO);
+    targets.with_target(SPEAKS_OF_BODIES, LevelFilter::OFF).with_target(SPEAKS_OF_CONNECTIONS, others)
 }
 
 // === impl LogLevel ===
@@ -90,6 +99,14 @@ mod tests {
             let at_warn = *level != LogLevel::Error;
             assert_eq!(filter.would_enable("hyper", &Level::WARN), at_warn, "{level:?}");
         }
+    }
+
+    #[test]
+    fn the_module_that_logs_answers_of_the_api_server_is_not_heard() {
+        let filter = filter(LogLevel::Trace);
+        assert!(!filter.would_enable("kube_client::client", &Level::ERROR));
+        assert!(filter.would_enable("kube_client::client::tls", &Level::WARN));
+        assert!(!filter.would_enable("kube_client::client::builder", &Level::INFO));
     }
 
     #[test]

@@ -46,3 +46,65 @@ impl ClusterReader {
         Ok(secrets.get_opt(name).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use axum::Router;
+    use kube::{Client, Config};
+    use tokio::net::TcpListener;
+    use tracing_subscriber::{Registry, fmt, layer::SubscriberExt};
+
+    use super::*;
+    use crate::telemetry;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Reads through a server that answers everything with one body.
+    async fn read(body: &'static str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(async move || body)).await });
+        let client = Client::try_from(config).unwrap();
+        let cluster = Cluster { watching: client.clone(), client, namespace: "ampoule".to_owned() };
+        let secret = SecretName { namespace: "store".to_owned(), name: "token".to_owned() };
+        ClusterReader(cluster.into()).read(&secret, "value").await
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_read_is_neither_logged_nor_told() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = fmt::layer().with_writer(move || writer.clone()).with_ansi(false).without_time();
+        let registry = Registry::default().with(telemetry::filter(telemetry::LogLevel::Trace)).with(layer);
+        let _logging = tracing::subscriber::set_default(registry);
+
+        assert_eq!(read(r#"{"data": {"value": "aHVzaA=="}}"#).await, Ok(Some(b"hush".to_vec())));
+        for body in
+            [r#"{"data": "hush"}"#, r#"{"data": {"value": "hush"}} hush"#, r#"{"data": {"value": "hush!"}}"#, "hush"]
+        {
+            let reason = "the API server does not answer for Secret store/token".to_owned();
+            assert_eq!(read(body).await, Err(ClusterSecretsError::Unavailable(reason)), "{body}");
+            let line = " WARN ampoule_server::cluster::secrets: a Secret that a plugin was granted cannot be read \
+                        secret=store/token error=the API server's answer is not what was asked for\n";
+            let logged = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
+            assert_eq!(logged, line, "{body}");
+        }
+    }
+}
