@@ -117,7 +117,7 @@ fn whole_review(criterion: &mut Criterion) {
         bencher.to_async(&runtime).iter(async || {
             let request = review::parse(&body).expect("a review");
             let deadline = tokio::time::Instant::now() + PATIENCE;
-            let reply = pipeline.admit(request, deadline).await;
+            let reply = pipeline.admit(request, std::time::Instant::now(), deadline).await;
             black_box(review::respond(&reply))
         });
     });

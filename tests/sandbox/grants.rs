@@ -10,7 +10,8 @@ use std::{
 
 use ampoule_core::{PodView, SecretInjector as _};
 use ampoule_engine::{
-    CallObserver, CallOutcome, ClusterSecrets, ClusterSecretsError, EngineConfig, Grant, Grants, Limits, SecretName,
+    Call, CallObserver, ClusterSecrets, ClusterSecretsError, EngineConfig, Grant, Grants, Limits, PluginObserver,
+    SecretName,
 };
 use async_trait::async_trait;
 use serde_json::json;
@@ -18,13 +19,19 @@ use serde_json::json;
 use crate::support::{Sandbox, guest, line, request};
 
 /// Counts refusals.
-#[derive(Default)]
-pub(crate) struct Denials(Mutex<BTreeMap<&'static str, u32>>);
+#[derive(Clone, Default)]
+pub(crate) struct Denials(Arc<Mutex<BTreeMap<&'static str, u32>>>);
 
 impl CallObserver for Denials {
-    fn called(&self, _plugin: &str, _outcome: CallOutcome, _elapsed: Duration) {}
+    fn of_plugin(&self, _plugin: &str) -> Arc<dyn PluginObserver> {
+        Arc::new(self.clone())
+    }
+}
 
-    fn denied(&self, _plugin: &str, grant: Grant) {
+impl PluginObserver for Denials {
+    fn called(&self, _call: &Call) {}
+
+    fn denied(&self, grant: Grant) {
         *self.0.lock().expect("nobody panics with it").entry(grant.key()).or_default() += 1;
     }
 }

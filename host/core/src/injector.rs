@@ -107,6 +107,9 @@ impl InjectionError {
 // === impl FailureKind ===
 
 impl FailureKind {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Trap, Self::Deadline, Self::Limit, Self::Busy, Self::Start];
+
     /// The label value in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -22,7 +22,7 @@ pub use self::{
         VolumeMount, VolumeSource,
     },
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector},
-    mutator::{Admitted, Answer, Attempt, Mutation, OnFailure, PodMutator, Refusal, RefusalCode, RequestReport},
+    mutator::{Admitted, Answer, Asked, Attempt, Mutation, OnFailure, PodMutator, Refusal, RefusalCode, RequestReport},
     people::SecretEntry,
     pod::{ContainerKind, ContainerView, Pod, PodError, PodView},
     profile::{Conventions, EnvPlacement, Profile},

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use json_patch::Patch;
 
 use crate::{
-    Conventions, EnvPlacement, InjectionError, InjectorFailure, InjectorSession, Pod, RequestedSecret, SecretInjector,
-    SecretRequest, diff,
+    Conventions, InjectionError, InjectorFailure, InjectorSession, Pod, RequestedSecret, SecretInjector, SecretRequest,
 };
 
 use self::draft::Draft;
@@ -35,6 +34,15 @@ pub enum OnFailure {
     Deny,
     /// It is admitted as it came, with a warning (Flyte 1 does so without the warning).
     Admit,
+}
+
+/// A pod all of whose secrets were asked for.
+pub struct Asked<'a> {
+    pod: &'a Pod,
+    /// None if nothing was asked for.
+    draft: Result<Option<Draft<'a>>, Refusal>,
+    reports: Vec<RequestReport>,
+    on_failure: OnFailure,
 }
 
 /// What came of one pod.
@@ -114,28 +122,29 @@ impl PodMutator {
     ///
     /// `namespace` is where the pod is to be created. `mutate(mutate(pod)) == mutate(pod)` for deterministic injectors.
     pub async fn mutate(&self, pod: &Pod, namespace: &str) -> Mutation {
-        let mut reports = Vec::new();
-        let outcome = match RequestedSecret::from_annotations(pod.annotations()) {
-            Err(error) => Err(Refusal::bad_annotation(&error)),
-            Ok(requests) if requests.is_empty() => Ok(Admitted::unasked(pod)),
-            Ok(requests) => self.serve_all(pod, namespace, requests, &mut reports).await,
-        };
-        let outcome = match (outcome, self.on_failure) {
-            (Err(refusal), OnFailure::Admit) => Ok(Admitted::without_secrets(refusal)),
-            (outcome, _) => outcome,
-        };
-        Mutation { requests: reports, outcome }
+        self.ask(pod, namespace).await.finish()
     }
 
-    async fn serve_all(
-        &self,
-        pod: &Pod,
+    /// The first half of [`PodMutator::mutate`]: asks for every secret, and puts into a copy of the pod what the answers say.
+    pub async fn ask<'a>(&'a self, pod: &'a Pod, namespace: &str) -> Asked<'a> {
+        let mut reports = Vec::new();
+        let draft = match RequestedSecret::from_annotations(pod.annotations()) {
+            Err(error) => Err(Refusal::bad_annotation(&error)),
+            Ok(requests) if requests.is_empty() => Ok(None),
+            Ok(requests) => self.serve_all(pod, namespace, requests, &mut reports).await.map(Some),
+        };
+        Asked { pod, draft, reports, on_failure: self.on_failure }
+    }
+
+    async fn serve_all<'a>(
+        &'a self,
+        pod: &'a Pod,
         namespace: &str,
         requests: Vec<RequestedSecret>,
         reports: &mut Vec<RequestReport>,
-    ) -> Result<Admitted, Refusal> {
-        let mut chain = Chain::open(&self.injectors);
+    ) -> Result<Draft<'a>, Refusal> {
         let mut draft = Draft::new(pod, &self.conventions);
+        let mut chain = Chain::open(&self.injectors);
         for requested in requests {
             let attempts = chain.serve(&requested, &mut draft, namespace).await;
             let RequestedSecret { annotation, request } = requested;
@@ -144,9 +153,24 @@ impl PodMutator {
                 return Err(refusal);
             }
         }
-        let warnings = draft.warnings(reports);
-        let patch = diff(pod.as_json(), draft.pod.into_json());
-        Ok(Admitted { patch, warnings, overruled: None })
+        Ok(draft)
+    }
+}
+
+// === impl Asked ===
+
+impl Asked<'_> {
+    /// The second half of [`PodMutator::mutate`]: the patch.
+    #[must_use]
+    pub fn finish(self) -> Mutation {
+        let Self { pod, draft, reports: requests, on_failure } = self;
+        let outcome = match (draft, on_failure) {
+            (Ok(None), _) => Ok(Admitted::unasked(pod)),
+            (Ok(Some(draft)), _) => Ok(draft.finish(&requests)),
+            (Err(refusal), OnFailure::Deny) => Err(refusal),
+            (Err(refusal), OnFailure::Admit) => Ok(Admitted::without_secrets(refusal)),
+        };
+        Mutation { requests, outcome }
     }
 }
 
@@ -211,8 +235,7 @@ impl Answer {
 
 impl Admitted {
     fn unasked(pod: &Pod) -> Self {
-        let warnings = warnings::of(pod, &[], &warnings::OwnVariables::new(), EnvPlacement::AppendIfAbsent);
-        Self { patch: Patch::default(), warnings, overruled: None }
+        Self { patch: Patch::default(), warnings: warnings::unasked(pod), overruled: None }
     }
 
     fn without_secrets(refusal: Refusal) -> Self {

@@ -8,6 +8,7 @@ use crate::{
     engine::Shared,
     grants::{Grant, Grants},
     limits::Limits,
+    observer::PluginObserver,
 };
 
 /// A plugin's name, what it may use, what it was granted, and the engine that it runs on.
@@ -15,6 +16,7 @@ pub(crate) struct PluginContext {
     pub(crate) name: String,
     pub(crate) limits: Limits,
     pub(crate) grants: Grants,
+    pub(crate) observer: Arc<dyn PluginObserver>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -23,6 +25,6 @@ pub(crate) struct PluginContext {
 impl PluginContext {
     /// A call was refused that no grant covers.
     pub(crate) fn denied(&self, grant: Grant) {
-        self.shared.observer.denied(&self.name, grant);
+        self.observer.denied(grant);
     }
 }

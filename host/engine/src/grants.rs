@@ -68,6 +68,9 @@ impl Grants {
 // === impl Grant ===
 
 impl Grant {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Http, Self::KubernetesSecrets, Self::Environment, Self::Clock, Self::Randomness];
+
     /// Its key below `injectors[].grants` in the configuration; also the label value in metrics.
     #[must_use]
     pub fn key(self) -> &'static str {

@@ -41,7 +41,7 @@ pub use self::{
     imports::CONTRACT_VERSION,
     limits::Limits,
     load::{Inspection, PluginInfo, PluginSpec, digest},
-    observer::{CallObserver, CallOutcome, Unobserved},
+    observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
     outbound::{Destination, HttpGrant, Resolver, RootError, SystemResolver},
     plugin::PluginInjector,
     secrets::{ClusterSecrets, ClusterSecretsError},

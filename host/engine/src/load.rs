@@ -22,10 +22,11 @@ use crate::{
     grants::{Grant, Grants},
     imports::{CONTRACT, Surface},
     limits::Limits,
+    observer::Unobserved,
     outbound::OutboundBudget,
     plugin::{Loaded, PluginInjector},
     running::{PluginSettings, Running},
-    session::PluginSession,
+    session::{PluginSession, Spent},
     store::PluginState,
     text::clean,
 };
@@ -154,7 +155,7 @@ async fn load(shared: Arc<Shared>, spec: PluginSpec, digest: String) -> Result<P
     surface.check_grants(&grants)?;
     let pre = link(&shared, &component)?;
     let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
-    let context = Arc::new(PluginContext { name, limits, grants, shared });
+    let context = Arc::new(PluginContext { observer: shared.observer.of_plugin(&name), name, limits, grants, shared });
     let settings = PluginSettings { json: settings.to_string(), conventions: convert::conventions(&conventions) };
     let info = try_out(&context, &pre, Some(&settings)).await?;
     Ok(PluginInjector::new(Loaded { context, pre, instances, info, source, digest, settings }))
@@ -166,7 +167,9 @@ async fn inspect(shared: Arc<Shared>, component: Vec<u8>, digest: String) -> Res
     let Checked { component, surface, contract_version } = check(&shared, component.into(), &digest, &limits).await?;
     let pre = link(&shared, &component)?;
     // Without a grant: what it imports is there, and every call of it is refused.
-    let context = PluginContext { name: "(inspected)".to_owned(), limits, grants: Grants::default(), shared };
+    let name = "(inspected)".to_owned();
+    let observer = Arc::new(Unobserved);
+    let context = PluginContext { name, limits, grants: Grants::default(), observer, shared };
     let info = try_out(&Arc::new(context), &pre, None).await?;
     let grants = surface.grants().into_keys().collect();
     let Surface { imports, exports } = surface;
@@ -242,7 +245,7 @@ async fn try_inject(plugin: Arc<Loaded>) -> Result<(), LoadErrorKind> {
     let (namespace, name) = ("ampoule".to_owned(), "trial".to_owned());
     let pod = PodView { namespace, name, containers: vec![container], ..PodView::default() };
     let limits = plugin.context.limits.clone();
-    match PluginSession::new(plugin).ask(&request, &pod, limits.deadline.min(TRIAL)).await {
+    match PluginSession::new(plugin).ask(&request, &pod, limits.deadline.min(TRIAL), &mut Spent::default()).await {
         Ok(_) | Err(Failure::Deadline | Failure::Busy) => Ok(()),
         Err(failure) => Err(LoadErrorKind::Inject(reason(&failure, &limits))),
     }

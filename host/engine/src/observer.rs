@@ -2,19 +2,45 @@
 //!
 //! An observer learns names, outcomes and times; never a request, an answer or a text that a guest wrote.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ampoule_core::{FailureKind, Injection, InjectionError};
 
 use crate::grants::Grant;
 
-/// Is told of every call of a plugin, on the thread that made it: it must not block.
+/// Knows whom to tell of each plugin.
 pub trait CallObserver: Send + Sync {
-    /// The plugin of this name was asked, and it took this long, waiting for an instance included.
-    fn called(&self, plugin: &str, outcome: CallOutcome, elapsed: Duration);
+    /// Whom to tell of the plugin of this name, once it is loaded. Asked once for each that is loaded, so that a call costs no look-up.
+    fn of_plugin(&self, plugin: &str) -> Arc<dyn PluginObserver>;
+}
 
-    /// The plugin of this name asked for something that it has no grant for, and was told so.
-    fn denied(&self, plugin: &str, grant: Grant);
+/// Is told of every call of one plugin, on the thread that made it: it must not block.
+pub trait PluginObserver: Send + Sync {
+    /// The plugin was asked.
+    fn called(&self, call: &Call);
+
+    /// The plugin asked for something that it has no grant for, and was told so.
+    fn denied(&self, grant: Grant);
+}
+
+/// One call of a plugin, and where its time went. By the clock on the wall: on a busy machine, waiting for a processor is in each part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What came of it.
+    pub outcome: CallOutcome,
+    /// From the question to the answer: all that follows, and a little for the host's own work between.
+    pub elapsed: Duration,
+    /// Waiting for an instance that it might have.
+    pub queue: Duration,
+    /// Making the instance and configuring it; none where it was there, from a secret of the same pod before.
+    pub start: Option<Duration>,
+    /// In the guest.
+    pub guest: Duration,
+    /// In what the guest called (look-ups of secrets, HTTP, its log lines), and in giving way to others where it computes for long. That
+    /// of `configure` counts to the start.
+    pub host: Duration,
+    /// The linear memory of the instance, in bytes; none where there was none in the end.
+    pub memory: Option<usize>,
 }
 
 /// Observes nothing.
@@ -46,14 +72,36 @@ pub enum CallOutcome {
 // === impl Unobserved ===
 
 impl CallObserver for Unobserved {
-    fn called(&self, _plugin: &str, _outcome: CallOutcome, _elapsed: Duration) {}
+    fn of_plugin(&self, _plugin: &str) -> Arc<dyn PluginObserver> {
+        Arc::new(Self)
+    }
+}
 
-    fn denied(&self, _plugin: &str, _grant: Grant) {}
+impl PluginObserver for Unobserved {
+    fn called(&self, _call: &Call) {}
+
+    fn denied(&self, _grant: Grant) {}
 }
 
 // === impl CallOutcome ===
 
 impl CallOutcome {
+    /// Each of them.
+    pub const ALL: [Self; 12] = [
+        Self::Injected,
+        Self::NotFound,
+        Self::Unsupported,
+        Self::InvalidRequest,
+        Self::Denied,
+        Self::Unavailable,
+        Self::Internal,
+        Self::Failed(FailureKind::Trap),
+        Self::Failed(FailureKind::Deadline),
+        Self::Failed(FailureKind::Limit),
+        Self::Failed(FailureKind::Busy),
+        Self::Failed(FailureKind::Start),
+    ];
+
     /// The label value in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

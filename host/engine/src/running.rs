@@ -3,7 +3,7 @@
 //! Every step ends by the store's deadline: the epoch interrupts a guest that computes, the timer one that waits in the
 //! host. After a failure of any kind the instance is of no more use and has to be dropped.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ampoule_core::{InjectionError, PodEdit, PodView, SecretRequest};
 use tokio::time::{Instant, timeout_at};
@@ -83,6 +83,16 @@ impl Running {
             Ok(edits) => convert::edits(edits, &store.data().plugin.limits).map(Ok).map_err(Failure::Exceeded),
             Err(error) => Ok(Err(convert::injection_error(error))),
         }
+    }
+
+    /// How long the guest has been in the host so far.
+    pub(crate) fn host_time(&self) -> Duration {
+        self.store.data().host_time()
+    }
+
+    /// The linear memory of the instance, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.store.data().memory()
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     context::PluginContext,
     failure::{Failure, Identity},
-    observer::CallOutcome,
+    observer::{Call, CallOutcome},
     outbound::OutboundBudget,
     plugin::Loaded,
     running::Running,
@@ -44,6 +44,19 @@ struct InstanceRight {
     _engine: OwnedSemaphorePermit,
 }
 
+/// Where a call's time went, as far as it came.
+#[derive(Default)]
+pub(crate) struct Spent {
+    queue: Duration,
+    start: Option<Duration>,
+    guest: Duration,
+    host: Duration,
+    memory: Option<usize>,
+}
+
+/// Since when.
+struct Lap(Instant);
+
 // === impl PluginSession ===
 
 impl PluginSession {
@@ -58,20 +71,35 @@ impl PluginSession {
         request: &SecretRequest,
         pod: &PodView,
         deadline: Duration,
+        spent: &mut Spent,
     ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
         let Self { plugin, outbound, instance } = self;
+        let mut lap = Lap(Instant::now());
         // Taken out, and put back only after edits: an instance whose call failed or was broken off must not be asked again.
         let (right, running) = match instance.take() {
             Some(Instance { running, right }) => (right, Some(running)),
-            None => (InstanceRight::of(plugin).await?, None),
+            None => {
+                let right = InstanceRight::of(plugin).await;
+                spent.queue = lap.time();
+                (right?, None)
+            }
         };
         let _ticking = plugin.context.shared.ticker.hold();
         let deadline = Instant::now() + deadline;
         let mut running = match running {
             Some(running) => running,
-            None => start(plugin, outbound, deadline).await?,
+            None => {
+                let running = start(plugin, outbound, deadline).await;
+                spent.start = Some(lap.time());
+                running?
+            }
         };
-        let answer = running.inject(request, pod, deadline).await?;
+        let in_host = running.host_time();
+        let answer = running.inject(request, pod, deadline).await;
+        spent.host = running.host_time() - in_host;
+        spent.guest = lap.time().saturating_sub(spent.host);
+        spent.memory = Some(running.memory());
+        let answer = answer?;
         *instance = answer.is_ok().then_some(Instance { running, right });
         Ok(answer)
     }
@@ -81,13 +109,26 @@ impl PluginSession {
 impl InjectorSession for PluginSession {
     async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
         let started = Instant::now();
-        let answer = self.ask(request, pod, self.plugin.context.limits.deadline).await;
+        let mut spent = Spent::default();
+        let answer = self.ask(request, pod, self.plugin.context.limits.deadline, &mut spent).await;
         let plugin = &self.plugin;
-        let PluginContext { name, limits, shared, .. } = &*plugin.context;
+        let PluginContext { name, limits, observer, .. } = &*plugin.context;
         let who = Identity { name, version: &plugin.info.version };
         let answer = answer.map_err(|failure| failure.report(&who, limits));
-        shared.observer.called(name, CallOutcome::of(&answer), started.elapsed());
+        let Spent { queue, start, guest, host, memory } = spent;
+        let outcome = CallOutcome::of(&answer);
+        observer.called(&Call { outcome, elapsed: started.elapsed(), queue, start, guest, host, memory });
         answer
+    }
+}
+
+// === impl Lap ===
+
+impl Lap {
+    /// The time since the last one.
+    fn time(&mut self) -> Duration {
+        let now = Instant::now();
+        now - std::mem::replace(&mut self.0, now)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A store is made per plugin and admission and dropped after; nothing in it lives on to another pod.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use wasmtime::{CallHook, ResourceLimiter, Store, UpdateDeadline};
@@ -24,6 +24,7 @@ pub(crate) struct PluginState {
     pub(crate) deadline: Instant,
     usage: Usage,
     host_calls_left: u32,
+    host_time: HostTime,
     /// What the admission may still ask and move beyond the sandbox, also with another instance of the same plugin.
     pub(crate) outbound: Arc<OutboundBudget>,
     wasi: Option<Box<GuestWasi>>,
@@ -34,6 +35,14 @@ struct Usage {
     memory: Meter,
     table_elements: Meter,
     refused: Option<Exceeded>,
+}
+
+/// How long the guest was in the host. What it calls may call it back, for memory; that counts to the host's.
+#[derive(Default)]
+struct HostTime {
+    depth: u32,
+    since: Option<Instant>,
+    spent: Duration,
 }
 
 /// An amount that may not pass its limit.
@@ -51,9 +60,19 @@ pub(crate) fn new_store(
     let PluginContext { limits, shared, .. } = &**plugin;
     let mut store = Store::new(&shared.engine, PluginState::new(plugin, outbound, deadline));
     store.limiter(|state| &mut state.usage);
-    store.call_hook(|mut store, hook| match hook {
-        CallHook::CallingHost => store.data_mut().count_host_call(),
-        CallHook::CallingWasm | CallHook::ReturningFromHost | CallHook::ReturningFromWasm => Ok(()),
+    store.call_hook(|mut store, hook| {
+        let state = store.data_mut();
+        match hook {
+            CallHook::CallingHost => {
+                state.host_time.enter();
+                state.count_host_call()
+            }
+            CallHook::ReturningFromHost => {
+                state.host_time.leave();
+                Ok(())
+            }
+            CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
+        }
     });
     store.set_hostcall_fuel(limits.host_call_bytes);
     store.set_max_component_handles(limits.handles);
@@ -80,6 +99,7 @@ impl PluginState {
                 refused: None,
             },
             host_calls_left: limits.host_calls,
+            host_time: HostTime::default(),
             outbound: Arc::clone(outbound),
             wasi: None,
         }
@@ -96,9 +116,38 @@ impl PluginState {
         wasi.get_or_insert_with(|| Box::new(GuestWasi::new(plugin, Arc::clone(outbound))))
     }
 
+    /// How long the guest has been in the host so far.
+    pub(crate) fn host_time(&self) -> Duration {
+        let HostTime { depth: _, since, spent } = &self.host_time;
+        *spent + since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// The linear memory that it has, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.usage.memory.used
+    }
+
     fn count_host_call(&mut self) -> wasmtime::Result<()> {
         self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or(Exceeded::HostCalls)?;
         Ok(())
+    }
+}
+
+// === impl HostTime ===
+
+impl HostTime {
+    fn enter(&mut self) {
+        if self.depth == 0 {
+            self.since = Some(Instant::now());
+        }
+        self.depth += 1;
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth == 0 {
+            self.spent += self.since.take().map(|since| since.elapsed()).unwrap_or_default();
+        }
     }
 }
 

@@ -55,7 +55,7 @@ mod tests {
     use std::time::Duration;
 
     use ampoule_core::FailureKind;
-    use ampoule_engine::{CallObserver as _, CallOutcome};
+    use ampoule_engine::{Call, CallObserver as _, CallOutcome, Grant};
     use axum::{body::Body, http::Request};
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
@@ -95,8 +95,19 @@ mod tests {
         let metrics = Metrics::new();
         metrics.admitted(Outcome::Mutated, Duration::from_micros(80));
         metrics.rejected("too-large");
-        metrics.called("k8s", CallOutcome::Injected, Duration::from_micros(30));
-        metrics.called("k8s", CallOutcome::Failed(FailureKind::Deadline), Duration::from_millis(200));
+        let call = |outcome| Call {
+            outcome,
+            elapsed: Duration::from_micros(30),
+            queue: Duration::ZERO,
+            start: Some(Duration::from_micros(7)),
+            guest: Duration::from_micros(20),
+            host: Duration::ZERO,
+            memory: Some(1 << 20),
+        };
+        let k8s = metrics.of_plugin("k8s");
+        k8s.called(&call(CallOutcome::Injected));
+        k8s.called(&Call { memory: None, ..call(CallOutcome::Failed(FailureKind::Deadline)) });
+        k8s.denied(Grant::Clock);
         let [plugin, version, digest, source, signer] =
             ["x", "0.1.0", "0f", "file:/x", "team (2b8d)"].map(str::to_owned);
         metrics.loaded(&PluginLabels { plugin, version, digest, source, signer });
@@ -110,6 +121,11 @@ mod tests {
             "ampoule_plugin_call_duration_seconds_count{plugin=\"k8s\",outcome=\"injected\"} 1",
             "ampoule_plugin_call_duration_seconds_count{plugin=\"k8s\",outcome=\"deadline\"} 1",
             "ampoule_plugin_traps_total{plugin=\"k8s\",kind=\"deadline\"} 1",
+            "ampoule_plugin_denied_calls_total{plugin=\"k8s\",grant=\"clock\"} 1",
+            "ampoule_plugin_memory_high_water_bytes{plugin=\"k8s\"} 1048576",
+            "ampoule_phase_duration_seconds_bucket{le=\"0.00001\",phase=\"instantiate\"} 2",
+            "ampoule_phase_duration_seconds_count{phase=\"guest\"} 2",
+            "ampoule_phase_duration_seconds_count{phase=\"host-call\"} 0",
             "ampoule_plugin_info{plugin=\"x\",version=\"0.1.0\",digest=\"0f\",source=\"file:/x\",signer=\"team (2b8d)\"} 1",
             "ampoule_open_connections{port=\"webhook\"} 1",
             "ampoule_connections_total{port=\"webhook\"} 1",
@@ -117,6 +133,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        assert!(text.contains("ampoule_plugin_guest_seconds_total{plugin=\"k8s\"} 0.00004"), "{text}");
+        metrics.plugin_gone("k8s");
+        assert!(!metrics.text().contains("\"k8s\""), "{}", metrics.text());
         drop(open);
         assert!(metrics.text().contains("ampoule_open_connections{port=\"webhook\"} 0"));
     }

@@ -3,26 +3,31 @@
 //! Every label has a bounded set of values: names from the configuration, and enums of this program. Nothing that a
 //! request says becomes a label.
 
+mod phase;
+mod plugin;
+
 use std::{
     sync::{Arc, atomic::AtomicU64},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use ampoule_engine::{CallObserver, CallOutcome, Grant};
+use ampoule_engine::{CallObserver, PluginObserver};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
+pub use self::phase::Phase;
+use self::{
+    phase::Phases,
+    plugin::{PluginFamilies, PluginMetrics},
+};
 use crate::{pipeline::Outcome, plugins::PluginState};
 
 /// From a pod without requests (20 µs) to the API server's longest timeout (30 s).
 const ADMISSION_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
-/// From an instance of a small plugin (20 µs) to the default deadline (200 ms) and beyond.
-const CALL_BUCKETS: [f64; 13] =
-    [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.2, 1.0];
 
 /// What came of a change of the configuration.
 const APPLIED: &str = "applied";
@@ -35,9 +40,8 @@ pub struct Metrics {
     admissions: Family<OutcomeLabel, Counter>,
     admission_duration: Family<OutcomeLabel, Histogram, fn() -> Histogram>,
     rejections: Family<ReasonLabel, Counter>,
-    call_duration: Family<CallLabels, Histogram, fn() -> Histogram>,
-    traps: Family<TrapLabels, Counter>,
-    denied_calls: Family<GrantLabels, Counter>,
+    phases: Arc<Phases>,
+    plugin_families: PluginFamilies,
     plugins: Family<PluginLabels, Gauge>,
     plugin_states: Family<StateLabels, Gauge>,
     connections: Family<PortLabel, Gauge>,
@@ -96,24 +100,6 @@ struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    plugin: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TrapLabels {
-    plugin: String,
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct GrantLabels {
-    plugin: String,
-    grant: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     plugin: String,
     state: &'static str,
@@ -145,9 +131,8 @@ impl Metrics {
             admissions: Family::default(),
             admission_duration: Family::new_with_constructor(|| Histogram::new(ADMISSION_BUCKETS)),
             rejections: Family::default(),
-            call_duration: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
-            traps: Family::default(),
-            denied_calls: Family::default(),
+            phases: Arc::new(Phases::new()),
+            plugin_families: PluginFamilies::new(),
             plugins: Family::default(),
             plugin_states: Family::default(),
             connections: Family::default(),
@@ -167,18 +152,15 @@ impl Metrics {
         build.get_or_create(&BuildLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "The version of this program; always 1", build);
         registry.register("admissions", "Reviews answered, by what came of them", self.admissions.clone());
-        let help = "Time from a review's arrival to its answer, in seconds";
+        let help = "Time from the first byte of a review to its answer, in seconds";
         registry.register("admission_duration_seconds", help, self.admission_duration.clone());
         registry.register(
             "rejected_requests",
             "Requests without a readable review, by reason",
             self.rejections.clone(),
         );
-        let help = "Time of one call of a plugin, its start and its wait for an instance included, in seconds";
-        registry.register("plugin_call_duration_seconds", help, self.call_duration.clone());
-        registry.register("plugin_traps", "Calls that a plugin did not get to answer, by kind", self.traps.clone());
-        let help = "Calls beyond its sandbox that a plugin was refused for want of a grant, by the grant's key";
-        registry.register("plugin_denied_calls", help, self.denied_calls.clone());
+        self.phases.register(&mut registry);
+        self.plugin_families.register(&mut registry);
         registry.register("plugin_info", "The plugins that are loaded; always 1", self.plugins.clone());
         let help = "1 for the state that a plugin is in, 0 for the others; serving-previous is one whose successor was refused";
         registry.register("plugin_state", help, self.plugin_states.clone());
@@ -220,6 +202,19 @@ impl Metrics {
         self.admission_duration.get_or_create(&label).observe(elapsed.as_secs_f64());
     }
 
+    /// A part of an admission took this long.
+    pub(crate) fn phase(&self, phase: Phase, elapsed: Duration) {
+        self.phases.observe(phase, elapsed);
+    }
+
+    /// Does a part of an admission.
+    pub(crate) fn timed<T>(&self, phase: Phase, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        self.phase(phase, start.elapsed());
+        done
+    }
+
     /// A request held no readable review.
     pub fn rejected(&self, reason: &'static str) {
         self.rejections.get_or_create(&ReasonLabel { reason }).inc();
@@ -248,6 +243,7 @@ impl Metrics {
         for state in PluginState::ALL {
             self.plugin_states.remove(&StateLabels { plugin: plugin.to_owned(), state: state.as_str() });
         }
+        self.plugin_families.remove(plugin);
     }
 
     /// What is configured was found to be another, and serves or not.
@@ -288,16 +284,8 @@ impl Default for Metrics {
 }
 
 impl CallObserver for Metrics {
-    fn called(&self, plugin: &str, outcome: CallOutcome, elapsed: Duration) {
-        let labels = CallLabels { plugin: plugin.to_owned(), outcome: outcome.as_str() };
-        self.call_duration.get_or_create(&labels).observe(elapsed.as_secs_f64());
-        if let CallOutcome::Failed(kind) = outcome {
-            self.traps.get_or_create(&TrapLabels { plugin: plugin.to_owned(), kind: kind.as_str() }).inc();
-        }
-    }
-
-    fn denied(&self, plugin: &str, grant: Grant) {
-        self.denied_calls.get_or_create(&GrantLabels { plugin: plugin.to_owned(), grant: grant.key() }).inc();
+    fn of_plugin(&self, plugin: &str) -> Arc<dyn PluginObserver> {
+        Arc::new(PluginMetrics::new(plugin, self.plugin_families.clone(), Arc::clone(&self.phases)))
     }
 }
 

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::{
     audit::{self, Trail},
     config::AuditConfig,
-    metrics::Metrics,
+    metrics::{Metrics, Phase},
     review::{AdmissionRequest, Reply, ReviewIdentity, Subject, Verdict},
 };
 
@@ -82,7 +82,7 @@ pub enum Outcome {
 
 /// A request under way: what metric and log say of it besides what came of it.
 struct Admission {
-    start: Instant,
+    arrived: Instant,
     identity: ReviewIdentity,
     namespace: String,
     name: String,
@@ -119,17 +119,17 @@ impl Pipeline {
         Self { audit, ..self }
     }
 
-    /// Judges a request, at the latest at `deadline`, and says so in metric and log.
-    pub async fn admit(&self, request: AdmissionRequest, deadline: Deadline) -> Reply {
-        let (admission, subject) = Admission::of(request);
+    /// Judges a request whose first byte came at `arrived`, at the latest at `deadline`, and says so in metric and log.
+    pub async fn admit(&self, request: AdmissionRequest, arrived: Instant, deadline: Deadline) -> Reply {
+        let (admission, subject) = Admission::of(request, arrived);
         let judgement = self.judge(subject, &admission.namespace, &admission.identity.uid, deadline).await;
         admission.end(judgement, self)
     }
 
     /// Answers a request at once, while as many others are at work as may be, `most`; and says so in metric and log.
-    pub fn turn_away(&self, request: AdmissionRequest, most: usize) -> Reply {
+    pub fn turn_away(&self, request: AdmissionRequest, arrived: Instant, most: usize) -> Reply {
         let judgement = self.failure(&PipelineError::Overloaded(most));
-        let (admission, _) = Admission::of(request);
+        let (admission, _) = Admission::of(request, arrived);
         admission.end(judgement, self)
     }
 
@@ -141,7 +141,11 @@ impl Pipeline {
     pub async fn mutate(&self, pod: Pod, namespace: &str, deadline: Deadline) -> Result<Mutation, PipelineError> {
         let (mutator, namespace) = (Arc::clone(&self.mutator), namespace.to_owned());
         let given = deadline.saturating_duration_since(Deadline::now());
-        let work = self.engine.run(async move { mutator.mutate(&pod, &namespace).await });
+        let metrics = self.metrics.clone();
+        let work = self.engine.run(async move {
+            let asked = mutator.ask(&pod, &namespace).await;
+            metrics.timed(Phase::Patch, || asked.finish())
+        });
         let done = timeout_at(deadline, work).await.map_err(|_| PipelineError::Deadline(given))?;
         done.map_err(PipelineError::Internal)
     }
@@ -202,20 +206,20 @@ impl PipelineError {
 // === impl Admission ===
 
 impl Admission {
-    fn of(request: AdmissionRequest) -> (Self, Subject) {
+    fn of(request: AdmissionRequest, arrived: Instant) -> (Self, Subject) {
         let AdmissionRequest { identity, namespace, name, dry_run, subject } = request;
         let service_account = match &subject {
             Subject::Pod(pod) => pod.service_account().to_owned(),
             Subject::NotAPod(_) | Subject::OutOfScope => String::new(),
         };
-        (Self { start: Instant::now(), identity, namespace, name, service_account, dry_run }, subject)
+        (Self { arrived, identity, namespace, name, service_account, dry_run }, subject)
     }
 
     fn end(self, judgement: Judgement, pipeline: &Pipeline) -> Reply {
         let Pipeline { audit, metrics, .. } = pipeline;
-        let Self { start, identity, namespace, name, service_account, dry_run } = self;
+        let Self { arrived, identity, namespace, name, service_account, dry_run } = self;
         let Judgement { verdict, outcome, requests, trail } = judgement;
-        let elapsed = start.elapsed();
+        let elapsed = arrived.elapsed();
         metrics.admitted(outcome, elapsed);
         let code = match &verdict {
             Verdict::Allowed { .. } => 200,

@@ -10,7 +10,7 @@ mod rejection;
 mod tests;
 mod timeout;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -22,13 +22,17 @@ use axum::{
 };
 use tokio::{
     sync::Semaphore,
-    time::{Instant, timeout_at},
+    time::{Instant as Deadline, timeout_at},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::info;
 
 use self::{intake::Intake, rejection::Rejection};
-use crate::{metrics::Metrics, pipeline::ServingPipeline, review};
+use crate::{
+    metrics::{Metrics, Phase},
+    pipeline::ServingPipeline,
+    review,
+};
 
 /// Where the API server posts reviews: the path that controller-runtime makes for pods, empty group and all.
 pub const PATH: &str = "/mutate--v1-pod";
@@ -63,8 +67,9 @@ async fn mutate(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let deadline = Instant::now() + timeout::budget(query.as_deref());
-    match webhook.answer(&headers, body, deadline).await {
+    let arrived = Instant::now();
+    let deadline = Deadline::from_std(arrived) + timeout::budget(query.as_deref());
+    match webhook.answer(&headers, body, arrived, deadline).await {
         Ok(answer) => ([(header::CONTENT_TYPE, JSON)], answer).into_response(),
         Err(rejection) => {
             webhook.metrics.rejected(rejection.label());
@@ -77,18 +82,25 @@ async fn mutate(
 // === impl Webhook ===
 
 impl Webhook {
-    async fn answer(&self, headers: &HeaderMap, body: Body, deadline: Instant) -> Result<Vec<u8>, Rejection> {
+    async fn answer(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        arrived: Instant,
+        deadline: Deadline,
+    ) -> Result<Vec<u8>, Rejection> {
         rejection::check_content_type(headers.get(header::CONTENT_TYPE))?;
         let body = timeout_at(deadline, self.intake.read(body)).await.map_err(|_| Rejection::Slow)??;
         let request = review::parse(body.bytes())?;
+        self.metrics.phase(Phase::Parse, arrived.elapsed());
         // The pod is a copy by now, of a similar size: the bytes go, the room stays taken until the answer.
         let _room = body.into_room();
         let pipeline = self.pipeline.current();
         // Not before: an answer repeats the review's uid, and who sends slowly must not keep others out.
         let reply = match self.turns.try_acquire() {
-            Ok(_turn) => pipeline.admit(request, deadline).await,
-            Err(_) => pipeline.turn_away(request, self.max_admissions),
+            Ok(_turn) => pipeline.admit(request, arrived, deadline).await,
+            Err(_) => pipeline.turn_away(request, arrived, self.max_admissions),
         };
-        Ok(review::respond(&reply))
+        Ok(self.metrics.timed(Phase::Answer, || review::respond(&reply)))
     }
 }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use ampoule_core::FailureKind;
-use ampoule_engine::{CallObserver as _, CallOutcome};
+use ampoule_engine::{Call, CallObserver as _, CallOutcome};
 use ampoule_server::{metrics::Metrics, pipeline::Outcome};
 use ampoule_tests::Renderers;
 use anyhow::{Context, Result};
@@ -57,7 +57,15 @@ fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
     metrics.admitted(Outcome::Error, Duration::ZERO);
     metrics.admitted(Outcome::AdmittedWithoutSecrets, Duration::ZERO);
     metrics.rejected("crowded");
-    metrics.called("plugin", CallOutcome::Failed(FailureKind::Trap), Duration::ZERO);
+    metrics.of_plugin("plugin").called(&Call {
+        outcome: CallOutcome::Failed(FailureKind::Trap),
+        elapsed: Duration::ZERO,
+        queue: Duration::ZERO,
+        start: None,
+        guest: Duration::ZERO,
+        host: Duration::ZERO,
+        memory: None,
+    });
     let exposed = metrics.text();
     let metric_names: Vec<_> = named.into_iter().filter(|word| word.starts_with("ampoule_")).collect();
     assert!(metric_names.len() >= 4, "{metric_names:?}");

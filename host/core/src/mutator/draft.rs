@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use super::{Answer, RequestReport, warnings};
+use super::{Admitted, Answer, RequestReport, warnings};
 use crate::{
-    Conventions, Pod, PodEdit, PodView,
+    Conventions, Pod, PodEdit, PodView, diff,
     edit::apply::{ApplyError, EditLog},
 };
 
 /// A pod with the edits accepted so far.
 pub(super) struct Draft<'a> {
-    pub(super) pod: Pod,
+    pod: Pod,
     arrived: &'a Pod,
     conventions: &'a Conventions,
     log: EditLog<'a>,
@@ -41,9 +41,12 @@ impl<'a> Draft<'a> {
         Arc::clone(self.view.get_or_insert_with(|| Arc::new(self.pod.view(namespace))))
     }
 
-    /// What the pod's author ought to know of what was asked and of the edits accepted.
-    pub(super) fn warnings(&self, asked: &[RequestReport]) -> Vec<String> {
-        warnings::of(self.arrived, asked, &self.log.own_variables, self.conventions.env_placement)
+    /// The pod's patch, and what its author ought to know.
+    pub(super) fn finish(self, asked: &[RequestReport]) -> Admitted {
+        let Self { pod, arrived, conventions, log, accepted: _, view: _ } = self;
+        let warnings = warnings::of(arrived, asked, &log.own_variables, conventions.env_placement);
+        let patch = diff(arrived.as_json(), pod.into_json());
+        Admitted { patch, warnings, overruled: None }
     }
 
     /// Applies all of an injector's edits, or none. `by` says whose they are and what for, for messages.

@@ -19,12 +19,16 @@ const FLYTES: &str = "flyte.secrets/";
 /// By the name of an injected variable, the containers that had one of that name, with another value.
 pub(crate) type OwnVariables = BTreeMap<String, Vec<String>>;
 
+/// What is to be said of a pod that asked for nothing.
+pub(super) fn unasked(pod: &Pod) -> Vec<String> {
+    let mut warnings = unknown_annotations(pod.annotations());
+    warnings.extend(nothing_asked(pod));
+    shortened(warnings)
+}
+
 /// What is to be said of a pod that asked for this much.
 pub(super) fn of(pod: &Pod, asked: &[RequestReport], own: &OwnVariables, placement: EnvPlacement) -> Vec<String> {
     let mut warnings = unknown_annotations(pod.annotations());
-    if asked.is_empty() {
-        warnings.extend(nothing_asked(pod));
-    }
     warnings.extend(asked_twice(asked));
     warnings.extend(own_variables(own, placement));
     shortened(warnings)

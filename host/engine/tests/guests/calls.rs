@@ -11,8 +11,8 @@ use ampoule_core::{
     FailureKind, Injection, OnFailure, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
 };
 use ampoule_engine::{
-    Allocation, CallObserver, CallOutcome, EngineConfig, Grant, Limits, LoadError, PluginEngine, PluginInjector,
-    RunError,
+    Allocation, Call, CallObserver, EngineConfig, Grant, Limits, LoadError, PluginEngine, PluginInjector,
+    PluginObserver, RunError,
 };
 
 use super::{
@@ -168,23 +168,62 @@ async fn asks_one_instance_for_all_requests_of_a_pod_and_never_for_two_pods() {
 
 #[tokio::test]
 async fn tells_the_observer_of_every_call() {
-    #[derive(Default)]
-    struct Calls(Mutex<Vec<String>>);
-    impl CallObserver for Calls {
-        fn called(&self, plugin: &str, outcome: CallOutcome, _elapsed: Duration) {
-            self.0.lock().unwrap().push(format!("{plugin} {}", outcome.as_str()));
-        }
-
-        fn denied(&self, _plugin: &str, _grant: Grant) {}
-    }
     let calls = Arc::new(Calls::default());
-    let observer: Arc<dyn CallObserver> = Arc::<Calls>::clone(&calls);
-    let engine = PluginEngine::new(EngineConfig { observer, ..EngineConfig::default() }).unwrap();
+    let engine = calls.engine();
     for body in [format!("i32.const {INJECTED}"), format!("i32.const {NOT_FOUND}"), "unreachable".to_owned()] {
         let plugin = load(&engine, &injecting(&body), Limits::default()).await.unwrap();
         ask(&engine, &plugin, 1).await;
     }
-    assert_eq!(*calls.0.lock().unwrap(), ["wat injected", "wat not-found", "wat trap"]);
+    let calls = calls.0.lock().unwrap();
+    let told: Vec<_> = calls.iter().map(|(plugin, call)| format!("{plugin} {}", call.outcome.as_str())).collect();
+    assert_eq!(told, ["wat injected", "wat not-found", "wat trap"]);
+}
+
+#[tokio::test]
+async fn tells_where_the_time_of_a_call_went() {
+    let calls = Arc::new(Calls::default());
+    let engine = calls.engine();
+    let limits = Limits { deadline: Duration::from_millis(100), ..Limits::default() };
+    let plugin = load(&engine, &injecting(&format!("i32.const {INJECTED}")), limits.clone()).await.unwrap();
+    ask(&engine, &plugin, 2).await;
+    let endless = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
+    ask(&engine, &endless, 1).await;
+    let calls = calls.0.lock().unwrap();
+    let [first, second, endless] = &calls[..] else { panic!("{calls:?}") };
+    assert!(first.1.start.is_some() && second.1.start.is_none(), "one instance serves a pod: {calls:?}");
+    assert!(endless.1.guest > Duration::from_millis(50), "it computed all the time: {endless:?}");
+    for (_, Call { outcome: _, elapsed, queue, start, guest, host, memory }) in &calls[..] {
+        let parts = *queue + start.unwrap_or_default() + *guest + *host;
+        assert!(parts <= *elapsed && *guest > Duration::ZERO, "{calls:?}");
+        assert_eq!(*memory, Some(4 << 16), "four pages: {calls:?}");
+    }
+}
+
+/// Every call, with the plugin's name.
+#[derive(Default)]
+struct Calls(Arc<Mutex<Vec<(String, Call)>>>);
+
+struct CallsOf(String, Arc<Mutex<Vec<(String, Call)>>>);
+
+impl Calls {
+    fn engine(self: &Arc<Self>) -> PluginEngine {
+        let observer: Arc<dyn CallObserver> = Arc::<Self>::clone(self);
+        PluginEngine::new(EngineConfig { observer, ..EngineConfig::default() }).unwrap()
+    }
+}
+
+impl CallObserver for Calls {
+    fn of_plugin(&self, plugin: &str) -> Arc<dyn PluginObserver> {
+        Arc::new(CallsOf(plugin.to_owned(), Arc::clone(&self.0)))
+    }
+}
+
+impl PluginObserver for CallsOf {
+    fn called(&self, call: &Call) {
+        self.1.lock().unwrap().push((self.0.clone(), call.clone()));
+    }
+
+    fn denied(&self, _grant: Grant) {}
 }
 
 #[tokio::test]
