@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_core::{Admitted, Answer, Mutation, OnFailure, Pod, PodMutator, RefusalCode, RequestReport};
+use ampoule_core::{
+    Admitted, Answer, Mutation, OnFailure, Pod, PodMutator, RefusalCode, RequestReport, RequestedSecret,
+};
 use ampoule_engine::{PluginEngine, RunError};
 use json_patch::Patch;
 use tokio::time::{Instant as Deadline, timeout_at};
@@ -126,10 +128,16 @@ impl Pipeline {
         admission.end(judgement, self)
     }
 
-    /// Answers a request at once, while as many others are at work as may be, `most`; and says so in metric and log.
+    /// Answers a request at once, while as many others are at work as may be, `most`; and says so in metric and log. What no injector
+    /// has to be asked for gets the answer that it gets at any time.
     pub fn turn_away(&self, request: AdmissionRequest, arrived: Instant, most: usize) -> Reply {
-        let judgement = self.failure(&PipelineError::Overloaded(most));
-        let (admission, _) = Admission::of(request, arrived);
+        let (admission, subject) = Admission::of(request, arrived);
+        let judgement = Judgement::at_once(subject).unwrap_or_else(|pod| {
+            match RequestedSecret::from_annotations(pod.annotations()) {
+                Ok(requests) if requests.is_empty() => Judgement::new(Verdict::unchanged(), Outcome::Unchanged),
+                _ => self.failure(&PipelineError::Overloaded(most)),
+            }
+        });
         admission.end(judgement, self)
     }
 
@@ -160,10 +168,9 @@ impl Pipeline {
     }
 
     async fn judge(&self, subject: Subject, namespace: &str, uid: &str, deadline: Deadline) -> Judgement {
-        let pod = match subject {
-            Subject::Pod(pod) => pod,
-            Subject::OutOfScope => return Judgement::new(Verdict::unchanged(), Outcome::OutOfScope),
-            Subject::NotAPod(error) => return Judgement::refusal(RefusalCode::BadRequest, error.to_string()),
+        let pod = match Judgement::at_once(subject) {
+            Ok(judgement) => return judgement,
+            Err(pod) => pod,
         };
         match self.mutate(pod, namespace, deadline).await {
             Ok(mutation) => {
@@ -256,6 +263,15 @@ impl Admission {
 impl Judgement {
     fn new(verdict: Verdict, outcome: Outcome) -> Self {
         Self { verdict, outcome, requests: 0, trail: Trail::default() }
+    }
+
+    /// Of what is no pod; a pod comes back.
+    fn at_once(subject: Subject) -> Result<Self, Pod> {
+        match subject {
+            Subject::Pod(pod) => Err(pod),
+            Subject::OutOfScope => Ok(Self::new(Verdict::unchanged(), Outcome::OutOfScope)),
+            Subject::NotAPod(error) => Ok(Self::refusal(RefusalCode::BadRequest, error.to_string())),
+        }
     }
 
     fn refusal(code: RefusalCode, message: String) -> Self {

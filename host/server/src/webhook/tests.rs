@@ -165,10 +165,15 @@ async fn a_body_that_does_not_arrive_is_given_up_in_time() {
     assert_eq!((status, text.as_str()), (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n"));
 }
 
-/// What a pod gets where no admission may be at work, and the metrics after it.
+/// What a pod that asks for a secret gets where no admission may be at work, and the metrics after it.
 async fn turned_away(on_failure: OnFailure) -> (Value, String) {
+    let object = pod(&json!({ "flyte.secrets/s0": ASKS }));
+    crowded(on_failure, &json!({ "uid": "7f", "operation": "CREATE", "object": object })).await
+}
+
+/// The answer to a request where no admission may be at work, and the metrics after it.
+async fn crowded(on_failure: OnFailure, request: &Value) -> (Value, String) {
     let metrics = Metrics::new();
-    let request = json!({ "uid": "7f", "operation": "CREATE", "object": pod(&json!({ "flyte.secrets/s0": ASKS })) });
     let body = json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request });
     let request =
         Request::post(PATH).header("content-type", "application/json").body(Body::from(body.to_string())).unwrap();
@@ -198,6 +203,41 @@ async fn one_too_many_is_admitted_without_its_secrets_where_any_failure_is() {
     let warning = format!("admitted without its secrets (onFailure: admit): {TOO_MANY}");
     assert_eq!(response, json!({ "uid": "7f", "allowed": true, "warnings": [warning] }));
     assert!(metrics.contains("ampoule_admissions_total{outcome=\"admitted-without-secrets\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_no_injector_has_to_be_asked_for_is_answered_however_many_are_at_work() {
+    let asking = pod(&json!({ "flyte.secrets/s0": ASKS }));
+    let no_pod = json!({ "kind": "Service", "apiVersion": "v1" });
+    for (what, request, code, outcome) in [
+        ("a deletion", json!({ "operation": "DELETE", "object": null }), 200, "out-of-scope"),
+        ("an update", json!({ "operation": "UPDATE", "object": asking }), 200, "out-of-scope"),
+        (
+            "a subresource",
+            json!({ "operation": "CREATE", "subResource": "exec", "object": asking }),
+            200,
+            "out-of-scope",
+        ),
+        (
+            "no secret is asked for",
+            json!({ "operation": "CREATE", "object": pod(&json!({ "a": "b" })) }),
+            200,
+            "unchanged",
+        ),
+        ("no pod", json!({ "operation": "CREATE", "object": no_pod }), 400, "refused"),
+    ] {
+        for on_failure in [OnFailure::Deny, OnFailure::Admit] {
+            let mut request = request.clone();
+            request["uid"] = "7f".into();
+            let (response, metrics) = crowded(on_failure, &request).await;
+            match code {
+                200 => assert_eq!(response, json!({ "uid": "7f", "allowed": true }), "{what}"),
+                _ => assert_eq!(response["status"]["code"], code, "{what}"),
+            }
+            let line = format!("ampoule_admissions_total{{outcome=\"{outcome}\"}} 1");
+            assert!(metrics.lines().any(|found| found == line), "{what}: {metrics}");
+        }
+    }
 }
 
 #[test]
