@@ -32,9 +32,6 @@ use crate::{
 /// Bytes of a response's head, and of its body that wait to be read.
 const BUFFER: usize = 64 << 10;
 
-/// Headers of a response.
-const HEADERS: usize = 100;
-
 /// What keeps a connection going while a body is read; it has nothing to say.
 pub(super) type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
@@ -80,7 +77,7 @@ impl Exchange {
             tls_error(&error)
         })?;
         let mut builder = Builder::new();
-        builder.max_buf_size(BUFFER).max_headers(HEADERS);
+        builder.max_buf_size(BUFFER);
         let (sender, connection) =
             builder.handshake(TokioIo::new(stream)).await.map_err(|_| Error::HttpProtocolError)?;
         let driver = spawn_on(&self.plugin.shared.network, async move {
@@ -132,21 +129,13 @@ impl Exchange {
 
     /// A connection to the first of the addresses that takes one.
     async fn reach(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
-        let mut last = Error::DestinationUnavailable;
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    // A request is one write; waiting for more would only delay it.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Err(error) => {
-                    self.tell(&error);
-                    last = connect_error(&error);
-                }
-            }
-        }
-        Err(last)
+        let stream = TcpStream::connect(addresses).await.map_err(|error| {
+            self.tell(&error);
+            connect_error(&error)
+        })?;
+        // A request is one write; waiting for more would only delay it.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
     }
 
     /// Tells the admin why a host cannot be reached: the guest learns no more than the kind.

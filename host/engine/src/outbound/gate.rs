@@ -94,3 +94,93 @@ impl WasiHttpHooks for HttpGate {
         CHUNK
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{CallObserver, CallOutcome, EngineConfig, Grants, Limits, PluginEngine};
+
+    /// Counts refusals.
+    #[derive(Default)]
+    struct Denials(AtomicU32);
+
+    impl CallObserver for Denials {
+        fn called(&self, _plugin: &str, _outcome: CallOutcome, _elapsed: Duration) {}
+
+        fn denied(&self, _plugin: &str, grant: Grant) {
+            assert_eq!(grant, Grant::Http);
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A gate of a plugin that was granted these hosts, and its refusals.
+    fn gate(granted: &[&str]) -> (HttpGate, Arc<Denials>) {
+        let denials = Arc::new(Denials::default());
+        let observer = Arc::<Denials>::clone(&denials);
+        let config = EngineConfig { max_concurrent: 1, guest_threads: 1, observer, ..EngineConfig::default() };
+        let shared = Arc::clone(&PluginEngine::new(config).unwrap().shared);
+        let hosts: Vec<_> = granted.iter().map(|host| Destination::parse(host).unwrap()).collect();
+        let http = (!hosts.is_empty()).then(|| HttpGrant::new(hosts, Vec::new()).unwrap());
+        let (limits, grants) = (Limits::default(), Grants { http, ..Grants::default() });
+        let budget = Arc::new(OutboundBudget::new(&limits));
+        let plugin = PluginContext { name: "p".to_owned(), limits, grants, shared };
+        (HttpGate::new(Arc::new(plugin), budget), denials)
+    }
+
+    /// The destination that a request is let through to, or the error.
+    fn judged(gate: &HttpGate, method: &Method, uri: &str) -> String {
+        let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+        let judged = gate.judge(&request);
+        judged.map_or_else(|error| format!("{error:?}"), |(destination, _)| destination.to_string())
+    }
+
+    #[test]
+    fn lets_through_what_was_granted_and_refuses_the_rest() {
+        let (gate, denials) = gate(&["store.example:8443", "192.0.2.1", "[2001:db8::1]:444"]);
+        let mut denied = 0;
+        for (uri, expected) in [
+            ("https://store.example:8443/v1?x=y", "store.example:8443"),
+            ("https://STORE.example:8443", "store.example:8443"),
+            ("https://192.0.2.1/", "192.0.2.1:443"),
+            ("https://192.0.2.1:443/", "192.0.2.1:443"),
+            ("https://[2001:DB8::1]:444/", "[2001:db8::1]:444"),
+            ("http://store.example:8443/", "HttpRequestDenied"),
+            ("https://store.example/", "HttpRequestDenied"),
+            ("https://store.example:8444/", "HttpRequestDenied"),
+            ("https://store.example.:8443/", "HttpRequestDenied"),
+            ("https://a.store.example:8443/", "HttpRequestDenied"),
+            ("https://ci:hush@store.example:8443/", "HttpRequestDenied"),
+            ("https://evil.example@store.example:8443/", "HttpRequestDenied"),
+            ("https://[2001:db8::1]/", "HttpRequestDenied"),
+            ("https://127.0.0.1/", "HttpRequestDenied"),
+            ("https://169.254.169.254/", "HttpRequestDenied"),
+            ("https://2130706433/", "HttpRequestDenied"),
+            ("store.example:8443", "HttpRequestDenied"),
+            ("/v1", "HttpRequestUriInvalid"),
+            ("*", "HttpRequestUriInvalid"),
+        ] {
+            assert_eq!(judged(&gate, &Method::GET, uri), expected, "{uri}");
+            denied += u32::from(expected == "HttpRequestDenied");
+            assert_eq!(denials.0.load(Ordering::Relaxed), denied, "{uri}");
+        }
+    }
+
+    #[test]
+    fn every_method_is_good_but_that_of_proxies() {
+        let (gate, _) = gate(&["store.example"]);
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
+            assert_eq!(judged(&gate, &method, "https://store.example/"), "store.example:443");
+        }
+        assert_eq!(judged(&gate, &Method::CONNECT, "store.example:443"), "HttpRequestMethodInvalid");
+    }
+
+    #[test]
+    fn without_the_grant_no_host_is_good() {
+        assert_eq!(judged(&gate(&[]).0, &Method::GET, "https://store.example/"), "HttpRequestDenied");
+    }
+}
