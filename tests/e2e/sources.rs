@@ -156,8 +156,10 @@ async fn a_plugin_that_is_pushed_serves_by_its_tag_and_by_its_digest() -> Result
             sha256(guest())
         );
         assert!(metrics.contains(&info), "{info} is not in\n{metrics}");
-        let inspected = desk.run(&["plugin", "inspect", &source, "--insecure", &host])?.map_err(anyhow::Error::msg)?;
+        let said = |command| desk.run(&["plugin", command, &source, "--insecure", &host])?.map_err(anyhow::Error::msg);
+        let inspected = said("inspect")?;
         assert!(inspected.contains(&sha256(guest())), "{inspected}");
+        said("bench")?;
     }
     Ok(())
 }

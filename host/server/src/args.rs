@@ -20,8 +20,7 @@ use crate::{
 
 pub(crate) use self::{
     flyte::{WebhookArgs, WebhookCommand},
-    plugin::{BenchArgs, BuildArgs, NewArgs, TestArgs},
-    registries::RegistryArgs,
+    plugin::{BenchArgs, BuildArgs, NewArgs, PluginArg, TestArgs},
 };
 
 /// Puts secrets into pods; every secret backend is a WebAssembly component in a sandbox.
@@ -174,10 +173,8 @@ enum PluginCommand {
 /// `ampoule plugin inspect`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// A component's file, or any source that a configuration can name, such as builtin:NAME.
-    pub(crate) component: String,
     #[command(flatten)]
-    pub(crate) registries: RegistryArgs,
+    pub(crate) plugin: PluginArg,
     /// What to print.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: TextOutput,
@@ -197,12 +194,10 @@ pub(crate) struct ListArgs {
 /// `ampoule plugin push`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PushArgs {
-    /// A component's file.
-    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) plugin: PluginArg,
     /// Where to: REGISTRY/REPOSITORY:TAG.
     pub(crate) reference: OciReference,
-    #[command(flatten)]
-    pub(crate) registries: RegistryArgs,
 }
 
 /// `ampoule config convert`.

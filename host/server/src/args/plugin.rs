@@ -4,8 +4,19 @@
 
 use std::path::PathBuf;
 
-use super::TextOutput;
+use super::{TextOutput, registries::RegistryArgs};
 use crate::commands::Language;
+
+/// A plugin to look at.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PluginArg {
+    /// A plugin's folder with plugin.wasm in it, a component's file, or any source that a configuration can name, such as
+    /// builtin:NAME.
+    #[arg(value_name = "PLUGIN")]
+    pub(crate) source: String,
+    #[command(flatten)]
+    pub(crate) registries: RegistryArgs,
+}
 
 /// `ampoule plugin new`.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,8 +39,8 @@ pub(crate) struct BuildArgs {
 /// `ampoule plugin test`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct TestArgs {
-    /// A plugin's folder with plugin.wasm in it, a component's file, or any source that a configuration can name.
-    pub(crate) plugin: String,
+    #[command(flatten)]
+    pub(crate) plugin: PluginArg,
     /// The folder with the cases; without it, `cases` in the plugin's folder, or beside the component's file.
     #[arg(long, value_name = "DIR")]
     pub(crate) cases: Option<PathBuf>,
@@ -41,8 +52,8 @@ pub(crate) struct TestArgs {
 /// `ampoule plugin bench`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// A plugin's folder with plugin.wasm in it, a component's file, or any source that a configuration can name.
-    pub(crate) plugin: String,
+    #[command(flatten)]
+    pub(crate) plugin: PluginArg,
     /// The case to ask, as for `plugin test`; without it, no settings and a request that says nothing.
     #[arg(long, value_name = "FILE")]
     pub(crate) case: Option<PathBuf>,

@@ -2,31 +2,29 @@
 //!
 //! The component is checked as at load, so a plugin that can be inspected can be loaded.
 
-use std::{fmt::Write as _, process::ExitCode, sync::Arc};
+use std::{fmt::Write as _, process::ExitCode};
 
-use ampoule_engine::{Grant, Inspection, Limits, PluginInfo};
+use ampoule_engine::{Grant, Inspection, PluginInfo};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{output, plugin, quiet_runtime};
 use crate::{
-    args::{InspectArgs, TextOutput},
+    args::{InspectArgs, PluginArg, TextOutput},
     config::{ComponentSource, EngineSettings},
-    fetch::{Component, Fetcher, Wanted},
+    fetch::Component,
     metrics::Metrics,
     plugins::{self, Builtins},
 };
 
 pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    let InspectArgs { component, registries, output } = args;
+    let InspectArgs { plugin: PluginArg { source, registries }, output } = args;
     let runtime = quiet_runtime()?;
-    let source = plugin::source(component, builtins)?;
-    let fetcher = Arc::new(Fetcher::trusting(registries.clone().into(), builtins));
-    let limit = Limits::default().component_bytes;
-    let wanted = Wanted { source: source.clone(), limit, sha256: None, signed_by: None };
+    let source = plugin::source(source, builtins)?;
     let engine = plugins::engine(EngineSettings::default(), &Metrics::new())?;
     let inspection = runtime.block_on(async {
-        let Component { bytes, digest: _, signer: _ } = fetcher.fetch(wanted).await?;
+        let Component { bytes, digest: _, signer: _ } =
+            plugin::fetch(&source, registries.clone().into(), builtins).await?;
         engine.inspect(&bytes).await.with_context(|| source.to_string())
     })?;
     output::print(&match output {

@@ -37,25 +37,26 @@ const COMPONENT: &str = "plugin.wasm";
 /// The cases in a plugin's folder.
 const CASES: &str = "cases";
 
-/// A component that was said on the command line: any source, or the path of a file.
+/// Where the component is that was said on the command line: any source, the path of a file, or a plugin's folder, which stands for
+/// the component in it.
 pub(super) fn source(text: &str, builtins: Builtins) -> anyhow::Result<ComponentSource> {
+    let path = Path::new(text);
     match text.split_once(':') {
+        _ if path.is_dir() => Ok(ComponentSource::File(path.join(COMPONENT))),
         Some(("builtin" | "file" | "configmap" | "oci", _)) => {
             ComponentSource::parse(text, &plugins::names(builtins)).map_err(anyhow::Error::msg)
         }
-        _ => Ok(ComponentSource::File(PathBuf::from(text))),
+        _ => Ok(ComponentSource::File(path.to_owned())),
     }
 }
 
-/// As [`source`], where a plugin's folder stands for the component in it.
-fn source_or_folder(text: &str, builtins: Builtins) -> anyhow::Result<ComponentSource> {
-    let folder = Path::new(text);
-    if folder.is_dir() { Ok(ComponentSource::File(folder.join(COMPONENT))) } else { source(text, builtins) }
-}
-
 /// A component's bytes, whoever made them.
-async fn fetch(source: &ComponentSource, builtins: Builtins) -> anyhow::Result<Component> {
-    let fetcher = Arc::new(Fetcher::trusting(RegistriesConfig::default(), builtins));
+pub(super) async fn fetch(
+    source: &ComponentSource,
+    registries: RegistriesConfig,
+    builtins: Builtins,
+) -> anyhow::Result<Component> {
+    let fetcher = Arc::new(Fetcher::trusting(registries, builtins));
     let limit = Limits::default().component_bytes;
     Ok(fetcher.fetch(Wanted { source: source.clone(), limit, sha256: None, signed_by: None }).await?)
 }

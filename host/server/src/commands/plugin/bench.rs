@@ -11,9 +11,9 @@ use anyhow::bail;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{case::Case, engine, fetch, source_or_folder};
+use super::{case::Case, engine, fetch, source};
 use crate::{
-    args::{BenchArgs, TextOutput},
+    args::{BenchArgs, PluginArg, TextOutput},
     commands::{output, quiet_runtime},
     config::{ComponentSource, EngineSettings},
     fetch::Component,
@@ -55,12 +55,13 @@ struct Subject {
 
 pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let BenchArgs { plugin, case, output } = args;
-    let source = source_or_folder(plugin, builtins)?;
+    let PluginArg { source: text, registries } = plugin;
+    let source = source(text, builtins)?;
     let case = case.as_ref().map_or_else(|| Ok(Case::default()), |path| Case::load(path))?;
     let runtime = quiet_runtime()?;
     let cached = engine()?;
     let figures = runtime.block_on(async {
-        let component = fetch(&source, builtins).await?;
+        let component = fetch(&source, registries.clone().into(), builtins).await?;
         measure(&Subject { source, component, case }, &cached).await
     })?;
     output::print(&match output {
@@ -72,7 +73,8 @@ pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Resu
 
 /// `cached` is an engine with a cache of compiled components.
 async fn measure(subject: &Subject, cached: &Arc<PluginEngine>) -> anyhow::Result<Figures> {
-    let limits = Limits::default();
+    let memory_mib = subject.memory(cached).await?;
+    let limits = with_memory(memory_mib.max(Limits::default().memory >> 20));
     let uncached = plugins::engine(EngineSettings::default(), &Metrics::new())?;
     let (_, compiled) = subject.load(&uncached, &limits).await?;
     subject.load(cached, &limits).await?;
@@ -82,7 +84,6 @@ async fn measure(subject: &Subject, cached: &Arc<PluginEngine>) -> anyhow::Resul
         times.push(subject.ask(cached, &plugin).await?);
     }
     let (fresh, reused) = times.into_iter().unzip();
-    let memory_mib = subject.memory(cached).await?;
     let size = subject.component.bytes.len();
     Ok(Figures { size, compiled, cached: from_cache, fresh: Spread::of(fresh), reused: Spread::of(reused), memory_mib })
 }
@@ -95,6 +96,12 @@ impl Subject {
         let begun = Instant::now();
         let plugin = engine.load(spec).await?;
         Ok((plugin, begun.elapsed()))
+    }
+
+    async fn answers(&self, engine: &PluginEngine, mib: usize) -> anyhow::Result<()> {
+        let (plugin, _) = self.load(engine, &with_memory(mib)).await?;
+        self.ask(engine, &plugin).await?;
+        Ok(())
     }
 
     /// How long a fresh instance takes to answer, and how long to answer again.
@@ -114,17 +121,13 @@ impl Subject {
         }
     }
 
-    /// The smallest limit, in MiB, that it loads and answers in.
+    /// The smallest limit, in MiB, that it loads and answers in; an error if it does not answer in the largest that is tried.
     async fn memory(&self, engine: &PluginEngine) -> anyhow::Result<usize> {
         let (mut least, mut enough) = (1, MOST_MEMORY);
+        self.answers(engine, enough).await?;
         while least < enough {
             let middle = usize::midpoint(least, enough);
-            let limits = Limits { memory: middle << 20, ..Limits::default() };
-            let answers = match self.load(engine, &limits).await {
-                Ok((plugin, _)) => self.ask(engine, &plugin).await.is_ok(),
-                Err(_) => false,
-            };
-            if answers {
+            if self.answers(engine, middle).await.is_ok() {
                 enough = middle;
             } else {
                 least = middle + 1;
@@ -178,6 +181,10 @@ impl Spread {
         let at = |percent: usize| times[(times.len() - 1) * percent / 100];
         Self { min: at(0), median: at(50), p99: at(99) }
     }
+}
+
+fn with_memory(mib: usize) -> Limits {
+    Limits { memory: mib << 20, ..Limits::default() }
 }
 
 fn micros(duration: Duration) -> u64 {

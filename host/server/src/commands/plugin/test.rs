@@ -10,9 +10,9 @@ use ampoule_engine::{Limits, LoadError, LoadErrorKind, PluginEngine};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::{CASES, answer::Answer, case::Case, engine, fetch, source_or_folder};
+use super::{CASES, answer::Answer, case::Case, engine, fetch, source};
 use crate::{
-    args::TestArgs,
+    args::{PluginArg, TestArgs},
     colour,
     commands::{complain, output, quiet_runtime},
     config::ComponentSource,
@@ -35,7 +35,8 @@ enum Verdict {
 
 pub(crate) fn plugin_test(args: &TestArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let TestArgs { plugin, cases, bless } = args;
-    let source = source_or_folder(plugin, builtins)?;
+    let PluginArg { source: text, registries } = plugin;
+    let source = source(text, builtins)?;
     let beside = || match &source {
         ComponentSource::File(path) => Some(path.with_file_name(CASES)),
         _ => None,
@@ -54,7 +55,7 @@ pub(crate) fn plugin_test(args: &TestArgs, builtins: Builtins) -> anyhow::Result
     let runtime = quiet_runtime()?;
     let engine = engine()?;
     let (text, good) = runtime.block_on(async {
-        let component = fetch(&source, builtins).await?;
+        let component = fetch(&source, registries.clone().into(), builtins).await?;
         run(&engine, &source, &component, &cases, *bless).await
     })?;
     output::print(&text)?;

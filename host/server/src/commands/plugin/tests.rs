@@ -68,7 +68,7 @@ fn tested(folder: &Path, bless: bool) -> (String, bool) {
     let settings = EngineSettings { cache_directory: Some(cache.path().join("cache")), ..EngineSettings::default() };
     let engine = plugins::engine(settings, &Metrics::new()).unwrap();
     runtime.block_on(async {
-        let component = fetch(&source, builtins).await.unwrap();
+        let component = fetch(&source, RegistriesConfig::default(), builtins).await.unwrap();
         test::run(&engine, &source, &component, &Case::all(folder).unwrap(), bless).await.unwrap()
     })
 }
