@@ -21,7 +21,7 @@ const PINS: [&[u8]; 2] = [include_bytes!("../deploy/programs.txt"), include_byte
 /// What the environment of Flyte's SDKs is named after.
 const SDKS: &[u8] = include_bytes!("../sdks/requirements.txt");
 
-/// What the folder of componentize-js and componentize-py is named after.
+/// What the folder of componentize-js, componentize-py and Zig is named after.
 const LANGUAGES: [&[u8]; 2] = [
     include_bytes!("../authors/requirements.txt"),
     include_bytes!("../../plugins/examples/javascript/package-lock.json"),
@@ -105,7 +105,7 @@ pub fn sdks() -> Result<PathBuf> {
     made("AMPOULE_SDKS", "sdks", SDKS)
 }
 
-/// The folder with what builds plugins in JavaScript and Python: `$AMPOULE_LANGUAGES`, else the one in the cache folder.
+/// The folder with what builds plugins in JavaScript, Python and C: `$AMPOULE_LANGUAGES`, else the one in the cache folder.
 ///
 /// # Errors
 ///

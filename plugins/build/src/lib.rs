@@ -4,6 +4,7 @@
 //! its own and an environment cleaned of what an outer cargo sets, so that `cargo build`, `clippy` and `doc` all get the
 //! same bytes. The same sources and the same toolchain give the same component, wherever the checkout is.
 
+mod c;
 mod environment;
 mod toolchain;
 
@@ -15,10 +16,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use cargo_metadata::{Artifact as CargoArtifact, Message, MetadataCommand};
+use cargo_metadata::{Artifact as CargoArtifact, Message};
 use wit_component::ComponentEncoder;
 
-pub use self::toolchain::{TOOLCHAIN_ENV, Toolchain, ToolchainMissing};
+pub use self::{
+    c::{c_bindings, component_of_c},
+    toolchain::{TOOLCHAIN_ENV, Toolchain, ToolchainMissing},
+};
 
 /// The target that guests are built for: no WASI, so a plugin imports what it names and nothing else.
 pub const TARGET: &str = "wasm32-unknown-unknown";
@@ -32,6 +36,9 @@ const PROFILE: [(&str, &str); 6] = [
     ("STRIP", "true"),
     ("DEBUG", "false"),
 ];
+
+/// Not `cargo build`: a crate that is an rlib as well gets no link-time optimisation from it.
+const LIBRARY: [&str; 4] = ["rustc", "--lib", "--crate-type", "cdylib"];
 
 /// A stack of 64 KiB in place of 1 MiB: the guest's memory then fits what the host keeps resident between two instances, which
 /// took a call on a fresh one from 44 to 29 µs where it was measured.
@@ -53,6 +60,8 @@ pub struct Request {
 pub enum Crates {
     /// The libraries of these packages, one component each, under the package's name.
     Libraries(Vec<String>),
+    /// The library of the package whose folder the workspace is. No name is needed for it: its own may be a dependency's too.
+    OwnLibrary,
     /// Every example of this package, one component each, under the example's name.
     Examples(String),
 }
@@ -76,29 +85,17 @@ pub fn build(toolchain: &Toolchain, request: &Request) -> Result<Vec<Artifact>> 
         Crates::Libraries(packages) => {
             let mut artifacts = Vec::new();
             for package in packages {
-                // Not `cargo build`: a crate that is an rlib as well gets no link-time optimisation from it.
-                let arguments = ["rustc", "--package", package, "--lib", "--crate-type", "cdylib"];
-                let modules = compile(toolchain, request, &arguments)?;
+                let modules = compile(toolchain, request, &[&LIBRARY[..], &["--package", package]].concat())?;
                 ensure!(modules.len() == 1, "package `{package}` gave {} WebAssembly modules, not one", modules.len());
                 artifacts.extend(modules.into_iter().map(|(_, module)| (package.clone(), module)));
             }
             artifacts
         }
+        Crates::OwnLibrary => compile(toolchain, request, &LIBRARY)?,
         Crates::Examples(package) => compile(toolchain, request, &["build", "--package", package, "--examples"])?,
     };
     artifacts.sort();
     artifacts.into_iter().map(|(name, module)| componentize(name, &module)).collect()
-}
-
-/// The name of the package in a folder.
-///
-/// # Errors
-///
-/// cargo's own: no `Cargo.toml` that it can read, or one of a workspace alone.
-pub fn package(folder: &Path) -> Result<String> {
-    let metadata = MetadataCommand::new().manifest_path(folder.join("Cargo.toml")).no_deps().exec()?;
-    let package = metadata.root_package().with_context(|| format!("{} is no package", folder.display()))?;
-    Ok(package.name.to_string())
 }
 
 /// The folder for [`Request::target_dir`] in a build script: beside the outer cargo's own files, shared by all of them.
@@ -150,13 +147,14 @@ fn module(artifact: CargoArtifact) -> Option<(String, PathBuf)> {
 
 /// Makes a component of a core module that `wit-bindgen` has left its types in.
 fn componentize(name: String, module: &Path) -> Result<Artifact> {
-    let bytes = std::fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
-    let component = ComponentEncoder::default()
-        .validate(true)
-        .module(&bytes)
-        .and_then(|encoder| encoder.encode())
+    let component = encode(module)
         .with_context(|| format!("`{name}` makes no component: does it call ampoule_plugin_sdk::export!?"))?;
     Ok(Artifact { name, component })
+}
+
+fn encode(module: &Path) -> Result<Vec<u8>> {
+    let bytes = std::fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
+    ComponentEncoder::default().validate(true).module(&bytes)?.encode()
 }
 
 /// Runs a program and gives its stdout without the line's end, or `None` if it cannot be run or fails.

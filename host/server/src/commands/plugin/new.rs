@@ -26,8 +26,9 @@ macro_rules! files {
 const RUST: &[File] =
     files!("plugins/examples/rust-minimal": "Cargo.toml", "Cargo.lock", "src/lib.rs", "README.md", ".gitignore");
 const JAVASCRIPT: &[File] =
-    files!("plugins/examples/javascript": "package.json", "plugin.js", "README.md", ".gitignore");
+    files!("plugins/examples/javascript": "package.json", "package-lock.json", "plugin.js", "README.md", ".gitignore");
 const PYTHON: &[File] = files!("plugins/examples/python": "requirements.txt", "app.py", "README.md", ".gitignore");
+const C: &[File] = files!("plugins/examples/c": "requirements.txt", "injector.c", "README.md", ".gitignore");
 const COMMON: [&[File]; 2] = [
     files!("plugins/examples":
         "cases/asks-for-a-file.yaml", "cases/asks-for-a-file.expected.yaml",
@@ -61,6 +62,7 @@ pub(super) fn write(folder: &Path, name: &str, language: Language) -> anyhow::Re
         Language::Rust => RUST,
         Language::Javascript => JAVASCRIPT,
         Language::Python => PYTHON,
+        Language::C => C,
     };
     fs::create_dir(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     for (path, text) in own.iter().chain(COMMON.iter().copied().flatten()) {
@@ -94,9 +96,13 @@ mod tests {
     #[test]
     fn a_plugin_has_its_name_everywhere() {
         let folder = tempfile::tempdir().unwrap();
-        for (language, mark) in
-            [(Language::Rust, "Cargo.toml"), (Language::Javascript, "package.json"), (Language::Python, "app.py")]
-        {
+        for (language, mark) in [
+            (Language::Rust, "Cargo.toml"),
+            (Language::Javascript, "package.json"),
+            (Language::Javascript, "package-lock.json"),
+            (Language::Python, "app.py"),
+            (Language::C, "injector.c"),
+        ] {
             let plugin = folder.path().join(mark);
             write(&plugin, "my-plugin", language).unwrap();
             let text = fs::read_to_string(plugin.join(mark)).unwrap();
