@@ -10,6 +10,8 @@ mod edges;
 mod files;
 #[path = "tidy/fuzz.rs"]
 mod fuzz;
+#[path = "tidy/pins.rs"]
+mod pins;
 
 use std::path::{Path, PathBuf};
 
