@@ -12,7 +12,7 @@ pub(crate) struct RegistryArgs {
     /// A docker config.json with users of registries; without it, the one in $DOCKER_CONFIG or ~/.docker.
     #[arg(long, value_name = "FILE")]
     credentials_file: Option<PathBuf>,
-    /// CA certificates to trust beside the system's, in PEM form.
+    /// CA certificates to trust beside the system's (Mozilla's where it has none), in PEM form.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// A registry to ask by plain HTTP, such as localhost:5000; may be given more than once.

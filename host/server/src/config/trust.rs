@@ -40,7 +40,7 @@ pub struct TrustedKey {
 pub struct RegistriesConfig {
     /// The docker `config.json` with their users; none: the one in the folder `DOCKER_CONFIG`, if there is one.
     pub credentials_file: Option<PathBuf>,
-    /// CA certificates beside the system's, in PEM form.
+    /// CA certificates beside the system's, in PEM form. The image has no system's: Mozilla's are in their place.
     pub ca_file: Option<PathBuf>,
     /// Hosts, with their ports, that are asked by plain HTTP.
     pub insecure: Vec<String>,
@@ -74,7 +74,7 @@ pub struct TrustedKeyFile {
 pub struct RegistriesFile {
     /// A docker `config.json`.
     pub credentials_file: Option<PathBuf>,
-    /// CA certificates in PEM form.
+    /// CA certificates beside the system's, in PEM form.
     pub ca_file: Option<PathBuf>,
     /// Hosts that are asked by plain HTTP.
     pub insecure: Vec<String>,

@@ -12,8 +12,6 @@ use super::{COMPONENT, DEADLINE};
 pub(crate) enum OciError {
     #[error("the file {} (registries.caFile, --ca-file) {reason}", path.display())]
     CaFile { path: PathBuf, reason: String },
-    #[error("this system has no CA certificates: name a file with some (registries.caFile, --ca-file)")]
-    NoCa,
     #[error("the credentials in {} (registries.credentialsFile, --credentials-file) {reason}", path.display())]
     Credentials { path: PathBuf, reason: String },
     #[error("{url} is plain HTTP, by which only the hosts in registries.insecure (--insecure) are asked")]

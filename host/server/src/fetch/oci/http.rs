@@ -30,8 +30,6 @@ const PROGRAM: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     insecure: Vec<String>,
-    /// False where there is no certificate to trust: the system may have none.
-    trusts: bool,
 }
 
 /// What to ask.
@@ -59,20 +57,19 @@ pub(super) struct Answer {
 // === impl Http ===
 
 impl Http {
-    /// Trusts the system's certificates and those of the file.
+    /// Trusts the system's certificates, or Mozilla's where the system has none, and those of the file.
     pub(super) fn new(ca_file: Option<&Path>, insecure: Vec<String>) -> Result<Self, OciError> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT));
         connector.enforce_http(false);
-        let roots = roots(ca_file)?;
-        let trusts = !roots.is_empty();
+        let roots = roots(rustls_native_certs::load_native_certs().certs, ca_file)?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(roots))
             // Which of them, `send` decides.
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), insecure, trusts })
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), insecure })
     }
 
     /// The address of a path on a registry's host.
@@ -122,8 +119,7 @@ impl Http {
 
     fn check(&self, url: &Uri) -> Result<(), OciError> {
         match url.scheme_str() {
-            Some("https") if self.trusts => Ok(()),
-            Some("https") => Err(OciError::NoCa),
+            Some("https") => Ok(()),
             Some("http") if self.is_insecure(&host(url)) => Ok(()),
             // Without its query, which may be secret.
             _ => Err(OciError::PlainHttp { url: format!("{}://{}", url.scheme_str().unwrap_or_default(), host(url)) }),
@@ -172,11 +168,15 @@ pub(super) fn host(url: &Uri) -> String {
     }
 }
 
-/// The system's, and those of the file.
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, OciError> {
+/// The system's, and those of the file. An image with nothing but this program has none, and gets those that plugins with the grant
+/// `http` have anyway: Mozilla's, as this program was built with them.
+fn roots(system: Vec<CertificateDer<'static>>, ca_file: Option<&Path>) -> Result<RootCertStore, OciError> {
     let mut roots = RootCertStore::empty();
     // Some of a system's may be of a kind that rustls does not know.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(system);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
     let Some(path) = ca_file else { return Ok(roots) };
     let wrong = |reason: String| OciError::CaFile { path: path.to_owned(), reason };
     let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -236,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn plain_http_is_for_those_that_are_listed() {
-        let http = Http { trusts: true, ..Http::new(None, vec!["localhost:1".to_owned()]).unwrap() };
+        let http = Http::new(None, vec!["localhost:1".to_owned()]).unwrap();
         for (url, good) in [
             ("https://example.org/a", true),
             ("http://localhost:1/a", true),
@@ -252,11 +252,24 @@ mod tests {
             error.to_string(),
             "http://example.org:2 is plain HTTP, by which only the hosts in registries.insecure (--insecure) are asked"
         );
-        let error = Http { trusts: false, ..http }.check(&"https://example.org".parse().unwrap()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "this system has no CA certificates: name a file with some (registries.caFile, --ca-file)"
-        );
+    }
+
+    #[test]
+    fn a_system_without_certificates_has_mozillas_and_those_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.crt");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::new(["registry.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+        std::fs::write(&file, own.pem()).unwrap();
+        let mozillas = webpki_roots::TLS_SERVER_ROOTS.len();
+        for (system, ca_file, expected) in [
+            (vec![], None, mozillas),
+            (vec![], Some(&*file), mozillas + 1),
+            (vec![own.der().clone()], None, 1),
+            (vec![CertificateDer::from(vec![0])], None, mozillas),
+        ] {
+            assert_eq!(roots(system, ca_file).unwrap().len(), expected);
+        }
     }
 
     /// A server that sends on, tells what it was sent, and talks a lot.
