@@ -62,7 +62,7 @@ enum Command {
     Plugins,
     /// Build the container image, start it as a cluster would, and say where its archive is.
     Image {
-        /// Where a tool for it cannot be had, say which and end well.
+        /// Where no image can be made, say why and end well, once the binary for it was built and has started.
         #[arg(long)]
         where_possible: bool,
     },

@@ -1,7 +1,7 @@
 //! `cargo xtask image`: a static binary, the last stage of `deploy/image/Dockerfile` around it, and a look at what came out.
 //!
-//! The binary is built by the cargo at hand for musl, and stands in the place of the Dockerfile's first stage; buildah does the rest
-//! without a registry. The image is then laid out and started as a cluster would: as nobody, on a root that cannot be written.
+//! The binary is built by the cargo at hand for musl, looked at, and stands in the place of the Dockerfile's first stage; buildah does the
+//! rest without a registry. The image is then laid out and started as a cluster would: as nobody, on a root that cannot be written.
 
 mod inspect;
 
@@ -19,14 +19,17 @@ use crate::setup;
 use crate::workspace;
 
 const DOCKERFILE: &str = "deploy/image/Dockerfile";
-/// What the archive may take, and with it the image.
+/// What the binary may take, and the archive of the image, which has little else.
 const LARGEST: u64 = 60 << 20;
 /// A release build on two busy cores.
 const BUILD_MAX: Duration = Duration::from_secs(60 * 60);
 /// Copying one file.
 const PACK_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// What becomes of a run without the tools for it.
+/// A first look whether a program runs at all.
+const TRY_MAX: Duration = Duration::from_secs(60);
+
+/// What becomes of a run on a machine that makes no images. The binary is built and looked at anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tools {
     /// It fails.
@@ -38,22 +41,42 @@ pub(crate) enum Tools {
 /// Builds the image and looks at it.
 pub(crate) fn run(tools: Tools) -> Result<ExitCode> {
     setup::ensure_wasm()?;
-    match setup::ensure_image() {
+    setup::ensure_musl()?;
+    let mut progress = Progress::start(2, setup::cache::folder()?.join("image-binary.log"))?;
+    let binary = progress.step("build the static binary", build)?;
+    let seen = progress.step("start it", |_| inspect::check_binary(&binary))?;
+    anstream::println!("{}\n{seen}", sized(&binary)?);
+    match ensure_images() {
         Err(error) if tools == Tools::WherePossible => {
             anstream::println!("{BAD}no image was built{BAD:#}: {error:#}");
             return Ok(ExitCode::SUCCESS);
         }
         ensured => ensured?,
     }
-    let mut progress = Progress::start(3, setup::cache::folder()?.join("image.log"))?;
-    let binary = progress.step("build the static binary", build)?;
+    let mut progress = Progress::start(2, setup::cache::folder()?.join("image.log"))?;
     let archive = binary.with_file_name("ampoule-image.tar");
     progress.step("buildah build", |log| pack(&binary, &archive, log))?;
     let seen = progress.step("start it as a cluster would", |log| inspect::check(&archive, log))?;
-    let size = fs::metadata(&archive)?.len();
-    ensure!(size <= LARGEST, "{} has {size} bytes, and {LARGEST} is the most", archive.display());
-    anstream::println!("{} ({} MiB)\n{seen}", archive.display(), size >> 20);
+    anstream::println!("{}\n{seen}", sized(&archive)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes sure of buildah, and that the kernel lets it and what starts the image work.
+fn ensure_images() -> Result<()> {
+    setup::ensure_buildah()?;
+    let mut progress = Progress::start(1, setup::cache::folder()?.join("image-tools.log"))?;
+    progress.step("try buildah and mounts", |log| {
+        let folder = tempfile::tempdir()?;
+        log.run(buildah(folder.path()).args(["from", "scratch"]), TRY_MAX)?;
+        log.run(Command::new("unshare").args(["--mount", "true"]), TRY_MAX)
+    })
+}
+
+/// A file's path and size, which must be within bounds.
+fn sized(path: &Path) -> Result<String> {
+    let size = fs::metadata(path)?.len();
+    ensure!(size <= LARGEST, "{} has {size} bytes, and {LARGEST} is the most", path.display());
+    Ok(format!("{} ({} MiB)", path.display(), size >> 20))
 }
 
 fn build(log: &Log) -> Result<PathBuf> {

@@ -65,9 +65,15 @@ pub(crate) fn ensure_cxx() -> Result<()> {
     Ok(())
 }
 
-/// Makes sure of what an image is made with.
-pub(crate) fn ensure_image() -> Result<()> {
-    found("image", &image::ensure()?);
+/// Makes sure of what a static binary is built with.
+pub(crate) fn ensure_musl() -> Result<()> {
+    found("musl", &image::ensure_musl()?);
+    Ok(())
+}
+
+/// Makes sure of what an image is made with, beside the binary in it.
+pub(crate) fn ensure_buildah() -> Result<()> {
+    found("buildah", &image::ensure_buildah()?);
     Ok(())
 }
 
@@ -82,7 +88,7 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     let sdks = sdks::ensure()?;
     found("flyte's SDKs", &sdks.to_string());
     let languages = languages::ensure()?;
-    found("componentize-*", &languages.to_string());
+    found("languages", &languages.to_string());
     let renderers = manifests::ensure(&sdks)?;
     found("helm, kubectl", &renderers.to_string());
     let registry = registry::ensure()?;

@@ -1,7 +1,7 @@
 //! What is in an image, and whether it starts: its own words about itself, and then its program in a root that holds nothing else,
-//! that cannot be written, as the user that it names.
+//! that cannot be written, as the user that it names. Before that, the program alone.
 //!
-//! The root has no library and no loader, so a program that is not static would not start.
+//! The root has no library and no loader, so a program that is not static would not start. Alone it is read for that.
 
 use std::fs;
 use std::path::Path;
@@ -18,11 +18,33 @@ use crate::job::{self, Log};
 const UNPACK_MAX: Duration = Duration::from_secs(60);
 /// Built-in plugins compile in well under a second.
 const READY_MAX: Duration = Duration::from_secs(60);
+/// On free ports, which nobody asks.
+const SERVE: [&str; 6] = ["serve", "--self-signed", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
 /// What the kubelet and a container runtime do, with the tools of any Linux.
 const ENTER: &str = r#"root=$1; shift
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 exec env -i PATH=/usr/local/bin "$(command -v chroot)" --userspec=65532:65532 "$root" "$@""#;
+
+/// To read the head of a file.
+const READ_MAX: Duration = Duration::from_secs(10);
+
+/// Checks the program that goes into an image, without a root of its own, and tells what was seen.
+pub(super) fn check_binary(binary: &Path) -> Result<String> {
+    let mut readelf = Command::new("readelf");
+    let head = job::output(readelf.args(["--wide", "--program-headers"]).arg(binary), READ_MAX);
+    let head = head.with_context(|| format!("readelf cannot read {}", binary.display()))?;
+    ensure!(head.contains("LOAD") && !head.contains("INTERP"), "{} is not static", binary.display());
+    let folder = tempfile::tempdir()?;
+    let alone = |words: &[&str]| {
+        let mut command = Command::new(binary);
+        command.args(words).env_clear().current_dir(&folder);
+        command
+    };
+    let version = said(alone(&["--version"]))?;
+    let ready = serve(alone(&SERVE), folder.path())?;
+    Ok(format!("{version}ready after {} ms, static", ready.as_millis()))
+}
 
 /// Checks an OCI archive, and tells what was seen.
 pub(super) fn check(archive: &Path, log: &Log) -> Result<String> {
@@ -40,22 +62,21 @@ pub(super) fn check(archive: &Path, log: &Log) -> Result<String> {
     for layer in manifest["layers"].as_array().context("an image has layers")? {
         unpack(&path_of(&oci, layer)?, &root, log)?;
     }
-    let version = run(&root, &["ampoule", "--version"])?;
-    run(&root, &["flytepropeller", "webhook", "init-certs", "--help"])?;
-    let refused =
-        run(&root, &["ampoule", "serve", "--cert-dir", "/none"]).err().context("it serves without a certificate")?;
+    let version = said(inside(&root, &["ampoule", "--version"]))?;
+    said(inside(&root, &["flytepropeller", "webhook", "init-certs", "--help"]))?;
+    let refused = said(inside(&root, &["ampoule", "serve", "--cert-dir", "/none"]));
+    let refused = refused.err().context("it serves without a certificate")?;
     ensure!(refused.to_string().contains("tls.crt"), "{refused}");
-    let ready = serve(&root, folder.path())?;
+    let ready = serve(inside(&root, &[&["ampoule"], &SERVE[..]].concat()), folder.path())?;
     Ok(format!("{}ready after {} ms, as 65532, on a read-only root", version, ready.as_millis()))
 }
 
-/// Starts the server as the image says, and waits for its word that it is ready.
-fn serve(root: &Path, folder: &Path) -> Result<Duration> {
+/// Starts a server, whose log goes into the folder, and waits for its word that it is ready.
+fn serve(mut server: Command, folder: &Path) -> Result<Duration> {
     let path = folder.join("log");
     let file = fs::File::create(&path)?;
     let begun = Instant::now();
-    let words = ["ampoule", "serve", "--self-signed", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-    let mut child = job::spawn(inside(root, &words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file))?;
+    let mut child = job::spawn(server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file))?;
     let ready = loop {
         let said = fs::read_to_string(&path)?;
         if said.contains("\"message\":\"ready\"") {
@@ -72,10 +93,11 @@ fn serve(root: &Path, folder: &Path) -> Result<Duration> {
     ready
 }
 
-fn run(root: &Path, words: &[&str]) -> Result<String> {
-    let output = inside(root, words).stdin(Stdio::null()).output()?;
+fn said(mut command: Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output()?;
     if !output.status.success() {
-        bail!("`{}` in the image: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        bail!("`{}` says: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8(output.stdout)?)
 }
