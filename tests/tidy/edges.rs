@@ -28,11 +28,12 @@ const EDGES: [(&str, &[&str]); 17] = [
 ];
 
 /// Crates that only these of ours may name.
-const KEEPERS: [(&str, &[&str]); 9] = [
+const KEEPERS: [(&str, &[&str]); 10] = [
     ("wasmtime", &["ampoule-engine"]),
     ("wasmtime-wasi", &["ampoule-engine"]),
     ("wasmtime-wasi-http", &["ampoule-engine"]),
     ("wit-bindgen", &["ampoule-plugin-sdk"]),
+    ("wit-bindgen-c", &["ampoule-plugin-build"]),
     ("wit-component", &["ampoule-plugin-build"]),
     ("axum", &["ampoule-server", "ampoule-tests"]),
     ("hyper", &["ampoule-engine", "ampoule-server", "ampoule-tests"]),
