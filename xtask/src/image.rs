@@ -25,7 +25,6 @@ const LARGEST: u64 = 60 << 20;
 const BUILD_MAX: Duration = Duration::from_secs(60 * 60);
 /// Copying one file.
 const PACK_MAX: Duration = Duration::from_secs(5 * 60);
-
 /// A first look whether a program runs at all.
 const TRY_MAX: Duration = Duration::from_secs(60);
 

@@ -125,3 +125,15 @@ fn path_of(oci: &Path, descriptor: &Value) -> Result<std::path::PathBuf> {
 fn read(path: &Path) -> Result<Value> {
     serde_json::from_slice(&fs::read(path)?).with_context(|| format!("{}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_wants_a_loader_is_not_static() {
+        let own = std::env::current_exe().unwrap();
+        let error = check_binary(&own).unwrap_err().to_string();
+        assert_eq!(error, format!("{} is not static", own.display()));
+    }
+}

@@ -24,7 +24,7 @@ pub(crate) enum Language {
     Javascript,
     /// A module, built by componentize-py.
     Python,
-    /// Source files, built by Zig's C compiler.
+    /// A source file, built by Zig's C compiler.
     C,
 }
 
