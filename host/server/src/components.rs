@@ -21,7 +21,7 @@ use self::{config_maps::ConfigMaps, files::Digests, named::Named, tags::Tags};
 use crate::{
     cluster::Cluster,
     config::{ComponentSource, Config, ConfigMapInjector, DOCUMENT, InjectorConfig, RegistriesConfig},
-    fetch::{Component, Fetcher},
+    fetch::{Component, Fetcher, LARGEST_SIGNATURE},
     plugins::{self, Builtins},
     watch::Watch,
 };
@@ -137,16 +137,9 @@ impl Components {
     }
 
     async fn follow(&mut self, orders: &[Order], maps: &Maps, registries: &RegistriesConfig) {
-        let sources: Vec<_> =
-            orders.iter().filter_map(|order| order.config.as_ref().ok()).map(|config| &config.component).collect();
-        let files = sources.iter().filter_map(|source| match source {
-            ComponentSource::File(path) => Some(path.clone()),
-            ComponentSource::Builtin(_) | ComponentSource::ConfigMap { .. } | ComponentSource::Oci(_) => None,
-        });
-        // A signature may be made after what it signs.
-        let files = files
-            .flat_map(|path| ["sig", "minisig"].map(|kind| path.with_added_extension(kind)).into_iter().chain([path]));
-        let digests = Arc::new(Digests::of(files));
+        let configs: Vec<_> = orders.iter().filter_map(|order| order.config.as_ref().ok()).collect();
+        let sources: Vec<_> = configs.iter().map(|config| &config.component).collect();
+        let digests = Arc::new(Digests::of(configs.iter().flat_map(|config| files(config))));
         let look = Arc::clone(&digests);
         let seen = spawn_blocking(move || look.look()).await.unwrap_or_default();
         self.files = Watch::new(seen, move || digests.look());
@@ -172,6 +165,18 @@ impl Components {
             },
         };
     }
+}
+
+/// The files that a plugin is made of, with the bytes that each may have.
+fn files(config: &InjectorConfig) -> Vec<(PathBuf, usize)> {
+    let InjectorConfig { component, limits, .. } = config;
+    let mut files = Vec::new();
+    if let ComponentSource::File(path) = component {
+        files.push((path.clone(), limits.component_bytes));
+        // A signature may be made after what it signs.
+        files.extend(["sig", "minisig"].map(|kind| (path.with_added_extension(kind), LARGEST_SIGNATURE)));
+    }
+    files
 }
 
 /// All injectors, in order.

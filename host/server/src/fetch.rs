@@ -16,7 +16,10 @@ use ampoule_engine::digest;
 use hyper::body::Bytes;
 use tokio::{runtime::Handle, sync::OnceCell, task::spawn_blocking};
 
-pub(crate) use self::error::{FetchError, FetchErrorKind};
+pub(crate) use self::{
+    error::{FetchError, FetchErrorKind},
+    file::LARGEST_SIGNATURE,
+};
 use self::{oci::Registry, signature::Demand};
 use crate::{
     cluster::Cluster,

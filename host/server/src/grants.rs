@@ -6,7 +6,10 @@ use ampoule_engine::{Grants, HttpGrant};
 use anyhow::{Context as _, bail};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
-use crate::config::{GrantsConfig, HttpGrantConfig};
+use crate::{
+    config::{GrantsConfig, HttpGrantConfig},
+    file,
+};
 
 /// What the grants stand for. An error names the key below the injector.
 pub(crate) fn resolve(config: &GrantsConfig) -> anyhow::Result<Grants> {
@@ -31,7 +34,7 @@ fn http(config: &HttpGrantConfig) -> anyhow::Result<HttpGrant> {
     let mut roots = Vec::new();
     if let Some(path) = ca_file {
         let named = || format!("grants.http.caFile: {}", path.display());
-        let pem = std::fs::read(path).with_context(named)?;
+        let pem = file::read(path, file::SMALL).with_context(named)?;
         let read = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
         roots = read.map_err(|error| anyhow::anyhow!("is no PEM: {error}")).with_context(named)?;
         if roots.is_empty() {
@@ -57,6 +60,8 @@ mod tests {
         let path = folder.path().join("ca.crt");
         let error = |path| format!("{:#}", grants(&["a.example"], Some(path)).unwrap_err());
         let place = path.display();
+        let device = std::path::Path::new("/dev/zero");
+        assert_eq!(error(device), "grants.http.caFile: /dev/zero: it is no regular file");
         assert_eq!(error(&path), format!("grants.http.caFile: {place}: No such file or directory (os error 2)"));
         std::fs::write(&path, "nothing").unwrap();
         assert_eq!(error(&path), format!("grants.http.caFile: {place}: has no certificate in PEM form"));

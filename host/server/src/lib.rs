@@ -15,6 +15,7 @@ mod components;
 pub mod config;
 mod events;
 mod fetch;
+mod file;
 pub mod global_secrets;
 mod grants;
 pub mod listener;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{CA_FILE, CERTIFICATE_FILE, CertificatePair, CheckedPair, KEY_FILE, StoredPair};
+use crate::file;
 
 /// What a folder holds at one moment. It has no `Debug`, as it holds a key.
 #[derive(Clone, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub(crate) fn write(dir: &Path, pair: &CertificatePair) -> io::Result<()> {
 }
 
 fn read(dir: &Path, name: &str) -> FileContent {
-    match fs::read(dir.join(name)) {
+    match file::read(&dir.join(name), file::SMALL) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{name} cannot be read: {error}")),
@@ -159,7 +160,7 @@ mod tests {
         };
         unusable(&[("tls.crt", crt)], "tls.key is missing");
         unusable(&[("tls.key", key)], "tls.crt is missing");
-        unusable(&[("tls.crt", "A FOLDER"), ("tls.key", key)], "tls.crt cannot be read: Is a directory (os error 21)");
+        unusable(&[("tls.crt", "A FOLDER"), ("tls.key", key)], "tls.crt cannot be read: it is no regular file");
         unusable(&[("tls.crt", "hello"), ("tls.key", key)], "tls.crt holds no certificate in PEM form");
         unusable(&[("tls.crt", crt), ("tls.key", crt)], "tls.key holds no private key in PEM form");
         unusable(

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -13,14 +14,16 @@ use std::{
 };
 
 use ampoule_engine::digest;
-use anyhow::Context as _;
+
+use crate::file;
 
 /// A file that was changed a moment ago may change again within one tick of the file system's clock, and not show it.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// The digests of some files, by their paths.
 pub(super) struct Digests {
-    paths: Vec<PathBuf>,
+    /// With the bytes that each may have.
+    paths: BTreeMap<PathBuf, usize>,
     known: Mutex<BTreeMap<PathBuf, (Stamp, String)>>,
 }
 
@@ -36,17 +39,22 @@ struct Stamp {
 // === impl Digests ===
 
 impl Digests {
-    pub(super) fn of(paths: impl Iterator<Item = PathBuf>) -> Self {
-        Self { paths: paths.collect(), known: Mutex::default() }
+    /// Of these files, as far as the most that anybody reads of each.
+    pub(super) fn of(files: impl IntoIterator<Item = (PathBuf, usize)>) -> Self {
+        let mut paths = BTreeMap::new();
+        for (path, limit) in files {
+            paths.entry(path).and_modify(|most: &mut usize| *most = limit.max(*most)).or_insert(limit);
+        }
+        Self { paths, known: Mutex::default() }
     }
 
     /// The digest of each, or why there is none.
     pub(super) fn look(&self) -> BTreeMap<PathBuf, Result<String, String>> {
-        let digest = |path: &PathBuf| self.digest(path).map_err(|error| format!("{error:#}"));
-        self.paths.iter().map(|path| (path.clone(), digest(path))).collect()
+        let digest = |(path, limit): (&PathBuf, &usize)| self.digest(path, *limit).map_err(|error| error.to_string());
+        self.paths.iter().map(|entry| (entry.0.clone(), digest(entry))).collect()
     }
 
-    fn digest(&self, path: &Path) -> anyhow::Result<String> {
+    fn digest(&self, path: &Path, limit: usize) -> io::Result<String> {
         // Before the content: what changes in between is seen at the next look.
         let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +64,7 @@ impl Digests {
             return Ok(digest.clone());
         }
         known.remove(path);
-        let digest = digest(&read(path)?);
+        let digest = digest(&file::read(path, limit)?);
         if let Some(stamp) = stamp.filter(Stamp::is_settled) {
             known.insert(path.to_owned(), (stamp, digest.clone()));
         }
@@ -78,11 +86,6 @@ impl Stamp {
     }
 }
 
-/// A component's bytes.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read the component {}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::thread::sleep;
@@ -93,7 +96,7 @@ mod tests {
     fn a_change_is_seen_however_soon_and_however_late_it_comes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("component");
-        let digests = Digests::of([path.clone()].into_iter());
+        let digests = Digests::of([(path.clone(), 1), (path.clone(), 2), (path.clone(), 1)]);
         let look = || digests.look().remove(&path).unwrap();
         assert!(look().is_err());
         for (content, wait) in [("a", 0), ("b", 0), ("c", 0), ("d", 3), ("e", 3), ("f", 0)] {
@@ -107,6 +110,10 @@ mod tests {
         fs::write(&other, "g").unwrap();
         fs::rename(&other, &path).unwrap();
         assert_eq!(look(), Ok(digest(b"g")));
+        fs::write(&path, "gg").unwrap();
+        assert_eq!(look(), Ok(digest(b"gg")));
+        fs::write(&path, "ggg").unwrap();
+        assert_eq!(look(), Err("it has more than 2 bytes".to_owned()));
         fs::remove_file(&path).unwrap();
         assert!(look().is_err());
     }

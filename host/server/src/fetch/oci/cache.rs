@@ -3,8 +3,8 @@
 //! What is read has the digest that it is asked for by, so nobody who can write into the folder can make anybody load anything.
 
 use std::{
-    fs::{self, DirBuilder, File},
-    io::{self, Read as _},
+    fs::{self, DirBuilder},
+    io,
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
     time::SystemTime,
@@ -14,6 +14,7 @@ use hyper::body::Bytes;
 use tracing::warn;
 
 use super::digest_of;
+use crate::file;
 
 /// Files kept; the oldest goes. A component is two: its manifest and itself.
 const MOST_FILES: usize = 64;
@@ -33,9 +34,8 @@ impl BlobCache {
 
     /// What has this digest, if it is there, whole, and of no more bytes than the limit.
     pub(super) fn get(&self, digest: &str, limit: usize) -> Option<Bytes> {
-        let mut bytes = Vec::new();
-        File::open(self.path(digest)?).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes)).ok()?;
-        (bytes.len() <= limit && digest_of(&bytes) == digest).then(|| bytes.into())
+        let bytes = file::read(&self.path(digest)?, limit).ok()?;
+        (digest_of(&bytes) == digest).then(|| bytes.into())
     }
 
     /// Keeps it. That it cannot is logged, and costs no more than time.

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,7 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 
 use super::OciError;
-use crate::config::OciReference;
+use crate::{config::OciReference, file};
 
 /// Docker Hub's own, which never became its name.
 const DOCKER_HUB: (&str, &str) = ("index.docker.io", "docker.io");
@@ -57,7 +57,7 @@ impl Credentials {
     pub(super) fn read(named: Option<&Path>) -> Result<Self, OciError> {
         let Some(path) = named.map(Path::to_owned).or_else(dockers_own) else { return Ok(Self::default()) };
         let wrong = |reason: String| OciError::Credentials { path: path.clone(), reason };
-        let text = match fs::read(&path) {
+        let text = match file::read(&path, file::SMALL) {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(wrong(format!("cannot be read: {error}"))),
@@ -140,6 +140,8 @@ fn normal(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn credentials(json: &str) -> Result<Credentials, OciError> {

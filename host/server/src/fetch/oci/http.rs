@@ -19,7 +19,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::OciError;
-use crate::tls;
+use crate::{file, tls};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// A registry sends to a storage, and that at times to another.
@@ -179,8 +179,9 @@ fn roots(system: Vec<CertificateDer<'static>>, ca_file: Option<&Path>) -> Result
     }
     let Some(path) = ca_file else { return Ok(roots) };
     let wrong = |reason: String| OciError::CaFile { path: path.to_owned(), reason };
-    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let certificates = certificates.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let pem = file::read(path, file::SMALL).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| wrong(format!("is no PEM: {error}")))?;
     if certificates.is_empty() {
         return Err(wrong("holds no certificate".to_owned()));
     }
