@@ -19,8 +19,10 @@ use wasmtime::{Engine, component::Component};
 
 use crate::error::EngineError;
 
-/// Files kept; the oldest goes. A JavaScript component takes 40 MB.
+/// Files kept; the oldest go. A JavaScript component takes 40 MB.
 const MAX_FILES: usize = 32;
+/// Bytes kept, likewise: what a volume for them has to hold.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// What the name of a compiled file ends with; its checksum is beside it with [`CHECKSUM`].
 const COMPILED: &str = "cwasm";
@@ -91,24 +93,35 @@ impl CompileCache {
     /// Writes to the side and renames, so that no reader ever sees half a file; the checksum comes last.
     fn write(&self, path: &Path, image: &[u8]) -> io::Result<()> {
         check_private(&self.folder).map_err(io::Error::other)?;
-        self.make_room()?;
+        self.make_room(image.len() as u64)?;
         let digest: [u8; 32] = Sha256::digest(image).into();
         replace(path, image)?;
         replace(&path.with_extension(CHECKSUM), checksum_line(&digest, path).as_bytes())
     }
 
-    fn make_room(&self) -> io::Result<()> {
-        let mut compiled: Vec<(SystemTime, PathBuf)> = fs::read_dir(&self.folder)?
+    /// For one file more, of so many bytes.
+    fn make_room(&self, bytes: u64) -> io::Result<()> {
+        if bytes > MAX_BYTES {
+            return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
+        }
+        let mut compiled: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(&self.folder)?
             .filter_map(Result::ok)
             .map(|entry| entry.path())
             .filter(|path| path.extension().is_some_and(|extension| extension == COMPILED))
-            .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+            .filter_map(|path| fs::metadata(&path).ok().zip(Some(path)))
+            .filter_map(|(metadata, path)| Some((metadata.modified().ok()?, metadata.len(), path)))
             .collect();
         compiled.sort();
-        let surplus = (compiled.len() + 1).saturating_sub(MAX_FILES);
-        for (_, path) in compiled.into_iter().take(surplus) {
+        let (mut count, mut total) =
+            (compiled.len() + 1, bytes + compiled.iter().map(|(_, size, _)| size).sum::<u64>());
+        for (_, size, path) in compiled {
+            if count <= MAX_FILES && total <= MAX_BYTES {
+                break;
+            }
             fs::remove_file(path.with_extension(CHECKSUM)).or_else(ignore_missing)?;
             fs::remove_file(path).or_else(ignore_missing)?;
+            count -= 1;
+            total -= size;
         }
         Ok(())
     }
@@ -281,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_the_oldest_files() {
+    fn drops_the_oldest_files_that_are_too_many_or_too_large() {
         let (folder, engine) = (tempfile::tempdir().unwrap(), engine());
         let cache = filled(folder.path(), &engine);
         let component = cache.get(&engine, DIGEST).unwrap();
@@ -290,6 +303,12 @@ mod tests {
         }
         assert!(cache.get(&engine, DIGEST).is_none());
         assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 2 * MAX_FILES);
+
+        // Nothing is written of it, it only says that it is large.
+        File::create(cache.path(&engine, "large", COMPILED)).unwrap().set_len(MAX_BYTES - 1).unwrap();
+        cache.put(&engine, DIGEST, &component);
+        assert!(cache.get(&engine, DIGEST).is_some());
+        assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 2);
     }
 
     #[test]

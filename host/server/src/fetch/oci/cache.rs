@@ -16,8 +16,10 @@ use tracing::warn;
 use super::digest_of;
 use crate::file;
 
-/// Files kept; the oldest goes. A component is two: its manifest and itself.
+/// Files kept; the oldest go. A component is two: its manifest and itself.
 const MOST_FILES: usize = 64;
+/// Bytes kept; with what the engine keeps they fit into the volume that `deploy` gives to both.
+const MOST_BYTES: u64 = 512 << 20;
 
 /// A folder of blobs.
 pub(super) struct BlobCache {
@@ -53,7 +55,7 @@ impl BlobCache {
     /// Writes to the side and renames, so that no reader ever sees half a file.
     fn write(&self, path: &PathBuf, bytes: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        self.make_room()?;
+        self.make_room(bytes.len() as u64)?;
         let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
         let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
@@ -63,14 +65,27 @@ impl BlobCache {
         written
     }
 
-    fn make_room(&self) -> io::Result<()> {
-        let mut files: Vec<(SystemTime, PathBuf)> = fs::read_dir(&self.folder)?
-            .filter_map(Result::ok)
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+    /// For so many bytes more.
+    fn make_room(&self, bytes: u64) -> io::Result<()> {
+        if bytes > MOST_BYTES {
+            return Err(io::Error::other(format!("it has more than {MOST_BYTES} bytes")));
+        }
+        let listed = fs::read_dir(&self.folder)?.filter_map(Result::ok);
+        let mut files: Vec<(SystemTime, u64, PathBuf)> = listed
+            .filter_map(|entry| entry.metadata().ok().zip(Some(entry.path())))
+            .filter_map(|(metadata, path)| Some((metadata.modified().ok()?, metadata.len(), path)))
             .collect();
         files.sort();
-        let surplus = (files.len() + 1).saturating_sub(MOST_FILES);
-        files.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+        let (mut count, mut total) = (files.len() + 1, bytes + files.iter().map(|(_, size, _)| size).sum::<u64>());
+        for (_, size, path) in files {
+            if count <= MOST_FILES && total <= MOST_BYTES {
+                break;
+            }
+            fs::remove_file(path)?;
+            count -= 1;
+            total -= size;
+        }
+        Ok(())
     }
 }
 
@@ -95,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_the_oldest_files() {
+    fn drops_the_oldest_files_that_are_too_many_or_too_large() {
         let folder = tempfile::tempdir().unwrap();
         let cache = BlobCache::new(folder.path().to_owned());
         for i in 0..=MOST_FILES {
@@ -106,5 +121,13 @@ mod tests {
         assert!(cache.get(&digest_of(b"0"), 100).is_none());
         let last = MOST_FILES.to_string();
         assert!(cache.get(&digest_of(last.as_bytes()), 100).is_some());
+
+        // Nothing is written of it, it only says that it is large.
+        fs::File::create(folder.path().join("large")).unwrap().set_len(MOST_BYTES - 4).unwrap();
+        cache.put(&digest_of(b"four"), b"four");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the small ones are older");
+        cache.put(&digest_of(b"more"), b"more");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the large one is the oldest");
+        assert!(["four", "more"].iter().all(|text| cache.get(&digest_of(text.as_bytes()), 4).is_some()));
     }
 }
