@@ -11,7 +11,7 @@ mod tags;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use tokio::{sync::OnceCell, task::spawn_blocking};
@@ -184,15 +184,24 @@ fn orders(config: &Config, maps: &Maps, builtins: &[&str]) -> Vec<Order> {
     let of_config =
         |config: &InjectorConfig| (0, Order { name: config.name.clone(), origin: None, config: Ok(config.clone()) });
     let mut orders: Vec<_> = config.injectors.iter().map(of_config).collect();
+    let (mut instances, most) = (0, &config.config_map_limits);
     for (name, map) in maps {
         let origin = Some(Origin { name: name.clone(), uid: map.uid().unwrap_or_default() });
-        let parsed =
-            ConfigMapInjector::parse(name, document(map), builtins, &config.trust).map_err(anyhow::Error::from);
+        let parsed = ConfigMapInjector::parse(name, document(map), builtins, &config.trust, most);
         let taken = config.injectors.iter().any(|injector| injector.name == *name);
-        let parsed = match parsed {
-            Ok(_) if taken => Err(anyhow::anyhow!("ConfigMap {name}: the configuration has an injector of this name")),
-            parsed => parsed,
-        };
+        let parsed = parsed.map_err(anyhow::Error::from).and_then(|parsed| {
+            ensure!(!taken, "ConfigMap {name}: the configuration has an injector of this name");
+            let with = instances + parsed.config.limits.instances;
+            ensure!(
+                with <= most.instances,
+                "ConfigMap {name}: {DOCUMENT}: limits.instances: with its {}, all ConfigMaps have {with} together, and may \
+                 have {} (plugins.configMapLimits.instances)",
+                parsed.config.limits.instances,
+                most.instances
+            );
+            instances = with;
+            Ok(parsed)
+        });
         // Whoever says nothing of it stands where it does by default.
         let order = parsed.as_ref().map_or(0, |parsed| parsed.order);
         orders.push((order, Order { name: name.clone(), origin, config: parsed.map(|parsed| parsed.config) }));
@@ -248,14 +257,23 @@ mod tests {
     }
 
     #[test]
-    fn config_maps_stand_where_they_say_and_take_no_name() {
-        let config = "injectors: [{ name: b, component: builtin:k8s }, { name: a, component: builtin:k8s }]";
+    fn config_maps_stand_where_they_say_and_take_no_name_and_no_more_than_they_may() {
+        let config = "plugins: { configMapLimits: { instances: 41 } }\n\
+                      injectors: [{ name: b, component: builtin:k8s }, { name: a, component: builtin:k8s }]";
         let config = Config::parse(config, &["k8s"]).unwrap();
         let map = |(name, document): (&str, &str)| {
             let data = [(DOCUMENT.to_owned(), document.to_owned())].into();
             (name.to_owned(), Arc::new(ConfigMap { data: Some(data), ..ConfigMap::default() }))
         };
-        let maps = [("z", "order: -1"), ("y", "order: 1"), ("x", ""), ("w", "nonsense"), ("a", "")].map(map).into();
+        let maps = [
+            ("z", "order: -1\nlimits: { instances: 9 }"),
+            ("y", "order: 1"),
+            ("x", ""),
+            ("w", "nonsense"),
+            ("a", ""),
+            ("zz", "limits: { instances: 1 }"),
+        ];
+        let maps = maps.map(map).into();
         let said = orders(&config, &maps, &["k8s"]).into_iter().map(|order| match order.config {
             Ok(_) => order.name,
             Err(error) => error.to_string(),
@@ -267,6 +285,8 @@ mod tests {
             "ConfigMap a: the configuration has an injector of this name",
             "ConfigMap w: injector.yaml, line 1, column 1: must be a mapping",
             "x",
+            "ConfigMap zz: injector.yaml: limits.instances: with its 1, all ConfigMaps have 42 together, and may have 41 \
+             (plugins.configMapLimits.instances)",
             "y",
         ];
         assert_eq!(said.collect::<Vec<_>>(), expected);

@@ -87,6 +87,8 @@ pub struct Config {
     pub audit: AuditConfig,
     /// Whether labelled ConfigMaps of the process' own namespace bring further injectors along.
     pub config_maps: bool,
+    /// The most that one of those may say; of instances, all of them together.
+    pub config_map_limits: Limits,
     /// Who is asked for secrets, in this order. Empty only where there are global secrets.
     pub injectors: Vec<InjectorConfig>,
 }

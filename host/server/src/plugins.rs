@@ -82,6 +82,7 @@ impl Loader {
             audit,
             injectors: _,
             config_maps: _,
+            config_map_limits: _,
             server: _,
             registration: _,
             certificates: _,

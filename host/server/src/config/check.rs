@@ -9,8 +9,8 @@ use ampoule_engine::Limits;
 use serde_json::Value;
 
 use super::{
-    ComponentSource, Config, ConfigError, EngineSettings, GlobalSecretsConfig, GrantsConfig, InjectorConfig,
-    ServerConfig, TrustConfig,
+    ComponentSource, Config, ConfigError, ConfigMapInjector, EngineSettings, GlobalSecretsConfig, GrantsConfig,
+    InjectorConfig, ServerConfig, TrustConfig,
     file::{
         ConfigFile, ConventionsFile, DeliveryName, EngineFile, EnvPlacementName, GlobalSecretsFile, InjectorFile,
         LimitsFile, OnFailureName, PluginsFile, PositionName, ProfileName, ServerFile,
@@ -43,7 +43,7 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         trust,
         registries,
         audit,
-        plugins: PluginsFile { config_maps },
+        plugins: PluginsFile { config_maps, config_map_limits },
         injectors,
     } = file;
     let global_secrets = self::global_secrets(global_secrets)?;
@@ -69,6 +69,11 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         registries: registries.check()?,
         audit,
         config_maps,
+        config_map_limits: self::limits(
+            "plugins.configMapLimits",
+            config_map_limits,
+            ConfigMapInjector::default_limits(),
+        )?,
         injectors,
     })
 }
@@ -236,15 +241,15 @@ pub(super) fn injector(
     if let Some(signer) = &signed_by {
         trust.check_signer(signer, &component).map_err(|reason| ConfigError::at(at("signedBy"), reason))?;
     }
-    let limits = self::limits(&at("limits"), &limits)?;
+    let limits = self::limits(&at("limits"), limits, Limits::default())?;
     let grants = grants.check(&at("grants"))?;
     let (settings, required) = (Value::Object(settings), required.unwrap_or(true));
     Ok(InjectorConfig { name, component, sha256, signed_by, settings, limits, grants, required })
 }
 
-fn limits(key: &str, file: &LimitsFile) -> Result<Limits, ConfigError> {
-    let LimitsFile { memory_mib, deadline_millis, instances, queue_wait_millis, component_mib } = *file;
-    let mut limits = Limits::default();
+/// `limits` are those that the file says nothing of.
+fn limits(key: &str, file: LimitsFile, mut limits: Limits) -> Result<Limits, ConfigError> {
+    let LimitsFile { memory_mib, deadline_millis, instances, queue_wait_millis, component_mib } = file;
     if let Some(mib) = memory_mib {
         limits.memory = within(&format!("{key}.memoryMiB"), mib, 1..=MOST_MEMORY)? << 20;
     }

@@ -26,6 +26,7 @@ impl Config {
             registries,
             audit,
             config_maps,
+            config_map_limits,
             injectors,
         } = self;
         json!({
@@ -43,7 +44,7 @@ impl Config {
             "trust": trust.effective(),
             "registries": registries.effective(),
             "audit": audit,
-            "plugins": { "configMaps": config_maps },
+            "plugins": { "configMaps": config_maps, "configMapLimits": self::limits(config_map_limits) },
             "injectors": injectors.iter().map(injector).collect::<Vec<_>>(),
         })
     }

@@ -179,6 +179,9 @@ pub struct EngineFile {
 pub struct PluginsFile {
     /// Whether labelled ConfigMaps of the webhook's own namespace bring injectors along.
     pub config_maps: bool,
+    /// The most that the `limits` of such a ConfigMap may say; of `instances`, all of them together.
+    #[serde(deserialize_with = "section")]
+    pub config_map_limits: LimitsFile,
 }
 
 /// An entry of `injectors`.
@@ -207,7 +210,7 @@ pub struct InjectorFile {
 }
 
 /// Section `limits` of an injector.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct LimitsFile {
     /// Linear memory of one instance.

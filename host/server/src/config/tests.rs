@@ -78,6 +78,7 @@ fn reads_every_key() {
     assert!(!injector.required);
     assert_eq!(config.registries.refresh, Duration::from_secs(5));
     assert!(config.config_maps && !Config::parse("", &BUILTINS).unwrap().config_maps);
+    assert_eq!((config.config_map_limits.memory, config.config_map_limits.instances), (64 << 20, 32));
 }
 
 #[test]
@@ -399,6 +400,7 @@ engine:
   guestThreads: 2
 plugins:
   configMaps: true
+  configMapLimits: { memoryMiB: 64, deadlineMillis: 1000, instances: 32, queueWaitMillis: 900, componentMiB: 20 }
 trust:
   requireSignature: true
   keys:
