@@ -12,6 +12,7 @@ mod tags;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, ensure};
+use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 use tokio::{sync::OnceCell, task::spawn_blocking};
@@ -20,8 +21,8 @@ pub(crate) use self::config_maps::Maps;
 use self::{config_maps::ConfigMaps, files::Digests, named::Named, tags::Tags};
 use crate::{
     cluster::Cluster,
-    config::{ComponentSource, Config, ConfigMapInjector, DOCUMENT, InjectorConfig, RegistriesConfig},
-    fetch::{Component, Fetcher, LARGEST_SIGNATURE},
+    config::{ComponentSource, Config, ConfigMapInjector, DOCUMENT, InjectorConfig, RegistriesConfig, TrustConfig},
+    fetch::{Component, Fetcher, LARGEST_SIGNATURE, Wanted},
     plugins::{self, Builtins},
     watch::Watch,
 };
@@ -35,6 +36,15 @@ pub(crate) struct Components {
     maps: Option<ConfigMaps>,
     named: Option<Named>,
     tags: Tags,
+    /// Those of registries that were fetched last and are named by a digest: they are the same next time.
+    pinned: Vec<Pinned>,
+}
+
+/// A component that a digest names, and what it was judged by.
+struct Pinned {
+    wanted: Wanted,
+    trust: TrustConfig,
+    component: Component,
 }
 
 /// An injector, and the component that it is to run; or why there is none.
@@ -68,7 +78,7 @@ impl Components {
     pub(crate) fn new(builtins: Builtins) -> Self {
         let files = Watch::new(BTreeMap::new(), BTreeMap::new);
         let tags = Tags::default();
-        Self { builtins, cluster: OnceCell::new(), files, maps: None, named: None, tags }
+        Self { builtins, cluster: OnceCell::new(), files, maps: None, named: None, tags, pinned: Vec::new() }
     }
 
     /// Every injector, in the order in which they are asked, with what its source holds now. These are followed from now on, and no others.
@@ -82,17 +92,24 @@ impl Components {
         // Before they are fetched: what changes in between is seen at the next look.
         self.follow(&orders, &maps, &config.registries).await;
         let fetcher = Arc::new(Fetcher::new(config, self.builtins, maps));
-        let mut offers = Vec::new();
-        for Order { name, origin, config } in orders {
-            let (config, component) = match config {
-                Ok(config) => {
-                    let fetched = fetcher.fetch((&config).into()).await;
-                    (Some(config), fetched.with_context(|| format!("injector {name}")))
+        let (known, fetcher) = (&self.pinned, &fetcher);
+        // At once: a registry that does not answer keeps nobody waiting but its own.
+        let offers = join_all(orders.into_iter().map(async |Order { name, origin, config: injector }| {
+            let (config, component) = match injector {
+                Ok(injector) => {
+                    let wanted = Wanted::from(&injector);
+                    let fetched = match known.iter().find(|pinned| pinned.serves(&wanted, &config.trust)) {
+                        Some(pinned) => Ok(pinned.component.clone()),
+                        None => fetcher.fetch(wanted).await,
+                    };
+                    (Some(injector), fetched.with_context(|| format!("injector {name}")))
                 }
                 Err(error) => (None, Err(error)),
             };
-            offers.push(Offer { name, origin, config, component });
-        }
+            Offer { name, origin, config, component }
+        }))
+        .await;
+        self.pinned = offers.iter().filter_map(|offer| Pinned::of(offer, &config.trust)).collect();
         Ok(offers)
     }
 
@@ -167,6 +184,22 @@ impl Components {
     }
 }
 
+// === impl Pinned ===
+
+impl Pinned {
+    /// None if another component may be meant by the same words, or is had without asking anybody.
+    fn of(offer: &Offer, trust: &TrustConfig) -> Option<Self> {
+        let (Some(config), Ok(component)) = (&offer.config, &offer.component) else { return None };
+        let ComponentSource::Oci(reference) = &config.component else { return None };
+        reference.digest()?;
+        Some(Self { wanted: config.into(), trust: trust.clone(), component: component.clone() })
+    }
+
+    fn serves(&self, wanted: &Wanted, trust: &TrustConfig) -> bool {
+        self.wanted == *wanted && self.trust == *trust
+    }
+}
+
 /// The files that a plugin is made of, with the bytes that each may have.
 fn files(config: &InjectorConfig) -> Vec<(PathBuf, usize)> {
     let InjectorConfig { component, limits, .. } = config;
@@ -216,9 +249,15 @@ fn document(map: &ConfigMap) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::Duration};
+    use std::{
+        fs,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
-    use tokio::time::timeout;
+    use hyper::{StatusCode, Uri};
+    use serde_json::json;
+    use tokio::{net::TcpListener, sync::Barrier, time::timeout};
 
     use super::*;
 
@@ -254,6 +293,53 @@ mod tests {
         components.changed().await;
         fs::remove_file(&one).unwrap();
         components.changed().await;
+    }
+
+    /// A registry with two components that gives away a manifest only while both are asked for; and how often it was asked.
+    async fn registry() -> (String, [String; 2], Arc<AtomicUsize>) {
+        let digest = |bytes: &[u8]| format!("sha256:{}", ampoule_engine::digest(bytes));
+        let layers = ["one", "two"].map(str::as_bytes);
+        let manifests = layers.map(|layer| {
+            let layer = json!({ "mediaType": "application/wasm", "digest": digest(layer), "size": layer.len() });
+            json!({ "schemaVersion": 2, "config": layer, "layers": [layer] }).to_string().into_bytes()
+        });
+        let references = manifests.each_ref().map(|manifest| digest(manifest));
+        let (asked, both) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));
+        let blobs: Vec<_> = layers.map(<[u8]>::to_vec).into_iter().chain(manifests).collect();
+        let count = Arc::clone(&asked);
+        let app = axum::Router::new().fallback(async move |url: Uri| {
+            count.fetch_add(1, Ordering::Relaxed);
+            if url.path().contains("/manifests/") {
+                both.wait().await;
+            }
+            let found = blobs.iter().find(|bytes| url.path().ends_with(&digest(bytes)));
+            found.cloned().ok_or(StatusCode::NOT_FOUND)
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("localhost:{}", listener.local_addr().unwrap().port());
+        tokio::spawn(async { axum::serve(listener, app).await });
+        (host, references, asked)
+    }
+
+    #[tokio::test]
+    async fn all_are_fetched_at_once_and_what_a_digest_names_only_once() {
+        let (host, [one, two], asked) = registry().await;
+        let config = |extra: &str| {
+            let text = format!(
+                "registries: {{ insecure: ['{host}'] }}\ninjectors:\n- {{ name: one, component: 'oci:{host}/p@{one}' }}\n\
+                 - {{ name: two, component: 'oci:{host}/p@{two}', limits: {{ {extra} }} }}"
+            );
+            Config::parse(&text, &[]).unwrap()
+        };
+        let mut components = Components::new(&[]);
+        let mut fetch = async |extra: &str| {
+            let offers = timeout(Duration::from_secs(10), components.fetch(&config(extra))).await.unwrap().unwrap();
+            let bytes = offers.into_iter().map(|offer| offer.component.unwrap().bytes);
+            (bytes.collect::<Vec<_>>(), asked.load(Ordering::Relaxed))
+        };
+        for (extra, expected) in [("", 4), ("", 4), ("instances: 1", 4)] {
+            assert_eq!(fetch(extra).await, (vec!["one".into(), "two".into()], expected), "{extra}");
+        }
     }
 
     #[test]
