@@ -4,8 +4,8 @@
 
 use std::io::{self, Read};
 
-use flate2::read::GzDecoder;
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::error::FetchErrorKind;
 
@@ -16,31 +16,55 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// What `zstd` keeps of what it unpacks, but with `--long`.
 const USUAL_WINDOW: u64 = 8 << 20;
 
+/// Frames of zstd one behind the other, as `cat` and parallel packers leave them. (Ruzstd's own reader stops after the first.)
+struct Frames<'a> {
+    rest: &'a [u8],
+    decoder: FrameDecoder,
+}
+
 /// Unpacks what is packed.
 pub(super) fn unpack(bytes: &[u8], limit: usize) -> Result<Vec<u8>, FetchErrorKind> {
-    let wrong = |format, reason: String| FetchErrorKind::Unpack { format, reason };
     if bytes.starts_with(&ZSTD) {
-        let mut decoder = FrameDecoder::new();
-        // It takes that much memory.
-        decoder.set_max_window_size(USUAL_WINDOW.max(limit as u64));
-        let stream = StreamingDecoder::new_with_decoder(bytes, decoder);
-        let stream = stream.map_err(|error| wrong("zstd", error.to_string()))?;
-        bounded(stream, limit, |error| wrong("zstd", error.to_string()))
+        bounded(Frames::new(bytes, limit), limit, "zstd")
     } else if bytes.starts_with(&GZIP) {
-        bounded(GzDecoder::new(bytes), limit, |error| wrong("gzip", error.to_string()))
+        bounded(MultiGzDecoder::new(bytes), limit, "gzip")
     } else {
-        bounded(bytes, limit, |error| wrong("it stands", error.to_string()))
+        bounded(bytes, limit, "it stands")
     }
 }
 
-fn bounded(
-    stream: impl Read,
-    limit: usize,
-    wrong: impl Fn(io::Error) -> FetchErrorKind,
-) -> Result<Vec<u8>, FetchErrorKind> {
+fn bounded(stream: impl Read, limit: usize, format: &'static str) -> Result<Vec<u8>, FetchErrorKind> {
     let mut unpacked = Vec::new();
-    stream.take(limit as u64 + 1).read_to_end(&mut unpacked).map_err(wrong)?;
+    let read = stream.take(limit as u64 + 1).read_to_end(&mut unpacked);
+    read.map_err(|error| FetchErrorKind::Unpack { format, reason: error.to_string() })?;
     if unpacked.len() > limit { Err(FetchErrorKind::TooLarge { limit }) } else { Ok(unpacked) }
+}
+
+// === impl Frames ===
+
+impl<'a> Frames<'a> {
+    fn new(rest: &'a [u8], limit: usize) -> Self {
+        let mut decoder = FrameDecoder::new();
+        // It takes that much memory.
+        decoder.set_max_window_size(USUAL_WINDOW.max(limit as u64));
+        Self { rest, decoder }
+    }
+}
+
+impl Read for Frames<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Self { rest, decoder } = self;
+        while decoder.can_collect() == 0 {
+            if decoder.is_finished() {
+                if rest.is_empty() {
+                    return Ok(0);
+                }
+                decoder.reset(&mut *rest).map_err(io::Error::other)?;
+            }
+            decoder.decode_blocks(&mut *rest, BlockDecodingStrategy::UptoBlocks(1)).map_err(io::Error::other)?;
+        }
+        decoder.read(buffer)
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +101,22 @@ mod tests {
     #[test]
     fn unpacks_what_the_zstd_program_packs() {
         assert_eq!(unpack(include_bytes!("testdata/hello.zst"), LIMIT).unwrap(), b"hello\n");
+    }
+
+    #[test]
+    fn unpacks_all_of_what_was_packed_in_pieces() {
+        let component = b"\0asm\x0d\0\x01\0 and so on".repeat(1000);
+        for pack in [gzip, zstd] {
+            let (one, other) = component.split_at(1234);
+            let packed = [pack(one), pack(b""), pack(other)].concat();
+            assert_eq!(unpack(&packed, component.len()).unwrap(), component);
+            let error = unpack(&packed, component.len() - 1).unwrap_err().to_string();
+            assert!(error.starts_with("it has more than "), "{error}");
+            let error = unpack(&[packed, b"garbage".to_vec()].concat(), LIMIT).unwrap_err().to_string();
+            assert!(error.starts_with("it cannot be unpacked as "), "{error}");
+        }
+        let twice = include_bytes!("testdata/hello.zst").repeat(2);
+        assert_eq!(unpack(&twice, LIMIT).unwrap(), b"hello\nhello\n");
     }
 
     #[test]
