@@ -88,22 +88,9 @@ impl Cluster {
         Api::all(self.client.clone())
     }
 
-    /// Objects of a kind in the process' own namespace, for watches.
-    pub(crate) fn watched_here<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope>,
-        K::DynamicType: Default,
-    {
-        Api::namespaced(self.watching.clone(), &self.namespace)
-    }
-
-    /// Objects of a kind that belongs to no namespace, for watches.
-    pub(crate) fn watched<K>(&self) -> Api<K>
-    where
-        K: Resource<Scope = ClusterResourceScope>,
-        K::DynamicType: Default,
-    {
-        Api::all(self.watching.clone())
+    /// The same, for watches.
+    pub(crate) fn watching(&self) -> Self {
+        Self { client: self.watching.clone(), ..self.clone() }
     }
 }
 

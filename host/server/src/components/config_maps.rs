@@ -42,7 +42,7 @@ impl ConfigMaps {
     ///
     /// If they cannot be listed.
     pub(super) async fn follow(cluster: &Cluster) -> Result<Self, ClusterError> {
-        let api = cluster.watched_here();
+        let api = cluster.watching().namespaced();
         let (maps, version) = list(&api).await?;
         let (sender, receiver) = watch::channel(maps);
         let mut task = JoinSet::new();
@@ -67,10 +67,9 @@ impl ConfigMaps {
 async fn run(api: Api<ConfigMap>, maps: watch::Sender<Maps>, mut version: String) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let broken = match watch(&api, &maps, &mut version).await {
+        let broken = match watch(&api, &maps, &mut version, &mut pause).await {
             Ok(()) => {
-                pause = FIRST_PAUSE;
-                sleep(pause).await;
+                sleep(FIRST_PAUSE).await;
                 continue;
             }
             Err(broken) => broken,
@@ -91,11 +90,13 @@ async fn run(api: Api<ConfigMap>, maps: watch::Sender<Maps>, mut version: String
     }
 }
 
-/// Until the API server ends the watch. An error that is none says that the version is too old.
+/// Until the API server ends the watch. An error that is none says that the version is too old. A watch that tells something works, and the
+/// next that breaks is the first again.
 async fn watch(
     api: &Api<ConfigMap>,
     maps: &watch::Sender<Maps>,
     version: &mut String,
+    pause: &mut Duration,
 ) -> Result<(), Option<ClusterError>> {
     let params = WatchParams::default().labels(LABEL).timeout(WATCH);
     let mut events = pin!(api.watch(&params, version).await.map_err(|error| Some(error.into()))?);
@@ -103,17 +104,19 @@ async fn watch(
         match event {
             WatchEvent::Added(map) | WatchEvent::Modified(map) => {
                 *version = map.resource_version().unwrap_or_default();
-                maps.send_modify(|maps| _ = maps.insert(map.name_any(), Arc::new(map)));
+                maps.send_if_modified(|maps| put(maps, map));
             }
             // Also of one that lost its label.
             WatchEvent::Deleted(map) => {
                 *version = map.resource_version().unwrap_or_default();
-                maps.send_modify(|maps| _ = maps.remove(&map.name_any()));
+                maps.send_if_modified(|maps| maps.remove(&map.name_any()).is_some());
             }
             WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
             WatchEvent::Error(_) => return Err(None),
         }
+        *pause = FIRST_PAUSE;
     }
+    *pause = FIRST_PAUSE;
     Ok(())
 }
 
@@ -126,8 +129,54 @@ async fn list(api: &Api<ConfigMap>) -> Result<(Maps, String), ClusterError> {
 
 fn install(maps: &watch::Sender<Maps>, listed: Maps) {
     maps.send_if_modified(|maps| {
-        let changed = *maps != listed;
+        let same = maps.len() == listed.len()
+            && maps.iter().zip(&listed).all(|((a, before), (b, now))| a == b && says_the_same(before, now));
         *maps = listed;
-        changed
+        !same
     });
+}
+
+/// Whether it says something else than before.
+fn put(maps: &mut Maps, map: ConfigMap) -> bool {
+    let map = Arc::new(map);
+    let before = maps.insert(map.name_any(), Arc::clone(&map));
+    before.is_none_or(|before| !says_the_same(&before, &map))
+}
+
+/// Annotations and who wrote what are nothing to a plugin; Events are about an object of one uid.
+fn says_the_same(one: &ConfigMap, other: &ConfigMap) -> bool {
+    one.data == other.data && one.binary_data == other.binary_data && one.metadata.uid == other.metadata.uid
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_plugin_is_made_of_is_a_change() {
+        let (sender, mut receiver) = watch::channel(Maps::new());
+        let map = |uid: &str, text: &str, binary: &str, note: &str| -> ConfigMap {
+            let metadata = json!({ "name": "a", "uid": uid, "resourceVersion": note, "annotations": { "note": note } });
+            let map = json!({ "metadata": metadata, "data": { "x": text }, "binaryData": { "y": binary } });
+            serde_json::from_value(map).unwrap()
+        };
+        for (what, map, expected) in [
+            ("a new one", map("1", "t", "AA==", ""), true),
+            ("the same", map("1", "t", "AA==", ""), false),
+            ("another annotation", map("1", "t", "AA==", "n"), false),
+            ("another text", map("1", "u", "AA==", "n"), true),
+            ("other bytes", map("1", "u", "AQ==", "n"), true),
+            ("another of that name", map("2", "u", "AQ==", "n"), true),
+        ] {
+            // As a watch tells it, and as a list does.
+            let mut listed = receiver.borrow_and_update().clone();
+            assert_eq!(put(&mut listed, map), expected, "{what}");
+            install(&sender, listed);
+            assert_eq!(receiver.has_changed().unwrap(), expected, "{what}");
+        }
+        install(&sender, Maps::new());
+        assert!(receiver.has_changed().unwrap(), "it is gone");
+    }
 }

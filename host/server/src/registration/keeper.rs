@@ -120,7 +120,7 @@ impl RegistrationKeeper {
     /// Until there may be something to do.
     async fn wait(&mut self, version: &str) {
         let Self { cluster, config, timing, wishes, strangers, blind, .. } = self;
-        let api = cluster.watched();
+        let api = cluster.watching().cluster_wide();
         let look = if strangers.is_empty() { LOOK } else { LOOK.min(timing.stay) };
         let unseen = tokio::time::timeout(look, async {
             tokio::select! {
