@@ -5,7 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{task::spawn_blocking, time::sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
 
 /// Between two looks. A change is told at the second look that finds it, so that nobody acts on half of it.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -14,7 +17,17 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub(crate) struct Watch<T> {
     read: Arc<dyn Fn() -> T + Send + Sync>,
     known: T,
+    /// What was found at the last look, if it is something else.
+    seen: Option<T>,
+    looks: Looks,
     period: Duration,
+}
+
+/// When to look again. Who waits for it and gives up finds the same time when he comes back.
+#[derive(Default)]
+pub(crate) struct Looks {
+    /// None before anybody waits for the first.
+    due: Option<Instant>,
 }
 
 // === impl Watch ===
@@ -22,26 +35,42 @@ pub(crate) struct Watch<T> {
 impl<T: Clone + PartialEq + Send + 'static> Watch<T> {
     /// Tells of everything that `read` finds from now on and that is not `known`. `read` may block.
     pub(crate) fn new(known: T, read: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        Self { read: Arc::new(read), known, period: PERIOD }
+        Self { read: Arc::new(read), known, seen: None, looks: Looks::default(), period: PERIOD }
     }
 
     /// Waits until something else is there, the same at two looks in a row, and gives it. Cancel safe.
     pub(crate) async fn changed(&mut self) -> T {
-        let mut seen = None;
         loop {
-            sleep(self.period).await;
+            self.looks.due(self.period).await;
             let read = Arc::clone(&self.read);
+            let found = spawn_blocking(move || read()).await;
+            self.looks.done(self.period);
             // It fails only if reading panics, or while the process ends.
-            let Ok(found) = spawn_blocking(move || read()).await else { continue };
+            let Ok(found) = found else { continue };
             if found == self.known {
-                seen = None;
-            } else if seen.as_ref() == Some(&found) {
+                self.seen = None;
+            } else if self.seen.as_ref() == Some(&found) {
+                self.seen = None;
                 self.known = found.clone();
                 return found;
             } else {
-                seen = Some(found);
+                self.seen = Some(found);
             }
         }
+    }
+}
+
+// === impl Looks ===
+
+impl Looks {
+    /// Waits until the next look is due, which it stays until it is done. The first is due a period from now.
+    pub(crate) async fn due(&mut self, period: Duration) {
+        sleep_until(*self.due.get_or_insert_with(|| Instant::now() + period)).await;
+    }
+
+    /// The next one is due a period from now.
+    pub(crate) fn done(&mut self, period: Duration) {
+        self.due = Some(Instant::now() + period);
     }
 }
 
@@ -117,6 +146,18 @@ mod tests {
             }
             assert_eq!(watch.changed().await.as_deref(), content);
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_keeps_giving_up_hears_of_a_change_all_the_same() {
+        let mounted = Mounted::new("zero");
+        let mut watch = watch(&mounted.file());
+        mounted.swap(1, "one");
+        let mut found = None;
+        for _ in 0..100 {
+            found = found.or(timeout(PERIOD / 2, watch.changed()).await.ok());
+        }
+        assert_eq!(found.flatten().as_deref(), Some("one"));
     }
 
     #[tokio::test]

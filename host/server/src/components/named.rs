@@ -6,9 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use tokio::time::sleep;
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, watch::Looks};
 
 const PERIOD: Duration = Duration::from_secs(2);
 
@@ -17,6 +16,7 @@ pub(super) struct Named {
     api: Api<ConfigMap>,
     /// The version of each; none if it was not there.
     known: BTreeMap<String, Option<String>>,
+    looks: Looks,
 }
 
 // === impl Named ===
@@ -24,7 +24,7 @@ pub(super) struct Named {
 impl Named {
     /// Looks at each.
     pub(super) async fn look(cluster: &Cluster, names: Vec<String>) -> Self {
-        let mut this = Self { api: cluster.namespaced(), known: BTreeMap::new() };
+        let mut this = Self { api: cluster.namespaced(), known: BTreeMap::new(), looks: Looks::default() };
         for name in names {
             // Where there is no answer, there is none for whoever loads it either, and the first answer is a change.
             let version = this.version(&name).await.unwrap_or_default();
@@ -36,11 +36,14 @@ impl Named {
     /// Waits until one is another than it was seen. Cancel safe.
     pub(super) async fn changed(&mut self) {
         loop {
-            sleep(PERIOD).await;
+            self.looks.due(PERIOD).await;
+            let mut changed = false;
             for (name, known) in &self.known {
-                if self.version(name).await.is_some_and(|found| found != *known) {
-                    return;
-                }
+                changed |= self.version(name).await.is_some_and(|found| found != *known);
+            }
+            self.looks.done(PERIOD);
+            if changed {
+                return;
             }
         }
     }

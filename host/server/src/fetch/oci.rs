@@ -92,7 +92,14 @@ impl Registry {
     pub(crate) async fn resolve(&self, reference: &OciReference) -> Result<String, OciError> {
         in_time(reference, async {
             let mut repository = Repository::new(self, reference, "pull");
-            Ok(self.manifest(&mut repository, reference).await?.1)
+            let said = match reference.tag() {
+                Some(tag) if reference.digest().is_none() => repository.digest(tag).await?,
+                _ => None,
+            };
+            match said {
+                Some(digest) => Ok(digest),
+                None => Ok(self.manifest(&mut repository, reference).await?.1),
+            }
         })
         .await
     }

@@ -2,7 +2,7 @@
 //!
 //! A key of the configuration stands beside the flag of `ampoule plugin push` that says the same.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::{COMPONENT, DEADLINE};
 
@@ -32,6 +32,8 @@ pub(crate) enum OciError {
     Refused { host: String, who: &'static str, actions: &'static str, repository: String, said: String },
     #[error("{host} answers {what} with {said}")]
     Answer { host: String, what: String, said: String },
+    #[error("{host} answers {what} with {said}, and wants to be left alone for {} s", wait.as_secs())]
+    Busy { host: String, what: String, said: String, wait: Duration },
     #[error("{host} answers {what} with more than {limit} bytes")]
     AnswerSize { host: String, what: String, limit: usize },
     #[error("there is no {reference}")]

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, StatusCode, Uri,
     body::Bytes,
-    header::{AUTHORIZATION, LOCATION, USER_AGENT},
+    header::{AUTHORIZATION, LOCATION, RETRY_AFTER, USER_AGENT},
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -24,6 +24,8 @@ use crate::{file, tls};
 const CONNECT: Duration = Duration::from_secs(10);
 /// A registry sends to a storage, and that at times to another.
 const MOST_REDIRECTS: usize = 5;
+/// For a registry that has had too many requests and does not say when it wants the next.
+const USUAL_WAIT: Duration = Duration::from_secs(5 * 60);
 const PROGRAM: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"));
 
 /// A client.
@@ -136,7 +138,13 @@ impl Http {
 impl Answer {
     /// For what is not the answer that there should be.
     pub(super) fn unexpected(&self, what: &str) -> OciError {
-        OciError::Answer { host: self.host.clone(), what: what.to_owned(), said: self.said() }
+        let (host, what, said) = (self.host.clone(), what.to_owned(), self.said());
+        if self.status != StatusCode::TOO_MANY_REQUESTS {
+            return OciError::Answer { host, what, said };
+        }
+        // It may as well be a date, which registries do not send.
+        let wait = self.headers.get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.trim().parse().ok());
+        OciError::Busy { host, what, said, wait: wait.map_or(USUAL_WAIT, Duration::from_secs) }
     }
 
     /// The status and the first of the registry's own words, as OCI's distribution specification has errors.

@@ -13,10 +13,12 @@ use super::{
     http::{Answer, Query, resolve},
     manifest,
 };
-use crate::config::OciReference;
+use crate::config::{OciReference, is_digest};
 
 /// What a registry says beside what was asked for: errors, mostly.
 const LARGEST_WORDS: usize = 64 << 10;
+/// What names a manifest's digest where the manifest is not sent (OCI distribution, "Checking if content exists").
+const CONTENT_DIGEST: &str = "docker-content-digest";
 
 /// A repository, and what lets one in once that is known.
 pub(super) struct Repository<'a> {
@@ -48,6 +50,20 @@ impl<'a> Repository<'a> {
             StatusCode::OK => Ok(Some(answer.body)),
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(answer.unexpected(&what)),
+        }
+    }
+
+    /// The digest of a tag's manifest, if the registry says it without the manifest. Whoever pulls compares for himself.
+    pub(super) async fn digest(&mut self, tag: &str) -> Result<Option<String>, OciError> {
+        let url = self.url(&format!("manifests/{tag}"))?;
+        let what = format!("a question for the manifest {tag}");
+        let query = Query { headers: header(ACCEPT, MANIFEST), ..self.query(Method::HEAD, url, &what) };
+        let answer = self.send(query).await?;
+        let said = answer.headers.get(CONTENT_DIGEST).and_then(|digest| digest.to_str().ok());
+        match answer.status {
+            StatusCode::OK => Ok(said.filter(|digest| is_digest(digest)).map(ToOwned::to_owned)),
+            StatusCode::TOO_MANY_REQUESTS => Err(answer.unexpected(&what)),
+            _ => Ok(None),
         }
     }
 
