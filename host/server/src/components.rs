@@ -23,6 +23,7 @@ use crate::{
     cluster::Cluster,
     config::{ComponentSource, Config, ConfigMapInjector, DOCUMENT, InjectorConfig, RegistriesConfig, TrustConfig},
     fetch::{Component, Fetcher, LARGEST_SIGNATURE, Wanted},
+    file,
     plugins::{self, Builtins},
     watch::Watch,
 };
@@ -202,8 +203,9 @@ impl Pinned {
 
 /// The files that a plugin is made of, with the bytes that each may have.
 fn files(config: &InjectorConfig) -> Vec<(PathBuf, usize)> {
-    let InjectorConfig { component, limits, .. } = config;
-    let mut files = Vec::new();
+    let InjectorConfig { component, limits, grants, .. } = config;
+    let ca = grants.http.as_ref().and_then(|http| http.ca_file.clone());
+    let mut files: Vec<_> = ca.map(|path| (path, file::SMALL)).into_iter().collect();
     if let ComponentSource::File(path) = component {
         files.push((path.clone(), limits.component_bytes));
         // A signature may be made after what it signs.
@@ -302,6 +304,12 @@ mod tests {
         let manifests = layers.map(|layer| {
             let layer = json!({ "mediaType": "application/wasm", "digest": digest(layer), "size": layer.len() });
             json!({ "schemaVersion": 2, "config": layer, "layers": [layer] }).to_string().into_bytes()
+        let ca = folder.path().join("ca.crt");
+        let grants = format!("grants: {{ http: {{ hosts: [a.example], caFile: {} }} }}", ca.display());
+        let config = format!("injectors: [{{ name: p, component: builtin:k8s, {grants} }}]");
+        components.fetch(&Config::parse(&config, &["k8s"]).unwrap()).await.unwrap();
+        fs::write(&ca, "another").unwrap();
+        components.changed().await;
         });
         let references = manifests.each_ref().map(|manifest| digest(manifest));
         let (asked, both) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));

@@ -23,6 +23,8 @@ pub(super) struct Recipe {
     /// What the component was judged by.
     pub(super) trust: TrustConfig,
     pub(super) component: Component,
+    /// What `grants.http.caFile` held.
+    pub(super) ca: Option<Vec<u8>>,
 }
 
 /// A plugin, and what it was made of.
@@ -37,10 +39,13 @@ pub(super) struct LoadedPlugin {
 impl Recipe {
     /// Whether both give the same plugin.
     pub(super) fn gives_the_same(&self, other: &Self) -> bool {
-        let Self { config, conventions, trust: _, component } = self;
+        let Self { config, conventions, trust: _, component, ca } = self;
         // Whether it is required is not the plugin's business.
         let config = InjectorConfig { required: other.config.required, ..config.clone() };
-        config == other.config && *conventions == other.conventions && component.digest == other.component.digest
+        config == other.config
+            && *conventions == other.conventions
+            && component.digest == other.component.digest
+            && *ca == other.ca
     }
 
     /// Whether this component may be loaded under another configuration, too: it was wanted in the same words and judged by the same keys.
@@ -73,7 +78,7 @@ impl Recipe {
     pub(super) async fn make(self, engine: &PluginEngine) -> anyhow::Result<LoadedPlugin> {
         let InjectorConfig { name, component: source, sha256: _, signed_by: _, settings, limits, grants, required: _ } =
             self.config.clone();
-        let grants = grants::resolve(&grants).with_context(|| format!("injector {name}"))?;
+        let grants = grants::resolve(&grants, self.ca.as_deref()).with_context(|| format!("injector {name}"))?;
         let spec = PluginSpec {
             name,
             source: source.to_string(),
@@ -138,7 +143,7 @@ mod tests {
         let signer = signer.map(str::to_owned);
         let component = Component { bytes: "x".into(), digest: "a".repeat(64), signer };
         let conventions = Profile::FlyteV1.conventions();
-        Recipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component }
+        Recipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component, ca: None }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ampoule_core::{Conventions, SecretInjector};
 use ampoule_engine::PluginEngine;
+use anyhow::Context as _;
 
 use super::{
     Parts,
@@ -18,6 +19,7 @@ use crate::{
     components::{Offer, Origin},
     config::{InjectorConfig, TrustConfig},
     fetch::Component,
+    grants,
     reason::one_line,
 };
 
@@ -95,26 +97,31 @@ impl Filler<'_> {
         before: Option<&LoadedPlugin>,
         origin: Option<&Origin>,
     ) -> (Option<LoadedPlugin>, Option<anyhow::Error>) {
-        let configured = |component| {
+        let configured = |component, ca| {
             config.map(|config| Recipe {
                 config: config.clone(),
                 conventions: self.conventions.clone(),
                 trust: self.trust.clone(),
                 component,
+                ca,
             })
         };
+        let ca = config.map_or(Ok(None), |config| {
+            grants::read_ca(&config.grants).with_context(|| format!("injector {}", config.name))
+        });
         let before = before.filter(|before| before.recipe.is_allowed(config, self.trust));
         let kept = before.map(|before| &before.recipe);
         let (mut recipes, mut error) = (Vec::new(), None);
-        match component {
-            Ok(component) => recipes.extend(configured(component)),
-            Err(reason) => {
+        match (component, ca) {
+            (Ok(component), Ok(ca)) => recipes.extend(configured(component, ca)),
+            (Err(reason), Ok(ca)) => {
                 error = Some(reason);
                 let reusable = |kept: &&Recipe| config.is_some_and(|config| kept.component_serves(config, self.trust));
                 // A ConfigMap's settings are meant for the component beside them.
                 let kept = kept.filter(reusable).filter(|_| origin.is_none());
-                recipes.extend(kept.and_then(|kept| configured(kept.component.clone())));
+                recipes.extend(kept.and_then(|kept| configured(kept.component.clone(), ca)));
             }
+            (Err(reason), Err(_)) | (Ok(_), Err(reason)) => error = Some(reason),
         }
         recipes.extend(kept.cloned());
         recipes.dedup_by(|later, earlier| later.gives_the_same(earlier));

@@ -174,6 +174,34 @@ async fn a_grant_that_was_taken_away_does_not_come_back_with_what_served_before(
 
 #[tokio::test]
 async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_not() {
+#[tokio::test]
+async fn certificates_that_a_plugin_trusts_are_read_again_when_they_are_others() {
+    let mut loads = Loads::new();
+    let ca = loads.path("ca.crt");
+    let text = format!(
+        "injectors: [{{ name: two, component: FILE, grants: {{ http: {{ hosts: [a.example], caFile: {} }} }} }}]",
+        ca.display()
+    );
+    let certificate = || rcgen::generate_simple_self_signed(vec!["ca".to_owned()]).unwrap().cert.pem();
+    for (what, pem, compiled) in [
+        ("the first", Some(certificate()), 1),
+        ("the same", None, 0),
+        ("another", Some(certificate()), 1),
+        ("garbage", Some("garbage".to_owned()), 0),
+    ] {
+        if let Some(pem) = pem {
+            fs::write(&ca, pem).unwrap();
+        }
+        assert_eq!(loads.load(&text).await, Ok(compiled), "{what}");
+    }
+    let reason = format!("injector two: grants.http.caFile: {}: has no certificate in PEM form", ca.display());
+    assert!(loads.states[0].starts_with("two serving-previous: "), "{}", loads.states[0]);
+    assert!(loads.states[0].ends_with(&reason), "{}", loads.states[0]);
+    fs::remove_file(&ca).unwrap();
+    assert_eq!(loads.load(&text).await, Ok(0));
+    assert!(loads.states[0].ends_with("ca.crt: No such file or directory (os error 2)"), "{}", loads.states[0]);
+}
+
     let mut loads = Loads::new();
     let file = loads.path("plugin.wasm");
     fs::remove_file(&file).unwrap();
