@@ -29,6 +29,9 @@ use crate::{pipeline::Outcome, plugins::PluginState};
 const ADMISSION_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
+/// From a change that loads nothing to one that compiles a plugin in Python or waits for a registry.
+const RELOAD_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
+
 /// What came of a change of the configuration.
 const APPLIED: &str = "applied";
 const REFUSED: &str = "refused";
@@ -51,6 +54,7 @@ pub struct Metrics {
     registration_repairs: Counter,
     config_reloads: Family<ResultLabel, Counter>,
     config_last_reload: Gauge,
+    config_reload_duration: Histogram,
 }
 
 /// What came of something new that the process was given while it runs.
@@ -142,6 +146,7 @@ impl Metrics {
             registration_repairs: Counter::default(),
             config_reloads: Family::default(),
             config_last_reload: Gauge::default(),
+            config_reload_duration: Histogram::new(RELOAD_BUCKETS),
         };
         Self { registry: Arc::new(metrics.register()), ..metrics }
     }
@@ -184,6 +189,8 @@ impl Metrics {
         self.config_last_reload.set(1);
         let help = "1 if what is configured now is what serves, 0 if it was refused";
         registry.register("config_last_reload_successful", help, self.config_last_reload.clone());
+        let help = "Time to fetch, compile and try what is configured, at the start and at each change, in seconds";
+        registry.register("config_reload_duration_seconds", help, self.config_reload_duration.clone());
         registry
     }
 
@@ -251,6 +258,11 @@ impl Metrics {
         let result = if applied { APPLIED } else { REFUSED };
         self.config_reloads.get_or_create(&ResultLabel { result }).inc();
         self.config_last_reload.set(applied.into());
+    }
+
+    /// What is configured was loaded, or was not.
+    pub fn config_loaded(&self, elapsed: Duration) {
+        self.config_reload_duration.observe(elapsed.as_secs_f64());
     }
 
     /// A certificate is served that ends then.

@@ -10,7 +10,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use ampoule_core::{PodMutator, SecretInjector};
 use ampoule_engine::{EngineConfig, PluginEngine};
@@ -73,6 +73,13 @@ impl Loader {
     /// The first plugin that does not load where none was before, if it is required. What was loaded before stays what the next
     /// pipeline is compared with.
     pub(crate) async fn load(&mut self, config: &Config) -> anyhow::Result<Loaded> {
+        let start = Instant::now();
+        let loaded = self.make(config).await;
+        self.metrics.config_loaded(start.elapsed());
+        loaded
+    }
+
+    async fn make(&mut self, config: &Config) -> anyhow::Result<Loaded> {
         let Config {
             conventions,
             on_failure,

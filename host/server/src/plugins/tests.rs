@@ -105,6 +105,8 @@ async fn only_what_changed_is_loaded_again() {
     for (what, text, compiled) in table {
         assert_eq!(loads.load(text).await, Ok(compiled), "{what}");
     }
+    let count = format!("ampoule_config_reload_duration_seconds_count {}", table.len());
+    assert!(loads.metrics.text().lines().any(|line| line == count), "{}", loads.metrics.text());
 }
 
 /// The state of the plugin in the file.
