@@ -24,6 +24,8 @@ const PERIOD: Duration = Duration::from_millis(10);
 const PHASE: Duration = Duration::from_secs(1);
 /// The ConfigMap, and so the plugin.
 const NAME: &str = "mine";
+/// How often something else was applied.
+const RELOADS: &str = "ampoule_config_reloads_total{result=\"applied\"}";
 /// What the k8s plugin cannot give, and the guest can.
 const ONLY_MINE: &str = "";
 
@@ -50,14 +52,18 @@ impl Cluster {
 
     /// As `kubectl apply` does.
     async fn apply(&self, component: &[u8], document: &str) -> Result<()> {
+        self.apply_as(NAME, component, document).await
+    }
+
+    async fn apply_as(&self, name: &str, component: &[u8], document: &str) -> Result<()> {
         let map = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": { "name": NAME, "labels": { "ampoule.dev/injector": "true" } },
+            "metadata": { "name": name, "labels": { "ampoule.dev/injector": "true" } },
             "binaryData": { "plugin.wasm": data_encoding::BASE64.encode(component) },
             "data": { "injector.yaml": document },
         });
         let maps = self.installed.namespace.api::<ConfigMap>();
-        maps.patch(NAME, &PatchParams::apply("kubectl").force(), &Patch::Apply(&map)).await?;
+        maps.patch(name, &PatchParams::apply("kubectl").force(), &Patch::Apply(&map)).await?;
         Ok(())
     }
 
@@ -85,13 +91,15 @@ impl Cluster {
     /// The plugin's own entry, once it is in this state.
     async fn status(&self, state: &str) -> Result<Value> {
         eventually(state, LIVE, async || {
-            let plugins: Value = serde_json::from_str(&self.ampoule.admin("/plugins").await?.text())?;
-            let mine = plugins.as_array().into_iter().flatten().find(|status| status["name"] == NAME);
-            let mine = mine.with_context(|| format!("it is not in {plugins}"))?;
-            ensure!(mine["state"] == state, "{mine}");
-            Ok(mine.clone())
+            let plugins = self.plugins().await?;
+            let mine = plugins.iter().find(|status| status["name"] == NAME && status["state"] == state);
+            mine.cloned().with_context(|| format!("it is not in {plugins:?}"))
         })
         .await
+    }
+
+    async fn plugins(&self) -> Result<Vec<Value>> {
+        Ok(serde_json::from_str(&self.ampoule.admin("/plugins").await?.text())?)
     }
 
     /// What the ConfigMap's Events say, in their order.
@@ -170,7 +178,13 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     cluster.live("a repair", "\"FOURTH\"").await?;
 
     load.phase("delete");
+    // What is nothing to a plugin reloads nothing.
+    let reloads = cluster.ampoule.metric(RELOADS).await?;
+    let note = json!({ "metadata": { "annotations": { "note": "by somebody" } } });
+    let maps = cluster.installed.namespace.api::<ConfigMap>();
+    maps.patch(NAME, &PatchParams::default(), &Patch::Merge(&note)).await?;
     sleep(PHASE).await;
+    assert_eq!(cluster.ampoule.metric(RELOADS).await?, reloads);
     cluster.installed.namespace.api::<ConfigMap>().delete(NAME, &DeleteParams::default()).await?;
     eventually("it is gone", LIVE, async || {
         let got = cluster.ask().await?;
@@ -196,6 +210,24 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     let words: Vec<_> = cluster.events().await?.into_iter().map(|[_, word, _]| word).collect();
     let expected = ["Loaded", "Loaded", "Refused", "Refused", "Refused", "Refused", "Loaded", "Refused"];
     assert_eq!(words, expected.map(|word| format!("Plugin{word}")));
+
+    // One by the name of a configured one is nobody's, and says so.
+    cluster.apply_as("k8s", guest("echo"), &settings("FIFTH")).await?;
+    let reason = "ConfigMap k8s: the configuration has an injector of this name";
+    eventually("a name that is taken", LIVE, async || {
+        let plugins = cluster.plugins().await?;
+        let k8s: Vec<_> = plugins.iter().filter(|status| status["name"] == "k8s").collect();
+        ensure!(k8s.len() == 2 && k8s[0]["state"] == "loaded", "{plugins:#?}");
+        ensure!(k8s[1]["state"] == "ignored" && k8s[1]["error"] == reason, "{plugins:#?}");
+        let events = cluster.events().await?;
+        let [_, word, note] = events.last().context("an Event")?;
+        ensure!(word == "PluginRefused" && *note == format!("{reason}; this one is not asked"), "{events:#?}");
+        Ok(())
+    })
+    .await?;
+    assert!(cluster.ampoule.metric("ampoule_plugin_state{plugin=\"k8s\",state=\"loaded\"}").await? > 0.0);
+    let refusal = cluster.ask().await?.err().context("nobody has it")?;
+    assert_eq!(refusal.matches("k8s: ").count(), 1, "{refusal}");
     cluster.ampoule.stop().await?.ensure_clean()
 }
 

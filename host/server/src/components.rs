@@ -185,6 +185,15 @@ impl Components {
     }
 }
 
+// === impl Offer ===
+
+impl Offer {
+    /// Whether a ConfigMap brings along what the configuration names itself.
+    pub(crate) fn is_ignored(&self, config: &Config) -> bool {
+        self.origin.is_some() && config.names(&self.name)
+    }
+}
+
 // === impl Pinned ===
 
 impl Pinned {
@@ -222,10 +231,9 @@ fn orders(config: &Config, maps: &Maps, builtins: &[&str]) -> Vec<Order> {
     let (mut instances, most) = (0, &config.config_map_limits);
     for (name, map) in maps {
         let origin = Some(Origin { name: name.clone(), uid: map.uid().unwrap_or_default() });
-        let parsed = ConfigMapInjector::parse(name, document(map), builtins, &config.trust, most);
-        let taken = config.injectors.iter().any(|injector| injector.name == *name);
-        let parsed = parsed.map_err(anyhow::Error::from).and_then(|parsed| {
-            ensure!(!taken, "ConfigMap {name}: the configuration has an injector of this name");
+        let mut parse = || {
+            ensure!(!config.names(name), "ConfigMap {name}: the configuration has an injector of this name");
+            let parsed = ConfigMapInjector::parse(name, document(map), builtins, &config.trust, most)?;
             let with = instances + parsed.config.limits.instances;
             ensure!(
                 with <= most.instances,
@@ -236,7 +244,8 @@ fn orders(config: &Config, maps: &Maps, builtins: &[&str]) -> Vec<Order> {
             );
             instances = with;
             Ok(parsed)
-        });
+        };
+        let parsed = parse();
         // Whoever says nothing of it stands where it does by default.
         let order = parsed.as_ref().map_or(0, |parsed| parsed.order);
         orders.push((order, Order { name: name.clone(), origin, config: parsed.map(|parsed| parsed.config) }));
@@ -295,6 +304,12 @@ mod tests {
         components.changed().await;
         fs::remove_file(&one).unwrap();
         components.changed().await;
+        let ca = folder.path().join("ca.crt");
+        let grants = format!("grants: {{ http: {{ hosts: [a.example], caFile: {} }} }}", ca.display());
+        let config = format!("injectors: [{{ name: p, component: builtin:k8s, {grants} }}]");
+        components.fetch(&Config::parse(&config, &["k8s"]).unwrap()).await.unwrap();
+        fs::write(&ca, "another").unwrap();
+        components.changed().await;
     }
 
     /// A registry with two components that gives away a manifest only while both are asked for; and how often it was asked.
@@ -304,12 +319,6 @@ mod tests {
         let manifests = layers.map(|layer| {
             let layer = json!({ "mediaType": "application/wasm", "digest": digest(layer), "size": layer.len() });
             json!({ "schemaVersion": 2, "config": layer, "layers": [layer] }).to_string().into_bytes()
-        let ca = folder.path().join("ca.crt");
-        let grants = format!("grants: {{ http: {{ hosts: [a.example], caFile: {} }} }}", ca.display());
-        let config = format!("injectors: [{{ name: p, component: builtin:k8s, {grants} }}]");
-        components.fetch(&Config::parse(&config, &["k8s"]).unwrap()).await.unwrap();
-        fs::write(&ca, "another").unwrap();
-        components.changed().await;
         });
         let references = manifests.each_ref().map(|manifest| digest(manifest));
         let (asked, both) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(2)));

@@ -231,6 +231,11 @@ impl Config {
     pub fn parse(yaml: &str, builtins: &[&str]) -> Result<Self, ConfigError> {
         check::config(file::parse(yaml)?, builtins)
     }
+
+    /// Whether it has an injector of this name.
+    pub(crate) fn names(&self, injector: &str) -> bool {
+        self.injectors.iter().any(|there| there.name == injector)
+    }
 }
 
 // === impl ConfigError ===

@@ -37,7 +37,7 @@ pub type Builtins = &'static [(&'static str, &'static [u8])];
 /// A pipeline ready to judge, and what it is made of.
 pub(crate) struct Loaded {
     pub(crate) pipeline: Pipeline,
-    /// In the chain's order.
+    /// In the chain's order; behind them, those that are not in it.
     pub(crate) plugins: Vec<PluginStatus>,
 }
 
@@ -101,7 +101,8 @@ impl Loader {
                 std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
             chain.push(Arc::new(GlobalSecrets::new(config, &conventions.env_prefix, environment)));
         }
-        let mut offers = self.components.fetch(config).await?;
+        let offers = self.components.fetch(config).await?;
+        let (ignored, mut offers): (Vec<_>, Vec<_>) = offers.into_iter().partition(|offer| offer.is_ignored(config));
         let last = self.last.as_ref();
         let instances = fit(settings, &mut offers);
         let usable = |last: &&Parts| last.settings == *settings && last.instances >= instances;
@@ -128,7 +129,8 @@ impl Loader {
             .with_audit(*audit);
         let parts = Parts { settings: settings.clone(), instances, engine, slots };
         self.tell(&parts);
-        let plugins = parts.slots.iter().map(|slot| slot.status.clone()).collect();
+        let serving = parts.slots.iter().map(|slot| slot.status.clone());
+        let plugins = serving.chain(ignored.into_iter().map(PluginStatus::ignored)).collect();
         self.last = Some(parts);
         Ok(Loaded { pipeline, plugins })
     }

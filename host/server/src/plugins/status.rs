@@ -10,7 +10,10 @@ use std::{
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
-use crate::components::Origin;
+use crate::{
+    components::{Offer, Origin},
+    reason::one_line,
+};
 
 /// The plugins that serve now, and those that should. Cheap to clone.
 #[derive(Clone, Default)]
@@ -60,6 +63,8 @@ pub(crate) enum PluginState {
     ServingPrevious,
     /// It does not, and pods that ask it are told so.
     Failed,
+    /// It is not asked: the configuration has another of its name.
+    Ignored,
 }
 
 // === impl PluginStates ===
@@ -86,11 +91,27 @@ impl PluginStates {
 // === impl PluginStatus ===
 
 impl PluginStatus {
+    /// Of one that is no part of the chain.
+    pub(super) fn ignored(offer: Offer) -> Self {
+        let Offer { name, origin, config: _, component } = offer;
+        Self {
+            source: format!("configmap:{name}"),
+            name,
+            origin,
+            state: PluginState::Ignored,
+            generation: 0,
+            required: false,
+            serving: None,
+            error: component.err().map(|error| one_line(&error)),
+        }
+    }
+
     /// What its admin should look at.
     pub(crate) fn problem(&self) -> Option<String> {
         let error = self.error.as_ref()?;
         Some(match self.state {
             PluginState::Failed => format!("{error}; pods that ask {} fail", self.name),
+            PluginState::Ignored => format!("{error}; this one is not asked"),
             PluginState::Loaded | PluginState::ServingPrevious => format!("{error}; what was there before serves on"),
         })
     }
@@ -113,7 +134,7 @@ impl fmt::Display for PluginStatus {
 // === impl PluginState ===
 
 impl PluginState {
-    /// All there are.
+    /// Those of plugins that are asked.
     pub(crate) const ALL: [Self; 3] = [Self::Loaded, Self::ServingPrevious, Self::Failed];
 
     /// As metrics and people are told.
@@ -122,6 +143,7 @@ impl PluginState {
             Self::Loaded => "loaded",
             Self::ServingPrevious => "serving-previous",
             Self::Failed => "failed",
+            Self::Ignored => "ignored",
         }
     }
 }

@@ -175,8 +175,6 @@ async fn a_grant_that_was_taken_away_does_not_come_back_with_what_served_before(
 }
 
 #[tokio::test]
-async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_not() {
-#[tokio::test]
 async fn certificates_that_a_plugin_trusts_are_read_again_when_they_are_others() {
     let mut loads = Loads::new();
     let ca = loads.path("ca.crt");
@@ -204,6 +202,8 @@ async fn certificates_that_a_plugin_trusts_are_read_again_when_they_are_others()
     assert!(loads.states[0].ends_with("ca.crt: No such file or directory (os error 2)"), "{}", loads.states[0]);
 }
 
+#[tokio::test]
+async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_not() {
     let mut loads = Loads::new();
     let file = loads.path("plugin.wasm");
     fs::remove_file(&file).unwrap();
