@@ -37,5 +37,5 @@ pub use self::{
     args::Args,
     metrics::Metrics,
     pipeline::{Outcome, Pipeline, PipelineError, ServingPipeline},
-    plugins::Builtins,
+    plugins::{Builtins, PluginState},
 };

@@ -238,7 +238,7 @@ impl Metrics {
     }
 
     /// A plugin is in this state.
-    pub(crate) fn plugin_state(&self, plugin: &str, now: PluginState) {
+    pub fn plugin_state(&self, plugin: &str, now: PluginState) {
         for state in PluginState::ALL {
             let labels = StateLabels { plugin: plugin.to_owned(), state: state.as_str() };
             self.plugin_states.get_or_create(&labels).set(i64::from(state == now));

@@ -15,7 +15,8 @@ use std::{sync::Arc, time::Instant};
 use ampoule_core::{PodMutator, SecretInjector};
 use ampoule_engine::{EngineConfig, PluginEngine};
 
-pub(crate) use self::status::{PluginState, PluginStates, PluginStatus, Serving};
+pub use self::status::PluginState;
+pub(crate) use self::status::{PluginStates, PluginStatus, Serving};
 use self::{
     recipe::LoadedPlugin,
     slot::{Filler, Slot},

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use ampoule_core::FailureKind;
 use ampoule_engine::{Call, CallObserver as _, CallOutcome};
-use ampoule_server::{metrics::Metrics, pipeline::Outcome};
+use ampoule_server::{PluginState, metrics::Metrics, pipeline::Outcome};
 use ampoule_tests::Renderers;
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -66,6 +66,7 @@ fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
         host: Duration::ZERO,
         memory: None,
     });
+    metrics.plugin_state("plugin", PluginState::Failed);
     let exposed = metrics.text();
     let metric_names: Vec<_> = named.into_iter().filter(|word| word.starts_with("ampoule_")).collect();
     assert!(metric_names.len() >= 4, "{metric_names:?}");

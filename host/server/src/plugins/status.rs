@@ -56,7 +56,7 @@ pub(crate) struct Serving {
 /// Whether what is configured serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum PluginState {
+pub enum PluginState {
     /// It does.
     Loaded,
     /// It does not, and what did before serves on.
