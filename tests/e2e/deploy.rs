@@ -12,6 +12,8 @@ mod kustomize;
 #[path = "deploy/restricted.rs"]
 mod restricted;
 
+use std::path::Path;
+
 use ampoule_tests::{Namespace, Renderers};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -76,10 +78,24 @@ fn find<'a>(objects: &'a [Value], kind_and_name: &str) -> Result<&'a Value> {
     found.with_context(|| format!("no {kind_and_name} in {names:?}"))
 }
 
-/// That the configuration in a ConfigMap loads.
-fn check_configuration(config_map: &Value) -> Result<()> {
+/// That the configuration in a ConfigMap loads, and keeps plugins in a folder below a volume of the Deployment.
+fn check_configuration(config_map: &Value, deployment: &Value) -> Result<()> {
     let config = config_map["data"]["ampoule.yaml"].as_str().context("the ConfigMap has the file")?;
     let built_ins: Vec<_> = ampoule_plugin_bundle::COMPONENTS.iter().map(|(name, _)| *name).collect();
-    ampoule_server::config::Config::parse(config, &built_ins).with_context(|| config.to_owned())?;
+    let config = ampoule_server::config::Config::parse(config, &built_ins).with_context(|| config.to_owned())?;
+    let folder = config.engine.cache_directory.context("a folder for plugins")?;
+    let parent = folder.parent().and_then(Path::to_str).context("a folder below another")?;
+    let spec = &deployment["spec"]["template"]["spec"];
+    let at = |list: &Value, key: &str, value: &str| {
+        list.as_array()
+            .into_iter()
+            .flatten()
+            .find(|entry| entry[key] == value)
+            .cloned()
+            .with_context(|| format!("no {value} in {list}"))
+    };
+    let mount = at(&spec["containers"][0]["volumeMounts"], "mountPath", parent)?;
+    let volume = at(&spec["volumes"], "name", mount["name"].as_str().context("a name")?)?;
+    assert_eq!((&volume["emptyDir"]["sizeLimit"], &mount["readOnly"]), (&json!("2Gi"), &Value::Null));
     Ok(())
 }

@@ -20,8 +20,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Where the pods have their files, and what stands for it in a test.
-const FOLDERS: [(&str, &str); 3] =
-    [("/etc/ampoule/", "config/"), ("/etc/flyte/config/", "config/"), ("/etc/webhook/certs", "certs")];
+const FOLDERS: [(&str, &str); 4] = [
+    ("/etc/ampoule/", "config/"),
+    ("/etc/flyte/config/", "config/"),
+    ("/etc/webhook/certs", "certs"),
+    ("/var/cache/ampoule/", "cache/"),
+];
 
 /// For the log of the API server to say so.
 const ANSWERED: Duration = Duration::from_secs(30);

@@ -48,7 +48,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $selfManaged := eq .Values.certificates.mode "self-managed" }}
 {{- $registration := dict "enabled" $selfManaged "name" $name "serviceName" $name "servicePort" .Values.service.port }}
 {{- $certificates := dict "secretName" (include "ampoule.secretName" .) "copyToCertDir" $selfManaged }}
-{{- $config := mergeOverwrite (dict "registration" $registration "certificates" $certificates) (deepCopy .Values.config) }}
+{{- /* Below the volume, as Ampoule wants a folder that nobody else may enter. */}}
+{{- $engine := dict "cacheDirectory" "/var/cache/ampoule/plugins" }}
+{{- $ours := dict "registration" $registration "certificates" $certificates "engine" $engine }}
+{{- $config := mergeOverwrite $ours (deepCopy .Values.config) }}
 {{- if eq .Values.certificates.mode "cert-manager" }}
 {{- $_ := set $config.registration "enabled" false }}
 {{- end }}

@@ -28,7 +28,8 @@ async fn the_api_server_takes_the_chart_whole_with_three_sets_of_values() -> Res
 fn the_configuration_of_the_chart_loads() -> Result<()> {
     for values in ["defaults", "everything"] {
         let objects = render(&["--values", &format!("deploy/chart/ci/{values}-values.yaml")])?;
-        check_configuration(find(&objects, "ConfigMap/hook-ampoule")?).context(values)?;
+        let (config, deployment) = ("ConfigMap/hook-ampoule", "Deployment/hook-ampoule");
+        check_configuration(find(&objects, config)?, find(&objects, deployment)?).context(values)?;
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ async fn the_api_server_takes_every_overlay_whole() -> Result<()> {
         let names: Vec<_> = objects.iter().map(name).collect();
         assert_eq!(objects.len(), count, "{overlay} {components:?}: {names:?}");
         check_taken(&namespace, &objects).await?;
-        check_configuration(find(&objects, "ConfigMap/ampoule")?)?;
+        check_configuration(find(&objects, "ConfigMap/ampoule")?, find(&objects, "Deployment/ampoule")?)?;
         let labels = &find(&objects, "Namespace/ampoule")?["metadata"]["labels"];
         assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
     }
