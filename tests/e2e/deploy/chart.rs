@@ -79,6 +79,16 @@ fn values_have_their_effect() -> Result<()> {
         ),
         (&["certificates.mode=existing"], deployment, "/spec/template/spec/initContainers", Value::Null),
         (
+            &[
+                "certificates.mode=existing",
+                "config.registration.enabled=false",
+                "config.injectors[0].component=configmap:theirs/k8s.wasm",
+            ],
+            deployment,
+            "/spec/template/spec/automountServiceAccountToken",
+            json!(true),
+        ),
+        (
             &["certificates.mode=existing", "config.registration.enabled=false"],
             deployment,
             "/spec/template/spec/automountServiceAccountToken",

@@ -31,13 +31,14 @@ fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_takes_every_overlay_whole() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("ampoule").await?;
-    let table: [(&str, &[&str], usize); 7] = [
+    let table: [(&str, &[&str], usize); 8] = [
         ("base", &[], 11),
         ("base", &["cert-manager"], 12),
         ("overlays/dev", &[], 10),
         ("overlays/production", &[], 13),
         ("overlays/production", &["monitoring"], 16),
         ("overlays/production", &["config-maps"], 15),
+        ("overlays/production", &["config-map-by-name"], 15),
         ("overlays/production", &["cert-manager", "monitoring"], 17),
     ];
     for (overlay, components, count) in table {
@@ -88,11 +89,16 @@ fn the_chart_and_the_manifests_say_the_same() -> Result<()> {
     ] {
         assert_eq!(find(ours, object)?[key], find(theirs, object)?[key], "{object}.{key}");
     }
-    let following = Renderers::find()?.helm("ampoule", "ampoule", &["--set", "config.plugins.configMaps=true"])?;
-    let mapped = render("base", &["config-maps"])?;
-    let right = &find(&mapped, "Role/ampoule-config-maps")?["rules"][0];
-    let theirs = &find(&following, "Role/ampoule")?["rules"];
-    assert!(theirs.as_array().is_some_and(|rules| rules.contains(right)), "{right} is not in {theirs}");
+    for (component, value) in [
+        ("config-maps", "config.plugins.configMaps=true"),
+        ("config-map-by-name", "config.injectors[0].component=configmap:ampoule-plugins/k8s.wasm"),
+    ] {
+        let following = Renderers::find()?.helm("ampoule", "ampoule", &["--set", value])?;
+        let mapped = render("base", &[component])?;
+        let right = &find(&mapped, &format!("Role/ampoule-{component}"))?["rules"][0];
+        let theirs = &find(&following, "Role/ampoule")?["rules"];
+        assert!(theirs.as_array().is_some_and(|rules| rules.contains(right)), "{right} is not in {theirs}");
+    }
     let spec = |objects| anyhow::Ok(find(objects, "Deployment/ampoule")?["spec"]["template"]["spec"].clone());
     let (ours, theirs) = (spec(&base)?, spec(&chart)?);
     for key in ["securityContext", "terminationGracePeriodSeconds", "automountServiceAccountToken"] {
