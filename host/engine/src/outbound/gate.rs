@@ -97,22 +97,19 @@ impl WasiHttpHooks for HttpGate {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicU32, Ordering},
-        time::Duration,
-    };
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::{CallObserver, CallOutcome, EngineConfig, Grants, Limits, PluginEngine};
+    use crate::{Call, EngineConfig, Grants, Limits, PluginEngine, PluginObserver};
 
     /// Counts refusals.
     #[derive(Default)]
     struct Denials(AtomicU32);
 
-    impl CallObserver for Denials {
-        fn called(&self, _plugin: &str, _outcome: CallOutcome, _elapsed: Duration) {}
+    impl PluginObserver for Denials {
+        fn called(&self, _call: &Call) {}
 
-        fn denied(&self, _plugin: &str, grant: Grant) {
+        fn denied(&self, grant: Grant) {
             assert_eq!(grant, Grant::Http);
             self.0.fetch_add(1, Ordering::Relaxed);
         }
@@ -122,13 +119,13 @@ mod tests {
     fn gate(granted: &[&str]) -> (HttpGate, Arc<Denials>) {
         let denials = Arc::new(Denials::default());
         let observer = Arc::<Denials>::clone(&denials);
-        let config = EngineConfig { max_concurrent: 1, guest_threads: 1, observer, ..EngineConfig::default() };
+        let config = EngineConfig { max_concurrent: 1, guest_threads: 1, ..EngineConfig::default() };
         let shared = Arc::clone(&PluginEngine::new(config).unwrap().shared);
         let hosts: Vec<_> = granted.iter().map(|host| Destination::parse(host).unwrap()).collect();
         let http = (!hosts.is_empty()).then(|| HttpGrant::new(hosts, Vec::new()).unwrap());
         let (limits, grants) = (Limits::default(), Grants { http, ..Grants::default() });
         let budget = Arc::new(OutboundBudget::new(&limits));
-        let plugin = PluginContext { name: "p".to_owned(), limits, grants, shared };
+        let plugin = PluginContext { name: "p".to_owned(), limits, grants, observer, shared };
         (HttpGate::new(Arc::new(plugin), budget), denials)
     }
 
