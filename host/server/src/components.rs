@@ -94,7 +94,7 @@ impl Components {
         self.follow(&orders, &maps, &config.registries).await;
         let fetcher = Arc::new(Fetcher::new(config, self.builtins, maps));
         let (known, fetcher) = (&self.pinned, &fetcher);
-        // At once: a registry that does not answer keeps nobody waiting but its own.
+        // At once: the slowest is waited for, and not one after the other.
         let offers = join_all(orders.into_iter().map(async |Order { name, origin, config: injector }| {
             let (config, component) = match injector {
                 Ok(injector) => {
