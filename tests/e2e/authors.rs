@@ -50,6 +50,43 @@ fn a_new_plugin_is_measured_and_inspected() -> Result<()> {
 }
 
 #[test]
+fn a_plugin_is_tested_with_grants_and_what_its_cases_have_behind_them() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    let (_, http_json) = ampoule_test_guests::PLUGINS[0];
+    fs::write(root.join("http-json.wasm"), http_json)?;
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/examples/http-json/cases");
+    let tested = said(root, &["plugin", "test", "http-json.wasm", "--cases", cases])?;
+    ensure!(tested.ends_with("3 of 3 cases as expected\n"), "{tested}");
+
+    fs::write(root.join("secret-reader.wasm"), ampoule_test_guests::guest("secret_reader"))?;
+    fs::write(root.join("wasi-user.wasm"), ampoule_test_guests::guest("wasi_user"))?;
+    let asks = "settings: { namespace: store, name: token, key: value }\n\
+                grants: { kubernetesSecrets: [{ namespace: store, names: [token] }] }\n";
+    let given = "given: { kubernetesSecrets: [{ namespace: store, name: token, data: { value: known } }] }\n";
+    let missing = "NotFound(\"Secret store/token is not there, or has no key value\")";
+    let environment = "{ environment: { STORE_TOKEN: known, HOME: mine } }";
+    for (plugin, case, answer) in [
+        ("secret-reader.wasm", [asks, given].concat(), "known"),
+        ("secret-reader.wasm", asks.to_owned(), missing),
+        (
+            "wasi-user.wasm",
+            format!("grants: {{ environment: [STORE_TOKEN] }}\ngiven: {environment}\n"),
+            "STORE_TOKEN:known",
+        ),
+        ("wasi-user.wasm", format!("given: {environment}\n"), "WASI_VARIABLES\n    source:\n      literal: \"\"\n"),
+    ] {
+        let cases = tempfile::tempdir()?;
+        fs::write(cases.path().join("case.yaml"), &case)?;
+        let folder = cases.path().to_str().expect("a path of text");
+        said(root, &["plugin", "test", plugin, "--cases", folder, "--bless"])?;
+        let recorded = fs::read_to_string(cases.path().join("case.expected.yaml"))?;
+        ensure!(recorded.contains(answer), "{plugin} answers\n{recorded}to\n{case}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_new_plugin_in_javascript_builds_passes_its_test_and_serves() -> Result<()> {
     is_ready_to_use("javascript").map(drop)
 }

@@ -13,7 +13,7 @@ use crate::{
     contract::Plugin,
     error::{EngineError, RunError},
     observer::{CallObserver, Unobserved},
-    outbound::{Resolver, SystemResolver},
+    outbound::{HttpAnswers, Resolver, SystemResolver},
     secrets::{ClusterSecrets, NoCluster},
     store::PluginState,
     threads::GuestThreads,
@@ -42,6 +42,8 @@ pub struct EngineConfig {
     pub resolver: Arc<dyn Resolver>,
     /// Who reads Kubernetes Secrets for plugins.
     pub secrets: Arc<dyn ClusterSecrets>,
+    /// Who answers HTTP requests of plugins. None: the hosts that they are for.
+    pub http: Option<Arc<dyn HttpAnswers>>,
 }
 
 /// Where the memory of instances comes from.
@@ -64,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) observer: Arc<dyn CallObserver>,
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) secrets: Arc<dyn ClusterSecrets>,
+    pub(crate) http: Option<Arc<dyn HttpAnswers>>,
     /// Where work goes that guests wait for.
     pub(crate) network: Handle,
     allocation: Allocation,
@@ -78,7 +81,7 @@ impl PluginEngine {
     ///
     /// If the cache's folder is not private, or if threads or memory cannot be had.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let EngineConfig { cache_dir, max_concurrent, guest_threads, observer, resolver, secrets } = config;
+        let EngineConfig { cache_dir, max_concurrent, guest_threads, observer, resolver, secrets, http } = config;
         let max_concurrent = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
         let slots = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
         let (engine, allocation) = config::engine(slots).map_err(|error| wasmtime_error(&error))?;
@@ -92,6 +95,7 @@ impl PluginEngine {
             observer,
             resolver,
             secrets,
+            http,
             network: threads.handle().clone(),
             allocation,
             engine,
@@ -126,7 +130,8 @@ impl PluginEngine {
 // === impl EngineConfig ===
 
 impl Default for EngineConfig {
-    /// 64 instances at once, a thread per processor, no cache, nobody told; the system's resolver, and no cluster.
+    /// 64 instances at once, a thread per processor, no cache, nobody told; the system's resolver, no cluster, and hosts that answer
+    /// for themselves.
     fn default() -> Self {
         Self {
             cache_dir: None,
@@ -135,6 +140,7 @@ impl Default for EngineConfig {
             observer: Arc::new(Unobserved),
             resolver: Arc::new(SystemResolver),
             secrets: Arc::new(NoCluster),
+            http: None,
         }
     }
 }

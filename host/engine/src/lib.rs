@@ -42,7 +42,7 @@ pub use self::{
     limits::Limits,
     load::{Inspection, PluginInfo, PluginSpec, digest},
     observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
-    outbound::{Destination, HttpGrant, Resolver, RootError, SystemResolver},
+    outbound::{Destination, HttpAnswers, HttpGrant, Resolver, RootError, SystemResolver},
     plugin::PluginInjector,
     secrets::{ClusterSecrets, ClusterSecretsError},
     text::clean,

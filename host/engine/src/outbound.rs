@@ -6,12 +6,14 @@
 //! | [`resolve`] | finds the addresses of a host |
 //! | [`address`] | says which of them no plugin reaches |
 //! | [`exchange`] | connects to the very address that was judged, and asks |
+//! | [`answers`] | has a test's answers in the place of hosts |
 //! | [`budget`] | counts what one admission has asked and moved |
 //!
 //! A redirect is an answer like any other: nothing is followed, and if the guest asks again, that is judged as well. Each request
 //! has a connection of its own, so that nothing of one pod is left in it for the next.
 
 pub(crate) mod address;
+mod answers;
 mod budget;
 mod exchange;
 mod gate;
@@ -23,8 +25,8 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::sync::Semaphore;
 
+pub use self::{answers::HttpAnswers, resolve::Resolver, resolve::SystemResolver};
 pub(crate) use self::{budget::OutboundBudget, gate::HttpGate};
-pub use self::{resolve::Resolver, resolve::SystemResolver};
 
 /// The port of a destination that names none.
 const HTTPS: u16 = 443;

@@ -35,7 +35,7 @@ pub(crate) use self::{
 pub use self::{
     file::{ConfigFile, ProfileName},
     flyte::{FlyteSource, Notice},
-    grants::{GrantsConfig, HttpGrantConfig},
+    grants::{GrantsConfig, GrantsFile, HttpGrantConfig},
     registration::{
         CertificateMode, CertificatesConfig, FailurePolicy, LabelCondition, LabelOperator, NamespaceSelector,
         RegistrationConfig,
@@ -241,7 +241,7 @@ impl Config {
 // === impl ConfigError ===
 
 impl ConfigError {
-    fn at(key: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn at(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { file: None, place: None, key: key.into(), reason: reason.into() }
     }
 }

@@ -198,6 +198,7 @@ pub(crate) fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Res
         observer: Arc::new(metrics.clone()),
         resolver: default.resolver,
         secrets: Arc::new(ClusterReader::default()),
+        http: default.http,
     };
     Ok(Arc::new(PluginEngine::new(config)?))
 }

@@ -6,6 +6,7 @@ mod answer;
 mod bench;
 mod build;
 mod case;
+mod given;
 mod new;
 mod test;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use ampoule_engine::{Limits, PluginEngine};
+use ampoule_engine::{EngineConfig, Limits, LoadError, PluginEngine, PluginInjector};
 
 pub(crate) use self::{
     bench::plugin_bench,
@@ -25,10 +26,10 @@ pub(crate) use self::{
     new::plugin_new,
     test::plugin_test,
 };
+use self::{case::Case, given::Stage};
 use crate::{
-    config::{ComponentSource, EngineSettings, RegistriesConfig},
+    config::{ComponentSource, RegistriesConfig},
     fetch::{Component, Fetcher, Wanted},
-    metrics::Metrics,
     plugins::{self, Builtins},
 };
 
@@ -61,13 +62,37 @@ pub(super) async fn fetch(
     Ok(fetcher.fetch(Wanted { source: source.clone(), limit, sha256: None, signed_by: None }).await?)
 }
 
-/// The engine that `serve` has by default, with the author's own cache: a JavaScript component takes seconds to compile.
-fn engine() -> anyhow::Result<Arc<PluginEngine>> {
-    let settings = EngineSettings { cache_directory: cache(), ..EngineSettings::default() };
-    plugins::engine(settings, &Metrics::new())
+/// The engine that `serve` has by default, and what a case gives in the place of hosts and a cluster.
+struct Workbench {
+    engine: PluginEngine,
+    stage: Arc<Stage>,
 }
 
-/// `~/.cache/ampoule/compiled`, or what the desktop's rules have in its place; none where there is no home.
+// === impl Workbench ===
+
+impl Workbench {
+    fn new(cache: Option<PathBuf>) -> anyhow::Result<Self> {
+        let stage = Arc::<Stage>::default();
+        let (secrets, http) = (Arc::<Stage>::clone(&stage), Arc::<Stage>::clone(&stage));
+        let config = EngineConfig { cache_dir: cache, secrets, http: Some(http), ..EngineConfig::default() };
+        Ok(Self { engine: PluginEngine::new(config)?, stage })
+    }
+
+    /// A component with a case's settings and grants, to be asked before the next is loaded.
+    async fn load(
+        &self,
+        case: &Case,
+        source: &ComponentSource,
+        component: &Component,
+        limits: Limits,
+    ) -> Result<PluginInjector, LoadError> {
+        self.stage.set(Arc::clone(&case.given));
+        self.engine.load(case.plugin(source, component, limits)).await
+    }
+}
+
+/// Where an author's compiled components are kept, as a JavaScript one takes seconds to compile: `~/.cache/ampoule/compiled`, or what the
+/// desktop's rules have in its place; none where there is no home.
 fn cache() -> Option<PathBuf> {
     let folder = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;

@@ -72,7 +72,7 @@ struct SecretsFile {
 
 impl GrantsFile {
     /// Checks what stands under `key`.
-    pub(super) fn check(self, key: &str) -> Result<GrantsConfig, ConfigError> {
+    pub(crate) fn check(self, key: &str) -> Result<GrantsConfig, ConfigError> {
         let Self { http, kubernetes_secrets, environment, clock, randomness } = self;
         let http = http.check(&format!("{key}.http"))?;
         let mut secrets = BTreeSet::new();

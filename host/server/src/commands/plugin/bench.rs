@@ -3,22 +3,21 @@
 //! Measured in the engine that serves, one call at a time. An admission pays for a fresh instance once per plugin, and for a
 //! reused one with every further secret of its pod.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use ampoule_core::SecretInjector as _;
-use ampoule_engine::{Limits, PluginEngine, PluginInjector};
+use ampoule_engine::{Limits, PluginInjector};
 use anyhow::bail;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{case::Case, engine, fetch, source};
+use super::{Workbench, cache, case::Case, fetch, source};
 use crate::{
     args::{BenchArgs, PluginArg, TextOutput},
     commands::{output, quiet_runtime},
-    config::{ComponentSource, EngineSettings},
+    config::ComponentSource,
     fetch::Component,
-    metrics::Metrics,
-    plugins::{self, Builtins},
+    plugins::Builtins,
 };
 
 /// Fresh instances, each asked twice: enough for a 99th percentile.
@@ -59,7 +58,7 @@ pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Resu
     let source = source(text, builtins)?;
     let case = case.as_ref().map_or_else(|| Ok(Case::default()), |path| Case::load(path))?;
     let runtime = quiet_runtime()?;
-    let cached = engine()?;
+    let cached = Workbench::new(cache())?;
     let figures = runtime.block_on(async {
         let component = fetch(&source, registries.clone().into(), builtins).await?;
         measure(&Subject { source, component, case }, &cached).await
@@ -71,11 +70,11 @@ pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// `cached` is an engine with a cache of compiled components.
-async fn measure(subject: &Subject, cached: &Arc<PluginEngine>) -> anyhow::Result<Figures> {
+/// `cached` has a cache of compiled components.
+async fn measure(subject: &Subject, cached: &Workbench) -> anyhow::Result<Figures> {
     let memory_mib = subject.memory(cached).await?;
     let limits = with_memory(memory_mib.max(Limits::default().memory >> 20));
-    let uncached = plugins::engine(EngineSettings::default(), &Metrics::new())?;
+    let uncached = Workbench::new(None)?;
     let (_, compiled) = subject.load(&uncached, &limits).await?;
     subject.load(cached, &limits).await?;
     let (plugin, from_cache) = subject.load(cached, &limits).await?;
@@ -91,21 +90,21 @@ async fn measure(subject: &Subject, cached: &Arc<PluginEngine>) -> anyhow::Resul
 // === impl Subject ===
 
 impl Subject {
-    async fn load(&self, engine: &PluginEngine, limits: &Limits) -> anyhow::Result<(PluginInjector, Duration)> {
-        let spec = self.case.plugin(&self.source, &self.component, limits.clone());
+    async fn load(&self, bench: &Workbench, limits: &Limits) -> anyhow::Result<(PluginInjector, Duration)> {
+        let Self { source, component, case } = self;
         let begun = Instant::now();
-        let plugin = engine.load(spec).await?;
+        let plugin = bench.load(case, source, component, limits.clone()).await?;
         Ok((plugin, begun.elapsed()))
     }
 
-    async fn answers(&self, engine: &PluginEngine, mib: usize) -> anyhow::Result<()> {
-        let (plugin, _) = self.load(engine, &with_memory(mib)).await?;
-        self.ask(engine, &plugin).await?;
+    async fn answers(&self, bench: &Workbench, mib: usize) -> anyhow::Result<()> {
+        let (plugin, _) = self.load(bench, &with_memory(mib)).await?;
+        self.ask(bench, &plugin).await?;
         Ok(())
     }
 
     /// How long a fresh instance takes to answer, and how long to answer again.
-    async fn ask(&self, engine: &PluginEngine, plugin: &PluginInjector) -> anyhow::Result<(Duration, Duration)> {
+    async fn ask(&self, bench: &Workbench, plugin: &PluginInjector) -> anyhow::Result<(Duration, Duration)> {
         let (plugin, request, pod) = (plugin.clone(), self.case.request.clone(), self.case.pod.clone());
         let asked = async move {
             let mut session = plugin.open();
@@ -115,19 +114,19 @@ impl Subject {
             let again = session.inject(&request, &pod).await;
             first.and(again).map(|_| (fresh, begun.elapsed() - fresh))
         };
-        match engine.run(asked).await? {
+        match bench.engine.run(asked).await? {
             Ok(times) => Ok(times),
             Err(failure) => bail!("{failure} {}", failure.inside),
         }
     }
 
     /// The smallest limit, in MiB, that it loads and answers in; an error if it does not answer in the largest that is tried.
-    async fn memory(&self, engine: &PluginEngine) -> anyhow::Result<usize> {
+    async fn memory(&self, bench: &Workbench) -> anyhow::Result<usize> {
         let (mut least, mut enough) = (1, MOST_MEMORY);
-        self.answers(engine, enough).await?;
+        self.answers(bench, enough).await?;
         while least < enough {
             let middle = usize::midpoint(least, enough);
-            if self.answers(engine, middle).await.is_ok() {
+            if self.answers(bench, middle).await.is_ok() {
                 enough = middle;
             } else {
                 least = middle + 1;

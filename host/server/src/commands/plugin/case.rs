@@ -5,16 +5,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use ampoule_core::{Pod, PodError, PodView, Profile, SecretRequest};
+use ampoule_core::{Pod, PodView, Profile, SecretRequest};
 use ampoule_engine::{Grants, Limits, PluginSpec};
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::given::{Given, GivenFile};
 use crate::{
-    config::{ComponentSource, ConfigError, ProfileName, parse_document},
+    config::{ComponentSource, ConfigError, GrantsFile, ProfileName, parse_document},
     fetch::Component,
 };
 
@@ -29,6 +31,9 @@ pub(super) struct Case {
     /// The file's name without its extension.
     pub(super) name: String,
     pub(super) settings: Value,
+    pub(super) grants: Grants,
+    /// What is behind the grants.
+    pub(super) given: Arc<Given>,
     pub(super) profile: Profile,
     pub(super) request: SecretRequest,
     pub(super) pod: PodView,
@@ -39,11 +44,15 @@ pub(super) struct Case {
 }
 
 /// A case as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct CaseFile {
     /// As `injectors[].settings`.
     settings: Map<String, Value>,
+    /// As `injectors[].grants`. A `caFile` is not read: nobody is connected to.
+    grants: GrantsFile,
+    /// What is behind them.
+    given: GivenFile,
     /// Whose conventions `configure` is given.
     profile: ProfileName,
     /// What the pod asks for.
@@ -64,8 +73,7 @@ impl Case {
             settings: self.settings.clone(),
             conventions: self.profile.conventions(),
             limits,
-            // A case says all that its answer depends on.
-            grants: Grants::default(),
+            grants: self.grants.clone(),
         }
     }
 
@@ -98,18 +106,21 @@ impl Case {
             .to_owned();
         let expected_at = path.with_file_name(format!("{name}{EXPECTED}.yaml"));
         let expected = if expected_at.exists() { Some(read(&expected_at)?) } else { None };
-        let written = read(path)?;
-        Self::of(name, expected_at, expected, written).with_context(|| format!("{}: pod", path.display()))
+        let case = Self::of(name, expected_at, expected, read(path)?);
+        Ok(case.map_err(|error| ConfigError { file: Some(path.to_owned()), ..error })?)
     }
 
-    fn of(name: String, expected_at: PathBuf, expected: Option<Value>, written: CaseFile) -> Result<Self, PodError> {
-        let CaseFile { settings, profile, request, pod } = written;
+    fn of(name: String, expected_at: PathBuf, expected: Option<Value>, written: CaseFile) -> Result<Self, ConfigError> {
+        let CaseFile { settings, grants, given, profile, request, pod } = written;
+        let given = given.check()?;
+        let grants = given.grants(grants.check("grants")?)?;
         let pod = pod.unwrap_or_else(
             || json!({ "metadata": { "name": "pod" }, "spec": { "containers": [{ "name": "main" }] } }),
         );
         let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
-        let pod = Pod::parse(pod)?.view(&namespace);
-        Ok(Self { name, settings: settings.into(), profile: profile.into(), request, pod, expected, expected_at })
+        let pod = Pod::parse(pod).map_err(|error| ConfigError::at("pod", error.to_string()))?.view(&namespace);
+        let (settings, given, profile) = (settings.into(), Arc::new(given), profile.into());
+        Ok(Self { name, settings, grants, given, profile, request, pod, expected, expected_at })
     }
 }
 

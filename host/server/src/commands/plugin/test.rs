@@ -6,11 +6,11 @@
 use std::{fmt::Write as _, fs, io::stdout, path::Path, process::ExitCode};
 
 use ampoule_core::SecretInjector as _;
-use ampoule_engine::{Limits, LoadError, LoadErrorKind, PluginEngine};
+use ampoule_engine::{Limits, LoadError, LoadErrorKind};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::{CASES, answer::Answer, case::Case, engine, fetch, source};
+use super::{CASES, Workbench, answer::Answer, cache, case::Case, fetch, source};
 use crate::{
     args::{PluginArg, TestArgs},
     colour,
@@ -53,10 +53,10 @@ pub(crate) fn plugin_test(args: &TestArgs, builtins: Builtins) -> anyhow::Result
         }
     };
     let runtime = quiet_runtime()?;
-    let engine = engine()?;
+    let bench = Workbench::new(cache())?;
     let (text, good) = runtime.block_on(async {
         let component = fetch(&source, registries.clone().into(), builtins).await?;
-        run(&engine, &source, &component, &cases, *bless).await
+        run(&bench, &source, &component, &cases, *bless).await
     })?;
     output::print(&text)?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -64,7 +64,7 @@ pub(crate) fn plugin_test(args: &TestArgs, builtins: Builtins) -> anyhow::Result
 
 /// What is printed, and whether all is well.
 pub(super) async fn run(
-    engine: &PluginEngine,
+    bench: &Workbench,
     source: &ComponentSource,
     component: &Component,
     cases: &[Case],
@@ -73,7 +73,8 @@ pub(super) async fn run(
     let mut text = String::new();
     let mut failed = 0;
     for case in cases {
-        let verdict = judge(engine, source, component, case, bless).await?;
+        let verdict = judge(bench, source, component, case, bless).await;
+        let verdict = verdict.with_context(|| format!("case {}", case.name))?;
         let word = match &verdict {
             Verdict::AsExpected => "ok",
             Verdict::Recorded => "recorded",
@@ -91,14 +92,14 @@ pub(super) async fn run(
 }
 
 async fn judge(
-    engine: &PluginEngine,
+    bench: &Workbench,
     source: &ComponentSource,
     component: &Component,
     case: &Case,
     bless: bool,
 ) -> anyhow::Result<Verdict> {
-    let first = ask(engine, source, component, case).await?;
-    let second = ask(engine, source, component, case).await?;
+    let first = ask(bench, source, component, case).await?;
+    let second = ask(bench, source, component, case).await?;
     let expected = case.expected.as_ref();
     let (actual, again) = (first.document(expected), second.document(expected));
     if first != second {
@@ -131,19 +132,18 @@ async fn judge(
 
 /// Loads the plugin with the case's settings, and asks a fresh instance.
 async fn ask(
-    engine: &PluginEngine,
+    bench: &Workbench,
     source: &ComponentSource,
     component: &Component,
     case: &Case,
 ) -> anyhow::Result<Answer> {
-    let spec = case.plugin(source, component, Limits::default());
-    let plugin = match engine.load(spec).await {
+    let plugin = match bench.load(case, source, component, Limits::default()).await {
         Ok(plugin) => plugin,
         Err(LoadError { kind: LoadErrorKind::Settings(reason), .. }) => return Ok(Answer::Refused(reason)),
         Err(error) => return Err(error.into()),
     };
     let (request, pod) = (case.request.clone(), case.pod.clone());
-    Ok(engine.run(async move { plugin.open().inject(&request, &pod).await }).await?.into())
+    Ok(bench.engine.run(async move { plugin.open().inject(&request, &pod).await }).await?.into())
 }
 
 /// What differs, without a secret value of either side.

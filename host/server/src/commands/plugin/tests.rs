@@ -65,11 +65,10 @@ fn tested(folder: &Path, bless: bool) -> (String, bool) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let source = source("builtin:k8s", builtins).unwrap();
     let cache = tempfile::tempdir().unwrap();
-    let settings = EngineSettings { cache_directory: Some(cache.path().join("cache")), ..EngineSettings::default() };
-    let engine = plugins::engine(settings, &Metrics::new()).unwrap();
+    let bench = Workbench::new(Some(cache.path().join("cache"))).unwrap();
     runtime.block_on(async {
         let component = fetch(&source, RegistriesConfig::default(), builtins).await.unwrap();
-        test::run(&engine, &source, &component, &Case::all(folder).unwrap(), bless).await.unwrap()
+        test::run(&bench, &source, &component, &Case::all(folder).unwrap(), bless).await.unwrap()
     })
 }
 
@@ -106,7 +105,7 @@ fn shows_what_is_not_as_expected() {
 
 #[test]
 fn says_what_is_wrong_with_a_case() {
-    let cases: [(&[(&str, &str)], &str); 7] = [
+    let cases: [(&[(&str, &str)], &str); 10] = [
         (&[], "DIR holds no case; a case is a file NAME.yaml"),
         (&[("a.expected.yaml", "edits: []")], "DIR holds no case; a case is a file NAME.yaml"),
         (
@@ -120,7 +119,19 @@ fn says_what_is_wrong_with_a_case() {
         ),
         (
             &[("a.yaml", "requests: []")],
-            "DIR/a.yaml, line 1, column 1: requests: unknown field `requests`, expected one of settings, profile, request, pod",
+            "DIR/a.yaml, line 1, column 1: requests: unknown field `requests`, expected one of settings, grants, given, profile, request, pod",
+        ),
+        (
+            &[("a.yaml", "grants: { http: { hosts: [127.0.0.1] } }")],
+            "DIR/a.yaml: grants.http.hosts[0]: \"127.0.0.1\" is a loopback address, which no plugin may call",
+        ),
+        (
+            &[("a.yaml", "grants: { environment: [PATH] }")],
+            "DIR/a.yaml: grants.environment[0]: PATH has no value in given.environment",
+        ),
+        (
+            &[("a.yaml", "given: { http: [{ url: a }] }")],
+            "DIR/a.yaml: given.http[0].url: must be https://HOST[:PORT]/PATH",
         ),
         (
             &[("a.yaml", "pod: { kind: Service }")],
