@@ -11,7 +11,7 @@ use std::{
 use ampoule_core::{PodView, SecretInjector as _};
 use ampoule_engine::{
     Call, CallObserver, ClusterSecrets, ClusterSecretsError, EngineConfig, Grant, Grants, Limits, PluginObserver,
-    SecretName,
+    SecretName, Trial,
 };
 use async_trait::async_trait;
 use serde_json::json;
@@ -91,6 +91,20 @@ fn clocks_go_and_numbers_are_random_where_that_was_granted() {
     }
     let [first, second] = ask(Grants { randomness: true, ..Grants::default() });
     assert!(first.contains("WASI_SECONDS=0 ") && first != second, "{first}\n{second}");
+}
+
+#[test]
+fn a_plugin_whose_answers_differ_is_found_out_when_it_is_tried() {
+    let sandbox = Sandbox::new();
+    let tried = |name: &str, grants: Grants| {
+        let plugin = sandbox.load_granted(name, guest(name), json!({}), Limits::default(), grants).expect("it loads");
+        let trial = sandbox.runtime.block_on(sandbox.engine.try_inject(&plugin)).expect("it answers");
+        sandbox.answer(&plugin);
+        trial
+    };
+    assert_eq!(tried("wasi_user", Grants { randomness: true, ..Grants::default() }), Trial::Differs);
+    assert_eq!(tried("wasi_user", Grants::default()), Trial::Good);
+    assert_eq!(tried("counter", Grants::default()), Trial::Good);
 }
 
 #[test]

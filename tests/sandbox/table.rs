@@ -39,6 +39,12 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "limit: plugin million_edits 1.0.0 wanted more memory than its limit of 16 MiB (injectors[].limits.memoryMiB)",
         ),
         (
+            "million_edits",
+            json!({ "edits": 10_000 }),
+            "group",
+            "limit: plugin million_edits 1.0.0 passed more than its limit of 1 MiB in one call",
+        ),
+        (
             "huge_strings",
             json!({}),
             "group",

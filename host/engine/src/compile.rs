@@ -12,6 +12,7 @@ use crate::{
     cache::CompileCache,
     engine::Shared,
     error::{LoadErrorKind, RunError},
+    proposals,
     text::clean,
 };
 
@@ -56,11 +57,21 @@ fn from_cache_or_new(
         return Ok(component);
     }
     let component = in_the_background(|| Component::from_binary(engine, bytes))
-        .map_err(|error| LoadErrorKind::Compile(clean(&format!("{error:#}"), MAX_MESSAGE)))?;
+        .map_err(|error| explain(bytes, &format!("{error:#}")))?;
     if let Some(cache) = cache {
         cache.put(engine, digest, &component);
     }
     Ok(component)
+}
+
+/// Why a component cannot be compiled. Where a proposal is missing, wasmtime says at which byte.
+fn explain(component: &[u8], error: &str) -> LoadErrorKind {
+    let needed = proposals::switched_off(component);
+    if needed.is_empty() {
+        LoadErrorKind::Compile(clean(error, MAX_MESSAGE))
+    } else {
+        LoadErrorKind::SwitchedOff(needed.join(", "))
+    }
 }
 
 /// Runs the compiler, which uses the threads it finds itself on, on a few of its own.

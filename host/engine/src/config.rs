@@ -2,11 +2,9 @@
 //!
 //! Every figure is from DESIGN.md, "Hosting components", unless its comment says otherwise.
 
-use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, RegallocAlgorithm, WasmFeatures,
-};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, RegallocAlgorithm};
 
-use crate::engine::Allocation;
+use crate::{engine::Allocation, proposals::SWITCHED_OFF};
 
 /// Core instances of one component. A Rust guest has four with its adapters, a Python one about twenty.
 pub(crate) const CORE_INSTANCES: u32 = 64;
@@ -18,7 +16,7 @@ pub(crate) const MEMORIES: u32 = 4;
 pub(crate) const TABLES: u32 = 16;
 
 /// Elements of one table; the limit over all of them is a plugin's own ([`crate::Limits::table_elements`]).
-const TABLE_ELEMENTS: usize = 20_000;
+pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 
 /// Stack for wasm. wasmtime's default; a JavaScript guest needs half of it.
 const WASM_STACK: usize = 512 << 10;
@@ -38,23 +36,6 @@ const WARM_SLOTS: u32 = 32;
 
 /// Frames of a guest in the log of a trap.
 const BACKTRACE_FRAMES: std::num::NonZeroUsize = std::num::NonZeroUsize::new(16).expect("16 is not zero");
-
-/// Proposals that no guest needs, each of them code that need not be reachable.
-const SWITCHED_OFF: [WasmFeatures; 13] = [
-    WasmFeatures::GC,
-    WasmFeatures::FUNCTION_REFERENCES,
-    WasmFeatures::EXCEPTIONS,
-    WasmFeatures::LEGACY_EXCEPTIONS,
-    WasmFeatures::TAIL_CALL,
-    WasmFeatures::MULTI_MEMORY,
-    WasmFeatures::MEMORY64,
-    WasmFeatures::THREADS,
-    WasmFeatures::SHARED_EVERYTHING_THREADS,
-    WasmFeatures::RELAXED_SIMD,
-    WasmFeatures::STACK_SWITCHING,
-    WasmFeatures::CUSTOM_PAGE_SIZES,
-    WasmFeatures::WIDE_ARITHMETIC,
-];
 
 /// An engine for `max_concurrent` instances at once: pooled, or on demand where the address space has no room for the pool.
 pub(crate) fn engine(max_concurrent: u32) -> wasmtime::Result<(Engine, Allocation)> {
@@ -85,7 +66,7 @@ fn common() -> Config {
         .wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES))
         .shared_memory(false)
         .gc_support(false);
-    for feature in SWITCHED_OFF {
+    for (_, feature) in SWITCHED_OFF {
         config.wasm_features(feature, false);
     }
     config

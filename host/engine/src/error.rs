@@ -63,7 +63,31 @@ pub enum LoadErrorKind {
     /// A component format that this wasmtime does not know.
     #[error("the file is WebAssembly of an unknown format version {0:#x}")]
     UnknownFormat(u32),
-    /// A component that does not validate or uses what is switched off.
+    /// Its parts are not where they should be.
+    #[error("the file is no valid component: {0}")]
+    Invalid(String),
+    /// More imports or exports than any plugin has.
+    #[error("the component has {count} {what}, more than the limit of {limit}")]
+    TooManyNames {
+        /// `imports` or `exports`.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// It uses proposals of WebAssembly that are switched off.
+    #[error("the component needs {0} of WebAssembly, which no plugin gets: build the plugin without")]
+    SwitchedOff(String),
+    /// Settings larger than any plugin needs.
+    #[error("the settings have {size} bytes as JSON, more than the limit of {limit} (injectors[].settings)")]
+    SettingsSize {
+        /// Their size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A component that does not validate.
     #[error("the component cannot be compiled: {0}")]
     Compile(String),
     /// Compiling took too long.

@@ -1,15 +1,16 @@
-//! What a component may import and must export, checked by name before anything of it runs.
+//! What a component may import and must export, checked by name before anything of it is compiled.
 //!
 //! Deny by default: a plugin gets the contract's `log` and an empty WASI 0.2, and beyond that what it was granted. wasmtime
 //! would refuse the rest when linking; the checks here exist to say which import it is and what would be needed for it.
 
 use std::collections::BTreeMap;
 
-use wasmtime::{Engine, component::Component, component::types::ComponentItem};
+use wasmparser::{BinaryReaderError, Chunk, ComponentExternalKind, Parser, Payload};
 
 use crate::{
     error::LoadErrorKind,
     grants::{Grant, Grants},
+    text::clean,
 };
 
 /// The version of the contract that this engine speaks.
@@ -31,6 +32,18 @@ const KUBERNETES_SECRETS: &str = "kubernetes-secrets";
 /// The interfaces of `wasi:http` that a client has.
 const HTTP_IMPORTS: [&str; 2] = ["outgoing-handler", "types"];
 
+/// Imports of one component, and exports. All of WASI 0.2 has thirty interfaces.
+const MAX_NAMES: usize = 256;
+
+/// Bytes of a name in a message: the component's author chose it.
+const MAX_NAME: usize = 128;
+
+/// What is wrong with a component that ends within one of its parts.
+const CUT_SHORT: &str = "it ends early";
+
+/// Bytes of a message that lists names, or that a parser words.
+const MAX_LIST: usize = 1 << 10;
+
 /// The names that a component imports and exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Surface {
@@ -48,17 +61,41 @@ struct InterfaceName<'a> {
 // === impl Surface ===
 
 impl Surface {
-    /// The names of a component. Types that it exports for others to refer to are left out.
-    pub(crate) fn of(engine: &Engine, component: &Component) -> Self {
-        let ty = component.component_type();
-        let is_value = |item: &ComponentItem| !matches!(item, ComponentItem::Type(_) | ComponentItem::Resource(_));
-        Self {
-            imports: ty.imports(engine).map(|(name, _)| name.to_owned()).collect(),
-            exports: ty
-                .exports(engine)
-                .filter(|(_, item)| is_value(&item.ty))
-                .map(|(name, _)| name.to_owned())
-                .collect(),
+    /// The names of a component, from its outermost sections alone. Types that it exports for others to refer to are left out.
+    ///
+    /// What else is in it is not looked at: the compiler does that, in its own time.
+    pub(crate) fn read(component: &[u8]) -> Result<Self, LoadErrorKind> {
+        let invalid = |error: BinaryReaderError| LoadErrorKind::Invalid(clean(&error.to_string(), MAX_LIST));
+        let mut surface = Self { imports: Vec::new(), exports: Vec::new() };
+        let (mut parser, mut rest) = (Parser::new(0), component);
+        loop {
+            let Chunk::Parsed { consumed, payload } = parser.parse(rest, true).map_err(invalid)? else {
+                return Err(LoadErrorKind::Invalid(CUT_SHORT.to_owned()));
+            };
+            rest = &rest[consumed..];
+            match payload {
+                Payload::ModuleSection { unchecked_range, .. } | Payload::ComponentSection { unchecked_range, .. } => {
+                    let after = rest.get(unchecked_range.len()..);
+                    rest = after.ok_or_else(|| LoadErrorKind::Invalid(CUT_SHORT.to_owned()))?;
+                }
+                Payload::ComponentImportSection(imports) => {
+                    bound("imports", surface.imports.len(), imports.count())?;
+                    for import in imports {
+                        surface.imports.push(import.map_err(invalid)?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(exports) => {
+                    bound("exports", surface.exports.len(), exports.count())?;
+                    for export in exports {
+                        let export = export.map_err(invalid)?;
+                        if export.kind != ComponentExternalKind::Type {
+                            surface.exports.push(export.name.name.to_owned());
+                        }
+                    }
+                }
+                Payload::End(_) => return Ok(surface),
+                _ => {}
+            }
         }
     }
 
@@ -75,7 +112,7 @@ impl Surface {
     /// Whether the component has every grant that it cannot do without.
     pub(crate) fn check_grants(&self, grants: &Grants) -> Result<(), LoadErrorKind> {
         let lacking = self.grants().into_iter().find(|(grant, _)| grant.is_required() && !grants.has(*grant));
-        lacking.map_or(Ok(()), |(grant, import)| Err(LoadErrorKind::NoGrant { import: import.to_owned(), grant }))
+        lacking.map_or(Ok(()), |(grant, import)| Err(LoadErrorKind::NoGrant { import: clean(import, MAX_NAME), grant }))
     }
 
     /// The grants that the imports are about, each with the first of those imports.
@@ -104,9 +141,12 @@ impl Surface {
         }
         Err(match other {
             Some("") => LoadErrorKind::OtherVersion { wanted, found: format!("{PACKAGE}/injector without a version") },
-            Some(version) => LoadErrorKind::OtherVersion { wanted, found: format!("{PACKAGE}/injector@{version}") },
+            Some(version) => {
+                let found = clean(&format!("{PACKAGE}/injector@{version}"), MAX_NAME);
+                LoadErrorKind::OtherVersion { wanted, found }
+            }
             None if self.exports.is_empty() => LoadErrorKind::NoInjector { wanted, found: "nothing".to_owned() },
-            None => LoadErrorKind::NoInjector { wanted, found: self.exports.join(", ") },
+            None => LoadErrorKind::NoInjector { wanted, found: clean(&self.exports.join(", "), MAX_LIST) },
         })
     }
 }
@@ -129,7 +169,13 @@ fn check_import(import: &str) -> Result<(), LoadErrorKind> {
         }
         _ => format!("which no plugin gets: there are {PACKAGE}/log@{CONTRACT_VERSION} and an empty WASI 0.2"),
     };
-    Err(LoadErrorKind::Import { import: import.to_owned(), needed })
+    Err(LoadErrorKind::Import { import: clean(import, MAX_NAME), needed })
+}
+
+/// Whether a section may have `more` names, where there are some already.
+fn bound(what: &'static str, there: usize, more: u32) -> Result<(), LoadErrorKind> {
+    let count = there.saturating_add(usize::try_from(more).unwrap_or(usize::MAX));
+    if count > MAX_NAMES { Err(LoadErrorKind::TooManyNames { what, count, limit: MAX_NAMES }) } else { Ok(()) }
 }
 
 fn is_wasi(package: &str) -> bool {

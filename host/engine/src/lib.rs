@@ -17,7 +17,6 @@ mod engine;
 mod error;
 mod failure;
 mod grants;
-
 mod imports;
 mod limits;
 mod load;
@@ -25,6 +24,7 @@ mod log;
 mod observer;
 mod outbound;
 mod plugin;
+mod proposals;
 mod running;
 mod secrets;
 mod session;
@@ -40,7 +40,7 @@ pub use self::{
     grants::{Grant, Grants, SecretName},
     imports::CONTRACT_VERSION,
     limits::Limits,
-    load::{Inspection, PluginInfo, PluginSpec, digest},
+    load::{Inspection, PluginInfo, PluginSpec, Trial, digest},
     observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
     outbound::{Destination, HttpAnswers, HttpGrant, Resolver, RootError, SystemResolver},
     plugin::PluginInjector,

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use ampoule_core::{ContainerKind, ContainerView, Conventions, MountRequirement, PodView, SecretRequest};
+use ampoule_core::{ContainerKind, ContainerView, Conventions, MountRequirement, PodEdit, PodView, SecretRequest};
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 use tokio::{sync::Semaphore, time::Instant};
@@ -37,6 +37,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How long a trial of `inject` may take: it tells a plugin that traps, and nobody waits for one that does not.
 const TRIAL: Duration = Duration::from_secs(1);
 
+/// Bytes of a plugin's settings: a ConfigMap holds no more, and every instance is given them.
+const MAX_SETTINGS: usize = 1 << 20;
+
 /// Bytes of wasmtime's explanation of what does not fit.
 const MAX_MISMATCH: usize = 1 << 10;
 
@@ -57,6 +60,15 @@ pub struct PluginSpec {
     pub limits: Limits,
     /// What it may reach beyond its sandbox.
     pub grants: Grants,
+}
+
+/// What a trial of a plugin came to that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// It answers, or is slow.
+    Good,
+    /// It answers the same question with other edits each time.
+    Differs,
 }
 
 /// What a component is, for people.
@@ -93,7 +105,6 @@ pub struct PluginInfo {
 
 /// A component that was found to be a plugin.
 struct Checked {
-    component: Component,
     surface: Surface,
     contract_version: String,
 }
@@ -119,14 +130,15 @@ impl PluginEngine {
         })
     }
 
-    /// Asks a plugin for a secret that nobody has, for a pod that nobody creates: `ampoule.dev/trial`, as a variable.
+    /// Asks a plugin twice for a secret that nobody has, for a pod that nobody creates: `ampoule.dev/trial`, as a variable.
     ///
-    /// Any answer is good, and so is none in time: a backend may be slow today.
+    /// Any answer is good, and so is none in time: a backend may be slow today. Whether both answers have the same edits is what
+    /// this returns: a pod may be reviewed twice.
     ///
     /// # Errors
     ///
     /// If the plugin fails otherwise: it traps, or wants more than a limit gives.
-    pub async fn try_inject(&self, plugin: &PluginInjector) -> Result<(), LoadError> {
+    pub async fn try_inject(&self, plugin: &PluginInjector) -> Result<Trial, LoadError> {
         let tried = self.run(try_inject(plugin.loaded())).await.unwrap_or_else(|error| Err(LoadErrorKind::Run(error)));
         tried.map_err(|kind| LoadError {
             plugin: Some(plugin.name().to_owned()),
@@ -151,12 +163,16 @@ impl PluginEngine {
 
 async fn load(shared: Arc<Shared>, spec: PluginSpec, digest: String) -> Result<PluginInjector, LoadErrorKind> {
     let PluginSpec { name, source, component, settings, conventions, limits, grants } = spec;
-    let Checked { component, surface, contract_version: _ } = check(&shared, component, &digest, &limits).await?;
-    surface.check_grants(&grants)?;
+    let settings = settings.to_string();
+    if settings.len() > MAX_SETTINGS {
+        return Err(LoadErrorKind::SettingsSize { size: settings.len(), limit: MAX_SETTINGS });
+    }
+    check(&component, &limits)?.surface.check_grants(&grants)?;
+    let component = compile(&shared, component, &digest).await?;
     let pre = link(&shared, &component)?;
     let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
     let context = Arc::new(PluginContext { observer: shared.observer.of_plugin(&name), name, limits, grants, shared });
-    let settings = PluginSettings { json: settings.to_string(), conventions: convert::conventions(&conventions) };
+    let settings = PluginSettings { json: settings, conventions: convert::conventions(&conventions) };
     let info = try_out(&context, &pre, Some(&settings)).await?;
     Ok(PluginInjector::new(Loaded { context, pre, instances, info, source, digest, settings }))
 }
@@ -164,7 +180,8 @@ async fn load(shared: Arc<Shared>, spec: PluginSpec, digest: String) -> Result<P
 async fn inspect(shared: Arc<Shared>, component: Vec<u8>, digest: String) -> Result<Inspection, LoadErrorKind> {
     let limits = Limits::default();
     let size = component.len();
-    let Checked { component, surface, contract_version } = check(&shared, component.into(), &digest, &limits).await?;
+    let Checked { surface, contract_version } = check(&component, &limits)?;
+    let component = compile(&shared, component.into(), &digest).await?;
     let pre = link(&shared, &component)?;
     // Without a grant: what it imports is there, and every call of it is refused.
     let name = "(inspected)".to_owned();
@@ -176,18 +193,12 @@ async fn inspect(shared: Arc<Shared>, component: Vec<u8>, digest: String) -> Res
     Ok(Inspection { digest, size, contract_version, imports, exports, grants, info })
 }
 
-/// Everything that can be said of a component without running it.
-async fn check(
-    shared: &Arc<Shared>,
-    bytes: Cow<'static, [u8]>,
-    digest: &str,
-    limits: &Limits,
-) -> Result<Checked, LoadErrorKind> {
-    check_format(&bytes, limits.component_bytes)?;
-    let component: Component = compile(shared, bytes, digest).await?;
-    let surface = Surface::of(&shared.engine, &component);
+/// Everything that can be said of a component without compiling it.
+fn check(component: &[u8], limits: &Limits) -> Result<Checked, LoadErrorKind> {
+    check_format(component, limits.component_bytes)?;
+    let surface = Surface::read(component)?;
     let contract_version = surface.check()?.to_owned();
-    Ok(Checked { component, surface, contract_version })
+    Ok(Checked { surface, contract_version })
 }
 
 fn link(shared: &Shared, component: &Component) -> Result<PluginPre<PluginState>, LoadErrorKind> {
@@ -238,16 +249,25 @@ async fn try_out(
     Ok(info)
 }
 
-async fn try_inject(plugin: Arc<Loaded>) -> Result<(), LoadErrorKind> {
+async fn try_inject(plugin: Arc<Loaded>) -> Result<Trial, LoadErrorKind> {
+    let first = injects(&plugin).await?;
+    // A fresh instance each, as two reviews have.
+    let differs = first.is_some() && injects(&plugin).await?.is_some_and(|second| Some(second) != first);
+    Ok(if differs { Trial::Differs } else { Trial::Good })
+}
+
+/// The edits that a fresh instance answers with, if it does.
+async fn injects(plugin: &Arc<Loaded>) -> Result<Option<Vec<PodEdit>>, LoadErrorKind> {
     let (group, key) = ("ampoule.dev".to_owned(), "trial".to_owned());
     let request = SecretRequest { group, key, mount: MountRequirement::EnvVar, ..SecretRequest::default() };
     let container = ContainerView { name: "trial".to_owned(), kind: ContainerKind::Main };
     let (namespace, name) = ("ampoule".to_owned(), "trial".to_owned());
     let pod = PodView { namespace, name, containers: vec![container], ..PodView::default() };
-    let limits = plugin.context.limits.clone();
-    match PluginSession::new(plugin).ask(&request, &pod, limits.deadline.min(TRIAL), &mut Spent::default()).await {
-        Ok(_) | Err(Failure::Deadline | Failure::Busy) => Ok(()),
-        Err(failure) => Err(LoadErrorKind::Inject(reason(&failure, &limits))),
+    let (limits, mut spent) = (&plugin.context.limits, Spent::default());
+    match PluginSession::new(Arc::clone(plugin)).ask(&request, &pod, limits.deadline.min(TRIAL), &mut spent).await {
+        Ok(answer) => Ok(answer.ok()),
+        Err(Failure::Deadline | Failure::Busy) => Ok(None),
+        Err(failure) => Err(LoadErrorKind::Inject(reason(&failure, limits))),
     }
 }
 

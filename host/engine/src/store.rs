@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use wasmtime::{CallHook, ResourceLimiter, Store, UpdateDeadline};
 
 use crate::{
-    config::{CORE_INSTANCES, MEMORIES, TABLES},
+    config::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES},
     context::PluginContext,
     failure::Exceeded,
     log::LogBudget,
@@ -179,7 +179,9 @@ impl ResourceLimiter for Usage {
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let by = desired.saturating_sub(current);
-        Ok(self.grow(|usage| &mut usage.table_elements, Exceeded::TableElements, by, fits(desired, maximum)))
+        // A maximum as large as the pool's is the pool's, and the guest runs into its limit.
+        let own = maximum.filter(|maximum| *maximum < TABLE_ELEMENTS);
+        Ok(self.grow(|usage| &mut usage.table_elements, Exceeded::TableElements, by, fits(desired, own)))
     }
 
     fn instances(&self) -> usize {

@@ -6,6 +6,7 @@
 mod guests {
     mod calls;
     mod guest;
+    mod hostile;
     mod loading;
     mod logging;
     mod wasi;
