@@ -18,9 +18,12 @@ pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Resu
     let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     text += "# plugins loaded:\n";
     for PluginStatus { name, source, serving, .. } in &loaded.plugins {
-        let Some(Serving { version, digest, signer }) = serving else { continue };
+        let Some(Serving { version, digest, signer, warning }) = serving else { continue };
         let signed = signer.as_ref().map_or_else(String::new, |signer| format!(", signed by {signer}"));
         let _ = writeln!(text, "#   {name}: {source}, version {version}, sha256:{digest}{signed}");
+        if let Some(warning) = warning {
+            complain(&format!("warning: plugin {name}: {warning}"));
+        }
     }
     output::print(&text)?;
     let problems: Vec<_> = loaded.plugins.iter().filter_map(PluginStatus::problem).collect();

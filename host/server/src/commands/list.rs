@@ -47,7 +47,7 @@ async fn ask(admin: SocketAddr) -> anyhow::Result<Vec<PluginStatus>> {
 
 /// As `kubectl get` prints one.
 fn table(plugins: &[PluginStatus]) -> String {
-    let head = ["NAME", "STATE", "GENERATION", "VERSION", "SHA256", "REQUIRED", "SOURCE", "ERROR"].map(str::to_owned);
+    let head = ["NAME", "STATE", "GENERATION", "VERSION", "SHA256", "REQUIRED", "SOURCE", "PROBLEM"].map(str::to_owned);
     let rows: Vec<_> = [head].into_iter().chain(plugins.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
@@ -60,13 +60,15 @@ fn table(plugins: &[PluginStatus]) -> String {
 
 fn row(status: &PluginStatus) -> [String; 8] {
     let PluginStatus { name, origin: _, state, generation, required, source, serving, error } = status.clone();
-    let (version, digest) = match serving {
-        Some(Serving { version, digest, signer: _ }) => (version, digest.chars().take(SHORT_DIGEST).collect()),
-        None => ("-".to_owned(), "-".to_owned()),
+    let (version, digest, warning) = match serving {
+        Some(Serving { version, digest, signer: _, warning }) => {
+            (version, digest.chars().take(SHORT_DIGEST).collect(), warning)
+        }
+        None => ("-".to_owned(), "-".to_owned(), None),
     };
     let required = if required { "yes" } else { "no" };
     let (state, generation) = (state.to_string(), generation.to_string());
-    [name, state, generation, version, digest, required.to_owned(), source, error.unwrap_or_default()]
+    [name, state, generation, version, digest, required.to_owned(), source, error.or(warning).unwrap_or_default()]
 }
 
 #[cfg(test)]
@@ -76,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_for_each() {
-        let serving = Serving { version: "0.1.0".to_owned(), digest: "ab".repeat(32), signer: None };
+        let serving = Serving { version: "0.1.0".to_owned(), digest: "ab".repeat(32), signer: None, warning: None };
         let status = |name: &str, state, serving, error: Option<&str>| PluginStatus {
             name: name.to_owned(),
             origin: None,
@@ -93,7 +95,7 @@ mod tests {
             status("x", PluginState::Failed, None, Some("is gone")),
         ];
         let expected = "\
-NAME   STATE              GENERATION   VERSION   SHA256         REQUIRED   SOURCE         ERROR
+NAME   STATE              GENERATION   VERSION   SHA256         REQUIRED   SOURCE         PROBLEM
 k8s    loaded             3            0.1.0     abababababab   yes        builtin:k8s
 mine   serving-previous   3            0.1.0     abababababab   no         builtin:mine   is wrong
 x      failed             3            -         -              no         builtin:x      is gone

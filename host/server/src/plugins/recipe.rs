@@ -4,9 +4,9 @@
 //! takes nothing away that serves.
 
 use ampoule_core::Conventions;
-use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec, Trial};
 use anyhow::Context as _;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     config::{ComponentSource, InjectorConfig, TrustConfig},
@@ -32,7 +32,13 @@ pub(super) struct Recipe {
 pub(super) struct LoadedPlugin {
     pub(super) recipe: Recipe,
     pub(super) plugin: PluginInjector,
+    /// What its author should know of it.
+    pub(super) warning: Option<&'static str>,
 }
+
+/// What is said of a plugin whose trial came to [`Trial::Differs`].
+const DIFFERS: &str = "asked twice for the same secret of the same pod, it answers with different edits: a pod that is reviewed \
+                       twice may be refused";
 
 // === impl Recipe ===
 
@@ -89,10 +95,16 @@ impl Recipe {
             grants,
         };
         let plugin = engine.load(spec).await?;
-        engine.try_inject(&plugin).await?;
-        let loaded = LoadedPlugin { recipe: self, plugin };
+        let warning = match engine.try_inject(&plugin).await? {
+            Trial::Good => None,
+            Trial::Differs => Some(DIFFERS),
+        };
+        let loaded = LoadedPlugin { recipe: self, plugin, warning };
         let PluginLabels { plugin: name, version, digest, source, signer } = loaded.labels();
         info!(plugin = name, version, digest, source, signer, "plugin loaded");
+        if let Some(reason) = warning {
+            warn!(plugin = name, reason, "plugin loaded with a warning");
+        }
         Ok(loaded)
     }
 }
@@ -101,7 +113,7 @@ impl Recipe {
 
 impl LoadedPlugin {
     pub(super) fn labels(&self) -> PluginLabels {
-        let Self { recipe, plugin } = self;
+        let Self { recipe, plugin, warning: _ } = self;
         PluginLabels {
             plugin: plugin.name().to_owned(),
             version: plugin.version().to_owned(),

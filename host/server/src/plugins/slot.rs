@@ -77,10 +77,11 @@ impl Filler<'_> {
             generation: before.map_or(0, |before| before.status.generation) + u64::from(new),
             required: config.as_ref().is_some_and(|config| config.required),
             source: shown.map_or_else(|| format!("configmap:{name}"), |config| config.component.to_string()),
-            serving: serving.as_ref().map(|LoadedPlugin { recipe, plugin }| Serving {
+            serving: serving.as_ref().map(|LoadedPlugin { recipe, plugin, warning }| Serving {
                 version: plugin.version().to_owned(),
                 digest: plugin.digest().to_owned(),
                 signer: recipe.component.signer.clone(),
+                warning: warning.map(str::to_owned),
             }),
             name,
             origin,
@@ -142,7 +143,7 @@ impl Filler<'_> {
         let mut there = same_engine.into_iter().flat_map(|last| &last.slots).filter_map(|slot| slot.serving.as_ref());
         match there.find(|loaded| loaded.recipe.gives_the_same(&recipe)) {
             // Another may vouch for the same component by now.
-            Some(loaded) => Ok(LoadedPlugin { recipe, plugin: loaded.plugin.clone() }),
+            Some(loaded) => Ok(LoadedPlugin { recipe, ..loaded.clone() }),
             None => recipe.make(self.engine).await,
         }
     }

@@ -51,6 +51,8 @@ pub(crate) struct Serving {
     pub(crate) digest: String,
     /// Whose signature was verified, as `NAME (ID)` of the key.
     pub(crate) signer: Option<String>,
+    /// What its author should know of it.
+    pub(crate) warning: Option<String>,
 }
 
 /// Whether what is configured serves.
@@ -121,10 +123,13 @@ impl fmt::Display for PluginStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, origin: _, state, generation, required: _, source, serving, error } = self;
         write!(f, "{name} {state}: {source}, generation {generation}")?;
-        if let Some(Serving { version, digest, signer }) = serving {
+        if let Some(Serving { version, digest, signer, warning }) = serving {
             write!(f, ", version {version}, sha256:{digest}")?;
             if let Some(signer) = signer {
                 write!(f, ", signed by {signer}")?;
+            }
+            if let Some(warning) = warning {
+                write!(f, ", {warning}")?;
             }
         }
         error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
