@@ -10,6 +10,8 @@ mod authors;
 mod certificates;
 #[path = "e2e/cluster.rs"]
 mod cluster;
+#[path = "e2e/compiling.rs"]
+mod compiling;
 #[path = "e2e/deploy.rs"]
 mod deploy;
 #[path = "e2e/fields.rs"]

@@ -282,7 +282,7 @@ async fn ensure_env(ampoule: &Ampoule, what: &str, expected: &str) -> Result<()>
 }
 
 /// Under a certificate that is made on the spot.
-async fn start(mut command: Command, certs: &Mounted) -> Result<Ampoule> {
+pub(crate) async fn start(mut command: Command, certs: &Mounted) -> Result<Ampoule> {
     command.arg("--cert-dir").arg(certs.path());
     let ca = fs::read_to_string(certs.path().join("ca.crt"))?;
     Ampoule::start_command(command, &ca, "ampoule.ampoule.svc").await

@@ -225,9 +225,35 @@ impl Ampoule {
     ///
     /// If it has ended.
     pub fn resident_kib(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        memory_kib(self.id(), "VmRSS:")
+    }
+
+    /// The most resident memory that the process ever had, in KiB: `VmHWM` of `/proc`.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended.
+    pub fn peak_kib(&self) -> Result<u64> {
+        memory_kib(self.id(), "VmHWM:")
+    }
+
+    /// The same of each of its children that are there now.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` cannot be read.
+    pub fn children_peak_kib(&self) -> Result<Vec<u64>> {
+        let parent = format!("PPid:\t{}", self.id());
+        let mut peaks = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let path = entry?.path();
+            // What has ended in the meantime is no child any more.
+            let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
+            if status.lines().any(|line| line == parent) {
+                peaks.extend(kib(&status, "VmHWM:").ok());
+            }
+        }
+        Ok(peaks)
     }
 
     /// The value of a metric, by its name and labels as the admin port writes them; 0 if nothing was counted yet.
@@ -305,6 +331,16 @@ impl Exit {
         ensure!(status.code() == Some(0), "ended with {status} (signal {signal:?}); it logged:\n{log}");
         Ok(())
     }
+}
+
+fn memory_kib(process: u32, what: &str) -> Result<u64> {
+    kib(&fs::read_to_string(format!("/proc/{process}/status"))?, what)
+}
+
+/// A figure of `/proc/PID/status`.
+fn kib(status: &str, what: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).with_context(|| format!("no {what}"))?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// The server's binary.

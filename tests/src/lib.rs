@@ -9,6 +9,7 @@ mod haproxy;
 mod http;
 mod kube;
 mod kubelet;
+mod large;
 mod load;
 mod mounted;
 pub mod network;
@@ -26,6 +27,7 @@ pub use self::{
     http::{Answer, Connection, Trust},
     kube::{ApiServer, Namespace, Refusal, Registration, free_ports},
     kubelet::{Container, Image},
+    large::enlarge,
     load::{Creation, SteadyLoad},
     mounted::Mounted,
     pods::{annotation, asking, pod, requests},

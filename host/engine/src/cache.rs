@@ -8,7 +8,10 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     hash::{Hash, Hasher},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -65,11 +68,10 @@ impl CompileCache {
         }
     }
 
-    /// Keeps a compiled component. That it cannot is logged, and costs no more than time.
-    pub(crate) fn put(&self, engine: &Engine, digest: &str, component: &Component) {
+    /// Keeps a compiled component of so many bytes, as wasmtime wrote it. That it cannot is logged, and costs no more than time.
+    pub(crate) fn put(&self, engine: &Engine, digest: &str, image: impl Read, bytes: u64) {
         let path = self.path(engine, digest, COMPILED);
-        let written = component.serialize().map_err(io::Error::other).and_then(|image| self.write(&path, &image));
-        if let Err(reason) = written {
+        if let Err(reason) = self.write(&path, image, bytes) {
             tracing::warn!(path = %path.display(), %reason, "a compiled plugin cannot be kept, the next start compiles it again");
         }
     }
@@ -83,20 +85,18 @@ impl CompileCache {
     fn read(&self, engine: &Engine, path: &Path) -> io::Result<Component> {
         check_private(&self.folder).map_err(io::Error::other)?;
         let expected = fs::read_to_string(path.with_extension(CHECKSUM))?;
-        let file = File::open(path)?;
-        if expected != checksum_line(&sha256_of(&file)?, path) {
+        if expected != checksum_line(&copy(File::open(path)?, io::sink())?, path) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is another"));
         }
         deserialize(engine, path)
     }
 
     /// Writes to the side and renames, so that no reader ever sees half a file; the checksum comes last.
-    fn write(&self, path: &Path, image: &[u8]) -> io::Result<()> {
+    fn write(&self, path: &Path, image: impl Read, bytes: u64) -> io::Result<()> {
         check_private(&self.folder).map_err(io::Error::other)?;
-        self.make_room(image.len() as u64)?;
-        let digest: [u8; 32] = Sha256::digest(image).into();
-        replace(path, image)?;
-        replace(&path.with_extension(CHECKSUM), checksum_line(&digest, path).as_bytes())
+        self.make_room(bytes)?;
+        let digest = replace(path, image)?;
+        replace(&path.with_extension(CHECKSUM), checksum_line(&digest, path).as_bytes()).map(drop)
     }
 
     /// For one file more, of so many bytes.
@@ -144,6 +144,11 @@ impl Hasher for Sha256Hasher {
     }
 }
 
+/// Maps a file as code that a [`Compiler`](crate::Compiler) gave: one without a name, or one that has lost it.
+pub(crate) fn map(engine: &Engine, file: &File) -> io::Result<Component> {
+    deserialize(engine, Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))
+}
+
 /// Maps a file of ours as code.
 #[allow(
     unsafe_code,
@@ -152,7 +157,8 @@ impl Hasher for Sha256Hasher {
 fn deserialize(engine: &Engine, path: &Path) -> io::Result<Component> {
     // SAFETY: the file must be what `Component::serialize` wrote, and must not change while it is mapped. Its folder is ours
     // and nobody else's to write (`check_private`), files in it are only ever replaced by a rename, never written in place,
-    // and its checksum was right a moment ago. wasmtime itself checks that its own version and settings wrote it.
+    // and its checksum was right a moment ago. Or it is a compiler's, which vouches for the same. wasmtime itself checks that its
+    // own version and settings wrote it.
     unsafe { Component::deserialize_file(engine, path) }
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{error:#}")))
 }
@@ -179,13 +185,17 @@ fn check_private(folder: &Path) -> Result<(), String> {
     }
 }
 
-fn sha256_of(mut file: &File) -> io::Result<[u8; 32]> {
+/// Copies everything, and gives its SHA-256.
+fn copy(mut from: impl Read, mut to: impl Write) -> io::Result<[u8; 32]> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        match file.read(&mut buffer)? {
+        match from.read(&mut buffer)? {
             0 => return Ok(hasher.finalize().into()),
-            n => hasher.update(&buffer[..n]),
+            n => {
+                hasher.update(&buffer[..n]);
+                to.write_all(&buffer[..n])?;
+            }
         }
     }
 }
@@ -195,7 +205,8 @@ fn checksum_line(digest: &[u8; 32], path: &Path) -> String {
     format!("{}  {name}\n", HEXLOWER.encode(digest))
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Gives the SHA-256 of what was written.
+fn replace(path: &Path, bytes: impl Read) -> io::Result<[u8; 32]> {
     let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
     fs::remove_file(&temporary).or_else(ignore_missing)?;
     let written = OpenOptions::new()
@@ -203,11 +214,11 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&temporary)
-        .and_then(|mut file| {
+        .and_then(|file| {
             file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(bytes)
+            copy(bytes, file)
         })
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|digest| fs::rename(&temporary, path).map(|()| digest));
     if written.is_err() {
         // Best effort: the error to tell is the first one.
         let _ = fs::remove_file(&temporary);
@@ -238,8 +249,13 @@ mod tests {
         let cache = CompileCache::open(folder.join("parent/cache")).unwrap();
         let component = Component::from_binary(engine, &wat::parse_str("(component)").unwrap()).unwrap();
         assert!(cache.get(engine, DIGEST).is_none());
-        cache.put(engine, DIGEST, &component);
+        put(&cache, engine, DIGEST, &component);
         cache
+    }
+
+    fn put(cache: &CompileCache, engine: &Engine, digest: &str, component: &Component) {
+        let image = component.serialize().unwrap();
+        cache.put(engine, digest, &*image, image.len() as u64);
     }
 
     fn mode(path: &Path) -> u32 {
@@ -299,14 +315,14 @@ mod tests {
         let cache = filled(folder.path(), &engine);
         let component = cache.get(&engine, DIGEST).unwrap();
         for digest in 0..MAX_FILES {
-            cache.put(&engine, &format!("other-{digest}"), &component);
+            put(&cache, &engine, &format!("other-{digest}"), &component);
         }
         assert!(cache.get(&engine, DIGEST).is_none());
         assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 2 * MAX_FILES);
 
         // Nothing is written of it, it only says that it is large.
         File::create(cache.path(&engine, "large", COMPILED)).unwrap().set_len(MAX_BYTES - 1).unwrap();
-        cache.put(&engine, DIGEST, &component);
+        put(&cache, &engine, DIGEST, &component);
         assert!(cache.get(&engine, DIGEST).is_some());
         assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 2);
     }

@@ -1,15 +1,24 @@
-//! From bytes to a compiled component, on threads that give way to everything else.
+//! From bytes to a compiled component: from the cache, by whoever compiles large ones, or here, on threads that give way to everything else.
 //!
 //! Compiling a small Rust component takes 40 ms, a JavaScript or Python one seconds of every processor it may have. It
 //! happens at start and when a plugin is exchanged, while admissions are served, so its threads run at a lower priority and
 //! leave a processor free.
 
-use std::{borrow::Cow, sync::Arc, thread, time::Duration};
+use std::{
+    borrow::Cow,
+    fs::File,
+    io::{self, Seek as _},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
-use wasmtime::{Engine, component::Component};
+use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking};
+use wasmtime::component::Component;
 
 use crate::{
-    cache::CompileCache,
+    cache,
+    compiler::{Compiler, CompilerError},
     engine::Shared,
     error::{LoadErrorKind, RunError},
     proposals,
@@ -19,8 +28,14 @@ use crate::{
 /// How long a load waits for its component to be compiled. Python's 18 MB took 6 s on two processors.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// Bytes of a component that is compiled elsewhere. What is smaller takes milliseconds, and as much memory as a few instances.
+const LARGE: usize = 1 << 20;
+
 /// How much kinder than the rest of the process the compiler's threads are.
 const NICE: i32 = 10;
+
+/// What is said of a component that the compiler fails on.
+const PANICKED: &str = "the compiler panicked, which is a defect of its own; what it said is on standard error";
 
 /// Bytes of a compiler's message.
 const MAX_MESSAGE: usize = 1 << 10;
@@ -31,37 +46,74 @@ pub(crate) async fn compile(
     bytes: Cow<'static, [u8]>,
     digest: &str,
 ) -> Result<Component, LoadErrorKind> {
-    let ours = Arc::clone(shared);
-    let digest = digest.to_owned();
     let turn =
         Arc::clone(&shared.compiling).acquire_owned().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
-    let work = tokio::task::spawn_blocking(move || {
-        let compiled = from_cache_or_new(&ours.engine, ours.cache.as_ref(), &bytes, &digest);
-        drop(turn);
-        compiled
-    });
-    match tokio::time::timeout(DEADLINE, work).await {
-        Ok(Ok(compiled)) => compiled,
-        Ok(Err(_)) => Err(LoadErrorKind::Run(RunError::Panicked)),
-        Err(_) => Err(LoadErrorKind::CompileDeadline(DEADLINE)),
-    }
-}
-
-fn from_cache_or_new(
-    engine: &Engine,
-    cache: Option<&CompileCache>,
-    bytes: &[u8],
-    digest: &str,
-) -> Result<Component, LoadErrorKind> {
-    if let Some(component) = cache.and_then(|cache| cache.get(engine, digest)) {
+    let (ours, name) = (Arc::clone(shared), digest.to_owned());
+    let cached = spawn_blocking(move || ours.cache.as_ref()?.get(&ours.engine, &name)).await;
+    if let Some(component) = cached.unwrap_or_default() {
         return Ok(component);
     }
-    let component = in_the_background(|| Component::from_binary(engine, bytes))
-        .map_err(|error| explain(bytes, &format!("{error:#}")))?;
+    let compiled = async {
+        match shared.compiler.as_deref().filter(|_| bytes.len() > LARGE) {
+            Some(compiler) => elsewhere(compiler, shared, bytes, digest).await,
+            None => here(Arc::clone(shared), bytes, digest.to_owned(), turn).await,
+        }
+    };
+    let compiled = tokio::time::timeout(DEADLINE, compiled).await;
+    compiled.unwrap_or(Err(LoadErrorKind::CompileDeadline(DEADLINE)))
+}
+
+async fn elsewhere(
+    compiler: &dyn Compiler,
+    shared: &Arc<Shared>,
+    bytes: Cow<'static, [u8]>,
+    digest: &str,
+) -> Result<Component, LoadErrorKind> {
+    let compiled = compiler.compile(&bytes, shared.allocation).await;
+    let (shared, digest) = (Arc::clone(shared), digest.to_owned());
+    let taken = spawn_blocking(move || match compiled {
+        Ok(file) => take(&shared, &file, &digest)
+            .map_err(|error| LoadErrorKind::Compile(clean(&error.to_string(), MAX_MESSAGE))),
+        Err(CompilerError::Refused(reason)) => Err(explain(&bytes, &reason)),
+        Err(CompilerError::Failed(reason)) => Err(LoadErrorKind::Compile(clean(&reason, MAX_MESSAGE))),
+    });
+    taken.await.unwrap_or(Err(LoadErrorKind::Run(RunError::Panicked)))
+}
+
+/// Maps what was compiled elsewhere: by way of the cache if there is one, as the system may drop pages of a file on disk.
+fn take(shared: &Shared, mut file: &File, digest: &str) -> io::Result<Component> {
+    let Shared { engine, cache, .. } = shared;
     if let Some(cache) = cache {
-        cache.put(engine, digest, &component);
+        file.rewind()?;
+        cache.put(engine, digest, file, file.metadata()?.len());
+        if let Some(component) = cache.get(engine, digest) {
+            return Ok(component);
+        }
     }
-    Ok(component)
+    cache::map(engine, file)
+}
+
+/// The turn ends with the work, which nothing can break off.
+async fn here(
+    shared: Arc<Shared>,
+    bytes: Cow<'static, [u8]>,
+    digest: String,
+    turn: OwnedSemaphorePermit,
+) -> Result<Component, LoadErrorKind> {
+    let compiled = spawn_blocking(move || {
+        let _turn = turn;
+        let Shared { engine, cache, .. } = &*shared;
+        let component = in_the_background(|| Component::from_binary(engine, &bytes))
+            .map_err(|error| explain(&bytes, &format!("{error:#}")))?;
+        if let Some(cache) = cache {
+            match component.serialize() {
+                Ok(image) => cache.put(engine, &digest, &*image, image.len() as u64),
+                Err(error) => tracing::warn!(error = format!("{error:#}"), "a compiled plugin cannot be kept"),
+            }
+        }
+        Ok(component)
+    });
+    compiled.await.unwrap_or_else(|_| Err(LoadErrorKind::Compile(PANICKED.to_owned())))
 }
 
 /// Why a component cannot be compiled. Where a proposal is missing, wasmtime says at which byte.
@@ -75,7 +127,7 @@ fn explain(component: &[u8], error: &str) -> LoadErrorKind {
 }
 
 /// Runs the compiler, which uses the threads it finds itself on, on a few of its own.
-fn in_the_background<T: Send>(work: impl FnOnce() -> wasmtime::Result<T> + Send) -> wasmtime::Result<T> {
+pub(crate) fn in_the_background<T: Send>(work: impl FnOnce() -> wasmtime::Result<T> + Send) -> wasmtime::Result<T> {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     rayon::ThreadPoolBuilder::new()
         .num_threads(processors.saturating_sub(1).max(1))

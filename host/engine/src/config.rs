@@ -53,6 +53,15 @@ pub(crate) fn engine(max_concurrent: u32) -> wasmtime::Result<(Engine, Allocatio
     }
 }
 
+/// An engine that compiles what an engine of this allocation runs, and reserves nothing.
+pub(crate) fn compiler(allocation: Allocation) -> wasmtime::Result<Engine> {
+    match allocation {
+        // Where memory comes from does not show in the code, as long as it is laid out in the same way.
+        Allocation::Pooling => Engine::new(&common()),
+        Allocation::OnDemand => Engine::new(&on_demand()),
+    }
+}
+
 fn common() -> Config {
     let mut config = Config::new();
     config
@@ -114,6 +123,22 @@ mod tests {
         // A pool for a million instances wants eight pebibytes of address space, 64 times what a process has.
         assert_eq!(engine(1_000_000).unwrap().1, Allocation::OnDemand);
         assert_eq!(engine(4).unwrap().1, Allocation::Pooling);
+    }
+
+    #[test]
+    fn what_is_compiled_elsewhere_is_what_runs_here() {
+        let component =
+            wat::parse_str("(component (core module (memory 1) (func (drop (i32.load (i32.const 0))))))").unwrap();
+        let other = |allocation| match allocation {
+            Allocation::Pooling => Allocation::OnDemand,
+            Allocation::OnDemand => Allocation::Pooling,
+        };
+        for slots in [1_000_000, 4] {
+            let (engine, allocation) = engine(slots).unwrap();
+            let here = engine.precompile_component(&component).unwrap();
+            assert!(crate::precompile(&component, allocation).unwrap() == here, "{allocation:?}");
+            assert!(crate::precompile(&component, other(allocation)).unwrap() != here, "{allocation:?}");
+        }
     }
 
     #[test]

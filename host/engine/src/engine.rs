@@ -9,6 +9,7 @@ use wasmtime::{Engine, component::Linker};
 
 use crate::{
     cache::CompileCache,
+    compiler::Compiler,
     config,
     contract::Plugin,
     error::{EngineError, RunError},
@@ -32,6 +33,8 @@ pub struct PluginEngine {
 pub struct EngineConfig {
     /// A private folder for compiled components; it is made if it is not there. None: every start compiles.
     pub cache_dir: Option<PathBuf>,
+    /// Who compiles components of more than a mebibyte. None: this process, as it does all others.
+    pub compiler: Option<Arc<dyn Compiler>>,
     /// Instances at once, over all plugins. Together with the plugins' memory limits this bounds what guests can take.
     pub max_concurrent: usize,
     /// Threads for guests that compute for longer than a millisecond.
@@ -60,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<PluginState>,
     pub(crate) cache: Option<CompileCache>,
+    pub(crate) compiler: Option<Arc<dyn Compiler>>,
     pub(crate) ticker: EpochTicker,
     pub(crate) instances: Arc<Semaphore>,
     pub(crate) compiling: Arc<Semaphore>,
@@ -69,7 +73,7 @@ pub(crate) struct Shared {
     pub(crate) http: Option<Arc<dyn HttpAnswers>>,
     /// Where work goes that guests wait for.
     pub(crate) network: Handle,
-    allocation: Allocation,
+    pub(crate) allocation: Allocation,
 }
 
 // === impl PluginEngine ===
@@ -81,7 +85,8 @@ impl PluginEngine {
     ///
     /// If the cache's folder is not private, or if threads or memory cannot be had.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let EngineConfig { cache_dir, max_concurrent, guest_threads, observer, resolver, secrets, http } = config;
+        let EngineConfig { cache_dir, compiler, max_concurrent, guest_threads, observer, resolver, secrets, http } =
+            config;
         let max_concurrent = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
         let slots = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
         let (engine, allocation) = config::engine(slots).map_err(|error| wasmtime_error(&error))?;
@@ -89,6 +94,7 @@ impl PluginEngine {
         let shared = Shared {
             linker: linker(&engine).map_err(|error| wasmtime_error(&error))?,
             cache: cache_dir.map(CompileCache::open).transpose()?,
+            compiler,
             ticker: EpochTicker::start(&engine)?,
             instances: Arc::new(Semaphore::new(max_concurrent)),
             compiling: Arc::new(Semaphore::new(1)),
@@ -130,11 +136,12 @@ impl PluginEngine {
 // === impl EngineConfig ===
 
 impl Default for EngineConfig {
-    /// 64 instances at once, a thread per processor, no cache, nobody told; the system's resolver, no cluster, and hosts that answer
-    /// for themselves.
+    /// 64 instances at once, a thread per processor, no cache, nobody else to compile, nobody told; the system's resolver, no cluster,
+    /// and hosts that answer for themselves.
     fn default() -> Self {
         Self {
             cache_dir: None,
+            compiler: None,
             max_concurrent: 64,
             guest_threads: thread::available_parallelism().map_or(1, NonZero::get),
             observer: Arc::new(Unobserved),

@@ -9,6 +9,7 @@
 
 mod cache;
 mod compile;
+mod compiler;
 mod config;
 mod context;
 mod contract;
@@ -35,6 +36,7 @@ mod ticker;
 mod wasi;
 
 pub use self::{
+    compiler::{Compiler, CompilerError, precompile},
     engine::{Allocation, EngineConfig, PluginEngine},
     error::{EngineError, LoadError, LoadErrorKind, RunError},
     grants::{Grant, Grants, SecretName},

@@ -8,6 +8,7 @@ mod registries;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use ampoule_engine::Allocation;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
@@ -54,6 +55,9 @@ enum Command {
     /// Work on plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Compile a component from standard input to standard output, for the process that serves.
+    #[command(hide = true)]
+    Compile(CompileArgs),
 }
 
 /// `ampoule serve`.
@@ -200,6 +204,17 @@ pub(crate) struct PushArgs {
     pub(crate) reference: OciReference,
 }
 
+/// `ampoule compile`.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct CompileArgs {
+    /// Where the memory of instances will come from.
+    #[arg(long)]
+    pub(crate) allocation: AllocationName,
+    /// The memory that compiling may take.
+    #[arg(long, value_name = "MIB")]
+    pub(crate) memory_mib: u64,
+}
+
 /// `ampoule config convert`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ConvertArgs {
@@ -234,6 +249,15 @@ pub(crate) struct PodArg {
     /// The namespace that the pod is created in; without it, the object's own, or else default.
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,
+}
+
+/// Where the memory of instances comes from, as [`Allocation::as_str`] says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AllocationName {
+    /// From a pool.
+    Pooling,
+    /// From the operating system.
+    OnDemand,
 }
 
 /// What `mutate` prints.
@@ -304,6 +328,7 @@ impl Args {
             Command::Plugin(PluginCommand::Bench(args)) => commands::plugin_bench(&args, builtins),
             Command::Plugin(PluginCommand::Test(args)) => commands::plugin_test(&args, builtins),
             Command::Plugin(PluginCommand::Push(args)) => commands::plugin_push(args, builtins),
+            Command::Compile(args) => commands::compile(&args),
         };
         done.unwrap_or_else(|error| {
             commands::complain(&format!("error: {error:#}"));
@@ -318,6 +343,17 @@ impl From<ServeArgs> for Start {
     fn from(args: ServeArgs) -> Self {
         let ServeArgs { config, self_signed, dns_name, process } = args;
         Self { config: config.into(), self_signed: self_signed.then_some(dns_name), process }
+    }
+}
+
+// === impl AllocationName ===
+
+impl From<AllocationName> for Allocation {
+    fn from(name: AllocationName) -> Self {
+        match name {
+            AllocationName::Pooling => Self::Pooling,
+            AllocationName::OnDemand => Self::OnDemand,
+        }
     }
 }
 
@@ -342,6 +378,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_compiler_takes_allocations_by_their_names() {
+        for allocation in [Allocation::Pooling, Allocation::OnDemand] {
+            let words = ["ampoule", "compile", "--memory-mib", "7", "--allocation", allocation.as_str()];
+            let Command::Compile(args) = Args::try_parse_from(words).unwrap().command else { panic!("it is compile") };
+            assert_eq!((Allocation::from(args.allocation), args.memory_mib), (allocation, 7));
+        }
     }
 
     #[test]

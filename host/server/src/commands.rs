@@ -2,6 +2,7 @@
 //!
 //! Each prints its result to stdout and its errors to stderr.
 
+mod compile;
 mod config_check;
 mod config_convert;
 mod explain;
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub(crate) use self::{
+    compile::compile,
     config_check::config_check,
     config_convert::config_convert,
     explain::explain,

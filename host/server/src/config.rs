@@ -44,6 +44,9 @@ pub use self::{
     trust::{RegistriesConfig, TrustConfig, TrustedKey},
 };
 
+/// A Python component of 18 MB takes 410 MiB. The limit of the manifests holds this and what serving takes.
+const COMPILE_MEMORY_MIB: u64 = 512;
+
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigSource {
@@ -134,7 +137,7 @@ pub struct ServerConfig {
 }
 
 /// What runs the plugins; what is none is the engine's own default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
     /// Where compiled plugins are kept; none keeps none.
     pub cache_directory: Option<PathBuf>,
@@ -142,6 +145,8 @@ pub struct EngineSettings {
     pub max_concurrent: Option<usize>,
     /// Threads that guests run on.
     pub guest_threads: Option<usize>,
+    /// MiB of memory for compiling a component of more than a mebibyte, in a process of its own.
+    pub compile_memory_mib: u64,
 }
 
 /// One injector.
@@ -235,6 +240,19 @@ impl Config {
     /// Whether it has an injector of this name.
     pub(crate) fn names(&self, injector: &str) -> bool {
         self.injectors.iter().any(|there| there.name == injector)
+    }
+}
+
+// === impl EngineSettings ===
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            cache_directory: None,
+            max_concurrent: None,
+            guest_threads: None,
+            compile_memory_mib: COMPILE_MEMORY_MIB,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod certs;
 mod cluster;
 mod colour;
 mod commands;
+mod compiler;
 mod components;
 pub mod config;
 mod events;

@@ -24,6 +24,7 @@ use self::{
 
 use crate::{
     cluster::ClusterReader,
+    compiler::ChildCompiler,
     components::{Components, Offer},
     config::{Config, EngineSettings},
     global_secrets::GlobalSecrets,
@@ -189,10 +190,11 @@ fn fit(settings: &EngineSettings, offers: &mut [Offer]) -> usize {
 
 /// An engine as configured.
 pub(crate) fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Result<Arc<PluginEngine>> {
-    let EngineSettings { cache_directory, max_concurrent, guest_threads } = settings;
+    let EngineSettings { cache_directory, max_concurrent, guest_threads, compile_memory_mib } = settings;
     let default = EngineConfig::default();
     let config = EngineConfig {
         cache_dir: cache_directory,
+        compiler: Some(Arc::new(ChildCompiler { memory_mib: compile_memory_mib })),
         max_concurrent: max_concurrent.unwrap_or(default.max_concurrent),
         guest_threads: guest_threads.unwrap_or(default.guest_threads),
         observer: Arc::new(metrics.clone()),

@@ -27,6 +27,10 @@ const LONGEST_AGE: u64 = 24 * 60 * 60;
 const LONGEST_WAIT: u64 = 30_000;
 /// The memory that WebAssembly can address.
 const MOST_MEMORY: usize = 4096;
+/// In MiB: the program itself and a few threads.
+const LEAST_COMPILE_MEMORY: u64 = 128;
+/// In MiB: four times what a component of the largest size takes that may be configured.
+const MOST_COMPILE_MEMORY: u64 = 128 << 10;
 /// An injector's name stands in every message and metric.
 const LONGEST_NAME: usize = 63;
 
@@ -166,7 +170,7 @@ fn server(file: ServerFile) -> Result<ServerConfig, ConfigError> {
 
 /// Every plugin can have all of its instances at once, so that none can take another's.
 fn engine(file: EngineFile, injectors: &[InjectorConfig]) -> Result<EngineSettings, ConfigError> {
-    let EngineFile { cache_directory, max_concurrent, guest_threads } = file;
+    let EngineFile { cache_directory, max_concurrent, guest_threads, compile_memory_mib } = file;
     if cache_directory.as_ref().is_some_and(|directory| directory.as_os_str().is_empty()) {
         return Err(ConfigError::at("engine.cacheDirectory", "is empty; leave the key out for no cache"));
     }
@@ -178,7 +182,11 @@ fn engine(file: EngineFile, injectors: &[InjectorConfig]) -> Result<EngineSettin
         return Err(ConfigError::at("engine.maxConcurrent", reason));
     }
     let guest_threads = guest_threads.map(|value| within("engine.guestThreads", value, 1..=1024)).transpose()?;
-    Ok(EngineSettings { cache_directory, max_concurrent, guest_threads })
+    let compile_memory_mib = match compile_memory_mib {
+        Some(mib) => within("engine.compileMemoryMiB", mib, LEAST_COMPILE_MEMORY..=MOST_COMPILE_MEMORY)?,
+        None => EngineSettings::default().compile_memory_mib,
+    };
+    Ok(EngineSettings { cache_directory, max_concurrent, guest_threads, compile_memory_mib })
 }
 
 fn injectors(

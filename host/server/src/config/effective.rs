@@ -132,10 +132,11 @@ fn server(server: &ServerConfig) -> Value {
     })
 }
 
-/// Only what was set: the rest is the engine's own choice, which depends on the machine.
+/// Of what is the engine's own choice only what was set: it depends on the machine.
 fn engine(engine: &EngineSettings) -> Value {
-    let EngineSettings { cache_directory, max_concurrent, guest_threads } = engine;
+    let EngineSettings { cache_directory, max_concurrent, guest_threads, compile_memory_mib } = engine;
     let pairs = [
+        ("compileMemoryMiB", Some(json!(compile_memory_mib))),
         ("cacheDirectory", cache_directory.as_ref().map(|directory| json!(directory))),
         ("maxConcurrent", max_concurrent.map(Value::from)),
         ("guestThreads", guest_threads.map(Value::from)),

@@ -224,6 +224,10 @@ fn values_that_make_no_sense_are_refused() {
     );
     refuses("engine: { guestThreads: 0 }", "configuration: engine.guestThreads: must be between 1 and 1024, not 0");
     refuses(
+        "engine: { compileMemoryMiB: 127 }",
+        "configuration: engine.compileMemoryMiB: must be between 128 and 131072, not 127",
+    );
+    refuses(
         "engine: { cacheDirectory: \"\" }",
         "configuration: engine.cacheDirectory: is empty; leave the key out for no cache",
     );
@@ -398,6 +402,7 @@ engine:
   cacheDirectory: /var/cache/ampoule
   maxConcurrent: 8
   guestThreads: 2
+  compileMemoryMiB: 1024
 plugins:
   configMaps: true
   configMapLimits: { memoryMiB: 64, deadlineMillis: 1000, instances: 32, queueWaitMillis: 900, componentMiB: 20 }

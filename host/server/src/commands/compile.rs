@@ -1,0 +1,43 @@
+//! `ampoule compile`, which nobody types: compiles a component from standard input to standard output, for the process that serves
+//! ([`crate::compiler`]).
+//!
+//! Its limits are the first thing that it sets itself. What is wrong goes to standard error, and the exit code is 1 if it is the component.
+
+use std::{
+    io::{Read as _, Write as _, stdin, stdout},
+    process::ExitCode,
+};
+
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+
+use super::complain;
+use crate::args::CompileArgs;
+
+/// How much kinder than the process that serves.
+const NICE: i32 = 10;
+
+/// Seconds of processors, should nobody be left to end it.
+const LONGEST: u64 = 600;
+
+pub(crate) fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
+    let CompileArgs { allocation, memory_mib } = *args;
+    // Where that is refused, it merely is not kind.
+    let _ = nice(NICE);
+    // What it may write to: its code and the gaps between its stacks are no memory that it takes.
+    let limits = [(Resource::Data, memory_mib << 20), (Resource::Core, 0), (Resource::Cpu, LONGEST)];
+    for (resource, limit) in limits {
+        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
+    }
+    let mut component = Vec::new();
+    stdin().lock().read_to_end(&mut component)?;
+    match ampoule_engine::precompile(&component, allocation.into()) {
+        Ok(compiled) => {
+            stdout().lock().write_all(&compiled)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(reason) => {
+            complain(&reason);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
