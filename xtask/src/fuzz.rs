@@ -207,11 +207,11 @@ mod tests {
 
     #[test]
     fn every_target_is_found_by_its_file() {
-        assert_eq!(names(None).unwrap(), ["edits", "flyte_annotation", "people_annotation", "review"]);
+        assert_eq!(names(None).unwrap(), ["component", "edits", "flyte_annotation", "people_annotation", "review"]);
         assert_eq!(names(Some("review")).unwrap(), ["review"]);
         assert_eq!(
             names(Some("x")).unwrap_err().to_string(),
-            "there is no fuzz target x; there are edits, flyte_annotation, people_annotation, review"
+            "there is no fuzz target x; there are component, edits, flyte_annotation, people_annotation, review"
         );
     }
 }

@@ -10,7 +10,11 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
 
-use crate::{limits::Limits, store::PluginState, text::clean};
+use crate::{
+    limits::{Exceeded, Limits},
+    store::PluginState,
+    text::clean,
+};
 
 /// Bytes of an error of wasmtime that are kept for the log.
 const MAX_DETAIL: usize = 4 << 10;
@@ -33,20 +37,6 @@ pub(crate) enum Failure {
     Busy,
     /// It could not be started for another reason.
     Start { reason: &'static str, detail: String },
-}
-
-/// What it wanted too much of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{self:?}")]
-pub(crate) enum Exceeded {
-    Memory,
-    TableElements,
-    HostCalls,
-    HostBytes,
-    Handles,
-    HttpFields,
-    Edits(usize),
-    OutputBytes,
 }
 
 /// A plugin, as messages name it.

@@ -7,11 +7,7 @@ use std::collections::BTreeMap;
 
 use wasmparser::{BinaryReaderError, Chunk, ComponentExternalKind, Parser, Payload};
 
-use crate::{
-    error::LoadErrorKind,
-    grants::{Grant, Grants},
-    text::clean,
-};
+use crate::{error::LoadErrorKind, grants::Grant, text::clean};
 
 /// The version of the contract that this engine speaks.
 pub const CONTRACT_VERSION: &str = "0.1.0";
@@ -110,8 +106,8 @@ impl Surface {
     }
 
     /// Whether the component has every grant that it cannot do without.
-    pub(crate) fn check_grants(&self, grants: &Grants) -> Result<(), LoadErrorKind> {
-        let lacking = self.grants().into_iter().find(|(grant, _)| grant.is_required() && !grants.has(*grant));
+    pub(crate) fn check_grants(&self, has: impl Fn(Grant) -> bool) -> Result<(), LoadErrorKind> {
+        let lacking = self.grants().into_iter().find(|(grant, _)| grant.is_required() && !has(*grant));
         lacking.map_or(Ok(()), |(grant, import)| Err(LoadErrorKind::NoGrant { import: clean(import, MAX_NAME), grant }))
     }
 
@@ -264,19 +260,19 @@ mod tests {
 
     #[test]
     fn names_the_grant_that_an_import_lacks() {
-        let lacking = |imports: &[&str], grants: &Grants| {
+        let lacking = |imports: &[&str], has: &[Grant]| {
             let imports = imports.iter().map(|import| (*import).to_owned()).collect();
             let surface = Surface { imports, exports: Vec::new() };
-            surface.check_grants(grants).map_or_else(|error| error.to_string(), |()| "nothing".to_owned())
+            surface
+                .check_grants(|grant| has.contains(&grant))
+                .map_or_else(|error| error.to_string(), |()| "nothing".to_owned())
         };
-        let nothing = Grants::default();
-        insta::assert_snapshot!(lacking(&["wasi:http/types@0.2.3", "wasi:http/outgoing-handler@0.2.3"], &nothing), @"the component imports wasi:http/types@0.2.3, which needs the grant http: list the hosts that it may call in injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)");
-        insta::assert_snapshot!(lacking(&["ampoule:injector/kubernetes-secrets@0.1.0"], &nothing), @"the component imports ampoule:injector/kubernetes-secrets@0.1.0, which needs the grant kubernetesSecrets: list the Secrets that it may read in injectors[].grants.kubernetesSecrets, or build the plugin without it");
+        insta::assert_snapshot!(lacking(&["wasi:http/types@0.2.3", "wasi:http/outgoing-handler@0.2.3"], &[]), @"the component imports wasi:http/types@0.2.3, which needs the grant http: list the hosts that it may call in injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)");
+        insta::assert_snapshot!(lacking(&["ampoule:injector/kubernetes-secrets@0.1.0"], &[]), @"the component imports ampoule:injector/kubernetes-secrets@0.1.0, which needs the grant kubernetesSecrets: list the Secrets that it may read in injectors[].grants.kubernetesSecrets, or build the plugin without it");
         // What there is without a grant, and empty.
         let wasi = ["wasi:cli/environment@0.2.3", "wasi:clocks/wall-clock@0.2.3", "wasi:random/random@0.2.3"];
-        assert_eq!(lacking(&wasi, &nothing), "nothing");
-        let secret = crate::SecretName { namespace: "store".to_owned(), name: "token".to_owned() };
-        let granted = Grants { kubernetes_secrets: [secret].into(), ..Grants::default() };
+        assert_eq!(lacking(&wasi, &[]), "nothing");
+        let granted = [Grant::KubernetesSecrets];
         assert_eq!(lacking(&["ampoule:injector/kubernetes-secrets@0.1.0"], &granted), "nothing");
         assert!(lacking(&["wasi:http/types@0.2.3"], &granted).contains("the grant http"));
     }

@@ -17,6 +17,7 @@ mod convert;
 mod engine;
 mod error;
 mod failure;
+mod format;
 mod grants;
 mod imports;
 mod limits;

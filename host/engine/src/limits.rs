@@ -44,6 +44,20 @@ pub struct Limits {
     pub component_bytes: usize,
 }
 
+/// Which of them a guest ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{self:?}")]
+pub(crate) enum Exceeded {
+    Memory,
+    TableElements,
+    HostCalls,
+    HostBytes,
+    Handles,
+    HttpFields,
+    Edits(usize),
+    OutputBytes,
+}
+
 // === impl Limits ===
 
 impl Default for Limits {

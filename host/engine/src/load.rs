@@ -19,6 +19,7 @@ use crate::{
     engine::{PluginEngine, Shared},
     error::{LoadError, LoadErrorKind, RunError},
     failure::Failure,
+    format,
     grants::{Grant, Grants},
     imports::{CONTRACT, Surface},
     limits::Limits,
@@ -167,7 +168,7 @@ async fn load(shared: Arc<Shared>, spec: PluginSpec, digest: String) -> Result<P
     if settings.len() > MAX_SETTINGS {
         return Err(LoadErrorKind::SettingsSize { size: settings.len(), limit: MAX_SETTINGS });
     }
-    check(&component, &limits)?.surface.check_grants(&grants)?;
+    check(&component, &limits)?.surface.check_grants(|grant| grants.has(grant))?;
     let component = compile(&shared, component, &digest).await?;
     let pre = link(&shared, &component)?;
     let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
@@ -195,7 +196,7 @@ async fn inspect(shared: Arc<Shared>, component: Vec<u8>, digest: String) -> Res
 
 /// Everything that can be said of a component without compiling it.
 fn check(component: &[u8], limits: &Limits) -> Result<Checked, LoadErrorKind> {
-    check_format(component, limits.component_bytes)?;
+    format::check(component, limits.component_bytes)?;
     let surface = Surface::read(component)?;
     let contract_version = surface.check()?.to_owned();
     Ok(Checked { surface, contract_version })
@@ -203,27 +204,6 @@ fn check(component: &[u8], limits: &Limits) -> Result<Checked, LoadErrorKind> {
 
 fn link(shared: &Shared, component: &Component) -> Result<PluginPre<PluginState>, LoadErrorKind> {
     shared.linker.instantiate_pre(component).and_then(PluginPre::new).map_err(|error| mismatch(&error))
-}
-
-/// The first eight bytes say what a file is: `\0asm`, then a version, which is 1 for a core module and 13 with a layer of 1
-/// for a component.
-fn check_format(bytes: &[u8], limit: usize) -> Result<(), LoadErrorKind> {
-    const CORE_MODULE: u32 = 1;
-    const COMPONENT: u32 = 0x0001_000d;
-    if bytes.is_empty() {
-        return Err(LoadErrorKind::Empty);
-    }
-    if bytes.len() > limit {
-        return Err(LoadErrorKind::TooLarge { size: bytes.len(), limit });
-    }
-    match bytes.split_first_chunk::<4>() {
-        Some((b"\0asm", rest)) => match rest.first_chunk().map(|version| u32::from_le_bytes(*version)) {
-            Some(COMPONENT) => Ok(()),
-            Some(CORE_MODULE) => Err(LoadErrorKind::CoreModule),
-            version => Err(LoadErrorKind::UnknownFormat(version.unwrap_or_default())),
-        },
-        _ => Err(LoadErrorKind::NotWasm),
-    }
 }
 
 /// Runs a component once: what it says of itself, and, with settings, whether it takes them.

@@ -10,7 +10,7 @@ use wasmtime::{CallHook, ResourceLimiter, Store, UpdateDeadline};
 use crate::{
     config::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES},
     context::PluginContext,
-    failure::Exceeded,
+    limits::Exceeded,
     log::LogBudget,
     outbound::OutboundBudget,
     wasi::GuestWasi,

@@ -1,4 +1,5 @@
-//! Any edits on any pod: nothing panics, the patch leads to the pod, a second review changes nothing, the pod's own stays.
+//! Any edits of a plugin on any pod: they are converted if they keep to their limits; nothing panics, the patch leads to the pod, a second
+//! review changes nothing, the pod's own stays.
 //!
 //! The laws are those of the core's property tests; the fuzzer's bytes take the place of chance, and its coverage that of luck.
 
@@ -11,9 +12,21 @@ mod core_tests {
     pub(crate) mod laws;
     pub(crate) mod support;
 }
+/// The contract's types as a guest has them: the engine's are generated from the same WIT, and by wasmtime.
+mod contract {
+    pub(crate) use ampoule_plugin_sdk::bindings::ampoule;
+}
+/// The engine's conversion is compiled from its source: the engine itself would bring wasmtime along, instrumented.
+#[path = "../../../host/engine/src/convert/edits.rs"]
+mod conversion;
 #[path = "edits/generate.rs"]
 mod generate;
+#[path = "../../../host/engine/src/limits.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the target needs a part of it")]
+mod limits;
 
+use ampoule_core::PodEdit;
+use ampoule_plugin_sdk::Edit;
 use libfuzzer_sys::fuzz_target;
 
 use core_tests::{
@@ -21,12 +34,38 @@ use core_tests::{
     support::{mutate, pod_asking},
 };
 use generate::Case;
+use limits::{Exceeded, Limits};
 
 fuzz_target!(|case: Case| {
-    let Case { profile, spec, answers } = case;
+    let Case { profile, spec, answers, most_edits, most_bytes } = case;
+    let limits = Limits { edits: most_edits, output_bytes: most_bytes, ..Limits::default() };
+    let Some(answers) = answers.into_iter().map(|answer| convert(answer, &limits)).collect::<Option<Vec<_>>>() else {
+        return;
+    };
     let pod = pod_asking(answers.len(), spec);
     let mutator = scripted(profile, &answers);
     let Some(first) = admitted(mutate(&mutator, &pod), &pod) else { return };
     check_kept(profile, &pod, &first);
     assert_eq!(check_second_review(&mutator, &first), Ok(()));
 });
+
+/// As many edits as before, unless there are too many of them or of their bytes.
+fn convert(answer: Vec<Edit>, limits: &Limits) -> Option<Vec<PodEdit>> {
+    // Every byte of an edit is a character of this at least.
+    let (count, at_most) = (answer.len(), format!("{answer:?}").len());
+    match conversion::edits(answer, limits) {
+        Ok(edits) => {
+            assert!(edits.len() == count && count <= limits.edits);
+            Some(edits)
+        }
+        Err(Exceeded::Edits(found)) => {
+            assert!(found == count && count > limits.edits);
+            None
+        }
+        Err(exceeded) => {
+            assert_eq!(exceeded, Exceeded::OutputBytes);
+            assert!(at_most > limits.output_bytes, "{at_most} are within {}", limits.output_bytes);
+            None
+        }
+    }
+}

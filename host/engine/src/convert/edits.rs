@@ -9,7 +9,10 @@ use ampoule_core::{
     VolumeSource,
 };
 
-use crate::{contract::ampoule::injector::types as wit, failure::Exceeded, limits::Limits};
+use crate::{
+    contract::ampoule::injector::types as wit,
+    limits::{Exceeded, Limits},
+};
 
 type Bounded<T> = Result<T, Exceeded>;
 

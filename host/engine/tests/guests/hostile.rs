@@ -200,3 +200,42 @@ async fn mutated(guest: &Guest) -> String {
     );
     mutate(vec![plugin]).await.unwrap_err().message
 }
+
+#[test]
+fn zz_write_seeds() {
+    let folder = std::path::Path::new("../../tests/fuzz/corpus/component");
+    std::fs::create_dir_all(folder).unwrap();
+    let wat = |text: &str| wat::parse_str(text).unwrap();
+    let injector = r#"(instance $i) (export "ampoule:injector/injector@0.1.0" (instance $i))"#;
+    let seeds = [
+        ("empty_component", wat("(component)")),
+        ("core_module", wat("(module)")),
+        ("text", b"(component)".to_vec()),
+        ("exports_the_injector", wat(&format!("(component {injector})"))),
+        ("other_version", wat(r#"(component (instance $i) (export "ampoule:injector/injector@0.2.0" (instance $i)))"#)),
+        (
+            "http_without_a_grant",
+            wat(&format!(r#"(component (import "wasi:http/types@0.2.12" (instance)) {injector})"#)),
+        ),
+        (
+            "wasi",
+            wat(&format!(
+                r#"(component (import "wasi:cli/environment@0.2.0" (instance)) (import "ampoule:injector/log@0.1.0" (instance (export "log" (func (param "message" string))))) {injector})"#
+            )),
+        ),
+        ("nested", wat(&format!("(component (component (component (core module (memory 1)))) {injector})"))),
+        ("two_memories", wat(&format!("(component (core module (memory 1) (memory 1)) {injector})"))),
+        ("tail_call", wat(&format!("(component (core module (func $f return_call $f)) {injector})"))),
+        (
+            "exports_a_type",
+            wat(&format!(r#"(component (type $t (record (field "a" u8))) (export "t" (type $t)) {injector})"#)),
+        ),
+        ("custom_section", wat(&format!(r#"(component (@custom "name" "some bytes") {injector})"#))),
+        ("cut_short", wat(&format!("(component (core module (memory 1)) {injector})"))[..24].to_vec()),
+        ("guest", Guest::default().build()),
+    ];
+    for (name, bytes) in seeds {
+        println!("{name} {}", bytes.len());
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+}

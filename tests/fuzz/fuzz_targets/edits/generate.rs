@@ -2,9 +2,10 @@
 //!
 //! The property tests have a generator of their own: theirs shrinks a failure, this one follows coverage.
 
-use ampoule_core::{
-    Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, InitContainer, InitContainerPosition, KeyToPath, PodEdit,
-    Profile, SecretKeyRef, SecretValue, SecretVolume, ServiceAccountToken, Volume, VolumeMount, VolumeSource,
+use ampoule_core::Profile;
+use ampoule_plugin_sdk::{
+    Annotation, AnnotationCollision, CsiVolume, Edit, EnvSource, EnvVar, InitContainer, InitContainerPosition,
+    KeyToPath, MemoryVolume, SecretKeyRef, SecretVolume, ServiceAccountTokenVolume, Volume, VolumeMount, VolumeSource,
 };
 use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 use serde_json::{Map, Value, json};
@@ -15,8 +16,12 @@ pub(crate) struct Case {
     pub(crate) profile: Profile,
     /// The pod's `spec`.
     pub(crate) spec: Value,
-    /// What an injector answers, by request.
-    pub(crate) answers: Vec<Vec<PodEdit>>,
+    /// What a plugin answers, by request.
+    pub(crate) answers: Vec<Vec<Edit>>,
+    /// Edits that one answer may have.
+    pub(crate) most_edits: usize,
+    /// Bytes that one answer may have.
+    pub(crate) most_bytes: usize,
 }
 
 /// Short enough for edits to meet, and each kind of name is among them that a pointer or a path must take care of.
@@ -36,7 +41,10 @@ impl<'a> Arbitrary<'a> for Case {
         let spec = spec(u)?;
         let requests = u.int_in_range(1..=3)?;
         let answers = (0..requests).map(|_| some(u, edit)).collect::<Result<_>>()?;
-        Ok(Self { profile, spec, answers })
+        // Seldom too few.
+        let (most_edits, most_bytes) =
+            if mostly(u)? { (MOST, 256 << 10) } else { (u.int_in_range(0..=MOST)?, u.int_in_range(0..=512)?) };
+        Ok(Self { profile, spec, answers, most_edits, most_bytes })
     }
 }
 
@@ -85,26 +93,26 @@ fn own_volume(u: Bytes<'_, '_>, name: &str) -> Result<Value> {
     })
 }
 
-fn edit(u: Bytes<'_, '_>) -> Result<PodEdit> {
+fn edit(u: Bytes<'_, '_>) -> Result<Edit> {
     Ok(match u.int_in_range(0..=5)? {
-        0 => PodEdit::SetEnv(variable(u)?),
-        1 => PodEdit::AddVolume(Volume { name: name(u)?, source: source(u)? }),
-        2 => PodEdit::MountVolume(mount(u)?),
-        3 => PodEdit::AddInitContainer(puller(u)?),
-        4 => PodEdit::SetAnnotation(Annotation {
+        0 => Edit::SetEnv(variable(u)?),
+        1 => Edit::AddVolume(Volume { name: name(u)?, source: source(u)? }),
+        2 => Edit::MountVolume(mount(u)?),
+        3 => Edit::AddInitContainer(puller(u)?),
+        4 => Edit::SetAnnotation(Annotation {
             key: pick(u, &KEYS)?,
             value: pick(u, &VALUES)?,
             collision: *u.choose(&[AnnotationCollision::IfAbsent, AnnotationCollision::MustOwn])?,
         }),
-        _ => PodEdit::AddImagePullSecret(name(u)?),
+        _ => Edit::AddImagePullSecret(name(u)?),
     })
 }
 
 fn variable(u: Bytes<'_, '_>) -> Result<EnvVar> {
     let source = match u.int_in_range(0..=3)? {
         0 => EnvSource::Literal(pick(u, &VALUES)?),
-        1 => EnvSource::SecretValue(SecretValue::new(pick(u, &VALUES)?.into_bytes())),
-        2 => EnvSource::SecretValue(SecretValue::new(Vec::arbitrary(u)?)),
+        1 => EnvSource::SecretValue(pick(u, &VALUES)?.into_bytes()),
+        2 => EnvSource::SecretValue(Vec::arbitrary(u)?),
         _ => EnvSource::SecretKey(SecretKeyRef { name: name(u)?, key: name(u)?, optional: flag(u)? }),
     };
     // One in a while is any text, which is refused or not.
@@ -119,14 +127,14 @@ fn source(u: Bytes<'_, '_>) -> Result<VolumeSource> {
             items: some(u, |u| Ok(KeyToPath { key: name(u)?, path: pick(u, &["a", "b", "a/b", "../a"])? }))?,
             optional: flag(u)?,
         }),
-        1 => VolumeSource::Memory { size_limit: Option::arbitrary(u)? },
-        2 => VolumeSource::Csi(Csi {
+        1 => VolumeSource::Memory(MemoryVolume { size_limit: Option::arbitrary(u)? }),
+        2 => VolumeSource::Csi(CsiVolume {
             driver: name(u)?,
             read_only: flag(u)?,
             attributes: some(u, |u| Ok((name(u)?, name(u)?)))?,
             node_publish_secret: if flag(u)? { Some(name(u)?) } else { None },
         }),
-        3 => VolumeSource::ServiceAccountToken(ServiceAccountToken {
+        3 => VolumeSource::ServiceAccountToken(ServiceAccountTokenVolume {
             audience: if flag(u)? { Some(name(u)?) } else { None },
             expiration_seconds: if flag(u)? { Some(u.int_in_range(600..=3601)?) } else { None },
             path: name(u)?,
