@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, bless, check, demo, fuzz, image, plugins, setup, test};
+use crate::{bench, bless, budget, check, demo, fuzz, image, plugins, setup, test};
 
 /// The commands of this project. Each installs what it needs by itself.
 #[derive(Parser)]
@@ -50,6 +50,8 @@ enum Command {
         /// Run only the benchmarks whose name contains this.
         filter: Option<String>,
     },
+    /// Hold what an admission costs to `tests/budget/budget.yaml`, by counts of instructions and by ratios.
+    Budget,
     /// Look for input that breaks a reader, a parser or the edits (`tests/fuzz`).
     Fuzz {
         /// How long each target runs.
@@ -99,6 +101,7 @@ impl Args {
             Some(Command::Bench { quick, filter }) => {
                 bench::run(if quick { bench::Samples::Quick } else { bench::Samples::Full }, filter.as_deref())
             }
+            Some(Command::Budget) => budget::run(),
             Some(Command::Fuzz { seconds, target }) => fuzz::run(seconds, target.as_deref()),
             Some(Command::Plugins) => plugins::run(),
             Some(Command::Image { where_possible }) => {

@@ -78,7 +78,8 @@ fn sized(path: &Path) -> Result<String> {
     Ok(format!("{} ({} MiB)", path.display(), size >> 20))
 }
 
-fn build(log: &Log) -> Result<PathBuf> {
+/// Builds the static binary, and says where it is.
+pub(crate) fn build(log: &Log) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--release", "--locked", "--workspace", "--bin", "ampoule", "--target", &target]);

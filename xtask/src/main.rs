@@ -4,6 +4,7 @@
 mod args;
 mod bench;
 mod bless;
+mod budget;
 mod check;
 mod demo;
 mod fuzz;

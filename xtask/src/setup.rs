@@ -15,6 +15,7 @@ mod program;
 mod python;
 mod registry;
 mod sdks;
+mod valgrind;
 mod wasm;
 
 use anyhow::Result;
@@ -62,6 +63,12 @@ pub(crate) fn ensure_wasm() -> Result<()> {
 /// Makes sure of a C++ compiler, which only libFuzzer needs.
 pub(crate) fn ensure_cxx() -> Result<()> {
     found("c++", &cxx::ensure()?);
+    Ok(())
+}
+
+/// Makes sure of what counts instructions.
+pub(crate) fn ensure_valgrind() -> Result<()> {
+    found("valgrind", &valgrind::ensure()?);
     Ok(())
 }
 
