@@ -28,7 +28,7 @@ const SERVING_KIB: u64 = 256 << 10;
 /// What is left of the limit.
 const COMPILING_KIB: u64 = 512 << 10;
 /// Without optimisation, and after everything else that runs here.
-const COMPILED: Duration = Duration::from_secs(120);
+const COMPILED: Duration = Duration::from_secs(300);
 
 /// What the process says of the plugin that is to be exchanged.
 async fn mine(ampoule: &Ampoule) -> Result<Value> {
