@@ -178,13 +178,7 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     cluster.live("a repair", "\"FOURTH\"").await?;
 
     load.phase("delete");
-    // What is nothing to a plugin reloads nothing.
-    let reloads = cluster.ampoule.metric(RELOADS).await?;
-    let note = json!({ "metadata": { "annotations": { "note": "by somebody" } } });
-    let maps = cluster.installed.namespace.api::<ConfigMap>();
-    maps.patch(NAME, &PatchParams::default(), &Patch::Merge(&note)).await?;
-    sleep(PHASE).await;
-    assert_eq!(cluster.ampoule.metric(RELOADS).await?, reloads);
+    reloads_nothing_for_an_annotation(&cluster).await?;
     cluster.installed.namespace.api::<ConfigMap>().delete(NAME, &DeleteParams::default()).await?;
     eventually("it is gone", LIVE, async || {
         let got = cluster.ask().await?;
@@ -211,8 +205,24 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     let expected = ["Loaded", "Loaded", "Refused", "Refused", "Refused", "Refused", "Loaded", "Refused"];
     assert_eq!(words, expected.map(|word| format!("Plugin{word}")));
 
-    // One by the name of a configured one is nobody's, and says so.
-    cluster.apply_as("k8s", guest("echo"), &settings("FIFTH")).await?;
+    ignores_a_name_that_is_taken(&cluster, &settings("FIFTH")).await?;
+    cluster.ampoule.stop().await?.ensure_clean()
+}
+
+/// What is nothing to a plugin.
+async fn reloads_nothing_for_an_annotation(cluster: &Cluster) -> Result<()> {
+    let reloads = cluster.ampoule.metric(RELOADS).await?;
+    let note = json!({ "metadata": { "annotations": { "note": "by somebody" } } });
+    let maps = cluster.installed.namespace.api::<ConfigMap>();
+    maps.patch(NAME, &PatchParams::default(), &Patch::Merge(&note)).await?;
+    sleep(PHASE).await;
+    assert_eq!(cluster.ampoule.metric(RELOADS).await?, reloads);
+    Ok(())
+}
+
+/// One by the name of a configured one is nobody's, and says so.
+async fn ignores_a_name_that_is_taken(cluster: &Cluster, document: &str) -> Result<()> {
+    cluster.apply_as("k8s", guest("echo"), document).await?;
     let reason = "ConfigMap k8s: the configuration has an injector of this name";
     eventually("a name that is taken", LIVE, async || {
         let plugins = cluster.plugins().await?;
@@ -228,7 +238,7 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     assert!(cluster.ampoule.metric("ampoule_plugin_state{plugin=\"k8s\",state=\"loaded\"}").await? > 0.0);
     let refusal = cluster.ask().await?.err().context("nobody has it")?;
     assert_eq!(refusal.matches("k8s: ").count(), 1, "{refusal}");
-    cluster.ampoule.stop().await?.ensure_clean()
+    Ok(())
 }
 
 /// No pod failed.
