@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every edge between our crates that is not for tests.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("ampoule", &["ampoule-plugin-bundle", "ampoule-server"]),
     ("ampoule-core", &[]),
     ("ampoule-engine", &["ampoule-core"]),
+    ("ampoule-load", &[]),
     ("ampoule-plugin-aws", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-azure", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-build", &[]),
@@ -36,8 +37,8 @@ const KEEPERS: [(&str, &[&str]); 10] = [
     ("wit-bindgen-c", &["ampoule-plugin-build"]),
     ("wit-component", &["ampoule-plugin-build"]),
     ("axum", &["ampoule-server", "ampoule-tests"]),
-    ("hyper", &["ampoule-engine", "ampoule-server", "ampoule-tests"]),
-    ("rustls", &["ampoule-engine", "ampoule-server", "ampoule-tests", "xtask"]),
+    ("hyper", &["ampoule-engine", "ampoule-load", "ampoule-server", "ampoule-tests"]),
+    ("rustls", &["ampoule-engine", "ampoule-load", "ampoule-server", "ampoule-tests", "xtask"]),
     ("kube", &["ampoule-server", "ampoule-tests"]),
 ];
 
