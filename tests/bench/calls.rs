@@ -1,99 +1,180 @@
-//! In process: the call of a plugin on a fresh instance, the mutation of a pod with three secrets, what each built-in backend adds
-//! to an admission, and a whole review.
+//! In process: a plugin's call on a fresh instance and on one that is there, the mutation of pods, and what surrounds it: reading a
+//! review, making the patch, writing the answer.
 //!
-//! Each is measured where it runs in production, on the guests' runtime; the hop onto it is part of the review only.
+//! Each is measured where it runs in production, on the guests' runtime; the hop onto it is part of the whole review only.
 
-#![allow(missing_docs, reason = "criterion's macro makes a function without one")]
-
+#[path = "calls/report.rs"]
+mod report;
 #[allow(dead_code, reason = "shared by benchmarks that each use a part")]
 #[path = "support.rs"]
 mod support;
 
 use std::{
+    future::Future,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ampoule_core::{MountRequirement, Pod, PodMutator, SecretInjector, SecretRequest};
+use ampoule_core::{MountRequirement, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest, diff};
 use ampoule_engine::PluginEngine;
 use ampoule_server::{Metrics, Pipeline, review};
-use criterion::{Criterion, criterion_group, criterion_main};
+use anyhow::Result;
+use criterion::{BatchSize, Bencher, Criterion};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Of the pods that are mutated.
+const SECRETS: [usize; 3] = [1, 3, 20];
+/// Of the same pods.
+const CONTAINERS: [usize; 2] = [1, 40];
 
-fn fresh_instance_call(criterion: &mut Criterion) {
-    let runtime = Runtime::new().expect("a runtime");
-    let engine = support::engine();
-    let plugin = support::k8s(&runtime, &engine);
-    criterion.bench_function("call on a fresh instance", |bencher| {
+/// Where guests run, as in `serve`.
+struct Place {
+    runtime: Runtime,
+    engine: Arc<PluginEngine>,
+}
+
+fn main() -> Result<()> {
+    let begun = std::time::SystemTime::now();
+    let folder = report::criterion()?;
+    let mut criterion = Criterion::default().configure_from_args().output_directory(&folder);
+    let place = Place { runtime: Runtime::new()?, engine: support::engine() };
+    surroundings(&mut criterion, &place);
+    calls(&mut criterion, &place);
+    mutations_by_each_backend(&mut criterion, &place);
+    mutations_by_size(&mut criterion, &place);
+    whole_review(&mut criterion, &place);
+    criterion.final_summary();
+    report::write(&folder, begun)
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Times what `work` does on a guests' thread, where it is told how often to do it and tells how long that took.
+    fn time<F: Future<Output = Duration> + Send + 'static>(&self, bencher: &mut Bencher<'_>, work: impl Fn(u64) -> F) {
         bencher.iter_custom(|iterations| {
-            let plugin = plugin.clone();
-            let work = engine.run(async move {
-                let request = support::request("openai", MountRequirement::EnvVar);
-                let view = support::parsed_pod().view("flytesnacks-development");
-                let start = Instant::now();
-                for _ in 0..iterations {
-                    let answer = plugin.open().inject(&request, &view).await;
-                    assert!(matches!(black_box(answer), Ok(Ok(_))), "the plugin injects");
-                }
-                start.elapsed()
-            });
-            runtime.block_on(work).expect("the work ends")
+            let done = self.engine.run(work(iterations));
+            self.runtime.block_on(done).expect("the work ends")
         });
+    }
+
+    fn k8s(&self) -> PodMutator {
+        support::mutator(support::k8s(&self.runtime, &self.engine))
+    }
+}
+
+/// All that is not a plugin's: for three secrets and two containers.
+fn surroundings(criterion: &mut Criterion, place: &Place) {
+    let body = support::review();
+    criterion.bench_function("review: decode, bytes to request", |bencher| {
+        bencher.iter(|| review::parse(black_box(&body)).expect("a review"));
     });
-    criterion.bench_function("call on a reused instance", |bencher| {
-        bencher.iter_custom(|iterations| {
-            let plugin = plugin.clone();
-            let work = engine.run(async move {
-                let request = support::request("openai", MountRequirement::EnvVar);
-                let view = support::parsed_pod().view("flytesnacks-development");
-                let mut session = plugin.open();
-                let start = Instant::now();
-                for _ in 0..iterations {
-                    let answer = session.inject(&request, &view).await;
-                    assert!(matches!(black_box(answer), Ok(Ok(_))), "the plugin injects");
-                }
-                start.elapsed()
-            });
-            runtime.block_on(work).expect("the work ends")
-        });
+    let pod = support::parsed_pod();
+    criterion.bench_function("review: decode the annotations", |bencher| {
+        bencher.iter(|| RequestedSecret::from_annotations(black_box(&pod).annotations()).expect("they are requests"));
+    });
+    let (before, after) = mutated(place);
+    criterion.bench_function("review: assemble the patch", |bencher| {
+        bencher.iter_batched(|| after.clone(), |after| diff(&before, after), BatchSize::SmallInput);
+    });
+    let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), Metrics::new());
+    let request = review::parse(&body).expect("a review");
+    let reply = place.runtime.block_on(pipeline.admit(request, tokio::time::Instant::now() + PATIENCE));
+    criterion.bench_function("review: write the answer", |bencher| {
+        bencher.iter(|| review::respond(black_box(&reply)));
     });
 }
 
-fn mutation_of_three_secrets(criterion: &mut Criterion) {
-    let runtime = Runtime::new().expect("a runtime");
-    let engine = support::engine();
-    let mutator = support::mutator(support::k8s(&runtime, &engine));
-    mutation(criterion, &runtime, &engine, "mutation with three secrets", mutator, support::parsed_pod());
+/// The pod before and after its secrets.
+fn mutated(place: &Place) -> (Value, Value) {
+    let before = support::pod(&support::requests(3), 2);
+    let (mutator, pod) = (place.k8s(), Pod::parse(before.clone()).expect("a pod"));
+    let work = place.engine.run(async move { mutator.mutate(&pod, "flytesnacks-development").await });
+    let admitted = place.runtime.block_on(work).expect("the work ends").outcome.expect("the pod is admitted");
+    let mut after = before.clone();
+    json_patch::patch(&mut after, &admitted.patch).expect("the patch fits");
+    (before, after)
 }
 
-/// The same pod and the same request for each, so that the numbers differ by the backend alone.
-fn mutation_of_one_secret_by_each_backend(criterion: &mut Criterion) {
-    let runtime = Runtime::new().expect("a runtime");
-    let engine = support::engine();
-    let request = SecretRequest { group_version: "7".into(), ..support::request("openai", MountRequirement::File) };
+/// The same request for each, so that the numbers differ by the backend alone.
+fn calls(criterion: &mut Criterion, place: &Place) {
+    let request = Arc::new(one_request());
     for (name, component) in ampoule_plugin_bundle::COMPONENTS {
-        let mutator = support::mutator(support::load(&runtime, &engine, name, component));
-        let pod = Pod::parse(support::pod(std::slice::from_ref(&request))).expect("a pod");
-        mutation(criterion, &runtime, &engine, &format!("mutation with one secret of {name}"), mutator, pod);
+        let plugin = support::load(&place.runtime, &place.engine, name, component);
+        criterion.bench_function(&format!("{}{name}", report::FRESH), |bencher| {
+            place.time(bencher, |iterations| {
+                let (plugin, request) = (plugin.clone(), Arc::clone(&request));
+                async move {
+                    let view = support::parsed_pod().view("flytesnacks-development");
+                    let start = Instant::now();
+                    for _ in 0..iterations {
+                        let answer = plugin.open().inject(&request, &view).await;
+                        assert!(matches!(black_box(answer), Ok(Ok(_))), "the plugin injects");
+                    }
+                    start.elapsed()
+                }
+            });
+        });
+        criterion.bench_function(&format!("{}{name}", report::REUSED), |bencher| {
+            place.time(bencher, |iterations| {
+                let (plugin, request) = (plugin.clone(), Arc::clone(&request));
+                async move {
+                    let view = support::parsed_pod().view("flytesnacks-development");
+                    let mut session = plugin.open();
+                    let start = Instant::now();
+                    for _ in 0..iterations {
+                        let answer = session.inject(&request, &view).await;
+                        assert!(matches!(black_box(answer), Ok(Ok(_))), "the plugin injects");
+                    }
+                    start.elapsed()
+                }
+            });
+        });
+    }
+}
+
+fn one_request() -> SecretRequest {
+    SecretRequest { group_version: "7".into(), ..support::request("openai", MountRequirement::File) }
+}
+
+fn mutations_by_each_backend(criterion: &mut Criterion, place: &Place) {
+    for (name, component) in ampoule_plugin_bundle::COMPONENTS {
+        let mutator = support::mutator(support::load(&place.runtime, &place.engine, name, component));
+        mutation(
+            criterion,
+            place,
+            &format!("mutation: {name}, secrets: 1, containers: 2"),
+            mutator,
+            &[one_request()],
+            2,
+        );
+    }
+}
+
+fn mutations_by_size(criterion: &mut Criterion, place: &Place) {
+    for (containers, secrets) in CONTAINERS.into_iter().flat_map(|count| SECRETS.map(|secrets| (count, secrets))) {
+        let title = format!("mutation: k8s, secrets: {secrets}, containers: {containers}");
+        mutation(criterion, place, &title, place.k8s(), &support::requests(secrets), containers);
     }
 }
 
 fn mutation(
     criterion: &mut Criterion,
-    runtime: &Runtime,
-    engine: &PluginEngine,
+    place: &Place,
     title: &str,
     mutator: PodMutator,
-    pod: Pod,
+    requests: &[SecretRequest],
+    containers: usize,
 ) {
+    let pod = Pod::parse(support::pod(requests, containers)).expect("a pod");
     let shared = Arc::new((mutator, pod));
     criterion.bench_function(title, |bencher| {
-        bencher.iter_custom(|iterations| {
-            let shared = shared.clone();
-            let work = engine.run(async move {
+        place.time(bencher, |iterations| {
+            let shared = Arc::clone(&shared);
+            async move {
                 let (mutator, pod) = &*shared;
                 let start = Instant::now();
                 for _ in 0..iterations {
@@ -101,20 +182,16 @@ fn mutation(
                     assert!(black_box(mutation).outcome.is_ok(), "the pod is admitted");
                 }
                 start.elapsed()
-            });
-            runtime.block_on(work).expect("the work ends")
+            }
         });
     });
 }
 
-fn whole_review(criterion: &mut Criterion) {
-    let runtime = Runtime::new().expect("a runtime");
-    let engine = support::engine();
-    let mutator = support::mutator(support::k8s(&runtime, &engine));
-    let pipeline = Pipeline::new(engine, mutator, Metrics::new());
+fn whole_review(criterion: &mut Criterion, place: &Place) {
+    let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), Metrics::new());
     let body = support::review();
-    criterion.bench_function("review of three secrets, bytes to bytes", |bencher| {
-        bencher.to_async(&runtime).iter(async || {
+    criterion.bench_function("review: all of it, bytes to bytes", |bencher| {
+        bencher.to_async(&place.runtime).iter(async || {
             let request = review::parse(&body).expect("a review");
             let deadline = tokio::time::Instant::now() + PATIENCE;
             let reply = pipeline.admit(request, std::time::Instant::now(), deadline).await;
@@ -122,12 +199,3 @@ fn whole_review(criterion: &mut Criterion) {
         });
     });
 }
-
-criterion_group!(
-    benches,
-    fresh_instance_call,
-    mutation_of_three_secrets,
-    mutation_of_one_secret_by_each_backend,
-    whole_review
-);
-criterion_main!(benches);

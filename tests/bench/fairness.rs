@@ -2,8 +2,6 @@
 //!
 //! Compared in one run with the same admissions on an idle engine.
 
-#![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
-
 #[allow(dead_code, reason = "shared by benchmarks that each use a part")]
 #[path = "support.rs"]
 mod support;
@@ -18,11 +16,15 @@ use std::{
 
 use ampoule_core::{MountRequirement, PodMutator, SecretInjector};
 use ampoule_engine::{PluginEngine, PluginInjector};
+use ampoule_tests::figures::{Cell, Part, Table};
+use anyhow::Result;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 const ENDLESS: usize = 4;
+const ABOUT: &str =
+    "In process, on one engine: a guest that loops is stopped at its deadline, and the next one starts at once.";
 
-fn main() {
+fn main() -> Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let samples = if quick { 50 } else { 1000 };
     let runtime = Runtime::new().expect("a runtime");
@@ -31,13 +33,7 @@ fn main() {
         ampoule_test_guests::GUESTS.iter().find(|(name, _)| *name == "endless_loop").expect("the guest");
     let endless = support::load(&runtime, &engine, name, component);
     let mutator = Arc::new(support::mutator(support::k8s(&runtime, &engine)));
-    println!("a good admission of three secrets                median        p99   ({samples} in turn)");
     let idle = runtime.block_on(sample(&engine, &mutator, samples));
-    println!(
-        "on an idle engine                          {:>12.3?} {:>10.3?}",
-        percentile(&idle, 50),
-        percentile(&idle, 99)
-    );
     let busy = runtime.block_on(async {
         let stop = Arc::new(AtomicBool::new(false));
         let mut guests = JoinSet::new();
@@ -49,11 +45,14 @@ fn main() {
         guests.join_all().await;
         busy
     });
-    println!(
-        "beside {ENDLESS} guests that never end            {:>12.3?} {:>10.3?}",
-        percentile(&busy, 50),
-        percentile(&busy, 99)
-    );
+    let title = format!("A good admission of three secrets, {samples} in turn");
+    let mut table = Table::new(title, &["beside", "median", "p99"]);
+    for (beside, times) in [("nothing".to_owned(), idle), (format!("{ENDLESS} guests that never end"), busy)] {
+        table.row([Cell::name(beside), Cell::Time(percentile(&times, 50)), Cell::Time(percentile(&times, 99))]);
+    }
+    let mut part = Part::new("fairness", "Beside guests that never end", ABOUT);
+    part.table(table);
+    part.write()
 }
 
 /// Keeps one endless guest running: as soon as it is stopped at its deadline, the next one starts.

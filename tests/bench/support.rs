@@ -1,13 +1,24 @@
-//! What the benchmarks share: an engine with the built-in plugin, and a pod that asks for three secrets.
+//! What the benchmarks share: an engine with the built-in plugin, and pods that ask for secrets.
 //!
-//! The pod has two containers, an init container and the usual clutter; its secrets are two variables and a file.
+//! A pod has an init container and the usual clutter; of three secrets two are variables and one is a file. Unless said otherwise a pod has
+//! two containers and three secrets.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 use ampoule_core::{MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretRequest};
 use ampoule_engine::{EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_load::Target;
+use ampoule_server::webhook;
+use ampoule_tests::Trust;
+use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+
+/// The webhook's timeout, unless its registration says another.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The beginning of an answer that allows a pod: where the verdict stands, whatever comes after.
+const HEAD: usize = 256;
 
 /// The allocator of the program.
 #[global_allocator]
@@ -47,17 +58,17 @@ pub(crate) fn request(key: &str, mount: MountRequirement) -> SecretRequest {
     SecretRequest { group: "user-info".into(), key: key.into(), mount, ..SecretRequest::default() }
 }
 
-/// Three secrets, two of them as variables.
-fn three_requests() -> [SecretRequest; 3] {
-    [
-        request("openai", MountRequirement::EnvVar),
-        request("database", MountRequirement::EnvVar),
-        request("ca.crt", MountRequirement::File),
-    ]
+/// So many secrets, two of three as variables.
+pub(crate) fn requests(count: usize) -> Vec<SecretRequest> {
+    let request = |i: usize| match i % 3 {
+        2 => request(&format!("ca-{i}.crt"), MountRequirement::File),
+        _ => request(&format!("token-{i}"), MountRequirement::EnvVar),
+    };
+    (0..count).map(request).collect()
 }
 
-/// A pod that asks for these secrets.
-pub(crate) fn pod(requests: &[SecretRequest]) -> Value {
+/// A pod of so many containers that asks for these secrets.
+pub(crate) fn pod(requests: &[SecretRequest], containers: usize) -> Value {
     let annotations = requests.iter().enumerate();
     let annotations: serde_json::Map<_, _> =
         annotations.map(|(i, request)| (format!("flyte.secrets/s{i}"), json!(request.to_flyte_annotation()))).collect();
@@ -69,6 +80,7 @@ pub(crate) fn pod(requests: &[SecretRequest]) -> Value {
             "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
         })
     };
+    let containers: Vec<_> = (0..containers).map(|i| container(&format!("container-{i}"))).collect();
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -77,18 +89,18 @@ pub(crate) fn pod(requests: &[SecretRequest]) -> Value {
         },
         "spec": {
             "initContainers": [container("prepare")],
-            "containers": [container("main"), container("sidecar")],
+            "containers": containers,
             "volumes": [{ "name": "data", "emptyDir": {} }],
         },
     })
 }
 
-/// A pod that asks for three secrets, as the core takes it.
+/// A pod as the core takes it.
 pub(crate) fn parsed_pod() -> Pod {
-    Pod::parse(pod(&three_requests())).expect("a pod")
+    Pod::parse(pod(&requests(3), 2)).expect("a pod")
 }
 
-/// The same, as the API server sends it.
+/// The same pod, as the API server sends it.
 pub(crate) fn review() -> Vec<u8> {
     let kind = json!({ "group": "", "version": "v1", "kind": "Pod" });
     let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
@@ -101,9 +113,31 @@ pub(crate) fn review() -> Vec<u8> {
         "request": {
             "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "kind": kind, "resource": resource, "requestKind": kind,
             "requestResource": resource, "name": "task-pod", "namespace": "flytesnacks-development", "operation": "CREATE",
-            "userInfo": user, "object": pod(&three_requests()), "oldObject": null, "dryRun": false,
+            "userInfo": user, "object": pod(&requests(3), 2), "oldObject": null, "dryRun": false,
             "options": { "kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1" },
         },
     });
     review.to_string().into_bytes()
+}
+
+/// The load's target: a webhook at this address, which has to allow the pod; `patched` is whether it has to patch it, too.
+pub(crate) fn target(address: SocketAddr, trust: &Trust, patched: bool) -> Target {
+    Target {
+        address,
+        tls: trust.client_config(),
+        server_name: ServerName::IpAddress(address.ip().into()),
+        path: format!("{}?timeout=10s", webhook::PATH),
+        content_type: "application/json",
+        body: review().into(),
+        accepts: if patched {
+            |answer| starts_with(answer, br#""allowed":true,"patchType":"JSONPatch""#)
+        } else {
+            |answer| starts_with(answer, br#""allowed":true"#)
+        },
+        timeout: TIMEOUT,
+    }
+}
+
+fn starts_with(answer: &[u8], verdict: &[u8]) -> bool {
+    answer[..answer.len().min(HEAD)].windows(verdict.len()).any(|part| part == verdict)
 }

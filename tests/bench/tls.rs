@@ -1,142 +1,228 @@
-//! Requests per second over TLS: the whole pipeline beside two handlers that do nothing, on the same server stack.
+//! Over TLS: the whole pipeline beside two handlers that do nothing, on the same server stack, in one run.
 //!
 //! `bare` throws the request's bytes away, which is what TLS and HTTP cost alone; `no-op` is an admission handler that allows
-//! everything, as one writes it with kube-rs: it reads a review and answers with one. The servers and the clients share this
-//! process and its processors, clients on threads of their own, and rounds alternate, so that a noisy machine disturbs all
-//! alike: the ratio is the figure to quote.
-
-#![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
+//! everything, as one writes it with kube-rs: it reads a review and answers with one. The servers are one process, the load is another,
+//! on the same processors, and rounds alternate, so that a noisy machine disturbs all alike: ratios and differences are the figures to
+//! quote.
 
 #[allow(dead_code, reason = "shared by benchmarks that each use a part")]
 #[path = "support.rs"]
 mod support;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+#[path = "tls/servers.rs"]
+mod servers;
 
-use ampoule_server::{
-    Metrics, Pipeline, ServingPipeline,
-    certs::CertificatePair,
-    listener::{Drain, DrainTrigger, Listener},
-    tls::{self, ServingCert},
-    webhook,
-};
-use ampoule_tests::{Connection, Trust};
-use axum::{Json, Router, body::Bytes, routing::post};
-use kube::core::{
-    DynamicObject,
-    admission::{AdmissionRequest, AdmissionResponse, AdmissionReview},
-};
-use tokio::{runtime::Runtime, task::JoinSet};
-use tokio_rustls::TlsAcceptor;
+use std::time::Duration;
+
+use ampoule_load::{Flood, Plan, Report, Reuse, saturate, steady};
+use ampoule_tests::figures::{Cell, Part, Plot, Table};
+use anyhow::Result;
+
+use self::servers::{SERVERS, Server, Servers};
 
 const CONNECTIONS: [usize; 3] = [1, 8, 64];
-const ROUNDS: usize = 5;
-const GRACE: Duration = Duration::from_secs(5);
+/// Where a connection is made for each request: as many at once.
+const AT_ONCE: usize = 8;
+/// Where the curves of the latency are drawn.
+const QUANTILES: [(&str, f64); 7] = [
+    ("50 %", 0.5),
+    ("75 %", 0.75),
+    ("90 %", 0.9),
+    ("95 %", 0.95),
+    ("99 %", 0.99),
+    ("99.5 %", 0.995),
+    ("99.9 %", 0.999),
+];
+const ABOUT: &str = "`bare` reads a request's bytes and answers, `no-op` is an admission handler written with kube-rs that allows everything; \
+    `Ampoule` puts three secrets into a pod of two containers with `k8s` and logs each, its log going to /dev/null as JSON. All are on \
+    Ampoule's server stack, in one process; the load comes from another one on the same processors. Rounds alternate; each figure is the \
+    median of its rounds, each latency is of all rounds.";
 
-/// A server on the stack of `serve`.
-struct Server {
-    address: SocketAddr,
-    _drain: DrainTrigger,
+/// How long it is measured.
+#[derive(Clone, Copy)]
+struct Extent {
+    rounds: usize,
+    round: Duration,
+    warm_up: Duration,
 }
 
-fn main() {
+/// Answers per second of each server.
+type Rates = [f64; SERVERS.len()];
+
+fn main() -> Result<()> {
+    if std::env::args().any(|argument| argument == servers::SERVE) {
+        return servers::serve();
+    }
     let quick = std::env::args().any(|argument| argument == "--quick");
-    let round = Duration::from_millis(if quick { 300 } else { 2000 });
-    let runtime = Runtime::new().expect("a runtime");
-    // An API server is another process: no answer may stay on the thread that it was asked on.
-    let clients = Runtime::new().expect("a runtime");
-    let signed = tls::self_signed(&[]).expect("a certificate");
-    let trust = Trust::root(&signed.ca_pem).expect("the certificate's CA");
-    let engine = support::engine();
-    let mutator = support::mutator(support::k8s(&runtime, &engine));
-    let metrics = Metrics::new();
-    let pipeline = Arc::new(ServingPipeline::new(Pipeline::new(engine, mutator, metrics.clone())));
-    let full = runtime.block_on(Server::start(webhook::router(pipeline, metrics.clone(), 1024), &signed, &metrics));
-    let noop = runtime.block_on(Server::start(noop(), &signed, &metrics));
-    let bare = runtime.block_on(Server::start(bare(), &signed, &metrics));
-    println!("requests per second, median of {ROUNDS} rounds of {round:?} each, in turn");
-    println!("connections      bare     no-op   ampoule   ampoule/no-op   ampoule/bare");
-    for connections in CONNECTIONS {
-        let mut rates = [Vec::new(), Vec::new(), Vec::new()];
-        for _ in 0..ROUNDS {
-            for (server, rates) in [&bare, &noop, &full].into_iter().zip(&mut rates) {
-                rates.push(clients.block_on(server.rate(&trust, connections, round)));
-            }
-        }
-        let [bare, noop, full] = rates.map(median);
-        let (to_noop, to_bare) = (full / noop, full / bare);
-        println!("{connections:>11} {bare:>9.0} {noop:>9.0} {full:>9.0} {to_noop:>15.2} {to_bare:>14.2}");
-    }
-}
-
-/// Reads the review into types and allows it.
-fn noop() -> Router {
-    let handler = async |Json(review): Json<AdmissionReview<DynamicObject>>| {
-        let request: AdmissionRequest<DynamicObject> = review.try_into().expect("the review has a request");
-        Json(AdmissionResponse::from(&request).into_review())
+    let extent = match quick {
+        true => Extent { rounds: 3, round: Duration::from_millis(400), warm_up: Duration::from_millis(100) },
+        false => Extent { rounds: 5, round: Duration::from_secs(2), warm_up: Duration::from_millis(500) },
     };
-    Router::new().route(webhook::PATH, post(handler))
+    let servers = Servers::start()?;
+    let mut part = Part::new("tls", "Over TLS", ABOUT);
+    let kept = throughput(&mut part, &servers, extent)?;
+    latency(&mut part, &servers, extent, &kept)?;
+    per_request(&mut part, &servers, extent)?;
+    part.write()
 }
 
-/// Reads the request's bytes and answers without a look at them.
-fn bare() -> Router {
-    const ANSWER: &str =
-        r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"0","allowed":true}}"#;
-    Router::new().route(webhook::PATH, post(async |_: Bytes| ([("content-type", "application/json")], ANSWER)))
-}
-
-// === impl Server ===
-
-impl Server {
-    async fn start(router: Router, signed: &CertificatePair, metrics: &Metrics) -> Self {
-        let cert = Arc::new(ServingCert::default());
-        cert.install(signed.certified_key());
-        let tls = TlsAcceptor::from(Arc::new(tls::server_config(cert)));
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = Listener::bind(any, 1024, metrics.port("bench")).await.expect("a free port").with_tls(tls);
-        let address = listener.local_addr().expect("it is bound");
-        let (trigger, drain) = DrainTrigger::new();
-        tokio::spawn(serve(listener, router, drain));
-        Self { address, _drain: trigger }
+fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<Rates>> {
+    let columns = [
+        "connections",
+        "bare",
+        "no-op",
+        "Ampoule",
+        "without its log",
+        "Ampoule to no-op",
+        "to bare",
+        "without log to no-op",
+    ];
+    let mut table = Table::new("Requests per second, as many as are answered on kept connections", &columns);
+    let mut all = Vec::new();
+    for connections in CONNECTIONS {
+        let rounds = saturated(servers, extent, connections, Reuse::KeepAlive)?;
+        let rates: Rates = SERVERS.map(|server| median(rounds.iter().map(|rates| rates[server as usize])));
+        let to = |left: Server, right: Server| {
+            Cell::Ratio(median(rounds.iter().map(|rates| rates[left as usize] / rates[right as usize])))
+        };
+        let counts = [Cell::Count(connections as u64)].into_iter().chain(rates.map(Cell::PerSecond));
+        let ratios = [(Server::Ampoule, Server::Noop), (Server::Ampoule, Server::Bare), (Server::Quiet, Server::Noop)];
+        table.row(counts.chain(ratios.map(|(left, right)| to(left, right))));
+        all.push(rates);
     }
+    part.table(table);
+    part.plot(Plot {
+        name: "throughput",
+        title: "Requests per second over TLS".to_owned(),
+        x: "connections",
+        y: "requests per second",
+        at: CONNECTIONS.map(|connections| connections.to_string()).into(),
+        lines: SERVERS
+            .map(|server| (server.name().to_owned(), all.iter().map(|rates| rates[server as usize]).collect()))
+            .into(),
+    });
+    Ok(all)
+}
 
-    /// Answers per second over kept connections, each with one request at a time.
-    async fn rate(&self, trust: &Trust, connections: usize, round: Duration) -> f64 {
-        let mut open = Vec::new();
-        for _ in 0..connections {
-            open.push(Connection::tls(self.address, trust).await.expect("a connection"));
+/// Each round has all servers in turn.
+fn saturated(servers: &Servers, extent: Extent, connections: usize, reuse: Reuse) -> Result<Vec<Rates>> {
+    let flood = Flood { connections, reuse, requests: u64::MAX, duration: extent.round };
+    let mut rounds = Vec::new();
+    for _ in 0..extent.rounds {
+        let mut rates = Rates::default();
+        for server in SERVERS {
+            let report = saturate(servers.target(server), &flood)?;
+            report.ensure_no_failure()?;
+            rates[server as usize] = report.rate();
         }
-        let body = Bytes::from(support::review());
-        let start = Instant::now();
-        let mut clients: JoinSet<usize> = JoinSet::new();
-        for mut connection in open {
-            let body = body.clone();
-            clients.spawn(async move {
-                let mut answered = 0;
-                while start.elapsed() < round {
-                    let answer = connection.post(webhook::PATH, body.clone()).await.expect("an answer");
-                    assert_eq!(answer.status, 200);
-                    answered += 1;
-                }
-                answered
-            });
+        rounds.push(rates);
+    }
+    Ok(rounds)
+}
+
+/// At half of what Ampoule answers at most, the same for all.
+fn latency(part: &mut Part, servers: &Servers, extent: Extent, saturation: &[Rates]) -> Result<()> {
+    let mut table = latency_table("Latency on kept connections, at half of what Ampoule answers at most");
+    for (connections, rates) in CONNECTIONS.into_iter().zip(saturation) {
+        let rate = rates[Server::Ampoule as usize] / 2.0;
+        let reports = at_rate(servers, extent, connections, Reuse::KeepAlive, rate)?;
+        add_latencies(&mut table, connections, rate, &reports);
+        if connections == AT_ONCE {
+            part.plot(latency_plot(rate, &reports));
         }
-        let answered: usize = clients.join_all().await.into_iter().sum();
-        #[allow(clippy::cast_precision_loss, reason = "a count of requests is far below 2^52")]
-        let answered = answered as f64;
-        answered / start.elapsed().as_secs_f64()
+    }
+    part.table(table);
+    Ok(())
+}
+
+/// A connection for each request, at most [`AT_ONCE`] of them at a time.
+fn per_request(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()> {
+    let title =
+        format!("Requests per second with a connection for each request, {AT_ONCE} at a time, no handshake resumed");
+    let mut table = Table::new(title, &["bare", "no-op", "Ampoule", "without its log", "Ampoule to no-op"]);
+    let rounds = saturated(servers, extent, AT_ONCE, Reuse::PerRequest)?;
+    let rates: Rates = SERVERS.map(|server| median(rounds.iter().map(|rates| rates[server as usize])));
+    let (noop, ampoule) = (Server::Noop as usize, Server::Ampoule as usize);
+    let ratio = Cell::Ratio(median(rounds.iter().map(|rates| rates[ampoule] / rates[noop])));
+    table.row(rates.map(Cell::PerSecond).into_iter().chain([ratio]));
+    part.table(table);
+    let mut table =
+        latency_table("Latency with a connection for each request, at half of what Ampoule answers at most");
+    let rate = rates[ampoule] / 2.0;
+    let reports = at_rate(servers, extent, AT_ONCE, Reuse::PerRequest, rate)?;
+    add_latencies(&mut table, AT_ONCE, rate, &reports);
+    part.table(table);
+    Ok(())
+}
+
+fn at_rate(
+    servers: &Servers,
+    extent: Extent,
+    connections: usize,
+    reuse: Reuse,
+    rate: f64,
+) -> Result<[Report; SERVERS.len()]> {
+    let plan = Plan { rate, connections, reuse, warm_up: extent.warm_up, duration: extent.round };
+    let mut reports = SERVERS.map(|_| Report::default());
+    for _ in 0..extent.rounds {
+        for server in SERVERS {
+            let report = steady(servers.target(server), &plan)?;
+            report.ensure_no_failure()?;
+            reports[server as usize].add(&report);
+        }
+    }
+    Ok(reports)
+}
+
+fn latency_table(title: &str) -> Table {
+    let columns = [
+        "connections",
+        "per second",
+        "server",
+        "p50",
+        "p99",
+        "p99.9",
+        "p99 to no-op's",
+        "requests",
+        "the load's own p99",
+    ];
+    Table::new(format!("{title}, requests being due by the clock"), &columns)
+}
+
+fn add_latencies(table: &mut Table, connections: usize, rate: f64, reports: &[Report]) {
+    let noop = reports[Server::Noop as usize].latency(0.99);
+    for (server, report) in SERVERS.into_iter().zip(reports) {
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| report.latency(quantile));
+        let own = Duration::from_nanos(report.lateness.value_at_quantile(0.99));
+        table.row([
+            Cell::Count(connections as u64),
+            Cell::PerSecond(rate),
+            Cell::name(server.name()),
+            Cell::Time(p50),
+            Cell::Time(p99),
+            Cell::Time(p999),
+            Cell::Difference(p99, noop),
+            Cell::Count(report.answered),
+            Cell::Time(own),
+        ]);
     }
 }
 
-async fn serve(listener: Listener, router: Router, drain: Drain) {
-    listener.run(router, drain, GRACE).await;
+fn latency_plot(rate: f64, reports: &[Report]) -> Plot {
+    let millis = |report: &Report| QUANTILES.map(|(_, quantile)| report.latency(quantile).as_secs_f64() * 1e3).into();
+    let lines = SERVERS.into_iter().zip(reports);
+    Plot {
+        name: "latency",
+        title: format!("Latency over TLS at {rate:.0} requests per second, {AT_ONCE} connections"),
+        x: "share of the requests that take no longer",
+        y: "milliseconds",
+        at: QUANTILES.map(|(name, _)| name.to_owned()).into(),
+        lines: lines.map(|(server, report)| (server.name().to_owned(), millis(report))).collect(),
+    }
 }
 
-fn median(mut rates: Vec<f64>) -> f64 {
+fn median(rates: impl Iterator<Item = f64>) -> f64 {
+    let mut rates: Vec<_> = rates.collect();
     rates.sort_by(f64::total_cmp);
     rates[rates.len() / 2]
 }

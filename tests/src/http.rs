@@ -14,7 +14,7 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, client::Resumption};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -78,6 +78,14 @@ impl Trust {
     /// If it is no name of a server.
     pub fn named(self, name: &str) -> Result<Self> {
         Ok(Self { name: Some(ServerName::try_from(name.to_owned())?), ..self })
+    }
+
+    /// What trusts so, without a cache of sessions: an API server resumes none, as Go's client has no cache unless it is given one.
+    #[must_use]
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::disabled();
+        Arc::new(config)
     }
 
     /// A TLS stream to the address.

@@ -5,6 +5,7 @@
 
 mod ampoule;
 mod eventually;
+pub mod figures;
 mod haproxy;
 mod http;
 mod kube;

@@ -42,12 +42,12 @@ enum Command {
         /// Only the tests whose name contains this.
         filter: Option<String>,
     },
-    /// Run the benchmarks.
+    /// Run the benchmarks, and make a report with tables and plots in `target/bench`.
     Bench {
-        /// Fewer samples: seconds, not minutes.
+        /// Few samples, too rough to quote: two minutes instead of twenty, once all is built.
         #[arg(long)]
         quick: bool,
-        /// Run only the benchmarks whose name contains this.
+        /// Run only the parts whose name contains this (calls, fairness, tls, life); or of `calls`, the benchmarks whose name does.
         filter: Option<String>,
     },
     /// Hold what an admission costs to `tests/budget/budget.yaml`, by counts of instructions and by ratios.

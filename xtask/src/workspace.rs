@@ -23,6 +23,8 @@ const TREE_MAX: Duration = Duration::from_secs(10 * 60);
 pub(crate) enum Build {
     /// The server alone.
     Server,
+    /// The server as it is released.
+    Release,
     /// Everything that `cargo test` runs, too.
     Tests,
 }
@@ -62,6 +64,10 @@ pub(crate) fn build(what: Build) -> Result<PathBuf> {
             command.args(["--bin", "ampoule"]);
             "build the server"
         }
+        Build::Release => {
+            command.args(["--release", "--bin", "ampoule"]);
+            "build the server for release"
+        }
         Build::Tests => {
             command.args(["--lib", "--bins", "--tests", "--examples"]);
             "build the server and the tests"
@@ -87,7 +93,7 @@ fn count_crates(what: Build) -> Option<usize> {
     let mut tree = cargo();
     tree.args(["tree", "--prefix", "none", "--format", "{p}"]);
     match what {
-        Build::Server => tree.args(["--package", "ampoule", "--edges", "normal,build"]),
+        Build::Server | Build::Release => tree.args(["--package", "ampoule", "--edges", "normal,build"]),
         Build::Tests => tree.args(["--workspace", "--edges", "normal,build,dev"]),
     };
     let tree = job::output(&mut tree, TREE_MAX)?;

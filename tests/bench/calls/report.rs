@@ -1,0 +1,105 @@
+//! Criterion's estimates as a table: what each benchmark of this run took, and a fresh instance beside one that is there.
+//!
+//! Criterion keeps a folder for each benchmark, those of earlier runs included: it compares with them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use ampoule_tests::figures::{self, Cell, Part, Table};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+/// What the name of a call on a fresh instance starts with.
+pub(crate) const FRESH: &str = "call: fresh instance of ";
+/// What that of one on a reused instance starts with.
+pub(crate) const REUSED: &str = "call: reused instance of ";
+
+const ABOUT: &str = "One processor, no network. A review has three secrets for a pod of two containers; all that is mutated has an init \
+    container besides. A call on a fresh instance makes it and drops it.";
+
+/// What one benchmark took: a time with its interval of confidence.
+struct Estimate {
+    title: String,
+    written: SystemTime,
+    median: Duration,
+    lower: Duration,
+    upper: Duration,
+}
+
+/// Where criterion keeps them: its own default, which it would ask cargo for.
+pub(crate) fn criterion() -> Result<PathBuf> {
+    Ok(figures::folder()?.with_file_name("criterion"))
+}
+
+/// Writes what was measured since `begun`, from criterion's folder.
+pub(crate) fn write(folder: &Path, begun: SystemTime) -> Result<()> {
+    let estimates = Estimate::read_all(folder, begun)?;
+    ensure!(!estimates.is_empty(), "no benchmark has this in its name");
+    let mut part = Part::new("calls", "In process", ABOUT);
+    let mut table =
+        Table::new("Medians, with the interval that has the true one at 95 %", &["what", "median", "from", "to"]);
+    for Estimate { title, median, lower, upper, .. } in &estimates {
+        let times = [median, lower, upper].map(|time| Cell::Time(*time));
+        table.row([Cell::name(title.as_str())].into_iter().chain(times));
+    }
+    part.table(table);
+    part.table(fresh_beside_reused(&estimates));
+    part.write()
+}
+
+fn fresh_beside_reused(estimates: &[Estimate]) -> Table {
+    let title = "A plugin's call on a fresh instance, made and dropped, beside one on an instance that is there";
+    let mut table = Table::new(title, &["backend", "fresh", "reused", "ratio"]);
+    for fresh in estimates {
+        let Some(name) = fresh.title.strip_prefix(FRESH) else { continue };
+        let other = format!("{REUSED}{name}");
+        let Some(reused) = estimates.iter().find(|estimate| estimate.title == other) else { continue };
+        let ratio = fresh.median.as_secs_f64() / reused.median.as_secs_f64();
+        table.row([Cell::name(name), Cell::Time(fresh.median), Cell::Time(reused.median), Cell::Ratio(ratio)]);
+    }
+    table
+}
+
+// === impl Estimate ===
+
+impl Estimate {
+    /// In the order in which they were measured.
+    fn read_all(folder: &Path, begun: SystemTime) -> Result<Vec<Self>> {
+        let mut estimates = Vec::new();
+        // A filter may have left nothing to measure.
+        let Ok(entries) = fs::read_dir(folder) else { return Ok(estimates) };
+        for entry in entries {
+            let newest = entry?.path().join("new");
+            let file = newest.join("estimates.json");
+            let written = fs::metadata(&file).and_then(|metadata| metadata.modified());
+            if let Some(written) = written.ok().filter(|written| *written >= begun) {
+                let (benchmark, figures) = (read(&newest.join("benchmark.json"))?, read(&file)?);
+                estimates.push(Self::of(&benchmark, &figures, written).context("criterion's files have another form")?);
+            }
+        }
+        estimates.sort_by_key(|estimate| estimate.written);
+        Ok(estimates)
+    }
+
+    /// Criterion writes nanoseconds.
+    fn of(benchmark: &Value, figures: &Value, written: SystemTime) -> Option<Self> {
+        let median = &figures["median"];
+        let time = |value: &Value| Some(Duration::from_secs_f64(value.as_f64()? / 1e9));
+        let interval = &median["confidence_interval"];
+        Some(Self {
+            title: benchmark["title"].as_str()?.to_owned(),
+            written,
+            median: time(&median["point_estimate"])?,
+            lower: time(&interval["lower_bound"])?,
+            upper: time(&interval["upper_bound"])?,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
+}

@@ -1,0 +1,176 @@
+//! The servers, all in one process: [`serve`] is that process, [`Servers`] has started it and knows their targets.
+//!
+//! It is this very program with the argument [`SERVE`], so that the load does not share its threads and its allocator.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::{Ipv4Addr, SocketAddr},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use ampoule_load::Target;
+use ampoule_server::{
+    Metrics, Pipeline, ServingPipeline,
+    certs::CertificatePair,
+    listener::{Drain, DrainTrigger, Listener},
+    telemetry::{self, LogFormat, LogLevel},
+    tls::{self, ServingCert},
+    webhook,
+};
+use ampoule_tests::Trust;
+use anyhow::{Context as _, Result};
+use axum::{Json, Router, body::Bytes, routing::post};
+use kube::core::{
+    DynamicObject,
+    admission::{AdmissionRequest, AdmissionResponse, AdmissionReview},
+};
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use tokio_rustls::TlsAcceptor;
+use tracing::subscriber::{NoSubscriber, set_default};
+
+use crate::support;
+
+/// The argument that makes this program the servers' process.
+pub(crate) const SERVE: &str = "--serve";
+
+/// All of them, in the order of the tables.
+pub(crate) const SERVERS: [Server; 4] = [Server::Bare, Server::Noop, Server::Ampoule, Server::Quiet];
+
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What is measured.
+#[derive(Clone, Copy)]
+pub(crate) enum Server {
+    /// It answers without a look at the request.
+    Bare,
+    /// It reads a review and allows it.
+    Noop,
+    /// The whole pipeline.
+    Ampoule,
+    /// The same without any log.
+    Quiet,
+}
+
+/// The process that serves. It ends with this value, or with this program, as its standard input ends then.
+pub(crate) struct Servers {
+    process: Child,
+    targets: Vec<Target>,
+}
+
+// === impl Server ===
+
+impl Server {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Noop => "no-op",
+            Self::Ampoule => "Ampoule",
+            Self::Quiet => "Ampoule without its log",
+        }
+    }
+
+    fn patches(self) -> bool {
+        matches!(self, Self::Ampoule | Self::Quiet)
+    }
+}
+
+// === impl Servers ===
+
+impl Servers {
+    pub(crate) fn start() -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        // What production does with the log costs more than this, and is not Ampoule's.
+        command.arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().context("the servers cannot be started")?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("the servers have no output")?).read_line(&mut line)?;
+        let ready: Value = serde_json::from_str(&line).context("the servers did not start")?;
+        let trust = Trust::root(ready["ca"].as_str().context("no CA")?)?;
+        let target = |server: Server| {
+            let address = ready["addresses"][server as usize].as_str().context("no address")?.parse()?;
+            anyhow::Ok(support::target(address, &trust, server.patches()))
+        };
+        let targets = SERVERS.into_iter().map(target).collect::<Result<_>>()?;
+        Ok(Self { process, targets })
+    }
+
+    pub(crate) fn target(&self, server: Server) -> &Target {
+        &self.targets[server as usize]
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// Serves until the standard input ends; the first line on standard output says where.
+#[allow(clippy::print_stdout, reason = "the addresses are what the other process reads")]
+pub(crate) fn serve() -> Result<()> {
+    telemetry::install(LogFormat::Json, LogLevel::Info);
+    let (runtime, quiet) = (Runtime::new()?, without_log()?);
+    let signed = tls::self_signed(&[])?;
+    let metrics = Metrics::new();
+    let start = |runtime: &Runtime, router| runtime.block_on(start(router, &signed, &metrics));
+    let servers = [
+        start(&runtime, bare()),
+        start(&runtime, noop()),
+        start(&runtime, ampoule(&runtime, &metrics)),
+        start(&quiet, ampoule(&quiet, &metrics)),
+    ];
+    let servers: Vec<_> = servers.into_iter().collect::<Result<_>>()?;
+    let addresses: Vec<_> = servers.iter().map(|(address, _)| address).collect();
+    println!("{}", json!({ "ca": signed.ca_pem, "addresses": addresses }));
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// Threads on which nothing is logged.
+fn without_log() -> Result<Runtime> {
+    let silence = || std::mem::forget(set_default(NoSubscriber::default()));
+    Ok(Builder::new_multi_thread().enable_all().on_thread_start(silence).build()?)
+}
+
+async fn start(router: Router, signed: &CertificatePair, metrics: &Metrics) -> Result<(SocketAddr, DrainTrigger)> {
+    let cert = Arc::new(ServingCert::default());
+    cert.install(signed.certified_key());
+    let tls = TlsAcceptor::from(Arc::new(tls::server_config(cert)));
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = Listener::bind(any, 1024, metrics.port("bench")).await?.with_tls(tls);
+    let address = listener.local_addr()?;
+    let (trigger, drain) = DrainTrigger::new();
+    tokio::spawn(run(listener, router, drain));
+    Ok((address, trigger))
+}
+
+async fn run(listener: Listener, router: Router, drain: Drain) {
+    listener.run(router, drain, GRACE).await;
+}
+
+fn ampoule(runtime: &Runtime, metrics: &Metrics) -> Router {
+    let engine = support::engine();
+    let mutator = support::mutator(support::k8s(runtime, &engine));
+    let pipeline = Arc::new(ServingPipeline::new(Pipeline::new(engine, mutator, metrics.clone())));
+    webhook::router(pipeline, metrics.clone(), 1024)
+}
+
+/// Reads the review into types and allows it.
+fn noop() -> Router {
+    let handler = async |Json(review): Json<AdmissionReview<DynamicObject>>| {
+        let request: AdmissionRequest<DynamicObject> = review.try_into().expect("the review has a request");
+        Json(AdmissionResponse::from(&request).into_review())
+    };
+    Router::new().route(webhook::PATH, post(handler))
+}
+
+/// Reads the request's bytes and answers without a look at them.
+fn bare() -> Router {
+    const ANSWER: &str =
+        r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"0","allowed":true}}"#;
+    Router::new().route(webhook::PATH, post(async |_: Bytes| ([("content-type", "application/json")], ANSWER)))
+}
