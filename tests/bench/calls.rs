@@ -82,7 +82,7 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
     });
     let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), Metrics::new());
     let request = review::parse(&body).expect("a review");
-    let reply = place.runtime.block_on(pipeline.admit(request, tokio::time::Instant::now() + PATIENCE));
+    let reply = place.runtime.block_on(pipeline.admit(request, Instant::now(), tokio::time::Instant::now() + PATIENCE));
     criterion.bench_function("review: write the answer", |bencher| {
         bencher.iter(|| review::respond(black_box(&reply)));
     });
