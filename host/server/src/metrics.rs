@@ -5,6 +5,7 @@
 
 mod phase;
 mod plugin;
+mod process;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -22,6 +23,7 @@ pub use self::phase::Phase;
 use self::{
     phase::Phases,
     plugin::{PluginFamilies, PluginMetrics},
+    process::ProcessMetrics,
 };
 use crate::{pipeline::Outcome, plugins::PluginState};
 
@@ -152,7 +154,9 @@ impl Metrics {
     }
 
     fn register(&self) -> Registry {
-        let mut registry = Registry::with_prefix("ampoule");
+        let mut root = Registry::default();
+        root.register_collector(Box::new(ProcessMetrics::start()));
+        let registry = root.sub_registry_with_prefix("ampoule");
         let build = Family::<BuildLabel, Gauge>::default();
         build.get_or_create(&BuildLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "The version of this program; always 1", build);
@@ -164,8 +168,8 @@ impl Metrics {
             "Requests without a readable review, by reason",
             self.rejections.clone(),
         );
-        self.phases.register(&mut registry);
-        self.plugin_families.register(&mut registry);
+        self.phases.register(registry);
+        self.plugin_families.register(registry);
         registry.register("plugin_info", "The plugins that are loaded; always 1", self.plugins.clone());
         let help = "1 for the state that a plugin is in, 0 for the others; serving-previous is one whose successor was refused";
         registry.register("plugin_state", help, self.plugin_states.clone());
@@ -181,17 +185,27 @@ impl Metrics {
         registry.register("registration_repairs", help, self.registration_repairs.clone());
         let help = "Changes of the configuration and of components that were found, by what came of them";
         registry.register("config_reloads", help, self.config_reloads.clone());
-        // There from the start, so that an alert sees the first.
-        for result in [APPLIED, REFUSED] {
-            self.config_reloads.get_or_create(&ResultLabel { result }).inc_by(0);
-        }
+        self.count_from_zero();
         // As Prometheus names its own.
         self.config_last_reload.set(1);
         let help = "1 if what is configured now is what serves, 0 if it was refused";
         registry.register("config_last_reload_successful", help, self.config_last_reload.clone());
         let help = "Time to fetch, compile and try what is configured, at the start and at each change, in seconds";
         registry.register("config_reload_duration_seconds", help, self.config_reload_duration.clone());
-        registry
+        root
+    }
+
+    /// Has counters there from the start, so that an alert and a rate see the first of each.
+    fn count_from_zero(&self) {
+        for outcome in Outcome::ALL {
+            drop(self.admissions.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }));
+        }
+        for result in [APPLIED, REFUSED] {
+            drop(self.config_reloads.get_or_create(&ResultLabel { result }));
+        }
+        for reload in Reload::ALL {
+            drop(self.certificate_reloads.get_or_create(&ResultLabel { result: reload.as_str() }));
+        }
     }
 
     /// All metrics in OpenMetrics' text format.
@@ -239,6 +253,7 @@ impl Metrics {
 
     /// A plugin is in this state.
     pub fn plugin_state(&self, plugin: &str, now: PluginState) {
+        self.plugin_families.count_from_zero(plugin);
         for state in PluginState::ALL {
             let labels = StateLabels { plugin: plugin.to_owned(), state: state.as_str() };
             self.plugin_states.get_or_create(&labels).set(i64::from(state == now));
@@ -304,6 +319,8 @@ impl CallObserver for Metrics {
 // === impl Reload ===
 
 impl Reload {
+    const ALL: [Self; 3] = [Self::Adopted, Self::Refused, Self::Failed];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Adopted => "adopted",

@@ -301,6 +301,19 @@ impl Judgement {
 // === impl Outcome ===
 
 impl Outcome {
+    /// Each of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Mutated,
+        Self::Unchanged,
+        Self::AdmittedWithoutSecrets,
+        Self::OutOfScope,
+        Self::Refused,
+        Self::Denied,
+        Self::Unavailable,
+        Self::Overloaded,
+        Self::Error,
+    ];
+
     /// The label value in metrics, and the word in the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -92,6 +92,13 @@ impl PluginFamilies {
         registry.register("plugin_memory_high_water_bytes", help, self.memory.clone());
     }
 
+    /// Has the traps of a plugin there before the first, so that an alert sees it.
+    pub(super) fn count_from_zero(&self, plugin: &str) {
+        for kind in FailureKind::ALL {
+            drop(self.traps.get_or_create(&TrapLabels { plugin: plugin.to_owned(), kind: kind.as_str() }));
+        }
+    }
+
     /// Forgets a plugin that is no more.
     pub(super) fn remove(&self, plugin: &str) {
         let plugin = || plugin.to_owned();
