@@ -17,6 +17,7 @@ pub mod network;
 mod pods;
 mod process;
 mod programs;
+mod prometheus;
 mod registry;
 mod renderers;
 mod review;
@@ -33,6 +34,7 @@ pub use self::{
     mounted::Mounted,
     pods::{annotation, asking, pod, requests},
     process::Process,
+    prometheus::{Prometheus, Series, promtool},
     registry::{Registry, Signer},
     renderers::{Renderers, languages, sdks},
     review::{Response, Review},

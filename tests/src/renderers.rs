@@ -1,5 +1,5 @@
-//! What reads the files of `deploy`: [`Renderers`], Helm, kubectl and promtool as `cargo xtask setup` keeps them, and the models of
-//! custom resources.
+//! What reads the files of `deploy`: [`Renderers`], Helm and kubectl as `cargo xtask setup` keeps them, and the models of custom
+//! resources.
 //!
 //! They are never left out: without them the tests fail and say what to run.
 
@@ -68,15 +68,6 @@ impl Renderers {
         documents(&self.run("helm", words)?)
     }
 
-    /// What promtool says.
-    ///
-    /// # Errors
-    ///
-    /// With what it says, if it finds something wrong.
-    pub fn promtool<'a>(&self, words: impl IntoIterator<Item = &'a OsStr>) -> Result<String> {
-        self.run("promtool", words)
-    }
-
     /// Custom resources as the models of their kinds understand them; what a model does not know is gone.
     ///
     /// # Errors
@@ -125,7 +116,8 @@ fn made(variable: &str, kind: &str, pins: &[u8]) -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn said(command: &mut Command) -> Result<String> {
+/// The standard output of a command that ends well.
+pub(crate) fn said(command: &mut Command) -> Result<String> {
     let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
     if !status.success() {
         bail!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));

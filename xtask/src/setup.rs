@@ -12,6 +12,7 @@ mod languages;
 mod manifests;
 mod pinned;
 mod program;
+mod prometheus;
 mod python;
 mod registry;
 mod sdks;
@@ -24,6 +25,7 @@ use self::kube::ApiServer;
 use self::languages::Languages;
 use self::manifests::Renderers;
 use self::program::Program;
+use self::prometheus::Prometheus;
 use self::sdks::Sdks;
 use crate::progress::GOOD;
 
@@ -34,7 +36,8 @@ pub(crate) enum Scope {
     Wasm,
     /// To send a request to the server by hand: the WebAssembly target, and curl.
     Demo,
-    /// To run the end-to-end tests as well: etcd, kube-apiserver, haproxy, Flyte's SDKs, what renders the manifests, and a registry.
+    /// To run the end-to-end tests as well: etcd, kube-apiserver, haproxy, Flyte's SDKs, what renders the manifests, Prometheus, and
+    /// a registry.
     Everything,
 }
 
@@ -50,6 +53,8 @@ pub(crate) struct Everything {
     pub(crate) languages: Languages,
     /// What renders and checks the manifests.
     pub(crate) renderers: Renderers,
+    /// What asks the dashboard's queries and evaluates the alerts.
+    pub(crate) prometheus: Prometheus,
     /// Where they push plugins to.
     pub(crate) registry: Program,
 }
@@ -98,9 +103,12 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("languages", &languages.to_string());
     let renderers = manifests::ensure(&sdks)?;
     found("helm, kubectl", &renderers.to_string());
+    let prometheus = prometheus::ensure()?;
+    found("prometheus", &prometheus.server.to_string());
+    found("promtool", &prometheus.promtool.to_string());
     let registry = registry::ensure()?;
     found("docker-registry", &registry.to_string());
-    Ok(Everything { api_server, haproxy, sdks, languages, renderers, registry })
+    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry })
 }
 
 /// Makes sure of what the scope names.

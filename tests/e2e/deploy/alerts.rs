@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 use ampoule_core::FailureKind;
 use ampoule_engine::{Call, CallObserver as _, CallOutcome};
 use ampoule_server::{PluginState, metrics::Metrics, pipeline::Outcome};
-use ampoule_tests::Renderers;
+use ampoule_tests::{Renderers, promtool};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ fn promtool_takes_the_rules_and_they_fire_when_they_should() -> Result<()> {
     let (folder, _) = rules()?;
     for (verb, file) in [("check", "rules.yaml"), ("test", "tests.yaml")] {
         let file = folder.path().join(file);
-        let said = Renderers::find()?.promtool([verb.as_ref(), "rules".as_ref(), file.as_os_str()])?;
+        let said = promtool(&[verb, "rules", file.to_str().context("a path in UTF-8")?], None)?;
         assert!(said.contains("SUCCESS"), "{said}");
     }
     Ok(())

