@@ -32,6 +32,8 @@ mod inject;
 mod lifecycle;
 #[path = "e2e/load.rs"]
 mod load;
+#[path = "e2e/observe.rs"]
+mod observe;
 #[path = "e2e/overload.rs"]
 mod overload;
 #[path = "e2e/people.rs"]

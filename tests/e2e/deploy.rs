@@ -49,7 +49,7 @@ async fn check_taken(namespace: &Namespace, objects: &[Value]) -> Result<()> {
 }
 
 /// Whether everything that was said is still there.
-fn check_kept(said: &Value, stored: &Value, path: &str) {
+pub(crate) fn check_kept(said: &Value, stored: &Value, path: &str) {
     match (said, stored) {
         (Value::Object(said), _) => {
             said.iter().for_each(|(key, value)| check_kept(value, &stored[key], &format!("{path}.{key}")));

@@ -41,6 +41,7 @@ fn every_link_to_a_file_leads_somewhere() {
         "plugins/examples/http-json/README.md",
         "tests/fuzz/README.md",
         "deploy/README.md",
+        "deploy/METRICS.md",
         "deploy/MIGRATION.md",
     ] {
         let text = read(page);

@@ -15,7 +15,7 @@ fn render(values: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_takes_the_chart_whole_with_three_sets_of_values() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("hooks").await?;
-    for (values, count) in [("defaults", 10), ("flyte", 10), ("everything", 16)] {
+    for (values, count) in [("defaults", 10), ("flyte", 10), ("everything", 17)] {
         let objects = render(&["--values", &format!("deploy/chart/ci/{values}-values.yaml")])?;
         let names: Vec<_> = objects.iter().map(name).collect();
         assert_eq!(objects.len(), count, "{values}: {names:?}");
@@ -150,6 +150,7 @@ fn a_value_switches_an_object_off_or_on() -> Result<()> {
         (&["certificates.mode=cert-manager", "certificates.issuerRef.name=theirs"], "Issuer/hook-ampoule", false),
         (&["networkPolicy.enabled=true"], "NetworkPolicy/hook-ampoule", true),
         (&["monitoring.serviceMonitor.enabled=true"], "Service/hook-ampoule-metrics", true),
+        (&["monitoring.dashboard.enabled=true"], "ConfigMap/hook-ampoule-dashboard", true),
         (&["plugins.binaryData.a\\.wasm=AGFzbQ0AAQA="], "ConfigMap/hook-ampoule-plugins", true),
         (&["flyte.enabled=true", "flyte.existingConfigMap=theirs"], "ConfigMap/hook-ampoule", false),
     ];

@@ -36,10 +36,10 @@ async fn the_api_server_takes_every_overlay_whole() -> Result<()> {
         ("base", &["cert-manager"], 12),
         ("overlays/dev", &[], 10),
         ("overlays/production", &[], 13),
-        ("overlays/production", &["monitoring"], 16),
+        ("overlays/production", &["monitoring"], 17),
         ("overlays/production", &["config-maps"], 15),
         ("overlays/production", &["config-map-by-name"], 15),
-        ("overlays/production", &["cert-manager", "monitoring"], 17),
+        ("overlays/production", &["cert-manager", "monitoring"], 18),
     ];
     for (overlay, components, count) in table {
         let objects = render(overlay, components)?;
@@ -74,8 +74,12 @@ fn with_cert_manager_it_has_no_rights_and_no_token() -> Result<()> {
 fn the_chart_and_the_manifests_say_the_same() -> Result<()> {
     let (base, monitored) = (render("base", &[])?, render("base", &["cert-manager", "monitoring"])?);
     let chart = Renderers::find()?.helm("ampoule", "ampoule", &[])?;
-    let words =
-        ["certificates.mode=cert-manager", "monitoring.rules.enabled=true", "monitoring.serviceMonitor.enabled=true"];
+    let words = [
+        "certificates.mode=cert-manager",
+        "monitoring.rules.enabled=true",
+        "monitoring.serviceMonitor.enabled=true",
+        "monitoring.dashboard.enabled=true",
+    ];
     let charted = Renderers::find()?.helm("ampoule", "ampoule", &words.map(|word| ["--set", word]).concat())?;
     for (ours, theirs, object, key) in [
         (&base, &chart, "Role/ampoule", "rules"),
@@ -83,6 +87,7 @@ fn the_chart_and_the_manifests_say_the_same() -> Result<()> {
         (&base, &chart, "RoleBinding/ampoule", "roleRef"),
         (&base, &chart, "ClusterRoleBinding/ampoule", "subjects"),
         (&monitored, &charted, "PrometheusRule/ampoule", "spec"),
+        (&monitored, &charted, "ConfigMap/ampoule-dashboard", "data"),
         (&monitored, &charted, "Certificate/ampoule", "spec"),
         (&monitored, &charted, "Certificate/ampoule-ca", "spec"),
         (&monitored, &charted, "MutatingWebhookConfiguration/ampoule", "webhooks"),

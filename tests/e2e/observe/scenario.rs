@@ -1,0 +1,193 @@
+//! All that can come of reviews and changes, once each and some of it twice, in front of a Prometheus: [`Scene`].
+//!
+//! A rate needs two scrapes with something between them, so what is done is done before and after one.
+
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
+
+use ampoule_core::MountRequirement::EnvVar;
+use ampoule_server::certs::{CertificatePair, Subject};
+use ampoule_tests::{Ampoule, Mounted, Prometheus, Review, asking, eventually, pod};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use crate::support::{Guests, config, request};
+
+/// A second until it is looked at, and a machine that compiles something else meanwhile.
+const NOTICED: Duration = Duration::from_secs(30);
+const PATH: &str = "/mutate--v1-pod";
+/// In each round. An alert is about more than thirty in five minutes.
+const BAD_BODIES: usize = 20;
+/// Who works when `server.maxAdmissions` is 4.
+const CROWD: usize = 12;
+const HOST: &str = "ampoule.ampoule.svc";
+
+/// A process that was through everything, and the Prometheus that watched.
+pub(super) struct Scene {
+    pub(super) ampoule: Ampoule,
+    pub(super) prometheus: Prometheus,
+    /// When Prometheus had seen it once.
+    pub(super) start: SystemTime,
+    folder: TempDir,
+    certs: Mounted,
+    guests: Guests,
+}
+
+/// How much of the configuration is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// A plugin that calls whom it may not, one that answers as it is asked to, and one that traps.
+    First,
+    /// And one that never ends.
+    Endless,
+    /// And one that cannot be loaded; and what fails is admitted.
+    Admitting,
+}
+
+// === impl Scene ===
+
+impl Scene {
+    /// Plays it to the end, watched by a Prometheus with these rules.
+    pub(super) async fn play(rules: &Value) -> Result<Self> {
+        let mut scene = Self::set(rules).await?;
+        scene.review_twice(Act::First).await?;
+        scene.configure(Act::Endless)?;
+        scene.counted("ampoule_config_reloads_total{result=\"applied\"}", 1.0).await?;
+        scene.review_twice(Act::Endless).await?;
+        scene.configure(Act::Admitting)?;
+        // One plugin of it is, and the rest takes effect.
+        scene.counted("ampoule_config_reloads_total{result=\"refused\"}", 1.0).await?;
+        scene.review_twice(Act::Admitting).await?;
+        let [next, other] = [issue()?, issue()?];
+        scene.certs.swap(&files(&next, &next))?;
+        scene.counted("ampoule_certificate_reloads_total{result=\"adopted\"}", 1.0).await?;
+        scene.certs.swap(&files(&next, &other))?;
+        scene.counted("ampoule_certificate_reloads_total{result=\"refused\"}", 1.0).await?;
+        fs::write(scene.folder.path().join("ampoule.yaml"), "injectors: [")?;
+        scene.counted("ampoule_config_reloads_total{result=\"refused\"}", 2.0).await?;
+        scene.scraped().await?;
+        Ok(scene)
+    }
+
+    async fn set(rules: &Value) -> Result<Self> {
+        let (folder, guests) = (tempfile::tempdir()?, Guests::write(&["echo", "trap", "endless_loop"])?);
+        let (_, http_json) = ampoule_test_guests::PLUGINS[0];
+        fs::write(folder.path().join("http-json.wasm"), http_json)?;
+        fs::write(folder.path().join("broken.wasm"), "garbage")?;
+        let first = issue()?;
+        let certs = Mounted::new(&files(&first, &first))?;
+        let config = folder.path().join("ampoule.yaml");
+        fs::write(&config, configuration(&folder, &guests, Act::First))?;
+        let mut command = Ampoule::command()?;
+        command.arg("serve").arg("--config").arg(config).arg("--cert-dir").arg(certs.path());
+        let ampoule = Ampoule::start_command(command, &first.ca_pem, HOST).await?;
+        let labels = json!({ "namespace": "ampoule", "pod": "ampoule-0" });
+        let prometheus = Prometheus::scraping(ampoule.admin_address(), "ampoule-metrics", &labels, rules).await?;
+        Ok(Self { ampoule, prometheus, start: SystemTime::now(), folder, certs, guests })
+    }
+
+    fn configure(&self, act: Act) -> Result<()> {
+        Ok(fs::write(self.folder.path().join("ampoule.yaml"), configuration(&self.folder, &self.guests, act))?)
+    }
+
+    /// With a scrape in between.
+    async fn review_twice(&self, act: Act) -> Result<()> {
+        self.review_all(act).await?;
+        self.scraped().await?;
+        self.review_all(act).await
+    }
+
+    /// Sends what is neither a review of a pod nor a request that the webhook serves, and then every kind of pod.
+    async fn review_all(&self, act: Act) -> Result<()> {
+        let mut connection = self.ampoule.connect().await?;
+        for _ in 0..BAD_BODIES {
+            connection.post(PATH, "{}").await?;
+        }
+        connection.get("/").await?;
+        let mut update: Value = serde_json::from_slice(&Review::of(&pod("update"), "default").bytes())?;
+        update["request"]["operation"] = json!("UPDATE");
+        connection.post(PATH, update.to_string()).await?;
+        let asking_for = |group: &str| asking("asks", [request(group, "key", EnvVar, "")]);
+        let admits = act == Act::Admitting;
+        for (what, pod, allowed) in [
+            ("what there is", asking_for("group"), true),
+            ("nothing", pod("none"), true),
+            ("what cannot be read", asking("asks", ["ab0d"]), admits),
+            ("what is denied", asking_for("denied"), admits),
+            ("what is unavailable", asking_for("unavailable"), admits),
+            ("what makes a plugin trap", asking_for("not-found"), admits),
+        ] {
+            let response = Ampoule::review(&mut connection, &Review::of(&pod, "default")).await?;
+            ensure!(response.allowed == allowed, "{what}: {response:?}");
+        }
+        if act == Act::Endless { self.crowd().await } else { Ok(()) }
+    }
+
+    /// All at once; some hold every place, the others are turned away.
+    async fn crowd(&self) -> Result<()> {
+        let mut crowd = JoinSet::new();
+        for _ in 0..CROWD {
+            let mut connection = self.ampoule.connect().await?;
+            let review = Review::of(&asking("crowd", [request("not-found", "key", EnvVar, "")]), "default");
+            crowd.spawn(async move { Ampoule::review(&mut connection, &review).await });
+        }
+        while let Some(response) = crowd.join_next().await {
+            ensure!(!response??.allowed, "an endless plugin gave something");
+        }
+        Ok(())
+    }
+
+    async fn counted(&self, series: &str, expected: f64) -> Result<()> {
+        let counted = eventually(series, NOTICED, async || {
+            let value = self.ampoule.metric(series).await?;
+            ensure!((value - expected).abs() < 0.5, "{value}, not {expected}");
+            Ok(())
+        });
+        counted.await.with_context(|| self.ampoule.log().unwrap_or_default())
+    }
+
+    /// Waits until Prometheus has seen what there is now.
+    async fn scraped(&self) -> Result<()> {
+        let now = SystemTime::now();
+        eventually("a scrape", NOTICED, async || self.prometheus.scraped(now).await).await
+    }
+}
+
+fn configuration(folder: &TempDir, guests: &Guests, act: Act) -> String {
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let limits = "{ deadlineMillis: 5000, queueWaitMillis: 10000 }";
+    let mut injectors = format!(
+        "  - name: http-json\n    component: file:{}\n    limits: {limits}\n    settings: {{ url: 'https://192.0.2.1:9443/{{key}}', \
+         pointer: /value }}\n    grants: {{ http: {{ hosts: ['192.0.2.1:8443'] }} }}\n",
+        file("http-json.wasm")
+    );
+    injectors += &guests.injector("echo", "{}", limits);
+    injectors += &guests.injector("trap", "{}", limits);
+    if act != Act::First {
+        injectors +=
+            &guests.injector("endless_loop", "{}", "{ deadlineMillis: 300, instances: 2, queueWaitMillis: 5000 }");
+    }
+    let mut config = config("flyte-v1", &injectors).replace("server: { ", "server: { maxAdmissions: 4, ");
+    if act == Act::Admitting {
+        config += &format!(
+            "  - {{ name: broken, required: false, component: 'file:{}' }}\nonFailure: admit\n",
+            file("broken.wasm")
+        );
+    }
+    config
+}
+
+/// Ends too soon for the alert.
+fn issue() -> Result<CertificatePair> {
+    let hour = Duration::from_secs(3600);
+    Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", hour), SystemTime::now())?)
+}
+
+/// What the kubelet mounts of a Secret.
+fn files<'a>(certificate: &'a CertificatePair, key: &'a CertificatePair) -> [(&'static str, &'a str); 3] {
+    [("ca.crt", &certificate.ca_pem), ("tls.crt", &certificate.certificate_pem), ("tls.key", &key.key_pem)]
+}
