@@ -5,7 +5,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Request,
@@ -57,14 +57,17 @@ pub struct Answer {
 // === impl Trust ===
 
 impl Trust {
-    /// Trusts what this certificate, in PEM form, has signed.
+    /// Trusts what these certificates, one or several in PEM form, have signed.
     ///
     /// # Errors
     ///
-    /// If it is no certificate.
+    /// If one is no certificate, or there is none.
     pub fn root(pem: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).context("the root is no certificate in PEM form")?)?;
+        for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(root.context("the root is no certificate in PEM form")?)?;
+        }
+        ensure!(!roots.is_empty(), "there is no root in PEM form");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());

@@ -19,6 +19,8 @@ use crate::workspace::{self, Build};
 
 /// The programs, in the order of the report.
 const PARTS: [&str; 4] = ["calls", "fairness", "tls", "life"];
+/// What is run only where it is asked for: ten minutes of load.
+const SOAK: &str = "soak";
 /// Whose benchmarks have names of their own.
 const NAMED: &str = "calls";
 
@@ -38,9 +40,9 @@ pub(crate) fn run(samples: Samples, filter: Option<&str>) -> Result<ExitCode> {
     let folder = workspace::target_folder()?.join("bench");
     remove(&folder)?;
     let mut parts: Vec<_> = PARTS.into_iter().filter(|part| part.contains(filter.unwrap_or_default())).collect();
-    let within = if parts.is_empty() { filter } else { None };
+    let within = filter.filter(|filter| parts.is_empty() && *filter != SOAK);
     if parts.is_empty() {
-        parts.push(NAMED);
+        parts.push(if filter == Some(SOAK) { SOAK } else { NAMED });
     }
     for part in &parts {
         anstream::eprintln!("\n{STRONG}{part}{STRONG:#}");

@@ -4,7 +4,7 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -38,11 +38,19 @@ impl Server {
     /// Starts the program with this configuration, and waits until it is ready. It logs as in production, into a file, but for the audit
     /// trail, which would fill the disk.
     pub(crate) fn start(config: &str) -> Result<Self> {
+        Self::start_with(config, None)
+    }
+
+    /// The same, with the certificate in that folder; who asks trusts this.
+    pub(crate) fn start_with(config: &str, certificate: Option<(&Path, Trust)>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-bench-").tempdir()?;
         let (config_file, ready_file) = (folder.path().join("ampoule.yaml"), folder.path().join("ready.json"));
         let mut command = Ampoule::command()?;
-        command.args(["serve", "--self-signed", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cert-dir"]);
-        command.arg(folder.path().join("certs"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--cert-dir"]);
+        match &certificate {
+            Some((path, _)) => command.arg(path),
+            None => command.arg(folder.path().join("certs")).arg("--self-signed"),
+        };
         command.arg("--config").arg(&config_file).arg("--ready-file").arg(&ready_file);
         write_config(&config_file, config)?;
         let begun = Instant::now();
@@ -59,7 +67,10 @@ impl Server {
         let ready_after = begun.elapsed();
         let ready: Value = serde_json::from_slice(&ready)?;
         let text = |key: &str| ready[key].as_str().with_context(|| format!("no {key} in the ready file"));
-        let trust = Trust::root(text("ca")?)?;
+        let trust = match certificate {
+            Some((_, trust)) => trust,
+            None => Trust::root(text("ca")?)?,
+        };
         let target = support::target(text("webhook")?.parse()?, &trust, true);
         Ok(Self { process, config: config_file, target, trust, ready_after, _folder: folder })
     }
@@ -86,6 +97,11 @@ impl Server {
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
+    /// Its open file descriptors.
+    pub(crate) fn descriptors(&self) -> Result<u64> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.process.id()))?.count() as u64)
+    }
+
     /// Puts another configuration in the place of the one that it has, at once.
     pub(crate) fn configure(&self, config: &str) -> Result<()> {
         let draft = self.config.with_extension("draft");
@@ -94,6 +110,6 @@ impl Server {
     }
 }
 
-fn write_config(path: &std::path::Path, config: &str) -> Result<()> {
+fn write_config(path: &Path, config: &str) -> Result<()> {
     Ok(fs::write(path, format!("audit: {{ log: false }}\n{config}"))?)
 }
