@@ -80,3 +80,22 @@ fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
     }
     Ok(())
 }
+
+/// In a series that begins with 1 Prometheus sees no increase: the first would wake nobody.
+#[test]
+fn every_counter_whose_increase_alerts_begins_at_zero() -> Result<()> {
+    let (_folder, rules) = rules()?;
+    let metrics = Metrics::new();
+    metrics.plugin_state("plugin", PluginState::Loaded);
+    let exposed = metrics.text();
+    let expressions = rules["groups"][0]["rules"].as_array().context("rules")?.iter();
+    let expressions: Vec<_> = expressions.filter_map(|rule| rule["expr"].as_str()).collect();
+    let counters = expressions.iter().flat_map(|expression| expression.split("increase(").skip(1));
+    let counters: Vec<_> = counters.filter_map(|rest| rest.split(['{', '[']).next()).collect();
+    assert!(counters.len() >= 2, "{counters:?}");
+    for counter in counters {
+        let mut series = exposed.lines().filter(|line| line.starts_with(&format!("{counter}{{")));
+        assert!(series.any(|line| line.ends_with(" 0")), "{counter} is not in\n{exposed}");
+    }
+    Ok(())
+}
