@@ -21,6 +21,7 @@ pub mod global_secrets;
 mod grants;
 pub mod listener;
 pub mod metrics;
+mod outbound;
 pub mod pipeline;
 mod plugins;
 pub mod public_key;

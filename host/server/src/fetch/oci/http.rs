@@ -2,7 +2,7 @@
 //!
 //! Each address is checked before it is asked, wherever it comes from: a redirect, an upload's place, the realm of a token.
 
-use std::{error::Error, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, path::Path, time::Duration};
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
@@ -10,27 +10,18 @@ use hyper::{
     body::Bytes,
     header::{AUTHORIZATION, LOCATION, RETRY_AFTER, USER_AGENT},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::OciError;
-use crate::{file, tls};
+use crate::outbound::{self, CaFileError, HttpClient, PROGRAM, root_cause};
 
-const CONNECT: Duration = Duration::from_secs(10);
 /// A registry sends to a storage, and that at times to another.
 const MOST_REDIRECTS: usize = 5;
 /// For a registry that has had too many requests and does not say when it wants the next.
 const USUAL_WAIT: Duration = Duration::from_secs(5 * 60);
-const PROGRAM: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"));
 
 /// A client.
 pub(super) struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpClient,
     insecure: Vec<String>,
 }
 
@@ -61,17 +52,10 @@ pub(super) struct Answer {
 impl Http {
     /// Trusts the system's certificates, or Mozilla's where the system has none, and those of the file.
     pub(super) fn new(ca_file: Option<&Path>, insecure: Vec<String>) -> Result<Self, OciError> {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT));
-        connector.enforce_http(false);
-        let roots = roots(rustls_native_certs::load_native_certs().certs, ca_file)?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(roots))
-            // Which of them, `send` decides.
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), insecure })
+        let roots =
+            outbound::roots(ca_file).map_err(|CaFileError { path, reason }| OciError::CaFile { path, reason })?;
+        // By plain HTTP or TLS, as `check` decides.
+        Ok(Self { client: outbound::client(roots), insecure })
     }
 
     /// The address of a path on a registry's host.
@@ -176,45 +160,6 @@ pub(super) fn host(url: &Uri) -> String {
     }
 }
 
-/// The system's, and those of the file. An image with nothing but this program has none, and gets those that plugins with the grant
-/// `http` have anyway: Mozilla's, as this program was built with them.
-fn roots(system: Vec<CertificateDer<'static>>, ca_file: Option<&Path>) -> Result<RootCertStore, OciError> {
-    let mut roots = RootCertStore::empty();
-    // Some of a system's may be of a kind that rustls does not know.
-    roots.add_parsable_certificates(system);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let Some(path) = ca_file else { return Ok(roots) };
-    let wrong = |reason: String| OciError::CaFile { path: path.to_owned(), reason };
-    let pem = file::read(path, file::SMALL).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| wrong(format!("is no PEM: {error}")))?;
-    if certificates.is_empty() {
-        return Err(wrong("holds no certificate".to_owned()));
-    }
-    for certificate in certificates {
-        roots.add(certificate).map_err(|error| wrong(format!("holds a certificate that is none: {error}")))?;
-    }
-    Ok(roots)
-}
-
-fn tls_config(roots: RootCertStore) -> ClientConfig {
-    let config = ClientConfig::builder_with_provider(tls::provider())
-        .with_safe_default_protocol_versions()
-        .expect("the ring provider supports the default versions");
-    config.with_root_certificates(Arc::new(roots)).with_no_client_auth()
-}
-
-/// What it comes down to; the layers above it say no more than that something failed.
-fn root_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -261,24 +206,6 @@ mod tests {
             error.to_string(),
             "http://example.org:2 is plain HTTP, by which only the hosts in registries.insecure (--insecure) are asked"
         );
-    }
-
-    #[test]
-    fn a_system_without_certificates_has_mozillas_and_those_of_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("ca.crt");
-        let key = rcgen::KeyPair::generate().unwrap();
-        let own = rcgen::CertificateParams::new(["registry.example".to_owned()]).unwrap().self_signed(&key).unwrap();
-        std::fs::write(&file, own.pem()).unwrap();
-        let mozillas = webpki_roots::TLS_SERVER_ROOTS.len();
-        for (system, ca_file, expected) in [
-            (vec![], None, mozillas),
-            (vec![], Some(&*file), mozillas + 1),
-            (vec![own.der().clone()], None, 1),
-            (vec![CertificateDer::from(vec![0])], None, mozillas),
-        ] {
-            assert_eq!(roots(system, ca_file).unwrap().len(), expected);
-        }
     }
 
     /// A server that sends on, tells what it was sent, and talks a lot.
