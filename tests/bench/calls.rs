@@ -18,7 +18,7 @@ use std::{
 
 use ampoule_core::{MountRequirement, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest, diff};
 use ampoule_engine::PluginEngine;
-use ampoule_server::{Metrics, Pipeline, review};
+use ampoule_server::{Metrics, Pipeline, Trace, review};
 use anyhow::Result;
 use criterion::{BatchSize, Bencher, Criterion};
 use serde_json::Value;
@@ -82,7 +82,8 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
     });
     let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), Metrics::new());
     let request = review::parse(&body).expect("a review");
-    let reply = place.runtime.block_on(pipeline.admit(request, Instant::now(), tokio::time::Instant::now() + PATIENCE));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let reply = place.runtime.block_on(pipeline.admit(request, Instant::now(), deadline, Trace::default()));
     criterion.bench_function("review: write the answer", |bencher| {
         bencher.iter(|| review::respond(black_box(&reply)));
     });
@@ -194,7 +195,7 @@ fn whole_review(criterion: &mut Criterion, place: &Place) {
         bencher.to_async(&place.runtime).iter(async || {
             let request = review::parse(&body).expect("a review");
             let deadline = tokio::time::Instant::now() + PATIENCE;
-            let reply = pipeline.admit(request, std::time::Instant::now(), deadline).await;
+            let reply = pipeline.admit(request, std::time::Instant::now(), deadline, Trace::default()).await;
             black_box(review::respond(&reply))
         });
     });

@@ -23,7 +23,7 @@ use crate::support::{Sandbox, guest, line, request};
 pub(crate) struct Denials(Arc<Mutex<BTreeMap<&'static str, u32>>>);
 
 impl CallObserver for Denials {
-    fn of_plugin(&self, _plugin: &str) -> Arc<dyn PluginObserver> {
+    fn of_plugin(&self, _plugin: &str, _digest: &str) -> Arc<dyn PluginObserver> {
         Arc::new(self.clone())
     }
 }

@@ -172,7 +172,8 @@ async fn load(shared: Arc<Shared>, spec: PluginSpec, digest: String) -> Result<P
     let component = compile(&shared, component, &digest).await?;
     let pre = link(&shared, &component)?;
     let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
-    let context = Arc::new(PluginContext { observer: shared.observer.of_plugin(&name), name, limits, grants, shared });
+    let observer = shared.observer.of_plugin(&name, &digest);
+    let context = Arc::new(PluginContext { observer, name, limits, grants, shared });
     let settings = PluginSettings { json: settings, conventions: convert::conventions(&conventions) };
     let info = try_out(&context, &pre, Some(&settings)).await?;
     Ok(PluginInjector::new(Loaded { context, pre, instances, info, source, digest, settings }))

@@ -10,8 +10,9 @@ use crate::grants::Grant;
 
 /// Knows whom to tell of each plugin.
 pub trait CallObserver: Send + Sync {
-    /// Whom to tell of the plugin of this name, once it is loaded. Asked once for each that is loaded, so that a call costs no look-up.
-    fn of_plugin(&self, plugin: &str) -> Arc<dyn PluginObserver>;
+    /// Whom to tell of the plugin of this name, whose component has this SHA-256 in hexadecimal. Asked once for each that is loaded, so
+    /// that a call costs no look-up.
+    fn of_plugin(&self, plugin: &str, digest: &str) -> Arc<dyn PluginObserver>;
 }
 
 /// Is told of every call of one plugin, on the thread that made it: it must not block.
@@ -72,7 +73,7 @@ pub enum CallOutcome {
 // === impl Unobserved ===
 
 impl CallObserver for Unobserved {
-    fn of_plugin(&self, _plugin: &str) -> Arc<dyn PluginObserver> {
+    fn of_plugin(&self, _plugin: &str, _digest: &str) -> Arc<dyn PluginObserver> {
         Arc::new(Self)
     }
 }

@@ -104,7 +104,7 @@ mod tests {
             host: Duration::ZERO,
             memory: Some(1 << 20),
         };
-        let k8s = metrics.of_plugin("k8s");
+        let k8s = metrics.of_plugin("k8s", "");
         k8s.called(&call(CallOutcome::Injected));
         k8s.called(&Call { memory: None, ..call(CallOutcome::Failed(FailureKind::Deadline)) });
         k8s.denied(Grant::Clock);

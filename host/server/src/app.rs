@@ -12,7 +12,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context as _, bail};
 use tokio::{
     task::{JoinHandle, JoinSet},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
@@ -31,6 +31,7 @@ use crate::{
     registration::{RegistrationKeeper, Trust, TrustTiming},
     reload::{self, Reloader, Reporter},
     tls::{self, ServingCert},
+    trace::Traces,
     webhook,
 };
 
@@ -56,6 +57,7 @@ pub(crate) struct App {
     webhook: Listener,
     admin: Listener,
     metrics: Metrics,
+    traces: Traces,
     signals: Signals,
 }
 
@@ -97,15 +99,16 @@ impl App {
         let configured = start.configured(builtins)?;
         configured.notices.iter().for_each(reload::log);
         let metrics = Metrics::new();
+        let traces = Traces::start(configured.config.tracing.as_ref())?;
         let server = &configured.config.server;
         let admin = bind(server.admin, ADMIN_CONNECTIONS, &metrics, "admin").await?;
         let webhook = bind(server.listen, server.max_connections, &metrics, "webhook").await?;
-        Ok(Self { start, configured, builtins, webhook, admin, metrics, signals })
+        Ok(Self { start, configured, builtins, webhook, admin, metrics, traces, signals })
     }
 
     /// Becomes ready, serves until a signal, drains.
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let Self { start, configured, builtins, webhook, admin, metrics, mut signals } = self;
+        let Self { start, configured, builtins, webhook, admin, metrics, traces, mut signals } = self;
         let (config, ready_file) = (configured.config.clone(), start.process.ready_file.clone());
         let readiness = Readiness::default();
         let cert = Arc::new(ServingCert::default());
@@ -139,10 +142,10 @@ impl App {
             let ca = certificate.start(&mut tasks).await?;
             let events = Events::connect(cluster).await;
             let reporter = Reporter::new(metrics.clone(), pipeline, events);
-            let loader = Loader::new(builtins, metrics.clone());
+            let loader = Loader::new(builtins, metrics.clone()).with_traces(traces.clone());
             let read = move || start.configured(builtins);
             let reloader = Reloader::start(configured, read, loader, states, reporter).await?;
-            let router = webhook::router(reloader.serving(), metrics.clone(), server.max_admissions);
+            let router = webhook::router(reloader.serving(), metrics.clone(), traces.clone(), server.max_admissions);
             tasks.spawn(reloader.run());
             let webhook = Running::start(|drain| webhook.run(router, drain, server.shutdown_grace));
             if let Some(registration) = registration {
@@ -174,7 +177,7 @@ impl App {
             signal = signals.next() => return Err(ended_early(signal)),
         }
         tokio::select! {
-            () = webhook.stop() => {}
+            () = stop(webhook, traces, server.shutdown_grace) => {}
             signal = signals.next() => return Err(ended_early(signal)),
         }
         admin.stop().await;
@@ -225,6 +228,13 @@ impl Registration {
         tasks.spawn(keeper.run());
         Ok(())
     }
+}
+
+/// Drains, and sends what traces wait in what is left of the grace.
+async fn stop(webhook: Running, traces: Traces, grace: Duration) {
+    let end = Instant::now() + grace;
+    webhook.stop().await;
+    traces.end(end.saturating_duration_since(Instant::now())).await;
 }
 
 async fn bind(

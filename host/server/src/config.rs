@@ -12,6 +12,7 @@ mod registration;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tracing;
 mod trust;
 
 use std::{
@@ -41,6 +42,7 @@ pub use self::{
         RegistrationConfig,
     },
     source::{ComponentSource, OciReference},
+    tracing::TracingConfig,
     trust::{RegistriesConfig, TrustConfig, TrustedKey},
 };
 
@@ -88,6 +90,8 @@ pub struct Config {
     pub registries: RegistriesConfig,
     /// Where it is told who got which secret.
     pub audit: AuditConfig,
+    /// Where spans go; none if there are to be none.
+    pub tracing: Option<TracingConfig>,
     /// Whether labelled ConfigMaps of the process' own namespace bring further injectors along.
     pub config_maps: bool,
     /// The most that one of those may say; of instances, all of them together.

@@ -32,6 +32,7 @@ mod reload;
 pub mod review;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 mod watch;
 pub mod webhook;
 
@@ -40,4 +41,5 @@ pub use self::{
     metrics::Metrics,
     pipeline::{Outcome, Pipeline, PipelineError, ServingPipeline},
     plugins::{Builtins, PluginState},
+    trace::Trace,
 };

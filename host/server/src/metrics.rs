@@ -311,7 +311,7 @@ impl Default for Metrics {
 }
 
 impl CallObserver for Metrics {
-    fn of_plugin(&self, plugin: &str) -> Arc<dyn PluginObserver> {
+    fn of_plugin(&self, plugin: &str, _digest: &str) -> Arc<dyn PluginObserver> {
         Arc::new(PluginMetrics::new(plugin, self.plugin_families.clone(), Arc::clone(&self.phases)))
     }
 }

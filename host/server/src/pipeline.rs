@@ -25,6 +25,7 @@ use crate::{
     config::AuditConfig,
     metrics::{Metrics, Phase},
     review::{AdmissionRequest, Reply, ReviewIdentity, Subject, Verdict},
+    trace::{Ended, Trace},
 };
 
 pub use self::serving::ServingPipeline;
@@ -85,6 +86,7 @@ pub enum Outcome {
 /// A request under way: what metric and log say of it besides what came of it.
 struct Admission {
     arrived: Instant,
+    trace: Trace,
     identity: ReviewIdentity,
     namespace: String,
     name: String,
@@ -121,17 +123,17 @@ impl Pipeline {
         Self { audit, ..self }
     }
 
-    /// Judges a request whose first byte came at `arrived`, at the latest at `deadline`, and says so in metric and log.
-    pub async fn admit(&self, request: AdmissionRequest, arrived: Instant, deadline: Deadline) -> Reply {
-        let (admission, subject) = Admission::of(request, arrived);
-        let judgement = self.judge(subject, &admission.namespace, &admission.identity.uid, deadline).await;
+    /// Judges a request whose first byte came at `arrived`, at the latest at `deadline`, and says so in metric, log and trace.
+    pub async fn admit(&self, request: AdmissionRequest, arrived: Instant, deadline: Deadline, trace: Trace) -> Reply {
+        let (admission, subject) = Admission::of(request, arrived, trace);
+        let judgement = self.judge(subject, &admission, deadline).await;
         admission.end(judgement, self)
     }
 
-    /// Answers a request at once, while as many others are at work as may be, `most`; and says so in metric and log. What no injector
-    /// has to be asked for gets the answer that it gets at any time.
-    pub fn turn_away(&self, request: AdmissionRequest, arrived: Instant, most: usize) -> Reply {
-        let (admission, subject) = Admission::of(request, arrived);
+    /// Answers a request at once, while as many others are at work as may be, `most`; and says so in metric, log and trace. What no
+    /// injector has to be asked for gets the answer that it gets at any time.
+    pub fn turn_away(&self, request: AdmissionRequest, arrived: Instant, most: usize, trace: Trace) -> Reply {
+        let (admission, subject) = Admission::of(request, arrived, trace);
         let judgement = Judgement::at_once(subject).unwrap_or_else(|pod| {
             match RequestedSecret::from_annotations(pod.annotations()) {
                 Ok(requests) if requests.is_empty() => Judgement::new(Verdict::unchanged(), Outcome::Unchanged),
@@ -147,13 +149,23 @@ impl Pipeline {
     ///
     /// If the deadline passes or the work ends without a result. A pod that is refused is no error.
     pub async fn mutate(&self, pod: Pod, namespace: &str, deadline: Deadline) -> Result<Mutation, PipelineError> {
+        self.mutate_traced(pod, namespace, deadline, Trace::default()).await
+    }
+
+    async fn mutate_traced(
+        &self,
+        pod: Pod,
+        namespace: &str,
+        deadline: Deadline,
+        trace: Trace,
+    ) -> Result<Mutation, PipelineError> {
         let (mutator, namespace) = (Arc::clone(&self.mutator), namespace.to_owned());
         let given = deadline.saturating_duration_since(Deadline::now());
         let metrics = self.metrics.clone();
-        let work = self.engine.run(async move {
+        let work = self.engine.run(trace.clone().follow(async move {
             let asked = mutator.ask(&pod, &namespace).await;
-            metrics.timed(Phase::Patch, || asked.finish())
-        });
+            trace.part("patch", || metrics.timed(Phase::Patch, || asked.finish()))
+        }));
         let done = timeout_at(deadline, work).await.map_err(|_| PipelineError::Deadline(given))?;
         done.map_err(PipelineError::Internal)
     }
@@ -167,12 +179,13 @@ impl Pipeline {
         self.audit.annotations.then(|| trail.annotation()).flatten()
     }
 
-    async fn judge(&self, subject: Subject, namespace: &str, uid: &str, deadline: Deadline) -> Judgement {
+    async fn judge(&self, subject: Subject, admission: &Admission, deadline: Deadline) -> Judgement {
+        let Admission { trace, identity: ReviewIdentity { uid, .. }, namespace, .. } = admission;
         let pod = match Judgement::at_once(subject) {
             Ok(judgement) => return judgement,
             Err(pod) => pod,
         };
-        match self.mutate(pod, namespace, deadline).await {
+        match self.mutate_traced(pod, namespace, deadline, trace.clone()).await {
             Ok(mutation) => {
                 log_failures(&mutation.requests, uid);
                 let trail = Trail::of(&mutation.requests, &self.mutator);
@@ -213,18 +226,18 @@ impl PipelineError {
 // === impl Admission ===
 
 impl Admission {
-    fn of(request: AdmissionRequest, arrived: Instant) -> (Self, Subject) {
+    fn of(request: AdmissionRequest, arrived: Instant, trace: Trace) -> (Self, Subject) {
         let AdmissionRequest { identity, namespace, name, dry_run, subject } = request;
         let service_account = match &subject {
             Subject::Pod(pod) => pod.service_account().to_owned(),
             Subject::NotAPod(_) | Subject::OutOfScope => String::new(),
         };
-        (Self { arrived, identity, namespace, name, service_account, dry_run }, subject)
+        (Self { arrived, trace, identity, namespace, name, service_account, dry_run }, subject)
     }
 
     fn end(self, judgement: Judgement, pipeline: &Pipeline) -> Reply {
         let Pipeline { audit, metrics, .. } = pipeline;
-        let Self { arrived, identity, namespace, name, service_account, dry_run } = self;
+        let Self { arrived, trace, identity, namespace, name, service_account, dry_run } = self;
         let Judgement { verdict, outcome, requests, trail } = judgement;
         let elapsed = arrived.elapsed();
         metrics.admitted(outcome, elapsed);
@@ -243,6 +256,15 @@ impl Admission {
             micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             "admission"
         );
+        trace.end(&Ended {
+            uid: cut(&identity.uid),
+            namespace: cut(&namespace),
+            name: cut(&name),
+            dry_run,
+            outcome: outcome.as_str(),
+            code,
+            requests,
+        });
         if audit.log {
             trail.log(&audit::Subject {
                 uid: cut(&identity.uid),

@@ -13,7 +13,7 @@ mod tests;
 use std::{sync::Arc, time::Instant};
 
 use ampoule_core::{PodMutator, SecretInjector};
-use ampoule_engine::{EngineConfig, PluginEngine};
+use ampoule_engine::{CallObserver, EngineConfig, PluginEngine};
 
 pub use self::status::PluginState;
 pub(crate) use self::status::{PluginStates, PluginStatus, Serving};
@@ -30,6 +30,7 @@ use crate::{
     global_secrets::GlobalSecrets,
     metrics::{Metrics, PluginLabels},
     pipeline::Pipeline,
+    trace::Traces,
 };
 
 /// The plugins in this program: names and components. The first alone is asked where a configuration names no injectors: what
@@ -47,6 +48,7 @@ pub(crate) struct Loaded {
 pub(crate) struct Loader {
     components: Components,
     metrics: Metrics,
+    traces: Traces,
     /// Those of the last pipeline; none before the first.
     last: Option<Parts>,
 }
@@ -64,7 +66,12 @@ struct Parts {
 
 impl Loader {
     pub(crate) fn new(builtins: Builtins, metrics: Metrics) -> Self {
-        Self { components: Components::new(builtins), metrics, last: None }
+        Self { components: Components::new(builtins), metrics, traces: Traces::default(), last: None }
+    }
+
+    /// Calls of plugins are told there as well.
+    pub(crate) fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Loads every configured plugin, of what its source holds now, and chains them. Where one does not load, the one before stays in its
@@ -96,6 +103,7 @@ impl Loader {
             registration: _,
             certificates: _,
             registries: _,
+            tracing: _,
         } = config;
         let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
         if let Some(config) = global_secrets {
@@ -112,7 +120,7 @@ impl Loader {
             Some(last) => (Arc::clone(&last.engine), last.instances),
             None => {
                 let settings = EngineSettings { max_concurrent: Some(instances), ..settings.clone() };
-                (self::engine(settings, &self.metrics)?, instances)
+                (observed_engine(settings, self.traces.observe(Arc::new(self.metrics.clone())))?, instances)
             }
         };
         let filler = Filler { engine: &engine, conventions, trust, last };
@@ -190,6 +198,10 @@ fn fit(settings: &EngineSettings, offers: &mut [Offer]) -> usize {
 
 /// An engine as configured.
 pub(crate) fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Result<Arc<PluginEngine>> {
+    observed_engine(settings, Arc::new(metrics.clone()))
+}
+
+fn observed_engine(settings: EngineSettings, observer: Arc<dyn CallObserver>) -> anyhow::Result<Arc<PluginEngine>> {
     let EngineSettings { cache_directory, max_concurrent, guest_threads, compile_memory_mib } = settings;
     let default = EngineConfig::default();
     let config = EngineConfig {
@@ -197,7 +209,7 @@ pub(crate) fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Res
         compiler: Some(Arc::new(ChildCompiler { memory_mib: compile_memory_mib })),
         max_concurrent: max_concurrent.unwrap_or(default.max_concurrent),
         guest_threads: guest_threads.unwrap_or(default.guest_threads),
-        observer: Arc::new(metrics.clone()),
+        observer,
         resolver: default.resolver,
         secrets: Arc::new(ClusterReader::default()),
         http: default.http,

@@ -32,6 +32,7 @@ use crate::{
     metrics::{Metrics, Phase},
     pipeline::ServingPipeline,
     review,
+    trace::{Trace, Traces},
 };
 
 /// Where the API server posts reviews: the path that controller-runtime makes for pods, empty group and all.
@@ -42,6 +43,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 struct Webhook {
     pipeline: Arc<ServingPipeline>,
     metrics: Metrics,
+    traces: Traces,
     intake: Intake,
     /// One permit for each admission that may be at work at once, those that wait for a plugin's instance included.
     turns: Semaphore,
@@ -50,9 +52,9 @@ struct Webhook {
 
 /// The webhook's routes. `metrics` counts what never becomes a review; the pipeline counts the rest. Of `max_admissions` that are
 /// at work none waits for the others: a further one is turned away at once.
-pub fn router(pipeline: Arc<ServingPipeline>, metrics: Metrics, max_admissions: usize) -> Router {
+pub fn router(pipeline: Arc<ServingPipeline>, metrics: Metrics, traces: Traces, max_admissions: usize) -> Router {
     let turns = Semaphore::new(max_admissions);
-    let webhook = Webhook { pipeline, metrics, intake: Intake::default(), turns, max_admissions };
+    let webhook = Webhook { pipeline, metrics, traces, intake: Intake::default(), turns, max_admissions };
     Router::new()
         .route(PATH, post(mutate))
         .method_not_allowed_fallback(async || Rejection::Method.into_response())
@@ -69,10 +71,12 @@ async fn mutate(
 ) -> Response {
     let arrived = Instant::now();
     let deadline = Deadline::from_std(arrived) + timeout::budget(query.as_deref());
-    match webhook.answer(&headers, body, arrived, deadline).await {
+    let trace = webhook.traces.begin(&headers, arrived);
+    match webhook.answer(&headers, body, arrived, deadline, &trace).await {
         Ok(answer) => ([(header::CONTENT_TYPE, JSON)], answer).into_response(),
         Err(rejection) => {
             webhook.metrics.rejected(rejection.label());
+            trace.reject(rejection.label(), rejection.status().as_u16());
             info!(reason = rejection.label(), code = rejection.status().as_u16(), "request without a readable review");
             rejection.into_response()
         }
@@ -88,18 +92,20 @@ impl Webhook {
         body: Body,
         arrived: Instant,
         deadline: Deadline,
+        trace: &Trace,
     ) -> Result<Vec<u8>, Rejection> {
         rejection::check_content_type(headers.get(header::CONTENT_TYPE))?;
         let body = timeout_at(deadline, self.intake.read(body)).await.map_err(|_| Rejection::Slow)??;
         let request = review::parse(body.bytes())?;
         self.metrics.phase(Phase::Parse, arrived.elapsed());
+        trace.past("parse", arrived);
         // The pod is a copy by now, of a similar size: the bytes go, the room stays taken until the answer.
         let _room = body.into_room();
         let pipeline = self.pipeline.current();
         // Not before: an answer repeats the review's uid, and who sends slowly must not keep others out.
         let reply = match self.turns.try_acquire() {
-            Ok(_turn) => pipeline.admit(request, arrived, deadline).await,
-            Err(_) => pipeline.turn_away(request, arrived, self.max_admissions),
+            Ok(_turn) => pipeline.admit(request, arrived, deadline, trace.clone()).await,
+            Err(_) => pipeline.turn_away(request, arrived, self.max_admissions, trace.clone()),
         };
         Ok(self.metrics.timed(Phase::Answer, || review::respond(&reply)))
     }

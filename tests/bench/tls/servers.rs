@@ -17,6 +17,7 @@ use ampoule_server::{
     listener::{Drain, DrainTrigger, Listener},
     telemetry::{self, LogFormat, LogLevel},
     tls::{self, ServingCert},
+    trace::Traces,
     webhook,
 };
 use ampoule_tests::Trust;
@@ -156,7 +157,7 @@ fn ampoule(runtime: &Runtime, metrics: &Metrics) -> Router {
     let engine = support::engine();
     let mutator = support::mutator(support::k8s(runtime, &engine));
     let pipeline = Arc::new(ServingPipeline::new(Pipeline::new(engine, mutator, metrics.clone())));
-    webhook::router(pipeline, metrics.clone(), 1024)
+    webhook::router(pipeline, metrics.clone(), Traces::default(), 1024)
 }
 
 /// Reads the review into types and allows it.

@@ -57,7 +57,7 @@ fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
     metrics.admitted(Outcome::Error, Duration::ZERO);
     metrics.admitted(Outcome::AdmittedWithoutSecrets, Duration::ZERO);
     metrics.rejected("crowded");
-    metrics.of_plugin("plugin").called(&Call {
+    metrics.of_plugin("plugin", "").called(&Call {
         outcome: CallOutcome::Failed(FailureKind::Trap),
         elapsed: Duration::ZERO,
         queue: Duration::ZERO,

@@ -213,7 +213,7 @@ impl Calls {
 }
 
 impl CallObserver for Calls {
-    fn of_plugin(&self, plugin: &str) -> Arc<dyn PluginObserver> {
+    fn of_plugin(&self, plugin: &str, _digest: &str) -> Arc<dyn PluginObserver> {
         Arc::new(CallsOf(plugin.to_owned(), Arc::clone(&self.0)))
     }
 }

@@ -47,6 +47,7 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         trust,
         registries,
         audit,
+        tracing,
         plugins: PluginsFile { config_maps, config_map_limits },
         injectors,
     } = file;
@@ -72,6 +73,7 @@ pub(super) fn config(file: ConfigFile, builtins: &[&str]) -> Result<Config, Conf
         trust,
         registries: registries.check()?,
         audit,
+        tracing: tracing.check()?,
         config_maps,
         config_map_limits: self::limits(
             "plugins.configMapLimits",

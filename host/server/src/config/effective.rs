@@ -8,7 +8,7 @@ use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure};
 use ampoule_engine::Limits;
 use serde_json::{Map, Value, json};
 
-use super::{Config, EngineSettings, GlobalSecretsConfig, GrantsConfig, InjectorConfig, ServerConfig};
+use super::{Config, EngineSettings, GlobalSecretsConfig, GrantsConfig, InjectorConfig, ServerConfig, TracingConfig};
 
 impl Config {
     /// The document that says all of this.
@@ -25,6 +25,7 @@ impl Config {
             trust,
             registries,
             audit,
+            tracing,
             config_maps,
             config_map_limits,
             injectors,
@@ -44,6 +45,7 @@ impl Config {
             "trust": trust.effective(),
             "registries": registries.effective(),
             "audit": audit,
+            "tracing": tracing.as_ref().map_or_else(|| json!({}), TracingConfig::effective),
             "plugins": { "configMaps": config_maps, "configMapLimits": self::limits(config_map_limits) },
             "injectors": injectors.iter().map(injector).collect::<Vec<_>>(),
         })

@@ -13,6 +13,7 @@ use super::{
     AuditConfig, ConfigError,
     grants::GrantsFile,
     registration::{CertificatesFile, RegistrationFile},
+    tracing::TracingFile,
     trust::{RegistriesFile, TrustFile},
 };
 
@@ -51,6 +52,9 @@ pub struct ConfigFile {
     /// Where it is told who got which secret.
     #[serde(deserialize_with = "section")]
     pub audit: AuditConfig,
+    /// Where spans go.
+    #[serde(deserialize_with = "section")]
+    pub tracing: TracingFile,
     /// Where else injectors come from.
     #[serde(deserialize_with = "section")]
     pub plugins: PluginsFile,

@@ -143,7 +143,7 @@ fn unknown_keys_are_refused_with_those_that_are_known() {
     refuses(
         "plugin: {}",
         "configuration, line 1, column 1: plugin: unknown field `plugin`, expected one of profile, conventions, \
-         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, audit, plugins, injectors",
+         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, audit, tracing, plugins, injectors",
     );
     refuses(
         "server:\n  tls: {}",
@@ -350,6 +350,35 @@ fn a_certificate_of_our_own_has_a_life_and_somebody_who_tells_of_it() {
 }
 
 #[test]
+fn spans_go_to_a_whole_address_without_credentials() {
+    assert_eq!(config("").tracing, None);
+    let whole = "is no whole address of a collector, such as http://collector:4318/v1/traces";
+    let credentials = "must hold no credentials and no query: write them as headers into tracing.headersFile";
+    for (endpoint, reason) in [
+        ("", whole),
+        ("collector:4318", whole),
+        ("http://collector:4318", whole),
+        ("grpc://collector:4317/v1/traces", whole),
+        ("/v1/traces", whole),
+        ("http://user:word@collector:4318/v1/traces", credentials),
+        ("http://collector:4318/v1/traces?token=x", credentials),
+    ] {
+        refuses(
+            &format!("tracing: {{ endpoint: '{endpoint}' }}"),
+            &format!("configuration: tracing.endpoint: {reason}"),
+        );
+    }
+    refuses(
+        "tracing: { endpoint: http://collector:4318/v1/traces, sampleRatio: 1.5 }",
+        "configuration: tracing.sampleRatio: must be between 0 and 1, not 1.5",
+    );
+    refuses(
+        "tracing: { sampleRatio: 0.5 }",
+        "configuration: tracing.endpoint: is missing, and the rest of the section is about it",
+    );
+}
+
+#[test]
 fn errors_name_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ampoule.yaml");
@@ -421,6 +450,12 @@ registries:
   caFile: /etc/ampoule/ca.crt
   insecure: ['localhost:5000']
   refreshSeconds: 5
+audit: { log: false, annotations: false }
+tracing:
+  endpoint: https://collector.example.com:4318/v1/traces
+  sampleRatio: 0.25
+  headersFile: /etc/ampoule/tracing/headers
+  caFile: /etc/ampoule/ca.crt
 injectors:
 - name: mine
   component: file:/plugins/x.wasm

@@ -64,7 +64,8 @@ async fn admit(behaviour: Behaviour, on_failure: OnFailure) -> (Verdict, String)
         dry_run: false,
         subject: Subject::Pod(Pod::parse(pod).unwrap()),
     };
-    let reply = pipeline.admit(request, Instant::now(), Deadline::now() + Duration::from_millis(300)).await;
+    let reply =
+        pipeline.admit(request, Instant::now(), Deadline::now() + Duration::from_millis(300), Trace::default()).await;
     (reply.verdict, metrics.text())
 }
 

@@ -1,21 +1,24 @@
 //! What a process takes from its configuration once, when it starts: [`changed`] tells which of that is another now.
 //!
 //! Ports are bound, a certificate is made for a Service's name and followed where it is, the registration is kept under its own
-//! name: sections `server`, `certificates` and `registration`. DESIGN.md says why; everything else takes effect at once.
+//! name: sections `server`, `certificates`, `registration` and `tracing`. DESIGN.md says why; everything else takes effect at once.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use crate::config::Config;
 
-const SECTIONS: [&str; 3] = ["server", "registration", "certificates"];
+const SECTIONS: [&str; 4] = ["server", "registration", "certificates", "tracing"];
 
 /// The paths of the keys in these sections that have other values than at the start.
 pub(super) fn changed(at_start: &Config, now: &Config) -> Vec<String> {
     let (before, after) = (at_start.effective(), now.effective());
     let keys = |section| {
         let (before, after): (&Value, &Value) = (&before[section], &after[section]);
-        let keys = before.as_object().into_iter().flat_map(|before| before.keys());
-        let changed = keys.filter(|key| before[key.as_str()] != after[key.as_str()]);
+        let keys: BTreeSet<_> =
+            [before, after].iter().filter_map(|values| values.as_object()).flat_map(|v| v.keys()).collect();
+        let changed = keys.into_iter().filter(|key| before[key.as_str()] != after[key.as_str()]);
         changed.map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
     };
     SECTIONS.into_iter().flat_map(keys).collect()
@@ -56,5 +59,8 @@ mod tests {
             &["registration.enabled", "registration.namespaceSelector", "registration.timeoutSeconds"],
         );
         check("", "certificates: { validitySeconds: 3600 }", &["certificates.validitySeconds"]);
+        let on = "tracing: { endpoint: 'http://collector:4318/v1/traces' }";
+        check("", on, &["tracing.endpoint", "tracing.sampleRatio"]);
+        check(on, "", &["tracing.endpoint", "tracing.sampleRatio"]);
     }
 }

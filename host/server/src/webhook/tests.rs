@@ -46,7 +46,7 @@ fn router_with(max_admissions: usize, on_failure: OnFailure, metrics: &Metrics) 
     let engine = PluginEngine::new(EngineConfig { max_concurrent: 4, ..EngineConfig::default() }).unwrap();
     let mutator = PodMutator::new(Vec::new(), Profile::FlyteV1.conventions(), on_failure);
     let pipeline = Pipeline::new(Arc::new(engine), mutator, metrics.clone()).with_on_failure(on_failure);
-    super::router(Arc::new(ServingPipeline::new(pipeline)), metrics.clone(), max_admissions)
+    super::router(Arc::new(ServingPipeline::new(pipeline)), metrics.clone(), Traces::default(), max_admissions)
 }
 
 async fn send(request: Request<Body>) -> (StatusCode, String) {
