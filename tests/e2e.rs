@@ -56,5 +56,7 @@ mod sdks;
 mod sources;
 #[path = "e2e/support.rs"]
 mod support;
+#[path = "e2e/traces.rs"]
+mod traces;
 #[path = "e2e/zero_loss.rs"]
 mod zero_loss;

@@ -4,7 +4,7 @@
 //! Logs are at their most talkative. A secret that is injected must show in the pod, and only there.
 
 use ampoule_core::MountRequirement::{Any, EnvVar, File};
-use ampoule_tests::{Ampoule, Namespace, Review, asking};
+use ampoule_tests::{Ampoule, Collector, Namespace, Review, asking};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
@@ -85,8 +85,16 @@ async fn check_malformed(ampoule: &Ampoule) -> Result<()> {
     Ok(())
 }
 
-/// The metrics, and the whole log up to the end of the process, which has at least this many admissions.
-async fn check_log(ampoule: Ampoule, admissions: usize) -> Result<()> {
+/// A process of this configuration whose admissions are all traced.
+async fn traced(name: &str, config: &str) -> Result<(Namespace, Ampoule, Collector)> {
+    let collector = Collector::start().await?;
+    let config = format!("tracing: {{ endpoint: \"{}\" }}\n{config}", collector.endpoint());
+    let (namespace, ampoule) = registered(name, &config).await?;
+    Ok((namespace, ampoule, collector))
+}
+
+/// The metrics, and the whole log and every span up to the end of the process, which has at least this many admissions.
+async fn check_told(ampoule: Ampoule, collector: &Collector, admissions: usize) -> Result<()> {
     check_absent("the metrics", &ampoule.admin("/metrics").await?.text());
     check_absent("readiness", &ampoule.admin("/readyz?verbose").await?.text());
     let exit = ampoule.stop().await?;
@@ -94,6 +102,14 @@ async fn check_log(ampoule: Ampoule, admissions: usize) -> Result<()> {
     let logged = exit.log.lines().filter(|line| line.contains("\"message\":\"admission\"")).count();
     assert!(logged >= admissions, "only {logged} admissions are in the log:\n{}", exit.log);
     check_absent("the log", &exit.log);
+    let spans = collector.spans()?;
+    for (name, count) in [("admission", admissions), ("parse", admissions), ("plugin call", admissions)] {
+        let sent = spans.iter().filter(|span| span.name == name).count();
+        assert!(sent >= count, "only {sent} spans {name:?}");
+    }
+    for batch in collector.bodies() {
+        check_absent("the spans", &String::from_utf8_lossy(&batch));
+    }
     Ok(())
 }
 
@@ -106,7 +122,7 @@ async fn an_injected_value_and_the_settings_show_in_the_pod_alone() -> Result<()
          limits: {{ deadlineMillis: 5000 }}\n"
     );
     let value = guests.injector("secret_value", &format!("{{ value: {CANARY}-value }}"), "{ deadlineMillis: 5000 }");
-    let (namespace, ampoule) = registered("privacy-values", &config("flyte-v1", &[k8s, value].concat())).await?;
+    let (namespace, ampoule, collector) = traced("privacy-values", &config("flyte-v1", &[k8s, value].concat())).await?;
     let requests = [
         request("group", "key", EnvVar, ""),
         request("group", "key", File, ""),
@@ -126,7 +142,7 @@ async fn an_injected_value_and_the_settings_show_in_the_pod_alone() -> Result<()
     namespace.create_pod(&own).await?;
     check_refusal(&namespace, "!", 400).await?;
     check_malformed(&ampoule).await?;
-    check_log(ampoule, 3).await
+    check_told(ampoule, &collector, 3).await
 }
 
 #[tokio::test]
@@ -137,7 +153,7 @@ async fn refusals_and_failing_plugins_repeat_nothing_of_the_pod() -> Result<()> 
         guests.injector("endless_loop", &format!("{{ token: {CANARY} }}"), "{ deadlineMillis: 100 }"),
         guests.injector("trap", &format!("{{ token: {CANARY} }}"), "{ deadlineMillis: 5000 }"),
     ];
-    let (namespace, ampoule) = registered("privacy-refusals", &config("flyte-v1", &injectors.concat())).await?;
+    let (namespace, ampoule, collector) = traced("privacy-refusals", &config("flyte-v1", &injectors.concat())).await?;
     check_refusal(&namespace, &request("denied", "key", Any, ""), 403).await?;
     check_refusal(&namespace, &request("not-found", "key", Any, ""), 503).await?;
     // Two values for one variable: a conflict, which must show neither.
@@ -145,7 +161,7 @@ async fn refusals_and_failing_plugins_repeat_nothing_of_the_pod() -> Result<()> 
     let refusal = namespace.try_create_pod(&pod).await?.err().context("it was created")?;
     assert!(refusal.message.contains("different values"), "{refusal}");
     check_malformed(&ampoule).await?;
-    check_log(ampoule, 3).await
+    check_told(ampoule, &collector, 3).await
 }
 
 #[test]

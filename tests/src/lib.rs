@@ -4,6 +4,7 @@
 //! Every wait has a limit, and every program that is started ends with the test process, however that one ends.
 
 mod ampoule;
+mod collector;
 mod eventually;
 pub mod figures;
 mod haproxy;
@@ -24,6 +25,7 @@ mod review;
 
 pub use self::{
     ampoule::{Ampoule, Exit, binary},
+    collector::{Collector, Span},
     eventually::eventually,
     haproxy::Haproxy,
     http::{Answer, Connection, Trust},

@@ -1,0 +1,225 @@
+//! Traces as a collector gets them from the real process, and that a collector which is away or slow disturbs nobody.
+//!
+//! Spans are compared whole, but for identifiers and times, which are compared with each other.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use ampoule_core::MountRequirement::Any;
+use ampoule_tests::{Ampoule, Answer, Collector, Response, Review, Span, asking, eventually, free_ports};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::support::{ANY, Guests, K8S, config, request};
+
+/// Sends what it has often, so that no test waits.
+const SOON: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "100");
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLER: &str = "b7ad6b7169203331";
+
+/// This configuration, with traces there.
+fn traced(endpoint: &str, more: &str, config: &str) -> String {
+    format!("tracing: {{ endpoint: \"{endpoint}\"{more} }}\n{config}")
+}
+
+/// Sends a review, with the span of whoever calls.
+async fn review(ampoule: &Ampoule, review: &Review, traceparent: &str) -> Result<Answer> {
+    let headers = [("content-type", "application/json"), ("traceparent", traceparent)];
+    ampoule.connect().await?.send("POST", "/mutate--v1-pod?timeout=10s", &headers, review.bytes()).await
+}
+
+/// Waits until the process has logged this many lines with a message.
+async fn logged(ampoule: &Ampoule, message: &str, count: usize) -> Result<Vec<Value>> {
+    eventually(message, Duration::from_secs(20), async || {
+        let lines = lines(&ampoule.log()?, message);
+        ensure!(lines.len() >= count, "{} of {count} lines", lines.len());
+        Ok(lines)
+    })
+    .await
+}
+
+fn lines(log: &str, message: &str) -> Vec<Value> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["message"] == message).collect()
+}
+
+const DOWN: &str = "the collector takes no traces; they are dropped";
+const UP: &str = "the collector takes traces again";
+
+/// What a span says, without what differs from run to run.
+fn said(span: &Span) -> Vec<(&str, &str)> {
+    let told = |key: &str| !key.ends_with("_micros") && !key.ends_with("_bytes") && key != "ampoule.digest";
+    span.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| told(key)).collect()
+}
+
+#[tokio::test]
+async fn an_admission_is_a_trace_below_its_callers() -> Result<()> {
+    let collector = Collector::start().await?;
+    let guests = Guests::write(&["echo"])?;
+    let injectors = [&guests.injector("echo", "{}", "{ deadlineMillis: 5000 }"), K8S].concat();
+    let config = traced(&collector.endpoint(), "", &config("flyte-v1", &injectors));
+    let environment = [SOON, ("OTEL_RESOURCE_ATTRIBUTES", "k8s.cluster.name=tests")];
+    let ampoule = Ampoule::start_with(&config, &environment).await?;
+    // The first injector does not have the first secret, so its instance for the second is another.
+    let not_found = request("not-found", "key", Any, "");
+    let pod = asking("task", [not_found, ANY.to_owned()]);
+    let asked = Review::of(&pod, "flytesnacks");
+    let answer = review(&ampoule, &asked, &format!("00-{TRACE}-{CALLER}-01")).await?;
+    assert!(Response::read(&answer)?.allowed, "{}", answer.text());
+
+    let spans = collector.wait_for("admission", 1).await?;
+    let [admission, parts @ ..] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!((&*admission.name, &*admission.trace, &*admission.parent), ("admission", TRACE, CALLER));
+    assert!(admission.server && !admission.error);
+    assert_eq!(
+        said(admission),
+        [
+            ("ampoule.code", "200"),
+            ("ampoule.dry_run", "false"),
+            ("ampoule.outcome", "mutated"),
+            ("ampoule.requests", "2"),
+            ("ampoule.uid", asked.uid()),
+            ("k8s.namespace.name", "flytesnacks"),
+            ("k8s.pod.name", "task"),
+        ]
+    );
+    assert_eq!(admission.resource["service.name"], "ampoule");
+    assert_eq!(admission.resource["service.version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(admission.resource["k8s.cluster.name"], "tests");
+
+    let names: Vec<_> = parts.iter().map(|span| span.name.as_str()).collect();
+    let (first, last) = (names.first().copied(), names.last().copied());
+    assert_eq!((first, last), (Some("parse"), Some("patch")), "{names:?}");
+    let calls: Vec<_> = parts.iter().filter(|span| span.name == "plugin call").collect();
+    let outcomes: Vec<_> = calls.iter().map(|call| said(call)).collect();
+    let outcome = |plugin, outcome| vec![("ampoule.outcome", outcome), ("ampoule.plugin", plugin)];
+    assert_eq!(outcomes, [outcome("echo", "not-found"), outcome("k8s", "injected"), outcome("echo", "injected")]);
+    for part in parts {
+        assert_eq!((&*part.trace, &*part.parent), (TRACE, &*admission.id), "{part:?}");
+        let within = admission.start <= part.start && part.start <= part.end && part.end <= admission.end;
+        assert!(within && !part.server && !part.error, "{part:?} in {admission:?}");
+    }
+    for pair in parts.windows(2) {
+        assert!(pair[0].end <= pair[1].start, "one after the other: {pair:?}");
+    }
+    for call in calls {
+        let micros = |part: &str| call.get(&format!("ampoule.{part}_micros")).parse::<u64>().unwrap_or_default();
+        let parts = ["queue", "instantiate", "guest", "host"].map(micros);
+        let whole = (call.end - call.start) / 1000;
+        assert!(parts.iter().sum::<u64>() <= whole + 1, "{parts:?} of {whole}");
+        assert!(parts[1] > 0 && parts[2] > 0, "a fresh instance: {:?}", call.attributes);
+        assert_eq!(call.get("ampoule.digest").len(), 12, "{call:?}");
+    }
+    ampoule.stop().await?.ensure_clean()
+}
+
+#[tokio::test]
+async fn a_caller_who_does_not_trace_is_not_traced_and_what_waits_is_sent_at_the_end() -> Result<()> {
+    let collector = Collector::start().await?;
+    let ampoule = Ampoule::start(&traced(&collector.endpoint(), "", &config("flyte-v1", K8S))).await?;
+    let asked = Review::of(&asking("task", [ANY.to_owned()]), "flytesnacks");
+    review(&ampoule, &asked, &format!("00-{TRACE}-{CALLER}-00")).await?;
+    let refused = Review::of(&asking("refused", ["!".to_owned()]), "flytesnacks");
+    review(&ampoule, &refused, "no traceparent").await?;
+    let wrong = [("content-type", "application/json")];
+    let answer = ampoule.connect().await?.send("POST", "/mutate--v1-pod", &wrong, "no review").await?;
+    assert_eq!(answer.status, 400);
+    ampoule.stop().await?.ensure_clean()?;
+
+    let spans = collector.spans()?;
+    assert!(spans.iter().all(|span| span.trace != TRACE), "{spans:?}");
+    let admissions: Vec<_> = spans.iter().filter(|span| span.name == "admission").collect();
+    let [refused, unreadable] = admissions[..] else { panic!("{admissions:?}") };
+    assert_eq!((refused.get("ampoule.outcome"), refused.get("ampoule.code")), ("refused", "400"));
+    assert_eq!(said(unreadable), [("ampoule.code", "400"), ("ampoule.rejection", "not-a-review")]);
+    assert!(refused.parent.is_empty() && refused.trace != unreadable.trace);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_is_told_once_and_disturbs_nobody() -> Result<()> {
+    let [port] = free_ports()?;
+    let endpoint = format!("http://127.0.0.1:{port}/v1/traces");
+    let ampoule = Ampoule::start_with(&traced(&endpoint, "", &config("flyte-v1", K8S)), &[SOON]).await?;
+    let asked = Review::of(&asking("task", [ANY.to_owned()]), "flytesnacks");
+    let mut connection = ampoule.connect().await?;
+    // Each in a batch of its own.
+    for _ in 0..8 {
+        assert!(Ampoule::review(&mut connection, &asked).await?.allowed);
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    let [line] = &logged(&ampoule, DOWN, 1).await?[..] else { panic!("{}", ampoule.log().unwrap()) };
+    assert_eq!((&line["level"], &line["endpoint"]), (&"WARN".into(), &endpoint.as_str().into()));
+    assert_eq!(line["error"], "it cannot be asked: Connection refused (os error 111)");
+    assert_eq!(lines(&ampoule.log()?, UP).len(), 0);
+
+    let collector = Collector::listen(([127, 0, 0, 1], port).into()).await?;
+    assert!(Ampoule::review(&mut connection, &asked).await?.allowed);
+    collector.wait_for("admission", 1).await?;
+    logged(&ampoule, UP, 1).await?;
+    let exit = ampoule.stop().await?;
+    exit.ensure_clean()?;
+    let said: Vec<_> =
+        exit.log.lines().filter(|line| line.contains("collector") || line.contains("opentelemetry")).collect();
+    assert_eq!(said.len(), 2, "once each: {said:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_collector_that_never_answers_takes_no_more_than_the_grace() -> Result<()> {
+    // Connections wait in its backlog for ever.
+    let silent = TcpListener::bind("127.0.0.1:0").await?;
+    let endpoint = format!("http://{}/v1/traces", silent.local_addr()?);
+    let quick = config("flyte-v1", K8S).replace("shutdownGraceSeconds: 10", "shutdownGraceSeconds: 1");
+    let ampoule = Ampoule::start_with(&traced(&endpoint, "", &quick), &[SOON]).await?;
+    let asked = Review::of(&asking("task", [ANY.to_owned()]), "flytesnacks");
+    let mut connection = ampoule.connect().await?;
+    for _ in 0..1000 {
+        assert!(Ampoule::review(&mut connection, &asked).await?.allowed);
+    }
+    let start = Instant::now();
+    ampoule.stop().await?.ensure_clean()?;
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_and_certificates_come_from_files() -> Result<()> {
+    let collector = Collector::over_tls().await?;
+    let folder = tempfile::tempdir()?;
+    let [ca, headers] = ["ca.crt", "headers"].map(|name| folder.path().join(name));
+    fs::write(&ca, collector.certificate())?;
+    fs::write(&headers, "Authorization: Bearer first-token\nX-Tenant: team\n")?;
+    let more = format!(", caFile: \"{}\", headersFile: \"{}\"", ca.display(), headers.display());
+    let config = traced(&collector.endpoint(), &more, &config("flyte-v1", K8S));
+    let ampoule = Ampoule::start_with(&config, &[SOON]).await?;
+    let asked = Review::of(&asking("task", [ANY.to_owned()]), "flytesnacks");
+    let mut connection = ampoule.connect().await?;
+    for (token, count) in [("first-token", 1), ("second-token", 2)] {
+        fs::write(&headers, format!("Authorization: Bearer {token}\nX-Tenant: team\n"))?;
+        assert!(Ampoule::review(&mut connection, &asked).await?.allowed);
+        collector.wait_for("admission", count).await?;
+        let sent = collector.headers().pop().context("no batch")?;
+        assert_eq!(sent["authorization"], format!("Bearer {token}"));
+        assert_eq!(sent["x-tenant"], "team");
+    }
+    let exit = ampoule.stop().await?;
+    exit.ensure_clean()?;
+    assert!(!exit.log.contains("-token"), "{}", exit.log);
+
+    // Nobody trusts it without the file.
+    let config = config_without_ca(&collector);
+    let ampoule = Ampoule::start_with(&config, &[SOON]).await?;
+    let mut connection = ampoule.connect().await?;
+    assert!(Ampoule::review(&mut connection, &asked).await?.allowed);
+    let line = logged(&ampoule, DOWN, 1).await?.remove(0);
+    assert_eq!(line["error"], "it cannot be asked: invalid peer certificate: UnknownIssuer");
+    ampoule.stop().await?.ensure_clean()
+}
+
+fn config_without_ca(collector: &Collector) -> String {
+    traced(&collector.endpoint(), "", &config("flyte-v1", K8S))
+}
