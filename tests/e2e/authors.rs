@@ -41,7 +41,7 @@ fn a_new_plugin_is_measured_and_inspected() -> Result<()> {
     said(root, &["plugin", "new", "wit-bindgen", "--lang", "rust"])?;
     said(root, &["plugin", "build", "wit-bindgen"])?;
     let figures = measured(root, "wit-bindgen")?;
-    let [min, p99] = ["min", "p99"].map(|figure| figures["freshCallMicros"][figure].as_u64());
+    let [min, p99] = ["min", "p99"].map(|figure| figures["freshCallMicros"][figure].as_f64());
     ensure!(min.is_some() && min <= p99, "{figures}");
     ensure!(figures["memoryMiB"].as_u64().is_some_and(|memory| memory <= 16), "more than the default limit: {figures}");
     let inspected = said(root, &["plugin", "inspect", "wit-bindgen"])?;

@@ -63,7 +63,7 @@ async fn ask_a_store(store: &Store) -> Result<()> {
     assert!(refusal.message.contains("192.0.2.1:9443: not in grants.http.hosts"), "{}", refusal.message);
     assert!(refusal.message.contains("the store has no secret db/missing"), "{}", refusal.message);
     let metrics = ampoule.admin("/metrics").await?.text();
-    // One of them in the trial at load.
+    // Two of them in the trial at load, which asks twice.
     let denied = "ampoule_plugin_denied_calls_total{plugin=\"elsewhere\",grant=\"http\"} 3";
     assert!(metrics.contains(denied) && !metrics.contains("plugin=\"store\",grant"), "{metrics}");
     let exit = ampoule.stop().await?;
@@ -124,7 +124,7 @@ async fn a_secret_is_read_once_the_webhook_may_and_never_one_that_is_not_granted
     );
     let metrics = other.admin("/metrics").await?.text();
     // One of them in the trial at load.
-    let denied = "ampoule_plugin_denied_calls_total{plugin=\"secret-reader\",grant=\"kubernetesSecrets\"} 2";
+    let denied = "ampoule_plugin_denied_calls_total{plugin=\"secret-reader\",grant=\"kubernetesSecrets\"} 3";
     assert!(metrics.contains(denied), "{metrics}");
     for ampoule in [granted, other] {
         let exit = ampoule.stop().await?;
