@@ -4,6 +4,7 @@
 
 #[path = "life/reload.rs"]
 mod reload;
+#[allow(dead_code, reason = "shared by benchmarks that each use a part")]
 #[path = "life/server.rs"]
 mod server;
 #[allow(dead_code, reason = "shared by benchmarks that each use a part")]

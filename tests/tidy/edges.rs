@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every edge between our crates that is not for tests.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("ampoule", &["ampoule-plugin-bundle", "ampoule-server"]),
     ("ampoule-core", &[]),
     ("ampoule-engine", &["ampoule-core"]),
+    ("ampoule-budget", &["ampoule-core"]),
     ("ampoule-load", &[]),
     ("ampoule-plugin-aws", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-azure", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
