@@ -161,10 +161,10 @@ impl Pipeline {
     ) -> Result<Mutation, PipelineError> {
         let (mutator, namespace) = (Arc::clone(&self.mutator), namespace.to_owned());
         let given = deadline.saturating_duration_since(Deadline::now());
-        let metrics = self.metrics.clone();
+        let phases = self.metrics.phases();
         let work = self.engine.run(trace.clone().follow(async move {
             let asked = mutator.ask(&pod, &namespace).await;
-            trace.part("patch", || metrics.timed(Phase::Patch, || asked.finish()))
+            trace.part("patch", || phases.timed(Phase::Patch, || asked.finish()))
         }));
         let done = timeout_at(deadline, work).await.map_err(|_| PipelineError::Deadline(given))?;
         done.map_err(PipelineError::Internal)

@@ -97,7 +97,7 @@ impl Webhook {
         rejection::check_content_type(headers.get(header::CONTENT_TYPE))?;
         let body = timeout_at(deadline, self.intake.read(body)).await.map_err(|_| Rejection::Slow)??;
         let request = review::parse(body.bytes())?;
-        self.metrics.phase(Phase::Parse, arrived.elapsed());
+        self.metrics.phases().observe(Phase::Parse, arrived.elapsed());
         trace.past("parse", arrived);
         // The pod is a copy by now, of a similar size: the bytes go, the room stays taken until the answer.
         let _room = body.into_room();
@@ -107,6 +107,6 @@ impl Webhook {
             Ok(_turn) => pipeline.admit(request, arrived, deadline, trace.clone()).await,
             Err(_) => pipeline.turn_away(request, arrived, self.max_admissions, trace.clone()),
         };
-        Ok(self.metrics.timed(Phase::Answer, || review::respond(&reply)))
+        Ok(self.metrics.phases().timed(Phase::Answer, || review::respond(&reply)))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An admission has one of `parse`, `patch` and `answer`, and for each call of a plugin one of the others.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -50,7 +50,7 @@ pub enum Phase {
 }
 
 /// A histogram for each phase.
-pub(super) struct Phases {
+pub(crate) struct Phases {
     family: Family<PhaseLabel, Histogram, fn() -> Histogram>,
     histograms: [Histogram; Phase::ALL.len()],
 }
@@ -93,7 +93,15 @@ impl Phases {
         registry.register("phase_duration_seconds", help, self.family.clone());
     }
 
-    pub(super) fn observe(&self, phase: Phase, elapsed: Duration) {
+    /// Does a part of an admission.
+    pub(crate) fn timed<T>(&self, phase: Phase, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        self.observe(phase, start.elapsed());
+        done
+    }
+
+    pub(crate) fn observe(&self, phase: Phase, elapsed: Duration) {
         self.histograms[phase as usize].observe(elapsed.as_secs_f64());
     }
 }
