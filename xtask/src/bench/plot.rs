@@ -10,6 +10,8 @@ use plotters::prelude::*;
 use serde_json::Value;
 
 const SIZE: (u32, u32) = (760, 420);
+/// Of the highest value: the legend stands above the lines.
+const HEADROOM: f64 = 1.35;
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -55,7 +57,7 @@ impl<'a> Plot<'a> {
     }
 
     fn draw(&self, path: &Path) -> Result<(), Box<dyn Error + '_>> {
-        let highest = self.lines.iter().flat_map(|line| &line.values).copied().fold(0.0, f64::max) * 1.1;
+        let highest = self.lines.iter().flat_map(|line| &line.values).copied().fold(0.0, f64::max) * HEADROOM;
         let area = SVGBackend::new(path, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area);
@@ -64,6 +66,7 @@ impl<'a> Plot<'a> {
         let name = |i: &usize| self.at.get(*i).copied().unwrap_or_default().to_owned();
         let mut mesh = chart.configure_mesh();
         mesh.x_labels(self.at.len()).x_label_formatter(&name).x_desc(self.x).y_desc(self.y);
+        // None at all (`max_light_lines(0)`) makes plotters overflow.
         mesh.light_line_style(WHITE).draw()?;
         for (line, colour) in self.lines.iter().zip(COLOURS.into_iter().cycle()) {
             let points = || line.values.iter().copied().enumerate();
