@@ -8,7 +8,7 @@ use serde::Serialize;
 use tracing::info;
 
 /// The log's target.
-pub const TARGET: &str = "audit";
+pub(crate) const TARGET: &str = "audit";
 
 /// An audit event may be dropped or cut where it is large; a pod has a handful of secrets.
 const MOST_IN_ANNOTATION: usize = 32;

@@ -6,7 +6,7 @@
 mod admin;
 mod app;
 mod args;
-pub mod audit;
+mod audit;
 pub mod certs;
 mod cluster;
 mod colour;
