@@ -1,5 +1,5 @@
-//! Load for an HTTPS server that speaks HTTP/1.1, as API servers call webhooks: [`steady`] sends at a fixed rate whatever becomes of the
-//! answers, [`saturate`] as much as is answered. It knows nothing of what it calls.
+//! Load for an HTTPS server that speaks HTTP/1.1, as API servers call webhooks: [`steady()`] sends at a fixed rate whatever becomes of the
+//! answers, [`saturate()`] as much as is answered. It knows nothing of what it calls.
 //!
 //! Both block the thread that calls them, run on threads of their own, and end: after the time and the number of requests that they were
 //! given, and the [`Target::timeout`] of what is under way then.

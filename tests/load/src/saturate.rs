@@ -1,6 +1,6 @@
 //! The closed loop: [`saturate`] has each connection send as soon as it is answered, to see how much is answered at most.
 //!
-//! Its latencies are those of a server at its limit; what one is at a rate of its own, [`crate::steady`] says.
+//! Its latencies are those of a server at its limit; what one is at a rate of its own, [`crate::steady()`] says.
 
 use std::{
     sync::{
