@@ -35,7 +35,7 @@ const MAX_NAMES: usize = 256;
 const MAX_NAME: usize = 128;
 
 /// What is wrong with a component that ends within one of its parts.
-const CUT_SHORT: &str = "it ends early";
+pub(crate) const CUT_SHORT: &str = "it ends early";
 
 /// Bytes of a message that lists names, or that a parser words.
 const MAX_LIST: usize = 1 << 10;

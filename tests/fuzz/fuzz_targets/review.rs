@@ -14,7 +14,7 @@ mod server {
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
-use server::review::{self, Subject, Verdict};
+use server::review::{self, Reply, Subject, Verdict};
 
 fuzz_target!(|body: &[u8]| {
     let request = match review::parse(body) {
@@ -38,8 +38,8 @@ fuzz_target!(|body: &[u8]| {
         Subject::NotAPod(error) => Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string() },
         Subject::OutOfScope => Verdict::unchanged(),
     };
-    let answer: Value =
-        serde_json::from_slice(&review::respond(&request.identity, &verdict)).expect("an answer is JSON");
-    assert_eq!(answer["response"]["uid"], *request.identity.uid);
-    assert_eq!(answer["apiVersion"], request.identity.version.api_version());
+    let reply = Reply { identity: request.identity, verdict, audit: None };
+    let answer: Value = serde_json::from_slice(&review::respond(&reply)).expect("an answer is JSON");
+    assert_eq!(answer["response"]["uid"], *reply.identity.uid);
+    assert_eq!(answer["apiVersion"], reply.identity.version.api_version());
 });
