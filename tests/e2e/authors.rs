@@ -43,6 +43,8 @@ fn a_new_plugin_is_measured_and_inspected() -> Result<()> {
     let figures = measured(root, "wit-bindgen")?;
     let [min, p99] = ["min", "p99"].map(|figure| figures["freshCallMicros"][figure].as_f64());
     ensure!(min.is_some() && min <= p99, "{figures}");
+    let reused = figures["reusedCallMicros"]["min"].as_f64();
+    ensure!(reused.is_some() && reused < min, "an instance that is there answers sooner: {figures}");
     ensure!(figures["memoryMiB"].as_u64().is_some_and(|memory| memory <= 16), "more than the default limit: {figures}");
     let inspected = said(root, &["plugin", "inspect", "wit-bindgen"])?;
     ensure!(inspected.starts_with("wit-bindgen 0.1.0\n"), "{inspected}");

@@ -54,7 +54,7 @@ pub(crate) struct TestArgs {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) plugin: PluginArg,
-    /// The case to ask, as for `plugin test`; without it, no settings and a request that says nothing.
+    /// The case to ask, as for `plugin test`; without it, no settings and key `key` of version 1 of group `group`.
     #[arg(long, value_name = "FILE")]
     pub(crate) case: Option<PathBuf>,
     /// What to print.

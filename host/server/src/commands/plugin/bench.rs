@@ -5,7 +5,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use ampoule_core::SecretInjector as _;
+use ampoule_core::{InjectionError, SecretInjector as _};
 use ampoule_engine::{Limits, PluginInjector};
 use anyhow::bail;
 use serde_json::{Value, json};
@@ -32,7 +32,8 @@ pub(super) struct Figures {
     compiled: Duration,
     cached: Duration,
     fresh: Spread,
-    reused: Spread,
+    /// Or why there is none: an instance that does not inject is not kept.
+    reused: Result<Spread, InjectionError>,
     /// The smallest `limits.memoryMiB` that it answers in.
     memory_mib: usize,
 }
@@ -44,6 +45,9 @@ struct Spread {
     median: Duration,
     p99: Duration,
 }
+
+/// Of a fresh instance, and of the same asked again, if it is kept.
+type Times = (Duration, Result<Duration, InjectionError>);
 
 /// What is measured.
 struct Subject {
@@ -82,9 +86,10 @@ async fn measure(subject: &Subject, cached: &Workbench) -> anyhow::Result<Figure
     for _ in 0..SAMPLES {
         times.push(subject.ask(cached, &plugin).await?);
     }
-    let (fresh, reused) = times.into_iter().unzip();
+    let (fresh, reused): (_, Vec<_>) = times.into_iter().unzip();
+    let reused = reused.into_iter().collect::<Result<_, _>>().map(Spread::of);
     let size = subject.component.bytes.len();
-    Ok(Figures { size, compiled, cached: from_cache, fresh: Spread::of(fresh), reused: Spread::of(reused), memory_mib })
+    Ok(Figures { size, compiled, cached: from_cache, fresh: Spread::of(fresh), reused, memory_mib })
 }
 
 // === impl Subject ===
@@ -99,12 +104,11 @@ impl Subject {
 
     async fn answers(&self, bench: &Workbench, mib: usize) -> anyhow::Result<()> {
         let (plugin, _) = self.load(bench, &with_memory(mib)).await?;
-        self.ask(bench, &plugin).await?;
-        Ok(())
+        self.ask(bench, &plugin).await.map(drop)
     }
 
     /// How long a fresh instance takes to answer, and how long to answer again.
-    async fn ask(&self, bench: &Workbench, plugin: &PluginInjector) -> anyhow::Result<(Duration, Duration)> {
+    async fn ask(&self, bench: &Workbench, plugin: &PluginInjector) -> anyhow::Result<Times> {
         let (plugin, request, pod) = (plugin.clone(), self.case.request.clone(), self.case.pod.clone());
         let asked = async move {
             let mut session = plugin.open();
@@ -112,7 +116,8 @@ impl Subject {
             let first = session.inject(&request, &pod).await;
             let fresh = begun.elapsed();
             let again = session.inject(&request, &pod).await;
-            first.and(again).map(|_| (fresh, begun.elapsed() - fresh))
+            let reused = begun.elapsed() - fresh;
+            first.and(again).map(|answer| (fresh, answer.map(|_| reused)))
         };
         match bench.engine.run(asked).await? {
             Ok(times) => Ok(times),
@@ -148,7 +153,10 @@ impl Figures {
         [
             format!("{:<16}{:>10}{:>10}{:>10}\n", "call", "min", "median", "p99"),
             row("fresh instance", fresh),
-            row("reused instance", reused),
+            match reused {
+                Ok(reused) => row("reused instance", reused),
+                Err(declined) => format!("reused instance: none, as one that does not inject is not kept ({declined}); name a case (--case)\n"),
+            },
             "\n".to_owned(),
             line("load, compiled", shown(*compiled)),
             line("load, cached", shown(*cached)),
@@ -163,7 +171,7 @@ impl Figures {
         let spread = |Spread { min, median, p99 }: &Spread| json!({ "min": micros(*min), "median": micros(*median), "p99": micros(*p99) });
         json!({
             "freshCallMicros": spread(fresh),
-            "reusedCallMicros": spread(reused),
+            "reusedCallMicros": reused.as_ref().ok().map(spread),
             "loadCompiledMicros": micros(*compiled),
             "loadCachedMicros": micros(*cached),
             "componentBytes": size,

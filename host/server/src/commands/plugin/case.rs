@@ -125,9 +125,11 @@ impl Case {
 }
 
 impl Default for Case {
-    /// No settings, and a request that says nothing.
+    /// No settings, and a request that most plugins have an answer to: key `key` of version 1 of group `group`, in whatever form.
     fn default() -> Self {
-        Self::of("default".to_owned(), PathBuf::new(), None, CaseFile::default())
+        let [group, group_version, key] = ["group", "1", "key"].map(str::to_owned);
+        let request = SecretRequest { group, group_version, key, ..SecretRequest::default() };
+        Self::of("default".to_owned(), PathBuf::new(), None, CaseFile { request, ..CaseFile::default() })
             .expect("the pod of a case without one is a pod")
     }
 }
