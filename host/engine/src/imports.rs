@@ -239,6 +239,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_ends_within_a_module_is_no_component() {
+        // A module of 1703 bytes, of which eight are there: a parser that looks for its next section finds the end.
+        let cut = b"\0asm\x0d\0\x01\0\x01\xa7\x0d\0asm\x01\0\0\0";
+        assert_eq!(Surface::read(cut), Err(LoadErrorKind::Invalid(CUT_SHORT.to_owned())));
+        assert_eq!(
+            Surface::read(&cut[..9]).unwrap_err().to_string(),
+            "the file is no valid component: unexpected end-of-file (at offset 0x9)"
+        );
+    }
+
+    #[test]
     fn names_both_versions_of_the_contract() {
         insta::assert_snapshot!(check(&["ampoule:injector/log@0.2.0"], &["ampoule:injector/injector@0.2.0"]), @"the component exports ampoule:injector/injector@0.2.0, and this Ampoule speaks ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
         insta::assert_snapshot!(check(&[], &["ampoule:injector/injector@0.1.0-rc.1"]), @"the component exports ampoule:injector/injector@0.1.0-rc.1, and this Ampoule speaks ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
