@@ -7,29 +7,34 @@ use ampoule_core::{Attempt, PodMutator, RequestReport};
 use serde::Serialize;
 use tracing::info;
 
+use crate::pipeline::cut;
+
 /// The log's target.
 pub(crate) const TARGET: &str = "audit";
 
-/// An audit event may be dropped or cut where it is large; a pod has a handful of secrets.
+/// An audit event may be dropped or cut where it is large; a pod has a handful of secrets. The log has all.
 const MOST_IN_ANNOTATION: usize = 32;
 
 /// What became of a pod's secrets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Trail(Vec<Entry>);
+#[derive(Clone, Copy)]
+pub(crate) struct Trail<'a> {
+    pub(crate) reports: &'a [RequestReport],
+    /// Who was asked.
+    pub(crate) mutator: &'a PodMutator,
+}
 
-/// What became of one secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    group: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    version: String,
-    key: String,
+/// What became of one secret. A pod's author may have written names of any length.
+#[derive(Serialize)]
+struct Entry<'a> {
+    group: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'a str,
+    key: &'a str,
     /// Who was asked last; empty if nobody was.
-    injector: String,
+    injector: &'a str,
     /// The SHA-256 of its component; empty where it has none.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    digest: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    digest: &'a str,
     /// What that one said.
     answer: &'static str,
 }
@@ -47,27 +52,11 @@ pub(crate) struct Subject<'a> {
 
 // === impl Trail ===
 
-impl Trail {
-    pub(crate) fn of(reports: &[RequestReport], mutator: &PodMutator) -> Self {
-        let entry = |RequestReport { annotation: _, request, attempts }: &RequestReport| {
-            let last = attempts.last();
-            let injector = last.map_or("", |Attempt { injector, .. }| injector);
-            Entry {
-                group: request.group.clone(),
-                version: request.group_version.clone(),
-                key: request.key.clone(),
-                injector: injector.to_owned(),
-                digest: mutator.digest_of(injector).unwrap_or_default().to_owned(),
-                answer: last.map_or("nobody-asked", |attempt| attempt.answer.as_str()),
-            }
-        };
-        Self(reports.iter().map(entry).collect())
-    }
-
+impl<'a> Trail<'a> {
     /// A line for each secret.
-    pub(crate) fn log(&self, subject: &Subject<'_>) {
+    pub(crate) fn log(self, subject: &Subject<'_>) {
         let Subject { uid, namespace, pod, service_account, dry_run, verdict } = *subject;
-        for Entry { group, version, key, injector, digest, answer } in &self.0 {
+        for Entry { group, version, key, injector, digest, answer } in self.entries() {
             info!(
                 target: TARGET,
                 uid, namespace, pod, service_account, dry_run, group, version, key, injector, digest, answer, verdict,
@@ -77,8 +66,45 @@ impl Trail {
     }
 
     /// The value of the audit event's annotation `secrets`: a JSON list; none if no secret was asked for.
-    pub(crate) fn annotation(&self) -> Option<String> {
-        let entries = &self.0[..self.0.len().min(MOST_IN_ANNOTATION)];
-        (!entries.is_empty()).then(|| serde_json::to_string(entries).expect("strings are JSON"))
+    pub(crate) fn annotation(self) -> Option<String> {
+        let entries: Vec<_> = self.entries().take(MOST_IN_ANNOTATION).collect();
+        (!entries.is_empty()).then(|| serde_json::to_string(&entries).expect("strings are JSON"))
+    }
+
+    fn entries(self) -> impl Iterator<Item = Entry<'a>> {
+        let Self { reports, mutator } = self;
+        reports.iter().map(move |RequestReport { annotation: _, request, attempts }| {
+            let last = attempts.last();
+            let injector = last.map_or("", |Attempt { injector, .. }| injector);
+            Entry {
+                group: cut(&request.group),
+                version: cut(&request.group_version),
+                key: cut(&request.key),
+                injector,
+                digest: mutator.digest_of(injector).unwrap_or_default(),
+                answer: last.map_or("nobody-asked", |attempt| attempt.answer.as_str()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ampoule_core::{OnFailure, Profile, SecretRequest};
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn an_annotation_stays_short_whatever_a_pod_asks_for() {
+        let mutator = PodMutator::new(Vec::new(), Profile::FlyteV1.conventions(), OnFailure::Deny);
+        let request = SecretRequest { group: "g".repeat(100_000), key: "k".to_owned(), ..SecretRequest::default() };
+        let report = RequestReport { annotation: "flyte.secrets/s0".to_owned(), request, attempts: Vec::new() };
+        let reports = vec![report; MOST_IN_ANNOTATION + 1];
+        let annotation = Trail { reports: &reports, mutator: &mutator }.annotation().unwrap();
+        let entries: Vec<Value> = serde_json::from_str(&annotation).unwrap();
+        assert_eq!(entries.len(), MOST_IN_ANNOTATION);
+        assert!(annotation.len() < 32 << 10, "{}", annotation.len());
+        assert_eq!(Trail { reports: &[], mutator: &mutator }.annotation(), None);
     }
 }

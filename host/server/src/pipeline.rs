@@ -98,8 +98,8 @@ struct Admission {
 struct Judgement {
     verdict: Verdict,
     outcome: Outcome,
-    requests: usize,
-    trail: Trail,
+    /// Empty where nobody was asked.
+    requests: Vec<RequestReport>,
 }
 
 // === impl Pipeline ===
@@ -172,11 +172,11 @@ impl Pipeline {
 
     /// What the API server's audit event says of these requests, if it is to.
     pub(crate) fn audit_annotation(&self, requests: &[RequestReport]) -> Option<String> {
-        self.annotation(&Trail::of(requests, &self.mutator))
+        self.audit.annotations.then(|| self.trail(requests).annotation()).flatten()
     }
 
-    fn annotation(&self, trail: &Trail) -> Option<String> {
-        self.audit.annotations.then(|| trail.annotation()).flatten()
+    fn trail<'a>(&'a self, reports: &'a [RequestReport]) -> Trail<'a> {
+        Trail { reports, mutator: &self.mutator }
     }
 
     async fn judge(&self, subject: Subject, admission: &Admission, deadline: Deadline) -> Judgement {
@@ -188,8 +188,7 @@ impl Pipeline {
         match self.mutate_traced(pod, namespace, deadline, trace.clone()).await {
             Ok(mutation) => {
                 log_failures(&mutation.requests, uid);
-                let trail = Trail::of(&mutation.requests, &self.mutator);
-                Judgement { trail, ..Judgement::of(mutation) }
+                Judgement::of(mutation)
             }
             Err(error) => {
                 if let PipelineError::Internal(cause) = &error {
@@ -238,7 +237,7 @@ impl Admission {
     fn end(self, judgement: Judgement, pipeline: &Pipeline) -> Reply {
         let Pipeline { audit, metrics, .. } = pipeline;
         let Self { arrived, trace, identity, namespace, name, service_account, dry_run } = self;
-        let Judgement { verdict, outcome, requests, trail } = judgement;
+        let Judgement { verdict, outcome, requests } = judgement;
         let elapsed = arrived.elapsed();
         metrics.admitted(outcome, elapsed);
         let code = match &verdict {
@@ -252,7 +251,7 @@ impl Admission {
             dry_run,
             outcome = outcome.as_str(),
             code,
-            requests,
+            requests = requests.len(),
             micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             "admission"
         );
@@ -263,10 +262,10 @@ impl Admission {
             dry_run,
             outcome: outcome.as_str(),
             code,
-            requests,
+            requests: requests.len(),
         });
         if audit.log {
-            trail.log(&audit::Subject {
+            pipeline.trail(&requests).log(&audit::Subject {
                 uid: cut(&identity.uid),
                 namespace: cut(&namespace),
                 pod: cut(&name),
@@ -275,7 +274,7 @@ impl Admission {
                 verdict: outcome.as_str(),
             });
         }
-        let audit = pipeline.annotation(&trail);
+        let audit = pipeline.audit_annotation(&requests);
         Reply { identity, verdict, audit }
     }
 }
@@ -284,7 +283,7 @@ impl Admission {
 
 impl Judgement {
     fn new(verdict: Verdict, outcome: Outcome) -> Self {
-        Self { verdict, outcome, requests: 0, trail: Trail::default() }
+        Self { verdict, outcome, requests: Vec::new() }
     }
 
     /// Of what is no pod; a pod comes back.
@@ -316,7 +315,7 @@ impl Judgement {
                 (refusal.into(), outcome)
             }
         };
-        Self { requests: requests.len(), ..Self::new(verdict, outcome) }
+        Self { verdict, outcome, requests }
     }
 }
 
@@ -374,6 +373,6 @@ fn log_failures(reports: &[RequestReport], uid: &str) {
 }
 
 /// What a client wrote, as far as a log line takes it.
-fn cut(text: &str) -> &str {
+pub(crate) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST_NAME)]
 }

@@ -2,7 +2,7 @@
 //!
 //! What is ignored is said, and what was asked for to no effect; never a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
@@ -60,13 +60,14 @@ fn nothing_asked(pod: &Pod) -> Option<String> {
 }
 
 fn asked_twice(asked: &[RequestReport]) -> Vec<String> {
-    let again = |(i, report): (usize, &RequestReport)| {
-        let first = asked[..i].iter().find(|earlier| earlier.request == report.request)?;
-        let (secret, again, first) =
-            (&report.request, excerpt::name(&report.annotation), excerpt::name(&first.annotation));
-        Some(format!("annotation {again} is not needed: it asks for secret {secret} as {first} does"))
-    };
-    asked.iter().enumerate().filter_map(again).collect()
+    let (mut firsts, mut warnings) = (HashMap::with_capacity(asked.len()), Vec::new());
+    for RequestReport { annotation, request, .. } in asked {
+        if let Some(first) = firsts.insert(request, annotation) {
+            let (again, earlier) = (excerpt::name(annotation), excerpt::name(first));
+            warnings.push(format!("annotation {again} is not needed: it asks for secret {request} as {earlier} does"));
+        }
+    }
+    warnings
 }
 
 fn own_variables(own: &OwnVariables, placement: EnvPlacement) -> impl Iterator<Item = String> {
