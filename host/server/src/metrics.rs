@@ -245,7 +245,7 @@ impl Metrics {
 
     /// A plugin is in this state.
     pub fn plugin_state(&self, plugin: &str, now: PluginState) {
-        self.plugin_families.count_from_zero(plugin);
+        self.plugin_families.there(plugin);
         for state in PluginState::ALL {
             let labels = StateLabels { plugin: plugin.to_owned(), state: state.as_str() };
             self.plugin_states.get_or_create(&labels).set(i64::from(state == now));
@@ -257,7 +257,7 @@ impl Metrics {
         for state in PluginState::ALL {
             self.plugin_states.remove(&StateLabels { plugin: plugin.to_owned(), state: state.as_str() });
         }
-        self.plugin_families.remove(plugin);
+        self.plugin_families.gone(plugin);
     }
 
     /// What is configured was found to be another, and serves or not.

@@ -2,7 +2,8 @@
 //! count and looks it up once.
 
 use std::{
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -32,6 +33,8 @@ pub(super) struct PluginFamilies {
     denied_calls: Family<GrantLabels, Counter>,
     guest_seconds: Family<PluginLabel, Seconds>,
     memory: Family<PluginLabel, Gauge>,
+    /// The names of those that there are, loaded or not.
+    configured: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Counts the calls of one plugin.
@@ -77,6 +80,7 @@ impl PluginFamilies {
             denied_calls: Family::default(),
             guest_seconds: Family::default(),
             memory: Family::default(),
+            configured: Arc::default(),
         }
     }
 
@@ -92,15 +96,25 @@ impl PluginFamilies {
         registry.register("plugin_memory_high_water_bytes", help, self.memory.clone());
     }
 
-    /// Has the traps of a plugin there before the first, so that an alert sees it.
-    pub(super) fn count_from_zero(&self, plugin: &str) {
+    /// A plugin is configured. Its traps are there before the first, so that an alert sees it.
+    pub(super) fn there(&self, plugin: &str) {
+        self.configured().insert(plugin.to_owned());
         for kind in FailureKind::ALL {
             drop(self.traps.get_or_create(&TrapLabels { plugin: plugin.to_owned(), kind: kind.as_str() }));
         }
     }
 
-    /// Forgets a plugin that is no more.
-    pub(super) fn remove(&self, plugin: &str) {
+    /// A plugin is configured no longer.
+    pub(super) fn gone(&self, plugin: &str) {
+        self.configured().remove(plugin);
+        self.remove(plugin);
+    }
+
+    fn configured(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove(&self, plugin: &str) {
         let plugin = || plugin.to_owned();
         for outcome in CallOutcome::ALL {
             self.call_duration.remove(&CallLabels { plugin: plugin(), outcome: outcome.as_str() });
@@ -144,6 +158,15 @@ impl PluginMetrics {
     }
 }
 
+impl Drop for PluginMetrics {
+    /// Takes along what the last calls of a plugin left that was gone by then, and what one left that was tried and never configured.
+    fn drop(&mut self) {
+        if !self.families.configured().contains(&self.plugin) {
+            self.families.remove(&self.plugin);
+        }
+    }
+}
+
 impl PluginObserver for PluginMetrics {
     fn called(&self, call: &Call) {
         let Call { outcome, elapsed, queue, start, guest, host, memory } = call;
@@ -171,5 +194,40 @@ impl PluginObserver for PluginMetrics {
     fn denied(&self, grant: Grant) {
         let labels = GrantLabels { plugin: self.plugin.clone(), grant: grant.key() };
         self.families.denied_calls.get_or_create(&labels).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_outlives_its_plugin_leaves_nothing_behind() {
+        let (families, phases) = (PluginFamilies::new(), Arc::new(Phases::new()));
+        let mut registry = Registry::default();
+        families.register(&mut registry);
+        let lines = || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text.lines().filter(|line| line.contains("plugin=\"one\"")).count()
+        };
+        let plugin = || PluginMetrics::new("one", families.clone(), Arc::clone(&phases));
+        let trial = plugin();
+        trial.denied(Grant::Clock);
+        assert!(lines() > 0);
+        drop(trial);
+        assert_eq!(lines(), 0, "it was never configured");
+
+        let (first, second) = (plugin(), plugin());
+        families.there("one");
+        first.denied(Grant::Clock);
+        drop(first);
+        assert!(lines() > 0, "its successor goes on");
+        families.gone("one");
+        assert_eq!(lines(), 0);
+        second.denied(Grant::Clock);
+        assert!(lines() > 0, "a call was under way");
+        drop(second);
+        assert_eq!(lines(), 0);
     }
 }
