@@ -57,6 +57,7 @@ fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
     metrics.admitted(Outcome::Error, Duration::ZERO);
     metrics.admitted(Outcome::AdmittedWithoutSecrets, Duration::ZERO);
     metrics.rejected("crowded");
+    metrics.plugin_state("plugin", PluginState::Failed);
     metrics.of_plugin("plugin", "").called(&Call {
         outcome: CallOutcome::Failed(FailureKind::Trap),
         elapsed: Duration::ZERO,
@@ -66,7 +67,6 @@ fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
         host: Duration::ZERO,
         memory: None,
     });
-    metrics.plugin_state("plugin", PluginState::Failed);
     let exposed = metrics.text();
     let metric_names: Vec<_> = named.into_iter().filter(|word| word.starts_with("ampoule_")).collect();
     assert!(metric_names.len() >= 4, "{metric_names:?}");
