@@ -7,15 +7,25 @@ use std::{fs, path::PathBuf, process::Command};
 /// The most lines that a file may have; 250 is the aim.
 const LONGEST: usize = 500;
 
+fn files(pattern: &str) -> String {
+    let mut git = Command::new("git");
+    let listed = git.args(["ls-files", "-co", "--exclude-standard", pattern]).current_dir(super::root()).output();
+    String::from_utf8(listed.expect("git lists the files").stdout).expect("paths are UTF-8")
+}
+
 fn rust_files() -> Vec<(PathBuf, String)> {
-    let root = super::root();
-    let listed =
-        Command::new("git").args(["ls-files", "-co", "--exclude-standard", "*.rs"]).current_dir(&root).output();
-    let listed = String::from_utf8(listed.expect("git lists the files").stdout).expect("paths are UTF-8");
+    let (root, listed) = (super::root(), files("*.rs"));
     let files = listed.lines().filter_map(|path| Some((path.into(), fs::read_to_string(root.join(path)).ok()?)));
     let files: Vec<_> = files.collect();
     assert!(files.len() > 50, "git lists too few files: {}", files.len());
     files
+}
+
+#[test]
+fn nothing_that_a_build_made_is_kept() {
+    let listed = files("*");
+    let made: Vec<_> = listed.lines().filter(|path| path.split('/').any(|folder| folder == "target")).collect();
+    assert!(listed.lines().count() > 500 && made.is_empty(), "{made:?}");
 }
 
 #[test]
