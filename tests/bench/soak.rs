@@ -18,13 +18,13 @@ use std::{
 use ampoule_load::{Flood, Plan, Reuse, saturate, steady};
 use ampoule_server::certs::{CertificatePair, Subject};
 use ampoule_tests::{
-    Mounted, Trust,
+    Mounted,
     figures::{Cell, Part, Table},
 };
 use anyhow::{Context as _, Result, ensure};
 use rustls_pki_types::ServerName;
 
-use self::server::Server;
+use self::server::{Certificate, Server};
 
 const HOST: &str = "ampoule.ampoule.svc";
 /// Rounds, each with a change of configuration and one of the certificate.
@@ -41,8 +41,8 @@ fn main() -> Result<()> {
     let pairs = (0..=ROUNDS).map(|_| issue()).collect::<Result<Vec<_>>>()?;
     let roots: String = pairs.iter().map(|pair| pair.ca_pem.as_str()).collect();
     let mut certificate = Mounted::new(&files(&pairs[0]))?;
-    let trust = Trust::root(&roots)?.named(HOST)?;
-    let server = Server::start_with(&config(0), Some((certificate.path(), trust)))?;
+    let named = Certificate { folder: certificate.path(), host: HOST, roots: &roots };
+    let server = Server::start_with(&config(0), Some(&named))?;
     let mut target = server.target().clone();
     target.server_name = ServerName::try_from(HOST)?;
 
@@ -85,7 +85,22 @@ fn main() -> Result<()> {
     let mut part = Part::new("soak", "Ten minutes of load", ABOUT);
     part.table(table);
     part.write()?;
+    ensure_changed(&server, if quick { 1 } else { ROUNDS })?;
     ensure_flat(&seen)
+}
+
+/// So many configurations and certificates served, and none was refused: else there was nothing to see.
+#[allow(clippy::cast_precision_loss, reason = "a count of rounds is far below 2^52")]
+fn ensure_changed(server: &Server, least: usize) -> Result<()> {
+    for (changes, good, bad) in [
+        ("ampoule_config_reloads_total", "applied", "refused"),
+        ("ampoule_certificate_reloads_total", "adopted", "refused"),
+    ] {
+        let count = |result| server.metric(&format!("{changes}{{result=\"{result}\"}}"));
+        let (good, bad) = (count(good)?, count(bad)?);
+        ensure!(good >= least as f64 && bad == 0.0, "{changes}: {good} of {least}, and {bad} refused");
+    }
+    Ok(())
 }
 
 /// The second half of the rounds has no more than the first had at most, give or take what an allocator keeps.

@@ -8,7 +8,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Command, ExitStatus},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -16,10 +16,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Answer, Connection, Process, Response, Review, Trust, eventually};
+use crate::{Answer, Connection, Process, Response, Review, Trust, eventually::eventually_every};
 
 /// To compile the components without optimisation, on a machine that compiles something else at the same time.
 const READY: Duration = Duration::from_secs(60);
+/// Between two looks for the ready file: the error of [`Ampoule::ready_after`].
+const LOOK: Duration = Duration::from_millis(1);
 /// Longer than every grace that the tests configure.
 const END: Duration = Duration::from_secs(30);
 
@@ -33,7 +35,15 @@ pub struct Ampoule {
     admin: SocketAddr,
     ca: String,
     trust: Trust,
+    ready_after: Duration,
     folder: TempDir,
+}
+
+/// What a process told when it was ready, and how long that took.
+struct Ready {
+    process: Process,
+    file: Value,
+    after: Duration,
 }
 
 /// How a process ended, and everything that it logged.
@@ -80,13 +90,26 @@ impl Ampoule {
         let config_file = folder.path().join("ampoule.yaml");
         fs::write(&config_file, config)?;
         let mut command = Self::command()?;
-        command.arg("serve").arg("--config").arg(&config_file).arg("--self-signed");
-        // Empty, so that no certificate of this machine is found in the default folder.
-        command.arg("--cert-dir").arg(folder.path().join("certs"));
+        command.arg("serve").arg("--config").arg(&config_file);
         command.args(["--log-level", level]).envs(environment.iter().copied());
-        let (process, ready) = Self::launch(&mut command, &folder).await?;
-        let ca = ready["ca"].as_str().context("no ca in the ready file")?;
-        Self::ready(process, &ready, Trust::root(ca)?, ca, folder)
+        Self::self_signed(command, folder).await
+    }
+
+    /// Starts a command that serves, under a certificate that the process makes for itself.
+    ///
+    /// # Errors
+    ///
+    /// If it ends, or is not ready in time; with what it logged.
+    pub async fn start_self_signed(command: Command) -> Result<Self> {
+        Self::self_signed(command, tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?).await
+    }
+
+    async fn self_signed(mut command: Command, folder: TempDir) -> Result<Self> {
+        // Empty, so that no certificate of this machine is found in the default folder.
+        command.arg("--self-signed").arg("--cert-dir").arg(folder.path().join("certs"));
+        let ready = Self::launch(&mut command, &folder).await?;
+        let ca = ready.file["ca"].as_str().context("no ca in the ready file")?.to_owned();
+        Self::of(ready, Trust::root(&ca)?, &ca, folder)
     }
 
     /// Starts a command that serves, under a certificate that exists already: `ca` is what to trust, `host` whom to call.
@@ -96,8 +119,8 @@ impl Ampoule {
     /// If it ends, or is not ready in time; with what it logged.
     pub async fn start_command(mut command: Command, ca: &str, host: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?;
-        let (process, ready) = Self::launch(&mut command, &folder).await?;
-        Self::ready(process, &ready, Trust::root(ca)?.named(host)?, ca, folder)
+        let ready = Self::launch(&mut command, &folder).await?;
+        Self::of(ready, Trust::root(ca)?.named(host)?, ca, folder)
     }
 
     /// Like [`Ampoule::start_command`], under a certificate that the process makes itself: `ca` tells what to trust, once it is ready.
@@ -111,9 +134,9 @@ impl Ampoule {
         ca: impl AsyncFnOnce() -> Result<String>,
     ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?;
-        let (process, ready) = Self::launch(&mut command, &folder).await?;
+        let ready = Self::launch(&mut command, &folder).await?;
         let ca = ca().await?;
-        Self::ready(process, &ready, Trust::root(&ca)?.named(host)?, &ca, folder)
+        Self::of(ready, Trust::root(&ca)?.named(host)?, &ca, folder)
     }
 
     /// The program, for arguments to come.
@@ -126,7 +149,7 @@ impl Ampoule {
     }
 
     /// Adds what a process under test needs, and waits for the file that tells where it listens.
-    async fn launch(command: &mut Command, folder: &TempDir) -> Result<(Process, Value)> {
+    async fn launch(command: &mut Command, folder: &TempDir) -> Result<Ready> {
         let ready_file = folder.path().join("ready.json");
         if !command.get_args().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
@@ -136,25 +159,42 @@ impl Ampoule {
         }
         command.args(["--log-format", "json"]);
         command.arg("--ready-file").arg(&ready_file);
+        let begun = Instant::now();
         let process = Process::spawn_in(command, &folder.path().join("log"), folder.path())?;
-        let ready = eventually("ampoule's ready file", READY, async || {
+        let ready = eventually_every(LOOK, "ampoule's ready file", READY, async || {
             // A process that has ended writes no file: the error comes from outside the attempts.
             Ok(if process.ensure_running().is_err() { None } else { Some(fs::read(&ready_file)?) })
         });
         let ready = ready.await.ok().flatten().with_context(|| process.describe())?;
-        Ok((process, serde_json::from_slice(&ready)?))
+        Ok(Ready { process, file: serde_json::from_slice(&ready)?, after: begun.elapsed() })
     }
 
-    fn ready(process: Process, ready: &Value, trust: Trust, ca: &str, folder: TempDir) -> Result<Self> {
-        let text = |key: &str| ready[key].as_str().with_context(|| format!("no {key} in the ready file"));
+    fn of(ready: Ready, trust: Trust, ca: &str, folder: TempDir) -> Result<Self> {
+        let Ready { process, file, after: ready_after } = ready;
+        let text = |key: &str| file[key].as_str().with_context(|| format!("no {key} in the ready file"));
         let (webhook, admin) = (text("webhook")?.parse()?, text("admin")?.parse()?);
-        Ok(Self { process, webhook, admin, ca: ca.to_owned(), trust, folder })
+        Ok(Self { process, webhook, admin, ca: ca.to_owned(), trust, ready_after, folder })
     }
 
     /// The process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// How long it took from before its `exec` until it said that it is ready.
+    #[must_use]
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    /// Its open file descriptors.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended.
+    pub fn descriptors(&self) -> Result<u64> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.id()))?.count() as u64)
     }
 
     /// Where the webhook listens.

@@ -14,7 +14,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 ///
 /// The last attempt's, once `limit` has passed; it names `what` was waited for.
-pub async fn eventually<T>(what: &str, limit: Duration, mut attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub async fn eventually<T>(what: &str, limit: Duration, attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    eventually_every(PAUSE, what, limit, attempt).await
+}
+
+/// The same, with another pause between two attempts.
+pub(crate) async fn eventually_every<T>(
+    pause: Duration,
+    what: &str,
+    limit: Duration,
+    mut attempt: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
     let end = Instant::now() + limit;
     loop {
         match attempt().await {
@@ -22,7 +32,7 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut attempt: impl AsyncF
             Err(error) if Instant::now() >= end => {
                 return Err(error).with_context(|| format!("{what}: not within {} s", limit.as_secs()));
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => tokio::time::sleep(pause).await,
         }
     }
 }

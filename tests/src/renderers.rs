@@ -22,9 +22,10 @@ const PINS: [&[u8]; 2] = [include_bytes!("../deploy/programs.txt"), include_byte
 const SDKS: &[u8] = include_bytes!("../sdks/requirements.txt");
 
 /// What the folder of componentize-js, componentize-py and Zig is named after.
-const LANGUAGES: [&[u8]; 2] = [
+const LANGUAGES: [&[u8]; 3] = [
     include_bytes!("../authors/requirements.txt"),
     include_bytes!("../../plugins/examples/javascript/package-lock.json"),
+    include_bytes!("../../plugins/examples/javascript/package.json"),
 ];
 
 /// The programs, and the checkout that they read.

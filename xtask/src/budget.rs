@@ -1,5 +1,5 @@
-//! Holds what an admission costs to `tests/budget/budget.yaml`, by measures that no machine decides: instructions, which valgrind counts,
-//! and ratios of times that were taken together.
+//! Holds what an admission costs to `tests/budget/budget.yaml`, by measures that hardly depend on the machine: instructions, which valgrind
+//! counts, and ratios of times that were taken together.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -55,6 +55,11 @@ enum Verdict {
 
 /// Measures all of it.
 pub(crate) fn run() -> Result<ExitCode> {
+    ensure!(
+        cfg!(target_arch = "x86_64"),
+        "{BUDGET} counts instructions of x86-64, and this is {}",
+        std::env::consts::ARCH
+    );
     setup::ensure_valgrind()?;
     setup::ensure_wasm()?;
     setup::ensure_musl()?;

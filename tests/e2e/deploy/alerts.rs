@@ -91,11 +91,15 @@ fn every_counter_whose_increase_alerts_begins_at_zero() -> Result<()> {
     let expressions = rules["groups"][0]["rules"].as_array().context("rules")?.iter();
     let expressions: Vec<_> = expressions.filter_map(|rule| rule["expr"].as_str()).collect();
     let counters = expressions.iter().flat_map(|expression| expression.split("increase(").skip(1));
-    let counters: Vec<_> = counters.filter_map(|rest| rest.split(['{', '[']).next()).collect();
+    let counters: Vec<_> = counters.filter_map(|rest| rest.split('[').next()).collect();
     assert!(counters.len() >= 2, "{counters:?}");
     for counter in counters {
-        let mut series = exposed.lines().filter(|line| line.starts_with(&format!("{counter}{{")));
-        assert!(series.any(|line| line.ends_with(" 0")), "{counter} is not in\n{exposed}");
+        // With its labels, if the rule says which.
+        let (name, labels) = counter.split_once('{').unwrap_or((counter, "}"));
+        let labels = labels.trim_end_matches('}');
+        let series = exposed.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(labels));
+        let series: Vec<_> = series.collect();
+        assert!(!series.is_empty() && series.iter().all(|line| line.ends_with(" 0")), "{counter}: {series:?}");
     }
     Ok(())
 }

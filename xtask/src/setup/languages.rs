@@ -29,7 +29,7 @@ pub(crate) struct Languages {
 pub(super) fn ensure() -> Result<Languages> {
     let componentize_py = |folder: &Path| Command::new(folder.join("bin/componentize-py"));
     let works = |folder: &Path| python::starts(componentize_py(folder).arg("--version"));
-    let folder = PinnedFolder::of("languages", &[REQUIREMENTS, LOCK])?.ensure(works, make)?;
+    let folder = PinnedFolder::of("languages", &[REQUIREMENTS, LOCK, PACKAGE])?.ensure(works, make)?;
     Ok(Languages { folder })
 }
 
