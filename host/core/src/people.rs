@@ -18,9 +18,6 @@ pub(crate) const ANNOTATION: &str = "ampoule.dev/secrets";
 /// The longest value, in bytes: a quarter of what Kubernetes gives all annotations of an object.
 const LONGEST: usize = 64 * 1024;
 
-/// The most secrets in one list. Each may cost a plugin's call.
-const MOST_ENTRIES: usize = 256;
-
 /// What the name of a variable must match, as the SDKs have it.
 const VARIABLE: &str = "^[A-Z_][A-Z0-9_]*$";
 
@@ -51,11 +48,7 @@ fn entries(value: &Value) -> Result<Vec<SecretEntry>, Wrong> {
     if text.len() > LONGEST {
         return Err(whole(format!("must be {LONGEST} bytes at most, and has {}", text.len())));
     }
-    let entries = yaml::parse(text)?;
-    if entries.len() > MOST_ENTRIES {
-        return Err(whole(format!("must have {MOST_ENTRIES} entries at most, and has {}", entries.len())));
-    }
-    Ok(entries)
+    yaml::parse(text)
 }
 
 /// What an entry asks for, or which of its keys is wrong, and why.

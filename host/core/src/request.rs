@@ -13,6 +13,9 @@ use crate::{excerpt, flyte, people};
 /// one it is does not matter for what the pod may ask.
 pub const TRIGGER_LABELS: [&str; 2] = ["inject-flyte-secrets", "ampoule.dev/inject"];
 
+/// The most secrets that a pod may ask for, in both protocols together.
+const MOST: usize = 256;
+
 /// A secret request and the annotation that it came from, in the order in which the pod's requests are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestedSecret {
@@ -88,11 +91,18 @@ impl RequestedSecret {
     ///
     /// # Errors
     ///
-    /// The first annotation, in that order, that claims to be a request and cannot be read.
+    /// The first annotation, in that order, that claims to be a request and cannot be read, or that is one too many: each costs a plugin's
+    /// call and a line of the audit trail. Kubernetes bounds annotations only after webhooks were asked.
     pub fn from_annotations(annotations: &Map<String, Value>) -> Result<Vec<Self>, AnnotationError> {
         let mut requests = flyte::requests(annotations)?;
         requests.extend(people::requests(annotations)?);
-        Ok(requests)
+        match requests.get(MOST) {
+            None => Ok(requests),
+            Some(Self { annotation, .. }) => {
+                let reason = format!("a pod may ask for {MOST} secrets, and this one asks for {}", requests.len());
+                Err(AnnotationError { annotation: annotation.clone(), reason })
+            }
+        }
     }
 }
 

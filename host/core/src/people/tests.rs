@@ -148,7 +148,7 @@ fn a_short_text_cannot_become_a_large_one() {
 fn a_list_has_its_limits() {
     let entries = |count| "- {key: a}\n".repeat(count);
     assert_eq!(read(&json!(entries(256))).map(|requests| requests.len()), Ok(256));
-    refuses(&entries(257), ": must have 256 entries at most, and has 257");
+    refuses(&entries(257), "[256]: a pod may ask for 256 secrets, and this one asks for 257");
     let long = |length: usize| format!("- {{key: a, group: {}, env: A}}", "g".repeat(length - 27));
     assert!(read(&json!(long(65536))).is_ok());
     refuses(&long(65537), ": must be 65536 bytes at most, and has 65537");

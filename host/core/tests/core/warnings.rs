@@ -81,6 +81,10 @@ fn a_variable_of_the_pods_own_is_named_with_what_becomes_of_it() {
             assert_eq!(warnings(profile, &annotations, &containers), expected, "{containers}");
         }
     }
+    let twice = json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/s1": flyte("l") });
+    let expected = [format!("environment variable SECRET of container a {kept}")];
+    assert_eq!(warnings(Profile::FlyteV1, &twice, &json!([own("a", "mine")])), expected, "for both secrets once");
+
     let first = pod(&annotations, &json!([own("a", "mine")]));
     let second = mutated(&injects(Profile::FlyteV2), &first);
     assert_eq!(mutate(&injects(Profile::FlyteV2), &second).outcome.unwrap().warnings, Vec::<String>::new());

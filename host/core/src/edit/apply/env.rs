@@ -18,12 +18,13 @@ impl EditLog<'_> {
         validate::env_name(&env.name)?;
         let entry = env.to_json().map_err(ApplyError::Invalid)?;
         self.check_claim(by, &env.name, &entry)?;
+        let first = self.made(Kind::Env, &env.name).is_none();
         for container in containers_mut(pod) {
             // Its work depends on it, whatever the profile says of the pod's own.
             if self.has_its_own(name_of(container), &env.name) {
                 continue;
             }
-            if list(container, "env").iter().any(|own| own["name"] == env.name && !says(own, &entry)) {
+            if first && list(container, "env").iter().any(|own| own["name"] == env.name && !says(own, &entry)) {
                 self.own_variables.entry(env.name.clone()).or_default().push(name_of(container).to_owned());
             }
             let list = list_mut(container, "env");
@@ -32,7 +33,7 @@ impl EditLog<'_> {
                 EnvPlacement::ReplaceAndPrepend => replace_and_prepend(list, &env.name, &entry),
             }
         }
-        if self.made(Kind::Env, &env.name).is_none() {
+        if first {
             self.record(by, Kind::Env, &env.name, entry);
         }
         Ok(())
