@@ -5,18 +5,24 @@
 use std::io::{self, Read};
 
 use flate2::read::MultiGzDecoder;
-use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use ruzstd::decoding::{
+    BlockDecodingStrategy, FrameDecoder,
+    errors::{FrameDecoderError, ReadFrameHeaderError},
+};
 
 use super::error::FetchErrorKind;
 
 /// RFC 8878, section 3.1.1.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// The same, section 3.1.2, but for the lower half of its first byte, which may be anything.
+const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 /// RFC 1952, section 2.3.1.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// What `zstd` keeps of what it unpacks, but with `--long`.
 const USUAL_WINDOW: u64 = 8 << 20;
 
-/// Frames of zstd one behind the other, as `cat` and parallel packers leave them. (Ruzstd's own reader stops after the first.)
+/// Frames of zstd one behind the other, as `cat` and parallel packers leave them, some to be skipped. (Ruzstd's own reader stops after the
+/// first, and what reads them all wants to know how much there is.)
 struct Frames<'a> {
     rest: &'a [u8],
     decoder: FrameDecoder,
@@ -24,13 +30,19 @@ struct Frames<'a> {
 
 /// Unpacks what is packed.
 pub(super) fn unpack(bytes: &[u8], limit: usize) -> Result<Vec<u8>, FetchErrorKind> {
-    if bytes.starts_with(&ZSTD) {
+    if bytes.starts_with(&ZSTD) || is_skippable(bytes) {
         bounded(Frames::new(bytes, limit), limit, "zstd")
     } else if bytes.starts_with(&GZIP) {
         bounded(MultiGzDecoder::new(bytes), limit, "gzip")
     } else {
         bounded(bytes, limit, "it stands")
     }
+}
+
+fn is_skippable(bytes: &[u8]) -> bool {
+    bytes
+        .first_chunk()
+        .is_some_and(|[first, rest @ ..]: &[u8; 4]| first & 0xf0 == SKIPPABLE[0] && *rest == SKIPPABLE[1..])
 }
 
 fn bounded(stream: impl Read, limit: usize, format: &'static str) -> Result<Vec<u8>, FetchErrorKind> {
@@ -49,21 +61,33 @@ impl<'a> Frames<'a> {
         decoder.set_max_window_size(USUAL_WINDOW.max(limit as u64));
         Self { rest, decoder }
     }
+
+    /// Begins the next frame that holds something; none if there is no further one.
+    fn begin(&mut self) -> io::Result<Option<()>> {
+        let Self { rest, decoder } = self;
+        while !rest.is_empty() {
+            match decoder.reset(&mut *rest) {
+                Ok(()) => return Ok(Some(())),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    *rest = rest.get(length as usize..).ok_or(io::ErrorKind::UnexpectedEof)?;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl Read for Frames<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Self { rest, decoder } = self;
-        while decoder.can_collect() == 0 {
-            if decoder.is_finished() {
-                if rest.is_empty() {
-                    return Ok(0);
-                }
-                decoder.reset(&mut *rest).map_err(io::Error::other)?;
+        while self.decoder.can_collect() == 0 {
+            if self.decoder.is_finished() && self.begin()?.is_none() {
+                return Ok(0);
             }
+            let Self { rest, decoder } = self;
             decoder.decode_blocks(&mut *rest, BlockDecodingStrategy::UptoBlocks(1)).map_err(io::Error::other)?;
         }
-        decoder.read(buffer)
+        self.decoder.read(buffer)
     }
 }
 
@@ -101,6 +125,17 @@ mod tests {
     #[test]
     fn unpacks_what_the_zstd_program_packs() {
         assert_eq!(unpack(include_bytes!("testdata/hello.zst"), LIMIT).unwrap(), b"hello\n");
+    }
+
+    #[test]
+    fn skips_what_a_packer_left_for_itself() {
+        let skipped = |rest: &[u8]| [&[0x5e, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3], rest].concat();
+        let component = b"\0asm\x0d\0\x01\0 and so on".repeat(1000);
+        for packed in [skipped(&zstd(&component)), [zstd(&component), skipped(b"")].concat()] {
+            assert_eq!(unpack(&packed, LIMIT).unwrap(), component);
+        }
+        let cut = &skipped(b"")[..9];
+        assert!(unpack(cut, LIMIT).unwrap_err().to_string().starts_with("it cannot be unpacked as zstd: "));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
     time::SystemTime,
 };
 
@@ -20,6 +21,9 @@ use crate::file;
 const MOST_FILES: usize = 64;
 /// Bytes kept; with what the engine keeps they fit into the volume that `deploy` gives to both.
 const MOST_BYTES: u64 = 512 << 20;
+
+/// How often this process wrote one.
+static WRITES: AtomicU32 = AtomicU32::new(0);
 
 /// A folder of blobs.
 pub(super) struct BlobCache {
@@ -56,7 +60,9 @@ impl BlobCache {
     fn write(&self, path: &PathBuf, bytes: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         self.make_room(bytes.len() as u64)?;
-        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        // Two injectors may have one component, and pull it at once.
+        let number = WRITES.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_added_extension(format!("{}-{number}.tmp", std::process::id()));
         let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
             // Best effort: the error to tell is the first one.
@@ -81,7 +87,11 @@ impl BlobCache {
             if count <= MOST_FILES && total <= MOST_BYTES {
                 break;
             }
-            fs::remove_file(path)?;
+            match fs::remove_file(path) {
+                // Another pull made room at once.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             count -= 1;
             total -= size;
         }
