@@ -65,11 +65,12 @@ async fn it_is_told_who_got_which_secret() -> Result<()> {
     assert_eq!(
         told[0],
         json!([
-            { "group": "db", "key": "password", "injector": "k8s", "digest": digest, "answer": "injected" },
-            { "group": "g", "version": "7", "key": "K", "injector": "k8s", "digest": digest, "answer": "injected" },
+            { "group": "db", "key": "password", "injector": "k8s", "digest": digest, "answer": "injected", "verdict": "mutated" },
+            { "group": "g", "version": "7", "key": "K", "injector": "k8s", "digest": digest, "answer": "injected", "verdict": "mutated" },
         ])
     );
-    assert_eq!(told[1][0]["answer"], "invalid-request", "{told:?}");
+    let [answer, verdict] = ["answer", "verdict"].map(|key| &told[1][0][key]);
+    assert_eq!([answer, verdict], ["invalid-request", "refused"], "{told:?}");
 
     let line = |pod: &str, group: &str, version: &str, key: &str, answer: &str, verdict: &str| {
         json!({

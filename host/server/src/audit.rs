@@ -21,6 +21,8 @@ pub(crate) struct Trail<'a> {
     pub(crate) reports: &'a [RequestReport],
     /// Who was asked.
     pub(crate) mutator: &'a PodMutator,
+    /// What came of the pod, as metrics have it.
+    pub(crate) verdict: &'static str,
 }
 
 /// What became of one secret. A pod's author may have written names of any length.
@@ -37,6 +39,8 @@ struct Entry<'a> {
     digest: &'a str,
     /// What that one said.
     answer: &'static str,
+    /// What came of the pod: one that was refused, or admitted without its secrets, has not what was injected.
+    verdict: &'static str,
 }
 
 /// The pod that it is about.
@@ -46,8 +50,6 @@ pub(crate) struct Subject<'a> {
     pub(crate) pod: &'a str,
     pub(crate) service_account: &'a str,
     pub(crate) dry_run: bool,
-    /// What came of it, as metrics have it.
-    pub(crate) verdict: &'static str,
 }
 
 // === impl Trail ===
@@ -55,8 +57,8 @@ pub(crate) struct Subject<'a> {
 impl<'a> Trail<'a> {
     /// A line for each secret.
     pub(crate) fn log(self, subject: &Subject<'_>) {
-        let Subject { uid, namespace, pod, service_account, dry_run, verdict } = *subject;
-        for Entry { group, version, key, injector, digest, answer } in self.entries() {
+        let Subject { uid, namespace, pod, service_account, dry_run } = *subject;
+        for Entry { group, version, key, injector, digest, answer, verdict } in self.entries() {
             info!(
                 target: TARGET,
                 uid, namespace, pod, service_account, dry_run, group, version, key, injector, digest, answer, verdict,
@@ -72,7 +74,7 @@ impl<'a> Trail<'a> {
     }
 
     fn entries(self) -> impl Iterator<Item = Entry<'a>> {
-        let Self { reports, mutator } = self;
+        let Self { reports, mutator, verdict } = self;
         reports.iter().map(move |RequestReport { annotation: _, request, attempts }| {
             let last = attempts.last();
             let injector = last.map_or("", |Attempt { injector, .. }| injector);
@@ -83,6 +85,7 @@ impl<'a> Trail<'a> {
                 injector,
                 digest: mutator.digest_of(injector).unwrap_or_default(),
                 answer: last.map_or("nobody-asked", |attempt| attempt.answer.as_str()),
+                verdict,
             }
         })
     }
@@ -101,10 +104,10 @@ mod tests {
         let request = SecretRequest { group: "g".repeat(100_000), key: "k".to_owned(), ..SecretRequest::default() };
         let report = RequestReport { annotation: "flyte.secrets/s0".to_owned(), request, attempts: Vec::new() };
         let reports = vec![report; MOST_IN_ANNOTATION + 1];
-        let annotation = Trail { reports: &reports, mutator: &mutator }.annotation().unwrap();
+        let annotation = Trail { reports: &reports, mutator: &mutator, verdict: "refused" }.annotation().unwrap();
         let entries: Vec<Value> = serde_json::from_str(&annotation).unwrap();
         assert_eq!(entries.len(), MOST_IN_ANNOTATION);
         assert!(annotation.len() < 32 << 10, "{}", annotation.len());
-        assert_eq!(Trail { reports: &[], mutator: &mutator }.annotation(), None);
+        assert_eq!(Trail { reports: &[], mutator: &mutator, verdict: "unchanged" }.annotation(), None);
     }
 }

@@ -170,13 +170,20 @@ impl Pipeline {
         done.map_err(PipelineError::Internal)
     }
 
-    /// What the API server's audit event says of these requests, if it is to.
-    pub(crate) fn audit_annotation(&self, requests: &[RequestReport]) -> Option<String> {
-        self.audit.annotations.then(|| self.trail(requests).annotation()).flatten()
+    /// The answer to a review of a pod that came to this.
+    pub(crate) fn reply(&self, identity: ReviewIdentity, mutation: Mutation) -> Reply {
+        let Judgement { verdict, outcome, requests } = Judgement::of(mutation);
+        let audit = self.annotation(self.trail(&requests, outcome));
+        Reply { identity, verdict, audit }
     }
 
-    fn trail<'a>(&'a self, reports: &'a [RequestReport]) -> Trail<'a> {
-        Trail { reports, mutator: &self.mutator }
+    /// What the API server's audit event says of a pod, if it is to.
+    fn annotation(&self, trail: Trail<'_>) -> Option<String> {
+        self.audit.annotations.then(|| trail.annotation()).flatten()
+    }
+
+    fn trail<'a>(&'a self, reports: &'a [RequestReport], outcome: Outcome) -> Trail<'a> {
+        Trail { reports, mutator: &self.mutator, verdict: outcome.as_str() }
     }
 
     async fn judge(&self, subject: Subject, admission: &Admission, deadline: Deadline) -> Judgement {
@@ -264,17 +271,17 @@ impl Admission {
             code,
             requests: requests.len(),
         });
+        let trail = pipeline.trail(&requests, outcome);
         if audit.log {
-            pipeline.trail(&requests).log(&audit::Subject {
+            trail.log(&audit::Subject {
                 uid: cut(&identity.uid),
                 namespace: cut(&namespace),
                 pod: cut(&name),
                 service_account: cut(&service_account),
                 dry_run,
-                verdict: outcome.as_str(),
             });
         }
-        let audit = pipeline.audit_annotation(&requests);
+        let audit = pipeline.annotation(trail);
         Reply { identity, verdict, audit }
     }
 }

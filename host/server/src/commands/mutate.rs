@@ -19,14 +19,14 @@ use crate::{
     colour,
     pipeline::Pipeline,
     plugins::Builtins,
-    review::{self, Reply, Subject, Verdict},
+    review::{self, Reply, Subject},
 };
 
 /// What came of a pod.
 pub(super) struct Mutated {
     pub(super) input: Input,
     pub(super) outcome: Result<Admitted, Refusal>,
-    audit: Option<String>,
+    reply: Reply,
 }
 
 pub(crate) fn mutate(args: &MutateArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
@@ -48,8 +48,8 @@ impl Mutated {
                 anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is")
             }
         };
-        let audit = pipeline.audit_annotation(&mutation.requests);
-        Ok(Self { input, outcome: mutation.outcome, audit })
+        let reply = pipeline.reply(input.request.identity.clone(), mutation.clone());
+        Ok(Self { input, outcome: mutation.outcome, reply })
     }
 
     fn finish(self, output: MutateOutput) -> anyhow::Result<ExitCode> {
@@ -107,12 +107,6 @@ impl Mutated {
     }
 
     fn review(&self) -> anyhow::Result<String> {
-        let verdict = match self.outcome.clone() {
-            Ok(Admitted { patch, warnings, overruled: _ }) => Verdict::Allowed { patch, warnings },
-            Err(refusal) => refusal.into(),
-        };
-        let identity = self.input.request.identity.clone();
-        let bytes = review::respond(&Reply { identity, verdict, audit: self.audit.clone() });
-        output::json(&serde_json::from_slice::<Value>(&bytes)?)
+        output::json(&serde_json::from_slice::<Value>(&review::respond(&self.reply))?)
     }
 }

@@ -139,7 +139,8 @@ async fn a_pod_that_nobody_serves_is_refused() {
     let message = "secret user-info/user_secret (annotation flyte.secrets/s0, mount any) could not be injected: no injector \
                    is configured";
     let status = json!({ "status": "Failure", "message": message, "reason": "BadRequest", "code": 400 });
-    let secrets = r#"[{"group":"user-info","key":"user_secret","injector":"","answer":"nobody-asked"}]"#;
+    let secrets =
+        r#"[{"group":"user-info","key":"user_secret","injector":"","answer":"nobody-asked","verdict":"refused"}]"#;
     let expected =
         json!({ "uid": "7f", "allowed": false, "status": status, "auditAnnotations": { "secrets": secrets } });
     assert_eq!(answer["response"], expected);
