@@ -10,6 +10,7 @@ mod tests;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use futures_util::FutureExt as _;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -110,7 +111,11 @@ async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>, crowded: &Notify
     let stream = next(socket).await;
     loop {
         match timeout(CROWDED, Arc::clone(permits).acquire_owned()).await {
-            Ok(permit) => return (stream, permit.expect("the semaphore is never closed")),
+            Ok(permit) => {
+                // Nobody waits any more, so nobody has to go.
+                let _ = crowded.notified().now_or_never();
+                return (stream, permit.expect("the semaphore is never closed"));
+            }
             Err(_) => crowded.notify_one(),
         }
     }

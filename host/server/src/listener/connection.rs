@@ -198,13 +198,25 @@ impl Protocol {
 impl Activity {
     /// Returns once no request was open for this long, or for a moment where another connection waits for the place.
     async fn idle(&self, limit: Duration, crowded: &Notify) {
+        let idled = |time| Instant::now() >= self.since() + time;
         loop {
-            let allowed = tokio::select! {
-                () = sleep_until(self.since() + limit) => limit,
-                () = crowded.notified() => MOMENT,
-            };
-            if Instant::now() >= self.since() + allowed {
+            // Who is busy listens to nobody, so that the call reaches one that can go.
+            sleep_until(self.since() + limit.min(MOMENT)).await;
+            if idled(limit) {
                 return;
+            }
+            if !idled(MOMENT) {
+                continue;
+            }
+            tokio::select! {
+                () = sleep_until(self.since() + limit) => {}
+                () = crowded.notified() => {
+                    if idled(MOMENT) {
+                        return;
+                    }
+                    // Busy since it began to listen: the next one may not be.
+                    crowded.notify_one();
+                }
             }
         }
     }
