@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ampoule_core::{Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretRequest};
+use ampoule_core::{FailureKind, Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretRequest};
 use async_trait::async_trait;
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     context::PluginContext,
     failure::{Failure, Identity},
-    observer::{Call, CallOutcome},
+    observer::{Call, CallOutcome, PluginObserver},
     outbound::OutboundBudget,
     plugin::Loaded,
     running::Running,
@@ -45,13 +45,24 @@ struct InstanceRight {
 }
 
 /// Where a call's time went, as far as it came.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Spent {
     queue: Duration,
     start: Option<Duration>,
     guest: Duration,
     host: Duration,
     memory: Option<usize>,
+}
+
+/// What becomes of a call that nobody waits for any more: the admission's own time was up.
+const BROKEN_OFF: CallOutcome = CallOutcome::Failed(FailureKind::Deadline);
+
+/// A call that an observer is told of when this ends, also where the call is broken off.
+struct Told<'a> {
+    observer: &'a dyn PluginObserver,
+    started: Instant,
+    spent: Spent,
+    outcome: CallOutcome,
 }
 
 /// Since when.
@@ -108,17 +119,25 @@ impl PluginSession {
 #[async_trait]
 impl InjectorSession for PluginSession {
     async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
-        let started = Instant::now();
-        let mut spent = Spent::default();
-        let answer = self.ask(request, pod, self.plugin.context.limits.deadline, &mut spent).await;
-        let plugin = &self.plugin;
+        let plugin = Arc::clone(&self.plugin);
         let PluginContext { name, limits, observer, .. } = &*plugin.context;
+        let mut told =
+            Told { observer: &**observer, started: Instant::now(), spent: Spent::default(), outcome: BROKEN_OFF };
+        let answer = self.ask(request, pod, limits.deadline, &mut told.spent).await;
         let who = Identity { name, version: &plugin.info.version };
         let answer = answer.map_err(|failure| failure.report(&who, limits));
-        let Spent { queue, start, guest, host, memory } = spent;
-        let outcome = CallOutcome::of(&answer);
-        observer.called(&Call { outcome, elapsed: started.elapsed(), queue, start, guest, host, memory });
+        told.outcome = CallOutcome::of(&answer);
         answer
+    }
+}
+
+// === impl Told ===
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        let Self { observer, started, spent, outcome } = self;
+        let Spent { queue, start, guest, host, memory } = *spent;
+        observer.called(&Call { outcome: *outcome, elapsed: started.elapsed(), queue, start, guest, host, memory });
     }
 }
 

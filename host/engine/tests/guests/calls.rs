@@ -11,7 +11,7 @@ use ampoule_core::{
     FailureKind, Injection, OnFailure, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
 };
 use ampoule_engine::{
-    Allocation, Call, CallObserver, EngineConfig, Grant, Limits, LoadError, PluginEngine, PluginInjector,
+    Allocation, Call, CallObserver, CallOutcome, EngineConfig, Grant, Limits, LoadError, PluginEngine, PluginInjector,
     PluginObserver, RunError,
 };
 
@@ -197,6 +197,24 @@ async fn tells_where_the_time_of_a_call_went() {
         assert!(parts <= *elapsed && *guest > Duration::ZERO, "{calls:?}");
         assert_eq!(*memory, Some(4 << 16), "four pages: {calls:?}");
     }
+}
+
+#[tokio::test]
+async fn tells_of_a_call_that_nobody_waits_for_any_more() {
+    let calls = Arc::new(Calls::default());
+    let engine = calls.engine();
+    let limits = Limits { deadline: Duration::from_secs(60), ..Limits::default() };
+    let endless = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
+    let broken_off = tokio::time::timeout(Duration::from_millis(300), ask(&engine, &endless, 1)).await;
+    assert!(broken_off.is_err());
+    let end = Instant::now() + Duration::from_secs(10);
+    while calls.0.lock().unwrap().is_empty() {
+        assert!(Instant::now() < end, "nobody was told");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let calls = calls.0.lock().unwrap();
+    assert_eq!(calls[0].1.outcome, CallOutcome::Failed(FailureKind::Deadline));
+    assert!(calls[0].1.elapsed >= Duration::from_millis(200), "{calls:?}");
 }
 
 /// Every call, with the plugin's name.
