@@ -3,13 +3,13 @@
 //! `parity/cases.jsonl` is data from the reference and never rewritten; `parity/README.md` says how it was made. As there,
 //! the global secrets are asked first and then the case's one manager, with its default settings.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ampoule_core::{
     Conventions, InitContainerPosition, MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretInjector,
     SecretRequest,
 };
-use ampoule_engine::{EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use ampoule_server::{config::GlobalSecretsConfig, global_secrets::GlobalSecrets};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
@@ -179,7 +179,7 @@ fn load(
     let spec = PluginSpec {
         name: name.to_owned(),
         source: format!("builtin:{name}"),
-        component: Cow::Borrowed(component),
+        component: ComponentBytes::BuiltIn(component),
         settings: Value::Object(Map::new()),
         conventions,
         limits: Limits::default(),

@@ -3,10 +3,10 @@
 //! A pod has an init container and the usual clutter; of three secrets two are variables and one is a file. Unless said otherwise a pod has
 //! two containers and three secrets.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ampoule_core::{MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretRequest};
-use ampoule_engine::{EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use ampoule_load::Target;
 use ampoule_server::webhook;
 use ampoule_tests::Trust;
@@ -34,7 +34,7 @@ pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, compone
     let spec = PluginSpec {
         name: name.to_owned(),
         source: format!("bench:{name}"),
-        component: Cow::Borrowed(component),
+        component: ComponentBytes::BuiltIn(component),
         settings: json!({}),
         conventions: Profile::FlyteV1.conventions(),
         limits: Limits::default(),

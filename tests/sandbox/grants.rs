@@ -198,7 +198,9 @@ fn a_cluster_that_does_not_answer_ends_with_the_deadline() {
 #[test]
 fn a_plugin_imports_what_it_calls_and_nothing_that_its_sdk_could() {
     let sandbox = Sandbox::new();
-    let grants = |name| sandbox.runtime.block_on(sandbox.engine.inspect(guest(name))).expect("it is a plugin").grants;
+    let grants = |name| {
+        sandbox.runtime.block_on(sandbox.engine.inspect(guest(name).to_vec().into())).expect("it is a plugin").grants
+    };
     assert_eq!(grants("echo"), []);
     assert_eq!(grants("http_client"), [Grant::Http]);
     assert_eq!(grants("secret_reader"), [Grant::KubernetesSecrets]);

@@ -2,10 +2,12 @@
 //!
 //! The line has the kind of the answer in front, so that a table can tell a guest's answer from its failure.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use ampoule_core::{EnvSource, EnvVar, Injection, PodEdit, PodView, Profile, SecretInjector, SecretRequest};
-use ampoule_engine::{EngineConfig, Grants, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{
+    ComponentBytes, EngineConfig, Grants, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec,
+};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -57,7 +59,7 @@ impl Sandbox {
         let spec = PluginSpec {
             name: name.to_owned(),
             source: format!("file:/plugins/{name}.wasm"),
-            component: Cow::Borrowed(component),
+            component: ComponentBytes::BuiltIn(component),
             settings,
             conventions: Profile::FlyteV1.conventions(),
             limits,

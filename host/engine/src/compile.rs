@@ -1,11 +1,11 @@
-//! From bytes to a compiled component: from the cache, by whoever compiles large ones, or here, on threads that give way to everything else.
+//! From bytes to a compiled component: from the cache, by whoever compiles what is not this program's own, or here, on threads that give
+//! way to everything else.
 //!
 //! Compiling a small Rust component takes 40 ms, a JavaScript or Python one seconds of every processor it may have. It
 //! happens at start and when a plugin is exchanged, while admissions are served, so its threads run at a lower priority and
 //! leave a processor free.
 
 use std::{
-    borrow::Cow,
     fs::File,
     io::{self, Seek as _},
     sync::Arc,
@@ -19,6 +19,7 @@ use wasmtime::component::Component;
 use crate::{
     cache,
     compiler::{Compiler, CompilerError},
+    component::ComponentBytes,
     engine::Shared,
     error::{LoadErrorKind, RunError},
     proposals,
@@ -29,11 +30,11 @@ use crate::{
 /// urgent work than processors it may take minutes.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Bytes of a component that is compiled elsewhere. What is smaller takes milliseconds, and as much memory as a few instances.
-const LARGE: usize = 1 << 20;
-
 /// How much kinder than the rest of the process the compiler's threads are.
 const NICE: i32 = 10;
+
+/// Each takes memory of its own, and a limit that does for a small machine should do for a large one.
+const MOST_THREADS: usize = 4;
 
 /// What is said of a component that the compiler fails on.
 const PANICKED: &str = "the compiler panicked, which is a defect of its own; what it said is on standard error";
@@ -44,20 +45,20 @@ const MAX_MESSAGE: usize = 1 << 10;
 /// Compiles a component, or takes it from the cache. One at a time: each takes memory by the hundred megabytes.
 pub(crate) async fn compile(
     shared: &Arc<Shared>,
-    bytes: Cow<'static, [u8]>,
+    bytes: ComponentBytes,
     digest: &str,
 ) -> Result<Component, LoadErrorKind> {
-    let turn =
-        Arc::clone(&shared.compiling).acquire_owned().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
-    let (ours, name) = (Arc::clone(shared), digest.to_owned());
-    let cached = spawn_blocking(move || ours.cache.as_ref()?.get(&ours.engine, &name)).await;
-    if let Some(component) = cached.unwrap_or_default() {
-        return Ok(component);
-    }
     let compiled = async {
-        match shared.compiler.as_deref().filter(|_| bytes.len() > LARGE) {
-            Some(compiler) => elsewhere(compiler, shared, bytes, digest).await,
-            None => here(Arc::clone(shared), bytes, digest.to_owned(), turn).await,
+        let turn = Arc::clone(&shared.compiling).acquire_owned().await;
+        let turn = turn.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
+        let (ours, name) = (Arc::clone(shared), digest.to_owned());
+        let cached = spawn_blocking(move || ours.cache.as_ref()?.get(&ours.engine, &name)).await;
+        if let Some(component) = cached.unwrap_or_default() {
+            return Ok(component);
+        }
+        match (&bytes, &shared.compiler) {
+            (ComponentBytes::Foreign(bytes), Some(compiler)) => elsewhere(&**compiler, shared, bytes, digest).await,
+            _ => here(Arc::clone(shared), bytes, digest.to_owned(), turn).await,
         }
     };
     let compiled = tokio::time::timeout(DEADLINE, compiled).await;
@@ -67,15 +68,15 @@ pub(crate) async fn compile(
 async fn elsewhere(
     compiler: &dyn Compiler,
     shared: &Arc<Shared>,
-    bytes: Cow<'static, [u8]>,
+    bytes: &[u8],
     digest: &str,
 ) -> Result<Component, LoadErrorKind> {
-    let compiled = compiler.compile(&bytes, shared.allocation).await;
+    let compiled = compiler.compile(bytes, shared.allocation).await;
     let (shared, digest) = (Arc::clone(shared), digest.to_owned());
     let taken = spawn_blocking(move || match compiled {
         Ok(file) => take(&shared, &file, &digest)
             .map_err(|error| LoadErrorKind::Compile(clean(&error.to_string(), MAX_MESSAGE))),
-        Err(CompilerError::Refused(reason)) => Err(explain(&bytes, &reason)),
+        Err(CompilerError::Refused(reason)) => Err(LoadErrorKind::Refused(clean(&reason, MAX_MESSAGE))),
         Err(CompilerError::Failed(reason)) => Err(LoadErrorKind::Compile(clean(&reason, MAX_MESSAGE))),
     });
     taken.await.unwrap_or(Err(LoadErrorKind::Run(RunError::Panicked)))
@@ -97,7 +98,7 @@ fn take(shared: &Shared, mut file: &File, digest: &str) -> io::Result<Component>
 /// The turn ends with the work, which nothing can break off.
 async fn here(
     shared: Arc<Shared>,
-    bytes: Cow<'static, [u8]>,
+    bytes: ComponentBytes,
     digest: String,
     turn: OwnedSemaphorePermit,
 ) -> Result<Component, LoadErrorKind> {
@@ -118,7 +119,7 @@ async fn here(
 }
 
 /// Why a component cannot be compiled. Where a proposal is missing, wasmtime says at which byte.
-fn explain(component: &[u8], error: &str) -> LoadErrorKind {
+pub(crate) fn explain(component: &[u8], error: &str) -> LoadErrorKind {
     let needed = proposals::switched_off(component);
     if needed.is_empty() {
         LoadErrorKind::Compile(clean(error, MAX_MESSAGE))
@@ -131,7 +132,7 @@ fn explain(component: &[u8], error: &str) -> LoadErrorKind {
 pub(crate) fn in_the_background<T: Send>(work: impl FnOnce() -> wasmtime::Result<T> + Send) -> wasmtime::Result<T> {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     rayon::ThreadPoolBuilder::new()
-        .num_threads(processors.saturating_sub(1).max(1))
+        .num_threads(processors.saturating_sub(1).clamp(1, MOST_THREADS))
         .thread_name(|i| format!("ampoule-compile-{i}"))
         // On Linux a thread's niceness is its own. Where that is refused, the compiler merely is not kind.
         .start_handler(|_| {

@@ -1,13 +1,17 @@
-//! Who compiles large components: [`Compiler`], which the process gives the engine, and [`precompile`], which it has to call elsewhere.
+//! Who compiles components that are not this program's own: [`Compiler`], which the process gives the engine, and [`precompile`], which it has to call elsewhere.
 //!
-//! A JavaScript or Python component takes half a gigabyte to compile, many times what serving takes. Which processes there are is
-//! not the engine's business; what comes back from one is, as it is code.
+//! A JavaScript or Python component takes half a gigabyte to compile, many times what serving takes, and a small one can be made to take
+//! as much. Which processes there are is not the engine's business; what comes back from one is, as it is code.
 
 use std::fs::File;
 
 use async_trait::async_trait;
 
-use crate::{compile::in_the_background, config, engine::Allocation};
+use crate::{
+    compile::{explain, in_the_background},
+    config,
+    engine::Allocation,
+};
 
 /// Compiles components where that takes this process no memory.
 ///
@@ -37,9 +41,9 @@ pub enum CompilerError {
 ///
 /// # Errors
 ///
-/// What is wrong with the component, in wasmtime's words.
+/// What is wrong with the component, as a load says it: what takes long to find out is found out where the component is compiled.
 pub fn precompile(component: &[u8], allocation: Allocation) -> Result<Vec<u8>, String> {
-    let words = |error: wasmtime::Error| format!("{error:#}");
+    let words = |error: wasmtime::Error| explain(component, &format!("{error:#}")).to_string();
     let engine = config::compiler(allocation).map_err(words)?;
     in_the_background(|| engine.precompile_component(component)).map_err(words)
 }

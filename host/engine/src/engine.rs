@@ -33,7 +33,7 @@ pub struct PluginEngine {
 pub struct EngineConfig {
     /// A private folder for compiled components; it is made if it is not there. None: every start compiles.
     pub cache_dir: Option<PathBuf>,
-    /// Who compiles components of more than a mebibyte. None: this process, as it does all others.
+    /// Who compiles components that are not this program's own. None: this process, as it does its own.
     pub compiler: Option<Arc<dyn Compiler>>,
     /// Instances at once, over all plugins. Together with the plugins' memory limits this bounds what guests can take.
     pub max_concurrent: usize,

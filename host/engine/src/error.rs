@@ -87,6 +87,9 @@ pub enum LoadErrorKind {
         /// The limit in bytes.
         limit: usize,
     },
+    /// What another process that compiles says of a component.
+    #[error("{0}")]
+    Refused(String),
     /// A component that does not validate.
     #[error("the component cannot be compiled: {0}")]
     Compile(String),

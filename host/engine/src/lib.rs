@@ -10,6 +10,7 @@
 mod cache;
 mod compile;
 mod compiler;
+mod component;
 mod config;
 mod context;
 mod contract;
@@ -38,6 +39,7 @@ mod wasi;
 
 pub use self::{
     compiler::{Compiler, CompilerError, precompile},
+    component::ComponentBytes,
     engine::{Allocation, EngineConfig, PluginEngine},
     error::{EngineError, LoadError, LoadErrorKind, RunError},
     grants::{Grant, Grants, SecretName},

@@ -3,7 +3,7 @@
 //! Everything that can be wrong with a component or its settings is found here, off the request path, so that a bad plugin
 //! never takes the place of a good one.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ampoule_core::{ContainerKind, ContainerView, Conventions, MountRequirement, PodEdit, PodView, SecretRequest};
 use data_encoding::HEXLOWER;
@@ -13,6 +13,7 @@ use wasmtime::component::Component;
 
 use crate::{
     compile::compile,
+    component::ComponentBytes,
     context::PluginContext,
     contract::PluginPre,
     convert,
@@ -52,7 +53,7 @@ pub struct PluginSpec {
     /// Where the component came from, as the configuration writes it (`builtin:k8s`).
     pub source: String,
     /// The component.
-    pub component: Cow<'static, [u8]>,
+    pub component: ComponentBytes,
     /// Its settings, for `configure`.
     pub settings: serde_json::Value,
     /// What it takes its defaults from.
@@ -154,9 +155,9 @@ impl PluginEngine {
     /// # Errors
     ///
     /// What [`load`](Self::load) would find wrong with the component.
-    pub async fn inspect(&self, component: &[u8]) -> Result<Inspection, LoadError> {
-        let digest = digest(component);
-        let work = inspect(Arc::clone(&self.shared), component.to_vec(), digest.clone());
+    pub async fn inspect(&self, component: ComponentBytes) -> Result<Inspection, LoadError> {
+        let digest = digest(&component);
+        let work = inspect(Arc::clone(&self.shared), component, digest.clone());
         let inspected = self.run(work).await.unwrap_or_else(|error| Err(LoadErrorKind::Run(error)));
         inspected.map_err(|kind| LoadError { plugin: None, source: None, digest, kind })
     }
@@ -179,11 +180,11 @@ async fn load(shared: Arc<Shared>, spec: PluginSpec, digest: String) -> Result<P
     Ok(PluginInjector::new(Loaded { context, pre, instances, info, source, digest, settings }))
 }
 
-async fn inspect(shared: Arc<Shared>, component: Vec<u8>, digest: String) -> Result<Inspection, LoadErrorKind> {
+async fn inspect(shared: Arc<Shared>, component: ComponentBytes, digest: String) -> Result<Inspection, LoadErrorKind> {
     let limits = Limits::default();
     let size = component.len();
     let Checked { surface, contract_version } = check(&component, &limits)?;
-    let component = compile(&shared, component.into(), &digest).await?;
+    let component = compile(&shared, component, &digest).await?;
     let pre = link(&shared, &component)?;
     // Without a grant: what it imports is there, and every call of it is refused.
     let name = "(inspected)".to_owned();

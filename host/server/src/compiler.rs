@@ -1,4 +1,4 @@
-//! Large components are compiled by another process: this program again, as `ampoule compile`, at lower priority and within a limit
+//! Components that are not built in are compiled by another process: this program again, as `ampoule compile`, at lower priority and within a limit
 //! on its memory.
 //!
 //! What a component makes the compiler take is that process' own, and ends with it: who serves goes on serving. It inherits no
@@ -25,6 +25,9 @@ use tokio::{
 /// This very program, whatever became of its file.
 const PROGRAM: &str = "/proc/self/exe";
 
+/// The exit code of a process that the component displeases; any other is trouble of its own.
+pub(crate) const REFUSED: u8 = 3;
+
 /// Bytes of what the process says that are read: the engine cuts a message shorter.
 const MAX_WORDS: u64 = 8 << 10;
 
@@ -34,7 +37,7 @@ const NO_MEMORY: [&str; 4] = ["memory allocation of ", "out of memory", "(os err
 /// Compiles in a process of its own for each component.
 pub(crate) struct ChildCompiler {
     /// That it may have, in MiB.
-    pub(crate) memory_mib: u64,
+    memory_mib: u64,
 }
 
 // SAFETY: what is given back was written by `ampoule_engine::precompile`, in a process of the very program that this one runs, for
@@ -48,7 +51,7 @@ unsafe impl Compiler for ChildCompiler {
         let compiled = memory().map_err(|error| failed("there is no memory for what is compiled", error))?;
         let said = self.run(component, allocation, &compiled).await;
         let (status, said) = said.map_err(|error| {
-            failed(&format!("{PROGRAM}, which compiles components of more than 1 MiB, cannot be run"), error)
+            failed(&format!("{PROGRAM}, which compiles components that are not built in, cannot be run"), error)
         })?;
         if !status.success() {
             return Err(self.reason(status, &said));
@@ -61,6 +64,11 @@ unsafe impl Compiler for ChildCompiler {
 // === impl ChildCompiler ===
 
 impl ChildCompiler {
+    /// None where this program is the test runner, which compiles nothing when it is run again.
+    pub(crate) fn new(memory_mib: u64) -> Option<Self> {
+        (!cfg!(test)).then_some(Self { memory_mib })
+    }
+
     /// Runs the process to its end: how it ended, and what it said on standard error.
     async fn run(&self, component: &[u8], allocation: Allocation, into: &File) -> io::Result<(ExitStatus, String)> {
         let mut command = Command::new(PROGRAM);
@@ -96,7 +104,7 @@ impl ChildCompiler {
             ));
         }
         match (status.code(), status.signal()) {
-            (Some(1), _) => CompilerError::Refused(said.to_owned()),
+            (Some(code), _) if code == i32::from(REFUSED) => CompilerError::Refused(said.to_owned()),
             (_, Some(signal)) if signal == Signal::KILL.as_raw() => CompilerError::Failed(format!(
                 "the process that compiles it was killed, as it is where the system has no memory left: the container's limit has \
                  to hold {memory} MiB for it (engine.compileMemoryMiB), and what the webhook takes itself"
@@ -133,7 +141,9 @@ mod tests {
         let short = failed("it takes more than 512 MiB of memory (engine.compileMemoryMiB)");
         assert_eq!(reason(6, "memory allocation of 65536 bytes failed"), short);
         assert_eq!(reason(1 << 8, "Cannot allocate memory (os error 12)"), short);
-        assert_eq!(reason(1 << 8, "unexpected end"), CompilerError::Refused("unexpected end".to_owned()));
+        assert_eq!(reason(3 << 8, "unexpected end"), CompilerError::Refused("unexpected end".to_owned()));
+        let trouble = "the process that compiles it ended with exit status: 1: no room";
+        assert_eq!(reason(1 << 8, "no room"), failed(trouble));
         let killed = "the process that compiles it was killed, as it is where the system has no memory left: the container's limit has \
                       to hold 512 MiB for it (engine.compileMemoryMiB), and what the webhook takes itself";
         assert_eq!(reason(9, ""), failed(killed));

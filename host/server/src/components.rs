@@ -266,7 +266,7 @@ mod tests {
         time::Duration,
     };
 
-    use hyper::{StatusCode, Uri};
+    use hyper::{StatusCode, Uri, body::Bytes};
     use serde_json::json;
     use tokio::{net::TcpListener, sync::Barrier, time::timeout};
 
@@ -351,7 +351,7 @@ mod tests {
         let mut components = Components::new(&[]);
         let mut fetch = async |extra: &str| {
             let offers = timeout(Duration::from_secs(10), components.fetch(&config(extra))).await.unwrap().unwrap();
-            let bytes = offers.into_iter().map(|offer| offer.component.unwrap().bytes);
+            let bytes = offers.into_iter().map(|offer| Bytes::from(offer.component.unwrap().bytes));
             (bytes.collect::<Vec<_>>(), asked.load(Ordering::Relaxed))
         };
         for (extra, expected) in [("", 4), ("", 4), ("instances: 1", 4)] {

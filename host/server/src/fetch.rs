@@ -12,8 +12,7 @@ mod unpack;
 
 use std::{path::PathBuf, sync::Arc};
 
-use ampoule_engine::digest;
-use hyper::body::Bytes;
+use ampoule_engine::{ComponentBytes, digest};
 use tokio::{runtime::Handle, sync::OnceCell, task::spawn_blocking};
 
 pub(crate) use self::{
@@ -57,7 +56,7 @@ pub(crate) struct Wanted {
 /// A component that may be loaded.
 #[derive(Clone, Debug)]
 pub(crate) struct Component {
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: ComponentBytes,
     /// SHA-256, in hexadecimal.
     pub(crate) digest: String,
     /// Whose signature was verified, as `NAME (ID)` of the key; none if none had to be.
@@ -98,7 +97,7 @@ impl Fetcher {
             ComponentSource::Builtin(name) => {
                 let found = self.builtins.iter().find(|(builtin, _)| builtin == name);
                 let (_, bytes) = found.ok_or(FetchErrorKind::NoBuiltin)?;
-                Ok(Component { digest: judge(bytes)?, bytes: Bytes::from_static(bytes), signer: None })
+                Ok(Component { digest: judge(bytes)?, bytes: ComponentBytes::BuiltIn(bytes), signer: None })
             }
             ComponentSource::File(path) => {
                 let bytes = file::read(path, *limit)?;
@@ -128,7 +127,7 @@ impl Fetcher {
                         Some(demand.cosign(&pulled.digest, &signatures)?)
                     }
                 };
-                Ok(Component { bytes: pulled.component, digest, signer })
+                Ok(Component { bytes: pulled.component.into(), digest, signer })
             }
         }
     }

@@ -206,7 +206,7 @@ fn observed_engine(settings: EngineSettings, observer: Arc<dyn CallObserver>) ->
     let default = EngineConfig::default();
     let config = EngineConfig {
         cache_dir: cache_directory,
-        compiler: Some(Arc::new(ChildCompiler { memory_mib: compile_memory_mib })),
+        compiler: ChildCompiler::new(compile_memory_mib).map(|compiler| Arc::new(compiler) as _),
         max_concurrent: max_concurrent.unwrap_or(default.max_concurrent),
         guest_threads: guest_threads.unwrap_or(default.guest_threads),
         observer,

@@ -2,7 +2,12 @@
 //!
 //! Every message is here in full: it is what an admin sees when a plugin is not taken.
 
-use ampoule_engine::{EngineConfig, Limits, PluginEngine};
+use std::{fs::File, sync::Arc};
+
+use ampoule_engine::{
+    Allocation, Compiler, CompilerError, ComponentBytes, EngineConfig, Limits, PluginEngine, PluginSpec,
+};
+use async_trait::async_trait;
 
 use super::{
     engine,
@@ -27,7 +32,7 @@ fn without_offsets(text: &str) -> String {
 async fn names_plugin_source_and_digest() {
     let error = engine().load(spec(Vec::new(), Limits::default())).await.unwrap_err();
     insta::assert_snapshot!(error, @"plugin wat (file:/plugins/wat.wasm, sha256:e3b0c44298fc): the file is empty");
-    let error = engine().inspect(b"").await.unwrap_err();
+    let error = engine().inspect(Vec::new().into()).await.unwrap_err();
     insta::assert_snapshot!(error, @"component (sha256:e3b0c44298fc): the file is empty");
 }
 
@@ -93,7 +98,7 @@ async fn refuses_a_component_that_starts_above_its_limits() {
 #[tokio::test]
 async fn inspects_a_component() {
     let component = Guest::default().build();
-    let found = engine().inspect(&component).await.unwrap();
+    let found = engine().inspect(component.clone().into()).await.unwrap();
     assert_eq!((found.size, found.contract_version.as_str()), (component.len(), "0.1.0"));
     assert_eq!(found.imports, ["ampoule:injector/log@0.1.0", "ampoule:injector/types@0.1.0"]);
     assert_eq!(found.exports, ["ampoule:injector/injector@0.1.0"]);
@@ -131,4 +136,26 @@ async fn refuses_to_start_on_a_folder_of_compiled_plugins_that_others_may_enter(
     let error = PluginEngine::new(config).err().unwrap().to_string();
     let message = error.replace(&folder.path().display().to_string(), "FOLDER");
     insta::assert_snapshot!(message, @"the folder for compiled plugins FOLDER has mode 0777, and others may not enter it; name a folder below it, which will be made with mode 0700");
+}
+
+#[tokio::test]
+async fn a_component_that_is_not_built_in_is_left_to_the_compiler_however_small_it_is() {
+    let engine = PluginEngine::new(EngineConfig { compiler: Some(Arc::new(Refusing)), ..EngineConfig::default() });
+    let (engine, component) = (engine.unwrap(), Guest::default().build());
+    let foreign = engine.load(spec(component.clone(), Limits::default())).await.unwrap_err();
+    insta::assert_snapshot!(foreign.kind, @"not today");
+    let component = ComponentBytes::BuiltIn(component.leak());
+    engine.load(PluginSpec { component, ..spec(Vec::new(), Limits::default()) }).await.unwrap();
+}
+
+/// Compiles nothing.
+struct Refusing;
+
+// SAFETY: it gives the engine nothing to run.
+#[allow(unsafe_code, reason = "a compiler has to vouch for what it gives")]
+#[async_trait]
+unsafe impl Compiler for Refusing {
+    async fn compile(&self, _: &[u8], _: Allocation) -> Result<File, CompilerError> {
+        Err(CompilerError::Refused("not today".to_owned()))
+    }
 }

@@ -1,17 +1,18 @@
 //! `ampoule compile`, which nobody types: compiles a component from standard input to standard output, for the process that serves
 //! ([`crate::compiler`]).
 //!
-//! Its limits are the first thing that it sets itself. What is wrong goes to standard error, and the exit code is 1 if it is the component.
+//! Its limits are the first thing that it sets itself. What is wrong goes to standard error, and the exit code is [`REFUSED`] if it is
+//! the component.
 
 use std::{
     io::{Read as _, Write as _, stdin, stdout},
     process::ExitCode,
 };
 
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
 use super::complain;
-use crate::args::CompileArgs;
+use crate::{args::CompileArgs, compiler::REFUSED};
 
 /// How much kinder than the process that serves.
 const NICE: i32 = 10;
@@ -26,6 +27,8 @@ pub(crate) fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
     // What it may write to: its code and the gaps between its stacks are no memory that it takes.
     let limits = [(Resource::Data, memory_mib << 20), (Resource::Core, 0), (Resource::Cpu, LONGEST)];
     for (resource, limit) in limits {
+        // Where less is allowed already, that is it.
+        let limit = getrlimit(resource).maximum.map_or(limit, |maximum| limit.min(maximum));
         setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
     }
     let mut component = Vec::new();
@@ -37,7 +40,7 @@ pub(crate) fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
         }
         Err(reason) => {
             complain(&reason);
-            Ok(ExitCode::FAILURE)
+            Ok(ExitCode::from(REFUSED))
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::
     let inspection = runtime.block_on(async {
         let Component { bytes, digest: _, signer: _ } =
             plugin::fetch(&source, registries.clone().into(), builtins).await?;
-        engine.inspect(&bytes).await.with_context(|| source.to_string())
+        engine.inspect(bytes).await.with_context(|| source.to_string())
     })?;
     output::print(&match output {
         TextOutput::Text => text(&source, &inspection),

@@ -27,8 +27,8 @@ pub(crate) fn plugin_push(args: PushArgs, builtins: Builtins) -> anyhow::Result<
     let source = plugin::source(&source, builtins)?;
     let digest = runtime.block_on(async {
         let Component { bytes, digest: _, signer: _ } = plugin::fetch(&source, registries, builtins).await?;
-        let inspection = engine.inspect(&bytes).await.with_context(|| source.to_string())?;
-        let pushed = registry.push(&reference, tag, bytes, &inspection).await;
+        let inspection = engine.inspect(bytes.clone()).await.with_context(|| source.to_string())?;
+        let pushed = registry.push(&reference, tag, bytes.into(), &inspection).await;
         pushed.with_context(|| reference.to_string())
     })?;
     output::print(&format!("oci:{}\n", reference.at(&digest)))?;

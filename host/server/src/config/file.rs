@@ -175,7 +175,7 @@ pub struct EngineFile {
     pub max_concurrent: Option<usize>,
     /// Threads that guests run on.
     pub guest_threads: Option<usize>,
-    /// Memory for compiling a component of more than a mebibyte, beside what the process that serves takes.
+    /// Memory for compiling a component that is not built in, beside what the process that serves takes.
     #[serde(rename = "compileMemoryMiB")]
     pub compile_memory_mib: Option<u64>,
 }

@@ -88,7 +88,7 @@ impl Recipe {
         let spec = PluginSpec {
             name,
             source: source.to_string(),
-            component: self.component.bytes.to_vec().into(),
+            component: self.component.bytes.clone(),
             settings,
             conventions: self.conventions.clone(),
             limits,
@@ -153,7 +153,7 @@ mod tests {
     fn served(injector: &str, signer: Option<&str>) -> Recipe {
         let config = config(injector, false, &[("release", KEYS[0])]);
         let signer = signer.map(str::to_owned);
-        let component = Component { bytes: "x".into(), digest: "a".repeat(64), signer };
+        let component = Component { bytes: Vec::new().into(), digest: "a".repeat(64), signer };
         let conventions = Profile::FlyteV1.conventions();
         Recipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component, ca: None }
     }

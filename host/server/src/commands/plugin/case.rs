@@ -69,7 +69,7 @@ impl Case {
         PluginSpec {
             name: "plugin".to_owned(),
             source: source.to_string(),
-            component: component.bytes.to_vec().into(),
+            component: component.bytes.clone(),
             settings: self.settings.clone(),
             conventions: self.profile.conventions(),
             limits,
