@@ -3,7 +3,7 @@
 //! Lists are compared as Kubernetes means them: elements with a `name` are the same element wherever they stand, so a
 //! variable put at the front of `env` is one `add`, and no other variable's value enters the patch.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, mem::take};
 
 use json_patch::{
     AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation,
@@ -11,6 +11,9 @@ use json_patch::{
 };
 use serde_json::{Map, Value};
 use similar::{Algorithm, DiffOp};
+
+/// Bytes of a path; a longer one is allocated twice.
+const USUAL_PATH: usize = 64;
 
 /// The patch that turns `before` into `after`.
 ///
@@ -20,36 +23,54 @@ use similar::{Algorithm, DiffOp};
 pub fn diff(before: &Value, mut after: Value) -> Patch {
     let mut differ = Differ::default();
     differ.value(before, &mut after);
-    Patch(differ.operations)
+    differ.finish()
 }
 
+/// Gathers the operations of a patch. What is not equal is taken out of the document that is to be.
 #[derive(Default)]
-struct Differ {
-    path: PointerBuf,
+pub(crate) struct Differ<'d> {
+    path: Vec<Step<'d>>,
     operations: Vec<PatchOperation>,
+}
+
+/// One of a path's.
+#[derive(Clone, Copy)]
+pub(crate) enum Step<'d> {
+    Key(&'d str),
+    Index(usize),
 }
 
 // === impl Differ ===
 
-impl Differ {
-    /// What is not equal is taken out of `after`.
-    fn value(&mut self, before: &Value, after: &mut Value) {
+impl<'d> Differ<'d> {
+    pub(crate) fn finish(self) -> Patch {
+        Patch(self.operations)
+    }
+
+    /// Does what is to be done below the current place.
+    pub(crate) fn at(&mut self, step: Step<'d>, work: impl FnOnce(&mut Self)) {
+        self.path.push(step);
+        work(self);
+        self.path.pop();
+    }
+
+    fn value(&mut self, before: &'d Value, after: &'d mut Value) {
         match (before, after) {
-            (before, after) if before == after => {}
             (Value::Object(before), Value::Object(after)) => self.object(before, after),
+            (before, after) if before == after => {}
             (Value::Array(before), Value::Array(after)) => self.array(before, after),
-            (_, after) => self.replace(after),
+            (before, after) => self.put(Some(before), after.take()),
         }
     }
 
-    fn object(&mut self, before: &Map<String, Value>, after: &mut Map<String, Value>) {
+    pub(crate) fn object(&mut self, before: &'d Map<String, Value>, after: &'d mut Map<String, Value>) {
         for key in before.keys().filter(|key| !after.contains_key(*key)) {
-            self.at(key.as_str(), Self::remove);
+            self.at(Step::Key(key), Self::remove);
         }
         for (key, value) in after {
-            self.at(key.as_str(), |differ| match before.get(key) {
+            self.at(Step::Key(key), |differ| match before.get(key) {
                 Some(old) => differ.value(old, value),
-                None => differ.add(value),
+                None => differ.put(None, value.take()),
             });
         }
     }
@@ -57,7 +78,7 @@ impl Differ {
     /// Operations run one after the other, so an index is always that of the new list: what stands before it is done.
     ///
     /// What is the same element at both ends needs no search, and edits mostly append or prepend.
-    fn array(&mut self, before: &[Value], after: &mut [Value]) {
+    pub(crate) fn array(&mut self, before: &'d [Value], after: &'d mut [Value]) {
         let by_name = names(before).is_some() && names(after).is_some();
         let same = |old: &Value, new: &Value| if by_name { name(old) == name(new) } else { old == new };
         let head = before.iter().zip(&*after).take_while(|(old, new)| same(old, new)).count();
@@ -77,10 +98,13 @@ impl Differ {
     }
 
     /// The shortest way from one list to the other, for elements from `start` on.
-    fn edit_script(&mut self, before: &[Value], after: &mut [Value], start: usize) {
+    fn edit_script(&mut self, before: &'d [Value], after: &'d mut [Value], start: usize) {
         let (old, new) = identities(before, after);
+        let mut rest = after;
         for op in similar::capture_diff_slices(Algorithm::Myers, &old, &new) {
-            let (old, new) = (&before[op.old_range()], &mut after[op.new_range()]);
+            let old = &before[op.old_range()];
+            let (new, others) = take(&mut rest).split_at_mut(op.new_range().len());
+            rest = others;
             let index = start + op.new_range().start;
             let both = match op {
                 DiffOp::Equal { .. } | DiffOp::Replace { .. } => old.len().min(new.len()),
@@ -93,42 +117,47 @@ impl Differ {
         }
     }
 
-    fn elements(&mut self, before: &[Value], after: &mut [Value], index: usize) {
+    fn elements(&mut self, before: &'d [Value], after: &'d mut [Value], index: usize) {
         for (i, (before, after)) in before.iter().zip(after).enumerate() {
-            self.at(index + i, |differ| differ.value(before, after));
+            self.at(Step::Index(index + i), |differ| differ.value(before, after));
         }
     }
 
-    fn add_elements(&mut self, values: &mut [Value], index: usize) {
+    pub(crate) fn add_elements(&mut self, values: &mut [Value], index: usize) {
         for (i, value) in values.iter_mut().enumerate() {
-            self.at(index + i, |differ| differ.add(value));
+            self.at(Step::Index(index + i), |differ| differ.put(None, value.take()));
         }
     }
 
     fn remove_elements(&mut self, index: usize, count: usize) {
         for _ in 0..count {
-            self.at(index, Self::remove);
+            self.at(Step::Index(index), Self::remove);
         }
     }
 
-    fn at<'t>(&mut self, token: impl Into<Token<'t>>, work: impl FnOnce(&mut Self)) {
-        self.path.push_back(token);
-        work(self);
-        self.path.pop_back();
-    }
-
-    fn add(&mut self, value: &mut Value) {
-        let operation = AddOperation { path: self.path.clone(), value: value.take() };
-        self.operations.push(PatchOperation::Add(operation));
-    }
-
-    fn replace(&mut self, value: &mut Value) {
-        let operation = ReplaceOperation { path: self.path.clone(), value: value.take() };
-        self.operations.push(PatchOperation::Replace(operation));
+    /// Puts a value where there is this one or none.
+    pub(crate) fn put(&mut self, before: Option<&Value>, value: Value) {
+        let path = self.place();
+        self.operations.push(match before {
+            None => PatchOperation::Add(AddOperation { path, value }),
+            Some(_) => PatchOperation::Replace(ReplaceOperation { path, value }),
+        });
     }
 
     fn remove(&mut self) {
-        self.operations.push(PatchOperation::Remove(RemoveOperation { path: self.path.clone() }));
+        self.operations.push(PatchOperation::Remove(RemoveOperation { path: self.place() }));
+    }
+
+    fn place(&self) -> PointerBuf {
+        let mut pointer = String::with_capacity(USUAL_PATH);
+        for step in &self.path {
+            pointer.push('/');
+            match *step {
+                Step::Key(key) => pointer.push_str(Token::from(key).encoded()),
+                Step::Index(index) => pointer.push_str(&index.to_string()),
+            }
+        }
+        PointerBuf::parse(pointer).expect("made of encoded tokens")
     }
 }
 

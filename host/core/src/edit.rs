@@ -3,7 +3,9 @@
 //! The meaning of every arm is in `wit/types.wit`; [`apply`] carries it out, [`json`] says how each looks in a pod.
 
 pub(crate) mod apply;
+pub(crate) mod edited;
 mod json;
+mod list;
 
 use std::fmt;
 

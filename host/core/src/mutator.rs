@@ -193,7 +193,7 @@ impl<'a> Chain<'a> {
         let mut attempts = Vec::new();
         for (name, session) in &mut self.links {
             let answer = match session.inject(request, &view).await {
-                Ok(Ok(edits)) => draft.take(format!("injector {name} for {annotation}"), edits),
+                Ok(Ok(edits)) => draft.take(&format!("injector {name} for {annotation}"), edits),
                 Ok(Err(error)) => Answer::Declined(error),
                 Err(failure) => Answer::Failed(failure),
             };

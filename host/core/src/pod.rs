@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::{flyte, people};
+
 /// Repeats the whole pod, environment values included, so no plugin may see it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -43,7 +45,7 @@ pub struct PodView {
     pub service_account: String,
     /// Its labels, by key.
     pub labels: Vec<(String, String)>,
-    /// Its annotations, by key, less the one that repeats the pod.
+    /// Its annotations, by key, less the one that repeats the pod and those that ask for secrets.
     pub annotations: Vec<(String, String)>,
     /// Init containers, then containers.
     pub containers: Vec<ContainerView>,
@@ -79,9 +81,9 @@ impl Pod {
     /// If it says it is something else, or if a part that edits touch has another JSON type than Kubernetes gives it.
     pub fn parse(value: Value) -> Result<Self, PodError> {
         check_kind(&value)?;
-        object(&value, "metadata", "metadata")?;
+        object(&value, "metadata", || "metadata".to_owned())?;
         for list in ["annotations", "labels"] {
-            object(&value["metadata"], list, &format!("metadata.{list}"))?;
+            object(&value["metadata"], list, || format!("metadata.{list}"))?;
         }
         let spec = value.get("spec").and_then(Value::as_object);
         let spec = spec.ok_or_else(|| wrong_type("spec", "an object"))?;
@@ -89,8 +91,8 @@ impl Pod {
             return Err(wrong_type("spec.containers", "a list"));
         }
         for list in ["containers", "initContainers", "volumes", "imagePullSecrets"] {
-            for (i, item) in elements(spec, list, &format!("spec.{list}"))?.iter().enumerate() {
-                check_element(item, &format!("spec.{list}[{i}]"))?;
+            for (i, item) in elements(spec, list, || format!("spec.{list}"))?.iter().enumerate() {
+                check_element(item, || format!("spec.{list}[{i}]"))?;
             }
         }
         Ok(Self(value))
@@ -100,7 +102,7 @@ impl Pod {
     #[must_use]
     pub fn annotations(&self) -> &Map<String, Value> {
         static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
-        self.0.pointer("/metadata/annotations").and_then(Value::as_object).unwrap_or(&NONE)
+        self.0["metadata"]["annotations"].as_object().unwrap_or(&NONE)
     }
 
     /// Its service account; empty where it names none.
@@ -112,22 +114,32 @@ impl Pod {
     /// What a plugin may see of the pod. `namespace` is the admission request's: the pod's own may still be empty.
     #[must_use]
     pub fn view(&self, namespace: &str) -> PodView {
-        let metadata = &self.0["metadata"];
         let spec = &self.0["spec"];
+        let init = list(spec, "initContainers").iter().map(|container| view_of(container, init_kind(container)));
+        let main = list(spec, "containers").iter().map(|container| view_of(container, ContainerKind::Main));
+        self.view_with(namespace, self.annotations(), init.chain(main).collect())
+    }
+
+    /// The same, with other annotations and containers.
+    pub(crate) fn view_with(
+        &self,
+        namespace: &str,
+        annotations: &Map<String, Value>,
+        containers: Vec<ContainerView>,
+    ) -> PodView {
+        let metadata = &self.0["metadata"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let name = match text(&metadata["name"]) {
             name if name.is_empty() => text(&metadata["generateName"]),
             name => name,
         };
-        let init = list(spec, "initContainers").iter().map(|container| view_of(container, init_kind(container)));
-        let main = list(spec, "containers").iter().map(|container| view_of(container, ContainerKind::Main));
         PodView {
             namespace: namespace.to_owned(),
             name,
             service_account: self.service_account().to_owned(),
-            labels: pairs(&metadata["labels"]),
-            annotations: pairs(&metadata["annotations"]),
-            containers: init.chain(main).collect(),
+            labels: metadata["labels"].as_object().map(|labels| pairs(labels, |_| true)).unwrap_or_default(),
+            annotations: pairs(annotations, is_shown),
+            containers,
         }
     }
 
@@ -142,19 +154,15 @@ impl Pod {
     pub fn into_json(self) -> Value {
         self.0
     }
-
-    pub(crate) fn json_mut(&mut self) -> &mut Value {
-        &mut self.0
-    }
 }
 
 /// Type-checks what edits walk through in a container, volume or pull secret.
-fn check_element(item: &Value, path: &str) -> Result<(), PodError> {
-    let item = item.as_object().ok_or_else(|| wrong_type(path, "an object"))?;
+fn check_element(item: &Value, path: impl Fn() -> String) -> Result<(), PodError> {
+    let item = item.as_object().ok_or_else(|| wrong_type(&path(), "an object"))?;
     for list in ["env", "volumeMounts"] {
-        for (i, entry) in elements(item, list, &format!("{path}.{list}"))?.iter().enumerate() {
+        for (i, entry) in elements(item, list, || format!("{}.{list}", path()))?.iter().enumerate() {
             if !entry.is_object() {
-                return Err(wrong_type(&format!("{path}.{list}[{i}]"), "an object"));
+                return Err(wrong_type(&format!("{}.{list}[{i}]", path()), "an object"));
             }
         }
     }
@@ -174,18 +182,22 @@ fn check_kind(value: &Value) -> Result<(), PodError> {
     Err(PodError::Kind { kind: said("kind"), api_version: said("apiVersion") })
 }
 
-fn object(parent: &Value, key: &str, path: &str) -> Result<(), PodError> {
+fn object(parent: &Value, key: &str, path: impl FnOnce() -> String) -> Result<(), PodError> {
     match parent.get(key) {
         None | Some(Value::Null | Value::Object(_)) => Ok(()),
-        Some(_) => Err(wrong_type(path, "an object")),
+        Some(_) => Err(wrong_type(&path(), "an object")),
     }
 }
 
-fn elements<'a>(parent: &'a Map<String, Value>, key: &str, path: &str) -> Result<&'a [Value], PodError> {
+fn elements<'a>(
+    parent: &'a Map<String, Value>,
+    key: &str,
+    path: impl FnOnce() -> String,
+) -> Result<&'a [Value], PodError> {
     match parent.get(key) {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(items)) => Ok(items),
-        Some(_) => Err(wrong_type(path, "a list")),
+        Some(_) => Err(wrong_type(&path(), "a list")),
     }
 }
 
@@ -193,24 +205,28 @@ fn wrong_type(path: &str, expected: &'static str) -> PodError {
     PodError::Type { path: path.to_owned(), expected }
 }
 
-fn list<'a>(parent: &'a Value, key: &str) -> &'a [Value] {
+/// The list under `key`, empty if it is not there.
+pub(crate) fn list<'a>(parent: &'a Value, key: &str) -> &'a [Value] {
     parent.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn view_of(container: &Value, kind: ContainerKind) -> ContainerView {
+pub(crate) fn view_of(container: &Value, kind: ContainerKind) -> ContainerView {
     ContainerView { name: container["name"].as_str().unwrap_or_default().to_owned(), kind }
 }
 
-fn init_kind(container: &Value) -> ContainerKind {
+pub(crate) fn init_kind(container: &Value) -> ContainerKind {
     if container["restartPolicy"] == "Always" { ContainerKind::Sidecar } else { ContainerKind::Init }
 }
 
-fn pairs(object: &Value) -> Vec<(String, String)> {
+/// Whether a plugin may see an annotation. What the pod asks for, it is asked itself.
+fn is_shown(key: &str) -> bool {
+    key != LAST_APPLIED && key != people::ANNOTATION && !key.starts_with(flyte::PREFIX)
+}
+
+fn pairs(object: &Map<String, Value>, shown: fn(&str) -> bool) -> Vec<(String, String)> {
     let mut pairs: Vec<_> = object
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(key, _)| *key != LAST_APPLIED)
+        .iter()
+        .filter(|(key, _)| shown(key))
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
         .collect();
     pairs.sort();

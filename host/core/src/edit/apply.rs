@@ -12,17 +12,14 @@ mod same;
 mod validate;
 mod volume;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::Value;
-
-use super::PodEdit;
-use crate::{Conventions, Pod, mutator::warnings::OwnVariables};
+use super::{EnvVar, PodEdit, edited::EditedPod};
+use crate::{Conventions, mutator::warnings::OwnVariables};
 
 /// What the edits of one admission did so far, and for whom: two injectors that want one name for different things are found here.
-#[derive(Clone)]
-pub(crate) struct EditLog<'a> {
-    arrived: &'a Value,
+#[derive(Default)]
+pub(crate) struct EditLog {
     made: BTreeMap<Kind, BTreeMap<String, Entry>>,
     /// Those that the pod had already.
     pub(crate) own_variables: OwnVariables,
@@ -48,32 +45,32 @@ enum Kind {
     Annotation,
 }
 
-#[derive(Clone)]
 struct Entry {
-    by: String,
-    content: Value,
+    by: Arc<str>,
+    content: Content,
 }
 
-/// The pod's lists of containers, in the order in which edits reach them.
-const CONTAINER_LISTS: [&str; 2] = ["initContainers", "containers"];
+/// What a name was claimed for, as far as that has to be known.
+enum Content {
+    Any,
+    Variable(EnvVar),
+    /// A path, for the volume of that name.
+    Volume(String),
+    /// An init container, with these variables of its own.
+    Variables(Vec<String>),
+}
 
 // === impl EditLog ===
 
-impl<'a> EditLog<'a> {
-    /// A log with nothing in it, for the pod as it arrived.
-    pub(crate) fn new(arrived: &'a Pod) -> Self {
-        Self { arrived: arrived.as_json(), made: BTreeMap::new(), own_variables: OwnVariables::new() }
-    }
-
+impl EditLog {
     /// Carries one edit out. `by` is the injector and what it does it for, as messages say it: `injector k8s for flyte.secrets/s0`.
     pub(crate) fn apply(
         &mut self,
-        by: &str,
+        by: &Arc<str>,
         edit: &PodEdit,
-        pod: &mut Pod,
+        pod: &mut EditedPod<'_>,
         conventions: &Conventions,
     ) -> Result<(), ApplyError> {
-        let pod = pod.json_mut();
         match edit {
             PodEdit::SetEnv(env) => self.set_env(by, env, pod, conventions.env_placement),
             PodEdit::AddVolume(volume) => self.add_volume(by, volume, pod),
@@ -87,8 +84,8 @@ impl<'a> EditLog<'a> {
         }
     }
 
-    fn record(&mut self, by: &str, kind: Kind, name: &str, content: Value) {
-        self.made.entry(kind).or_default().insert(name.to_owned(), Entry { by: by.to_owned(), content });
+    fn record(&mut self, by: &Arc<str>, kind: Kind, name: &str, content: Content) {
+        self.made.entry(kind).or_default().insert(name.to_owned(), Entry { by: Arc::clone(by), content });
     }
 
     /// What an edit claimed that name for.
@@ -105,38 +102,4 @@ impl<'a> EditLog<'a> {
 /// A path without slashes at its end: where a volume is mounted, however it is spelt.
 fn place(path: &str) -> &str {
     path.trim_end_matches('/')
-}
-
-/// The list under `key`, made if it is not there.
-fn list_mut<'a>(parent: &'a mut Value, key: &str) -> &'a mut Vec<Value> {
-    let list = &mut parent[key];
-    if list.is_null() {
-        *list = Value::Array(Vec::new());
-    }
-    list.as_array_mut().expect("Pod::parse checked that this is a list")
-}
-
-/// The list under `key`, empty if it is not there.
-fn list<'a>(parent: &'a Value, key: &str) -> &'a [Value] {
-    parent.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// The element with that name.
-fn named<'a>(list: &'a [Value], name: &str) -> Option<&'a Value> {
-    list.iter().find(|element| element["name"] == name)
-}
-
-/// Every container that edits reach, init containers first.
-fn containers_mut(pod: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let spec = pod["spec"].as_object_mut().into_iter().flat_map(|spec| spec.iter_mut());
-    let mut lists: Vec<_> = spec
-        .filter_map(|(key, value)| Some((CONTAINER_LISTS.iter().position(|list| list == key)?, value.as_array_mut()?)))
-        .collect();
-    lists.sort_by_key(|(order, _)| *order);
-    lists.into_iter().flat_map(|(_, list)| list)
-}
-
-/// A container's name, for messages.
-fn name_of(container: &Value) -> &str {
-    container["name"].as_str().unwrap_or("(without a name)")
 }

@@ -61,9 +61,9 @@ impl Volume {
             }
             VolumeSource::Json(text) => parse_source(name, text)?,
         };
-        let mut volume = Map::from_iter([("name".to_owned(), json!(name))]);
-        volume.extend(source.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())));
-        Ok(Value::Object(volume))
+        let mut volume = source;
+        volume["name"] = json!(name);
+        Ok(volume)
     }
 }
 

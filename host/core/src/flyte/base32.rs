@@ -25,7 +25,8 @@ pub(super) struct IllegalByte(usize);
 
 /// Decodes an annotation's value; an empty one is an empty text.
 pub(super) fn decode(value: &str) -> Result<Vec<u8>, IllegalByte> {
-    let mut symbols: Vec<u8> = value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    let mut symbols = Vec::with_capacity(value.len() + 1);
+    symbols.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));
     let whole_groups = symbols.len() / GROUP_SYMBOLS;
     let drops_last_group = matches!(symbols.len() % GROUP_SYMBOLS, 1 | 3 | 6);
     if drops_last_group {

@@ -1,23 +1,25 @@
 //! The pod in the making: every injector's edits as far as they could be applied, none of an injector whose edits could not.
 //!
-//! Copying a pod costs more than most plugins' calls, so there is no copy per answer: after edits that fail, which is rare,
-//! those accepted so far are applied anew.
+//! There is no copy per answer: after edits that fail, which is rare, those accepted so far are applied anew.
 
 use std::sync::Arc;
 
 use super::{Admitted, Answer, RequestReport, warnings};
 use crate::{
-    Conventions, Pod, PodEdit, PodView, diff,
-    edit::apply::{ApplyError, EditLog},
+    Conventions, Pod, PodEdit, PodView,
+    edit::{
+        apply::{ApplyError, EditLog},
+        edited::EditedPod,
+    },
 };
 
 /// A pod with the edits accepted so far.
 pub(super) struct Draft<'a> {
-    pod: Pod,
+    pod: EditedPod<'a>,
     arrived: &'a Pod,
     conventions: &'a Conventions,
-    log: EditLog<'a>,
-    accepted: Vec<(String, Vec<PodEdit>)>,
+    log: EditLog,
+    accepted: Vec<(Arc<str>, Vec<PodEdit>)>,
     view: Option<Arc<PodView>>,
 }
 
@@ -27,10 +29,10 @@ impl<'a> Draft<'a> {
     /// The pod as it arrived.
     pub(super) fn new(arrived: &'a Pod, conventions: &'a Conventions) -> Self {
         Self {
-            pod: arrived.clone(),
+            pod: EditedPod::new(arrived),
             arrived,
             conventions,
-            log: EditLog::new(arrived),
+            log: EditLog::default(),
             accepted: Vec::new(),
             view: None,
         }
@@ -45,12 +47,12 @@ impl<'a> Draft<'a> {
     pub(super) fn finish(self, asked: &[RequestReport]) -> Admitted {
         let Self { pod, arrived, conventions, log, accepted: _, view: _ } = self;
         let warnings = warnings::of(arrived, asked, &log.own_variables, conventions.env_placement);
-        let patch = diff(arrived.as_json(), pod.into_json());
-        Admitted { patch, warnings, overruled: None }
+        Admitted { patch: pod.into_patch(), warnings, overruled: None }
     }
 
     /// Applies all of an injector's edits, or none. `by` says whose they are and what for, for messages.
-    pub(super) fn take(&mut self, by: String, edits: Vec<PodEdit>) -> Answer {
+    pub(super) fn take(&mut self, by: &str, edits: Vec<PodEdit>) -> Answer {
+        let by = Arc::from(by);
         match self.apply(&by, &edits) {
             Ok(()) => {
                 let count = edits.len();
@@ -70,7 +72,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn apply(&mut self, by: &str, edits: &[PodEdit]) -> Result<(), ApplyError> {
+    fn apply(&mut self, by: &Arc<str>, edits: &[PodEdit]) -> Result<(), ApplyError> {
         edits.iter().try_for_each(|edit| self.log.apply(by, edit, &mut self.pod, self.conventions))
     }
 

@@ -36,7 +36,10 @@ fn a_view_has_names_and_no_values() {
     let pod = Pod::parse(json!({
         "metadata": {
             "generateName": "job-", "labels": { "b": "2", "a": "1" },
-            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "canary", "x": "y" },
+            "annotations": {
+                "kubectl.kubernetes.io/last-applied-configuration": "canary",
+                "flyte.secrets/s0": "canary", "ampoule.dev/secrets": "canary", "x": "y",
+            },
         },
         "spec": {
             "serviceAccountName": "sa",
@@ -47,6 +50,7 @@ fn a_view_has_names_and_no_values() {
     let view = pod.unwrap().view("team-a");
     assert!(!format!("{view:?}").contains("canary"));
     assert_eq!((view.namespace.as_str(), view.name.as_str(), view.service_account.as_str()), ("team-a", "job-", "sa"));
+    assert_eq!(view.annotations, [("x".into(), "y".into())]);
     assert_eq!(view.labels, [("a".into(), "1".into()), ("b".into(), "2".into())]);
     let containers: Vec<_> =
         view.containers.iter().map(|container| (container.name.as_str(), container.kind)).collect();

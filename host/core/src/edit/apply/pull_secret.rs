@@ -2,16 +2,16 @@
 //!
 //! The Secret itself is not looked at; the kubelet says what is wrong with it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{ApplyError, list, list_mut, named, validate};
+use super::{ApplyError, validate};
+use crate::edit::edited::EditedPod;
 
 /// Adds the name unless it is there.
-pub(super) fn add(name: &str, pod: &mut Value) -> Result<(), ApplyError> {
+pub(super) fn add(name: &str, pod: &mut EditedPod<'_>) -> Result<(), ApplyError> {
     validate::require(!name.is_empty(), || "an image pull secret must have a name".to_owned())?;
-    let spec = &mut pod["spec"];
-    if named(list(spec, "imagePullSecrets"), name).is_none() {
-        list_mut(spec, "imagePullSecrets").push(json!({ "name": name }));
+    if pod.pull_secrets.named(name).is_none() {
+        pod.pull_secrets.append(json!({ "name": name }));
     }
     Ok(())
 }

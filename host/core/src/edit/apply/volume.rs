@@ -2,12 +2,15 @@
 //!
 //! A volume that is there already is only ever added to, never narrowed.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{ApplyError, EditLog, Kind, list, list_mut, named, same::contains, validate};
-use crate::edit::{KeyToPath, SecretVolume, Volume, VolumeSource};
+use super::{ApplyError, Content, EditLog, Kind, same::contains, validate};
+use crate::{
+    edit::{KeyToPath, SecretVolume, Volume, VolumeSource, edited::EditedPod},
+    pod::list,
+};
 
 /// Kubernetes' default for the mode of a volume's files.
 const DEFAULT_MODE: u32 = 0o644;
@@ -15,24 +18,29 @@ const DEFAULT_MODE: u32 = 0o644;
 /// Kubernetes' default for the life of a service-account token.
 const TOKEN_SECONDS: u32 = 3600;
 
-impl EditLog<'_> {
-    pub(super) fn add_volume(&mut self, by: &str, volume: &Volume, pod: &mut Value) -> Result<(), ApplyError> {
+impl EditLog {
+    pub(super) fn add_volume(
+        &mut self,
+        by: &Arc<str>,
+        volume: &Volume,
+        pod: &mut EditedPod<'_>,
+    ) -> Result<(), ApplyError> {
         check(volume)?;
         let wanted = volume.to_json().map_err(ApplyError::Invalid)?;
         let conflict = |log: &Self| {
             let owner = log.owner(Kind::Volume, &volume.name);
             ApplyError::Conflict(format!("volume {} of {owner} holds something else than {by} wants", volume.name))
         };
-        let volumes = list_mut(&mut pod["spec"], "volumes");
-        let Some(existing) = volumes.iter_mut().find(|existing| existing["name"] == volume.name) else {
-            volumes.push(wanted);
-            self.record(by, Kind::Volume, &volume.name, Value::Null);
+        let existing = pod.volumes.iter().enumerate().find(|(_, existing)| existing["name"] == volume.name);
+        let Some((index, existing)) = existing else {
+            pod.volumes.append(wanted);
+            self.record(by, Kind::Volume, &volume.name, Content::Any);
             return Ok(());
         };
         let merged = match &volume.source {
             VolumeSource::Secret(secret) => {
                 let owner = if self.made(Kind::Volume, &volume.name).is_some() { Owner::Edit } else { Owner::Pod };
-                merge(existing, secret, owner)
+                merge(&mut pod.volumes.to_mut()[index], secret, owner)
             }
             // A size limit comes back in Kubernetes' own spelling, so it is not compared.
             VolumeSource::Memory { .. } => existing["emptyDir"]["medium"] == "Memory",
@@ -71,7 +79,7 @@ fn merge(existing: &mut Value, wanted: &SecretVolume, owner: Owner) -> bool {
     if !shows_all {
         let missing = wanted.items.iter().filter(|item| at(item).is_none());
         let missing: Vec<_> = missing.map(|item| json!({ "key": item.key, "path": item.path })).collect();
-        list_mut(secret, "items").extend(missing);
+        secret["items"].as_array_mut().into_iter().for_each(|items| items.extend(missing.iter().cloned()));
     }
     if becomes_required {
         secret["optional"] = json!(false);
@@ -112,6 +120,6 @@ fn check(volume: &Volume) -> Result<(), ApplyError> {
 }
 
 /// Whether the pod has a volume of that name.
-pub(super) fn exists(pod: &Value, name: &str) -> bool {
-    named(list(&pod["spec"], "volumes"), name).is_some()
+pub(super) fn exists(pod: &EditedPod<'_>, name: &str) -> bool {
+    pod.volumes.named(name).is_some()
 }
