@@ -18,7 +18,7 @@ use ampoule_load::{Flood, Plan, Report, Reuse, saturate, steady};
 use ampoule_tests::figures::{Cell, Part, Plot, Table};
 use anyhow::Result;
 
-use self::servers::{SERVERS, Server, Servers};
+use self::servers::{SERVERS, Server, Servers, TIMED};
 
 const CONNECTIONS: [usize; 3] = [1, 8, 64];
 /// Where a connection is made for each request: as many at once.
@@ -34,7 +34,7 @@ const QUANTILES: [(&str, f64); 7] = [
     ("99.9 %", 0.999),
 ];
 const ABOUT: &str = "`bare` reads a request's bytes and answers, `no-op` is an admission handler written with kube-rs that allows everything; \
-    `Ampoule` puts three secrets into a pod of two containers with `k8s` and logs each, its log going to /dev/null as JSON. All are on \
+    `Ampoule` puts three secrets into a pod of two containers with `k8s`, counts what `/metrics` says, and logs each, its log going to /dev/null as JSON. All are on \
     Ampoule's server stack, in one process; the load comes from another one on the same processors. Rounds alternate; each figure is the \
     median of its rounds, each latency is of all rounds.";
 
@@ -73,9 +73,11 @@ fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<
         "no-op",
         "Ampoule",
         "without its log",
+        "without metrics",
         "Ampoule to no-op",
         "to bare",
         "without log to no-op",
+        "to without metrics",
     ];
     let mut table = Table::new("Requests per second, as many as are answered on kept connections", &columns);
     let mut all = Vec::new();
@@ -86,7 +88,12 @@ fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<
             Cell::Ratio(median(rounds.iter().map(|rates| rates[left as usize] / rates[right as usize])))
         };
         let counts = [Cell::Count(connections as u64)].into_iter().chain(rates.map(Cell::PerSecond));
-        let ratios = [(Server::Ampoule, Server::Noop), (Server::Ampoule, Server::Bare), (Server::Quiet, Server::Noop)];
+        let ratios = [
+            (Server::Ampoule, Server::Noop),
+            (Server::Ampoule, Server::Bare),
+            (Server::Quiet, Server::Noop),
+            (Server::Ampoule, Server::Uncounted),
+        ];
         table.row(counts.chain(ratios.map(|(left, right)| to(left, right))));
         all.push(rates);
     }
@@ -139,7 +146,8 @@ fn latency(part: &mut Part, servers: &Servers, extent: Extent, saturation: &[Rat
 fn per_request(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()> {
     let title =
         format!("Requests per second with a connection for each request, {AT_ONCE} at a time, no handshake resumed");
-    let mut table = Table::new(title, &["bare", "no-op", "Ampoule", "without its log", "Ampoule to no-op"]);
+    let mut table =
+        Table::new(title, &["bare", "no-op", "Ampoule", "without its log", "without metrics", "Ampoule to no-op"]);
     let rounds = saturated(servers, extent, AT_ONCE, Reuse::PerRequest)?;
     let rates: Rates = SERVERS.map(|server| median(rounds.iter().map(|rates| rates[server as usize])));
     let (noop, ampoule) = (Server::Noop as usize, Server::Ampoule as usize);
@@ -161,11 +169,11 @@ fn at_rate(
     connections: usize,
     reuse: Reuse,
     rate: f64,
-) -> Result<[Report; SERVERS.len()]> {
+) -> Result<[Report; TIMED.len()]> {
     let plan = Plan { rate, connections, reuse, warm_up: extent.warm_up, duration: extent.round };
-    let mut reports = SERVERS.map(|_| Report::default());
+    let mut reports = TIMED.map(|_| Report::default());
     for _ in 0..extent.rounds {
-        for server in SERVERS {
+        for server in TIMED {
             let report = steady(servers.target(server), &plan)?;
             report.ensure_no_failure()?;
             reports[server as usize].add(&report);
@@ -191,7 +199,7 @@ fn latency_table(title: &str) -> Table {
 
 fn add_latencies(table: &mut Table, connections: usize, rate: f64, reports: &[Report]) {
     let noop = reports[Server::Noop as usize].latency(0.99);
-    for (server, report) in SERVERS.into_iter().zip(reports) {
+    for (server, report) in TIMED.into_iter().zip(reports) {
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| report.latency(quantile));
         let own = Duration::from_nanos(report.lateness.value_at_quantile(0.99));
         table.row([
@@ -210,7 +218,7 @@ fn add_latencies(table: &mut Table, connections: usize, rate: f64, reports: &[Re
 
 fn latency_plot(rate: f64, reports: &[Report]) -> Plot {
     let millis = |report: &Report| QUANTILES.map(|(_, quantile)| report.latency(quantile).as_secs_f64() * 1e3).into();
-    let lines = SERVERS.into_iter().zip(reports);
+    let lines = TIMED.into_iter().zip(reports);
     Plot {
         name: "latency",
         title: format!("Latency over TLS at {rate:.0} requests per second, {AT_ONCE} connections"),

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ampoule_engine::{CallObserver, PluginObserver};
+use ampoule_engine::{CallObserver, PluginObserver, Unobserved};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -57,6 +57,8 @@ pub struct Metrics {
     config_reloads: Family<ResultLabel, Counter>,
     config_last_reload: Gauge,
     config_reload_duration: Histogram,
+    /// Whether admissions are counted.
+    counts: bool,
 }
 
 /// What came of something new that the process was given while it runs.
@@ -132,12 +134,23 @@ impl Metrics {
     /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
+        Self::counting(true)
+    }
+
+    /// Metrics that count nothing on an admission's way: what counting costs is measured against them.
+    #[must_use]
+    pub fn idle() -> Self {
+        Self::counting(false)
+    }
+
+    fn counting(counts: bool) -> Self {
         let metrics = Self {
+            counts,
             registry: Arc::default(),
             admissions: Family::default(),
             admission_duration: Family::new_with_constructor(|| Histogram::new(ADMISSION_BUCKETS)),
             rejections: Family::default(),
-            phases: Arc::new(Phases::new()),
+            phases: Arc::new(Phases::new(counts)),
             plugin_families: PluginFamilies::new(),
             plugins: Family::default(),
             plugin_states: Family::default(),
@@ -218,6 +231,9 @@ impl Metrics {
 
     /// A review was answered.
     pub fn admitted(&self, outcome: Outcome, elapsed: Duration) {
+        if !self.counts {
+            return;
+        }
         let label = OutcomeLabel { outcome: outcome.as_str() };
         self.admissions.get_or_create(&label).inc();
         self.admission_duration.get_or_create(&label).observe(elapsed.as_secs_f64());
@@ -304,6 +320,9 @@ impl Default for Metrics {
 
 impl CallObserver for Metrics {
     fn of_plugin(&self, plugin: &str, _digest: &str) -> Arc<dyn PluginObserver> {
+        if !self.counts {
+            return Arc::new(Unobserved);
+        }
         Arc::new(PluginMetrics::new(plugin, self.plugin_families.clone(), Arc::clone(&self.phases)))
     }
 }

@@ -4,12 +4,16 @@
 //! frames, and with them bodies; one does so at `warn`, and is not heard at all. Records of the `log` crate are not taken over for the
 //! same reason. A panic is logged with its place and without its message, which may repeat a value.
 
+mod json;
+mod stderr;
+
 use std::{io::stderr, panic};
 
 use clap::ValueEnum;
 use tracing::{Level, error, level_filters::LevelFilter, subscriber::set_global_default};
 use tracing_subscriber::{Registry, filter::Targets, fmt, layer::SubscriberExt};
 
+use self::{json::JsonLine, stderr::LineWriter};
 use crate::{audit, colour};
 
 /// What every target of our own crates starts with.
@@ -50,10 +54,10 @@ pub enum LogLevel {
 /// Sends logs to stderr for the rest of the process' life. A second call changes nothing.
 pub fn install(format: LogFormat, level: LogLevel) {
     let registry = Registry::default().with(filter(level));
-    let layer = fmt::layer().with_writer(stderr).with_ansi(colour::wanted(&stderr()));
+    let layer = fmt::layer().with_writer(|| LineWriter).with_ansi(colour::wanted(&stderr()));
     // Fails only where a subscriber is there already.
     let _ = match format {
-        LogFormat::Json => set_global_default(registry.with(layer.json().flatten_event(true).with_current_span(false))),
+        LogFormat::Json => set_global_default(registry.with(layer.event_format(JsonLine))),
         LogFormat::Text => set_global_default(registry.with(layer)),
     };
     panic::set_hook(Box::new(|info| {

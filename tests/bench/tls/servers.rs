@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use ampoule_engine::{EngineConfig, PluginEngine};
 use ampoule_load::Target;
 use ampoule_server::{
     Metrics, Pipeline, ServingPipeline,
@@ -38,7 +39,10 @@ use crate::support;
 pub(crate) const SERVE: &str = "--serve";
 
 /// All of them, in the order of the tables.
-pub(crate) const SERVERS: [Server; 4] = [Server::Bare, Server::Noop, Server::Ampoule, Server::Quiet];
+pub(crate) const SERVERS: [Server; 5] = [Server::Bare, Server::Noop, Server::Ampoule, Server::Quiet, Server::Uncounted];
+
+/// Those whose latency is looked at.
+pub(crate) const TIMED: [Server; 3] = [Server::Bare, Server::Noop, Server::Ampoule];
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -53,6 +57,8 @@ pub(crate) enum Server {
     Ampoule,
     /// The same without any log.
     Quiet,
+    /// The same without metrics.
+    Uncounted,
 }
 
 /// The process that serves. It ends with this value, or with this program, as its standard input ends then.
@@ -70,11 +76,12 @@ impl Server {
             Self::Noop => "no-op",
             Self::Ampoule => "Ampoule",
             Self::Quiet => "Ampoule without its log",
+            Self::Uncounted => "Ampoule without metrics",
         }
     }
 
     fn patches(self) -> bool {
-        matches!(self, Self::Ampoule | Self::Quiet)
+        matches!(self, Self::Ampoule | Self::Quiet | Self::Uncounted)
     }
 }
 
@@ -123,6 +130,7 @@ pub(crate) fn serve() -> Result<()> {
         start(&runtime, noop()),
         start(&runtime, ampoule(&runtime, &metrics)),
         start(&quiet, ampoule(&quiet, &metrics)),
+        start(&runtime, ampoule(&runtime, &Metrics::idle())),
     ];
     let servers: Vec<_> = servers.into_iter().collect::<Result<_>>()?;
     let addresses: Vec<_> = servers.iter().map(|(address, _)| address).collect();
@@ -154,7 +162,8 @@ async fn run(listener: Listener, router: Router, drain: Drain) {
 }
 
 fn ampoule(runtime: &Runtime, metrics: &Metrics) -> Router {
-    let engine = support::engine();
+    let config = EngineConfig { observer: Arc::new(metrics.clone()), ..EngineConfig::default() };
+    let engine = Arc::new(PluginEngine::new(config).expect("an engine"));
     let mutator = support::mutator(support::k8s(runtime, &engine));
     let pipeline = Arc::new(ServingPipeline::new(Pipeline::new(engine, mutator, metrics.clone())));
     webhook::router(pipeline, metrics.clone(), Traces::default(), 1024)

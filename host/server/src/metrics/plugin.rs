@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_call_that_outlives_its_plugin_leaves_nothing_behind() {
-        let (families, phases) = (PluginFamilies::new(), Arc::new(Phases::new()));
+        let (families, phases) = (PluginFamilies::new(), Arc::new(Phases::new(true)));
         let mut registry = Registry::default();
         families.register(&mut registry);
         let lines = || {

@@ -12,6 +12,10 @@ use super::{ReviewIdentity, ReviewVersion};
 
 /// The API server cuts a warning at 256 characters, and drops all of them above 4096 in sum.
 const LONGEST_WARNING: usize = 255;
+/// Bytes of an operation of a patch; longer ones are allocated twice.
+const USUAL_OPERATION: usize = 256;
+/// Bytes of an answer beside its patch and what it says for the audit.
+const USUAL_ANSWER: usize = 512;
 /// The one code that says that the same request will do a moment later.
 const TOO_MANY_REQUESTS: u16 = 429;
 
@@ -123,8 +127,11 @@ pub fn respond(reply: &Reply) -> Vec<u8> {
             Response { allowed: false, status: Some(status), ..empty }
         }
     };
+    let long = response.patch.as_ref().map_or(0, |patch| patch.get().len()) + audit.as_ref().map_or(0, String::len);
     let review = Review { kind: "AdmissionReview", api_version: version.api_version(), response };
-    serde_json::to_vec(&review).expect("strings, numbers and flags always serialise")
+    let mut answer = Vec::with_capacity(USUAL_ANSWER + long);
+    serde_json::to_writer(&mut answer, &review).expect("strings, numbers and flags always serialise");
+    answer
 }
 
 // === impl Verdict ===
@@ -148,7 +155,8 @@ fn encode(patch: &Patch) -> Option<Box<RawValue>> {
     if patch.0.is_empty() {
         return None;
     }
-    let json = serde_json::to_vec(patch).expect("a patch of JSON values always serialises");
+    let mut json = Vec::with_capacity(USUAL_OPERATION * patch.0.len());
+    serde_json::to_writer(&mut json, patch).expect("a patch of JSON values always serialises");
     // Quoted here, not escaped: half of the answer's bytes need no second look.
     let quoted = format!("\"{}\"", BASE64.encode_display(&json));
     Some(RawValue::from_string(quoted).expect("base64 between quotes is a JSON string"))
