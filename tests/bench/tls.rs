@@ -14,7 +14,7 @@ mod servers;
 
 use std::time::Duration;
 
-use ampoule_load::{Flood, Plan, Report, Reuse, saturate, steady};
+use ampoule_load::{Flood, Plan, Report, Reuse, Target, saturate, steady};
 use ampoule_tests::figures::{Cell, Part, Plot, Table};
 use anyhow::Result;
 
@@ -82,7 +82,7 @@ fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<
     let mut table = Table::new("Requests per second, as many as are answered on kept connections", &columns);
     let mut all = Vec::new();
     for connections in CONNECTIONS {
-        let rounds = saturated(servers, extent, connections, Reuse::KeepAlive)?;
+        let rounds = saturated(|server| servers.target(server), extent, connections, Reuse::KeepAlive)?;
         let rates: Rates = SERVERS.map(|server| median(rounds.iter().map(|rates| rates[server as usize])));
         let to = |left: Server, right: Server| {
             Cell::Ratio(median(rounds.iter().map(|rates| rates[left as usize] / rates[right as usize])))
@@ -112,13 +112,18 @@ fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<
 }
 
 /// Each round has all servers in turn.
-fn saturated(servers: &Servers, extent: Extent, connections: usize, reuse: Reuse) -> Result<Vec<Rates>> {
+fn saturated<'a>(
+    target: impl Fn(Server) -> &'a Target,
+    extent: Extent,
+    connections: usize,
+    reuse: Reuse,
+) -> Result<Vec<Rates>> {
     let flood = Flood { connections, reuse, requests: u64::MAX, duration: extent.round };
     let mut rounds = Vec::new();
     for _ in 0..extent.rounds {
         let mut rates = Rates::default();
         for server in SERVERS {
-            let report = saturate(servers.target(server), &flood)?;
+            let report = saturate(target(server), &flood)?;
             report.ensure_no_failure()?;
             rates[server as usize] = report.rate();
         }
@@ -144,15 +149,19 @@ fn latency(part: &mut Part, servers: &Servers, extent: Extent, saturation: &[Rat
 
 /// A connection for each request, at most [`AT_ONCE`] of them at a time.
 fn per_request(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()> {
-    let title =
-        format!("Requests per second with a connection for each request, {AT_ONCE} at a time, no handshake resumed");
-    let mut table =
-        Table::new(title, &["bare", "no-op", "Ampoule", "without its log", "without metrics", "Ampoule to no-op"]);
-    let rounds = saturated(servers, extent, AT_ONCE, Reuse::PerRequest)?;
-    let rates: Rates = SERVERS.map(|server| median(rounds.iter().map(|rates| rates[server as usize])));
+    let title = format!("Requests per second with a connection for each request, {AT_ONCE} at a time");
+    let columns = ["handshakes", "bare", "no-op", "Ampoule", "without its log", "without metrics", "Ampoule to no-op"];
+    let mut table = Table::new(title, &columns);
     let (noop, ampoule) = (Server::Noop as usize, Server::Ampoule as usize);
-    let ratio = Cell::Ratio(median(rounds.iter().map(|rates| rates[ampoule] / rates[noop])));
-    table.row(rates.map(Cell::PerSecond).into_iter().chain([ratio]));
+    let mut row = |name: &str, rounds: &[Rates]| {
+        let rates: Rates = SERVERS.map(|server| median(rounds.iter().map(|rates| rates[server as usize])));
+        let ratio = Cell::Ratio(median(rounds.iter().map(|rates| rates[ampoule] / rates[noop])));
+        table.row([Cell::name(name)].into_iter().chain(rates.map(Cell::PerSecond)).chain([ratio]));
+        rates
+    };
+    let target = |server| servers.target(server);
+    let rates = row("whole", &saturated(target, extent, AT_ONCE, Reuse::PerRequest)?);
+    row("resumed", &saturated(|server| servers.resuming(server), extent, AT_ONCE, Reuse::PerRequest)?);
     part.table(table);
     let mut table =
         latency_table("Latency with a connection for each request, at half of what Ampoule answers at most");

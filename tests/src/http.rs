@@ -91,6 +91,12 @@ impl Trust {
         Arc::new(config)
     }
 
+    /// The same with such a cache.
+    #[must_use]
+    pub fn resuming_config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
     /// A TLS stream to the address.
     ///
     /// # Errors

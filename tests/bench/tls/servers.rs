@@ -65,6 +65,8 @@ pub(crate) enum Server {
 pub(crate) struct Servers {
     process: Child,
     targets: Vec<Target>,
+    /// The same for clients that resume sessions.
+    resuming: Vec<Target>,
 }
 
 // === impl Server ===
@@ -101,12 +103,17 @@ impl Servers {
             let address = ready["addresses"][server as usize].as_str().context("no address")?.parse()?;
             anyhow::Ok(support::target(address, &trust, server.patches()))
         };
-        let targets = SERVERS.into_iter().map(target).collect::<Result<_>>()?;
-        Ok(Self { process, targets })
+        let targets = SERVERS.into_iter().map(target).collect::<Result<Vec<_>>>()?;
+        let resuming = |target: &Target| Target { tls: trust.resuming_config(), ..target.clone() };
+        Ok(Self { process, resuming: targets.iter().map(resuming).collect(), targets })
     }
 
     pub(crate) fn target(&self, server: Server) -> &Target {
         &self.targets[server as usize]
+    }
+
+    pub(crate) fn resuming(&self, server: Server) -> &Target {
+        &self.resuming[server as usize]
     }
 }
 

@@ -10,7 +10,7 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -57,26 +57,30 @@ impl Served {
         Self { address, ca_pem: pair.ca_pem, metrics, trigger, ended }
     }
 
-    async fn connect(&self, alpn: &[u8], name: &'static str) -> TlsStream<TcpStream> {
+    fn trusting(&self, alpn: &[u8]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.ca_pem.as_bytes()).unwrap()).unwrap();
         let config =
             ClientConfig::builder_with_provider(tls::provider()).with_safe_default_protocol_versions().unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
+        Arc::new(config)
+    }
+
+    async fn connect(&self, config: Arc<ClientConfig>, name: &'static str) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        TlsConnector::from(Arc::new(config)).connect(name.try_into().unwrap(), stream).await.unwrap()
+        TlsConnector::from(config).connect(name.try_into().unwrap(), stream).await.unwrap()
     }
 
     async fn http1(&self) -> http1::SendRequest<Body> {
-        let stream = TokioIo::new(self.connect(b"http/1.1", "localhost").await);
+        let stream = TokioIo::new(self.connect(self.trusting(b"http/1.1"), "localhost").await);
         let (sender, connection) = http1::handshake(stream).await.unwrap();
         tokio::spawn(connection);
         sender
     }
 
     async fn http2(&self) -> http2::SendRequest<Body> {
-        let stream = TokioIo::new(self.connect(b"h2", "ampoule.ampoule.svc").await);
+        let stream = TokioIo::new(self.connect(self.trusting(b"h2"), "ampoule.ampoule.svc").await);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
         tokio::spawn(connection);
         sender
@@ -118,6 +122,19 @@ async fn serves_both_versions_of_http_over_tls() {
     assert_eq!(text(response).await, "hello");
     let metrics = served.metrics.text();
     assert!(metrics.contains("ampoule_connections_total{port=\"webhook\"} 2"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_resumes_its_session() {
+    let served = Served::with(8, Duration::from_secs(5), &Gate::default()).await;
+    let config = served.trusting(b"http/1.1");
+    for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let stream = served.connect(Arc::clone(&config), "localhost").await;
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(expected));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        assert_eq!(text(sender.send_request(request("/")).await.unwrap()).await, "hello");
+    }
 }
 
 #[tokio::test]
@@ -178,7 +195,7 @@ async fn what_is_open_after_the_grace_period_is_closed() {
 async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
     let served = Served::with(1, Duration::from_secs(5), &Gate::default()).await;
     let first = served.http1().await;
-    let next = timeout(Duration::from_millis(200), served.connect(b"http/1.1", "localhost"));
+    let next = timeout(Duration::from_millis(200), served.connect(served.trusting(b"http/1.1"), "localhost"));
     assert!(next.await.is_err(), "no permit, no handshake");
     drop(first);
     assert_eq!(text(served.http1().await.send_request(request("/")).await.unwrap()).await, "hello");
