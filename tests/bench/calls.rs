@@ -16,12 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_core::{MountRequirement, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest, diff};
+use ampoule_core::{Asked, MountRequirement, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest};
 use ampoule_engine::PluginEngine;
 use ampoule_server::{Metrics, Pipeline, Trace, review};
 use anyhow::Result;
 use criterion::{BatchSize, Bencher, Criterion};
-use serde_json::Value;
 use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,13 +33,15 @@ const CONTAINERS: [usize; 2] = [1, 40];
 struct Place {
     runtime: Runtime,
     engine: Arc<PluginEngine>,
+    metrics: Metrics,
 }
 
 fn main() -> Result<()> {
     let begun = std::time::SystemTime::now();
     let folder = report::criterion()?;
     let mut criterion = Criterion::default().configure_from_args().output_directory(&folder);
-    let place = Place { runtime: Runtime::new()?, engine: support::engine() };
+    let metrics = Metrics::new();
+    let place = Place { runtime: Runtime::new()?, engine: support::engine(&metrics), metrics };
     surroundings(&mut criterion, &place);
     calls(&mut criterion, &place);
     mutations_by_each_backend(&mut criterion, &place);
@@ -76,28 +77,18 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
     criterion.bench_function("review: decode the annotations", |bencher| {
         bencher.iter(|| RequestedSecret::from_annotations(black_box(&pod).annotations()).expect("they are requests"));
     });
-    let (before, after) = mutated(place);
+    let mutator = place.k8s();
+    let asked = || place.runtime.block_on(mutator.ask(&pod, "flytesnacks-development"));
     criterion.bench_function("review: assemble the patch", |bencher| {
-        bencher.iter_batched(|| after.clone(), |after| diff(&before, after), BatchSize::SmallInput);
+        bencher.iter_batched(asked, Asked::finish, BatchSize::SmallInput);
     });
-    let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), Metrics::new());
+    let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), place.metrics.clone());
     let request = review::parse(&body).expect("a review");
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let reply = place.runtime.block_on(pipeline.admit(request, Instant::now(), deadline, Trace::default()));
     criterion.bench_function("review: write the answer", |bencher| {
         bencher.iter(|| review::respond(black_box(&reply)));
     });
-}
-
-/// The pod before and after its secrets.
-fn mutated(place: &Place) -> (Value, Value) {
-    let before = support::pod(&support::requests(3), 2);
-    let (mutator, pod) = (place.k8s(), Pod::parse(before.clone()).expect("a pod"));
-    let work = place.engine.run(async move { mutator.mutate(&pod, "flytesnacks-development").await });
-    let admitted = place.runtime.block_on(work).expect("the work ends").outcome.expect("the pod is admitted");
-    let mut after = before.clone();
-    json_patch::patch(&mut after, &admitted.patch).expect("the patch fits");
-    (before, after)
 }
 
 /// The same request for each, so that the numbers differ by the backend alone.
@@ -189,7 +180,7 @@ fn mutation(
 }
 
 fn whole_review(criterion: &mut Criterion, place: &Place) {
-    let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), Metrics::new());
+    let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), place.metrics.clone());
     let body = support::review();
     criterion.bench_function("review: all of it, bytes to bytes", |bencher| {
         bencher.to_async(&place.runtime).iter(async || {

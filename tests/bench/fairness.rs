@@ -16,6 +16,7 @@ use std::{
 
 use ampoule_core::{MountRequirement, PodMutator, SecretInjector};
 use ampoule_engine::{PluginEngine, PluginInjector};
+use ampoule_server::Metrics;
 use ampoule_tests::figures::{Cell, Part, Table};
 use anyhow::Result;
 use tokio::{runtime::Runtime, task::JoinSet};
@@ -28,7 +29,7 @@ fn main() -> Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let samples = if quick { 50 } else { 1000 };
     let runtime = Runtime::new().expect("a runtime");
-    let engine = support::engine();
+    let engine = support::engine(&Metrics::new());
     let (name, component) =
         ampoule_test_guests::GUESTS.iter().find(|(name, _)| *name == "endless_loop").expect("the guest");
     let endless = support::load(&runtime, &engine, name, component);

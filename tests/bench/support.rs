@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use ampoule_core::{MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretRequest};
 use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use ampoule_load::Target;
-use ampoule_server::webhook;
+use ampoule_server::{Metrics, webhook};
 use ampoule_tests::Trust;
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
@@ -24,9 +24,10 @@ const HEAD: usize = 256;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// An engine as `serve` makes it.
-pub(crate) fn engine() -> Arc<PluginEngine> {
-    Arc::new(PluginEngine::new(EngineConfig::default()).expect("an engine"))
+/// An engine as `serve` makes it: each call of a plugin is counted.
+pub(crate) fn engine(metrics: &Metrics) -> Arc<PluginEngine> {
+    let config = EngineConfig { observer: Arc::new(metrics.clone()), ..EngineConfig::default() };
+    Arc::new(PluginEngine::new(config).expect("an engine"))
 }
 
 /// A plugin, loaded.

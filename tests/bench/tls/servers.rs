@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use ampoule_engine::{EngineConfig, PluginEngine};
 use ampoule_load::Target;
 use ampoule_server::{
     Metrics, Pipeline, ServingPipeline,
@@ -169,8 +168,7 @@ async fn run(listener: Listener, router: Router, drain: Drain) {
 }
 
 fn ampoule(runtime: &Runtime, metrics: &Metrics) -> Router {
-    let config = EngineConfig { observer: Arc::new(metrics.clone()), ..EngineConfig::default() };
-    let engine = Arc::new(PluginEngine::new(config).expect("an engine"));
+    let engine = support::engine(metrics);
     let mutator = support::mutator(support::k8s(runtime, &engine));
     let pipeline = Arc::new(ServingPipeline::new(Pipeline::new(engine, mutator, metrics.clone())));
     webhook::router(pipeline, metrics.clone(), Traces::default(), 1024)
