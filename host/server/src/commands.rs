@@ -32,7 +32,7 @@ use crate::{
     config::{Config, ConfigSource, LoadedConfig},
     metrics::Metrics,
     plugins::{self, Builtins, Loaded, Loader},
-    telemetry::{self, LogFormat, LogLevel},
+    telemetry::{self, LineWriter, LogFormat, LogLevel},
 };
 
 pub(crate) use self::{
@@ -78,7 +78,7 @@ pub(crate) fn webhook(args: WebhookArgs, builtins: Builtins) -> anyhow::Result<E
 /// Writes a line to stderr.
 pub(crate) fn complain(line: &str) {
     // Nobody is left to tell if this fails.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = LineWriter.write_all(format!("{line}\n").as_bytes());
 }
 
 /// The runtime and the pipeline of a command that judges one pod.

@@ -13,8 +13,10 @@ use clap::ValueEnum;
 use tracing::{Level, error, level_filters::LevelFilter, subscriber::set_global_default};
 use tracing_subscriber::{Registry, filter::Targets, fmt, layer::SubscriberExt};
 
-use self::{json::JsonLine, stderr::LineWriter};
+use self::json::JsonLine;
 use crate::{audit, colour};
+
+pub(crate) use self::stderr::LineWriter;
 
 /// What every target of our own crates starts with.
 const OURS: &str = "ampoule";

@@ -5,7 +5,7 @@
 
 use std::{
     error::Error,
-    fmt::{self, Debug},
+    fmt::{self, Debug, Write as _},
 };
 
 use serde::Serialize;
@@ -87,12 +87,19 @@ impl Visit for Members {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.add(field.name(), value.to_string());
+        self.add(field.name(), text(format_args!("{value}")));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.add(field.name(), format!("{value:?}"));
+        self.add(field.name(), text(format_args!("{value:?}")));
     }
+}
+
+/// As much as a value has to say: `format!` panics where one fails in the middle.
+fn text(value: fmt::Arguments<'_>) -> String {
+    let mut text = String::new();
+    let _ = text.write_fmt(value);
+    text
 }
 
 #[cfg(test)]
