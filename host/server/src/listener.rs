@@ -3,6 +3,7 @@
 //! The webhook's port speaks TLS with HTTP/1.1 or HTTP/2 by ALPN; the admin port speaks plain HTTP/1.1.
 
 mod connection;
+mod crowd;
 mod drain;
 #[cfg(test)]
 mod tests;
@@ -10,17 +11,19 @@ mod tests;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use futures_util::FutureExt as _;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use self::connection::{ConnectionLife, Protocol};
+use self::{
+    connection::{ConnectionLife, Protocol},
+    crowd::Crowd,
+};
 use crate::metrics::ConnectionMetrics;
 
 pub use self::drain::{Drain, DrainTrigger};
@@ -78,19 +81,19 @@ impl Listener {
     /// Serves until `drain` starts, then stops accepting, lets open requests end for `grace`, and ends what is left.
     pub async fn run(self, router: Router, mut drain: Drain, grace: Duration) {
         let Self { socket, tls, max_connections, max_age, metrics } = self;
-        let (permits, crowded) = (Arc::new(Semaphore::new(max_connections)), Arc::new(Notify::new()));
+        let (permits, crowd) = (Arc::new(Semaphore::new(max_connections)), Arc::new(Crowd::default()));
         let mut connections = JoinSet::new();
-        let mut accepted = Box::pin(accept(&socket, &permits, &crowded));
+        let mut accepted = Box::pin(accept(&socket, &permits, &crowd));
         loop {
             let (stream, permit) = tokio::select! {
                 accepted = accepted.as_mut() => accepted,
                 Some(_) = connections.join_next() => continue,
                 () = drain.started() => break,
             };
-            accepted.set(accept(&socket, &permits, &crowded));
+            accepted.set(accept(&socket, &permits, &crowd));
             let open = metrics.opened();
             let (tls, router) = (tls.clone(), router.clone());
-            let life = ConnectionLife::new(drain.clone(), max_age, Arc::clone(&crowded));
+            let life = ConnectionLife::new(drain.clone(), max_age, Arc::clone(&crowd));
             connections.spawn(async move {
                 serve(stream, tls, router, life).await;
                 drop((permit, open));
@@ -107,16 +110,15 @@ impl Listener {
 
 /// The next connection, once there is a permit for it, for which others that idle make way. Those behind it wait in the kernel's
 /// queue, which is bounded too.
-async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>, crowded: &Notify) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>, crowd: &Crowd) -> (TcpStream, OwnedSemaphorePermit) {
     let stream = next(socket).await;
     loop {
         match timeout(CROWDED, Arc::clone(permits).acquire_owned()).await {
             Ok(permit) => {
-                // Nobody waits any more, so nobody has to go.
-                let _ = crowded.notified().now_or_never();
+                crowd.is_over();
                 return (stream, permit.expect("the semaphore is never closed"));
             }
-            Err(_) => crowded.notify_one(),
+            Err(_) => crowd.call(),
         }
     }
 }

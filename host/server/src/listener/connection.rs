@@ -31,13 +31,12 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::Drain;
+use super::{Drain, crowd::Crowd};
 
 /// Longer than the 90 s after which Kubernetes' clients close an idle connection themselves, so that they do, without a race. Also
 /// how long a request's head may take: hyper counts that from the answer before.
@@ -46,6 +45,8 @@ const IDLE: Duration = Duration::from_secs(120);
 const MOMENT: Duration = Duration::from_secs(1);
 /// How long a connection that idled may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// Longer than any connection lives.
+const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 /// Asks a silent HTTP/2 client for a sign of life.
 const PING: Duration = Duration::from_secs(30);
 /// The API server sends a handful of headers.
@@ -62,8 +63,10 @@ pub(super) struct ConnectionLife {
     old: Option<Instant>,
     /// When nothing was asked for this long.
     idle: Duration,
+    /// How long it then has to say goodbye.
+    goodbye: Duration,
     /// When another waits for its place, and nothing was asked for a moment.
-    crowded: Arc<Notify>,
+    crowd: Arc<Crowd>,
 }
 
 /// What is spoken on a connection.
@@ -102,10 +105,10 @@ where
             Ok::<_, Infallible>(answer)
         }
     });
-    let (idle, crowded) = (life.idle, Arc::clone(&life.crowded));
+    let (idle, farewell, crowd) = (life.idle, life.goodbye, Arc::clone(&life.crowd));
     let builder = builder(protocol, idle);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut goodbye = pin!(sleep(Duration::MAX));
+    let mut goodbye = pin!(sleep_until(Instant::now() + NEVER));
     let (mut ending, mut idled) = (false, false);
     loop {
         tokio::select! {
@@ -120,12 +123,19 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             // Also of one that is ending: a client that never speaks, or does not read its answer, would hold its place for ever.
-            () = activity.idle(idle, &crowded), if !idled => {
+            () = activity.idle(idle, &crowd), if !idled => {
                 idled = true;
                 connection.as_mut().graceful_shutdown();
-                goodbye.set(sleep(GOODBYE));
+                goodbye.set(sleep_until(Instant::now() + farewell));
             }
-            () = goodbye.as_mut() => return,
+            () = goodbye.as_mut() => {
+                // A request may have come before the client read the goodbye.
+                let over = activity.since() + farewell;
+                if over <= Instant::now() {
+                    return;
+                }
+                goodbye.set(sleep_until(over));
+            }
         }
     }
 }
@@ -151,15 +161,15 @@ fn builder(protocol: Protocol, idle: Duration) -> Builder<TokioExecutor> {
 
 impl ConnectionLife {
     /// It begins now, and is old at this age, give or take a tenth: connections that begin together do not end together.
-    pub(super) fn new(drain: Drain, max_age: Option<Duration>, crowded: Arc<Notify>) -> Self {
+    pub(super) fn new(drain: Drain, max_age: Option<Duration>, crowd: Arc<Crowd>) -> Self {
         let old = max_age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
-        Self { drain, old, idle: IDLE, crowded }
+        Self { drain, old, idle: IDLE, goodbye: GOODBYE, crowd }
     }
 
     /// Returns once a handshake has had its moment and another connection waits for the place.
     pub(super) async fn handshake_makes_way(&self) {
         sleep(MOMENT).await;
-        self.crowded.notified().await;
+        self.crowd.called().await;
     }
 
     /// Whether the client is to make another connection for its next request.
@@ -197,7 +207,7 @@ impl Protocol {
 
 impl Activity {
     /// Returns once no request was open for this long, or for a moment where another connection waits for the place.
-    async fn idle(&self, limit: Duration, crowded: &Notify) {
+    async fn idle(&self, limit: Duration, crowd: &Crowd) {
         let idled = |time| Instant::now() >= self.since() + time;
         loop {
             // Who is busy listens to nobody, so that the call reaches one that can go.
@@ -210,12 +220,12 @@ impl Activity {
             }
             tokio::select! {
                 () = sleep_until(self.since() + limit) => {}
-                () = crowded.notified() => {
+                () = crowd.called() => {
                     if idled(MOMENT) {
                         return;
                     }
                     // Busy since it began to listen: the next one may not be.
-                    crowded.notify_one();
+                    crowd.pass_on();
                 }
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! The client is hyper's; the stream between the two is memory.
 
+use std::sync::atomic::AtomicBool;
+
 use axum::{http::StatusCode, routing::get};
 use http_body_util::BodyExt as _;
 use hyper::{
@@ -9,7 +11,7 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, copy, split},
     sync::Notify,
     task::JoinHandle,
     time::timeout,
@@ -36,8 +38,9 @@ impl Served {
     fn new(protocol: Protocol, old: Option<Duration>, idle: Duration) -> Self {
         let (client, server) = tokio::io::duplex(64 * 1024);
         let (trigger, drain) = DrainTrigger::new();
-        let crowded = Arc::default();
-        let life = ConnectionLife { drain, old: old.map(|age| Instant::now() + age), idle, crowded };
+        let crowd = Arc::default();
+        let old = old.map(|age| Instant::now() + age);
+        let life = ConnectionLife { drain, old, idle, goodbye: SHORT, crowd };
         let open = Arc::new(Notify::new());
         let opened = Arc::clone(&open);
         let wait = async move || {
@@ -169,4 +172,35 @@ async fn connections_that_begin_together_do_not_end_together() {
     assert!(ends.iter().all(|end| around.contains(end)), "{ends:?}");
     let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
     assert!(*last - *first > age / 10, "{ends:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_crosses_the_goodbye_is_answered() {
+    let Served { client: server, ended, open, trigger: _trigger } = Served::new(Protocol::Http2, None, SHORT);
+    let (client, network) = tokio::io::duplex(64 * 1024);
+    let (mut from_client, mut to_client) = split(network);
+    let (mut from_server, mut to_server) = split(server);
+    let slow = Arc::new(AtomicBool::new(false));
+    let is_slow = Arc::clone(&slow);
+    tokio::spawn(async move { copy(&mut from_client, &mut to_server).await });
+    tokio::spawn(async move {
+        let mut bytes = [0; 1024];
+        while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
+            while is_slow.load(Ordering::Acquire) {
+                sleep(SHORT / 10).await;
+            }
+            to_client.write_all(&bytes[..count]).await.unwrap();
+        }
+    });
+    let mut client = http2(client).await;
+    assert_eq!(text(client.send_request(request("/")).await).await.0, "hello");
+    slow.store(true, Ordering::Release);
+    sleep(2 * SHORT).await;
+    let answer = tokio::spawn(client.send_request(request("/wait")));
+    sleep(2 * SHORT).await;
+    assert!(!ended.is_finished(), "a request is open");
+    open.notify_one();
+    slow.store(false, Ordering::Release);
+    assert_eq!(text(answer.await.unwrap()).await.0, "done");
+    timeout(SOON, ended).await.unwrap().unwrap();
 }
