@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking};
+use tokio::{sync::OwnedSemaphorePermit, task::spawn_blocking, time::timeout};
 use wasmtime::component::Component;
 
 use crate::{
@@ -39,6 +39,9 @@ const MOST_THREADS: usize = 4;
 /// What is said of a component that the compiler fails on.
 const PANICKED: &str = "the compiler panicked, which is a defect of its own; what it said is on standard error";
 
+/// What is said of a component that waited for its turn in vain.
+const BUSY: &str = "the one that is being compiled before it does not come to an end";
+
 /// Bytes of a compiler's message.
 const MAX_MESSAGE: usize = 1 << 10;
 
@@ -48,12 +51,15 @@ pub(crate) async fn compile(
     bytes: ComponentBytes,
     digest: &str,
 ) -> Result<Component, LoadErrorKind> {
+    if let Some(component) = cached(shared, digest).await {
+        return Ok(component);
+    }
+    let turn = timeout(DEADLINE, Arc::clone(&shared.compiling).acquire_owned()).await;
+    let turn = turn.map_err(|_| LoadErrorKind::Compile(BUSY.to_owned()))?;
+    let turn = turn.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
     let compiled = async {
-        let turn = Arc::clone(&shared.compiling).acquire_owned().await;
-        let turn = turn.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
-        let (ours, name) = (Arc::clone(shared), digest.to_owned());
-        let cached = spawn_blocking(move || ours.cache.as_ref()?.get(&ours.engine, &name)).await;
-        if let Some(component) = cached.unwrap_or_default() {
+        // By whoever had the turn before, perhaps.
+        if let Some(component) = cached(shared, digest).await {
             return Ok(component);
         }
         match (&bytes, &shared.compiler) {
@@ -61,8 +67,13 @@ pub(crate) async fn compile(
             _ => here(Arc::clone(shared), bytes, digest.to_owned(), turn).await,
         }
     };
-    let compiled = tokio::time::timeout(DEADLINE, compiled).await;
+    let compiled = timeout(DEADLINE, compiled).await;
     compiled.unwrap_or(Err(LoadErrorKind::CompileDeadline(DEADLINE)))
+}
+
+async fn cached(shared: &Arc<Shared>, digest: &str) -> Option<Component> {
+    let (shared, digest) = (Arc::clone(shared), digest.to_owned());
+    spawn_blocking(move || shared.cache.as_ref()?.get(&shared.engine, &digest)).await.unwrap_or_default()
 }
 
 async fn elsewhere(

@@ -105,6 +105,9 @@ impl ChildCompiler {
         }
         match (status.code(), status.signal()) {
             (Some(code), _) if code == i32::from(REFUSED) => CompilerError::Refused(said.to_owned()),
+            (_, Some(signal)) if signal == Signal::XCPU.as_raw() => {
+                CompilerError::Failed("it takes the processors for too long".to_owned())
+            }
             (_, Some(signal)) if signal == Signal::KILL.as_raw() => CompilerError::Failed(format!(
                 "the process that compiles it was killed, as it is where the system has no memory left: the container's limit has \
                  to hold {memory} MiB for it (engine.compileMemoryMiB), and what the webhook takes itself"
@@ -147,6 +150,7 @@ mod tests {
         let killed = "the process that compiles it was killed, as it is where the system has no memory left: the container's limit has \
                       to hold 512 MiB for it (engine.compileMemoryMiB), and what the webhook takes itself";
         assert_eq!(reason(9, ""), failed(killed));
+        assert_eq!(reason(24, ""), failed("it takes the processors for too long"));
         assert_eq!(
             reason(101 << 8, "thread 'main' panicked"),
             failed("the process that compiles it ended with exit status: 101: thread 'main' panicked")

@@ -17,19 +17,20 @@ use crate::{args::CompileArgs, compiler::REFUSED};
 /// How much kinder than the process that serves.
 const NICE: i32 = 10;
 
-/// Seconds of processors, should nobody be left to end it.
-const LONGEST: u64 = 600;
+/// Seconds of processors, should nobody be left to end it: then it is told, and soon after that killed.
+const LONGEST: [u64; 2] = [1200, 1210];
 
 pub(crate) fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
     let CompileArgs { allocation, memory_mib } = *args;
     // Where that is refused, it merely is not kind.
     let _ = nice(NICE);
     // What it may write to: its code and the gaps between its stacks are no memory that it takes.
-    let limits = [(Resource::Data, memory_mib << 20), (Resource::Core, 0), (Resource::Cpu, LONGEST)];
-    for (resource, limit) in limits {
+    let limits = [(Resource::Data, [memory_mib << 20; 2]), (Resource::Core, [0; 2]), (Resource::Cpu, LONGEST)];
+    for (resource, limits) in limits {
         // Where less is allowed already, that is it.
-        let limit = getrlimit(resource).maximum.map_or(limit, |maximum| limit.min(maximum));
-        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
+        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let [current, maximum] = limits.map(|limit| Some(limit.min(most)));
+        setrlimit(resource, Rlimit { current, maximum })?;
     }
     let mut component = Vec::new();
     stdin().lock().read_to_end(&mut component)?;
