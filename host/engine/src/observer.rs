@@ -35,7 +35,7 @@ pub struct Call {
     pub queue: Duration,
     /// Making the instance and configuring it; none where it was there, from a secret of the same pod before.
     pub start: Option<Duration>,
-    /// In the guest.
+    /// In the guest; of a call that was abandoned there, in what it called as well.
     pub guest: Duration,
     /// In what the guest called (look-ups of secrets, HTTP, its log lines), and in giving way to others where it computes for long. That
     /// of `configure` counts to the start.
@@ -68,6 +68,8 @@ pub enum CallOutcome {
     Internal,
     /// The plugin did not get to answer.
     Failed(FailureKind),
+    /// Nobody waits for the answer any more: the admission's own time was up, or who asked for it went.
+    Abandoned,
 }
 
 // === impl Unobserved ===
@@ -88,7 +90,7 @@ impl PluginObserver for Unobserved {
 
 impl CallOutcome {
     /// Each of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Injected,
         Self::NotFound,
         Self::Unsupported,
@@ -101,6 +103,7 @@ impl CallOutcome {
         Self::Failed(FailureKind::Limit),
         Self::Failed(FailureKind::Busy),
         Self::Failed(FailureKind::Start),
+        Self::Abandoned,
     ];
 
     /// The label value in metrics.
@@ -115,6 +118,7 @@ impl CallOutcome {
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
             Self::Failed(kind) => kind.as_str(),
+            Self::Abandoned => "abandoned",
         }
     }
 

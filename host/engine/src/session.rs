@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ampoule_core::{FailureKind, Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretRequest};
+use ampoule_core::{Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretRequest};
 use async_trait::async_trait;
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -52,10 +52,18 @@ pub(crate) struct Spent {
     guest: Duration,
     host: Duration,
     memory: Option<usize>,
+    /// What has begun last.
+    part: Part,
 }
 
-/// What becomes of a call that nobody waits for any more: the admission's own time was up.
-const BROKEN_OFF: CallOutcome = CallOutcome::Failed(FailureKind::Deadline);
+/// A part of a call.
+#[derive(Clone, Copy, Default)]
+enum Part {
+    #[default]
+    Queue,
+    Start,
+    Guest,
+}
 
 /// A call that an observer is told of when this ends, also where the call is broken off.
 struct Told<'a> {
@@ -95,6 +103,7 @@ impl PluginSession {
                 (right?, None)
             }
         };
+        spent.part = Part::Start;
         let _ticking = plugin.context.shared.ticker.hold();
         let deadline = Instant::now() + deadline;
         let mut running = match running {
@@ -105,6 +114,7 @@ impl PluginSession {
                 running?
             }
         };
+        spent.part = Part::Guest;
         let in_host = running.host_time();
         let answer = running.inject(request, pod, deadline).await;
         spent.host = running.host_time() - in_host;
@@ -121,8 +131,8 @@ impl InjectorSession for PluginSession {
     async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
         let plugin = Arc::clone(&self.plugin);
         let PluginContext { name, limits, observer, .. } = &*plugin.context;
-        let mut told =
-            Told { observer: &**observer, started: Instant::now(), spent: Spent::default(), outcome: BROKEN_OFF };
+        let (started, spent) = (Instant::now(), Spent::default());
+        let mut told = Told { observer: &**observer, started, spent, outcome: CallOutcome::Abandoned };
         let answer = self.ask(request, pod, limits.deadline, &mut told.spent).await;
         let who = Identity { name, version: &plugin.info.version };
         let answer = answer.map_err(|failure| failure.report(&who, limits));
@@ -136,8 +146,27 @@ impl InjectorSession for PluginSession {
 impl Drop for Told<'_> {
     fn drop(&mut self) {
         let Self { observer, started, spent, outcome } = self;
-        let Spent { queue, start, guest, host, memory } = *spent;
-        observer.called(&Call { outcome: *outcome, elapsed: started.elapsed(), queue, start, guest, host, memory });
+        let elapsed = started.elapsed();
+        if *outcome == CallOutcome::Abandoned {
+            spent.charge(elapsed);
+        }
+        let Spent { queue, start, guest, host, memory, part: _ } = *spent;
+        observer.called(&Call { outcome: *outcome, elapsed, queue, start, guest, host, memory });
+    }
+}
+
+// === impl Spent ===
+
+impl Spent {
+    /// Gives the part that was broken off what the others leave of this time.
+    fn charge(&mut self, elapsed: Duration) {
+        let Self { queue, start, guest, host, part, .. } = self;
+        let rest = elapsed.saturating_sub(*queue + start.unwrap_or_default() + *guest + *host);
+        match part {
+            Part::Queue => *queue += rest,
+            Part::Start => *start = Some(rest),
+            Part::Guest => *guest += rest,
+        }
     }
 }
 

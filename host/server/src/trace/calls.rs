@@ -76,7 +76,12 @@ impl TracedPlugin {
         attributes.extend(memory.map(|memory| KeyValue::new("ampoule.memory_bytes", super::count(memory))));
         let now = Instant::now();
         let started = now.checked_sub(*elapsed).unwrap_or(now);
-        Part { name: "plugin call", started, attributes, failed: matches!(outcome, CallOutcome::Failed(_)) }
+        Part {
+            name: "plugin call",
+            started,
+            attributes,
+            failed: matches!(outcome, CallOutcome::Failed(_) | CallOutcome::Abandoned),
+        }
     }
 }
 
