@@ -76,13 +76,27 @@ impl<'a> Frames<'a> {
         }
         Ok(None)
     }
+
+    /// Compares the checksum of the last frame, where it has one.
+    fn check(&self) -> io::Result<()> {
+        let Self { decoder, .. } = self;
+        match decoder.get_checksum_from_data() {
+            Some(said) if decoder.get_calculated_checksum() != Some(said) => {
+                Err(io::Error::other("the checksum is another's"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Read for Frames<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.decoder.can_collect() == 0 {
-            if self.decoder.is_finished() && self.begin()?.is_none() {
-                return Ok(0);
+            if self.decoder.is_finished() {
+                self.check()?;
+                if self.begin()?.is_none() {
+                    return Ok(0);
+                }
             }
             let Self { rest, decoder } = self;
             decoder.decode_blocks(&mut *rest, BlockDecodingStrategy::UptoBlocks(1)).map_err(io::Error::other)?;
@@ -125,6 +139,15 @@ mod tests {
     #[test]
     fn unpacks_what_the_zstd_program_packs() {
         assert_eq!(unpack(include_bytes!("testdata/hello.zst"), LIMIT).unwrap(), b"hello\n");
+    }
+
+    #[test]
+    fn refuses_a_frame_whose_checksum_is_anothers() {
+        let mut changed = include_bytes!("testdata/hello.zst").to_vec();
+        let at = changed.windows(5).position(|part| part == b"hello").unwrap();
+        changed[at] = b'j';
+        let error = unpack(&changed, LIMIT).unwrap_err().to_string();
+        assert_eq!(error, "it cannot be unpacked as zstd: the checksum is another's");
     }
 
     #[test]
