@@ -22,8 +22,8 @@ use wasmtime::{Engine, component::Component};
 
 use crate::error::EngineError;
 
-/// Files kept; the oldest go. A JavaScript component takes 40 MB.
-const MAX_FILES: usize = 32;
+/// Files kept; the oldest go. With fewer than a process has components, none would be there when it starts again.
+const MAX_FILES: usize = 256;
 /// Bytes kept, likewise: what a volume for them has to hold.
 const MAX_BYTES: u64 = 1 << 30;
 
