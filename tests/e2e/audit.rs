@@ -2,7 +2,7 @@
 //!
 //! The log lines are compared whole, but for the time and the uid.
 
-use ampoule_tests::{Ampoule, ApiServer, Namespace, eventually, pod};
+use ampoule_tests::{Ampoule, ApiServer, Mounted, Namespace, Review, eventually, pod};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -97,6 +97,25 @@ async fn who_wants_no_audit_has_none() -> Result<()> {
     namespace.create_pod(&asking("task", "- { group: db, key: password }")).await?;
     assert_eq!(annotations(&namespace, 1).await?, [Value::Null]);
     assert_eq!(lines(&ampoule)?, Vec::<Value>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_log_for_people_tells_the_same() -> Result<()> {
+    let mounted = Mounted::new(&[("ampoule.yaml", config("flyte-v1", K8S))])?;
+    let mut command = Ampoule::command()?;
+    command.arg("serve").arg("--config").arg(mounted.path().join("ampoule.yaml")).args(["--log-format", "text"]);
+    let ampoule = Ampoule::start_self_signed(command).await?;
+    let review = Review::of(&asking("task", "- { group: db, key: password }"), "team-a");
+    let answer = Ampoule::review(&mut ampoule.connect().await?, &review).await?;
+    assert!(answer.allowed, "{answer:?}");
+    let log = ampoule.log()?;
+    let line = log.lines().find(|line| line.contains(" INFO audit: secret ")).with_context(|| log.clone())?;
+    let parts =
+        [r#"namespace="team-a""#, r#"pod="task""#, r#"group="db""#, r#"key="password""#, r#"verdict="mutated""#];
+    for part in parts {
+        assert!(line.contains(part), "{part}: {line}");
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! A large component is compiled by another process, within its own limit, while the one that serves stays within the manifests'.
+//! A component that is not built in is compiled by another process, within its own limit, while the one that serves stays within the manifests'.
 //!
 //! The component is as large as JavaScript's; those of the real tools go the same way in `authors`.
 

@@ -136,7 +136,7 @@ async fn an_injected_value_and_the_settings_show_in_the_pod_alone() -> Result<()
     assert_eq!(value["value"], format!("{CANARY}-value"));
     assert!(env.to_string().contains(&format!("{prefix}_GROUP_KEY")), "{env}");
     assert!(created["spec"]["volumes"].to_string().contains("group"));
-    // The pod has its own idea of the variable: under v1 it is kept, and nothing is said of it.
+    // The pod has its own idea of the variable: under v1 it is kept, and its name is all that is said of it.
     let mut own = private_pod("own", &requests);
     own["spec"]["containers"][0]["env"] = json!([{ "name": "SECRET", "value": format!("{CANARY}-own") }]);
     namespace.create_pod(&own).await?;

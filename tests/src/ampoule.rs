@@ -157,7 +157,9 @@ impl Ampoule {
         if !command.get_args().any(|argument| argument == "--admin") {
             command.args(["--admin", "127.0.0.1:0"]);
         }
-        command.args(["--log-format", "json"]);
+        if !command.get_args().any(|argument| argument == "--log-format") {
+            command.args(["--log-format", "json"]);
+        }
         command.arg("--ready-file").arg(&ready_file);
         let begun = Instant::now();
         let process = Process::spawn_in(command, &folder.path().join("log"), folder.path())?;

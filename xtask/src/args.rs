@@ -47,7 +47,8 @@ enum Command {
         /// Few samples, too rough to quote: two minutes instead of twenty, once all is built.
         #[arg(long)]
         quick: bool,
-        /// Run only the parts whose name contains this (calls, fairness, tls, life); or of `calls`, the benchmarks whose name does.
+        /// Run only the parts whose name contains this (calls, fairness, tls, life); or of `calls`, the benchmarks whose name does; or
+        /// `soak`, which no other run has: ten minutes of load, reloads and new certificates.
         filter: Option<String>,
     },
     /// Hold what an admission costs to `tests/budget/budget.yaml`, by counts of instructions and by ratios.

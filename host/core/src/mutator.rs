@@ -125,7 +125,7 @@ impl PodMutator {
         self.ask(pod, namespace).await.finish()
     }
 
-    /// The first half of [`PodMutator::mutate`]: asks for every secret, and puts into a copy of the pod what the answers say.
+    /// The first half of [`PodMutator::mutate`]: asks for every secret, and notes what the answers change in the pod.
     pub async fn ask<'a>(&'a self, pod: &'a Pod, namespace: &str) -> Asked<'a> {
         let mut reports = Vec::new();
         let draft = match RequestedSecret::from_annotations(pod.annotations()) {

@@ -149,7 +149,7 @@ pub struct EngineSettings {
     pub max_concurrent: Option<usize>,
     /// Threads that guests run on.
     pub guest_threads: Option<usize>,
-    /// MiB of memory for compiling a component of more than a mebibyte, in a process of its own.
+    /// MiB of memory for compiling a component that is not built in, in a process of its own.
     pub compile_memory_mib: u64,
 }
 

@@ -174,7 +174,7 @@ impl Metrics {
         build.get_or_create(&BuildLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "The version of this program; always 1", build);
         registry.register("admissions", "Reviews answered, by what came of them", self.admissions.clone());
-        let help = "Time from the first byte of a review to its answer, in seconds";
+        let help = "Time from the first byte of a review to the verdict on it, in seconds";
         registry.register("admission_duration_seconds", help, self.admission_duration.clone());
         registry.register(
             "rejected_requests",

@@ -1,7 +1,7 @@
 //! The way of one admission, from the request to the verdict: [`Pipeline`], which `serve`, `mutate` and `explain` share.
 //!
-//! It bounds the time, runs the injectors where guests run, and leaves one metric and one log line behind. The line says
-//! who, what and how long; never what the pod holds or asks for.
+//! It bounds the time, runs the injectors where guests run, and leaves metrics, a log line and the audit trail behind. The line
+//! says who, what and how long, the trail which secrets were asked for; nothing says what the pod holds.
 
 mod serving;
 #[cfg(test)]
