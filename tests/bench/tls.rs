@@ -23,6 +23,8 @@ use self::servers::{SERVERS, Server, Servers, TIMED};
 const CONNECTIONS: [usize; 3] = [1, 8, 64];
 /// Where a connection is made for each request: as many at once.
 const AT_ONCE: usize = 8;
+/// How many rounds there are in place of one, where rounds are short.
+const SHORTER: u32 = 16;
 /// Where the curves of the latency are drawn.
 const QUANTILES: [(&str, f64); 7] = [
     ("50 %", 0.5),
@@ -61,6 +63,7 @@ fn main() -> Result<()> {
     let servers = Servers::start()?;
     let mut part = Part::new("tls", "Over TLS", ABOUT);
     let kept = throughput(&mut part, &servers, extent)?;
+    counting(&mut part, &servers, extent)?;
     latency(&mut part, &servers, extent, &kept)?;
     per_request(&mut part, &servers, extent)?;
     part.write()
@@ -130,6 +133,31 @@ fn saturated<'a>(
         rounds.push(rates);
     }
     Ok(rounds)
+}
+
+/// What metrics cost: less than one round differs from the next, so there are many short ones, in turn.
+fn counting(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()> {
+    let (rounds, duration) = (extent.rounds * SHORTER as usize, extent.round / SHORTER);
+    let flood = Flood { connections: AT_ONCE, reuse: Reuse::KeepAlive, requests: u64::MAX, duration };
+    let mut ratios = Vec::new();
+    for i in 0..rounds {
+        // Neither is always the first.
+        let order =
+            if i % 2 == 0 { [Server::Ampoule, Server::Uncounted] } else { [Server::Uncounted, Server::Ampoule] };
+        let mut rates = Rates::default();
+        for server in order {
+            let report = saturate(servers.target(server), &flood)?;
+            report.ensure_no_failure()?;
+            rates[server as usize] = report.rate();
+        }
+        ratios.push(rates[Server::Ampoule as usize] / rates[Server::Uncounted as usize]);
+    }
+    ratios.sort_by(f64::total_cmp);
+    let title = format!("Ampoule's throughput to the same without metrics, in {rounds} pairs of {duration:?}");
+    let mut table = Table::new(title, &["lower quartile", "median", "upper quartile"]);
+    table.row([1, 2, 3].map(|quarter| Cell::Ratio(ratios[(rounds - 1) * quarter / 4])));
+    part.table(table);
+    Ok(())
 }
 
 /// At half of what Ampoule answers at most, the same for all.

@@ -22,6 +22,7 @@ use crate::listener::DrainTrigger;
 
 const AGE: Duration = Duration::from_millis(500);
 const SHORT: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(3);
 /// For a machine that does something else as well.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -40,7 +41,7 @@ impl Served {
         let (trigger, drain) = DrainTrigger::new();
         let crowd = Arc::default();
         let old = old.map(|age| Instant::now() + age);
-        let life = ConnectionLife { drain, old, idle, goodbye: SHORT, crowd };
+        let life = ConnectionLife { drain, old, idle, goodbye: FAREWELL, crowd };
         let open = Arc::new(Notify::new());
         let opened = Arc::clone(&open);
         let wait = async move || {
@@ -197,7 +198,7 @@ async fn a_request_that_crosses_the_goodbye_is_answered() {
     slow.store(true, Ordering::Release);
     sleep(2 * SHORT).await;
     let answer = tokio::spawn(client.send_request(request("/wait")));
-    sleep(2 * SHORT).await;
+    sleep(FAREWELL + SHORT).await;
     assert!(!ended.is_finished(), "a request is open");
     open.notify_one();
     slow.store(false, Ordering::Release);
