@@ -1,4 +1,5 @@
-//! Who compiles components that are not this program's own: [`Compiler`], which the process gives the engine, and [`precompile`], which it has to call elsewhere.
+//! Who compiles components that are not this program's own: [`Compiler`], which the process gives the engine, and [`precompile`],
+//! which it has to call elsewhere.
 //!
 //! A JavaScript or Python component takes 330 MiB to compile, many times what serving takes, and a small one can be made to take
 //! as much. Which processes there are is not the engine's business; what comes back from one is, as it is code.

@@ -45,8 +45,6 @@ const IDLE: Duration = Duration::from_secs(120);
 const MOMENT: Duration = Duration::from_secs(1);
 /// How long a connection that idled may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// Longer than any connection lives.
-const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 /// Asks a silent HTTP/2 client for a sign of life.
 const PING: Duration = Duration::from_secs(30);
 /// The API server sends a handful of headers.
@@ -108,7 +106,7 @@ where
     let (idle, farewell, crowd) = (life.idle, life.goodbye, Arc::clone(&life.crowd));
     let builder = builder(protocol, idle);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut goodbye = pin!(sleep_until(Instant::now() + NEVER));
+    let mut goodbye = pin!(sleep(Duration::MAX));
     let (mut ending, mut idled) = (false, false);
     loop {
         tokio::select! {
@@ -126,7 +124,7 @@ where
             () = activity.idle(idle, &crowd), if !idled => {
                 idled = true;
                 connection.as_mut().graceful_shutdown();
-                goodbye.set(sleep_until(Instant::now() + farewell));
+                goodbye.set(sleep(farewell));
             }
             () = goodbye.as_mut() => {
                 // A request may have come before the client read the goodbye.
