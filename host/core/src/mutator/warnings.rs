@@ -62,7 +62,8 @@ fn nothing_asked(pod: &Pod) -> Option<String> {
 fn asked_twice(asked: &[RequestReport]) -> Vec<String> {
     let (mut firsts, mut warnings) = (HashMap::with_capacity(asked.len()), Vec::new());
     for RequestReport { annotation, request, .. } in asked {
-        if let Some(first) = firsts.insert(request, annotation) {
+        let first = *firsts.entry(request).or_insert(annotation);
+        if first != annotation {
             let (again, earlier) = (excerpt::name(annotation), excerpt::name(first));
             warnings.push(format!("annotation {again} is not needed: it asks for secret {request} as {earlier} does"));
         }

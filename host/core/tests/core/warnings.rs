@@ -57,6 +57,13 @@ fn what_nobody_reads_is_named() {
             json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/s1": flyte("l"), "flyte.secrets/s2": flyte("k") }),
             vec!["annotation flyte.secrets/s2 is not needed: it asks for secret g/k as flyte.secrets/s0 does"],
         ),
+        (
+            json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/s1": flyte("k"), "flyte.secrets/s2": flyte("k") }),
+            vec![
+                "annotation flyte.secrets/s1 is not needed: it asks for secret g/k as flyte.secrets/s0 does",
+                "annotation flyte.secrets/s2 is not needed: it asks for secret g/k as flyte.secrets/s0 does",
+            ],
+        ),
     ] {
         assert_eq!(warnings(Profile::FlyteV1, &annotations, &one), expected, "{annotations}");
     }
