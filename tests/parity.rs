@@ -5,12 +5,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ampoule_admission::global_secrets::GlobalSecrets;
+use ampoule_config::GlobalSecretsConfig;
 use ampoule_core::{
     Conventions, InitContainerPosition, MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretInjector,
     SecretRequest,
 };
 use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
-use ampoule_server::{config::GlobalSecretsConfig, global_secrets::GlobalSecrets};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 

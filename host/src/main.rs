@@ -9,5 +9,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    ampoule_server::Args::parse_and_run(ampoule_plugin_bundle::COMPONENTS)
+    ampoule_cli::Args::parse_and_run(ampoule_plugin_bundle::COMPONENTS)
 }

@@ -16,9 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ampoule_admission::pipeline::Pipeline;
 use ampoule_core::{Asked, MountRequirement, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest};
 use ampoule_engine::PluginEngine;
-use ampoule_server::{Metrics, Pipeline, Trace, review};
+use ampoule_review as review;
+use ampoule_telemetry::{metrics::Metrics, trace::Trace};
 use anyhow::Result;
 use criterion::{BatchSize, Bencher, Criterion};
 use tokio::runtime::Runtime;

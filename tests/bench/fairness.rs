@@ -16,7 +16,7 @@ use std::{
 
 use ampoule_core::{MountRequirement, PodMutator, SecretInjector};
 use ampoule_engine::{PluginEngine, PluginInjector};
-use ampoule_server::Metrics;
+use ampoule_telemetry::metrics::Metrics;
 use ampoule_tests::figures::{Cell, Part, Table};
 use anyhow::Result;
 use tokio::{runtime::Runtime, task::JoinSet};

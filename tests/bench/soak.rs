@@ -15,8 +15,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ampoule_cluster::certs::{CertificatePair, Subject};
 use ampoule_load::{Flood, Plan, Reuse, saturate, steady};
-use ampoule_server::certs::{CertificatePair, Subject};
 use ampoule_tests::{
     Mounted,
     figures::{Cell, Part, Table},

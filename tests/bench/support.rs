@@ -5,10 +5,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use ampoule_config::WEBHOOK_PATH;
 use ampoule_core::{MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretRequest};
 use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use ampoule_load::Target;
-use ampoule_server::{Metrics, webhook};
+use ampoule_telemetry::metrics::Metrics;
 use ampoule_tests::Trust;
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
@@ -127,7 +128,7 @@ pub(crate) fn target(address: SocketAddr, trust: &Trust, patched: bool) -> Targe
         address,
         tls: trust.client_config(),
         server_name: ServerName::IpAddress(address.ip().into()),
-        path: format!("{}?timeout=10s", webhook::PATH),
+        path: format!("{}?timeout=10s", WEBHOOK_PATH),
         content_type: "application/json",
         body: review().into(),
         accepts: if patched {

@@ -82,7 +82,7 @@ fn find<'a>(objects: &'a [Value], kind_and_name: &str) -> Result<&'a Value> {
 fn check_configuration(config_map: &Value, deployment: &Value) -> Result<()> {
     let config = config_map["data"]["ampoule.yaml"].as_str().context("the ConfigMap has the file")?;
     let built_ins: Vec<_> = ampoule_plugin_bundle::COMPONENTS.iter().map(|(name, _)| *name).collect();
-    let config = ampoule_server::config::Config::parse(config, &built_ins).with_context(|| config.to_owned())?;
+    let config = ampoule_config::Config::parse(config, &built_ins).with_context(|| config.to_owned())?;
     let folder = config.engine.cache_directory.context("a folder for plugins")?;
     let parent = folder.parent().and_then(Path::to_str).context("a folder below another")?;
     let spec = &deployment["spec"]["template"]["spec"];

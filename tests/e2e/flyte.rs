@@ -10,8 +10,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ampoule_cluster::certs::{CertificatePair, Subject};
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_server::certs::{CertificatePair, Subject};
 use ampoule_tests::{Ampoule, ApiServer, Namespace, Review, asking, eventually};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{

@@ -20,7 +20,7 @@ fn every_yaml_configuration_in_the_readme_loads() {
     let configurations = blocks(&readme, "yaml").into_iter().filter(|block| block.contains("injectors:"));
     let mut count = 0;
     for block in configurations {
-        if let Err(error) = ampoule_server::config::Config::parse(block, &built_ins()) {
+        if let Err(error) = ampoule_config::Config::parse(block, &built_ins()) {
             panic!("a configuration in the README does not load: {error}\n{block}");
         }
         count += 1;

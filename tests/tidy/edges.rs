@@ -7,10 +7,50 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every edge between our crates that is not for tests.
-const EDGES: [(&str, &[&str]); 19] = [
-    ("ampoule", &["ampoule-plugin-bundle", "ampoule-server"]),
+const EDGES: [(&str, &[&str]); 28] = [
+    ("ampoule", &["ampoule-cli", "ampoule-plugin-bundle"]),
     ("ampoule-core", &[]),
     ("ampoule-engine", &["ampoule-core"]),
+    ("ampoule-config", &["ampoule-core"]),
+    ("ampoule-net", &[]),
+    ("ampoule-review", &["ampoule-core"]),
+    ("ampoule-telemetry", &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-net"]),
+    ("ampoule-oci", &["ampoule-config", "ampoule-net"]),
+    ("ampoule-cluster", &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-net", "ampoule-telemetry"]),
+    ("ampoule-admission", &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-review", "ampoule-telemetry"]),
+    (
+        "ampoule-components",
+        &["ampoule-cluster", "ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-net", "ampoule-oci"],
+    ),
+    (
+        "ampoule-server",
+        &[
+            "ampoule-admission",
+            "ampoule-cluster",
+            "ampoule-components",
+            "ampoule-config",
+            "ampoule-core",
+            "ampoule-engine",
+            "ampoule-net",
+            "ampoule-telemetry",
+        ],
+    ),
+    (
+        "ampoule-cli",
+        &[
+            "ampoule-admission",
+            "ampoule-cluster",
+            "ampoule-components",
+            "ampoule-config",
+            "ampoule-core",
+            "ampoule-engine",
+            "ampoule-oci",
+            "ampoule-plugin-build",
+            "ampoule-review",
+            "ampoule-server",
+            "ampoule-telemetry",
+        ],
+    ),
     ("ampoule-budget", &["ampoule-core"]),
     ("ampoule-load", &[]),
     ("ampoule-plugin-aws", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
@@ -23,7 +63,6 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("ampoule-plugin-pull", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-sdk", &[]),
     ("ampoule-plugin-vault", &["ampoule-plugin-sdk"]),
-    ("ampoule-server", &["ampoule-core", "ampoule-engine", "ampoule-plugin-build"]),
     ("ampoule-test-guests", &["ampoule-plugin-build", "ampoule-plugin-sdk"]),
     ("xtask", &["ampoule-plugin-build"]),
     ("ampoule-tests", &["*"]),
@@ -37,11 +76,25 @@ const KEEPERS: [(&str, &[&str]); 10] = [
     ("wit-bindgen", &["ampoule-plugin-sdk"]),
     ("wit-bindgen-c", &["ampoule-plugin-build"]),
     ("wit-component", &["ampoule-plugin-build"]),
-    ("axum", &["ampoule-server", "ampoule-tests"]),
-    ("hyper", &["ampoule-engine", "ampoule-load", "ampoule-server", "ampoule-tests"]),
-    ("rustls", &["ampoule-engine", "ampoule-load", "ampoule-server", "ampoule-tests", "xtask"]),
-    ("kube", &["ampoule-server", "ampoule-tests"]),
+    ("axum", &["ampoule-admission", "ampoule-cli", "ampoule-net", "ampoule-server", "ampoule-tests"]),
+    ("hyper", HTTP),
+    ("rustls", TLS),
+    ("kube", &["ampoule-cluster", "ampoule-components", "ampoule-tests"]),
 ];
+
+/// Crates that speak HTTP.
+const HTTP: &[&str] = &[
+    "ampoule-cli",
+    "ampoule-engine",
+    "ampoule-load",
+    "ampoule-net",
+    "ampoule-oci",
+    "ampoule-telemetry",
+    "ampoule-tests",
+];
+
+/// Crates that configure TLS.
+const TLS: &[&str] = &["ampoule-cluster", "ampoule-engine", "ampoule-load", "ampoule-net", "ampoule-tests", "xtask"];
 
 /// What the core may not touch: it has no I/O and no clock.
 const NOT_IN_CORE: [&str; 6] = ["tokio", "wasmtime", "kube", "hyper", "axum", "tracing"];

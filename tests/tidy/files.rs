@@ -63,7 +63,7 @@ fn main_and_the_built_in_plugins_stay_small() {
 #[test]
 fn one_module_knows_the_shape_of_a_review_and_one_the_contract() {
     let homes = [
-        ("admission.k8s.io/v1beta1\"", "host/server/src/review"),
+        ("admission.k8s.io/v1beta1\"", "host/review/src"),
         ("wasmtime::component::bindgen!", "host/engine/src/contract"),
     ];
     for (word, home) in homes {

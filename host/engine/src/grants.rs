@@ -5,8 +5,9 @@
 
 mod grant;
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
+pub use ampoule_core::SecretName;
 use secrecy::SecretString;
 
 pub use self::grant::Grant;
@@ -27,15 +28,6 @@ pub struct Grants {
     pub randomness: bool,
 }
 
-/// A Kubernetes Secret by its place.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SecretName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its `metadata.name`.
-    pub name: String,
-}
-
 // === impl Grants ===
 
 impl Grants {
@@ -49,13 +41,5 @@ impl Grants {
             Grant::Clock => *clock,
             Grant::Randomness => *randomness,
         }
-    }
-}
-
-// === impl SecretName ===
-
-impl fmt::Display for SecretName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
     }
 }

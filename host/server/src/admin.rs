@@ -12,11 +12,8 @@ use axum::{
     routing::get,
 };
 
-use crate::{
-    metrics::Metrics,
-    plugins::{PluginStates, PluginStatus},
-    readiness::Readiness,
-};
+use crate::plugins::{PluginStates, PluginStatus};
+use ampoule_telemetry::{metrics::Metrics, readiness::Readiness};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -61,7 +58,9 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::{metrics::PluginLabels, pipeline::Outcome};
+    use ampoule_core::AdmissionOutcome;
+
+    use ampoule_telemetry::metrics::PluginLabels;
 
     async fn get(readiness: &Readiness, metrics: &Metrics, path: &str) -> (u16, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
@@ -93,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn tells_every_metric_under_its_name() {
         let metrics = Metrics::new();
-        metrics.admitted(Outcome::Mutated, Duration::from_micros(80));
+        metrics.admitted(AdmissionOutcome::Mutated, Duration::from_micros(80));
         metrics.rejected("too-large");
         let call = |outcome| Call {
             outcome,

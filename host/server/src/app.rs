@@ -4,6 +4,7 @@
 //! notice, stop accepting, let open requests end, stop. A second signal ends the process at once.
 
 mod certificate;
+mod process_args;
 mod ready_file;
 mod signals;
 
@@ -17,22 +18,29 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
+pub use self::process_args::ProcessArgs;
 use self::{certificate::Certificate, ready_file::ReadyFile, signals::Signals};
 use crate::{
     admin,
-    args::ProcessArgs,
-    cluster::Cluster,
-    config::{Config, ConfigError, ConfigSource, LoadedConfig},
-    events::Events,
-    listener::{Drain, DrainTrigger, Listener},
-    metrics::Metrics,
-    plugins::{self, Builtins, Loader, PluginStates},
-    readiness::{Part, Readiness},
-    registration::{RegistrationKeeper, Trust, TrustTiming},
+    plugins::{Loader, PluginStates},
     reload::{self, Reloader, Reporter},
+};
+use ampoule_admission::webhook;
+use ampoule_cluster::{
+    Cluster,
+    events::Events,
+    registration::{RegistrationKeeper, Trust, TrustTiming},
+};
+use ampoule_components::builtins::{self, Builtins};
+use ampoule_config::{Config, ConfigError, ConfigSource, LoadedConfig};
+use ampoule_net::{
+    listener::{Drain, DrainTrigger, Listener},
     tls::{self, ServingCert},
+};
+use ampoule_telemetry::{
+    metrics::Metrics,
+    readiness::{Part, Readiness},
     trace::Traces,
-    webhook,
 };
 
 /// The kubelet and one or two scrapers; more is a mistake or an attack.
@@ -42,15 +50,15 @@ const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
 /// What a process is started with.
 #[derive(Clone, Debug)]
-pub(crate) struct Start {
-    pub(crate) config: ConfigSource,
+pub struct Start {
+    pub config: ConfigSource,
     /// The further names of a certificate to make if the folder has none; none makes none.
-    pub(crate) self_signed: Option<Vec<String>>,
-    pub(crate) process: ProcessArgs,
+    pub self_signed: Option<Vec<String>>,
+    pub process: ProcessArgs,
 }
 
 /// A process with both ports bound that has yet to become ready.
-pub(crate) struct App {
+pub struct App {
     start: Start,
     configured: LoadedConfig,
     builtins: Builtins,
@@ -80,7 +88,7 @@ impl Start {
     /// What is configured now, flags included: they win over every file.
     fn configured(&self, builtins: Builtins) -> Result<LoadedConfig, ConfigError> {
         let ProcessArgs { listen, admin, cert_dir, ready_file: _, log_format: _, log_level: _ } = &self.process;
-        let mut configured = self.config.load(&plugins::names(builtins))?;
+        let mut configured = self.config.load(&builtins::names(builtins))?;
         let server = &mut configured.config.server;
         server.listen = listen.unwrap_or(server.listen);
         server.admin = admin.unwrap_or(server.admin);
@@ -93,7 +101,7 @@ impl Start {
 
 impl App {
     /// Reads the configuration and binds both ports.
-    pub(crate) async fn build(start: Start, builtins: Builtins) -> anyhow::Result<Self> {
+    pub async fn build(start: Start, builtins: Builtins) -> anyhow::Result<Self> {
         // First of all, so that no signal is missed.
         let signals = Signals::new().context("cannot listen for signals")?;
         let configured = start.configured(builtins)?;
@@ -107,7 +115,7 @@ impl App {
     }
 
     /// Becomes ready, serves until a signal, drains.
-    pub(crate) async fn run(self) -> anyhow::Result<()> {
+    pub async fn run(self) -> anyhow::Result<()> {
         let Self { start, configured, builtins, webhook, admin, metrics, traces, mut signals } = self;
         let (config, ready_file) = (configured.config.clone(), start.process.ready_file.clone());
         let readiness = Readiness::default();

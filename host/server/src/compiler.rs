@@ -26,7 +26,7 @@ use tokio::{
 const PROGRAM: &str = "/proc/self/exe";
 
 /// The exit code of a process that the component displeases; any other is trouble of its own.
-pub(crate) const REFUSED: u8 = 3;
+pub const REFUSED: u8 = 3;
 
 /// Bytes of what the process says that are read: the engine cuts a message shorter.
 const MAX_WORDS: u64 = 8 << 10;
@@ -35,7 +35,7 @@ const MAX_WORDS: u64 = 8 << 10;
 const NO_MEMORY: [&str; 4] = ["memory allocation of ", "out of memory", "(os error 12)", "(os error 11)"];
 
 /// Compiles in a process of its own for each component.
-pub(crate) struct ChildCompiler {
+pub struct ChildCompiler {
     /// That it may have, in MiB.
     memory_mib: u64,
 }
@@ -65,7 +65,7 @@ unsafe impl Compiler for ChildCompiler {
 
 impl ChildCompiler {
     /// None where this program is the test runner, which compiles nothing when it is run again.
-    pub(crate) fn new(memory_mib: u64) -> Option<Self> {
+    pub fn new(memory_mib: u64) -> Option<Self> {
         (!cfg!(test)).then_some(Self { memory_mib })
     }
 

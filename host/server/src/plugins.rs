@@ -3,6 +3,8 @@
 //! The same engine is taken as long as its settings are the same, the same plugin as long as everything is that it is made of. A plugin
 //! that does not load takes none away that serves ([`slot`]).
 
+#[cfg(test)]
+mod flyte_settings;
 mod recipe;
 mod slot;
 mod stand_in;
@@ -15,37 +17,32 @@ use std::{sync::Arc, time::Instant};
 use ampoule_core::{PodMutator, SecretInjector};
 use ampoule_engine::{CallObserver, EngineConfig, PluginEngine};
 
-pub use self::status::PluginState;
-pub(crate) use self::status::{PluginStates, PluginStatus, Serving};
+pub use self::status::{PluginStates, PluginStatus, Serving};
 use self::{
     recipe::LoadedPlugin,
     slot::{Filler, Slot},
 };
 
-use crate::{
-    cluster::ClusterReader,
-    compiler::ChildCompiler,
-    components::{Components, Offer},
-    config::{Config, EngineSettings},
-    global_secrets::GlobalSecrets,
+use crate::compiler::ChildCompiler;
+use ampoule_admission::{global_secrets::GlobalSecrets, pipeline::Pipeline};
+use ampoule_cluster::ClusterReader;
+use ampoule_components::{Components, Offer, builtins::Builtins};
+use ampoule_config::{Config, EngineSettings};
+use ampoule_telemetry::{
     metrics::{Metrics, PluginLabels},
-    pipeline::Pipeline,
+    plugin_state::PluginState,
     trace::Traces,
 };
 
-/// The plugins in this program: names and components. The first alone is asked where a configuration names no injectors: what
-/// another does to a pod is for an admin to want.
-pub type Builtins = &'static [(&'static str, &'static [u8])];
-
 /// A pipeline ready to judge, and what it is made of.
-pub(crate) struct Loaded {
-    pub(crate) pipeline: Pipeline,
+pub struct Loaded {
+    pub pipeline: Pipeline,
     /// In the chain's order; behind them, those that are not in it.
-    pub(crate) plugins: Vec<PluginStatus>,
+    pub plugins: Vec<PluginStatus>,
 }
 
 /// Makes pipelines, one after the other.
-pub(crate) struct Loader {
+pub struct Loader {
     components: Components,
     metrics: Metrics,
     traces: Traces,
@@ -65,12 +62,12 @@ struct Parts {
 // === impl Loader ===
 
 impl Loader {
-    pub(crate) fn new(builtins: Builtins, metrics: Metrics) -> Self {
+    pub fn new(builtins: Builtins, metrics: Metrics) -> Self {
         Self { components: Components::new(builtins), metrics, traces: Traces::default(), last: None }
     }
 
     /// Calls of plugins are told there as well.
-    pub(crate) fn with_traces(self, traces: Traces) -> Self {
+    pub fn with_traces(self, traces: Traces) -> Self {
         Self { traces, ..self }
     }
 
@@ -81,7 +78,7 @@ impl Loader {
     ///
     /// The first plugin that does not load where none was before, if it is required. What was loaded before stays what the next
     /// pipeline is compared with.
-    pub(crate) async fn load(&mut self, config: &Config) -> anyhow::Result<Loaded> {
+    pub async fn load(&mut self, config: &Config) -> anyhow::Result<Loaded> {
         let start = Instant::now();
         let loaded = self.make(config).await;
         self.metrics.config_loaded(start.elapsed());
@@ -146,7 +143,7 @@ impl Loader {
     }
 
     /// Waits until a source holds something else than when [`Loader::load`] asked it last. Cancel safe.
-    pub(crate) async fn changed(&mut self) {
+    pub async fn changed(&mut self) {
         self.components.changed().await;
     }
 
@@ -197,7 +194,7 @@ fn fit(settings: &EngineSettings, offers: &mut [Offer]) -> usize {
 }
 
 /// An engine as configured.
-pub(crate) fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Result<Arc<PluginEngine>> {
+pub fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Result<Arc<PluginEngine>> {
     observed_engine(settings, Arc::new(metrics.clone()))
 }
 
@@ -215,9 +212,4 @@ fn observed_engine(settings: EngineSettings, observer: Arc<dyn CallObserver>) ->
         http: default.http,
     };
     Ok(Arc::new(PluginEngine::new(config)?))
-}
-
-/// The names of the built-in plugins.
-pub(crate) fn names(builtins: Builtins) -> Vec<&'static str> {
-    builtins.iter().map(|(name, _)| *name).collect()
 }

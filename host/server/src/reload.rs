@@ -13,12 +13,10 @@ use tracing::{info, warn};
 
 use self::report::Outcome;
 pub(crate) use self::report::Reporter;
-use crate::{
-    config::{Config, ConfigError, LoadedConfig, Notice},
-    pipeline::ServingPipeline,
-    plugins::{Loaded, Loader, PluginStates, PluginStatus},
-    watch::Watch,
-};
+use crate::plugins::{Loaded, Loader, PluginStates, PluginStatus};
+use ampoule_admission::pipeline::ServingPipeline;
+use ampoule_config::{Config, ConfigError, LoadedConfig, Notice};
+use ampoule_net::watch::Watch;
 
 /// Between two tries of a change that was refused for what a plugin did: it may only have been short of time.
 const SECOND_TRY: Duration = Duration::from_secs(60);

@@ -10,15 +10,21 @@ use std::{
     time::Duration,
 };
 
-use ampoule_load::Target;
-use ampoule_server::{
-    Metrics, Pipeline, ServingPipeline,
-    certs::CertificatePair,
-    listener::{Drain, DrainTrigger, Listener},
-    telemetry::{self, LogFormat, LogLevel},
-    tls::{self, ServingCert},
-    trace::Traces,
+use ampoule_admission::{
+    pipeline::{Pipeline, ServingPipeline},
     webhook,
+};
+use ampoule_cluster::certs::{self, CertificatePair};
+use ampoule_config::WEBHOOK_PATH;
+use ampoule_load::Target;
+use ampoule_net::{
+    listener::{Drain, DrainTrigger, Listener},
+    tls::{self, ServingCert},
+};
+use ampoule_telemetry::{
+    log::{self, LogFormat, LogLevel},
+    metrics::Metrics,
+    trace::Traces,
 };
 use ampoule_tests::Trust;
 use anyhow::{Context as _, Result};
@@ -126,9 +132,9 @@ impl Drop for Servers {
 /// Serves until the standard input ends; the first line on standard output says where.
 #[allow(clippy::print_stdout, reason = "the addresses are what the other process reads")]
 pub(crate) fn serve() -> Result<()> {
-    telemetry::install(LogFormat::Json, LogLevel::Info);
+    log::install(LogFormat::Json, LogLevel::Info);
     let (runtime, quiet) = (Runtime::new()?, without_log()?);
-    let signed = tls::self_signed(&[])?;
+    let signed = certs::self_signed(&[])?;
     let metrics = Metrics::new();
     let start = |runtime: &Runtime, router| runtime.block_on(start(router, &signed, &metrics));
     let servers = [
@@ -180,12 +186,12 @@ fn noop() -> Router {
         let request: AdmissionRequest<DynamicObject> = review.try_into().expect("the review has a request");
         Json(AdmissionResponse::from(&request).into_review())
     };
-    Router::new().route(webhook::PATH, post(handler))
+    Router::new().route(WEBHOOK_PATH, post(handler))
 }
 
 /// Reads the request's bytes and answers without a look at them.
 fn bare() -> Router {
     const ANSWER: &str =
         r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"0","allowed":true}}"#;
-    Router::new().route(webhook::PATH, post(async |_: Bytes| ([("content-type", "application/json")], ANSWER)))
+    Router::new().route(WEBHOOK_PATH, post(async |_: Bytes| ([("content-type", "application/json")], ANSWER)))
 }

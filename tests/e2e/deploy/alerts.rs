@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
+use ampoule_core::AdmissionOutcome;
 use ampoule_core::FailureKind;
 use ampoule_engine::{Call, CallObserver as _, CallOutcome};
-use ampoule_server::{PluginState, metrics::Metrics, pipeline::Outcome};
+use ampoule_telemetry::{metrics::Metrics, plugin_state::PluginState};
 use ampoule_tests::{Renderers, promtool};
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -53,9 +54,9 @@ fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
     let text = rules.to_string();
     let named: BTreeSet<_> = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
     let metrics = Metrics::new();
-    metrics.admitted(Outcome::Unavailable, Duration::ZERO);
-    metrics.admitted(Outcome::Error, Duration::ZERO);
-    metrics.admitted(Outcome::AdmittedWithoutSecrets, Duration::ZERO);
+    metrics.admitted(AdmissionOutcome::Unavailable, Duration::ZERO);
+    metrics.admitted(AdmissionOutcome::Error, Duration::ZERO);
+    metrics.admitted(AdmissionOutcome::AdmittedWithoutSecrets, Duration::ZERO);
     metrics.rejected("crowded");
     metrics.plugin_state("plugin", PluginState::Failed);
     metrics.of_plugin("plugin", "").called(&Call {

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ampoule_cluster::certs::{CertificatePair, Subject};
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_server::certs::{CertificatePair, Subject};
 use ampoule_tests::{Ampoule, Mounted, Prometheus, Review, asking, eventually, pod};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};

@@ -4,17 +4,9 @@
 
 #![no_main]
 
-/// The parser is compiled from the server's source: the server itself would bring wasmtime along, instrumented.
-#[path = "../../../host/server/src"]
-mod server {
-    #[allow(dead_code, unreachable_pub, reason = "the target needs a part of it")]
-    pub mod review;
-}
-
+use ampoule_review::{self as review, Reply, Subject, Verdict};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-
-use server::review::{self, Reply, Subject, Verdict};
 
 fuzz_target!(|body: &[u8]| {
     let request = match review::parse(body) {

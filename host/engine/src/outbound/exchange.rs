@@ -22,7 +22,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tracing::warn;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::{Destination, HttpGrant, OutboundBudget, address::prohibited, budget::CountedBody};
+use ampoule_core::prohibited_address;
+
+use super::{Destination, HttpGrant, OutboundBudget, budget::CountedBody};
 use crate::{
     context::PluginContext,
     grants::Grant,
@@ -74,7 +76,7 @@ impl Exchange {
     async fn connect(&self) -> Result<(SendRequest<CountedBody<WasiBody>>, AbortOnDrop<()>), Error> {
         let addresses = self.addresses().await?;
         let stream = TlsConnector::from(Arc::clone(&self.grant.tls));
-        let stream = stream.connect(self.destination.host.clone(), self.reach(&addresses).await?);
+        let stream = stream.connect(self.destination.host().clone(), self.reach(&addresses).await?);
         let stream: TlsStream<TcpStream> = stream.await.map_err(|error| {
             self.tell(&error);
             tls_error(&error)
@@ -92,11 +94,11 @@ impl Exchange {
     /// The addresses of the destination that may be called; at least one.
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
         let Self { plugin, destination, .. } = self;
-        let found = match &destination.host {
+        let found = match destination.host() {
             ServerName::IpAddress(address) => vec![IpAddr::from(*address)],
             host => self.look_up(host.to_str().into_owned()).await?,
         };
-        let allowed: Vec<_> = found.iter().copied().filter(|address| prohibited(*address).is_none()).collect();
+        let allowed: Vec<_> = found.iter().copied().filter(|address| prohibited_address(*address).is_none()).collect();
         if allowed.is_empty() && !found.is_empty() {
             plugin.denied(Grant::Http);
             if self.budget.is_news() {
@@ -111,7 +113,7 @@ impl Exchange {
         if allowed.is_empty() {
             return Err(name_error());
         }
-        Ok(allowed.into_iter().map(|address| SocketAddr::new(address, destination.port)).collect())
+        Ok(allowed.into_iter().map(|address| SocketAddr::new(address, destination.port())).collect())
     }
 
     /// Asks the resolver. It goes on asking where the guest has given up, and keeps its place until then: that is what bounds it.

@@ -8,15 +8,14 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::{
-    certs::{CertFolder, CertIssuer, CertKeeper, FolderSource, SecretSource},
-    cluster::Cluster,
-    config::{CertificateMode, CertificatesConfig, Config},
-    metrics::Metrics,
-    readiness::Part,
+use ampoule_cluster::{
+    Cluster,
+    certs::{self, CertFolder, CertIssuer, CertKeeper, FolderSource, SecretSource},
     registration::Trust,
-    tls::{self, ServingCert},
 };
+use ampoule_config::{CertificateMode, CertificatesConfig, Config};
+use ampoule_net::tls::ServingCert;
+use ampoule_telemetry::{metrics::Metrics, readiness::Part};
 
 /// What a certificate needs of the process.
 pub(super) struct Certificate<'a> {
@@ -51,7 +50,7 @@ impl Certificate<'_> {
         }
         let folder = CertFolder::read(&config.server.cert_dir);
         if let Some(names) = self_signed.filter(|_| folder.is_empty()) {
-            let pair = tls::self_signed(names).context("cannot make a self-signed certificate")?;
+            let pair = certs::self_signed(names).context("cannot make a self-signed certificate")?;
             warn!("serving a self-signed certificate: for development only");
             keeper.serve(pair.stored().check(None, SystemTime::now()).expect("it was just made"));
             return Ok(Some(pair.ca_pem));

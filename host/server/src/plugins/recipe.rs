@@ -8,12 +8,12 @@ use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec, Trial};
 use anyhow::Context as _;
 use tracing::{info, warn};
 
-use crate::{
-    config::{ComponentSource, InjectorConfig, TrustConfig},
+use ampoule_components::{
     fetch::{Component, Wanted},
     grants,
-    metrics::PluginLabels,
 };
+use ampoule_config::{ComponentSource, InjectorConfig, TrustConfig};
+use ampoule_telemetry::metrics::PluginLabels;
 
 /// All that a plugin is made of.
 #[derive(Clone)]
@@ -129,7 +129,7 @@ mod tests {
     use ampoule_core::Profile;
 
     use super::*;
-    use crate::config::Config;
+    use ampoule_config::Config;
 
     const KEYS: [&str; 2] = [
         "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETJP9cqpUQsn2ggmJniWGjHdlsHzDJsB89BPhZYch0U0hKANx5TY+ncrm0s8bfJxxHoenAEFhwhuXeb4PqIrtoQ==",

@@ -13,15 +13,12 @@ use super::{
     Parts,
     recipe::{LoadedPlugin, Recipe},
     stand_in::StandIn,
-    status::{PluginState, PluginStatus, Serving},
+    status::{PluginStatus, Serving},
 };
-use crate::{
-    components::{Offer, Origin},
-    config::{InjectorConfig, TrustConfig},
-    fetch::Component,
-    grants,
-    reason::one_line,
-};
+use ampoule_cluster::events::ConfigMapReference;
+use ampoule_components::{Offer, fetch::Component, grants};
+use ampoule_config::{InjectorConfig, TrustConfig};
+use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
 /// A place in the chain.
 pub(super) struct Slot {
@@ -96,7 +93,7 @@ impl Filler<'_> {
         config: Option<&InjectorConfig>,
         component: anyhow::Result<Component>,
         before: Option<&LoadedPlugin>,
-        origin: Option<&Origin>,
+        origin: Option<&ConfigMapReference>,
     ) -> (Option<LoadedPlugin>, Option<anyhow::Error>) {
         let configured = |component, ca| {
             config.map(|config| Recipe {

@@ -9,8 +9,11 @@ use ampoule_plugin_bundle::COMPONENTS;
 use serde_json::json;
 use tempfile::TempDir;
 
+use ampoule_components::builtins;
+
 use super::*;
-use crate::{components::Origin, config::InjectorConfig};
+use ampoule_cluster::events::ConfigMapReference;
+use ampoule_config::InjectorConfig;
 
 /// Two plugins, the second in a file.
 const TWO: &str = "injectors: [{ name: one, component: builtin:aws }, { name: two, component: FILE }]";
@@ -58,7 +61,7 @@ impl Loads {
         let engine = if text.contains("engine:") { "" } else { "engine: { cacheDirectory: CACHE }\n" };
         let text = [engine, text].concat().replace("CACHE", &cache.display().to_string());
         let text = text.replace("FILE", &format!("\"file:{}\"", self.path("plugin.wasm").display()));
-        let config = Config::parse(&text, &names(COMPONENTS)).unwrap();
+        let config = Config::parse(&text, &builtins::names(COMPONENTS)).unwrap();
         let loaded = self.loader.load(&config).await.map_err(|error| format!("{error:#}"))?;
         self.pipeline = Some(loaded.pipeline);
         self.states = loaded.plugins.iter().map(ToString::to_string).collect();
@@ -241,7 +244,7 @@ async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_no
 
 #[test]
 fn many_plugins_raise_the_number_of_instances_so_that_none_takes_anothers() {
-    let offers = |count: usize, origin: Option<Origin>| {
+    let offers = |count: usize, origin: Option<ConfigMapReference>| {
         let injectors: String = (0..count).map(|i| format!("- {{ name: p{i}, component: file:/p.wasm }}\n")).collect();
         let offer = move |config: InjectorConfig| Offer {
             name: config.name.clone(),
@@ -256,7 +259,7 @@ fn many_plugins_raise_the_number_of_instances_so_that_none_takes_anothers() {
     for (count, expected) in [(1, 64), (4, 64), (5, 128)] {
         assert_eq!(fit(&said(None), &mut offers(count, None)), expected, "{count} of them");
     }
-    let mut both = offers(2, Some(Origin::default()));
+    let mut both = offers(2, Some(ConfigMapReference::default()));
     both.extend(offers(2, None));
     assert_eq!(fit(&said(Some(48)), &mut both), 48);
     let refused: Vec<_> = both.iter().map(|offer| offer.config.is_none()).collect();

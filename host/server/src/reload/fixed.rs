@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::config::Config;
+use ampoule_config::Config;
 
 const SECTIONS: [&str; 4] = ["server", "registration", "certificates", "tracing"];
 

@@ -4,13 +4,9 @@
 
 use tracing::{error, info, warn};
 
-use crate::{
-    events::{EventKind, Events},
-    metrics::Metrics,
-    plugins::PluginStatus,
-    readiness::Part,
-    reason::one_line,
-};
+use crate::plugins::PluginStatus;
+use ampoule_cluster::events::{EventKind, Events};
+use ampoule_telemetry::{metrics::Metrics, readiness::Part, reason::one_line};
 
 /// Tells of changes.
 pub(crate) struct Reporter {
@@ -137,7 +133,7 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::readiness::Readiness;
+    use ampoule_telemetry::readiness::Readiness;
 
     fn applied(fixed: &[&str]) -> Outcome {
         Outcome::Applied { fixed: fixed.iter().map(|key| (*key).to_owned()).collect(), problems: Vec::new() }

@@ -1,0 +1,134 @@
+//! From an injector's behaviour to the answer and the metric: the answers table of the design, row by row.
+//!
+//! The injectors here are native, because what they do (wait for ever, panic) is what the engine keeps plugins from.
+
+use ampoule_core::{
+    FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, OnFailure, PodView, Profile,
+    SecretInjector, SecretRequest,
+};
+use ampoule_engine::EngineConfig;
+use serde_json::json;
+
+use super::*;
+use ampoule_review::ReviewVersion;
+
+/// Flyte's annotation for group user-info, key user_secret.
+const ASKS: &str = "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau";
+
+/// What an injector does when it is asked.
+#[derive(Clone)]
+enum Behaviour {
+    Answer(InjectionError),
+    Fail(FailureKind),
+    Wait,
+    Panic,
+}
+
+struct Native(Behaviour);
+
+impl SecretInjector for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn open(&self) -> Box<dyn InjectorSession> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+#[async_trait::async_trait]
+impl InjectorSession for Native {
+    async fn inject(&mut self, _request: &SecretRequest, _pod: &PodView) -> Injection {
+        match self.0.clone() {
+            Behaviour::Answer(error) => Ok(Err(error)),
+            Behaviour::Fail(kind) => {
+                Err(InjectorFailure { kind, outside: "it failed".to_owned(), inside: "in a way".to_owned() })
+            }
+            Behaviour::Wait => std::future::pending().await,
+            Behaviour::Panic => panic!("a defect"),
+        }
+    }
+}
+
+/// The answer to a pod that asks for a secret, and the metrics after it.
+async fn admit(behaviour: Behaviour, on_failure: OnFailure) -> (Verdict, String) {
+    let engine = PluginEngine::new(EngineConfig { max_concurrent: 4, ..EngineConfig::default() }).unwrap();
+    let mutator = PodMutator::new(vec![Arc::new(Native(behaviour))], Profile::FlyteV1.conventions(), on_failure);
+    let metrics = Metrics::new();
+    let pipeline = Pipeline::new(Arc::new(engine), mutator, metrics.clone()).with_on_failure(on_failure);
+    let pod = json!({ "metadata": { "annotations": { "flyte.secrets/s0": ASKS } }, "spec": { "containers": [] } });
+    let request = AdmissionRequest {
+        identity: ReviewIdentity { version: ReviewVersion::V1, uid: "7f".to_owned() },
+        namespace: "flyte".to_owned(),
+        name: String::new(),
+        dry_run: false,
+        subject: Subject::Pod(Pod::parse(pod).unwrap()),
+    };
+    let reply =
+        pipeline.admit(request, Instant::now(), Deadline::now() + Duration::from_millis(300), Trace::default()).await;
+    (reply.verdict, metrics.text())
+}
+
+async fn check(behaviour: Behaviour, expected: (u16, &str, &str), outcome: AdmissionOutcome) {
+    let (verdict, metrics) = admit(behaviour, OnFailure::Deny).await;
+    let Verdict::Refused { code, reason, message } = verdict else { panic!("{verdict:?}") };
+    let secret =
+        "secret user-info/user_secret (annotation flyte.secrets/s0, mount any) could not be injected: native: ";
+    assert_eq!((code, reason, message.replace(secret, "").as_str()), expected);
+    let line = format!("ampoule_admissions_total{{outcome=\"{}\"}} 1", outcome.as_str());
+    assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+}
+
+#[tokio::test]
+async fn an_answer_gives_its_code() {
+    let not_found = Behaviour::Answer(InjectionError::NotFound("none".to_owned()));
+    check(not_found, (400, "BadRequest", "not found: none"), AdmissionOutcome::Refused).await;
+    let denied = Behaviour::Answer(InjectionError::Denied("no".to_owned()));
+    check(denied, (403, "Forbidden", "denied: no"), AdmissionOutcome::Denied).await;
+    let unavailable = Behaviour::Answer(InjectionError::Unavailable("later".to_owned()));
+    check(unavailable, (503, "ServiceUnavailable", "unavailable: later"), AdmissionOutcome::Unavailable).await;
+    let internal = Behaviour::Answer(InjectionError::Internal("oops".to_owned()));
+    check(internal, (500, "InternalError", "internal: oops"), AdmissionOutcome::Error).await;
+}
+
+#[tokio::test]
+async fn a_failure_gives_its_code_and_keeps_its_details() {
+    check(Behaviour::Fail(FailureKind::Trap), (500, "InternalError", "it failed"), AdmissionOutcome::Error).await;
+    check(Behaviour::Fail(FailureKind::Limit), (503, "ServiceUnavailable", "it failed"), AdmissionOutcome::Unavailable)
+        .await;
+}
+
+#[tokio::test]
+async fn an_admission_that_takes_too_long_ends_in_time() {
+    let start = Instant::now();
+    let (verdict, metrics) = admit(Behaviour::Wait, OnFailure::Deny).await;
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let Verdict::Refused { code: 503, reason: "ServiceUnavailable", message } = verdict else { panic!("{verdict:?}") };
+    assert!(message.starts_with("the secrets could not be injected within the webhook's time of "), "{message}");
+    assert!(metrics.contains("ampoule_admissions_total{outcome=\"unavailable\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer() {
+    let message = "internal error; the webhook's log has the details under this request's uid";
+    check(Behaviour::Panic, (500, "InternalError", message), AdmissionOutcome::Error).await;
+}
+
+#[tokio::test]
+async fn who_wants_to_fail_open_gets_a_warning() {
+    for (behaviour, reason) in [
+        (Behaviour::Answer(InjectionError::NotFound("none".to_owned())), "secret user-info/user_secret (annotation "),
+        (Behaviour::Wait, "the secrets could not be injected within the webhook's time of "),
+        (Behaviour::Panic, "internal error; the webhook's log has the details under this request's uid"),
+    ] {
+        let (verdict, metrics) = admit(behaviour, OnFailure::Admit).await;
+        let Verdict::Allowed { patch, warnings } = verdict else { panic!("{verdict:?}") };
+        assert!(patch.0.is_empty());
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(
+            warning.starts_with(&format!("admitted without its secrets (onFailure: admit): {reason}")),
+            "{warning}"
+        );
+        assert!(metrics.contains("ampoule_admissions_total{outcome=\"admitted-without-secrets\"} 1"), "{metrics}");
+    }
+}

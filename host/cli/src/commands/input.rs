@@ -1,0 +1,127 @@
+//! What `mutate` and `explain` work on: a Pod, a workload with a pod template, or an `AdmissionReview`, as YAML or JSON.
+//!
+//! Whatever it is, it becomes the request that the API server would send.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use ampoule_core::Pod;
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::args::PodArg;
+use ampoule_review as review;
+use ampoule_review::{AdmissionRequest, ReviewIdentity, ReviewVersion, Subject};
+
+/// Where a pod stands in each kind that has one.
+const TEMPLATES: [(&str, &str); 8] = [
+    ("Deployment", "/spec/template"),
+    ("StatefulSet", "/spec/template"),
+    ("DaemonSet", "/spec/template"),
+    ("ReplicaSet", "/spec/template"),
+    ("ReplicationController", "/spec/template"),
+    ("Job", "/spec/template"),
+    ("CronJob", "/spec/jobTemplate/spec/template"),
+    ("PodTemplate", "/template"),
+];
+
+/// What the API server would call a request that nobody sent.
+const NO_UID: &str = "00000000-0000-0000-0000-000000000000";
+
+/// A document with a pod in it.
+#[derive(Debug)]
+pub(super) struct Input {
+    /// The object, as it came; of an `AdmissionReview`, the object under review.
+    pub(super) object: Value,
+    /// Where the pod stands in it; empty if it is one.
+    pub(super) pod_at: &'static str,
+    /// What the API server would ask.
+    pub(super) request: AdmissionRequest,
+}
+
+// === impl Input ===
+
+impl Input {
+    /// Reads a file, or stdin.
+    pub(super) fn load(arg: &PodArg) -> anyhow::Result<Self> {
+        let PodArg { path, namespace } = arg;
+        let (text, place) = read(path)?;
+        let mut input = Self::parse(&text).context(place)?;
+        if let Some(namespace) = namespace {
+            input.request.namespace.clone_from(namespace);
+        }
+        Ok(input)
+    }
+
+    /// Takes a document apart.
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        let mut document = document(text)?;
+        if ReviewVersion::of(&document).is_some() {
+            let request = review::parse(&serde_json::to_vec(&document)?)?;
+            let object = document.pointer_mut("/request/object").map(Value::take).unwrap_or_default();
+            return Ok(Self { object, pod_at: "", request });
+        }
+        let pod_at = place_of_pod(&document)?;
+        let pod = document.pointer(pod_at).with_context(|| format!("{} is missing", dotted(pod_at)))?;
+        let pod = Pod::parse(pod.clone()).with_context(|| format!("{} is no pod", named(pod_at)))?;
+        let text = |key: &str| document["metadata"][key].as_str().map(str::to_owned);
+        let request = AdmissionRequest {
+            identity: ReviewIdentity { version: ReviewVersion::V1, uid: NO_UID.to_owned() },
+            namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
+            name: text("name").or_else(|| text("generateName")).unwrap_or_default(),
+            dry_run: true,
+            subject: Subject::Pod(pod),
+        };
+        Ok(Self { object: document, pod_at, request })
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<(String, String)> {
+    if path.as_os_str() == "-" {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).context("cannot read stdin")?;
+        return Ok((text, "stdin".to_owned()));
+    }
+    let place = path.display().to_string();
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {place}"))?;
+    Ok((text, place))
+}
+
+fn document(text: &str) -> anyhow::Result<Value> {
+    if text.trim().is_empty() {
+        bail!("the document is empty; a Pod, a workload or an AdmissionReview is expected");
+    }
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).context("not readable as JSON");
+    }
+    // YAML 1.1, as kubectl reads it: `defaultMode: 0644` is octal.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    serde_saphyr::from_str_with_options(text, options).context("not readable as YAML")
+}
+
+fn place_of_pod(document: &Value) -> anyhow::Result<&'static str> {
+    match document.get("kind").and_then(Value::as_str) {
+        None | Some("Pod") => Ok(""),
+        Some("AdmissionReview") => {
+            bail!("the AdmissionReview is of another version than admission.k8s.io/v1 or v1beta1")
+        }
+        Some(kind) => {
+            let found = TEMPLATES.iter().find(|(template, _)| *template == kind);
+            let known = || TEMPLATES.map(|(template, _)| template).join(", ");
+            let (_, at) = found
+                .with_context(|| format!("a {kind} has no pod; there is one in Pod, AdmissionReview, {}", known()))?;
+            Ok(at)
+        }
+    }
+}
+
+fn dotted(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".")
+}
+
+fn named(pod_at: &str) -> String {
+    if pod_at.is_empty() { "the document".to_owned() } else { dotted(pod_at) }
+}

@@ -1,0 +1,110 @@
+//! Secrets of the cluster for plugins that were granted some: [`ClusterReader`].
+//!
+//! It connects when a plugin first asks: a process whose plugins were granted none asks the API server nothing on their behalf.
+
+use ampoule_engine::{ClusterSecrets, ClusterSecretsError, SecretName};
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use tokio::sync::OnceCell;
+use tracing::warn;
+
+use super::{Cluster, ClusterError};
+
+/// Reads Secrets with the rights of this process.
+#[derive(Default)]
+pub struct ClusterReader(OnceCell<Cluster>);
+
+// === impl ClusterReader ===
+
+#[async_trait]
+impl ClusterSecrets for ClusterReader {
+    async fn read(&self, secret: &SecretName, key: &str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+        match self.get(secret).await {
+            Ok(found) => {
+                Ok(found.and_then(|secret| secret.data).and_then(|mut data| data.remove(key)).map(|value| value.0))
+            }
+            Err(ClusterError::Refused { code: 403, .. }) => {
+                let reason = format!(
+                    "the API server does not let the webhook read Secret {secret}: its role has no `get` on it"
+                );
+                Err(ClusterSecretsError::Denied(reason))
+            }
+            Err(error) => {
+                warn!(%secret, %error, "a Secret that a plugin was granted cannot be read");
+                Err(ClusterSecretsError::Unavailable(format!("the API server does not answer for Secret {secret}")))
+            }
+        }
+    }
+}
+
+impl ClusterReader {
+    async fn get(&self, secret: &SecretName) -> Result<Option<Secret>, ClusterError> {
+        let SecretName { namespace, name } = secret;
+        let cluster = self.0.get_or_try_init(Cluster::connect).await?;
+        let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), namespace);
+        Ok(secrets.get_opt(name).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use axum::Router;
+    use kube::{Client, Config};
+    use tokio::net::TcpListener;
+    use tracing_subscriber::{Registry, fmt, layer::SubscriberExt};
+
+    use super::*;
+    use ampoule_telemetry::log;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Reads through a server that answers everything with one body.
+    async fn read(body: &'static str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(async move || body)).await });
+        let client = Client::try_from(config).unwrap();
+        let cluster = Cluster { watching: client.clone(), client, namespace: "ampoule".to_owned() };
+        let secret = SecretName { namespace: "store".to_owned(), name: "token".to_owned() };
+        ClusterReader(cluster.into()).read(&secret, "value").await
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_read_is_neither_logged_nor_told() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = fmt::layer().with_writer(move || writer.clone()).with_ansi(false).without_time();
+        let registry = Registry::default().with(log::filter(log::LogLevel::Trace)).with(layer);
+        let _logging = tracing::subscriber::set_default(registry);
+
+        assert_eq!(read(r#"{"data": {"value": "aHVzaA=="}}"#).await, Ok(Some(b"hush".to_vec())));
+        for body in
+            [r#"{"data": "hush"}"#, r#"{"data": {"value": "hush"}} hush"#, r#"{"data": {"value": "hush!"}}"#, "hush"]
+        {
+            let reason = "the API server does not answer for Secret store/token".to_owned();
+            assert_eq!(read(body).await, Err(ClusterSecretsError::Unavailable(reason)), "{body}");
+            let line = " WARN ampoule_cluster::secrets: a Secret that a plugin was granted cannot be read \
+                        secret=store/token error=the API server's answer is not what was asked for\n";
+            let logged = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
+            assert_eq!(logged, line, "{body}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Calls of the host's own, to registries and collectors of traces: the HTTP client, and which certificates it trusts.
+//!
+//! Calls of plugins are the engine's, and trust other ones.
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+
+use crate::{file, tls};
+
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Who is calling.
+pub const PROGRAM: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"));
+
+/// Speaks HTTP/1.1, plain or over TLS as an address says, and follows no redirect.
+pub type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// A file that gives no certificates to trust.
+#[derive(Debug)]
+pub struct CaFileError {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+/// A client that trusts these.
+pub fn client(roots: RootCertStore) -> HttpClient {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT));
+    connector.enforce_http(false);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls_config(roots))
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector);
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// The system's certificates, or Mozilla's where the system has none, and those of the file.
+pub fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, CaFileError> {
+    roots_beside(rustls_native_certs::load_native_certs().certs, ca_file)
+}
+
+/// An image with nothing but this program has none, and gets those that plugins with the grant `http` have anyway: Mozilla's, as this
+/// program was built with them.
+fn roots_beside(system: Vec<CertificateDer<'static>>, ca_file: Option<&Path>) -> Result<RootCertStore, CaFileError> {
+    let mut roots = RootCertStore::empty();
+    // Some of a system's may be of a kind that rustls does not know.
+    roots.add_parsable_certificates(system);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    let Some(path) = ca_file else { return Ok(roots) };
+    let wrong = |reason: String| CaFileError { path: path.to_owned(), reason };
+    let pem = file::read(path, file::SMALL).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| wrong(format!("is no PEM: {error}")))?;
+    if certificates.is_empty() {
+        return Err(wrong("holds no certificate".to_owned()));
+    }
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| wrong(format!("holds a certificate that is none: {error}")))?;
+    }
+    Ok(roots)
+}
+
+/// What it comes down to; the layers above it say no more than that something failed.
+pub fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+fn tls_config(roots: RootCertStore) -> ClientConfig {
+    let config = ClientConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .expect("the ring provider supports the default versions");
+    config.with_root_certificates(Arc::new(roots)).with_no_client_auth()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_without_certificates_has_mozillas_and_those_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.crt");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::new(["registry.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+        std::fs::write(&file, own.pem()).unwrap();
+        let mozillas = webpki_roots::TLS_SERVER_ROOTS.len();
+        for (system, ca_file, expected) in [
+            (vec![], None, mozillas),
+            (vec![], Some(&*file), mozillas + 1),
+            (vec![own.der().clone()], None, 1),
+            (vec![CertificateDer::from(vec![0])], None, mozillas),
+        ] {
+            assert_eq!(roots_beside(system, ca_file).unwrap().len(), expected);
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! What this process tells about itself: [`Metrics`], every metric in one place, and their text for the admin port.
+//!
+//! Every label has a bounded set of values: names from the configuration, and enums of this program. Nothing that a
+//! request says becomes a label.
+
+mod phase;
+mod plugin;
+mod process;
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use ampoule_engine::{CallObserver, PluginObserver, Unobserved};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+pub use self::phase::Phase;
+use self::{
+    phase::Phases,
+    plugin::{PluginFamilies, PluginMetrics},
+    process::ProcessMetrics,
+};
+use crate::plugin_state::PluginState;
+use ampoule_core::AdmissionOutcome;
+use ampoule_net::listener::ConnectionMetrics;
+
+/// From a pod without requests (20 µs) to the API server's longest timeout (30 s).
+const ADMISSION_BUCKETS: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// From a change that loads nothing to one that compiles a plugin in Python or waits for a registry.
+const RELOAD_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
+
+/// What came of a change of the configuration.
+const APPLIED: &str = "applied";
+const REFUSED: &str = "refused";
+
+/// Every metric of the process. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    admissions: Family<OutcomeLabel, Counter>,
+    admission_duration: Family<OutcomeLabel, Histogram, fn() -> Histogram>,
+    rejections: Family<ReasonLabel, Counter>,
+    phases: Arc<Phases>,
+    plugin_families: PluginFamilies,
+    plugins: Family<PluginLabels, Gauge>,
+    plugin_states: Family<StateLabels, Gauge>,
+    connections: Family<PortLabel, Gauge>,
+    accepted: Family<PortLabel, Counter>,
+    certificate_expiry: Gauge<f64, AtomicU64>,
+    certificate_reloads: Family<ResultLabel, Counter>,
+    registration_repairs: Counter,
+    config_reloads: Family<ResultLabel, Counter>,
+    config_last_reload: Gauge,
+    config_reload_duration: Histogram,
+    /// Whether admissions are counted.
+    counts: bool,
+}
+
+/// What came of something new that the process was given while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// It is in use.
+    Adopted,
+    /// It is not, and what was there before is.
+    Refused,
+    /// Whether there is something new could not be found out.
+    Failed,
+}
+
+/// What a plugin is, for `ampoule_plugin_info`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PluginLabels {
+    /// Its name in the configuration.
+    pub plugin: String,
+    /// Its own version.
+    pub version: String,
+    /// The hash of its component.
+    pub digest: String,
+    /// Where the component came from.
+    pub source: String,
+    /// Whose signature it has, as `NAME (ID)` of the key; empty if none had to be verified.
+    pub signer: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    plugin: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PortLabel {
+    port: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabel {
+    version: &'static str,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::counting(true)
+    }
+
+    /// Metrics that count nothing on an admission's way: what counting costs is measured against them.
+    #[must_use]
+    pub fn idle() -> Self {
+        Self::counting(false)
+    }
+
+    fn counting(counts: bool) -> Self {
+        let metrics = Self {
+            counts,
+            registry: Arc::default(),
+            admissions: Family::default(),
+            admission_duration: Family::new_with_constructor(|| Histogram::new(ADMISSION_BUCKETS)),
+            rejections: Family::default(),
+            phases: Arc::new(Phases::new(counts)),
+            plugin_families: PluginFamilies::new(),
+            plugins: Family::default(),
+            plugin_states: Family::default(),
+            connections: Family::default(),
+            accepted: Family::default(),
+            certificate_expiry: Gauge::default(),
+            certificate_reloads: Family::default(),
+            registration_repairs: Counter::default(),
+            config_reloads: Family::default(),
+            config_last_reload: Gauge::default(),
+            config_reload_duration: Histogram::new(RELOAD_BUCKETS),
+        };
+        Self { registry: Arc::new(metrics.register()), ..metrics }
+    }
+
+    fn register(&self) -> Registry {
+        let mut root = Registry::default();
+        root.register_collector(Box::new(ProcessMetrics::start()));
+        let registry = root.sub_registry_with_prefix("ampoule");
+        let build = Family::<BuildLabel, Gauge>::default();
+        build.get_or_create(&BuildLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "The version of this program; always 1", build);
+        registry.register("admissions", "Reviews answered, by what came of them", self.admissions.clone());
+        let help = "Time from the first byte of a review to the verdict on it, in seconds";
+        registry.register("admission_duration_seconds", help, self.admission_duration.clone());
+        registry.register(
+            "rejected_requests",
+            "Requests without a readable review, by reason",
+            self.rejections.clone(),
+        );
+        self.phases.register(registry);
+        self.plugin_families.register(registry);
+        registry.register("plugin_info", "The plugins that are loaded; always 1", self.plugins.clone());
+        let help = "1 for the state that a plugin is in, 0 for the others; serving-previous is one whose successor was refused";
+        registry.register("plugin_state", help, self.plugin_states.clone());
+        registry.register("open_connections", "Connections open now", self.connections.clone());
+        registry.register("connections", "Connections accepted", self.accepted.clone());
+        // Not zero, which would read as an end long ago.
+        self.certificate_expiry.set(f64::NAN);
+        let help = "When the certificate that is served ends, in seconds since 1970";
+        registry.register("certificate_expiry_seconds", help, self.certificate_expiry.clone());
+        let help = "New certificates that were found, by what came of them";
+        registry.register("certificate_reloads", help, self.certificate_reloads.clone());
+        let help = "How often the registration was put back after somebody changed or removed it";
+        registry.register("registration_repairs", help, self.registration_repairs.clone());
+        let help = "Changes of the configuration and of components that were found, by what came of them";
+        registry.register("config_reloads", help, self.config_reloads.clone());
+        self.count_from_zero();
+        // As Prometheus names its own.
+        self.config_last_reload.set(1);
+        let help = "1 if what is configured now is what serves, 0 if it was refused";
+        registry.register("config_last_reload_successful", help, self.config_last_reload.clone());
+        let help = "Time to fetch, compile and try what is configured, at the start and at each change, in seconds";
+        registry.register("config_reload_duration_seconds", help, self.config_reload_duration.clone());
+        root
+    }
+
+    /// Has counters there from the start, so that an alert and a rate see the first of each.
+    fn count_from_zero(&self) {
+        for outcome in AdmissionOutcome::ALL {
+            drop(self.admissions.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }));
+        }
+        for result in [APPLIED, REFUSED] {
+            drop(self.config_reloads.get_or_create(&ResultLabel { result }));
+        }
+        for reload in Reload::ALL {
+            drop(self.certificate_reloads.get_or_create(&ResultLabel { result: reload.as_str() }));
+        }
+    }
+
+    /// All metrics in OpenMetrics' text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        text
+    }
+
+    /// A review was answered.
+    pub fn admitted(&self, outcome: AdmissionOutcome, elapsed: Duration) {
+        if !self.counts {
+            return;
+        }
+        let label = OutcomeLabel { outcome: outcome.as_str() };
+        self.admissions.get_or_create(&label).inc();
+        self.admission_duration.get_or_create(&label).observe(elapsed.as_secs_f64());
+    }
+
+    /// Times parts of admissions, and costs less to share than all metrics do.
+    pub fn phases(&self) -> Arc<Phases> {
+        Arc::clone(&self.phases)
+    }
+
+    /// A request held no readable review.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejections.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// A plugin is loaded.
+    pub fn loaded(&self, plugin: &PluginLabels) {
+        self.plugins.get_or_create(plugin).set(1);
+    }
+
+    /// A plugin is loaded no longer.
+    pub fn unloaded(&self, plugin: &PluginLabels) {
+        self.plugins.remove(plugin);
+    }
+
+    /// A plugin is in this state.
+    pub fn plugin_state(&self, plugin: &str, now: PluginState) {
+        self.plugin_families.there(plugin);
+        for state in PluginState::ALL {
+            let labels = StateLabels { plugin: plugin.to_owned(), state: state.as_str() };
+            self.plugin_states.get_or_create(&labels).set(i64::from(state == now));
+        }
+    }
+
+    /// A plugin is configured no longer.
+    pub fn plugin_gone(&self, plugin: &str) {
+        for state in PluginState::ALL {
+            self.plugin_states.remove(&StateLabels { plugin: plugin.to_owned(), state: state.as_str() });
+        }
+        self.plugin_families.gone(plugin);
+    }
+
+    /// What is configured was found to be another, and serves or not.
+    pub fn config_reloaded(&self, applied: bool) {
+        let result = if applied { APPLIED } else { REFUSED };
+        self.config_reloads.get_or_create(&ResultLabel { result }).inc();
+        self.config_last_reload.set(applied.into());
+    }
+
+    /// What is configured was loaded, or was not.
+    pub fn config_loaded(&self, elapsed: Duration) {
+        self.config_reload_duration.observe(elapsed.as_secs_f64());
+    }
+
+    /// A certificate is served that ends then.
+    pub fn certificate_ends(&self, ends: SystemTime) {
+        self.certificate_expiry.set(ends.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    }
+
+    /// A new certificate was found.
+    pub fn certificate_reloaded(&self, reload: Reload) {
+        self.certificate_reloads.get_or_create(&ResultLabel { result: reload.as_str() }).inc();
+    }
+
+    /// The registration was put back.
+    pub fn registration_repaired(&self) {
+        self.registration_repairs.inc();
+    }
+
+    /// The metrics of one port.
+    #[must_use]
+    pub fn port(&self, port: &'static str) -> ConnectionMetrics {
+        let label = PortLabel { port };
+        let open = self.connections.get_or_create_owned(&label);
+        ConnectionMetrics::new(open, self.accepted.get_or_create_owned(&label))
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CallObserver for Metrics {
+    fn of_plugin(&self, plugin: &str, _digest: &str) -> Arc<dyn PluginObserver> {
+        if !self.counts {
+            return Arc::new(Unobserved);
+        }
+        Arc::new(PluginMetrics::new(plugin, self.plugin_families.clone(), Arc::clone(&self.phases)))
+    }
+}
+
+// === impl Reload ===
+
+impl Reload {
+    const ALL: [Self; 3] = [Self::Adopted, Self::Refused, Self::Failed];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Adopted => "adopted",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
