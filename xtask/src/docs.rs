@@ -1,5 +1,5 @@
 //! Builds the book in `docs/`, and checks the links of every Markdown file of the repository.
-//! Links within the repository must resolve, anchors included; links to other hosts are not fetched.
+//! Links within the repository must resolve, with their anchors. Links to other hosts are not fetched.
 
 mod links;
 
@@ -59,7 +59,8 @@ fn markdown_files() -> Result<Vec<String>> {
     Ok(listed.lines().filter(is_there).map(str::to_owned).collect())
 }
 
-/// Rules of the book alone: mdbook renders only the pages that the summary lists, and copies no file from outside `docs/src`.
+/// Rules of the book alone: mdbook renders only the pages that the summary lists, and copies no
+/// file from outside `docs/src`.
 fn book_problems(pages: &Pages) -> Vec<String> {
     let Some(summary) = pages.get(SUMMARY) else { return vec![format!("{SUMMARY} is missing")] };
     let listed: BTreeSet<String> = summary.local_targets().collect();

@@ -1,4 +1,5 @@
-//! The links and headings of Markdown files: [`Pages`], which resolves each local link to a file and an anchor.
+//! The links and headings of Markdown files: [`Pages`] resolves each local link to a file and an
+//! anchor.
 //!
 //! Anchors are made as GitHub makes them; mdbook makes the same for headings of plain words.
 
@@ -135,7 +136,8 @@ fn joined(page: &str, target: &str) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Letters, digits, `-` and `_` in lower case; a space becomes `-`, and every other character is dropped.
+/// Letters, digits, `-` and `_` in lower case; a space becomes `-`, and every other character is
+/// dropped.
 fn anchor(heading: &str) -> String {
     let kept = |c: char| match c {
         ' ' => Some('-'),
