@@ -1,5 +1,5 @@
 //! Builds the book in `docs/`, and checks the links of every Markdown file of the repository.
-//! Links within the repository must resolve, with their anchors. Links to other hosts are not fetched.
+//! Links within the repository must resolve, with their anchors. Others are not fetched.
 
 mod links;
 

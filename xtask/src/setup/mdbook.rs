@@ -27,8 +27,8 @@ pub(super) fn ensure() -> Result<PathBuf> {
     if !job::is_executable(&program) {
         let work = tempfile::tempdir_in(cache::folder()?)?;
         let mut cargo = workspace::cargo();
-        // The web server and the file watcher are most of its dependencies, and unused here. A debug
-        // build compiles faster, and renders this book in a second.
+        // The web server and the file watcher are most of its dependencies, and unused here. A
+        // debug build compiles faster, and renders this book in a second.
         cargo.args(["install", "--locked", "--debug", "--no-default-features", "--features", "search"]);
         cargo.arg("--root").arg(&root).arg("--target-dir").arg(work.path()).arg(format!("mdbook@{VERSION}"));
         let mut progress = Progress::start(1, cache::folder()?.join("setup-mdbook.log"))?;
