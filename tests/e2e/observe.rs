@@ -23,7 +23,7 @@ use self::{
 };
 use crate::deploy::check_kept;
 
-const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/METRICS.md");
+const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/metrics.md");
 
 /// Panels that show nothing but zeros when all is well, and why it is well here.
 const ZERO: [(&str, &str); 1] = [("Registration put back", "there is no API server that would let somebody remove it")];
@@ -144,7 +144,7 @@ fn the_table_is_what_the_process_says(text: &str) -> Result<()> {
         format!("| `{}` | {} | {labels} | {} |", metric.name, metric.kind, metric.help)
     };
     let expected: Vec<_> = metrics::read(text)?.iter().map(row).collect();
-    ensure!(rows == expected, "the table in deploy/METRICS.md must be\n{}", expected.join("\n"));
+    ensure!(rows == expected, "the table in docs/src/metrics.md must be\n{}", expected.join("\n"));
     Ok(())
 }
 
@@ -154,7 +154,7 @@ async fn every_value_of_a_label_is_explained(scene: &Scene) -> Result<()> {
     for label in ["grant", "kind", "outcome", "phase", "port", "reason", "result", "state"] {
         let values = scene.prometheus.api(&format!("label/{label}/values"), &[]).await?;
         for value in values.as_array().context("values")?.iter().filter_map(Value::as_str) {
-            ensure!(page.contains(&format!("`{value}`")), "deploy/METRICS.md does not say what {label} {value} is");
+            ensure!(page.contains(&format!("`{value}`")), "docs/src/metrics.md does not explain {label} {value}");
         }
     }
     Ok(())

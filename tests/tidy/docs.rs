@@ -14,42 +14,48 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
 }
 
+/// The pages of the book, and the pages at the top that show commands.
+fn pages() -> Vec<String> {
+    let folder = super::root().join("docs/src");
+    let book = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let names = book.map(|entry| entry.expect("the folder can be listed").file_name().to_string_lossy().into_owned());
+    let book = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/src/{name}"));
+    ["README.md", "CONTRIBUTING.md", "deploy/README.md"].map(str::to_owned).into_iter().chain(book).collect()
+}
+
 #[test]
-fn every_yaml_configuration_in_the_readme_loads() {
-    let readme = read("README.md");
-    let configurations = blocks(&readme, "yaml").into_iter().filter(|block| block.contains("injectors:"));
+fn every_yaml_configuration_in_the_docs_loads() {
     let mut count = 0;
-    for block in configurations {
-        if let Err(error) = ampoule_config::Config::parse(block, &built_ins()) {
-            panic!("a configuration in the README does not load: {error}\n{block}");
+    for page in pages() {
+        let text = read(&page);
+        for block in blocks(&text, "yaml").into_iter().filter(|block| block.contains("injectors:")) {
+            if let Err(error) = ampoule_config::Config::parse(block, &built_ins()) {
+                panic!("a configuration in {page} does not load: {error}\n{block}");
+            }
+            count += 1;
         }
-        count += 1;
     }
-    assert!(count > 0, "the README shows no configuration");
+    assert!(count > 2, "the documents show only {count} configurations");
 }
 
 #[test]
 fn every_link_to_a_file_leads_somewhere() {
-    for page in [
-        "README.md",
+    let others = [
         "ARCHITECTURE.md",
         "DESIGN.md",
-        "CONTRIBUTING.md",
         "CHANGELOG.md",
         "wit/README.md",
         "plugins/README.md",
         "plugins/examples/http-json/README.md",
         "tests/fuzz/README.md",
-        "deploy/README.md",
-        "deploy/METRICS.md",
-        "deploy/MIGRATION.md",
-    ] {
-        let text = read(page);
-        let folder = super::root().join(page);
-        let folder = folder.parent().expect("a page stands in a folder");
+    ];
+    for page in pages().into_iter().chain(others.map(str::to_owned)) {
+        let text = read(&page);
+        let folder = super::root().join(&page);
+        let folder = folder.parent().expect("a page is in a folder");
         for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
             let local = !target.is_empty() && !target.contains("://");
-            assert!(!local || folder.join(target).exists(), "{page} links to {target}, which is not there");
+            assert!(!local || folder.join(target).exists(), "{page} links to {target}, which does not exist");
         }
     }
 }
@@ -57,8 +63,8 @@ fn every_link_to_a_file_leads_somewhere() {
 #[test]
 fn every_xtask_command_in_the_docs_exists() {
     let source = read("xtask/src/args.rs").to_lowercase();
-    for page in ["README.md", "CONTRIBUTING.md", "deploy/README.md"] {
-        for rest in read(page).split("cargo xtask ").skip(1) {
+    for page in pages() {
+        for rest in read(&page).split("cargo xtask ").skip(1) {
             let command: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
             assert!(
                 source.contains(&command),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, bless, budget, check, demo, fuzz, image, plugins, setup, test};
+use crate::{bench, bless, budget, check, demo, docs, fuzz, image, plugins, setup, test};
 
 /// The commands of this project. Each installs what it needs by itself.
 #[derive(Parser)]
@@ -37,6 +37,8 @@ enum Command {
     },
     /// Check format, lints and documentation; every warning is an error.
     Check,
+    /// Build the book into `target/book`, and check the links of every Markdown file of the repository.
+    Docs,
     /// Rewrite the snapshots of our own output from what the tests see now.
     Bless {
         /// Only the tests whose name contains this.
@@ -98,6 +100,7 @@ impl Args {
             Some(Command::Demo { serve }) => demo::run(if serve { demo::Mode::Serve } else { demo::Mode::Once }),
             Some(Command::Test { filter }) => test::run(filter.as_deref()),
             Some(Command::Check) => check::run(),
+            Some(Command::Docs) => docs::run(),
             Some(Command::Bless { filter }) => bless::run(filter.as_deref()),
             Some(Command::Bench { quick, filter }) => {
                 bench::run(if quick { bench::Samples::Quick } else { bench::Samples::Full }, filter.as_deref())

@@ -7,6 +7,7 @@ mod bless;
 mod budget;
 mod check;
 mod demo;
+mod docs;
 mod fuzz;
 mod image;
 mod job;

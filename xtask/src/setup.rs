@@ -10,6 +10,7 @@ mod image;
 mod kube;
 mod languages;
 mod manifests;
+mod mdbook;
 mod pinned;
 mod program;
 mod prometheus;
@@ -18,6 +19,8 @@ mod registry;
 mod sdks;
 mod valgrind;
 mod wasm;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -87,6 +90,13 @@ pub(crate) fn ensure_musl() -> Result<()> {
 pub(crate) fn ensure_buildah() -> Result<()> {
     found("buildah", &image::ensure_buildah()?);
     Ok(())
+}
+
+/// Finds or installs mdbook, which builds the book, and returns its path.
+pub(crate) fn ensure_mdbook() -> Result<PathBuf> {
+    let program = mdbook::ensure()?;
+    found("mdbook", &program.display().to_string());
+    Ok(program)
 }
 
 /// Makes sure of everything, and says where it is.
