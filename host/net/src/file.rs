@@ -1,6 +1,8 @@
-//! Files that a configuration names: [`read`], which neither waits nor takes more than it was told to, whatever stands at the path.
+//! Reads files that a configuration names: [`read`] never blocks, and never reads more than its
+//! limit.
 //!
-//! Who names one may be no admin of the machine: a pipe, a device or a file of the kernel's must not hold the process up or fill it.
+//! The author of a configuration may have no rights on the machine. A pipe, a device or a file of
+//! the kernel must not block the process or exhaust its memory.
 
 use std::{
     fs::OpenOptions,
@@ -11,30 +13,36 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// Bytes of a file that could as well stand in a ConfigMap or a Secret, which hold a mebibyte.
+/// Limit in bytes for content that could also be in a ConfigMap or a Secret, which hold one
+/// mebibyte.
 pub const SMALL: usize = 1 << 20;
 
-/// All of a regular file.
+/// Returns the content of a regular file.
 ///
 /// # Errors
 ///
-/// The system's; of the kind [`ErrorKind::FileTooLarge`] if it has more bytes than the limit.
+/// The system's error; [`ErrorKind::FileTooLarge`] if the file has more than `limit` bytes, and
+/// [`ErrorKind::InvalidInput`] if it is not a regular file.
 pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let too_large = || io::Error::new(ErrorKind::FileTooLarge, format!("it has more than {limit} bytes"));
-    // Whoever opens a pipe waits for its other end, unless he says that he does not. To a file it makes no difference.
+    // Without this flag, opening a pipe blocks until its other end is open. It does not affect
+    // regular files.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
     if metadata.len() > limit as u64 {
-        return Err(too_large());
+        return Err(too_large(limit));
     }
     let mut bytes = Vec::new();
-    // Files of the kernel's say that they are empty.
+    // Files of the kernel report a length of 0.
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > limit { Err(too_large()) } else { Ok(bytes) }
+    if bytes.len() > limit { Err(too_large(limit)) } else { Ok(bytes) }
+}
+
+fn too_large(limit: usize) -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, format!("larger than {limit} bytes"))
 }
 
 #[cfg(test)]
@@ -46,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_regular_files_within_the_limit_and_waits_for_nothing_else() {
+    fn reads_regular_files_within_the_limit_and_never_blocks() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name| folder.path().join(name);
         fs::write(path("file"), "12345").unwrap();
@@ -54,13 +62,13 @@ mod tests {
         fs::create_dir(path("folder")).unwrap();
         mknodat(CWD, path("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         fs::File::create(path("large")).unwrap().set_len(1 << 40).unwrap();
-        let no_file = Err("it is no regular file".to_owned());
+        let no_file = Err("not a regular file".to_owned());
         for (name, limit, expected) in [
             ("file", 5, Ok(b"12345".to_vec())),
             ("link", 5, Ok(b"12345".to_vec())),
-            ("file", 4, Err("it has more than 4 bytes".to_owned())),
-            ("large", SMALL, Err("it has more than 1048576 bytes".to_owned())),
-            ("/proc/self/environ", 0, Err("it has more than 0 bytes".to_owned())),
+            ("file", 4, Err("larger than 4 bytes".to_owned())),
+            ("large", SMALL, Err("larger than 1048576 bytes".to_owned())),
+            ("/proc/self/environ", 0, Err("larger than 0 bytes".to_owned())),
             ("/dev/zero", SMALL, no_file.clone()),
             ("folder", SMALL, no_file.clone()),
             ("pipe", SMALL, no_file),

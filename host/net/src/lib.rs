@@ -1,7 +1,10 @@
-//! The network below Kubernetes: listening sockets, TLS, outbound HTTP, and files that are read safely and followed.
+//! The network without Kubernetes: listening sockets, TLS, outbound HTTP, back-off, and reading and
+//! watching files.
 //!
-//! This crate knows no configuration, no metric registry and no API server; callers pass what it needs.
+//! This crate knows no configuration, no metric registry and no API server; callers pass what it
+//! needs.
 
+pub mod backoff;
 pub mod file;
 pub mod listener;
 pub mod outbound;

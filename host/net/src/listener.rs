@@ -1,10 +1,12 @@
-//! The accept loop of both ports: every connection under a permit and a set of time limits, every task owned.
+//! The accept loop of both ports: every connection has a permit and time limits, and every task has
+//! an owner.
 //!
-//! The webhook's port speaks TLS with HTTP/1.1 or HTTP/2 by ALPN; the admin port speaks plain HTTP/1.1.
+//! The webhook's port serves TLS, with HTTP/1.1 or HTTP/2 chosen by ALPN; the admin port serves
+//! plain HTTP/1.1.
 
 mod connection;
-mod crowd;
 mod drain;
+mod idle_eviction;
 mod metrics;
 #[cfg(test)]
 mod tests;
@@ -23,21 +25,23 @@ use tracing::{debug, warn};
 
 use self::{
     connection::{ConnectionLife, Protocol},
-    crowd::Crowd,
+    idle_eviction::IdleEviction,
 };
 pub use self::{
     drain::{Drain, DrainTrigger},
     metrics::{ConnectionMetrics, OpenConnection},
 };
 
-/// A handshake takes two round trips; who needs longer than this holds a permit for nothing.
+/// Limit for the TLS handshake, which takes two round trips. A slower client only occupies a
+/// permit.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How often one connection that idles is asked to make way, while another waits.
-const CROWDED: Duration = Duration::from_millis(20);
-/// Out of file descriptors, the next try fails too until a connection ends.
+/// Interval at which a waiting connection requests the eviction of an idle one.
+const EVICTION_INTERVAL: Duration = Duration::from_millis(20);
+/// Pause after a failed accept. Without free file descriptors, `accept` fails until a connection
+/// ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A bound port and how it is served.
+/// A bound port and the settings for its connections.
 pub struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -49,7 +53,7 @@ pub struct Listener {
 // === impl Listener ===
 
 impl Listener {
-    /// Binds a port; 0 takes a free one. Nothing is accepted before [`Listener::run`].
+    /// Binds a port; port 0 selects a free one. It accepts nothing before [`Listener::run`].
     ///
     /// # Errors
     ///
@@ -58,74 +62,84 @@ impl Listener {
         Ok(Self { socket: TcpListener::bind(address).await?, tls: None, max_connections, max_age: None, metrics })
     }
 
-    /// Speaks TLS.
+    /// Serves TLS instead of plain HTTP.
     #[must_use]
     pub fn with_tls(self, tls: TlsAcceptor) -> Self {
         Self { tls: Some(tls), ..self }
     }
 
-    /// Ends connections of this age, give or take a tenth, between two requests: so that clients, which keep theirs for as long as
-    /// they may, come to know new replicas.
+    /// Closes connections of this age, plus or minus a tenth, between two requests. Clients that
+    /// never close connections then discover new replicas.
     #[must_use]
     pub fn with_max_age(self, max_age: Duration) -> Self {
         Self { max_age: Some(max_age), ..self }
     }
 
-    /// The address bound, with the port that was taken.
+    /// Returns the bound address, with the selected port.
     ///
     /// # Errors
     ///
-    /// If the system does not say.
+    /// If the system does not report it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Serves until `drain` starts, then stops accepting, lets open requests end for `grace`, and ends what is left.
+    /// Serves until `drain` starts, then stops accepting, gives open requests `grace` to end, and
+    /// closes the rest.
     pub async fn run(self, router: Router, mut drain: Drain, grace: Duration) {
-        let Self { socket, tls, max_connections, max_age, metrics } = self;
-        let (permits, crowd) = (Arc::new(Semaphore::new(max_connections)), Arc::new(Crowd::default()));
+        let permits = Arc::new(Semaphore::new(self.max_connections));
+        let eviction = Arc::new(IdleEviction::default());
         let mut connections = JoinSet::new();
-        let mut accepted = Box::pin(accept(&socket, &permits, &crowd));
+        // Kept across iterations: a connection that waits for its permit must not be dropped.
+        let mut accepted = Box::pin(accept(&self.socket, &permits, &eviction));
         loop {
             let (stream, permit) = tokio::select! {
                 accepted = accepted.as_mut() => accepted,
                 Some(_) = connections.join_next() => continue,
                 () = drain.started() => break,
             };
-            accepted.set(accept(&socket, &permits, &crowd));
-            let open = metrics.opened();
-            let (tls, router) = (tls.clone(), router.clone());
-            let life = ConnectionLife::new(drain.clone(), max_age, Arc::clone(&crowd));
+            accepted.set(accept(&self.socket, &permits, &eviction));
+            let open = self.metrics.opened();
+            let (tls, router) = (self.tls.clone(), router.clone());
+            let life = ConnectionLife::new(drain.clone(), self.max_age, Arc::clone(&eviction));
             connections.spawn(async move {
                 serve(stream, tls, router, life).await;
                 drop((permit, open));
             });
         }
         drop(accepted);
-        drop(socket);
-        if timeout(grace, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+        drop(self.socket);
+        if timeout(grace, join_all(&mut connections)).await.is_err() {
             warn!(connections = connections.len(), "connections still open after the grace period are closed");
         }
         connections.shutdown().await;
     }
 }
 
-/// The next connection, once there is a permit for it, for which others that idle make way. Those behind it wait in the kernel's
-/// queue, which is bounded too.
-async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>, crowd: &Crowd) -> (TcpStream, OwnedSemaphorePermit) {
-    let stream = next(socket).await;
+async fn join_all(connections: &mut JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
+}
+
+/// Returns the next connection once it has a permit. While it waits, idle connections are evicted.
+/// Further connections wait in the kernel's queue, which is bounded too.
+async fn accept(
+    socket: &TcpListener,
+    permits: &Arc<Semaphore>,
+    eviction: &IdleEviction,
+) -> (TcpStream, OwnedSemaphorePermit) {
+    let stream = accept_stream(socket).await;
     loop {
-        match timeout(CROWDED, Arc::clone(permits).acquire_owned()).await {
+        match timeout(EVICTION_INTERVAL, Arc::clone(permits).acquire_owned()).await {
             Ok(permit) => {
-                crowd.is_over();
+                eviction.cancel();
                 return (stream, permit.expect("the semaphore is never closed"));
             }
-            Err(_) => crowd.call(),
+            Err(_) => eviction.request(),
         }
     }
 }
 
-async fn next(socket: &TcpListener) -> TcpStream {
+async fn accept_stream(socket: &TcpListener) -> TcpStream {
     loop {
         match socket.accept().await {
             Ok((stream, _peer)) => return stream,
@@ -139,22 +153,25 @@ async fn next(socket: &TcpListener) -> TcpStream {
 }
 
 async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, life: ConnectionLife) {
-    // Answers are one small write each; without this, Nagle's algorithm may hold one back for the client's next packet.
+    // Each response is one small write. Without this, Nagle's algorithm may delay it until the
+    // client's next packet.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
         return connection::serve(stream, Protocol::Http1, router, life).await;
     };
     let handshake = tokio::select! {
         handshake = timeout(HANDSHAKE, tls.accept(stream)) => handshake,
-        () = life.handshake_makes_way() => return debug!("TLS handshake was slow where others wait"),
+        () = life.handshake_evicted() => {
+            return debug!("slow TLS handshake closed in favour of a waiting connection");
+        }
     };
     match handshake {
         Ok(Ok(stream)) => {
-            let protocol = Protocol::negotiated(stream.get_ref().1.alpn_protocol());
+            let protocol = Protocol::from_alpn(stream.get_ref().1.alpn_protocol());
             connection::serve(stream, protocol, router, life).await;
         }
         Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
-        Err(_) => debug!("TLS handshake took too long"),
+        Err(_) => debug!("TLS handshake timed out"),
     }
 }
 

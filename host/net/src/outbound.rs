@@ -1,6 +1,7 @@
-//! Calls of the host's own, to registries and collectors of traces: the HTTP client, and which certificates it trusts.
+//! HTTP requests of the host itself, to registries and trace collectors: the client and the
+//! certificates it trusts.
 //!
-//! Calls of plugins are the engine's, and trust other ones.
+//! Requests of plugins belong to the engine, which trusts other certificates.
 
 use std::{
     error::Error,
@@ -21,22 +22,25 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use crate::{file, tls};
 
+/// Limit for opening a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Who is calling.
+/// The value of the `User-Agent` header.
 pub const PROGRAM: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"));
 
-/// Speaks HTTP/1.1, plain or over TLS as an address says, and follows no redirect.
+/// An HTTP/1.1 client, with or without TLS according to the URL. It follows no redirects.
 pub type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// A file that gives no certificates to trust.
+/// A CA file that cannot be used.
 #[derive(Debug)]
 pub struct CaFileError {
+    /// The file.
     pub path: PathBuf,
+    /// The reason, to be shown after the path.
     pub reason: String,
 }
 
-/// A client that trusts these.
+/// Returns a client that trusts `roots`.
 pub fn client(roots: RootCertStore) -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT));
@@ -49,16 +53,20 @@ pub fn client(roots: RootCertStore) -> HttpClient {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// The system's certificates, or Mozilla's where the system has none, and those of the file.
+/// Returns the system's certificates, or Mozilla's if the system has none, and those of the file.
+///
+/// # Errors
+///
+/// If the file cannot be read, or does not consist of valid PEM certificates.
 pub fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, CaFileError> {
     roots_beside(rustls_native_certs::load_native_certs().certs, ca_file)
 }
 
-/// An image with nothing but this program has none, and gets those that plugins with the grant `http` have anyway: Mozilla's, as this
-/// program was built with them.
+/// A container image with only this program has no system certificates. It uses Mozilla's, which
+/// are built into the program for plugins with the grant `http`.
 fn roots_beside(system: Vec<CertificateDer<'static>>, ca_file: Option<&Path>) -> Result<RootCertStore, CaFileError> {
     let mut roots = RootCertStore::empty();
-    // Some of a system's may be of a kind that rustls does not know.
+    // Some system certificates may be of a kind that rustls does not support.
     roots.add_parsable_certificates(system);
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
@@ -67,17 +75,17 @@ fn roots_beside(system: Vec<CertificateDer<'static>>, ca_file: Option<&Path>) ->
     let wrong = |reason: String| CaFileError { path: path.to_owned(), reason };
     let pem = file::read(path, file::SMALL).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| wrong(format!("is no PEM: {error}")))?;
+    let certificates = certificates.map_err(|error| wrong(format!("is not PEM: {error}")))?;
     if certificates.is_empty() {
-        return Err(wrong("holds no certificate".to_owned()));
+        return Err(wrong("contains no certificate".to_owned()));
     }
     for certificate in certificates {
-        roots.add(certificate).map_err(|error| wrong(format!("holds a certificate that is none: {error}")))?;
+        roots.add(certificate).map_err(|error| wrong(format!("contains an invalid certificate: {error}")))?;
     }
     Ok(roots)
 }
 
-/// What it comes down to; the layers above it say no more than that something failed.
+/// Returns the text of the innermost error. The outer layers only report that a request failed.
 pub fn root_cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -98,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_system_without_certificates_has_mozillas_and_those_of_the_file() {
+    fn a_system_without_certificates_uses_mozillas_and_those_of_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ca.crt");
         let key = rcgen::KeyPair::generate().unwrap();

@@ -1,6 +1,7 @@
-//! TLS for the webhook: the configuration, and a certificate that can be swapped while connections are served.
+//! TLS of the webhook: its configuration, and a certificate that can be replaced while connections
+//! are served.
 //!
-//! The certificate is read once and held in memory; nothing is read from disk while a client waits.
+//! The certificate stays in memory; no file is read while a client waits.
 
 use std::{fmt, sync::Arc};
 
@@ -12,11 +13,12 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-/// The certificate that new connections get. Until one is installed, every handshake fails.
+/// The certificate for new connections. Every handshake fails until one is installed.
 #[derive(Default)]
 pub struct ServingCert(ArcSwapOption<CertifiedKey>);
 
-/// How the webhook speaks TLS: 1.2 and 1.3, HTTP/2 preferred, with whatever certificate is installed.
+/// Returns the TLS configuration of the webhook: TLS 1.2 and 1.3, HTTP/2 preferred, with the
+/// installed certificate.
 #[must_use]
 pub fn server_config(cert: Arc<ServingCert>) -> ServerConfig {
     let builder = ServerConfig::builder_with_provider(provider())
@@ -30,12 +32,12 @@ pub fn server_config(cert: Arc<ServingCert>) -> ServerConfig {
 // === impl ServingCert ===
 
 impl ServingCert {
-    /// Serves this certificate to every handshake from now on.
+    /// Uses this certificate for every handshake from now on.
     pub fn install(&self, key: CertifiedKey) {
         self.0.store(Some(Arc::new(key)));
     }
 
-    /// What handshakes get now.
+    /// Returns the certificate that handshakes use now.
     #[must_use]
     pub fn installed(&self) -> Option<Arc<CertifiedKey>> {
         self.0.load_full()
@@ -54,7 +56,7 @@ impl fmt::Debug for ServingCert {
     }
 }
 
-/// The one crypto provider of this program.
+/// Returns the only cryptography provider of this program.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

@@ -1,7 +1,8 @@
-//! Files that change under a running process: [`Watch`] tells when what they hold is another than before, and is at rest.
+//! Changes to files under a running process: [`Watch`] reports new content once it has settled.
 //!
-//! It reads them every second and compares. A mounted ConfigMap or Secret changes by a swapped link, a copied file by a write; a
-//! reader that compares contents sees both, on every file system, and needs no watch of the system, of which a node has few.
+//! It reads the files every second and compares the content. A mounted ConfigMap or Secret changes
+//! by a swapped link, a copied file by a write; comparing content detects both, on every file
+//! system. It needs no inotify watch, of which a node has only a limited number.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,42 +11,44 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Between two looks. A change is told at the second look that finds it, so that nobody acts on half of it.
+/// Interval between two polls. A change is reported at the second poll that finds it, so that no
+/// reader sees half a change.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What some files held when they were last asked for, and how to read them.
+/// The last known content of some files, and the function that reads them.
 pub struct Watch<T> {
     read: Arc<dyn Fn() -> T + Send + Sync>,
     known: T,
-    /// What was found at the last look, if it is something else.
+    /// The content at the last poll, if it differs from the known one.
     seen: Option<T>,
-    looks: Looks,
+    timer: PollTimer,
     period: Duration,
 }
 
-/// When to look again. Who waits for it and gives up finds the same time when he comes back.
+/// The time of the next poll. It survives a caller that cancels its wait and waits again.
 #[derive(Default)]
-pub struct Looks {
-    /// None before anybody waits for the first.
+pub struct PollTimer {
+    /// `None` before the first wait.
     due: Option<Instant>,
 }
 
 // === impl Watch ===
 
 impl<T: Clone + PartialEq + Send + 'static> Watch<T> {
-    /// Tells of everything that `read` finds from now on and that is not `known`. `read` may block.
+    /// Reports everything that `read` returns from now on and that differs from `known`. `read` may
+    /// block.
     pub fn new(known: T, read: impl Fn() -> T + Send + Sync + 'static) -> Self {
-        Self { read: Arc::new(read), known, seen: None, looks: Looks::default(), period: PERIOD }
+        Self { read: Arc::new(read), known, seen: None, timer: PollTimer::default(), period: PERIOD }
     }
 
-    /// Waits until something else is there, the same at two looks in a row, and gives it. Cancel safe.
+    /// Waits until two polls in a row find the same new content, and returns it. Cancel safe.
     pub async fn changed(&mut self) -> T {
         loop {
-            self.looks.due(self.period).await;
+            self.timer.due(self.period).await;
             let read = Arc::clone(&self.read);
             let found = spawn_blocking(move || read()).await;
-            self.looks.done(self.period);
-            // It fails only if reading panics, or while the process ends.
+            self.timer.done(self.period);
+            // Fails only if `read` panics, or while the process ends.
             let Ok(found) = found else { continue };
             if found == self.known {
                 self.seen = None;
@@ -60,15 +63,16 @@ impl<T: Clone + PartialEq + Send + 'static> Watch<T> {
     }
 }
 
-// === impl Looks ===
+// === impl PollTimer ===
 
-impl Looks {
-    /// Waits until the next look is due, which it stays until it is done. The first is due a period from now.
+impl PollTimer {
+    /// Waits until the next poll is due. It remains due until [`PollTimer::done`]. The first poll
+    /// is due after `period`.
     pub async fn due(&mut self, period: Duration) {
         sleep_until(*self.due.get_or_insert_with(|| Instant::now() + period)).await;
     }
 
-    /// The next one is due a period from now.
+    /// Schedules the next poll `period` from now.
     pub fn done(&mut self, period: Duration) {
         self.due = Some(Instant::now() + period);
     }
@@ -82,14 +86,14 @@ mod tests {
         path::{Path, PathBuf},
     };
 
-    use tokio::time::timeout;
+    use tokio::{sync::watch::channel, time::timeout};
 
     use super::*;
 
-    /// A folder as the kubelet mounts one: `file` → `..data/file`, `..data` → `..N`.
-    struct Mounted(tempfile::TempDir);
+    /// A directory as the kubelet mounts one: `file` → `..data/file`, `..data` → `..N`.
+    struct MountedVolume(tempfile::TempDir);
 
-    impl Mounted {
+    impl MountedVolume {
         fn new(content: &str) -> Self {
             let this = Self(tempfile::tempdir().unwrap());
             this.swap(0, content);
@@ -101,7 +105,8 @@ mod tests {
             self.0.path().join("file")
         }
 
-        /// What the kubelet does at a change: a new folder, and the link to it swapped.
+        /// Changes the content as the kubelet does: a new directory, and an atomic swap of the
+        /// link.
         fn swap(&self, version: u32, content: &str) {
             let folder = self.0.path();
             fs::create_dir(folder.join(format!("..{version}"))).unwrap();
@@ -114,7 +119,7 @@ mod tests {
         }
     }
 
-    /// As short as a test may wait.
+    /// Short interval for tests.
     const PERIOD: Duration = Duration::from_millis(20);
 
     fn watch(path: &Path) -> Watch<Option<String>> {
@@ -125,13 +130,23 @@ mod tests {
 
     #[tokio::test]
     async fn sees_every_swap_of_a_mounted_folder() {
-        let mounted = Mounted::new("zero");
+        let mounted = MountedVolume::new("zero");
         let mut watch = watch(&mounted.file());
         for (version, content) in [(1, "one"), (2, "two"), (3, "three")] {
             mounted.swap(version, content);
             assert_eq!(watch.changed().await.as_deref(), Some(content));
         }
-        assert!(timeout(10 * PERIOD, watch.changed()).await.is_err(), "nothing changed");
+    }
+
+    #[tokio::test]
+    async fn unchanged_content_is_not_reported() {
+        let (polls, mut polled) = channel(0);
+        let read = move || polls.send_modify(|count| *count += 1);
+        let mut watch = Watch { period: PERIOD, ..Watch::new((), read) };
+        tokio::select! {
+            () = watch.changed() => panic!("nothing changed"),
+            polled = polled.wait_for(|count| *count >= 5) => assert!(polled.is_ok()),
+        }
     }
 
     #[tokio::test]
@@ -149,8 +164,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_keeps_giving_up_hears_of_a_change_all_the_same() {
-        let mounted = Mounted::new("zero");
+    async fn a_caller_that_cancels_each_wait_still_sees_the_change() {
+        let mounted = MountedVolume::new("zero");
         let mut watch = watch(&mounted.file());
         mounted.swap(1, "one");
         let mut found = None;
@@ -161,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_a_change_is_not_told() {
+    async fn half_a_change_is_not_reported() {
         let reads = std::sync::Mutex::new(vec!["whole", "whole", "half", "old", "half"]);
         let read = move || {
             let mut reads = reads.lock().unwrap();

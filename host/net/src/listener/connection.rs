@@ -1,9 +1,10 @@
-//! One connection: HTTP over an open stream, ended when it is old, when it idles, when the process drains, or when it does not end
-//! by itself.
+//! One connection: HTTP over an open stream, with every reason for which it ends.
 //!
-//! HTTP/2 has a way to say goodbye that no request can cross. HTTP/1.1 has none but an answer that says `connection: close`: a
-//! request may be on its way to a connection that ends while it idles, and the API server does not send it again. So there an old
-//! connection ends with its next answer.
+//! A connection ends when it is too old, when it is idle, when the process drains, or when it does
+//! not end by itself. HTTP/2 can announce the end such that no request is lost. HTTP/1.1 can
+//! announce it only with a response that has `connection: close`: a request may already be under
+//! way when an idle connection closes, and the API server does not repeat it. An old HTTP/1.1
+//! connection therefore ends with its next response.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, response::Response};
 use hyper::{
     Request,
     body::Incoming,
@@ -36,38 +37,39 @@ use tokio::{
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::{Drain, crowd::Crowd};
+use super::{drain::Drain, idle_eviction::IdleEviction};
 
-/// Longer than the 90 s after which Kubernetes' clients close an idle connection themselves, so that they do, without a race. Also
-/// how long a request's head may take: hyper counts that from the answer before.
+/// Longer than the 90 s after which Kubernetes' clients close an idle connection, so that they
+/// close it first and no request is lost. Also the limit for a request's head, which hyper counts
+/// from the previous response.
 const IDLE: Duration = Duration::from_secs(120);
-/// A connection that idled for less may be in use.
+/// A connection that has been idle for less than this may be in use.
 const MOMENT: Duration = Duration::from_secs(1);
-/// How long a connection that idled may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(5);
-/// Asks a silent HTTP/2 client for a sign of life.
+/// Time that an idle connection gets to complete its graceful shutdown.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Interval of pings to a silent HTTP/2 client, and the limit for the reply.
 const PING: Duration = Duration::from_secs(30);
-/// The API server sends a handful of headers.
+/// Bytes of a request's headers; the API server sends only a few.
 const HEADERS: u32 = 16 * 1024;
-/// Requests at once on one connection; one API server sends all of its reviews over one.
+/// Concurrent requests on one connection; one API server sends all its reviews over one.
 const STREAMS: u32 = 250;
 
-/// When a connection ends.
+/// The conditions under which a connection ends.
 #[derive(Clone)]
 pub(super) struct ConnectionLife {
-    /// With the process.
+    /// The process drains.
     drain: Drain,
-    /// When it is old; none is never.
-    old: Option<Instant>,
-    /// When nothing was asked for this long.
+    /// The connection is old at this time; `None` for never.
+    old_at: Option<Instant>,
+    /// No request was open for this long.
     idle: Duration,
-    /// How long it then has to say goodbye.
-    goodbye: Duration,
-    /// When another waits for its place, and nothing was asked for a moment.
-    crowd: Arc<Crowd>,
+    /// Time for the graceful shutdown of an idle connection.
+    farewell: Duration,
+    /// Another connection waits for a permit, and this one has been idle for a moment.
+    eviction: Arc<IdleEviction>,
 }
 
-/// What is spoken on a connection.
+/// The HTTP version of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     /// HTTP/1.1.
@@ -76,13 +78,13 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// Whether requests are open on a connection, and since when not.
+/// In-flight request count, and when the connection last became idle.
 struct Activity {
     open: AtomicUsize,
-    last: Mutex<Instant>,
+    idle_since: Mutex<Instant>,
 }
 
-/// A request that is open as long as this lives.
+/// Counts as one in-flight request until it is dropped.
 struct OpenRequest(Arc<Activity>);
 
 /// Serves a connection until it ends.
@@ -90,55 +92,64 @@ pub(super) async fn serve<S>(stream: S, protocol: Protocol, router: Router, mut 
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let activity = Arc::new(Activity { open: AtomicUsize::new(0), last: Mutex::new(Instant::now()) });
-    let (requests, of_requests) = (Arc::clone(&activity), Arc::new(life.clone()));
+    let activity = Arc::new(Activity::new());
+    let (requests, shared_life) = (Arc::clone(&activity), Arc::new(life.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let (open, router, life) = (OpenRequest::new(&requests), router.clone(), Arc::clone(&of_requests));
-        async move {
-            let Ok(mut answer) = router.oneshot(request.map(Body::new)).await;
-            if protocol == Protocol::Http1 && life.is_over() {
-                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            drop(open);
-            Ok::<_, Infallible>(answer)
-        }
+        let open = OpenRequest::new(&requests);
+        respond(request, protocol, router.clone(), Arc::clone(&shared_life), open)
     });
-    let (idle, farewell, crowd) = (life.idle, life.goodbye, Arc::clone(&life.crowd));
+    let (idle, farewell, eviction) = (life.idle, life.farewell, Arc::clone(&life.eviction));
     let builder = builder(protocol, idle);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut goodbye = pin!(sleep(Duration::MAX));
-    let (mut ending, mut idled) = (false, false);
+    let mut farewell_over = pin!(sleep(Duration::MAX));
+    let (mut is_ending, mut was_idle) = (false, false);
     loop {
         tokio::select! {
-            // What has arrived is read before the connection counts as idle.
+            // Read what has arrived before the connection counts as idle.
             biased;
             ended = connection.as_mut() => {
-                // The client's doing more often than ours, and the text names no content.
+                // Usually the client ended it. The error contains no request content.
                 return ended.unwrap_or_else(|error| debug!(error, "connection ended early"));
             }
-            () = life.is_to_end(protocol), if !ending => {
-                ending = true;
+            () = life.must_end(protocol), if !is_ending => {
+                is_ending = true;
                 connection.as_mut().graceful_shutdown();
             }
-            // Also of one that is ending: a client that never speaks, or does not read its answer, would hold its place for ever.
-            () = activity.idle(idle, &crowd), if !idled => {
-                idled = true;
+            // Also for a connection that is ending: a client that never sends, or never reads its
+            // response, would keep its permit for ever.
+            () = activity.wait_until_idle(idle, &eviction), if !was_idle => {
+                was_idle = true;
                 connection.as_mut().graceful_shutdown();
-                goodbye.set(sleep(farewell));
+                farewell_over.set(sleep(farewell));
             }
-            () = goodbye.as_mut() => {
-                // A request may have come before the client read the goodbye.
-                let over = activity.since() + farewell;
-                if over <= Instant::now() {
+            () = farewell_over.as_mut() => {
+                // A request may have arrived before the client read the end of the connection.
+                let close_at = activity.idle_since() + farewell;
+                if close_at <= Instant::now() {
                     return;
                 }
-                goodbye.set(sleep_until(over));
+                farewell_over.set(sleep_until(close_at));
             }
         }
     }
 }
 
-/// The version is known, so the builder's own guess is off: it would wait for a first byte without a limit.
+async fn respond(
+    request: Request<Incoming>,
+    protocol: Protocol,
+    router: Router,
+    life: Arc<ConnectionLife>,
+    open: OpenRequest,
+) -> Result<Response, Infallible> {
+    let Ok(mut response) = router.oneshot(request.map(Body::new)).await;
+    if protocol == Protocol::Http1 && life.is_over() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    drop(open);
+    Ok(response)
+}
+
+/// Fixes the HTTP version. Detecting it would wait for the first byte without a limit.
 fn builder(protocol: Protocol, idle: Duration) -> Builder<TokioExecutor> {
     let mut builder = match protocol {
         Protocol::Http1 => Builder::new(TokioExecutor::new()).http1_only(),
@@ -158,45 +169,47 @@ fn builder(protocol: Protocol, idle: Duration) -> Builder<TokioExecutor> {
 // === impl ConnectionLife ===
 
 impl ConnectionLife {
-    /// It begins now, and is old at this age, give or take a tenth: connections that begin together do not end together.
-    pub(super) fn new(drain: Drain, max_age: Option<Duration>, crowd: Arc<Crowd>) -> Self {
-        let old = max_age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
-        Self { drain, old, idle: IDLE, goodbye: GOODBYE, crowd }
+    /// Starts now. The age limit varies by a tenth, so that connections that begin together do not
+    /// end together.
+    pub(super) fn new(drain: Drain, max_age: Option<Duration>, eviction: Arc<IdleEviction>) -> Self {
+        let old_at = max_age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        Self { drain, old_at, idle: IDLE, farewell: FAREWELL, eviction }
     }
 
-    /// Returns once a handshake has had its moment and another connection waits for the place.
-    pub(super) async fn handshake_makes_way(&self) {
+    /// Returns once the handshake has taken a moment and another connection waits for the permit.
+    pub(super) async fn handshake_evicted(&self) {
         sleep(MOMENT).await;
-        self.crowd.called().await;
+        self.eviction.requested().await;
     }
 
-    /// Whether the client is to make another connection for its next request.
+    /// Whether the client should open another connection for its next request.
     fn is_over(&self) -> bool {
-        let Self { drain, old, .. } = self;
-        drain.is_leaving() || old.is_some_and(|old| old <= Instant::now())
+        self.drain.is_leaving() || self.old_at.is_some_and(|old_at| old_at <= Instant::now())
     }
 
-    /// Returns once the connection is to end even where nothing is asked on it.
-    async fn is_to_end(&mut self, protocol: Protocol) {
-        let Self { drain, old, .. } = self;
-        let old = async {
-            match old.filter(|_| protocol == Protocol::Http2) {
-                Some(old) => sleep_until(old).await,
-                None => std::future::pending().await,
-            }
-        };
+    /// Returns once the connection must end even while no request is open.
+    async fn must_end(&mut self, protocol: Protocol) {
+        let old_at = self.old_at.filter(|_| protocol == Protocol::Http2);
         tokio::select! {
-            () = drain.started() => {}
-            () = old => {}
+            () = self.drain.started() => {}
+            () = sleep_until_some(old_at) => {}
         }
+    }
+}
+
+/// Never returns for `None`.
+async fn sleep_until_some(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
 // === impl Protocol ===
 
 impl Protocol {
-    /// What client and server agreed on; HTTP/1.1 for a client that does not negotiate.
-    pub(super) fn negotiated(alpn: Option<&[u8]>) -> Self {
+    /// Maps the protocol that TLS negotiated; HTTP/1.1 for a client that does not negotiate.
+    pub(super) fn from_alpn(alpn: Option<&[u8]>) -> Self {
         if alpn == Some(b"h2") { Self::Http2 } else { Self::Http1 }
     }
 }
@@ -204,35 +217,44 @@ impl Protocol {
 // === impl Activity ===
 
 impl Activity {
-    /// Returns once no request was open for this long, or for a moment where another connection waits for the place.
-    async fn idle(&self, limit: Duration, crowd: &Crowd) {
-        let idled = |time| Instant::now() >= self.since() + time;
+    fn new() -> Self {
+        Self { open: AtomicUsize::new(0), idle_since: Mutex::new(Instant::now()) }
+    }
+
+    /// Returns once no request was open for `limit`, or for a moment if another connection waits
+    /// for the permit.
+    async fn wait_until_idle(&self, limit: Duration, eviction: &IdleEviction) {
         loop {
-            // Who is busy listens to nobody, so that the call reaches one that can go.
-            sleep_until(self.since() + limit.min(MOMENT)).await;
-            if idled(limit) {
+            // A busy connection does not take eviction requests, so that they reach one that can
+            // close.
+            sleep_until(self.idle_since() + limit.min(MOMENT)).await;
+            if self.was_idle_for(limit) {
                 return;
             }
-            if !idled(MOMENT) {
+            if !self.was_idle_for(MOMENT) {
                 continue;
             }
             tokio::select! {
-                () = sleep_until(self.since() + limit) => {}
-                () = crowd.called() => {
-                    if idled(MOMENT) {
+                () = sleep_until(self.idle_since() + limit) => {}
+                () = eviction.requested() => {
+                    if self.was_idle_for(MOMENT) {
                         return;
                     }
-                    // Busy since it began to listen: the next one may not be.
-                    crowd.pass_on();
+                    // This connection became busy while it waited; another one may be idle.
+                    eviction.pass_on();
                 }
             }
         }
     }
 
-    /// Since when no request has been open; now, if one is.
-    fn since(&self) -> Instant {
+    fn was_idle_for(&self, time: Duration) -> bool {
+        Instant::now() >= self.idle_since() + time
+    }
+
+    /// Returns when the last request ended; the present while a request is open.
+    fn idle_since(&self) -> Instant {
         match self.open.load(Ordering::Acquire) {
-            0 => *self.last.lock().unwrap_or_else(PoisonError::into_inner),
+            0 => *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner),
             _ => Instant::now(),
         }
     }
@@ -249,8 +271,8 @@ impl OpenRequest {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        let Self(activity) = self;
-        *activity.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let activity = &self.0;
+        *activity.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         activity.open.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -1,18 +1,20 @@
-//! The signals that a port is to be left, and then to stop: [`DrainTrigger`] gives them once, every [`Drain`] sees them.
+//! The two signals of a shutdown: [`DrainTrigger`] sends them once, and every [`Drain`] receives
+//! them.
 //!
-//! A trigger that is dropped gives the last one, so no port outlives its owner.
+//! First clients are asked to leave, then the port stops. Dropping the trigger also stops the port,
+//! so no port outlives its owner.
 
 use tokio::sync::watch;
 
-/// Gives the signals.
-pub struct DrainTrigger(watch::Sender<Stage>);
+/// Sends the signals.
+pub struct DrainTrigger(watch::Sender<DrainStage>);
 
-/// Waits for the signals. Cheap to clone.
+/// Receives the signals. Cheap to clone.
 #[derive(Clone)]
-pub struct Drain(watch::Receiver<Stage>);
+pub struct Drain(watch::Receiver<DrainStage>);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+enum DrainStage {
     Serving,
     Leaving,
     Draining,
@@ -21,35 +23,37 @@ enum Stage {
 // === impl DrainTrigger ===
 
 impl DrainTrigger {
-    /// A trigger and the first of its receivers.
+    /// Returns a trigger and its first receiver.
     #[must_use]
     pub fn new() -> (Self, Drain) {
-        let (sender, receiver) = watch::channel(Stage::Serving);
+        let (sender, receiver) = watch::channel(DrainStage::Serving);
         (Self(sender), Drain(receiver))
     }
 
-    /// Everything is served on, but a client that can be told to go elsewhere is, with its answer.
+    /// Asks clients to reconnect elsewhere. The port serves all requests; responses close HTTP/1.1
+    /// connections.
     pub fn leave(&self) {
-        self.0.send_replace(Stage::Leaving);
+        self.0.send_replace(DrainStage::Leaving);
     }
 
-    /// Nothing new is served.
+    /// Stops the port: it serves no new request.
     pub fn start(&self) {
-        self.0.send_replace(Stage::Draining);
+        self.0.send_replace(DrainStage::Draining);
     }
 }
 
 // === impl Drain ===
 
 impl Drain {
-    /// Whether clients are to go elsewhere.
+    /// Whether clients should reconnect elsewhere.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
-        *self.0.borrow() >= Stage::Leaving
+        *self.0.borrow() >= DrainStage::Leaving
     }
 
-    /// Returns once the port is to stop; at once if it was before. Cancel safe.
+    /// Returns once the port must stop; immediately if it already must. Cancel safe.
     pub async fn started(&mut self) {
-        let _ = self.0.wait_for(|stage| *stage == Stage::Draining).await;
+        // An error means that the trigger was dropped, which stops the port too.
+        let _ = self.0.wait_for(|stage| *stage == DrainStage::Draining).await;
     }
 }

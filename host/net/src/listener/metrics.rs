@@ -1,35 +1,35 @@
-//! [`ConnectionMetrics`]: how many connections a port has open, and how many it has accepted.
+//! [`ConnectionMetrics`]: the number of open and of accepted connections of one port.
 //!
-//! The caller owns the registry and the names of the metrics.
+//! The caller owns the registry and chooses the names of the metrics.
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
-/// The metrics of one port.
+/// The connection metrics of one port.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionMetrics {
     open: Gauge,
     accepted: Counter,
 }
 
-/// A connection that is open as long as this lives.
+/// Counts as one open connection until it is dropped.
 pub struct OpenConnection(Gauge);
 
 // === impl ConnectionMetrics ===
 
 impl ConnectionMetrics {
-    /// Counts open connections in `open` and accepted ones in `accepted`.
+    /// Counts open connections in `open` and accepted connections in `accepted`.
     #[must_use]
     pub fn new(open: Gauge, accepted: Counter) -> Self {
         Self { open, accepted }
     }
 
-    /// Connections accepted so far.
+    /// Returns the number of connections accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.accepted.get()
     }
 
-    /// Counts a connection until the value is dropped.
+    /// Counts a connection as accepted, and as open until the returned value is dropped.
     #[must_use]
     pub fn opened(&self) -> OpenConnection {
         self.accepted.inc();

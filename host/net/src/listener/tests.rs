@@ -1,6 +1,7 @@
-//! Ports in use: both versions of HTTP over TLS, the bound on connections, and what happens at the end.
+//! Served ports: both versions of HTTP over TLS, the limit on connections, and the drain.
 //!
-//! Clients here trust the made CA alone, so each handshake also proves the certificate's names and chain.
+//! Clients trust only the generated CA, so each handshake also verifies the certificate's names and
+//! chain.
 
 use axum::{body::Body, http::StatusCode, routing::get};
 use http_body_util::BodyExt as _;
@@ -23,8 +24,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::*;
 use crate::tls::{self, ServingCert};
 
-/// A port in use.
-struct Served {
+/// A served port.
+struct ServedPort {
     address: SocketAddr,
     ca_pem: String,
     metrics: ConnectionMetrics,
@@ -32,14 +33,14 @@ struct Served {
     ended: JoinHandle<()>,
 }
 
-/// Handlers that end when the test says so.
+/// Holds requests to `/wait` open until the test releases them.
 #[derive(Clone, Default)]
 struct Gate {
     entered: Arc<Notify>,
     open: Arc<Notify>,
 }
 
-/// A new certificate for `localhost`, and the PEM that a client has to trust.
+/// A new certificate for `localhost`, and the PEM that clients must trust.
 fn localhost_certificate() -> (CertifiedKey, String) {
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
@@ -47,7 +48,7 @@ fn localhost_certificate() -> (CertifiedKey, String) {
     (CertifiedKey::from_der(chain, key, &tls::provider()).unwrap(), issued.cert.pem())
 }
 
-impl Served {
+impl ServedPort {
     async fn with(max_connections: usize, grace: Duration, gate: &Gate) -> Self {
         let (key, ca_pem) = localhost_certificate();
         let cert = Arc::new(ServingCert::default());
@@ -117,7 +118,7 @@ async fn text(response: Response<Incoming>) -> String {
 
 #[tokio::test]
 async fn serves_both_versions_of_http_over_tls() {
-    let served = Served::with(8, Duration::from_secs(5), &Gate::default()).await;
+    let served = ServedPort::with(8, Duration::from_secs(5), &Gate::default()).await;
     let response = served.http1().await.send_request(request("/")).await.unwrap();
     assert_eq!(response.version(), Version::HTTP_11);
     assert_eq!(text(response).await, "hello");
@@ -128,8 +129,8 @@ async fn serves_both_versions_of_http_over_tls() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_resumes_its_session() {
-    let served = Served::with(8, Duration::from_secs(5), &Gate::default()).await;
+async fn a_returning_client_resumes_its_tls_session() {
+    let served = ServedPort::with(8, Duration::from_secs(5), &Gate::default()).await;
     let config = served.trusting(b"http/1.1");
     for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
         let stream = served.connect(Arc::clone(&config), "localhost").await;
@@ -148,7 +149,8 @@ async fn a_new_certificate_serves_the_next_handshake() {
     let address = listener.local_addr().unwrap();
     let (trigger, drain) = DrainTrigger::new();
     let ended = tokio::spawn(listener.run(Gate::default().router(), drain, Duration::from_secs(5)));
-    let mut served = Served { address, ca_pem: String::new(), metrics: ConnectionMetrics::default(), trigger, ended };
+    let mut served =
+        ServedPort { address, ca_pem: String::new(), metrics: ConnectionMetrics::default(), trigger, ended };
     for _ in 0..2 {
         let (key, ca_pem) = localhost_certificate();
         cert.install(key);
@@ -158,9 +160,9 @@ async fn a_new_certificate_serves_the_next_handshake() {
 }
 
 #[tokio::test]
-async fn draining_answers_what_is_open_and_accepts_nothing_new() {
+async fn draining_answers_open_requests_and_accepts_no_connection() {
     let gate = Gate::default();
-    let served = Served::with(8, Duration::from_secs(30), &gate).await;
+    let served = ServedPort::with(8, Duration::from_secs(30), &gate).await;
     let (mut one, mut two, mut idle) = (served.http1().await, served.http2().await, served.http1().await);
     assert_eq!(text(idle.send_request(request("/")).await.unwrap()).await, "hello");
     let one = tokio::spawn(async move { text(one.send_request(request("/wait")).await.unwrap()).await });
@@ -181,9 +183,9 @@ async fn draining_answers_what_is_open_and_accepts_nothing_new() {
 }
 
 #[tokio::test]
-async fn what_is_open_after_the_grace_period_is_closed() {
+async fn requests_open_after_the_grace_period_are_closed() {
     let gate = Gate::default();
-    let served = Served::with(8, Duration::from_millis(200), &gate).await;
+    let served = ServedPort::with(8, Duration::from_millis(200), &gate).await;
     let mut client = served.http2().await;
     let answer = tokio::spawn(async move { client.send_request(request("/wait")).await.map(drop) });
     gate.entered.notified().await;
@@ -195,37 +197,39 @@ async fn what_is_open_after_the_grace_period_is_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
-    let served = Served::with(1, Duration::from_secs(5), &Gate::default()).await;
-    let first = served.http1().await;
-    let next = timeout(Duration::from_millis(200), served.connect(served.trusting(b"http/1.1"), "localhost"));
-    assert!(next.await.is_err(), "no permit, no handshake");
-    drop(first);
+async fn a_connection_above_the_limit_waits_for_another_to_end() {
+    let served = ServedPort::with(1, Duration::from_secs(5), &Gate::default()).await;
+    let mut first = served.http1().await;
+    // Completes only after the eviction of the first connection, which is idle.
+    let mut second = served.http1().await;
+    assert!(first.send_request(request("/")).await.is_err(), "both connections had a permit");
+    assert_eq!(text(second.send_request(request("/")).await.unwrap()).await, "hello");
+    drop(second);
     assert_eq!(text(served.http1().await.send_request(request("/")).await.unwrap()).await, "hello");
 }
 
 #[tokio::test]
-async fn a_client_that_never_begins_its_handshake_makes_way() {
-    let served = Served::with(1, Duration::from_secs(5), &Gate::default()).await;
+async fn a_client_without_a_handshake_is_evicted() {
+    let served = ServedPort::with(1, Duration::from_secs(5), &Gate::default()).await;
     let mut silent = TcpStream::connect(served.address).await.unwrap();
     let begun = Instant::now();
     let mut next = served.http1().await;
-    assert!(begun.elapsed() < HANDSHAKE, "the silent one kept its place for as long as it may alone");
+    assert!(begun.elapsed() < HANDSHAKE, "the silent client kept its permit until the handshake limit");
     assert_eq!(text(next.send_request(request("/")).await.unwrap()).await, "hello");
     assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0, "it was closed");
 }
 
 #[tokio::test]
-async fn a_connection_that_idles_makes_way_and_one_at_work_does_not() {
+async fn an_idle_connection_is_evicted_and_a_busy_one_is_not() {
     let gate = Gate::default();
-    let served = Served::with(2, Duration::from_secs(5), &gate).await;
+    let served = ServedPort::with(2, Duration::from_secs(5), &gate).await;
     let (mut idle, mut busy) = (served.http1().await, served.http1().await);
     assert_eq!(text(idle.send_request(request("/")).await.unwrap()).await, "hello");
     let waiting = tokio::spawn(async move { text(busy.send_request(request("/wait")).await.unwrap()).await });
     gate.entered.notified().await;
     let begun = Instant::now();
     let mut third = served.http1().await;
-    assert!(begun.elapsed() < Duration::from_secs(60), "the idle one would have stayed for two minutes");
+    assert!(begun.elapsed() < Duration::from_secs(60), "the idle connection was not evicted");
     assert!(idle.send_request(request("/")).await.is_err());
     assert_eq!(text(third.send_request(request("/")).await.unwrap()).await, "hello");
     gate.open.notify_one();
@@ -233,12 +237,12 @@ async fn a_connection_that_idles_makes_way_and_one_at_work_does_not() {
 }
 
 #[tokio::test]
-async fn what_is_not_tls_is_closed() {
-    let served = Served::with(8, Duration::from_secs(5), &Gate::default()).await;
+async fn a_connection_without_tls_is_closed() {
+    let served = ServedPort::with(8, Duration::from_secs(5), &Gate::default()).await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
-    // An alert, or a reset: both end the connection without a word of HTTP.
+    // An alert or a reset: both end the connection without an HTTP response.
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!String::from_utf8_lossy(&answer).contains("HTTP"), "{answer:?}");
 }

@@ -1,6 +1,6 @@
-//! A connection over its whole life, which is short here.
+//! Whole life cycles of a connection, with short limits.
 //!
-//! The client is hyper's; the stream between the two is memory.
+//! The client is hyper's; client and server share a stream in memory.
 
 use std::sync::atomic::AtomicBool;
 
@@ -22,26 +22,26 @@ use crate::listener::DrainTrigger;
 
 const AGE: Duration = Duration::from_millis(500);
 const SHORT: Duration = Duration::from_secs(1);
-const FAREWELL: Duration = Duration::from_secs(3);
-/// For a machine that does something else as well.
+const TEST_FAREWELL: Duration = Duration::from_secs(3);
+/// Generous limit for a machine under load.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A served connection, before a client speaks on it.
-struct Served {
+/// A served connection, before its client sends anything.
+struct ServedConnection {
     client: DuplexStream,
     ended: JoinHandle<()>,
     trigger: DrainTrigger,
-    /// Lets `/wait` answer.
+    /// Lets `/wait` respond.
     open: Arc<Notify>,
 }
 
-impl Served {
+impl ServedConnection {
     fn new(protocol: Protocol, old: Option<Duration>, idle: Duration) -> Self {
         let (client, server) = tokio::io::duplex(64 * 1024);
         let (trigger, drain) = DrainTrigger::new();
-        let crowd = Arc::default();
-        let old = old.map(|age| Instant::now() + age);
-        let life = ConnectionLife { drain, old, idle, goodbye: FAREWELL, crowd };
+        let old_at = old.map(|age| Instant::now() + age);
+        let eviction = Arc::default();
+        let life = ConnectionLife { drain, old_at, idle, farewell: TEST_FAREWELL, eviction };
         let open = Arc::new(Notify::new());
         let opened = Arc::clone(&open);
         let wait = async move || {
@@ -57,7 +57,7 @@ fn request(path: &str) -> Request<Body> {
     Request::get(format!("http://localhost{path}")).header("host", "localhost").body(Body::empty()).unwrap()
 }
 
-/// The text, and whether the connection ends with it.
+/// The body, and whether the response ends the connection.
 async fn text(response: hyper::Result<Response<Incoming>>) -> (String, bool) {
     let response = response.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -79,7 +79,7 @@ async fn http2(client: DuplexStream) -> http2::SendRequest<Body> {
 
 #[tokio::test]
 async fn an_idle_connection_is_kept_for_its_time_and_no_longer() {
-    let [one, two] = [Protocol::Http1, Protocol::Http2].map(|protocol| Served::new(protocol, None, SHORT));
+    let [one, two] = [Protocol::Http1, Protocol::Http2].map(|protocol| ServedConnection::new(protocol, None, SHORT));
     let begun = Instant::now();
     let (mut http1, mut http2) = (http1(one.client).await, http2(two.client).await);
     assert_eq!(text(http1.send_request(request("/")).await).await.0, "hello");
@@ -91,18 +91,20 @@ async fn an_idle_connection_is_kept_for_its_time_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_for_nothing_ends_also_where_it_is_old_first() {
+async fn a_connection_without_requests_ends_even_if_it_is_old_first() {
     for protocol in [Protocol::Http1, Protocol::Http2] {
         for old in [None, Some(AGE)] {
-            let Served { client: _client, ended, trigger: _trigger, .. } = Served::new(protocol, old, SHORT);
+            let ServedConnection { client: _client, ended, trigger: _trigger, .. } =
+                ServedConnection::new(protocol, old, SHORT);
             timeout(SOON, ended).await.unwrap().unwrap();
         }
     }
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_end_ends_its_connection() {
-    let Served { mut client, ended, trigger: _trigger, .. } = Served::new(Protocol::Http1, None, SHORT);
+async fn an_endless_request_head_ends_the_connection() {
+    let ServedConnection { mut client, ended, trigger: _trigger, .. } =
+        ServedConnection::new(Protocol::Http1, None, SHORT);
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let trickle = async {
         while client.write_all(b"x: y\r\n").await.is_ok() {
@@ -114,46 +116,48 @@ async fn a_head_that_does_not_end_ends_its_connection() {
 }
 
 #[tokio::test]
-async fn an_old_connection_of_http1_ends_with_its_next_answer() {
-    let Served { client, ended, trigger: _trigger, .. } = Served::new(Protocol::Http1, Some(AGE), SOON);
+async fn an_old_http1_connection_ends_with_its_next_response() {
+    let ServedConnection { client, ended, trigger: _trigger, .. } =
+        ServedConnection::new(Protocol::Http1, Some(AGE), SOON);
     let mut client = http1(client).await;
     assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), false));
     sleep(2 * AGE).await;
-    assert!(!ended.is_finished(), "a request might be on its way");
+    assert!(!ended.is_finished(), "a request may be under way");
     assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), true));
     timeout(SOON, ended).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn an_old_connection_of_http2_answers_what_is_open_and_takes_no_more() {
-    let Served { client, ended, open, trigger: _trigger } = Served::new(Protocol::Http2, Some(AGE), SOON);
+async fn an_old_http2_connection_answers_open_requests_and_takes_no_more() {
+    let ServedConnection { client, ended, open, trigger: _trigger } =
+        ServedConnection::new(Protocol::Http2, Some(AGE), SOON);
     let mut client = http2(client).await;
     let waiting = tokio::spawn(client.send_request(request("/wait")));
     sleep(2 * AGE).await;
     assert!(!ended.is_finished(), "a request is open");
     let error = client.send_request(request("/")).await.unwrap_err();
-    assert!(error.is_canceled(), "it is not sent, so that it may be sent elsewhere: {error:?}");
+    assert!(error.is_canceled(), "the client may send it elsewhere: {error:?}");
     open.notify_one();
     assert_eq!(text(waiting.await.unwrap()).await.0, "done");
     timeout(SOON, ended).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn who_is_to_leave_gets_an_answer_first() {
-    let Served { client, ended, trigger, .. } = Served::new(Protocol::Http1, None, SOON);
+async fn a_leaving_port_ends_connections_with_their_next_response() {
+    let ServedConnection { client, ended, trigger, .. } = ServedConnection::new(Protocol::Http1, None, SOON);
     let mut client = http1(client).await;
     assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), false));
     trigger.leave();
     sleep(AGE).await;
-    assert!(!ended.is_finished(), "a request might be on its way");
+    assert!(!ended.is_finished(), "a request may be under way");
     assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), true));
     timeout(SOON, ended).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_request_that_arrived_before_the_end_is_answered() {
-    let Served { mut client, ended, trigger, .. } = Served::new(Protocol::Http1, None, SOON);
-    // Nobody has looked at it yet when the port is to stop.
+async fn a_request_that_arrived_before_the_drain_is_answered() {
+    let ServedConnection { mut client, ended, trigger, .. } = ServedConnection::new(Protocol::Http1, None, SOON);
+    // The server has not read it when the drain starts.
     client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     trigger.start();
     let mut answer = String::new();
@@ -167,7 +171,7 @@ async fn connections_that_begin_together_do_not_end_together() {
     let (_trigger, drain) = DrainTrigger::new();
     let age = Duration::from_secs(100);
     let begun = Instant::now();
-    let ends = || ConnectionLife::new(drain.clone(), Some(age), Arc::default()).old.unwrap() - begun;
+    let ends = || ConnectionLife::new(drain.clone(), Some(age), Arc::default()).old_at.unwrap() - begun;
     let ends: Vec<_> = (0..100).map(|_| ends()).collect();
     let around = age.mul_f64(0.9)..=age.mul_f64(1.1) + SHORT;
     assert!(ends.iter().all(|end| around.contains(end)), "{ends:?}");
@@ -176,8 +180,9 @@ async fn connections_that_begin_together_do_not_end_together() {
 }
 
 #[tokio::test]
-async fn a_request_that_crosses_the_goodbye_is_answered() {
-    let Served { client: server, ended, open, trigger: _trigger } = Served::new(Protocol::Http2, None, SHORT);
+async fn a_request_that_crosses_the_graceful_shutdown_is_answered() {
+    let ServedConnection { client: server, ended, open, trigger: _trigger } =
+        ServedConnection::new(Protocol::Http2, None, SHORT);
     let (client, network) = tokio::io::duplex(64 * 1024);
     let (mut from_client, mut to_client) = split(network);
     let (mut from_server, mut to_server) = split(server);
@@ -198,7 +203,7 @@ async fn a_request_that_crosses_the_goodbye_is_answered() {
     slow.store(true, Ordering::Release);
     sleep(2 * SHORT).await;
     let answer = tokio::spawn(client.send_request(request("/wait")));
-    sleep(FAREWELL + SHORT).await;
+    sleep(TEST_FAREWELL + SHORT).await;
     assert!(!ended.is_finished(), "a request is open");
     open.notify_one();
     slow.store(false, Ordering::Release);
