@@ -1,6 +1,7 @@
-//! What was pulled, on disk by its digest: [`BlobCache`], so that a restart asks a registry for nothing that is pinned and pulled.
+//! Pulled blobs on disk, by digest: [`BlobCache`]. A restart then pulls no pinned component again.
 //!
-//! What is read has the digest that it is asked for by, so nobody who can write into the folder can make anybody load anything.
+//! Content is returned only if it has the requested digest, so write access to the directory does
+//! not allow anyone to replace a component. All operations block.
 
 use std::{
     fs::{self, DirBuilder},
@@ -14,41 +15,44 @@ use std::{
 use hyper::body::Bytes;
 use tracing::warn;
 
-use super::digest_of;
+use crate::digest::sha256_digest;
 use ampoule_net::file;
 
-/// Files kept; the oldest go. A component is two: its manifest and itself.
+/// Limit for the number of files; the oldest are removed. A component has two: its manifest and
+/// itself.
 const MOST_FILES: usize = 64;
-/// Bytes kept; with what the engine keeps they fit into the volume that `deploy` gives to both.
+/// Limit for the total size in bytes. With the engine's cache it fits into the volume of the
+/// manifests in `deploy`.
 const MOST_BYTES: u64 = 512 << 20;
 
-/// How often this process wrote one.
+/// The number of writes of this process, for unique temporary names.
 static WRITES: AtomicU32 = AtomicU32::new(0);
 
-/// A folder of blobs.
-pub(super) struct BlobCache {
+/// A directory of blobs.
+pub(crate) struct BlobCache {
     folder: PathBuf,
 }
 
 // === impl BlobCache ===
 
 impl BlobCache {
-    /// The folder is made when something is put into it.
-    pub(super) fn new(folder: PathBuf) -> Self {
+    /// Creates nothing yet; the directory is created with the first blob.
+    pub(crate) fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// What has this digest, if it is there, whole, and of no more bytes than the limit.
-    pub(super) fn get(&self, digest: &str, limit: usize) -> Option<Bytes> {
+    /// Returns the blob with this digest, if it is present, complete and not larger than `limit`
+    /// bytes.
+    pub(crate) fn get(&self, digest: &str, limit: usize) -> Option<Bytes> {
         let bytes = file::read(&self.path(digest)?, limit).ok()?;
-        (digest_of(&bytes) == digest).then(|| bytes.into())
+        (sha256_digest(&bytes) == digest).then(|| bytes.into())
     }
 
-    /// Keeps it. That it cannot is logged, and costs no more than time.
-    pub(super) fn put(&self, digest: &str, bytes: &[u8]) {
+    /// Stores a blob. A failure is logged; its only consequence is that the blob is pulled again.
+    pub(crate) fn put(&self, digest: &str, bytes: &[u8]) {
         let Some(path) = self.path(digest) else { return };
         if let Err(reason) = self.write(&path, bytes) {
-            warn!(path = %path.display(), %reason, "what was pulled cannot be kept, the next start pulls it again");
+            warn!(path = %path.display(), %reason, "cannot cache a pulled blob; the next start pulls it again");
         }
     }
 
@@ -56,25 +60,25 @@ impl BlobCache {
         Some(self.folder.join(digest.strip_prefix("sha256:")?))
     }
 
-    /// Writes to the side and renames, so that no reader ever sees half a file.
+    /// Writes to a temporary file and renames it, so that no reader sees an incomplete file.
     fn write(&self, path: &PathBuf, bytes: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         self.make_room(bytes.len() as u64)?;
-        // Two injectors may have one component, and pull it at once.
+        // Two injectors may pull the same component at the same time.
         let number = WRITES.fetch_add(1, Ordering::Relaxed);
         let temporary = path.with_added_extension(format!("{}-{number}.tmp", std::process::id()));
         let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
-            // Best effort: the error to tell is the first one.
+            // Best effort: the error to report is the first one.
             let _ = fs::remove_file(&temporary);
         }
         written
     }
 
-    /// For so many bytes more.
+    /// Removes the oldest files until a blob of this size fits.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         if bytes > MOST_BYTES {
-            return Err(io::Error::other(format!("it has more than {MOST_BYTES} bytes")));
+            return Err(io::Error::other(format!("larger than {MOST_BYTES} bytes")));
         }
         let listed = fs::read_dir(&self.folder)?.filter_map(Result::ok);
         let mut files: Vec<(SystemTime, u64, PathBuf)> = listed
@@ -88,7 +92,7 @@ impl BlobCache {
                 break;
             }
             match fs::remove_file(path) {
-                // Another pull made room at once.
+                // Another pull removed it at the same time.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
@@ -104,10 +108,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_what_was_put_and_nothing_else() {
+    fn returns_only_content_with_the_requested_digest() {
         let folder = tempfile::tempdir().unwrap();
         let cache = BlobCache::new(folder.path().join("a/b"));
-        let digest = digest_of(b"component");
+        let digest = sha256_digest(b"component");
         assert_eq!(cache.get(&digest, 100), None);
         cache.put(&digest, b"component");
         assert_eq!(cache.get(&digest, 9).unwrap(), "component");
@@ -120,24 +124,24 @@ mod tests {
     }
 
     #[test]
-    fn drops_the_oldest_files_that_are_too_many_or_too_large() {
+    fn removes_the_oldest_files_above_the_limits() {
         let folder = tempfile::tempdir().unwrap();
         let cache = BlobCache::new(folder.path().to_owned());
         for i in 0..=MOST_FILES {
             let bytes = i.to_string();
-            cache.put(&digest_of(bytes.as_bytes()), bytes.as_bytes());
+            cache.put(&sha256_digest(bytes.as_bytes()), bytes.as_bytes());
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), MOST_FILES);
-        assert!(cache.get(&digest_of(b"0"), 100).is_none());
+        assert!(cache.get(&sha256_digest(b"0"), 100).is_none());
         let last = MOST_FILES.to_string();
-        assert!(cache.get(&digest_of(last.as_bytes()), 100).is_some());
+        assert!(cache.get(&sha256_digest(last.as_bytes()), 100).is_some());
 
-        // Nothing is written of it, it only says that it is large.
+        // A sparse file: large, without content on disk.
         fs::File::create(folder.path().join("large")).unwrap().set_len(MOST_BYTES - 4).unwrap();
-        cache.put(&digest_of(b"four"), b"four");
+        cache.put(&sha256_digest(b"four"), b"four");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the small ones are older");
-        cache.put(&digest_of(b"more"), b"more");
+        cache.put(&sha256_digest(b"more"), b"more");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the large one is the oldest");
-        assert!(["four", "more"].iter().all(|text| cache.get(&digest_of(text.as_bytes()), 4).is_some()));
+        assert!(["four", "more"].iter().all(|text| cache.get(&sha256_digest(text.as_bytes()), 4).is_some()));
     }
 }

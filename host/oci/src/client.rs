@@ -1,6 +1,7 @@
-//! HTTP as registries are spoken to: over TLS, but for the hosts that are listed, with every answer bounded.
+//! HTTP with registries: TLS except for listed hosts, and a size limit for each response.
 //!
-//! Each address is checked before it is asked, wherever it comes from: a redirect, an upload's place, the realm of a token.
+//! Each URL is checked before its request is sent, including URLs from redirects, uploads and token
+//! realms.
 
 use std::{error::Error, path::Path, time::Duration};
 
@@ -8,98 +9,102 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Method, Request, StatusCode, Uri,
     body::Bytes,
-    header::{AUTHORIZATION, LOCATION, RETRY_AFTER, USER_AGENT},
+    header::{AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT},
 };
 
-use super::OciError;
+use crate::error::OciError;
 use ampoule_net::outbound::{self, CaFileError, HttpClient, PROGRAM, root_cause};
 
-/// A registry sends to a storage, and that at times to another.
+/// Limit for redirects. A registry redirects to a storage service, which may redirect again.
 const MOST_REDIRECTS: usize = 5;
-/// For a registry that has had too many requests and does not say when it wants the next.
-const USUAL_WAIT: Duration = Duration::from_secs(5 * 60);
+/// Time to wait after a 429 without a valid `Retry-After`.
+const DEFAULT_WAIT: Duration = Duration::from_secs(5 * 60);
 
-/// A client.
-pub(super) struct Http {
+/// An HTTP client for registries.
+pub(crate) struct RegistryClient {
     client: HttpClient,
     insecure: Vec<String>,
 }
 
-/// What to ask.
+/// One request.
 #[derive(Clone, Debug)]
-pub(super) struct Query {
-    pub(super) method: Method,
-    pub(super) url: Uri,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// Bytes of the answer at most.
-    pub(super) limit: usize,
-    /// What it is, for messages.
-    pub(super) what: String,
+pub(crate) struct RegistryRequest {
+    pub(crate) method: Method,
+    pub(crate) url: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// Limit in bytes for the response.
+    pub(crate) limit: usize,
+    /// The name of the request in messages, such as `an upload`.
+    pub(crate) what: String,
 }
 
-/// What was answered.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// Who answered in the end.
-    pub(super) host: String,
+/// One response.
+pub(crate) struct RegistryResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// The host that responded, after redirects.
+    pub(crate) host: String,
 }
 
-// === impl Http ===
+// === impl RegistryClient ===
 
-impl Http {
-    /// Trusts the system's certificates, or Mozilla's where the system has none, and those of the file.
-    pub(super) fn new(ca_file: Option<&Path>, insecure: Vec<String>) -> Result<Self, OciError> {
-        let roots =
-            outbound::roots(ca_file).map_err(|CaFileError { path, reason }| OciError::CaFile { path, reason })?;
-        // By plain HTTP or TLS, as `check` decides.
+impl RegistryClient {
+    /// Trusts the system's certificates, or Mozilla's if the system has none, and those of the
+    /// file.
+    pub(crate) fn new(ca_file: Option<&Path>, insecure: Vec<String>) -> Result<Self, OciError> {
+        let roots = outbound::roots(ca_file)?;
+        // The client supports both HTTP and TLS; `check` decides for each URL.
         Ok(Self { client: outbound::client(roots), insecure })
     }
 
-    /// The address of a path on a registry's host.
-    pub(super) fn url(&self, host: &str, path: &str) -> Result<Uri, OciError> {
+    /// Returns the URL of a path on a registry's host.
+    pub(crate) fn url(&self, host: &str, path: &str) -> Result<Uri, OciError> {
         let scheme = if self.is_insecure(host) { "http" } else { "https" };
         let url = format!("{scheme}://{host}{path}");
         url.parse()
-            .map_err(|_| OciError::Unreachable { host: host.to_owned(), reason: format!("{url:?} is no address") })
+            .map_err(|_| OciError::Unreachable { host: host.to_owned(), reason: format!("{url:?} is not a URL") })
     }
 
-    /// Asks, and follows redirects where nothing is sent. Credentials go to no other host than they were for.
-    pub(super) async fn send(&self, mut query: Query) -> Result<Answer, OciError> {
-        let origin = host(&query.url);
+    /// Sends a request and follows the redirects of requests without a body. Credentials are sent
+    /// only to the host they are for.
+    pub(crate) async fn send(&self, mut request: RegistryRequest) -> Result<RegistryResponse, OciError> {
+        let origin = host(&request.url);
         for _ in 0..=MOST_REDIRECTS {
-            self.check(&query.url)?;
-            let answer = self.once(query.clone()).await?;
-            let sends_nothing = matches!(query.method, Method::GET | Method::HEAD);
-            let location = answer.headers.get(LOCATION).filter(|_| sends_nothing && answer.status.is_redirection());
-            let Some(location) = location else { return Ok(answer) };
-            let next = resolve(&query.url, location.to_str().unwrap_or_default());
-            let next = next.ok_or_else(|| answer.unexpected(&query.what))?;
-            if host(&next) != host(&query.url) {
-                query.headers.remove(AUTHORIZATION);
+            self.check(&request.url)?;
+            let response = self.send_once(request.clone()).await?;
+            let Some(location) = response.redirect(&request.method) else { return Ok(response) };
+            let next = resolve(&request.url, location);
+            let next = next.ok_or_else(|| response.unexpected(&request.what))?;
+            if host(&next) != host(&request.url) {
+                request.headers.remove(AUTHORIZATION);
             }
-            query.url = next;
+            request.url = next;
         }
         Err(OciError::Redirects { host: origin, most: MOST_REDIRECTS })
     }
 
-    async fn once(&self, query: Query) -> Result<Answer, OciError> {
-        let Query { method, url, headers, body, limit, what } = query;
-        let host = host(&url);
-        let unreachable = |error: &dyn Error| OciError::Unreachable { host: host.clone(), reason: root_cause(error) };
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = url;
-        *request.headers_mut() = headers;
-        request.headers_mut().insert(USER_AGENT, PROGRAM.parse().expect("a static header is valid"));
-        let response = self.client.request(request).await.map_err(|error| unreachable(&error))?;
+    async fn send_once(&self, request: RegistryRequest) -> Result<RegistryResponse, OciError> {
+        let (host, limit) = (host(&request.url), request.limit);
+        let mut message = Request::new(Full::new(request.body));
+        *message.method_mut() = request.method;
+        *message.uri_mut() = request.url;
+        *message.headers_mut() = request.headers;
+        message.headers_mut().insert(USER_AGENT, HeaderValue::from_static(PROGRAM));
+        let response = match self.client.request(message).await {
+            Ok(response) => response,
+            Err(error) => return Err(unreachable(host, &error)),
+        };
         let (parts, body) = response.into_parts();
         match Limited::new(body, limit).collect().await {
-            Ok(body) => Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes(), host }),
-            Err(error) if error.is::<LengthLimitError>() => Err(OciError::AnswerSize { host, what, limit }),
-            Err(error) => Err(unreachable(&*error)),
+            Ok(body) => {
+                Ok(RegistryResponse { status: parts.status, headers: parts.headers, body: body.to_bytes(), host })
+            }
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(OciError::ResponseSize { host, what: request.what, limit })
+            }
+            Err(error) => Err(unreachable(host, &*error)),
         }
     }
 
@@ -107,7 +112,7 @@ impl Http {
         match url.scheme_str() {
             Some("https") => Ok(()),
             Some("http") if self.is_insecure(&host(url)) => Ok(()),
-            // Without its query, which may be secret.
+            // Without the query, which may contain a secret.
             _ => Err(OciError::PlainHttp { url: format!("{}://{}", url.scheme_str().unwrap_or_default(), host(url)) }),
         }
     }
@@ -117,32 +122,57 @@ impl Http {
     }
 }
 
-// === impl Answer ===
+fn unreachable(host: String, error: &dyn Error) -> OciError {
+    OciError::Unreachable { host, reason: root_cause(error) }
+}
 
-impl Answer {
-    /// For what is not the answer that there should be.
-    pub(super) fn unexpected(&self, what: &str) -> OciError {
-        let (host, what, said) = (self.host.clone(), what.to_owned(), self.said());
-        if self.status != StatusCode::TOO_MANY_REQUESTS {
-            return OciError::Answer { host, what, said };
-        }
-        // It may as well be a date, which registries do not send.
-        let wait = self.headers.get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.trim().parse().ok());
-        OciError::Busy { host, what, said, wait: wait.map_or(USUAL_WAIT, Duration::from_secs) }
-    }
-
-    /// The status and the first of the registry's own words, as OCI's distribution specification has errors.
-    pub(super) fn said(&self) -> String {
-        const SHOWN: usize = 200;
-        let document = serde_json::from_slice::<serde_json::Value>(&self.body).unwrap_or_default();
-        let words = document["errors"][0]["message"].as_str().or(document["details"].as_str()).unwrap_or_default();
-        let words: String = words.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
-        if words.is_empty() { self.status.to_string() } else { format!("{}: {words}", self.status) }
+impl From<CaFileError> for OciError {
+    fn from(error: CaFileError) -> Self {
+        Self::CaFile { path: error.path, reason: error.reason }
     }
 }
 
-/// Where a `Location` leads from here.
-pub(super) fn resolve(from: &Uri, location: &str) -> Option<Uri> {
+// === impl RegistryResponse ===
+
+impl RegistryResponse {
+    /// Returns the location of a redirect that the client follows; an invalid one is empty.
+    fn redirect(&self, method: &Method) -> Option<&str> {
+        let has_no_body = matches!(*method, Method::GET | Method::HEAD);
+        if !has_no_body || !self.status.is_redirection() {
+            return None;
+        }
+        Some(self.headers.get(LOCATION)?.to_str().unwrap_or_default())
+    }
+
+    /// Returns the error for an unexpected response.
+    pub(crate) fn unexpected(&self, what: &str) -> OciError {
+        let (host, what, message) = (self.host.clone(), what.to_owned(), self.message());
+        if self.status != StatusCode::TOO_MANY_REQUESTS {
+            return OciError::UnexpectedResponse { host, what, message };
+        }
+        OciError::Busy { host, what, message, wait: self.retry_after().unwrap_or(DEFAULT_WAIT) }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        // A date is valid too, but registries do not send one.
+        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// Returns the status and the registry's first error message, in the format of OCI's
+    /// distribution specification.
+    pub(crate) fn message(&self) -> String {
+        const SHOWN: usize = 200;
+        let document: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let message = document["errors"][0]["message"].as_str().or(document["details"].as_str());
+        let message = message.unwrap_or_default().chars();
+        let message: String = message.filter(|c| !c.is_control()).take(SHOWN).collect();
+        if message.is_empty() { self.status.to_string() } else { format!("{}: {message}", self.status) }
+    }
+}
+
+/// Resolves a `Location` header. `None` if it is not a URL with a host.
+pub(crate) fn resolve(from: &Uri, location: &str) -> Option<Uri> {
     let absolute = match location.strip_prefix('/') {
         Some(rest) if !rest.starts_with('/') => format!("{}://{}{location}", from.scheme_str()?, from.authority()?),
         _ => location.to_owned(),
@@ -150,10 +180,9 @@ pub(super) fn resolve(from: &Uri, location: &str) -> Option<Uri> {
     absolute.parse::<Uri>().ok().filter(|url| url.scheme().is_some() && url.authority().is_some())
 }
 
-/// Host and port.
-pub(super) fn host(url: &Uri) -> String {
+/// Returns the host and port of a URL, without a user.
+pub(crate) fn host(url: &Uri) -> String {
     let Some(authority) = url.authority() else { return String::new() };
-    // Without a user, which nobody sends us.
     match authority.port() {
         Some(port) => format!("{}:{port}", authority.host()),
         None => authority.host().to_owned(),
@@ -175,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_is_read_from_where_it_is_said() {
+    fn a_location_is_resolved_against_the_request() {
         let from: Uri = "https://ghcr.io/v2/a/blobs/x?y".parse().unwrap();
         for (location, expected) in [
             ("/v2/b?c=d", Some("https://ghcr.io/v2/b?c=d")),
@@ -189,8 +218,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn plain_http_is_for_those_that_are_listed() {
-        let http = Http::new(None, vec!["localhost:1".to_owned()]).unwrap();
+    async fn plain_http_requires_a_listed_host() {
+        let http = RegistryClient::new(None, vec!["localhost:1".to_owned()]).unwrap();
         for (url, good) in [
             ("https://example.org/a", true),
             ("http://localhost:1/a", true),
@@ -204,11 +233,11 @@ mod tests {
         let error = http.check(&"http://x@example.org:2/a?secret".parse().unwrap()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "http://example.org:2 is plain HTTP, by which only the hosts in registries.insecure (--insecure) are asked"
+            "http://example.org:2: plain HTTP is allowed only for hosts in registries.insecure (--insecure)"
         );
     }
 
-    /// A server that sends on, tells what it was sent, and talks a lot.
+    /// A server that redirects, returns the credentials of a request, and sends endless responses.
     async fn server(next: Option<String>) -> String {
         let sent = async |headers: HeaderMap| match headers.get(AUTHORIZATION) {
             Some(value) => value.to_str().unwrap().to_owned(),
@@ -230,14 +259,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn follows_redirects_and_leaves_credentials_where_they_belong() {
+    async fn follows_redirects_and_sends_credentials_only_to_their_host() {
         let other = server(None).await;
         let host = server(Some(other.clone())).await;
-        let http = Http::new(None, vec![host.clone(), other.clone()]).unwrap();
+        let http = RegistryClient::new(None, vec![host.clone(), other.clone()]).unwrap();
         let ask = async |method: Method, path: &str| {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, "secret".parse().unwrap())]);
-            let (url, what) = (http.url(&host, path).unwrap(), "a question".to_owned());
-            let query = Query { method, url, headers, body: Bytes::new(), limit: 4 << 10, what };
+            let (url, what) = (http.url(&host, path).unwrap(), "a request".to_owned());
+            let query = RegistryRequest { method, url, headers, body: Bytes::new(), limit: 4 << 10, what };
             let answer = http.send(query).await.map_err(|error| error.to_string())?;
             Ok((answer.status.as_u16(), String::from_utf8(answer.body.to_vec()).unwrap()))
         };
@@ -247,11 +276,11 @@ mod tests {
         assert_eq!(ask(Method::GET, "/there").await, answer(200, "nothing"));
         assert_eq!(ask(Method::PUT, "/put").await, answer(307, ""));
         for (path, reason) in [
-            ("/loop", format!("{host} sends away more than 5 times")),
-            ("/much", format!("{host} answers a question with more than 4096 bytes")),
+            ("/loop", format!("{host} redirects more than 5 times")),
+            ("/much", format!("{host} responds to a request with more than 4096 bytes")),
             (
                 "/tls",
-                "http://example.org is plain HTTP, by which only the hosts in registries.insecure (--insecure) are asked"
+                "http://example.org: plain HTTP is allowed only for hosts in registries.insecure (--insecure)"
                     .to_owned(),
             ),
         ] {
@@ -260,8 +289,8 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_host_is_asked_by_plain_http_and_no_other() {
-        let http = Http::new(None, vec!["localhost:1".to_owned()]).unwrap();
+    fn only_a_listed_host_gets_plain_http() {
+        let http = RegistryClient::new(None, vec!["localhost:1".to_owned()]).unwrap();
         assert_eq!(http.url("localhost:1", "/v2/").unwrap().scheme_str(), Some("http"));
         assert_eq!(http.url("localhost:2", "/v2/").unwrap().scheme_str(), Some("https"));
     }

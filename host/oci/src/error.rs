@@ -1,57 +1,162 @@
-//! What can go wrong with a registry: [`OciError`].
+//! Errors of registries: [`OciError`].
 //!
-//! A key of the configuration stands beside the flag of `ampoule plugin push` that says the same.
+//! Each message names the configuration key and the equivalent flag of `ampoule plugin push`.
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{COMPONENT, DEADLINE};
+use crate::media_type::COMPONENT;
 
-/// Why a registry did not give or take a component.
+/// Why a registry did not return or accept a component.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OciError {
+    /// The CA file cannot be used.
     #[error("the file {} (registries.caFile, --ca-file) {reason}", path.display())]
-    CaFile { path: PathBuf, reason: String },
-    #[error("the credentials in {} (registries.credentialsFile, --credentials-file) {reason}", path.display())]
-    Credentials { path: PathBuf, reason: String },
-    #[error("{url} is plain HTTP, by which only the hosts in registries.insecure (--insecure) are asked")]
-    PlainHttp { url: String },
-    #[error("{host} cannot be asked: {reason}")]
-    Unreachable { host: String, reason: String },
-    #[error("{host} took longer than {} s", DEADLINE.as_secs())]
-    Deadline { host: String },
-    #[error("{host} sends away more than {most} times")]
-    Redirects { host: String, most: usize },
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// The credentials file cannot be used.
+    #[error("the file {} (registries.credentialsFile, --credentials-file) {reason}", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// A URL without TLS, for a host that requires TLS.
+    #[error("{url}: plain HTTP is allowed only for hosts in registries.insecure (--insecure)")]
+    PlainHttp {
+        /// Scheme and host of the URL.
+        url: String,
+    },
+    /// There was no response.
+    #[error("the request to {host} failed: {reason}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// The reason.
+        reason: String,
+    },
+    /// The operation took too long.
+    #[error("{host} took longer than {} s", limit.as_secs())]
+    Deadline {
+        /// Host and port of the registry.
+        host: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// Too many redirects.
+    #[error("{host} redirects more than {most} times")]
+    Redirects {
+        /// Host and port of the first request.
+        host: String,
+        /// The limit.
+        most: usize,
+    },
+    /// The registry requires credentials, and there are none.
     #[error(
-        "{host} lets nobody {actions} {repository} without credentials; {hint} (registries.credentialsFile, --credentials-file)"
+        "{host} requires credentials to {actions} {repository}; {hint} \
+         (registries.credentialsFile, --credentials-file)"
     )]
-    NoLogin { host: String, actions: &'static str, repository: String, hint: String },
+    NoLogin {
+        /// Host and port.
+        host: String,
+        /// The requested rights.
+        actions: &'static str,
+        /// The repository.
+        repository: String,
+        /// Why there are no credentials.
+        hint: String,
+    },
+    /// The registry does not accept the credentials.
     #[error(
-        "{host} does not let {who} {actions} {repository}: {said} (registries.credentialsFile, --credentials-file)"
+        "{host} does not allow {who} to {actions} {repository}: {message} \
+         (registries.credentialsFile, --credentials-file)"
     )]
-    Refused { host: String, who: &'static str, actions: &'static str, repository: String, said: String },
-    #[error("{host} answers {what} with {said}")]
-    Answer { host: String, what: String, said: String },
-    #[error("{host} answers {what} with {said}, and wants to be left alone for {} s", wait.as_secs())]
-    Busy { host: String, what: String, said: String, wait: Duration },
-    #[error("{host} answers {what} with more than {limit} bytes")]
-    AnswerSize { host: String, what: String, limit: usize },
-    #[error("there is no {reference}")]
-    Missing { reference: String },
+    Refused {
+        /// Host and port.
+        host: String,
+        /// The client that was refused.
+        who: &'static str,
+        /// The requested rights.
+        actions: &'static str,
+        /// The repository.
+        repository: String,
+        /// Status and message of the response.
+        message: String,
+    },
+    /// Any other unexpected response.
+    #[error("{host} responds to {what} with {message}")]
+    UnexpectedResponse {
+        /// Host and port.
+        host: String,
+        /// The request.
+        what: String,
+        /// Status and message of the response.
+        message: String,
+    },
+    /// The registry limits the rate of requests.
+    #[error("{host} responds to {what} with {message}, and asks to wait {} s", wait.as_secs())]
+    Busy {
+        /// Host and port.
+        host: String,
+        /// The request.
+        what: String,
+        /// Status and message of the response.
+        message: String,
+        /// Time to wait before the next request.
+        wait: Duration,
+    },
+    /// The response is too large.
+    #[error("{host} responds to {what} with more than {limit} bytes")]
+    ResponseSize {
+        /// Host and port.
+        host: String,
+        /// The request.
+        what: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The reference does not exist.
+    #[error("the registry has no {reference}")]
+    Missing {
+        /// The reference.
+        reference: String,
+    },
+    /// The manifest cannot be used; the text is the reason.
     #[error("the manifest {0}")]
     Manifest(String),
-    #[error("the manifest has {found}, and one layer of {COMPONENT} is needed")]
-    Layers { found: String },
-    #[error("it has more than {limit} bytes (injectors[].limits.componentMiB)")]
-    ComponentSize { limit: usize },
-    #[error("the registry gives another {what} than was asked for: its digest is {found}, not {expected}")]
-    Digest { what: &'static str, expected: String, found: String },
+    /// The manifest does not have exactly one component.
+    #[error("the manifest has {found}, but exactly one layer of type {COMPONENT} is required")]
+    Layers {
+        /// The layers of the manifest.
+        found: String,
+    },
+    /// The component is too large.
+    #[error("the component is larger than {limit} bytes (injectors[].limits.componentMiB)")]
+    ComponentSize {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The registry returned other content than requested.
+    #[error("the registry returned the wrong {what}: its digest is {found} instead of {expected}")]
+    Digest {
+        /// `manifest` or `layer`.
+        what: &'static str,
+        /// The requested digest.
+        expected: String,
+        /// The digest of the returned content.
+        found: String,
+    },
 }
 
 // === impl OciError ===
 
 impl OciError {
-    pub(super) fn digest(what: &'static str, expected: &str, found: String) -> Self {
+    pub(crate) fn digest(what: &'static str, expected: &str, found: String) -> Self {
         Self::Digest { what, expected: expected.to_owned(), found }
     }
 }

@@ -1,4 +1,4 @@
-//! An OCI image manifest, as far as it matters here: which layer is the component.
+//! OCI image manifests: [`Manifest::parse`], and the layer that is the component.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/manifest.md>
 
@@ -6,60 +6,78 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{COMPONENT, OciError};
+use crate::{error::OciError, media_type::COMPONENT};
 use ampoule_config::is_digest;
 
-/// What a registry has to take for one (OCI distribution, "Pushing Manifests").
-pub(super) const LARGEST: usize = 4 << 20;
+/// Limit in bytes for a manifest that every registry accepts (OCI distribution, "Pushing
+/// Manifests").
+pub(crate) const LARGEST: usize = 4 << 20;
 
-/// A manifest.
+/// An image manifest; fields that Ampoule does not need are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Manifest {
-    pub(super) schema_version: u32,
+pub struct Manifest {
+    /// The version of the format, which is 2.
+    pub schema_version: u32,
+    /// The media type of the manifest itself; may be empty.
     #[serde(default)]
-    pub(super) media_type: String,
-    /// An index has none.
-    pub(super) config: Option<Descriptor>,
+    pub media_type: String,
+    /// The configuration document. An image index has none.
+    pub config: Option<Descriptor>,
+    /// The layers, each with a SHA-256 digest.
     #[serde(default)]
-    pub(super) layers: Vec<Descriptor>,
+    pub layers: Vec<Descriptor>,
+    /// The annotations of the manifest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) annotations: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
 }
 
-/// What is said of a blob.
+/// A reference to a blob.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
-    pub(super) media_type: String,
-    pub(super) digest: String,
-    /// Bytes, as the manifest says.
-    pub(super) size: u64,
+pub struct Descriptor {
+    /// The media type of the blob.
+    pub media_type: String,
+    /// The digest of the blob.
+    pub digest: String,
+    /// The size in bytes that the manifest claims.
+    pub size: u64,
+    /// The annotations of the blob.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) annotations: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
 }
 
 // === impl Manifest ===
 
 impl Manifest {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, OciError> {
+    /// Parses a manifest.
+    ///
+    /// # Errors
+    ///
+    /// If it is not the manifest of one image, or if a layer has no SHA-256 digest.
+    pub fn parse(bytes: &[u8]) -> Result<Self, OciError> {
         let parsed = serde_json::from_slice::<Self>(bytes);
-        let manifest = parsed.map_err(|error| OciError::Manifest(format!("is not readable: {error}")))?;
+        let manifest =
+            parsed.map_err(|error| OciError::Manifest(format!("is not readable: {}", shorten(&error.to_string()))))?;
         if manifest.config.is_none() {
-            let reason = "is an index of several, or none of OCI's; name one for a component by its digest";
+            let reason = "is an image index or no OCI manifest; reference the manifest of one component by its digest";
             return Err(OciError::Manifest(reason.to_owned()));
         }
         if let Some(layer) = manifest.layers.iter().find(|layer| !is_digest(&layer.digest)) {
             return Err(OciError::Manifest(format!(
-                "has a layer with the digest {:?}, which is no sha256",
-                layer.digest
+                "has a layer with the digest {:?}, which is not SHA-256",
+                shorten(&layer.digest)
             )));
         }
         Ok(manifest)
     }
 
-    /// The one layer that is a component.
-    pub(super) fn component(&self) -> Result<&Descriptor, OciError> {
+    /// Returns the only layer that is a component.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such layer, or more than one.
+    pub fn component(&self) -> Result<&Descriptor, OciError> {
         let mut components = self.layers.iter().filter(|layer| layer.media_type == COMPONENT);
         match (components.next(), components.next()) {
             (Some(component), None) => Ok(component),
@@ -69,7 +87,8 @@ impl Manifest {
 
     fn found(&self) -> String {
         const SHOWN: usize = 4;
-        let kinds: Vec<_> = self.layers.iter().take(SHOWN).map(|layer| layer.media_type.as_str()).collect();
+        let shown = self.layers.iter().take(SHOWN).map(|layer| shorten(&layer.media_type));
+        let kinds: Vec<_> = shown.collect();
         match self.layers.len() {
             0 => "no layers".to_owned(),
             1..=SHOWN => format!("the layers {}", kinds.join(", ")),
@@ -78,13 +97,19 @@ impl Manifest {
     }
 }
 
+/// Shortens a text of the registry for a message, and removes control characters.
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 100;
+    text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const DIGEST: &str = "sha256:6c3c624b58dbbcd3c0dd82b4c53f04194d1247c6eebdaab7c610cf7d66709b3b";
 
-    fn of_layers(kinds: &[&str]) -> String {
+    fn manifest_with_layers(kinds: &[&str]) -> String {
         let layer = |kind: &&str| format!(r#"{{"mediaType":"{kind}","digest":"{DIGEST}","size":7}}"#);
         let layers: Vec<_> = kinds.iter().map(layer).collect();
         let config = format!(r#"{{"mediaType":"application/json","digest":"{DIGEST}","size":2}}"#);
@@ -100,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_holds_no_component_or_several() {
+    fn refuses_manifests_with_no_component_or_several() {
         let tar = "application/vnd.oci.image.layer.v1.tar";
         for (kinds, found) in [
             (vec![], "no layers".to_owned()),
@@ -108,28 +133,33 @@ mod tests {
             (vec!["application/wasm"; 2], "the layers application/wasm, application/wasm".to_owned()),
             (vec!["a"; 6], "the layers a, a, a, a and 2 more".to_owned()),
         ] {
-            let error = Manifest::parse(of_layers(&kinds).as_bytes()).unwrap().component().unwrap_err();
-            let expected = format!("the manifest has {found}, and one layer of application/wasm is needed");
+            let error = Manifest::parse(manifest_with_layers(&kinds).as_bytes()).unwrap().component().unwrap_err();
+            let expected =
+                format!("the manifest has {found}, but exactly one layer of type application/wasm is required");
             assert_eq!(error.to_string(), expected);
         }
     }
 
     #[test]
-    fn refuses_what_is_no_manifest() {
+    fn refuses_other_documents() {
         let index = r#"{"schemaVersion":2,"manifests":[]}"#.to_owned();
-        let other = of_layers(&["application/wasm"]).replace("sha256:", "sha512:");
+        let other = manifest_with_layers(&["application/wasm"]).replace("sha256:", "sha512:");
         for (text, expected) in [
             (
                 index,
-                "the manifest is an index of several, or none of OCI's; name one for a component by its digest"
+                "the manifest is an image index or no OCI manifest; reference the manifest of one component by its digest"
                     .to_owned(),
             ),
             (
                 other.clone(),
                 format!(
-                    "the manifest has a layer with the digest {:?}, which is no sha256",
+                    "the manifest has a layer with the digest {:?}, which is not SHA-256",
                     DIGEST.replace("sha256", "sha512")
                 ),
+            ),
+            (
+                other.replace("sha512:", &format!("\\n{}", "x".repeat(1000))),
+                format!("the manifest has a layer with the digest {:?}, which is not SHA-256", "x".repeat(100)),
             ),
             ("<html>".to_owned(), "the manifest is not readable: expected value at line 1 column 1".to_owned()),
         ] {

@@ -1,28 +1,31 @@
-//! Pushing a component, in the CNCF's layout: a manifest, a document that describes the component, and the component as it is.
+//! Pushes a component in the CNCF's layout: a manifest, a document that describes the component,
+//! and the component.
 //!
-//! The same component gives the same digest, whenever and by whomever it is pushed.
+//! The same component always has the same digest, independent of time and user.
 
 use std::collections::BTreeMap;
 
 use hyper::body::Bytes;
 use serde_json::json;
 
-use super::{
-    COMPONENT, CONFIG, MANIFEST, OciError, Registry, digest_of, in_time,
+use crate::{
+    digest::{blob_digest, sha256_digest},
+    error::OciError,
     manifest::{Descriptor, Manifest},
-    repository::Repository,
+    media_type::{COMPONENT, CONFIG, MANIFEST},
+    registry::{Registry, with_deadline},
 };
 use ampoule_config::OciReference;
 
-/// The layout wants a time, and another time would be another digest.
+/// The layout requires a creation time. A real one would change the digest with every push.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// The component's description, for the manifest and its configuration document.
+/// The description of a component, for the manifest and its configuration document.
 #[derive(Clone, Copy, Debug)]
 pub struct ComponentDescription<'a> {
-    /// The plugin's own name.
+    /// The name that the plugin reports.
     pub name: &'a str,
-    /// The plugin's own version.
+    /// The version that the plugin reports.
     pub version: &'a str,
     /// The interfaces that it imports.
     pub imports: &'a [String],
@@ -31,7 +34,12 @@ pub struct ComponentDescription<'a> {
 }
 
 impl Registry {
-    /// Pushes a component under the reference's tag, and gives the manifest's digest.
+    /// Pushes a component under a tag in the reference's repository, and returns the digest of its
+    /// manifest.
+    ///
+    /// # Errors
+    ///
+    /// If the registry does not accept it.
     pub async fn push(
         &self,
         reference: &OciReference,
@@ -39,36 +47,39 @@ impl Registry {
         component: Bytes,
         description: ComponentDescription<'_>,
     ) -> Result<String, OciError> {
-        in_time(reference, async {
-            let mut repository = Repository::new(self, reference, "pull,push");
-            let layer = descriptor(COMPONENT, &component);
-            let config = Bytes::from(config(description, &layer).to_string());
-            let config_descriptor = descriptor(CONFIG, &config);
-            repository.put_blob(&layer.digest, component).await?;
-            repository.put_blob(&config_descriptor.digest, config).await?;
-            let manifest = Manifest {
-                schema_version: 2,
-                media_type: MANIFEST.to_owned(),
-                config: Some(config_descriptor),
-                layers: vec![layer],
-                annotations: annotations(description),
-            };
-            let manifest = serde_json::to_vec(&manifest).expect("a manifest is JSON");
-            let digest = digest_of(&manifest);
-            repository.put_manifest(tag, manifest.into()).await?;
-            Ok(digest)
-        })
-        .await
+        with_deadline(reference, self.push_component(reference, tag, component, description)).await
+    }
+
+    async fn push_component(
+        &self,
+        reference: &OciReference,
+        tag: &str,
+        component: Bytes,
+        description: ComponentDescription<'_>,
+    ) -> Result<String, OciError> {
+        let mut repository = self.repository(reference, "pull,push");
+        let digest = blob_digest(component.clone()).await;
+        let layer = descriptor(COMPONENT, digest, component.len());
+        let config = Bytes::from(config(description, &layer).to_string());
+        let config_descriptor = descriptor(CONFIG, sha256_digest(&config), config.len());
+        repository.put_blob(&layer.digest, component).await?;
+        repository.put_blob(&config_descriptor.digest, config).await?;
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: MANIFEST.to_owned(),
+            config: Some(config_descriptor),
+            layers: vec![layer],
+            annotations: annotations(description),
+        };
+        let manifest = serde_json::to_vec(&manifest).expect("a manifest is valid JSON");
+        let digest = sha256_digest(&manifest);
+        repository.put_manifest(tag, manifest.into()).await?;
+        Ok(digest)
     }
 }
 
-fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: digest_of(bytes),
-        size: bytes.len() as u64,
-        annotations: BTreeMap::new(),
-    }
+fn descriptor(media_type: &str, digest: String, size: usize) -> Descriptor {
+    Descriptor { media_type: media_type.to_owned(), digest, size: size as u64, annotations: BTreeMap::new() }
 }
 
 fn config(description: ComponentDescription<'_>, layer: &Descriptor) -> serde_json::Value {
@@ -81,7 +92,7 @@ fn config(description: ComponentDescription<'_>, layer: &Descriptor) -> serde_js
     })
 }
 
-/// What the plugin says of itself, under the names of OCI's image specification.
+/// Name and version that the plugin reports, under the keys of OCI's image specification.
 fn annotations(description: ComponentDescription<'_>) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("org.opencontainers.image.title".to_owned(), description.name.to_owned()),

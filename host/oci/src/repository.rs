@@ -1,4 +1,5 @@
-//! One repository of a registry: what is asked of it and how it lets one in.
+//! One repository of a registry: the requests of OCI's distribution specification, and their
+//! authentication.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>
 
@@ -8,21 +9,27 @@ use hyper::{
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION},
 };
 
-use super::{
-    MANIFEST, OciError, Registry, auth, digest_of,
-    http::{Answer, Query, resolve},
+use crate::{
+    auth,
+    client::{RegistryClient, RegistryRequest, RegistryResponse, resolve},
+    credentials::{Credentials, Login},
+    digest::blob_digest,
+    error::OciError,
     manifest,
+    media_type::MANIFEST,
 };
 use ampoule_config::{OciReference, is_digest};
 
-/// What a registry says beside what was asked for: errors, mostly.
-const LARGEST_WORDS: usize = 64 << 10;
-/// What names a manifest's digest where the manifest is not sent (OCI distribution, "Checking if content exists").
+/// Limit in bytes for other responses than the requested content, mostly errors.
+const LARGEST_MESSAGE: usize = 64 << 10;
+/// The header with a manifest's digest in a response without the manifest (OCI distribution,
+/// "Checking if content exists").
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
-/// A repository, and what lets one in once that is known.
-pub(super) struct Repository<'a> {
-    registry: &'a Registry,
+/// A repository, and the `Authorization` header once it is known.
+pub(crate) struct Repository<'a> {
+    client: &'a RegistryClient,
+    credentials: &'a Credentials,
     reference: &'a OciReference,
     /// `pull` or `pull,push`.
     actions: &'static str,
@@ -32,127 +39,167 @@ pub(super) struct Repository<'a> {
 // === impl Repository ===
 
 impl<'a> Repository<'a> {
-    pub(super) fn new(registry: &'a Registry, reference: &'a OciReference, actions: &'static str) -> Self {
-        Self { registry, reference, actions, authorization: None }
+    pub(crate) fn new(
+        client: &'a RegistryClient,
+        credentials: &'a Credentials,
+        reference: &'a OciReference,
+        actions: &'static str,
+    ) -> Self {
+        Self { client, credentials, reference, actions, authorization: None }
     }
 
-    /// The manifest of a tag or digest; none if there is none.
-    pub(super) async fn manifest(&mut self, name: &str) -> Result<Option<Bytes>, OciError> {
+    /// Returns the manifest of a tag or digest; `None` if it does not exist.
+    pub(crate) async fn manifest(&mut self, name: &str) -> Result<Option<Bytes>, OciError> {
+        let what = format!("a request for manifest {name}");
         let url = self.url(&format!("manifests/{name}"))?;
-        let what = format!("a request for the manifest {name}");
-        let query = Query {
-            headers: header(ACCEPT, MANIFEST),
-            limit: manifest::LARGEST,
-            ..self.query(Method::GET, url, &what)
-        };
-        let answer = self.send(query).await?;
-        match answer.status {
-            StatusCode::OK => Ok(Some(answer.body)),
+        let mut request = new_request(Method::GET, url, &what);
+        request.headers = header(ACCEPT, MANIFEST);
+        request.limit = manifest::LARGEST;
+        let response = self.send(request).await?;
+        match response.status {
+            StatusCode::OK => Ok(Some(response.body)),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(answer.unexpected(&what)),
+            _ => Err(response.unexpected(&what)),
         }
     }
 
-    /// The digest of a tag's manifest, if the registry says it without the manifest. Whoever pulls compares for himself.
-    pub(super) async fn digest(&mut self, tag: &str) -> Result<Option<String>, OciError> {
+    /// Returns the digest of a tag's manifest; `None` if the registry reports it only with the
+    /// manifest. A pull verifies the digest itself.
+    pub(crate) async fn digest(&mut self, tag: &str) -> Result<Option<String>, OciError> {
+        let what = format!("a request for the digest of manifest {tag}");
         let url = self.url(&format!("manifests/{tag}"))?;
-        let what = format!("a question for the manifest {tag}");
-        let query = Query { headers: header(ACCEPT, MANIFEST), ..self.query(Method::HEAD, url, &what) };
-        let answer = self.send(query).await?;
-        let said = answer.headers.get(CONTENT_DIGEST).and_then(|digest| digest.to_str().ok());
-        match answer.status {
-            StatusCode::OK => Ok(said.filter(|digest| is_digest(digest)).map(ToOwned::to_owned)),
-            StatusCode::TOO_MANY_REQUESTS => Err(answer.unexpected(&what)),
+        let mut request = new_request(Method::HEAD, url, &what);
+        request.headers = header(ACCEPT, MANIFEST);
+        let response = self.send(request).await?;
+        let digest = response.headers.get(CONTENT_DIGEST).and_then(|digest| digest.to_str().ok());
+        match response.status {
+            StatusCode::OK => Ok(digest.filter(|digest| is_digest(digest)).map(ToOwned::to_owned)),
+            StatusCode::TOO_MANY_REQUESTS => Err(response.unexpected(&what)),
             _ => Ok(None),
         }
     }
 
-    /// The blob of a digest, of no more bytes than the limit.
-    pub(super) async fn blob(&mut self, digest: &str, limit: usize) -> Result<Bytes, OciError> {
+    /// Returns the blob with a digest, of at most `limit` bytes.
+    pub(crate) async fn blob(&mut self, digest: &str, limit: usize) -> Result<Bytes, OciError> {
+        let what = format!("a request for layer {digest}");
         let url = self.url(&format!("blobs/{digest}"))?;
-        let what = format!("a request for the layer {digest}");
-        // Room for the registry's own words where a small layer is not there.
-        let query = Query { limit: limit.max(LARGEST_WORDS), ..self.query(Method::GET, url, &what) };
-        let answer = self.send(query).await?;
-        if answer.status != StatusCode::OK {
-            return Err(answer.unexpected(&what));
+        let mut request = new_request(Method::GET, url, &what);
+        // The error for a missing layer may be larger than a small layer.
+        request.limit = limit.max(LARGEST_MESSAGE);
+        let response = self.send(request).await?;
+        if response.status != StatusCode::OK {
+            return Err(response.unexpected(&what));
         }
-        let found = digest_of(&answer.body);
-        if found == digest { Ok(answer.body) } else { Err(OciError::digest("layer", digest, found)) }
+        let found = blob_digest(response.body.clone()).await;
+        if found == digest { Ok(response.body) } else { Err(OciError::digest("layer", digest, found)) }
     }
 
-    /// Puts a blob where it is not yet.
-    pub(super) async fn put_blob(&mut self, digest: &str, bytes: Bytes) -> Result<(), OciError> {
+    /// Uploads a blob, unless the repository has it.
+    pub(crate) async fn put_blob(&mut self, digest: &str, bytes: Bytes) -> Result<(), OciError> {
         let url = self.url(&format!("blobs/{digest}"))?;
-        let there = self.send(self.query(Method::HEAD, url, "a question for a layer")).await?;
-        if there.status == StatusCode::OK {
+        let existing = self.send(new_request(Method::HEAD, url, "a check for a layer")).await?;
+        if existing.status == StatusCode::OK {
             return Ok(());
         }
+        let url = self.start_upload(digest).await?;
+        let what = "an upload";
+        let mut request = new_request(Method::PUT, url, what);
+        request.headers = header(CONTENT_TYPE, "application/octet-stream");
+        request.body = bytes;
+        self.expect_created(request, what).await
+    }
+
+    /// Returns the URL that the registry assigns to an upload.
+    async fn start_upload(&mut self, digest: &str) -> Result<Uri, OciError> {
         let what = "the start of an upload";
         let url = self.url("blobs/uploads/")?;
-        let begun = self.send(self.query(Method::POST, url.clone(), what)).await?;
-        let location = begun.headers.get(LOCATION).and_then(|location| location.to_str().ok());
-        let location = location.filter(|_| begun.status == StatusCode::ACCEPTED);
-        let place = location.and_then(|location| resolve(&url, &with_digest(location, digest)));
-        let url = place.ok_or_else(|| begun.unexpected(what))?;
-        let what = "an upload";
-        let query = Query {
-            headers: header(CONTENT_TYPE, "application/octet-stream"),
-            body: bytes,
-            ..self.query(Method::PUT, url, what)
+        let response = self.send(new_request(Method::POST, url.clone(), what)).await?;
+        let location = match response.status {
+            StatusCode::ACCEPTED => response.headers.get(LOCATION),
+            _ => None,
         };
-        let done = self.send(query).await?;
-        if done.status == StatusCode::CREATED { Ok(()) } else { Err(done.unexpected(what)) }
+        let location = location.and_then(|location| location.to_str().ok());
+        let upload = location.and_then(|location| resolve(&url, &with_digest(location, digest)));
+        upload.ok_or_else(|| response.unexpected(what))
     }
 
-    /// Puts a manifest under a tag.
-    pub(super) async fn put_manifest(&mut self, tag: &str, bytes: Bytes) -> Result<(), OciError> {
+    /// Stores a manifest under a tag.
+    pub(crate) async fn put_manifest(&mut self, tag: &str, bytes: Bytes) -> Result<(), OciError> {
         let what = "a manifest";
         let url = self.url(&format!("manifests/{tag}"))?;
-        let query =
-            Query { headers: header(CONTENT_TYPE, MANIFEST), body: bytes, ..self.query(Method::PUT, url, what) };
-        let done = self.send(query).await?;
-        if done.status == StatusCode::CREATED { Ok(()) } else { Err(done.unexpected(what)) }
+        let mut request = new_request(Method::PUT, url, what);
+        request.headers = header(CONTENT_TYPE, MANIFEST);
+        request.body = bytes;
+        self.expect_created(request, what).await
     }
 
-    /// Asks, and once more as whom the registry wants.
-    async fn send(&mut self, mut query: Query) -> Result<Answer, OciError> {
-        let http = &self.registry.http;
-        // Where an upload goes is the registry's word, and may be a storage of somebody else's.
-        if query.url.authority() == self.url("")?.authority() {
-            query.headers.extend(self.authorization.clone().map(|value| (AUTHORIZATION, value)));
+    async fn expect_created(&mut self, request: RegistryRequest, what: &str) -> Result<(), OciError> {
+        let response = self.send(request).await?;
+        if response.status == StatusCode::CREATED { Ok(()) } else { Err(response.unexpected(what)) }
+    }
+
+    /// Sends a request. If the registry requires authentication, authenticates and sends it once
+    /// more.
+    async fn send(&mut self, mut request: RegistryRequest) -> Result<RegistryResponse, OciError> {
+        // The registry chooses the URL of an upload, which may be on another service's host.
+        if request.url.authority() == self.url("")?.authority()
+            && let Some(value) = &self.authorization
+        {
+            request.headers.insert(AUTHORIZATION, value.clone());
         }
-        let answer = http.send(query.clone()).await?;
-        // Not those of a storage that the registry sent us to.
-        if answer.status != StatusCode::UNAUTHORIZED || answer.host != self.reference.host() {
-            return Ok(answer);
+        let response = self.client.send(request.clone()).await?;
+        // Only the registry may require its credentials, not a storage that it redirected to.
+        if response.status != StatusCode::UNAUTHORIZED || response.host != self.reference.host() {
+            return Ok(response);
         }
-        let scope = format!("repository:{}:{}", self.reference.repository(), self.actions);
-        let login = self.registry.credentials.login(self.reference)?;
-        let (host, repository) = (self.reference.host().to_owned(), self.reference.repository().to_owned());
-        let Some(value) = auth::authorize(http, &answer, login.as_ref(), &scope).await? else {
-            let hint = self.registry.credentials.hint(self.reference);
-            return Err(OciError::NoLogin { host, actions: self.actions, repository, hint });
-        };
-        query.headers.insert(AUTHORIZATION, value.clone());
+        let login = self.credentials.login(self.reference)?;
+        let value = self.authorize(&response, login.as_ref()).await?;
+        request.headers.insert(AUTHORIZATION, value.clone());
         self.authorization = Some(value);
-        let answer = http.send(query).await?;
-        if answer.host == host && matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            // Not the user's name, which for some registries is the token.
-            let who = if login.is_some() { "the user of its credentials" } else { "nobody in particular" };
-            return Err(OciError::Refused { host, who, actions: self.actions, repository, said: answer.said() });
+        let response = self.client.send(request).await?;
+        let is_refused = matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if is_refused && response.host == self.reference.host() {
+            return Err(self.refused(&response, login.is_some()));
         }
-        Ok(answer)
+        Ok(response)
+    }
+
+    async fn authorize(&self, refusal: &RegistryResponse, login: Option<&Login>) -> Result<HeaderValue, OciError> {
+        let scope = format!("repository:{}:{}", self.reference.repository(), self.actions);
+        let value = auth::authorize(self.client, refusal, login, &scope).await?;
+        value.ok_or_else(|| OciError::NoLogin {
+            host: self.reference.host().to_owned(),
+            actions: self.actions,
+            repository: self.reference.repository().to_owned(),
+            hint: self.credentials.hint(self.reference),
+        })
+    }
+
+    fn refused(&self, response: &RegistryResponse, has_login: bool) -> OciError {
+        OciError::Refused {
+            host: self.reference.host().to_owned(),
+            // Not the user's name, which is the token for some registries.
+            who: if has_login { "the configured user" } else { "anonymous clients" },
+            actions: self.actions,
+            repository: self.reference.repository().to_owned(),
+            message: response.message(),
+        }
     }
 
     fn url(&self, path: &str) -> Result<Uri, OciError> {
         let path = format!("/v2/{}/{path}", self.reference.repository());
-        self.registry.http.url(self.reference.host(), &path)
+        self.client.url(self.reference.host(), &path)
     }
+}
 
-    fn query(&self, method: Method, url: Uri, what: &str) -> Query {
-        let what = what.to_owned();
-        Query { method, url, headers: HeaderMap::new(), body: Bytes::new(), limit: LARGEST_WORDS, what }
+fn new_request(method: Method, url: Uri, what: &str) -> RegistryRequest {
+    RegistryRequest {
+        method,
+        url,
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        limit: LARGEST_MESSAGE,
+        what: what.to_owned(),
     }
 }
 
@@ -176,19 +223,20 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::{digest::sha256_digest, registry::Registry};
     use ampoule_config::RegistriesConfig;
 
-    /// Answers what is asked, and keeps who asked.
-    type Answers = fn(&Method, &HeaderMap, &str) -> (StatusCode, Vec<(&'static str, String)>);
+    /// Responds to a request; the last argument is the host of the storage.
+    type Respond = fn(&Method, &HeaderMap, &str) -> (StatusCode, Vec<(&'static str, String)>);
 
-    /// A server, and per request its method and whether it had a password.
-    async fn serve(answers: Answers, elsewhere: String) -> (String, Arc<Mutex<Vec<String>>>) {
+    /// Returns a server, and for each request its method and whether it had credentials.
+    async fn serve(respond: Respond, storage: String) -> (String, Arc<Mutex<Vec<String>>>) {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&seen);
         let app = Router::new().fallback(any(move |method: Method, headers: HeaderMap| {
             let authorized = if headers.contains_key(AUTHORIZATION) { "with" } else { "without" };
             kept.lock().unwrap().push(format!("{method} {authorized}"));
-            let (status, headers) = answers(&method, &headers, &elsewhere);
+            let (status, headers) = respond(&method, &headers, &storage);
             let headers = headers
                 .into_iter()
                 .map(|(name, value)| (HeaderName::from_static(name), value.parse::<HeaderValue>().unwrap()));
@@ -201,9 +249,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_goes_to_the_registry_and_to_no_storage_it_sends_uploads_to() {
+    async fn credentials_are_not_sent_to_an_external_upload_location() {
         let (storage, at_storage) = serve(|_, _, _| (StatusCode::CREATED, vec![]), String::new()).await;
-        let registry: Answers = |method, headers, storage| {
+        let registry: Respond = |method, headers, storage| {
             if !headers.contains_key(AUTHORIZATION) {
                 return (StatusCode::UNAUTHORIZED, vec![("www-authenticate", "Basic realm=\"r\"".to_owned())]);
             }
@@ -224,8 +272,8 @@ mod tests {
         };
         let registry = Registry::open(&config, None).unwrap();
         let reference = format!("{host}/team/echo:1").parse().unwrap();
-        let mut repository = Repository::new(&registry, &reference, "pull,push");
-        repository.put_blob(&digest_of(b"x"), "x".into()).await.unwrap();
+        let mut repository = registry.repository(&reference, "pull,push");
+        repository.put_blob(&sha256_digest(b"x"), "x".into()).await.unwrap();
         assert_eq!(*at_registry.lock().unwrap(), ["HEAD without", "HEAD with", "POST with"]);
         assert_eq!(*at_storage.lock().unwrap(), ["PUT without"]);
     }

@@ -1,0 +1,99 @@
+//! Signatures in cosign's format: [`CosignSignature`].
+//!
+//! cosign does not sign a manifest, but a document that names the manifest's digest:
+//! <https://github.com/containers/image/blob/main/docs/containers-signature.5.md>.
+
+use serde::Deserialize;
+
+/// The type of the documents that cosign signs.
+const COSIGN_TYPE: &str = "cosign container image signature";
+/// Characters of the document that a message repeats at most.
+const SHOWN: usize = 100;
+
+/// A document, and a signature of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CosignSignature {
+    /// The signed document.
+    pub payload: Vec<u8>,
+    /// The signature in base64.
+    pub signature: String,
+}
+
+/// Why a signed document does not name a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CosignPayloadError {
+    /// It is not a document of cosign.
+    #[error("the signed document is not readable (line {line}, column {column})")]
+    Unreadable {
+        /// The line of the error.
+        line: usize,
+        /// The column of the error.
+        column: usize,
+    },
+    /// It is a document of another type.
+    #[error("the signed document has the type {0:?}")]
+    Kind(String),
+}
+
+#[derive(Deserialize)]
+struct CosignPayload {
+    critical: CosignCritical,
+}
+
+#[derive(Deserialize)]
+struct CosignCritical {
+    image: CosignImage,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct CosignImage {
+    #[serde(rename = "docker-manifest-digest")]
+    digest: String,
+}
+
+// === impl CosignSignature ===
+
+impl CosignSignature {
+    /// Returns the digest of the manifest that the document names. It does not verify the
+    /// signature.
+    ///
+    /// # Errors
+    ///
+    /// If the document is not one of cosign's.
+    pub fn signed_digest(&self) -> Result<String, CosignPayloadError> {
+        let payload: CosignPayload = serde_json::from_slice(&self.payload)
+            .map_err(|error| CosignPayloadError::Unreadable { line: error.line(), column: error.column() })?;
+        let critical = payload.critical;
+        if critical.kind != COSIGN_TYPE {
+            let shown = critical.kind.chars().filter(|c| !c.is_control()).take(SHOWN);
+            return Err(CosignPayloadError::Kind(shown.collect()));
+        }
+        Ok(critical.image.digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_document_of_cosign_names_a_digest() {
+        let image = r#""image":{"docker-manifest-digest":"sha256:ab"}"#;
+        for (payload, expected) in [
+            (
+                format!(r#"{{"critical":{{{image},"type":"cosign container image signature"}},"optional":null}}"#),
+                Ok("sha256:ab".to_owned()),
+            ),
+            (
+                format!(r#"{{"critical":{{{image},"type":"other"}}}}"#),
+                Err("the signed document has the type \"other\"".to_owned()),
+            ),
+            ("{}".to_owned(), Err("the signed document is not readable (line 1, column 2)".to_owned())),
+        ] {
+            let signature = CosignSignature { payload: payload.into_bytes(), signature: String::new() };
+            assert_eq!(signature.signed_digest().map_err(|error| error.to_string()), expected);
+        }
+    }
+}

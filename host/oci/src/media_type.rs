@@ -1,0 +1,14 @@
+//! Media types and annotation keys in registries.
+
+/// A component, in the CNCF's layout:
+/// <https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/>.
+pub(crate) const COMPONENT: &str = "application/wasm";
+/// The document that describes a component, in the same layout.
+pub(crate) const CONFIG: &str = "application/vnd.wasm.config.v0+json";
+/// A manifest, in OCI's image specification.
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The document that cosign signs:
+/// <https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md>.
+pub(crate) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// The annotation of a layer under which cosign stores the signature.
+pub(crate) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
