@@ -4,6 +4,7 @@
 
 pub mod certs;
 pub mod events;
+pub mod follow;
 pub mod registration;
 mod secrets;
 

@@ -1,12 +1,12 @@
 //! [`Builtins`]: the plugins that are part of the program.
 //!
-//! `main` passes them down; no other crate names one.
+//! `main` passes them down; no other crate contains a plugin's name.
 
-/// The plugins in this program: names and components. The first alone is asked where a configuration names no injectors: what
-/// another does to a pod is for an admin to want.
+/// The plugins in this program: names and components. A configuration without injectors uses only
+/// the first one, because an admin must choose what any other plugin does to pods.
 pub type Builtins = &'static [(&'static str, &'static [u8])];
 
-/// The names of the built-in plugins.
+/// Returns the names of the built-in plugins, in their order.
 pub fn names(builtins: Builtins) -> Vec<&'static str> {
     builtins.iter().map(|(name, _)| *name).collect()
 }

@@ -1,7 +1,7 @@
-//! Components in files: read when they are loaded, looked at every second in between ([`Digests`]).
+//! FileDigests of component files, for a watch that compares them every second: [`FileDigests`].
 //!
-//! A look compares contents. A file of 18 MB is not read for that every second, though, as long as the system says that it is the
-//! one that was read before and was left alone since.
+//! A component may have 18 MB. It is read again only if the metadata shows another file or a change
+//! since the last read.
 
 use std::{
     collections::BTreeMap,
@@ -14,33 +14,33 @@ use std::{
 };
 
 use ampoule_engine::digest;
-
 use ampoule_net::file;
 
-/// A file that was changed a moment ago may change again within one tick of the file system's clock, and not show it.
+/// A second change within one tick of the file system's clock does not change the metadata. A
+/// digest is therefore reused only for a file that has not changed for this long.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// The digests of some files, by their paths.
-pub(super) struct Digests {
-    /// With the bytes that each may have.
+/// The digests of some files by path.
+pub(crate) struct FileDigests {
+    /// With a limit in bytes for each.
     paths: BTreeMap<PathBuf, usize>,
-    known: Mutex<BTreeMap<PathBuf, (Stamp, String)>>,
+    known: Mutex<BTreeMap<PathBuf, (FileStamp, String)>>,
 }
 
-/// What a file has another of after any change: the system sets the last, and nobody else can.
+/// Metadata that any change alters: only the system can set the time of the last change.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
     changed: Duration,
 }
 
-// === impl Digests ===
+// === impl FileDigests ===
 
-impl Digests {
-    /// Of these files, as far as the most that anybody reads of each.
-    pub(super) fn of(files: impl IntoIterator<Item = (PathBuf, usize)>) -> Self {
+impl FileDigests {
+    /// Returns the digests of these files. The largest limit of each path applies.
+    pub(crate) fn new(files: impl IntoIterator<Item = (PathBuf, usize)>) -> Self {
         let mut paths = BTreeMap::new();
         for (path, limit) in files {
             paths.entry(path).and_modify(|most: &mut usize| *most = limit.max(*most)).or_insert(limit);
@@ -48,15 +48,19 @@ impl Digests {
         Self { paths, known: Mutex::default() }
     }
 
-    /// The digest of each, or why there is none.
-    pub(super) fn look(&self) -> BTreeMap<PathBuf, Result<String, String>> {
-        let digest = |(path, limit): (&PathBuf, &usize)| self.digest(path, *limit).map_err(|error| error.to_string());
-        self.paths.iter().map(|entry| (entry.0.clone(), digest(entry))).collect()
+    /// Returns the digest of each file, or the error of reading it. Blocks.
+    pub(crate) fn read(&self) -> BTreeMap<PathBuf, Result<String, String>> {
+        let mut digests = BTreeMap::new();
+        for (path, limit) in &self.paths {
+            let digest = self.digest(path, *limit).map_err(|error| error.to_string());
+            digests.insert(path.clone(), digest);
+        }
+        digests
     }
 
     fn digest(&self, path: &Path, limit: usize) -> io::Result<String> {
-        // Before the content: what changes in between is seen at the next look.
-        let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+        // Before the content: the next read then detects a change in between.
+        let stamp = fs::metadata(path).ok().map(|metadata| FileStamp::from_metadata(&metadata));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((before, digest)) = known.get(path)
             && stamp == Some(*before)
@@ -65,17 +69,17 @@ impl Digests {
         }
         known.remove(path);
         let digest = digest(&file::read(path, limit)?);
-        if let Some(stamp) = stamp.filter(Stamp::is_settled) {
+        if let Some(stamp) = stamp.filter(FileStamp::is_settled) {
             known.insert(path.to_owned(), (stamp, digest.clone()));
         }
         Ok(digest)
     }
 }
 
-// === impl Stamp ===
+// === impl FileStamp ===
 
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+impl FileStamp {
+    fn from_metadata(metadata: &Metadata) -> Self {
         let seconds = Duration::from_secs(metadata.ctime().unsigned_abs());
         let nanos = Duration::from_nanos(metadata.ctime_nsec().unsigned_abs());
         Self { device: metadata.dev(), inode: metadata.ino(), size: metadata.len(), changed: seconds + nanos }
@@ -93,14 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_seen_however_soon_and_however_late_it_comes() {
+    fn every_change_is_detected_within_and_after_one_clock_tick() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("component");
-        let digests = Digests::of([(path.clone(), 1), (path.clone(), 2), (path.clone(), 1)]);
-        let look = || digests.look().remove(&path).unwrap();
+        let digests = FileDigests::new([(path.clone(), 1), (path.clone(), 2), (path.clone(), 1)]);
+        let look = || digests.read().remove(&path).unwrap();
         assert!(look().is_err());
         for (content, wait) in [("a", 0), ("b", 0), ("c", 0), ("d", 3), ("e", 3), ("f", 0)] {
-            // Of one length, at one path, within one tick of the clock, and again after a rest.
+            // Same length and path, within one tick of the clock and after it.
             fs::write(&path, content).unwrap();
             assert_eq!(look(), Ok(digest(content.as_bytes())));
             sleep(Duration::from_secs(wait));
@@ -113,7 +117,7 @@ mod tests {
         fs::write(&path, "gg").unwrap();
         assert_eq!(look(), Ok(digest(b"gg")));
         fs::write(&path, "ggg").unwrap();
-        assert_eq!(look(), Err("it has more than 2 bytes".to_owned()));
+        assert_eq!(look(), Err("larger than 2 bytes".to_owned()));
         fs::remove_file(&path).unwrap();
         assert!(look().is_err());
     }

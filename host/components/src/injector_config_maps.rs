@@ -1,150 +1,95 @@
-//! The ConfigMaps that bring injectors along, followed by a watch: [`ConfigMaps`]. They are those of the process' own namespace with the label.
+//! ConfigMaps that define injectors, followed by a watch: [`InjectorConfigMaps`]. They are in the
+//! process' own namespace and have the label.
 //!
-//! What was seen last stays while the API server is away.
+//! The last known ConfigMaps stay in effect while the API server is unavailable.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
-use futures_util::TryStreamExt as _;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, ResourceExt as _,
-    api::{ListParams, WatchEvent, WatchParams},
+use kube::ResourceExt as _;
+use tokio::{sync::watch, task::JoinSet};
+
+use ampoule_cluster::{
+    Cluster, ClusterError,
+    follow::{ObjectChange, ObjectFollower, ObjectSelector},
 };
-use tokio::{sync::watch, task::JoinSet, time::sleep};
-use tracing::warn;
 
-use ampoule_cluster::{Cluster, ClusterError};
-
-/// What a ConfigMap needs to be one of them.
+/// The label of a ConfigMap that defines an injector.
 const LABEL: &str = "ampoule.dev/injector=true";
-/// The API server ends a watch after this time, in seconds.
-const WATCH: u32 = 120;
-/// Between two tries, doubled with each further one that fails.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// ConfigMaps by their names.
-pub type Maps = BTreeMap<String, Arc<ConfigMap>>;
+/// ConfigMaps by name.
+pub type ConfigMapsByName = BTreeMap<String, Arc<ConfigMap>>;
 
-/// Those that are there now.
-pub(super) struct ConfigMaps {
-    maps: watch::Receiver<Maps>,
-    /// Ends with this.
+/// The present ConfigMaps that define injectors.
+pub(crate) struct InjectorConfigMaps {
+    maps: watch::Receiver<ConfigMapsByName>,
+    /// Ends with this value.
     _task: JoinSet<()>,
 }
 
-// === impl ConfigMaps ===
+// === impl InjectorConfigMaps ===
 
-impl ConfigMaps {
-    /// Starts to follow them, and returns once all are seen that are there.
+impl InjectorConfigMaps {
+    /// Starts to follow the ConfigMaps, and returns once the existing ones are known.
     ///
     /// # Errors
     ///
     /// If they cannot be listed.
-    pub(super) async fn follow(cluster: &Cluster) -> Result<Self, ClusterError> {
-        let api = cluster.watching().namespaced();
-        let (maps, version) = list(&api).await?;
-        let (sender, receiver) = watch::channel(maps);
+    pub(crate) async fn follow(cluster: &Cluster) -> Result<Self, ClusterError> {
+        let selector = ObjectSelector::Labels(LABEL.to_owned());
+        let follower = ObjectFollower::new(cluster.watching().namespaced(), selector);
+        let (maps, version) = follower.list().await?;
+        let (sender, receiver) = watch::channel(by_name(maps));
         let mut task = JoinSet::new();
-        task.spawn(run(api, sender, version));
+        task.spawn(async move {
+            follower.run(version, |change| apply(&sender, change)).await;
+        });
         Ok(Self { maps: receiver, _task: task })
     }
 
-    /// Those that are there. [`ConfigMaps::changed`] tells of any others from now on.
-    pub(super) fn get(&mut self) -> Maps {
+    /// Returns the present ConfigMaps. [`InjectorConfigMaps::changed`] reports changes from now on.
+    pub(crate) fn get(&mut self) -> ConfigMapsByName {
         self.maps.borrow_and_update().clone()
     }
 
-    /// Waits until there are others than [`ConfigMaps::get`] gave last. Cancel safe.
-    pub(super) async fn changed(&mut self) {
+    /// Waits until the ConfigMaps differ from the last result of [`InjectorConfigMaps::get`].
+    /// Cancel safe.
+    pub(crate) async fn changed(&mut self) {
         if self.maps.changed().await.is_err() {
             std::future::pending().await
         }
     }
 }
 
-/// Watches, and lists again where a watch breaks off. Never ends.
-async fn run(api: Api<ConfigMap>, maps: watch::Sender<Maps>, mut version: String) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let broken = match watch(&api, &maps, &mut version, &mut pause).await {
-            Ok(()) => {
-                sleep(FIRST_PAUSE).await;
-                continue;
-            }
-            Err(broken) => broken,
-        };
-        sleep(pause).await;
-        match list(&api).await {
-            Ok((listed, listed_at)) => {
-                version = listed_at;
-                install(&maps, listed);
-            }
-            Err(error) => warn!(%error, "the ConfigMaps with injectors cannot be listed, and those seen last stay"),
-        }
-        // Too old a version is no fault, and one that breaks at once must not keep the API server busy.
-        if let Some(error) = broken {
-            warn!(%error, seconds = pause.as_secs(), "the ConfigMaps with injectors cannot be watched, and are listed instead");
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-}
-
-/// Until the API server ends the watch. An error that is none says that the version is too old. A watch that tells something works, and the
-/// next that breaks is the first again.
-async fn watch(
-    api: &Api<ConfigMap>,
-    maps: &watch::Sender<Maps>,
-    version: &mut String,
-    pause: &mut Duration,
-) -> Result<(), Option<ClusterError>> {
-    let params = WatchParams::default().labels(LABEL).timeout(WATCH);
-    let mut events = pin!(api.watch(&params, version).await.map_err(|error| Some(error.into()))?);
-    while let Some(event) = events.try_next().await.map_err(|error| Some(error.into()))? {
-        match event {
-            WatchEvent::Added(map) | WatchEvent::Modified(map) => {
-                *version = map.resource_version().unwrap_or_default();
-                maps.send_if_modified(|maps| put(maps, map));
-            }
-            // Also of one that lost its label.
-            WatchEvent::Deleted(map) => {
-                *version = map.resource_version().unwrap_or_default();
-                maps.send_if_modified(|maps| maps.remove(&map.name_any()).is_some());
-            }
-            WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
-            WatchEvent::Error(_) => return Err(None),
-        }
-        *pause = FIRST_PAUSE;
-    }
-    *pause = FIRST_PAUSE;
-    Ok(())
-}
-
-/// All of them, and the version that a watch goes on from.
-async fn list(api: &Api<ConfigMap>) -> Result<(Maps, String), ClusterError> {
-    let list = api.list(&ListParams::default().labels(LABEL)).await?;
-    let version = list.metadata.resource_version.unwrap_or_default();
-    Ok((list.items.into_iter().map(|map| (map.name_any(), Arc::new(map))).collect(), version))
-}
-
-fn install(maps: &watch::Sender<Maps>, listed: Maps) {
-    maps.send_if_modified(|maps| {
-        let same = maps.len() == listed.len()
-            && maps.iter().zip(&listed).all(|((a, before), (b, now))| a == b && says_the_same(before, now));
-        *maps = listed;
-        !same
+fn apply(sender: &watch::Sender<ConfigMapsByName>, change: ObjectChange<ConfigMap>) {
+    sender.send_if_modified(|maps| match change {
+        ObjectChange::Listed(listed) => replace(maps, by_name(listed)),
+        ObjectChange::Applied(map) => insert(maps, map),
+        ObjectChange::Deleted(map) => maps.remove(&map.name_any()).is_some(),
     });
 }
 
-/// Whether it says something else than before.
-fn put(maps: &mut Maps, map: ConfigMap) -> bool {
-    let map = Arc::new(map);
-    let before = maps.insert(map.name_any(), Arc::clone(&map));
-    before.is_none_or(|before| !says_the_same(&before, &map))
+fn by_name(maps: Vec<ConfigMap>) -> ConfigMapsByName {
+    maps.into_iter().map(|map| (map.name_any(), Arc::new(map))).collect()
 }
 
-/// Annotations and who wrote what are nothing to a plugin; Events are about an object of one uid.
-fn says_the_same(one: &ConfigMap, other: &ConfigMap) -> bool {
+/// Replaces all ConfigMaps. Returns whether the content changed.
+fn replace(maps: &mut ConfigMapsByName, listed: ConfigMapsByName) -> bool {
+    let is_same = maps.len() == listed.len()
+        && maps.iter().zip(&listed).all(|((a, before), (b, now))| a == b && has_same_content(before, now));
+    *maps = listed;
+    !is_same
+}
+
+/// Inserts or replaces a ConfigMap. Returns whether the content changed.
+fn insert(maps: &mut ConfigMapsByName, map: ConfigMap) -> bool {
+    let map = Arc::new(map);
+    let before = maps.insert(map.name_any(), Arc::clone(&map));
+    before.is_none_or(|before| !has_same_content(&before, &map))
+}
+
+/// Plugins do not depend on annotations and managed fields. Events refer to an object by its uid.
+fn has_same_content(one: &ConfigMap, other: &ConfigMap) -> bool {
     one.data == other.data && one.binary_data == other.binary_data && one.metadata.uid == other.metadata.uid
 }
 
@@ -155,8 +100,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_plugin_is_made_of_is_a_change() {
-        let (sender, mut receiver) = watch::channel(Maps::new());
+    fn only_changes_to_the_content_are_reported() {
+        let (sender, mut receiver) = watch::channel(ConfigMapsByName::new());
         let map = |uid: &str, text: &str, binary: &str, note: &str| -> ConfigMap {
             let metadata = json!({ "name": "a", "uid": uid, "resourceVersion": note, "annotations": { "note": note } });
             let map = json!({ "metadata": metadata, "data": { "x": text }, "binaryData": { "y": binary } });
@@ -170,13 +115,13 @@ mod tests {
             ("other bytes", map("1", "u", "AQ==", "n"), true),
             ("another of that name", map("2", "u", "AQ==", "n"), true),
         ] {
-            // As a watch tells it, and as a list does.
+            // Once as an event of a watch, once as a list.
             let mut listed = receiver.borrow_and_update().clone();
-            assert_eq!(put(&mut listed, map), expected, "{what}");
-            install(&sender, listed);
+            assert_eq!(insert(&mut listed, map), expected, "{what}");
+            sender.send_if_modified(|maps| replace(maps, listed));
             assert_eq!(receiver.has_changed().unwrap(), expected, "{what}");
         }
-        install(&sender, Maps::new());
-        assert!(receiver.has_changed().unwrap(), "it is gone");
+        sender.send_if_modified(|maps| replace(maps, ConfigMapsByName::new()));
+        assert!(receiver.has_changed().unwrap(), "the ConfigMap was removed");
     }
 }

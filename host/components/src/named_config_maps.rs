@@ -1,6 +1,7 @@
-//! ConfigMaps that the configuration names (`configmap:NAME/KEY`), followed by looking at each every two seconds: [`Named`].
+//! ConfigMaps that the configuration names (`configmap:NAME/KEY`), read every two seconds:
+//! [`NamedConfigMaps`].
 //!
-//! That needs no other right than loading does, `get` on that name.
+//! Like loading the component, this needs only the right to `get` that name.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,50 +9,54 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
 use ampoule_cluster::Cluster;
-use ampoule_net::watch::Looks;
+use ampoule_net::watch::PollTimer;
 
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// ConfigMaps by their names, as they were seen last.
-pub(super) struct Named {
+/// ConfigMaps and their last known versions.
+pub(crate) struct NamedConfigMaps {
     api: Api<ConfigMap>,
-    /// The version of each; none if it was not there.
+    /// The resourceVersion by name; `None` if the ConfigMap did not exist.
     known: BTreeMap<String, Option<String>>,
-    looks: Looks,
+    timer: PollTimer,
 }
 
-// === impl Named ===
+// === impl NamedConfigMaps ===
 
-impl Named {
-    /// Looks at each.
-    pub(super) async fn look(cluster: &Cluster, names: Vec<String>) -> Self {
-        let mut this = Self { api: cluster.namespaced(), known: BTreeMap::new(), looks: Looks::default() };
+impl NamedConfigMaps {
+    /// Reads the version of each ConfigMap.
+    pub(crate) async fn read(cluster: &Cluster, names: Vec<String>) -> Self {
+        let api = cluster.namespaced();
+        let mut known = BTreeMap::new();
         for name in names {
-            // Where there is no answer, there is none for whoever loads it either, and the first answer is a change.
-            let version = this.version(&name).await.unwrap_or_default();
-            this.known.insert(name, version);
+            // If the API server does not respond, the component cannot be loaded either. Its first
+            // response then counts as a change.
+            let version = version(&api, &name).await.unwrap_or_default();
+            known.insert(name, version);
         }
-        this
+        Self { api, known, timer: PollTimer::default() }
     }
 
-    /// Waits until one is another than it was seen. Cancel safe.
-    pub(super) async fn changed(&mut self) {
+    /// Waits until one of the ConfigMaps has another version. Cancel safe.
+    pub(crate) async fn changed(&mut self) {
         loop {
-            self.looks.due(PERIOD).await;
-            let mut changed = false;
+            self.timer.due(PERIOD).await;
+            let mut has_changed = false;
             for (name, known) in &self.known {
-                changed |= self.version(name).await.is_some_and(|found| found != *known);
+                let found = version(&self.api, name).await;
+                has_changed |= found.is_some_and(|found| found != *known);
             }
-            self.looks.done(PERIOD);
-            if changed {
+            self.timer.done(PERIOD);
+            if has_changed {
                 return;
             }
         }
     }
+}
 
-    /// None if there is no answer.
-    async fn version(&self, name: &str) -> Option<Option<String>> {
-        let found = self.api.get_metadata_opt(name).await.ok()?;
-        Some(found.and_then(|map| map.metadata.resource_version))
-    }
+/// Returns the version of a ConfigMap, or `Some(None)` if it does not exist. `None` without a
+/// response.
+async fn version(api: &Api<ConfigMap>, name: &str) -> Option<Option<String>> {
+    let found = api.get_metadata_opt(name).await.ok()?;
+    Some(found.and_then(|map| map.metadata.resource_version))
 }

@@ -1,112 +1,126 @@
-//! Tags of registries that the configuration names, followed by asking for each every so often: [`Tags`].
+//! Tags of registries, resolved at an interval: [`TagPoller`].
 //!
-//! A reference with a digest always names the same component, and is not asked for. A registry that has had enough of it is left alone for
-//! as long as it says.
+//! A reference with a digest always names the same component, so it is not polled. A registry that
+//! limits requests gets none for the time it asks for.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::time::Instant;
+use tokio::{task::spawn_blocking, time::Instant};
 use tracing::{info, warn};
 
 use ampoule_config::{OciReference, RegistriesConfig};
-use ampoule_net::watch::Looks;
+use ampoule_net::watch::PollTimer;
 use ampoule_oci::{OciError, Registry};
 
-/// A registry that wants more than that is asked again all the same.
+/// Limit for the time that a registry can ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
-/// Tags, and the manifests that they were seen to name.
+/// Tags, and the manifests that they named at the last poll.
 #[derive(Default)]
-pub(super) struct Tags {
+pub(crate) struct TagPoller {
     registries: RegistriesConfig,
-    known: BTreeMap<String, Tag>,
-    looks: Looks,
+    known: BTreeMap<String, PolledTag>,
+    timer: PollTimer,
 }
 
-/// A tag, and what came of asking for it.
-struct Tag {
+/// A tag and the result of the last poll.
+struct PolledTag {
     reference: OciReference,
-    /// The manifest's; none where there never was an answer.
+    /// The digest of the manifest; `None` if the registry never reported one.
     digest: Option<String>,
-    /// Whether there was none the last time.
-    silent: bool,
+    /// Whether the last poll failed.
+    has_failed: bool,
+    /// The time before which the registry gets no request.
     not_before: Instant,
 }
 
-// === impl Tags ===
+// === impl TagPoller ===
 
-impl Tags {
-    /// Follows these and no others, before they are pulled: those that are new are asked for now.
-    pub(super) async fn follow(&mut self, registries: &RegistriesConfig, references: Vec<OciReference>) {
+impl TagPoller {
+    /// Follows exactly these references, and resolves the new ones. Call it before they are pulled.
+    pub(crate) async fn follow(&mut self, registries: &RegistriesConfig, references: Vec<OciReference>) {
         let mut before = std::mem::take(&mut self.known);
         if self.registries != *registries {
             before.clear();
             self.registries = registries.clone();
-            self.looks = Looks::default();
+            self.timer = PollTimer::default();
         }
-        let tags = references.into_iter().map(|reference| {
-            let known = before.remove(&reference.to_string());
-            async move {
-                match known {
-                    Some(tag) => tag,
-                    None => {
-                        let answer = resolve(registries, &reference).await;
-                        let mut tag = Tag { reference, digest: None, silent: false, not_before: Instant::now() };
-                        // Why there is no answer, whoever pulls it is about to be told.
-                        tag.hear(answer);
-                        tag
-                    }
-                }
+        let mut new = Vec::new();
+        for reference in references {
+            let name = reference.to_string();
+            match before.remove(&name) {
+                Some(tag) => drop(self.known.insert(name, tag)),
+                None => new.push(reference),
             }
-        });
-        self.known = join_all(tags).await.into_iter().map(|tag| (tag.reference.to_string(), tag)).collect();
+        }
+        let resolved = join_all(new.into_iter().map(|reference| PolledTag::resolve(registries, reference))).await;
+        self.known.extend(resolved.into_iter().map(|tag| (tag.reference.to_string(), tag)));
     }
 
-    /// Waits until one names another manifest than it was seen to. Cancel safe.
-    pub(super) async fn changed(&mut self) {
-        let Self { registries, known, looks } = self;
-        if known.is_empty() {
+    /// Waits until a tag names another manifest than at the last poll. Cancel safe.
+    pub(crate) async fn changed(&mut self) {
+        if self.known.is_empty() {
             std::future::pending::<()>().await;
         }
         loop {
-            looks.due(registries.refresh).await;
-            let due = known.iter().filter(|(_, tag)| tag.not_before <= Instant::now());
-            let answers = due.map(async |(name, tag)| (name.clone(), resolve(registries, &tag.reference).await));
-            // Nothing is remembered before all have answered, so whoever gives up waiting loses nothing.
-            let answers = join_all(answers).await;
-            looks.done(registries.refresh);
-            let mut changed = false;
-            for (name, answer) in answers {
-                let Some(tag) = known.get_mut(&name) else { continue };
-                if let (Err(error), false) = (&answer, tag.silent) {
-                    warn!(reference = name, %error, "the registry does not say what a tag names, and what was pulled of it serves on");
+            self.timer.due(self.registries.refresh).await;
+            // Results are stored only after all requests, so a cancelled wait loses none.
+            let results = self.poll().await;
+            self.timer.done(self.registries.refresh);
+            let mut has_changed = false;
+            for (name, result) in results {
+                if let Some(tag) = self.known.get_mut(&name) {
+                    tag.warn_at_first_failure(&result);
+                    has_changed |= tag.update(result);
                 }
-                changed |= tag.hear(answer);
             }
-            if changed {
+            if has_changed {
                 return;
             }
         }
     }
+
+    async fn poll(&self) -> Vec<(String, Result<String, OciError>)> {
+        let now = Instant::now();
+        let due = self.known.iter().filter(|(_, tag)| tag.not_before <= now);
+        let requests = due.map(async |(name, tag)| (name.clone(), resolve(&self.registries, &tag.reference).await));
+        join_all(requests).await
+    }
 }
 
-// === impl Tag ===
+// === impl PolledTag ===
 
-impl Tag {
-    /// Whether it names another manifest now. Without an answer, it names what it did.
-    fn hear(&mut self, answer: Result<String, OciError>) -> bool {
-        match answer {
+impl PolledTag {
+    async fn resolve(registries: &RegistriesConfig, reference: OciReference) -> Self {
+        let result = resolve(registries, &reference).await;
+        let mut tag = Self { reference, digest: None, has_failed: false, not_before: Instant::now() };
+        // A failure is not logged: the pull that follows reports it.
+        tag.update(result);
+        tag
+    }
+
+    fn warn_at_first_failure(&self, result: &Result<String, OciError>) {
+        if let (Err(error), false) = (result, self.has_failed) {
+            let reference = self.reference.to_string();
+            warn!(reference, %error, "cannot resolve a tag; the pulled component stays in effect");
+        }
+    }
+
+    /// Stores a result, and returns whether the tag names another manifest now. A failure changes
+    /// nothing.
+    fn update(&mut self, result: Result<String, OciError>) -> bool {
+        match result {
             Ok(digest) => {
-                if std::mem::take(&mut self.silent) {
-                    info!(reference = %self.reference, "the registry says again what a tag names");
+                if std::mem::take(&mut self.has_failed) {
+                    info!(reference = %self.reference, "the registry resolves a tag again");
                 }
-                let changed = self.digest.as_ref() != Some(&digest);
+                let has_changed = self.digest.as_ref() != Some(&digest);
                 self.digest = Some(digest);
-                changed
+                has_changed
             }
             Err(error) => {
-                self.silent = true;
+                self.has_failed = true;
                 if let OciError::Busy { wait, .. } = error {
                     self.not_before = Instant::now() + wait.min(LONGEST_WAIT);
                 }
@@ -116,9 +130,11 @@ impl Tag {
     }
 }
 
-/// The digest of the manifest that a tag names.
+/// Returns the digest of the manifest that a tag names.
 async fn resolve(registries: &RegistriesConfig, reference: &OciReference) -> Result<String, OciError> {
-    Registry::open(registries, None)?.resolve(reference).await
+    let registries = registries.clone();
+    let opened = spawn_blocking(move || Registry::open(&registries, None)).await;
+    opened.expect("reading credentials does not panic")?.resolve(reference).await
 }
 
 #[cfg(test)]
@@ -135,29 +151,29 @@ mod tests {
 
     use super::*;
 
-    /// As short as a test may wait.
+    /// Short interval for tests.
     const REFRESH: Duration = Duration::from_millis(20);
 
-    /// What the registry of a test says, by methods and the number of questions before.
-    type Answers = fn(&Method, usize) -> Response;
+    /// Responds to a request, given the number of requests before it.
+    type TagResponse = fn(&Method, usize) -> Response;
 
-    async fn follow(answers: Answers) -> (Tags, Arc<Mutex<Vec<Method>>>) {
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&asked);
+    async fn follow(respond: TagResponse) -> (TagPoller, Arc<Mutex<Vec<Method>>>) {
+        let requested = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&requested);
         let app = Router::new().fallback(async move |method: Method| {
-            let mut asked = kept.lock().unwrap();
-            let answer = answers(&method, asked.len());
-            asked.push(method);
-            answer
+            let mut requested = kept.lock().unwrap();
+            let response = respond(&method, requested.len());
+            requested.push(method);
+            response
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = format!("localhost:{}", listener.local_addr().unwrap().port());
         tokio::spawn(async { axum::serve(listener, app).await });
         let registries =
             RegistriesConfig { insecure: vec![host.clone()], refresh: REFRESH, ..RegistriesConfig::default() };
-        let mut tags = Tags::default();
+        let mut tags = TagPoller::default();
         tags.follow(&registries, vec![format!("{host}/p:1").parse().unwrap()]).await;
-        (tags, asked)
+        (tags, requested)
     }
 
     fn digest(n: u8) -> (&'static str, String) {
@@ -165,39 +181,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_that_names_the_digest_is_asked_for_nothing_more() {
-        let (mut tags, asked) = follow(|_, before| [digest(u8::from(before >= 3))].into_response()).await;
+    async fn a_registry_that_reports_digests_gets_only_head_requests() {
+        let (mut tags, requested) = follow(|_, before| [digest(u8::from(before >= 3))].into_response()).await;
         timeout(100 * REFRESH, tags.changed()).await.unwrap();
-        assert_eq!(*asked.lock().unwrap(), [Method::HEAD, Method::HEAD, Method::HEAD, Method::HEAD]);
+        assert_eq!(*requested.lock().unwrap(), [Method::HEAD, Method::HEAD, Method::HEAD, Method::HEAD]);
         assert!(timeout(5 * REFRESH, tags.changed()).await.is_err(), "nothing changed");
     }
 
     #[tokio::test]
-    async fn one_that_does_not_is_asked_for_the_manifest() {
-        let answers: Answers = |method, before| match *method {
+    async fn a_registry_without_head_gets_requests_for_the_manifest() {
+        let respond: TagResponse = |method, before| match *method {
             Method::HEAD => StatusCode::METHOD_NOT_ALLOWED.into_response(),
             _ => {
                 let config = json!({ "mediaType": "", "digest": digest(0).1, "size": before });
                 json!({ "schemaVersion": 2, "config": config }).to_string().into_response()
             }
         };
-        let (mut tags, asked) = follow(answers).await;
+        let (mut tags, requested) = follow(respond).await;
         timeout(100 * REFRESH, tags.changed()).await.unwrap();
-        assert_eq!(*asked.lock().unwrap(), [Method::HEAD, Method::GET, Method::HEAD, Method::GET]);
+        assert_eq!(*requested.lock().unwrap(), [Method::HEAD, Method::GET, Method::HEAD, Method::GET]);
     }
 
     #[tokio::test]
-    async fn one_that_has_had_enough_is_left_alone_for_as_long_as_it_says() {
-        let answers: Answers = |_, before| match before {
+    async fn a_busy_registry_gets_no_request_for_the_time_it_asks_for() {
+        let respond: TagResponse = |_, before| match before {
             0 => [digest(0)].into_response(),
             1 => (StatusCode::TOO_MANY_REQUESTS, HeaderMap::from_iter([(hyper::header::RETRY_AFTER, 1.into())]))
                 .into_response(),
             _ => [digest(1)].into_response(),
         };
-        let (mut tags, asked) = follow(answers).await;
-        assert!(timeout(20 * REFRESH, tags.changed()).await.is_err(), "it is not asked");
-        assert_eq!(asked.lock().unwrap().len(), 2);
+        let (mut tags, requested) = follow(respond).await;
+        let begun = std::time::Instant::now();
         timeout(Duration::from_secs(10), tags.changed()).await.unwrap();
-        assert_eq!(asked.lock().unwrap().len(), 3);
+        assert!(begun.elapsed() >= Duration::from_secs(1), "the registry asked to wait one second");
+        assert_eq!(requested.lock().unwrap().len(), 3);
     }
 }

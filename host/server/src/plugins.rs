@@ -26,7 +26,7 @@ use self::{
 use crate::compiler::ChildCompiler;
 use ampoule_admission::{global_secrets::GlobalSecrets, pipeline::Pipeline};
 use ampoule_cluster::ClusterReader;
-use ampoule_components::{Components, Offer, builtins::Builtins};
+use ampoule_components::{Components, FetchedInjector, builtins::Builtins};
 use ampoule_config::{Config, EngineSettings};
 use ampoule_telemetry::{
     metrics::{Metrics, PluginLabels},
@@ -171,7 +171,7 @@ impl Parts {
 
 /// How many instances an engine needs so that every plugin can have all of its own at once, and none can take another's. Where the
 /// configuration gives fewer, ConfigMaps bring along what is not loaded: what the configuration names itself, it has room for.
-fn fit(settings: &EngineSettings, offers: &mut [Offer]) -> usize {
+fn fit(settings: &EngineSettings, offers: &mut [FetchedInjector]) -> usize {
     let mut wanted = 0;
     // Those of the configuration first, wherever they stand.
     let (ours, theirs): (Vec<_>, Vec<_>) = offers.iter_mut().partition(|offer| offer.origin.is_none());

@@ -24,7 +24,7 @@ pub(crate) use self::{bench::plugin_bench, build::plugin_build, new::plugin_new,
 use self::{case::Case, given::Stage};
 use ampoule_components::{
     builtins::{self, Builtins},
-    fetch::{Component, Fetcher, Wanted},
+    fetch::{Component, ComponentRequest, Fetcher},
 };
 use ampoule_config::{ComponentSource, RegistriesConfig};
 
@@ -52,9 +52,9 @@ pub(super) async fn fetch(
     registries: RegistriesConfig,
     builtins: Builtins,
 ) -> anyhow::Result<Component> {
-    let fetcher = Arc::new(Fetcher::trusting(registries, builtins));
+    let fetcher = Fetcher::trusting(registries, builtins);
     let limit = Limits::default().component_bytes;
-    Ok(fetcher.fetch(Wanted { source: source.clone(), limit, sha256: None, signed_by: None }).await?)
+    Ok(fetcher.fetch(ComponentRequest { source: source.clone(), limit, sha256: None, signed_by: None }).await?)
 }
 
 /// The engine that `serve` has by default, and what a case gives in the place of hosts and a cluster.

@@ -3,16 +3,12 @@
 //! It watches the object, and looks again every minute where it may not watch. What somebody changed is put back, and counted. It
 //! ends with the process and leaves the object: another replica serves on.
 
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt as _;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::{
     Api, ResourceExt as _,
-    api::{Patch, PatchParams, WatchEvent, WatchParams},
+    api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::sleep};
@@ -22,14 +18,16 @@ use super::{
     CaBundle, FIELD_MANAGER, RegistrationError, Strangers, Trust, TrustTiming, WebhookRegistration, drift,
     trust::Wanted, uninstall,
 };
-use crate::{Cluster, ClusterError};
+use crate::{
+    Cluster,
+    follow::{ObjectFollower, ObjectSelector},
+};
 use ampoule_config::RegistrationConfig;
+use ampoule_net::backoff::Backoff;
 use ampoule_telemetry::metrics::Metrics;
 
 /// Between two looks without a word from the watch.
 const LOOK: Duration = Duration::from_secs(60);
-/// The API server ends a watch after this time, in seconds.
-const WATCH: u32 = 120;
 /// After the first failure or repair, doubled with each further one: two that do not agree must not keep each other busy.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -86,7 +84,9 @@ impl RegistrationKeeper {
 
     /// Keeps the object right, until it is taken back. Never ends.
     pub async fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let api = self.cluster.watching().cluster_wide();
+        let mut follower = ObjectFollower::new(api, ObjectSelector::Name(self.config.name.clone()));
         loop {
             let version = match self.reconcile(false).await {
                 Ok(None) => {
@@ -94,40 +94,38 @@ impl RegistrationKeeper {
                     return std::future::pending().await;
                 }
                 Ok(Some(Found { changed: None, version })) => {
-                    pause = FIRST_PAUSE;
+                    backoff.reset();
                     version
                 }
                 Ok(Some(Found { changed: Some(changed), version: _ })) => {
                     let name = &self.config.name;
                     warn!(name, changed, "somebody changed the MutatingWebhookConfiguration, and it is put back");
                     self.metrics.registration_repaired();
-                    self.rest(&mut pause).await;
+                    self.rest(&mut backoff).await;
                     continue;
                 }
                 Err(error) => {
                     let error = anyhow::Error::from(error);
                     warn!(error = format!("{error:#}"), "the registration cannot be looked after");
-                    self.rest(&mut pause).await;
+                    self.rest(&mut backoff).await;
                     continue;
                 }
             };
-            self.wait(&version).await;
+            self.wait(&mut follower, &version).await;
         }
     }
 
     /// Until there may be something to do.
-    async fn wait(&mut self, version: &str) {
-        let Self { cluster, config, timing, wishes, strangers, blind, .. } = self;
-        let api = cluster.watching().cluster_wide();
+    async fn wait(&mut self, follower: &mut ObjectFollower<MutatingWebhookConfiguration>, version: &str) {
+        let Self { timing, wishes, strangers, blind, .. } = self;
         let look = if strangers.is_empty() { LOOK } else { LOOK.min(timing.stay) };
         let unseen = tokio::time::timeout(look, async {
             tokio::select! {
                 _ = wishes.changed() => Ok(()),
-                seen = changed(&api, &config.name, version) => seen,
+                seen = follower.changed(version) => seen,
             }
         });
         if let Ok(Err(error)) = unseen.await {
-            let error = ClusterError::from(error);
             if !std::mem::replace(blind, true) {
                 let seconds = look.as_secs();
                 warn!(%error, "the registration cannot be watched, and is looked at every {seconds} s");
@@ -139,12 +137,11 @@ impl RegistrationKeeper {
         }
     }
 
-    async fn rest(&mut self, pause: &mut Duration) {
+    async fn rest(&mut self, backoff: &mut Backoff) {
         tokio::select! {
             _ = self.wishes.changed() => {}
-            () = sleep(*pause) => {}
+            () = sleep(backoff.pause()) => {}
         }
-        *pause = (*pause * 2).min(LONGEST_PAUSE);
     }
 
     /// Looks, and makes it what it should be; `always` writes even where nothing differs, so that the fields are ours. None if
@@ -242,23 +239,4 @@ impl RegistrationKeeper {
     fn failed(&self, verb: &'static str, error: kube::Error) -> RegistrationError {
         RegistrationError::failed(verb, &self.config.name, error)
     }
-}
-
-/// Returns once the object has another version, or the watch is over.
-async fn changed(api: &Api<MutatingWebhookConfiguration>, name: &str, version: &str) -> Result<(), kube::Error> {
-    let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(WATCH);
-    let mut events = pin!(api.watch(&params, version).await?);
-    while let Ok(Some(event)) = events.try_next().await {
-        match event {
-            WatchEvent::Bookmark(_) => {}
-            // The version may be too old already.
-            WatchEvent::Error(_) => break,
-            WatchEvent::Added(object) | WatchEvent::Modified(object)
-                if object.resource_version().as_deref() == Some(version) => {}
-            _ => return Ok(()),
-        }
-    }
-    // Over, or broken off. One that breaks at once must not keep the API server busy.
-    sleep(FIRST_PAUSE).await;
-    Ok(())
 }

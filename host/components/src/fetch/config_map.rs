@@ -1,6 +1,7 @@
-//! A component in a ConfigMap of the process' own namespace, and the signature in the key beside it.
+//! A component in a ConfigMap of the process' own namespace, and its signature in the key beside
+//! it.
 //!
-//! A ConfigMap holds a mebibyte, so nothing here needs a limit of its own.
+//! A ConfigMap has at most one mebibyte, so its entries need no further limit.
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
@@ -9,13 +10,17 @@ use ampoule_cluster::Cluster;
 
 /// Reads a ConfigMap.
 pub(super) async fn get(cluster: &Cluster, name: &str) -> Result<ConfigMap, FetchErrorKind> {
-    let found = cluster.namespaced::<ConfigMap>().get_opt(name).await;
-    let found = found.map_err(|error| FetchErrorKind::ConfigMap { name: name.to_owned(), error: error.into() })?;
-    let namespace = cluster.namespace().to_owned();
-    found.ok_or_else(|| FetchErrorKind::NoConfigMap { name: name.to_owned(), namespace })
+    match cluster.namespaced::<ConfigMap>().get_opt(name).await {
+        Ok(Some(map)) => Ok(map),
+        Ok(None) => {
+            let namespace = cluster.namespace().to_owned();
+            Err(FetchErrorKind::NoConfigMap { name: name.to_owned(), namespace })
+        }
+        Err(error) => Err(FetchErrorKind::ConfigMap { name: name.to_owned(), error: error.into() }),
+    }
 }
 
-/// What stands under a key.
+/// Returns the entry with a key.
 pub(super) fn entry<'a>(map: &'a ConfigMap, key: &str) -> Result<&'a [u8], FetchErrorKind> {
     find(map, key).ok_or_else(|| {
         let binary = map.binary_data.iter().flat_map(|entries| entries.keys());
@@ -26,14 +31,14 @@ pub(super) fn entry<'a>(map: &'a ConfigMap, key: &str) -> Result<&'a [u8], Fetch
     })
 }
 
-/// The signature under `KEY.KIND`, with that key; none if there is no such key.
-pub(super) fn beside(map: &ConfigMap, key: &str, kind: &str) -> Result<(String, Option<Vec<u8>>), FetchErrorKind> {
-    let key = format!("{key}.{kind}");
+/// Returns the key `KEY.EXTENSION` and the signature in it; `None` if the key does not exist.
+pub(super) fn beside(map: &ConfigMap, key: &str, extension: &str) -> (String, Option<Vec<u8>>) {
+    let key = format!("{key}.{extension}");
     let found = find(map, &key).map(ToOwned::to_owned);
-    Ok((key, found))
+    (key, found)
 }
 
-/// `kubectl create configmap --from-file` puts what happens to be UTF-8 into `data`, all else into `binaryData`.
+/// `kubectl create configmap --from-file` stores UTF-8 in `data` and other content in `binaryData`.
 fn find<'a>(map: &'a ConfigMap, key: &str) -> Option<&'a [u8]> {
     let binary = map.binary_data.as_ref().and_then(|entries| Some(entries.get(key)?.0.as_slice()));
     binary.or_else(|| Some(map.data.as_ref()?.get(key)?.as_bytes()))

@@ -1,18 +1,20 @@
-//! Why a component is not to be had, or not to be loaded: [`FetchError`].
+//! Why a component was not fetched, or must not be loaded: [`FetchError`].
 //!
-//! Whoever asked for it names the injector; the message has the source, what was expected and found, and the key to change.
+//! The message has the source, the expected and the found value, and the key to change. The caller
+//! adds the injector.
 
 use std::io;
 
 use ampoule_cluster::ClusterError;
 use ampoule_oci::OciError;
 
-/// A component that was not fetched, and why.
+/// A component that was not fetched, and the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {kind}")]
 pub struct FetchError {
-    /// Where it should have come from, as the configuration writes it.
+    /// The source, as in the configuration.
     pub place: String,
+    /// The reason.
     pub kind: FetchErrorKind,
 }
 
@@ -20,28 +22,80 @@ pub struct FetchError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchErrorKind {
-    #[error("there is no such built-in plugin")]
+    /// The program does not contain the plugin.
+    #[error("no such built-in plugin")]
     NoBuiltin,
+    /// A file cannot be read.
     #[error("{what} cannot be read: {error}")]
-    File { what: String, error: io::Error },
+    File {
+        /// The component, or the name of the signature file.
+        what: String,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The API server did not return the ConfigMap.
     #[error("the ConfigMap {name} cannot be read: {error}")]
-    ConfigMap { name: String, error: ClusterError },
-    #[error("there is no ConfigMap {name} in the namespace {namespace}")]
-    NoConfigMap { name: String, namespace: String },
+    ConfigMap {
+        /// The ConfigMap.
+        name: String,
+        /// The reason.
+        error: ClusterError,
+    },
+    /// The ConfigMap does not exist.
+    #[error("no ConfigMap {name} in namespace {namespace}")]
+    NoConfigMap {
+        /// The ConfigMap.
+        name: String,
+        /// The process' namespace.
+        namespace: String,
+    },
+    /// The ConfigMap has no such key.
     #[error("the ConfigMap has no key {key}; it has {there}")]
-    NoKey { key: String, there: String },
+    NoKey {
+        /// The key.
+        key: String,
+        /// The existing keys.
+        there: String,
+    },
+    /// There is no connection to the API server.
     #[error("{0}")]
     Cluster(#[from] ClusterError),
+    /// The registry did not return the component.
     #[error("{0}")]
     Oci(#[from] OciError),
-    #[error("it cannot be unpacked as {format}: {reason}")]
-    Unpack { format: &'static str, reason: String },
-    #[error("it has more than {limit} bytes (injectors[].limits.componentMiB)")]
-    TooLarge { limit: usize },
-    #[error("its SHA-256 is {found}, and {pinned} is pinned (injectors[].sha256)")]
-    Pin { pinned: String, found: String },
-    #[error("it must be signed by {by} ({demanded}): {reason}")]
-    Unsigned { by: &'static str, demanded: String, reason: String },
-    #[error("fetching it panicked")]
+    /// The compressed component is damaged.
+    #[error("the component cannot be unpacked as {format}: {reason}")]
+    Unpack {
+        /// The format of the compression.
+        format: &'static str,
+        /// The reason.
+        reason: String,
+    },
+    /// The component is too large.
+    #[error("the component is larger than {limit} bytes (injectors[].limits.componentMiB)")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The component does not have the pinned hash.
+    #[error("the component's SHA-256 is {found}, but injectors[].sha256 pins {pinned}")]
+    Pin {
+        /// The configured hash.
+        pinned: String,
+        /// The hash of the component.
+        found: String,
+    },
+    /// There is no valid signature by a required key.
+    #[error("the component must be signed by {by} ({demanded}): {reason}")]
+    Unsigned {
+        /// The required key or keys.
+        by: &'static str,
+        /// The key of the configuration that requires the signature.
+        demanded: String,
+        /// The reason for each key.
+        reason: String,
+    },
+    /// A bug in the program.
+    #[error("fetching the component panicked")]
     Panicked,
 }

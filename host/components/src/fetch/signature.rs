@@ -1,56 +1,60 @@
-//! Whether a component is signed as the configuration demands: [`Demand`].
+//! Signatures of components: [`SignatureRequirement`] verifies them, [`Signer`] identifies the key.
 //!
-//! Two forms: a signature of the component itself, in a file or key beside it, and cosign's, which is of the manifest's digest.
+//! There are two forms: a detached signature of the component, in a file or key beside it, and
+//! cosign's, which signs the manifest's digest.
 
-use serde::Deserialize;
+use std::fmt;
 
 use super::error::FetchErrorKind;
 use ampoule_config::{TrustConfig, TrustedKey, public_key::BadSignature};
 use ampoule_oci::CosignSignature;
 
-/// What cosign says that it signs.
-const COSIGN_TYPE: &str = "cosign container image signature";
+/// The key whose signature of a component was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signer {
+    /// The name of the key in the configuration.
+    pub name: String,
+    /// The id of the key itself.
+    pub key_id: String,
+}
 
-/// Whose signature a component must have.
-pub(super) struct Demand<'a> {
-    keys: Vec<&'a TrustedKey>,
-    /// For messages: whose, and why.
+/// The keys of which one must have signed a component.
+#[derive(Clone)]
+pub(super) struct SignatureRequirement {
+    keys: Vec<TrustedKey>,
+    /// For messages: the required keys.
     by: &'static str,
+    /// For messages: what requires the signature.
     demanded: String,
 }
 
-/// What cosign signs: <https://github.com/containers/image/blob/main/docs/containers-signature.5.md>.
-#[derive(Deserialize)]
-struct Payload {
-    critical: Critical,
+// === impl Signer ===
+
+impl From<&TrustedKey> for Signer {
+    fn from(key: &TrustedKey) -> Self {
+        Self { name: key.name.clone(), key_id: key.key.id().to_owned() }
+    }
 }
 
-#[derive(Deserialize)]
-struct Critical {
-    image: Image,
-    #[serde(rename = "type")]
-    kind: String,
+impl fmt::Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.key_id)
+    }
 }
 
-#[derive(Deserialize)]
-struct Image {
-    #[serde(rename = "docker-manifest-digest")]
-    digest: String,
-}
+// === impl SignatureRequirement ===
 
-// === impl Demand ===
-
-impl<'a> Demand<'a> {
-    /// None if nobody has to have signed it. `signed_by` is a key of the configuration.
-    pub(super) fn of(trust: &'a TrustConfig, signed_by: Option<&str>) -> Option<Self> {
+impl SignatureRequirement {
+    /// `None` if no signature is required. `signed_by` is the name of a key in the configuration.
+    pub(super) fn new(trust: &TrustConfig, signed_by: Option<&str>) -> Option<Self> {
         match signed_by {
             Some(name) => Some(Self {
-                keys: trust.key(name).into_iter().collect(),
+                keys: trust.key(name).cloned().into_iter().collect(),
                 by: "the key",
                 demanded: format!("{name}, injectors[].signedBy"),
             }),
             None if trust.require_signature => Some(Self {
-                keys: trust.keys.iter().collect(),
+                keys: trust.keys.clone(),
                 by: "a key of trust.keys",
                 demanded: "trust.requireSignature".to_owned(),
             }),
@@ -58,39 +62,41 @@ impl<'a> Demand<'a> {
         }
     }
 
-    /// Looks for a signature of the component: `find` gives the name for a kind of signature, and what is there.
-    pub(super) fn detached(
+    /// Verifies a detached signature. `find` returns the name and the content of the signature with
+    /// an extension.
+    pub(super) fn verify_detached(
         &self,
         component: &[u8],
         find: impl Fn(&str) -> Result<(String, Option<Vec<u8>>), FetchErrorKind>,
-    ) -> Result<String, FetchErrorKind> {
-        self.first(|key| {
+    ) -> Result<Signer, FetchErrorKind> {
+        self.first_signer(|key| {
             let (name, signature) = find(key.key.extension())?;
-            let Some(signature) = signature else { return Ok(Err(format!("there is no {name}"))) };
+            let Some(signature) = signature else { return Ok(Err(format!("{name} does not exist"))) };
             Ok(key.key.verify(component, &signature).map_err(|reason| format!("{name} {reason}")))
         })
     }
 
-    /// Looks for one of cosign's that is of this manifest.
-    pub(super) fn cosign(&self, digest: &str, signatures: &[CosignSignature]) -> Result<String, FetchErrorKind> {
-        self.first(|key| {
+    /// Verifies that one of cosign's signatures is valid for the manifest with this digest.
+    pub(super) fn verify_cosign(&self, digest: &str, signatures: &[CosignSignature]) -> Result<Signer, FetchErrorKind> {
+        self.first_signer(|key| {
             if !key.key.is_p256() {
-                return Ok(Err("it is a key of minisign, and in a registry signatures are cosign's".to_owned()));
+                return Ok(Err("a minisign key, but registries have only signatures of cosign".to_owned()));
             }
-            let verified = signatures.iter().map(|signature| verify_cosign(signature, key, digest)).reduce(Result::or);
-            Ok(verified.unwrap_or_else(|| Err("cosign has put no signature beside it".to_owned())))
+            let verified = signatures.iter().map(|signature| verify_cosign(signature, key, digest));
+            let missing = || Err("the registry has no cosign signature".to_owned());
+            Ok(verified.reduce(Result::or).unwrap_or_else(missing))
         })
     }
 
-    /// The first key for which `verify` finds a signature, or why none.
-    fn first(
+    /// Returns the first key for which `verify` finds a signature, or the reason for each key.
+    fn first_signer(
         &self,
         verify: impl Fn(&TrustedKey) -> Result<Result<(), String>, FetchErrorKind>,
-    ) -> Result<String, FetchErrorKind> {
+    ) -> Result<Signer, FetchErrorKind> {
         let mut reasons = Vec::new();
         for key in &self.keys {
             match verify(key)? {
-                Ok(()) => return Ok(format!("{} ({})", key.name, key.key.id())),
+                Ok(()) => return Ok(Signer::from(key)),
                 Err(reason) => reasons.push(format!("{}: {reason}", key.name)),
             }
         }
@@ -99,22 +105,16 @@ impl<'a> Demand<'a> {
     }
 }
 
-/// Verifies that `key` signed this very manifest as a component.
+/// Verifies that `key` signed the manifest with this digest.
 fn verify_cosign(cosign: &CosignSignature, key: &TrustedKey, digest: &str) -> Result<(), String> {
-    let CosignSignature { payload, signature } = cosign;
-    key.key.verify(payload, signature.as_bytes()).map_err(|reason| match reason {
-        BadSignature::Wrong => "the signature beside it is not by this key".to_owned(),
-        unreadable @ BadSignature::Unreadable(_) => format!("what stands beside it {unreadable}"),
+    key.key.verify(&cosign.payload, cosign.signature.as_bytes()).map_err(|reason| match reason {
+        BadSignature::Wrong => "the cosign signature is not by this key".to_owned(),
+        unreadable @ BadSignature::Unreadable(_) => format!("the cosign signature {unreadable}"),
     })?;
-    // From here on, the key's owner has said it.
-    let payload: Payload =
-        serde_json::from_slice(payload).map_err(|error| format!("what is signed is not readable: {error}"))?;
-    let Critical { image, kind } = payload.critical;
-    if kind != COSIGN_TYPE {
-        return Err(format!("what is signed is no component but {kind:?}"));
-    }
-    if image.digest != digest {
-        return Err(format!("the signature is of {}, and this is {digest}", image.digest));
+    // The document is parsed only now: until here, anybody could have written it.
+    let signed = cosign.signed_digest().map_err(|error| error.to_string())?;
+    if signed != digest {
+        return Err(format!("the cosign signature is for {signed}, not for {digest}"));
     }
     Ok(())
 }
@@ -123,7 +123,8 @@ fn verify_cosign(cosign: &CosignSignature, key: &TrustedKey, digest: &str) -> Re
 mod tests {
     use super::*;
 
-    /// Recorded: what cosign signed, and the key, from the tests of the crate `sigstore` (`cosign/signature_layers.rs`).
+    /// Recorded: a document signed by cosign and its key, from the tests of the crate `sigstore`
+    /// (`cosign/signature_layers.rs`).
     const KEY: &str = "-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAENptdY/l3nB0yqkXLBWkZWQwo6+cu
 OSWS1X9vPavpiQOoTTGC0xX57OojUadxF1cdQmrsiReWg2Wn4FneJfa8xw==
@@ -148,11 +149,13 @@ JsB89BPhZYch0U0hKANx5TY+ncrm0s8bfJxxHoenAEFhwhuXeb4PqIrtoQ==
     }
 
     fn cosign(trust: &TrustConfig, digest: &str, signatures: &[CosignSignature]) -> Result<String, String> {
-        Demand::of(trust, None).unwrap().cosign(digest, signatures).map_err(|error| error.to_string())
+        let required = SignatureRequirement::new(trust, None).unwrap();
+        let signer = required.verify_cosign(digest, signatures);
+        signer.map(|signer| signer.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn takes_what_cosign_has_signed() {
+    fn accepts_a_signature_of_cosign() {
         let trust = trust(&[("other", OTHER), ("release", KEY)]);
         let wrong = CosignSignature { signature: "AAAA".to_owned(), ..recorded() };
         for signatures in [vec![recorded()], vec![wrong.clone(), recorded()], vec![recorded(), wrong]] {
@@ -161,49 +164,49 @@ JsB89BPhZYch0U0hKANx5TY+ncrm0s8bfJxxHoenAEFhwhuXeb4PqIrtoQ==
     }
 
     #[test]
-    fn refuses_another_digest_another_key_and_none() {
+    fn refuses_another_digest_and_a_missing_signature() {
         let trust = trust(&[("release", KEY), ("other", OTHER)]);
         let elsewhere = DIGEST.replace("f3c", "000");
-        let demanded = "it must be signed by a key of trust.keys (trust.requireSignature): release:";
+        let required = "the component must be signed by a key of trust.keys (trust.requireSignature): release:";
         for (digest, signatures, expected) in [
             (
                 DIGEST,
                 vec![],
-                "cosign has put no signature beside it; other: cosign has put no signature beside it".to_owned(),
+                "the registry has no cosign signature; other: the registry has no cosign signature".to_owned(),
             ),
             (
                 &elsewhere,
                 vec![recorded()],
                 format!(
-                    "the signature is of {DIGEST}, and this is {elsewhere}; other: the signature beside it is not by this key"
+                    "the cosign signature is for {DIGEST}, not for {elsewhere}; other: the cosign signature is not by this key"
                 ),
             ),
         ] {
-            assert_eq!(cosign(&trust, digest, &signatures).unwrap_err(), format!("{demanded} {expected}"));
+            assert_eq!(cosign(&trust, digest, &signatures).unwrap_err(), format!("{required} {expected}"));
         }
     }
 
     #[test]
-    fn a_demand_for_one_key_takes_no_other() {
+    fn a_requirement_of_one_key_accepts_no_other() {
         let trust = trust(&[("release", KEY), ("other", OTHER)]);
-        let demand = Demand::of(&trust, Some("other")).unwrap();
+        let required = SignatureRequirement::new(&trust, Some("other")).unwrap();
         assert_eq!(
-            demand.cosign(DIGEST, &[recorded()]).unwrap_err().to_string(),
-            "it must be signed by the key (other, injectors[].signedBy): other: the signature beside it is not by this key"
+            required.verify_cosign(DIGEST, &[recorded()]).unwrap_err().to_string(),
+            "the component must be signed by the key (other, injectors[].signedBy): other: the cosign signature is not by this key"
         );
     }
 
     #[test]
-    fn nothing_is_good_enough_where_there_are_no_keys() {
+    fn without_keys_every_component_is_refused() {
         assert_eq!(
             cosign(&trust(&[]), DIGEST, &[recorded()]).unwrap_err(),
-            "it must be signed by a key of trust.keys (trust.requireSignature): there is no key"
+            "the component must be signed by a key of trust.keys (trust.requireSignature): there is no key"
         );
-        assert!(Demand::of(&TrustConfig::default(), None).is_none());
+        assert!(SignatureRequirement::new(&TrustConfig::default(), None).is_none());
     }
 
     #[test]
-    fn finds_the_file_of_the_key() {
+    fn finds_the_signature_file_of_each_key() {
         let minisign = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
         // Recorded: minisign's own documentation.
         let signature = "untrusted comment: signature from minisign secret key
@@ -214,17 +217,30 @@ wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJA
         let find = |there: &'static str| {
             move |kind: &str| Ok((format!("x.{kind}"), (kind == there).then(|| signature.as_bytes().to_vec())))
         };
-        let demand = Demand::of(&trust, None).unwrap();
-        assert_eq!(demand.detached(b"test", find("minisig")).unwrap(), "team (E7620F1842B4E81F)");
+        let required = SignatureRequirement::new(&trust, None).unwrap();
+        assert_eq!(required.verify_detached(b"test", find("minisig")).unwrap().to_string(), "team (E7620F1842B4E81F)");
         assert_eq!(
-            demand.detached(b"test", find("sig")).unwrap_err().to_string(),
-            "it must be signed by a key of trust.keys (trust.requireSignature): release: x.sig is no signature as cosign \
-             or openssl writes it; team: there is no x.minisig"
+            required.verify_detached(b"test", find("sig")).unwrap_err().to_string(),
+            format!(
+                "the component must be signed by a key of trust.keys (trust.requireSignature): \
+                 release: x.sig {}; team: x.minisig does not exist",
+                BadSignature::Unreadable("cosign or openssl")
+            )
         );
         assert_eq!(
-            demand.detached(b"other", find("minisig")).unwrap_err().to_string(),
-            "it must be signed by a key of trust.keys (trust.requireSignature): release: there is no x.sig; \
-             team: x.minisig is not by this key, or not of this component"
+            required.verify_detached(b"other", find("minisig")).unwrap_err().to_string(),
+            format!(
+                "the component must be signed by a key of trust.keys (trust.requireSignature): \
+                 release: x.sig does not exist; team: x.minisig {}",
+                BadSignature::Wrong
+            )
         );
+    }
+
+    #[test]
+    fn a_signer_keeps_its_name_even_if_it_looks_like_an_id() {
+        let signer = Signer { name: "release (ci)".to_owned(), key_id: "0123".to_owned() };
+        assert_eq!(signer.to_string(), "release (ci) (0123)");
+        assert_ne!(signer, Signer { name: "release".to_owned(), key_id: "ci) (0123".to_owned() });
     }
 }

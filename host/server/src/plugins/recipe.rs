@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use tracing::{info, warn};
 
 use ampoule_components::{
-    fetch::{Component, Wanted},
+    fetch::{Component, ComponentRequest, Signer},
     grants,
 };
 use ampoule_config::{ComponentSource, InjectorConfig, TrustConfig};
@@ -56,7 +56,7 @@ impl Recipe {
 
     /// Whether this component may be loaded under another configuration, too: it was wanted in the same words and judged by the same keys.
     pub(super) fn component_serves(&self, config: &InjectorConfig, trust: &TrustConfig) -> bool {
-        Wanted::from(&self.config) == Wanted::from(config) && self.trust == *trust
+        ComponentRequest::from(&self.config) == ComponentRequest::from(config) && self.trust == *trust
     }
 
     /// Whether this may serve on under what is wanted now, of its injector (none where that cannot be read) and of signatures: a grant that
@@ -72,11 +72,10 @@ impl Recipe {
         if built_in || (now.signed_by.is_none() && !trust.require_signature) {
             return true;
         }
-        // The key by whose name it went, if that is the same key still.
-        let signer = self.component.signer.as_deref().and_then(|signer| signer.split(" (").next());
-        signer.is_some_and(|signer| {
-            now.signed_by.as_deref().is_none_or(|wanted| wanted == signer)
-                && trust.key(signer).is_some_and(|key| self.trust.key(signer) == Some(key))
+        // The name of the signer must still belong to the same key.
+        self.component.signer.as_ref().is_some_and(|Signer { name, key_id: _ }| {
+            now.signed_by.as_ref().is_none_or(|required| required == name)
+                && trust.key(name).is_some_and(|key| self.trust.key(name) == Some(key))
         })
     }
 
@@ -119,7 +118,7 @@ impl LoadedPlugin {
             version: plugin.version().to_owned(),
             digest: plugin.digest().to_owned(),
             source: plugin.source().to_owned(),
-            signer: recipe.component.signer.clone().unwrap_or_default(),
+            signer: recipe.component.signer.as_ref().map(Signer::to_string).unwrap_or_default(),
         }
     }
 }
@@ -150,9 +149,12 @@ mod tests {
         Config::parse(&text, &[]).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    fn served(injector: &str, signer: Option<&str>) -> Recipe {
+    fn signer(name: &str) -> Signer {
+        Signer { name: name.to_owned(), key_id: "622601a9e498c090".to_owned() }
+    }
+
+    fn served(injector: &str, signer: Option<Signer>) -> Recipe {
         let config = config(injector, false, &[("release", KEYS[0])]);
-        let signer = signer.map(str::to_owned);
         let component = Component { bytes: Vec::new().into(), digest: "a".repeat(64), signer };
         let conventions = Profile::FlyteV1.conventions();
         Recipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component, ca: None }
@@ -163,7 +165,7 @@ mod tests {
         let grants = "grants: { clock: true, environment: [A, B], http: { hosts: [a.example, b.example] } }";
         let (pin, other) = (format!("sha256: {}", "a".repeat(64)), format!("sha256: {}", "b".repeat(64)));
         let release = [("release", KEYS[0])];
-        let signed = served("", Some("release (622601a9e498c090)"));
+        let signed = served("", Some(signer("release")));
         let granted = served(grants, None);
         for (what, recipe, injector, require, keys, expected) in [
             ("nothing changed", &granted, grants, false, &release[..], true),
@@ -188,5 +190,22 @@ mod tests {
             granted.is_allowed(None, &TrustConfig::default()),
             "a configuration that cannot be read takes nothing away"
         );
+    }
+
+    #[test]
+    fn a_key_is_not_confused_with_one_whose_name_continues_like_an_id() {
+        let keys = [("release", KEYS[0]), ("release (ci)", KEYS[1])];
+        let config = config("", true, &keys);
+        let mut recipe = served("", Some(signer("release (ci)")));
+        recipe.trust = config.trust;
+        for (keys, expected) in [
+            (&keys[..], true),
+            (&keys[1..], true),
+            // The signer's key is no longer trusted; the key that its name begins with is.
+            (&keys[..1], false),
+        ] {
+            let now = self::config("", true, keys);
+            assert_eq!(recipe.is_allowed(Some(&now.injectors[0]), &now.trust), expected, "{keys:?}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     status::{PluginStatus, Serving},
 };
 use ampoule_cluster::events::ConfigMapReference;
-use ampoule_components::{Offer, fetch::Component, grants};
+use ampoule_components::{FetchedInjector, fetch::Component, grants};
 use ampoule_config::{InjectorConfig, TrustConfig};
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
@@ -53,13 +53,13 @@ impl Slot {
 
 impl Filler<'_> {
     /// Fills the place of an injector, whatever it takes.
-    pub(super) async fn fill(&self, offer: Offer) -> Slot {
+    pub(super) async fn fill(&self, offer: FetchedInjector) -> Slot {
         // Two that came from different places are not each other's successors, whatever their names.
         let succeeds =
             |slot: &&Slot| slot.status.name == offer.name && slot.status.origin.is_some() == offer.origin.is_some();
         let before = self.last.and_then(|last| last.slots.iter().find(succeeds));
         let kept = before.and_then(|before| before.serving.as_ref());
-        let Offer { name, origin, config, component } = offer;
+        let FetchedInjector { name, origin, config, component } = offer;
         let (serving, error) = self.find(config.as_ref(), component, kept, origin.as_ref()).await;
         let error = error.map(|error| one_line(&error));
         let same = |loaded: &LoadedPlugin| kept.is_some_and(|kept| kept.recipe.gives_the_same(&loaded.recipe));
@@ -77,7 +77,7 @@ impl Filler<'_> {
             serving: serving.as_ref().map(|LoadedPlugin { recipe, plugin, warning }| Serving {
                 version: plugin.version().to_owned(),
                 digest: plugin.digest().to_owned(),
-                signer: recipe.component.signer.clone(),
+                signer: recipe.component.signer.as_ref().map(ToString::to_string),
                 warning: warning.map(str::to_owned),
             }),
             name,

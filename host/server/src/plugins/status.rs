@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use ampoule_cluster::events::ConfigMapReference;
-use ampoule_components::Offer;
+use ampoule_components::FetchedInjector;
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
 /// The plugins that serve now, and those that should. Cheap to clone.
@@ -79,8 +79,8 @@ impl PluginStates {
 
 impl PluginStatus {
     /// Of one that is no part of the chain.
-    pub(super) fn ignored(offer: Offer) -> Self {
-        let Offer { name, origin, config: _, component } = offer;
+    pub(super) fn ignored(offer: FetchedInjector) -> Self {
+        let FetchedInjector { name, origin, config: _, component } = offer;
         Self {
             source: format!("configmap:{name}"),
             name,

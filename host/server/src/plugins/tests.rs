@@ -137,7 +137,8 @@ async fn a_component_that_changed_is_loaded_and_a_broken_one_takes_none_away() {
     assert_eq!(loads.load(TWO).await, Ok(0));
     assert_eq!(loads.states[1], format!("{serving}: {garbage}"));
     fs::remove_file(&file).unwrap();
-    let missing = format!("injector two: {place}: it cannot be read: No such file or directory (os error 2)");
+    let missing =
+        format!("injector two: {place}: the component cannot be read: No such file or directory (os error 2)");
     assert_eq!(loads.load(TWO).await, Ok(0));
     assert_eq!(loads.states[1], format!("{serving}: {missing}"));
     assert_eq!(loads.told(), ["one", "two"]);
@@ -197,7 +198,7 @@ async fn certificates_that_a_plugin_trusts_are_read_again_when_they_are_others()
         }
         assert_eq!(loads.load(&text).await, Ok(compiled), "{what}");
     }
-    let reason = format!("injector two: grants.http.caFile: {}: has no certificate in PEM form", ca.display());
+    let reason = format!("injector two: grants.http.caFile: {}: contains no certificate in PEM form", ca.display());
     assert!(loads.states[0].starts_with("two serving-previous: "), "{}", loads.states[0]);
     assert!(loads.states[0].ends_with(&reason), "{}", loads.states[0]);
     fs::remove_file(&ca).unwrap();
@@ -210,8 +211,10 @@ async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_no
     let mut loads = Loads::new();
     let file = loads.path("plugin.wasm");
     fs::remove_file(&file).unwrap();
-    let missing =
-        format!("injector two: file:{}: it cannot be read: No such file or directory (os error 2)", file.display());
+    let missing = format!(
+        "injector two: file:{}: the component cannot be read: No such file or directory (os error 2)",
+        file.display()
+    );
     assert_eq!(loads.load(TWO).await, Err(missing.clone()));
     assert!(loads.load("injectors: [{ name: one, component: builtin:k8s }]").await.is_ok());
     assert_eq!(loads.load(TWO).await, Err(missing.clone()), "nor while something else does");
@@ -246,7 +249,7 @@ async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_no
 fn many_plugins_raise_the_number_of_instances_so_that_none_takes_anothers() {
     let offers = |count: usize, origin: Option<ConfigMapReference>| {
         let injectors: String = (0..count).map(|i| format!("- {{ name: p{i}, component: file:/p.wasm }}\n")).collect();
-        let offer = move |config: InjectorConfig| Offer {
+        let offer = move |config: InjectorConfig| FetchedInjector {
             name: config.name.clone(),
             origin: origin.clone(),
             config: Some(config),

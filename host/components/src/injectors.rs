@@ -1,0 +1,112 @@
+//! All injectors in their order: [`list`] merges those of the configuration and those of labelled
+//! ConfigMaps.
+//!
+//! A ConfigMap cannot replace an injector of the configuration, and all ConfigMaps share one limit
+//! for instances.
+
+use anyhow::ensure;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+
+use crate::injector_config_maps::ConfigMapsByName;
+use ampoule_cluster::events::ConfigMapReference;
+use ampoule_config::{Config, ConfigMapInjector, DOCUMENT, InjectorConfig};
+
+/// An injector whose component is not fetched yet.
+pub(crate) struct ListedInjector {
+    pub(crate) name: String,
+    /// The ConfigMap that defines it; `None` for the configuration.
+    pub(crate) origin: Option<ConfigMapReference>,
+    /// The configuration, or why the ConfigMap is not valid.
+    pub(crate) config: anyhow::Result<InjectorConfig>,
+}
+
+/// Returns all injectors in the order in which a pod uses them.
+pub(crate) fn list(config: &Config, maps: &ConfigMapsByName, builtins: &[&str]) -> Vec<ListedInjector> {
+    let mut injectors: Vec<_> = config.injectors.iter().map(|config| (0, configured(config))).collect();
+    let mut instances = 0;
+    for (name, map) in maps {
+        let origin = Some(ConfigMapReference { name: name.clone(), uid: map.uid().unwrap_or_default() });
+        let parsed = parse(name, map, config, builtins, &mut instances);
+        // The default order of a ConfigMap whose document is not valid.
+        let order = parsed.as_ref().map_or(0, |parsed| parsed.order);
+        let config = parsed.map(|parsed| parsed.config);
+        injectors.push((order, ListedInjector { name: name.clone(), origin, config }));
+    }
+    injectors.sort_by_key(|(order, _)| *order);
+    injectors.into_iter().map(|(_, injector)| injector).collect()
+}
+
+fn configured(config: &InjectorConfig) -> ListedInjector {
+    ListedInjector { name: config.name.clone(), origin: None, config: Ok(config.clone()) }
+}
+
+/// Parses a ConfigMap, and adds its instances to those of the ConfigMaps before it.
+fn parse(
+    name: &str,
+    map: &ConfigMap,
+    config: &Config,
+    builtins: &[&str],
+    instances: &mut usize,
+) -> anyhow::Result<ConfigMapInjector> {
+    ensure!(!config.names(name), "ConfigMap {name}: the configuration already has an injector of this name");
+    let limits = &config.config_map_limits;
+    let parsed = ConfigMapInjector::parse(name, document(map), builtins, &config.trust, limits)?;
+    let own = parsed.config.limits.instances;
+    let total = *instances + own;
+    ensure!(
+        total <= limits.instances,
+        "ConfigMap {name}: {DOCUMENT}: limits.instances: with its {own}, all ConfigMaps have {total}, but the limit is \
+         {} (plugins.configMapLimits.instances)",
+        limits.instances
+    );
+    *instances = total;
+    Ok(parsed)
+}
+
+fn document(map: &ConfigMap) -> &str {
+    map.data.as_ref().and_then(|data| data.get(DOCUMENT)).map_or("", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn config_maps_are_ordered_and_limited_and_cannot_take_a_configured_name() {
+        let config = "plugins: { configMapLimits: { instances: 41 } }\n\
+                      injectors: [{ name: b, component: builtin:k8s }, { name: a, component: builtin:k8s }]";
+        let config = Config::parse(config, &["k8s"]).unwrap();
+        let map = |(name, document): (&str, &str)| {
+            let data = [(DOCUMENT.to_owned(), document.to_owned())].into();
+            (name.to_owned(), Arc::new(ConfigMap { data: Some(data), ..ConfigMap::default() }))
+        };
+        let maps = [
+            ("z", "order: -1\nlimits: { instances: 9 }"),
+            ("y", "order: 1"),
+            ("x", ""),
+            ("w", "nonsense"),
+            ("a", ""),
+            ("zz", "limits: { instances: 1 }"),
+        ];
+        let maps = maps.map(map).into();
+        let names = list(&config, &maps, &["k8s"]).into_iter().map(|injector| match injector.config {
+            Ok(_) => injector.name,
+            Err(error) => error.to_string(),
+        });
+        let expected = [
+            "z",
+            "b",
+            "a",
+            "ConfigMap a: the configuration already has an injector of this name",
+            "ConfigMap w: injector.yaml, line 1, column 1: must be a mapping",
+            "x",
+            "ConfigMap zz: injector.yaml: limits.instances: with its 1, all ConfigMaps have 42, but the limit is 41 \
+             (plugins.configMapLimits.instances)",
+            "y",
+        ];
+        assert_eq!(names.collect::<Vec<_>>(), expected);
+    }
+}
