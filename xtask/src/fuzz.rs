@@ -205,13 +205,24 @@ mod tests {
         assert!(failure.ends_with("; thread panicked at a.rs\n    left: 1\n    1\n    2"), "{failure}");
     }
 
+    const TARGETS: [&str; 8] = [
+        "component",
+        "edits",
+        "flyte_annotation",
+        "oci_manifest",
+        "people_annotation",
+        "registry_challenge",
+        "review",
+        "signature",
+    ];
+
     #[test]
     fn every_target_is_found_by_its_file() {
-        assert_eq!(names(None).unwrap(), ["component", "edits", "flyte_annotation", "people_annotation", "review"]);
+        assert_eq!(names(None).unwrap(), TARGETS);
         assert_eq!(names(Some("review")).unwrap(), ["review"]);
         assert_eq!(
             names(Some("x")).unwrap_err().to_string(),
-            "there is no fuzz target x; there are component, edits, flyte_annotation, people_annotation, review"
+            format!("there is no fuzz target x; there are {}", TARGETS.join(", "))
         );
     }
 }
