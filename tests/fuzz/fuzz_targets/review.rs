@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use ampoule_review::{self as review, Reply, Subject, Verdict};
+use ampoule_review::{self as review, Reply, ReviewSubject, Verdict};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ fuzz_target!(|body: &[u8]| {
         }
     };
     let verdict = match &request.subject {
-        Subject::Pod(pod) => {
+        ReviewSubject::Pod(pod) => {
             // A field that is skipped may hold what a reader of all of it refuses.
             if let Ok(review) = serde_json::from_slice::<Value>(body) {
                 assert_eq!(pod.as_json(), &review["request"]["object"]);
@@ -27,8 +27,8 @@ fuzz_target!(|body: &[u8]| {
             let _ = ampoule_core::RequestedSecret::from_annotations(pod.annotations());
             Verdict::unchanged()
         }
-        Subject::NotAPod(error) => Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string() },
-        Subject::OutOfScope => Verdict::unchanged(),
+        ReviewSubject::NotAPod(error) => Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string() },
+        ReviewSubject::OutOfScope => Verdict::unchanged(),
     };
     let reply = Reply { identity: request.identity, verdict, audit: None };
     let answer: Value = serde_json::from_slice(&review::respond(&reply)).expect("an answer is JSON");

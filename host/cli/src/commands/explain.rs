@@ -11,7 +11,7 @@ use super::{deadline, input::Input, output, pipeline};
 use crate::args::{ExplainArgs, TextOutput};
 use ampoule_admission::pipeline::Pipeline;
 use ampoule_components::builtins::Builtins;
-use ampoule_review::{AdmissionRequest, Subject};
+use ampoule_review::{AdmissionRequest, ReviewSubject};
 
 /// Everything there is to say about a pod.
 pub(super) struct Explanation {
@@ -42,9 +42,9 @@ impl Explanation {
     pub(super) async fn of(input: Input, pipeline: &Pipeline) -> anyhow::Result<Self> {
         let AdmissionRequest { namespace, name, subject, .. } = input.request;
         let pod = match subject {
-            Subject::Pod(pod) => pod,
-            Subject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
-            Subject::OutOfScope => {
+            ReviewSubject::Pod(pod) => pod,
+            ReviewSubject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
+            ReviewSubject::OutOfScope => {
                 anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is")
             }
         };

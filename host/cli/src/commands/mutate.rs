@@ -18,7 +18,7 @@ use crate::args::{MutateArgs, MutateOutput};
 use ampoule_admission::pipeline::Pipeline;
 use ampoule_components::builtins::Builtins;
 use ampoule_review as review;
-use ampoule_review::{Reply, Subject};
+use ampoule_review::{Reply, ReviewSubject};
 use ampoule_telemetry::colour;
 
 /// What came of a pod.
@@ -41,9 +41,9 @@ pub(crate) fn mutate(args: &MutateArgs, builtins: Builtins) -> anyhow::Result<Ex
 impl Mutated {
     pub(super) async fn of(input: Input, pipeline: &Pipeline) -> anyhow::Result<Self> {
         let mutation = match &input.request.subject {
-            Subject::Pod(pod) => pipeline.mutate(pod.clone(), &input.request.namespace, deadline()).await?,
-            Subject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
-            Subject::OutOfScope => {
+            ReviewSubject::Pod(pod) => pipeline.mutate(pod.clone(), &input.request.namespace, deadline()).await?,
+            ReviewSubject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
+            ReviewSubject::OutOfScope => {
                 anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is")
             }
         };
