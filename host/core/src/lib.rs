@@ -1,30 +1,39 @@
-//! The pure part of Ampoule: what a pod asks for, what injectors answer, and the patch that comes of it.
+//! The pure part of Ampoule: secret requests, injector answers, pod edits and the JSON patch.
 //!
-//! Nothing here does I/O, reads a clock, or knows wasmtime, tokio or a Kubernetes client. The way of one admission:
-//! [`RequestedSecret::from_annotations`] → [`PodMutator::mutate`] → [`Mutation`] with its minimal JSON patch.
+//! Nothing here performs I/O, reads a clock, or depends on wasmtime, tokio or a Kubernetes client.
+//! An admission runs through [`RequestedSecret::from_annotations`] → [`PodMutator::mutate`] →
+//! [`Mutation`], which holds a minimal JSON patch.
 
+mod ampoule_annotation;
+mod annotations;
 mod diff;
 mod edit;
-mod excerpt;
 mod flyte;
 mod injector;
 mod mutator;
-mod people;
 mod pod;
 mod profile;
 mod request;
+pub mod text;
 
 pub use self::{
+    ampoule_annotation::SecretEntry,
+    annotations::TRIGGER_LABELS,
     diff::diff,
     edit::{
-        Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, InitContainer, InitContainerPosition, KeyToPath,
-        PodEdit, Resources, SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume,
-        VolumeMount, VolumeSource,
+        Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, InitContainer, KeyToPath, PodEdit, Resources,
+        SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume, VolumeMount,
+        VolumeSource,
     },
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector},
-    mutator::{Admitted, Answer, Asked, Attempt, Mutation, OnFailure, PodMutator, Refusal, RefusalCode, RequestReport},
-    people::SecretEntry,
+    mutator::{
+        Admitted, Attempt, InjectorAnswer, Mutation, OnFailure, PendingMutation, PodMutator, Refusal, RefusalCode,
+        RequestReport,
+    },
     pod::{ContainerKind, ContainerView, Pod, PodError, PodView},
-    profile::{Conventions, EnvPlacement, Profile},
-    request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest, TRIGGER_LABELS},
+    profile::{Conventions, EnvPlacement, InitContainerPosition, Profile},
+    request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest},
 };
+
+// renamed; callers move in the same change
+pub use self::mutator::{InjectorAnswer as Answer, PendingMutation as Asked};
