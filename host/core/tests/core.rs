@@ -2,7 +2,7 @@
 //!
 //! One binary, so that it links once. Each area is a module.
 
-#![allow(clippy::needless_pass_by_value, reason = "`json!` creates owned values, and a `&` before each would be noise")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` creates owned values")]
 #![allow(clippy::unwrap_used, reason = "test helpers fail at the first unexpected value, as tests do")]
 
 #[path = "core/chain.rs"]

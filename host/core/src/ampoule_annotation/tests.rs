@@ -67,7 +67,9 @@ fn requests_of_flyte_precede_the_list() {
     let annotations = json!({
         "ampoule.dev/secrets": "- {key: d}\n- {key: e}",
         "ampoule.dev/other": "- {key: x}",
-        "flyte.secrets/s10": flyte("b"), "flyte.secrets/s9": flyte("a"), "flyte.secrets/sx": flyte("c"),
+        "flyte.secrets/s10": flyte("b"),
+        "flyte.secrets/s9": flyte("a"),
+        "flyte.secrets/sx": flyte("c"),
     });
     let requests = RequestedSecret::from_annotations(annotations.as_object().unwrap()).unwrap();
     let found: Vec<_> = requests.iter().map(|each| (each.annotation.as_str(), each.request.key.as_str())).collect();
@@ -178,7 +180,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_printed_entry_parses_to_the_same_entry(group: String, key in ".{1,30}", version: String, env in "[A-Z_][A-Z0-9_]{0,9}", file: bool) {
+    fn a_printed_entry_parses_to_the_same_entry(
+        (group, version) in any::<(String, String)>(),
+        key in ".{1,30}",
+        env in "[A-Z_][A-Z0-9_]{0,9}",
+        file: bool,
+    ) {
         let entry = SecretEntry { group, key, version, env: Some(env), file };
         let (_, text) = entry.to_annotation();
         prop_assert_eq!(read_entries(&json!(text)).ok(), Some(vec![entry]), "{}", text);
@@ -190,7 +197,9 @@ proptest! {
     }
 
     #[test]
-    fn the_parser_never_panics_on_nearly_valid_entries(text in "(- |\\{|\\}|key: |env: |file: |true|[&*!<|>'\"#,\\[\\]\n ]|[a-z]){0,30}") {
+    fn the_parser_never_panics_on_nearly_valid_entries(
+        text in "(- |\\{|\\}|key: |env: |file: |true|[&*!<|>'\"#,\\[\\]\n ]|[a-z]){0,30}",
+    ) {
         let _ = read(&json!(text));
     }
 }

@@ -107,8 +107,10 @@ impl EditApplier {
 
     /// Whether an edit added the container, and the container sets the variable itself.
     fn is_own_variable(&self, container: &str, variable: &str) -> bool {
-        let content = self.claim(ClaimKind::InitContainer, container).map(|claim| &claim.content);
-        matches!(content, Some(ClaimContent::OwnVariables(names)) if names.iter().any(|name| name == variable))
+        match self.claim(ClaimKind::InitContainer, container).map(|claim| &claim.content) {
+            Some(ClaimContent::OwnVariables(names)) => names.iter().any(|name| name == variable),
+            _ => false,
+        }
     }
 
     /// Returns the volume that an edit mounts at a normalized path, and the origin of the edit.

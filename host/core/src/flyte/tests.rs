@@ -26,15 +26,24 @@ fn vectors() -> Vec<(&'static str, SecretRequest)> {
         ("", SecretRequest::default()),
         ("m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau", user_secret(MountRequirement::Any)),
         (
-            "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk",
+            concat!(
+                "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau",
+                "2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk",
+            ),
             user_secret(MountRequirement::EnvVar),
         ),
         (
-            "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa",
+            concat!(
+                "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau",
+                "2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa",
+            ),
             user_secret(MountRequirement::File),
         ),
         (
-            "nnsxsoraejwxsx2tmvrxezlueifg122vnz1f53tfof1ws3tfnvsw34b1ebcu3vs6kzavectfnz2f54tboi4caisnlfpvgrkdkjcviiqk",
+            concat!(
+                "nnsxsoraejwxsx2tmvrxezlueifg122vnz1f53tfof1ws3tfnvsw34b1ebcu3",
+                "vs6kzavectfnz2f54tboi4caisnlfpvgrkdkjcviiqk",
+            ),
             my_secret,
         ),
     ]
@@ -154,11 +163,27 @@ fn reports_the_error_in_the_text() {
     );
 }
 
+fn any_mount() -> impl Strategy<Value = MountRequirement> {
+    prop::sample::select(vec![MountRequirement::Any, MountRequirement::EnvVar, MountRequirement::File])
+}
+
+/// Generates the keys of distinct requests, in any order.
+fn any_keys() -> impl Strategy<Value = Vec<String>> {
+    let keys = prop::collection::hash_set("flyte.secrets/s(0?[0-9]{0,2}|[a-c])", 0..12);
+    keys.prop_map(Vec::from_iter)
+}
+
+/// Reads empty requests with these keys.
+fn read_keys(keys: &[String]) -> Vec<RequestedSecret> {
+    let annotations = keys.iter().map(|key| (key.clone(), json!(""))).collect();
+    read_requests(&annotations).unwrap()
+}
+
 proptest! {
     #[test]
     fn decodes_its_own_output(
         (group, group_version, key) in any::<(String, String, String)>(),
-        mount in prop::sample::select(vec![MountRequirement::Any, MountRequirement::EnvVar, MountRequirement::File]),
+        mount in any_mount(),
         env_var in prop::option::of("(?s).+"),
     ) {
         let request = SecretRequest { group, group_version, key, mount, env_var };
@@ -169,19 +194,17 @@ proptest! {
 
     #[test]
     fn never_panics(suffixes in prop::collection::vec("[0-9a-z]{0,3}", 0..5), value: String) {
-        let annotations: Map<_, _> = suffixes.iter().map(|suffix| (format!("{KEY_PREFIX}{suffix}"), json!(value))).collect();
+        let keys = suffixes.iter().map(|suffix| format!("{KEY_PREFIX}{suffix}"));
+        let annotations: Map<_, _> = keys.map(|key| (key, json!(value))).collect();
         if let Ok(read) = read_requests(&annotations) {
             prop_assert_eq!(read.len(), annotations.len());
         }
     }
 
     #[test]
-    fn the_order_of_requests_is_independent_of_the_order_of_annotations(
-        mut keys in prop::collection::hash_set("flyte.secrets/s(0?[0-9]{0,2}|[a-c])", 0..12).prop_map(Vec::from_iter),
-    ) {
-        let read = |keys: &[String]| read_requests(&keys.iter().map(|key| (key.clone(), json!(""))).collect()).unwrap();
-        let before = read(&keys);
+    fn the_order_of_requests_is_independent_of_the_order_of_annotations(mut keys in any_keys()) {
+        let before = read_keys(&keys);
         keys.sort();
-        prop_assert_eq!(before, read(&keys));
+        prop_assert_eq!(before, read_keys(&keys));
     }
 }

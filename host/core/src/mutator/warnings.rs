@@ -63,7 +63,8 @@ fn label_without_effect(pod: &Pod) -> Option<String> {
     let labels = &pod.as_json()["metadata"]["labels"];
     let label = TRIGGER_LABELS.iter().find(|label| labels[**label] == "true")?;
     Some(format!(
-        "label {label} has no effect: no annotation requests a secret; list secrets in annotation {}",
+        "label {label} has no effect: no annotation requests a secret; \
+         list secrets in annotation {}",
         ampoule_annotation::KEY
     ))
 }

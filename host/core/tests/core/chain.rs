@@ -11,7 +11,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 use crate::{
-    edits::{annotation, literal, memory_volume, mount},
+    edits::{annotation, literal, memory_volume, mount, one_container},
     support::{Scripted, mutate, mutated, mutator, pod_asking},
 };
 
@@ -45,7 +45,8 @@ fn a_refusal_lists_all_injectors_in_order_and_has_the_code_of_the_worst_answer()
             declines("c", InvalidRequest("key is empty".into())),
         ],
         400,
-        ": a: not found: no such secret; b: unsupported: files only; c: invalid request: key is empty",
+        ": a: not found: no such secret; b: unsupported: files only; \
+         c: invalid request: key is empty",
     );
     refused(
         vec![not_found(), declines("b", Unavailable("throttled".into()))],
@@ -81,8 +82,7 @@ fn no_injector_is_called_after_the_first_that_injects() {
         Scripted::edits("b", vec![literal("FROM", "b")]),
         Scripted::answering("c", |_, _| panic!("c must not be called")),
     ];
-    let mutation =
-        mutate(&mutator(Profile::FlyteV1, chain), &pod_asking(2, json!({ "containers": [{ "name": "main" }] })));
+    let mutation = mutate(&mutator(Profile::FlyteV1, chain), &pod_asking(2, one_container()));
     assert_eq!(mutation.requests.iter().map(|report| report.attempts.len()).collect::<Vec<_>>(), [2, 2]);
     assert_eq!(mutation.outcome.unwrap().patch.len(), 1);
 }
@@ -110,9 +110,18 @@ fn a_failed_edit_keeps_the_edits_of_other_injectors() {
             Ok(Ok(vec![literal(&request.key, "1"), memory_volume("m"), mount("m", "/m")]))
         }),
     ];
-    let pod = pod_asking(2, json!({ "containers": [{ "name": "main", "env": [{ "name": "OWN" }] }] }));
+    let pod = pod_asking(
+        2,
+        json!({
+            "containers": [{ "name": "main", "env": [{ "name": "OWN" }] }],
+        }),
+    );
     let spec = mutated(&mutator(Profile::FlyteV1, chain), &pod)["spec"].take();
-    let names = json!([{ "name": "OWN" }, { "name": "key-0", "value": "1" }, { "name": "key-1", "value": "1" }]);
+    let names = json!([
+        { "name": "OWN" },
+        { "name": "key-0", "value": "1" },
+        { "name": "key-1", "value": "1" },
+    ]);
     assert_eq!(spec["containers"][0]["env"], names);
     assert_eq!(spec["volumes"], json!([{ "name": "m", "emptyDir": { "medium": "Memory" } }]));
 }
@@ -125,10 +134,8 @@ fn on_failure_admit_admits_the_pod_unchanged_with_a_warning() {
     assert!(admitted.patch.is_empty());
     assert_eq!(
         admitted.warnings,
-        [
-            "admitted without its secrets (onFailure: admit): secret group/key-0 (annotation flyte.secrets/s0, mount any) \
-          could not be injected: a: not found: none"
-        ]
+        ["admitted without its secrets (onFailure: admit): secret group/key-0 (annotation \
+             flyte.secrets/s0, mount any) could not be injected: a: not found: none"]
     );
 }
 
@@ -151,8 +158,8 @@ fn every_answer_determines_a_code() {
         refused(vec![fails("f", kind)], code, ": f: plugin f 1.0.0 failed");
     }
     let rejected = || Scripted::edits("r", vec![mount("nowhere", "/x")]);
-    let reason = ": r: returned an invalid edit: cannot mount volume nowhere, which neither the pod nor an \
-                  earlier edit defines";
+    let reason = ": r: returned an invalid edit: cannot mount volume nowhere, which neither the \
+                  pod nor an earlier edit defines";
     refused(vec![rejected()], 500, reason);
     let later = declines("a", NotFound("none".into()));
     refused(vec![rejected(), later], 500, &format!("{reason}; a: not found: none"));
@@ -165,8 +172,8 @@ fn a_conflict_ends_the_chain_with_a_bad_request() {
     refused(
         vec![declines("u", InjectionError::Unavailable("throttled".into())), conflict, never],
         400,
-        ": u: unavailable: throttled; c: conflict: environment variable A has different values from injector c for \
-         flyte.secrets/s0 and injector c for flyte.secrets/s0",
+        ": u: unavailable: throttled; c: conflict: environment variable A has different values \
+         from injector c for flyte.secrets/s0 and injector c for flyte.secrets/s0",
     );
 }
 
@@ -222,8 +229,8 @@ fn a_refusal_contains_no_values() {
         vec![secret("A", "canary\u{0}"), annotation("a", canary, AnnotationCollision::MustOwn), mount("no", "/x")],
     ];
     for edits in chain {
-        let mut pod =
-            pod_asking(1, json!({ "containers": [{ "name": "main", "env": [{ "name": "A", "value": canary }] }] }));
+        let container = json!({ "name": "main", "env": [{ "name": "A", "value": canary }] });
+        let mut pod = pod_asking(1, json!({ "containers": [container] }));
         pod["metadata"]["annotations"]["a"] = json!("canary-own");
         let mutation = mutate(&mutator(Profile::FlyteV2, vec![Scripted::edits("one", edits)]), &pod);
         let output = format!("{:?} {}", mutation.requests, mutation.outcome.unwrap_err().message);

@@ -139,12 +139,22 @@ fn a_container_that_mounts_the_volume_elsewhere_is_no_conflict() {
         one_container(),
         edits,
         json!({
-            "containers": [{ "name": "main", "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }] }],
+            "containers": [
+                {
+                    "name": "main",
+                    "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }],
+                },
+            ],
             "volumes": [
-                { "name": "v", "emptyDir": { "medium": "Memory" } }, { "name": "w", "emptyDir": { "medium": "Memory" } },
+                { "name": "v", "emptyDir": { "medium": "Memory" } },
+                { "name": "w", "emptyDir": { "medium": "Memory" } },
             ],
             "initContainers": [
-                { "name": "pull", "image": "i", "volumeMounts": [mounted("w", "/x"), mounted("v", "/v")] },
+                {
+                    "name": "pull",
+                    "image": "i",
+                    "volumeMounts": [mounted("w", "/x"), mounted("v", "/v")],
+                },
             ],
         }),
     );
@@ -168,13 +178,21 @@ fn an_init_container_or_annotation_with_two_definitions_is_a_conflict() {
 fn a_conflict_with_the_pod_names_the_pod() {
     let own = |source: Value| json!({ "name": "v", "secret": source });
     let spec = json!({
-        "containers": [{ "name": "main", "volumeMounts": [{ "name": "data", "mountPath": "/x/" }] }, { "name": "pull" }],
-        "volumes": [own(json!({ "secretName": "s", "items": [{ "key": "A", "path": "a" }], "optional": true })),
-            { "name": "data", "emptyDir": {} }],
+        "containers": [
+            { "name": "main", "volumeMounts": [{ "name": "data", "mountPath": "/x/" }] },
+            { "name": "pull" },
+        ],
+        "volumes": [
+            own(json!({
+                "secretName": "s", "items": [{ "key": "A", "path": "a" }], "optional": true,
+            })),
+            { "name": "data", "emptyDir": {} },
+        ],
     });
     let items = vec![KeyToPath { key: "A".into(), path: "a".into() }];
     let required = SecretVolume { secret_name: "s".into(), items, optional: false };
-    let v = "conflict: volume v has different definitions from the pod and injector one for flyte.secrets/s0";
+    let v = "conflict: volume v has different definitions from the pod and injector one for \
+        flyte.secrets/s0";
     let cases = [
         (vec![memory_volume("v")], v),
         (vec![secret_volume("v", "t", &[("A", "a")])], v),
@@ -183,12 +201,14 @@ fn a_conflict_with_the_pod_names_the_pod() {
         (vec![volume("v", VolumeSource::Secret(required))], v),
         (
             vec![memory_volume("m"), mount("m", "/x")],
-            "conflict: container main mounts volume data from the pod at /x, where injector one for flyte.secrets/s0 \
+            "conflict: container main mounts volume data from the pod at /x, where injector one \
+             for flyte.secrets/s0 \
              mounts volume m",
         ),
         (
             vec![memory_volume("m"), puller("pull", "m", None)],
-            "conflict: container pull has different definitions from the pod and injector one for flyte.secrets/s0",
+            "conflict: container pull has different definitions from the pod and injector one \
+             for flyte.secrets/s0",
         ),
     ];
     for (edits, expected) in cases {
@@ -198,11 +218,22 @@ fn a_conflict_with_the_pod_names_the_pod() {
 
 #[test]
 fn the_pods_own_content_is_never_reduced() {
-    let with_volume = |source: Value| json!({ "containers": [], "volumes": [{ "name": "v", "secret": source }] });
+    let with_volume = |source: Value| {
+        json!({
+            "containers": [],
+            "volumes": [{ "name": "v", "secret": source }],
+        })
+    };
     let all = with_volume(json!({ "secretName": "s" }));
     check(Profile::FlyteV1, all.clone(), vec![secret_volume("v", "s", &[("a", "a")])], all.clone());
     check(Profile::FlyteV2, all.clone(), vec![secret_volume("v", "s", &[])], all);
-    let some = |items: Value| with_volume(json!({ "secretName": "s", "items": items, "defaultMode": 256 }));
+    let some = |items: Value| {
+        with_volume(json!({
+            "secretName": "s",
+            "items": items,
+            "defaultMode": 256,
+        }))
+    };
     let own = json!({ "key": "A", "path": "deep/a", "mode": 256 });
     check(
         Profile::FlyteV1,
@@ -210,16 +241,32 @@ fn the_pods_own_content_is_never_reduced() {
         vec![secret_volume("v", "s", &[("B", "b")])],
         some(json!([own, { "key": "B", "path": "b" }])),
     );
-    let mounted = |name: &str, path: &str| json!({ "name": name, "mountPath": path, "subPath": "s" });
+    let mounted = |name: &str, path: &str| {
+        json!({
+            "name": name,
+            "mountPath": path,
+            "subPath": "s",
+        })
+    };
     let spec = |mounts: Value| {
         json!({
             "containers": [{ "name": "main", "volumeMounts": mounts }],
-            "volumes": [{ "name": "data", "emptyDir": {} }, { "name": "m", "emptyDir": { "medium": "Memory", "sizeLimit": "1Gi" } }],
+            "volumes": [
+                { "name": "data", "emptyDir": {} },
+                { "name": "m", "emptyDir": { "medium": "Memory", "sizeLimit": "1Gi" } },
+            ],
         })
     };
     let own = spec(json!([mounted("data", "/data"), mounted("m", "/elsewhere")]));
     check(Profile::FlyteV1, own.clone(), vec![memory_volume("m"), mount("m", "/x")], own);
-    let own = json!({ "containers": [{ "name": "main", "env": [{ "name": "A", "value": "own" }, { "name": "A", "value": "twice" }] }] });
+    let own = json!({
+        "containers": [
+            {
+                "name": "main",
+                "env": [{ "name": "A", "value": "own" }, { "name": "A", "value": "twice" }],
+            },
+        ],
+    });
     check(Profile::FlyteV1, own.clone(), vec![literal("A", "1")], own);
 }
 
@@ -235,8 +282,20 @@ fn an_init_container_keeps_its_own_variables() {
             let mutator = mutator(profile, vec![Scripted::edits("one", edits(first))]);
             let pod = mutated(&mutator, &pod_asking(1, one_container()));
             let env = |list: &str| pod["spec"][list][0]["env"].clone();
-            assert_eq!(env("initContainers"), json!([{ "name": "WHAT", "value": "it" }]), "{profile}");
-            assert_eq!(env("containers"), json!([{ "name": "WHAT", "value": "else" }]), "{profile}");
+            assert_eq!(
+                env("initContainers"),
+                json!([
+                    { "name": "WHAT", "value": "it" },
+                ]),
+                "{profile}"
+            );
+            assert_eq!(
+                env("containers"),
+                json!([
+                    { "name": "WHAT", "value": "else" },
+                ]),
+                "{profile}"
+            );
             assert!(mutate(&mutator, &pod).outcome.unwrap().patch.is_empty(), "{profile}");
         }
     }

@@ -82,18 +82,28 @@ pub(crate) fn one_container() -> Value {
 fn v1_appends_a_variable_to_every_container() {
     check(
         Profile::FlyteV1,
-        json!({ "initContainers": [{ "name": "i" }], "containers": [{ "name": "main", "env": [{ "name": "A", "value": "1" }] }] }),
+        json!({
+            "initContainers": [{ "name": "i" }],
+            "containers": [{ "name": "main", "env": [{ "name": "A", "value": "1" }] }],
+        }),
         vec![literal("B", "2")],
         json!({
             "initContainers": [{ "name": "i", "env": [{ "name": "B", "value": "2" }] }],
-            "containers": [{ "name": "main", "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }] }],
+            "containers": [
+                {
+                    "name": "main",
+                    "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }],
+                },
+            ],
         }),
     );
 }
 
 #[test]
 fn v1_keeps_the_pods_own_variable() {
-    let spec = json!({ "containers": [{ "name": "main", "env": [{ "name": "B", "value": "own" }] }] });
+    let spec = json!({
+        "containers": [{ "name": "main", "env": [{ "name": "B", "value": "own" }] }],
+    });
     check(Profile::FlyteV1, spec.clone(), vec![literal("B", "2")], spec);
 }
 
@@ -101,9 +111,27 @@ fn v1_keeps_the_pods_own_variable() {
 fn v2_replaces_every_variable_of_that_name() {
     check(
         Profile::FlyteV2,
-        json!({ "containers": [{ "name": "main", "env": [{ "name": "B", "value": "own" }, { "name": "A" }, { "name": "B" }] }] }),
+        json!({
+            "containers": [
+                {
+                    "name": "main",
+                    "env": [{ "name": "B", "value": "own" }, { "name": "A" }, { "name": "B" }],
+                },
+            ],
+        }),
         vec![literal("B", "2"), literal("C", "3")],
-        json!({ "containers": [{ "name": "main", "env": [{ "name": "C", "value": "3" }, { "name": "B", "value": "2" }, { "name": "A" }] }] }),
+        json!({
+            "containers": [
+                {
+                    "name": "main",
+                    "env": [
+                        { "name": "C", "value": "3" },
+                        { "name": "B", "value": "2" },
+                        { "name": "A" },
+                    ],
+                },
+            ],
+        }),
     );
 }
 
@@ -115,7 +143,9 @@ fn an_empty_value_is_omitted_as_in_kubernetes() {
 
 #[test]
 fn v2_an_empty_variable_differs_from_one_with_a_value() {
-    let spec = json!({ "containers": [{ "name": "main", "env": [{ "name": "EMPTY", "value": "own" }] }] });
+    let spec = json!({
+        "containers": [{ "name": "main", "env": [{ "name": "EMPTY", "value": "own" }] }],
+    });
     let expected = json!({ "containers": [{ "name": "main", "env": [{ "name": "EMPTY" }] }] });
     check(Profile::FlyteV2, spec, vec![literal("EMPTY", "")], expected);
 }
@@ -126,7 +156,9 @@ fn a_secret_value_becomes_a_literal_value() {
         name: "S".into(),
         source: EnvSource::SecretValue(SecretValue::new(b"hush".to_vec())),
     });
-    let expected = json!({ "containers": [{ "name": "main", "env": [{ "name": "S", "value": "hush" }] }] });
+    let expected = json!({
+        "containers": [{ "name": "main", "env": [{ "name": "S", "value": "hush" }] }],
+    });
     check(Profile::FlyteV1, one_container(), vec![edit], expected);
 }
 
@@ -141,19 +173,32 @@ fn keys_of_one_secret_share_a_volume() {
             mount("v", "/x"),
         ],
         json!({
-            "containers": [{ "name": "main", "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }] }],
+            "containers": [
+                {
+                    "name": "main",
+                    "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }],
+                },
+            ],
             "volumes": [{ "name": "v", "secret": {
-                "secretName": "s", "items": [{ "key": "A", "path": "a" }, { "key": "B", "path": "b" }], "optional": true } }],
+                "secretName": "s",
+                "items": [{ "key": "A", "path": "a" }, { "key": "B", "path": "b" }],
+                "optional": true,
+            } }],
         }),
     );
 }
 
 #[test]
 fn defaults_of_the_api_server_are_not_a_difference() {
-    let volume = json!({ "name": "v", "secret": {
-        "secretName": "s", "items": [{ "key": "A", "path": "a" }], "optional": true, "defaultMode": 420 } });
-    let token = json!({ "name": "t", "projected": { "defaultMode": 420, "sources": [{ "serviceAccountToken": {
-        "expirationSeconds": 3600, "path": "token" } }] } });
+    let secret = json!({
+        "secretName": "s",
+        "items": [{ "key": "A", "path": "a" }],
+        "optional": true,
+        "defaultMode": 420,
+    });
+    let source = json!({ "serviceAccountToken": { "expirationSeconds": 3600, "path": "token" } });
+    let volume = json!({ "name": "v", "secret": secret });
+    let token = json!({ "name": "t", "projected": { "defaultMode": 420, "sources": [source] } });
     let spec = json!({ "containers": [], "volumes": [volume, token] });
     let source = VolumeSource::ServiceAccountToken(ServiceAccountToken {
         audience: None,
@@ -171,11 +216,20 @@ fn a_container_that_already_mounts_the_volume_is_unchanged() {
         one_container(),
         vec![memory_volume("m"), puller("pull", "m", None), mount("m", "/etc/m")],
         json!({
-            "containers": [{ "name": "main", "volumeMounts": [{ "name": "m", "readOnly": true, "mountPath": "/etc/m" }] }],
+            "containers": [
+                {
+                    "name": "main",
+                    "volumeMounts": [{ "name": "m", "readOnly": true, "mountPath": "/etc/m" }],
+                },
+            ],
             "volumes": [{ "name": "m", "emptyDir": { "medium": "Memory" } }],
             "initContainers": [{
-                "name": "pull", "image": "puller:1", "command": ["pull"], "env": [{ "name": "WHAT", "value": "it" }],
-                "resources": { "requests": { "cpu": "200m" } }, "volumeMounts": [{ "name": "m", "mountPath": "/tmp" }],
+                "name": "pull",
+                "image": "puller:1",
+                "command": ["pull"],
+                "env": [{ "name": "WHAT", "value": "it" }],
+                "resources": { "requests": { "cpu": "200m" } },
+                "volumeMounts": [{ "name": "m", "mountPath": "/tmp" }],
                 "securityContext": { "capabilities": { "drop": ["ALL"] }, "runAsNonRoot": true } }],
         }),
     );
@@ -183,7 +237,11 @@ fn a_container_that_already_mounts_the_volume_is_unchanged() {
 
 #[test]
 fn a_plugin_sets_the_position_of_its_init_container() {
-    let spec = json!({ "containers": [], "initContainers": [{ "name": "mesh" }], "volumes": [{ "name": "m", "emptyDir": { "medium": "Memory" } }] });
+    let spec = json!({
+        "containers": [],
+        "initContainers": [{ "name": "mesh" }],
+        "volumes": [{ "name": "m", "emptyDir": { "medium": "Memory" } }],
+    });
     for (position, index) in
         [(None, 1), (Some(InitContainerPosition::First), 0), (Some(InitContainerPosition::Last), 1)]
     {
@@ -250,12 +308,14 @@ fn an_edit_that_is_invalid_for_any_pod_is_rejected() {
         (json(r#"{"name":"x"}"#), "the JSON source of volume j must not contain a name"),
         (
             annotation("flyte.secrets/s9", "x", AnnotationCollision::IfAbsent),
-            "annotation flyte.secrets/s9 is reserved for secret requests and cannot be set by a plugin",
+            "annotation flyte.secrets/s9 is reserved for secret requests and cannot be set by a \
+             plugin",
         ),
         (PodEdit::AddImagePullSecret(String::new()), "image pull secret name must not be empty"),
         (
             puller("p", "nowhere", None),
-            "init container p mounts volume nowhere, which neither the pod nor an earlier edit defines",
+            "init container p mounts volume nowhere, which neither the pod nor an earlier edit \
+             defines",
         ),
     ];
     for (edit, expected) in cases {

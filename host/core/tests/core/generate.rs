@@ -67,12 +67,33 @@ pub(crate) fn any_spec() -> impl Strategy<Value = Value> {
 fn any_edit() -> impl Strategy<Value = PodEdit> {
     prop_oneof![
         4 => any_variable().prop_map(PodEdit::SetEnv),
-        4 => (name(), any_source()).prop_map(|(name, source)| PodEdit::AddVolume(Volume { name, source })),
+        4 => any_volume().prop_map(PodEdit::AddVolume),
         4 => any_mount().prop_map(PodEdit::MountVolume),
         3 => any_puller().prop_map(PodEdit::AddInitContainer),
         2 => any_annotation(),
         1 => name().prop_map(PodEdit::AddImagePullSecret),
     ]
+}
+
+fn any_volume() -> impl Strategy<Value = Volume> {
+    (name(), any_source()).prop_map(|(name, source)| Volume { name, source })
+}
+
+fn any_csi() -> impl Strategy<Value = Csi> {
+    (name(), any::<bool>(), option::of(name())).prop_map(|(driver, read_only, node_publish_secret)| Csi {
+        driver,
+        read_only,
+        attributes: vec![],
+        node_publish_secret,
+    })
+}
+
+fn any_token() -> impl Strategy<Value = ServiceAccountToken> {
+    option::of(600..603_u32).prop_map(|expiration_seconds| ServiceAccountToken {
+        audience: None,
+        expiration_seconds,
+        path: "t".into(),
+    })
 }
 
 fn any_variable() -> impl Strategy<Value = EnvVar> {
@@ -96,12 +117,8 @@ fn any_source() -> impl Strategy<Value = VolumeSource> {
             VolumeSource::Secret(SecretVolume { secret_name, items, optional })
         }),
         3 => option::of("[12]Mi").prop_map(|size_limit| VolumeSource::Memory { size_limit }),
-        1 => (name(), any::<bool>(), option::of(name())).prop_map(|(driver, read_only, node_publish_secret)| {
-            VolumeSource::Csi(Csi { driver, read_only, attributes: vec![], node_publish_secret })
-        }),
-        1 => option::of(600..603_u32).prop_map(|expiration_seconds| {
-            VolumeSource::ServiceAccountToken(ServiceAccountToken { audience: None, expiration_seconds, path: "t".into() })
-        }),
+        1 => any_csi().prop_map(VolumeSource::Csi),
+        1 => any_token().prop_map(VolumeSource::ServiceAccountToken),
         1 => Just(VolumeSource::Json(r#"{"configMap":{"name":"c"}}"#.into())),
     ]
 }
@@ -138,9 +155,18 @@ fn any_annotation() -> impl Strategy<Value = PodEdit> {
 }
 
 fn any_container(name: &'static str) -> impl Strategy<Value = Value> {
-    let variable = (self::name(), "[12]?").prop_map(|(name, value)| json!({ "name": name, "value": value }));
-    let mount = (self::name(), path(), "/?")
-        .prop_map(|(name, path, slash)| json!({ "name": name, "mountPath": format!("{path}{slash}") }));
+    let variable = (self::name(), "[12]?").prop_map(|(name, value)| {
+        json!({
+            "name": name,
+            "value": value,
+        })
+    });
+    let mount = (self::name(), path(), "/?").prop_map(|(name, path, slash)| {
+        json!({
+            "name": name,
+            "mountPath": format!("{path}{slash}"),
+        })
+    });
     (absent(vec(variable, 0..3)), absent(vec(mount, 0..2)), "(|Always|Never)", option::of("[xy]"), any_json()).prop_map(
         move |(env, mounts, restart, image, unknown)| {
             let mut container = json!({ "name": name, "newer/than~us": unknown });

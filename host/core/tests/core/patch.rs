@@ -23,7 +23,13 @@ fn equal_documents_have_an_empty_patch() {
 fn a_variable_at_the_front_is_one_add_without_other_values() {
     check(
         json!({ "env": [{ "name": "OWN", "value": "canary" }, { "name": "B" }] }),
-        json!({ "env": [{ "name": "NEW", "value": "1" }, { "name": "OWN", "value": "canary" }, { "name": "B" }] }),
+        json!({
+            "env": [
+                { "name": "NEW", "value": "1" },
+                { "name": "OWN", "value": "canary" },
+                { "name": "B" },
+            ],
+        }),
         json!([{ "op": "add", "path": "/env/0", "value": { "name": "NEW", "value": "1" } }]),
     );
 }
@@ -43,8 +49,15 @@ fn a_variable_that_moves_to_the_front_is_an_add_and_a_remove() {
 #[test]
 fn a_key_merged_into_a_volume_changes_only_its_items() {
     check(
-        json!({ "volumes": [{ "name": "x" }, { "name": "v", "secret": { "items": [{ "key": "A" }] } }] }),
-        json!({ "volumes": [{ "name": "x" }, { "name": "v", "secret": { "items": [{ "key": "A" }, { "key": "B" }] } }] }),
+        json!({
+            "volumes": [{ "name": "x" }, { "name": "v", "secret": { "items": [{ "key": "A" }] } }],
+        }),
+        json!({
+            "volumes": [
+                { "name": "x" },
+                { "name": "v", "secret": { "items": [{ "key": "A" }, { "key": "B" }] } },
+            ],
+        }),
         json!([{ "op": "add", "path": "/volumes/1/secret/items/1", "value": { "key": "B" } }]),
     );
 }

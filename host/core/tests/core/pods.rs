@@ -27,8 +27,18 @@ fn an_invalid_pod_is_refused_with_its_field() {
     );
     refuses(json!({ "spec": { "containers": [1] } }), "spec.containers[0] must be an object");
     refuses(json!({ "spec": { "containers": [], "volumes": {} } }), "spec.volumes must be a list");
-    refuses(json!({ "spec": { "containers": [{ "env": {} }] } }), "spec.containers[0].env must be a list");
-    refuses(json!({ "spec": { "containers": [{ "env": [1] }] } }), "spec.containers[0].env[0] must be an object");
+    refuses(
+        json!({
+            "spec": { "containers": [{ "env": {} }] },
+        }),
+        "spec.containers[0].env must be a list",
+    );
+    refuses(
+        json!({
+            "spec": { "containers": [{ "env": [1] }] },
+        }),
+        "spec.containers[0].env[0] must be an object",
+    );
 }
 
 #[test]
@@ -43,7 +53,10 @@ fn a_view_contains_names_and_no_values() {
         },
         "spec": {
             "serviceAccountName": "sa",
-            "initContainers": [{ "name": "i", "env": [{ "name": "A", "value": "canary" }] }, { "name": "s", "restartPolicy": "Always" }],
+            "initContainers": [
+                { "name": "i", "env": [{ "name": "A", "value": "canary" }] },
+                { "name": "s", "restartPolicy": "Always" },
+            ],
             "containers": [{ "name": "main", "command": ["canary"] }],
         },
     }));

@@ -81,5 +81,10 @@ pub(crate) fn pod_asking(count: usize, spec: Value) -> Value {
         (format!("flyte.secrets/s{i}"), json!(request.to_flyte_annotation()))
     });
     let annotations = Value::Object(requests.collect());
-    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "annotations": annotations }, "spec": spec })
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "p", "annotations": annotations },
+        "spec": spec,
+    })
 }

@@ -10,8 +10,13 @@ use crate::{
     support::{Scripted, mutate, mutated, mutator},
 };
 
-const UNCHANGED: &str = "label ampoule.dev/inject has no effect: no annotation requests a secret; list secrets in annotation \
-     ampoule.dev/secrets";
+const NO_REQUEST: &str = "label ampoule.dev/inject has no effect: no annotation requests a secret; \
+     list secrets in annotation ampoule.dev/secrets";
+const MISSPELT: &str = "annotation ampoule.dev/secret is ignored: list secrets in annotation ampoule.dev/secrets";
+const SECOND_IS_REDUNDANT: &str =
+    "annotation flyte.secrets/s1 is redundant: flyte.secrets/s0 already requests secret g/k";
+const THIRD_IS_REDUNDANT: &str =
+    "annotation flyte.secrets/s2 is redundant: flyte.secrets/s0 already requests secret g/k";
 
 /// Returns the warnings for a pod with these annotations and containers. Every secret is injected
 /// as variable `SECRET`.
@@ -26,7 +31,10 @@ fn injects(profile: Profile) -> ampoule_core::PodMutator {
 
 fn pod(annotations: &Value, containers: &Value) -> Value {
     let labels = json!({ "ampoule.dev/inject": "true" });
-    json!({ "metadata": { "annotations": annotations, "labels": labels }, "spec": { "containers": containers } })
+    json!({
+        "metadata": { "annotations": annotations, "labels": labels },
+        "spec": { "containers": containers },
+    })
 }
 
 fn flyte(key: &str) -> String {
@@ -39,28 +47,36 @@ fn ignored_and_redundant_annotations_are_named() {
     for (annotations, expected) in [
         (json!({ "flyte.secrets/s0": flyte("k") }), vec![]),
         (json!({ "ampoule.dev/secrets": "[{ key: K }]", "prometheus.io/scrape": "true" }), vec![]),
-        (json!({}), vec![UNCHANGED]),
+        (json!({}), vec![NO_REQUEST]),
+        (json!({ "ampoule.dev/secret": "[{ key: K }]" }), vec![MISSPELT, NO_REQUEST]),
         (
-            json!({ "ampoule.dev/secret": "[{ key: K }]" }),
-            vec!["annotation ampoule.dev/secret is ignored: list secrets in annotation ampoule.dev/secrets", UNCHANGED],
-        ),
-        (
-            json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/0": flyte("l"), "ampoule.dev/x\u{1b}": "" }),
+            json!({
+                "flyte.secrets/s0": flyte("k"),
+                "flyte.secrets/0": flyte("l"),
+                "ampoule.dev/x\u{1b}": "",
+            }),
             vec![
-                "annotation ampoule.dev/x\\u{1b} is ignored: list secrets in annotation ampoule.dev/secrets",
-                "annotation flyte.secrets/0 is ignored: keys of Flyte's secrets begin with flyte.secrets/s",
+                "annotation ampoule.dev/x\\u{1b} is ignored: list secrets in annotation \
+                 ampoule.dev/secrets",
+                "annotation flyte.secrets/0 is ignored: keys of Flyte's secrets begin with \
+                 flyte.secrets/s",
             ],
         ),
         (
-            json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/s1": flyte("l"), "flyte.secrets/s2": flyte("k") }),
-            vec!["annotation flyte.secrets/s2 is redundant: flyte.secrets/s0 already requests secret g/k"],
+            json!({
+                "flyte.secrets/s0": flyte("k"),
+                "flyte.secrets/s1": flyte("l"),
+                "flyte.secrets/s2": flyte("k"),
+            }),
+            vec![THIRD_IS_REDUNDANT],
         ),
         (
-            json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/s1": flyte("k"), "flyte.secrets/s2": flyte("k") }),
-            vec![
-                "annotation flyte.secrets/s1 is redundant: flyte.secrets/s0 already requests secret g/k",
-                "annotation flyte.secrets/s2 is redundant: flyte.secrets/s0 already requests secret g/k",
-            ],
+            json!({
+                "flyte.secrets/s0": flyte("k"),
+                "flyte.secrets/s1": flyte("k"),
+                "flyte.secrets/s2": flyte("k"),
+            }),
+            vec![SECOND_IS_REDUNDANT, THIRD_IS_REDUNDANT],
         ),
     ] {
         assert_eq!(warnings(Profile::FlyteV1, &annotations, &one), expected, "{annotations}");
@@ -70,7 +86,12 @@ fn ignored_and_redundant_annotations_are_named() {
 #[test]
 fn a_variable_with_the_name_of_an_injected_one_is_named_with_the_effect() {
     let annotations = json!({ "flyte.secrets/s0": flyte("k") });
-    let own = |name: &str, value: &str| json!({ "name": name, "env": [{ "name": "SECRET", "value": value }] });
+    let own = |name: &str, value: &str| {
+        json!({
+            "name": name,
+            "env": [{ "name": "SECRET", "value": value }],
+        })
+    };
     let kept = "keeps its value; the secret is not injected";
     let replaced = "is replaced by the secret";
     for (containers, expected) in [

@@ -79,7 +79,8 @@ impl EditApplier {
                 && container.mounts.iter().all(|mount| mount.volume != volume)
             {
                 return Err(ApplyError::Conflict(format!(
-                    "init container {} from {origin} mounts volume {} at {}, where {earlier} mounts volume {volume}",
+                    "init container {} from {origin} mounts volume {} at {}, \
+                     where {earlier} mounts volume {volume}",
                     container.name, mount.volume, mount.path
                 )));
             }
@@ -115,7 +116,8 @@ fn check(container: &InitContainer, pod: &EditedPod<'_>) -> Result<(), ApplyErro
         mount::check(mount)?;
         validate::require(volume::exists(pod, &mount.volume), || {
             format!(
-                "init container {} mounts volume {}, which neither the pod nor an earlier edit defines",
+                "init container {} mounts volume {}, \
+                 which neither the pod nor an earlier edit defines",
                 container.name, mount.volume
             )
         })
