@@ -50,7 +50,8 @@ struct FieldError {
 pub(crate) fn read_requests(annotations: &Map<String, Value>) -> Result<Vec<RequestedSecret>, AnnotationError> {
     let Some(value) = annotations.get(KEY) else { return Ok(Vec::new()) };
     let entries = read_entries(value)?.into_iter().enumerate();
-    entries.map(|(index, entry)| Ok(requested_secret(index, entry)?)).collect()
+    let requests = entries.map(|(index, entry)| requested_secret(index, entry));
+    requests.collect::<Result<_, EntryError>>().map_err(AnnotationError::from)
 }
 
 /// Parses the list without checking its entries.

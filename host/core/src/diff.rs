@@ -83,7 +83,7 @@ impl<'d> Differ<'d> {
     /// Equal elements at both ends need no search, and most edits append or prepend.
     pub(crate) fn array(&mut self, before: &'d [Value], after: &'d mut [Value]) {
         let by_name = names(before).is_some() && names(after).is_some();
-        let is_same = |old, new| are_same_element(old, new, by_name);
+        let is_same = |old: &Value, new: &Value| are_same_element(old, new, by_name);
         let head = before.iter().zip(&*after).take_while(|(old, new)| is_same(old, new)).count();
         let (old_head, old) = before.split_at(head);
         let (new_head, new) = after.split_at_mut(head);

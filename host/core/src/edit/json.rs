@@ -5,8 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Csi, EnvSource, EnvVar, InitContainer, Resources, SecretKeyRef, SecretVolume, SecurityContext, ServiceAccountToken,
-    Volume, VolumeMount, VolumeSource,
+    Csi, EnvSource, EnvVar, InitContainer, Resources, SecretVolume, SecurityContext, ServiceAccountToken, Volume,
+    VolumeMount, VolumeSource,
 };
 
 impl EnvVar {
@@ -25,16 +25,15 @@ impl EnvVar {
                 insert_text(&mut entry, "value", value);
             }
             EnvSource::SecretKey(reference) => {
-                entry.insert("valueFrom".to_owned(), json!({ "secretKeyRef": reference.to_json() }));
+                let source = json!({ "secretKeyRef": {
+                    "name": reference.name,
+                    "key": reference.key,
+                    "optional": reference.optional,
+                } });
+                entry.insert("valueFrom".to_owned(), source);
             }
         }
         Ok(Value::Object(entry))
-    }
-}
-
-impl SecretKeyRef {
-    fn to_json(&self) -> Value {
-        json!({ "name": self.name, "key": self.key, "optional": self.optional })
     }
 }
 
