@@ -8,8 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ampoule_admission::global_secrets::GlobalSecrets;
 use ampoule_config::GlobalSecretsConfig;
 use ampoule_core::{
-    Conventions, InitContainerPosition, MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretInjector,
-    SecretRequest,
+    Conventions, InitContainerPosition, MountRequirement, Pod, PodMutator, Profile, SecretInjector, SecretRequest,
 };
 use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use serde_json::{Map, Value, json};
@@ -78,7 +77,7 @@ fn a_pod_with_things_of_its_own_keeps_them_and_is_changed_once_by_every_backend(
             for position in [InitContainerPosition::First, InitContainerPosition::Last] {
                 let conventions = Conventions { init_container_position: position, ..profile.conventions() };
                 let plugin = load(&runtime, &engine, name, component, conventions.clone());
-                let mutator = PodMutator::new(vec![Arc::new(plugin)], conventions, OnFailure::Deny);
+                let mutator = PodMutator::new(vec![Arc::new(plugin)], conventions);
                 let what = format!("{name} {profile} {position:?}");
                 let once = runtime.block_on(mutator.mutate(&pod, "default")).outcome;
                 let once = once.unwrap_or_else(|refusal| panic!("{what}: {}", refusal.message));
@@ -166,7 +165,7 @@ impl Backends {
             let plugin = self.0.get(&(case.profile.as_str(), case.manager.clone()));
             chain.push(Arc::new(plugin.unwrap_or_else(|| panic!("no backend {}", case.manager)).clone()));
         }
-        PodMutator::new(chain, conventions, OnFailure::Deny)
+        PodMutator::new(chain, conventions)
     }
 }
 

@@ -16,11 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_admission::pipeline::Pipeline;
-use ampoule_core::{Asked, MountRequirement, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest};
+use ampoule_admission::{RequestContext, pipeline::Pipeline};
+use ampoule_core::{
+    MountRequirement, PendingMutation, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest,
+};
 use ampoule_engine::PluginEngine;
 use ampoule_review as review;
-use ampoule_telemetry::{metrics::Metrics, trace::Trace};
+use ampoule_telemetry::metrics::Metrics;
 use anyhow::Result;
 use criterion::{BatchSize, Bencher, Criterion};
 use tokio::runtime::Runtime;
@@ -82,12 +84,12 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
     let mutator = place.k8s();
     let asked = || place.runtime.block_on(mutator.ask(&pod, "flytesnacks-development"));
     criterion.bench_function("review: assemble the patch", |bencher| {
-        bencher.iter_batched(asked, Asked::finish, BatchSize::SmallInput);
+        bencher.iter_batched(asked, PendingMutation::finish, BatchSize::SmallInput);
     });
     let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), place.metrics.clone());
     let request = review::parse(&body).expect("a review");
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    let reply = place.runtime.block_on(pipeline.admit(request, Instant::now(), deadline, Trace::default()));
+    let context = RequestContext::untraced(PATIENCE);
+    let reply = place.runtime.block_on(pipeline.admit(request, &context));
     criterion.bench_function("review: write the answer", |bencher| {
         bencher.iter(|| review::respond(black_box(&reply)));
     });
@@ -187,8 +189,7 @@ fn whole_review(criterion: &mut Criterion, place: &Place) {
     criterion.bench_function("review: all of it, bytes to bytes", |bencher| {
         bencher.to_async(&place.runtime).iter(async || {
             let request = review::parse(&body).expect("a review");
-            let deadline = tokio::time::Instant::now() + PATIENCE;
-            let reply = pipeline.admit(request, std::time::Instant::now(), deadline, Trace::default()).await;
+            let reply = pipeline.admit(request, &RequestContext::untraced(PATIENCE)).await;
             black_box(review::respond(&reply))
         });
     });

@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ampoule_config::WEBHOOK_PATH;
-use ampoule_core::{MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretRequest};
+use ampoule_core::{MountRequirement, Pod, PodMutator, Profile, SecretRequest};
 use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use ampoule_load::Target;
 use ampoule_telemetry::metrics::Metrics;
@@ -52,7 +52,7 @@ pub(crate) fn k8s(runtime: &Runtime, engine: &PluginEngine) -> PluginInjector {
 
 /// The chain of that one plugin.
 pub(crate) fn mutator(plugin: PluginInjector) -> PodMutator {
-    PodMutator::new(vec![Arc::new(plugin)], Profile::FlyteV1.conventions(), OnFailure::Deny)
+    PodMutator::new(vec![Arc::new(plugin)], Profile::FlyteV1.conventions())
 }
 
 /// One request.

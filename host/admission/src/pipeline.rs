@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use ampoule_config::AuditConfig;
 use ampoule_core::{
-    Mutation, OnFailure, Pod, PodMutator, Refusal, RefusalCode, RequestReport, RequestedSecret, SecretAnswer,
+    InjectorAnswer, Mutation, OnFailure, Pod, PodMutator, Refusal, RefusalCode, RequestReport, RequestedSecret,
 };
 use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
@@ -239,7 +239,7 @@ fn log_failures(mutated: &Result<Mutation, PipelineError>, uid: &str) {
         Err(_) => return,
     };
     for attempt in mutation.requests.iter().flat_map(|report| &report.attempts) {
-        if let SecretAnswer::Failed(failure) = &attempt.answer {
+        if let InjectorAnswer::Failed(failure) = &attempt.answer {
             let (plugin, kind) = (attempt.injector.as_str(), failure.kind.as_str());
             warn!(uid, plugin, kind, detail = failure.inside, "a plugin did not answer");
         }

@@ -24,10 +24,9 @@ use crate::{
 pub struct PodMutator {
     injectors: Vec<Arc<dyn SecretInjector>>,
     conventions: Conventions,
-    on_failure: OnFailure,
 }
 
-/// The response for a pod that cannot get a secret.
+/// The response for a pod that cannot get a secret. The caller of [`PodMutator`] applies it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// Refuses the pod.
@@ -43,7 +42,6 @@ pub struct PendingMutation<'a> {
     /// `Ok(None)` if the pod has no secret requests.
     draft: Result<Option<PodDraft<'a>>, Refusal>,
     reports: Vec<RequestReport>,
-    on_failure: OnFailure,
 }
 
 /// The result for one pod.
@@ -55,8 +53,8 @@ pub struct Mutation {
     pub outcome: Result<Admitted, Refusal>,
 }
 
-/// An admitted pod.
-#[derive(Clone, Debug)]
+/// An admitted pod. The default changes nothing and warns of nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Admitted {
     /// The minimal patch that adds the secrets to the received pod; empty if nothing changes. The
     /// same pod always gets the same bytes.
@@ -64,8 +62,6 @@ pub struct Admitted {
     /// Warnings for the pod's author, which `kubectl` prints. A second review of the pod can have
     /// fewer, because the first one replaced the variables that it warned about.
     pub warnings: Vec<String>,
-    /// The refusal that [`OnFailure::Admit`] overruled; the pod then has none of its secrets.
-    pub overruled: Option<Refusal>,
 }
 
 /// A request and the injectors that were called for it.
@@ -84,6 +80,8 @@ pub struct RequestReport {
 pub struct Attempt {
     /// The name of the injector.
     pub injector: String,
+    /// The SHA-256 of its component in hexadecimal; `None` for injectors that are part of the program.
+    pub digest: Option<String>,
     /// The answer.
     pub answer: InjectorAnswer,
 }
@@ -111,14 +109,8 @@ pub enum InjectorAnswer {
 impl PodMutator {
     /// Creates a mutator that calls the injectors in this order.
     #[must_use]
-    pub fn new(injectors: Vec<Arc<dyn SecretInjector>>, conventions: Conventions, on_failure: OnFailure) -> Self {
-        Self { injectors, conventions, on_failure }
-    }
-
-    /// Returns the digest of the injector with this name, if it has one.
-    #[must_use]
-    pub fn digest_of(&self, injector: &str) -> Option<&str> {
-        self.injectors.iter().find(|known| known.name() == injector)?.digest()
+    pub fn new(injectors: Vec<Arc<dyn SecretInjector>>, conventions: Conventions) -> Self {
+        Self { injectors, conventions }
     }
 
     /// Injects all secrets that the pod's annotations request, or none.
@@ -138,7 +130,7 @@ impl PodMutator {
             Ok(requests) if requests.is_empty() => Ok(None),
             Ok(requests) => self.serve_all(pod, namespace, requests, &mut reports).await.map(Some),
         };
-        PendingMutation { pod, draft, reports, on_failure: self.on_failure }
+        PendingMutation { pod, draft, reports }
     }
 
     async fn serve_all<'a>(
@@ -169,26 +161,24 @@ impl PendingMutation<'_> {
     /// Runs the second half of [`PodMutator::mutate`]: computes the patch.
     #[must_use]
     pub fn finish(self) -> Mutation {
-        let outcome = match (self.draft, self.on_failure) {
-            (Ok(None), _) => Ok(Admitted::without_requests(self.pod)),
-            (Ok(Some(draft)), _) => Ok(draft.finish(&self.reports)),
-            (Err(refusal), OnFailure::Deny) => Err(refusal),
-            (Err(refusal), OnFailure::Admit) => Ok(Admitted::without_secrets(refusal)),
-        };
+        let outcome = self.draft.map(|draft| match draft {
+            None => Admitted::without_requests(self.pod),
+            Some(draft) => draft.finish(&self.reports),
+        });
         Mutation { requests: self.reports, outcome }
     }
 }
 
 /// The injectors' sessions for one admission.
 struct Chain<'a> {
-    links: Vec<(&'a str, Box<dyn InjectorSession>)>,
+    links: Vec<(&'a dyn SecretInjector, Box<dyn InjectorSession>)>,
 }
 
 // === impl Chain ===
 
 impl<'a> Chain<'a> {
     fn open(injectors: &'a [Arc<dyn SecretInjector>]) -> Self {
-        Self { links: injectors.iter().map(|injector| (injector.name(), injector.open())).collect() }
+        Self { links: injectors.iter().map(|injector| (&**injector, injector.open())).collect() }
     }
 
     /// Calls the injectors in order until one injects, denies, or causes a conflict. The draft
@@ -196,14 +186,20 @@ impl<'a> Chain<'a> {
     async fn serve(&mut self, requested: &RequestedSecret, draft: &mut PodDraft<'a>, namespace: &str) -> Vec<Attempt> {
         let view = draft.view(namespace);
         let mut attempts = Vec::new();
-        for (name, session) in &mut self.links {
+        for (injector, session) in &mut self.links {
             let answer = match session.inject(&requested.request, &view).await {
-                Ok(Ok(edits)) => draft.apply_all(&format!("injector {name} for {}", requested.annotation), edits),
+                Ok(Ok(edits)) => {
+                    draft.apply_all(&format!("injector {} for {}", injector.name(), requested.annotation), edits)
+                }
                 Ok(Err(error)) => InjectorAnswer::Declined(error),
                 Err(failure) => InjectorAnswer::Failed(failure),
             };
             let is_final = answer.is_final();
-            attempts.push(Attempt { injector: (*name).to_owned(), answer });
+            attempts.push(Attempt {
+                injector: injector.name().to_owned(),
+                digest: injector.digest().map(str::to_owned),
+                answer,
+            });
             if is_final {
                 break;
             }
@@ -240,11 +236,6 @@ impl InjectorAnswer {
 
 impl Admitted {
     fn without_requests(pod: &Pod) -> Self {
-        Self { patch: Patch::default(), warnings: warnings::without_requests(pod), overruled: None }
-    }
-
-    fn without_secrets(refusal: Refusal) -> Self {
-        let warning = format!("admitted without its secrets (onFailure: admit): {}", refusal.message);
-        Self { patch: Patch::default(), warnings: vec![warning], overruled: Some(refusal) }
+        Self { patch: Patch::default(), warnings: warnings::without_requests(pod) }
     }
 }

@@ -6,8 +6,8 @@
 use std::{env, hint::black_box, process::ExitCode, sync::Arc};
 
 use ampoule_core::{
-    EnvSource, EnvVar, Injection, InjectorSession, KeyToPath, MountRequirement, OnFailure, Pod, PodEdit, PodMutator,
-    PodView, Profile, RequestedSecret, SecretInjector, SecretKeyRef, SecretRequest, SecretVolume, Volume, VolumeMount,
+    EnvSource, EnvVar, Injection, InjectorSession, KeyToPath, MountRequirement, Pod, PodEdit, PodMutator, PodView,
+    Profile, RequestedSecret, SecretInjector, SecretKeyRef, SecretRequest, SecretVolume, Volume, VolumeMount,
     VolumeSource,
 };
 use async_trait::async_trait;
@@ -51,7 +51,7 @@ fn workload(name: &str) -> Option<Box<dyn Fn()>> {
 }
 
 fn mutation(secrets: usize, containers: usize) -> Box<dyn Fn()> {
-    let mutator = PodMutator::new(vec![Arc::new(Edits)], Profile::FlyteV1.conventions(), OnFailure::Deny);
+    let mutator = PodMutator::new(vec![Arc::new(Edits)], Profile::FlyteV1.conventions());
     let pod = parsed(&pod(secrets, containers).to_string());
     Box::new(move || _ = black_box(pollster::block_on(mutator.mutate(&pod, "flytesnacks-development"))))
 }

@@ -51,8 +51,7 @@ fn injected(secrets: &GlobalSecrets, request: &SecretRequest) -> serde_json::Val
     let annotations = json!({ "flyte.secrets/s0": request.to_flyte_annotation() });
     let pod = json!({ "metadata": { "annotations": annotations }, "spec": { "containers": [{ "name": "main" }] } });
     let pod = Pod::parse(pod).unwrap();
-    let mutator =
-        PodMutator::new(vec![Arc::new(secrets.clone())], Profile::FlyteV1.conventions());
+    let mutator = PodMutator::new(vec![Arc::new(secrets.clone())], Profile::FlyteV1.conventions());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let admitted = runtime.block_on(mutator.mutate(&pod, "default")).outcome.unwrap();
     let mut pod = pod.into_json();

@@ -3,8 +3,8 @@
 //! The injectors here are native, because the engine prevents plugins from waiting forever and from panicking.
 
 use ampoule_core::{
-    FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, OnFailure, PodView, Profile,
-    SecretInjector, SecretRequest,
+    AdmissionOutcome, FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, OnFailure, PodView,
+    Profile, SecretInjector, SecretRequest,
 };
 use ampoule_engine::EngineConfig;
 use serde_json::json;

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::args::PodArg;
 use ampoule_review as review;
-use ampoule_review::{AdmissionRequest, ReviewIdentity, ReviewVersion, ReviewSubject};
+use ampoule_review::{AdmissionRequest, ReviewIdentity, ReviewSubject, ReviewVersion};
 
 /// Where a pod stands in each kind that has one.
 const TEMPLATES: [(&str, &str); 8] = [

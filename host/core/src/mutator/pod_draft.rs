@@ -49,7 +49,7 @@ impl<'a> PodDraft<'a> {
     pub(super) fn finish(self, reports: &[RequestReport]) -> Admitted {
         let collisions = &self.applier.variable_collisions;
         let warnings = warnings::with_requests(self.received, reports, collisions, self.conventions.env_placement);
-        Admitted { patch: self.pod.into_patch(), warnings, overruled: None }
+        Admitted { patch: self.pod.into_patch(), warnings }
     }
 
     /// Applies all edits of an injector, or none. `origin` names the injector and the annotation in

@@ -4,8 +4,8 @@
 //! Messages are compared in full, because the pod's author reads them in `kubectl`.
 
 use ampoule_core::{
-    AnnotationCollision, EnvSource, EnvVar, FailureKind, InjectionError, InjectorFailure, OnFailure, Pod, PodEdit,
-    PodMutator, Profile, SecretInjector, SecretRequest, SecretValue,
+    AnnotationCollision, EnvSource, EnvVar, FailureKind, InjectionError, InjectorFailure, Pod, PodEdit, Profile,
+    SecretInjector, SecretRequest, SecretValue,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -124,19 +124,6 @@ fn a_failed_edit_keeps_the_edits_of_other_injectors() {
     ]);
     assert_eq!(spec["containers"][0]["env"], names);
     assert_eq!(spec["volumes"], json!([{ "name": "m", "emptyDir": { "medium": "Memory" } }]));
-}
-
-#[test]
-fn on_failure_admit_admits_the_pod_unchanged_with_a_warning() {
-    let injectors = vec![declines("a", InjectionError::NotFound("none".into()))];
-    let mutator = PodMutator::new(injectors, Profile::FlyteV1.conventions(), OnFailure::Admit);
-    let admitted = mutate(&mutator, &pod_asking(1, json!({ "containers": [] }))).outcome.expect("the pod is admitted");
-    assert!(admitted.patch.is_empty());
-    assert_eq!(
-        admitted.warnings,
-        ["admitted without its secrets (onFailure: admit): secret group/key-0 (annotation \
-             flyte.secrets/s0, mount any) could not be injected: a: not found: none"]
-    );
 }
 
 #[test]

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    Injection, InjectorSession, Mutation, OnFailure, Pod, PodEdit, PodMutator, PodView, Profile, SecretInjector,
-    SecretRequest,
+    Injection, InjectorSession, Mutation, Pod, PodEdit, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -56,7 +55,7 @@ impl InjectorSession for ScriptedSession {
 
 /// Returns a mutator with the profile's conventions that refuses pods without their secrets.
 pub(crate) fn mutator(profile: Profile, injectors: Vec<Arc<dyn SecretInjector>>) -> PodMutator {
-    PodMutator::new(injectors, profile.conventions(), OnFailure::Deny)
+    PodMutator::new(injectors, profile.conventions())
 }
 
 /// Mutates a pod given as JSON.
