@@ -56,12 +56,12 @@ fn skips_fields_that_are_not_needed() {
 #[test]
 fn bounds_the_parsed_body_in_memory() {
     let list = |length: usize| format!("[0{}]", ",0".repeat(length - 1));
-    refuses(list(MOST_VALUES), "the body holds more than 250000 values");
+    refuses(list(MAX_VALUES), "the body holds more than 250000 values");
     refuses(
-        list(MOST_VALUES - 1),
+        list(MAX_VALUES - 1),
         "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1",
     );
-    let text = format!(r#"["{}\"{}"]"#, ",".repeat(MOST_VALUES), "[".repeat(MOST_VALUES));
+    let text = format!(r#"["{}\"{}"]"#, ",".repeat(MAX_VALUES), "[".repeat(MAX_VALUES));
     refuses(text, "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1");
 }
 
