@@ -129,8 +129,8 @@ async fn kubectl_shows_what_is_ignored() -> Result<()> {
     assert_eq!(
         namespace.warnings(&pod).await?,
         [
-            "annotation ampoule.dev/secret is ignored: ampoule.dev/secrets is the annotation for secrets".to_owned(),
-            format!("environment variable DB_PASSWORD of container {name} stays as it is, without the secret"),
+            "annotation ampoule.dev/secret is ignored: list secrets in annotation ampoule.dev/secrets".to_owned(),
+            format!("environment variable DB_PASSWORD of container {name} keeps its value; the secret is not injected"),
         ]
     );
     Ok(())

@@ -54,7 +54,7 @@ async fn the_webhooks_own_secrets_go_before_every_plugin_and_into_no_log() -> Re
         refusal.by("secrets"),
         Some(
             "secret ../token (annotation flyte.secrets/s0, mount any) could not be injected: global: invalid request: group \
-             and key lead out of the folder of global secrets; k8s: invalid request: group \"..\" cannot name a file: \
+             and key leave the folder of global secrets; k8s: invalid request: group \"..\" cannot name a file: \
              leave out `/`, `:` and leading `..`"
         )
     );

@@ -16,8 +16,8 @@ use crate::support::{Guests, K8S, config, registered, request};
 const DEADLINE: Duration = Duration::from_secs(4);
 /// On a machine whose processors are all at work on such guests.
 const AT_ONCE: Duration = Duration::from_secs(2);
-const TOO_MANY: &str = "the webhook works on as many pods at once as it may, 4 (server.maxAdmissions); try again in a second, and \
-                        add replicas if that does not help";
+const TOO_MANY: &str = "too many concurrent admissions (limit 4, server.maxAdmissions); retry in a second, and add \
+                        replicas if it persists";
 
 /// Four pods at once: two with the endless guest, two that wait for it.
 fn overloaded(guests: &Guests, on_failure: &str) -> String {

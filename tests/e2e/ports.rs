@@ -107,7 +107,7 @@ async fn an_object_that_is_no_pod_is_refused_within_the_review() -> Result<()> {
         assert_eq!((response.allowed, response.code, response.message.as_str()), (false, 400, message));
         anyhow::Ok(())
     };
-    check(&|pod| pod["kind"] = json!("Deployment"), "the object is a Deployment of v1, not a Pod of v1").await?;
+    check(&|pod| pod["kind"] = json!("Deployment"), "expected kind Pod and apiVersion v1, got kind Deployment and apiVersion v1").await?;
     check(&|pod| pod["spec"] = json!("x"), "spec must be an object").await?;
     check(&|pod| pod["spec"]["containers"] = json!({}), "spec.containers must be a list").await?;
     check(&|pod| pod["metadata"]["annotations"] = json!([]), "metadata.annotations must be an object").await?;
@@ -119,10 +119,10 @@ async fn another_method_or_path_is_told_so() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
     let mut connection = ampoule.connect().await?;
     let answer = connection.get(PATH).await?;
-    assert_eq!((answer.status, answer.text().as_str()), (405, "only POST is served here\n"));
+    assert_eq!((answer.status, answer.text().as_str()), (405, "method not allowed; use POST\n"));
     for path in ["/", "/mutate", "/metrics", "/mutate--v1-pod/"] {
         let answer = connection.post(path, "{}").await?;
-        let text = "nothing is served here; reviews go to /mutate--v1-pod\n";
+        let text = "not found; send reviews to /mutate--v1-pod\n";
         assert_eq!((answer.status, answer.text().as_str()), (404, text), "{path}");
     }
     ensure_serving(&ampoule).await
