@@ -2,7 +2,7 @@
 //!
 //! Equal verdicts give equal bytes, so that a second review of a pod gets the same answer.
 
-use ampoule_core::Refusal;
+use ampoule_core::{Refusal, text::clean_chars};
 use data_encoding::BASE64;
 use json_patch::Patch;
 use serde::Serialize;
@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 
 use super::{ReviewIdentity, ReviewVersion};
 
-/// Characters of a warning. The API server cuts a warning at 256 and drops warnings above 4096 in total.
+/// Characters of a warning. The API server cuts a warning at 256 without a mark, drops one with a control character, and
+/// drops warnings above 4096 in total.
 const MAX_WARNING: usize = 255;
 /// Usual bytes of a patch operation, for the buffer's first allocation.
 const USUAL_OPERATION: usize = 256;
@@ -116,7 +117,7 @@ pub fn respond(reply: &Reply) -> Vec<u8> {
         Verdict::Allowed { patch, warnings } => {
             let patch = encode(patch);
             let warnings = match version {
-                ReviewVersion::V1 => warnings.iter().map(|warning| fitted(warning)).collect(),
+                ReviewVersion::V1 => warnings.iter().map(|warning| clean_chars(warning, MAX_WARNING)).collect(),
                 ReviewVersion::V1Beta1 => Vec::new(),
             };
             ReviewResponse { patch_type: patch.is_some().then_some("JSONPatch"), patch, warnings, ..empty }
@@ -160,13 +161,4 @@ fn encode(patch: &Patch) -> Option<Box<RawValue>> {
     // Base64 needs no escaping, so the serializer does not look at these bytes, half of the answer, again.
     let quoted = format!("\"{}\"", BASE64.encode_display(&json));
     Some(RawValue::from_string(quoted).expect("base64 between quotes is a JSON string"))
-}
-
-/// A warning that the API server passes on: it drops warnings with control characters and cuts long ones without a mark.
-fn fitted(warning: &str) -> String {
-    let clean = warning.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if warning.chars().count() <= MAX_WARNING {
-        return clean.collect();
-    }
-    clean.take(MAX_WARNING - 1).chain(['…']).collect()
 }

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::rejection::Rejection;
 
 /// Bytes of the largest body: 7 MiB, as in controller-runtime; a review may hold an object of etcd's maximum size twice.
-pub(super) const MAX_BODY: usize = 7 << 20;
+const MAX_BODY: usize = 7 << 20;
 /// Bytes of a larger body that are read and discarded, so that the client finishes sending and reads the answer.
 const MAX_DISCARDED: usize = 4 * MAX_BODY;
 /// Bytes of all bodies at once. 64 MiB is several thousand reviews of the usual size.
@@ -47,7 +47,7 @@ impl Intake {
             if length > MAX_BODY {
                 drop((bytes, permit));
                 discard(&mut body, length).await;
-                return Err(Rejection::TooLarge);
+                return Err(Rejection::TooLarge(MAX_BODY));
             }
             let units = length.div_ceil(UNIT);
             if units > permit.num_permits() {
@@ -59,7 +59,7 @@ impl Intake {
     }
 
     fn acquire(&self, units: usize) -> Result<SemaphorePermit<'_>, Rejection> {
-        let units = u32::try_from(units).map_err(|_| Rejection::TooLarge)?;
+        let units = u32::try_from(units).map_err(|_| Rejection::TooLarge(MAX_BODY))?;
         self.memory.try_acquire_many(units).map_err(|_| Rejection::Crowded)
     }
 }
@@ -114,7 +114,7 @@ mod tests {
     async fn the_limit_is_exact() {
         let intake = Intake::default();
         assert!(intake.read(Body::from(vec![0; MAX_BODY])).await.is_ok());
-        assert!(matches!(intake.read(Body::from(vec![0; MAX_BODY + 1])).await, Err(Rejection::TooLarge)));
+        assert!(matches!(intake.read(Body::from(vec![0; MAX_BODY + 1])).await, Err(Rejection::TooLarge(MAX_BODY))));
         assert_eq!(intake.memory.available_permits(), TOTAL_MEMORY / UNIT);
     }
 }

@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::intake;
 use ampoule_config::WEBHOOK_PATH;
 use ampoule_review::ReviewError;
 
@@ -20,9 +19,9 @@ pub(super) enum Rejection {
     /// The header does not declare JSON.
     #[error("the content type is {0}; application/json is expected")]
     ContentType(String),
-    /// The body is longer than the limit.
-    #[error("the body is larger than {} MiB", intake::MAX_BODY >> 20)]
-    TooLarge,
+    /// The body is longer than this limit, in bytes.
+    #[error("the body is larger than {} MiB", .0 >> 20)]
+    TooLarge(usize),
     /// The client ended the body early.
     #[error("the body ended early")]
     Interrupted,
@@ -67,7 +66,7 @@ impl Rejection {
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::ContentType(_) => "content-type",
-            Self::TooLarge => "too-large",
+            Self::TooLarge(_) => "too-large",
             Self::Interrupted => "interrupted",
             Self::Slow => "slow",
             Self::Crowded => "crowded",
@@ -81,7 +80,7 @@ impl Rejection {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::ContentType(_) | Self::Interrupted | Self::Review(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,

@@ -149,7 +149,10 @@ async fn a_pod_without_a_matching_injector_is_refused() {
 #[tokio::test]
 async fn an_object_that_is_not_a_pod_is_refused_in_a_review() {
     let answer = review(&json!({ "uid": "7f", "object": { "kind": "Service", "apiVersion": "v1" } })).await;
-    assert_eq!(answer["response"]["status"]["message"], "expected kind Pod and apiVersion v1, got kind Service and apiVersion v1");
+    assert_eq!(
+        answer["response"]["status"]["message"],
+        "expected kind Pod and apiVersion v1, got kind Service and apiVersion v1"
+    );
     assert_eq!(answer["response"]["status"]["code"], 400);
 }
 
