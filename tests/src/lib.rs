@@ -38,6 +38,6 @@ pub use self::{
     process::Process,
     prometheus::{Prometheus, Series, promtool},
     registry::{Registry, Signer},
-    renderers::{Renderers, languages, sdks},
+    renderers::{Renderers, languages, sdks, typos},
     review::{Response, Review},
 };

@@ -18,9 +18,10 @@ use crate::programs;
 
 /// The folder's name holds the hash of these.
 const PINS: [&[u8]; 2] = [include_bytes!("../deploy/programs.txt"), include_bytes!("../deploy/requirements.txt")];
-/// What the environment of Flyte's SDKs is named after.
+/// The name of the environment with Flyte's SDKs holds the hash of these.
 const SDKS: &[u8] = include_bytes!("../sdks/requirements.txt");
-
+/// The name of the environment with `typos` holds the hash of these.
+const TYPOS: &[u8] = include_bytes!("../typos/requirements.txt");
 /// What the folder of componentize-js, componentize-py and Zig is named after.
 const LANGUAGES: [&[u8]; 3] = [
     include_bytes!("../authors/requirements.txt"),
@@ -104,6 +105,15 @@ pub fn sdks() -> Result<PathBuf> {
 /// If it is not there.
 pub fn languages() -> Result<PathBuf> {
     made("AMPOULE_LANGUAGES", "languages", &LANGUAGES.concat())
+}
+
+/// The environment with the spelling checker: `$AMPOULE_TYPOS`, else the one in the cache folder.
+///
+/// # Errors
+///
+/// If it does not exist.
+pub fn typos() -> Result<PathBuf> {
+    made("AMPOULE_TYPOS", "typos", TYPOS)
 }
 
 /// A folder that `cargo xtask setup` made, named after what it was made from.

@@ -26,7 +26,7 @@ fn examples_ask_for_the_tools_that_they_are_tested_with() {
 
 #[test]
 fn what_is_installed_is_what_is_asked_for() {
-    for folder in ["authors", "deploy", "sdks"] {
+    for folder in ["authors", "deploy", "sdks", "typos"] {
         let made = pins(&format!("tests/{folder}/requirements.txt"));
         for pin in pins(&format!("tests/{folder}/requirements.in")) {
             assert!(
