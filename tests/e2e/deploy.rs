@@ -1,7 +1,8 @@
-//! The files of `deploy`, as kustomize and Helm render them and as the API server takes them.
+//! The files of `deploy`, rendered by kustomize and Helm and applied to the API server.
 //!
-//! Applied with strict eyes: what comes back must still say all that the file says, so a misspelt field is found. Custom resources
-//! go to the models of their kinds instead, which are made from the definitions that a cluster would have.
+//! The stored object must contain every field of the file, so a misspelt field is found. Custom
+//! resources go through models instead, which are generated from the definitions that a cluster
+//! would use.
 
 #[path = "deploy/alerts.rs"]
 mod alerts;
@@ -18,10 +19,11 @@ use ampoule_tests::{Namespace, Renderers};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// The groups whose kinds are defined by others than the API server.
+/// API groups of custom resources.
 const CUSTOM: [&str; 2] = ["cert-manager.io/", "monitoring.coreos.com/"];
 
-/// That the API server takes every object, and loses nothing of it; and that every pod keeps to `restricted`.
+/// Verifies that the API server accepts every object and keeps all of its fields, and that every
+/// pod conforms to `restricted`.
 async fn check_taken(namespace: &Namespace, objects: &[Value]) -> Result<()> {
     let is_custom = |object: &&Value| {
         object["apiVersion"].as_str().is_some_and(|version| CUSTOM.iter().any(|group| version.starts_with(group)))
@@ -30,11 +32,11 @@ async fn check_taken(namespace: &Namespace, objects: &[Value]) -> Result<()> {
     for object in own {
         let mut said = object.clone();
         if said["kind"] == "Namespace" {
-            // The one of that name is there, for the others to be accepted into.
+            // The namespace `ampoule` exists already, for the other objects.
             said["metadata"]["name"] = json!("ampoule-too");
         }
         let stored = namespace.dry_run(&said).await.with_context(|| name(object))?;
-        // Of two versions of a kind, the server's.
+        // The API server may store another version of a kind.
         said["apiVersion"] = stored["apiVersion"].clone();
         check_kept(&said, &stored, &name(object));
         if let Value::Object(_) = &object["spec"]["template"]["spec"] {
@@ -48,7 +50,7 @@ async fn check_taken(namespace: &Namespace, objects: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// Whether everything that was said is still there.
+/// Verifies that every field of `said` is in `stored`.
 pub(crate) fn check_kept(said: &Value, stored: &Value, path: &str) {
     match (said, stored) {
         (Value::Object(said), _) => {
@@ -78,7 +80,8 @@ fn find<'a>(objects: &'a [Value], kind_and_name: &str) -> Result<&'a Value> {
     found.with_context(|| format!("no {kind_and_name} in {names:?}"))
 }
 
-/// That the configuration in a ConfigMap loads, and keeps plugins in a folder below a volume of the Deployment.
+/// Verifies that the configuration in a ConfigMap loads, and stores plugins in a folder below a
+/// volume of the Deployment.
 fn check_configuration(config_map: &Value, deployment: &Value) -> Result<()> {
     let config = config_map["data"]["ampoule.yaml"].as_str().context("the ConfigMap has the file")?;
     let built_ins: Vec<_> = ampoule_plugin_bundle::COMPONENTS.iter().map(|(name, _)| *name).collect();

@@ -1,6 +1,8 @@
-//! The whole promise at once: two replicas behind a load balancer, fifty pods a second, and everything that happens to a webhook.
+//! Zero loss: two replicas behind a load balancer, fifty pods a second, and all failures that can
+//! affect a webhook.
 //!
-//! The API server is this test's own, as its etcd is stopped for a while. Times are printed and not judged: machines differ.
+//! The API server is this test's own, because its etcd is stopped for a while. Times are printed
+//! and not asserted: machines differ.
 
 use std::{
     collections::BTreeMap,
@@ -27,15 +29,16 @@ use crate::{
 
 const NAME: &str = "zero-loss";
 const HOST: &str = "zero-loss.zero-loss.svc";
-/// Fifty a second.
+/// Fifty pods a second.
 const PERIOD: Duration = Duration::from_millis(20);
-/// How long an API server may write to a connection whose other end is gone.
+/// Time in which an API server may still write to a connection that the other end has closed.
 const UNAWARE: Duration = Duration::from_millis(250);
-/// In which connections that live for three seconds come to all replicas, of which each is taken by lot, as with a Service.
+/// Time in which connections that live for three seconds reach all replicas; each is chosen at
+/// random, as with a Service.
 const SPREAD: Duration = Duration::from_secs(45);
-/// How long a request of the endless guest takes.
+/// Duration of a request to the endless guest.
 const UNDER_WAY: Duration = Duration::from_secs(2);
-/// On so many connections that both replicas have some.
+/// Enough connections that both replicas have some.
 const SLOW: usize = 6;
 const ETCD_PAUSE: Duration = Duration::from_secs(5);
 
@@ -49,12 +52,12 @@ struct Cluster {
     _guests: Guests,
 }
 
-/// Not captured, as the figures are for whoever runs this.
+/// Not captured, because the figures are for the user.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Asks for a secret of its own.
+/// A pod that requests a secret.
 fn pod(name: &str) -> Value {
     asking(name, [request("group", name, EnvVar, "")])
 }
@@ -65,10 +68,12 @@ impl Cluster {
     async fn start() -> Result<Self> {
         let server = ApiServer::apart().await?;
         let [service, one, one_admin, two, two_admin] = free_ports()?;
-        // A new CA after 36 s, trusted for 2 s before it is served; the one before is trusted for 5 more.
+        // A new CA after 36 s, trusted for 2 s before it is served; the previous one is trusted for
+        // 5 more.
         let certificates = format!("{{ mode: cluster, secretName: {NAME}, validitySeconds: 54 }}");
         let installed = Installed::on(server, NAME, service, &certificates).await?;
-        // The load balancer needs half a second to notice, and connections grow no older than a phase here.
+        // The load balancer needs half a second to notice, and no connection may outlive a phase of
+        // this test.
         installed.reconfigure("shutdownDelaySeconds: 2", "shutdownDelaySeconds: 2, maxConnectionAgeSeconds: 3")?;
         let guests = Guests::write(&["endless_loop"])?;
         let limits = format!("{{ deadlineMillis: {} }}", UNDER_WAY.as_millis());
@@ -92,7 +97,7 @@ impl Cluster {
         Ok(Self { server, installed, balancer, replicas, load, _guests: guests })
     }
 
-    /// What each replica has put secrets into.
+    /// The number of mutated pods of each replica.
     async fn admissions(&self) -> Result<Vec<f64>> {
         let mut counts = Vec::new();
         for (replica, ..) in &self.replicas {
@@ -101,7 +106,7 @@ impl Cluster {
         Ok(counts)
     }
 
-    /// That the load has come to be spread over both.
+    /// Waits until both replicas serve the load.
     async fn both_serve(&self) -> Result<()> {
         let before = self.admissions().await?;
         eventually("admissions on both replicas", SPREAD, async || {
@@ -114,7 +119,7 @@ impl Cluster {
         .await
     }
 
-    /// A replica in the place of one that has ended.
+    /// Starts a replica in place of one that ended.
     async fn replace(&mut self, i: usize) -> Result<()> {
         let (_, port, admin) = self.replicas[i];
         self.replicas[i].0 = self.installed.start_at(port, admin).await?;
@@ -133,12 +138,12 @@ impl Cluster {
         let refusals = self.balancer.refusals().await? - before;
         ensure!(
             refusals == 0,
-            "{refusals} connections were refused by a replica that the load balancer held for ready"
+            "{refusals} connections were refused by a replica that the load balancer considered ready"
         );
         self.both_serve().await
     }
 
-    /// Kills a replica while slow requests are under way on both. Gives when.
+    /// Kills a replica while both have slow requests in progress. Returns the time.
     async fn kill(&mut self) -> Result<Instant> {
         self.load.phase("kill -9");
         let mut slow = JoinSet::new();
@@ -146,9 +151,9 @@ impl Cluster {
             let namespace = self.installed.namespace.clone();
             slow.spawn(async move {
                 let pod = asking(&format!("slow-{i}"), [request("group", "", Any, "")]);
-                let failed = namespace.dry_run_pod(&pod).await?.err().context("nobody has its secret")?.message;
+                let failed = namespace.dry_run_pod(&pod).await?.err().context("no plugin has its secret")?.message;
                 let answer = if failed.contains("failed calling webhook") {
-                    namespace.dry_run_pod(&pod).await?.err().context("nobody has its secret")?.message
+                    namespace.dry_run_pod(&pod).await?.err().context("no plugin has its secret")?.message
                 } else {
                     failed.clone()
                 };
@@ -163,11 +168,11 @@ impl Cluster {
             let (failed, answer) = answers??;
             ensure!(answer.contains("ran for longer than its deadline"), "{answer}");
             if failed != answer {
-                say(&format!("  under way when it was killed, and answered when tried again: {failed}"));
+                say(&format!("  in progress when it was killed, and answered after a retry: {failed}"));
                 lost += 1;
             }
         }
-        ensure!((1..SLOW).contains(&lost), "{lost} of {SLOW} requests were under way on one of two replicas");
+        ensure!((1..SLOW).contains(&lost), "{lost} of {SLOW} requests were in progress on one of two replicas");
         self.replace(0).await?;
         self.both_serve().await?;
         Ok(killed)

@@ -21,7 +21,8 @@ fn modules_of_the_host_form_no_cycles() {
     for manifest in paths(&["host/**/Cargo.toml"]) {
         let area = manifest.strip_suffix("/Cargo.toml").expect("the pattern ends so").to_owned();
         let folder = format!("{area}/src");
-        let modules: Vec<_> = files(&[&format!("{folder}/**/*.rs")]).iter().filter_map(|file| module(&folder, file)).collect();
+        let modules: Vec<_> =
+            files(&[&format!("{folder}/**/*.rs")]).iter().filter_map(|file| module(&folder, file)).collect();
         assert!(!modules.is_empty(), "{folder} has no modules");
         for cycle in Graph::new(&modules).cycles() {
             let weight = cycle.modules.len();
@@ -82,7 +83,8 @@ impl Graph {
         let references: Vec<_> = modules.iter().map(|module| (&module.path, References::of(module))).collect();
         let test_only: BTreeSet<_> = references.iter().flat_map(|(_, found)| found.test_modules.iter()).collect();
         let excluded = |path: &str| test_only.iter().any(|test| path == *test || is_below(path, test));
-        let known: BTreeSet<_> = modules.iter().map(|module| module.path.as_str()).filter(|path| !excluded(path)).collect();
+        let known: BTreeSet<_> =
+            modules.iter().map(|module| module.path.as_str()).filter(|path| !excluded(path)).collect();
         let mut graph = Self::default();
         for (from, found) in references.iter().filter(|(from, _)| known.contains(from.as_str())) {
             for path in &found.paths {

@@ -38,7 +38,8 @@ fn every_command_is_documented_and_every_documented_command_exists() {
     program.add(&ampoule_server::Args::command(), "");
     let mut xtask = Commands::default();
     xtask.add_variants(&read("xtask/src/args.rs"));
-    let code: Vec<_> = files(&[&PAGES[..], &[CONTRIBUTING]].concat()).iter().flat_map(|page| Code::of(&page.text)).collect();
+    let code: Vec<_> =
+        files(&[&PAGES[..], &[CONTRIBUTING]].concat()).iter().flat_map(|page| Code::of(&page.text)).collect();
     let mut faults = program.faults("ampoule", &code);
     faults.extend(xtask.faults("cargo xtask", &code));
     assert_eq!(faults, UNDOCUMENTED, "document these commands, or correct these calls");
@@ -169,7 +170,10 @@ mod tests {
 
     #[test]
     fn a_call_in_a_code_span_or_block_documents_a_command() {
-        assert_eq!(faults("`ampoule serve --config x`\n\n```sh\n$ ampoule plugin new my-plugin\n```\n"), Vec::<String>::new());
+        assert_eq!(
+            faults("`ampoule serve --config x`\n\n```sh\n$ ampoule plugin new my-plugin\n```\n"),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

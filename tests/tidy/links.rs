@@ -11,7 +11,8 @@ use super::repository::{files, root};
 
 #[test]
 fn every_link_in_markdown_leads_to_a_file_and_a_heading() {
-    let pages: Vec<_> = files(&["*.md"]).into_iter().map(|file| (PathBuf::from(file.path), Page::parse(&file.text))).collect();
+    let pages: Vec<_> =
+        files(&["*.md"]).into_iter().map(|file| (PathBuf::from(file.path), Page::parse(&file.text))).collect();
     assert!(pages.len() > 10, "git lists too few pages: {}", pages.len());
     let pages: BTreeMap<_, _> = pages.into_iter().collect();
     let broken = broken(&pages, &|path| root().join(path).exists());
@@ -123,14 +124,19 @@ mod tests {
         let other = "# `a.b`: one, two\n\n## Same\n\n## Same\n\n<a id=\"here\"></a>\n";
         let pages = [("docs/page.md", source), ("docs/folder/other.md", other)];
         let pages = pages.map(|(path, source)| (PathBuf::from(path), Page::parse(source))).into();
-        broken(&pages, &|path| ["docs/page.md", "docs/folder/other.md", "LICENSE"].iter().any(|known| path == Path::new(known)))
+        broken(&pages, &|path| {
+            ["docs/page.md", "docs/folder/other.md", "LICENSE"].iter().any(|known| path == Path::new(known))
+        })
     }
 
     #[test]
     fn accepts_links_to_files_and_headings() {
         let links = "[a](folder/other.md#ab-one-two) [b](./folder/../folder/other.md#same-1) [c](../LICENSE)";
         assert_eq!(check(links), Vec::<String>::new());
-        assert_eq!(check("# Top\n\n[d](#top) [e](https://example.com/x) [f](folder/other.md#here)"), Vec::<String>::new());
+        assert_eq!(
+            check("# Top\n\n[d](#top) [e](https://example.com/x) [f](folder/other.md#here)"),
+            Vec::<String>::new()
+        );
         assert_eq!(check("```\n[g](missing.md)\n```\n`[h](missing.md)`\n"), Vec::<String>::new());
     }
 

@@ -251,10 +251,7 @@ mod tests {
         let found = of_rust("//! One\n//! two.\n\n/// Three.\nfn f() {} // four\n");
         assert_eq!(
             found,
-            [
-                passage(Kind::Comment, &[(1, "One"), (2, "two.")]),
-                passage(Kind::Comment, &[(4, "Three."), (5, "four")]),
-            ]
+            [passage(Kind::Comment, &[(1, "One"), (2, "two.")]), passage(Kind::Comment, &[(4, "Three."), (5, "four")]),]
         );
     }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::cache;
 use super::pinned::PinnedFolder;
 use super::python::{self, INSTALL_MAX};
-use super::cache;
 use crate::job;
 use crate::progress::Progress;
 
@@ -23,7 +23,6 @@ fn make(folder: &Path) -> Result<()> {
     let python = python::find()?;
     let mut progress = Progress::start(2, cache::folder()?.join("setup-typos.log"))?;
     progress.step("make a virtual environment", |log| python::environment(&python, folder, log))?;
-    progress.step("pip install typos (8 MB)", |log| {
-        log.run(&mut python::pip(folder, "install", REQUIREMENTS), INSTALL_MAX)
-    })
+    progress
+        .step("pip install typos (8 MB)", |log| log.run(&mut python::pip(folder, "install", REQUIREMENTS), INSTALL_MAX))
 }

@@ -1,4 +1,5 @@
-//! Never answers: `inject` loops for ever.
+//! Never answers: `inject` loops endlessly.
+//!
 //! The host stops it at its deadline.
 
 use ampoule_plugin_sdk::prelude::*;
