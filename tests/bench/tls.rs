@@ -3,7 +3,7 @@
 //!
 //! `bare` discards the request's bytes, which measures TLS and HTTP alone. `no-op` is an admission
 //! handler that allows everything, in the way of kube-rs: it reads a review and returns one. The
-//! servers are one process and the load is another one, on the same processors. Rounds alternate,
+//! servers are one process and the load is a second one, on the same processors. Rounds alternate,
 //! so that noise affects all servers alike: quote the ratios and differences.
 
 #[allow(dead_code, reason = "shared by benchmarks that each use a part")]

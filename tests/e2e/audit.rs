@@ -59,20 +59,20 @@ async fn each_requested_secret_is_audited() -> Result<()> {
     let refused = namespace.try_create_pod(&refused).await?;
     ensure!(refused.is_err(), "{refused:?}");
 
-    let told = annotations(&namespace, 2).await?;
-    let told: Vec<Value> =
-        told.iter().map(|text| serde_json::from_str(text.as_str().unwrap_or_default())).collect::<Result<_, _>>()?;
-    let digest = told[0][0]["digest"].clone();
-    assert_eq!(digest.as_str().map(str::len), Some(64), "{told:?}");
+    let audited = annotations(&namespace, 2).await?;
+    let audited: Vec<Value> =
+        audited.iter().map(|text| serde_json::from_str(text.as_str().unwrap_or_default())).collect::<Result<_, _>>()?;
+    let digest = audited[0][0]["digest"].clone();
+    assert_eq!(digest.as_str().map(str::len), Some(64), "{audited:?}");
     assert_eq!(
-        told[0],
+        audited[0],
         json!([
             { "group": "db", "key": "password", "injector": "k8s", "digest": digest, "answer": "injected", "verdict": "mutated" },
             { "group": "g", "version": "7", "key": "K", "injector": "k8s", "digest": digest, "answer": "injected", "verdict": "mutated" },
         ])
     );
-    let [answer, verdict] = ["answer", "verdict"].map(|key| &told[1][0][key]);
-    assert_eq!([answer, verdict], ["invalid-request", "refused"], "{told:?}");
+    let [answer, verdict] = ["answer", "verdict"].map(|key| &audited[1][0][key]);
+    assert_eq!([answer, verdict], ["invalid-request", "refused"], "{audited:?}");
 
     let line = |pod: &str, group: &str, version: &str, key: &str, answer: &str, verdict: &str| {
         json!({

@@ -76,7 +76,7 @@ async fn a_component_of_12_mebibytes_is_compiled_in_a_process_of_its_own_while_p
     let asking = tokio::spawn(keep_asking(Arc::clone(&ampoule), Arc::clone(&stop)));
 
     plugins.swap(&[("mine.wasm", &large)])?;
-    let said = eventually("a refusal", COMPILED, async || {
+    let refusal = eventually("a refusal", COMPILED, async || {
         mine(&ampoule).await?["error"].as_str().map(str::to_owned).context("none yet")
     });
     let sha256 = digest(&large);
@@ -86,7 +86,7 @@ async fn a_component_of_12_mebibytes_is_compiled_in_a_process_of_its_own_while_p
         file.display(),
         &sha256[..12]
     );
-    assert_eq!(said.await?, expected);
+    assert_eq!(refusal.await?, expected);
     assert_eq!(mine(&ampoule).await?["serving"]["digest"], json!(digest(small)), "the previous plugin still serves");
 
     mounted.swap(&[("ampoule.yaml", text(512))])?;

@@ -30,37 +30,37 @@ async fn check_taken(namespace: &Namespace, objects: &[Value]) -> Result<()> {
     };
     let (custom, own): (Vec<_>, Vec<_>) = objects.iter().partition(is_custom);
     for object in own {
-        let mut said = object.clone();
-        if said["kind"] == "Namespace" {
+        let mut sent = object.clone();
+        if sent["kind"] == "Namespace" {
             // The namespace `ampoule` exists already, for the other objects.
-            said["metadata"]["name"] = json!("ampoule-too");
+            sent["metadata"]["name"] = json!("ampoule-too");
         }
-        let stored = namespace.dry_run(&said).await.with_context(|| name(object))?;
+        let stored = namespace.dry_run(&sent).await.with_context(|| name(object))?;
         // The API server may store another version of a kind.
-        said["apiVersion"] = stored["apiVersion"].clone();
-        check_kept(&said, &stored, &name(object));
+        sent["apiVersion"] = stored["apiVersion"].clone();
+        check_kept(&sent, &stored, &name(object));
         if let Value::Object(_) = &object["spec"]["template"]["spec"] {
             restricted::check(&object["spec"]["template"]["spec"]);
         }
     }
     let custom: Vec<_> = custom.into_iter().cloned().collect();
-    for (said, understood) in custom.iter().zip(Renderers::find()?.understood(&custom)?) {
-        check_kept(said, &understood, &name(said));
+    for (sent, understood) in custom.iter().zip(Renderers::find()?.understood(&custom)?) {
+        check_kept(sent, &understood, &name(sent));
     }
     Ok(())
 }
 
-/// Verifies that every field of `said` is in `stored`.
-pub(crate) fn check_kept(said: &Value, stored: &Value, path: &str) {
-    match (said, stored) {
-        (Value::Object(said), _) => {
-            said.iter().for_each(|(key, value)| check_kept(value, &stored[key], &format!("{path}.{key}")));
+/// Verifies that every field of `sent` is in `stored`.
+pub(crate) fn check_kept(sent: &Value, stored: &Value, path: &str) {
+    match (sent, stored) {
+        (Value::Object(sent), _) => {
+            sent.iter().for_each(|(key, value)| check_kept(value, &stored[key], &format!("{path}.{key}")));
         }
-        (Value::Array(said), Value::Array(stored)) => {
-            assert_eq!(said.len(), stored.len(), "{path}");
-            said.iter().zip(stored).for_each(|(said, stored)| check_kept(said, stored, path));
+        (Value::Array(sent), Value::Array(stored)) => {
+            assert_eq!(sent.len(), stored.len(), "{path}");
+            sent.iter().zip(stored).for_each(|(sent, stored)| check_kept(sent, stored, path));
         }
-        _ => assert_eq!(said, stored, "{path}"),
+        _ => assert_eq!(sent, stored, "{path}"),
     }
 }
 

@@ -177,8 +177,8 @@ async fn flytes_chart_works_with_the_image_replaced() -> Result<()> {
     let pod = ChartPod::new("flyte-chart", "  serviceName: flyte-pod-webhook\n").await?;
     // The chart creates an empty Secret.
     pod.namespace.create_secret::<&str>("flyte-pod-webhook", &[]).await?;
-    let said = pod.init_certs()?;
-    assert_eq!(said, "secret flyte-chart/flyte-pod-webhook: replaced, since tls.crt is missing\n");
+    let output = pod.init_certs()?;
+    assert_eq!(output, "secret flyte-chart/flyte-pod-webhook: replaced, since tls.crt is missing\n");
     let first = pod.secret("flyte-pod-webhook").await?;
     assert_eq!(pod.init_certs()?, "secret flyte-chart/flyte-pod-webhook: kept\n");
     assert_eq!(pod.secret("flyte-pod-webhook").await?, first, "a valid pair is not changed");
@@ -238,9 +238,9 @@ async fn flytes_flags_write_the_certificate_to_files_and_disable_the_registratio
     let webhook = "  localCert: true\n  disableCreateMutatingWebhookConfig: true\n  serviceName: beside\n";
     let pod = ChartPod::new("flyte-beside", webhook).await?;
     let certs = pod.certs();
-    let said = pod.init_certs()?;
+    let output = pod.init_certs()?;
     let expected = format!("secret flyte-beside/flyte-pod-webhook: created\nfiles {}: written\n", certs.display());
-    assert_eq!(said, expected);
+    assert_eq!(output, expected);
     let data = pod.secret("flyte-pod-webhook").await?.data.context("the Secret holds data")?;
     for file in FILES {
         assert_eq!(fs::read(certs.join(file))?, data[file].0, "{file}");
@@ -322,8 +322,8 @@ async fn a_pair_is_renewed_before_it_expires_and_its_ca_stays_trusted() -> Resul
     assert_eq!(pod.init_certs()?, "secret flyte-renewal/renewal: kept\n");
 
     store(&issue(91)?).await?;
-    let said = pod.init_certs()?;
-    assert!(said.starts_with("secret flyte-renewal/renewal: replaced, since tls.crt expired at "), "{said}");
+    let output = pod.init_certs()?;
+    assert!(output.starts_with("secret flyte-renewal/renewal: replaced, since tls.crt expired at "), "{output}");
     Ok(())
 }
 
@@ -339,10 +339,10 @@ async fn an_unusable_pair_is_replaced_unless_it_is_immutable() -> Result<()> {
     fs::write(&config, fs::read_to_string(&config)?.replace("serviceName: pairs", "serviceName: renamed"))?;
     secret.data.get_or_insert_default().insert("theirs".to_owned(), k8s_openapi::ByteString(b"kept".to_vec()));
     api.replace("pairs", &PostParams::default(), &secret).await?;
-    let said = pod.init_certs()?;
+    let output = pod.init_certs()?;
     let expected = "secret flyte-pairs/pairs: replaced, since tls.crt is not for renamed.flyte-pairs.svc, but for pairs, \
                     pairs.flyte-pairs, pairs.flyte-pairs.svc\n";
-    assert_eq!(said, expected);
+    assert_eq!(output, expected);
     let mut secret = api.get("pairs").await?;
     assert_eq!(secret.data.as_ref().map(|data| data["theirs"].0.as_slice()), Some(&b"kept"[..]));
 
@@ -350,10 +350,10 @@ async fn an_unusable_pair_is_replaced_unless_it_is_immutable() -> Result<()> {
     api.replace("pairs", &PostParams::default(), &secret).await?;
     assert_eq!(pod.init_certs()?, "secret flyte-pairs/pairs: kept\n", "Flyte's own are immutable");
     fs::write(&config, fs::read_to_string(&config)?.replace("serviceName: renamed", "serviceName: again"))?;
-    let said = pod.fail_to_init_certs()?;
+    let output = pod.fail_to_init_certs()?;
     let expected = "error: secret flyte-pairs/pairs is immutable, and tls.crt is not for again.flyte-pairs.svc, but for \
                     renamed, renamed.flyte-pairs, renamed.flyte-pairs.svc; delete it, and run this again\n";
-    assert!(said.ends_with(expected), "{said}");
+    assert!(output.ends_with(expected), "{output}");
     Ok(())
 }
 
@@ -369,8 +369,8 @@ async fn missing_rights_are_named() -> Result<()> {
     // The authorizer applies changes a moment later.
     let eventually_reports = async |expected: &str| {
         eventually("the new rights", Duration::from_secs(30), async || {
-            let said = pod.fail_to_init_certs()?;
-            ensure!(said.contains(expected), "{said}");
+            let output = pod.fail_to_init_certs()?;
+            ensure!(output.contains(expected), "{output}");
             Ok(())
         })
         .await
@@ -388,13 +388,13 @@ async fn without_a_cluster_the_error_names_the_reason() -> Result<()> {
     let at = |path: &Path, content: &str| fs::write(path, content);
     let kubeconfig = pod.folder.path().join("kubeconfig");
     at(&kubeconfig, &fs::read_to_string(&kubeconfig)?.replace("token: ", "token: not-"))?;
-    let said = pod.fail_to_init_certs()?;
+    let output = pod.fail_to_init_certs()?;
     let expected = "error: cannot read secret flyte-lost/flyte-pod-webhook: Unauthorized (HTTP status 401)\n";
-    assert!(said.ends_with(expected), "{said}");
+    assert!(output.ends_with(expected), "{output}");
     fs::remove_file(&kubeconfig)?;
-    let said = pod.fail_to_init_certs()?;
+    let output = pod.fail_to_init_certs()?;
     let expected =
         "error: no way to reach the API server: name a file with KUBECONFIG, or run in a pod with a service account";
-    assert!(said.contains(expected), "{said}");
+    assert!(output.contains(expected), "{output}");
     Ok(())
 }

@@ -109,7 +109,7 @@ async fn on_shutdown_clients_get_their_answers_and_are_disconnected() -> Result<
     let mut kept = ampoule.connect().await?;
     let answer = kept.post(PATH, quick().bytes()).await?;
     assert_eq!((answer.status, answer.closes), (200, false));
-    let told = Instant::now();
+    let signalled = Instant::now();
     ampoule.terminate()?;
     eventually("not ready", AT_ONCE, async || {
         let (status, text) = admin(ampoule.admin_address().port(), "/readyz").await?;
@@ -123,14 +123,18 @@ async fn on_shutdown_clients_get_their_answers_and_are_disconnected() -> Result<
     let answer = ampoule.connect().await?.post(PATH, quick().bytes()).await?;
     assert_eq!((answer.status, answer.closes), (200, true));
     let slow = slow(&ampoule).await?;
-    assert!(told.elapsed() < Duration::from_secs(2), "this machine is too slow for the test: {:?}", told.elapsed());
+    assert!(
+        signalled.elapsed() < Duration::from_secs(2),
+        "this machine is too slow for the test: {:?}",
+        signalled.elapsed()
+    );
 
     eventually("the end of accepting", Duration::from_secs(2) + AT_ONCE, async || {
         ensure!(TcpStream::connect(ampoule.webhook()).await.is_err(), "it accepts");
         Ok(())
     })
     .await?;
-    assert!(told.elapsed() >= Duration::from_secs(2), "before the end of the delay: {:?}", told.elapsed());
+    assert!(signalled.elapsed() >= Duration::from_secs(2), "before the end of the delay: {:?}", signalled.elapsed());
     assert!(!slow.is_finished());
     assert_eq!(slow.await??.status, 200);
     ampoule.wait().await?.ensure_clean()
@@ -141,10 +145,10 @@ async fn a_request_longer_than_the_grace_period_does_not_delay_the_end() -> Resu
     let (_guests, ampoule) = with_slow_requests(Duration::from_secs(20), 1).await?;
     let slow = slow(&ampoule).await?;
     sleep(Duration::from_millis(300)).await;
-    let told = Instant::now();
+    let signalled = Instant::now();
     let exit = ampoule.stop().await?;
     exit.ensure_clean()?;
-    assert!(told.elapsed() < Duration::from_secs(3) + AT_ONCE, "{:?}", told.elapsed());
+    assert!(signalled.elapsed() < Duration::from_secs(3) + AT_ONCE, "{:?}", signalled.elapsed());
     assert!(exit.log.contains("connections still open after the grace period are closed"), "{}", exit.log);
     assert!(!exit.log.contains("panic"), "{}", exit.log);
     assert!(slow.await?.is_err());
@@ -159,10 +163,10 @@ async fn a_second_signal_ends_it_at_once() -> Result<()> {
         let slow = slow(&ampoule).await?;
         ampoule.terminate()?;
         sleep(wait).await;
-        let told = Instant::now();
+        let signalled = Instant::now();
         ampoule.signal(second)?;
         let exit = ampoule.wait().await?;
-        assert!(told.elapsed() < AT_ONCE, "{:?}", told.elapsed());
+        assert!(signalled.elapsed() < AT_ONCE, "{:?}", signalled.elapsed());
         assert_eq!((exit.status.code(), exit.status.signal()), (Some(1), None), "{}", exit.log);
         let name = if second == Signal::TERM { "SIGTERM" } else { "SIGINT" };
         let expected = format!("error: ended by a second signal ({name}) before open requests were answered\n");

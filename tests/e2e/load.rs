@@ -115,7 +115,7 @@ async fn sigterm_under_load_loses_no_request() -> Result<()> {
     Ampoule::review(&mut idle, &review()).await?;
     sleep(Duration::from_millis(300)).await;
 
-    let told = Instant::now();
+    let signalled = Instant::now();
     ampoule.terminate()?;
     // The process serves during the delay in which load balancers remove it.
     eventually("unready while draining", Duration::from_secs(2), async || {
@@ -128,7 +128,7 @@ async fn sigterm_under_load_loses_no_request() -> Result<()> {
     let mut late = ampoule.connect().await.context("a connection while draining")?;
     let slow = Review::of(&asking("slow", [request("group", "", Any, "")]), "default");
     let slow = tokio::spawn(async move { Ampoule::review(&mut late, &slow).await });
-    sleep(Duration::from_secs(1).saturating_sub(told.elapsed())).await;
+    sleep(Duration::from_secs(1).saturating_sub(signalled.elapsed())).await;
     stop.store(true, Ordering::Relaxed);
     let mut answered = 0;
     while let Some(count) = load.join_next().await {
@@ -138,11 +138,15 @@ async fn sigterm_under_load_loses_no_request() -> Result<()> {
 
     // The slow request is answered after the delay's end, within the grace period.
     let response = slow.await?.context("the slow request")?;
-    assert!(told.elapsed() > Duration::from_secs(3), "the slow request was not slow: {:?}", told.elapsed());
+    assert!(signalled.elapsed() > Duration::from_secs(3), "the slow request was not slow: {:?}", signalled.elapsed());
     assert_eq!((response.allowed, response.code), (false, 503), "{}", response.message);
     let exit = ampoule.wait().await?;
     exit.ensure_clean()?;
-    assert!(told.elapsed() < Duration::from_secs(12), "an idle connection delayed the end: {:?}", told.elapsed());
+    assert!(
+        signalled.elapsed() < Duration::from_secs(12),
+        "an idle connection delayed the end: {:?}",
+        signalled.elapsed()
+    );
     Ok(())
 }
 
@@ -150,8 +154,8 @@ async fn sigterm_under_load_loses_no_request() -> Result<()> {
 async fn sigterm_ends_an_idle_process_at_once() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
     let _idle = ampoule.connect().await?;
-    let told = Instant::now();
+    let signalled = Instant::now();
     ampoule.stop().await?.ensure_clean()?;
-    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(signalled.elapsed() < Duration::from_secs(5), "{:?}", signalled.elapsed());
     Ok(())
 }

@@ -93,8 +93,8 @@ async fn every_query_finds_data(scene: &Scene) -> Result<()> {
 }
 
 async fn the_alerts_are_active_that_must_be(scene: &Scene) -> Result<()> {
-    let said = scene.prometheus.api("rules", &[]).await?;
-    let rules = said["groups"][0]["rules"].as_array().context("rules")?;
+    let answer = scene.prometheus.api("rules", &[]).await?;
+    let rules = answer["groups"][0]["rules"].as_array().context("rules")?;
     let broken: Vec<_> = rules.iter().filter(|rule| rule["health"] != "ok").collect();
     ensure!(broken.is_empty(), "{broken:#?}");
     let active = rules.iter().filter(|rule| rule["state"] != "inactive").filter_map(|rule| rule["name"].as_str());
@@ -102,7 +102,7 @@ async fn the_alerts_are_active_that_must_be(scene: &Scene) -> Result<()> {
     active.sort_unstable();
     ensure!(active == ACTIVE, "{active:?} instead of {ACTIVE:?}");
     // Prometheus writes template errors into the text.
-    ensure!(!said.to_string().contains("error expanding template"), "{said:#}");
+    ensure!(!answer.to_string().contains("error expanding template"), "{answer:#}");
     Ok(())
 }
 
@@ -132,8 +132,8 @@ async fn prometheus_knows_types_and_help(scene: &Scene, text: &str) -> Result<()
 fn promtool_has_nothing_to_say(text: &str) -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), as_promtool_reads(text))?;
-    let said = promtool(&["check", "metrics"], Some(file.path()))?;
-    ensure!(said.is_empty(), "{said}");
+    let answer = promtool(&["check", "metrics"], Some(file.path()))?;
+    ensure!(answer.is_empty(), "{answer}");
     Ok(())
 }
 

@@ -71,8 +71,8 @@ async fn a_bad_entry_is_refused_with_its_index() -> Result<()> {
     let (namespace, _ampoule) = registered("people-bad", &v1()).await?;
     let list = "- {group: openai, key: api-key}\n- {group: openai, key: api-key, env: my-var}\n";
     let refusal = namespace.try_create_pod(&asking("task", list)).await?.expect_err("a refusal");
-    let said = "annotation ampoule.dev/secrets[1].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$";
-    assert_eq!((refusal.code, refusal.by("people.secrets")), (400, Some(said)), "{refusal}");
+    let message = "annotation ampoule.dev/secrets[1].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$";
+    assert_eq!((refusal.code, refusal.by("people.secrets")), (400, Some(message)), "{refusal}");
     assert!(!namespace.has_pod("task").await?);
     Ok(())
 }

@@ -17,8 +17,8 @@ const SHORT: &str = "{ deadlineMillis: 300, queueWaitMillis: 5000 }";
 async fn check(namespace: &Namespace, annotation: &str, code: u16, reason: &str, message: &str) -> Result<()> {
     let refusal = namespace.try_create_pod(&asking("refused", [annotation])).await?;
     let refusal = refusal.err().with_context(|| format!("created, and not refused with {message}"))?;
-    let said = refusal.by("secrets").with_context(|| format!("not from the webhook: {refusal}"))?;
-    assert_eq!((refusal.code, refusal.reason.as_str(), said), (code, reason, message));
+    let text = refusal.by("secrets").with_context(|| format!("not from the webhook: {refusal}"))?;
+    assert_eq!((refusal.code, refusal.reason.as_str(), text), (code, reason, message));
     assert!(!namespace.has_pod("refused").await?);
     Ok(())
 }

@@ -130,10 +130,10 @@ async fn uninstall_removes_only_the_registration() -> Result<()> {
         let output = installed.command(&["uninstall"])?.output()?;
         anyhow::Ok((output.status.code(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
     };
-    let (code, _, said) = run()?;
+    let (code, _, output) = run()?;
     assert_eq!(code, Some(1), "the process itself has no right to");
     let expected = "error: cannot remove the MutatingWebhookConfiguration uninstall (registration.name): ";
-    assert!(said.starts_with(expected) && said.contains("is forbidden"), "{said}");
+    assert!(output.starts_with(expected) && output.contains("is forbidden"), "{output}");
     installed.as_admin()?;
     let removed = "mutatingwebhookconfiguration uninstall: removed\n";
     assert_eq!(run()?, (Some(0), removed.to_owned(), String::new()));

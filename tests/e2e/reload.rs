@@ -39,7 +39,7 @@ struct Changing {
     base: String,
     component: PathBuf,
     /// The Event of each change so far: type, reason and note.
-    told: Vec<[String; 3]>,
+    recorded: Vec<[String; 3]>,
 }
 
 impl Changing {
@@ -50,7 +50,7 @@ impl Changing {
         let component = installed.config().with_file_name("plugin.wasm");
         fs::write(&component, ampoule_test_guests::guest("echo"))?;
         let ampoule = installed.start(port).await?;
-        let this = Self { installed, ampoule, base, component, told: Vec::new() };
+        let this = Self { installed, ampoule, base, component, recorded: Vec::new() };
         eventually("the first pod", NOTICED, async || this.ensure_env(json!("_FSEC_GROUP_KEY")).await).await?;
         Ok(this)
     }
@@ -77,7 +77,7 @@ impl Changing {
 
     /// Verifies that a change was applied and pods get this variable.
     async fn applied(&mut self, what: &str, variable: &str, event: [&str; 3]) -> Result<()> {
-        self.told.push(event.map(str::to_owned));
+        self.recorded.push(event.map(str::to_owned));
         self.reported(what, 1).await?;
         eventually(what, NOTICED, async || self.ensure_env(json!(variable)).await).await
     }
@@ -95,7 +95,7 @@ impl Changing {
     }
 
     async fn refused_with(&mut self, what: &str, variable: &str, [event, note, reason]: [&str; 3]) -> Result<()> {
-        self.told.push(["Warning", event, note].map(str::to_owned));
+        self.recorded.push(["Warning", event, note].map(str::to_owned));
         self.reported(what, 0).await?;
         self.ensure_env(json!(variable)).await?;
         let page = self.ampoule.admin("/readyz?verbose").await?;
@@ -104,7 +104,7 @@ impl Changing {
         let log = self.ampoule.log()?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let errors: Vec<_> = lines.filter(|line| line["level"] == "ERROR").map(|line| line["reason"].clone()).collect();
-        let refused = self.told.iter().filter(|[_, reason, _]| reason.ends_with("Refused")).count();
+        let refused = self.recorded.iter().filter(|[_, reason, _]| reason.ends_with("Refused")).count();
         ensure!(errors.len() == refused && errors.last() == Some(&json!(reason)), "{errors:#?}");
         Ok(())
     }
@@ -112,7 +112,7 @@ impl Changing {
     /// Verifies the metrics, and one Event for each change.
     async fn reported(&self, what: &str, successful: u8) -> Result<()> {
         let count = |reload: &str| {
-            self.told.iter().filter(|[_, reason, _]| reason.ends_with("Refused") == (reload == "refused")).count()
+            self.recorded.iter().filter(|[_, reason, _]| reason.ends_with("Refused") == (reload == "refused")).count()
         };
         let expected = [
             format!("ampoule_config_reloads_total{{result=\"applied\"}} {}", count("applied")),
@@ -125,7 +125,7 @@ impl Changing {
                 ensure!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
             }
             let events = self.events().await?;
-            ensure!(events == self.told, "{events:#?} instead of {:#?}", self.told);
+            ensure!(events == self.recorded, "{events:#?} instead of {:#?}", self.recorded);
             Ok(())
         })
         .await

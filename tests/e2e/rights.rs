@@ -173,14 +173,14 @@ impl Release {
     /// Performs every request that the shipped processes make to the API server.
     async fn journey(&self) -> Result<()> {
         let name = self.namespace.name();
-        let said = self.init_certs()?;
-        ensure!(said.contains(": created\n"), "{said}");
+        let output = self.init_certs()?;
+        ensure!(output.contains(": created\n"), "{output}");
         let secrets = self.namespace.api::<Secret>();
         let secret = self.rules().find(|rule| rule["resources"][0] == "secrets" && rule["resourceNames"].is_array());
         let secret = secret.and_then(|rule| rule["resourceNames"][0].as_str()).context("a rule names the Secret")?;
         secrets.patch(secret, &PatchParams::default(), &Patch::Merge(&json!({ "data": null }))).await?;
-        let said = self.init_certs()?;
-        ensure!(said.contains(": replaced, "), "{said}");
+        let output = self.init_certs()?;
+        ensure!(output.contains(": replaced, "), "{output}");
 
         drop(self.start().await?);
         let registrations = self.namespace.cluster_wide::<MutatingWebhookConfiguration>();
@@ -207,8 +207,8 @@ impl Release {
             ensure!(code == 200, "to watch ConfigMaps is forbidden: {code}");
         }
 
-        let said = self.run("Job", "containers")?;
-        ensure!(said.ends_with(": removed\n"), "{said}");
+        let output = self.run("Job", "containers")?;
+        ensure!(output.ends_with(": removed\n"), "{output}");
         for file in fs::read_dir(self.folder.path().join("config"))? {
             fs::write(file?.path(), "garbage")?;
         }

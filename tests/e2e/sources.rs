@@ -22,7 +22,7 @@ const GUEST: &str = "echo";
 const LIMITS: &str = "{ deadlineMillis: 5000, queueWaitMillis: 10000 }";
 
 /// The output of a command: its standard output, or its standard error if it fails.
-type Said = Result<String, String>;
+type Printed = Result<String, String>;
 
 /// A folder with the files of one test, and the environment of its commands.
 struct Desk {
@@ -61,28 +61,28 @@ impl Desk {
         Ok(command)
     }
 
-    fn run(&self, words: &[&str]) -> Result<Said> {
-        said(self.command()?.args(words))
+    fn run(&self, words: &[&str]) -> Result<Printed> {
+        run(self.command()?.args(words))
     }
 
     /// Pushes a guest, and returns the source with its digest.
-    fn push(&self, reference: &str, component: &[u8], flags: &[&str]) -> Result<Said> {
+    fn push(&self, reference: &str, component: &[u8], flags: &[&str]) -> Result<Printed> {
         let file = self.write("component.wasm", component)?;
-        said(self.command()?.args(["plugin", "push"]).arg(file).arg(reference).args(flags))
+        run(self.command()?.args(["plugin", "push"]).arg(file).arg(reference).args(flags))
     }
 
     /// Loads a configuration, and returns the line about its plugin.
-    fn check(&self, config: &str) -> Result<Said> {
+    fn check(&self, config: &str) -> Result<Printed> {
         let file = self.write("ampoule.yaml", config)?;
-        let said = said(self.command()?.args(["config", "check", "--config"]).arg(file))?;
+        let output = run(self.command()?.args(["config", "check", "--config"]).arg(file))?;
         let loaded = |text: String| {
             text.split_once("# plugins loaded:\n").map_or(text.clone(), |(_, plugins)| plugins.to_owned())
         };
-        Ok(said.map(loaded))
+        Ok(output.map(loaded))
     }
 }
 
-fn said(command: &mut Command) -> Result<Said> {
+fn run(command: &mut Command) -> Result<Printed> {
     let Output { status, stdout, stderr } = command.output()?;
     let (stdout, stderr) = (String::from_utf8(stdout)?, String::from_utf8(stderr)?);
     match status.code() {
@@ -156,10 +156,11 @@ async fn a_plugin_that_is_pushed_serves_by_its_tag_and_by_its_digest() -> Result
             sha256(guest())
         );
         assert!(metrics.contains(&info), "{info} is not in\n{metrics}");
-        let said = |command| desk.run(&["plugin", command, &source, "--insecure", &host])?.map_err(anyhow::Error::msg);
-        let inspected = said("inspect")?;
+        let succeed =
+            |command| desk.run(&["plugin", command, &source, "--insecure", &host])?.map_err(anyhow::Error::msg);
+        let inspected = succeed("inspect")?;
         assert!(inspected.contains(&sha256(guest())), "{inspected}");
-        said("bench")?;
+        succeed("bench")?;
     }
     Ok(())
 }
@@ -270,8 +271,8 @@ async fn the_answers_of_a_registry_are_verified() -> Result<()> {
     let (registry, desk) = (Registry::open().await?, Desk::new()?);
     let host = registry.host();
     let pull = |source: &str, injector: &str| {
-        let said = desk.check(&config(&insecure(&registry), &format!("{}{injector}", component(source))));
-        anyhow::Ok(said?.unwrap_err().trim_start_matches("error: injector mine: ").trim_end().to_owned())
+        let output = desk.check(&config(&insecure(&registry), &format!("{}{injector}", component(source))));
+        anyhow::Ok(output?.unwrap_err().trim_start_matches("error: injector mine: ").trim_end().to_owned())
     };
     let reference = format!("oci:{host}/team/echo:1");
     assert_eq!(pull(&reference, "")?, format!("{reference}: there is no {host}/team/echo:1"));
@@ -392,9 +393,9 @@ async fn a_tag_is_watched_and_an_unsigned_component_does_not_replace_a_signed_on
         eventually(what, Duration::from_secs(20), async || {
             let plugins: Value = serde_json::from_str(&ampoule.admin("/plugins").await?.text())?;
             let mine = &plugins[0];
-            let said = mine["error"].as_str();
+            let found = mine["error"].as_str();
             ensure!(mine["serving"]["digest"] == sha256(component), "{mine}");
-            ensure!(said.is_some() == error.is_some() && said.unwrap_or("").contains(error.unwrap_or("")), "{mine}");
+            ensure!(found.is_some() == error.is_some() && found.unwrap_or("").contains(error.unwrap_or("")), "{mine}");
             Ok(mine["generation"].clone())
         })
         .await

@@ -52,9 +52,13 @@ const DOWN: &str = "the collector takes no traces; they are dropped";
 const UP: &str = "the collector takes traces again";
 
 /// A span's fields, without those that differ from run to run.
-fn said(span: &Span) -> Vec<(&str, &str)> {
-    let told = |key: &str| !key.ends_with("_micros") && !key.ends_with("_bytes") && key != "ampoule.digest";
-    span.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| told(key)).collect()
+fn fields(span: &Span) -> Vec<(&str, &str)> {
+    let is_stable = |key: &str| !key.ends_with("_micros") && !key.ends_with("_bytes") && key != "ampoule.digest";
+    span.attributes
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .filter(|(key, _)| is_stable(key))
+        .collect()
 }
 
 #[tokio::test]
@@ -78,7 +82,7 @@ async fn an_admission_is_a_trace_below_its_caller() -> Result<()> {
     assert_eq!((&*admission.name, &*admission.trace, &*admission.parent), ("admission", TRACE, CALLER));
     assert!(admission.server && !admission.error);
     assert_eq!(
-        said(admission),
+        fields(admission),
         [
             ("ampoule.code", "200"),
             ("ampoule.dry_run", "false"),
@@ -97,7 +101,7 @@ async fn an_admission_is_a_trace_below_its_caller() -> Result<()> {
     let (first, last) = (names.first().copied(), names.last().copied());
     assert_eq!((first, last), (Some("parse"), Some("patch")), "{names:?}");
     let calls: Vec<_> = parts.iter().filter(|span| span.name == "plugin call").collect();
-    let outcomes: Vec<_> = calls.iter().map(|call| said(call)).collect();
+    let outcomes: Vec<_> = calls.iter().map(|call| fields(call)).collect();
     let outcome = |plugin, outcome| vec![("ampoule.outcome", outcome), ("ampoule.plugin", plugin)];
     assert_eq!(outcomes, [outcome("echo", "not-found"), outcome("k8s", "injected"), outcome("echo", "injected")]);
     for part in parts {
@@ -137,7 +141,7 @@ async fn an_unsampled_caller_is_not_traced_and_pending_spans_are_sent_at_the_end
     let admissions: Vec<_> = spans.iter().filter(|span| span.name == "admission").collect();
     let [refused, unreadable] = admissions[..] else { panic!("{admissions:?}") };
     assert_eq!((refused.get("ampoule.outcome"), refused.get("ampoule.code")), ("refused", "400"));
-    assert_eq!(said(unreadable), [("ampoule.code", "400"), ("ampoule.rejection", "not-a-review")]);
+    assert_eq!(fields(unreadable), [("ampoule.code", "400"), ("ampoule.rejection", "not-a-review")]);
     assert!(refused.parent.is_empty() && refused.trace != unreadable.trace);
     Ok(())
 }
@@ -165,9 +169,9 @@ async fn an_unreachable_collector_is_logged_once_and_affects_no_admission() -> R
     logged(&ampoule, UP, 1).await?;
     let exit = ampoule.stop().await?;
     exit.ensure_clean()?;
-    let said: Vec<_> =
+    let fields: Vec<_> =
         exit.log.lines().filter(|line| line.contains("collector") || line.contains("opentelemetry")).collect();
-    assert_eq!(said.len(), 2, "once each: {said:#?}");
+    assert_eq!(fields.len(), 2, "once each: {fields:#?}");
     Ok(())
 }
 

@@ -53,7 +53,7 @@ struct Cluster {
 }
 
 /// Not captured, because the figures are for the user.
-fn say(text: &str) {
+fn print_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
@@ -113,7 +113,7 @@ impl Cluster {
             let now = self.admissions().await?;
             let since: Vec<_> = now.iter().zip(&before).map(|(now, before)| now - before).collect();
             ensure!(since.iter().all(|count| *count >= 10.0), "{since:?}");
-            say(&format!("  admissions of the replicas meanwhile: {since:?}"));
+            print_line(&format!("  admissions of the replicas meanwhile: {since:?}"));
             Ok(())
         })
         .await
@@ -168,7 +168,7 @@ impl Cluster {
             let (failed, answer) = answers??;
             ensure!(answer.contains("ran for longer than its deadline"), "{answer}");
             if failed != answer {
-                say(&format!("  in progress when it was killed, and answered after a retry: {failed}"));
+                print_line(&format!("  in progress when it was killed, and answered after a retry: {failed}"));
                 lost += 1;
             }
         }
@@ -178,7 +178,8 @@ impl Cluster {
         Ok(killed)
     }
 
-    /// Another engine with all plugins anew, then a configuration that is none, then the first one again.
+    /// Reloads twice: an engine with all plugins loaded anew, then an invalid configuration, then
+    /// the first one again.
     async fn reload(&mut self) -> Result<()> {
         self.load.phase("configuration reload");
         let good = fs::read_to_string(self.installed.config())?;
@@ -222,7 +223,7 @@ impl Cluster {
     }
 }
 
-/// Every pod that was created is there with its secret, and no other.
+/// Verifies that every created pod exists with its secret, and no other pod.
 async fn ensure_complete(namespace: &Namespace, creations: &[Creation]) -> Result<()> {
     let pods = namespace.api::<Pod>().list(&ListParams::default()).await?.items;
     let mut found = BTreeMap::new();
@@ -230,7 +231,7 @@ async fn ensure_complete(namespace: &Namespace, creations: &[Creation]) -> Resul
         let name = pod.metadata.name.context("a pod without a name")?;
         found.insert(name, serde_json::to_value(pod.spec)?);
     }
-    ensure!(found.len() == creations.len(), "{} pods are there, of {}", found.len(), creations.len());
+    ensure!(found.len() == creations.len(), "{} of {} pods exist", found.len(), creations.len());
     for Creation { name, .. } in creations {
         let spec = found.get(name).with_context(|| format!("{name} is lost"))?;
         let key = &spec["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["key"];
@@ -239,18 +240,18 @@ async fn ensure_complete(namespace: &Namespace, creations: &[Creation]) -> Resul
     Ok(())
 }
 
-/// A line per phase.
+/// Prints a line per phase.
 fn print(creations: &[Creation]) {
     let mut phases: Vec<&str> = creations.iter().map(|creation| creation.phase).collect();
     phases.dedup();
-    say("phase                  pods    p50 ms    p99 ms    max ms   failed tries");
+    print_line("phase                  pods    p50 ms    p99 ms    max ms   failed attempts");
     for phase in phases {
         let of_phase: Vec<_> = creations.iter().filter(|creation| creation.phase == phase).collect();
         let mut times: Vec<_> = of_phase.iter().map(|creation| creation.took.as_secs_f64() * 1000.0).collect();
         times.sort_by(f64::total_cmp);
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         let failed: usize = of_phase.iter().map(|creation| creation.failed.len()).sum();
-        say(&format!(
+        print_line(&format!(
             "{phase:<20} {:>6} {:>9.1} {:>9.1} {:>9.1} {failed:>14}",
             times.len(),
             at(0.5),
@@ -260,13 +261,13 @@ fn print(creations: &[Creation]) {
     }
 }
 
-/// No try failed that the API server could have made elsewhere.
+/// Verifies that no attempt failed that the API server could have sent to another replica.
 fn ensure_excused(creations: &[Creation], killed: Instant) -> Result<()> {
     for Creation { name, phase, failed, .. } in creations {
         for (from, to, error) in failed {
-            say(&format!("  {name} was tried again ({phase}): {error}"));
+            print_line(&format!("  {name} was retried ({phase}): {error}"));
             match *phase {
-                // Under way when the replica was killed, or on its way to it.
+                // In progress when the replica was killed, or on its way to it.
                 "kill -9" | "rolling restart" if *from < killed + UNAWARE && *to > killed => {}
                 // The API server's own time limit, or etcd's.
                 "etcd pause" if !error.contains("webhook") => {}

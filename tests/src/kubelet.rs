@@ -196,7 +196,7 @@ fn namespaces() -> Result<&'static [&'static str]> {
         Err(format!(
             "this machine lets no process have a mount namespace of its own, in which a container's files are laid out. Inside a \
              container: start it with `--cap-add SYS_ADMIN --security-opt apparmor=unconfined`. Otherwise: allow user namespaces \
-             (`sysctl kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu), or run the tests as root. It said:\n{}",
+             (`sysctl kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu), or run the tests as root. It printed:\n{}",
             refusals.to_string_lossy()
         ))
     });

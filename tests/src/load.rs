@@ -56,7 +56,7 @@ impl SteadyLoad {
         let phases = Arc::clone(&phase);
         let creations = tokio::spawn(async move {
             let mut ticks = interval(period);
-            // A machine that stops for a moment falls behind, and so do thousands of clients.
+            // A machine that stops for a moment falls behind, as do thousands of clients.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
             let (mut creations, mut count) = (JoinSet::new(), 0_u32);
             loop {

@@ -96,7 +96,7 @@ pub fn in_own_network(test: &str, body: impl FnOnce()) {
     panic!(
         "this machine lets no process have a network of its own. Inside a container: start it with `--cap-add SYS_ADMIN --cap-add \
          NET_ADMIN`. Otherwise: allow user namespaces, or run the tests as root; and `ip` (package iproute2) must be there. It \
-         said:\n{refusals}"
+         printed:\n{refusals}"
     );
 }
 

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Connection, Process, eventually, free_ports, programs::find, renderers::said};
+use crate::{Connection, Process, eventually, free_ports, programs::find, renderers::stdout_of};
 
 /// It starts within a second, because it has no data to replay.
 const READY: Duration = Duration::from_secs(30);
@@ -102,9 +102,9 @@ impl Prometheus {
     pub async fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let answer = Connection::plain(self.address).await?.get(&format!("/api/v1/{path}?{query}")).await?;
-        let mut said: Value = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
-        ensure!(said["status"] == "success", "{}: {}", said["errorType"], said["error"]);
-        Ok(said["data"].take())
+        let mut answer_json: Value = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
+        ensure!(answer_json["status"] == "success", "{}: {}", answer_json["errorType"], answer_json["error"]);
+        Ok(answer_json["data"].take())
     }
 
     /// Returns an error until it has scraped the target after this time.
@@ -131,7 +131,7 @@ pub fn promtool(words: &[&str], input: Option<&Path>) -> Result<String> {
     if let Some(input) = input {
         command.stdin(File::open(input)?);
     }
-    said(&mut command)
+    stdout_of(&mut command)
 }
 
 /// Both kinds of answers: `value` for an instant, `values` for a range.

@@ -82,11 +82,11 @@ impl Renderers {
         input.seek(SeekFrom::Start(0))?;
         let mut python = Command::new(sdks()?.join("bin/python"));
         python.arg(self.root.join("tests/deploy/models.py")).env("PYTHONPATH", self.folder.join("models")).stdin(input);
-        Ok(serde_json::from_str(&said(&mut python)?)?)
+        Ok(serde_json::from_str(&stdout_of(&mut python)?)?)
     }
 
     fn run<'a>(&self, program: &str, words: impl IntoIterator<Item = &'a OsStr>) -> Result<String> {
-        said(Command::new(self.folder.join(program)).args(words).current_dir(&self.root))
+        stdout_of(Command::new(self.folder.join(program)).args(words).current_dir(&self.root))
     }
 }
 
@@ -130,7 +130,7 @@ fn made(variable: &str, kind: &str, pins: &[u8]) -> Result<PathBuf> {
 }
 
 /// The standard output of a successful command.
-pub(crate) fn said(command: &mut Command) -> Result<String> {
+pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
     let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
     if !status.success() {
         bail!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));

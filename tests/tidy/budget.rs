@@ -1,6 +1,6 @@
 //! Budgets: how many violations of a rule each part of the repository may still have.
 //!
-//! A budget only shrinks. More violations than listed fail, and so do fewer: the failure prints the table to paste into the
+//! A budget only shrinks. Both more and fewer violations than listed fail: the failure prints the table to paste into the
 //! head of the rule's file.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! Links of Markdown: relative targets exist, and so do their anchors.
+//! Links of Markdown: relative targets and their anchors exist.
 //!
 //! Anchors are those that GitHub makes from headings. Addresses on other hosts are not requested.
 

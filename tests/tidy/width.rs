@@ -36,7 +36,7 @@ fn comments_and_markdown_keep_to_their_width() {
     budget::hold("wrap long lines", "tests/tidy/width.rs", BUDGET, &violations);
 }
 
-/// Lines with nothing but a comment: `rustfmt` decides about the others.
+/// Lines with only a comment: `rustfmt` determines the others.
 fn long_comments(source: &str) -> Vec<(usize, usize)> {
     let comments = source.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
     too_long(comments, RUST)

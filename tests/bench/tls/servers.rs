@@ -127,7 +127,7 @@ impl Drop for Servers {
 }
 
 /// Serves until the standard input ends; the first line on standard output holds the addresses.
-#[allow(clippy::print_stdout, reason = "the addresses are what the other process reads")]
+#[allow(clippy::print_stdout, reason = "the other process reads the addresses")]
 pub(crate) fn serve() -> Result<()> {
     telemetry::install(LogFormat::Json, LogLevel::Info);
     let (runtime, quiet) = (Runtime::new()?, without_log()?);

@@ -28,8 +28,8 @@ fn promtool_accepts_the_rules_and_they_fire_as_expected() -> Result<()> {
     let (folder, _) = rules()?;
     for (verb, file) in [("check", "rules.yaml"), ("test", "tests.yaml")] {
         let file = folder.path().join(file);
-        let said = promtool(&[verb, "rules", file.to_str().context("a path in UTF-8")?], None)?;
-        assert!(said.contains("SUCCESS"), "{said}");
+        let output = promtool(&[verb, "rules", file.to_str().context("a path in UTF-8")?], None)?;
+        assert!(output.contains("SUCCESS"), "{output}");
     }
     Ok(())
 }

@@ -116,11 +116,11 @@ impl Client {
         let mut names = Vec::new();
         for container in Container::all_of(pod, namespace).await? {
             fs::create_dir_all(self.output(task, container.name()))?;
-            let said = container.run(&self.image, LIMIT).await?;
+            let output = container.run(&self.image, LIMIT).await?;
             // The entry points exit successfully even if the task failed; a missing document means
             // another error.
             let mut written = fs::read_dir(self.output(task, container.name()))?;
-            ensure!(written.next().is_some(), "{task} wrote no result; its output:\n{said}");
+            ensure!(written.next().is_some(), "{task} wrote no result; its output:\n{output}");
             names.push(container.name().to_owned());
         }
         Ok(names)

@@ -37,7 +37,7 @@ fuzz_target!(|text: &str| {
         let file = match request.mount {
             MountRequirement::File => true,
             MountRequirement::EnvVar => false,
-            MountRequirement::Any => panic!("nobody asked for that"),
+            MountRequirement::Any => panic!("no annotation requests that"),
         };
         assert!(file || request.env_var.is_some());
         let SecretRequest { group, group_version: version, key, mount: _, env_var: env } = request.clone();
