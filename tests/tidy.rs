@@ -1,8 +1,8 @@
-//! Rules of this repository that a program can check: file heads and sizes, dependencies between crates and modules,
-//! names, language, links, and documented commands.
+//! Rules of this repository that a program can check: file heads and sizes, dependencies between
+//! crates and modules, names, language, links, and documented commands.
 //!
-//! A failure names the file and the change to make. A rule that part of the repository does not meet yet has a budget:
-//! a table at the head of its file, see [`budget`].
+//! A failure names the file and the change to make. A rule that part of the repository does not
+//! meet yet has a budget: a table at the head of its file, see [`budget`].
 
 #[path = "tidy/budget.rs"]
 mod budget;

@@ -19,7 +19,7 @@ use tokio::{net::TcpStream, task::JoinHandle, time::sleep};
 
 use crate::{
     cluster::{Installed, NOTICED},
-    support::{Guests, K8S, config, request},
+    support::{Guests, K8S, config, loops, request},
 };
 
 /// With a margin for a busy machine.
@@ -96,11 +96,37 @@ fn quick() -> Review {
     Review::of(&asking("task", [request("group", "key", EnvVar, "")]), "default")
 }
 
-/// A request to the endless guest.
+/// A request to the endless guest, once the guest is running.
 async fn slow(ampoule: &Ampoule) -> Result<JoinHandle<Result<Answer>>> {
+    let before = loops(ampoule)?;
     let mut connection = ampoule.connect().await?;
     let review = Review::of(&asking("slow", [request("group", "", Any, "")]), "default");
-    Ok(tokio::spawn(async move { connection.post(PATH, review.bytes()).await }))
+    let slow = tokio::spawn(async move { connection.post(PATH, review.bytes()).await });
+    eventually("the slow request in progress", AT_ONCE, async || {
+        ensure!(loops(ampoule)? > before, "the guest does not run");
+        Ok(())
+    })
+    .await?;
+    Ok(slow)
+}
+
+/// Waits until the process reports that it is draining.
+async fn draining(ampoule: &Ampoule) -> Result<()> {
+    eventually("not ready", AT_ONCE, async || {
+        let (status, text) = admin(ampoule.admin_address().port(), "/readyz").await?;
+        ensure!(status == 503 && text.contains("[-]shutdown failed: the process is draining"), "{status} {text}");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the delay is over and the webhook's port is closed.
+async fn port_closed(ampoule: &Ampoule) -> Result<()> {
+    eventually("the end of accepting", Duration::from_secs(2) + AT_ONCE, async || {
+        ensure!(TcpStream::connect(ampoule.webhook()).await.is_err(), "it accepts");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -111,12 +137,7 @@ async fn on_shutdown_clients_get_their_answers_and_are_disconnected() -> Result<
     assert_eq!((answer.status, answer.closes), (200, false));
     let signalled = Instant::now();
     ampoule.terminate()?;
-    eventually("not ready", AT_ONCE, async || {
-        let (status, text) = admin(ampoule.admin_address().port(), "/readyz").await?;
-        ensure!(status == 503 && text.contains("[-]shutdown failed: the process is draining"), "{status} {text}");
-        Ok(())
-    })
-    .await?;
+    draining(&ampoule).await?;
     // Clients with a connection get an answer and are disconnected; new clients are served.
     let answer = kept.post(PATH, quick().bytes()).await?;
     assert_eq!((answer.status, answer.closes), (200, true));
@@ -129,11 +150,7 @@ async fn on_shutdown_clients_get_their_answers_and_are_disconnected() -> Result<
         signalled.elapsed()
     );
 
-    eventually("the end of accepting", Duration::from_secs(2) + AT_ONCE, async || {
-        ensure!(TcpStream::connect(ampoule.webhook()).await.is_err(), "it accepts");
-        Ok(())
-    })
-    .await?;
+    port_closed(&ampoule).await?;
     assert!(signalled.elapsed() >= Duration::from_secs(2), "before the end of the delay: {:?}", signalled.elapsed());
     assert!(!slow.is_finished());
     assert_eq!(slow.await??.status, 200);
@@ -144,7 +161,6 @@ async fn on_shutdown_clients_get_their_answers_and_are_disconnected() -> Result<
 async fn a_request_longer_than_the_grace_period_does_not_delay_the_end() -> Result<()> {
     let (_guests, ampoule) = with_slow_requests(Duration::from_secs(20), 1).await?;
     let slow = slow(&ampoule).await?;
-    sleep(Duration::from_millis(300)).await;
     let signalled = Instant::now();
     let exit = ampoule.stop().await?;
     exit.ensure_clean()?;
@@ -158,11 +174,15 @@ async fn a_request_longer_than_the_grace_period_does_not_delay_the_end() -> Resu
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() -> Result<()> {
     // The second signal arrives within the delay, and within the grace period.
-    for (wait, second) in [(Duration::from_millis(300), Signal::TERM), (Duration::from_secs(3), Signal::INT)] {
+    for second in [Signal::TERM, Signal::INT] {
         let (_guests, ampoule) = with_slow_requests(Duration::from_secs(20), 20).await?;
         let slow = slow(&ampoule).await?;
         ampoule.terminate()?;
-        sleep(wait).await;
+        if second == Signal::TERM {
+            draining(&ampoule).await?;
+        } else {
+            port_closed(&ampoule).await?;
+        }
         let signalled = Instant::now();
         ampoule.signal(second)?;
         let exit = ampoule.wait().await?;

@@ -84,6 +84,11 @@ impl Guests {
     }
 }
 
+/// The number of calls in which the guest `endless_loop` has begun its loop.
+pub(crate) fn loops(ampoule: &Ampoule) -> Result<usize> {
+    Ok(ampoule.log()?.matches("the loop begins").count())
+}
+
 /// A request as the value of its annotation.
 pub(crate) fn request(group: &str, key: &str, mount: MountRequirement, env_var: &str) -> String {
     let env_var = (!env_var.is_empty()).then(|| env_var.to_owned());

@@ -20,11 +20,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::task::JoinSet;
 
 use crate::{
     cluster::{Installed, NOTICED},
-    support::{Guests, request},
+    support::{Guests, loops, request},
 };
 
 const NAME: &str = "zero-loss";
@@ -37,7 +37,7 @@ const UNAWARE: Duration = Duration::from_millis(250);
 /// random, as with a Service.
 const SPREAD: Duration = Duration::from_secs(45);
 /// Duration of a request to the endless guest.
-const UNDER_WAY: Duration = Duration::from_secs(2);
+const IN_PROGRESS: Duration = Duration::from_secs(2);
 /// Enough connections that both replicas have some.
 const SLOW: usize = 6;
 const ETCD_PAUSE: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl Cluster {
         // this test.
         installed.reconfigure("shutdownDelaySeconds: 2", "shutdownDelaySeconds: 2, maxConnectionAgeSeconds: 3")?;
         let guests = Guests::write(&["endless_loop"])?;
-        let limits = format!("{{ deadlineMillis: {} }}", UNDER_WAY.as_millis());
+        let limits = format!("{{ deadlineMillis: {} }}", IN_PROGRESS.as_millis());
         let endless = guests.injector("endless_loop", "{}", &limits);
         installed.configure_with(&endless)?;
         let mut replicas = Vec::new();
@@ -104,6 +104,11 @@ impl Cluster {
             counts.push(replica.metric("ampoule_admissions_total{outcome=\"mutated\"}").await?);
         }
         Ok(counts)
+    }
+
+    /// The number of calls of both replicas in which the endless guest has begun its loop.
+    fn loops(&self) -> Result<usize> {
+        self.replicas.iter().map(|(replica, ..)| loops(replica)).sum()
     }
 
     /// Waits until both replicas serve the load.
@@ -146,6 +151,7 @@ impl Cluster {
     /// Kills a replica while both have slow requests in progress. Returns the time.
     async fn kill(&mut self) -> Result<Instant> {
         self.load.phase("kill -9");
+        let before = self.loops()?;
         let mut slow = JoinSet::new();
         for i in 0..SLOW {
             let namespace = self.installed.namespace.clone();
@@ -160,7 +166,12 @@ impl Cluster {
                 anyhow::Ok((failed, answer))
             });
         }
-        sleep(UNDER_WAY / 2).await;
+        eventually("the slow requests in progress", IN_PROGRESS, async || {
+            let running = self.loops()? - before;
+            ensure!(running >= SLOW, "{running} of {SLOW}");
+            Ok(())
+        })
+        .await?;
         let killed = Instant::now();
         self.replicas[0].0.signal(Signal::KILL)?;
         let mut lost = 0;

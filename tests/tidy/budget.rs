@@ -1,7 +1,7 @@
 //! Budgets: how many violations of a rule each part of the repository may still have.
 //!
-//! A budget only shrinks. Both more and fewer violations than listed fail: the failure prints the table to paste into the
-//! head of the rule's file.
+//! A budget only shrinks. Both more and fewer violations than listed fail: the failure prints the
+//! table to paste into the head of the rule's file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

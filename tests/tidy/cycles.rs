@@ -1,9 +1,10 @@
 //! Module cycles: within a crate of `host/`, modules depend on each other one way only.
 //!
-//! The graph has a node for each module file and an edge for each path that starts with `crate`, `super` or `self`, in a
-//! `use` or in code. A path leads to the module with the longest matching name: an item that a parent re-exports leads to
-//! the parent. A module and its descendants may refer to each other, so these edges are left out. Test code is left out too.
-//! A violation is a module in a cycle of the remaining graph.
+//! The graph has a node for each module file and an edge for each path that starts with `crate`,
+//! `super` or `self`, in a `use` or in code. A path leads to the module with the longest matching
+//! name: an item that a parent re-exports leads to the parent. A module and its descendants may
+//! refer to each other, so these edges are left out. Test code is left out too. A violation is a
+//! module in a cycle of the remaining graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! Documentation that readers copy from: configurations load, and commands exist and are documented.
+//! Documentation that readers copy from: configurations load, and commands exist and are
+//! documented.
 //!
 //! A command counts as documented if a code span or a code block calls it.
 

@@ -1,4 +1,5 @@
-//! Dependencies between crates: they point one way, and only the listed crates depend on large libraries.
+//! Dependencies between crates: they point one way, and only the listed crates depend on large
+//! libraries.
 //!
 //! `ARCHITECTURE.md` shows the same graph.
 

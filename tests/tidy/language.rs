@@ -1,7 +1,9 @@
-//! Phrases that make comments, messages and documents hard to read, and do not belong in plain technical English.
+//! Phrases that make comments, messages and documents hard to read, and do not belong in plain
+//! technical English.
 //!
-//! `*` stands for one word, `|` separates alternatives of one word. A phrase does not continue over punctuation.
-//! Markdown between `<!-- language: off -->` and `<!-- language: on -->` is not checked: examples of what to avoid.
+//! `*` stands for one word, `|` separates alternatives of one word. A phrase does not continue over
+//! punctuation. Markdown between `<!-- language: off -->` and `<!-- language: on -->` is not
+//! checked: examples of what to avoid.
 
 use super::budget::{self, Budget, Violation};
 use super::repository::{File, files};

@@ -1,6 +1,7 @@
 //! Line lengths: 100 columns for Rust comments, 120 for Markdown.
 //!
-//! Tables, code blocks and link targets of Markdown may be longer, and so may a single word, such as an address.
+//! Tables, code blocks and link targets of Markdown may be longer, and so may a single word, such
+//! as an address.
 
 use super::budget::{self, Budget, Violation};
 use super::repository::files;
