@@ -11,7 +11,7 @@ use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 use super::repository::{files, read};
 
 /// The documents for users. A book, where there is one, is read together with them.
-const PAGES: [&str; 4] = ["README.md", "docs/src/**/*.md", "deploy/*.md", "plugins/README.md"];
+const PAGES: [&str; 4] = ["README.md", "docs/src/*.md", "deploy/*.md", "plugins/README.md"];
 /// The documents for contributors.
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 

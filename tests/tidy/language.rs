@@ -10,7 +10,7 @@ use super::repository::{File, files};
 use super::text::{self, Kind, Passage};
 
 /// The phrases, each with what to write instead.
-const PHRASES: [(&str, &str); 61] = [
+const PHRASES: [(&str, &str); 60] = [
     ("that there is|are|was|were|be", "name the thing: \"the existing …\", or leave it out"),
     ("is|are|was another", "\"differs\", \"changes\", \"belongs to another …\""),
     ("nobody|nobody's", "the noun: \"no client\", \"no other task\""),
@@ -70,7 +70,6 @@ const PHRASES: [(&str, &str); 61] = [
     ("goes by|unsaid|without", "\"is identified by\""),
     ("lest|whereupon|thereby|therein|thereof|whence|thence|hither|thither", "a plain conjunction"),
     ("let alone", "\"and not\""),
-    ("but for", "\"except\""),
     ("nothing but", "\"only\""),
 ];
 

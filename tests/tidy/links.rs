@@ -24,7 +24,7 @@ fn broken(pages: &BTreeMap<PathBuf, Page>, exists: &dyn Fn(&Path) -> bool) -> Ve
     let mut broken = Vec::new();
     for (path, page) in pages {
         for link in page.links.iter().filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
-            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let (target, anchor) = link.split_once('#').unwrap_or((link.as_str(), ""));
             let target = match target {
                 "" => path.clone(),
                 _ => normalized(&path.parent().unwrap_or(Path::new("")).join(target)),

@@ -20,7 +20,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent folder").to_owned()
 }
 
-/// The paths that match one of the patterns of `git ls-files`.
+/// The paths that match one of the patterns of `git ls-files`, in which `*` also matches `/`.
 pub(crate) fn paths(patterns: &[&str]) -> Vec<String> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-co", "--exclude-standard", "--"]).args(patterns).current_dir(root());
