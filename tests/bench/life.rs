@@ -22,8 +22,9 @@ use tempfile::TempDir;
 
 use self::server::Server;
 
-const ABOUT: &str = "The release binary as a process of its own, from its `exec` to its ready file. The plugins are the built-in ones in turn, from files that \
-    differ in a byte, so that none is shared. Memory is `VmRSS`; what the compile cache holds is mapped from its files, and counts as well.";
+const ABOUT: &str = "The release binary as a process, from its `exec` to its ready file. The plugins are the built-in ones in \
+    turn, from files that differ in a byte, so that none is shared. Memory is `VmRSS`, which includes the mapped \
+    files of the compile cache.";
 
 /// Delay between the ready file and the memory measurement: memory needed only for the start is
 /// released by then.

@@ -34,8 +34,8 @@ const ROUNDS: usize = 20;
 const CONNECTIONS: usize = 8;
 /// When plugins are replaced, the allocator keeps a part of the memory of the previous ones.
 const GROWTH: f64 = 1.10;
-const ABOUT: &str = "The release binary under a steady load at half of what it answers at most; in each round another configuration and \
-    another certificate. Connections live for ten seconds.";
+const ABOUT: &str = "The release binary under a steady load at half of its maximum throughput; each round changes the \
+    configuration and the certificate. Connections live for ten seconds.";
 
 fn main() -> Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");

@@ -36,10 +36,11 @@ const QUANTILES: [(&str, f64); 7] = [
     ("99.5 %", 0.995),
     ("99.9 %", 0.999),
 ];
-const ABOUT: &str = "`bare` reads a request's bytes and answers, `no-op` is an admission handler written with kube-rs that allows everything; \
-    `Ampoule` puts three secrets into a pod of two containers with `k8s`, counts what `/metrics` says, and logs each, its log going to /dev/null as JSON. All are on \
-    Ampoule's server stack, in one process; the load comes from another one on the same processors. Rounds alternate; each figure is the \
-    median of its rounds, each latency is of all rounds.";
+const ABOUT: &str = "`bare` reads a request's bytes and answers. `no-op` is an admission handler written with kube-rs that allows \
+    everything. `Ampoule` adds three secrets to a pod of two containers with `k8s`, maintains the metrics of \
+    `/metrics`, and logs each secret as JSON to /dev/null. All run on Ampoule's server stack in one process; a \
+    second process on the same processors sends the load. Rounds alternate; each figure is the median of its \
+    rounds, each latency is over all rounds.";
 
 /// Duration of the measurements.
 #[derive(Clone, Copy)]

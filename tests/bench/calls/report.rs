@@ -18,8 +18,8 @@ pub(crate) const FRESH: &str = "call: fresh instance of ";
 /// Prefix of the name of a call on a reused instance.
 pub(crate) const REUSED: &str = "call: reused instance of ";
 
-const ABOUT: &str = "One processor, no network. A review has three secrets for a pod of two containers; all that is mutated has an init \
-    container besides. A call on a fresh instance makes it and drops it.";
+const ABOUT: &str = "One processor, no network. A review has three secrets for a pod of two containers; every mutated pod also \
+    has an init container. A call on a fresh instance includes its creation and removal.";
 
 /// The time of one benchmark with its confidence interval.
 struct Estimate {
@@ -38,7 +38,7 @@ pub(crate) fn criterion() -> Result<PathBuf> {
 /// Writes the estimates measured since `begun` from criterion's folder.
 pub(crate) fn write(folder: &Path, begun: SystemTime) -> Result<()> {
     let estimates = Estimate::read_all(folder, begun)?;
-    ensure!(!estimates.is_empty(), "no benchmark has this in its name");
+    ensure!(!estimates.is_empty(), "no benchmark has a name with this filter");
     let mut part = Part::new("calls", "In process", ABOUT);
     let mut table = Table::new("Medians with 95 % confidence intervals", &["what", "median", "from", "to"]);
     for Estimate { title, median, lower, upper, .. } in &estimates {
@@ -46,11 +46,11 @@ pub(crate) fn write(folder: &Path, begun: SystemTime) -> Result<()> {
         table.row([Cell::name(title.as_str())].into_iter().chain(times));
     }
     part.table(table);
-    part.table(fresh_beside_reused(&estimates));
+    part.table(fresh_and_reused(&estimates));
     part.write()
 }
 
-fn fresh_beside_reused(estimates: &[Estimate]) -> Table {
+fn fresh_and_reused(estimates: &[Estimate]) -> Table {
     let title = "A plugin call on a fresh instance, including its creation and removal, and on a reused instance";
     let mut table = Table::new(title, &["backend", "fresh", "reused", "ratio"]);
     for fresh in estimates {

@@ -37,7 +37,7 @@ pub(super) fn table(folder: &TempDir, times: usize) -> Result<Table> {
     let mut table = Table::new(title, &columns);
     let injectors = injectors(folder.path(), 1)?;
     let cached = format!("engine: {{ cacheDirectory: '{}' }}\n{injectors}", folder.path().join("reload").display());
-    for (name, config) in [("plugin compiled anew", &injectors), ("compile cache warm", &cached)] {
+    for (name, config) in [("plugin recompiled", &injectors), ("compile cache warm", &cached)] {
         let server = Server::start(config)?;
         let (mut took, mut all) = (Vec::new(), Report::default());
         for i in 0..times {
