@@ -5,11 +5,53 @@
 //! punctuation. Markdown between `<!-- language: off -->` and `<!-- language: on -->` is not
 //! checked: examples of what to avoid.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::budget::{self, Budget, Violation};
 use super::repository::{File, files};
 use super::text::{self, Kind, Passage};
 
-/// The phrases, each with what to write instead.
+/// Phrases that still occur, by area.
+const BUDGET: &Budget = &[
+    (".github/workflows", 1),
+    ("ARCHITECTURE.md", 4),
+    ("CHANGELOG.md", 20),
+    ("CONTRIBUTING.md", 5),
+    ("Cargo.toml", 1),
+    ("DESIGN.md", 83),
+    ("README.md", 19),
+    ("deploy/METRICS.md", 7),
+    ("deploy/MIGRATION.md", 3),
+    ("deploy/README.md", 6),
+    ("deploy/chart", 7),
+    ("deploy/kustomize", 9),
+    ("host/core", 81),
+    ("host/engine", 118),
+    ("host/server", 426),
+    ("host/src", 1),
+    ("plugins/README.md", 2),
+    ("plugins/aws", 2),
+    ("plugins/azure", 1),
+    ("plugins/build", 8),
+    ("plugins/bundle", 2),
+    ("plugins/examples", 21),
+    ("plugins/gcp", 2),
+    ("plugins/k8s", 2),
+    ("plugins/pull", 5),
+    ("plugins/sdk", 28),
+    ("plugins/vault", 7),
+    ("tests/e2e", 9),
+    ("tests/sandbox", 1),
+    ("wit/README.md", 5),
+    ("wit/injector.wit", 4),
+    ("wit/kubernetes-secrets.wit", 1),
+    ("wit/types.wit", 18),
+    ("wit/world.wit", 1),
+    ("xtask/src", 77),
+];
+
+/// The phrases, each with a replacement.
 const PHRASES: [(&str, &str); 60] = [
     ("that there is|are|was|were|be", "name the thing: \"the existing …\", or leave it out"),
     ("is|are|was another", "\"differs\", \"changes\", \"belongs to another …\""),
@@ -73,9 +115,6 @@ const PHRASES: [(&str, &str); 60] = [
     ("nothing but", "\"only\""),
 ];
 
-/// Phrases that are still there.
-const BUDGET: &Budget = &[];
-
 /// Recordings of another program's behaviour, and the list above.
 const UNCHECKED: [&str; 3] = ["tests/parity/", "tests/bench/report/", "tests/tidy/language.rs"];
 
@@ -117,18 +156,32 @@ fn checked(markdown: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// A phrase as alternatives for each of its words, with the advice.
+type Pattern = (Vec<Vec<&'static str>>, &'static str);
+
+/// The phrases by each of their first words.
+static PATTERNS: LazyLock<HashMap<&'static str, Vec<Pattern>>> = LazyLock::new(|| {
+    let mut patterns: HashMap<_, Vec<Pattern>> = HashMap::new();
+    for (phrase, advice) in PHRASES {
+        let words: Vec<Vec<_>> = phrase.split(' ').map(|word| word.split('|').collect()).collect();
+        for first in &words[0] {
+            patterns.entry(*first).or_default().push((words.clone(), advice));
+        }
+    }
+    patterns
+});
+
 /// Every phrase of the list in the passages: its line, the words found, and the advice.
 fn phrases(passages: &[Passage]) -> Vec<(usize, String, &'static str)> {
     let mut found = Vec::new();
     for passage in passages {
         let words = words(passage);
-        for start in 0..words.len() {
-            for (phrase, advice) in PHRASES {
-                let length = phrase.split(' ').count();
-                let Some(candidate) = words.get(start..start + length) else { continue };
-                if phrase.split(' ').zip(candidate).all(|(pattern, word)| word.matches(pattern)) {
+        for (start, first) in words.iter().enumerate() {
+            for (pattern, advice) in PATTERNS.get(first.text.as_str()).into_iter().flatten() {
+                let Some(candidate) = words.get(start..start + pattern.len()) else { continue };
+                if pattern.iter().zip(candidate).all(|(alternatives, word)| word.matches(alternatives)) {
                     let text: Vec<_> = candidate.iter().map(|word| word.text.as_str()).collect();
-                    found.push((candidate[0].line, text.join(" "), advice));
+                    found.push((first.line, text.join(" "), *advice));
                 }
             }
         }
@@ -145,8 +198,8 @@ struct Word {
 // === impl Word ===
 
 impl Word {
-    fn matches(&self, pattern: &str) -> bool {
-        !self.text.is_empty() && (pattern == "*" || pattern.split('|').any(|word| word == self.text))
+    fn matches(&self, alternatives: &[&str]) -> bool {
+        !self.text.is_empty() && alternatives.iter().any(|word| *word == "*" || *word == self.text)
     }
 }
 
