@@ -266,7 +266,7 @@ fn is_empty(value: &Value) -> bool {
 fn cases() -> impl Iterator<Item = Case> {
     CASES.lines().map(|line| {
         let case: Value = serde_json::from_str(line).expect("a case is a line of JSON");
-        let text = |key: &str| case[key].as_str().expect("a case names itself").to_owned();
+        let text = |key: &str| case[key].as_str().expect("a case has a name").to_owned();
         let profile = if text("profile") == "flyte-v1" { Profile::FlyteV1 } else { Profile::FlyteV2 };
         let expected = case["expected"].get("pod").cloned();
         let environment = case["env"].as_object().expect("a case has an environment").iter();

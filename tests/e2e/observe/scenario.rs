@@ -115,12 +115,12 @@ impl Scene {
         let asking_for = |group: &str| asking("asks", [request(group, "key", EnvVar, "")]);
         let admits = act == Act::Admitting;
         for (what, pod, allowed) in [
-            ("what there is", asking_for("group"), true),
+            ("an existing secret", asking_for("group"), true),
             ("nothing", pod("none"), true),
-            ("what cannot be read", asking("asks", ["ab0d"]), admits),
-            ("what is denied", asking_for("denied"), admits),
-            ("what is unavailable", asking_for("unavailable"), admits),
-            ("what makes a plugin trap", asking_for("not-found"), admits),
+            ("an unreadable annotation", asking("asks", ["ab0d"]), admits),
+            ("a denied secret", asking_for("denied"), admits),
+            ("an unavailable secret", asking_for("unavailable"), admits),
+            ("a trap of the plugin", asking_for("not-found"), admits),
         ] {
             let response = Ampoule::review(&mut connection, &Review::of(&pod, "default")).await?;
             ensure!(response.allowed == allowed, "{what}: {response:?}");

@@ -79,8 +79,8 @@ fn each_failure_is_counted_by_its_reason() {
 fn a_connection_that_cannot_be_opened_is_a_failure() {
     let server = Server::start(Answer::Good);
     let (good, other) = (server.target(), ServerName::try_from("another.test").unwrap());
-    let nobody = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
-    for target in [Target { address: nobody, ..good.clone() }, Target { server_name: other, ..good }] {
+    let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+    for target in [Target { address: closed, ..good.clone() }, Target { server_name: other, ..good }] {
         let report = steady(&target, &plan(40.0, 2, Reuse::KeepAlive)).unwrap();
         assert_eq!(failures(&report), [(Failure::Connect, 20)]);
     }
