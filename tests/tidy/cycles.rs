@@ -1,10 +1,13 @@
 //! Module cycles: within a crate of `host/`, modules depend on each other one way only.
 //!
-//! The graph has a node for each module file and an edge for each path that starts with `crate`,
-//! `super` or `self`, in a `use` or in code. A path leads to the module with the longest matching
-//! name: an item that a parent re-exports leads to the parent. A module and its descendants may
-//! refer to each other, so these edges are left out. Test code is left out too. A violation is a
-//! module in a cycle of the remaining graph.
+//! A dependency is a path that starts with `crate`, `super` or `self`, in a `use` or in code. It
+//! leads to the module with the longest matching name: an item that a parent re-exports leads to
+//! the parent. Test code is left out.
+//!
+//! A module and its descendants may refer to each other. Any other dependency counts for the two
+//! siblings that contain its ends. So `a::x` → `b` together with `b` → `a` is a cycle of `a` and `b`:
+//! what `b` uses may be an item of `a::x` that `a` re-exports. A violation is a module in a cycle of
+//! siblings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +17,7 @@ use super::budget::{self, Budget, Violation};
 use super::repository::{File, files, paths};
 
 /// Modules that are still in a cycle, by crate.
-const BUDGET: &Budget = &[];
+const BUDGET: &Budget = &[("host/core", 5), ("host/engine", 23), ("host/server", 30)];
 
 #[test]
 fn modules_of_the_host_form_no_cycles() {
@@ -59,7 +62,7 @@ fn module(folder: &str, file: &File) -> Option<Module> {
     Some(Module { path, source })
 }
 
-/// Dependencies between modules, and the names that cause each.
+/// Dependencies between siblings, and the paths that cause each.
 #[derive(Default)]
 struct Graph {
     edges: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
@@ -94,8 +97,10 @@ impl Graph {
                 let Some(to) = prefixes.find(|to| known.contains(to.as_str())) else { continue };
                 if to != **from && !is_below(&to, from) && !is_below(from, &to) {
                     let depth = if to.is_empty() { 0 } else { to.split("::").count() };
-                    let names = graph.edges.entry((*from).clone()).or_default().entry(to).or_default();
-                    names.insert(path.get(depth).map_or("self", String::as_str).to_owned());
+                    let name = path.get(depth).map_or("self", String::as_str);
+                    let (one, other) = siblings(from, &to);
+                    let names = graph.edges.entry(one).or_default().entry(other).or_default();
+                    names.insert(format!("{from} uses {to}::{name}"));
                 }
             }
         }
@@ -138,6 +143,13 @@ impl Graph {
         });
         Cycle { edges: text.collect(), modules: modules.iter().map(|&module| module.to_owned()).collect() }
     }
+}
+
+/// The ancestors of two modules, or the modules themselves, that have the same parent.
+fn siblings(one: &str, other: &str) -> (String, String) {
+    let (one, other): (Vec<_>, Vec<_>) = (one.split("::").collect(), other.split("::").collect());
+    let common = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
+    (one[..=common].join("::"), other[..=common].join("::"))
 }
 
 /// Whether a module is a descendant of another one; every module is one of the root.
@@ -261,8 +273,13 @@ mod tests {
             ("b", "fn f() { crate::c::g() }"),
             ("c", "fn g() { println!(\"{}\", crate::a::x::NAME) }"),
         ]);
-        let edges = "\n    a::x -> b (B, self)\n    b -> c (g)\n    c -> a::x (NAME)";
-        assert_eq!(found, [format!("cycle of 3 modules: a::x, b, c{edges}")]);
+        let edges = [
+            "\n    a -> b (a::x uses b::B, a::x uses b::self)",
+            "\n    b -> c (b uses c::g)",
+            "\n    c -> a (c uses a::x::NAME)",
+        ];
+        let edges = edges.concat();
+        assert_eq!(found, [format!("cycle of 3 modules: a, b, c{edges}")]);
     }
 
     #[test]
@@ -276,6 +293,17 @@ mod tests {
         assert_eq!(found, Vec::<String>::new());
         let siblings = cycles(&[("", ""), ("a::x", "use super::y::Y;"), ("a::y", "use super::x::X;")]);
         assert_eq!(siblings.len(), 1);
+    }
+
+    #[test]
+    fn finds_a_cycle_through_a_re_export_of_a_parent() {
+        let found = cycles(&[
+            ("", "mod a; mod b;"),
+            ("a", "mod x; pub use self::x::X;"),
+            ("a::x", "use crate::b::B;"),
+            ("b", "use crate::a::X;"),
+        ]);
+        assert_eq!(found, ["cycle of 2 modules: a, b\n    a -> b (a::x uses b::B)\n    b -> a (b uses a::X)"]);
     }
 
     #[test]
