@@ -15,8 +15,13 @@ const PAGES: [&str; 4] = ["README.md", "docs/src/*.md", "deploy/*.md", "plugins/
 /// The documents for contributors.
 const CONTRIBUTING: &str = "CONTRIBUTING.md";
 
-/// Commands that no document shows yet.
-const UNDOCUMENTED: &[&str] = &[];
+/// Faults that are not corrected yet; remove each with its correction.
+const UNDOCUMENTED: &[&str] = &[
+    "no document shows `ampoule serve`",
+    "no document shows `ampoule webhook init-certs`",
+    "no document shows `ampoule webhook uninstall`",
+    "no document shows `cargo xtask setup`",
+];
 
 #[test]
 fn every_yaml_configuration_in_the_documents_loads() {
