@@ -96,11 +96,11 @@ impl Graph {
                 let mut prefixes = (0..=path.len()).rev().map(|length| path[..length].join("::"));
                 let Some(to) = prefixes.find(|to| known.contains(to.as_str())) else { continue };
                 if to != **from && !is_below(&to, from) && !is_below(from, &to) {
-                    let depth = if to.is_empty() { 0 } else { to.split("::").count() };
-                    let name = path.get(depth).map_or("self", String::as_str);
+                    let depth = to.split("::").count();
+                    let target = path.get(..=depth).unwrap_or(path).join("::");
                     let (one, other) = siblings(from, &to);
                     let names = graph.edges.entry(one).or_default().entry(other).or_default();
-                    names.insert(format!("{from} uses {to}::{name}"));
+                    names.insert(format!("{from} uses {target}"));
                 }
             }
         }
@@ -274,7 +274,7 @@ mod tests {
             ("c", "fn g() { println!(\"{}\", crate::a::x::NAME) }"),
         ]);
         let edges = [
-            "\n    a -> b (a::x uses b::B, a::x uses b::self)",
+            "\n    a -> b (a::x uses b, a::x uses b::B)",
             "\n    b -> c (b uses c::g)",
             "\n    c -> a (c uses a::x::NAME)",
         ];
