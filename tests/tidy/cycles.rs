@@ -5,9 +5,9 @@
 //! the parent. Test code is left out.
 //!
 //! A module and its descendants may refer to each other. Any other dependency counts for the two
-//! siblings that contain its ends. So `a::x` → `b` together with `b` → `a` is a cycle of `a` and `b`:
-//! what `b` uses may be an item of `a::x` that `a` re-exports. A violation is a module in a cycle of
-//! siblings.
+//! siblings that contain its ends. So `a::x` → `b` together with `b` → `a` is a cycle of `a` and
+//! `b`: what `b` uses may be an item of `a::x` that `a` re-exports. A violation is a module in a
+//! cycle of siblings.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -36,8 +36,7 @@ const BUDGET: &Budget = &[
     ("plugins/pull", 17),
     ("plugins/sdk", 52),
     ("plugins/vault", 15),
-    ("tests/fuzz", 6),
-    ("tests/tidy", 2),
+    ("tests/fuzz", 4),
     ("wit/README.md", 11),
     ("xtask/src", 95),
 ];
