@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::support::{Sandbox, guest, line, request};
 
 /// Long enough for answers of the neighbour within it on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_neighbour_is_served_while_four_guests_loop_endlessly() {
