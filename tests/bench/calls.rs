@@ -1,7 +1,8 @@
-//! In process: a plugin's call on a fresh instance and on one that is there, the mutation of pods, and what surrounds it: reading a
-//! review, making the patch, writing the answer.
+//! In-process benchmarks: a plugin call on a fresh and on a reused instance, the mutation of pods,
+//! and the surrounding steps: reading a review, assembling the patch, writing the answer.
 //!
-//! Each is measured where it runs in production, on the guests' runtime; the hop onto it is part of the whole review only.
+//! Each step runs where it runs in production, on the guests' runtime. Only the benchmark of the
+//! whole review includes the hop onto that runtime.
 
 #[path = "calls/report.rs"]
 mod report;
@@ -28,12 +29,12 @@ use criterion::{BatchSize, Bencher, Criterion};
 use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Of the pods that are mutated.
+/// Numbers of secrets per mutated pod.
 const SECRETS: [usize; 3] = [1, 3, 20];
-/// Of the same pods.
+/// Numbers of containers per mutated pod.
 const CONTAINERS: [usize; 2] = [1, 40];
 
-/// Where guests run, as in `serve`.
+/// The runtime that guests run on, as in `serve`.
 struct Place {
     runtime: Runtime,
     engine: Arc<PluginEngine>,
@@ -58,7 +59,8 @@ fn main() -> Result<()> {
 // === impl Place ===
 
 impl Place {
-    /// Times what `work` does on a guests' thread, where it is told how often to do it and tells how long that took.
+    /// Times `work` on a guest thread. `work` receives the number of iterations and returns their
+    /// total duration.
     fn time<F: Future<Output = Duration> + Send + 'static>(&self, bencher: &mut Bencher<'_>, work: impl Fn(u64) -> F) {
         bencher.iter_custom(|iterations| {
             let done = self.engine.run(work(iterations));
@@ -71,7 +73,7 @@ impl Place {
     }
 }
 
-/// All that is not a plugin's: for three secrets and two containers.
+/// The steps outside the plugin, for three secrets and two containers.
 fn surroundings(criterion: &mut Criterion, place: &Place) {
     let body = support::review();
     criterion.bench_function("review: decode, bytes to request", |bencher| {
@@ -95,7 +97,7 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
     });
 }
 
-/// The same request for each, so that the numbers differ by the backend alone.
+/// Calls each backend with the same request, so that the figures differ by the backend alone.
 fn calls(criterion: &mut Criterion, place: &Place) {
     let request = Arc::new(one_request());
     for (name, component) in ampoule_plugin_bundle::COMPONENTS {

@@ -17,6 +17,7 @@ mod prometheus;
 mod python;
 mod registry;
 mod sdks;
+mod typos;
 mod valgrind;
 mod wasm;
 
@@ -60,6 +61,8 @@ pub(crate) struct Everything {
     pub(crate) prometheus: Prometheus,
     /// Where they push plugins to.
     pub(crate) registry: Program,
+    /// The folder of the spelling checker.
+    pub(crate) typos: PathBuf,
 }
 
 /// Makes sure of the WebAssembly target only.
@@ -118,7 +121,9 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("promtool", &prometheus.promtool.to_string());
     let registry = registry::ensure()?;
     found("docker-registry", &registry.to_string());
-    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry })
+    let typos = typos::ensure()?;
+    found("typos", &typos.display().to_string());
+    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos })
 }
 
 /// Makes sure of what the scope names.

@@ -1,6 +1,6 @@
-//! The parser of `AdmissionReview`, and the answer to what it accepts.
+//! The parser of `AdmissionReview`, and the answer to accepted reviews.
 //!
-//! The pod under review must come out as it went in, and no error may repeat what only the body knows.
+//! The pod under review must be unchanged, and no error may repeat data from the body.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ fuzz_target!(|body: &[u8]| {
     };
     let verdict = match &request.subject {
         ReviewSubject::Pod(pod) => {
-            // A field that is skipped may hold what a reader of all of it refuses.
+            // A skipped field may hold data that a complete parser rejects.
             if let Ok(review) = serde_json::from_slice::<Value>(body) {
                 assert_eq!(pod.as_json(), &review["request"]["object"]);
             }
