@@ -1,8 +1,9 @@
 //! The audit trail: which secret was given to which pod, by which injector.
 //!
-//! It has two forms: log lines with the target [`AUDIT_TARGET`], and an annotation of the API server's audit event.
-//! Both name the pod, the secret's group and key, and the last injector called with its answer; never a value. The
-//! log's level does not apply to the lines; only `audit.log` switches them off.
+//! It has two forms: log lines with the target [`AUDIT_TARGET`], and an annotation of the API
+//! server's audit event. Both name the pod, the secret's group and key, and the last injector
+//! called with its answer; never a value. The log's level does not apply to the lines; only
+//! `audit.log` switches them off.
 
 use ampoule_core::{AdmissionOutcome, RequestReport};
 use ampoule_telemetry::{log::AUDIT_TARGET, record::AdmissionRecord};
@@ -11,7 +12,8 @@ use tracing::info;
 
 use crate::excerpt::cut;
 
-/// The API server may drop or cut a large audit event, and a pod has a handful of secrets. The log has all of them.
+/// The API server may drop or cut a large audit event, and a pod has a handful of secrets. The log
+/// has all of them.
 const MAX_ANNOTATION_ENTRIES: usize = 32;
 
 /// One secret. Pod authors may write names of any length, so names are cut.
@@ -28,7 +30,8 @@ struct AuditEntry<'a> {
     digest: &'a str,
     /// That injector's answer.
     answer: &'static str,
-    /// The outcome for the pod: a pod that is refused, or admitted without its secrets, did not get this one.
+    /// The outcome for the pod: a pod that is refused, or admitted without its secrets, did not get
+    /// this one.
     verdict: &'static str,
 }
 
@@ -55,7 +58,8 @@ pub(crate) fn log(record: &AdmissionRecord<'_>) {
     }
 }
 
-/// The value of the audit event's annotation `secrets`: a JSON list, or `None` if no secret was requested.
+/// The value of the audit event's annotation `secrets`: a JSON list, or `None` if no secret was
+/// requested.
 pub(crate) fn annotation(requests: &[RequestReport], outcome: AdmissionOutcome) -> Option<String> {
     if requests.is_empty() {
         return None;

@@ -1,4 +1,6 @@
-//! [`RequestContext`]: what holds for one request from its first byte to its answer.
+//! [`RequestContext`]: the facts of one request that hold from its first byte to its answer.
+//!
+//! It travels by reference through webhook and pipeline.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! [`Decision`]: the result of one admission. Outcome, code and verdict follow from it and from nothing else.
+//! [`Decision`]: the result of one admission. Outcome, code and verdict follow from it and from
+//! nothing else.
 //!
 //! Codes and reasons: flyte-behaviour section 10.
 
@@ -11,7 +12,8 @@ use json_patch::Patch;
 pub enum Decision {
     /// The request does not create a pod. It is allowed as it is.
     OutOfScope,
-    /// The pod is allowed with all of its secrets. The patch is empty if it requests none, or has them already.
+    /// The pod is allowed with all of its secrets. The patch is empty if it requests none, or has
+    /// them already.
     Admitted(Admitted),
     /// The pod is allowed without its secrets, because of `onFailure: admit`.
     AdmittedWithoutSecrets(Refusal),

@@ -1,7 +1,9 @@
-//! [`GlobalSecrets`]: secrets of the webhook itself, from its environment and from files in a folder.
+//! [`GlobalSecrets`]: secrets of the webhook itself, from its environment and from files in a
+//! folder.
 //!
-//! It is called before every plugin. Rules: flyte-behaviour section 4.3, except that no path leaves the folder and no
-//! value reaches a log. It is part of the host because a sandboxed plugin has neither environment nor files.
+//! It is called before every plugin. Rules: flyte-behaviour section 4.3, except that no path leaves
+//! the folder and no value reaches a log. It is part of the host because a sandboxed plugin has
+//! neither environment nor files.
 
 mod files;
 #[cfg(test)]
@@ -37,7 +39,8 @@ struct SecretStore {
 impl GlobalSecrets {
     /// Copies the secrets from an environment. Files are read again for every request.
     ///
-    /// `pod_env_prefix` is the prefix of injected variables' names. Variables that are not UTF-8 are ignored.
+    /// `pod_env_prefix` is the prefix of injected variables' names. Variables that are not UTF-8
+    /// are ignored.
     pub fn new(
         config: &GlobalSecretsConfig,
         pod_env_prefix: &str,

@@ -1,8 +1,8 @@
 //! From the webhook's HTTP request to its answer.
 //!
-//! A request passes [`webhook`] (body, limits, timeout), `ampoule_review` (parsing), [`pipeline`] (decision and
-//! record), and `ampoule_review` again (the answer's bytes). [`global_secrets`] is the injector that the host itself
-//! implements.
+//! A request passes [`webhook`] (body, limits, timeout), `ampoule_review` (parsing), [`pipeline`]
+//! (decision and record), and `ampoule_review` again (the answer's bytes). [`global_secrets`] is
+//! the injector that the host itself implements.
 
 mod audit;
 mod context;

@@ -40,7 +40,8 @@ pub struct Pipeline {
 pub struct Judgement {
     /// What happens to the pod.
     pub decision: Decision,
-    /// The secrets that were requested, and each injector's answer. Empty if no injector was called.
+    /// The secrets that were requested, and each injector's answer. Empty if no injector was
+    /// called.
     pub requests: Vec<RequestReport>,
 }
 
@@ -98,8 +99,8 @@ impl Pipeline {
         self.conclude(facts, judgement, context)
     }
 
-    /// Rejects a pod because `limit` admissions run already, and reports it. A request that needs no injector gets
-    /// its usual answer.
+    /// Rejects a pod because `limit` admissions run already, and reports it. A request that needs
+    /// no injector gets its usual answer.
     pub fn reject_overloaded(&self, request: AdmissionRequest, limit: usize, context: &RequestContext) -> Reply {
         let (facts, subject) = RequestFacts::split(request);
         let judgement = match subject {

@@ -1,8 +1,9 @@
 //! The webhook's port.
 //!
-//! Route: `POST /mutate--v1-pod` (the path that Flyte registers) takes an `AdmissionReview` and returns one. Other
-//! methods get 405, other paths 404. A request without a readable review gets an HTTP error whose text gives the reason
-//! and repeats nothing of the body; every readable review gets a review as its answer.
+//! Route: `POST /mutate--v1-pod` (the path that Flyte registers) takes an `AdmissionReview` and
+//! returns one. Other methods get 405, other paths 404. A request without a readable review gets an
+//! HTTP error whose text gives the reason and repeats nothing of the body; every readable review
+//! gets a review as its answer.
 
 mod intake;
 mod rejection;
@@ -47,8 +48,8 @@ struct Webhook {
     max_admissions: usize,
 }
 
-/// The webhook's routes. `metrics` counts requests without a review; the pipeline counts the rest. At most
-/// `max_admissions` run at once; further ones are rejected at once instead of queued.
+/// The webhook's routes. `metrics` counts requests without a review; the pipeline counts the rest.
+/// At most `max_admissions` run at once; further ones are rejected at once instead of queued.
 pub fn router(pipeline: Arc<ServingPipeline>, metrics: Metrics, traces: Traces, max_admissions: usize) -> Router {
     let admission_permits = Semaphore::new(max_admissions);
     let webhook = Webhook { pipeline, metrics, traces, intake: Intake::default(), admission_permits, max_admissions };
@@ -88,10 +89,12 @@ impl Webhook {
         let request = ampoule_review::parse(body.bytes())?;
         self.metrics.phases().observe(Phase::Parse, context.arrived.elapsed());
         context.trace.past("parse", context.arrived);
-        // The parsed pod is a copy of a similar size, so the body's memory permits are held until the answer.
+        // The parsed pod is a copy of a similar size, so the body's memory permits are held until
+        // the answer.
         let _memory = body.into_permit();
         let pipeline = self.pipeline.current();
-        // Acquired only now: an answer repeats the review's uid, and a slow body must not hold a permit.
+        // Acquired only now: an answer repeats the review's uid, and a slow body must not hold a
+        // permit.
         let reply = match self.admission_permits.try_acquire() {
             Ok(_permit) => pipeline.admit(request, context).await,
             Err(_) => pipeline.reject_overloaded(request, self.max_admissions, context),

@@ -1,7 +1,8 @@
-//! `AdmissionReview`: bytes to [`AdmissionRequest`], and [`Verdict`] to bytes. No other crate knows the format.
+//! `AdmissionReview`: bytes to [`AdmissionRequest`], and [`Verdict`] to bytes. No other crate knows
+//! the format.
 //!
-//! Unknown fields are skipped; the object under review stays as it arrived. No error of this crate repeats a value of
-//! the body.
+//! Unknown fields are skipped; the object under review stays as it arrived. No error of this crate
+//! repeats a value of the body.
 
 mod respond;
 #[cfg(test)]
@@ -18,8 +19,8 @@ use serde_json::Value;
 
 pub use self::respond::{Reply, Verdict, respond};
 
-/// JSON values per body. A value takes 72 bytes in memory and as few as two in a body; the largest object that etcd
-/// stores has fewer values than this.
+/// JSON values per body. A value takes 72 bytes in memory and as few as two in a body; the largest
+/// object that etcd stores has fewer values than this.
 const MAX_VALUES: usize = 250_000;
 
 /// The request of a review.
@@ -27,7 +28,8 @@ const MAX_VALUES: usize = 250_000;
 pub struct AdmissionRequest {
     /// The fields that the answer repeats.
     pub identity: ReviewIdentity,
-    /// The namespace that the object is created in. Empty if neither the request nor the object has one.
+    /// The namespace that the object is created in. Empty if neither the request nor the object has
+    /// one.
     pub namespace: String,
     /// The object's name, or its `generateName` if it has no name yet. May be empty.
     pub name: String,
@@ -66,7 +68,8 @@ pub enum ReviewSubject {
     OutOfScope,
 }
 
-/// Why a body is not a readable review. The answer is an HTTP error, because a review needs the `uid`.
+/// Why a body is not a readable review. The answer is an HTTP error, because a review needs the
+/// `uid`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReviewError {
     /// The body has no content.
@@ -95,8 +98,8 @@ pub enum ReviewError {
 ///
 /// # Errors
 ///
-/// If the body is not an `AdmissionReview` with a request and a `uid`. An object that is not a pod is not an error here
-/// but a [`ReviewSubject`], because it gets a review as its answer.
+/// If the body is not an `AdmissionReview` with a request and a `uid`. An object that is not a pod
+/// is not an error here but a [`ReviewSubject`], because it gets a review as its answer.
 pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(ReviewError::Empty);
@@ -131,7 +134,8 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     Ok(AdmissionRequest { identity: ReviewIdentity { version, uid }, namespace, name, dry_run, subject })
 }
 
-/// The fields of a review that are read. Other fields, about half of the body, are skipped without a copy.
+/// The fields of a review that are read. Other fields, about half of the body, are skipped without
+/// a copy.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ReviewDocument {
@@ -140,7 +144,8 @@ struct ReviewDocument {
     request: Option<OnlyObject<RequestFields>>,
 }
 
-/// The fields of a request that are read. Types are checked field by field, so that an error can name the field.
+/// The fields of a request that are read. Types are checked field by field, so that an error can
+/// name the field.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RequestFields {
@@ -229,15 +234,17 @@ impl ReviewSubject {
     }
 }
 
-/// Only the creation of an object is in scope: the containers of an existing pod cannot change, and a subresource
-/// (`pods/exec`, `pods/binding`, …) is not a pod. A registration with our rules sends nothing else.
+/// Only the creation of an object is in scope: the containers of an existing pod cannot change, and
+/// a subresource (`pods/exec`, `pods/binding`, …) is not a pod. A registration with our rules sends
+/// nothing else.
 fn is_in_scope(operation: Value, sub_resource: Value) -> Result<bool, ReviewError> {
     let operation = text(operation, "request.operation")?;
     let sub_resource = text(sub_resource, "request.subResource")?;
     Ok(matches!(operation.as_str(), "" | "CREATE") && sub_resource.is_empty())
 }
 
-/// An upper bound of the number of values in a JSON document: it counts separators and opening brackets outside strings.
+/// An upper bound of the number of values in a JSON document: it counts separators and opening
+/// brackets outside strings.
 fn count_values(body: &[u8]) -> usize {
     let (mut values, mut quoted, mut escaped) = (1, false, false);
     for byte in body {

@@ -1,4 +1,5 @@
-//! [`respond`]: a [`Verdict`] as the `AdmissionReview` that the API server expects, in the version of the request.
+//! [`respond`]: a [`Verdict`] as the `AdmissionReview` that the API server expects, in the version
+//! of the request.
 //!
 //! Equal verdicts give equal bytes, so that a second review of a pod gets the same answer.
 
@@ -10,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::{ReviewIdentity, ReviewVersion};
 
-/// Characters of a warning. The API server cuts a warning at 256 without a mark, drops one with a control character, and
-/// drops warnings above 4096 in total.
+/// Characters of a warning. The API server cuts a warning at 256 without a mark, drops one with a
+/// control character, and drops warnings above 4096 in total.
 const MAX_WARNING: usize = 255;
 /// Usual bytes of a patch operation, for the buffer's first allocation.
 const USUAL_OPERATION: usize = 256;
@@ -48,7 +49,8 @@ pub struct Reply {
     pub identity: ReviewIdentity,
     /// The decision.
     pub verdict: Verdict,
-    /// The annotation `<webhook name>/secrets` of the API server's audit event. It never contains a value.
+    /// The annotation `<webhook name>/secrets` of the API server's audit event. It never contains a
+    /// value.
     pub audit: Option<String>,
 }
 
@@ -151,14 +153,16 @@ impl From<Refusal> for Verdict {
     }
 }
 
-/// The patch in the form of the answer. `None` for an empty patch, which would cost the API server a decode.
+/// The patch in the form of the answer. `None` for an empty patch, which would cost the API server
+/// a decode.
 fn encode(patch: &Patch) -> Option<Box<RawValue>> {
     if patch.0.is_empty() {
         return None;
     }
     let mut json = Vec::with_capacity(USUAL_OPERATION * patch.0.len());
     serde_json::to_writer(&mut json, patch).expect("a patch of JSON values always serializes");
-    // Base64 needs no escaping, so the serializer does not look at these bytes, half of the answer, again.
+    // Base64 needs no escaping, so the serializer does not look at these bytes, half of the answer,
+    // again.
     let quoted = format!("\"{}\"", BASE64.encode_display(&json));
     Some(RawValue::from_string(quoted).expect("base64 between quotes is a JSON string"))
 }

@@ -1,7 +1,8 @@
 //! Reads `<folder>/<group>/<key>`, and nothing outside the folder.
 //!
-//! Group and key come from a pod. `cap-std` resolves them from the folder's handle and follows links only within the
-//! folder: Kubernetes' own `..data` links work, `../../var/run/secrets` does not.
+//! Group and key come from a pod. `cap-std` resolves them from the folder's handle and follows
+//! links only within the folder: Kubernetes' own `..data` links work, `../../var/run/secrets` does
+//! not.
 
 use std::{
     io::{self, Read as _},
@@ -80,7 +81,8 @@ impl From<io::Error> for FileError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => Self::NotFound,
-            // `cap-std` reports a path that leaves the folder by an error of its own, without a system error code.
+            // `cap-std` reports a path that leaves the folder by an error of its own, without a
+            // system error code.
             io::ErrorKind::PermissionDenied if error.raw_os_error().is_none() => Self::Outside,
             kind => Self::Io(kind),
         }

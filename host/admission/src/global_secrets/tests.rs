@@ -1,4 +1,5 @@
-//! The webhook's own secrets: values that are found and paths that are refused, as tables over a real folder.
+//! The webhook's own secrets: values that are found and paths that are refused, as tables over a
+//! real folder.
 //!
 //! The folder has the layout of a mounted Secret, including its links.
 

@@ -1,6 +1,7 @@
 //! [`ServingPipeline`]: the pipeline that serves new admissions, replaced as a whole by a reload.
 //!
-//! An admission keeps the pipeline that it started with, including its plugins and engine, to its end.
+//! An admission keeps the pipeline that it started with, including its plugins and engine, to its
+//! end.
 
 use std::sync::Arc;
 

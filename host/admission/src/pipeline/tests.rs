@@ -1,6 +1,7 @@
 //! From an injector's behaviour to the answer and the metric, row by row of decision record 0005.
 //!
-//! The injectors here are native, because the engine prevents plugins from waiting forever and from panicking.
+//! The injectors here are native, because the engine prevents plugins from waiting forever and from
+//! panicking.
 
 use ampoule_core::{
     AdmissionOutcome, FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, OnFailure, PodView,

@@ -1,7 +1,7 @@
 //! Reads request bodies: each within a size limit, and all of them together within a memory limit.
 //!
-//! Memory permits are acquired as bytes arrive, so that a client that only announces a large body uses none, and are
-//! held until the answer.
+//! Memory permits are acquired as bytes arrive, so that a client that only announces a large body
+//! uses none, and are held until the answer.
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
@@ -9,9 +9,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::rejection::Rejection;
 
-/// Bytes of the largest body: 7 MiB, as in controller-runtime; a review may hold an object of etcd's maximum size twice.
+/// Bytes of the largest body: 7 MiB, as in controller-runtime; a review may hold an object of
+/// etcd's maximum size twice.
 const MAX_BODY: usize = 7 << 20;
-/// Bytes of a larger body that are read and discarded, so that the client finishes sending and reads the answer.
+/// Bytes of a larger body that are read and discarded, so that the client finishes sending and
+/// reads the answer.
 const MAX_DISCARDED: usize = 4 * MAX_BODY;
 /// Bytes of all bodies at once. 64 MiB is several thousand reviews of the usual size.
 const TOTAL_MEMORY: usize = 64 << 20;

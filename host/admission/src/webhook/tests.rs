@@ -1,6 +1,7 @@
 //! The webhook's routes: every malformed request and every kind of answer.
 //!
-//! The pipeline here has no injector, so a pod that requests a secret is refused; the core tests the chain itself.
+//! The pipeline here has no injector, so a pod that requests a secret is refused; the core tests
+//! the chain itself.
 
 use std::{
     convert::Infallible,

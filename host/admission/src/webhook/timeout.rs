@@ -1,4 +1,5 @@
-//! [`budget`]: the time for an answer, from the `?timeout=` that the API server appends to the webhook's URL.
+//! [`budget`]: the time for an answer, from the `?timeout=` that the API server appends to the
+//! webhook's URL.
 //!
 //! The value is a duration in Go's format (`10s`, `1m30s`, `1.5s`, `500ms`).
 
