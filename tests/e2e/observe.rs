@@ -26,7 +26,7 @@ use crate::deploy::check_kept;
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/METRICS.md");
 
 /// Panels that show nothing but zeros when all is well, and why it is well here.
-const ZERO: [(&str, &str); 1] = [("Registration put back", "there is no API server that would let somebody remove it")];
+const ZERO: [(&str, &str); 1] = [("Restored registrations", "there is no API server that would let somebody remove it")];
 
 /// The alerts that this must wake somebody with, once it lasts as long as they say.
 const ACTIVE: [&str; 8] = [
