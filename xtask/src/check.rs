@@ -11,9 +11,9 @@ use crate::progress::{BAD, Elapsed, GOOD, STRONG};
 use crate::setup;
 use crate::workspace;
 
-/// Runs the checks and says how each ended.
+/// Runs the checks, and prints the result of each.
 pub(crate) fn run() -> Result<ExitCode> {
-    // The lints build the plugins: they look at the crate that embeds them.
+    // The lints include the crate that embeds the plugins, so they build the plugins.
     setup::ensure(setup::Scope::Wasm)?;
     let mut report = Vec::new();
     for (name, mut command) in commands() {

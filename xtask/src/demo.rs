@@ -78,11 +78,11 @@ fn show(mut request: Command) -> Result<()> {
     request.args(["--show-error", "--fail", "--max-time", ANSWER_MAX_SECONDS]);
     request.args(["--write-out", "%{stderr}%{time_total}"]).stdin(Stdio::null());
     let output = request.output().with_context(|| format!("cannot start `{}`", job::shown(&request)))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        bail!("`{}` failed: {}", job::shown(&request), said.trim());
+        bail!("`{}` failed: {}", job::shown(&request), stderr.trim());
     }
-    let seconds: f64 = said.trim().parse().context("curl did not report its time")?;
+    let seconds: f64 = stderr.trim().parse().context("curl did not report its time")?;
     let after = review::apply(&output.stdout, &pod)?;
     anstream::println!("\n{STRONG}The requests of the pod{STRONG:#}, as written by Flyte's SDK:");
     for (annotation, words) in review::REQUESTS {

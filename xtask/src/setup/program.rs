@@ -28,7 +28,7 @@ pub(super) fn find(name: &str) -> Result<Option<Program>> {
     let places = [
         (job::on_path(name), "PATH"),
         (Some(installed).filter(|path| job::is_executable(path)), "installed"),
-        (Some(cached).filter(|path| job::is_executable(path)), "built from Debian's packages"),
+        (Some(cached).filter(|path| job::is_executable(path)), "made from Debian's packages"),
     ];
     Ok(places.into_iter().find_map(|(path, place)| path.map(|path| Program { path, place })))
 }
