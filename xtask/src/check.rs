@@ -1,5 +1,5 @@
-//! Format, lints and documentation, each with warnings as errors, each command shown before it
-//! runs. All three run even when one fails: a pull request should learn everything at once.
+//! Format, lints and documentation, with warnings as errors. Each command is printed before it runs.
+//! All three run even if one fails, so that a pull request shows all problems at once.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
