@@ -1,4 +1,4 @@
-//! Format, lints and documentation, with warnings as errors. Each command is printed before it runs.
+//! Format, lints and documentation, with warnings as errors. Each command is shown before it runs.
 //! All three run even if one fails, so that a pull request shows all problems at once.
 
 use std::process::{Command, ExitCode, Stdio};
