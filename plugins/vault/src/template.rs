@@ -1,7 +1,7 @@
 //! The template of a file of Vault's agent: a consul-template that contains the names of the
 //! request.
 //!
-//! The pod's author chooses the names, so the template must contain them only as string literals.
+//! The pod's author chooses the names, so a name must never be interpreted as template code.
 
 use ampoule_plugin_sdk::InjectionError;
 
