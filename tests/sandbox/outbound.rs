@@ -132,7 +132,7 @@ fn a_name_that_rebinds_to_loopback_is_denied_the_second_time() {
         let outbound = Outbound::naming(&[(NAME, &[&[ADDRESS], &[loopback]])]);
         assert_eq!(
             outbound.calls(&[OK, OK]),
-            "injected ANSWER_1=200 5 ANSWER_2=Denied(\"store.example:8443: the name leads to an address that no plugin may call\")"
+            "injected ANSWER_1=200 5 ANSWER_2=Denied(\"store.example:8443: the name resolves to an address that plugins must not call\")"
         );
         assert_eq!((outbound.denied(), outbound.store.calls().to), (1, vec![ADDRESS]));
     });
@@ -154,7 +154,7 @@ fn a_name_never_resolves_to_loopback_or_link_local_addresses() {
         let addresses = ["0.0.0.0", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "224.0.0.1"].map(address);
         let answers: Vec<_> = addresses.iter().map(std::slice::from_ref).collect();
         let outbound = Outbound::naming(&[(NAME, &answers)]);
-        let denied = "Denied(\"store.example:8443: the name leads to an address that no plugin may call\")";
+        let denied = "Denied(\"store.example:8443: the name resolves to an address that plugins must not call\")";
         let expected = (1..=6).map(|n| format!(" ANSWER_{n}={denied}")).collect::<String>();
         assert_eq!(outbound.calls(&[OK; 6]), format!("injected{expected}"));
         assert_eq!((outbound.denied(), outbound.store.calls().to), (6, vec![]));
