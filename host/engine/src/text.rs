@@ -1,8 +1,9 @@
-//! Text that a guest wrote, made fit for a message or a log line.
+//! [`clean`]: makes text of a guest fit for a message or a log line.
 //!
-//! Guests are not trusted to keep to one line or to be short, nor to leave a reader's terminal alone.
+//! The text of an untrusted guest may have line breaks, terminal control sequences and any length.
 
-/// The text without control characters, cut to `max` bytes at a character boundary, `…` in place of what was cut.
+/// Replaces control characters by spaces, and cuts the text to `max` bytes at a character boundary.
+/// `…` marks the cut.
 #[must_use]
 pub fn clean(text: &str, max: usize) -> String {
     let mut cleaned = String::with_capacity(text.len().min(max));
@@ -21,7 +22,8 @@ pub fn clean(text: &str, max: usize) -> String {
 
 const ELLIPSIS: char = '…';
 
-/// Control characters, line separators, and the marks that change a line's direction.
+/// Whether a character is a control character, a line separator or a mark that changes the
+/// direction of text.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
