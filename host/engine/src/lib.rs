@@ -12,15 +12,15 @@
 //!
 //! | module | task |
 //! | --- | --- |
-//! | [`engine`] | the public entry point, [`PluginEngine`] |
-//! | [`plugin`] | loads a plugin, and runs its instances for admissions |
-//! | [`contract`] | bindings and conversions, one folder per version of the contract |
-//! | [`compile`] | turns the bytes of a component into code |
-//! | [`sandbox`] | what a guest can use and reach: store, limits, WASI, HTTP, Secrets, log |
-//! | [`observer`] | reports calls and refusals to the metrics |
-//! | [`threads`] | the threads that guests run on |
-//! | [`error`] | errors of start, load and run |
-//! | [`text`] | makes untrusted text fit for a message |
+//! | `engine` | the public entry point, [`PluginEngine`] |
+//! | `plugin` | loads a plugin, and runs its instances for admissions |
+//! | `contract` | bindings and conversions, one folder per version of the contract |
+//! | `compile` | turns the bytes of a component into code |
+//! | `sandbox` | what a guest can use and reach: store, limits, WASI, HTTP, Secrets, log |
+//! | `observer` | reports calls and refusals to the metrics |
+//! | `threads` | the threads that guests run on |
+//! | `error` | errors of start, load and run |
+//! | `text` | makes untrusted text fit for a message |
 
 mod compile;
 mod contract;

@@ -2,7 +2,7 @@
 //!
 //! | module | task |
 //! | --- | --- |
-//! | [`runtime`] | what all plugins of an engine share: code, linker, ticker, permits |
+//! | [`runtime`] | what all plugins of an engine share: compiler, linker, ticker, permits |
 //! | [`load`] | checks and compiles a component, and tries it out |
 //! | [`inspect`] | describes a component without settings |
 //! | [`trial`] | calls a loaded plugin with a trial secret |

@@ -7,8 +7,8 @@
 //! same pod gets a new instance.
 //!
 //! Therefore an admission that waits for a plugin holds permits only of plugins that come later in
-//! the order of injectors, and two admissions do not wait for each other. This can happen only if
-//! the engine has fewer permits than its plugins together, and ends when the wait times out.
+//! the order of injectors. Two admissions can wait for each other only if the engine has fewer
+//! permits than its plugins together, and only until the wait times out.
 
 use std::{sync::Arc, time::Duration};
 

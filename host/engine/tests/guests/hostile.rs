@@ -132,11 +132,11 @@ async fn disabled_proposals() {
     ];
     for (fields, needed) in cases {
         let module = wat::parse_str(format!("(module {fields})")).unwrap();
-        let said = outcome(spec(with_section(1, &module), Limits::default())).await;
+        let result = outcome(spec(with_section(1, &module), Limits::default())).await;
         let expected = format!(
             "not loaded: the component uses disabled WebAssembly proposals ({needed}): build the plugin without them"
         );
-        assert_eq!(said, expected, "{fields}");
+        assert_eq!(result, expected, "{fields}");
     }
 }
 

@@ -18,9 +18,9 @@ use super::{
 };
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Lines {
+impl io::Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend(bytes);
         Ok(bytes.len())
@@ -31,8 +31,8 @@ impl io::Write for Lines {
     }
 }
 
-static LOG: LazyLock<Lines> = LazyLock::new(|| {
-    let lines = Lines::default();
+static LOG: LazyLock<CapturedLog> = LazyLock::new(|| {
+    let lines = CapturedLog::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(move || writer.clone())
