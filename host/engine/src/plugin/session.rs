@@ -74,7 +74,7 @@ impl PluginSession {
         let mut instance = match existing {
             Some(instance) => instance,
             None => {
-                let started = self.start_instance(deadline).await;
+                let started = start_instance(&self.plugin, &self.outbound, deadline).await;
                 timing.start = Some(stopwatch.lap());
                 started?
             }
@@ -91,18 +91,6 @@ impl PluginSession {
         }
         Ok(answer)
     }
-
-    /// Creates and configures an instance.
-    async fn start_instance(&self, deadline: Instant) -> Result<PluginInstance, Failure> {
-        let plugin = &*self.plugin;
-        let mut instance = PluginInstance::start(&plugin.context, &plugin.pre, &self.outbound, deadline).await?;
-        match instance.configure(&plugin.settings).await? {
-            Ok(()) => Ok(instance),
-            Err(detail) => {
-                Err(Failure::Start { reason: "rejected settings that it accepted when it was loaded", detail })
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -116,5 +104,18 @@ impl InjectorSession for PluginSession {
         let injection = answer.map_err(|failure| failure.into_injector_failure(&identity, limits));
         observed.outcome = CallOutcome::from_injection(&injection);
         injection
+    }
+}
+
+/// Creates and configures an instance.
+async fn start_instance(
+    plugin: &PreparedPlugin,
+    outbound: &Arc<OutboundBudget>,
+    deadline: Instant,
+) -> Result<PluginInstance, Failure> {
+    let mut instance = PluginInstance::start(&plugin.context, &plugin.pre, outbound, deadline).await?;
+    match instance.configure(&plugin.settings).await? {
+        Ok(()) => Ok(instance),
+        Err(detail) => Err(Failure::Start { reason: "rejected settings that it accepted when it was loaded", detail }),
     }
 }
