@@ -67,7 +67,9 @@ impl Surface {
         let mut surface = Self { imports: Vec::new(), exports: Vec::new() };
         let (mut parser, mut rest) = (Parser::new(0), component);
         loop {
-            let Chunk::Parsed { consumed, payload } = parser.parse(rest, true).map_err(invalid_component)? else {
+            let Chunk::Parsed { consumed, payload } =
+                parser.parse(rest, true).map_err(|error| invalid_component(&error))?
+            else {
                 return Err(LoadErrorKind::Invalid(CUT_SHORT.to_owned()));
             };
             rest = &rest[consumed..];
@@ -79,13 +81,13 @@ impl Surface {
                 Payload::ComponentImportSection(imports) => {
                     check_count("imports", surface.imports.len(), imports.count())?;
                     for import in imports {
-                        surface.imports.push(import.map_err(invalid_component)?.name.name.to_owned());
+                        surface.imports.push(import.map_err(|error| invalid_component(&error))?.name.name.to_owned());
                     }
                 }
                 Payload::ComponentExportSection(exports) => {
                     check_count("exports", surface.exports.len(), exports.count())?;
                     for export in exports {
-                        let export = export.map_err(invalid_component)?;
+                        let export = export.map_err(|error| invalid_component(&error))?;
                         if export.kind != ComponentExternalKind::Type {
                             surface.exports.push(export.name.name.to_owned());
                         }
@@ -154,7 +156,7 @@ impl Surface {
 }
 
 /// Converts an error of the parser.
-fn invalid_component(error: BinaryReaderError) -> LoadErrorKind {
+fn invalid_component(error: &BinaryReaderError) -> LoadErrorKind {
     LoadErrorKind::Invalid(clean(&error.to_string(), MAX_LIST))
 }
 
