@@ -1,52 +1,52 @@
-//! Why the engine could not start, a component could not be loaded, or a run gave no result.
+//! Errors of starting the engine, of loading a component, and of a run.
 //!
-//! What a *call* can fail with is [`ampoule_core::InjectorFailure`]; see [`crate::failure`].
+//! A *call* fails with [`ampoule_core::InjectorFailure`]; see [`crate::plugin::failure`].
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use crate::grants::Grant;
+use crate::sandbox::grant::Grant;
 
 /// Why the engine could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The compile cache cannot be trusted or made.
-    #[error("the folder for compiled plugins {} {reason}", path.display())]
+    /// The directory of the compile cache is not private, or cannot be created.
+    #[error("the cache directory {} (engine.cacheDirectory) {reason}", path.display())]
     CacheFolder {
-        /// The folder as configured.
+        /// The directory as configured.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect, as a predicate.
         reason: String,
     },
-    /// wasmtime refused its configuration, on demand too.
-    #[error("wasmtime does not start: {0}")]
+    /// wasmtime rejected its configuration, even without a pool.
+    #[error("wasmtime failed to start: {0}")]
     Wasmtime(String),
-    /// No thread could be started for guests.
-    #[error("no threads for plugins: {0}")]
+    /// The threads for guests could not be started.
+    #[error("cannot start the threads for plugins: {0}")]
     Threads(#[from] std::io::Error),
 }
 
-/// A component that is not loaded, and why.
+/// Why a component could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError {
-    /// The plugin's name in the configuration, if it was to be loaded under one.
+    /// The plugin's name in the configuration, if it has one.
     pub plugin: Option<String>,
-    /// Where the component came from, as the configuration writes it.
+    /// The source of the component, as written in the configuration.
     pub source: Option<String>,
     /// SHA-256 of the component, in hexadecimal.
     pub digest: String,
-    /// What is wrong.
+    /// The defect.
     pub kind: LoadErrorKind,
 }
 
-/// What is wrong with a component.
+/// The defect of a component, of its settings or of its environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadErrorKind {
-    /// No bytes at all.
+    /// The file has no bytes.
     #[error("the file is empty")]
     Empty,
-    /// More bytes than allowed.
+    /// The file is larger than the limit.
     #[error("the file has {size} bytes, more than the limit of {limit} (injectors[].limits.componentMiB)")]
     TooLarge {
         /// Its size in bytes.
@@ -54,32 +54,32 @@ pub enum LoadErrorKind {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Something else than WebAssembly.
+    /// The file is not WebAssembly.
     #[error("the file is not WebAssembly: it does not start with \\0asm")]
     NotWasm,
-    /// A core module.
-    #[error("the file is a core WebAssembly module, not a component: make one of it with `wasm-tools component new`")]
+    /// The file is a core module.
+    #[error("the file is a core WebAssembly module, not a component: convert it with `wasm-tools component new`")]
     CoreModule,
-    /// A component format that this wasmtime does not know.
+    /// wasmtime does not know the version of the component format.
     #[error("the file is WebAssembly of an unknown format version {0:#x}")]
     UnknownFormat(u32),
-    /// Its parts are not where they should be.
-    #[error("the file is no valid component: {0}")]
+    /// The sections of the file are malformed.
+    #[error("the file is not a valid component: {0}")]
     Invalid(String),
-    /// More imports or exports than any plugin has.
+    /// The component has too many imports or exports.
     #[error("the component has {count} {what}, more than the limit of {limit}")]
     TooManyNames {
         /// `imports` or `exports`.
         what: &'static str,
-        /// How many there are.
+        /// Their number.
         count: usize,
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
-    /// It uses proposals of WebAssembly that are switched off.
-    #[error("the component needs {0} of WebAssembly, which no plugin gets: build the plugin without")]
+    /// The component uses disabled WebAssembly proposals.
+    #[error("the component uses disabled WebAssembly proposals ({0}): build the plugin without them")]
     SwitchedOff(String),
-    /// Settings larger than any plugin needs.
+    /// The settings are too large.
     #[error("the settings have {size} bytes as JSON, more than the limit of {limit} (injectors[].settings)")]
     SettingsSize {
         /// Their size in bytes.
@@ -87,72 +87,75 @@ pub enum LoadErrorKind {
         /// The limit in bytes.
         limit: usize,
     },
-    /// What another process that compiles says of a component.
+    /// The compiler process rejected the component, with this message.
     #[error("{0}")]
     Refused(String),
-    /// A component that does not validate.
+    /// The component is invalid, or the compiler failed.
     #[error("the component cannot be compiled: {0}")]
     Compile(String),
-    /// Compiling took too long.
+    /// The compilation took too long.
     #[error("compiling the component took longer than {} s", .0.as_secs())]
     CompileDeadline(Duration),
-    /// No injector among its exports.
-    #[error("the component exports no {wanted}; it exports {found}")]
+    /// The component does not export an injector.
+    #[error("the component does not export {wanted}; it exports {found}")]
     NoInjector {
-        /// The export that is needed.
+        /// The required export.
         wanted: String,
-        /// The exports there are.
+        /// The actual exports.
         found: String,
     },
-    /// Another version of the contract.
-    #[error("the component exports {found}, and this Ampoule speaks {wanted}: rebuild the plugin against that version")]
+    /// The component implements an unsupported version of the contract.
+    #[error(
+        "the component exports {found}, but this version of Ampoule supports {wanted}: \
+         rebuild the plugin against that version"
+    )]
     OtherVersion {
-        /// The export that is needed.
+        /// The required export.
         wanted: String,
-        /// The export that is there.
+        /// The actual export.
         found: String,
     },
-    /// An import that a plugin does not get.
+    /// The component has an import that plugins cannot have.
     #[error("the component imports {import}, {needed}")]
     Import {
         /// The import.
         import: String,
-        /// What would be needed for it.
+        /// The reason and the remedy, as a clause about the import.
         needed: String,
     },
-    /// An import that needs a grant which the plugin was not given.
-    #[error("the component imports {import}, which needs the grant {grant}: {}", grant.remedy())]
+    /// The component has an import that requires a grant, and the plugin lacks the grant.
+    #[error("the component imports {import}, which requires the grant {grant}: {}", grant.remedy())]
     NoGrant {
         /// The import.
         import: String,
         /// The grant.
         grant: Grant,
     },
-    /// Its imports or exports have other types than the contract says.
-    #[error("the component does not fit the contract {contract}: {reason}")]
+    /// The types of its imports or exports differ from the contract.
+    #[error("the component does not match the contract {contract}: {reason}")]
     Mismatch {
         /// The contract and its version.
         contract: &'static str,
-        /// What does not fit.
+        /// The difference.
         reason: String,
     },
-    /// It could not be instantiated.
-    #[error("the component does not start: {0}")]
+    /// Its instantiation failed.
+    #[error("the component failed to start: {0}")]
     Start(String),
-    /// It failed to say what it is.
+    /// `describe` failed.
     #[error("`describe` failed: {0}")]
     Describe(String),
-    /// It failed to take its settings.
+    /// `configure` failed.
     #[error("`configure` failed: {0}")]
     Configure(String),
-    /// It refused its settings.
-    #[error("the settings are refused (injectors[].settings): {0}")]
+    /// `configure` rejected the settings.
+    #[error("the plugin rejected its settings (injectors[].settings): {0}")]
     Settings(String),
-    /// It failed where any answer would have been good.
-    #[error("`inject` failed when it was tried with ampoule.dev/trial: {0}")]
+    /// `inject` failed in the trial, which accepts any answer.
+    #[error("`inject` failed for the trial secret ampoule.dev/trial: {0}")]
     Inject(String),
-    /// The engine ends, or failed.
-    #[error("loading was broken off: {0}")]
+    /// The engine is shutting down, or its task panicked.
+    #[error("loading was interrupted: {0}")]
     Run(RunError),
 }
 
@@ -160,7 +163,7 @@ pub enum LoadErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The work panicked. That is a defect of Ampoule; the panic's own message is on standard error.
+    /// The work panicked, which is a defect of Ampoule. The panic's message is on standard error.
     #[error("a task of the plugin engine panicked")]
     Panicked,
     /// The engine is being dropped.
@@ -172,14 +175,15 @@ pub enum RunError {
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plugin, source, digest, kind } = self;
-        match plugin {
-            Some(plugin) => write!(f, "plugin {plugin}")?,
-            None => write!(f, "component")?,
+        match &self.plugin {
+            Some(plugin) => write!(f, "plugin {plugin} (")?,
+            None => write!(f, "component (")?,
         }
-        let source = source.as_deref().map(|source| format!("{source}, ")).unwrap_or_default();
-        let digest = digest.get(..12).unwrap_or(digest);
-        write!(f, " ({source}sha256:{digest}): {kind}")
+        if let Some(source) = &self.source {
+            write!(f, "{source}, ")?;
+        }
+        let digest = self.digest.get(..12).unwrap_or(&self.digest);
+        write!(f, "sha256:{digest}): {}", self.kind)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Parsers speak in several, and repeat what a registry, a ConfigMap or a plugin wrote.
 
-use ampoule_engine::clean;
+use ampoule_core::text::clean;
 
 /// Enough for every message of ours; the readiness page, Events and a pod's refusal show it.
 const LONGEST: usize = 1024;
