@@ -66,7 +66,7 @@ fn a_plugin_is_tested_with_grants_and_the_secrets_of_its_cases() -> Result<()> {
     let asks = "settings: { namespace: store, name: token, key: value }\n\
                 grants: { kubernetesSecrets: [{ namespace: store, names: [token] }] }\n";
     let given = "given: { kubernetesSecrets: [{ namespace: store, name: token, data: { value: known } }] }\n";
-    let missing = "NotFound(\"Secret store/token is not there, or has no key value\")";
+    let missing = "NotFound(\"Secret store/token does not exist or has no key value\")";
     let environment = "{ environment: { STORE_TOKEN: known, HOME: mine } }";
     for (plugin, case, answer) in [
         ("secret-reader.wasm", [asks, given].concat(), "known"),

@@ -61,7 +61,7 @@ async fn nothing_is_registered_or_ready_before_every_plugin_is_loaded() -> Resul
     let status = process.wait(NOTICED).await?;
     assert_eq!(status.code(), Some(1));
     let log = process.output()?;
-    assert!(log.contains("`configure` failed: it ran for longer than 5 s"), "{log}");
+    assert!(log.contains("`configure` failed: it did not finish within 5 s"), "{log}");
     assert!(!folder.path().join("ready").exists());
     let registrations = installed.namespace.cluster_wide::<MutatingWebhookConfiguration>();
     assert!(registrations.get_opt("coming").await?.is_none(), "no webhook would have answered the API server");

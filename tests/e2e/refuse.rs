@@ -127,7 +127,7 @@ async fn an_endless_plugin_refuses_only_its_own_pods() -> Result<()> {
             Some(
                 "secret group/ (annotation flyte.secrets/s0, mount any) could not be injected: k8s: invalid request: k8s \
                  Secrets Webhook require both key and group to be set. Secret: [group/]; endless-loop: plugin endless-loop \
-                 1.0.0 ran for longer than its deadline of 300 ms (injectors[].limits.deadlineMillis)"
+                 1.0.0 exceeded its deadline of 300 ms (injectors[].limits.deadlineMillis)"
             )
         );
     }

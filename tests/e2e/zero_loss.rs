@@ -177,7 +177,7 @@ impl Cluster {
         let mut lost = 0;
         while let Some(answers) = slow.join_next().await {
             let (failed, answer) = answers??;
-            ensure!(answer.contains("ran for longer than its deadline"), "{answer}");
+            ensure!(answer.contains("exceeded its deadline"), "{answer}");
             if failed != answer {
                 print_line(&format!("  in progress when it was killed, and answered after a retry: {failed}"));
                 lost += 1;

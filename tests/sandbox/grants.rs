@@ -124,7 +124,7 @@ fn a_granted_secret_is_read_and_others_are_denied() {
     assert_eq!(ask("store", "token", "value"), "injected READ=hush");
     assert_eq!(
         ask("store", "token", "other"),
-        "injected READ=LookupError::NotFound(\"Secret store/token is not there, or has no key other\")"
+        "injected READ=LookupError::NotFound(\"Secret store/token does not exist or has no key other\")"
     );
     assert_eq!(ask("store", "forbidden", "value"), "injected READ=LookupError::Denied(\"no right to it\")");
     assert_eq!(denials.of(Grant::KubernetesSecrets), 0);
@@ -145,7 +145,7 @@ fn a_flood_of_look_ups_ends_at_the_limit_of_host_calls() {
         observer: Arc::<Denials>::clone(&denials),
         ..EngineConfig::default()
     });
-    let expected = "limit: plugin reader 1.0.0 called the host more often than its limit of 10000 calls";
+    let expected = "limit: plugin reader 1.0.0 exceeded its limit of 10000 host calls";
     // A Secret that may be read until the budget is exhausted, one that exceeds the budget, and one
     // that may not be read.
     for (name, denied) in [("token", 0..1), ("large", 0..1), ("other", 9_000..10_001)] {
@@ -178,7 +178,7 @@ fn an_answer_without_edits_gives_no_further_calls_beyond_the_sandbox() {
         let mut answers = sandbox.runtime.block_on(admission).expect("the work on an admission ends by itself");
         let last = answers.pop().expect("each request has an answer");
         assert_eq!(answers, vec![format!("{prefix}hush"); calls]);
-        let spent = "LookupError::Unavailable(\"this admission has made too many calls beyond the sandbox\")";
+        let spent = "LookupError::Unavailable(\"this admission exceeded its limit of outbound calls or bytes\")";
         assert_eq!(last, format!("{prefix}{spent}"));
     }
 }
@@ -191,7 +191,7 @@ fn a_silent_cluster_ends_the_call_at_its_deadline() {
         sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), secrets(&["hanging"]));
     let started = Instant::now();
     let expected =
-        "deadline: plugin reader 1.0.0 ran for longer than its deadline of 200 ms (injectors[].limits.deadlineMillis)";
+        "deadline: plugin reader 1.0.0 exceeded its deadline of 200 ms (injectors[].limits.deadlineMillis)";
     assert_eq!(sandbox.answer(&plugin.expect("it loads")), expected);
     assert!(started.elapsed() < Duration::from_secs(10));
 }

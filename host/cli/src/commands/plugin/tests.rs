@@ -123,7 +123,7 @@ fn says_what_is_wrong_with_a_case() {
         ),
         (
             &[("a.yaml", "grants: { http: { hosts: [127.0.0.1] } }")],
-            "DIR/a.yaml: grants.http.hosts[0]: \"127.0.0.1\" is a loopback address, which no plugin may call",
+            "DIR/a.yaml: grants.http.hosts[0]: \"127.0.0.1\" is a loopback address, which plugins may not call",
         ),
         (
             &[("a.yaml", "grants: { environment: [PATH] }")],
