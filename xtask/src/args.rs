@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, bless, budget, check, demo, fuzz, image, plugins, setup, test};
+use crate::{bench, bless, budget, check, demo, fuzz, image, plugins, release, setup, test};
 
 /// The commands of this project. Each installs what it needs by itself.
 #[derive(Parser)]
@@ -34,8 +34,11 @@ enum Command {
     Test {
         /// Run only the tests whose name contains this.
         filter: Option<String>,
+        /// Run only one part of the tests.
+        #[arg(long, value_name = "PART")]
+        only: Option<test::Part>,
     },
-    /// Check format, lints and documentation; every warning is an error.
+    /// Check format, lints, documentation, licences and sources of crates; every warning is an error, advisories are reported.
     Check,
     /// Rewrite the snapshots of our own output from what the tests see now.
     Bless {
@@ -69,6 +72,15 @@ enum Command {
         #[arg(long)]
         where_possible: bool,
     },
+    /// Build and check everything that a release publishes, in `target/release-artifacts`; sign and publish nothing.
+    Release {
+        /// Build although tracked files have changes that are not committed.
+        #[arg(long)]
+        allow_modified: bool,
+        /// Build only for this target; may be given more than once (default: all).
+        #[arg(long = "target", value_name = "TARGET")]
+        targets: Vec<String>,
+    },
 }
 
 // === impl Args ===
@@ -96,7 +108,7 @@ impl Args {
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Demo { serve }) => demo::run(if serve { demo::Mode::Serve } else { demo::Mode::Once }),
-            Some(Command::Test { filter }) => test::run(filter.as_deref()),
+            Some(Command::Test { filter, only }) => test::run(filter.as_deref(), only),
             Some(Command::Check) => check::run(),
             Some(Command::Bless { filter }) => bless::run(filter.as_deref()),
             Some(Command::Bench { quick, filter }) => {
@@ -107,6 +119,9 @@ impl Args {
             Some(Command::Plugins) => plugins::run(),
             Some(Command::Image { where_possible }) => {
                 image::run(if where_possible { image::Tools::WherePossible } else { image::Tools::Required })
+            }
+            Some(Command::Release { allow_modified, targets }) => {
+                release::run(&release::Options { allow_modified, targets })
             }
         }
     }

@@ -12,6 +12,7 @@ mod image;
 mod job;
 mod plugins;
 mod progress;
+mod release;
 mod setup;
 mod test;
 mod workspace;

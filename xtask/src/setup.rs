@@ -2,9 +2,11 @@
 //! One line for each thing says what was found or done. With everything there it only looks, which takes a fraction of a second.
 
 pub(crate) mod cache;
+pub(crate) mod cross;
 mod curl;
 mod cxx;
 mod debian;
+mod deny;
 mod haproxy;
 mod image;
 mod kube;
@@ -18,6 +20,8 @@ mod registry;
 mod sdks;
 mod valgrind;
 mod wasm;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -63,6 +67,13 @@ pub(crate) struct Everything {
 pub(crate) fn ensure_wasm() -> Result<()> {
     found("wasm target", &wasm::ensure()?);
     Ok(())
+}
+
+/// Finds or installs cargo-deny, and returns its path.
+pub(crate) fn ensure_cargo_deny() -> Result<PathBuf> {
+    let program = deny::ensure()?;
+    found("cargo-deny", &program.display().to_string());
+    Ok(program)
 }
 
 /// Makes sure of a C++ compiler, which only libFuzzer needs.

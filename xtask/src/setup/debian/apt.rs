@@ -17,6 +17,8 @@ const DOWNLOAD_MAX: Duration = Duration::from_secs(10 * 60);
 /// An apt with its own sources and lists, in a folder that the owner deletes.
 pub(in crate::setup) struct PrivateApt {
     folder: PathBuf,
+    /// Debian's names of the architectures to read lists of; the machine's own if empty.
+    architectures: Vec<&'static str>,
 }
 
 // === impl PrivateApt ===
@@ -24,6 +26,11 @@ pub(in crate::setup) struct PrivateApt {
 impl PrivateApt {
     /// Copies the machine's Debian sources, asked for source packages too, and reads the lists of all of them.
     pub(in crate::setup) fn prepare(folder: PathBuf, log: &Log) -> Result<Self> {
+        Self::prepare_for(folder, &[], log)
+    }
+
+    /// The same for packages of other architectures. A mirror that serves only some architectures makes this fail.
+    pub(in crate::setup) fn prepare_for(folder: PathBuf, architectures: &[&'static str], log: &Log) -> Result<Self> {
         let parts = folder.join("sources");
         for part in [&parts, &folder.join("lists/partial"), &folder.join("cache/archives/partial")] {
             fs::create_dir_all(part)?;
@@ -35,7 +42,7 @@ impl PrivateApt {
         for (index, (extension, text)) in sources.iter().enumerate() {
             fs::write(parts.join(format!("{index}.{extension}")), text)?;
         }
-        let apt = Self { folder };
+        let apt = Self { folder, architectures: architectures.to_vec() };
         // Otherwise a list that cannot be fetched is only a warning, and the next step fails with a riddle.
         log.run(&mut apt.get(&["update", "-o", "APT::Update::Error-Mode=any"]), DOWNLOAD_MAX)?;
         Ok(apt)
@@ -72,6 +79,9 @@ impl PrivateApt {
             "APT::Sandbox::User=root".to_owned(),
         ] {
             command.args(["-o", &setting]);
+        }
+        for architecture in &self.architectures {
+            command.args(["-o", &format!("APT::Architectures::={architecture}")]);
         }
         command
     }
