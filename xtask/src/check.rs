@@ -1,8 +1,10 @@
-//! Format, lints, documentation and dependencies, each with warnings as errors, each command shown before it runs.
-//! All checks run even when one fails, so that a pull request shows every problem at once.
+//! Format, lints, documentation and dependencies, each with warnings as errors, each command shown
+//! before it runs. All checks run even when one fails, so that a pull request shows every problem
+//! at once.
 //!
-//! Advisories are the exception: they are reported and do not fail. A new advisory must not break an unrelated change, and the
-//! database is not reachable from every machine. Without it the summary states that nothing was checked.
+//! Advisories are the exception: they are reported and do not fail. A new advisory must not break
+//! an unrelated change, and the database is not reachable from every machine. Without it the
+//! summary states that nothing was checked.
 
 use std::fmt;
 use std::path::Path;
@@ -42,7 +44,8 @@ struct Line {
 
 /// Runs the checks and prints a summary.
 pub(crate) fn run() -> Result<ExitCode> {
-    // The lints compile the crate that embeds the built-in plugins, which needs the WebAssembly target.
+    // The lints compile the crate that embeds the built-in plugins, which needs the WebAssembly
+    // target.
     setup::ensure(setup::Scope::Wasm)?;
     let cargo_deny = setup::ensure_cargo_deny()?;
     let mut lines = Vec::new();

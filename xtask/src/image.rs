@@ -1,7 +1,9 @@
-//! `cargo xtask image`: a static binary, the last stage of `deploy/image/Dockerfile` around it, and checks of the result.
+//! `cargo xtask image`: a static binary, the last stage of `deploy/image/Dockerfile` around it, and
+//! checks of the result.
 //!
-//! The cargo of this machine builds the binary for musl; it takes the place of the Dockerfile's first stage. buildah does the rest
-//! without a registry. The image is then unpacked and started as a cluster would: as an unknown user, on a read-only root.
+//! The cargo of this machine builds the binary for musl; it takes the place of the Dockerfile's
+//! first stage. buildah does the rest without a registry. The image is then unpacked and started as
+//! a cluster would: as an unknown user, on a read-only root.
 
 pub(crate) mod inspect;
 
@@ -30,7 +32,8 @@ const PACK_MAX: Duration = Duration::from_secs(5 * 60);
 /// A first check whether a program runs at all.
 const TRY_MAX: Duration = Duration::from_secs(60);
 
-/// The result of a run on a machine that cannot build images. The binary is built and checked in both cases.
+/// The result of a run on a machine that cannot build images. The binary is built and checked in
+/// both cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tools {
     /// The run fails.
@@ -85,7 +88,8 @@ fn native_architecture() -> &'static str {
     }
 }
 
-/// Finds or installs buildah, and checks that the kernel permits what buildah and the start of an image need.
+/// Finds or installs buildah, and checks that the kernel permits what buildah and the start of an
+/// image need.
 pub(crate) fn ensure_images() -> Result<()> {
     setup::ensure_buildah()?;
     let mut progress = Progress::start(1, setup::cache::folder()?.join("image-tools.log"))?;
@@ -151,7 +155,8 @@ impl Image<'_> {
     }
 }
 
-/// buildah with a storage of its own, so that the images of this machine do not change, and with the driver that needs no mount.
+/// buildah with a storage of its own, so that the images of this machine do not change, and with
+/// the driver that needs no mount.
 fn buildah(folder: &Path) -> Command {
     let mut command = Command::new("buildah");
     command.args(["--storage-driver", "vfs", "--root"]).arg(folder.join("images"));

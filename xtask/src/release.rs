@@ -1,8 +1,9 @@
-//! `cargo xtask release`: builds and checks everything that a release publishes, in `target/release-artifacts`.
+//! `cargo xtask release`: builds and checks everything that a release publishes, in
+//! `target/release-artifacts`.
 //!
-//! For each platform a static binary, an image and a bill of materials; the chart, the contract as a WIT package, a manifest and
-//! checksums. The same commit and toolchain give the same bytes. Signing and publishing happen only in
-//! `.github/workflows/release.yml`.
+//! For each platform a static binary, an image and a bill of materials; the chart, the contract as
+//! a WIT package, a manifest and checksums. The same commit and toolchain give the same bytes.
+//! Signing and publishing happen only in `.github/workflows/release.yml`.
 
 pub(crate) mod archive;
 mod binary;
@@ -152,7 +153,8 @@ impl Release<'_> {
     }
 }
 
-/// Prints every artifact with its size and the result of its checks, and everything that was not made.
+/// Prints every artifact with its size and the result of its checks, and everything that was not
+/// made.
 fn report(artifacts: &Artifacts, checks: &[(String, String)]) {
     anstream::println!();
     for artifact in artifacts.made() {

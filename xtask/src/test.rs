@@ -1,6 +1,8 @@
-//! All tests of the workspace, including the end-to-end tests against a real API server, and one summary at the end.
-//! The end-to-end tests find their programs by `AMPOULE_ETCD`, `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`, `AMPOULE_LANGUAGES`,
-//! `AMPOULE_RENDERERS`, `AMPOULE_PROMETHEUS`, `AMPOULE_PROMTOOL`, `AMPOULE_REGISTRY` and `AMPOULE_BIN`, set here.
+//! All tests of the workspace, including the end-to-end tests against a real API server, and one
+//! summary at the end. The end-to-end tests find their programs by `AMPOULE_ETCD`,
+//! `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`, `AMPOULE_LANGUAGES`,
+//! `AMPOULE_RENDERERS`, `AMPOULE_PROMETHEUS`, `AMPOULE_PROMTOOL`, `AMPOULE_REGISTRY` and
+//! `AMPOULE_BIN`, set here.
 
 mod output;
 mod summary;
@@ -45,7 +47,8 @@ pub(crate) fn run(filter: Option<&str>, only: Option<Part>) -> Result<ExitCode> 
 
 /// The unit tests and, because cargo runs them only on their own, the documentation tests.
 ///
-/// Both name the whole workspace: with fewer packages, cargo would choose other features and compile dependencies again.
+/// Both name the whole workspace: with fewer packages, cargo would choose other features and
+/// compile dependencies again.
 fn unit_commands(metadata: &Value, filter: Option<&str>) -> [Command; 2] {
     let test = || {
         let mut command = workspace::cargo();
@@ -73,7 +76,8 @@ fn unit_targets(metadata: &Value) -> Vec<&str> {
     names
 }
 
-/// `cargo test` as this project runs it: everything is built before, as a step of progress, and the programs are named.
+/// `cargo test` as this project runs it: everything is built before, as a step of progress, and the
+/// programs are named.
 pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<Command> {
     let server = workspace::build(Build::Tests)?;
     let mut command = workspace::cargo();
@@ -94,8 +98,8 @@ pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<C
 
 /// Runs the command, passes its output on, and sums up what the test runner itself reported.
 ///
-/// Failed tests are not an error but the exit code. No test at all fails as well: a typing error in a filter must not look like
-/// a success.
+/// Failed tests are not an error but the exit code. No test at all fails as well: a typing error in
+/// a filter must not look like a success.
 pub(crate) fn run_and_summarise(command: &mut Command) -> Result<ExitCode> {
     summarise(slice::from_mut(command))
 }

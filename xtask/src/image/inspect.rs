@@ -1,7 +1,9 @@
-//! Checks of a binary and of an image: its configuration, and whether its program starts on a root that contains nothing else and is
-//! read-only, as the user that the configuration names. Before that, the program alone.
+//! Checks of a binary and of an image: its configuration, and whether its program starts on a root
+//! that contains nothing else and is read-only, as the user that the configuration names. Before
+//! that, the program alone.
 //!
-//! The root contains no library and no loader, so only a static program starts. Alone, the program's header shows whether it is.
+//! The root contains no library and no loader, so only a static program starts. Alone, the
+//! program's header shows whether it is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +45,8 @@ pub(crate) fn check_binary(binary: &Path) -> Result<String> {
     Ok(format!("{version}ready after {} ms, static", ready.as_millis()))
 }
 
-/// Checks that a program needs no loader. Returns the machine that it is built for, as `readelf` names it.
+/// Checks that a program needs no loader. Returns the machine that it is built for, as `readelf`
+/// names it.
 pub(crate) fn check_static(binary: &Path) -> Result<String> {
     let mut readelf = Command::new("readelf");
     readelf.args(["--wide", "--file-header", "--program-headers"]).arg(binary);
@@ -71,7 +74,8 @@ pub(crate) fn check(archive: &Path, architecture: &str, log: &Log) -> Result<Str
     Ok(format!("{}ready after {} ms, as 65532, on a read-only root", version, ready.as_millis()))
 }
 
-/// Checks the configuration of an OCI archive for a machine of another kind. Returns what was checked.
+/// Checks the configuration of an OCI archive for a machine of another kind. Returns what was
+/// checked.
 pub(crate) fn check_config(archive: &Path, architecture: &str, log: &Log) -> Result<String> {
     let folder = tempfile::tempdir()?;
     unpack(archive, folder.path(), log)?;

@@ -1,5 +1,6 @@
-//! Archives with the same bytes on every machine: sorted entries, one modification time, no owner, no time in the gzip header.
-//! The `tar` of a machine would write its user, its clock and the order of its file system.
+//! Archives with the same bytes on every machine: sorted entries, one modification time, no owner,
+//! no time in the gzip header. The `tar` of a machine would write its user, its clock and the order
+//! of its file system.
 
 use std::fs;
 use std::io::{Cursor, Read, Write};
@@ -97,7 +98,8 @@ mod tests {
     const EPOCH: u64 = 1_700_000_000;
 
     fn entries() -> Vec<Entry> {
-        // The chart's templates and the blobs of an image have longer paths than the 100 bytes of the first tar format.
+        // The chart's templates and the blobs of an image have longer paths than the 100 bytes of
+        // the first tar format.
         vec![Entry::program("b/ampoule", "x"), Entry::plain("a", "yy"), Entry::plain("n/".repeat(80) + "long", "z")]
     }
 

@@ -1,5 +1,6 @@
-//! The static binaries: which platforms this machine builds for, the build itself, and the checks of the result.
-//! Paths of the build machine are replaced, so that two machines build the same bytes.
+//! The static binaries: which platforms this machine builds for, the build itself, and the checks
+//! of the result. Paths of the build machine are replaced, so that two machines build the same
+//! bytes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,8 @@ pub(super) enum Toolchain {
 // === impl Platform ===
 
 impl Platform {
-    /// Finds or installs the compilers for the platform. An error is the reason why this machine cannot build for it.
+    /// Finds or installs the compilers for the platform. An error is the reason why this machine
+    /// cannot build for it.
     pub(super) fn toolchain(&self) -> Result<Toolchain> {
         if std::env::consts::ARCH == self.cpu {
             return Ok(Toolchain::Native);
@@ -92,8 +94,8 @@ impl Platform {
         archive::gzip(&archive::tar(entries, source.epoch)?)
     }
 
-    /// Checks the binary: static, for this platform, without paths of this machine, and starting with the right version. Returns what
-    /// was checked.
+    /// Checks the binary: static, for this platform, without paths of this machine, and starting
+    /// with the right version. Returns what was checked.
     pub(super) fn check(&self, binary: &Path, toolchain: &Toolchain, source: &Source) -> Result<String> {
         let machine = inspect::check_static(binary)?;
         ensure!(machine.ends_with(self.machine), "{} is built for {machine}", binary.display());

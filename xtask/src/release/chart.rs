@@ -1,5 +1,5 @@
-//! The chart as a package: the archive that `helm package` makes, but with the same bytes for the same commit.
-//! Helm itself writes the time of packaging into every entry.
+//! The chart as a package: the archive that `helm package` makes, but with the same bytes for the
+//! same commit. Helm itself writes the time of packaging into every entry.
 
 use std::fs;
 use std::path::Path;
@@ -49,8 +49,8 @@ fn entries() -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Checks the package: its files are those of the checkout, its version is the workspace's, and Helm reads it if there is a Helm.
-/// Returns what was checked.
+/// Checks the package: its files are those of the checkout, its version is the workspace's, and
+/// Helm reads it if there is a Helm. Returns what was checked.
 pub(super) fn check(package: &Path, source: &Source) -> Result<String> {
     let packed = archive::read_tar_gz(&fs::read(package)?)?;
     let mut expected = entries()?;

@@ -1,5 +1,5 @@
-//! The contract in `wit/` as a package: the binary form of WIT, which registries store and `wkg` fetches.
-//! A plugin author who has the package needs no copy of the text.
+//! The contract in `wit/` as a package: the binary form of WIT, which registries store and `wkg`
+//! fetches. A plugin author who has the package needs no copy of the text.
 
 use std::path::Path;
 
@@ -9,7 +9,8 @@ use wit_parser::{PackageId, Resolve};
 
 /// The folder of the contract.
 pub(super) const FOLDER: &str = "wit";
-/// Names that end with the exact version, and not with its compatible range: within 0.x, every version is a contract of its own.
+/// Names that end with the exact version, and not with its compatible range: within 0.x, every
+/// version is a contract of its own.
 const CANONICAL_NAMES: bool = false;
 
 /// Encodes the package in a folder, and returns it with its file name.
@@ -21,7 +22,8 @@ pub(super) fn encode(folder: &Path) -> Result<(String, Vec<u8>)> {
     Ok((file, wit_component::encode(&resolve, package, CANONICAL_NAMES)?))
 }
 
-/// Checks that the encoded package decodes to the text in the folder, comments included. Returns what was checked.
+/// Checks that the encoded package decodes to the text in the folder, comments included. Returns
+/// what was checked.
 pub(super) fn check(bytes: &[u8], folder: &Path) -> Result<String> {
     let DecodedWasm::WitPackage(resolve, package) = wit_component::decode(bytes)? else {
         bail!("the file is a component and not a WIT package");

@@ -1,5 +1,6 @@
-//! The folder of artifacts and its two lists: `manifest.json` for programs, `SHA256SUMS` for `sha256sum --check`.
-//! The manifest also names what this machine did not make, with the reason: a missing artifact must not look like a success.
+//! The folder of artifacts and its two lists: `manifest.json` for programs, `SHA256SUMS` for
+//! `sha256sum --check`. The manifest also names what this machine did not make, with the reason: a
+//! missing artifact must not look like a success.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! The software bill of materials: the crates in a binary, in the JSON format of CycloneDX 1.6.
 //!
-//! The source is cargo's dependency graph for the binary's target. The built-in plugins are in the binary as well, but no edge of that
-//! graph leads to them: a build script compiles them. They are therefore roots of their own.
+//! The source is cargo's dependency graph for the binary's target. The built-in plugins are in the
+//! binary as well, but no edge of that graph leads to them: a build script compiles them. They are
+//! therefore roots of their own.
 
 mod graph;
 
@@ -67,12 +68,14 @@ fn component(package: &Crate, lock: &str) -> Value {
         // CycloneDX calls a component that is needed only to build "excluded".
         "scope": if package.is_linked { "required" } else { "excluded" },
     });
-    // The words of older crates are not an SPDX expression: they separate alternatives with a slash.
+    // The words of older crates are not an SPDX expression: they separate alternatives with a
+    // slash.
     if let Some(license) = &package.license {
         let expression = license.replace(" / ", "/").replace('/', " OR ");
         component["licenses"] = json!([{ "expression": expression }]);
     }
-    // A crate of this workspace is not on crates.io. A purl would name a stranger's crate of the same name.
+    // A crate of this workspace is not on crates.io. A purl would name a stranger's crate of the
+    // same name.
     if package.is_from_registry {
         component["purl"] = json!(format!("pkg:cargo/{}@{}", package.name, package.version));
     }
@@ -96,7 +99,8 @@ fn checksum<'a>(lock: &'a str, package: &Crate) -> Option<&'a str> {
     value(block, "checksum")
 }
 
-/// A UUID of the reserved version 8, derived from the binary's identity: the same commit gives the same document.
+/// A UUID of the reserved version 8, derived from the binary's identity: the same commit gives the
+/// same document.
 fn serial_number(source: &Source, target: &str) -> String {
     let digest = Sha256::digest(format!("ampoule {} {} {target}", source.version, source.commit));
     let mut bytes: [u8; 16] = digest[..16].try_into().expect("a digest has 32 bytes");
@@ -106,8 +110,8 @@ fn serial_number(source: &Source, target: &str) -> String {
     format!("urn:uuid:{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// Checks a bill of materials: its required fields, its references, and that it lists every crate that `cargo tree` lists for the
-/// binary. Returns what was checked.
+/// Checks a bill of materials: its required fields, its references, and that it lists every crate
+/// that `cargo tree` lists for the binary. Returns what was checked.
 pub(super) fn check(document: &Value, target: &str) -> Result<String> {
     check_fields(document)?;
     let components = document["components"].as_array().context("no components")?;

@@ -1,5 +1,5 @@
-//! The commit that artifacts are made from: [`Source`]. Its date is the modification time of every file in an archive, so that the same
-//! commit gives the same bytes on another day.
+//! The commit that artifacts are made from: [`Source`]. Its date is the modification time of every
+//! file in an archive, so that the same commit gives the same bytes on another day.
 
 use std::process::Command;
 use std::time::Duration;

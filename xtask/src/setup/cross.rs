@@ -1,5 +1,6 @@
-//! Tools that build a static arm64 binary on an x86-64 machine: Rust's standard library for it, a C compiler with musl's headers for
-//! the C code in ring and mimalloc, and an emulator that starts the result. Only `cargo xtask release` uses them.
+//! Tools that build a static arm64 binary on an x86-64 machine: Rust's standard library for it, a C
+//! compiler with musl's headers for the C code in ring and mimalloc, and an emulator that starts
+//! the result. Only `cargo xtask release` uses them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,7 +16,8 @@ use crate::progress::Progress;
 
 /// The target that these tools build for.
 pub(crate) const TARGET: &str = "aarch64-unknown-linux-musl";
-/// Debian has no musl compiler for a foreign architecture. This one with musl's headers is equivalent.
+/// Debian has no musl compiler for a foreign architecture. This one with musl's headers is
+/// equivalent.
 const COMPILER: &str = "aarch64-linux-gnu-gcc";
 const EMULATOR: &str = "qemu-aarch64";
 /// The headers within the package `musl-dev` for arm64.
@@ -44,7 +46,8 @@ pub(crate) fn ensure() -> Result<CrossTools> {
     Ok(CrossTools { musl_headers: musl_headers()?, compiler_headers })
 }
 
-/// Musl's headers for arm64, unpacked from Debian's package: an installed one would need a foreign architecture in dpkg.
+/// Musl's headers for arm64, unpacked from Debian's package: an installed one would need a foreign
+/// architecture in dpkg.
 fn musl_headers() -> Result<PathBuf> {
     let folder = cache::folder()?.join("musl-dev-arm64");
     let headers = folder.join(HEADERS);
@@ -74,15 +77,16 @@ impl CrossTools {
     pub(crate) fn configure(&self, cargo: &mut Command) {
         let key = TARGET.replace('-', "_");
         cargo.env(format!("CC_{key}"), COMPILER).env(format!("AR_{key}"), "aarch64-linux-gnu-ar");
-        // The compiler's own headers describe the processor; all others are musl's. Without outline atomics, because Rust links
-        // no libgcc.
+        // The compiler's own headers describe the processor; all others are musl's. Without outline
+        // atomics, because Rust links no libgcc.
         let mut flags = OsString::from("-nostdinc -mno-outline-atomics");
         for folder in [&self.musl_headers, &self.compiler_headers] {
             flags.push(" -isystem ");
             flags.push(folder);
         }
         cargo.env(format!("CFLAGS_{key}"), flags);
-        // Rust brings the start files and the libc of a musl target, and a linker that knows every architecture.
+        // Rust brings the start files and the libc of a musl target, and a linker that knows every
+        // architecture.
         cargo.env(format!("CARGO_TARGET_{}_LINKER", key.to_uppercase()), "rust-lld");
     }
 

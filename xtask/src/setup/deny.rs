@@ -1,5 +1,6 @@
-//! cargo-deny, which checks licences, sources and versions of all crates: one pinned version from crates.io, in the cache folder.
-//! A version on `PATH` is not used: another version may know other keys in `deny.toml`.
+//! cargo-deny, which checks licences, sources and versions of all crates: one pinned version from
+//! crates.io, in the cache folder. A version on `PATH` is not used: another version may know other
+//! keys in `deny.toml`.
 
 use std::path::PathBuf;
 use std::time::Duration;

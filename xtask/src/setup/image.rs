@@ -1,5 +1,5 @@
-//! Tools for static binaries and images: Rust's standard library for musl, a C compiler for it, and buildah.
-//! Only `cargo xtask image`, `budget` and `release` use them.
+//! Tools for static binaries and images: Rust's standard library for musl, a C compiler for it, and
+//! buildah. Only `cargo xtask image`, `budget` and `release` use them.
 
 use std::process::Command;
 use std::time::Duration;

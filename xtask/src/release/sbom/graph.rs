@@ -1,5 +1,6 @@
-//! The crates of a binary: [`Graph`], from `cargo metadata`, and the list of `cargo tree` to compare it with.
-//! The two are computed by different code of cargo, so a mistake in the walk below is found.
+//! The crates of a binary: [`Graph`], from `cargo metadata`, and the list of `cargo tree` to
+//! compare it with. The two are computed by different code of cargo, so a mistake in the walk below
+//! is found.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -31,7 +32,8 @@ pub(super) struct Crate {
     pub(super) license: Option<String>,
     pub(super) repository: Option<String>,
     pub(super) is_from_registry: bool,
-    /// Whether its code is in the binary. Otherwise only the build needs it, as a macro or in a build script.
+    /// Whether its code is in the binary. Otherwise only the build needs it, as a macro or in a
+    /// build script.
     pub(super) is_linked: bool,
     /// References of its direct dependencies.
     pub(super) dependencies: BTreeSet<String>,
