@@ -71,7 +71,8 @@ pub(crate) fn run(tools: Tools) -> Result<ExitCode> {
     let archive = binary.with_file_name("ampoule-image.tar");
     let architecture = native_architecture();
     progress.step("buildah build", |log| {
-        let image = Image { binary: &binary, architecture, source: &Source::read()? };
+        let source = Source::read()?;
+        let image = Image { binary: &binary, architecture, source: &source };
         Ok(fs::write(&archive, image.archive(log)?)?)
     })?;
     let seen = progress.step("start it as a cluster would", |log| inspect::check(&archive, architecture, log))?;

@@ -28,6 +28,7 @@ pub(crate) enum Part {
     /// Tests that need no other program.
     Unit,
     /// Tests that use an API server, a load balancer, a registry or another installed program.
+    #[value(name = "e2e")]
     E2e,
 }
 
@@ -40,7 +41,7 @@ pub(crate) fn run(filter: Option<&str>, only: Option<Part>) -> Result<ExitCode> 
     let everything = setup::ensure_everything()?;
     let mut command = command(&everything, filter)?;
     if only == Some(Part::E2e) {
-        command.args(WITH_PROGRAMS.iter().flat_map(|target| ["--test", target]));
+        command.args(WITH_PROGRAMS.iter().flat_map(|target| ["--test", *target]));
     }
     run_and_summarise(&mut command)
 }
@@ -57,7 +58,7 @@ fn unit_commands(metadata: &Value, filter: Option<&str>) -> [Command; 2] {
     };
     let (mut units, mut docs) = (test(), test());
     units.args(["--lib", "--bins"]);
-    units.args(unit_targets(metadata).iter().flat_map(|target| ["--test", target]));
+    units.args(unit_targets(metadata).iter().flat_map(|target| ["--test", *target]));
     docs.arg("--doc");
     [&mut units, &mut docs].into_iter().for_each(|command| {
         command.args(filter);

@@ -109,8 +109,7 @@ mod tests {
         reversed.reverse();
         let archive = gzip(&tar(entries(), EPOCH).unwrap()).unwrap();
         assert_eq!(archive, gzip(&tar(reversed, EPOCH).unwrap()).unwrap());
-        let [.., date_0, date_1, date_2, date_3] = archive[..8] else { panic!("a gzip header has 8 bytes or more") };
-        assert_eq!([date_0, date_1, date_2, date_3], [0; 4], "the gzip header contains a date");
+        assert_eq!(archive[4..8], [0; 4], "the gzip header contains a date");
     }
 
     #[test]

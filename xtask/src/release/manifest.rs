@@ -101,7 +101,7 @@ impl Artifacts {
         let json_sum = data_encoding::HEXLOWER.encode(&Sha256::digest(&json));
         fs::write(self.path(MANIFEST), &json)?;
         let mut lines: Vec<_> = self.manifest.artifacts.iter().map(|file| (&*file.name, &*file.sha256)).collect();
-        lines.push((MANIFEST, &json_sum));
+        lines.push((MANIFEST, json_sum.as_str()));
         lines.sort_unstable();
         let sums: String = lines.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
         fs::write(self.path(SUMS), sums)?;

@@ -104,8 +104,8 @@ fn checksum<'a>(lock: &'a str, package: &Crate) -> Option<&'a str> {
 fn serial_number(source: &Source, target: &str) -> String {
     let digest = Sha256::digest(format!("ampoule {} {} {target}", source.version, source.commit));
     let mut bytes: [u8; 16] = digest[..16].try_into().expect("a digest has 32 bytes");
-    bytes[6] = bytes[6] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes[6] = (bytes[6] & 0x0f) | 0x80;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
     let hex = data_encoding::HEXLOWER.encode(&bytes);
     format!("urn:uuid:{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

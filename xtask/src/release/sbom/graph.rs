@@ -141,8 +141,8 @@ impl Resolution {
     }
 
     fn is_macro(&self, id: &str) -> bool {
-        let targets = self.find(id)["targets"].as_array().into_iter().flatten();
-        targets.into_iter().any(|target| target["kind"][0] == "proc-macro")
+        let mut targets = self.find(id)["targets"].as_array().into_iter().flatten();
+        targets.any(|target| target["kind"][0] == "proc-macro")
     }
 
     fn dependencies(&self, id: &str) -> impl Iterator<Item = &Value> {
