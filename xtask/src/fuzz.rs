@@ -103,7 +103,7 @@ fn names(only: Option<&str>) -> Result<Vec<String>> {
 }
 
 /// The platform that this machine's rustc builds for.
-fn host() -> Result<String> {
+pub(crate) fn host() -> Result<String> {
     let mut command = Command::new("rustc");
     let said = job::output(command.arg("-vV").current_dir(workspace::root()), Duration::from_secs(60));
     let host = said.as_deref().and_then(|said| said.lines().find_map(|line| line.strip_prefix("host: ")));

@@ -9,6 +9,7 @@ use ampoule_plugin_build::TARGET as WASM;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::fuzz::host;
 use crate::job;
 use crate::plugins;
 use crate::workspace;
@@ -39,7 +40,7 @@ pub(super) struct Crate {
     pub(super) dependencies: BTreeSet<String>,
 }
 
-/// What cargo resolved for one target.
+/// The dependency graph that cargo resolved for some targets.
 struct Resolution {
     metadata: Value,
     packages: HashMap<String, usize>,
@@ -61,31 +62,37 @@ impl Graph {
     /// The crates of the server for a target, and those of the built-in plugins for WebAssembly.
     pub(super) fn of_binary(target: &str) -> Result<Self> {
         let mut graph = Self::default();
-        graph.add(&Resolution::for_target(target)?, &[BINARY.to_owned()])?;
-        let wasm = Resolution::for_target(WASM)?;
-        graph.add(&wasm, &built_in_plugins(&wasm.metadata))?;
+        graph.add(target, |_| vec![BINARY.to_owned()])?;
+        graph.add(WASM, built_in_plugins)?;
         Ok(graph)
     }
 
-    fn add(&mut self, resolution: &Resolution, roots: &[String]) -> Result<()> {
-        let ids: Vec<_> = roots.iter().map(|root| resolution.member(root)).collect::<Result<_>>()?;
-        let linked = resolution.reachable(&ids, |resolution, dependency| {
-            is_normal(dependency) && !resolution.is_macro(dependency["pkg"].as_str().unwrap_or_default())
+    /// Adds the packages that `roots` chooses from cargo's metadata, and what they need.
+    ///
+    /// Macros and build scripts are compiled for this machine, not for the target, and have other
+    /// dependencies there. So the crates for the build come from a second resolution with both.
+    fn add(&mut self, target: &str, roots: impl Fn(&Value) -> Vec<String>) -> Result<()> {
+        let for_target = Resolution::for_targets(&[target])?;
+        let for_build = Resolution::for_targets(&[target, &host()?])?;
+        let roots = roots(&for_target.metadata);
+        let ids: Vec<_> = roots.iter().map(|root| for_target.member(root)).collect::<Result<_>>()?;
+        let linked = for_target.reachable(&ids, |dependency| {
+            is_normal(dependency) && !for_target.is_macro(dependency["pkg"].as_str().unwrap_or_default())
         });
-        let needed = resolution.reachable(&ids, |_, dependency| is_normal(dependency) || has_kind(dependency, "build"));
+        let needed = for_build.reachable(&ids, |dependency| is_normal(dependency) || has_kind(dependency, "build"));
         for id in &needed {
-            let mut package = resolution.package(id)?;
+            let mut package = for_build.package(id)?;
             package.is_linked = linked.contains(id);
-            for dependency in resolution.dependencies(id) {
+            for dependency in for_build.dependencies(id) {
                 let id = dependency["pkg"].as_str().unwrap_or_default();
                 if needed.contains(id) {
-                    package.dependencies.insert(resolution.package(id)?.reference());
+                    package.dependencies.insert(for_build.package(id)?.reference());
                 }
             }
             self.merge(package);
         }
         for id in &ids {
-            self.roots.insert(resolution.package(id)?.reference());
+            self.roots.insert(for_build.package(id)?.reference());
         }
         Ok(())
     }
@@ -101,9 +108,10 @@ impl Graph {
 // === impl Resolution ===
 
 impl Resolution {
-    fn for_target(target: &str) -> Result<Self> {
+    fn for_targets(targets: &[&str]) -> Result<Self> {
         let mut cargo = workspace::cargo();
-        cargo.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", target]);
+        cargo.args(["metadata", "--format-version", "1", "--locked"]);
+        cargo.args(targets.iter().flat_map(|target| ["--filter-platform", *target]));
         let printed = job::output(&mut cargo, CARGO_MAX);
         let metadata: Value = serde_json::from_str(&printed.context("`cargo metadata --locked` failed")?)?;
         let by_id = |list: &Value| {
@@ -151,11 +159,11 @@ impl Resolution {
     }
 
     /// Ids of all packages that can be reached over the edges that `follows` accepts.
-    fn reachable(&self, roots: &[String], follows: impl Fn(&Self, &Value) -> bool) -> BTreeSet<String> {
+    fn reachable(&self, roots: &[String], follows: impl Fn(&Value) -> bool) -> BTreeSet<String> {
         let mut found: BTreeSet<String> = roots.iter().cloned().collect();
         let mut open = roots.to_vec();
         while let Some(id) = open.pop() {
-            for dependency in self.dependencies(&id).filter(|dependency| follows(self, dependency)) {
+            for dependency in self.dependencies(&id).filter(|dependency| follows(dependency)) {
                 let id = dependency["pkg"].as_str().unwrap_or_default().to_owned();
                 if found.insert(id.clone()) {
                     open.push(id);
