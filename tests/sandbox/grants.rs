@@ -190,8 +190,7 @@ fn a_silent_cluster_ends_the_call_at_its_deadline() {
     let plugin =
         sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), secrets(&["hanging"]));
     let started = Instant::now();
-    let expected =
-        "deadline: plugin reader 1.0.0 exceeded its deadline of 200 ms (injectors[].limits.deadlineMillis)";
+    let expected = "deadline: plugin reader 1.0.0 exceeded its deadline of 200 ms (injectors[].limits.deadlineMillis)";
     assert_eq!(sandbox.answer(&plugin.expect("it loads")), expected);
     assert!(started.elapsed() < Duration::from_secs(10));
 }

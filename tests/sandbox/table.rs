@@ -45,12 +45,7 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "limit: plugin huge_strings 1.0.0 exceeded its limit of 1 MiB of data in one call",
         ),
         ("trap", json!({}), "group", "trap: plugin trap 1.0.0 trapped: wasm `unreachable` instruction executed"),
-        (
-            "log_flood",
-            json!({}),
-            "group",
-            "limit: plugin log_flood 1.0.0 exceeded its limit of 10000 host calls",
-        ),
+        ("log_flood", json!({}), "group", "limit: plugin log_flood 1.0.0 exceeded its limit of 10000 host calls"),
         (
             "bad_utf8",
             json!({}),

@@ -103,8 +103,8 @@ fn names(only: Option<&str>) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Returns the host triple of rustc.
-fn host() -> Result<String> {
+/// The platform that this machine's rustc builds for.
+pub(crate) fn host() -> Result<String> {
     let mut command = Command::new("rustc");
     let output = job::output(command.arg("-vV").current_dir(workspace::root()), Duration::from_secs(60));
     let host = output.as_deref().and_then(|output| output.lines().find_map(|line| line.strip_prefix("host: ")));

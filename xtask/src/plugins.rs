@@ -36,8 +36,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the packages below `plugins/` that use the SDK.
-fn plugins(metadata: &Value) -> Vec<String> {
+/// The packages below `plugins/` that use the SDK.
+pub(crate) fn plugins(metadata: &Value) -> Vec<String> {
     let array = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let is_plugin = |package: &Value| {
         let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());

@@ -1,10 +1,12 @@
-//! Finds or installs the tools of the other commands, which call it automatically.
-//! It prints one line per tool. If all tools are present, it takes a fraction of a second.
+//! Finds or installs the tools of the other commands, which call this module themselves.
+//! It prints one line per tool. If all tools are present, that takes a fraction of a second.
 
 pub(crate) mod cache;
+pub(crate) mod cross;
 mod curl;
 mod cxx;
 mod debian;
+mod deny;
 mod haproxy;
 mod image;
 mod kube;
@@ -33,19 +35,19 @@ use self::prometheus::Prometheus;
 use self::sdks::Sdks;
 use crate::progress::GOOD;
 
-/// The tools that a command needs.
+/// Tools of a command.
 #[derive(Clone, Copy)]
 pub(crate) enum Scope {
-    /// The WebAssembly target, to build the plugins.
+    /// For the plugins: the WebAssembly target.
     Wasm,
-    /// The WebAssembly target, and curl to send a request to the server.
+    /// For a request to the server: the WebAssembly target, and curl.
     Demo,
-    /// All tools, including those of the end-to-end tests: etcd, kube-apiserver, haproxy, Flyte's
-    /// SDKs, Helm and kubectl, Prometheus, and a registry.
+    /// For the end-to-end tests as well: etcd, kube-apiserver, haproxy, Flyte's SDKs, Helm and
+    /// kubectl, Prometheus, and a registry.
     Everything,
 }
 
-/// The tools of the end-to-end tests.
+/// Tools of the end-to-end tests.
 pub(crate) struct Everything {
     /// The Kubernetes API.
     pub(crate) api_server: ApiServer,
@@ -65,31 +67,38 @@ pub(crate) struct Everything {
     pub(crate) typos: PathBuf,
 }
 
-/// Ensures the WebAssembly target.
+/// Finds or installs the WebAssembly target only.
 pub(crate) fn ensure_wasm() -> Result<()> {
     found("wasm target", &wasm::ensure()?);
     Ok(())
 }
 
-/// Ensures a C++ compiler, which only libFuzzer needs.
+/// Finds or installs cargo-deny, and returns its path.
+pub(crate) fn ensure_cargo_deny() -> Result<PathBuf> {
+    let program = deny::ensure()?;
+    found("cargo-deny", &program.display().to_string());
+    Ok(program)
+}
+
+/// Finds or installs a C++ compiler, for libFuzzer.
 pub(crate) fn ensure_cxx() -> Result<()> {
     found("c++", &cxx::ensure()?);
     Ok(())
 }
 
-/// Ensures valgrind, which counts instructions.
+/// Finds or installs valgrind, which counts instructions.
 pub(crate) fn ensure_valgrind() -> Result<()> {
     found("valgrind", &valgrind::ensure()?);
     Ok(())
 }
 
-/// Ensures the tools for a static binary.
+/// Finds or installs the tools for a static binary.
 pub(crate) fn ensure_musl() -> Result<()> {
     found("musl", &image::ensure_musl()?);
     Ok(())
 }
 
-/// Ensures buildah, which builds the image.
+/// Finds or installs buildah, which builds images.
 pub(crate) fn ensure_buildah() -> Result<()> {
     found("buildah", &image::ensure_buildah()?);
     Ok(())
@@ -102,7 +111,7 @@ pub(crate) fn ensure_mdbook() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Ensures all tools, and prints their locations.
+/// Finds or installs everything, and returns the paths.
 pub(crate) fn ensure_everything() -> Result<Everything> {
     ensure_wasm()?;
     let api_server = kube::ensure()?;
@@ -126,7 +135,7 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos })
 }
 
-/// Ensures the tools of a scope.
+/// Finds or installs the tools in the scope.
 pub(crate) fn ensure(scope: Scope) -> Result<()> {
     match scope {
         Scope::Wasm => ensure_wasm(),

@@ -1,6 +1,6 @@
-//! A private apt: uses the machine's mirrors, but keeps lists and downloads in a separate folder.
-//! It needs no root and changes nothing outside that folder. It also supports source packages,
-//! which most machines do not configure.
+//! A private apt: the machine's mirrors, but lists and downloads in a folder of their own. It needs
+//! no root and changes nothing outside that folder. It also knows source packages, which most
+//! machines do not configure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,21 @@ const DOWNLOAD_MAX: Duration = Duration::from_secs(10 * 60);
 /// An apt with its own sources and lists, in a folder that the caller deletes.
 pub(in crate::setup) struct PrivateApt {
     folder: PathBuf,
+    /// Debian's names of the architectures to read lists of; the machine's own if empty.
+    architectures: Vec<&'static str>,
 }
 
 // === impl PrivateApt ===
 
 impl PrivateApt {
-    /// Copies the machine's Debian sources, adds source packages, and downloads the lists.
+    /// Copies the machine's Debian sources, adds source packages, and reads all lists.
     pub(in crate::setup) fn prepare(folder: PathBuf, log: &Log) -> Result<Self> {
+        Self::prepare_for(folder, &[], log)
+    }
+
+    /// The same for packages of other architectures. A mirror that serves only some architectures
+    /// makes this fail.
+    pub(in crate::setup) fn prepare_for(folder: PathBuf, architectures: &[&'static str], log: &Log) -> Result<Self> {
         let parts = folder.join("sources");
         for part in [&parts, &folder.join("lists/partial"), &folder.join("cache/archives/partial")] {
             fs::create_dir_all(part)?;
@@ -36,15 +44,15 @@ impl PrivateApt {
         for (index, (extension, text)) in sources.iter().enumerate() {
             fs::write(parts.join(format!("{index}.{extension}")), text)?;
         }
-        let apt = Self { folder };
-        // Otherwise, a failed download of a list is only a warning, and the next step fails with an
-        // unclear message.
+        let apt = Self { folder, architectures: architectures.to_vec() };
+        // By default, a list that cannot be fetched is only a warning, and the next step fails
+        // without the reason.
         log.run(&mut apt.get(&["update", "-o", "APT::Update::Error-Mode=any"]), DOWNLOAD_MAX)?;
         Ok(apt)
     }
 
-    /// Downloads a binary package and unpacks it into `target`, without installing it and without
-    /// running its scripts.
+    /// Fetches a binary package and unpacks it into `target`; nothing is installed, no script of
+    /// the package runs.
     pub(in crate::setup) fn unpack_package(&self, package: &str, target: &Path, log: &Log) -> Result<()> {
         let folder = self.empty_folder(package)?;
         log.run(self.get(&["download", package]).current_dir(&folder), DOWNLOAD_MAX)?;
@@ -54,7 +62,7 @@ impl PrivateApt {
         Ok(())
     }
 
-    /// Downloads the upstream archive of a source package; apt verifies it with the signed list.
+    /// Fetches the upstream archive of a source package; apt verifies it with the signed list.
     pub(in crate::setup) fn download_source(&self, package: &str, log: &Log) -> Result<PathBuf> {
         let folder = self.empty_folder(package)?;
         let words = ["source", "--only-source", "--download-only", package];
@@ -71,10 +79,13 @@ impl PrivateApt {
             format!("Dir::Etc::sourceparts={}", path("sources")),
             format!("Dir::State::lists={}", path("lists")),
             format!("Dir::Cache={}", path("cache")),
-            // As root, apt downloads with its own user, which cannot access root's folders.
+            // As root, apt downloads as another user, who has no access to root's folders.
             "APT::Sandbox::User=root".to_owned(),
         ] {
             command.args(["-o", &setting]);
+        }
+        for architecture in &self.architectures {
+            command.args(["-o", &format!("APT::Architectures::={architecture}")]);
         }
         command
     }
