@@ -96,7 +96,7 @@ impl Webhook {
         let body = timeout_at(deadline, self.intake.read(body)).await.map_err(|_| Rejection::Slow)??;
         let request = review::parse(body.bytes())?;
         self.metrics.phases().observe(Phase::Parse, arrived.elapsed());
-        trace.past("parse", arrived);
+        trace.record_phase("parse", arrived);
         // The pod is a copy by now, of a similar size: the bytes go, the room stays taken until the answer.
         let _room = body.into_room();
         let pipeline = self.pipeline.current();
