@@ -1,8 +1,9 @@
 //! The webhook's serving certificates: issued, checked, stored and replaced.
 //!
-//! [`CertificatePair`] issues a pair, [`StoredPair`] checks one, [`CertIssuer`] keeps one in a Secret
-//! and [`CertFolder`] reads one from a folder. [`CertKeeper`] serves the current pair and replaces it.
-//! A CA signs one leaf, and its key is dropped at once, so it can never sign a second one.
+//! [`CertificatePair`] issues a pair, [`StoredPair`] checks one, [`CertIssuer`] keeps one in a
+//! Secret and [`CertFolder`] reads one from a folder. [`CertKeeper`] serves the current pair and
+//! replaces it. A CA signs one leaf, and its key is dropped at once, so it can never sign a second
+//! one.
 
 mod condition;
 mod folder;

@@ -1,7 +1,7 @@
 //! Kubernetes Events about this process's Pod and about ConfigMaps with plugins: [`Events`].
 //!
-//! `kubectl describe pod` and `kubectl events` show them. They are written only in a Pod with access
-//! to the API server. If an Event cannot be written, the log has a warning.
+//! `kubectl describe pod` and `kubectl events` show them. They are written only in a Pod with
+//! access to the API server. If an Event cannot be written, the log has a warning.
 
 use std::env;
 

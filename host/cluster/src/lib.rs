@@ -1,7 +1,7 @@
 //! The Kubernetes API client of this process: [`Cluster`], and the users of it.
 //!
-//! A process that neither registers itself nor manages certificates creates no client, and sends the
-//! API server no request.
+//! A process that neither registers itself nor manages certificates creates no client, and sends
+//! the API server no request.
 
 mod ca_bundle;
 pub mod certs;

@@ -1,4 +1,5 @@
-//! The webhook's registration at the API server: a `MutatingWebhookConfiguration`, by server-side apply.
+//! The webhook's registration at the API server: a `MutatingWebhookConfiguration`, by server-side
+//! apply.
 //!
 //! [`RegistrationKeeper`] applies and maintains it, [`Trust`] requests its CAs, and [`remove`]
 //! removes it. The object sets every field that matters, so no value of another program stays. A

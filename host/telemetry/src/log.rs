@@ -25,8 +25,8 @@ pub const AUDIT_TARGET: &str = "audit";
 /// Prefix of the targets of this program's crates.
 const OWN_CRATES: &str = "ampoule";
 
-/// Logs API server responses that it cannot parse at `warn`, and a response may be a Secret. Callers
-/// get the same failure as an error.
+/// Logs API server responses that it cannot parse at `warn`, and a response may be a Secret.
+/// Callers get the same failure as an error.
 const LOGS_BODIES: &str = "kube_client::client";
 /// Its submodules, which log no bodies.
 const LOGS_CONNECTIONS: &str = "kube_client::client::";

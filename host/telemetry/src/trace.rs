@@ -157,8 +157,8 @@ impl Traces {
 
 impl Drop for Tracing {
     fn drop(&mut self) {
-        // Without it, the drop of the last tracer would wait for the collector, on any thread. After
-        // `end`, this has no effect.
+        // Without it, the drop of the last tracer would wait for the collector, on any thread.
+        // After `end`, this has no effect.
         let _ = self.provider.shutdown_with_timeout(Duration::ZERO);
     }
 }

@@ -59,7 +59,8 @@ pub enum Condition {
 // === impl StoredPair ===
 
 impl StoredPair<'_> {
-    /// Returns the usability for a client that calls `host`: due if the pair expires within `reserve`.
+    /// Returns the usability for a client that calls `host`: due if the pair expires within
+    /// `reserve`.
     #[must_use]
     pub fn condition(&self, host: &str, now: SystemTime, reserve: Duration) -> Condition {
         match self.check(Some(host), now) {
@@ -92,8 +93,8 @@ impl StoredPair<'_> {
     }
 }
 
-/// Returns the leaf's expiry if the leaf is valid at that time. The dates of its issuers are checked
-/// with the CA.
+/// Returns the leaf's expiry if the leaf is valid at that time. The dates of its issuers are
+/// checked with the CA.
 fn check_dates(leaf: &CertificateDer<'_>, at: SystemTime) -> Result<SystemTime, String> {
     let validity = validity(leaf, CERTIFICATE_FILE)?;
     let [start, end, now] = [*validity.start(), *validity.end(), at].map(format_time);

@@ -1,8 +1,9 @@
-//! A certificate pair in a Secret: [`CertIssuer::ensure`] keeps a usable pair and issues a missing one.
+//! A certificate pair in a Secret: [`CertIssuer::ensure`] keeps a usable pair and issues a missing
+//! one.
 //!
-//! Several processes may do this concurrently: each replaces only the version that it has read, so all
-//! get the same pair. A renewal leaves the old CA in the bundle, for processes that still serve the
-//! old pair.
+//! Several processes may do this concurrently: each replaces only the version that it has read, so
+//! all get the same pair. A renewal leaves the old CA in the bundle, for processes that still serve
+//! the old pair.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,8 +23,8 @@ use crate::{
     client::{Cluster, ClusterError},
 };
 
-/// Attempts to write the Secret while other processes change it. With a few replicas, the second one
-/// succeeds.
+/// Attempts to write the Secret while other processes change it. With a few replicas, the second
+/// one succeeds.
 const ATTEMPTS: usize = 5;
 
 /// Maintains a Secret with a pair for a Service.

@@ -21,8 +21,8 @@ use crate::registration::Trust;
 use ampoule_net::tls::ServingCert;
 use ampoule_telemetry::{metrics::Metrics, readiness::ReadinessGate};
 
-/// Time before the expiry at which the process stops to be ready. For a short-lived certificate it is
-/// a twentieth of the remaining time.
+/// Time before the expiry at which the process stops to be ready. For a short-lived certificate it
+/// is a twentieth of the remaining time.
 const MARGIN: Duration = Duration::from_secs(60);
 /// Maximum time of one sleep: a longer sleep would miss a jump of the clock.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);

@@ -93,8 +93,8 @@ impl CertificatePair {
         }
     }
 
-    /// Returns the CAs of the bundle that signed the leaf, for a client that calls `host`. The other
-    /// CAs are for an older leaf. `None` if no CA signed it.
+    /// Returns the CAs of the bundle that signed the leaf, for a client that calls `host`. The
+    /// other CAs are for an older leaf. `None` if no CA signed it.
     pub(crate) fn signers(&self, host: &str, at: SystemTime) -> Option<String> {
         let bundle = CaBundle::parse(&self.ca_pem);
         let signers: String = bundle.each_pem().filter(|ca| self.is_signed_by(ca, host, at)).collect();

@@ -1,7 +1,7 @@
 //! Sources of certificate pairs: [`PairSource`], implemented for a folder and for a Secret.
 //!
-//! A source rejects a pair that cannot be served: it logs and counts it, and the previous pair stays
-//! in use.
+//! A source rejects a pair that cannot be served: it logs and counts it, and the previous pair
+//! stays in use.
 
 mod folder;
 mod secret;

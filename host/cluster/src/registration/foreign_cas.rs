@@ -1,8 +1,8 @@
 //! CAs in the registration that this replica does not request: [`ForeignCas`].
 //!
-//! Replicas learn of a new CA one after the other, so each finds CAs in the registration that it does
-//! not know yet, or no longer. Such a CA stays for a while: otherwise two replicas would remove each
-//! other's CA.
+//! Replicas learn of a new CA one after the other, so each finds CAs in the registration that it
+//! does not know yet, or no longer. Such a CA stays for a while: otherwise two replicas would
+//! remove each other's CA.
 
 use std::{
     collections::HashMap,

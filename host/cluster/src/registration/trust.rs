@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::ca_bundle::CaBundle;
 use ampoule_config::{CertificateMode, CertificatesConfig};
 
-/// Time in which all API servers of a cluster apply a change of the registration. They watch it, which
-/// takes milliseconds.
+/// Time in which all API servers of a cluster apply a change of the registration. They watch it,
+/// which takes milliseconds.
 const SETTLE: Duration = Duration::from_secs(5);
 /// Time in which every replica has the new files of a mounted Secret. The kubelet takes at most two
 /// minutes.

@@ -1,7 +1,7 @@
 //! Time spent in each [`Phase`] of an admission, as one histogram per phase.
 //!
-//! Each admission is counted once in `parse`, `patch` and `answer`. Each plugin call is counted once
-//! in each of the other phases that it enters.
+//! Each admission is counted once in `parse`, `patch` and `answer`. Each plugin call is counted
+//! once in each of the other phases that it enters.
 
 use std::time::{Duration, Instant};
 

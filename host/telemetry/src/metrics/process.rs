@@ -1,6 +1,7 @@
 //! Metrics of the process as the kernel reports them: [`ProcessMetrics`].
 //!
-//! Their names are those of Prometheus' client libraries. Each scrape reads them anew. A metric is left out where Linux's `/proc` is not available.
+//! Their names are those of Prometheus' client libraries. Each scrape reads them anew. A metric is
+//! left out where Linux's `/proc` is not available.
 
 use std::{fmt, fs, path::Path, sync::OnceLock, time::Duration};
 

@@ -1,8 +1,8 @@
 //! Export of span batches to a collector, by OTLP over HTTP: [`Collector`].
 //!
 //! Spans that the collector does not accept are dropped. The log reports the first failure, and the
-//! recovery. Batches are sent one at a time from the exporter's own thread; the connection belongs to
-//! the runtime on which the exporter was created.
+//! recovery. Batches are sent one at a time from the exporter's own thread; the connection belongs
+//! to the runtime on which the exporter was created.
 
 use std::{
     fmt,
