@@ -1,6 +1,6 @@
-//! What is no plugin is refused at load, and told why.
+//! Files that are not plugins are refused at load with a reason.
 //!
-//! Bytes that are no component at all need no guest; a component with a forbidden import does.
+//! Bytes that are not a component need no guest; a component with a forbidden import does.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ fn refused(name: &str, component: &'static [u8], expected: &str) {
 }
 
 #[test]
-fn what_is_no_component_is_refused_by_name() {
+fn a_file_that_is_not_a_component_is_refused_with_its_name() {
     refused("empty", b"", "the file is empty");
     refused("text", b"apiVersion: v1\nkind: Pod\n", "the file is not WebAssembly: it does not start with \\0asm");
     refused(
@@ -34,15 +34,15 @@ fn what_is_no_component_is_refused_by_name() {
 }
 
 #[test]
-fn half_a_component_is_refused() {
+fn a_truncated_component_is_refused() {
     let whole = guest("echo");
     let half = &whole[..whole.len() / 2];
-    let error = Sandbox::new().load("half", half, json!({})).expect_err("half a component is none");
+    let error = Sandbox::new().load("half", half, json!({})).expect_err("a truncated component is invalid");
     assert!(error.to_string().starts_with("plugin half"), "{error}");
 }
 
 #[test]
-fn an_import_that_nothing_grants_is_refused_by_name() {
+fn an_import_without_a_grant_is_refused_with_its_name() {
     refused(
         "http_client",
         guest("http_client"),

@@ -1,6 +1,6 @@
-//! One row per guest: how it is asked, and the whole of what comes back.
+//! One row per guest: its request, and the complete answer.
 //!
-//! Each row also asks a neighbour right after, on the same engine: it is served.
+//! Each row also calls a neighbour afterwards on the same engine: it must be served.
 
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ fn every_guest_gets_its_own_error_and_its_neighbour_is_served() {
 }
 
 #[test]
-fn edits_that_fit_the_guest_do_not_fit_the_call() {
+fn edits_that_fit_the_guests_memory_exceed_the_limit_of_a_call() {
     let sandbox = Sandbox::new();
     let plugin = sandbox.load("million_edits", guest("million_edits"), json!({ "edits": 10_000 })).expect("it loads");
     let expected = "limit: plugin million_edits 1.0.0 passed more than its limit of 1 MiB in one call";
@@ -123,7 +123,7 @@ fn every_guest_has_a_row() {
 }
 
 #[test]
-fn every_limit_is_the_plugins_own() {
+fn every_limit_can_be_set_per_plugin() {
     let defaults = Limits::default;
     let cases = [
         (

@@ -1,5 +1,5 @@
-//! Format, lints and documentation, each with warnings as errors, each command shown before it runs.
-//! All three run even when one fails: a pull request should learn everything at once.
+//! Format, lints and documentation, with warnings as errors. Each command is shown before it runs.
+//! All three run even if one fails, so that a pull request shows all problems at once.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -11,9 +11,9 @@ use crate::progress::{BAD, Elapsed, GOOD, STRONG};
 use crate::setup;
 use crate::workspace;
 
-/// Runs the checks and says how each ended.
+/// Runs the checks, and prints the result of each.
 pub(crate) fn run() -> Result<ExitCode> {
-    // The lints build the plugins: they look at the crate that embeds them.
+    // The lints include the crate that embeds the plugins, so they build the plugins.
     setup::ensure(setup::Scope::Wasm)?;
     let mut report = Vec::new();
     for (name, mut command) in commands() {

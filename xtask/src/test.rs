@@ -1,6 +1,8 @@
-//! Every test of the workspace, the end-to-end ones against a real API server included, and one summary at the end.
-//! The end-to-end tests find their programs by `AMPOULE_ETCD`, `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`, `AMPOULE_LANGUAGES`,
-//! `AMPOULE_RENDERERS`, `AMPOULE_PROMETHEUS`, `AMPOULE_PROMTOOL`, `AMPOULE_REGISTRY` and `AMPOULE_BIN`, set here.
+//! Runs all tests of the workspace, including the end-to-end tests with a real API server, and
+//! prints a summary. It sets the variables with the paths of the programs for the end-to-end tests:
+//! `AMPOULE_ETCD`, `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`,
+//! `AMPOULE_LANGUAGES`, `AMPOULE_RENDERERS`, `AMPOULE_PROMETHEUS`, `AMPOULE_PROMTOOL`,
+//! `AMPOULE_REGISTRY`, `AMPOULE_TYPOS` and `AMPOULE_BIN`.
 
 mod output;
 mod summary;
@@ -15,18 +17,19 @@ use crate::progress::{BAD, Elapsed, GOOD};
 use crate::setup::{self, Everything};
 use crate::workspace::{self, Build};
 
-/// Runs the tests whose name contains the filter, or all.
+/// Runs the tests with a name that contains the filter, or all.
 pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     let everything = setup::ensure_everything()?;
     run_and_summarise(&mut command(&everything, filter)?)
 }
 
-/// `cargo test` as this project runs it: everything is built before, as a step of progress, and the programs are named.
+/// Creates the `cargo test` command of this project, after building everything with progress
+/// output.
 pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<Command> {
     let server = workspace::build(Build::Tests)?;
     let mut command = workspace::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
-    let Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry } = everything;
+    let Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos } = everything;
     command.env("AMPOULE_ETCD", &api_server.etcd.path).env("AMPOULE_KUBE_APISERVER", &api_server.kube_apiserver.path);
     command
         .env("AMPOULE_HAPROXY", &haproxy.path)
@@ -36,13 +39,15 @@ pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<C
         .env("AMPOULE_PROMETHEUS", &prometheus.server.path)
         .env("AMPOULE_PROMTOOL", &prometheus.promtool.path)
         .env("AMPOULE_REGISTRY", &registry.path)
+        .env("AMPOULE_TYPOS", typos)
         .env("AMPOULE_BIN", server);
     Ok(command)
 }
 
-/// Runs the command, passes its output on, and sums up what the test runner itself reported.
+/// Runs the command, forwards its output, and summarises the results of the test runner.
 ///
-/// Failed tests are no error but the exit code; so is no test at all, since a typing error in a filter must not read as passed.
+/// Failed tests set the exit code and are not an error. So does a run without tests, because a
+/// typing error in a filter must not look like success.
 pub(crate) fn run_and_summarise(command: &mut Command) -> Result<ExitCode> {
     let begun = Instant::now();
     let mut summary = Summary::default();

@@ -21,10 +21,8 @@ mod uninstall;
 
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
-use tokio::{
-    runtime::{Builder, Runtime},
-    time::Instant,
-};
+use ampoule_admission::RequestContext;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{Args, Command, ConfigArg, ConfigCommand, PluginCommand, WebhookArgs, WebhookCommand};
 use ampoule_components::builtins::{self, Builtins};
@@ -55,7 +53,7 @@ pub(crate) use self::{
 };
 
 /// What the API server gives a webhook where its registration does not say.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 // === impl Args ===
 
@@ -150,6 +148,6 @@ fn quiet_runtime() -> anyhow::Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().build()?)
 }
 
-fn deadline() -> Instant {
-    Instant::now() + PATIENCE
+fn context() -> RequestContext {
+    RequestContext::untraced(TIMEOUT)
 }

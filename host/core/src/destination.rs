@@ -1,6 +1,6 @@
 //! [`Destination`]: a host and a port that configuration may allow a plugin or a registry to reach.
 //!
-//! [`prohibited_address`] rejects the addresses that nothing outside this machine has.
+//! [`prohibited_address`] rejects addresses of this machine, of its link, and of cloud metadata.
 
 mod address;
 
@@ -23,7 +23,8 @@ pub struct Destination {
 // === impl Destination ===
 
 impl Destination {
-    /// Reads `host`, `host:port` or `[address]:port`. Letters' case does not matter; without a port it is 443.
+    /// Reads `host`, `host:port` or `[address]:port`. Letters' case does not matter; without a port
+    /// it is 443.
     ///
     /// # Errors
     ///

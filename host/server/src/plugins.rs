@@ -130,7 +130,7 @@ impl Loader {
             slots.push(slot);
         }
         chain.extend(slots.iter().map(Slot::injector));
-        let mutator = PodMutator::new(chain, conventions.clone(), *on_failure);
+        let mutator = PodMutator::new(chain, conventions.clone());
         let pipeline = Pipeline::new(Arc::clone(&engine), mutator, self.metrics.clone())
             .with_on_failure(*on_failure)
             .with_audit(*audit);

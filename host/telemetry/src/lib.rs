@@ -8,4 +8,5 @@ pub mod metrics;
 pub mod plugin_state;
 pub mod readiness;
 pub mod reason;
+pub mod record;
 pub mod trace;

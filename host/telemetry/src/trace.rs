@@ -32,6 +32,7 @@ use opentelemetry_sdk::{
 use tokio::task::spawn_blocking;
 
 use self::{calls::TracedCalls, export::Collector};
+use crate::record::AdmissionRecord;
 use ampoule_config::TracingConfig;
 
 pub use self::export::ExportError;
@@ -50,17 +51,6 @@ pub struct Traces(Option<Arc<Tracing>>);
 /// The spans of one admission, if it is traced. Clones belong to the same admission.
 #[derive(Clone, Default)]
 pub struct Trace(Option<TracedAdmission>);
-
-/// What an admission came to.
-pub struct Ended<'a> {
-    pub uid: &'a str,
-    pub namespace: &'a str,
-    pub name: &'a str,
-    pub dry_run: bool,
-    pub outcome: &'static str,
-    pub code: u16,
-    pub requests: usize,
-}
 
 /// The exporter's provider. Dropping it discards spans that were not sent, without waiting.
 struct Tracing {
@@ -192,17 +182,16 @@ impl Trace {
     }
 
     /// Ends the admission's span.
-    pub fn end(&self, ended: &Ended<'_>) {
-        let Ended { uid, namespace, name, dry_run, outcome, code, requests } = *ended;
-        self.finish(code, || {
+    pub fn end(&self, record: &AdmissionRecord<'_>) {
+        self.finish(record.code, || {
             vec![
-                KeyValue::new("ampoule.uid", uid.to_owned()),
-                KeyValue::new("k8s.namespace.name", namespace.to_owned()),
-                KeyValue::new("k8s.pod.name", name.to_owned()),
-                KeyValue::new("ampoule.dry_run", dry_run),
-                KeyValue::new("ampoule.outcome", outcome),
-                KeyValue::new("ampoule.code", i64::from(code)),
-                KeyValue::new("ampoule.requests", count(requests)),
+                KeyValue::new("ampoule.uid", record.uid.to_owned()),
+                KeyValue::new("k8s.namespace.name", record.namespace.to_owned()),
+                KeyValue::new("k8s.pod.name", record.name.to_owned()),
+                KeyValue::new("ampoule.dry_run", record.dry_run),
+                KeyValue::new("ampoule.outcome", record.outcome.as_str()),
+                KeyValue::new("ampoule.code", i64::from(record.code)),
+                KeyValue::new("ampoule.requests", count(record.requests.len())),
             ]
         });
     }

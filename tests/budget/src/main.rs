@@ -1,19 +1,20 @@
-//! `ampoule-budget WORKLOAD TIMES`: does a piece of the core's work so many times, and nothing else.
+//! `ampoule-budget WORKLOAD TIMES`: runs a workload of the core the given number of times.
 //!
-//! `cargo xtask budget` runs it under valgrind with two numbers of times, and holds the difference to `budget.yaml`: what starting costs
-//! falls out, and no clock is read, so that the figure is the same on every machine.
+//! `cargo xtask budget` runs it under valgrind with two different counts and compares the
+//! difference with `budget.yaml`. The difference excludes the cost of starting, and no clock is
+//! read, so the figure is the same on every machine.
 
 use std::{env, hint::black_box, process::ExitCode, sync::Arc};
 
 use ampoule_core::{
-    EnvSource, EnvVar, Injection, InjectorSession, KeyToPath, MountRequirement, OnFailure, Pod, PodEdit, PodMutator,
-    PodView, Profile, RequestedSecret, SecretInjector, SecretKeyRef, SecretRequest, SecretVolume, Volume, VolumeMount,
+    EnvSource, EnvVar, Injection, InjectorSession, KeyToPath, MountRequirement, Pod, PodEdit, PodMutator, PodView,
+    Profile, RequestedSecret, SecretInjector, SecretKeyRef, SecretRequest, SecretVolume, Volume, VolumeMount,
     VolumeSource,
 };
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
-/// As the server has it: a third of the work is the allocator's.
+/// The allocator of the server: it accounts for a third of the instructions.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A piece of work by its name in `budget.yaml`.
+/// A workload by its name in `budget.yaml`.
 fn workload(name: &str) -> Option<Box<dyn Fn()>> {
     let json = |secrets, containers| pod(secrets, containers).to_string();
     Some(match name {
@@ -51,7 +52,7 @@ fn workload(name: &str) -> Option<Box<dyn Fn()>> {
 }
 
 fn mutation(secrets: usize, containers: usize) -> Box<dyn Fn()> {
-    let mutator = PodMutator::new(vec![Arc::new(Edits)], Profile::FlyteV1.conventions(), OnFailure::Deny);
+    let mutator = PodMutator::new(vec![Arc::new(Edits)], Profile::FlyteV1.conventions());
     let pod = parsed(&pod(secrets, containers).to_string());
     Box::new(move || _ = black_box(pollster::block_on(mutator.mutate(&pod, "flytesnacks-development"))))
 }
@@ -60,7 +61,7 @@ fn parsed(text: &str) -> Pod {
     Pod::parse(serde_json::from_str(text).expect("JSON")).expect("a pod")
 }
 
-/// Answers with the edits that the built-in plugin `k8s` answers with, without running it.
+/// Answers with the edits of the built-in plugin `k8s` without running it.
 struct Edits;
 
 impl SecretInjector for Edits {
@@ -106,7 +107,7 @@ impl InjectorSession for Edits {
     }
 }
 
-/// A pod of Flyte's, every third of whose secrets is a file.
+/// A Flyte pod in which every third secret is a file.
 fn pod(secrets: usize, containers: usize) -> Value {
     let container = |i: usize| {
         json!({

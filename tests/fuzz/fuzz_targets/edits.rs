@@ -1,7 +1,9 @@
-//! Any edits of a plugin on any pod: they are converted if they keep to their limits; nothing panics, the patch leads to the pod, a second
-//! review changes nothing, the pod's own stays.
+//! Arbitrary edits of a plugin on an arbitrary pod: they are converted if they respect their
+//! limits; nothing panics, the patch results in the pod, a second review changes nothing, and the
+//! pod's own fields are kept.
 //!
-//! The laws are those of the core's property tests; the fuzzer's bytes take the place of chance, and its coverage that of luck.
+//! The laws are those of the core's property tests, with the fuzzer's bytes instead of random
+//! values.
 
 #![no_main]
 
@@ -49,9 +51,9 @@ fuzz_target!(|case: Case| {
     assert_eq!(check_second_review(&mutator, &first), Ok(()));
 });
 
-/// As many edits as before, unless there are too many of them or of their bytes.
+/// All edits, unless their number or size exceeds the limits.
 fn convert(answer: Vec<Edit>, limits: &Limits) -> Option<Vec<PodEdit>> {
-    // Every byte of an edit is a character of this at least.
+    // Every byte of an edit is at least one character of this text.
     let (count, at_most) = (answer.len(), format!("{answer:?}").len());
     match conversion::edits(answer, limits) {
         Ok(edits) => {

@@ -4,14 +4,14 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use ampoule_core::{Admitted, Answer, Mutation, Pod, Refusal, RequestReport, RequestedSecret, TRIGGER_LABELS};
+use ampoule_core::{Admitted, InjectorAnswer, Pod, Refusal, RequestReport, RequestedSecret, TRIGGER_LABELS};
 use serde_json::{Value, json};
 
-use super::{deadline, input::Input, output, pipeline};
+use super::{context, input::Input, output, pipeline};
 use crate::args::{ExplainArgs, TextOutput};
 use ampoule_admission::pipeline::Pipeline;
 use ampoule_components::builtins::Builtins;
-use ampoule_review::{AdmissionRequest, Subject};
+use ampoule_review::{AdmissionRequest, ReviewSubject};
 
 /// Everything there is to say about a pod.
 pub(super) struct Explanation {
@@ -21,7 +21,9 @@ pub(super) struct Explanation {
     triggered: bool,
     /// Every request, those after one that failed too, which were not served. None if one cannot be read.
     asked_for: Option<Vec<RequestedSecret>>,
-    mutation: Mutation,
+    outcome: Result<Admitted, Refusal>,
+    /// The requests that injectors were called for.
+    requests: Vec<RequestReport>,
 }
 
 pub(crate) fn explain(args: &ExplainArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
@@ -33,7 +35,7 @@ pub(crate) fn explain(args: &ExplainArgs, builtins: Builtins) -> anyhow::Result<
         TextOutput::Text => explanation.text(),
         TextOutput::Json => output::json(&explanation.json())?,
     })?;
-    Ok(if explanation.mutation.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if explanation.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 // === impl Explanation ===
@@ -42,21 +44,22 @@ impl Explanation {
     pub(super) async fn of(input: Input, pipeline: &Pipeline) -> anyhow::Result<Self> {
         let AdmissionRequest { namespace, name, subject, .. } = input.request;
         let pod = match subject {
-            Subject::Pod(pod) => pod,
-            Subject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
-            Subject::OutOfScope => {
+            ReviewSubject::Pod(pod) => pod,
+            ReviewSubject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
+            ReviewSubject::OutOfScope => {
                 anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is")
             }
         };
         let triggered = is_triggered(&pod);
         // Why one cannot be read is part of the outcome.
         let asked_for = RequestedSecret::from_annotations(pod.annotations()).ok();
-        let mutation = pipeline.mutate(pod, &namespace, deadline()).await?;
-        Ok(Self { namespace, name, triggered, asked_for, mutation })
+        let judgement = pipeline.decide(pod, &namespace, &context()).await;
+        let outcome = judgement.decision.into_result();
+        Ok(Self { namespace, name, triggered, asked_for, outcome, requests: judgement.requests })
     }
 
     pub(super) fn text(&self) -> String {
-        let Self { namespace, name, triggered, asked_for, mutation } = self;
+        let Self { namespace, name, triggered, asked_for, requests: reports, .. } = self;
         let name = if name.is_empty() { "(unnamed)" } else { name };
         let mut text = format!("pod {namespace}/{name}\n");
         if !triggered {
@@ -75,7 +78,7 @@ impl Explanation {
                 let _ = write!(text, ", variable {variable}");
             }
             text += ")\n";
-            match mutation.requests.get(i) {
+            match reports.get(i) {
                 None => text += "  nobody was asked: an earlier secret failed\n",
                 Some(report) if report.attempts.is_empty() => text += "  nobody was asked: no injector is configured\n",
                 Some(report) => {
@@ -89,8 +92,8 @@ impl Explanation {
     }
 
     fn verdict(&self) -> String {
-        match &self.mutation.outcome {
-            Ok(Admitted { patch, warnings, overruled: _ }) => {
+        match &self.outcome {
+            Ok(Admitted { patch, warnings }) => {
                 let changes = match patch.0.len() {
                     0 => "as it is".to_owned(),
                     1 => "with 1 change".to_owned(),
@@ -104,13 +107,13 @@ impl Explanation {
     }
 
     pub(super) fn json(&self) -> Value {
-        let Self { namespace, name, triggered, asked_for, mutation } = self;
+        let Self { namespace, name, triggered, asked_for, requests: reports, .. } = self;
         let requests = asked_for.iter().flatten().enumerate().map(|(i, RequestedSecret { annotation, request })| {
-            let attempts = mutation.requests.get(i).map(attempts).unwrap_or_default();
+            let attempts = reports.get(i).map(attempts).unwrap_or_default();
             json!({ "annotation": annotation, "request": request, "attempts": attempts })
         });
-        let verdict = match &mutation.outcome {
-            Ok(Admitted { patch, warnings, overruled: _ }) => {
+        let verdict = match &self.outcome {
+            Ok(Admitted { patch, warnings }) => {
                 json!({ "allowed": true, "changes": patch.0.len(), "warnings": warnings })
             }
             Err(Refusal { code, message }) => {
@@ -126,12 +129,12 @@ impl Explanation {
 }
 
 fn attempts(report: &RequestReport) -> Vec<Value> {
-    let said = |answer: &Answer| match answer {
-        Answer::Injected { .. } => "injected",
-        Answer::Declined(_) => "declined",
-        Answer::Failed(_) => "failed",
-        Answer::Rejected(_) => "rejected",
-        Answer::Conflict(_) => "conflict",
+    let said = |answer: &InjectorAnswer| match answer {
+        InjectorAnswer::Injected { .. } => "injected",
+        InjectorAnswer::Declined(_) => "declined",
+        InjectorAnswer::Failed(_) => "failed",
+        InjectorAnswer::Rejected(_) => "rejected",
+        InjectorAnswer::Conflict(_) => "conflict",
     };
     let attempts = report.attempts.iter();
     let as_json = attempts.map(|attempt| {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::args::PodArg;
 use ampoule_review as review;
-use ampoule_review::{AdmissionRequest, ReviewIdentity, ReviewVersion, Subject};
+use ampoule_review::{AdmissionRequest, ReviewIdentity, ReviewSubject, ReviewVersion};
 
 /// Where a pod stands in each kind that has one.
 const TEMPLATES: [(&str, &str); 8] = [
@@ -59,7 +59,7 @@ impl Input {
     /// Takes a document apart.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let mut document = document(text)?;
-        if ReviewVersion::of(&document).is_some() {
+        if ReviewVersion::detect(&document).is_some() {
             let request = review::parse(&serde_json::to_vec(&document)?)?;
             let object = document.pointer_mut("/request/object").map(Value::take).unwrap_or_default();
             return Ok(Self { object, pod_at: "", request });
@@ -73,7 +73,7 @@ impl Input {
             namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
             name: text("name").or_else(|| text("generateName")).unwrap_or_default(),
             dry_run: true,
-            subject: Subject::Pod(pod),
+            subject: ReviewSubject::Pod(pod),
         };
         Ok(Self { object: document, pod_at, request })
     }

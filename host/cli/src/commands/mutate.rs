@@ -9,7 +9,7 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 
 use super::{
-    complain, deadline,
+    complain, context,
     input::Input,
     output::{self, print},
     pipeline,
@@ -18,7 +18,7 @@ use crate::args::{MutateArgs, MutateOutput};
 use ampoule_admission::pipeline::Pipeline;
 use ampoule_components::builtins::Builtins;
 use ampoule_review as review;
-use ampoule_review::{Reply, Subject};
+use ampoule_review::{Reply, ReviewSubject};
 use ampoule_telemetry::colour;
 
 /// What came of a pod.
@@ -40,15 +40,16 @@ pub(crate) fn mutate(args: &MutateArgs, builtins: Builtins) -> anyhow::Result<Ex
 
 impl Mutated {
     pub(super) async fn of(input: Input, pipeline: &Pipeline) -> anyhow::Result<Self> {
-        let mutation = match &input.request.subject {
-            Subject::Pod(pod) => pipeline.mutate(pod.clone(), &input.request.namespace, deadline()).await?,
-            Subject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
-            Subject::OutOfScope => {
+        let judgement = match &input.request.subject {
+            ReviewSubject::Pod(pod) => pipeline.decide(pod.clone(), &input.request.namespace, &context()).await,
+            ReviewSubject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
+            ReviewSubject::OutOfScope => {
                 anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is")
             }
         };
-        let reply = pipeline.reply(input.request.identity.clone(), mutation.clone());
-        Ok(Self { input, outcome: mutation.outcome, reply })
+        let outcome = judgement.decision.clone().into_result();
+        let reply = pipeline.reply(input.request.identity.clone(), judgement);
+        Ok(Self { input, outcome, reply })
     }
 
     fn finish(self, output: MutateOutput) -> anyhow::Result<ExitCode> {

@@ -103,12 +103,12 @@ mod tests {
             check(
                 &format!("--group tls --key ca.crt -o {output}"),
                 Err(
-                    "annotation ampoule.dev/secrets[0].env: must be given, because \"TLS_CA.CRT\", made of group and key, does \
-                     not match ^[A-Z_][A-Z0-9_]*$; or ask for a file",
+                    "annotation ampoule.dev/secrets[0].env: is required, because the default \"TLS_CA.CRT\" (from group and key) does \
+                     not match ^[A-Z_][A-Z0-9_]*$; set env, or set file: true",
                 ),
             );
         }
-        assert_eq!(prints(&["--key", ""]).unwrap_err(), "annotation ampoule.dev/secrets[0].key: must be given");
+        assert_eq!(prints(&["--key", ""]).unwrap_err(), "annotation ampoule.dev/secrets[0].key: is required");
         check("--key k --index 1", Err("--index goes with --output flyte"));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{explain::Explanation, input::Input, mutate::Mutated, *};
 use crate::args::MutateOutput;
 use ampoule_admission::pipeline::Pipeline;
-use ampoule_review::Subject;
+use ampoule_review::ReviewSubject;
 
 /// Flyte's annotation for group user-info, key user_secret, as a variable.
 const AS_VARIABLE: &str =
@@ -352,6 +352,6 @@ fn reads_yaml_as_kubectl_does() {
     let input = Input::parse(yaml).unwrap();
     let expected = json!({ "name": "a", "a": 0o644, "b": "0644", "c": true, "d": 1000 });
     assert_eq!(input.object["spec"]["containers"][0], expected);
-    assert!(matches!(input.request.subject, Subject::Pod(_)));
+    assert!(matches!(input.request.subject, ReviewSubject::Pod(_)));
     assert_eq!(input.request.namespace, "default");
 }

@@ -1,11 +1,13 @@
 //! Addresses that no plugin reaches, whatever name led to them: [`prohibited_address`].
 //!
-//! They are the webhook's own machine, its neighbours on the link (a cloud's metadata service is one) and what is no single machine.
-//! Private addresses are not among them: stores within a cluster have such.
+//! They are the webhook's own machine, its neighbours on the link (a cloud's metadata service is
+//! one) and what is no single machine. Private addresses are not among them: stores within a
+//! cluster have such.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where clouds answer a machine with its own credentials, beside 169.254.169.254 and the other link-local addresses.
+/// Where clouds answer a machine with its own credentials, beside 169.254.169.254 and the other
+/// link-local addresses.
 const METADATA: [IpAddr; 5] = [
     // Alibaba Cloud.
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
@@ -57,8 +59,8 @@ fn prohibited_v6(address: Ipv6Addr) -> Option<&'static str> {
     address.is_unicast_link_local().then_some("a link-local address")
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped (`::ffff:0:0/96`), compatible (`::/96`), translated (`64:ff9b::/96`, and
-/// `::ffff:0:0:0/96` of SIIT) or tunnelled (`2002::/16`).
+/// The IPv4 address that an IPv6 one stands for: mapped (`::ffff:0:0/96`), compatible (`::/96`),
+/// translated (`64:ff9b::/96`, and `::ffff:0:0:0/96` of SIIT) or tunnelled (`2002::/16`).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());

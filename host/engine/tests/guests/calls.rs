@@ -7,9 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_core::{
-    FailureKind, Injection, OnFailure, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
-};
+use ampoule_core::{FailureKind, Injection, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest};
 use ampoule_engine::{
     Allocation, Call, CallObserver, CallOutcome, EngineConfig, Grant, Limits, LoadError, PluginEngine, PluginInjector,
     PluginObserver, RunError,
@@ -305,7 +303,7 @@ async fn pods_that_wait_for_a_hanging_plugin_hold_no_instance_of_the_one_that_de
     let second = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
     let chain: Vec<Arc<dyn SecretInjector>> = vec![Arc::new(first), Arc::new(second)];
     let profile = Profile::FlyteV1;
-    let mutator = Arc::new(PodMutator::new(chain, profile.conventions(), OnFailure::Deny));
+    let mutator = Arc::new(PodMutator::new(chain, profile.conventions()));
     let admit = |group: &str| {
         let mutator = Arc::clone(&mutator);
         let request = SecretRequest { group: group.to_owned(), key: "k".to_owned(), ..SecretRequest::default() };

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_core::{OnFailure, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest};
+use ampoule_core::{Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest};
 use ampoule_engine::{Limits, PluginEngine, PluginInjector, PluginSpec};
 
 use super::{
@@ -185,7 +185,7 @@ async fn mutated(guest: &Guest) -> String {
     let plugin = Arc::new(engine.load(spec(guest.build(), Limits::default())).await.unwrap());
     let neighbour = Arc::new(load_neighbour(&engine).await);
     let mutate = async |injectors: Vec<Arc<dyn SecretInjector>>| {
-        let mutator = PodMutator::new(injectors, Profile::FlyteV1.conventions(), OnFailure::Deny);
+        let mutator = PodMutator::new(injectors, Profile::FlyteV1.conventions());
         let pod = serde_json::json!({
             "metadata": { "annotations": { "ampoule.dev/secrets": "[{ group: group, key: key, env: X }]" } },
             "spec": { "containers": [{ "name": "main" }] },

@@ -224,10 +224,14 @@ async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_no
         let list = json!([{ "group": "group", "key": "key", "env": env }]);
         let annotations = json!({ "ampoule.dev/secrets": list.to_string() });
         let pod = json!({ "metadata": { "annotations": annotations }, "spec": { "containers": [{ "name": "main" }] } });
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let context = ampoule_admission::RequestContext::untraced(Duration::from_secs(10));
         let pipeline = loads.pipeline.as_ref().unwrap();
-        let mutation = pipeline.mutate(Pod::parse(pod).unwrap(), "default", deadline).await.unwrap();
-        mutation.outcome.map(|admitted| admitted.patch.0.len()).map_err(|refusal| (refusal.code, refusal.message))
+        let judgement = pipeline.decide(Pod::parse(pod).unwrap(), "default", &context).await;
+        judgement
+            .decision
+            .into_result()
+            .map(|admitted| admitted.patch.0.len())
+            .map_err(|refusal| (refusal.code, refusal.message))
     };
     assert!(said(&loads, "X").await.is_ok(), "the next one has it");
     assert_eq!(loads.load("injectors: [{ name: two, component: FILE, required: false }]").await, Ok(0));

@@ -4,7 +4,7 @@
 
 use std::sync::Mutex;
 
-use ampoule_core::FailureKind;
+use ampoule_core::{AdmissionOutcome, FailureKind, RequestReport, SecretRequest};
 use ampoule_engine::{Call, CallOutcome, Unobserved};
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::{error::OTelSdkResult, trace::SpanData};
@@ -45,7 +45,20 @@ async fn admission(headers: &HeaderMap, outcome: CallOutcome, code: u16) -> Vec<
     trace.follow(async { observer.called(&call(outcome)) }).await;
     trace.part("patch", || ());
     let (uid, namespace, name) = ("7f", "flyte", "task");
-    trace.end(&Ended { uid, namespace, name, dry_run: false, outcome: "mutated", code, requests: 2 });
+    let report = RequestReport { annotation: String::new(), request: SecretRequest::default(), attempts: Vec::new() };
+    let (requests, elapsed) = (&[report.clone(), report][..], Duration::ZERO);
+    let service_account = "";
+    trace.end(&AdmissionRecord {
+        uid,
+        namespace,
+        name,
+        service_account,
+        dry_run: false,
+        outcome: AdmissionOutcome::Mutated,
+        code,
+        requests,
+        elapsed,
+    });
     drop(trace);
     // Outside of an admission: it creates no span.
     observer.called(&call(outcome));

@@ -135,7 +135,7 @@ fn says_what_is_wrong_with_a_case() {
         ),
         (
             &[("a.yaml", "pod: { kind: Service }")],
-            "DIR/a.yaml: pod: the object is a Service of (not given), not a Pod of v1",
+            "DIR/a.yaml: pod: expected kind Pod and apiVersion v1, got kind Service and apiVersion (not set)",
         ),
     ];
     for (files, expected) in cases {

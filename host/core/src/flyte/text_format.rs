@@ -1,30 +1,33 @@
-//! `core.Secret` in protobuf's text format: the dialect of Go's `golang/protobuf`, which Flyte uses.
+//! `core.Secret` in protobuf text format, in the dialect of Go's `golang/protobuf`, which Flyte
+//! uses.
 //!
-//! The message is flat, so neither the parser nor its input nests, and every byte is looked at a bounded number of times.
+//! The message is flat, so that the parser needs no recursion and reads every byte a bounded number
+//! of times.
 
+use super::token::{SyntaxError, TextToken, Tokenizer};
 use crate::{
-    MountRequirement, SecretRequest, excerpt,
-    flyte::token::{SyntaxError, Token, Tokens},
+    request::{MountRequirement, SecretRequest},
+    text,
 };
 
-/// The enum's values, each at its number.
+/// The values of the enum, indexed by their protobuf numbers.
 const MOUNTS: [(&str, MountRequirement); 3] =
     [("ANY", MountRequirement::Any), ("ENV_VAR", MountRequirement::EnvVar), ("FILE", MountRequirement::File)];
 
-/// Why a text is not a secret request.
+/// Reasons why a text is not a secret request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TextError {
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
     #[error("field {0:?} of core.Secret is not valid UTF-8")]
     NotUtf8(&'static str),
-    #[error("unrecognized mount requirement [{number}] for secret [{}]", excerpt::plain(.key.as_bytes()))]
+    #[error("unrecognized mount requirement [{number}] for secret [{key}]")]
     UnrecognizedMount { number: i32, key: String },
 }
 
-/// The fields as they were written, `None` where they were not.
+/// The fields of a message; `None` if a field is absent.
 #[derive(Default)]
-struct Fields {
+struct SecretFields {
     group: Option<Vec<u8>>,
     group_version: Option<Vec<u8>>,
     key: Option<Vec<u8>>,
@@ -32,14 +35,15 @@ struct Fields {
     env_var: Option<Vec<u8>>,
 }
 
-/// Parses a text; an empty one is a request without content, and an empty `env_var` is none.
+/// Parses a text. An empty text is the empty request, and an empty `env_var` becomes `None`.
 ///
 /// # Errors
 ///
-/// The first error of syntax; without one, a string that is not UTF-8, or a number that is no mount requirement.
+/// Returns the first syntax error; if there is none, a string that is not UTF-8 or a number without
+/// a mount requirement.
 pub(super) fn parse(text: &[u8]) -> Result<SecretRequest, TextError> {
-    let mut tokens = Tokens::new(text);
-    let mut fields = Fields::default();
+    let mut tokens = Tokenizer::new(text);
+    let mut fields = SecretFields::default();
     let mut name = tokens.read()?;
     while !name.source.is_empty() {
         fields.read(&name, &mut tokens)?;
@@ -51,19 +55,18 @@ pub(super) fn parse(text: &[u8]) -> Result<SecretRequest, TextError> {
     fields.check()
 }
 
-/// Writes the text as Go does: one field a line, by number, and none that has its default value.
+/// Prints the text as Go does: one field per line, ordered by field number, without default values.
 pub(super) fn print(request: &SecretRequest) -> String {
-    let SecretRequest { group, group_version, key, mount, env_var } = request;
     let mut text = String::new();
-    print_string(&mut text, "group", group);
-    print_string(&mut text, "group_version", group_version);
-    print_string(&mut text, "key", key);
-    match mount {
+    print_string(&mut text, "group", &request.group);
+    print_string(&mut text, "group_version", &request.group_version);
+    print_string(&mut text, "key", &request.key);
+    match request.mount {
         MountRequirement::Any => {}
         MountRequirement::EnvVar => text.push_str("mount_requirement: ENV_VAR\n"),
         MountRequirement::File => text.push_str("mount_requirement: FILE\n"),
     }
-    print_string(&mut text, "env_var", env_var.as_deref().unwrap_or_default());
+    print_string(&mut text, "env_var", request.env_var.as_deref().unwrap_or_default());
     text
 }
 
@@ -87,11 +90,11 @@ fn print_string(text: &mut String, name: &str, value: &str) {
     text.push_str("\"\n");
 }
 
-// === impl Fields ===
+// === impl SecretFields ===
 
-impl Fields {
+impl SecretFields {
     /// Reads the colon and the value of the field `name`.
-    fn read(&mut self, name: &Token<'_>, tokens: &mut Tokens<'_>) -> Result<(), SyntaxError> {
+    fn read(&mut self, name: &TextToken<'_>, tokens: &mut Tokenizer<'_>) -> Result<(), SyntaxError> {
         match name.source {
             b"group" => read_string("group", &mut self.group, tokens),
             b"group_version" => read_string("group_version", &mut self.group_version, tokens),
@@ -99,21 +102,20 @@ impl Fields {
             b"mount_requirement" => read_mount("mount_requirement", &mut self.mount_requirement, tokens),
             b"env_var" => read_string("env_var", &mut self.env_var, tokens),
             b"[" => Err(tokens.error("core.Secret has no extensions, found \"[\"".to_owned())),
-            other => Err(tokens.error(format!("unknown field name {} in core.Secret", excerpt::quoted(other)))),
+            other => Err(tokens.error(format!("unknown field name {} in core.Secret", text::quote(other)))),
         }
     }
 
-    /// Checks what the syntax leaves open.
+    /// Checks the constraints that the syntax does not express.
     fn check(self) -> Result<SecretRequest, TextError> {
-        let Self { group, group_version, key, mount_requirement, env_var } = self;
-        let group = utf8("group", group)?;
-        let group_version = utf8("group_version", group_version)?;
-        let key = utf8("key", key)?;
-        let env_var = Some(utf8("env_var", env_var)?).filter(|name| !name.is_empty());
-        let number = mount_requirement.unwrap_or_default();
+        let group = utf8("group", self.group)?;
+        let group_version = utf8("group_version", self.group_version)?;
+        let key = utf8("key", self.key)?;
+        let env_var = Some(utf8("env_var", self.env_var)?).filter(|name| !name.is_empty());
+        let number = self.mount_requirement.unwrap_or_default();
         match usize::try_from(number).ok().and_then(|number| MOUNTS.get(number)) {
             Some((_, mount)) => Ok(SecretRequest { group, group_version, key, mount: *mount, env_var }),
-            None => Err(TextError::UnrecognizedMount { number, key }),
+            None => Err(TextError::UnrecognizedMount { number, key: text::escape(key.as_bytes()) }),
         }
     }
 }
@@ -122,34 +124,39 @@ fn utf8(name: &'static str, value: Option<Vec<u8>>) -> Result<String, TextError>
     String::from_utf8(value.unwrap_or_default()).map_err(|_| TextError::NotUtf8(name))
 }
 
-fn read_string(name: &str, field: &mut Option<Vec<u8>>, tokens: &mut Tokens<'_>) -> Result<(), SyntaxError> {
+fn read_string(name: &str, field: &mut Option<Vec<u8>>, tokens: &mut Tokenizer<'_>) -> Result<(), SyntaxError> {
     let value = read_value(name, field, tokens)?;
     let Some(literal) = value.literal else {
-        return Err(tokens.error(format!("invalid string: {}", excerpt::plain(value.source))));
+        return Err(tokens.error(format!("invalid string: {}", text::escape(value.source))));
     };
     *field = Some(literal);
     Ok(())
 }
 
-/// Reads the enum by number or by name. Any 32-bit number will do here, as Go keeps those that it does not know.
-fn read_mount(name: &str, field: &mut Option<i32>, tokens: &mut Tokens<'_>) -> Result<(), SyntaxError> {
+/// Reads the enum by number or by name. Accepts any 32-bit number, because Go keeps unknown
+/// numbers.
+fn read_mount(name: &str, field: &mut Option<i32>, tokens: &mut Tokenizer<'_>) -> Result<(), SyntaxError> {
     let value = read_value(name, field, tokens)?.source;
-    let by_name = || (0..).zip(MOUNTS).find(|(_, (name, _))| name.as_bytes() == value).map(|(number, _)| number);
-    let Some(number) = parse_integer(value).or_else(by_name) else {
-        return Err(tokens.error(format!("invalid enum: {}", excerpt::plain(value))));
+    let Some(number) = parse_integer(value).or_else(|| mount_number(value)) else {
+        return Err(tokens.error(format!("invalid enum: {}", text::escape(value))));
     };
     *field = Some(number);
     Ok(())
 }
 
-/// Reads the colon and the token after it, unless the field has its value already.
-fn read_value<'a, T>(name: &str, field: &Option<T>, tokens: &mut Tokens<'a>) -> Result<Token<'a>, SyntaxError> {
+fn mount_number(name: &[u8]) -> Option<i32> {
+    let (number, _) = (0..).zip(MOUNTS).find(|(_, (known, _))| known.as_bytes() == name)?;
+    Some(number)
+}
+
+/// Reads the colon and the token after it, unless the field already has a value.
+fn read_value<'a, T>(name: &str, field: &Option<T>, tokens: &mut Tokenizer<'a>) -> Result<TextToken<'a>, SyntaxError> {
     if field.is_some() {
         return Err(tokens.error(format!("non-repeated field {name:?} was repeated")));
     }
     let colon = tokens.read()?.source;
     if colon != b":" {
-        return Err(tokens.error(format!("expected ':', found {}", excerpt::quoted(colon))));
+        return Err(tokens.error(format!("expected ':', found {}", text::quote(colon))));
     }
     let value = tokens.read()?;
     if value.source.is_empty() {
@@ -158,7 +165,8 @@ fn read_value<'a, T>(name: &str, field: &Option<T>, tokens: &mut Tokens<'a>) -> 
     Ok(value)
 }
 
-/// Reads a 32-bit integer as Go's `strconv.ParseInt` does in base 0: `2`, `-2`, `+0x2`, `0b1_0`, `0o2`, `02`.
+/// Parses a 32-bit integer as Go's `strconv.ParseInt` does in base 0: `2`, `-2`, `+0x2`, `0b1_0`,
+/// `0o2`, `02`.
 fn parse_integer(word: &[u8]) -> Option<i32> {
     let (sign, unsigned) = match word {
         [b'-', rest @ ..] => (-1, rest),
@@ -169,7 +177,7 @@ fn parse_integer(word: &[u8]) -> Option<i32> {
         [b'0', b'x' | b'X', digits @ ..] if !digits.is_empty() => (16, digits),
         [b'0', b'o' | b'O', digits @ ..] if !digits.is_empty() => (8, digits),
         [b'0', b'b' | b'B', digits @ ..] if !digits.is_empty() => (2, digits),
-        // The zero of `02` stays among the digits: an underscore may follow it, as one may follow `0x`.
+        // The zero of `02` remains a digit: an underscore may follow it, as it may follow `0x`.
         [b'0', ..] => (8, unsigned),
         _ => (10, unsigned),
     };
@@ -177,7 +185,7 @@ fn parse_integer(word: &[u8]) -> Option<i32> {
     i32::try_from(sign * parse_digits(digits, base, prefixed)?).ok()
 }
 
-/// Reads digits with single underscores between them, and one before them where `prefixed`.
+/// Parses digits with single underscores between them, and one before them if `prefixed`.
 fn parse_digits(digits: &[u8], base: u32, prefixed: bool) -> Option<i64> {
     let mut number = 0_i64;
     let mut after_digit = prefixed;
@@ -199,8 +207,13 @@ mod tests {
 
     use super::*;
 
-    /// What texts are made of and broken with, apart by spaces.
-    const PIECES: &str = r##"group key mount_requirement env_var : ' " a # ; FILE 9 - _ 0x \ \x \u \U0011 0000 é [ }"##;
+    /// Parts of valid and invalid texts, separated by spaces.
+    const PIECES: &str =
+        concat!("group key mount_requirement env_var : ' \" a # ; FILE 9 - _ 0x ", r"\ \x \u \U0011 0000 é [ }",);
+
+    fn any_piece() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(PIECES.split(' ').collect::<Vec<_>>())
+    }
 
     fn check(text: &[u8], expected: Result<&SecretRequest, &str>) {
         let actual = parse(text).map_err(|error| error.to_string());
@@ -231,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn prints_fields_by_number_and_escapes_only_what_go_escapes() {
+    fn prints_fields_by_number_and_escapes_the_same_characters_as_go() {
         let lines = [
             r#"group: "user-info""#,
             r#"group_version: "v1""#,
@@ -253,14 +266,15 @@ mod tests {
     #[test]
     fn reads_fields_in_any_order_and_with_any_separator() {
         check(print(&full()).as_bytes(), Ok(&full()));
-        check(
-            br#"env_var:'MY_VAR';mount_requirement:FILE,key:"it's\n\r\t\"\\\000" "\u00e9"group_version:"v" "1";group:'user-info'"#,
-            Ok(&full()),
+        let text = concat!(
+            r#"env_var:'MY_VAR';mount_requirement:FILE,key:"it's\n\r\t\"\\\000" "\u00e9""#,
+            r#"group_version:"v" "1";group:'user-info'"#,
         );
+        check(text.as_bytes(), Ok(&full()));
     }
 
     #[test]
-    fn reads_an_empty_text_as_a_request_without_content() {
+    fn reads_an_empty_text_as_the_empty_request() {
         check(b"", Ok(&SecretRequest::default()));
         check(b" \t\r\n# nothing", Ok(&SecretRequest::default()));
         check(br#"key: "" env_var: "" mount_requirement: ANY"#, Ok(&SecretRequest::default()));
@@ -283,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_mount_requirement_as_any_integer_of_go() {
+    fn reads_a_mount_requirement_in_any_integer_syntax_of_go() {
         for zero in "0 -0 +0 00 0x0 0_0".split(' ') {
             check_mount(zero, MountRequirement::Any);
         }
@@ -296,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_neither_a_name_nor_an_integer() {
+    fn refuses_a_mount_that_is_neither_a_name_nor_an_integer() {
         for word in "file ENV any _1 1_ 1__0 08 0x 0b2 0x_ - +-1 0x-1 1.0 2147483648".split(' ') {
             check_error(&format!("mount_requirement: {word}"), &format!("line 1.19: invalid enum: {word}"));
         }
@@ -305,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_number_that_is_no_mount_requirement_by_the_key() {
+    fn refuses_an_unknown_mount_number_and_names_the_key() {
         check_error("mount_requirement: 9 key: 'k'", "unrecognized mount requirement [9] for secret [k]");
         check_error("mount_requirement: 3", "unrecognized mount requirement [3] for secret []");
         check_error("mount_requirement: -1", "unrecognized mount requirement [-1] for secret []");
@@ -314,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_field_that_is_unknown() {
+    fn refuses_an_unknown_field() {
         check_error(r#"foo: "a""#, r#"line 1.0: unknown field name "foo" in core.Secret"#);
         check_error(" Key: 'a'", r#"line 1.1: unknown field name "Key" in core.Secret"#);
         check_error("key: 'a' }", r#"line 1.9: unknown field name "}" in core.Secret"#);
@@ -332,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_field_that_is_repeated() {
+    fn refuses_a_repeated_field() {
         check_error(r#"key:"a" key:"b""#, r#"line 1.8: non-repeated field "key" was repeated"#);
         check_error("key:'' key", r#"line 1.7: non-repeated field "key" was repeated"#);
         check_error(
@@ -359,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_on_what_is_no_token() {
+    fn reports_the_errors_of_the_tokenizer() {
         check_error(r#"key:"a"#, "line 1.4: unmatched quote");
         check_error("key*", "line 1.3: unexpected byte 0x2a");
         check_error("key:'a' *", "line 1.8: unexpected byte 0x2a");
@@ -372,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_string_that_is_not_utf_8_by_its_field() {
+    fn refuses_a_string_that_is_not_utf_8_and_names_its_field() {
         check(b"key:'\xff'", Err(r#"field "key" of core.Secret is not valid UTF-8"#));
         check_error(r"group:'\377'", r#"field "group" of core.Secret is not valid UTF-8"#);
         check_error(r"group_version:'\xC3'", r#"field "group_version" of core.Secret is not valid UTF-8"#);
@@ -380,13 +394,13 @@ mod tests {
     }
 
     #[test]
-    fn prefers_an_error_of_syntax_to_one_of_content() {
+    fn reports_a_syntax_error_before_an_error_in_the_content() {
         check_error(r"key:'\377' mount_requirement:9 x", r#"line 1.31: unknown field name "x" in core.Secret"#);
         check_error(r"key:'\377' mount_requirement:9", r#"field "key" of core.Secret is not valid UTF-8"#);
     }
 
     #[test]
-    fn repeats_only_the_start_of_what_is_long() {
+    fn repeats_only_the_start_of_a_long_text() {
         let long = "x".repeat(100_000);
         let start = "x".repeat(40);
         check_error(&long, &format!(r#"line 1.0: unknown field name "{start}…" in core.Secret"#));
@@ -402,7 +416,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_back_what_it_printed(
+        fn parses_its_own_output(
             (group, group_version, key) in any::<(String, String, String)>(),
             mount in prop::sample::select(MOUNTS.map(|(_, mount)| mount).to_vec()),
             env_var in prop::option::of("(?s).+"),
@@ -417,8 +431,8 @@ mod tests {
         }
 
         #[test]
-        fn never_panics_on_what_is_nearly_right(
-            pieces in prop::collection::vec(prop::sample::select(PIECES.split(' ').collect::<Vec<_>>()), 0..12),
+        fn never_panics_on_nearly_valid_text(
+            pieces in prop::collection::vec(any_piece(), 0..12),
             between in prop::sample::select(vec!["", " ", "\n"]),
         ) {
             let error = parse(pieces.join(between).as_bytes()).err().map(|error| error.to_string());
