@@ -88,7 +88,7 @@ impl Webhook {
         let body = timeout_at(context.deadline, self.intake.read(body)).await.map_err(|_| Rejection::Slow)??;
         let request = ampoule_review::parse(body.bytes())?;
         self.metrics.phases().observe(Phase::Parse, context.arrived.elapsed());
-        context.trace.past("parse", context.arrived);
+        context.trace.record_phase("parse", context.arrived);
         // The parsed pod is a copy of a similar size, so the body's memory permits are held until
         // the answer.
         let _memory = body.into_permit();

@@ -74,7 +74,7 @@ mod tests {
     #[tokio::test]
     async fn ready_only_when_everything_is() {
         let (readiness, metrics) = (Readiness::default(), Metrics::new());
-        let plugins = readiness.part("plugins", "not loaded yet");
+        let plugins = readiness.add_gate("plugins", "not loaded yet");
         let lines = "[-]plugins failed: not loaded yet\n[+]shutdown ok\nreadyz check failed\n";
         for path in ["/readyz", "/readyz?verbose"] {
             assert_eq!(get(&readiness, &metrics, path).await, (503, lines.to_owned()));

@@ -39,7 +39,7 @@ use ampoule_net::{
 };
 use ampoule_telemetry::{
     metrics::Metrics,
-    readiness::{Part, Readiness},
+    readiness::{Readiness, ReadinessGate},
     trace::Traces,
 };
 
@@ -73,7 +73,7 @@ pub struct App {
 struct Registration {
     cluster: Cluster,
     keeper: RegistrationKeeper,
-    part: Part,
+    part: ReadinessGate,
 }
 
 /// What is running, and how to stop it.
@@ -120,9 +120,9 @@ impl App {
         let (config, ready_file) = (configured.config.clone(), start.process.ready_file.clone());
         let readiness = Readiness::default();
         let cert = Arc::new(ServingCert::default());
-        let certificate = readiness.part("certificate", "not loaded yet");
-        let pipeline = readiness.part("configuration", "its plugins are not loaded yet");
-        let registered = config.registration.enabled.then(|| readiness.part("registration", "not applied yet"));
+        let certificate = readiness.add_gate("certificate", "not loaded yet");
+        let pipeline = readiness.add_gate("configuration", "its plugins are not loaded yet");
+        let registered = config.registration.enabled.then(|| readiness.add_gate("registration", "not applied yet"));
         let addresses = (webhook.local_addr()?, admin.local_addr()?);
         info!(version = env!("CARGO_PKG_VERSION"), webhook = %addresses.0, admin = %addresses.1, "starting");
         let states = PluginStates::default();
@@ -216,10 +216,10 @@ impl Running {
 
 impl Registration {
     /// None if the process does not register itself. Nothing is asked of the API server yet.
-    async fn prepare(config: &Config, part: Option<Part>, metrics: &Metrics) -> anyhow::Result<Option<Self>> {
+    async fn prepare(config: &Config, part: Option<ReadinessGate>, metrics: &Metrics) -> anyhow::Result<Option<Self>> {
         let Some(part) = part else { return Ok(None) };
         let cluster = Cluster::connect().await?;
-        let timing = TrustTiming::of(&config.certificates);
+        let timing = TrustTiming::from_config(&config.certificates);
         let keeper = RegistrationKeeper::new(cluster.clone(), config.registration.clone(), timing, metrics.clone());
         Ok(Some(Self { cluster, keeper, part }))
     }

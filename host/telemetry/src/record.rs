@@ -1,6 +1,8 @@
-//! [`AdmissionRecord`]: the facts of one admission that the log, the trace and the audit trail report.
+//! [`AdmissionRecord`]: the facts of one admission that the log, the trace and the audit trail
+//! report.
 //!
-//! All three borrow the same record, so they cannot disagree. It holds no secret's value and nothing of the pod's spec.
+//! All three borrow the same record, so they cannot disagree. It holds no secret's value and
+//! nothing of the pod's spec.
 
 use std::time::Duration;
 
@@ -24,7 +26,8 @@ pub struct AdmissionRecord<'a> {
     pub outcome: AdmissionOutcome,
     /// The HTTP status code that the pod's creator gets.
     pub code: u16,
-    /// The secrets that the pod requests, up to the first that failed, and the injectors called for each.
+    /// The secrets that the pod requests, up to the first that failed, and the injectors called for
+    /// each.
     pub requests: &'a [RequestReport],
     /// The time from the first byte of the request to the decision.
     pub elapsed: Duration,

@@ -15,7 +15,7 @@ use ampoule_cluster::{
 };
 use ampoule_config::{CertificateMode, CertificatesConfig, Config};
 use ampoule_net::tls::ServingCert;
-use ampoule_telemetry::{metrics::Metrics, readiness::Part};
+use ampoule_telemetry::{metrics::Metrics, readiness::ReadinessGate};
 
 /// What a certificate needs of the process.
 pub(super) struct Certificate<'a> {
@@ -23,7 +23,7 @@ pub(super) struct Certificate<'a> {
     /// The further names of a certificate to make if the folder has none; none makes none.
     pub(super) self_signed: Option<&'a [String]>,
     pub(super) cert: Arc<ServingCert>,
-    pub(super) part: Part,
+    pub(super) part: ReadinessGate,
     pub(super) metrics: &'a Metrics,
     /// Where the API server is, if the process is registered.
     pub(super) cluster: Option<&'a Cluster>,

@@ -6,12 +6,12 @@ use tracing::{error, info, warn};
 
 use crate::plugins::PluginStatus;
 use ampoule_cluster::events::{EventKind, Events};
-use ampoule_telemetry::{metrics::Metrics, readiness::Part, reason::one_line};
+use ampoule_telemetry::{metrics::Metrics, readiness::ReadinessGate, reason::one_line};
 
 /// Tells of changes.
 pub(crate) struct Reporter {
     metrics: Metrics,
-    part: Part,
+    part: ReadinessGate,
     events: Events,
     /// The reason of the refusal that was told last, while it lasts.
     refused: Option<String>,
@@ -32,7 +32,7 @@ pub(super) enum Outcome {
 
 impl Reporter {
     /// `part` is not ready before the first pipeline serves.
-    pub(crate) fn new(metrics: Metrics, part: Part, events: Events) -> Self {
+    pub(crate) fn new(metrics: Metrics, part: ReadinessGate, events: Events) -> Self {
         Self { metrics, part, events, refused: None, plugins: Vec::new() }
     }
 
@@ -175,7 +175,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_is_told_once_and_ends_with_what_is_applied() {
         let (readiness, metrics) = (Readiness::default(), Metrics::new());
-        let part = readiness.part("configuration", "not yet");
+        let part = readiness.add_gate("configuration", "not yet");
         let mut reporter = Reporter::new(metrics.clone(), part, Events::default());
         reporter.started(Vec::new()).await;
         let refused = |reason: &str| Outcome::Refused { reason: reason.to_owned() };

@@ -1,13 +1,12 @@
-//! Everything that can be wrong with a pair, with the whole message; the clock is an argument.
+//! Tests of every problem of a pair, with the complete message. The current time is an argument.
 //!
-//! Good pairs are those of [`CertificatePair::issue`]; the others are made by hand.
+//! [`CertificatePair::issue`] creates the valid pairs; the tests create the others.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 
-use super::{
-    super::{CertificatePair, Subject},
-    *,
-};
+use super::*;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -19,14 +18,19 @@ fn start() -> SystemTime {
 }
 
 fn issue(now: SystemTime) -> CertificatePair {
-    CertificatePair::issue(Subject::service("hook", "flyte", 90 * DAY), now).unwrap()
+    CertificatePair::issue(CertificateSubject::service("hook", "flyte", 90 * DAY), now).unwrap()
+}
+
+/// A CA in PEM format; each call creates another one.
+pub(crate) fn ca() -> String {
+    issue(SystemTime::now()).ca_pem
 }
 
 fn unusable(reason: &str) -> Condition {
     Condition::Unusable(reason.to_owned())
 }
 
-/// With its CA and without.
+/// Checks a pair with and without its CA.
 fn check_at(at: SystemTime, expected: &str) {
     let pair = issue(start());
     for stored in [pair.stored(), StoredPair { ca: None, ..pair.stored() }] {
@@ -42,31 +46,28 @@ fn a_pair_is_good_then_due_then_expired() {
         (59, Condition::Good),
         (61, Condition::Due),
         (89, Condition::Due),
-        (91, unusable("tls.crt expired at 2025-01-02T00:00:00Z, and the clock here says 2025-01-03T00:00:00Z")),
+        (91, unusable("tls.crt expired at 2025-01-02T00:00:00Z (current time 2025-01-03T00:00:00Z)")),
     ] {
         assert_eq!(pair.stored().condition(HOST, start() + day * DAY, 30 * DAY), expected, "{day}");
     }
 }
 
 #[test]
-fn the_dates_and_the_clock_are_both_said() {
-    check_at(
-        start() + 90 * DAY + HOUR,
-        "tls.crt expired at 2025-01-02T00:00:00Z, and the clock here says 2025-01-02T01:00:00Z",
-    );
+fn messages_contain_the_dates_and_the_current_time() {
+    check_at(start() + 90 * DAY + HOUR, "tls.crt expired at 2025-01-02T00:00:00Z (current time 2025-01-02T01:00:00Z)");
     check_at(
         start() - 30 * DAY,
-        "tls.crt is valid from 2024-10-03T23:00:00Z on, and the clock here says 2024-09-04T00:00:00Z",
+        "tls.crt is not valid before 2024-10-03T23:00:00Z (current time 2024-09-04T00:00:00Z)",
     );
 }
 
 #[test]
-fn a_clock_two_hours_behind_the_issuers_is_named_and_one_half_an_hour_behind_is_forgiven() {
+fn a_clock_two_hours_slow_is_refused_and_one_half_an_hour_slow_is_accepted() {
     check_at(
         start() - 2 * HOUR,
-        "tls.crt is valid from 2024-10-03T23:00:00Z on, and the clock here says 2024-10-03T22:00:00Z",
+        "tls.crt is not valid before 2024-10-03T23:00:00Z (current time 2024-10-03T22:00:00Z)",
     );
-    // Two hours ahead costs two hours at the end, long after the renewal.
+    // A clock two hours fast shortens the end of the validity, long after the renewal.
     let pair = issue(start());
     for at in [start() - HOUR / 2, start() + 2 * HOUR] {
         assert_eq!(pair.stored().condition(HOST, at, 30 * DAY), Condition::Good);
@@ -74,45 +75,48 @@ fn a_clock_two_hours_behind_the_issuers_is_named_and_one_half_an_hour_behind_is_
 }
 
 #[test]
-fn every_name_of_the_service_is_in_it() {
+fn a_pair_is_valid_for_every_name_of_the_service() {
     let pair = issue(start());
     for host in ["hook", "hook.flyte", HOST] {
         assert_eq!(pair.stored().condition(host, start(), DAY), Condition::Good, "{host}");
     }
-    let others = "tls.crt is not for hook.other.svc, but for hook, hook.flyte, hook.flyte.svc";
+    let others = "tls.crt is not valid for hook.other.svc; its names are hook, hook.flyte, hook.flyte.svc";
     assert_eq!(pair.stored().condition("hook.other.svc", start(), DAY), unusable(others));
     let without_ca = StoredPair { ca: None, ..pair.stored() };
     assert_eq!(without_ca.check(Some("hook.other.svc"), start()).err().as_deref(), Some(others));
-    assert!(without_ca.check(None, start()).is_ok(), "where nobody knows the name, any will do");
+    assert!(without_ca.check(None, start()).is_ok(), "without a host, every name is accepted");
 }
 
 #[test]
-fn a_certificate_for_nobody_is_for_nobody() {
+fn a_certificate_without_names_is_refused() {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem();
     let key = key.serialize_pem();
     let stored = StoredPair { ca: None, certificate: Some(certificate.as_bytes()), key: Some(key.as_bytes()) };
-    assert_eq!(stored.check(Some(HOST), start()).err().as_deref(), Some("tls.crt is not for hook.flyte.svc"));
+    assert_eq!(
+        stored.check(Some(HOST), start()).err().as_deref(),
+        Some("tls.crt is not valid for hook.flyte.svc; it has no names")
+    );
 }
 
 #[test]
-fn what_cannot_serve_is_said() {
+fn an_unusable_pair_is_refused_with_the_reason() {
     let (pair, other) = (issue(start()), issue(start()));
     let (good, other) = (pair.stored(), other.stored());
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (stored, expected) in [
         (StoredPair::default(), "tls.crt is missing"),
         (StoredPair { key: None, ..good }, "tls.key is missing"),
-        (StoredPair { certificate: Some(b""), ..good }, "tls.crt holds no certificate in PEM form"),
-        (StoredPair { certificate: Some(b"\x00\xff"), ..good }, "tls.crt holds no certificate in PEM form"),
+        (StoredPair { certificate: Some(b""), ..good }, "tls.crt contains no PEM certificate"),
+        (StoredPair { certificate: Some(b"\x00\xff"), ..good }, "tls.crt contains no PEM certificate"),
         (
             StoredPair { certificate: Some(garbage.as_bytes()), ..good },
             "tls.crt and tls.key cannot be used together: invalid peer certificate: BadEncoding",
         ),
-        (StoredPair { key: Some(b"x"), ..good }, "tls.key holds no private key in PEM form"),
-        (StoredPair { key: good.certificate, ..good }, "tls.key holds no private key in PEM form"),
-        (StoredPair { ca: Some(b"x"), ..good }, "ca.crt holds no certificate in PEM form"),
-        (StoredPair { ca: Some(garbage.as_bytes()), ..good }, "ca.crt holds a certificate that cannot be read"),
+        (StoredPair { key: Some(b"x"), ..good }, "tls.key contains no PEM private key"),
+        (StoredPair { key: good.certificate, ..good }, "tls.key contains no PEM private key"),
+        (StoredPair { ca: Some(b"x"), ..good }, "ca.crt contains no PEM certificate"),
+        (StoredPair { ca: Some(garbage.as_bytes()), ..good }, "ca.crt contains a certificate that cannot be parsed"),
         (StoredPair { ca: other.ca, ..good }, "tls.crt was not signed by ca.crt"),
         (
             StoredPair { key: other.key, ..good },
@@ -135,9 +139,9 @@ fn a_bundle_trusts_every_ca_in_it() {
 }
 
 #[test]
-fn a_full_chain_is_taken() {
+fn a_full_chain_is_accepted() {
     let (pair, other) = (issue(start()), issue(start() - 100 * DAY));
-    // What stands behind the leaf and is of no use is the client's to ignore, expired or not.
+    // Clients ignore certificates of the chain that do not help, expired or not.
     let chain = [pair.certificate_pem.as_str(), &pair.ca_pem, &other.ca_pem].concat();
     let stored = StoredPair { certificate: Some(chain.as_bytes()), ..pair.stored() };
     let checked = stored.check(Some(HOST), start()).unwrap();
@@ -146,7 +150,7 @@ fn a_full_chain_is_taken() {
 }
 
 #[test]
-fn an_issuer_that_ends_before_its_leaf_is_named() {
+fn an_issuer_that_expires_before_its_leaf_is_named() {
     let key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -156,7 +160,6 @@ fn an_issuer_that_ends_before_its_leaf_is_named() {
     let (ca, key) = (ca.pem(), key.serialize_pem());
     let stored = StoredPair { ca: Some(ca.as_bytes()), certificate: Some(leaf.as_bytes()), key: Some(key.as_bytes()) };
     assert_eq!(stored.condition(HOST, start(), HOUR), Condition::Good);
-    let expected =
-        unusable("ca.crt holds no certificate that is valid at 2024-10-06T00:00:00Z, as the clock here says");
+    let expected = unusable("ca.crt contains no certificate that is valid now (current time 2024-10-06T00:00:00Z)");
     assert_eq!(stored.condition(HOST, start() + 2 * DAY, HOUR), expected);
 }
