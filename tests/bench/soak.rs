@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ampoule_cluster::certs::{CertificatePair, Subject};
+use ampoule_cluster::certs::{CertificatePair, CertificateSubject};
 use ampoule_load::{Flood, Plan, Reuse, saturate, steady};
 use ampoule_tests::{
     Mounted,
@@ -126,7 +126,10 @@ fn config(round: usize) -> String {
 }
 
 fn issue() -> Result<CertificatePair> {
-    Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", Duration::from_secs(3600)), SystemTime::now())?)
+    Ok(CertificatePair::issue(
+        CertificateSubject::service("ampoule", "ampoule", Duration::from_secs(3600)),
+        SystemTime::now(),
+    )?)
 }
 
 fn files(pair: &CertificatePair) -> [(&'static str, &str); 3] {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ampoule_cluster::certs::{CertificatePair, Subject};
+use ampoule_cluster::certs::{CertificatePair, CertificateSubject};
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, Connection, Mounted, Process, Review, Trust, asking, eventually, free_ports};
 use anyhow::{Result, ensure};
@@ -32,7 +32,7 @@ fn mounted(pair: &CertificatePair) -> Result<Mounted> {
 }
 
 fn issue(validity: Duration) -> Result<CertificatePair> {
-    Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", validity), SystemTime::now())?)
+    Ok(CertificatePair::issue(CertificateSubject::service("ampoule", "ampoule", validity), SystemTime::now())?)
 }
 
 /// A folder with a certificate that is suitable for any test.
@@ -88,7 +88,7 @@ async fn a_mounted_certificate_is_reloaded_and_a_broken_one_refused() -> Result<
     eventually("a refusal", NOTICED, async || metric(&ampoule, refused).await).await?;
     let reason = "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch";
     let log = ampoule.log()?;
-    assert!(log.contains("a new certificate is refused, and the one before it served on"), "{log}");
+    assert!(log.contains("rejected a new certificate; the previous one stays in use"), "{log}");
     assert!(log.contains(reason), "{log}");
     served_under(&ampoule, &last.ca_pem).await?;
     assert_eq!(ampoule.admin("/readyz").await?.status, 200);
@@ -115,7 +115,7 @@ async fn readiness_fails_before_the_certificate_expires() -> Result<()> {
     eventually("not ready", Duration::from_secs(60), async || {
         let answer = ampoule.admin("/readyz").await?;
         ensure!(answer.status == 503, "{answer:?}");
-        let expected = "[-]certificate failed: the certificate is about to end, and no other has taken its place\n";
+        let expected = "[-]certificate failed: the certificate is about to expire and has no replacement\n";
         ensure!(answer.text().starts_with(expected), "{answer:?}");
         Ok(())
     })
@@ -149,7 +149,9 @@ async fn a_certificate_that_the_api_server_would_refuse_stops_the_start_with_a_r
     let name = "certificates";
     let [port] = free_ports()?;
     let installed = Installed::new(name, port, "{}").await?;
-    let issue = |service: &str, at: SystemTime| CertificatePair::issue(Subject::service(service, name, 90 * DAY), at);
+    let issue = |service: &str, at: SystemTime| {
+        CertificatePair::issue(CertificateSubject::service(service, name, 90 * DAY), at)
+    };
     let now = SystemTime::now();
     let (good, other) = (issue(name, now)?, issue(name, now)?);
     let at = |at: SystemTime| issue(name, at).map(|pair| folder_of(&pair, &pair, &pair));
@@ -160,14 +162,10 @@ async fn a_certificate_that_the_api_server_would_refuse_stops_the_start_with_a_r
         files
     };
     let cases = [
-        ("expired", at(now - 91 * DAY)?, "tls.crt expired at TIME, and the clock here says TIME"),
-        ("not yet valid", at(now + 30 * DAY)?, "tls.crt is valid from TIME on, and the clock here says TIME"),
+        ("expired", at(now - 91 * DAY)?, "tls.crt expired at TIME (current time TIME)"),
+        ("not yet valid", at(now + 30 * DAY)?, "tls.crt is not valid before TIME (current time TIME)"),
         // One hour of clock difference is tolerated.
-        (
-            "a clock two hours behind",
-            at(now + 2 * HOUR)?,
-            "tls.crt is valid from TIME on, and the clock here says TIME",
-        ),
+        ("a clock two hours behind", at(now + 2 * HOUR)?, "tls.crt is not valid before TIME (current time TIME)"),
         (
             "for another Service",
             folder_of(&stranger, &stranger, &stranger),
@@ -179,9 +177,9 @@ async fn a_certificate_that_the_api_server_would_refuse_stops_the_start_with_a_r
             "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch",
         ),
         ("a CA of another certificate", folder_of(&other, &good, &good), "tls.crt was not signed by ca.crt"),
-        ("garbage for a certificate", with(1, Some("garbage")), "tls.crt holds no certificate in PEM form"),
-        ("garbage for a key", with(2, Some("garbage")), "tls.key holds no private key in PEM form"),
-        ("garbage for a CA", with(0, Some("garbage")), "ca.crt holds no certificate in PEM form"),
+        ("garbage for a certificate", with(1, Some("garbage")), "tls.crt contains no PEM certificate"),
+        ("garbage for a key", with(2, Some("garbage")), "tls.key contains no PEM private key"),
+        ("garbage for a CA", with(0, Some("garbage")), "ca.crt contains no PEM certificate"),
         ("no certificate", with(1, None), "tls.crt is missing"),
         ("no key", with(2, None), "tls.key is missing"),
     ];

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ampoule_cluster::certs::{CertificatePair, Subject};
+use ampoule_cluster::certs::{CertificatePair, CertificateSubject};
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, ApiServer, Namespace, Review, asking, eventually};
 use anyhow::{Context, Result, ensure};
@@ -301,7 +301,7 @@ async fn a_pair_is_renewed_before_it_expires_and_its_ca_stays_trusted() -> Resul
     let pod = ChartPod::new("flyte-renewal", "  serviceName: renewal\n  secretName: renewal\n").await?;
     let api = pod.namespace.api::<Secret>();
     let issue = |age: u32| {
-        let subject = Subject::service("renewal", "flyte-renewal", 90 * DAY);
+        let subject = CertificateSubject::service("renewal", "flyte-renewal", 90 * DAY);
         CertificatePair::issue(subject, SystemTime::now() - age * DAY)
     };
     let store = async |pair: &CertificatePair| {
@@ -393,8 +393,7 @@ async fn without_a_cluster_the_error_names_the_reason() -> Result<()> {
     assert!(output.ends_with(expected), "{output}");
     fs::remove_file(&kubeconfig)?;
     let output = pod.fail_to_init_certs()?;
-    let expected =
-        "error: no way to reach the API server: name a file with KUBECONFIG, or run in a pod with a service account";
+    let expected = "error: no API server is configured: set KUBECONFIG, or run in a pod with a service account";
     assert!(output.contains(expected), "{output}");
     Ok(())
 }

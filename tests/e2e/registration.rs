@@ -140,7 +140,7 @@ async fn uninstall_removes_only_the_registration() -> Result<()> {
     for replica in replicas {
         let exit = replica.stop().await?;
         exit.ensure_clean()?;
-        assert!(exit.log.contains("the registration is taken back, and looked after no longer"), "{}", exit.log);
+        assert!(exit.log.contains("the registration was uninstalled and is no longer maintained"), "{}", exit.log);
     }
     let gone = "mutatingwebhookconfiguration uninstall: was not there\n";
     assert_eq!(run()?, (Some(0), gone.to_owned(), String::new()));

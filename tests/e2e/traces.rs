@@ -48,8 +48,8 @@ fn lines(log: &str, message: &str) -> Vec<Value> {
     lines.filter(|line| line["message"] == message).collect()
 }
 
-const DOWN: &str = "the collector takes no traces; they are dropped";
-const UP: &str = "the collector takes traces again";
+const DOWN: &str = "the collector does not accept traces; spans are dropped";
+const UP: &str = "the collector accepts traces again";
 
 /// A span's fields, without those that differ from run to run.
 fn fields(span: &Span) -> Vec<(&str, &str)> {

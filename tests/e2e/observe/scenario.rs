@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ampoule_cluster::certs::{CertificatePair, Subject};
+use ampoule_cluster::certs::{CertificatePair, CertificateSubject};
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, Mounted, Prometheus, Review, asking, eventually, pod};
 use anyhow::{Context, Result, ensure};
@@ -188,7 +188,7 @@ fn configuration(folder: &TempDir, guests: &Guests, act: Act) -> String {
 /// A certificate that expires early enough for the alert.
 fn issue() -> Result<CertificatePair> {
     let hour = Duration::from_secs(3600);
-    Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", hour), SystemTime::now())?)
+    Ok(CertificatePair::issue(CertificateSubject::service("ampoule", "ampoule", hour), SystemTime::now())?)
 }
 
 /// The files that the kubelet mounts for a Secret.

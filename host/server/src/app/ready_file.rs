@@ -1,4 +1,4 @@
-//! The file that says where a ready process serves: for whoever started it on port 0 with a certificate made on the spot.
+//! The file that says where a ready process serves: for whoever started it on port 0 with a certificate issued on the spot.
 //!
 //! It appears whole or not at all.
 
