@@ -3,9 +3,6 @@
 //! | module | task |
 //! | --- | --- |
 //! | [`component`] | the bytes of a component and its digest |
-//! | [`format`] | rejects a file by its size and its first bytes |
-//! | [`imports`] | checks the names of imports and exports before compilation |
-//! | [`proposals`] | the WebAssembly proposals that are disabled |
 //! | [`wasmtime_config`] | the settings of wasmtime |
 //! | [`component_compiler`] | compiles a component, or takes it from the cache |
 //! | [`in_process`] | runs the compiler of wasmtime |
@@ -16,8 +13,5 @@ pub(crate) mod cache;
 pub(crate) mod compiler;
 pub(crate) mod component;
 pub(crate) mod component_compiler;
-pub(crate) mod format;
-pub(crate) mod imports;
 pub(crate) mod in_process;
-pub(crate) mod proposals;
 pub(crate) mod wasmtime_config;

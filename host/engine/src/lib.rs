@@ -31,13 +31,13 @@ mod sandbox;
 mod threads;
 
 /// Types of the core that are part of this crate's interface.
+pub use ampoule_component::{CONTRACT_VERSION, Grant};
 pub use ampoule_core::{Destination, Limits, SecretName};
 
 pub use self::{
     compile::{
         compiler::{Compiler, CompilerError},
         component::{ComponentBytes, digest},
-        imports::CONTRACT_VERSION,
         in_process::precompile,
         wasmtime_config::Allocation,
     },
@@ -48,7 +48,6 @@ pub use self::{
     plugin::{injector::PluginInjector, inspect::Inspection, load::PluginSpec, trial::Trial},
     sandbox::{
         cluster_secrets::{ClusterSecrets, ClusterSecretsError},
-        grant::Grant,
         grants::Grants,
         outbound::{
             answers::HttpAnswers,

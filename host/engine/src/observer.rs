@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use ampoule_core::{FailureKind, Injection, InjectionError};
 
-use crate::sandbox::grant::Grant;
+use ampoule_component::Grant;
 
 /// Creates the observer of each plugin.
 pub trait CallObserver: Send + Sync {

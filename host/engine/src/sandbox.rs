@@ -3,7 +3,7 @@
 //! | module | task |
 //! | --- | --- |
 //! | [`limits`] | every bound that a guest can exceed |
-//! | [`grant`], [`grants`] | kinds of grants, and the grants of one plugin |
+//! | [`grants`] | the grants of one plugin |
 //! | [`services`] | the parts of the host that plugins reach through grants |
 //! | [`context`] | one plugin as the host sees it: name, limits, grants, services |
 //! | [`store`] | the state of one instance, and the bounds that wasmtime enforces on it |
@@ -16,7 +16,6 @@
 
 pub(crate) mod cluster_secrets;
 pub(crate) mod context;
-pub(crate) mod grant;
 pub(crate) mod grants;
 pub(crate) mod limits;
 pub(crate) mod log;

@@ -6,31 +6,9 @@
 
 #![no_main]
 
-/// The checks are compiled from the engine's source: the engine itself would bring wasmtime along, instrumented.
-#[path = "../../../host/engine/src/error.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the target needs a part of it")]
-mod error;
-#[path = "../../../host/engine/src/format.rs"]
-mod format;
-#[path = "../../../host/engine/src/grants/grant.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the target needs a part of it")]
-mod grant;
-#[path = "../../../host/engine/src/imports.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the target needs a part of it")]
-mod imports;
-#[path = "../../../host/engine/src/proposals.rs"]
-mod proposals;
-#[path = "../../../host/engine/src/text.rs"]
-mod text;
-mod grants {
-    pub(crate) use crate::grant::Grant;
-}
-
+use ampoule_component::{CUT_SHORT, LoadErrorKind, Surface, check_format, find_disabled};
 use libfuzzer_sys::fuzz_target;
 use wasmparser::{Validator, WasmFeatures};
-
-use error::LoadErrorKind;
-use imports::Surface;
 
 /// Maximum size of a component here: smaller than the inputs of the fuzzer.
 const LIMIT: usize = 4000;
@@ -38,7 +16,7 @@ const LIMIT: usize = 4000;
 fuzz_target!(|component: &[u8]| {
     match judge(component) {
         Ok(surface) => {
-            let proposals = proposals::switched_off(component);
+            let proposals = find_disabled(component);
             let types = Validator::new_with_features(WasmFeatures::all()).validate_all(component);
             assert!(types.is_ok() || proposals.is_empty());
             let Ok(types) = types else { return };
@@ -55,7 +33,7 @@ fuzz_target!(|component: &[u8]| {
             assert!(message.len() <= 2048 && !message.contains(char::is_control), "{message:?}");
             // The validator must also reject bytes that cannot be parsed; the exception is a
             // component that ends within a nested component, which the validator accepts.
-            if matches!(&error, LoadErrorKind::Invalid(reason) if reason != imports::CUT_SHORT) {
+            if matches!(&error, LoadErrorKind::Invalid(reason) if reason != CUT_SHORT) {
                 assert!(Validator::new_with_features(WasmFeatures::all()).validate_all(component).is_err(), "{message}");
             }
         }
@@ -64,7 +42,7 @@ fuzz_target!(|component: &[u8]| {
 
 /// The names of a plugin, if they make it a plugin.
 fn judge(component: &[u8]) -> Result<Surface, LoadErrorKind> {
-    format::check(component, LIMIT)?;
+    check_format(component, LIMIT)?;
     let surface = Surface::read(component)?;
     assert!(surface.imports.len() <= 256 && surface.exports.len() <= 256);
     surface.check()?;

@@ -5,13 +5,11 @@
 //! are served. Therefore the threads of the compiler have a low priority and leave one processor
 //! free.
 
+use ampoule_component::find_disabled;
 use ampoule_core::text::clean;
 use std::thread;
 
-use super::{
-    proposals,
-    wasmtime_config::{self, Allocation},
-};
+use super::wasmtime_config::{self, Allocation};
 use crate::error::LoadErrorKind;
 
 /// Niceness of the compiler's threads, relative to the rest of the process.
@@ -40,7 +38,7 @@ pub fn precompile(component: &[u8], allocation: Allocation) -> Result<Vec<u8>, S
 /// Converts wasmtime's error for a component. If the component needs disabled proposals, the result
 /// names them, because wasmtime's error names only a byte offset.
 pub(crate) fn compile_error(component: &[u8], error: &str) -> LoadErrorKind {
-    let needed = proposals::find_disabled(component);
+    let needed = find_disabled(component);
     if needed.is_empty() {
         LoadErrorKind::Compile(clean(error, MAX_MESSAGE))
     } else {

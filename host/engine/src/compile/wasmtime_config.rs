@@ -5,8 +5,8 @@
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, RegallocAlgorithm};
 
-use super::proposals::DISABLED;
 use crate::sandbox::limits::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
+use ampoule_component::DISABLED;
 
 /// Bytes of stack for wasm. This is wasmtime's default; a JavaScript guest needs half of it.
 const WASM_STACK: usize = 512 << 10;

@@ -2,6 +2,7 @@
 //!
 //! `ampoule inspect` shows it.
 
+use ampoule_component::Grant;
 use ampoule_core::Limits;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::{
     contract::info::PluginInfo,
     error::LoadErrorKind,
     observer::Unobserved,
-    sandbox::{context::PluginContext, grant::Grant, grants::Grants},
+    sandbox::{context::PluginContext, grants::Grants},
 };
 
 /// The description of a component.

@@ -4,6 +4,7 @@
 //! This finds every defect of a component and its settings outside the request path, so that a
 //! defective plugin never replaces a working one.
 
+use ampoule_component::{Surface, check_format};
 use std::{sync::Arc, time::Duration};
 
 use ampoule_core::{Conventions, Limits};
@@ -17,7 +18,7 @@ use super::{
     runtime::PluginRuntime,
 };
 use crate::{
-    compile::{component::ComponentBytes, format, imports::Surface},
+    compile::component::ComponentBytes,
     contract::{
         info::PluginInfo,
         v0_1::{bindings::PluginPre, conversion},
@@ -84,7 +85,7 @@ pub(crate) async fn load(
 
 /// Makes every check that needs no compilation.
 pub(crate) fn check(component: &[u8], limits: &Limits) -> Result<CheckedComponent, LoadErrorKind> {
-    format::check(component, limits.component_bytes)?;
+    check_format(component, limits.component_bytes)?;
     let surface = Surface::read(component)?;
     let contract_version = surface.check()?.to_owned();
     Ok(CheckedComponent { surface, contract_version })

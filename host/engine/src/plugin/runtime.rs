@@ -2,6 +2,7 @@
 //!
 //! A plugin's own part is [`PreparedPlugin`](super::prepared::PreparedPlugin).
 
+use ampoule_component::CONTRACT;
 use ampoule_core::text::clean;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use wasmtime::{
 };
 
 use crate::{
-    compile::{component_compiler::ComponentCompiler, imports::CONTRACT},
+    compile::component_compiler::ComponentCompiler,
     contract::v0_1::{self, bindings::PluginPre},
     error::{EngineError, LoadErrorKind},
     observer::CallObserver,
@@ -60,7 +61,7 @@ impl PluginRuntime {
     }
 }
 
-/// Builds the linker with every import that any plugin can have. [`crate::compile::imports`] checks
+/// Builds the linker with every import that any plugin can have. [`ampoule_component::Surface`] checks
 /// which of them a component can import.
 fn build_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);

@@ -3,10 +3,11 @@
 //! The state of an instance holds one pointer to it, so that an instance costs the same for any
 //! number of grants.
 
+use ampoule_component::Grant;
 use ampoule_core::Limits;
 use std::sync::Arc;
 
-use super::{grant::Grant, grants::Grants, services::HostServices};
+use super::{grants::Grants, services::HostServices};
 use crate::observer::PluginObserver;
 
 /// A plugin's name, limits and grants, and the services that the grants give access to.

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 
 use secrecy::SecretString;
 
-use super::{grant::Grant, outbound::grant::HttpGrant};
+use ampoule_component::Grant;
+
+use super::outbound::grant::HttpGrant;
 
 /// What one plugin can reach. `Default` is nothing.
 #[derive(Clone, Debug, Default)]

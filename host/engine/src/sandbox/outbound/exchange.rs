@@ -6,6 +6,7 @@
 //! The guest gets the errors of the interface. The log gets the host name and the kind of the
 //! failure, and never a path, a header or a body.
 
+use ampoule_component::Grant;
 use ampoule_core::{Destination, prohibited_address};
 use std::{
     error::Error as _,
@@ -32,7 +33,7 @@ use super::{
     grant::HttpGrant,
 };
 use crate::{
-    sandbox::{context::PluginContext, grant::Grant},
+    sandbox::context::PluginContext,
     threads::{AbortOnDrop, spawn_on},
 };
 

@@ -3,6 +3,7 @@
 //! The gate does no I/O. [`exchange`](super::exchange) checks the addresses of a host when it
 //! connects.
 
+use ampoule_component::Grant;
 use ampoule_core::Destination;
 use std::{future::ready, sync::Arc};
 
@@ -15,10 +16,7 @@ use super::{
     exchange::{ConnectionDriver, Exchange},
     grant::HttpGrant,
 };
-use crate::{
-    sandbox::{context::PluginContext, grant::Grant},
-    threads::spawn_on,
-};
+use crate::{sandbox::context::PluginContext, threads::spawn_on};
 
 /// Bytes of a request body that a guest passes in one call.
 const CHUNK: usize = 64 << 10;

@@ -6,7 +6,7 @@
 use wasmparser::{Validator, WasmFeatures};
 
 /// The proposals, with the names of their repositories.
-pub(crate) const DISABLED: [(&str, WasmFeatures); 13] = [
+pub const DISABLED: [(&str, WasmFeatures); 13] = [
     ("gc", WasmFeatures::GC),
     ("function-references", WasmFeatures::FUNCTION_REFERENCES),
     ("exception-handling", WasmFeatures::EXCEPTIONS),
@@ -24,7 +24,7 @@ pub(crate) const DISABLED: [(&str, WasmFeatures); 13] = [
 
 /// Returns the disabled proposals that a component needs. Empty if the component is invalid even
 /// with all proposals.
-pub(crate) fn find_disabled(component: &[u8]) -> Vec<&'static str> {
+pub fn find_disabled(component: &[u8]) -> Vec<&'static str> {
     let all = WasmFeatures::all();
     if !is_valid(component, all) {
         return Vec::new();

@@ -1,12 +1,11 @@
 //! [`Grant`]: the kinds of grants, their names, and the remedy for a component that lacks one.
 //!
-//! The grants of one plugin are [`Grants`](super::grants::Grants).
+//! The grants of one plugin are `Grants` of the engine.
 
 use std::fmt;
 
 /// One kind of grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
 pub enum Grant {
     /// HTTP over TLS to listed hosts.
     Http,
@@ -47,7 +46,7 @@ impl Grant {
     }
 
     /// How to fix a component that imports its interface and lacks the grant.
-    pub(crate) fn remedy(self) -> &'static str {
+    pub fn remedy(self) -> &'static str {
         match self {
             Self::Http => {
                 "list the allowed hosts in injectors[].grants.http.hosts, or build the plugin without HTTP \

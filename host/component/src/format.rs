@@ -11,7 +11,7 @@ const CORE_MODULE: u32 = 1;
 const COMPONENT: u32 = 0x0001_000d;
 
 /// Checks the first eight bytes: `\0asm`, and a version.
-pub(crate) fn check(bytes: &[u8], limit: usize) -> Result<(), LoadErrorKind> {
+pub fn check(bytes: &[u8], limit: usize) -> Result<(), LoadErrorKind> {
     if bytes.is_empty() {
         return Err(LoadErrorKind::Empty);
     }

@@ -4,18 +4,18 @@
 //! wasmtime would reject any other import when it links the component; these checks exist for their
 //! messages, which name the import and the remedy.
 
-use ampoule_core::text::clean;
 use std::collections::BTreeMap;
 
+use ampoule_core::text::clean;
 use wasmparser::{BinaryReaderError, Chunk, ComponentExternalKind, Parser, Payload};
 
-use crate::{error::LoadErrorKind, sandbox::grant::Grant};
+use crate::{error::LoadErrorKind, grant::Grant};
 
 /// The version of the contract that this engine supports.
 pub const CONTRACT_VERSION: &str = "0.1.0";
 
 /// The contract's name in messages.
-pub(crate) const CONTRACT: &str = "ampoule:injector@0.1.0";
+pub const CONTRACT: &str = "ampoule:injector@0.1.0";
 
 /// The contract's package.
 const PACKAGE: &str = "ampoule:injector";
@@ -38,16 +38,18 @@ const MAX_NAMES: usize = 256;
 const MAX_NAME: usize = 128;
 
 /// The defect of a component that ends within one of its sections.
-pub(crate) const CUT_SHORT: &str = "it ends early";
+pub const CUT_SHORT: &str = "it ends early";
 
 /// Bytes of a list of names, and of a parser's message.
 const MAX_LIST: usize = 1 << 10;
 
 /// The names of a component's imports and exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Surface {
-    pub(crate) imports: Vec<String>,
-    pub(crate) exports: Vec<String>,
+pub struct Surface {
+    /// The names of its imports.
+    pub imports: Vec<String>,
+    /// The names of its exports.
+    pub exports: Vec<String>,
 }
 
 /// The name of an interface: `package/interface@version`.
@@ -64,7 +66,7 @@ impl Surface {
     /// they exist only as references for other exports.
     ///
     /// The content of inner modules and components is not checked here. The compiler does that.
-    pub(crate) fn read(component: &[u8]) -> Result<Self, LoadErrorKind> {
+    pub fn read(component: &[u8]) -> Result<Self, LoadErrorKind> {
         let mut surface = Self { imports: Vec::new(), exports: Vec::new() };
         let (mut parser, mut rest) = (Parser::new(0), component);
         loop {
@@ -104,14 +106,14 @@ impl Surface {
     ///
     /// Exports are checked first: a plugin for another version of the contract usually imports from
     /// that version as well, and the message should be about the version.
-    pub(crate) fn check(&self) -> Result<&str, LoadErrorKind> {
+    pub fn check(&self) -> Result<&str, LoadErrorKind> {
         let version = self.check_exports()?;
         self.imports.iter().try_for_each(|import| check_import(import))?;
         Ok(version)
     }
 
     /// Checks that the plugin has every grant that an import requires.
-    pub(crate) fn check_grants(&self, has: impl Fn(Grant) -> bool) -> Result<(), LoadErrorKind> {
+    pub fn check_grants(&self, has: impl Fn(Grant) -> bool) -> Result<(), LoadErrorKind> {
         for (grant, import) in self.grants() {
             if grant.is_required() && !has(grant) {
                 return Err(LoadErrorKind::NoGrant { import: clean(import, MAX_NAME), grant });
@@ -121,7 +123,7 @@ impl Surface {
     }
 
     /// The grants for the imports, each with its first import.
-    pub(crate) fn grants(&self) -> BTreeMap<Grant, &str> {
+    pub fn grants(&self) -> BTreeMap<Grant, &str> {
         let mut grants = BTreeMap::new();
         for import in &self.imports {
             if let Some(grant) = InterfaceName::parse(import).grant() {
