@@ -53,7 +53,7 @@ const EDGES: [(&str, &[&str]); 29] = [
             "ampoule-telemetry",
         ],
     ),
-    ("ampoule-budget", &["ampoule-core"]),
+    ("ampoule-budget", &["ampoule-core", "ampoule-review"]),
     ("ampoule-load", &[]),
     ("ampoule-plugin-aws", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-azure", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),

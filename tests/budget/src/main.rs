@@ -11,12 +11,16 @@ use ampoule_core::{
     Profile, RequestedSecret, SecretInjector, SecretKeyRef, SecretRequest, SecretVolume, Volume, VolumeMount,
     VolumeSource,
 };
+use ampoule_review::{Reply, ReviewIdentity, ReviewVersion, Verdict};
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 /// The allocator of the server: it accounts for a third of the instructions.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The `uid` of the review.
+const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -33,15 +37,18 @@ fn main() -> ExitCode {
 
 /// A workload by its name in `budget.yaml`.
 fn workload(name: &str) -> Option<Box<dyn Fn()>> {
-    let json = |secrets, containers| pod(secrets, containers).to_string();
     Some(match name {
         "decode-3" => {
             let annotations = annotations(3);
             Box::new(move || _ = black_box(RequestedSecret::from_annotations(&annotations)))
         }
-        "parse-3-1" => {
-            let text = json(3, 1);
-            Box::new(move || _ = black_box(parsed(&text)))
+        "read-3-1" => {
+            let body = review(3, 1);
+            Box::new(move || _ = black_box(ampoule_review::parse(&body)))
+        }
+        "answer-3-1" => {
+            let reply = reply(3, 1);
+            Box::new(move || _ = black_box(ampoule_review::respond(&reply)))
         }
         "mutate-0-1" => mutation(0, 1),
         "mutate-1-1" => mutation(1, 1),
@@ -59,6 +66,24 @@ fn mutation(secrets: usize, containers: usize) -> Box<dyn Fn()> {
 
 fn parsed(text: &str) -> Pod {
     Pod::parse(serde_json::from_str(text).expect("JSON")).expect("a pod")
+}
+
+/// The bytes of a review of the pod.
+fn review(secrets: usize, containers: usize) -> Vec<u8> {
+    let request = json!({ "uid": UID, "operation": "CREATE", "object": pod(secrets, containers) });
+    let review = json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request });
+    review.to_string().into_bytes()
+}
+
+/// The reply with the pod's patch.
+fn reply(secrets: usize, containers: usize) -> Reply {
+    let mutator = PodMutator::new(vec![Arc::new(Edits)], Profile::FlyteV1.conventions());
+    let pod = parsed(&pod(secrets, containers).to_string());
+    let mutation = pollster::block_on(mutator.mutate(&pod, "flytesnacks-development"));
+    let admitted = mutation.outcome.expect("the pod is admitted");
+    let verdict = Verdict::Allowed { patch: admitted.patch, warnings: admitted.warnings };
+    let identity = ReviewIdentity { version: ReviewVersion::V1, uid: UID.to_owned() };
+    Reply { identity, verdict, audit: None }
 }
 
 /// Answers with the edits of the built-in plugin `k8s` without running it.
