@@ -1,4 +1,6 @@
-//! File heads, sizes and places.
+//! Rules for files: their first lines, their size and their place.
+//!
+//! The limits are those of CONTRIBUTING.md.
 
 use super::repository::{File, files, paths, read};
 

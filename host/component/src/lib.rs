@@ -2,8 +2,8 @@
 //!
 //! [`check_format`] rejects other files, [`Surface`] reads the names of imports and exports and
 //! checks them against the contract and the grants, and [`find_disabled`] names the WebAssembly
-//! proposals that the engine does not support. The crate knows no wasmtime, so that fuzz targets
-//! and tools can use it.
+//! proposals that the engine does not support. The crate does not depend on wasmtime, so that
+//! fuzz targets and tools can use it.
 
 mod error;
 mod format;

@@ -80,7 +80,8 @@ pub struct RequestReport {
 pub struct Attempt {
     /// The name of the injector.
     pub injector: String,
-    /// The SHA-256 of its component in hexadecimal; `None` for injectors that are part of the program.
+    /// The SHA-256 of its component in hexadecimal; `None` for injectors that are part of the
+    /// program.
     pub digest: Option<String>,
     /// The answer.
     pub answer: InjectorAnswer,

@@ -1,5 +1,4 @@
-//! The injector `vault`: secrets of HashiCorp Vault. It sets the annotations that Vault's own
-//! injector reads afterwards.
+//! The injector `vault`: sets the annotations that Vault's own injector reads afterwards.
 //!
 //! The group is the secret's path in Vault, and the key is one of its keys. The group version
 //! selects the secrets engine (`kv1`, `kv2`, `db`). Group and key form the path of the file; their

@@ -61,8 +61,8 @@ impl PluginRuntime {
     }
 }
 
-/// Builds the linker with every import that any plugin can have. [`ampoule_component::Surface`] checks
-/// which of them a component can import.
+/// Builds the linker with every import that any plugin can have. [`ampoule_component::Surface`]
+/// checks which of them a component can import.
 fn build_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     v0_1::host::add_to_linker(&mut linker)?;

@@ -1,7 +1,7 @@
 //! The bounds of the engine itself, and [`ExceededLimit`]: the limit that a guest exceeded.
 //!
-//! The bounds of the engine are constants, because wasmtime's pool is sized by them before any plugin
-//! is known. The bounds of one plugin are [`Limits`](ampoule_core::Limits).
+//! The bounds of the engine are constants, because wasmtime's pool is sized by them before any
+//! plugin is known. The bounds of one plugin are [`Limits`](ampoule_core::Limits).
 
 /// Core instances of one component. A Rust guest has four with its adapters, a Python guest about
 /// twenty.
@@ -13,7 +13,8 @@ pub(crate) const MEMORIES: u32 = 4;
 /// Tables of one component.
 pub(crate) const TABLES: u32 = 16;
 
-/// Elements of one table. [`Limits::table_elements`](ampoule_core::Limits::table_elements) limits the sum over all tables.
+/// Elements of one table. [`Limits::table_elements`](ampoule_core::Limits::table_elements) limits
+/// the sum over all tables.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 
 /// The limit that a guest exceeded.
