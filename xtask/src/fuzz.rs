@@ -1,5 +1,6 @@
-//! Runs the fuzz targets of `tests/fuzz` for a while each, as many at a time as there are processors, and says in a line what came of each.
-//! It does what cargo-fuzz does, with the pinned toolchain: that it is a stable one is no obstacle to LLVM.
+//! Runs each fuzz target of `tests/fuzz` for a limited time, one per processor at a time, and prints
+//! one line per result. It does the work of cargo-fuzz with the pinned toolchain: LLVM's coverage
+//! instrumentation also works in a stable compiler.
 
 use std::fmt;
 use std::fs;
@@ -17,11 +18,11 @@ use crate::workspace;
 
 /// The crate of the targets: a workspace of its own.
 const CRATE: &str = "tests/fuzz";
-/// A build from nothing takes three minutes on two processors.
+/// A clean build takes three minutes on two processors.
 const BUILD_MAX: Duration = Duration::from_secs(20 * 60);
-/// What a target takes beside its time: its corpus is tried first, and a crash is written down.
+/// Time for a target beyond its limit: it runs its corpus first, and writes a crash to a file.
 const MARGIN: Duration = Duration::from_secs(60);
-/// What cargo-fuzz gives rustc: coverage of edges and comparisons for libFuzzer, and the address sanitizer.
+/// The compiler flags of cargo-fuzz: coverage of edges and comparisons, and the address sanitizer.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cllvm-args=-simplifycfg-branch-fold-threshold=0 \
@@ -31,15 +32,15 @@ const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-leve
 struct Target {
     name: String,
     program: PathBuf,
-    /// Where what it finds goes.
+    /// The folder for its findings.
     folder: PathBuf,
 }
 
-/// What came of a target.
+/// The result of a target.
 struct Outcome {
     name: String,
     executions: u64,
-    /// Why it is no success.
+    /// The reason of a failure.
     failure: Option<String>,
 }
 
@@ -122,7 +123,7 @@ impl Target {
         let log = Log::create(folder.join("log"))?;
         let mut command = Command::new(program);
         command.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", artifacts.display()));
-        // Longer inputs from the start on than by default, and of a leak nobody dies.
+        // Longer inputs from the start than by default. A leak is not a failure.
         command.args(["-len_control=10", "-max_len=4096", "-timeout=10", "-detect_leaks=0", "-print_final_stats=1"]);
         // What is new goes to the first folder; the seeds stay as they are.
         command.arg(&corpus).arg(workspace::root().join(CRATE).join("corpus").join(name));
@@ -168,7 +169,7 @@ fn panic(log: &str) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n    "))
 }
 
-/// How many inputs libFuzzer says it tried.
+/// The number of inputs that libFuzzer reports.
 fn executions(log: &str) -> u64 {
     let said = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
     said.and_then(|number| number.trim().parse().ok()).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Builds the plugins of this repository into components, and says where they are and how large.
-//! The server embeds them by itself; these files are for a ConfigMap, a folder or a registry.
+//! Builds the plugins of this repository as components, and prints their paths and sizes.
+//! The server embeds its own copies; these files are for a ConfigMap, a folder or a registry.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::setup;
 use crate::workspace;
 
-/// What a plugin's crate depends on.
+/// The dependency that makes a crate a plugin.
 const SDK: &str = "ampoule-plugin-sdk";
 
 /// Builds every plugin of the workspace to `target/plugins/NAME.wasm`.
