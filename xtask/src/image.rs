@@ -38,7 +38,7 @@ const TRY_MAX: Duration = Duration::from_secs(60);
 pub(crate) enum Tools {
     /// The run fails.
     Required,
-    /// The run succeeds, and reports that there is no image.
+    /// The run succeeds, and reports why it built no image.
     WherePossible,
 }
 
