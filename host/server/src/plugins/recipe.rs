@@ -30,7 +30,7 @@ pub(super) struct PluginRecipe {
 /// A plugin and its recipe.
 #[derive(Clone)]
 pub(super) struct LoadedPlugin {
-    pub(super) recipe: Recipe,
+    pub(super) recipe: PluginRecipe,
     pub(super) plugin: PluginInjector,
     /// A warning for the plugin's author.
     pub(super) warning: Option<&'static str>,
