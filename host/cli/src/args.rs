@@ -1,7 +1,7 @@
 //! The command line: commands, their arguments and flags.
 //!
-//! Exit codes: 0 success, 1 refusal or failure, 2 usage error. Results are written to stdout, everything
-//! else to stderr.
+//! Exit codes: 0 success, 1 refusal or failure, 2 usage error. Results are written to stdout,
+//! everything else to stderr.
 
 mod flyte;
 mod plugin;
@@ -32,7 +32,8 @@ pub struct Args {
 pub(crate) enum Command {
     /// Serve the webhook and the admin port until SIGTERM or SIGINT.
     Serve(ServeArgs),
-    /// Replace Flyte's webhook: `serve`, configured by Flyte's files, with the command line of its chart.
+    /// Replace Flyte's webhook: `serve`, configured by Flyte's files, with the command line of its
+    /// chart.
     #[command(alias = "webhooks")]
     Webhook(Box<WebhookArgs>),
     /// Ensure that the configured Secret holds a valid certificate; issue one if necessary.
@@ -107,8 +108,8 @@ pub(crate) struct RequestArgs {
     /// Version of the group, for backends with versions.
     #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
     pub(crate) group_version: String,
-    /// Environment variable for the secret or, with --file, for the file's path (default: GROUP_KEY without
-    /// --file).
+    /// Environment variable for the secret or, with --file, for the file's path (default: GROUP_KEY
+    /// without --file).
     #[arg(long, value_name = "NAME")]
     pub(crate) env: Option<String>,
     /// Mount the secret as a file below /etc/flyte/secrets.
@@ -192,7 +193,8 @@ pub(crate) struct CompileArgs {
 /// `ampoule config convert`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ConvertArgs {
-    /// Flyte's configuration files, as a path or a quoted pattern (repeatable; later files take precedence).
+    /// Flyte's configuration files, as a path or a quoted pattern (repeatable; later files take
+    /// precedence).
     #[arg(long, value_name = "GLOB", required = true)]
     pub(crate) flyte_config: Vec<String>,
     /// Flyte version to emulate (default: detected from the keys).
@@ -206,8 +208,8 @@ pub(crate) struct ConfigArg {
     /// Configuration file (default: none, every key has its default).
     #[arg(id = "config", short, long, value_name = "FILE")]
     path: Option<PathBuf>,
-    /// Flyte's configuration files instead, as a path or a quoted pattern (repeatable; later files take
-    /// precedence).
+    /// Flyte's configuration files instead, as a path or a quoted pattern (repeatable; later files
+    /// take precedence).
     #[arg(long, value_name = "GLOB", conflicts_with = "config")]
     flyte_config: Vec<String>,
     /// Flyte version to emulate (default: detected from the keys).
@@ -218,7 +220,8 @@ pub(crate) struct ConfigArg {
 /// The input object.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PodArg {
-    /// File with a Pod, a workload with a pod template, or an AdmissionReview, as YAML or JSON; - is stdin.
+    /// File with a Pod, a workload with a pod template, or an AdmissionReview, as YAML or JSON; -
+    /// is stdin.
     #[arg(id = "pod", value_name = "POD", default_value = "-")]
     pub(crate) path: PathBuf,
     /// Namespace of the pod (default: the object's namespace, otherwise "default").

@@ -1,7 +1,7 @@
 //! The commands: dispatch and exit codes.
 //!
-//! Each command prints its result to stdout and errors to stderr. `mutate`, `explain` and `config check` use the
-//! pipeline that `serve` uses.
+//! Each command prints its result to stdout and errors to stderr. `mutate`, `explain` and `config
+//! check` use the pipeline that `serve` uses.
 
 mod compile;
 mod component;
@@ -51,7 +51,8 @@ use ampoule_components::builtins::Builtins;
 impl Args {
     /// Parses the process' arguments, runs the command and returns its exit code.
     ///
-    /// `builtins` are the names and components of the built-in plugins. The first one is the default plugin.
+    /// `builtins` are the names and components of the built-in plugins. The first one is the
+    /// default plugin.
     #[must_use]
     pub fn parse_and_run(builtins: Builtins) -> ExitCode {
         let args = match Self::try_parse() {

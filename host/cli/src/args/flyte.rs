@@ -1,4 +1,5 @@
-//! Flyte's own command line: `webhook`, with Flyte's configuration files and a flag for each scalar key.
+//! Flyte's own command line: `webhook`, with Flyte's configuration files and a flag for each scalar
+//! key.
 //!
 //! Only the syntax is Flyte's: the commands run `serve`, `init-certs` and `uninstall`.
 
@@ -30,7 +31,8 @@ pub(crate) enum WebhookCommand {
 /// The configuration in Flyte's format. The flags may precede or follow the subcommand.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FlyteArgs {
-    /// Flyte's configuration files, as a path or a quoted pattern (repeatable; later files take precedence).
+    /// Flyte's configuration files, as a path or a quoted pattern (repeatable; later files take
+    /// precedence).
     #[arg(id = "globs", long = "config", value_name = "GLOB", global = true)]
     globs: Vec<String>,
     /// Flyte version to emulate (default: detected from the keys).

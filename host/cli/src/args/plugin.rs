@@ -12,7 +12,8 @@ use super::{TextOutput, registries::RegistryArgs};
 /// A plugin and the registries that may hold it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PluginArg {
-    /// Plugin directory that contains plugin.wasm, component file, or component source such as builtin:NAME.
+    /// Plugin directory that contains plugin.wasm, component file, or component source such as
+    /// builtin:NAME.
     #[arg(value_name = "PLUGIN")]
     pub(crate) source: String,
     #[command(flatten)]
@@ -55,7 +56,8 @@ pub(crate) struct TestArgs {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) plugin: PluginArg,
-    /// Case to run, as for `plugin test` (default: no settings; key `key`, version 1 of group `group`).
+    /// Case to run, as for `plugin test` (default: no settings; key `key`, version 1 of group
+    /// `group`).
     #[arg(long, value_name = "FILE")]
     pub(crate) case: Option<PathBuf>,
     /// Output format.

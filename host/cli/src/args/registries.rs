@@ -9,10 +9,12 @@ use ampoule_config::RegistriesConfig;
 /// How to connect to registries.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RegistryArgs {
-    /// Docker config.json with registry credentials (default: the one in $DOCKER_CONFIG or ~/.docker).
+    /// Docker config.json with registry credentials (default: the one in $DOCKER_CONFIG or
+    /// ~/.docker).
     #[arg(long, value_name = "FILE")]
     credentials_file: Option<PathBuf>,
-    /// CA certificates in PEM form to trust in addition to the system's (or Mozilla's if it has none).
+    /// CA certificates in PEM form to trust in addition to the system's (or Mozilla's if it has
+    /// none).
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Registry to access by plain HTTP, such as localhost:5000 (repeatable).

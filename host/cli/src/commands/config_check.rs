@@ -1,8 +1,8 @@
-//! `ampoule config check`: reads the configuration, loads its plugins as `serve` does, and prints the effective
-//! configuration.
+//! `ampoule config check`: reads the configuration, loads its plugins as `serve` does, and prints
+//! the effective configuration.
 //!
-//! The output is itself a configuration, with the value of every key. The exit code is 1 if any plugin fails to load,
-//! even an optional one.
+//! The output is itself a configuration, with the value of every key. The exit code is 1 if any
+//! plugin fails to load, even an optional one.
 
 use std::{fmt::Write as _, process::ExitCode};
 

@@ -1,6 +1,7 @@
 //! `ampoule config convert`: converts Flyte's configuration files to Ampoule's format.
 //!
-//! Keys with default values are omitted, except for the profile and the injectors. No plugin is loaded.
+//! Keys with default values are omitted, except for the profile and the injectors. No plugin is
+//! loaded.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! `ampoule explain`: prints the secrets that a pod requests, each injector's answer, and the decision.
+//! `ampoule explain`: prints the secrets that a pod requests, each injector's answer, and the
+//! decision.
 //!
 //! The exit code is 1 if the webhook would refuse the pod.
 
@@ -23,8 +24,8 @@ pub(super) struct Explanation {
     name: String,
     /// Whether a label makes the API server call the webhook for this pod.
     triggered: bool,
-    /// Every request, including those after a failed one, which were not processed. `None` if an annotation
-    /// cannot be parsed.
+    /// Every request, including those after a failed one, which were not processed. `None` if an
+    /// annotation cannot be parsed.
     requested: Option<Vec<RequestedSecret>>,
     outcome: Result<Admitted, Refusal>,
     /// The answers to the processed requests.

@@ -1,7 +1,8 @@
-//! `ampoule init-certs` and `ampoule webhook init-certs`: ensure that the webhook's Secret holds a certificate for its
-//! Service before the webhook starts.
+//! `ampoule init-certs` and `ampoule webhook init-certs`: ensure that the webhook's Secret holds a
+//! certificate for its Service before the webhook starts.
 //!
-//! A valid certificate is kept, so every replica can run this command at each start. The output contains no secret.
+//! A valid certificate is kept, so every replica can run this command at each start. The output
+//! contains no secret.
 
 use std::{process::ExitCode, time::SystemTime};
 

@@ -1,4 +1,5 @@
-//! The input of `mutate` and `explain`: a Pod, a workload with a pod template, or an `AdmissionReview`, as YAML or JSON.
+//! The input of `mutate` and `explain`: a Pod, a workload with a pod template, or an
+//! `AdmissionReview`, as YAML or JSON.
 //!
 //! Each is converted to the request that the API server would send.
 

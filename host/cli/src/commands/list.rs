@@ -1,4 +1,5 @@
-//! `ampoule plugin list`: prints the state of each plugin of a running webhook, from its admin port.
+//! `ampoule plugin list`: prints the state of each plugin of a running webhook, from its admin
+//! port.
 //!
 //! In a cluster: `kubectl exec deploy/ampoule -- ampoule plugin list`.
 

@@ -41,7 +41,8 @@ pub(super) fn json(value: &Value) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&OrderedDocument(value))? + "\n")
 }
 
-/// YAML that every parser reads alike: strings that a YAML 1.1 parser reads as numbers or booleans are quoted.
+/// YAML that every parser reads alike: strings that a YAML 1.1 parser reads as numbers or booleans
+/// are quoted.
 pub(super) fn yaml(value: &Value) -> anyhow::Result<String> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     let text = serde_saphyr::to_string_with_options(&OrderedDocument(value), options)?;

@@ -1,7 +1,8 @@
-//! `ampoule plugin push`: pushes a component to a registry as an OCI artifact, in the CNCF's layout for WebAssembly.
+//! `ampoule plugin push`: pushes a component to a registry as an OCI artifact, in the CNCF's layout
+//! for WebAssembly.
 //!
-//! A component that cannot be loaded is not pushed. The output is a component source with the digest of the pushed
-//! component.
+//! A component that cannot be loaded is not pushed. The output is a component source with the
+//! digest of the pushed component.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,8 @@
-//! `ampoule request`: prints the annotation that requests a secret, ready to be pasted below a pod's `annotations:`.
+//! `ampoule request`: prints the annotation that requests a secret, ready to be pasted below a
+//! pod's `annotations:`.
 //!
-//! The command parses its output as the webhook does. It therefore rejects an invalid request with the webhook's own
-//! message.
+//! The command parses its output as the webhook does. It therefore rejects an invalid request with
+//! the webhook's own message.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! `ampoule serve` and `ampoule webhook`: run the webhook until a signal.
 //!
-//! `webhook` is `serve` with Flyte's configuration, so that Flyte's chart can start Ampoule unchanged.
+//! `webhook` is `serve` with Flyte's configuration, so that Flyte's chart can start Ampoule
+//! unchanged.
 
 use std::{io, process::ExitCode};
 
@@ -31,8 +32,9 @@ pub(crate) fn webhook(args: WebhookArgs, builtins: Builtins) -> anyhow::Result<E
 
 /// A runtime that lives until the process exits.
 ///
-/// It is never shut down, for two reasons. A guest that still runs after the drain uses the runtime's timers, which
-/// panic after a shutdown. A shutdown also waits for threads that block. The end of the process ends both.
+/// It is never shut down, for two reasons. A guest that still runs after the drain uses the
+/// runtime's timers, which panic after a shutdown. A shutdown also waits for threads that block.
+/// The end of the process ends both.
 fn process_runtime() -> io::Result<&'static Runtime> {
     let runtime = Builder::new_multi_thread().thread_name("ampoule-http").enable_all().build()?;
     Ok(Box::leak(Box::new(runtime)))

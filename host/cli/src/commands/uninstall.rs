@@ -1,7 +1,7 @@
 //! `ampoule uninstall`: removes the webhook's registration, and nothing else.
 //!
-//! Running replicas notice the removal and do not register again. No replica removes the registration when it ends,
-//! because the other replicas still use it.
+//! Running replicas notice the removal and do not register again. No replica removes the
+//! registration when it ends, because the other replicas still use it.
 
 use std::process::ExitCode;
 

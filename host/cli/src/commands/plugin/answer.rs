@@ -1,4 +1,5 @@
-//! A plugin's answer to a case, and its document for comparison, output and recording: [`CaseAnswer`].
+//! A plugin's answer to a case, and its document for comparison, output and recording:
+//! [`CaseAnswer`].
 //!
 //! The document contains no secret value, with one exception: a value that equals the expected one
 //! (`secretValue: { text: … }`) is shown.

@@ -1,7 +1,7 @@
 //! `ampoule plugin bench`: measures a plugin's load time, call latency and memory.
 //!
-//! The measurement uses the engine of `serve`, one call at a time. An admission pays for a fresh instance once per
-//! plugin, and for a reused instance with each further secret of the pod.
+//! The measurement uses the engine of `serve`, one call at a time. An admission pays for a fresh
+//! instance once per plugin, and for a reused instance with each further secret of the pod.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -169,13 +169,13 @@ impl BenchResults {
                 "reused instance: not measured, the plugin did not inject ({error}); choose a case with --case\n"
             ),
         };
+        text.push('\n');
         for (label, value) in [
             ("load, compiled", format_duration(self.compiled)),
             ("load, cached", format_duration(self.cached)),
             ("component", format!("{} KiB", self.size.div_ceil(1 << 10))),
             ("memory limit", format!("{} MiB", self.memory_mib)),
         ] {
-            text += if label == "load, compiled" { "\n" } else { "" };
             text += &format!("{label:<16}{value:>10}\n");
         }
         text

@@ -1,7 +1,8 @@
-//! `ampoule plugin build`: builds `plugin.wasm` in a plugin's directory with the tools of its language.
+//! `ampoule plugin build`: builds `plugin.wasm` in a plugin's directory with the tools of its
+//! language.
 //!
-//! Rust plugins are built like the built-in plugins. For other languages, the command runs the language's own tool. If
-//! a tool is missing, the error names the command that installs it.
+//! Rust plugins are built like the built-in plugins. For other languages, the command runs the
+//! language's own tool. If a tool is missing, the error names the command that installs it.
 
 use std::{
     env, fs, io,
@@ -17,12 +18,13 @@ use crate::{
     commands::{component::COMPONENT, output},
 };
 
-/// The features of SpiderMonkey that import WASI interfaces. Without them, the component imports none.
+/// The features of SpiderMonkey that import WASI interfaces. Without them, the component imports
+/// none.
 const DISABLED: [&str; 5] = ["http", "random", "clocks", "stdio", "fetch-event"];
 
-/// The C compiler and its flags. A reactor exports functions and has no `main`. Its C library imports only the WASI
-/// functions that the plugin uses, ideally none. The stack is as large as in Rust plugins: Zig's default of 16 MiB
-/// equals the whole memory limit of a plugin.
+/// The C compiler and its flags. A reactor exports functions and has no `main`. Its C library
+/// imports only the WASI functions that the plugin uses, ideally none. The stack is as large as in
+/// Rust plugins: Zig's default of 16 MiB equals the whole memory limit of a plugin.
 const C_COMPILER: [&str; 9] =
     ["cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-Wl,-z,stack-size=65536", "-Wall", "-Os", "-s", "-o"];
 /// The directory for the generated C bindings and the module, in the plugin's directory.

@@ -1,5 +1,5 @@
-//! The cases of `ampoule plugin test`: `NAME.yaml` (or `.yml`, `.json`) contains the request, `NAME.expected.yaml` the
-//! answer.
+//! The cases of `ampoule plugin test`: `NAME.yaml` (or `.yml`, `.json`) contains the request,
+//! `NAME.expected.yaml` the answer.
 //!
 //! They are separate files so that recording an answer never changes a file that the author wrote.
 
@@ -48,7 +48,8 @@ pub(super) struct Case {
 struct CaseFile {
     /// The plugin's settings, as in `injectors[].settings`.
     settings: Map<String, Value>,
-    /// The plugin's grants, as in `injectors[].grants`. `caFile` is ignored because no connection is made.
+    /// The plugin's grants, as in `injectors[].grants`. `caFile` is ignored because no connection
+    /// is made.
     grants: GrantsFile,
     /// The values that the grants give access to.
     given: GivenFile,
@@ -137,7 +138,8 @@ impl Case {
 }
 
 impl Default for Case {
-    /// No settings, and a request that most plugins can answer: key `key`, version 1 of group `group`, any mount.
+    /// No settings, and a request that most plugins can answer: key `key`, version 1 of group
+    /// `group`, any mount.
     fn default() -> Self {
         let [group, group_version, key] = ["group", "1", "key"].map(str::to_owned);
         let request = SecretRequest { group, group_version, key, ..SecretRequest::default() };

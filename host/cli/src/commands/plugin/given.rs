@@ -1,7 +1,8 @@
-//! The values of a case's section `given`: variables, Secrets and HTTP answers ([`GivenValues`]), and the services that
-//! serve them to the plugin ([`GivenServices`]).
+//! The values of a case's section `given`: variables, Secrets and HTTP answers ([`GivenValues`]),
+//! and the services that serve them to the plugin ([`GivenServices`]).
 //!
-//! The grants of a plugin under test give access to these values only, never to this machine, its network or a cluster.
+//! The grants of a plugin under test give access to these values only, never to this machine, its
+//! network or a cluster.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -121,8 +122,8 @@ impl GivenFile {
 impl GivenAnswerFile {
     fn check(self, key: &str) -> Result<(HttpRequestKey, Response<Bytes>), ConfigError> {
         let error = |name: &str, reason: String| ConfigError::at(format!("{key}.{name}"), reason);
-        let invalid_method = |_| error("method", format!("{:?} is not an HTTP method", self.method));
-        let method = self.method.parse().map_err(invalid_method)?;
+        let method = self.method.parse::<Method>();
+        let method = method.map_err(|_| error("method", format!("{:?} is not an HTTP method", self.method)))?;
         let request = self.url.parse().ok().and_then(|uri| request_key(&method, &uri));
         let request = request.ok_or_else(|| error("url", "must be https://HOST[:PORT]/PATH".to_owned()))?;
         let mut answer = Response::new(Bytes::from(self.body));

@@ -1,6 +1,7 @@
 //! `ampoule plugin new`: creates a directory with a plugin that builds and passes its own tests.
 //!
-//! The templates are the repository's examples and the WIT contract, embedded when this program was built.
+//! The templates are the repository's examples and the WIT contract, embedded when this program was
+//! built.
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -16,8 +17,8 @@ type TemplateFile = (&'static str, &'static str);
 
 /// The name of the example plugins, replaced by the new plugin's name.
 const EXAMPLE: &str = "example-plugin";
-/// Maximum length of a name: it must be valid as a package name in each language and as the name of a Kubernetes
-/// object.
+/// Maximum length of a name: it must be valid as a package name in each language and as the name of
+/// a Kubernetes object.
 const MAX_NAME_LEN: usize = 63;
 
 macro_rules! files {

@@ -1,7 +1,8 @@
-//! `ampoule plugin test`: runs a component against a directory of cases and compares the answers with the expected ones.
+//! `ampoule plugin test`: runs a component against a directory of cases and compares the answers
+//! with the expected ones.
 //!
-//! Each case runs twice, in two fresh instances, because the API server may review a pod twice. The exit code is 0 if all
-//! answers are as expected, 1 if not, and 2 if the cases cannot be read.
+//! Each case runs twice, in two fresh instances, because the API server may review a pod twice. The
+//! exit code is 0 if all answers are as expected, 1 if not, and 2 if the cases cannot be read.
 
 use std::{fmt::Write as _, fs, io::stdout, path::PathBuf, process::ExitCode};
 

@@ -1,6 +1,7 @@
 //! `plugin test` with a built-in plugin and directories of cases, and the documents of answers.
 //!
-//! Secret values and differing answers are tested without a plugin, because no built-in plugin returns either.
+//! Secret values and differing answers are tested without a plugin, because no built-in plugin
+//! returns either.
 
 use std::{fs, path::Path};
 
@@ -161,7 +162,8 @@ fn shows_a_secret_value_only_if_the_case_contains_it() {
         assert_eq!(answer.document(other.as_ref()), document(json!("redacted")));
     }
     assert!(!format!("{answer:?}").contains("hunter2"));
-    // A diff hides the value as well: next to another difference, and against a hidden or a missing value.
+    // A diff hides the value as well: next to another difference, and against a hidden or a missing
+    // value.
     let renamed =
         json!({ "edits": [{ "setEnv": { "name": "B", "source": { "secretValue": { "text": "hunter2" } } } }] });
     for (expected, actual) in

@@ -34,8 +34,8 @@ impl Workbench {
         Ok(Self { engine: PluginEngine::new(config)?, services })
     }
 
-    /// Loads a component with the settings, grants and services of a case. The services of the last loaded case
-    /// are in effect.
+    /// Loads a component with the settings, grants and services of a case. The services of the last
+    /// loaded case are in effect.
     pub(super) async fn load(
         &self,
         case: &Case,
@@ -48,8 +48,8 @@ impl Workbench {
     }
 }
 
-/// The cache directory for compiled components: `ampoule/compiled` in `$XDG_CACHE_HOME` or `~/.cache`. `None` without
-/// a home directory.
+/// The cache directory for compiled components: `ampoule/compiled` in `$XDG_CACHE_HOME` or
+/// `~/.cache`. `None` without a home directory.
 ///
 /// Compiling a JavaScript component takes seconds.
 pub(super) fn compile_cache() -> Option<PathBuf> {
