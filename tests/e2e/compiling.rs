@@ -81,7 +81,7 @@ async fn a_component_of_12_mebibytes_is_compiled_in_a_process_of_its_own_while_p
     });
     let sha256 = digest(&large);
     let expected = format!(
-        "plugin mine (file:{}, sha256:{}): the component cannot be compiled: it takes more than 128 MiB of memory \
+        "plugin mine (file:{}, sha256:{}): the component cannot be compiled: the compiler needs more than 128 MiB of memory \
          (engine.compileMemoryMiB)",
         file.display(),
         &sha256[..12]

@@ -189,7 +189,7 @@ async fn a_second_signal_ends_it_at_once() -> Result<()> {
         assert!(signalled.elapsed() < AT_ONCE, "{:?}", signalled.elapsed());
         assert_eq!((exit.status.code(), exit.status.signal()), (Some(1), None), "{}", exit.log);
         let name = if second == Signal::TERM { "SIGTERM" } else { "SIGINT" };
-        let expected = format!("error: ended by a second signal ({name}) before open requests were answered\n");
+        let expected = format!("error: stopped by a second signal ({name}) before open requests were answered\n");
         assert!(exit.log.ends_with(&expected), "{}", exit.log);
         assert!(slow.await?.is_err());
     }

@@ -142,7 +142,7 @@ async fn uninstall_removes_only_the_registration() -> Result<()> {
         exit.ensure_clean()?;
         assert!(exit.log.contains("the registration was uninstalled and is no longer maintained"), "{}", exit.log);
     }
-    let gone = "mutatingwebhookconfiguration uninstall: was not there\n";
+    let gone = "mutatingwebhookconfiguration uninstall: not found\n";
     assert_eq!(run()?, (Some(0), gone.to_owned(), String::new()));
     assert!(installed.namespace.api::<Secret>().get_opt("uninstall").await?.is_some());
     installed.start(port).await?.stop().await?.ensure_clean()?;

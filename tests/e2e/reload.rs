@@ -84,13 +84,13 @@ impl Changing {
 
     /// Verifies that a change was refused and pods still get this variable.
     async fn refused(&mut self, what: &str, variable: &str, reason: &str) -> Result<()> {
-        let note = format!("a change is refused, and what was there before serves on: {reason}");
+        let note = format!("change refused; the previous configuration stays in effect: {reason}");
         self.refused_with(what, variable, ["ConfigurationRefused", &note, reason]).await
     }
 
     /// Verifies that a change of one plugin was refused and pods still get this variable.
     async fn plugin_refused(&mut self, what: &str, variable: &str, reason: &str) -> Result<()> {
-        let note = format!("{reason}; what was there before serves on");
+        let note = format!("{reason}; the previous plugin stays in use");
         self.refused_with(what, variable, ["PluginRefused", &note, &note]).await
     }
 
@@ -189,7 +189,7 @@ impl Changing {
     }
 }
 
-const APPLIED: [&str; 3] = ["Normal", "ConfigurationApplied", "the configuration is applied"];
+const APPLIED: [&str; 3] = ["Normal", "ConfigurationApplied", "configuration applied"];
 
 /// Creates pods that request a variable, which the first configured plugin at that moment injects.
 async fn keep_creating(namespace: Namespace, stop: Arc<AtomicBool>) -> Result<u32> {
@@ -250,8 +250,8 @@ async fn what_is_configured_serves_the_next_pod_and_what_is_broken_changes_nothi
 
     let fixed = changing.base.replace("server: { ", "server: { maxConnections: 99, ");
     changing.installed.configure(&format!("onFailure: admit\n{fixed}"))?;
-    let note = "takes effect at the next start: server.maxConnections";
-    let event = ["Warning", "RestartNeeded", &format!("the configuration is applied; {note}")];
+    let note = "takes effect after a restart: server.maxConnections";
+    let event = ["Warning", "RestartNeeded", &format!("configuration applied; {note}")];
     changing.applied("a setting that needs a restart", "_FSEC_GROUP_KEY", event).await?;
     assert_eq!(changing.plugins().await?, ["k8s"], "a removed plugin has no metrics");
     let page = changing.ampoule.admin("/readyz?verbose").await?.text();

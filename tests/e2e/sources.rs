@@ -181,7 +181,7 @@ async fn push_refuses_other_files_and_references_without_a_tag() -> Result<()> {
     let refused = desk.push(&by_digest, guest(), &["--insecure", &host])?.unwrap_err();
     assert_eq!(
         refused,
-        format!("error: {by_digest} names a digest, which follows from the component: push to a tag\n")
+        format!("error: {by_digest} must be a tag without a digest: the registry computes the digest\n")
     );
     let answer = registry.get("/v2/_catalog").await?;
     assert_eq!(answer.text().trim(), r#"{"repositories":[]}"#);
@@ -295,7 +295,7 @@ async fn the_answers_of_a_registry_are_verified() -> Result<()> {
     let source = format!("oci:{host}/team/large:1");
     let small = config(&insecure(&registry), &component(&source)).replace("{ deadline", "{ componentMiB: 1, deadline");
     let refused = desk.check(&small)?.unwrap_err();
-    let limit = "it has more than 1048576 bytes (injectors[].limits.componentMiB)";
+    let limit = "the component is larger than 1048576 bytes (injectors[].limits.componentMiB)";
     assert_eq!(refused, format!("error: injector mine: {source}: {limit}\n"));
 
     let mut changed = guest().to_vec();
@@ -351,19 +351,22 @@ async fn a_plugin_from_a_registry_needs_a_signature_of_the_right_key() -> Result
         let head = format!("{}\n{head}", insecure(&registry));
         desk.check(&config(&head, &format!("{}{injector}", component(&format!("oci:{host}/{name}:1")))))
     };
-    let everybody =
-        (signer.trust("release", true), "", "it must be signed by a key of trust.keys (trust.requireSignature)");
+    let everybody = (
+        signer.trust("release", true),
+        "",
+        "the component must be signed by a key of trust.keys (trust.requireSignature)",
+    );
     let this_one = (
         signer.trust("release", false),
         "    signedBy: release\n",
-        "it must be signed by the key (release, injectors[].signedBy)",
+        "the component must be signed by the key (release, injectors[].signedBy)",
     );
     for (head, injector, demanded) in [everybody, this_one] {
         let loaded = check("signed", &head, injector)?.map_err(anyhow::Error::msg)?;
         assert!(loaded.contains(", signed by release ("), "{loaded}");
         for (name, reason) in [
-            ("unsigned", "cosign has put no signature beside it".to_owned()),
-            ("by-other", "the signature beside it is not by this key".to_owned()),
+            ("unsigned", "the registry has no cosign signature".to_owned()),
+            ("by-other", "the cosign signature is not by this key".to_owned()),
             ("of-other", format!("the signature is of {elsewhere}, and this is {digest}")),
         ] {
             let expected = format!("error: injector mine: oci:{host}/{name}:1: {demanded}: release: {reason}\n");
@@ -402,7 +405,7 @@ async fn a_tag_is_watched_and_an_unsigned_component_does_not_replace_a_signed_on
     };
     assert_eq!(status("the first", guest(), None).await?, 1);
     push("1", ampoule_test_guests::guest("counter"))?;
-    let reason = "release: cosign has put no signature beside it";
+    let reason = "release: the registry has no cosign signature";
     assert_eq!(status("an unsigned component", guest(), Some(reason)).await?, 1);
     // Signed before the tag names it.
     let next = ampoule_test_guests::guest("trap");
@@ -449,9 +452,9 @@ async fn a_plugin_in_a_config_map_serves() -> Result<()> {
         assert_eq!(check(&format!("plugins/{key}"))?, Ok(plugin));
     }
     for (place, reason) in [
-        ("plugins/bomb.wasm", "it has more than 67108864 bytes (injectors[].limits.componentMiB)"),
+        ("plugins/bomb.wasm", "the component is larger than 67108864 bytes (injectors[].limits.componentMiB)"),
         ("plugins/other.wasm", "the ConfigMap has no key other.wasm; it has bomb.wasm, gzip.wasm, plain.wasm"),
-        ("others/plain.wasm", "there is no ConfigMap others in the namespace sources-map"),
+        ("others/plain.wasm", "no ConfigMap others in namespace sources-map"),
     ] {
         assert_eq!(check(place)?, Err(format!("error: injector mine: configmap:{place}: {reason}\n")));
     }
@@ -478,10 +481,10 @@ async fn a_signature_is_next_to_a_plugin_in_a_config_map_and_in_a_folder() -> Re
             |key: &str| desk.check(&config(&signer.trust("release", true), &component(&format!("{place}{key}"))));
         let loaded = check("signed.wasm")?.map_err(anyhow::Error::msg)?;
         assert!(loaded.contains(", signed by release ("), "{loaded}");
-        let demanded = "it must be signed by a key of trust.keys (trust.requireSignature): release:";
+        let demanded = "the component must be signed by a key of trust.keys (trust.requireSignature): release:";
         for (key, reason) in [
             ("by-other.wasm", "by-other.wasm.sig is not by this key, or not of this component"),
-            ("unsigned.wasm", "there is no unsigned.wasm.sig"),
+            ("unsigned.wasm", "unsigned.wasm.sig does not exist"),
         ] {
             assert_eq!(check(key)?, Err(format!("error: injector mine: {place}{key}: {demanded} {reason}\n")));
         }

@@ -187,7 +187,8 @@ impl Startup {
         let readiness = Readiness::default();
         let certificate_part = readiness.add_gate("certificate", "not loaded yet");
         let pipeline_part = readiness.add_gate("configuration", "its plugins are not loaded yet");
-        let registration_part = config.registration.enabled.then(|| readiness.add_gate("registration", "not applied yet"));
+        let registration_part =
+            config.registration.enabled.then(|| readiness.add_gate("registration", "not applied yet"));
 
         let states = PluginStates::default();
         let router = admin::router(readiness.clone(), self.metrics.clone(), states.clone());

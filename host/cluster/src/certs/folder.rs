@@ -179,7 +179,7 @@ mod tests {
         };
         unusable(&[("tls.crt", crt)], "tls.key is missing");
         unusable(&[("tls.key", key)], "tls.crt is missing");
-        unusable(&[("tls.crt", "A FOLDER"), ("tls.key", key)], "tls.crt cannot be read: it is no regular file");
+        unusable(&[("tls.crt", "A FOLDER"), ("tls.key", key)], "tls.crt cannot be read: not a regular file");
         unusable(&[("tls.crt", "hello"), ("tls.key", key)], "tls.crt contains no PEM certificate");
         unusable(&[("tls.crt", crt), ("tls.key", crt)], "tls.key contains no PEM private key");
         unusable(
