@@ -1,6 +1,7 @@
-//! End to end: the real binary as a process, behind a real API server.
+//! End-to-end tests: the real binary as a process behind a real API server.
 //!
-//! Every test has a namespace and a process of its own; the API server is shared. `cargo xtask test` gets what they need.
+//! Every test has its own namespace and process; the API server is shared. `cargo xtask test`
+//! installs the programs that the tests need.
 
 #[path = "e2e/audit.rs"]
 mod audit;

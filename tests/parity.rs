@@ -1,15 +1,16 @@
-//! The recordings of Flyte's own webhook, through the real pipeline: real components, the real mutator.
+//! Replays the recordings of Flyte's own webhook through the real pipeline, with the real
+//! components and mutator.
 //!
-//! `parity/cases.jsonl` is data from the reference and never rewritten; `parity/README.md` says how it was made. As there,
-//! the global secrets are asked first and then the case's one manager, with its default settings.
+//! `parity/cases.jsonl` is data from the reference and is never rewritten; `parity/README.md`
+//! describes how it was recorded. As in the reference, the global secrets are consulted first and
+//! then the case's secret manager, with its default settings.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use ampoule_admission::global_secrets::GlobalSecrets;
 use ampoule_config::GlobalSecretsConfig;
 use ampoule_core::{
-    Conventions, InitContainerPosition, MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretInjector,
-    SecretRequest,
+    Conventions, InitContainerPosition, MountRequirement, Pod, PodMutator, Profile, SecretInjector, SecretRequest,
 };
 use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use serde_json::{Map, Value, json};
@@ -17,7 +18,7 @@ use tokio::runtime::Runtime;
 
 const CASES: &str = include_str!("parity/cases.jsonl");
 
-/// What Vault's annotations of one secret begin with; a suffix of its own follows.
+/// Prefix of Vault's annotations for one secret, followed by the secret's suffix.
 const VAULT_FILE: &str = "vault.hashicorp.com/agent-inject-file-";
 const VAULT_SECRET: &str = "vault.hashicorp.com/agent-inject-secret-";
 const VAULT_TEMPLATE: &str = "vault.hashicorp.com/agent-inject-template-";
@@ -29,7 +30,7 @@ struct Case {
     /// The webhook's environment.
     environment: Vec<(String, String)>,
     pod: Value,
-    /// None where the reference injects nothing.
+    /// `None` where the reference injects nothing.
     expected: Option<Value>,
 }
 
@@ -47,7 +48,7 @@ fn every_case_gives_the_recorded_pod() {
 }
 
 #[test]
-fn the_recordings_are_all_there() {
+fn every_recording_is_replayed() {
     let mut counts = BTreeMap::new();
     for case in cases() {
         *counts.entry(format!("{} {}", case.profile, case.manager)).or_insert(0) += 1;
@@ -69,7 +70,7 @@ fn the_recordings_are_all_there() {
 }
 
 #[test]
-fn a_pod_with_things_of_its_own_keeps_them_and_is_changed_once_by_every_backend() {
+fn a_pod_keeps_its_own_fields_and_every_backend_changes_it_once() {
     let runtime = Runtime::new().expect("a runtime");
     let engine = PluginEngine::new(EngineConfig::default()).expect("an engine");
     let pod = busy_pod();
@@ -78,13 +79,13 @@ fn a_pod_with_things_of_its_own_keeps_them_and_is_changed_once_by_every_backend(
             for position in [InitContainerPosition::First, InitContainerPosition::Last] {
                 let conventions = Conventions { init_container_position: position, ..profile.conventions() };
                 let plugin = load(&runtime, &engine, name, component, conventions.clone());
-                let mutator = PodMutator::new(vec![Arc::new(plugin)], conventions, OnFailure::Deny);
+                let mutator = PodMutator::new(vec![Arc::new(plugin)], conventions);
                 let what = format!("{name} {profile} {position:?}");
                 let once = runtime.block_on(mutator.mutate(&pod, "default")).outcome;
                 let once = once.unwrap_or_else(|refusal| panic!("{what}: {}", refusal.message));
                 for operation in once.patch.iter() {
                     let kind = serde_json::to_value(operation).expect("an operation is JSON")["op"].clone();
-                    assert_eq!(kind, "add", "{what} takes something away: {operation}");
+                    assert_eq!(kind, "add", "{what} removes a field: {operation}");
                 }
                 let mutated = patched(&pod, &once.patch);
                 let twice = runtime.block_on(mutator.mutate(&mutated, "default")).outcome;
@@ -98,10 +99,10 @@ fn a_pod_with_things_of_its_own_keeps_them_and_is_changed_once_by_every_backend(
 fn patched(pod: &Pod, patch: &json_patch::Patch) -> Pod {
     let mut pod = pod.as_json().clone();
     json_patch::patch(&mut pod, patch).expect("the patch applies");
-    Pod::parse(pod).expect("it still is a pod")
+    Pod::parse(pod).expect("the result is a pod")
 }
 
-/// Two secrets, three kinds of containers, and in each of them what its author put there.
+/// Two secrets, three kinds of containers, and fields of the author in each of them.
 fn busy_pod() -> Pod {
     let request = |group: &str, env_var: &str| SecretRequest {
         group: group.to_owned(),
@@ -155,7 +156,7 @@ impl Backends {
         Self(backends)
     }
 
-    /// The chain that the case was recorded with.
+    /// The mutator that corresponds to the case.
     fn mutator(&self, case: &Case) -> PodMutator {
         let conventions = case.profile.conventions();
         let config =
@@ -166,7 +167,7 @@ impl Backends {
             let plugin = self.0.get(&(case.profile.as_str(), case.manager.clone()));
             chain.push(Arc::new(plugin.unwrap_or_else(|| panic!("no backend {}", case.manager)).clone()));
         }
-        PodMutator::new(chain, conventions, OnFailure::Deny)
+        PodMutator::new(chain, conventions)
     }
 }
 
@@ -214,8 +215,8 @@ fn check(runtime: &Runtime, mutator: &PodMutator, case: &Case) -> Result<(), Str
     }
 }
 
-/// Writes Vault's annotations as the recordings have them, whose suffixes are random: `*N*` for the Nth secret in the order of
-/// the files' paths. Suffixes that the pod came with are its own.
+/// Rewrites Vault's annotations as in the recordings, where suffixes are random: `*N*` for the Nth
+/// secret in the order of the files' paths. Suffixes that the pod already had are not changed.
 fn number_vault_suffixes(patched: &mut Value, arrived: &Value) -> Result<(), String> {
     let Some(annotations) = patched["metadata"]["annotations"].as_object_mut() else { return Ok(()) };
     let ours = |key: &str| arrived["metadata"]["annotations"].get(key).is_none();
@@ -230,14 +231,15 @@ fn number_vault_suffixes(patched: &mut Value, arrived: &Value) -> Result<(), Str
             let Some(value) = annotations.remove(&format!("{prefix}{suffix}")) else { continue };
             let key = format!("{prefix}*{number}*");
             if annotations.insert(key.clone(), value).is_some() {
-                return Err(format!("{key} is there before it is made"));
+                return Err(format!("{key} exists before it is added"));
             }
         }
     }
     Ok(())
 }
 
-/// The form in which the recordings' README compares pods: no nulls, no empty objects, lists and env values.
+/// The canonical form in which the recordings' README compares pods: no nulls, no empty objects,
+/// lists and env values.
 fn canonical(value: &Value) -> Value {
     match value {
         Value::Object(object) => {
@@ -264,7 +266,7 @@ fn is_empty(value: &Value) -> bool {
 fn cases() -> impl Iterator<Item = Case> {
     CASES.lines().map(|line| {
         let case: Value = serde_json::from_str(line).expect("a case is a line of JSON");
-        let text = |key: &str| case[key].as_str().expect("a case names itself").to_owned();
+        let text = |key: &str| case[key].as_str().expect("a case has a name").to_owned();
         let profile = if text("profile") == "flyte-v1" { Profile::FlyteV1 } else { Profile::FlyteV2 };
         let expected = case["expected"].get("pod").cloned();
         let environment = case["env"].as_object().expect("a case has an environment").iter();

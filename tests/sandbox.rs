@@ -1,6 +1,8 @@
-//! Hostile guests: each meets its own limit, gets its own error, and leaves its neighbour unharmed.
+//! Hostile guests: each reaches its own limit, gets its own error, and does not affect its
+//! neighbour.
 //!
-//! The guests are built from `sandbox/guests/examples`; one without a row here fails [`every_guest_has_a_row`].
+//! The guests are built from `sandbox/guests/examples`; [`every_guest_has_a_row`] fails for a guest
+//! without a row.
 
 #[path = "sandbox/fairness.rs"]
 mod fairness;

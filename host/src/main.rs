@@ -1,10 +1,12 @@
-//! The program `ampoule`: the server with the built-in plugins.
+//! The program `ampoule`: the command line with the built-in plugins.
 //!
-//! Everything is in `ampoule-server`, which knows no plugin by name; this file is where the two meet.
+//! `ampoule-cli` names no plugin; this file passes the built-in plugins to it.
 
 use std::process::ExitCode;
 
-/// A pod is hundreds of small values, made and freed within microseconds, and a guest that waits takes it to another thread.
+/// The allocator must be fast for many small, short-lived values that move between threads: a pod
+/// consists of hundreds of values, and an admission continues on another thread after it waited for
+/// a guest.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

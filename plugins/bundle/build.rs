@@ -1,36 +1,37 @@
 //! Builds the built-in plugins and writes `components.rs`, which `src/lib.rs` includes.
 //!
-//! Runs under `cargo check`, `clippy` and `doc` as well, and again only when a source of a plugin, of the SDK or of the
-//! contract changes.
+//! It also runs for `cargo check`, `clippy` and `doc`, but only after a change in the sources of a
+//! plugin, the SDK or the contract.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use ampoule_plugin_build::{Crates, Request, TOOLCHAIN_ENV, Toolchain, build, target_dir};
 use anyhow::{Context, Result};
 
-/// The built-in plugins: the name in `builtin:NAME`, and the folder of the crate `ampoule-plugin-NAME` beside this one. The
-/// first is the one that a configuration without injectors asks: `k8s`, as Flyte does, and no other, since another would
-/// put things into pods that nobody set it up for.
+/// The names of the built-in plugins: `NAME` in `builtin:NAME` and in the crate
+/// `ampoule-plugin-NAME`, and the crate's folder. A configuration without injectors uses the first
+/// plugin only: `k8s`, the default of Flyte. The other plugins would change pods without having
+/// been configured.
 const PLUGINS: [&str; 5] = ["k8s", "aws", "gcp", "azure", "vault"];
 
-/// Crates that are part of plugins.
+/// Library crates of the plugins.
 const SHARED: [&str; 2] = ["pull", "sdk"];
 
 fn main() -> Result<()> {
     let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
     watch(&workspace);
-    let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR for a build script")?);
+    let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo did not set OUT_DIR")?);
     let package = |name: &str| format!("ampoule-plugin-{name}");
     let crates = Crates::Libraries(PLUGINS.map(package).to_vec());
     let request = Request { workspace, target_dir: target_dir(&out_dir), crates };
     let artifacts = build(&Toolchain::find()?, &request)?;
-    let mut list =
-        "/// The built-in plugins by name, as components. The first is asked where a configuration names none.\n\
+    let mut list = "/// The built-in plugins as components, by name. The first is the default of a\n\
+                    /// configuration without injectors.\n\
                     pub const COMPONENTS: &[(&str, &[u8])] = &["
-            .to_owned();
+        .to_owned();
     for name in PLUGINS {
         let artifact = artifacts.iter().find(|artifact| artifact.name == package(name));
-        let artifact = artifact.with_context(|| format!("the build gave no component of {}", package(name)))?;
+        let artifact = artifact.with_context(|| format!("the build produced no component for {}", package(name)))?;
         let file = out_dir.join(&artifact.name).with_extension("wasm");
         fs::write(&file, &artifact.component).with_context(|| format!("cannot write {}", file.display()))?;
         write!(list, "({name:?}, include_bytes!({file:?})),")?;
@@ -39,7 +40,8 @@ fn main() -> Result<()> {
     fs::write(out_dir.join("components.rs"), list).context("cannot write components.rs")
 }
 
-/// Tells cargo what the components are made of. Changes of the inner build itself are changes of this script.
+/// Declares the sources of the components to cargo. A change in `ampoule-plugin-build` rebuilds
+/// this script anyway.
 fn watch(workspace: &std::path::Path) {
     let sources = PLUGINS.iter().chain(&SHARED).map(|name| format!("plugins/{name}"));
     for path in sources.chain(["wit", "Cargo.lock"].map(str::to_owned)) {

@@ -1,7 +1,8 @@
-//! In process: a plugin's call on a fresh instance and on one that is there, the mutation of pods, and what surrounds it: reading a
-//! review, making the patch, writing the answer.
+//! In-process benchmarks: a plugin call on a fresh and on a reused instance, the mutation of pods,
+//! and the surrounding steps: reading a review, assembling the patch, writing the answer.
 //!
-//! Each is measured where it runs in production, on the guests' runtime; the hop onto it is part of the whole review only.
+//! Each step runs where it runs in production, on the guests' runtime. Only the benchmark of the
+//! whole review includes the hop onto that runtime.
 
 #[path = "calls/report.rs"]
 mod report;
@@ -16,22 +17,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_admission::pipeline::Pipeline;
-use ampoule_core::{Asked, MountRequirement, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest};
+use ampoule_admission::{RequestContext, pipeline::Pipeline};
+use ampoule_core::{
+    MountRequirement, PendingMutation, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest,
+};
 use ampoule_engine::PluginEngine;
 use ampoule_review as review;
-use ampoule_telemetry::{metrics::Metrics, trace::Trace};
+use ampoule_telemetry::metrics::Metrics;
 use anyhow::Result;
 use criterion::{BatchSize, Bencher, Criterion};
 use tokio::runtime::Runtime;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Of the pods that are mutated.
+/// Numbers of secrets per mutated pod.
 const SECRETS: [usize; 3] = [1, 3, 20];
-/// Of the same pods.
+/// Numbers of containers per mutated pod.
 const CONTAINERS: [usize; 2] = [1, 40];
 
-/// Where guests run, as in `serve`.
+/// The runtime that guests run on, as in `serve`.
 struct Place {
     runtime: Runtime,
     engine: Arc<PluginEngine>,
@@ -56,7 +59,8 @@ fn main() -> Result<()> {
 // === impl Place ===
 
 impl Place {
-    /// Times what `work` does on a guests' thread, where it is told how often to do it and tells how long that took.
+    /// Times `work` on a guest thread. `work` receives the number of iterations and returns their
+    /// total duration.
     fn time<F: Future<Output = Duration> + Send + 'static>(&self, bencher: &mut Bencher<'_>, work: impl Fn(u64) -> F) {
         bencher.iter_custom(|iterations| {
             let done = self.engine.run(work(iterations));
@@ -69,7 +73,7 @@ impl Place {
     }
 }
 
-/// All that is not a plugin's: for three secrets and two containers.
+/// The steps outside the plugin, for three secrets and two containers.
 fn surroundings(criterion: &mut Criterion, place: &Place) {
     let body = support::review();
     criterion.bench_function("review: decode, bytes to request", |bencher| {
@@ -82,18 +86,18 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
     let mutator = place.k8s();
     let asked = || place.runtime.block_on(mutator.ask(&pod, "flytesnacks-development"));
     criterion.bench_function("review: assemble the patch", |bencher| {
-        bencher.iter_batched(asked, Asked::finish, BatchSize::SmallInput);
+        bencher.iter_batched(asked, PendingMutation::finish, BatchSize::SmallInput);
     });
     let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), place.metrics.clone());
     let request = review::parse(&body).expect("a review");
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    let reply = place.runtime.block_on(pipeline.admit(request, Instant::now(), deadline, Trace::default()));
+    let context = RequestContext::untraced(PATIENCE);
+    let reply = place.runtime.block_on(pipeline.admit(request, &context));
     criterion.bench_function("review: write the answer", |bencher| {
         bencher.iter(|| review::respond(black_box(&reply)));
     });
 }
 
-/// The same request for each, so that the numbers differ by the backend alone.
+/// Calls each backend with the same request, so that the figures differ by the backend alone.
 fn calls(criterion: &mut Criterion, place: &Place) {
     let request = Arc::new(one_request());
     for (name, component) in ampoule_plugin_bundle::COMPONENTS {
@@ -187,8 +191,7 @@ fn whole_review(criterion: &mut Criterion, place: &Place) {
     criterion.bench_function("review: all of it, bytes to bytes", |bencher| {
         bencher.to_async(&place.runtime).iter(async || {
             let request = review::parse(&body).expect("a review");
-            let deadline = tokio::time::Instant::now() + PATIENCE;
-            let reply = pipeline.admit(request, std::time::Instant::now(), deadline, Trace::default()).await;
+            let reply = pipeline.admit(request, &RequestContext::untraced(PATIENCE)).await;
             black_box(review::respond(&reply))
         });
     });

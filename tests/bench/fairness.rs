@@ -1,6 +1,6 @@
-//! Fairness: how long a good admission takes while four guests loop for ever on the same engine.
+//! Fairness: the duration of a good admission while four guests loop endlessly on the same engine.
 //!
-//! Compared in one run with the same admissions on an idle engine.
+//! The same run measures the same admissions on an idle engine for comparison.
 
 #[allow(dead_code, reason = "shared by benchmarks that each use a part")]
 #[path = "support.rs"]
@@ -22,8 +22,7 @@ use anyhow::Result;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 const ENDLESS: usize = 4;
-const ABOUT: &str =
-    "In process, on one engine: a guest that loops is stopped at its deadline, and the next one starts at once.";
+const ABOUT: &str = "In process, on one engine. A deadline stops each looping guest, and the next one starts at once.";
 
 fn main() -> Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
@@ -46,17 +45,17 @@ fn main() -> Result<()> {
         guests.join_all().await;
         busy
     });
-    let title = format!("A good admission of three secrets, {samples} in turn");
-    let mut table = Table::new(title, &["beside", "median", "p99"]);
-    for (beside, times) in [("nothing".to_owned(), idle), (format!("{ENDLESS} guests that never end"), busy)] {
-        table.row([Cell::name(beside), Cell::Time(percentile(&times, 50)), Cell::Time(percentile(&times, 99))]);
+    let title = format!("A good admission of three secrets, {samples} in sequence");
+    let mut table = Table::new(title, &["load", "median", "p99"]);
+    for (load, times) in [("none".to_owned(), idle), (format!("{ENDLESS} endless guests running"), busy)] {
+        table.row([Cell::name(load), Cell::Time(percentile(&times, 50)), Cell::Time(percentile(&times, 99))]);
     }
-    let mut part = Part::new("fairness", "Beside guests that never end", ABOUT);
+    let mut part = Part::new("fairness", "With endless guests running", ABOUT);
     part.table(table);
     part.write()
 }
 
-/// Keeps one endless guest running: as soon as it is stopped at its deadline, the next one starts.
+/// Keeps one endless guest running: when its deadline stops it, the next one starts.
 async fn spin(engine: Arc<PluginEngine>, endless: PluginInjector, stop: Arc<AtomicBool>) {
     while !stop.load(Relaxed) {
         let endless = endless.clone();

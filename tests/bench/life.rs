@@ -1,6 +1,8 @@
-//! The life of a process, the release binary itself: from its start until it is ready, its memory, and what a reload costs.
+//! The life of a process, measured on the release binary: time from start to ready, memory, and the
+//! cost of a reload.
 //!
-//! The binary is `$AMPOULE_BIN` (`cargo xtask bench` sets it), else the one that cargo built beside this program.
+//! The binary is `$AMPOULE_BIN` (set by `cargo xtask bench`), or the one that cargo built next to
+//! this program.
 
 #[path = "life/reload.rs"]
 mod reload;
@@ -20,13 +22,15 @@ use tempfile::TempDir;
 
 use self::server::Server;
 
-const ABOUT: &str = "The release binary as a process of its own, from its `exec` to its ready file. The plugins are the built-in ones in turn, from files that \
-    differ in a byte, so that none is shared. Memory is `VmRSS`; what the compile cache holds is mapped from its files, and counts as well.";
+const ABOUT: &str = "The release binary as a process, from its `exec` to its ready file. The plugins are the built-in ones in \
+    turn, from files that differ in a byte, so that none is shared. Memory is `VmRSS`, which includes the mapped \
+    files of the compile cache.";
 
-/// Between the ready file and the look at the memory: what the start needed is given back by then.
+/// Delay between the ready file and the memory measurement: memory needed only for the start is
+/// released by then.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// How much is measured.
+/// Sizes of the measurements.
 struct Extent {
     plugins: &'static [usize],
     starts: usize,
@@ -47,7 +51,7 @@ fn main() -> Result<()> {
     part.write()
 }
 
-/// What a number of starts had in common.
+/// Measurements of several starts.
 struct Starts {
     ready: Duration,
     memory: u64,
@@ -63,7 +67,7 @@ fn starts(part: &mut Part, folder: &TempDir, extent: &Extent) -> Result<()> {
         let cold = start(&injectors, extent.starts)?;
         let cache = folder.path().join(format!("cache-{count}"));
         let cached = format!("engine: {{ cacheDirectory: '{}' }}\n{injectors}", cache.display());
-        // The first fills the cache.
+        // The first start fills the cache.
         drop(Server::start(&cached)?);
         let warm = start(&cached, extent.starts)?;
         let cells = [&cold, &warm].map(|Starts { ready, memory }| [Cell::Time(*ready), Cell::Kib(*memory)]);
@@ -96,12 +100,13 @@ fn start(config: &str, times: usize) -> Result<Starts> {
     Ok(Starts { ready: median(ready), memory: median(memory) })
 }
 
-/// The section `injectors` with so many, each with a component of its own.
+/// The `injectors` section with `count` injectors, each with its own component.
 fn injectors(folder: &Path, count: usize) -> Result<String> {
     let mut text = "injectors:\n".to_owned();
     for (i, (name, component)) in (0..count).zip(ampoule_plugin_bundle::COMPONENTS.iter().cycle()) {
         let file = folder.join(format!("{i}.wasm"));
-        // A custom section at the end: its id, its size, a name of one byte, and a byte that differs.
+        // A custom section at the end: its id, its size, a name of one byte, and a byte that
+        // differs.
         let section = [0, 3, 1, b'b', u8::try_from(i)?];
         fs::write(&file, [component, &section[..]].concat())?;
         text += &format!("- {{ name: {name}-{i}, component: 'file:{}' }}\n", file.display());
@@ -115,7 +120,7 @@ fn memory_by_admissions(part: &mut Part, folder: &TempDir, extent: &Extent) -> R
     let mut all = vec![(0, server.resident_kib()?)];
     for total in extent.admissions {
         let (before, _) = all[all.len() - 1];
-        // Each connection sends one beforehand.
+        // Each connection sends one request before the measurement.
         let connections = 8;
         let requests = total - before - connections as u64;
         let flood = Flood { connections, reuse: Reuse::KeepAlive, requests, duration: Duration::from_secs(600) };

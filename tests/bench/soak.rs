@@ -1,7 +1,9 @@
-//! A process under load for ten minutes, at half of what it can answer, while its configuration and its certificate change over and over:
-//! nothing fails, and neither memory nor file descriptors grow.
+//! A soak test: a process under load for ten minutes, at half of its capacity, while its
+//! configuration and its certificate change repeatedly. No request may fail, and neither memory nor
+//! file descriptors may grow.
 //!
-//! It ends with an error where one of that is not so. `--quick` is half a minute.
+//! The program returns an error when one of these conditions is violated. `--quick` runs for half a
+//! minute.
 
 #[allow(dead_code, reason = "shared by benchmarks that each use a part")]
 #[path = "life/server.rs"]
@@ -15,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ampoule_cluster::certs::{CertificatePair, Subject};
+use ampoule_cluster::certs::{CertificatePair, CertificateSubject};
 use ampoule_load::{Flood, Plan, Reuse, saturate, steady};
 use ampoule_tests::{
     Mounted,
@@ -27,13 +29,13 @@ use rustls_pki_types::ServerName;
 use self::server::{Certificate, Server};
 
 const HOST: &str = "ampoule.ampoule.svc";
-/// Rounds, each with a change of configuration and one of the certificate.
+/// Rounds, each with one change of the configuration and one of the certificate.
 const ROUNDS: usize = 20;
 const CONNECTIONS: usize = 8;
-/// Where the plugins compiled for one configuration go when the next one serves, a little stays with the allocator.
+/// When plugins are replaced, the allocator keeps a part of the memory of the previous ones.
 const GROWTH: f64 = 1.10;
-const ABOUT: &str = "The release binary under a steady load at half of what it answers at most; in each round another configuration and \
-    another certificate. Connections live for ten seconds.";
+const ABOUT: &str = "The release binary under a steady load at half of its maximum throughput; each round changes the \
+    configuration and the certificate. Connections live for ten seconds.";
 
 fn main() -> Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
@@ -89,7 +91,7 @@ fn main() -> Result<()> {
     ensure_flat(&seen)
 }
 
-/// So many configurations and certificates served, and none was refused: else there was nothing to see.
+/// Verifies that all configurations and certificates took effect and none was refused.
 #[allow(clippy::cast_precision_loss, reason = "a count of rounds is far below 2^52")]
 fn ensure_changed(server: &Server, least: usize) -> Result<()> {
     for (changes, good, bad) in [
@@ -103,7 +105,8 @@ fn ensure_changed(server: &Server, least: usize) -> Result<()> {
     Ok(())
 }
 
-/// The second half of the rounds has no more than the first had at most, give or take what an allocator keeps.
+/// Verifies that the second half of the rounds stays within the maximum of the first half, plus a
+/// margin for the allocator.
 fn ensure_flat(seen: &[(u64, u64)]) -> Result<()> {
     let (first, second) = seen.split_at(seen.len() / 2);
     let most = |rounds: &[(u64, u64)], of: fn(&(u64, u64)) -> u64| rounds.iter().map(of).max().unwrap_or_default();
@@ -116,13 +119,17 @@ fn ensure_flat(seen: &[(u64, u64)]) -> Result<()> {
     Ok(())
 }
 
-/// A configuration that differs from the one before in what the plugin is told, so that it is loaded anew.
+/// A configuration whose plugin settings differ from the previous round's, so that the plugin is
+/// reloaded.
 fn config(round: usize) -> String {
     format!("server: {{ maxConnectionAgeSeconds: 10 }}\nconventions: {{ envPrefix: ROUND_{round}_ }}\n")
 }
 
 fn issue() -> Result<CertificatePair> {
-    Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", Duration::from_secs(3600)), SystemTime::now())?)
+    Ok(CertificatePair::issue(
+        CertificateSubject::service("ampoule", "ampoule", Duration::from_secs(3600)),
+        SystemTime::now(),
+    )?)
 }
 
 fn files(pair: &CertificatePair) -> [(&'static str, &str); 3] {

@@ -1,12 +1,12 @@
-//! What the benchmarks share: an engine with the built-in plugin, and pods that ask for secrets.
+//! Shared by the benchmarks: an engine with the built-in plugin, and pods that request secrets.
 //!
-//! A pod has an init container and the usual clutter; of three secrets two are variables and one is a file. Unless said otherwise a pod has
-//! two containers and three secrets.
+//! A pod has an init container and typical fields; of three secrets, two are variables and one is a
+//! file. The default pod has two containers and three secrets.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ampoule_config::WEBHOOK_PATH;
-use ampoule_core::{MountRequirement, OnFailure, Pod, PodMutator, Profile, SecretRequest};
+use ampoule_core::{MountRequirement, Pod, PodMutator, Profile, SecretRequest};
 use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use ampoule_load::Target;
 use ampoule_telemetry::metrics::Metrics;
@@ -15,23 +15,23 @@ use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// The webhook's timeout, unless its registration says another.
+/// The default timeout of a webhook's registration.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The beginning of an answer that allows a pod: where the verdict stands, whatever comes after.
+/// The first bytes of an answer that allows a pod; the verdict is always within them.
 const HEAD: usize = 256;
 
 /// The allocator of the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// An engine as `serve` makes it: each call of a plugin is counted.
+/// An engine as `serve` makes it: each plugin call is counted.
 pub(crate) fn engine(metrics: &Metrics) -> Arc<PluginEngine> {
     let config = EngineConfig { observer: Arc::new(metrics.clone()), ..EngineConfig::default() };
     Arc::new(PluginEngine::new(config).expect("an engine"))
 }
 
-/// A plugin, loaded.
+/// Loads a plugin.
 pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, component: &'static [u8]) -> PluginInjector {
     let spec = PluginSpec {
         name: name.to_owned(),
@@ -50,9 +50,9 @@ pub(crate) fn k8s(runtime: &Runtime, engine: &PluginEngine) -> PluginInjector {
     load(runtime, engine, "k8s", ampoule_plugin_bundle::component("k8s").expect("k8s is built in"))
 }
 
-/// The chain of that one plugin.
+/// A mutator with this plugin only.
 pub(crate) fn mutator(plugin: PluginInjector) -> PodMutator {
-    PodMutator::new(vec![Arc::new(plugin)], Profile::FlyteV1.conventions(), OnFailure::Deny)
+    PodMutator::new(vec![Arc::new(plugin)], Profile::FlyteV1.conventions())
 }
 
 /// One request.
@@ -60,7 +60,7 @@ pub(crate) fn request(key: &str, mount: MountRequirement) -> SecretRequest {
     SecretRequest { group: "user-info".into(), key: key.into(), mount, ..SecretRequest::default() }
 }
 
-/// So many secrets, two of three as variables.
+/// `count` requests, two of three as variables.
 pub(crate) fn requests(count: usize) -> Vec<SecretRequest> {
     let request = |i: usize| match i % 3 {
         2 => request(&format!("ca-{i}.crt"), MountRequirement::File),
@@ -69,7 +69,7 @@ pub(crate) fn requests(count: usize) -> Vec<SecretRequest> {
     (0..count).map(request).collect()
 }
 
-/// A pod of so many containers that asks for these secrets.
+/// A pod with `containers` containers that requests these secrets.
 pub(crate) fn pod(requests: &[SecretRequest], containers: usize) -> Value {
     let annotations = requests.iter().enumerate();
     let annotations: serde_json::Map<_, _> =
@@ -97,12 +97,12 @@ pub(crate) fn pod(requests: &[SecretRequest], containers: usize) -> Value {
     })
 }
 
-/// A pod as the core takes it.
+/// The default pod as the core reads it.
 pub(crate) fn parsed_pod() -> Pod {
     Pod::parse(pod(&requests(3), 2)).expect("a pod")
 }
 
-/// The same pod, as the API server sends it.
+/// The default pod as the API server sends it.
 pub(crate) fn review() -> Vec<u8> {
     let kind = json!({ "group": "", "version": "v1", "kind": "Pod" });
     let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
@@ -122,7 +122,8 @@ pub(crate) fn review() -> Vec<u8> {
     review.to_string().into_bytes()
 }
 
-/// The load's target: a webhook at this address, which has to allow the pod; `patched` is whether it has to patch it, too.
+/// The load's target: a webhook at this address, which must allow the pod, and with `patched` must
+/// also patch it.
 pub(crate) fn target(address: SocketAddr, trust: &Trust, patched: bool) -> Target {
     Target {
         address,

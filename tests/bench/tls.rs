@@ -1,9 +1,10 @@
-//! Over TLS: the whole pipeline beside two handlers that do nothing, on the same server stack, in one run.
+//! Throughput and latency over TLS: the whole pipeline compared with two trivial handlers on the
+//! same server stack, in one run.
 //!
-//! `bare` throws the request's bytes away, which is what TLS and HTTP cost alone; `no-op` is an admission handler that allows
-//! everything, as one writes it with kube-rs: it reads a review and answers with one. The servers are one process, the load is another,
-//! on the same processors, and rounds alternate, so that a noisy machine disturbs all alike: ratios and differences are the figures to
-//! quote.
+//! `bare` discards the request's bytes, which measures TLS and HTTP alone. `no-op` is an admission
+//! handler that allows everything, in the way of kube-rs: it reads a review and returns one. The
+//! servers are one process and the load is a second one, on the same processors. Rounds alternate,
+//! so that noise affects all servers alike: quote the ratios and differences.
 
 #[allow(dead_code, reason = "shared by benchmarks that each use a part")]
 #[path = "support.rs"]
@@ -21,11 +22,11 @@ use anyhow::Result;
 use self::servers::{SERVERS, Server, Servers, TIMED};
 
 const CONNECTIONS: [usize; 3] = [1, 8, 64];
-/// Where a connection is made for each request: as many at once.
+/// Number of concurrent connections when each request opens its own.
 const AT_ONCE: usize = 8;
-/// How many rounds there are in place of one, where rounds are short.
+/// Number of short rounds that replace one regular round.
 const SHORTER: u32 = 16;
-/// Where the curves of the latency are drawn.
+/// Quantiles at which the latency curves are drawn.
 const QUANTILES: [(&str, f64); 7] = [
     ("50 %", 0.5),
     ("75 %", 0.75),
@@ -35,12 +36,13 @@ const QUANTILES: [(&str, f64); 7] = [
     ("99.5 %", 0.995),
     ("99.9 %", 0.999),
 ];
-const ABOUT: &str = "`bare` reads a request's bytes and answers, `no-op` is an admission handler written with kube-rs that allows everything; \
-    `Ampoule` puts three secrets into a pod of two containers with `k8s`, counts what `/metrics` says, and logs each, its log going to /dev/null as JSON. All are on \
-    Ampoule's server stack, in one process; the load comes from another one on the same processors. Rounds alternate; each figure is the \
-    median of its rounds, each latency is of all rounds.";
+const ABOUT: &str = "`bare` reads a request's bytes and answers. `no-op` is an admission handler written with kube-rs that allows \
+    everything. `Ampoule` adds three secrets to a pod of two containers with `k8s`, maintains the metrics of \
+    `/metrics`, and logs each secret as JSON to /dev/null. All run on Ampoule's server stack in one process; a \
+    second process on the same processors sends the load. Rounds alternate; each figure is the median of its \
+    rounds, each latency is over all rounds.";
 
-/// How long it is measured.
+/// Duration of the measurements.
 #[derive(Clone, Copy)]
 struct Extent {
     rounds: usize,
@@ -82,7 +84,7 @@ fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<
         "without log to no-op",
         "to without metrics",
     ];
-    let mut table = Table::new("Requests per second, as many as are answered on kept connections", &columns);
+    let mut table = Table::new("Maximum requests per second on kept connections", &columns);
     let mut all = Vec::new();
     for connections in CONNECTIONS {
         let rounds = saturated(|server| servers.target(server), extent, connections, Reuse::KeepAlive)?;
@@ -114,7 +116,7 @@ fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<
     Ok(all)
 }
 
-/// Each round has all servers in turn.
+/// Each round measures all servers in turn.
 fn saturated<'a>(
     target: impl Fn(Server) -> &'a Target,
     extent: Extent,
@@ -135,13 +137,14 @@ fn saturated<'a>(
     Ok(rounds)
 }
 
-/// What metrics cost: less than one round differs from the next, so there are many short ones, in turn.
+/// The cost of metrics. It is smaller than the difference between rounds, so there are many short
+/// rounds in turn.
 fn counting(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()> {
     let (rounds, duration) = (extent.rounds * SHORTER as usize, extent.round / SHORTER);
     let flood = Flood { connections: AT_ONCE, reuse: Reuse::KeepAlive, requests: u64::MAX, duration };
     let mut ratios = Vec::new();
     for i in 0..rounds {
-        // Neither is always the first.
+        // The order alternates, so that neither server is always first.
         let order =
             if i % 2 == 0 { [Server::Ampoule, Server::Uncounted] } else { [Server::Uncounted, Server::Ampoule] };
         let mut rates = Rates::default();
@@ -160,9 +163,9 @@ fn counting(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()> {
     Ok(())
 }
 
-/// At half of what Ampoule answers at most, the same for all.
+/// Latency at half of Ampoule's maximum throughput, the same rate for all servers.
 fn latency(part: &mut Part, servers: &Servers, extent: Extent, saturation: &[Rates]) -> Result<()> {
-    let mut table = latency_table("Latency on kept connections, at half of what Ampoule answers at most");
+    let mut table = latency_table("Latency on kept connections, at half of Ampoule's maximum throughput");
     for (connections, rates) in CONNECTIONS.into_iter().zip(saturation) {
         let rate = rates[Server::Ampoule as usize] / 2.0;
         let reports = at_rate(servers, extent, connections, Reuse::KeepAlive, rate)?;
@@ -175,7 +178,7 @@ fn latency(part: &mut Part, servers: &Servers, extent: Extent, saturation: &[Rat
     Ok(())
 }
 
-/// A connection for each request, at most [`AT_ONCE`] of them at a time.
+/// One connection per request, at most [`AT_ONCE`] at a time.
 fn per_request(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()> {
     let title = format!("Requests per second with a connection for each request, {AT_ONCE} at a time");
     let columns = ["handshakes", "bare", "no-op", "Ampoule", "without its log", "without metrics", "Ampoule to no-op"];
@@ -192,7 +195,7 @@ fn per_request(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()>
     row("resumed", &saturated(|server| servers.resuming(server), extent, AT_ONCE, Reuse::PerRequest)?);
     part.table(table);
     let mut table =
-        latency_table("Latency with a connection for each request, at half of what Ampoule answers at most");
+        latency_table("Latency with a connection for each request, at half of Ampoule's maximum throughput");
     let rate = rates[ampoule] / 2.0;
     let reports = at_rate(servers, extent, AT_ONCE, Reuse::PerRequest, rate)?;
     add_latencies(&mut table, AT_ONCE, rate, &reports);
@@ -231,7 +234,7 @@ fn latency_table(title: &str) -> Table {
         "requests",
         "the load's own p99",
     ];
-    Table::new(format!("{title}, requests being due by the clock"), &columns)
+    Table::new(format!("{title}, requests sent at fixed times"), &columns)
 }
 
 fn add_latencies(table: &mut Table, connections: usize, rate: f64, reports: &[Report]) {

@@ -1,5 +1,4 @@
-"""Reads a list of custom resources and dashboards, and prints each as the model of its kind understands it: what a model does not know
-is gone."""
+"""Reads a list of custom resources and dashboards, and prints each as the model of its kind parses it, without unknown fields."""
 
 import json
 import sys
@@ -14,7 +13,7 @@ MODULES = {"cert-manager.io/v1": cert_manager, "monitoring.coreos.com/v1": monit
 
 
 def understood(object):
-    # Without the panels' own models, anything would do for their options.
+    # Without the panels' own models, their options are not checked.
     if "schemaVersion" in object:
         plugins.register_default_plugins()
         return json.loads(JSONEncoder().encode(Dashboard.from_json(object)))

@@ -1,6 +1,7 @@
-//! Who got which secret, as the API server's own audit log and the process' log tell it, and what `kubectl` warns of.
+//! The audit trail: which pod received which secret, in the API server's audit log and in the
+//! process's log, and the warnings that `kubectl` shows.
 //!
-//! The log lines are compared whole, but for the time and the uid.
+//! Log lines are compared as a whole, except for the time and the uid.
 
 use ampoule_tests::{Ampoule, ApiServer, Mounted, Namespace, Review, eventually, pod};
 use anyhow::{Context, Result, ensure};
@@ -18,7 +19,8 @@ fn asking(name: &str, list: &str) -> Value {
     pod
 }
 
-/// The annotations that a webhook gave the audit events of the namespace's pods, but for the probe of the registration.
+/// The annotations of the audit events of the namespace's pods, without the probe pod of the
+/// registration.
 async fn annotations(namespace: &Namespace, pods: usize) -> Result<Vec<Value>> {
     let key = "people.secrets.ampoule.test/secrets";
     let mut found = Vec::new();
@@ -33,7 +35,7 @@ async fn annotations(namespace: &Namespace, pods: usize) -> Result<Vec<Value>> {
     Ok(found)
 }
 
-/// The audit lines of a process' log.
+/// The audit lines of a process's log.
 fn lines(ampoule: &Ampoule) -> Result<Vec<Value>> {
     let log = ampoule.log()?;
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -48,7 +50,7 @@ fn lines(ampoule: &Ampoule) -> Result<Vec<Value>> {
 }
 
 #[tokio::test]
-async fn it_is_told_who_got_which_secret() -> Result<()> {
+async fn each_requested_secret_is_audited() -> Result<()> {
     let (namespace, ampoule) = registered("audit", &v1()).await?;
     namespace
         .create_pod(&asking("task", "- { group: db, key: password }\n- { key: K, group: g, version: '7' }"))
@@ -57,20 +59,20 @@ async fn it_is_told_who_got_which_secret() -> Result<()> {
     let refused = namespace.try_create_pod(&refused).await?;
     ensure!(refused.is_err(), "{refused:?}");
 
-    let told = annotations(&namespace, 2).await?;
-    let told: Vec<Value> =
-        told.iter().map(|text| serde_json::from_str(text.as_str().unwrap_or_default())).collect::<Result<_, _>>()?;
-    let digest = told[0][0]["digest"].clone();
-    assert_eq!(digest.as_str().map(str::len), Some(64), "{told:?}");
+    let audited = annotations(&namespace, 2).await?;
+    let audited: Vec<Value> =
+        audited.iter().map(|text| serde_json::from_str(text.as_str().unwrap_or_default())).collect::<Result<_, _>>()?;
+    let digest = audited[0][0]["digest"].clone();
+    assert_eq!(digest.as_str().map(str::len), Some(64), "{audited:?}");
     assert_eq!(
-        told[0],
+        audited[0],
         json!([
             { "group": "db", "key": "password", "injector": "k8s", "digest": digest, "answer": "injected", "verdict": "mutated" },
             { "group": "g", "version": "7", "key": "K", "injector": "k8s", "digest": digest, "answer": "injected", "verdict": "mutated" },
         ])
     );
-    let [answer, verdict] = ["answer", "verdict"].map(|key| &told[1][0][key]);
-    assert_eq!([answer, verdict], ["invalid-request", "refused"], "{told:?}");
+    let [answer, verdict] = ["answer", "verdict"].map(|key| &audited[1][0][key]);
+    assert_eq!([answer, verdict], ["invalid-request", "refused"], "{audited:?}");
 
     let line = |pod: &str, group: &str, version: &str, key: &str, answer: &str, verdict: &str| {
         json!({
@@ -91,7 +93,7 @@ async fn it_is_told_who_got_which_secret() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_wants_no_audit_has_none() -> Result<()> {
+async fn audit_can_be_switched_off() -> Result<()> {
     let none = format!("audit: {{ log: false, annotations: false }}\n{}", config("flyte-v1", K8S));
     let (namespace, ampoule) = registered("no-audit", &none).await?;
     namespace.create_pod(&asking("task", "- { group: db, key: password }")).await?;
@@ -101,7 +103,7 @@ async fn who_wants_no_audit_has_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_log_for_people_tells_the_same() -> Result<()> {
+async fn a_text_log_has_the_same_audit_lines() -> Result<()> {
     let mounted = Mounted::new(&[("ampoule.yaml", config("flyte-v1", K8S))])?;
     let mut command = Ampoule::command()?;
     command.arg("serve").arg("--config").arg(mounted.path().join("ampoule.yaml")).args(["--log-format", "text"]);
@@ -120,7 +122,7 @@ async fn a_log_for_people_tells_the_same() -> Result<()> {
 }
 
 #[tokio::test]
-async fn kubectl_shows_what_is_ignored() -> Result<()> {
+async fn kubectl_shows_warnings_for_ignored_annotations_and_variables() -> Result<()> {
     let (namespace, _ampoule) = registered("warnings", &v1()).await?;
     let mut pod = asking("task", "- { group: db, key: password, env: DB_PASSWORD }");
     pod["metadata"]["annotations"]["ampoule.dev/secret"] = json!("");
@@ -129,8 +131,8 @@ async fn kubectl_shows_what_is_ignored() -> Result<()> {
     assert_eq!(
         namespace.warnings(&pod).await?,
         [
-            "annotation ampoule.dev/secret is ignored: ampoule.dev/secrets is the annotation for secrets".to_owned(),
-            format!("environment variable DB_PASSWORD of container {name} stays as it is, without the secret"),
+            "annotation ampoule.dev/secret is ignored: list secrets in annotation ampoule.dev/secrets".to_owned(),
+            format!("environment variable DB_PASSWORD of container {name} keeps its value; the secret is not injected"),
         ]
     );
     Ok(())

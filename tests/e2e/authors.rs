@@ -1,7 +1,7 @@
-//! What an author does, with the real tools: `plugin new`, `build`, `test` and `bench` in an empty folder, and a pod that gets its
-//! secret from what came of it.
+//! The workflow of a plugin author with the real tools: `plugin new`, `build`, `test` and `bench`
+//! in an empty folder, and a pod that receives its secret from the resulting plugin.
 //!
-//! The templates are the examples in `plugins/examples`, so these are their tests too.
+//! The templates are the examples in `plugins/examples`, so these tests cover the examples too.
 
 use std::{
     env,
@@ -30,35 +30,35 @@ spec:
 
 #[test]
 fn a_new_plugin_in_rust_builds_offline_passes_its_test_and_serves() -> Result<()> {
-    is_ready_to_use("rust").map(drop)
+    build_and_use("rust").map(drop)
 }
 
 #[test]
 fn a_new_plugin_is_measured_and_inspected() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let root = folder.path();
-    // Called as a crate that it needs, which cargo must not take it for.
-    said(root, &["plugin", "new", "wit-bindgen", "--lang", "rust"])?;
-    said(root, &["plugin", "build", "wit-bindgen"])?;
+    // The name of a crate that the plugin depends on: cargo must not confuse the two.
+    run(root, &["plugin", "new", "wit-bindgen", "--lang", "rust"])?;
+    run(root, &["plugin", "build", "wit-bindgen"])?;
     let figures = measured(root, "wit-bindgen")?;
     let [min, p99] = ["min", "p99"].map(|figure| figures["freshCallMicros"][figure].as_f64());
     ensure!(min.is_some() && min <= p99, "{figures}");
     let reused = figures["reusedCallMicros"]["min"].as_f64();
-    ensure!(reused.is_some() && reused < min, "an instance that is there answers sooner: {figures}");
+    ensure!(reused.is_some() && reused < min, "a reused instance answers sooner: {figures}");
     ensure!(figures["memoryMiB"].as_u64().is_some_and(|memory| memory <= 16), "more than the default limit: {figures}");
-    let inspected = said(root, &["plugin", "inspect", "wit-bindgen"])?;
+    let inspected = run(root, &["plugin", "inspect", "wit-bindgen"])?;
     ensure!(inspected.starts_with("wit-bindgen 0.1.0\n"), "{inspected}");
     Ok(())
 }
 
 #[test]
-fn a_plugin_is_tested_with_grants_and_what_its_cases_have_behind_them() -> Result<()> {
+fn a_plugin_is_tested_with_grants_and_the_secrets_of_its_cases() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let root = folder.path();
     let (_, http_json) = ampoule_test_guests::PLUGINS[0];
     fs::write(root.join("http-json.wasm"), http_json)?;
     let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/examples/http-json/cases");
-    let tested = said(root, &["plugin", "test", "http-json.wasm", "--cases", cases])?;
+    let tested = run(root, &["plugin", "test", "http-json.wasm", "--cases", cases])?;
     ensure!(tested.ends_with("3 of 3 cases as expected\n"), "{tested}");
 
     fs::write(root.join("secret-reader.wasm"), ampoule_test_guests::guest("secret_reader"))?;
@@ -66,7 +66,7 @@ fn a_plugin_is_tested_with_grants_and_what_its_cases_have_behind_them() -> Resul
     let asks = "settings: { namespace: store, name: token, key: value }\n\
                 grants: { kubernetesSecrets: [{ namespace: store, names: [token] }] }\n";
     let given = "given: { kubernetesSecrets: [{ namespace: store, name: token, data: { value: known } }] }\n";
-    let missing = "NotFound(\"Secret store/token is not there, or has no key value\")";
+    let missing = "NotFound(\"Secret store/token does not exist or has no key value\")";
     let environment = "{ environment: { STORE_TOKEN: known, HOME: mine } }";
     for (plugin, case, answer) in [
         ("secret-reader.wasm", [asks, given].concat(), "known"),
@@ -80,8 +80,8 @@ fn a_plugin_is_tested_with_grants_and_what_its_cases_have_behind_them() -> Resul
     ] {
         let cases = tempfile::tempdir()?;
         fs::write(cases.path().join("case.yaml"), &case)?;
-        let folder = cases.path().to_str().expect("a path of text");
-        said(root, &["plugin", "test", plugin, "--cases", folder, "--bless"])?;
+        let folder = cases.path().to_str().expect("the path is UTF-8");
+        run(root, &["plugin", "test", plugin, "--cases", folder, "--bless"])?;
         let recorded = fs::read_to_string(cases.path().join("case.expected.yaml"))?;
         ensure!(recorded.contains(answer), "{plugin} answers\n{recorded}to\n{case}");
     }
@@ -90,40 +90,40 @@ fn a_plugin_is_tested_with_grants_and_what_its_cases_have_behind_them() -> Resul
 
 #[test]
 fn a_new_plugin_in_javascript_builds_passes_its_test_and_serves() -> Result<()> {
-    is_ready_to_use("javascript").map(drop)
+    build_and_use("javascript").map(drop)
 }
 
 #[test]
 fn a_new_plugin_in_python_builds_passes_its_test_and_serves() -> Result<()> {
-    is_ready_to_use("python").map(drop)
+    build_and_use("python").map(drop)
 }
 
 #[test]
 fn a_new_plugin_in_c_builds_passes_its_test_and_serves_and_a_large_one_is_measured() -> Result<()> {
-    let folder = is_ready_to_use("c")?;
+    let folder = build_and_use("c")?;
     let root = folder.path();
-    let inspected = said(root, &["plugin", "inspect", "my-plugin"])?;
-    ensure!(!inspected.contains("wasi:"), "it asks WASI for something:\n{inspected}");
+    let inspected = run(root, &["plugin", "inspect", "my-plugin"])?;
+    ensure!(!inspected.contains("wasi:"), "it imports from WASI:\n{inspected}");
     let mut source = fs::OpenOptions::new().append(true).open(root.join("my-plugin/injector.c"))?;
     writeln!(source, "__attribute__((used)) char more_than_the_default[20 << 20];")?;
-    said(root, &["plugin", "build", "my-plugin"])?;
+    run(root, &["plugin", "build", "my-plugin"])?;
     let figures = measured(root, "my-plugin")?;
-    ensure!(figures["memoryMiB"] == 21, "20 MiB and little else: {figures}");
+    ensure!(figures["memoryMiB"] == 21, "20 MiB and a small overhead: {figures}");
     Ok(())
 }
 
 fn measured(root: &Path, plugin: &str) -> Result<serde_json::Value> {
     let case = format!("{plugin}/cases/asks-for-a-variable.yaml");
-    Ok(serde_json::from_str(&said(root, &["plugin", "bench", plugin, "--case", &case, "-o", "json"])?)?)
+    Ok(serde_json::from_str(&run(root, &["plugin", "bench", plugin, "--case", &case, "-o", "json"])?)?)
 }
 
-/// Makes a plugin of a language in a new folder, as `my-plugin`.
-fn is_ready_to_use(language: &str) -> Result<TempDir> {
+/// Creates, builds and tests a plugin in a new folder, as `my-plugin`.
+fn build_and_use(language: &str) -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
     let root = folder.path();
-    said(root, &["plugin", "new", "my-plugin", "--lang", language])?;
-    said(root, &["plugin", "build", "my-plugin"])?;
-    let tested = said(root, &["plugin", "test", "my-plugin"])?;
+    run(root, &["plugin", "new", "my-plugin", "--lang", language])?;
+    run(root, &["plugin", "build", "my-plugin"])?;
+    let tested = run(root, &["plugin", "test", "my-plugin"])?;
     ensure!(tested.ends_with("6 of 6 cases as expected\n"), "{tested}");
     let config = format!(
         "engine: {{ cacheDirectory: {0}/cache/ampoule/compiled }}\n\
@@ -132,13 +132,13 @@ fn is_ready_to_use(language: &str) -> Result<TempDir> {
     );
     fs::write(root.join("config.yaml"), config)?;
     fs::write(root.join("pod.yaml"), POD)?;
-    let pod = said(root, &["mutate", "pod.yaml", "--config", "config.yaml"])?;
+    let pod = run(root, &["mutate", "pod.yaml", "--config", "config.yaml"])?;
     ensure!(pod.contains("name: team-a-database") && pod.contains("name: DB_PASSWORD"), "no secret in\n{pod}");
     Ok(folder)
 }
 
-/// Runs the program as somebody who has the languages' tools on the path, and no network for cargo.
-fn said(folder: &Path, words: &[&str]) -> Result<String> {
+/// Runs the program with the languages' tools on the path, and without a network for cargo.
+fn run(folder: &Path, words: &[&str]) -> Result<String> {
     let mut command = Command::new(binary()?);
     command.args(words).current_dir(folder).stdin(Stdio::null());
     command.env("PATH", path()?).env("XDG_CACHE_HOME", folder.join("cache")).env("CARGO_NET_OFFLINE", "true");

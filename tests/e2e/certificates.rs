@@ -1,13 +1,14 @@
-//! Certificates that change while the process serves: those of a mounted folder, as cert-manager and the kubelet bring them.
+//! Certificates that change while the process serves: certificates in a mounted folder, as
+//! cert-manager and the kubelet provide them.
 //!
-//! Every handshake here trusts one CA alone, so it proves which certificate is served.
+//! Every handshake in this file trusts exactly one CA, so it proves which certificate is served.
 
 use std::{
     fs,
     time::{Duration, SystemTime},
 };
 
-use ampoule_cluster::certs::{CertificatePair, Subject};
+use ampoule_cluster::certs::{CertificatePair, CertificateSubject};
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, Connection, Mounted, Process, Review, Trust, asking, eventually, free_ports};
 use anyhow::{Result, ensure};
@@ -18,10 +19,10 @@ use crate::{
 };
 
 const HOST: &str = "ampoule.ampoule.svc";
-/// Two looks of the process, and a machine that does something else as well.
+/// Two polls of the process, with a margin for a busy machine.
 const NOTICED: Duration = Duration::from_secs(30);
 
-/// What the kubelet mounts of a Secret.
+/// The files that the kubelet mounts for a Secret.
 fn files<'a>(ca: &'a str, certificate: &'a str, key: &'a str) -> [(&'static str, &'a str); 3] {
     [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)]
 }
@@ -31,15 +32,15 @@ fn mounted(pair: &CertificatePair) -> Result<Mounted> {
 }
 
 fn issue(validity: Duration) -> Result<CertificatePair> {
-    Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", validity), SystemTime::now())?)
+    Ok(CertificatePair::issue(CertificateSubject::service("ampoule", "ampoule", validity), SystemTime::now())?)
 }
 
-/// A folder with a certificate that does for any test.
+/// A folder with a certificate that is suitable for any test.
 pub(crate) fn fresh() -> Result<Mounted> {
     mounted(&issue(Duration::from_secs(3600))?)
 }
 
-/// A new connection of a client that trusts this CA alone gets its answer.
+/// Verifies that a new connection of a client that trusts only this CA gets an answer.
 async fn served_under(ampoule: &Ampoule, ca: &str) -> Result<()> {
     let mut connection = Connection::tls(ampoule.webhook(), &Trust::root(ca)?.named(HOST)?).await?;
     let review = Review::of(&asking("task", [request("group", "key", EnvVar, "")]), "default");
@@ -55,7 +56,7 @@ async fn metric(ampoule: &Ampoule, line: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<()> {
+async fn a_mounted_certificate_is_reloaded_and_a_broken_one_refused() -> Result<()> {
     const HOUR: Duration = Duration::from_secs(3600);
     let first = issue(HOUR)?;
     let mut mounted = mounted(&first)?;
@@ -64,7 +65,7 @@ async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<
     let mut command = Ampoule::command()?;
     command.arg("serve").arg("--config").arg(config.path()).arg("--cert-dir").arg(mounted.path());
     let ampoule = Ampoule::start_command(command, &first.ca_pem, HOST).await?;
-    // Kept throughout: a new certificate is for new connections.
+    // Stays open throughout: a new certificate applies to new connections.
     let mut kept = ampoule.connect().await?;
     for i in 1..=2 {
         let next = issue(HOUR)?;
@@ -75,7 +76,7 @@ async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<
             metric(&ampoule, &line).await
         })
         .await?;
-        assert!(served_under(&ampoule, &first.ca_pem).await.is_err(), "the first is gone");
+        assert!(served_under(&ampoule, &first.ca_pem).await.is_err(), "the first certificate is replaced");
     }
 
     let (last, other) = (issue(HOUR)?, issue(HOUR)?);
@@ -87,18 +88,18 @@ async fn a_mounted_certificate_is_followed_and_a_broken_one_refused() -> Result<
     eventually("a refusal", NOTICED, async || metric(&ampoule, refused).await).await?;
     let reason = "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch";
     let log = ampoule.log()?;
-    assert!(log.contains("a new certificate is refused, and the one before it served on"), "{log}");
+    assert!(log.contains("rejected a new certificate; the previous one stays in use"), "{log}");
     assert!(log.contains(reason), "{log}");
     served_under(&ampoule, &last.ca_pem).await?;
     assert_eq!(ampoule.admin("/readyz").await?.status, 200);
 
     let review = Review::of(&asking("task", [request("group", "key", EnvVar, "")]), "default");
-    assert!(Ampoule::review(&mut kept, &review).await?.allowed, "an open connection outlives its certificate's use");
+    assert!(Ampoule::review(&mut kept, &review).await?.allowed, "an open connection outlives its certificate");
     ampoule.stop().await?.ensure_clean()
 }
 
 #[tokio::test]
-async fn readiness_goes_before_the_certificate_does() -> Result<()> {
+async fn readiness_fails_before_the_certificate_expires() -> Result<()> {
     let pair = issue(Duration::from_secs(40))?;
     let mounted = mounted(&pair)?;
     let config = tempfile::NamedTempFile::new()?;
@@ -114,7 +115,7 @@ async fn readiness_goes_before_the_certificate_does() -> Result<()> {
     eventually("not ready", Duration::from_secs(60), async || {
         let answer = ampoule.admin("/readyz").await?;
         ensure!(answer.status == 503, "{answer:?}");
-        let expected = "[-]certificate failed: the certificate is about to end, and no other has taken its place\n";
+        let expected = "[-]certificate failed: the certificate is about to expire and has no replacement\n";
         ensure!(answer.text().starts_with(expected), "{answer:?}");
         Ok(())
     })
@@ -123,7 +124,7 @@ async fn readiness_goes_before_the_certificate_does() -> Result<()> {
     ampoule.stop().await?.ensure_clean()
 }
 
-/// The files of a folder that are there.
+/// The files of a folder; `None` for a missing one.
 type Files = [(&'static str, Option<String>); 3];
 
 fn folder_of(ca: &CertificatePair, certificate: &CertificatePair, key: &CertificatePair) -> Files {
@@ -131,7 +132,7 @@ fn folder_of(ca: &CertificatePair, certificate: &CertificatePair, key: &Certific
     [("ca.crt", ca), ("tls.crt", certificate), ("tls.key", key)]
 }
 
-/// Every time in a text as TIME.
+/// The text with every time replaced by `TIME`.
 fn timeless(text: &str) -> String {
     let is_time = |word: &str| word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
     let word = |word: &str| {
@@ -142,13 +143,15 @@ fn timeless(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_certificate_that_the_api_server_would_refuse_ends_the_start_with_its_reason() -> Result<()> {
+async fn a_certificate_that_the_api_server_would_refuse_stops_the_start_with_a_reason() -> Result<()> {
     const HOUR: Duration = Duration::from_secs(3600);
     const DAY: Duration = Duration::from_secs(24 * 3600);
     let name = "certificates";
     let [port] = free_ports()?;
     let installed = Installed::new(name, port, "{}").await?;
-    let issue = |service: &str, at: SystemTime| CertificatePair::issue(Subject::service(service, name, 90 * DAY), at);
+    let issue = |service: &str, at: SystemTime| {
+        CertificatePair::issue(CertificateSubject::service(service, name, 90 * DAY), at)
+    };
     let now = SystemTime::now();
     let (good, other) = (issue(name, now)?, issue(name, now)?);
     let at = |at: SystemTime| issue(name, at).map(|pair| folder_of(&pair, &pair, &pair));
@@ -159,28 +162,24 @@ async fn a_certificate_that_the_api_server_would_refuse_ends_the_start_with_its_
         files
     };
     let cases = [
-        ("expired", at(now - 91 * DAY)?, "tls.crt expired at TIME, and the clock here says TIME"),
-        ("not yet valid", at(now + 30 * DAY)?, "tls.crt is valid from TIME on, and the clock here says TIME"),
-        // One hour is forgiven.
-        (
-            "a clock two hours behind",
-            at(now + 2 * HOUR)?,
-            "tls.crt is valid from TIME on, and the clock here says TIME",
-        ),
+        ("expired", at(now - 91 * DAY)?, "tls.crt expired at TIME (current time TIME)"),
+        ("not yet valid", at(now + 30 * DAY)?, "tls.crt is not valid before TIME (current time TIME)"),
+        // One hour of clock difference is tolerated.
+        ("a clock two hours behind", at(now + 2 * HOUR)?, "tls.crt is not valid before TIME (current time TIME)"),
         (
             "for another Service",
             folder_of(&stranger, &stranger, &stranger),
             "tls.crt is not for certificates.certificates.svc, but for other, other.certificates, other.certificates.svc",
         ),
         (
-            "a key of another",
+            "a key of another certificate",
             folder_of(&good, &good, &other),
             "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch",
         ),
-        ("a CA of another", folder_of(&other, &good, &good), "tls.crt was not signed by ca.crt"),
-        ("garbage for a certificate", with(1, Some("garbage")), "tls.crt holds no certificate in PEM form"),
-        ("garbage for a key", with(2, Some("garbage")), "tls.key holds no private key in PEM form"),
-        ("garbage for a CA", with(0, Some("garbage")), "ca.crt holds no certificate in PEM form"),
+        ("a CA of another certificate", folder_of(&other, &good, &good), "tls.crt was not signed by ca.crt"),
+        ("garbage for a certificate", with(1, Some("garbage")), "tls.crt contains no PEM certificate"),
+        ("garbage for a key", with(2, Some("garbage")), "tls.key contains no PEM private key"),
+        ("garbage for a CA", with(0, Some("garbage")), "ca.crt contains no PEM certificate"),
         ("no certificate", with(1, None), "tls.crt is missing"),
         ("no key", with(2, None), "tls.key is missing"),
     ];

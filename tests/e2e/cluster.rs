@@ -1,7 +1,9 @@
-//! A webhook that looks after itself in a cluster: [`Installed`], registered by its own hand and called by its Service's name.
+//! A webhook that manages its own registration and certificate in a cluster: [`Installed`], called
+//! by its Service's name.
 //!
-//! The Service is of type `ExternalName` for this machine, and its port the one that is served: so the API server's own way from
-//! the registration to the process is the real one, with the real name in the certificate.
+//! The Service has the type `ExternalName` and leads to this machine and the served port. So the
+//! API server uses its real path from the registration to the process, with the real name in the
+//! certificate.
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -19,13 +21,13 @@ use tempfile::TempDir;
 
 use crate::support::K8S;
 
-/// The API server hears of rights and registrations within a second or two.
+/// Limit for the API server to apply rights and registrations; it needs a second or two.
 pub(crate) const NOTICED: Duration = Duration::from_secs(30);
 
-/// The uid of the Pod that every process here takes itself for.
+/// The uid of the Pod that every process of these tests assumes.
 pub(crate) const POD_UID: &str = "5b2d0f1e-0000-4000-8000-000000000000";
 
-/// What stands in a cluster around the process: its namespace, rights and Service, and its configuration.
+/// The objects around the process in a cluster: namespace, rights, Service and configuration.
 pub(crate) struct Installed {
     pub(crate) namespace: Namespace,
     server: &'static ApiServer,
@@ -33,12 +35,13 @@ pub(crate) struct Installed {
 }
 
 impl Installed {
-    /// In a namespace of this name, which is the name of everything else as well; called on this port of this machine.
+    /// Creates the objects in a namespace of this name, which is also the name of each object;
+    /// `port` is the port on this machine.
     pub(crate) async fn new(name: &str, port: u16, certificates: &str) -> Result<Self> {
         Self::on(ApiServer::shared().await?, name, port, certificates).await
     }
 
-    /// The same, on an API server that need not be the one that tests share.
+    /// Creates the objects like [`Installed::new`], on a given API server.
     pub(crate) async fn on(server: &'static ApiServer, name: &str, port: u16, certificates: &str) -> Result<Self> {
         let (namespace, folder) = (server.namespace(name).await?, tempfile::tempdir()?);
         let token = namespace.create_service_account(name).await?;
@@ -69,29 +72,30 @@ injectors:
         self.namespace.name()
     }
 
-    /// Writes the configuration as the process will find it.
+    /// Writes the configuration file.
     pub(crate) fn configure(&self, config: &str) -> Result<()> {
         Ok(fs::write(self.config(), config)?)
     }
 
-    /// The file with the configuration.
+    /// The path of the configuration file.
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("ampoule.yaml")
     }
 
-    /// Says something else in it.
+    /// Replaces a part of the configuration.
     pub(crate) fn reconfigure(&self, from: &str, to: &str) -> Result<()> {
         let config = fs::read_to_string(self.folder.path().join("ampoule.yaml"))?;
         ensure!(config.contains(from), "no {from} in {config}");
         self.configure(&config.replace(from, to))
     }
 
-    /// Adds an injector, after those that are there.
+    /// Adds an injector after the existing ones.
     pub(crate) fn configure_with(&self, injector: &str) -> Result<()> {
         self.reconfigure(K8S, &[K8S, injector].concat())
     }
 
-    /// The rights of the manifests: its own Secret and registration by name, and to create them; and to follow ConfigMaps.
+    /// Grants the rights of the manifests: create, and change by name, its Secret and registration;
+    /// and watch ConfigMaps.
     async fn grant(&self) -> Result<()> {
         let (params, name) = (PostParams::default(), self.name());
         let metadata = json!({ "name": name });
@@ -130,12 +134,12 @@ injectors:
         .await
     }
 
-    /// Gives its commands an admin's rights from now on.
+    /// Gives later commands an admin's rights.
     pub(crate) fn as_admin(&self) -> Result<()> {
         Ok(fs::write(self.folder.path().join("kubeconfig"), self.server.admin_kubeconfig())?)
     }
 
-    /// The program with these words, its configuration, and the way to the API server.
+    /// The program with these arguments, its configuration, and access to the API server.
     pub(crate) fn command(&self, words: &[&str]) -> Result<Command> {
         let mut command = Ampoule::command()?;
         command.args(words).arg("--config").arg(self.config());
@@ -144,12 +148,13 @@ injectors:
         Ok(command)
     }
 
-    /// A replica on this port, or on any; the name and the CA are those that the API server has.
+    /// Starts a replica on this port; 0 for any port. The name and the CA are those that the API
+    /// server uses.
     pub(crate) async fn start(&self, port: u16) -> Result<Ampoule> {
         self.start_at(port, 0).await
     }
 
-    /// The same, with an admin port that is known before.
+    /// Starts a replica like [`Installed::start`], with a fixed admin port.
     pub(crate) async fn start_at(&self, port: u16, admin: u16) -> Result<Ampoule> {
         let mut command = self.command(&["serve"])?;
         command.args(["--listen", &format!("127.0.0.1:{port}"), "--admin", &format!("127.0.0.1:{admin}")]);
@@ -157,19 +162,19 @@ injectors:
         Ampoule::start_in_cluster(command, &host, async || self.certificate("ca.crt").await).await
     }
 
-    /// A file of the Secret, as text.
+    /// A file of the Secret as text.
     pub(crate) async fn certificate(&self, file: &str) -> Result<String> {
         let data = self.namespace.api::<Secret>().get(self.name()).await?.data.context("the Secret holds data")?;
         Ok(String::from_utf8(data.get(file).context("no such file")?.0.clone())?)
     }
 
-    /// The registration as the API server has it.
+    /// The registration as the API server stores it.
     pub(crate) async fn registration(&self) -> Result<Value> {
         let registration = self.namespace.cluster_wide::<MutatingWebhookConfiguration>().get(self.name()).await?;
         Ok(serde_json::to_value(registration)?)
     }
 
-    /// What the API server trusts, in PEM form.
+    /// The `caBundle` of the registration, in PEM form.
     pub(crate) async fn trusted(&self) -> Result<String> {
         let registration = self.registration().await?;
         let text = registration["webhooks"][0]["clientConfig"]["caBundle"].as_str().unwrap_or_default();

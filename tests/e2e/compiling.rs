@@ -1,6 +1,8 @@
-//! A component that is not built in is compiled by another process, within its own limit, while the one that serves stays within the manifests'.
+//! A component that is not built in is compiled by a separate process with its own memory limit,
+//! and the serving process stays within the limit of the manifests.
 //!
-//! The component is as large as JavaScript's; those of the real tools go the same way in `authors`.
+//! The component is as large as one made from JavaScript. The tests in `authors` compile components
+//! of the real tools the same way.
 
 use std::{
     fs,
@@ -23,20 +25,20 @@ use crate::{
     support::{config, request},
 };
 
-/// What the process that serves may take, of the manifests' limit. See `deploy/kustomize/base/deployment.yaml`.
+/// The memory of the serving process within the limit of `deploy/kustomize/base/deployment.yaml`.
 const SERVING_KIB: u64 = 256 << 10;
-/// What is left of the limit.
+/// The rest of the limit.
 const COMPILING_KIB: u64 = 512 << 10;
-/// Without optimisation, and after everything else that runs here.
+/// Limit for a build without optimisation on a busy machine.
 const COMPILED: Duration = Duration::from_secs(300);
 
-/// What the process says of the plugin that is to be exchanged.
+/// The status of the plugin under test.
 async fn mine(ampoule: &Ampoule) -> Result<Value> {
     let plugins: Vec<Value> = serde_json::from_slice(&ampoule.admin("/plugins").await?.body)?;
-    plugins.into_iter().find(|plugin| plugin["name"] == "mine").context("it is there")
+    plugins.into_iter().find(|plugin| plugin["name"] == "mine").context("the plugin is listed")
 }
 
-/// Asks for a secret without a pause: how often, and how long the longest took.
+/// Requests a secret repeatedly; returns the number of answers and the longest time.
 async fn keep_asking(ampoule: Arc<Ampoule>, stop: Arc<AtomicBool>) -> Result<(u32, Duration)> {
     let review = Review::of(&asking("task", [request("group", "key", EnvVar, "")]), "default");
     let (mut count, mut longest, mut connection) = (0, Duration::ZERO, ampoule.connect().await?);
@@ -74,22 +76,22 @@ async fn a_component_of_12_mebibytes_is_compiled_in_a_process_of_its_own_while_p
     let asking = tokio::spawn(keep_asking(Arc::clone(&ampoule), Arc::clone(&stop)));
 
     plugins.swap(&[("mine.wasm", &large)])?;
-    let said = eventually("a refusal", COMPILED, async || {
+    let refusal = eventually("a refusal", COMPILED, async || {
         mine(&ampoule).await?["error"].as_str().map(str::to_owned).context("none yet")
     });
     let sha256 = digest(&large);
     let expected = format!(
-        "plugin mine (file:{}, sha256:{}): the component cannot be compiled: it takes more than 128 MiB of memory \
+        "plugin mine (file:{}, sha256:{}): the component cannot be compiled: the compiler needs more than 128 MiB of memory \
          (engine.compileMemoryMiB)",
         file.display(),
         &sha256[..12]
     );
-    assert_eq!(said.await?, expected);
-    assert_eq!(mine(&ampoule).await?["serving"]["digest"], json!(digest(small)), "the one before serves on");
+    assert_eq!(refusal.await?, expected);
+    assert_eq!(mine(&ampoule).await?["serving"]["digest"], json!(digest(small)), "the previous plugin still serves");
 
     mounted.swap(&[("ampoule.yaml", text(512))])?;
     let mut compiler = 0;
-    eventually("the large one", COMPILED, async || {
+    eventually("the large component", COMPILED, async || {
         compiler = ampoule.children_peak_kib()?.into_iter().fold(compiler, u64::max);
         let mine = mine(&ampoule).await?;
         ensure!(mine["serving"]["digest"] == sha256 && mine["state"] == "loaded", "{mine}");
@@ -100,15 +102,15 @@ async fn a_component_of_12_mebibytes_is_compiled_in_a_process_of_its_own_while_p
     let (count, longest) = asking.await?.context("no pod is refused")?;
     let served = ampoule.peak_kib()?;
     println!(
-        "{count} pods, the slowest after {longest:?}; the compiler took {} MiB, who serves {} MiB at most",
+        "{count} pods, the slowest after {longest:?}; the compiler took {} MiB, the serving process {} MiB at most",
         compiler >> 10,
         served >> 10
     );
     ensure!(served < SERVING_KIB, "the process that serves took {served} KiB");
     ensure!((1..COMPILING_KIB).contains(&compiler), "the process that compiles took {compiler} KiB");
-    ensure!(count > 50, "{count} pods are no load");
+    ensure!(count > 50, "{count} pods are too few for a load");
     let kept = fs::read_dir(cache.path().join("cache"))?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    ensure!(kept.filter(|name| name.starts_with(&sha256)).count() == 2, "it is kept, with a checksum");
-    let ampoule = Arc::into_inner(ampoule).context("nobody else has it")?;
+    ensure!(kept.filter(|name| name.starts_with(&sha256)).count() == 2, "it is cached with a checksum");
+    let ampoule = Arc::into_inner(ampoule).context("no other task holds it")?;
     ampoule.stop().await?.ensure_clean()
 }

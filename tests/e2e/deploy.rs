@@ -1,7 +1,8 @@
-//! The files of `deploy`, as kustomize and Helm render them and as the API server takes them.
+//! The files of `deploy`, rendered by kustomize and Helm and applied to the API server.
 //!
-//! Applied with strict eyes: what comes back must still say all that the file says, so a misspelt field is found. Custom resources
-//! go to the models of their kinds instead, which are made from the definitions that a cluster would have.
+//! The stored object must contain every field of the file, so a misspelt field is found. Custom
+//! resources go through models instead, which are generated from the definitions that a cluster
+//! would use.
 
 #[path = "deploy/alerts.rs"]
 mod alerts;
@@ -18,47 +19,48 @@ use ampoule_tests::{Namespace, Renderers};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// The groups whose kinds are defined by others than the API server.
+/// API groups of custom resources.
 const CUSTOM: [&str; 2] = ["cert-manager.io/", "monitoring.coreos.com/"];
 
-/// That the API server takes every object, and loses nothing of it; and that every pod keeps to `restricted`.
+/// Verifies that the API server accepts every object and keeps all of its fields, and that every
+/// pod conforms to `restricted`.
 async fn check_taken(namespace: &Namespace, objects: &[Value]) -> Result<()> {
     let is_custom = |object: &&Value| {
         object["apiVersion"].as_str().is_some_and(|version| CUSTOM.iter().any(|group| version.starts_with(group)))
     };
     let (custom, own): (Vec<_>, Vec<_>) = objects.iter().partition(is_custom);
     for object in own {
-        let mut said = object.clone();
-        if said["kind"] == "Namespace" {
-            // The one of that name is there, for the others to be accepted into.
-            said["metadata"]["name"] = json!("ampoule-too");
+        let mut sent = object.clone();
+        if sent["kind"] == "Namespace" {
+            // The namespace `ampoule` exists already, for the other objects.
+            sent["metadata"]["name"] = json!("ampoule-too");
         }
-        let stored = namespace.dry_run(&said).await.with_context(|| name(object))?;
-        // Of two versions of a kind, the server's.
-        said["apiVersion"] = stored["apiVersion"].clone();
-        check_kept(&said, &stored, &name(object));
+        let stored = namespace.dry_run(&sent).await.with_context(|| name(object))?;
+        // The API server may store another version of a kind.
+        sent["apiVersion"] = stored["apiVersion"].clone();
+        check_kept(&sent, &stored, &name(object));
         if let Value::Object(_) = &object["spec"]["template"]["spec"] {
             restricted::check(&object["spec"]["template"]["spec"]);
         }
     }
     let custom: Vec<_> = custom.into_iter().cloned().collect();
-    for (said, understood) in custom.iter().zip(Renderers::find()?.understood(&custom)?) {
-        check_kept(said, &understood, &name(said));
+    for (sent, understood) in custom.iter().zip(Renderers::find()?.understood(&custom)?) {
+        check_kept(sent, &understood, &name(sent));
     }
     Ok(())
 }
 
-/// Whether everything that was said is still there.
-pub(crate) fn check_kept(said: &Value, stored: &Value, path: &str) {
-    match (said, stored) {
-        (Value::Object(said), _) => {
-            said.iter().for_each(|(key, value)| check_kept(value, &stored[key], &format!("{path}.{key}")));
+/// Verifies that every field of `sent` is in `stored`.
+pub(crate) fn check_kept(sent: &Value, stored: &Value, path: &str) {
+    match (sent, stored) {
+        (Value::Object(sent), _) => {
+            sent.iter().for_each(|(key, value)| check_kept(value, &stored[key], &format!("{path}.{key}")));
         }
-        (Value::Array(said), Value::Array(stored)) => {
-            assert_eq!(said.len(), stored.len(), "{path}");
-            said.iter().zip(stored).for_each(|(said, stored)| check_kept(said, stored, path));
+        (Value::Array(sent), Value::Array(stored)) => {
+            assert_eq!(sent.len(), stored.len(), "{path}");
+            sent.iter().zip(stored).for_each(|(sent, stored)| check_kept(sent, stored, path));
         }
-        _ => assert_eq!(said, stored, "{path}"),
+        _ => assert_eq!(sent, stored, "{path}"),
     }
 }
 
@@ -78,7 +80,8 @@ fn find<'a>(objects: &'a [Value], kind_and_name: &str) -> Result<&'a Value> {
     found.with_context(|| format!("no {kind_and_name} in {names:?}"))
 }
 
-/// That the configuration in a ConfigMap loads, and keeps plugins in a folder below a volume of the Deployment.
+/// Verifies that the configuration in a ConfigMap loads, and stores plugins in a folder below a
+/// volume of the Deployment.
 fn check_configuration(config_map: &Value, deployment: &Value) -> Result<()> {
     let config = config_map["data"]["ampoule.yaml"].as_str().context("the ConfigMap has the file")?;
     let built_ins: Vec<_> = ampoule_plugin_bundle::COMPONENTS.iter().map(|(name, _)| *name).collect();

@@ -1,6 +1,7 @@
-//! Fields that are none of the webhook's business: whatever a pod holds besides its secrets is the same afterwards.
+//! Fields that the webhook does not manage: every field of a pod besides its secrets is unchanged.
 //!
-//! An API server drops what it does not know itself, so a field from the future is shown on the webhook directly.
+//! An API server drops unknown fields, so the test sends a field from a future version to the
+//! webhook directly.
 
 use ampoule_tests::{Ampoule, Review, asking, pod};
 use anyhow::Result;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{ANY, AS_ENV_VAR, AS_FILE, VOLUME, registered, v1};
 
-/// Everything of a pod that the webhook has no business with, as the API server stored it.
+/// The fields of a stored pod that the webhook does not manage.
 fn without_secrets(pod: &Value) -> Value {
     let mut spec = pod["spec"].clone();
     let injected = |entry: &Value| {
@@ -19,7 +20,7 @@ fn without_secrets(pod: &Value) -> Value {
         if let Some(entries) = list.as_array_mut() {
             entries.retain(|entry| !injected(entry));
         }
-        // The API server leaves out an empty list.
+        // The API server omits an empty list.
         if list.as_array().is_some_and(Vec::is_empty) {
             *list = Value::Null;
         }
@@ -48,7 +49,7 @@ async fn every_field_that_the_api_server_knows_survives() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_field_that_nobody_knows_yet_survives() -> Result<()> {
+async fn an_unknown_field_survives() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
     let mut newer = asking("task", [AS_ENV_VAR, AS_FILE]);
     newer["spec"]["inventedIn2031"] = json!({ "deep": [1, 2.5, { "tilde~and/slash": null }] });

@@ -1,7 +1,9 @@
-//! In the place of Flyte's webhook: its configuration, its commands and its names, as its chart has them, on a real API server.
+//! Ampoule as a replacement for Flyte's webhook: its configuration, commands and names, as in its
+//! chart, on a real API server.
 //!
-//! The API server cannot call a Service here, as nothing runs what it stands for. So the registration is read back and seen to have its
-//! effect, and the review goes the rest of the way by the test's hand: to the name that is registered, trusting the `caBundle` alone.
+//! The API server cannot call a Service in these tests, because nothing runs behind it. So the test
+//! reads the registration back, verifies its effect, and sends the review itself: to the registered
+//! name, trusting only the `caBundle`.
 
 use std::{
     fs,
@@ -10,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ampoule_cluster::certs::{CertificatePair, Subject};
+use ampoule_cluster::certs::{CertificatePair, CertificateSubject};
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, ApiServer, Namespace, Review, asking, eventually};
 use anyhow::{Context, Result, ensure};
@@ -28,14 +30,14 @@ use crate::support::request;
 
 const FILES: [&str; 3] = ["ca.crt", "tls.crt", "tls.key"];
 
-/// A pod of Flyte's chart: its configuration as mounted, its folder of certificates, its environment.
+/// A pod of Flyte's chart: its mounted configuration, its certificate folder, and its environment.
 struct ChartPod {
     namespace: Namespace,
     folder: TempDir,
 }
 
 impl ChartPod {
-    /// With this section `webhook`, besides what the chart sets.
+    /// A pod with this `webhook` section in addition to the chart's settings.
     async fn new(namespace: &str, webhook: &str) -> Result<Self> {
         let server = ApiServer::shared().await?;
         let (namespace, folder) = (server.namespace(namespace).await?, tempfile::tempdir()?);
@@ -65,7 +67,7 @@ webhook:
         self.folder.path().join("certs")
     }
 
-    /// The chart's words, with other folders.
+    /// The arguments of the chart, with other folders.
     fn command(&self, words: &[&str]) -> Result<Command> {
         let mut command = Ampoule::command()?;
         command.args(words).arg("--config").arg(self.folder.path().join("config/*.yaml"));
@@ -74,7 +76,7 @@ webhook:
         Ok(command)
     }
 
-    /// What the init container does: its output, once it has succeeded.
+    /// Runs the init container; returns its output if it succeeds.
     fn init_certs(&self) -> Result<String> {
         let Output { status, stdout, stderr } = self.command(&["webhook", "init-certs"])?.output()?;
         ensure!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
@@ -92,7 +94,7 @@ webhook:
         Ok(self.namespace.api::<Secret>().get(name).await?)
     }
 
-    /// What the kubelet does with a volume of this Secret.
+    /// Mounts this Secret as the kubelet does.
     async fn mount(&self, name: &str) -> Result<()> {
         let data = self.secret(name).await?.data.context("the Secret holds data")?;
         fs::create_dir_all(self.certs())?;
@@ -102,7 +104,7 @@ webhook:
         Ok(())
     }
 
-    /// Starts the webhook, and calls it as the API server would.
+    /// Starts the webhook and calls it as the API server would.
     async fn start(&self, service: &str) -> Result<Ampoule> {
         let ca = fs::read_to_string(self.certs().join("ca.crt"))?;
         let host = format!("{service}.{}.svc", self.namespace.name());
@@ -115,7 +117,7 @@ webhook:
     }
 }
 
-/// The rights that Flyte's chart gives its webhook, once the API server knows of them.
+/// Grants the rights of Flyte's chart to its webhook, and waits until the API server applies them.
 async fn grant(namespace: &Namespace, account: &str) -> Result<()> {
     let name = format!("{}-{account}", namespace.name());
     let user = format!("system:serviceaccount:{}:{account}", namespace.name());
@@ -171,15 +173,15 @@ fn expected_webhook(name: &str, object_selector: &Value, ca: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_chart_of_flyte_works_with_another_image() -> Result<()> {
+async fn flytes_chart_works_with_the_image_replaced() -> Result<()> {
     let pod = ChartPod::new("flyte-chart", "  serviceName: flyte-pod-webhook\n").await?;
-    // The chart makes an empty one.
+    // The chart creates an empty Secret.
     pod.namespace.create_secret::<&str>("flyte-pod-webhook", &[]).await?;
-    let said = pod.init_certs()?;
-    assert_eq!(said, "secret flyte-chart/flyte-pod-webhook: replaced, since tls.crt is missing\n");
+    let output = pod.init_certs()?;
+    assert_eq!(output, "secret flyte-chart/flyte-pod-webhook: replaced, since tls.crt is missing\n");
     let first = pod.secret("flyte-pod-webhook").await?;
     assert_eq!(pod.init_certs()?, "secret flyte-chart/flyte-pod-webhook: kept\n");
-    assert_eq!(pod.secret("flyte-pod-webhook").await?, first, "a good pair stays as it is");
+    assert_eq!(pod.secret("flyte-pod-webhook").await?, first, "a valid pair is not changed");
     pod.mount("flyte-pod-webhook").await?;
 
     let ampoule = pod.start("flyte-pod-webhook").await?;
@@ -198,7 +200,7 @@ async fn the_chart_of_flyte_works_with_another_image() -> Result<()> {
     let task = asking("task", [request("group", "key", EnvVar, "")]);
     let response = ampoule.review_once(&Review::of(&task, "flyte-chart")).await?;
     assert!(response.allowed && !response.patch.0.is_empty(), "{response:?}");
-    // The API server has noticed, and calls the Service that is not there.
+    // The API server uses the registration, and fails to call the missing Service.
     let called = "failed calling webhook \"flyte-pod-webhook.flyte.org\"";
     let url = "https://flyte-pod-webhook.flyte-chart.svc:443/mutate--v1-pod?timeout=10s";
     eventually("a call to the Service", Duration::from_secs(30), async || {
@@ -211,7 +213,7 @@ async fn the_chart_of_flyte_works_with_another_image() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_start_puts_the_registration_right_and_a_second_one_changes_nothing() -> Result<()> {
+async fn a_start_corrects_the_registration_and_a_second_start_changes_nothing() -> Result<()> {
     let pod = ChartPod::new("flyte-restart", "  serviceName: restart\n  secretName: restart-tls\n").await?;
     assert_eq!(pod.init_certs()?, "secret flyte-restart/restart-tls: created\n");
     pod.mount("restart-tls").await?;
@@ -223,7 +225,7 @@ async fn a_start_puts_the_registration_right_and_a_second_one_changes_nothing() 
     api.patch("restart", &PatchParams::default(), &Patch::Strategic(&edit)).await?;
     pod.start("restart").await?.stop().await?.ensure_clean()?;
     let second = pod.registration("restart").await?;
-    assert_eq!(second["webhooks"], first["webhooks"], "an edit by hand is put right");
+    assert_eq!(second["webhooks"], first["webhooks"], "a manual edit is reverted");
     pod.start("restart").await?.stop().await?.ensure_clean()?;
     let third = pod.registration("restart").await?;
     assert_eq!(third["metadata"]["generation"], second["metadata"]["generation"], "nothing was changed");
@@ -232,13 +234,13 @@ async fn a_start_puts_the_registration_right_and_a_second_one_changes_nothing() 
 }
 
 #[tokio::test]
-async fn the_certificate_is_written_beside_and_registration_left_to_others_where_flyte_says_so() -> Result<()> {
+async fn flytes_flags_write_the_certificate_to_files_and_disable_the_registration() -> Result<()> {
     let webhook = "  localCert: true\n  disableCreateMutatingWebhookConfig: true\n  serviceName: beside\n";
     let pod = ChartPod::new("flyte-beside", webhook).await?;
     let certs = pod.certs();
-    let said = pod.init_certs()?;
+    let output = pod.init_certs()?;
     let expected = format!("secret flyte-beside/flyte-pod-webhook: created\nfiles {}: written\n", certs.display());
-    assert_eq!(said, expected);
+    assert_eq!(output, expected);
     let data = pod.secret("flyte-pod-webhook").await?.data.context("the Secret holds data")?;
     for file in FILES {
         assert_eq!(fs::read(certs.join(file))?, data[file].0, "{file}");
@@ -271,7 +273,7 @@ async fn global_alone_serves_the_webhooks_own_secrets() -> Result<()> {
 }
 
 #[tokio::test]
-async fn replicas_that_start_at_once_end_with_one_pair() -> Result<()> {
+async fn replicas_that_start_together_agree_on_one_pair() -> Result<()> {
     let pod = ChartPod::new("flyte-replicas", "  localCert: true\n").await?;
     let start = |i: usize| {
         let dir = pod.folder.path().join(i.to_string());
@@ -294,12 +296,12 @@ async fn replicas_that_start_at_once_end_with_one_pair() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pair_is_renewed_before_its_end_and_its_ca_still_trusted() -> Result<()> {
+async fn a_pair_is_renewed_before_it_expires_and_its_ca_stays_trusted() -> Result<()> {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let pod = ChartPod::new("flyte-renewal", "  serviceName: renewal\n  secretName: renewal\n").await?;
     let api = pod.namespace.api::<Secret>();
     let issue = |age: u32| {
-        let subject = Subject::service("renewal", "flyte-renewal", 90 * DAY);
+        let subject = CertificateSubject::service("renewal", "flyte-renewal", 90 * DAY);
         CertificatePair::issue(subject, SystemTime::now() - age * DAY)
     };
     let store = async |pair: &CertificatePair| {
@@ -320,26 +322,27 @@ async fn a_pair_is_renewed_before_its_end_and_its_ca_still_trusted() -> Result<(
     assert_eq!(pod.init_certs()?, "secret flyte-renewal/renewal: kept\n");
 
     store(&issue(91)?).await?;
-    let said = pod.init_certs()?;
-    assert!(said.starts_with("secret flyte-renewal/renewal: replaced, since tls.crt expired at "), "{said}");
+    let output = pod.init_certs()?;
+    assert!(output.starts_with("secret flyte-renewal/renewal: replaced, since tls.crt expired at "), "{output}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_pair_that_serves_nobody_is_replaced_unless_it_may_not_be() -> Result<()> {
+async fn an_unusable_pair_is_replaced_unless_it_is_immutable() -> Result<()> {
     let pod = ChartPod::new("flyte-pairs", "  serviceName: pairs\n  secretName: pairs\n").await?;
     let api = pod.namespace.api::<Secret>();
     pod.init_certs()?;
-    // Of another Service, as after a new name in the configuration, and with a key that somebody else needs.
+    // A pair for another Service, as after a changed name in the configuration, with an additional
+    // key of another user.
     let mut secret = api.get("pairs").await?;
     let config = pod.folder.path().join("config/core.yaml");
     fs::write(&config, fs::read_to_string(&config)?.replace("serviceName: pairs", "serviceName: renamed"))?;
     secret.data.get_or_insert_default().insert("theirs".to_owned(), k8s_openapi::ByteString(b"kept".to_vec()));
     api.replace("pairs", &PostParams::default(), &secret).await?;
-    let said = pod.init_certs()?;
+    let output = pod.init_certs()?;
     let expected = "secret flyte-pairs/pairs: replaced, since tls.crt is not for renamed.flyte-pairs.svc, but for pairs, \
                     pairs.flyte-pairs, pairs.flyte-pairs.svc\n";
-    assert_eq!(said, expected);
+    assert_eq!(output, expected);
     let mut secret = api.get("pairs").await?;
     assert_eq!(secret.data.as_ref().map(|data| data["theirs"].0.as_slice()), Some(&b"kept"[..]));
 
@@ -347,15 +350,15 @@ async fn a_pair_that_serves_nobody_is_replaced_unless_it_may_not_be() -> Result<
     api.replace("pairs", &PostParams::default(), &secret).await?;
     assert_eq!(pod.init_certs()?, "secret flyte-pairs/pairs: kept\n", "Flyte's own are immutable");
     fs::write(&config, fs::read_to_string(&config)?.replace("serviceName: renamed", "serviceName: again"))?;
-    let said = pod.fail_to_init_certs()?;
+    let output = pod.fail_to_init_certs()?;
     let expected = "error: secret flyte-pairs/pairs is immutable, and tls.crt is not for again.flyte-pairs.svc, but for \
                     renamed, renamed.flyte-pairs, renamed.flyte-pairs.svc; delete it, and run this again\n";
-    assert!(said.ends_with(expected), "{said}");
+    assert!(output.ends_with(expected), "{output}");
     Ok(())
 }
 
 #[tokio::test]
-async fn rights_that_are_missing_are_named() -> Result<()> {
+async fn missing_rights_are_named() -> Result<()> {
     let pod = ChartPod::new("flyte-rights", "  secretName: rights\n  serviceName: rights\n").await?;
     let with = async |verbs: &[&str]| {
         let rules = json!([{ "apiGroups": ["*"], "resources": ["secrets"], "verbs": verbs }]);
@@ -363,35 +366,34 @@ async fn rights_that_are_missing_are_named() -> Result<()> {
         let roles = pod.namespace.cluster_wide::<ClusterRole>();
         roles.patch(name, &PatchParams::default(), &Patch::Merge(&json!({ "rules": rules }))).await
     };
-    // The authorizer hears of it a moment later.
-    let eventually_says = async |expected: &str| {
+    // The authorizer applies changes a moment later.
+    let eventually_reports = async |expected: &str| {
         eventually("the new rights", Duration::from_secs(30), async || {
-            let said = pod.fail_to_init_certs()?;
-            ensure!(said.contains(expected), "{said}");
+            let output = pod.fail_to_init_certs()?;
+            ensure!(output.contains(expected), "{output}");
             Ok(())
         })
         .await
     };
     with(&["list"]).await?;
-    eventually_says("error: cannot read secret flyte-rights/rights: secrets \"rights\" is forbidden: ").await?;
+    eventually_reports("error: cannot read secret flyte-rights/rights: secrets \"rights\" is forbidden: ").await?;
     with(&["get"]).await?;
-    eventually_says("error: cannot write secret flyte-rights/rights: secrets is forbidden: ").await?;
+    eventually_reports("error: cannot write secret flyte-rights/rights: secrets is forbidden: ").await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn without_a_cluster_there_is_a_reason() -> Result<()> {
+async fn without_a_cluster_the_error_names_the_reason() -> Result<()> {
     let pod = ChartPod::new("flyte-lost", "").await?;
     let at = |path: &Path, content: &str| fs::write(path, content);
     let kubeconfig = pod.folder.path().join("kubeconfig");
     at(&kubeconfig, &fs::read_to_string(&kubeconfig)?.replace("token: ", "token: not-"))?;
-    let said = pod.fail_to_init_certs()?;
+    let output = pod.fail_to_init_certs()?;
     let expected = "error: cannot read secret flyte-lost/flyte-pod-webhook: Unauthorized (HTTP status 401)\n";
-    assert!(said.ends_with(expected), "{said}");
+    assert!(output.ends_with(expected), "{output}");
     fs::remove_file(&kubeconfig)?;
-    let said = pod.fail_to_init_certs()?;
-    let expected =
-        "error: no way to reach the API server: name a file with KUBECONFIG, or run in a pod with a service account";
-    assert!(said.contains(expected), "{said}");
+    let output = pod.fail_to_init_certs()?;
+    let expected = "error: no API server is configured: set KUBECONFIG, or run in a pod with a service account";
+    assert!(output.contains(expected), "{output}");
     Ok(())
 }

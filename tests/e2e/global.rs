@@ -1,6 +1,6 @@
-//! The webhook's own secrets, from its environment and its folder, on the way through a real API server.
+//! The webhook's own secrets, from its environment and its folder, through a real API server.
 //!
-//! The values are canaries: they stand in the pod and nowhere else.
+//! The values are canaries: they appear in the pod and nowhere else.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ const FROM_ENV: &str = "canary-from-the-environment";
 const FROM_FILE: &str = "canary-from-a-file";
 
 #[tokio::test]
-async fn the_webhooks_own_secrets_go_before_every_plugin_and_into_no_log() -> Result<()> {
+async fn the_webhooks_own_secrets_precede_plugins_and_are_not_logged() -> Result<()> {
     let root = tempfile::tempdir()?;
     let folder = root.path().join("secrets");
     fs::create_dir_all(folder.join("db"))?;
@@ -45,7 +45,8 @@ async fn the_webhooks_own_secrets_go_before_every_plugin_and_into_no_log() -> Re
     ]);
     assert_eq!(created["spec"]["containers"][0]["env"], env);
 
-    // What exists here cannot be mounted, and then the plugin is asked; what lies outside does not exist.
+    // A secret that exists only in the environment cannot be mounted, so the plugin is called; a
+    // path outside the folder does not exist.
     let created = namespace.create_pod(&asking("file", [request("db", "password", File, "")])).await?;
     assert_eq!(created["spec"]["volumes"][0]["secret"]["secretName"], "db");
     let traversal = asking("traversal", [request("..", "token", Any, "")]);
@@ -54,7 +55,7 @@ async fn the_webhooks_own_secrets_go_before_every_plugin_and_into_no_log() -> Re
         refusal.by("secrets"),
         Some(
             "secret ../token (annotation flyte.secrets/s0, mount any) could not be injected: global: invalid request: group \
-             and key lead out of the folder of global secrets; k8s: invalid request: group \"..\" cannot name a file: \
+             and key leave the folder of global secrets; k8s: invalid request: group \"..\" cannot name a file: \
              leave out `/`, `:` and leading `..`"
         )
     );

@@ -1,7 +1,7 @@
-//! Grants from the configuration to the pod: a store that is asked by HTTPS, and a Kubernetes Secret that is read with the rights
-//! that an admin gave the webhook by name.
+//! Grants from the configuration to the pod: a secret store over HTTPS, and a Kubernetes Secret
+//! that is read with rights that an admin granted to the webhook by name.
 //!
-//! What a grant does not let through is in `tests/sandbox`.
+//! The tests in `tests/sandbox` cover denied calls.
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{
@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Guests, config, request};
 
-/// No word of the program or of its dependencies.
+/// Not a word of the program or of its dependencies.
 const CANARY: &str = "zq7canarybird";
 
 #[test]
-fn http_json_takes_a_secret_from_a_store_and_none_of_it_is_logged() {
-    in_own_network("grants::http_json_takes_a_secret_from_a_store_and_none_of_it_is_logged", || {
+fn http_json_reads_a_secret_from_a_store_and_nothing_of_it_is_logged() {
+    in_own_network("grants::http_json_reads_a_secret_from_a_store_and_nothing_of_it_is_logged", || {
         let (store, runtime) = (Store::start(), tokio::runtime::Runtime::new().expect("a runtime"));
         runtime.block_on(ask_a_store(&store)).expect("the store is asked");
     });
@@ -63,7 +63,7 @@ async fn ask_a_store(store: &Store) -> Result<()> {
     assert!(refusal.message.contains("192.0.2.1:9443: not in grants.http.hosts"), "{}", refusal.message);
     assert!(refusal.message.contains("the store has no secret db/missing"), "{}", refusal.message);
     let metrics = ampoule.admin("/metrics").await?.text();
-    // Two of them in the trial at load, which asks twice.
+    // Two of these calls belong to the trial at load, which makes two calls.
     let denied = "ampoule_plugin_denied_calls_total{plugin=\"elsewhere\",grant=\"http\"} 3";
     assert!(metrics.contains(denied) && !metrics.contains("plugin=\"store\",grant"), "{metrics}");
     let exit = ampoule.stop().await?;
@@ -76,7 +76,7 @@ async fn ask_a_store(store: &Store) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_secret_is_read_once_the_webhook_may_and_never_one_that_is_not_granted() -> Result<()> {
+async fn a_secret_is_read_with_the_webhooks_rights_and_only_if_granted() -> Result<()> {
     let server = ApiServer::shared().await?;
     let namespace = server.namespace("grants-secrets").await?;
     for name in ["token", "other"] {
@@ -123,7 +123,7 @@ async fn a_secret_is_read_once_the_webhook_may_and_never_one_that_is_not_granted
         "LookupError::Denied(\"Secret grants-secrets/other is not in grants.kubernetesSecrets\")"
     );
     let metrics = other.admin("/metrics").await?.text();
-    // One of them in the trial at load.
+    // One of these calls belongs to the trial at load.
     let denied = "ampoule_plugin_denied_calls_total{plugin=\"secret-reader\",grant=\"kubernetesSecrets\"} 3";
     assert!(metrics.contains(denied), "{metrics}");
     for ampoule in [granted, other] {
@@ -134,7 +134,7 @@ async fn a_secret_is_read_once_the_webhook_may_and_never_one_that_is_not_granted
     Ok(())
 }
 
-/// What the guest has read, or why not.
+/// The value that the guest read, or its error.
 async fn read(ampoule: &Ampoule) -> Result<String> {
     let pod = asking("task", [request("g", "k", EnvVar, "")]);
     let response = ampoule.review_once(&Review::of(&pod, "default")).await?;
@@ -149,7 +149,7 @@ fn variable<'a>(pod: &'a Value, name: &str) -> &'a Value {
     env.into_iter().find(|entry| entry["name"] == name).map_or(&Value::Null, |entry| &entry["value"])
 }
 
-/// A certificate as files have it.
+/// A certificate in PEM form.
 fn pem(certificate: &[u8]) -> String {
     let body = data_encoding::BASE64.encode(certificate);
     format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")

@@ -1,13 +1,13 @@
-//! The harness itself: what it starts works, and what is missing is said, without any webhook.
+//! The test harness itself: its programs start, and missing ones are reported, without a webhook.
 //!
-//! If these fail, no other test of this binary says anything.
+//! If these tests fail, the results of the other tests in this binary mean nothing.
 
 use ampoule_tests::{ApiServer, asking, pod};
 use anyhow::Result;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_pod_on_an_api_server_without_a_webhook_stays_as_it_is() -> Result<()> {
+async fn a_pod_on_an_api_server_without_a_webhook_is_unchanged() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("no-webhook").await?;
     let asks = asking("asks", ["m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau"]);
     let created = namespace.create_pod(&asks).await?;

@@ -1,8 +1,9 @@
-//! A plugin that comes, changes, breaks and goes with `kubectl apply` of one ConfigMap, while pods are created by the hundred a second.
+//! A plugin that is added, changed, broken and removed with `kubectl apply` of one ConfigMap, while
+//! a hundred pods are created per second.
 //!
-//! Each step is over within five seconds, and no pod notices another's plugin.
+//! Each step takes effect within five seconds and does not affect pods of other plugins.
 
-#![expect(clippy::print_stdout, reason = "what was measured is for whoever runs it")]
+#![expect(clippy::print_stdout, reason = "the measurements are for the user")]
 
 use std::time::{Duration, Instant};
 
@@ -16,20 +17,20 @@ use tokio::time::sleep;
 
 use crate::{cluster::Installed, support::request};
 
-/// From `kubectl apply` to the first pod that it holds for.
+/// Limit from `kubectl apply` to the first pod that it affects.
 const LIVE: Duration = Duration::from_secs(5);
-/// Between two pods of the load.
+/// Interval between two pods of the load.
 const PERIOD: Duration = Duration::from_millis(10);
-/// What the load has of each phase before its change.
+/// Duration of the load in each phase before its change.
 const PHASE: Duration = Duration::from_secs(1);
-/// The ConfigMap, and so the plugin.
+/// Name of the ConfigMap, and so of the plugin.
 const NAME: &str = "mine";
-/// How often something else was applied.
+/// Number of applied configurations.
 const RELOADS: &str = "ampoule_config_reloads_total{result=\"applied\"}";
-/// What the k8s plugin cannot give, and the guest can.
+/// A request that the k8s plugin cannot serve, and the guest can.
 const ONLY_MINE: &str = "";
 
-/// A process that follows ConfigMaps, and is called by the API server.
+/// A process that watches ConfigMaps, called by the API server.
 struct Cluster {
     installed: Installed,
     ampoule: Ampoule,
@@ -50,7 +51,7 @@ impl Cluster {
         Ok(this)
     }
 
-    /// As `kubectl apply` does.
+    /// Applies the ConfigMap as `kubectl apply` does.
     async fn apply(&self, component: &[u8], document: &str) -> Result<()> {
         self.apply_as(NAME, component, document).await
     }
@@ -67,14 +68,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// The variables of a pod that only this plugin can serve; or the refusal.
+    /// The variables of a pod that only this plugin can serve, or the refusal.
     async fn ask(&self) -> Result<Result<String, String>> {
         let pod = asking("probe", [request(ONLY_MINE, "key", EnvVar, "")]);
         let made = self.installed.namespace.dry_run_pod(&pod).await?;
         Ok(made.map(|pod| pod["spec"]["containers"][0]["env"].to_string()).map_err(|refusal| refusal.to_string()))
     }
 
-    /// Within five seconds of now, a pod gets this.
+    /// Verifies that a pod gets this result within five seconds.
     async fn live(&self, what: &str, expected: &str) -> Result<()> {
         let start = Instant::now();
         eventually(what, LIVE, async || {
@@ -88,7 +89,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The plugin's own entry, once it is in this state.
+    /// The plugin's own status, once it is in this state.
     async fn status(&self, state: &str) -> Result<Value> {
         eventually(state, LIVE, async || {
             let plugins = self.plugins().await?;
@@ -102,7 +103,7 @@ impl Cluster {
         Ok(serde_json::from_str(&self.ampoule.admin("/plugins").await?.text())?)
     }
 
-    /// What the ConfigMap's Events say, in their order.
+    /// The ConfigMap's Events in their order.
     async fn events(&self) -> Result<Vec<[String; 3]>> {
         let mut events = self.installed.namespace.api::<Event>().list(&ListParams::default()).await?.items;
         events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
@@ -113,7 +114,7 @@ impl Cluster {
     }
 }
 
-/// A pod that the k8s plugin serves, whatever becomes of the other.
+/// A pod that the k8s plugin serves, regardless of the plugin under test.
 fn steady(name: &str) -> Value {
     asking(name, [request("group", "key", EnvVar, "")])
 }
@@ -125,7 +126,7 @@ fn guest(name: &str) -> &'static [u8] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -> Result<()> {
     let cluster = Cluster::start().await?;
-    assert!(cluster.ask().await?.is_err(), "nobody has it yet");
+    assert!(cluster.ask().await?.is_err(), "no plugin has it yet");
     let load = SteadyLoad::start(cluster.installed.namespace.clone(), PERIOD, steady);
 
     load.phase("apply");
@@ -181,23 +182,23 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     let reloads = cluster.ampoule.metric(RELOADS).await?;
     annotate(&cluster).await?;
     cluster.installed.namespace.api::<ConfigMap>().delete(NAME, &DeleteParams::default()).await?;
-    eventually("it is gone", LIVE, async || {
+    eventually("the plugin is removed", LIVE, async || {
         let got = cluster.ask().await?;
         ensure!(got.as_ref().is_err_and(|refusal| !refusal.contains(NAME)), "{got:?}");
         Ok(())
     })
     .await?;
     sleep(PHASE).await;
-    // Events come in their order: by now the annotation was seen as well.
+    // Events arrive in order: by now the process has seen the annotation as well.
     assert_eq!(cluster.ampoule.metric(RELOADS).await?, reloads + 1.0, "one for the end, and none for the annotation");
     let text = cluster.ampoule.admin("/metrics").await?.text();
     assert!(!text.contains(&format!("plugin_state{{plugin=\"{NAME}\"")), "{text}");
     judge(&load.stop().await?);
 
-    // One that never loaded stands in the way of those alone that ask it.
+    // A plugin that never loaded affects only the pods that need it.
     cluster.apply(b"garbage", "").await?;
     cluster.status("failed").await?;
-    let refusal = cluster.ask().await?.err().context("nobody has it")?;
+    let refusal = cluster.ask().await?.err().context("no plugin has it")?;
     assert!(
         refusal.contains("mine: unavailable: the plugin is not loaded: plugin mine (configmap:mine/plugin.wasm"),
         "{refusal}"
@@ -212,7 +213,7 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     cluster.ampoule.stop().await?.ensure_clean()
 }
 
-/// What is nothing to a plugin.
+/// A change that does not concern a plugin.
 async fn annotate(cluster: &Cluster) -> Result<()> {
     let note = json!({ "metadata": { "annotations": { "note": "by somebody" } } });
     let maps = cluster.installed.namespace.api::<ConfigMap>();
@@ -220,7 +221,8 @@ async fn annotate(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// One by the name of a configured one is nobody's, and says so.
+/// A ConfigMap with the name of a configured injector is ignored, and its status reports the
+/// reason.
 async fn ignores_a_name_that_is_taken(cluster: &Cluster, document: &str) -> Result<()> {
     cluster.apply_as("k8s", guest("echo"), document).await?;
     let reason = "ConfigMap k8s: the configuration has an injector of this name";
@@ -231,17 +233,17 @@ async fn ignores_a_name_that_is_taken(cluster: &Cluster, document: &str) -> Resu
         ensure!(k8s[1]["state"] == "ignored" && k8s[1]["error"] == reason, "{plugins:#?}");
         let events = cluster.events().await?;
         let [_, word, note] = events.last().context("an Event")?;
-        ensure!(word == "PluginRefused" && *note == format!("{reason}; this one is not asked"), "{events:#?}");
+        ensure!(word == "PluginRefused" && *note == format!("{reason}; the plugin is not used"), "{events:#?}");
         Ok(())
     })
     .await?;
     assert!(cluster.ampoule.metric("ampoule_plugin_state{plugin=\"k8s\",state=\"loaded\"}").await? > 0.0);
-    let refusal = cluster.ask().await?.err().context("nobody has it")?;
+    let refusal = cluster.ask().await?.err().context("no plugin has it")?;
     assert_eq!(refusal.matches("k8s: ").count(), 1, "{refusal}");
     Ok(())
 }
 
-/// No pod failed.
+/// Verifies that no pod failed.
 fn judge(creations: &[Creation]) {
     let mut took: Vec<_> = creations.iter().map(|creation| creation.took).collect();
     took.sort();

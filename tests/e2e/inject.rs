@@ -1,6 +1,8 @@
-//! Pods that get their secrets: what the API server stored is compared whole, its own defaults included.
+//! Pods that receive their secrets: the stored pod is compared as a whole, including the API
+//! server's defaults.
 //!
-//! Under both profiles, since they differ in names, in order, and in what becomes of the pod's own variables.
+//! The tests cover both profiles, which differ in names, in order, and in the handling of the pod's
+//! own variables.
 
 use ampoule_core::MountRequirement::{EnvVar, File};
 use ampoule_tests::{Ampoule, ApiServer, Registration, Review, asking};
@@ -11,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::support::{ANY, AS_ENV_VAR, AS_FILE, Guests, K8S, MY_SECRET, VOLUME, config, registered, request, v1, v2};
 
-/// A pod with two containers and an init container, each of which is to get what is asked for, and variables of its own.
+/// A pod with two containers and an init container; each must receive the requested secrets, and
+/// has variables of its own.
 fn workload(name: &str, requests: &[String]) -> Value {
     let mut pod = asking(name, requests.iter().cloned());
     pod["spec"]["containers"][0]["env"] =
@@ -22,7 +25,7 @@ fn workload(name: &str, requests: &[String]) -> Value {
     pod
 }
 
-/// As a file, twice of one Secret, and as a variable: what the volume and the lists make of it is the point.
+/// Two files of one Secret and one variable: tests the volume and the lists that result.
 fn three_requests() -> [String; 3] {
     [AS_FILE.to_owned(), AS_ENV_VAR.to_owned(), request("user-info", "Token", File, "TOKEN_FILE")]
 }
@@ -31,18 +34,18 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     ["initContainers", "containers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
 }
 
-/// The variable that a Secret's key comes in.
+/// A variable from a Secret's key.
 fn from_secret(name: &str, secret: &str, key: &str) -> Value {
     let key = json!({ "name": secret, "key": key, "optional": true });
     json!({ "name": name, "valueFrom": { "secretKeyRef": key } })
 }
 
 fn literal(name: &str, value: &str) -> Value {
-    // The API server leaves out an empty value.
+    // The API server omits an empty value.
     if value.is_empty() { json!({ "name": name }) } else { json!({ "name": name, "value": value }) }
 }
 
-/// One volume for both files, mounted once in every container.
+/// Verifies one volume for both files, mounted once in every container.
 fn check_files(pod: &Value) {
     let items = json!([{ "key": "user_secret", "path": "user_secret" }, { "key": "Token", "path": "token" }]);
     let secret = json!({ "secretName": "user-info", "items": items, "optional": true, "defaultMode": 420 });
@@ -83,7 +86,7 @@ async fn a_pod_gets_its_secrets_under_flyte_v2() -> Result<()> {
     let [file, env_var, token] = three_requests();
     let created = namespace.create_pod(&workload("task", &[file, env_var, token, MY_SECRET.to_owned()])).await?;
     check_files(&created);
-    // The MD5 of the key stands in for the group, and the last that was set is first.
+    // The MD5 of the key replaces the group, and the last variable is first.
     let my_secret = "6b0505a44d4164f2b5790943b1f43e64";
     let name = format!("_UNION_{}_MY_SECRET", my_secret.to_uppercase());
     let injected = [
@@ -96,7 +99,7 @@ async fn a_pod_gets_its_secrets_under_flyte_v2() -> Result<()> {
         from_secret("_UNION_USER-INFO_USER_SECRET", "user-info", "user_secret"),
     ];
     for container in containers(&created) {
-        // The pod's own come after, and one of the same name is replaced.
+        // The pod's own variables follow, and one of the same name is replaced.
         let mut expected = injected.to_vec();
         if container["name"] == "main" {
             expected.push(literal("OWN", "1"));
@@ -147,7 +150,7 @@ async fn a_labelled_pod_without_a_request_is_untouched() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_dry_run_shows_the_secrets_and_creates_nothing() -> Result<()> {
+async fn a_dry_run_returns_the_secrets_and_creates_nothing() -> Result<()> {
     let (namespace, _ampoule) = registered("dry-run", &v1()).await?;
     let shown = namespace.dry_run_pod(&workload("task", &three_requests())).await??;
     check_files(&shown);
@@ -156,7 +159,7 @@ async fn a_dry_run_shows_the_secrets_and_creates_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registration_for_v1beta1_alone_works_where_the_server_speaks_it() -> Result<()> {
+async fn a_registration_for_v1beta1_alone_works_if_the_server_supports_it() -> Result<()> {
     let api = ApiServer::shared().await?;
     let namespace = api.namespace("v1beta1").await?;
     let ampoule = Ampoule::start(&v1()).await?;
@@ -168,7 +171,8 @@ async fn a_registration_for_v1beta1_alone_works_where_the_server_speaks_it() -> 
     Ok(())
 }
 
-/// What the API server stored has defaults that the pod's author did not write; asked again, the webhook has nothing to add.
+/// Reviews the stored pod again, with defaults that the pod's author did not write: the webhook
+/// must add nothing.
 async fn check_second_review(name: &str, config: &str) -> Result<()> {
     let (namespace, ampoule) = registered(name, config).await?;
     let created = namespace.create_pod(&workload("task", &three_requests())).await?;
@@ -190,7 +194,7 @@ async fn a_second_review_changes_nothing_under_flyte_v2() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_api_server_asks_again_after_another_webhook_and_the_pod_stays_as_it_is() -> Result<()> {
+async fn a_reinvocation_after_another_webhook_changes_nothing() -> Result<()> {
     let guests = Guests::write(&["echo"])?;
     let namespace = ApiServer::shared().await?.namespace("reinvoked").await?;
     let second = Ampoule::start(&config("flyte-v1", &guests.injector("echo", "{}", "{}"))).await?;
@@ -212,9 +216,9 @@ async fn the_api_server_asks_again_after_another_webhook_and_the_pod_stays_as_it
     Ok(())
 }
 
-/// The requests of a pod need not be vectors: what our own writer makes is read as well.
+/// The requests of a pod may come from our own writer as well as from the recorded vectors.
 #[tokio::test]
-async fn an_annotation_of_our_own_writer_is_the_vector() {
+async fn our_own_writer_produces_the_recorded_annotation() {
     assert_eq!(request("user-info", "user_secret", EnvVar, ""), AS_ENV_VAR);
     assert_eq!(request("user-info", "user_secret", File, ""), AS_FILE);
     assert_eq!(request("", "my_secret", EnvVar, "MY_SECRET"), MY_SECRET);

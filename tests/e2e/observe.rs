@@ -1,7 +1,9 @@
-//! What an operator looks at: a real Prometheus scrapes a process that goes through everything, and then the dashboard's queries find
-//! data, the alerts that must be active are, and the metrics are what their table says.
+//! Observability: a real Prometheus scrapes a process that goes through all scenarios. Then the
+//! dashboard's queries return data, the expected alerts are active, and the metrics match their
+//! documented table.
 //!
-//! Grafana itself is not run: its own model reads the file, and what it does with variables is done here.
+//! Grafana does not run: its own model parses the dashboard, and the test replaces variables as
+//! Grafana does.
 
 #[path = "observe/dashboard.rs"]
 mod dashboard;
@@ -25,10 +27,10 @@ use crate::deploy::check_kept;
 
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/metrics.md");
 
-/// Panels that show nothing but zeros when all is well, and why it is well here.
-const ZERO: [(&str, &str); 1] = [("Registration put back", "there is no API server that would let somebody remove it")];
+/// Panels that show only zeros in this scenario, each with the reason.
+const ZERO: [(&str, &str); 1] = [("Restored registrations", "no API server is used from which it could be removed")];
 
-/// The alerts that this must wake somebody with, once it lasts as long as they say.
+/// The alerts that must become active in this scenario, after their configured duration.
 const ACTIVE: [&str; 8] = [
     "AmpouleAdmitsWithoutSecrets",
     "AmpouleCertificateExpiresSoon",
@@ -56,14 +58,14 @@ async fn dashboard_alerts_and_table_hold_for_a_process_that_went_through_everyth
     scene.ampoule.stop().await?.ensure_clean()
 }
 
-/// As the chart has them.
+/// The rules of the chart.
 fn rules() -> Result<Value> {
     let objects = Renderers::find()?.helm("ampoule", "ampoule", &["--set", "monitoring.rules.enabled=true"])?;
     let rules = objects.into_iter().find(|object| object["kind"] == "PrometheusRule").context("no rules")?;
     Ok(rules["spec"].clone())
 }
 
-/// They are all counted from zero on.
+/// All outcomes are counted from zero.
 async fn every_outcome_was_seen(scene: &Scene) -> Result<()> {
     let unseen = scene.prometheus.query("ampoule_admissions_total == 0").await?;
     ensure!(unseen.is_empty(), "{unseen:?}");
@@ -86,21 +88,21 @@ async fn every_query_finds_data(scene: &Scene) -> Result<()> {
             }
         }
     }
-    ensure!(wrong.is_empty(), "nothing to be seen in\n{}", wrong.join("\n"));
+    ensure!(wrong.is_empty(), "no data in\n{}", wrong.join("\n"));
     Ok(())
 }
 
 async fn the_alerts_are_active_that_must_be(scene: &Scene) -> Result<()> {
-    let said = scene.prometheus.api("rules", &[]).await?;
-    let rules = said["groups"][0]["rules"].as_array().context("rules")?;
+    let answer = scene.prometheus.api("rules", &[]).await?;
+    let rules = answer["groups"][0]["rules"].as_array().context("rules")?;
     let broken: Vec<_> = rules.iter().filter(|rule| rule["health"] != "ok").collect();
     ensure!(broken.is_empty(), "{broken:#?}");
     let active = rules.iter().filter(|rule| rule["state"] != "inactive").filter_map(|rule| rule["name"].as_str());
     let mut active: Vec<_> = active.collect();
     active.sort_unstable();
     ensure!(active == ACTIVE, "{active:?} instead of {ACTIVE:?}");
-    // Where a text cannot be filled in, Prometheus puts the reason into it.
-    ensure!(!said.to_string().contains("error expanding template"), "{said:#}");
+    // Prometheus writes template errors into the text.
+    ensure!(!answer.to_string().contains("error expanding template"), "{answer:#}");
     Ok(())
 }
 
@@ -115,7 +117,7 @@ fn every_metric_is_on_a_panel(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// It knows a counter by its family only if it took the text for OpenMetrics.
+/// Prometheus finds a counter by its family only if it parsed the text as OpenMetrics.
 async fn prometheus_knows_types_and_help(scene: &Scene, text: &str) -> Result<()> {
     let known = scene.prometheus.api("metadata", &[]).await?;
     for metric in metrics::read(text)? {
@@ -130,8 +132,8 @@ async fn prometheus_knows_types_and_help(scene: &Scene, text: &str) -> Result<()
 fn promtool_has_nothing_to_say(text: &str) -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), as_promtool_reads(text))?;
-    let said = promtool(&["check", "metrics"], Some(file.path()))?;
-    ensure!(said.is_empty(), "{said}");
+    let answer = promtool(&["check", "metrics"], Some(file.path()))?;
+    ensure!(answer.is_empty(), "{answer}");
     Ok(())
 }
 
@@ -148,20 +150,20 @@ fn the_table_is_what_the_process_says(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Of the labels that have a few values each, whatever is configured.
+/// The labels with a fixed set of values, independent of the configuration.
 async fn every_value_of_a_label_is_explained(scene: &Scene) -> Result<()> {
     let page = std::fs::read_to_string(METRICS)?;
     for label in ["grant", "kind", "outcome", "phase", "port", "reason", "result", "state"] {
         let values = scene.prometheus.api(&format!("label/{label}/values"), &[]).await?;
         for value in values.as_array().context("values")?.iter().filter_map(Value::as_str) {
-            ensure!(page.contains(&format!("`{value}`")), "docs/src/metrics.md does not explain {label} {value}");
+            ensure!(page.contains(&format!("`{value}`")), "docs/src/metrics.md does not describe {label} {value}");
         }
     }
     Ok(())
 }
 
 #[test]
-fn grafanas_own_model_keeps_all_that_the_dashboard_says() -> Result<()> {
+fn grafanas_own_model_keeps_every_field_of_the_dashboard() -> Result<()> {
     let dashboard = Dashboard::read()?;
     let understood = Renderers::find()?.understood(&[dashboard.json().clone()])?;
     check_kept(dashboard.json(), &understood[0], "dashboard");
@@ -169,7 +171,7 @@ fn grafanas_own_model_keeps_all_that_the_dashboard_says() -> Result<()> {
 }
 
 #[test]
-fn every_panel_says_what_it_shows_in_what_unit_and_stands_alone() -> Result<()> {
+fn every_panel_has_a_description_and_a_unit_and_does_not_overlap() -> Result<()> {
     let dashboard = Dashboard::read()?;
     let json = dashboard.json();
     assert_eq!((&json["title"], json["schemaVersion"].as_u64()), (&"Ampoule".into(), Some(38)), "Grafana 10.0");
@@ -182,7 +184,7 @@ fn every_panel_says_what_it_shows_in_what_unit_and_stands_alone() -> Result<()> 
         assert!(w > 0 && h > 0 && x + w <= 24, "{}", panel["title"]);
         for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
             let other = taken.insert(place, &panel["title"]);
-            assert!(other.is_none(), "{} stands on {other:?}", panel["title"]);
+            assert!(other.is_none(), "{} overlaps {other:?}", panel["title"]);
         }
     }
     for panel in dashboard.panels()? {
@@ -198,7 +200,7 @@ fn every_panel_says_what_it_shows_in_what_unit_and_stands_alone() -> Result<()> 
 }
 
 #[test]
-fn every_query_is_about_the_chosen_job_and_every_plugin_query_about_the_chosen_plugins() -> Result<()> {
+fn every_query_selects_the_chosen_job_and_plugins() -> Result<()> {
     for panel in Dashboard::read()?.panels()? {
         for expression in panel.queries {
             let selectors: Vec<_> = expression.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();

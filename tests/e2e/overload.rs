@@ -1,6 +1,6 @@
-//! More than the webhook can work on: guests that never end hold everything, and who comes too much is told so at once.
+//! Overload: endless guests occupy every permit, and further requests are rejected at once.
 //!
-//! Nothing here waits for those guests but the test itself.
+//! Only the test itself waits for those guests.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use tokio::task::JoinSet;
 
 use crate::support::{Guests, K8S, config, registered, request};
 
-/// How long an endless guest is let run.
+/// The deadline of an endless guest.
 const DEADLINE: Duration = Duration::from_secs(4);
-/// On a machine whose processors are all at work on such guests.
+/// Limit on a machine whose processors are all busy with such guests.
 const AT_ONCE: Duration = Duration::from_secs(2);
-const TOO_MANY: &str = "the webhook works on as many pods at once as it may, 4 (server.maxAdmissions); try again in a second, and \
-                        add replicas if that does not help";
+const TOO_MANY: &str = "too many concurrent admissions (limit 4, server.maxAdmissions); retry in a second, and add \
+                        replicas if it persists";
 
-/// Four pods at once: two with the endless guest, two that wait for it.
+/// Four concurrent pods: two run the endless guest, two wait for it.
 fn overloaded(guests: &Guests, on_failure: &str) -> String {
     let endless =
         guests.injector("endless_loop", "{}", "{ deadlineMillis: 4000, instances: 2, queueWaitMillis: 9000 }");
@@ -27,28 +27,28 @@ fn overloaded(guests: &Guests, on_failure: &str) -> String {
     config.replace("server: { ", "server: { maxAdmissions: 4, ") + &format!("onFailure: {on_failure}\n")
 }
 
-/// Nobody but the endless guest is left to ask, as a key is missing.
+/// A request without a key, which only the endless guest serves.
 fn endless() -> Review {
     Review::of(&asking("endless", [request("group", "", Any, "")]), "default")
 }
 
-/// Large, so that it would take memory as well.
+/// A large pod, which would also take memory.
 fn good() -> Review {
     let mut pod = asking("good", [request("group", "key", EnvVar, "")]);
     pod["metadata"]["annotations"]["note"] = json!("x".repeat(1 << 20));
     Review::of(&pod, "default")
 }
 
-/// Takes every place, and gives the answers once they are there.
+/// Occupies every permit; the answers arrive later.
 async fn occupy(ampoule: &Ampoule) -> Result<JoinSet<Result<Response>>> {
     let mut occupied = JoinSet::new();
     for _ in 0..4 {
         let mut connection = ampoule.connect().await?;
         occupied.spawn(async move { Ampoule::review(&mut connection, &endless()).await });
     }
-    eventually("an admission too many", AT_ONCE, async || {
+    eventually("an admission beyond the limit", AT_ONCE, async || {
         let response = ampoule.review_once(&good()).await?;
-        ensure!(response.patch.0.is_empty(), "there is a place left: {response:?}");
+        ensure!(response.patch.0.is_empty(), "a permit is left: {response:?}");
         Ok(())
     })
     .await?;
@@ -56,7 +56,7 @@ async fn occupy(ampoule: &Ampoule) -> Result<JoinSet<Result<Response>>> {
 }
 
 #[tokio::test]
-async fn who_comes_too_much_is_told_so_at_once_and_served_a_moment_later() -> Result<()> {
+async fn excess_requests_are_rejected_at_once_and_served_later() -> Result<()> {
     let guests = Guests::write(&["endless_loop"])?;
     let (namespace, ampoule) = registered("overload", &overloaded(&guests, "deny")).await?;
     let begun = Instant::now();
@@ -68,7 +68,7 @@ async fn who_comes_too_much_is_told_so_at_once_and_served_a_moment_later() -> Re
     let refusal = namespace.dry_run_pod(&asking("task", [request("group", "key", EnvVar, "")])).await?.unwrap_err();
     assert_eq!((refusal.code, refusal.reason.as_str()), (429, "TooManyRequests"));
     assert_eq!(refusal.by("secrets"), Some(TOO_MANY));
-    assert!(begun.elapsed() < DEADLINE, "nobody waited for an endless guest: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < DEADLINE, "no request waited for an endless guest: {:?}", begun.elapsed());
     assert!(ampoule.metric("ampoule_admissions_total{outcome=\"overloaded\"}").await? >= 21.0);
     assert_eq!(ampoule.admin("/readyz").await?.status, 200, "another replica may have as much to do");
 
@@ -81,7 +81,7 @@ async fn who_comes_too_much_is_told_so_at_once_and_served_a_moment_later() -> Re
 }
 
 #[tokio::test]
-async fn who_comes_too_much_is_admitted_without_secrets_where_any_failure_is() -> Result<()> {
+async fn excess_requests_are_admitted_without_secrets_if_failures_are() -> Result<()> {
     let guests = Guests::write(&["endless_loop"])?;
     let ampoule = Ampoule::start(&overloaded(&guests, "admit")).await?;
     let mut occupied = occupy(&ampoule).await?;

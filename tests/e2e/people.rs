@@ -1,6 +1,6 @@
-//! The protocol for people, through a real API server: one label, one annotation, no encoding.
+//! Ampoule's own annotation through a real API server: one label, one annotation, no encoding.
 //!
-//! The registration has an entry per label, as `deploy/kustomize/base` has them.
+//! The registration has one entry per label, as in `deploy/kustomize/base`.
 
 use ampoule_tests::pod;
 use anyhow::{Context, Result};
@@ -25,7 +25,7 @@ fn env_names(pod: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_pod_gets_what_its_list_asks_for() -> Result<()> {
+async fn a_pod_gets_the_secrets_of_its_list() -> Result<()> {
     let (namespace, _ampoule) = registered("people", &v2()).await?;
     let list = "- {group: openai, key: api-key}\n- {group: tls, key: ca.crt, file: true, env: CA}\n";
     let created = namespace.create_pod(&asking("task", list)).await?;
@@ -39,7 +39,7 @@ async fn a_pod_gets_what_its_list_asks_for() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pod_with_both_labels_and_both_annotations_is_asked_about_once() -> Result<()> {
+async fn a_pod_with_both_labels_and_both_annotations_is_reviewed_once() -> Result<()> {
     let (namespace, ampoule) = registered("people-both", &v1()).await?;
     let labels = json!({ "ampoule.dev/inject": "true", "inject-flyte-secrets": "true" });
     let annotations = json!({ "ampoule.dev/secrets": "- {key: k, group: g}", "flyte.secrets/s0": AS_ENV_VAR });
@@ -57,7 +57,7 @@ async fn a_pod_with_both_labels_and_both_annotations_is_asked_about_once() -> Re
 }
 
 #[tokio::test]
-async fn a_pod_with_another_value_in_the_label_is_not_asked_about() -> Result<()> {
+async fn a_pod_with_another_label_value_is_not_reviewed() -> Result<()> {
     let (namespace, _ampoule) = registered("people-off", &v1()).await?;
     let labels = json!({ "ampoule.dev/inject": "false" });
     let created =
@@ -67,12 +67,12 @@ async fn a_pod_with_another_value_in_the_label_is_not_asked_about() -> Result<()
 }
 
 #[tokio::test]
-async fn a_bad_entry_is_refused_by_its_place() -> Result<()> {
+async fn a_bad_entry_is_refused_with_its_index() -> Result<()> {
     let (namespace, _ampoule) = registered("people-bad", &v1()).await?;
     let list = "- {group: openai, key: api-key}\n- {group: openai, key: api-key, env: my-var}\n";
     let refusal = namespace.try_create_pod(&asking("task", list)).await?.expect_err("a refusal");
-    let said = "annotation ampoule.dev/secrets[1].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$";
-    assert_eq!((refusal.code, refusal.by("people.secrets")), (400, Some(said)), "{refusal}");
+    let message = "annotation ampoule.dev/secrets[1].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$";
+    assert_eq!((refusal.code, refusal.by("people.secrets")), (400, Some(message)), "{refusal}");
     assert!(!namespace.has_pod("task").await?);
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Both ports as a client sees them that is not the API server: requests that hold no review, over real TLS, and what the
-//! admin port tells.
+//! Both ports for clients other than the API server: requests without a review, over real TLS, and
+//! the pages of the admin port.
 //!
-//! After everything that is sent here, the same process still serves.
+//! After each of these requests the same process still serves.
 
 use std::time::Duration;
 
@@ -21,23 +21,23 @@ use crate::support::{Guests, K8S, config, request, v1};
 const PATH: &str = "/mutate--v1-pod";
 const JSON: [Header; 1] = [("content-type", "application/json")];
 
-/// Longer than any of the server's own limits for a connection that says nothing.
+/// Longer than any of the server's own limits for a silent connection.
 const END: Duration = Duration::from_secs(30);
 
 type Header = (&'static str, &'static str);
-/// A name, headers, a body, and the status and text that they get.
+/// A name, headers, a body, and the expected status and text.
 type Case = (&'static str, &'static [Header], Vec<u8>, u16, &'static str);
 
-/// A review of a good pod gets its patch.
+/// Verifies that a review of a good pod gets its patch.
 async fn ensure_serving(ampoule: &Ampoule) -> Result<()> {
     let review = Review::of(&asking("task", [request("group", "key", EnvVar, "")]), "default");
     let response = ampoule.review_once(&review).await?;
-    ensure!(response.allowed && !response.patch.0.is_empty(), "not served any more: {response:?}");
+    ensure!(response.allowed && !response.patch.0.is_empty(), "no longer served: {response:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_review_gets_a_status_and_a_reason() -> Result<()> {
+async fn an_invalid_body_gets_a_status_and_a_reason() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
     let good = Review::of(&pod("task"), "default").bytes();
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)).into_bytes();
@@ -97,7 +97,7 @@ async fn a_body_that_is_no_review_gets_a_status_and_a_reason() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_object_that_is_no_pod_is_refused_within_the_review() -> Result<()> {
+async fn an_object_other_than_a_pod_is_refused_within_the_review() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
     let mut connection = ampoule.connect().await?;
     let mut check = async |change: &dyn Fn(&mut Value), message: &str| {
@@ -107,7 +107,11 @@ async fn an_object_that_is_no_pod_is_refused_within_the_review() -> Result<()> {
         assert_eq!((response.allowed, response.code, response.message.as_str()), (false, 400, message));
         anyhow::Ok(())
     };
-    check(&|pod| pod["kind"] = json!("Deployment"), "the object is a Deployment of v1, not a Pod of v1").await?;
+    check(
+        &|pod| pod["kind"] = json!("Deployment"),
+        "expected kind Pod and apiVersion v1, got kind Deployment and apiVersion v1",
+    )
+    .await?;
     check(&|pod| pod["spec"] = json!("x"), "spec must be an object").await?;
     check(&|pod| pod["spec"]["containers"] = json!({}), "spec.containers must be a list").await?;
     check(&|pod| pod["metadata"]["annotations"] = json!([]), "metadata.annotations must be an object").await?;
@@ -115,23 +119,24 @@ async fn an_object_that_is_no_pod_is_refused_within_the_review() -> Result<()> {
 }
 
 #[tokio::test]
-async fn another_method_or_path_is_told_so() -> Result<()> {
+async fn another_method_or_path_gets_an_error() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
     let mut connection = ampoule.connect().await?;
     let answer = connection.get(PATH).await?;
-    assert_eq!((answer.status, answer.text().as_str()), (405, "only POST is served here\n"));
+    assert_eq!((answer.status, answer.text().as_str()), (405, "method not allowed; use POST\n"));
     for path in ["/", "/mutate", "/metrics", "/mutate--v1-pod/"] {
         let answer = connection.post(path, "{}").await?;
-        let text = "nothing is served here; reviews go to /mutate--v1-pod\n";
+        let text = "not found; send reviews to /mutate--v1-pod\n";
         assert_eq!((answer.status, answer.text().as_str()), (404, text), "{path}");
     }
     ensure_serving(&ampoule).await
 }
 
-/// Sends bytes over TLS and reads until the server closes.
+/// Sends bytes over TLS and reads until the server closes the connection.
 async fn exchange(ampoule: &Ampoule, bytes: &[u8]) -> Result<String> {
     let mut stream = ampoule.trust().stream(ampoule.webhook()).await?;
-    // A server that has read enough may close before all is sent, and without TLS' own goodbye: what counts is that it ends.
+    // A server may close the connection before it has read everything, and without a TLS close
+    // notification: only the end matters.
     let _ = timeout(END, stream.write_all(bytes)).await.context("not read")?;
     let _ = timeout(END, stream.shutdown()).await.context("no end")?;
     let mut answer = Vec::new();
@@ -140,11 +145,12 @@ async fn exchange(ampoule: &Ampoule, bytes: &[u8]) -> Result<String> {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_request_end_their_connection_alone() -> Result<()> {
+async fn invalid_bytes_close_only_their_connection() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
     let head =
         format!("POST {PATH} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n");
-    // Where the server closes before all is sent, its answer may be lost on the way: no status is expected there.
+    // When the server closes before everything is sent, its answer may be lost: no status is
+    // expected there.
     for (name, bytes, status) in [
         ("a body cut short", format!("{head}{{\"kind\":"), None),
         ("no HTTP", "hello\r\n\r\n".to_owned(), Some("HTTP/1.1 400")),
@@ -166,13 +172,13 @@ async fn bytes_that_are_no_request_end_their_connection_alone() -> Result<()> {
     let mut no_tls = TcpStream::connect(ampoule.webhook()).await?;
     no_tls.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await?;
     let mut answer = Vec::new();
-    let _ = timeout(END, no_tls.read_to_end(&mut answer)).await.context("plain HTTP was not ended")?;
-    assert!(!answer.starts_with(b"HTTP"), "TLS alone is served");
+    let _ = timeout(END, no_tls.read_to_end(&mut answer)).await.context("plain HTTP was not closed")?;
+    assert!(!answer.starts_with(b"HTTP"), "only TLS is served");
     ensure_serving(&ampoule).await
 }
 
 #[tokio::test]
-async fn the_admin_port_says_live_ready_and_what_was_done() -> Result<()> {
+async fn the_admin_port_reports_liveness_readiness_and_metrics() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
     for (path, text) in [
         ("/livez", "ok\n"),
@@ -209,7 +215,7 @@ async fn the_admin_port_says_live_ready_and_what_was_done() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_plugin_that_cannot_be_loaded_ends_the_process_with_a_reason() -> Result<()> {
+async fn a_plugin_that_cannot_be_loaded_ends_the_process_with_an_error() -> Result<()> {
     let guests = Guests::write(&["echo"])?;
     let wrong = guests.injector("echo", "{ varable: X }", "{}");
     let error = Ampoule::start(&config("flyte-v1", &[K8S, &wrong].concat())).await.err().context("it started")?;

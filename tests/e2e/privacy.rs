@@ -1,7 +1,7 @@
-//! What must never leave: a value that stands wherever a secret or a pod's private part may stand, and is looked for in all
-//! that the process says.
+//! Private data: a canary is placed in every field that may hold a secret or private data of a pod,
+//! and must not appear in any output of the process.
 //!
-//! Logs are at their most talkative. A secret that is injected must show in the pod, and only there.
+//! Logs have their most verbose level. An injected secret must appear in the pod, and only there.
 
 use ampoule_core::MountRequirement::{Any, EnvVar, File};
 use ampoule_tests::{Ampoule, Collector, Namespace, Review, asking};
@@ -10,15 +10,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Guests, config, registered, request};
 
-/// No word of the program or of its dependencies.
+/// Not a word of the program or of its dependencies.
 const CANARY: &str = "zq7canarybird";
 
-/// As text in any letter case, as a debug print of bytes, in hexadecimal, and in base64 at each of three offsets.
+/// The canary as text in any letter case, as a debug print of bytes, in hexadecimal, and in base64
+/// at each of three offsets.
 fn traces() -> Vec<String> {
     let bytes = CANARY.as_bytes();
     let decimal: Vec<_> = bytes.iter().map(ToString::to_string).collect();
     let base64 = (0..3_usize).map(|offset| {
-        // Whole groups of three bytes only: what stands beside the canary changes the characters at the edges.
+        // Whole groups of three bytes only: neighbouring bytes change the characters at the edges.
         let padded = [&vec![b' '; offset], bytes].concat();
         let (start, end) = (offset.div_ceil(3) * 3, padded.len() / 3 * 3);
         data_encoding::BASE64.encode(&padded[start..end]).to_lowercase()
@@ -28,7 +29,7 @@ fn traces() -> Vec<String> {
     traces
 }
 
-/// Fails if the text has a trace of the canary.
+/// Fails if the text contains a form of the canary.
 #[track_caller]
 fn check_absent(place: &str, text: &str) {
     let lower = text.to_lowercase();
@@ -38,7 +39,7 @@ fn check_absent(place: &str, text: &str) {
     }
 }
 
-/// A pod with the canary wherever its author may write something private.
+/// A pod with the canary in every field that may be private.
 fn private_pod(name: &str, requests: &[String]) -> Value {
     let mut pod = asking(name, requests.iter().cloned());
     pod["metadata"]["annotations"]["example.org/neighbour"] = json!(format!("{CANARY}-annotation"));
@@ -53,7 +54,7 @@ fn private_pod(name: &str, requests: &[String]) -> Value {
     pod
 }
 
-/// Creates a pod that is to be refused, and looks at what its author reads.
+/// Creates a pod that must be refused, and checks the error that its author receives.
 async fn check_refusal(namespace: &Namespace, request: &str, code: u16) -> Result<()> {
     let refusal = namespace.try_create_pod(&private_pod("refused", &[request.to_owned()])).await?;
     let refusal = refusal.err().context("it was created")?;
@@ -62,7 +63,7 @@ async fn check_refusal(namespace: &Namespace, request: &str, code: u16) -> Resul
     Ok(())
 }
 
-/// Bodies that are no review, and reviews of no pod, with the canary in them.
+/// Invalid bodies, and reviews of other objects, with the canary in them.
 async fn check_malformed(ampoule: &Ampoule) -> Result<()> {
     let mut wrong = private_pod("wrong", &[]);
     wrong["spec"]["containers"][0]["env"] = json!(CANARY);
@@ -85,7 +86,7 @@ async fn check_malformed(ampoule: &Ampoule) -> Result<()> {
     Ok(())
 }
 
-/// A process of this configuration whose admissions are all traced.
+/// A process with this configuration that traces every admission.
 async fn traced(name: &str, config: &str) -> Result<(Namespace, Ampoule, Collector)> {
     let collector = Collector::start().await?;
     let config = format!("tracing: {{ endpoint: \"{}\" }}\n{config}", collector.endpoint());
@@ -93,7 +94,8 @@ async fn traced(name: &str, config: &str) -> Result<(Namespace, Ampoule, Collect
     Ok((namespace, ampoule, collector))
 }
 
-/// The metrics, and the whole log and every span up to the end of the process, which has at least this many admissions.
+/// Checks the metrics, and the whole log and every span until the end of the process, which has at
+/// least this many admissions.
 async fn check_told(ampoule: Ampoule, collector: &Collector, admissions: usize) -> Result<()> {
     check_absent("the metrics", &ampoule.admin("/metrics").await?.text());
     check_absent("readiness", &ampoule.admin("/readyz?verbose").await?.text());
@@ -114,7 +116,7 @@ async fn check_told(ampoule: Ampoule, collector: &Collector, admissions: usize) 
 }
 
 #[tokio::test]
-async fn an_injected_value_and_the_settings_show_in_the_pod_alone() -> Result<()> {
+async fn an_injected_value_and_the_settings_appear_only_in_the_pod() -> Result<()> {
     let guests = Guests::write(&["secret_value"])?;
     let prefix = CANARY.to_uppercase();
     let k8s = format!(
@@ -126,7 +128,7 @@ async fn an_injected_value_and_the_settings_show_in_the_pod_alone() -> Result<()
     let requests = [
         request("group", "key", EnvVar, ""),
         request("group", "key", File, ""),
-        // The built-in injector has no use for a request without a group, so the value is injected.
+        // The built-in injector does not serve a request without a group, so the value is injected.
         request("", "key", EnvVar, ""),
     ];
     let created = namespace.create_pod(&private_pod("task", &requests)).await?;
@@ -136,7 +138,7 @@ async fn an_injected_value_and_the_settings_show_in_the_pod_alone() -> Result<()
     assert_eq!(value["value"], format!("{CANARY}-value"));
     assert!(env.to_string().contains(&format!("{prefix}_GROUP_KEY")), "{env}");
     assert!(created["spec"]["volumes"].to_string().contains("group"));
-    // The pod has its own idea of the variable: under v1 it is kept, and its name is all that is said of it.
+    // The pod sets the variable itself: under v1 its value is kept, and only its name is reported.
     let mut own = private_pod("own", &requests);
     own["spec"]["containers"][0]["env"] = json!([{ "name": "SECRET", "value": format!("{CANARY}-own") }]);
     namespace.create_pod(&own).await?;
@@ -146,7 +148,7 @@ async fn an_injected_value_and_the_settings_show_in_the_pod_alone() -> Result<()
 }
 
 #[tokio::test]
-async fn refusals_and_failing_plugins_repeat_nothing_of_the_pod() -> Result<()> {
+async fn refusals_and_failing_plugins_reveal_nothing_of_the_pod() -> Result<()> {
     let guests = Guests::write(&["echo", "trap", "endless_loop"])?;
     let injectors = [
         guests.injector("echo", "{}", "{ deadlineMillis: 5000 }"),
@@ -156,7 +158,7 @@ async fn refusals_and_failing_plugins_repeat_nothing_of_the_pod() -> Result<()> 
     let (namespace, ampoule, collector) = traced("privacy-refusals", &config("flyte-v1", &injectors.concat())).await?;
     check_refusal(&namespace, &request("denied", "key", Any, ""), 403).await?;
     check_refusal(&namespace, &request("not-found", "key", Any, ""), 503).await?;
-    // Two values for one variable: a conflict, which must show neither.
+    // Two values for one variable: a conflict whose message must show neither.
     let pod = private_pod("refused", &[request("a", "one", Any, ""), request("a", "two", Any, "")]);
     let refusal = namespace.try_create_pod(&pod).await?.err().context("it was created")?;
     assert!(refusal.message.contains("different values"), "{refusal}");
@@ -165,7 +167,7 @@ async fn refusals_and_failing_plugins_repeat_nothing_of_the_pod() -> Result<()> 
 }
 
 #[test]
-fn the_canary_would_be_found_in_each_of_its_forms() {
+fn each_form_of_the_canary_is_detected() {
     for text in [
         format!("password={CANARY}."),
         format!("{:?}", format!("x{CANARY}y").as_bytes()),

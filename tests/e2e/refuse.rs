@@ -1,6 +1,7 @@
-//! Pods that do not get their secrets: what their authors read in the API error, to the letter, and what Flyte acts on, the code.
+//! Pods that do not receive their secrets: the exact API error that their authors read, and the
+//! code that Flyte evaluates.
 //!
-//! A plugin that hangs is among them: its own pods are refused, everybody else's are served.
+//! One of the plugins hangs: its own pods are refused, all others are served.
 
 use ampoule_core::MountRequirement::{Any, EnvVar, File};
 use ampoule_tests::{Ampoule, ApiServer, Namespace, asking};
@@ -8,21 +9,22 @@ use anyhow::{Context, Result};
 
 use crate::support::{Guests, K8S, config, registered, request, v1};
 
-/// Short, since the tests wait for it; long enough that a process compiled without optimisation starts a guest within it.
+/// Short, because the tests wait for it; long enough that an unoptimised process starts a guest
+/// within it.
 const SHORT: &str = "{ deadlineMillis: 300, queueWaitMillis: 5000 }";
 
-/// Creates a pod that asks for this, and expects the refusal.
+/// Creates a pod with this annotation, and expects the refusal.
 async fn check(namespace: &Namespace, annotation: &str, code: u16, reason: &str, message: &str) -> Result<()> {
     let refusal = namespace.try_create_pod(&asking("refused", [annotation])).await?;
     let refusal = refusal.err().with_context(|| format!("created, and not refused with {message}"))?;
-    let said = refusal.by("secrets").with_context(|| format!("not the webhook's: {refusal}"))?;
-    assert_eq!((refusal.code, refusal.reason.as_str(), said), (code, reason, message));
+    let text = refusal.by("secrets").with_context(|| format!("not from the webhook: {refusal}"))?;
+    assert_eq!((refusal.code, refusal.reason.as_str(), text), (code, reason, message));
     assert!(!namespace.has_pod("refused").await?);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_secret_that_nobody_has_is_refused_with_everybodys_reason() -> Result<()> {
+async fn a_missing_secret_is_refused_with_the_reason_of_every_plugin() -> Result<()> {
     let guests = Guests::write(&["echo"])?;
     let injectors = [K8S, &guests.injector("echo", "{}", "{ deadlineMillis: 5000 }")].concat();
     let (namespace, _ampoule) = registered("nobody", &config("flyte-v1", &injectors)).await?;
@@ -54,7 +56,7 @@ async fn an_annotation_that_cannot_be_read_is_refused_with_its_name() -> Result<
 }
 
 #[tokio::test]
-async fn the_code_says_what_trying_again_would_help() -> Result<()> {
+async fn the_code_tells_whether_a_retry_helps() -> Result<()> {
     let guests = Guests::write(&["echo", "trap"])?;
     let injectors = [
         guests.injector("echo", "{}", "{ deadlineMillis: 5000 }"),
@@ -65,7 +67,7 @@ async fn the_code_says_what_trying_again_would_help() -> Result<()> {
         |group: &str| format!("secret {group}/key (annotation flyte.secrets/s0, mount any) could not be injected: ");
     let trap = "trap: plugin trap 1.0.0 trapped: wasm `unreachable` instruction executed";
     let cases = [
-        // A denial ends the search: the second is not asked.
+        // A denial ends the search: the second plugin is not called.
         ("denied", 403, "Forbidden", "echo: denied: echo answers so for denied/key".to_owned()),
         (
             "unavailable",
@@ -83,7 +85,7 @@ async fn the_code_says_what_trying_again_would_help() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_secret_that_cannot_be_had_refuses_the_pod_whole() -> Result<()> {
+async fn one_unavailable_secret_refuses_the_whole_pod() -> Result<()> {
     let (namespace, _ampoule) = registered("whole", &v1()).await?;
     let pod = asking("refused", [request("group", "key", File, ""), request("group", "../key", File, "")]);
     let refusal = namespace.try_create_pod(&pod).await?.expect_err("a refusal");
@@ -99,12 +101,12 @@ async fn one_secret_that_cannot_be_had_refuses_the_pod_whole() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_endless_plugin_refuses_its_own_pods_and_nobody_elses() -> Result<()> {
+async fn an_endless_plugin_refuses_only_its_own_pods() -> Result<()> {
     let guests = Guests::write(&["endless_loop"])?;
     let injectors = [K8S, &guests.injector("endless_loop", "{}", SHORT)].concat();
     let (namespace, ampoule) = registered("endless", &config("flyte-v1", &injectors)).await?;
-    // The built-in injector has no use for a request without a key, so the endless one is asked for these: four at once,
-    // more than there are processors.
+    // The built-in injector does not serve a request without a key, so the endless guest is called:
+    // four concurrent requests exceed the number of processors.
     let hopeless: Vec<_> = (0..4)
         .map(|i| {
             let (namespace, pod) =
@@ -125,7 +127,7 @@ async fn an_endless_plugin_refuses_its_own_pods_and_nobody_elses() -> Result<()>
             Some(
                 "secret group/ (annotation flyte.secrets/s0, mount any) could not be injected: k8s: invalid request: k8s \
                  Secrets Webhook require both key and group to be set. Secret: [group/]; endless-loop: plugin endless-loop \
-                 1.0.0 ran for longer than its deadline of 300 ms (injectors[].limits.deadlineMillis)"
+                 1.0.0 exceeded its deadline of 300 ms (injectors[].limits.deadlineMillis)"
             )
         );
     }
@@ -136,7 +138,7 @@ async fn an_endless_plugin_refuses_its_own_pods_and_nobody_elses() -> Result<()>
 }
 
 #[tokio::test]
-async fn an_endless_plugin_that_is_asked_first_delays_the_next_and_no_more() -> Result<()> {
+async fn an_endless_plugin_that_is_called_first_only_delays_the_next() -> Result<()> {
     let guests = Guests::write(&["endless_loop"])?;
     let injectors = [&guests.injector("endless_loop", "{}", SHORT), K8S].concat();
     let (namespace, _ampoule) = registered("endless-first", &config("flyte-v1", &injectors)).await?;
@@ -146,7 +148,7 @@ async fn an_endless_plugin_that_is_asked_first_delays_the_next_and_no_more() -> 
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_gone_refuses_every_labelled_pod() -> Result<()> {
+async fn an_unreachable_webhook_refuses_every_labelled_pod() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("gone").await?;
     let ampoule = Ampoule::start(&v1()).await?;
     namespace.register(&ampoule).await?;

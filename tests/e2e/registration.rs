@@ -1,6 +1,7 @@
-//! A webhook that keeps its own registration and certificate: put back what others change, a new CA without a pod refused.
+//! A webhook that manages its own registration and certificate: it reverts changes, and changes its
+//! CA without a refused pod.
 //!
-//! The pods here are created by the real API server, which calls the process by its Service's name.
+//! The real API server creates the pods and calls the process by its Service's name.
 
 use std::{
     cell::Cell,
@@ -26,7 +27,7 @@ use crate::{
 
 const ADOPTED: &str = "ampoule_certificate_reloads_total{result=\"adopted\"}";
 
-/// Creates a pod, and sees its secret in it.
+/// Creates a pod and verifies its secret.
 async fn create(namespace: &Namespace, name: &str) -> Result<()> {
     let created = namespace.create_pod(&asking(name, [request("group", "key", EnvVar, "")])).await?;
     let env = &created["spec"]["containers"][0]["env"];
@@ -41,7 +42,7 @@ async fn repairs(ampoule: &Ampoule) -> Result<u32> {
 }
 
 #[tokio::test]
-async fn what_somebody_changes_is_put_back_and_counted() -> Result<()> {
+async fn a_changed_registration_is_restored_and_counted() -> Result<()> {
     let [port] = free_ports()?;
     let installed = Installed::new("kept-right", port, "{ mode: cluster, secretName: kept-right }").await?;
     let ampoule = installed.start(port).await?;
@@ -69,7 +70,7 @@ async fn what_somebody_changes_is_put_back_and_counted() -> Result<()> {
             let found = installed.registration().await?;
             ensure!(found["webhooks"] == first["webhooks"], "{found}");
             let counted = repairs(&ampoule).await?;
-            ensure!(counted as usize == i + 1, "{counted} are counted");
+            ensure!(counted as usize == i + 1, "{counted} changes are counted");
             Ok(())
         })
         .await?;
@@ -90,12 +91,12 @@ async fn what_somebody_changes_is_put_back_and_counted() -> Result<()> {
     assert!(!asked.is_empty() && forbidden.is_empty(), "{forbidden:#?}");
 
     ampoule.stop().await?.ensure_clean()?;
-    assert_eq!(installed.registration().await?["webhooks"], first["webhooks"], "it outlives the process");
+    assert_eq!(installed.registration().await?["webhooks"], first["webhooks"], "the registration outlives the process");
     Ok(())
 }
 
 #[tokio::test]
-async fn what_others_add_beside_ours_stays() -> Result<()> {
+async fn foreign_webhooks_and_fields_are_kept() -> Result<()> {
     let [port] = free_ports()?;
     let installed = Installed::new("beside-ours", port, "{ mode: cluster, secretName: beside-ours }").await?;
     let ampoule = installed.start(port).await?;
@@ -121,7 +122,7 @@ async fn what_others_add_beside_ours_stays() -> Result<()> {
 }
 
 #[tokio::test]
-async fn uninstall_takes_the_registration_back_and_nothing_else() -> Result<()> {
+async fn uninstall_removes_only_the_registration() -> Result<()> {
     let [port] = free_ports()?;
     let installed = Installed::new("uninstall", port, "{ mode: cluster, secretName: uninstall }").await?;
     let replicas = [installed.start(port).await?, installed.start(0).await?];
@@ -129,19 +130,19 @@ async fn uninstall_takes_the_registration_back_and_nothing_else() -> Result<()> 
         let output = installed.command(&["uninstall"])?.output()?;
         anyhow::Ok((output.status.code(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
     };
-    let (code, _, said) = run()?;
+    let (code, _, output) = run()?;
     assert_eq!(code, Some(1), "the process itself has no right to");
     let expected = "error: cannot remove the MutatingWebhookConfiguration uninstall (registration.name): ";
-    assert!(said.starts_with(expected) && said.contains("is forbidden"), "{said}");
+    assert!(output.starts_with(expected) && output.contains("is forbidden"), "{output}");
     installed.as_admin()?;
     let removed = "mutatingwebhookconfiguration uninstall: removed\n";
     assert_eq!(run()?, (Some(0), removed.to_owned(), String::new()));
     for replica in replicas {
         let exit = replica.stop().await?;
         exit.ensure_clean()?;
-        assert!(exit.log.contains("the registration is taken back, and looked after no longer"), "{}", exit.log);
+        assert!(exit.log.contains("the registration was uninstalled and is no longer maintained"), "{}", exit.log);
     }
-    let gone = "mutatingwebhookconfiguration uninstall: was not there\n";
+    let gone = "mutatingwebhookconfiguration uninstall: not found\n";
     assert_eq!(run()?, (Some(0), gone.to_owned(), String::new()));
     assert!(installed.namespace.api::<Secret>().get_opt("uninstall").await?.is_some());
     installed.start(port).await?.stop().await?.ensure_clean()?;
@@ -149,7 +150,7 @@ async fn uninstall_takes_the_registration_back_and_nothing_else() -> Result<()> 
     Ok(())
 }
 
-/// Creates pods until told to stop; gives how many.
+/// Creates pods until `stop`; returns their number.
 async fn keep_creating(namespace: Namespace, stop: Arc<AtomicBool>) -> Result<u32> {
     let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -160,7 +161,7 @@ async fn keep_creating(namespace: Namespace, stop: Arc<AtomicBool>) -> Result<u3
     Ok(count)
 }
 
-/// A new connection to a replica succeeds for a client that trusts this alone.
+/// Verifies that a client that trusts only this CA can open a connection to a replica.
 async fn serves_under(ampoule: &Ampoule, ca: &str, host: &str) -> Result<()> {
     Connection::tls(ampoule.webhook(), &Trust::root(ca)?.named(host)?).await.map(drop)
 }
@@ -168,7 +169,8 @@ async fn serves_under(ampoule: &Ampoule, ca: &str, host: &str) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_is_renewed_with_its_ca_while_pods_are_created() -> Result<()> {
     let [port] = free_ports()?;
-    // Renewed after 40 seconds, trusted 2 seconds before it is served; the CA before it is trusted for 6 more.
+    // Renewed after 40 seconds, trusted 2 seconds before it is served; the previous CA is trusted
+    // for 6 more.
     let certificates = "{ mode: cluster, secretName: renewed, validitySeconds: 60 }";
     let installed = Installed::new("renewed", port, certificates).await?;
     let replicas = [installed.start(port).await?, installed.start(0).await?];
@@ -182,7 +184,7 @@ async fn a_certificate_is_renewed_with_its_ca_while_pods_are_created() -> Result
     let limit = Duration::from_secs(60);
     let early = Cell::new(false);
     let both = eventually("a second CA beside the first", limit, async || {
-        // In this order: what is served by now has to be trusted by now.
+        // This order: a certificate that is served must be trusted already.
         let mut adopted = 0.0;
         for replica in &replicas {
             adopted += replica.metric(ADOPTED).await?;
@@ -216,9 +218,9 @@ async fn a_certificate_is_renewed_with_its_ca_while_pods_are_created() -> Result
     stop.store(true, Ordering::Relaxed);
     let created = load.await?.context("no pod is refused")?;
     println!("{created} pods created meanwhile");
-    assert!(created > 50, "{created} pods are no load");
+    assert!(created > 50, "{created} pods are too few for a load");
     for replica in replicas {
-        assert_eq!(repairs(&replica).await?, 0, "replicas do not take each other's for somebody's");
+        assert_eq!(repairs(&replica).await?, 0, "replicas do not treat each other's CA as foreign");
         let exit = replica.stop().await?;
         exit.ensure_clean()?;
         assert!(!exit.log.contains("cannot be looked after"), "{}", exit.log);
@@ -227,7 +229,7 @@ async fn a_certificate_is_renewed_with_its_ca_while_pods_are_created() -> Result
 }
 
 #[tokio::test]
-async fn a_secret_that_is_deleted_is_made_anew_while_pods_are_created() -> Result<()> {
+async fn a_deleted_secret_is_recreated_while_pods_are_created() -> Result<()> {
     let [port] = free_ports()?;
     let certificates = "{ mode: cluster, secretName: deleted, validitySeconds: 120 }";
     let installed = Installed::new("deleted", port, certificates).await?;
@@ -244,7 +246,7 @@ async fn a_secret_that_is_deleted_is_made_anew_while_pods_are_created() -> Resul
         serves_under(&ampoule, &new, "deleted.deleted.svc").await
     })
     .await?;
-    // And one that somebody broke.
+    // A damaged Secret.
     let broken = json!({ "data": { "tls.key": null } });
     secrets.patch("deleted", &PatchParams::default(), &Patch::Merge(&broken)).await?;
     eventually("a third certificate", NOTICED, async || {

@@ -1,6 +1,8 @@
-//! What is configured changes under a process that serves: the next pod sees it, or it is refused, and nobody else notices.
+//! Changes of the configuration of a serving process: each applies to the next pod or is refused,
+//! and does not affect other pods.
 //!
-//! One process, looking after itself in a real cluster, and pods that are created all the while.
+//! The tests use one process with its registration in a real cluster, and create pods during the
+//! changes.
 
 use std::{
     fs,
@@ -27,17 +29,17 @@ use crate::{
     support::{config, request},
 };
 
-/// What one plugin or another makes of a secret that is asked for as a variable.
+/// The request whose variable shows which plugin served it.
 const ASKS: (&str, &str) = ("group", "key");
 
-/// A process in a cluster, with a component of its own in a file.
+/// A process in a cluster, with its own component in a file.
 struct Changing {
     installed: Installed,
     ampoule: Ampoule,
     base: String,
     component: PathBuf,
-    /// What came of each change so far: type, reason and note of its Event.
-    told: Vec<[String; 3]>,
+    /// The Event of each change so far: type, reason and note.
+    recorded: Vec<[String; 3]>,
 }
 
 impl Changing {
@@ -48,12 +50,12 @@ impl Changing {
         let component = installed.config().with_file_name("plugin.wasm");
         fs::write(&component, ampoule_test_guests::guest("echo"))?;
         let ampoule = installed.start(port).await?;
-        let this = Self { installed, ampoule, base, component, told: Vec::new() };
+        let this = Self { installed, ampoule, base, component, recorded: Vec::new() };
         eventually("the first pod", NOTICED, async || this.ensure_env(json!("_FSEC_GROUP_KEY")).await).await?;
         Ok(this)
     }
 
-    /// The configuration as at the start, with the file's component in front.
+    /// The initial configuration, with the file's component first.
     fn with_component(&self, settings: &str) -> String {
         let injector = format!(
             "injectors:\n  - name: mine\n    component: 'file:{}'\n    settings: {settings}\n    limits: {{ deadlineMillis: 5000 }}\n",
@@ -62,38 +64,38 @@ impl Changing {
         self.base.replace("injectors:\n", &injector)
     }
 
-    /// The name of the first variable that a pod gets.
+    /// Verifies the name of the first variable of a pod.
     async fn ensure_env(&self, expected: Value) -> Result<()> {
         let pod = asking("probe", [request(ASKS.0, ASKS.1, EnvVar, "")]);
         let pod = self.installed.namespace.dry_run_pod(&pod).await??;
         let env = &pod["spec"]["containers"][0]["env"];
-        // Behind the one that tells the SDK the prefix.
+        // It follows the variable that gives the SDK the prefix.
         let names: Vec<_> = env.as_array().into_iter().flatten().map(|variable| &variable["name"]).collect();
         ensure!(names.contains(&&expected), "{expected} is not in {env}");
         Ok(())
     }
 
-    /// Something was changed, and pods get this variable from now on.
+    /// Verifies that a change was applied and pods get this variable.
     async fn applied(&mut self, what: &str, variable: &str, event: [&str; 3]) -> Result<()> {
-        self.told.push(event.map(str::to_owned));
+        self.recorded.push(event.map(str::to_owned));
         self.reported(what, 1).await?;
         eventually(what, NOTICED, async || self.ensure_env(json!(variable)).await).await
     }
 
-    /// Something was changed and refused, and pods get this variable still.
+    /// Verifies that a change was refused and pods still get this variable.
     async fn refused(&mut self, what: &str, variable: &str, reason: &str) -> Result<()> {
-        let note = format!("a change is refused, and what was there before serves on: {reason}");
+        let note = format!("change refused; the previous configuration stays in effect: {reason}");
         self.refused_with(what, variable, ["ConfigurationRefused", &note, reason]).await
     }
 
-    /// The same, of a plugin alone.
+    /// Verifies that a change of one plugin was refused and pods still get this variable.
     async fn plugin_refused(&mut self, what: &str, variable: &str, reason: &str) -> Result<()> {
-        let note = format!("{reason}; what was there before serves on");
+        let note = format!("{reason}; the previous plugin stays in use");
         self.refused_with(what, variable, ["PluginRefused", &note, &note]).await
     }
 
     async fn refused_with(&mut self, what: &str, variable: &str, [event, note, reason]: [&str; 3]) -> Result<()> {
-        self.told.push(["Warning", event, note].map(str::to_owned));
+        self.recorded.push(["Warning", event, note].map(str::to_owned));
         self.reported(what, 0).await?;
         self.ensure_env(json!(variable)).await?;
         let page = self.ampoule.admin("/readyz?verbose").await?;
@@ -102,15 +104,15 @@ impl Changing {
         let log = self.ampoule.log()?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let errors: Vec<_> = lines.filter(|line| line["level"] == "ERROR").map(|line| line["reason"].clone()).collect();
-        let refused = self.told.iter().filter(|[_, reason, _]| reason.ends_with("Refused")).count();
+        let refused = self.recorded.iter().filter(|[_, reason, _]| reason.ends_with("Refused")).count();
         ensure!(errors.len() == refused && errors.last() == Some(&json!(reason)), "{errors:#?}");
         Ok(())
     }
 
-    /// In the metrics, and in one Event for each change.
+    /// Verifies the metrics, and one Event for each change.
     async fn reported(&self, what: &str, successful: u8) -> Result<()> {
         let count = |reload: &str| {
-            self.told.iter().filter(|[_, reason, _]| reason.ends_with("Refused") == (reload == "refused")).count()
+            self.recorded.iter().filter(|[_, reason, _]| reason.ends_with("Refused") == (reload == "refused")).count()
         };
         let expected = [
             format!("ampoule_config_reloads_total{{result=\"applied\"}} {}", count("applied")),
@@ -123,14 +125,14 @@ impl Changing {
                 ensure!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
             }
             let events = self.events().await?;
-            ensure!(events == self.told, "{events:#?} instead of {:#?}", self.told);
+            ensure!(events == self.recorded, "{events:#?} instead of {:#?}", self.recorded);
             Ok(())
         })
         .await
         .with_context(|| self.ampoule.log().unwrap_or_default())
     }
 
-    /// In their order, seen to be whole.
+    /// The Events in their order, after a check that they are complete.
     async fn events(&self) -> Result<Vec<[String; 3]>> {
         let name = self.installed.name();
         let pod = format!("{name}-0");
@@ -156,7 +158,7 @@ impl Changing {
         events.collect()
     }
 
-    /// What is wrong with a plugin, once that holds this text.
+    /// The error of a plugin, once it contains this text.
     async fn error_of(&self, plugin: &str, expected: &str) -> Result<String> {
         eventually(expected, NOTICED, async || {
             let plugins: Value = serde_json::from_str(&self.ampoule.admin("/plugins").await?.text())?;
@@ -168,7 +170,7 @@ impl Changing {
         .await
     }
 
-    /// What `ampoule plugin list` prints.
+    /// The output of `ampoule plugin list`.
     fn list(&self) -> Result<String> {
         let mut command = Ampoule::command()?;
         command.args(["plugin", "list", "--admin", &self.ampoule.admin_address().to_string()]);
@@ -177,7 +179,7 @@ impl Changing {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// The names of the plugins that the metrics tell of.
+    /// The names of the plugins in the metrics.
     async fn plugins(&self) -> Result<Vec<String>> {
         let text = self.ampoule.admin("/metrics").await?.text();
         let lines = text.lines().filter_map(|line| line.strip_prefix("ampoule_plugin_info{plugin=\""));
@@ -187,9 +189,9 @@ impl Changing {
     }
 }
 
-const APPLIED: [&str; 3] = ["Normal", "ConfigurationApplied", "the configuration is applied"];
+const APPLIED: [&str; 3] = ["Normal", "ConfigurationApplied", "configuration applied"];
 
-/// Creates pods that ask for a variable, which they get from whoever is asked first at that moment.
+/// Creates pods that request a variable, which the first configured plugin at that moment injects.
 async fn keep_creating(namespace: Namespace, stop: Arc<AtomicBool>) -> Result<u32> {
     let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -227,7 +229,7 @@ async fn what_is_configured_serves_the_next_pod_and_what_is_broken_changes_nothi
     let reason = format!("{file}: cannot be read: No such file or directory (os error 2)");
     changing.refused("no file", "OTHER", &reason).await?;
     changing.installed.configure(&changing.with_component("{}"))?;
-    changing.applied("a good one again", "ECHO", APPLIED).await?;
+    changing.applied("a valid configuration again", "ECHO", APPLIED).await?;
 
     fs::write(&changing.component, "garbage")?;
     let component = changing.component.display().to_string();
@@ -248,10 +250,10 @@ async fn what_is_configured_serves_the_next_pod_and_what_is_broken_changes_nothi
 
     let fixed = changing.base.replace("server: { ", "server: { maxConnections: 99, ");
     changing.installed.configure(&format!("onFailure: admit\n{fixed}"))?;
-    let note = "takes effect at the next start: server.maxConnections";
-    let event = ["Warning", "RestartNeeded", &format!("the configuration is applied; {note}")];
-    changing.applied("what waits for the next start", "_FSEC_GROUP_KEY", event).await?;
-    assert_eq!(changing.plugins().await?, ["k8s"], "who is gone is told of no longer");
+    let note = "takes effect after a restart: server.maxConnections";
+    let event = ["Warning", "RestartNeeded", &format!("configuration applied; {note}")];
+    changing.applied("a setting that needs a restart", "_FSEC_GROUP_KEY", event).await?;
+    assert_eq!(changing.plugins().await?, ["k8s"], "a removed plugin has no metrics");
     let page = changing.ampoule.admin("/readyz?verbose").await?.text();
     assert!(page.contains(&format!("[+]configuration ok: {note}\n")), "{page}");
     changing.installed.configure(&changing.base)?;
@@ -260,11 +262,11 @@ async fn what_is_configured_serves_the_next_pod_and_what_is_broken_changes_nothi
     stop.store(true, Ordering::Relaxed);
     let created = load.await?.context("no pod is refused")?;
     println!("{created} pods created meanwhile");
-    assert!(created > 100, "{created} pods are no load");
+    assert!(created > 100, "{created} pods are too few for a load");
     changing.ampoule.stop().await?.ensure_clean()
 }
 
-/// The variables that a pod gets from a process that is asked directly.
+/// The variables of a pod from a process that is called directly.
 async fn env(ampoule: &Ampoule) -> Result<String> {
     let review = Review::of(&asking("task", [request("group", "key", EnvVar, "")]), "default");
     let response = ampoule.review_once(&review).await?;
@@ -281,7 +283,7 @@ async fn ensure_env(ampoule: &Ampoule, what: &str, expected: &str) -> Result<()>
     .await
 }
 
-/// Under a certificate that is made on the spot.
+/// Starts a process with a newly made certificate.
 pub(crate) async fn start(mut command: Command, certs: &Mounted) -> Result<Ampoule> {
     command.arg("--cert-dir").arg(certs.path());
     let ca = fs::read_to_string(certs.path().join("ca.crt"))?;
@@ -289,7 +291,7 @@ pub(crate) async fn start(mut command: Command, certs: &Mounted) -> Result<Ampou
 }
 
 #[tokio::test]
-async fn both_mounts_of_a_pod_are_followed() -> Result<()> {
+async fn both_mounts_of_a_pod_are_watched() -> Result<()> {
     let mut plugins = Mounted::new(&[("mine.wasm", ampoule_test_guests::guest("echo"))])?;
     let file = plugins.path().join("mine.wasm");
     let text = |prefix: &str| {
@@ -302,7 +304,7 @@ async fn both_mounts_of_a_pod_are_followed() -> Result<()> {
     command.arg("serve").arg("--config").arg(mounted.path().join("ampoule.yaml"));
     let ampoule = start(command, &crate::certificates::fresh()?).await?;
     ensure_env(&ampoule, "the first", "\"ECHO\"").await?;
-    // Twice: what is followed is the path and not what it led to.
+    // Twice: the process watches the path and not the target of its link.
     for (builtin, prefix) in [("k8s", "B_"), ("k8s", "C_")] {
         let (_, component) = COMPONENTS.iter().find(|(name, _)| *name == builtin).context("it is built in")?;
         plugins.swap(&[("mine.wasm", component)])?;
@@ -315,7 +317,7 @@ async fn both_mounts_of_a_pod_are_followed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn flytes_files_are_followed_and_flags_still_win() -> Result<()> {
+async fn flytes_files_are_watched_and_flags_take_precedence() -> Result<()> {
     let text = |prefix: &str, service: &str| {
         format!(
             "webhook: {{ secretManagerTypes: [K8s], secretEnvVarPrefix: {prefix}, serviceName: {service}, disableCreateMutatingWebhookConfig: true }}\n"
@@ -330,8 +332,8 @@ async fn flytes_files_are_followed_and_flags_still_win() -> Result<()> {
     mounted.swap(&[("a.yaml", text("B_", "two"))])?;
     ensure_env(&ampoule, "another prefix", "B_GROUP_KEY").await?;
     let page = ampoule.admin("/readyz?verbose").await?.text();
-    assert!(page.contains("[+]configuration ok\n"), "the flag is what counts: {page}");
-    // A further file, and one that wins by its name.
+    assert!(page.contains("[+]configuration ok\n"), "the flag takes precedence: {page}");
+    // An additional file, whose name sorts last and so takes precedence.
     mounted.swap(&[("a.yaml", text("B_", "two")), ("b.yaml", "webhook: { secretEnvVarPrefix: C_ }\n".to_owned())])?;
     ensure_env(&ampoule, "a further file", "C_GROUP_KEY").await?;
     ampoule.stop().await?.ensure_clean()

@@ -1,7 +1,8 @@
-//! The rights that the chart gives, no more and no less: the processes of its pods run with the token of its service account.
+//! The minimal rights of the chart: the processes of its pods run with the token of its service
+//! account.
 //!
-//! Each right is taken away in turn, and something must fail for the want of it; so a right that nothing needs fails here, too.
-//! That the manifests for kustomize give the same ones is a test beside those of the manifests.
+//! The test removes each right in turn, and something must fail; so an unneeded right fails the
+//! test too. A test next to the kustomize manifests compares their rights with these.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Where the pods have their files, and what stands for it in a test.
+/// The folders of the pods' files, and the folders that replace them in a test.
 const FOLDERS: [(&str, &str); 4] = [
     ("/etc/ampoule/", "config/"),
     ("/etc/flyte/config/", "config/"),
@@ -27,13 +28,13 @@ const FOLDERS: [(&str, &str); 4] = [
     ("/var/cache/ampoule/", "cache/"),
 ];
 
-/// For the log of the API server to say so.
+/// Limit for the API server to write an answer to its log.
 const ANSWERED: Duration = Duration::from_secs(30);
 
-/// The kinds of objects that rights are made of.
+/// The kinds of objects that grant rights.
 const RIGHTS: [&str; 5] = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
 
-/// The chart, installed in a namespace as far as the API server is concerned: its rights, and a stand-in for its pods.
+/// The chart's rights, installed in a namespace of the API server, and a replacement for its pods.
 struct Release {
     namespace: Namespace,
     objects: Vec<Value>,
@@ -48,21 +49,21 @@ struct Right {
     verb: usize,
 }
 
-/// A registration that asks about no other test's pods.
+/// A registration that selects no other test's pods.
 fn selector(name: &str) -> String {
     format!(r#"{{"matchLabels":{{"kubernetes.io/metadata.name":"{name}"}}}}"#)
 }
 
-/// The chart as it comes.
+/// The chart with its defaults.
 fn plain(name: &str) -> Result<Vec<Value>> {
     let (full, selector) = (format!("fullnameOverride={name}"), selector(name));
     let selector = format!("config.registration.namespaceSelector={selector}");
-    // The default, said so that it can be told where the test has it.
+    // The default value, set explicitly so that the test can replace it.
     let certs = "config.server.certDir=/etc/webhook/certs";
     Renderers::find()?.helm("release", name, &["--set", &full, "--set", certs, "--set-json", &selector])
 }
 
-/// The chart whose plugins ConfigMaps bring along.
+/// The chart with plugins from ConfigMaps.
 fn config_maps(name: &str) -> Result<Vec<Value>> {
     let (full, selector) = (format!("fullnameOverride={name}"), selector(name));
     let selector = format!("config.registration.namespaceSelector={selector}");
@@ -71,7 +72,7 @@ fn config_maps(name: &str) -> Result<Vec<Value>> {
     Renderers::find()?.helm("release", name, &set)
 }
 
-/// The chart with a plugin that the configuration takes from a ConfigMap.
+/// The chart with a plugin from a ConfigMap that the configuration names.
 fn from_config_map(name: &str) -> Result<Vec<Value>> {
     let (full, selector) = (format!("fullnameOverride={name}"), selector(name));
     let selector = format!("config.registration.namespaceSelector={selector}");
@@ -81,7 +82,7 @@ fn from_config_map(name: &str) -> Result<Vec<Value>> {
     Renderers::find()?.helm("release", name, &[&set[..], &name_it].concat())
 }
 
-/// The chart in the place of Flyte's.
+/// The chart as a replacement for Flyte's.
 fn flyte(name: &str) -> Result<Vec<Value>> {
     let (full, selector) = (format!("fullnameOverride={name}"), selector(name));
     let selector = format!("flyte.config.webhook.namespaceSelector={selector}");
@@ -95,7 +96,7 @@ async fn the_chart_needs_each_of_its_rights_and_no_other() -> Result<()> {
 }
 
 #[tokio::test]
-async fn to_follow_config_maps_is_a_right_where_they_are_followed_and_nowhere_else() -> Result<()> {
+async fn the_right_to_watch_config_maps_exists_only_if_they_are_watched() -> Result<()> {
     let of_config_maps = |rule: &Value| rule["resources"] == json!(["configmaps"]);
     let rules = plain("rights-none")?;
     let rules = rules.iter().flat_map(|object| object["rules"].as_array().into_iter().flatten());
@@ -109,11 +110,11 @@ async fn a_config_map_that_the_configuration_names_is_read_by_that_name() -> Res
 }
 
 #[tokio::test]
-async fn the_chart_in_the_place_of_flytes_needs_each_of_its_rights_and_no_other() -> Result<()> {
+async fn the_chart_as_a_replacement_of_flytes_needs_each_of_its_rights() -> Result<()> {
     check("rights-flyte", flyte, |_| true).await
 }
 
-/// `judged` are the rules whose verbs are taken away in turn.
+/// `judged` are the rules whose verbs are removed in turn.
 async fn check(name: &str, render: fn(&str) -> Result<Vec<Value>>, judged: fn(&Value) -> bool) -> Result<()> {
     let release = Release::install(render(name)?, name, None).await?;
     release.journey().await?;
@@ -125,7 +126,7 @@ async fn check(name: &str, render: fn(&str) -> Result<Vec<Value>>, judged: fn(&V
     assert!(count >= 5, "{count}");
     let judged = |right: &Right| judged(&release.objects[right.role]["rules"][right.rule]);
     let indices: Vec<_> = release.rights().enumerate().filter(|(_, right)| judged(right)).map(|(i, _)| i).collect();
-    assert!(!indices.is_empty(), "nothing is judged");
+    assert!(!indices.is_empty(), "no right is tested");
     for i in indices {
         let name = format!("{name}-{i}");
         let release = Release::install(render(&name)?, &name, Some(i)).await?;
@@ -140,7 +141,7 @@ async fn check(name: &str, render: fn(&str) -> Result<Vec<Value>>, judged: fn(&V
 // === impl Release ===
 
 impl Release {
-    /// Without the right of this index.
+    /// Installs the release without the right of this index.
     async fn install(objects: Vec<Value>, name: &str, without: Option<usize>) -> Result<Self> {
         let namespace = ApiServer::shared().await?.namespace(name).await?;
         let release = Self { namespace, objects, folder: tempfile::tempdir()? };
@@ -156,7 +157,7 @@ impl Release {
         Ok(release)
     }
 
-    /// The ConfigMaps that the configuration takes a plugin from.
+    /// Creates the ConfigMaps that the configuration takes a plugin from.
     async fn create_plugins(&self) -> Result<()> {
         let rules = self.rules().filter(|rule| rule["resources"] == json!(["configmaps"]));
         for map in rules.flat_map(|rule| rule["resourceNames"].as_array().into_iter().flatten()) {
@@ -169,27 +170,28 @@ impl Release {
         Ok(())
     }
 
-    /// All that the shipped processes ever ask the API server for.
+    /// Performs every request that the shipped processes make to the API server.
     async fn journey(&self) -> Result<()> {
         let name = self.namespace.name();
-        let said = self.init_certs()?;
-        ensure!(said.contains(": created\n"), "{said}");
+        let output = self.init_certs()?;
+        ensure!(output.contains(": created\n"), "{output}");
         let secrets = self.namespace.api::<Secret>();
         let secret = self.rules().find(|rule| rule["resources"][0] == "secrets" && rule["resourceNames"].is_array());
         let secret = secret.and_then(|rule| rule["resourceNames"][0].as_str()).context("a rule names the Secret")?;
         secrets.patch(secret, &PatchParams::default(), &Patch::Merge(&json!({ "data": null }))).await?;
-        let said = self.init_certs()?;
-        ensure!(said.contains(": replaced, "), "{said}");
+        let output = self.init_certs()?;
+        ensure!(output.contains(": replaced, "), "{output}");
 
         drop(self.start().await?);
         let registrations = self.namespace.cluster_wide::<MutatingWebhookConfiguration>();
         let edit = json!({ "metadata": { "labels": { "app.kubernetes.io/name": "theirs" } } });
         registrations.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await?;
         let ampoule = self.start().await?;
-        // It works without, and less well, so that only the log would show it.
+        // The process works without this right, with reduced function, so only the log shows the
+        // failure.
         let mut edits = 0;
         let watch = eventually("an answer to a watch", ANSWERED, async || {
-            // It is in the API server's log once it is over, and a change ends it.
+            // A watch is logged when it ends, and a change ends it.
             edits += 1;
             let edit = json!({ "metadata": { "labels": { "edits": edits.to_string() } } });
             registrations.patch(name, &PatchParams::default(), &Patch::Merge(&edit)).await?;
@@ -205,8 +207,8 @@ impl Release {
             ensure!(code == 200, "to watch ConfigMaps is forbidden: {code}");
         }
 
-        let said = self.run("Job", "containers")?;
-        ensure!(said.ends_with(": removed\n"), "{said}");
+        let output = self.run("Job", "containers")?;
+        ensure!(output.ends_with(": removed\n"), "{output}");
         for file in fs::read_dir(self.folder.path().join("config"))? {
             fs::write(file?.path(), "garbage")?;
         }
@@ -216,7 +218,7 @@ impl Release {
         Ok(())
     }
 
-    /// The code of the first answer to such a question.
+    /// The code of the first answer to such a request.
     async fn answer(&self, verb: &str, resource: &str) -> Result<u64> {
         let asked = ApiServer::shared().await?.audit(self.namespace.name())?;
         let such = |event: &&Value| event["verb"] == verb && event["objectRef"]["resource"] == resource;
@@ -228,7 +230,7 @@ impl Release {
         self.run("Deployment", "initContainers")
     }
 
-    /// What a container says that ends by itself.
+    /// The output of a container that ends by itself.
     fn run(&self, kind: &str, list: &str) -> Result<String> {
         let Output { status, stdout, stderr } = self.command(kind, list)?.output()?;
         ensure!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
@@ -241,12 +243,12 @@ impl Release {
         Ampoule::start_command(self.command("Deployment", "containers")?, &ca, &format!("{name}.{name}.svc")).await
     }
 
-    /// A container of this object, its files where the test has them.
+    /// The command of a container of this object, with its files in the test's folders.
     fn command(&self, kind: &str, list: &str) -> Result<Command> {
         let container = &self.find(kind)?["spec"]["template"]["spec"][list][0];
         let words = container["args"].as_array().context("a container has arguments")?;
         let mut command = Ampoule::command()?;
-        // The harness says for itself how it wants to read the log.
+        // The harness sets its own log options.
         let words = words.iter().filter_map(Value::as_str).filter(|word| !word.starts_with("--log-format"));
         command.args(words.map(|word| self.here(word)));
         let fields = BTreeMap::from([
@@ -262,7 +264,7 @@ impl Release {
         Ok(command)
     }
 
-    /// The files of the ConfigMap, and what stands for the token of the pod.
+    /// Writes the files of the ConfigMap, and a token in place of the pod's.
     async fn lay_out(&self, token: &str) -> Result<()> {
         let folder = self.folder.path();
         fs::write(folder.join("kubeconfig"), ApiServer::shared().await?.kubeconfig(token))?;
@@ -306,7 +308,7 @@ impl Release {
         format!("{} {} {}", rule["verbs"][right.verb], rule["resources"], rule["resourceNames"])
     }
 
-    /// Creates the account and what gives it rights, but for one.
+    /// Creates the service account and its rights, except one.
     async fn grant(&self, without: Option<Right>) -> Result<()> {
         for (index, object) in self.objects.iter().enumerate() {
             let mut object = object.clone();
@@ -324,7 +326,7 @@ impl Release {
         Ok(())
     }
 
-    /// Until the authorizer has heard of it.
+    /// Waits until the authorizer applies the change.
     async fn wait_for(&self, account: &str, right: Right, granted: bool) -> Result<()> {
         let object = &self.objects[right.role];
         let rule = &object["rules"][right.rule];

@@ -1,7 +1,8 @@
-//! Flyte's own SDKs as clients: flytekit under `flyte-v1`, flyte under `flyte-v2`. They declare the secrets, the pod goes through
-//! the API server, a stand-in for the kubelet lays out what the stored pod describes, and the SDK runs the task, which reads.
+//! Flyte's own SDKs as clients: flytekit under `flyte-v1`, flyte under `flyte-v2`. They declare the
+//! secrets, the pod goes through the API server, a simulated kubelet lays out the files of the
+//! stored pod, and the SDK runs the task, which reads the secrets.
 //!
-//! The tasks, and with them what is read and how, are in `tests/sdks`; a task without a row here does not pass.
+//! The tasks are in `tests/sdks`; a task without a row in this file fails.
 
 #[path = "sdks/client.rs"]
 mod client;
@@ -18,7 +19,7 @@ use crate::support::{AS_ENV_VAR, AS_FILE, MY_SECRET, registered, v1, v2};
 /// The keys and values of a Secret.
 type Data = &'static [(&'static str, &'static [u8])];
 
-/// What the clusters hold.
+/// The Secrets of the clusters.
 const SECRETS: [(&str, Data); 9] = [
     ("user-info", &[("user_secret", b"s3cret")]),
     ("database", &[("username", b"app"), ("password", b"hunter2"), ("host", b"db.example.org"), ("other", b"unasked")]),
@@ -32,7 +33,7 @@ const SECRETS: [(&str, Data); 9] = [
     ("935571b8f79add9eacb3b622f95ad3a6", &[("my-secret", b"dashed")]),
 ];
 const LONG: &str = "a-group-whose-name-is-longer-than-a-volume-may-be-called";
-/// The tasks whose secrets nobody has.
+/// The tasks whose secrets do not exist.
 const ABSENT: [&str; 3] = ["absent_env_var", "absent_file", "absent_key"];
 
 async fn cluster(name: &str, config: &str) -> Result<(Namespace, Ampoule)> {
@@ -43,7 +44,7 @@ async fn cluster(name: &str, config: &str) -> Result<(Namespace, Ampoule)> {
     Ok((namespace, ampoule))
 }
 
-/// Runs tasks, each as a pod with one container, and gives what became of each.
+/// Runs tasks, each as a pod with one container, and returns their results.
 async fn run(client: &Client, namespace: &Namespace, tasks: &[&str]) -> Result<Vec<Value>> {
     for task in tasks {
         let created = namespace.create_pod(&client.pod(task, &[], &["main"])).await?;
@@ -52,7 +53,7 @@ async fn run(client: &Client, namespace: &Namespace, tasks: &[&str]) -> Result<V
     client.outputs(&tasks.iter().map(|task| (*task, "main")).collect::<Vec<_>>()).await
 }
 
-/// That each task reads what its row says, and that no task is without a row.
+/// Verifies that each task reads the values of its row, and that every task has a row.
 async fn check(client: &Client, namespace: &Namespace, rows: &[(&str, Value)]) -> Result<()> {
     let (tasks, values): (Vec<_>, Vec<_>) = rows.iter().cloned().unzip();
     let tested: BTreeSet<_> = tasks.iter().copied().chain(ABSENT).collect();
@@ -63,7 +64,7 @@ async fn check(client: &Client, namespace: &Namespace, rows: &[(&str, Value)]) -
     Ok(())
 }
 
-/// That two containers and an init container all read the same.
+/// Verifies that two containers and an init container read the same values.
 async fn check_every_container(client: &Client, namespace: &Namespace, task: &str, value: &Value) -> Result<()> {
     let created = namespace.create_pod(&client.pod(task, &["prepare"], &["main", "side"])).await?;
     let containers = client.run(task, created, namespace).await?;
@@ -75,12 +76,13 @@ async fn check_every_container(client: &Client, namespace: &Namespace, task: &st
     Ok(())
 }
 
-/// What flytekit finds in a file that the webhook made, white space at its ends gone.
+/// The value that flytekit reads from a file of the webhook, without white space at its ends.
 fn in_file(value: &str, path: &str) -> Value {
     json!({ "value": value, "path": format!("/etc/flyte/secrets/{path}"), "exists": true })
 }
 
-/// Of a variable and of a file, each under a name that the task gave, and under those that flytekit looks for.
+/// A variable and a file, each under a name that the task sets, and under the names that flytekit
+/// expects.
 fn names_of_its_own() -> Value {
     json!({
         "named": ["sk-1", "/etc/flyte/secrets/tls/ca.crt", "v1 of the CA\n"],
@@ -92,14 +94,14 @@ fn names_of_its_own() -> Value {
 }
 
 #[tokio::test]
-async fn flytekit_reads_what_its_tasks_ask_for() -> Result<()> {
+async fn flytekit_reads_the_secrets_of_its_tasks() -> Result<()> {
     let (namespace, _ampoule) = cluster("sdks-flytekit", &v1()).await?;
     let client = Client::declare("flytekit").await?;
     assert_eq!(client.annotations("env_var"), &json!({ "flyte.secrets/s0": AS_ENV_VAR }));
     assert_eq!(client.annotations("file"), &json!({ "flyte.secrets/s0": AS_FILE }));
     let user_info = in_file("s3cret", "user-info/user_secret");
     let rows = [
-        // Nothing says where files are, so flytekit looks where it always did.
+        // No variable specifies the folder of the files, so flytekit uses its default.
         ("env_var", json!({ "value": "s3cret", "path": "/etc/secrets/user-info/user_secret", "exists": false })),
         ("file", user_info.clone()),
         ("anyhow", user_info.clone()),
@@ -135,7 +137,7 @@ async fn flytekit_reads_in_every_container_of_a_pod() -> Result<()> {
 }
 
 #[tokio::test]
-async fn flytekit_itself_says_what_is_not_in_the_cluster() -> Result<()> {
+async fn flytekit_reports_secrets_that_do_not_exist() -> Result<()> {
     let (namespace, _ampoule) = cluster("sdks-flytekit-absent", &v1()).await?;
     let client = Client::declare("flytekit").await?;
     let places = [
@@ -155,7 +157,7 @@ async fn flytekit_itself_says_what_is_not_in_the_cluster() -> Result<()> {
 }
 
 #[tokio::test]
-async fn flyte_reads_what_its_tasks_ask_for() -> Result<()> {
+async fn flyte_reads_the_secrets_of_its_tasks() -> Result<()> {
     let (namespace, _ampoule) = cluster("sdks-flyte", &v2()).await?;
     let client = Client::declare("flyte").await?;
     assert_eq!(client.annotations("shorthand"), &json!({ "flyte.secrets/s0": MY_SECRET }));
@@ -187,7 +189,7 @@ async fn flyte_reads_in_every_container_of_a_pod() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_task_of_flyte_misses_what_is_not_in_the_cluster() -> Result<()> {
+async fn a_task_of_flyte_fails_if_a_secret_does_not_exist() -> Result<()> {
     let (namespace, _ampoule) = cluster("sdks-flyte-absent", &v2()).await?;
     let client = Client::declare("flyte").await?;
     let outputs = run(&client, &namespace, &ABSENT[..2]).await?;

@@ -1,6 +1,6 @@
-//! Where plugins come from: ConfigMaps of a real API server and real registries, and who may vouch for them.
+//! The sources of plugins: ConfigMaps of a real API server and real registries, and signatures.
 //!
-//! `config check` loads plugins as `serve` does, and says what it loaded or why not.
+//! `config check` loads plugins as `serve` does, and prints each plugin or its error.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,13 +18,13 @@ use crate::support::request;
 
 /// A guest that answers with the variable that its settings name.
 const GUEST: &str = "echo";
-/// What a configuration has that loads something large without optimisation on a busy machine.
+/// Limits for a large component without optimisation on a busy machine.
 const LIMITS: &str = "{ deadlineMillis: 5000, queueWaitMillis: 10000 }";
 
-/// What a command says: its standard output, or its standard error if it fails.
-type Said = Result<String, String>;
+/// The output of a command: its standard output, or its standard error if it fails.
+type Printed = Result<String, String>;
 
-/// A folder with the files of one test, and what its commands find in their environment.
+/// A folder with the files of one test, and the environment of its commands.
 struct Desk {
     folder: TempDir,
     environment: Vec<(&'static str, PathBuf)>,
@@ -35,7 +35,7 @@ struct Desk {
 impl Desk {
     fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        // Not this machine's own.
+        // Not the configuration of this machine.
         let environment = vec![("DOCKER_CONFIG", folder.path().join("docker"))];
         Ok(Self { folder, environment })
     }
@@ -61,28 +61,28 @@ impl Desk {
         Ok(command)
     }
 
-    fn run(&self, words: &[&str]) -> Result<Said> {
-        said(self.command()?.args(words))
+    fn run(&self, words: &[&str]) -> Result<Printed> {
+        run(self.command()?.args(words))
     }
 
-    /// Pushes a guest, and gives the source that names it by its digest.
-    fn push(&self, reference: &str, component: &[u8], flags: &[&str]) -> Result<Said> {
+    /// Pushes a guest, and returns the source with its digest.
+    fn push(&self, reference: &str, component: &[u8], flags: &[&str]) -> Result<Printed> {
         let file = self.write("component.wasm", component)?;
-        said(self.command()?.args(["plugin", "push"]).arg(file).arg(reference).args(flags))
+        run(self.command()?.args(["plugin", "push"]).arg(file).arg(reference).args(flags))
     }
 
-    /// Loads what a configuration names, and gives the line about its plugin.
-    fn check(&self, config: &str) -> Result<Said> {
+    /// Loads a configuration, and returns the line about its plugin.
+    fn check(&self, config: &str) -> Result<Printed> {
         let file = self.write("ampoule.yaml", config)?;
-        let said = said(self.command()?.args(["config", "check", "--config"]).arg(file))?;
+        let output = run(self.command()?.args(["config", "check", "--config"]).arg(file))?;
         let loaded = |text: String| {
             text.split_once("# plugins loaded:\n").map_or(text.clone(), |(_, plugins)| plugins.to_owned())
         };
-        Ok(said.map(loaded))
+        Ok(output.map(loaded))
     }
 }
 
-fn said(command: &mut Command) -> Result<Said> {
+fn run(command: &mut Command) -> Result<Printed> {
     let Output { status, stdout, stderr } = command.output()?;
     let (stdout, stderr) = (String::from_utf8(stdout)?, String::from_utf8(stderr)?);
     match status.code() {
@@ -92,7 +92,7 @@ fn said(command: &mut Command) -> Result<Said> {
     }
 }
 
-/// A configuration of one injector.
+/// A configuration with one injector.
 fn config(head: &str, injector: &str) -> String {
     format!(
         "{head}\nserver: {{ shutdownDelaySeconds: 0 }}\ninjectors:\n  - name: mine\n    limits: {LIMITS}\n{injector}"
@@ -156,16 +156,17 @@ async fn a_plugin_that_is_pushed_serves_by_its_tag_and_by_its_digest() -> Result
             sha256(guest())
         );
         assert!(metrics.contains(&info), "{info} is not in\n{metrics}");
-        let said = |command| desk.run(&["plugin", command, &source, "--insecure", &host])?.map_err(anyhow::Error::msg);
-        let inspected = said("inspect")?;
+        let succeed =
+            |command| desk.run(&["plugin", command, &source, "--insecure", &host])?.map_err(anyhow::Error::msg);
+        let inspected = succeed("inspect")?;
         assert!(inspected.contains(&sha256(guest())), "{inspected}");
-        said("bench")?;
+        succeed("bench")?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn what_is_no_plugin_is_not_pushed_and_what_is_pushed_has_a_tag() -> Result<()> {
+async fn push_refuses_other_files_and_references_without_a_tag() -> Result<()> {
     let (registry, desk) = (Registry::open().await?, Desk::new()?);
     let host = registry.host();
     let file = desk.path("component.wasm");
@@ -180,7 +181,7 @@ async fn what_is_no_plugin_is_not_pushed_and_what_is_pushed_has_a_tag() -> Resul
     let refused = desk.push(&by_digest, guest(), &["--insecure", &host])?.unwrap_err();
     assert_eq!(
         refused,
-        format!("error: {by_digest} names a digest, which follows from the component: push to a tag\n")
+        format!("error: {by_digest} must be a tag without a digest: the registry computes the digest\n")
     );
     let answer = registry.get("/v2/_catalog").await?;
     assert_eq!(answer.text().trim(), r#"{"repositories":[]}"#);
@@ -188,7 +189,7 @@ async fn what_is_no_plugin_is_not_pushed_and_what_is_pushed_has_a_tag() -> Resul
 }
 
 #[tokio::test]
-async fn a_registry_is_reached_as_configured_and_no_other_way() -> Result<()> {
+async fn a_registry_is_reached_only_as_configured() -> Result<()> {
     let (open, closed, desk) = (Registry::open().await?, Registry::with_password().await?, Desk::new()?);
     let (host, reference) = (open.host(), format!("{}/team/echo:1", open.host()));
     let refused = desk.push(&reference, guest(), &[])?.unwrap_err();
@@ -230,7 +231,7 @@ async fn a_registry_is_reached_as_configured_and_no_other_way() -> Result<()> {
     Ok(())
 }
 
-// A command is waited for on this thread, and meanwhile the server of tokens has to answer it.
+// A command blocks this thread, while the token server must answer it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_asked_for_where_the_registry_says() -> Result<()> {
     let (registry, desk) = (Registry::with_tokens().await?, Desk::new()?);
@@ -266,12 +267,12 @@ async fn a_token_is_asked_for_where_the_registry_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_a_registry_gives_is_checked() -> Result<()> {
+async fn the_answers_of_a_registry_are_verified() -> Result<()> {
     let (registry, desk) = (Registry::open().await?, Desk::new()?);
     let host = registry.host();
     let pull = |source: &str, injector: &str| {
-        let said = desk.check(&config(&insecure(&registry), &format!("{}{injector}", component(source))));
-        anyhow::Ok(said?.unwrap_err().trim_start_matches("error: injector mine: ").trim_end().to_owned())
+        let output = desk.check(&config(&insecure(&registry), &format!("{}{injector}", component(source))));
+        anyhow::Ok(output?.unwrap_err().trim_start_matches("error: injector mine: ").trim_end().to_owned())
     };
     let reference = format!("oci:{host}/team/echo:1");
     assert_eq!(pull(&reference, "")?, format!("{reference}: there is no {host}/team/echo:1"));
@@ -286,7 +287,7 @@ async fn what_a_registry_gives_is_checked() -> Result<()> {
         format!("{reference}: its SHA-256 is {}, and {none} is pinned (injectors[].sha256)", sha256(guest()))
     );
 
-    // A custom section makes it large, and is nothing to an engine.
+    // A custom section makes the component large, and an engine ignores it.
     let mut large = guest().to_vec();
     large.extend([0, 0x80, 0x80, 0x80, 0x01, 1, b'x']);
     large.resize(large.len() + (2 << 20) - 2, 0);
@@ -294,7 +295,7 @@ async fn what_a_registry_gives_is_checked() -> Result<()> {
     let source = format!("oci:{host}/team/large:1");
     let small = config(&insecure(&registry), &component(&source)).replace("{ deadline", "{ componentMiB: 1, deadline");
     let refused = desk.check(&small)?.unwrap_err();
-    let limit = "it has more than 1048576 bytes (injectors[].limits.componentMiB)";
+    let limit = "the component is larger than 1048576 bytes (injectors[].limits.componentMiB)";
     assert_eq!(refused, format!("error: injector mine: {source}: {limit}\n"));
 
     let mut changed = guest().to_vec();
@@ -313,7 +314,7 @@ async fn what_a_registry_gives_is_checked() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_was_pulled_and_is_pinned_needs_no_registry() -> Result<()> {
+async fn a_pinned_plugin_in_the_cache_needs_no_registry() -> Result<()> {
     let (registry, desk) = (Registry::open().await?, Desk::new()?);
     let host = registry.host();
     let pushed = desk.push(&format!("{host}/team/echo:1"), guest(), &["--insecure", &host])?;
@@ -330,7 +331,7 @@ async fn what_was_pulled_and_is_pinned_needs_no_registry() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registrys_plugin_that_must_be_signed_is_signed_by_the_right_key() -> Result<()> {
+async fn a_plugin_from_a_registry_needs_a_signature_of_the_right_key() -> Result<()> {
     let (registry, desk) = (Registry::open().await?, Desk::new()?);
     let (signer, other, host) = (Signer::generate()?, Signer::generate()?, registry.host());
     let push = |name: &str| -> Result<String> {
@@ -350,19 +351,22 @@ async fn a_registrys_plugin_that_must_be_signed_is_signed_by_the_right_key() -> 
         let head = format!("{}\n{head}", insecure(&registry));
         desk.check(&config(&head, &format!("{}{injector}", component(&format!("oci:{host}/{name}:1")))))
     };
-    let everybody =
-        (signer.trust("release", true), "", "it must be signed by a key of trust.keys (trust.requireSignature)");
+    let everybody = (
+        signer.trust("release", true),
+        "",
+        "the component must be signed by a key of trust.keys (trust.requireSignature)",
+    );
     let this_one = (
         signer.trust("release", false),
         "    signedBy: release\n",
-        "it must be signed by the key (release, injectors[].signedBy)",
+        "the component must be signed by the key (release, injectors[].signedBy)",
     );
     for (head, injector, demanded) in [everybody, this_one] {
         let loaded = check("signed", &head, injector)?.map_err(anyhow::Error::msg)?;
         assert!(loaded.contains(", signed by release ("), "{loaded}");
         for (name, reason) in [
-            ("unsigned", "cosign has put no signature beside it".to_owned()),
-            ("by-other", "the signature beside it is not by this key".to_owned()),
+            ("unsigned", "the registry has no cosign signature".to_owned()),
+            ("by-other", "the cosign signature is not by this key".to_owned()),
             ("of-other", format!("the signature is of {elsewhere}, and this is {digest}")),
         ] {
             let expected = format!("error: injector mine: oci:{host}/{name}:1: {demanded}: release: {reason}\n");
@@ -376,7 +380,7 @@ async fn a_registrys_plugin_that_must_be_signed_is_signed_by_the_right_key() -> 
 }
 
 #[tokio::test]
-async fn a_tag_is_followed_and_what_is_not_signed_does_not_take_the_place_of_what_is() -> Result<()> {
+async fn a_tag_is_watched_and_an_unsigned_component_does_not_replace_a_signed_one() -> Result<()> {
     let (registry, desk, signer) = (Registry::open().await?, Desk::new()?, Signer::generate()?);
     let host = registry.host();
     let push = |tag: &str, component: &[u8]| -> Result<String> {
@@ -392,27 +396,27 @@ async fn a_tag_is_followed_and_what_is_not_signed_does_not_take_the_place_of_wha
         eventually(what, Duration::from_secs(20), async || {
             let plugins: Value = serde_json::from_str(&ampoule.admin("/plugins").await?.text())?;
             let mine = &plugins[0];
-            let said = mine["error"].as_str();
+            let found = mine["error"].as_str();
             ensure!(mine["serving"]["digest"] == sha256(component), "{mine}");
-            ensure!(said.is_some() == error.is_some() && said.unwrap_or("").contains(error.unwrap_or("")), "{mine}");
+            ensure!(found.is_some() == error.is_some() && found.unwrap_or("").contains(error.unwrap_or("")), "{mine}");
             Ok(mine["generation"].clone())
         })
         .await
     };
     assert_eq!(status("the first", guest(), None).await?, 1);
     push("1", ampoule_test_guests::guest("counter"))?;
-    let reason = "release: cosign has put no signature beside it";
-    assert_eq!(status("one that nobody signed", guest(), Some(reason)).await?, 1);
+    let reason = "release: the registry has no cosign signature";
+    assert_eq!(status("an unsigned component", guest(), Some(reason)).await?, 1);
     // Signed before the tag names it.
     let next = ampoule_test_guests::guest("trap");
     let signed = push("next", next)?;
     signer.cosign(&registry, "team/mine", &signed, &signed).await?;
     assert_eq!(push("1", next)?, signed);
-    assert_eq!(status("one that is signed", next, None).await?, 2);
+    assert_eq!(status("a signed component", next, None).await?, 2);
     ampoule.stop().await?.ensure_clean()
 }
 
-/// The ConfigMap with the plugins of a test, and a desk that reaches it.
+/// The ConfigMap with the plugins of a test, and a desk with access to it.
 async fn plugins(name: &str, entries: Value) -> Result<(Namespace, Desk)> {
     let server = ApiServer::shared().await?;
     let namespace = server.namespace(name).await?;
@@ -423,7 +427,7 @@ async fn plugins(name: &str, entries: Value) -> Result<(Namespace, Desk)> {
     Ok((namespace, desk.with("KUBECONFIG", kubeconfig).with("POD_NAMESPACE", name)))
 }
 
-/// As a program packs it.
+/// Packs bytes with a program.
 fn packed(program: &str, desk: &Path, bytes: &[u8]) -> Result<Vec<u8>> {
     let file = desk.join("packed");
     std::fs::write(&file, bytes)?;
@@ -448,9 +452,9 @@ async fn a_plugin_in_a_config_map_serves() -> Result<()> {
         assert_eq!(check(&format!("plugins/{key}"))?, Ok(plugin));
     }
     for (place, reason) in [
-        ("plugins/bomb.wasm", "it has more than 67108864 bytes (injectors[].limits.componentMiB)"),
+        ("plugins/bomb.wasm", "the component is larger than 67108864 bytes (injectors[].limits.componentMiB)"),
         ("plugins/other.wasm", "the ConfigMap has no key other.wasm; it has bomb.wasm, gzip.wasm, plain.wasm"),
-        ("others/plain.wasm", "there is no ConfigMap others in the namespace sources-map"),
+        ("others/plain.wasm", "no ConfigMap others in namespace sources-map"),
     ] {
         assert_eq!(check(place)?, Err(format!("error: injector mine: configmap:{place}: {reason}\n")));
     }
@@ -458,7 +462,7 @@ async fn a_plugin_in_a_config_map_serves() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_signature_stands_beside_a_plugin_in_a_config_map_and_in_a_folder() -> Result<()> {
+async fn a_signature_is_next_to_a_plugin_in_a_config_map_and_in_a_folder() -> Result<()> {
     let (signer, other) = (Signer::generate()?, Signer::generate()?);
     let base64 = |text: String| data_encoding::BASE64.encode(text.as_bytes());
     let plugin = data_encoding::BASE64.encode(guest());
@@ -477,10 +481,10 @@ async fn a_signature_stands_beside_a_plugin_in_a_config_map_and_in_a_folder() ->
             |key: &str| desk.check(&config(&signer.trust("release", true), &component(&format!("{place}{key}"))));
         let loaded = check("signed.wasm")?.map_err(anyhow::Error::msg)?;
         assert!(loaded.contains(", signed by release ("), "{loaded}");
-        let demanded = "it must be signed by a key of trust.keys (trust.requireSignature): release:";
+        let demanded = "the component must be signed by a key of trust.keys (trust.requireSignature): release:";
         for (key, reason) in [
             ("by-other.wasm", "by-other.wasm.sig is not by this key, or not of this component"),
-            ("unsigned.wasm", "there is no unsigned.wasm.sig"),
+            ("unsigned.wasm", "unsigned.wasm.sig does not exist"),
         ] {
             assert_eq!(check(key)?, Err(format!("error: injector mine: {place}{key}: {demanded} {reason}\n")));
         }

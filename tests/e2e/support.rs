@@ -1,6 +1,7 @@
-//! Shared by the end-to-end tests: configurations, and guests as files that a configuration can name.
+//! Shared by the end-to-end tests: configurations, and guests as files that a configuration can
+//! name.
 //!
-//! The limits are generous: the machine may compile something else meanwhile, and what the limits do is tested elsewhere.
+//! The limits are generous, because the machine may be busy; other tests cover the limits.
 
 use ampoule_core::{MountRequirement, SecretRequest};
 use ampoule_tests::{Ampoule, ApiServer, Namespace};
@@ -13,19 +14,19 @@ pub(crate) const K8S: &str = "  - name: k8s
     limits: { deadlineMillis: 5000, queueWaitMillis: 10000 }
 ";
 
-/// Group `user-info`, key `user_secret`, as flyte-behaviour 1.4 has them.
+/// Group `user-info`, key `user_secret`, as in flyte-behaviour 1.4.
 pub(crate) const ANY: &str = "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau";
-/// The same as a variable.
+/// The same request as a variable.
 pub(crate) const AS_ENV_VAR: &str =
     "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk";
-/// The same as a file.
+/// The same request as a file.
 pub(crate) const AS_FILE: &str =
     "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa";
 /// Key `my_secret` without a group, as `MY_SECRET`: the default shape of Flyte 2's SDK.
 pub(crate) const MY_SECRET: &str =
     "nnsxsoraejwxsx2tmvrxezlueifg122vnz1f53tfof1ws3tfnvsw34b1ebcu3vs6kzavectfnz2f54tboi4caisnlfpvgrkdkjcviiqk";
 
-/// The volume of group `user-info`: base32 of `user-info_`, as flyte-behaviour 1.4 has it.
+/// The volume of group `user-info`: base32 of `user-info_`, as in flyte-behaviour 1.4.
 pub(crate) const VOLUME: &str = "ovzwk3rnnfxgm216";
 
 /// A configuration for a process that ends quickly, with these injectors and no secrets of its own.
@@ -33,7 +34,7 @@ pub(crate) fn config(profile: &str, injectors: &str) -> String {
     with_global_secrets(profile, "{ enabled: false }", injectors)
 }
 
-/// The same, with its own secrets as this section says.
+/// A configuration with this section for the webhook's own secrets.
 pub(crate) fn with_global_secrets(profile: &str, global_secrets: &str, injectors: &str) -> String {
     format!(
         "profile: {profile}\nserver: {{ shutdownDelaySeconds: 0, shutdownGraceSeconds: 10 }}\n\
@@ -51,7 +52,7 @@ pub(crate) fn v2() -> String {
     config("flyte-v2", K8S)
 }
 
-/// A namespace in which a process of this configuration is registered.
+/// A namespace in which a process with this configuration is registered.
 pub(crate) async fn registered(name: &str, config: &str) -> Result<(Namespace, Ampoule)> {
     let namespace = ApiServer::shared().await?.namespace(name).await?;
     let ampoule = Ampoule::start(config).await?;
@@ -59,7 +60,7 @@ pub(crate) async fn registered(name: &str, config: &str) -> Result<(Namespace, A
     Ok((namespace, ampoule))
 }
 
-/// The guests of the sandbox tests, as files.
+/// The guests of the sandbox tests as files.
 pub(crate) struct Guests(TempDir);
 
 impl Guests {
@@ -72,7 +73,7 @@ impl Guests {
         Ok(Self(folder))
     }
 
-    /// An injector that is this guest, with settings and limits as YAML.
+    /// An injector that runs this guest, with settings and limits as YAML.
     pub(crate) fn injector(&self, guest: &str, settings: &str, limits: &str) -> String {
         let file = self.0.path().join(guest);
         let name = guest.replace('_', "-");
@@ -81,6 +82,11 @@ impl Guests {
             file.display()
         )
     }
+}
+
+/// The number of calls in which the guest `endless_loop` has begun its loop.
+pub(crate) fn loops(ampoule: &Ampoule) -> Result<usize> {
+    Ok(ampoule.log()?.matches("the loop begins").count())
 }
 
 /// A request as the value of its annotation.

@@ -1,6 +1,8 @@
-//! Traces as a collector gets them from the real process, and that a collector which is away or slow disturbs nobody.
+//! Traces that a collector receives from the real process; an unreachable or slow collector does
+//! not affect admissions.
 //!
-//! Spans are compared whole, but for identifiers and times, which are compared with each other.
+//! Spans are compared as a whole, except for identifiers and times, which are compared with each
+//! other.
 
 use std::{
     fs,
@@ -15,17 +17,17 @@ use tokio::net::TcpListener;
 
 use crate::support::{ANY, Guests, K8S, config, request};
 
-/// Sends what it has often, so that no test waits.
+/// Exports spans frequently, so that no test waits.
 const SOON: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "100");
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
-/// This configuration, with traces there.
+/// This configuration, with traces to this endpoint.
 fn traced(endpoint: &str, more: &str, config: &str) -> String {
     format!("tracing: {{ endpoint: \"{endpoint}\"{more} }}\n{config}")
 }
 
-/// Sends a review, with the span of whoever calls.
+/// Sends a review with the caller's span.
 async fn review(ampoule: &Ampoule, review: &Review, traceparent: &str) -> Result<Answer> {
     let headers = [("content-type", "application/json"), ("traceparent", traceparent)];
     ampoule.connect().await?.send("POST", "/mutate--v1-pod?timeout=10s", &headers, review.bytes()).await
@@ -46,24 +48,29 @@ fn lines(log: &str, message: &str) -> Vec<Value> {
     lines.filter(|line| line["message"] == message).collect()
 }
 
-const DOWN: &str = "the collector takes no traces; they are dropped";
-const UP: &str = "the collector takes traces again";
+const DOWN: &str = "the collector does not accept traces; spans are dropped";
+const UP: &str = "the collector accepts traces again";
 
-/// What a span says, without what differs from run to run.
-fn said(span: &Span) -> Vec<(&str, &str)> {
-    let told = |key: &str| !key.ends_with("_micros") && !key.ends_with("_bytes") && key != "ampoule.digest";
-    span.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str())).filter(|(key, _)| told(key)).collect()
+/// A span's fields, without those that differ from run to run.
+fn fields(span: &Span) -> Vec<(&str, &str)> {
+    let is_stable = |key: &str| !key.ends_with("_micros") && !key.ends_with("_bytes") && key != "ampoule.digest";
+    span.attributes
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .filter(|(key, _)| is_stable(key))
+        .collect()
 }
 
 #[tokio::test]
-async fn an_admission_is_a_trace_below_its_callers() -> Result<()> {
+async fn an_admission_is_a_trace_below_its_caller() -> Result<()> {
     let collector = Collector::start().await?;
     let guests = Guests::write(&["echo"])?;
     let injectors = [&guests.injector("echo", "{}", "{ deadlineMillis: 5000 }"), K8S].concat();
     let config = traced(&collector.endpoint(), "", &config("flyte-v1", &injectors));
     let environment = [SOON, ("OTEL_RESOURCE_ATTRIBUTES", "k8s.cluster.name=tests")];
     let ampoule = Ampoule::start_with(&config, &environment).await?;
-    // The first injector does not have the first secret, so its instance for the second is another.
+    // The first injector does not have the first secret, so the second one has a different
+    // instance.
     let not_found = request("not-found", "key", Any, "");
     let pod = asking("task", [not_found, ANY.to_owned()]);
     let asked = Review::of(&pod, "flytesnacks");
@@ -75,7 +82,7 @@ async fn an_admission_is_a_trace_below_its_callers() -> Result<()> {
     assert_eq!((&*admission.name, &*admission.trace, &*admission.parent), ("admission", TRACE, CALLER));
     assert!(admission.server && !admission.error);
     assert_eq!(
-        said(admission),
+        fields(admission),
         [
             ("ampoule.code", "200"),
             ("ampoule.dry_run", "false"),
@@ -94,7 +101,7 @@ async fn an_admission_is_a_trace_below_its_callers() -> Result<()> {
     let (first, last) = (names.first().copied(), names.last().copied());
     assert_eq!((first, last), (Some("parse"), Some("patch")), "{names:?}");
     let calls: Vec<_> = parts.iter().filter(|span| span.name == "plugin call").collect();
-    let outcomes: Vec<_> = calls.iter().map(|call| said(call)).collect();
+    let outcomes: Vec<_> = calls.iter().map(|call| fields(call)).collect();
     let outcome = |plugin, outcome| vec![("ampoule.outcome", outcome), ("ampoule.plugin", plugin)];
     assert_eq!(outcomes, [outcome("echo", "not-found"), outcome("k8s", "injected"), outcome("echo", "injected")]);
     for part in parts {
@@ -103,7 +110,7 @@ async fn an_admission_is_a_trace_below_its_callers() -> Result<()> {
         assert!(within && !part.server && !part.error, "{part:?} in {admission:?}");
     }
     for pair in parts.windows(2) {
-        assert!(pair[0].end <= pair[1].start, "one after the other: {pair:?}");
+        assert!(pair[0].end <= pair[1].start, "the calls are sequential: {pair:?}");
     }
     for call in calls {
         let micros = |part: &str| call.get(&format!("ampoule.{part}_micros")).parse::<u64>().unwrap_or_default();
@@ -117,7 +124,7 @@ async fn an_admission_is_a_trace_below_its_callers() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_caller_who_does_not_trace_is_not_traced_and_what_waits_is_sent_at_the_end() -> Result<()> {
+async fn an_unsampled_caller_is_not_traced_and_pending_spans_are_sent_at_the_end() -> Result<()> {
     let collector = Collector::start().await?;
     let ampoule = Ampoule::start(&traced(&collector.endpoint(), "", &config("flyte-v1", K8S))).await?;
     let asked = Review::of(&asking("task", [ANY.to_owned()]), "flytesnacks");
@@ -134,19 +141,19 @@ async fn a_caller_who_does_not_trace_is_not_traced_and_what_waits_is_sent_at_the
     let admissions: Vec<_> = spans.iter().filter(|span| span.name == "admission").collect();
     let [refused, unreadable] = admissions[..] else { panic!("{admissions:?}") };
     assert_eq!((refused.get("ampoule.outcome"), refused.get("ampoule.code")), ("refused", "400"));
-    assert_eq!(said(unreadable), [("ampoule.code", "400"), ("ampoule.rejection", "not-a-review")]);
+    assert_eq!(fields(unreadable), [("ampoule.code", "400"), ("ampoule.rejection", "not-a-review")]);
     assert!(refused.parent.is_empty() && refused.trace != unreadable.trace);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_is_told_once_and_disturbs_nobody() -> Result<()> {
+async fn an_unreachable_collector_is_logged_once_and_affects_no_admission() -> Result<()> {
     let [port] = free_ports()?;
     let endpoint = format!("http://127.0.0.1:{port}/v1/traces");
     let ampoule = Ampoule::start_with(&traced(&endpoint, "", &config("flyte-v1", K8S)), &[SOON]).await?;
     let asked = Review::of(&asking("task", [ANY.to_owned()]), "flytesnacks");
     let mut connection = ampoule.connect().await?;
-    // Each in a batch of its own.
+    // Each in its own batch.
     for _ in 0..8 {
         assert!(Ampoule::review(&mut connection, &asked).await?.allowed);
         tokio::time::sleep(Duration::from_millis(150)).await;
@@ -162,15 +169,15 @@ async fn a_collector_that_is_away_is_told_once_and_disturbs_nobody() -> Result<(
     logged(&ampoule, UP, 1).await?;
     let exit = ampoule.stop().await?;
     exit.ensure_clean()?;
-    let said: Vec<_> =
+    let fields: Vec<_> =
         exit.log.lines().filter(|line| line.contains("collector") || line.contains("opentelemetry")).collect();
-    assert_eq!(said.len(), 2, "once each: {said:#?}");
+    assert_eq!(fields.len(), 2, "once each: {fields:#?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_takes_no_more_than_the_grace() -> Result<()> {
-    // Connections wait in its backlog for ever.
+async fn a_silent_collector_delays_the_end_by_the_grace_period_at_most() -> Result<()> {
+    // Connections wait in its backlog without end.
     let silent = TcpListener::bind("127.0.0.1:0").await?;
     let endpoint = format!("http://{}/v1/traces", silent.local_addr()?);
     let quick = config("flyte-v1", K8S).replace("shutdownGraceSeconds: 10", "shutdownGraceSeconds: 1");
@@ -187,7 +194,7 @@ async fn a_collector_that_never_answers_takes_no_more_than_the_grace() -> Result
 }
 
 #[tokio::test]
-async fn tokens_and_certificates_come_from_files() -> Result<()> {
+async fn tokens_and_certificates_are_read_from_files() -> Result<()> {
     let collector = Collector::over_tls().await?;
     let folder = tempfile::tempdir()?;
     let [ca, headers] = ["ca.crt", "headers"].map(|name| folder.path().join(name));
@@ -210,7 +217,7 @@ async fn tokens_and_certificates_come_from_files() -> Result<()> {
     exit.ensure_clean()?;
     assert!(!exit.log.contains("-token"), "{}", exit.log);
 
-    // Nobody trusts it without the file.
+    // The collector is not trusted without the file.
     let config = config_without_ca(&collector);
     let ampoule = Ampoule::start_with(&config, &[SOON]).await?;
     let mut connection = ampoule.connect().await?;

@@ -1,6 +1,8 @@
-//! The whole promise at once: two replicas behind a load balancer, fifty pods a second, and everything that happens to a webhook.
+//! Zero loss: two replicas behind a load balancer, fifty pods a second, and all failures that can
+//! affect a webhook.
 //!
-//! The API server is this test's own, as its etcd is stopped for a while. Times are printed and not judged: machines differ.
+//! The API server is this test's own, because its etcd is stopped for a while. Times are printed
+//! and not asserted: machines differ.
 
 use std::{
     collections::BTreeMap,
@@ -18,24 +20,25 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::task::JoinSet;
 
 use crate::{
     cluster::{Installed, NOTICED},
-    support::{Guests, request},
+    support::{Guests, loops, request},
 };
 
 const NAME: &str = "zero-loss";
 const HOST: &str = "zero-loss.zero-loss.svc";
-/// Fifty a second.
+/// Fifty pods a second.
 const PERIOD: Duration = Duration::from_millis(20);
-/// How long an API server may write to a connection whose other end is gone.
+/// Time in which an API server may still write to a connection that the other end has closed.
 const UNAWARE: Duration = Duration::from_millis(250);
-/// In which connections that live for three seconds come to all replicas, of which each is taken by lot, as with a Service.
+/// Time in which connections that live for three seconds reach all replicas; each is chosen at
+/// random, as with a Service.
 const SPREAD: Duration = Duration::from_secs(45);
-/// How long a request of the endless guest takes.
-const UNDER_WAY: Duration = Duration::from_secs(2);
-/// On so many connections that both replicas have some.
+/// Duration of a request to the endless guest.
+const IN_PROGRESS: Duration = Duration::from_secs(2);
+/// Enough connections that both replicas have some.
 const SLOW: usize = 6;
 const ETCD_PAUSE: Duration = Duration::from_secs(5);
 
@@ -49,12 +52,12 @@ struct Cluster {
     _guests: Guests,
 }
 
-/// Not captured, as the figures are for whoever runs this.
-fn say(text: &str) {
+/// Not captured, because the figures are for the user.
+fn print_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Asks for a secret of its own.
+/// A pod that requests a secret.
 fn pod(name: &str) -> Value {
     asking(name, [request("group", name, EnvVar, "")])
 }
@@ -65,13 +68,15 @@ impl Cluster {
     async fn start() -> Result<Self> {
         let server = ApiServer::apart().await?;
         let [service, one, one_admin, two, two_admin] = free_ports()?;
-        // A new CA after 36 s, trusted for 2 s before it is served; the one before is trusted for 5 more.
+        // A new CA after 36 s, trusted for 2 s before it is served; the previous one is trusted for
+        // 5 more.
         let certificates = format!("{{ mode: cluster, secretName: {NAME}, validitySeconds: 54 }}");
         let installed = Installed::on(server, NAME, service, &certificates).await?;
-        // The load balancer needs half a second to notice, and connections grow no older than a phase here.
+        // The load balancer needs half a second to notice, and no connection may outlive a phase of
+        // this test.
         installed.reconfigure("shutdownDelaySeconds: 2", "shutdownDelaySeconds: 2, maxConnectionAgeSeconds: 3")?;
         let guests = Guests::write(&["endless_loop"])?;
-        let limits = format!("{{ deadlineMillis: {} }}", UNDER_WAY.as_millis());
+        let limits = format!("{{ deadlineMillis: {} }}", IN_PROGRESS.as_millis());
         let endless = guests.injector("endless_loop", "{}", &limits);
         installed.configure_with(&endless)?;
         let mut replicas = Vec::new();
@@ -92,7 +97,7 @@ impl Cluster {
         Ok(Self { server, installed, balancer, replicas, load, _guests: guests })
     }
 
-    /// What each replica has put secrets into.
+    /// The number of mutated pods of each replica.
     async fn admissions(&self) -> Result<Vec<f64>> {
         let mut counts = Vec::new();
         for (replica, ..) in &self.replicas {
@@ -101,20 +106,25 @@ impl Cluster {
         Ok(counts)
     }
 
-    /// That the load has come to be spread over both.
+    /// The number of calls of both replicas in which the endless guest has begun its loop.
+    fn loops(&self) -> Result<usize> {
+        self.replicas.iter().map(|(replica, ..)| loops(replica)).sum()
+    }
+
+    /// Waits until both replicas serve the load.
     async fn both_serve(&self) -> Result<()> {
         let before = self.admissions().await?;
         eventually("admissions on both replicas", SPREAD, async || {
             let now = self.admissions().await?;
             let since: Vec<_> = now.iter().zip(&before).map(|(now, before)| now - before).collect();
             ensure!(since.iter().all(|count| *count >= 10.0), "{since:?}");
-            say(&format!("  admissions of the replicas meanwhile: {since:?}"));
+            print_line(&format!("  admissions of the replicas meanwhile: {since:?}"));
             Ok(())
         })
         .await
     }
 
-    /// A replica in the place of one that has ended.
+    /// Starts a replica in place of one that ended.
     async fn replace(&mut self, i: usize) -> Result<()> {
         let (_, port, admin) = self.replicas[i];
         self.replicas[i].0 = self.installed.start_at(port, admin).await?;
@@ -133,47 +143,54 @@ impl Cluster {
         let refusals = self.balancer.refusals().await? - before;
         ensure!(
             refusals == 0,
-            "{refusals} connections were refused by a replica that the load balancer held for ready"
+            "{refusals} connections were refused by a replica that the load balancer considered ready"
         );
         self.both_serve().await
     }
 
-    /// Kills a replica while slow requests are under way on both. Gives when.
+    /// Kills a replica while both have slow requests in progress. Returns the time.
     async fn kill(&mut self) -> Result<Instant> {
         self.load.phase("kill -9");
+        let before = self.loops()?;
         let mut slow = JoinSet::new();
         for i in 0..SLOW {
             let namespace = self.installed.namespace.clone();
             slow.spawn(async move {
                 let pod = asking(&format!("slow-{i}"), [request("group", "", Any, "")]);
-                let failed = namespace.dry_run_pod(&pod).await?.err().context("nobody has its secret")?.message;
+                let failed = namespace.dry_run_pod(&pod).await?.err().context("no plugin has its secret")?.message;
                 let answer = if failed.contains("failed calling webhook") {
-                    namespace.dry_run_pod(&pod).await?.err().context("nobody has its secret")?.message
+                    namespace.dry_run_pod(&pod).await?.err().context("no plugin has its secret")?.message
                 } else {
                     failed.clone()
                 };
                 anyhow::Ok((failed, answer))
             });
         }
-        sleep(UNDER_WAY / 2).await;
+        eventually("the slow requests in progress", IN_PROGRESS, async || {
+            let running = self.loops()? - before;
+            ensure!(running >= SLOW, "{running} of {SLOW}");
+            Ok(())
+        })
+        .await?;
         let killed = Instant::now();
         self.replicas[0].0.signal(Signal::KILL)?;
         let mut lost = 0;
         while let Some(answers) = slow.join_next().await {
             let (failed, answer) = answers??;
-            ensure!(answer.contains("ran for longer than its deadline"), "{answer}");
+            ensure!(answer.contains("exceeded its deadline"), "{answer}");
             if failed != answer {
-                say(&format!("  under way when it was killed, and answered when tried again: {failed}"));
+                print_line(&format!("  in progress when it was killed, and answered after a retry: {failed}"));
                 lost += 1;
             }
         }
-        ensure!((1..SLOW).contains(&lost), "{lost} of {SLOW} requests were under way on one of two replicas");
+        ensure!((1..SLOW).contains(&lost), "{lost} of {SLOW} requests were in progress on one of two replicas");
         self.replace(0).await?;
         self.both_serve().await?;
         Ok(killed)
     }
 
-    /// Another engine with all plugins anew, then a configuration that is none, then the first one again.
+    /// Reloads twice: an engine with all plugins loaded anew, then an invalid configuration, then
+    /// the first one again.
     async fn reload(&mut self) -> Result<()> {
         self.load.phase("configuration reload");
         let good = fs::read_to_string(self.installed.config())?;
@@ -217,7 +234,7 @@ impl Cluster {
     }
 }
 
-/// Every pod that was created is there with its secret, and no other.
+/// Verifies that every created pod exists with its secret, and no other pod.
 async fn ensure_complete(namespace: &Namespace, creations: &[Creation]) -> Result<()> {
     let pods = namespace.api::<Pod>().list(&ListParams::default()).await?.items;
     let mut found = BTreeMap::new();
@@ -225,7 +242,7 @@ async fn ensure_complete(namespace: &Namespace, creations: &[Creation]) -> Resul
         let name = pod.metadata.name.context("a pod without a name")?;
         found.insert(name, serde_json::to_value(pod.spec)?);
     }
-    ensure!(found.len() == creations.len(), "{} pods are there, of {}", found.len(), creations.len());
+    ensure!(found.len() == creations.len(), "{} of {} pods exist", found.len(), creations.len());
     for Creation { name, .. } in creations {
         let spec = found.get(name).with_context(|| format!("{name} is lost"))?;
         let key = &spec["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["key"];
@@ -234,18 +251,18 @@ async fn ensure_complete(namespace: &Namespace, creations: &[Creation]) -> Resul
     Ok(())
 }
 
-/// A line per phase.
+/// Prints a line per phase.
 fn print(creations: &[Creation]) {
     let mut phases: Vec<&str> = creations.iter().map(|creation| creation.phase).collect();
     phases.dedup();
-    say("phase                  pods    p50 ms    p99 ms    max ms   failed tries");
+    print_line("phase                  pods    p50 ms    p99 ms    max ms   failed attempts");
     for phase in phases {
         let of_phase: Vec<_> = creations.iter().filter(|creation| creation.phase == phase).collect();
         let mut times: Vec<_> = of_phase.iter().map(|creation| creation.took.as_secs_f64() * 1000.0).collect();
         times.sort_by(f64::total_cmp);
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         let failed: usize = of_phase.iter().map(|creation| creation.failed.len()).sum();
-        say(&format!(
+        print_line(&format!(
             "{phase:<20} {:>6} {:>9.1} {:>9.1} {:>9.1} {failed:>14}",
             times.len(),
             at(0.5),
@@ -255,13 +272,13 @@ fn print(creations: &[Creation]) {
     }
 }
 
-/// No try failed that the API server could have made elsewhere.
+/// Verifies that no attempt failed that the API server could have sent to another replica.
 fn ensure_excused(creations: &[Creation], killed: Instant) -> Result<()> {
     for Creation { name, phase, failed, .. } in creations {
         for (from, to, error) in failed {
-            say(&format!("  {name} was tried again ({phase}): {error}"));
+            print_line(&format!("  {name} was retried ({phase}): {error}"));
             match *phase {
-                // Under way when the replica was killed, or on its way to it.
+                // In progress when the replica was killed, or on its way to it.
                 "kill -9" | "rolling restart" if *from < killed + UNAWARE && *to > killed => {}
                 // The API server's own time limit, or etcd's.
                 "etcd pause" if !error.contains("webhook") => {}

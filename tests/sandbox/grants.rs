@@ -1,6 +1,6 @@
 //! Grants that need no network: variables, clocks, randomness and Kubernetes Secrets.
 //!
-//! Each is shown with and without the grant, and refused calls are counted where the metrics count them.
+//! Each is tested with and without the grant, and denied calls must be counted for the metrics.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::support::{Sandbox, guest, line, request};
 
-/// Counts refusals.
+/// Counts denied calls.
 #[derive(Clone, Default)]
 pub(crate) struct Denials(Arc<Mutex<BTreeMap<&'static str, u32>>>);
 
@@ -32,17 +32,17 @@ impl PluginObserver for Denials {
     fn called(&self, _call: &Call) {}
 
     fn denied(&self, grant: Grant) {
-        *self.0.lock().expect("nobody panics with it").entry(grant.key()).or_default() += 1;
+        *self.0.lock().expect("no thread panics while it holds the lock").entry(grant.key()).or_default() += 1;
     }
 }
 
 impl Denials {
     pub(crate) fn of(&self, grant: Grant) -> u32 {
-        self.0.lock().expect("nobody panics with it").get(grant.key()).copied().unwrap_or_default()
+        self.0.lock().expect("no thread panics while it holds the lock").get(grant.key()).copied().unwrap_or_default()
     }
 }
 
-/// Has one Secret, one that is forbidden and one that never answers.
+/// A cluster with one Secret, one that is forbidden and one that never answers.
 struct Cluster;
 
 #[async_trait]
@@ -64,7 +64,7 @@ fn secrets(names: &[&str]) -> Grants {
 }
 
 #[test]
-fn a_plugin_sees_the_variables_that_it_was_granted_and_no_other() {
+fn a_plugin_reads_only_granted_variables() {
     assert!(std::env::vars_os().count() > 1, "this process has an environment to hide");
     let sandbox = Sandbox::new();
     let environment = vec![("STORE_TOKEN".to_owned(), "hush".into())];
@@ -75,7 +75,7 @@ fn a_plugin_sees_the_variables_that_it_was_granted_and_no_other() {
 }
 
 #[test]
-fn clocks_go_and_numbers_are_random_where_that_was_granted() {
+fn clocks_and_randomness_work_only_if_granted() {
     let sandbox = Sandbox::new();
     let ask = |grants: Grants| {
         let plugin = sandbox.load_granted("wasi_user", guest("wasi_user"), json!({}), Limits::default(), grants);
@@ -94,7 +94,7 @@ fn clocks_go_and_numbers_are_random_where_that_was_granted() {
 }
 
 #[test]
-fn a_plugin_whose_answers_differ_is_found_out_when_it_is_tried() {
+fn a_plugin_with_varying_answers_is_refused_in_its_trial() {
     let sandbox = Sandbox::new();
     let tried = |name: &str, grants: Grants| {
         let plugin = sandbox.load_granted(name, guest(name), json!({}), Limits::default(), grants).expect("it loads");
@@ -108,7 +108,7 @@ fn a_plugin_whose_answers_differ_is_found_out_when_it_is_tried() {
 }
 
 #[test]
-fn a_secret_is_read_where_it_was_granted_and_every_other_is_denied() {
+fn a_granted_secret_is_read_and_others_are_denied() {
     let denials = Arc::new(Denials::default());
     let sandbox = Sandbox::with(EngineConfig {
         secrets: Arc::new(Cluster),
@@ -124,7 +124,7 @@ fn a_secret_is_read_where_it_was_granted_and_every_other_is_denied() {
     assert_eq!(ask("store", "token", "value"), "injected READ=hush");
     assert_eq!(
         ask("store", "token", "other"),
-        "injected READ=LookupError::NotFound(\"Secret store/token is not there, or has no key other\")"
+        "injected READ=LookupError::NotFound(\"Secret store/token does not exist or has no key other\")"
     );
     assert_eq!(ask("store", "forbidden", "value"), "injected READ=LookupError::Denied(\"no right to it\")");
     assert_eq!(denials.of(Grant::KubernetesSecrets), 0);
@@ -138,15 +138,16 @@ fn a_secret_is_read_where_it_was_granted_and_every_other_is_denied() {
 }
 
 #[test]
-fn a_flood_of_look_ups_ends_with_the_calls_of_the_host() {
+fn a_flood_of_look_ups_ends_at_the_limit_of_host_calls() {
     let denials = Arc::new(Denials::default());
     let sandbox = Sandbox::with(EngineConfig {
         secrets: Arc::new(Cluster),
         observer: Arc::<Denials>::clone(&denials),
         ..EngineConfig::default()
     });
-    let expected = "limit: plugin reader 1.0.0 called the host more often than its limit of 10000 calls";
-    // A Secret that may be read as long as the budget lasts, one that is too large for it, and one that may not be read at all.
+    let expected = "limit: plugin reader 1.0.0 exceeded its limit of 10000 host calls";
+    // A Secret that may be read until the budget is exhausted, one that exceeds the budget, and one
+    // that may not be read.
     for (name, denied) in [("token", 0..1), ("large", 0..1), ("other", 9_000..10_001)] {
         let settings = json!({ "namespace": "store", "name": name, "key": "value", "flood": true });
         let limits = Limits { deadline: Duration::from_secs(30), ..Limits::default() };
@@ -177,26 +178,25 @@ fn an_answer_without_edits_gives_no_further_calls_beyond_the_sandbox() {
         let mut answers = sandbox.runtime.block_on(admission).expect("the work on an admission ends by itself");
         let last = answers.pop().expect("each request has an answer");
         assert_eq!(answers, vec![format!("{prefix}hush"); calls]);
-        let spent = "LookupError::Unavailable(\"this admission has made too many calls beyond the sandbox\")";
+        let spent = "LookupError::Unavailable(\"this admission exceeded its limit of outbound calls or bytes\")";
         assert_eq!(last, format!("{prefix}{spent}"));
     }
 }
 
 #[test]
-fn a_cluster_that_does_not_answer_ends_with_the_deadline() {
+fn a_silent_cluster_ends_the_call_at_its_deadline() {
     let sandbox = Sandbox::with(EngineConfig { secrets: Arc::new(Cluster), ..EngineConfig::default() });
     let settings = json!({ "namespace": "store", "name": "hanging", "key": "value" });
     let plugin =
         sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), secrets(&["hanging"]));
     let started = Instant::now();
-    let expected =
-        "deadline: plugin reader 1.0.0 ran for longer than its deadline of 200 ms (injectors[].limits.deadlineMillis)";
+    let expected = "deadline: plugin reader 1.0.0 exceeded its deadline of 200 ms (injectors[].limits.deadlineMillis)";
     assert_eq!(sandbox.answer(&plugin.expect("it loads")), expected);
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
-fn a_plugin_imports_what_it_calls_and_nothing_that_its_sdk_could() {
+fn a_plugin_imports_only_the_interfaces_that_it_calls() {
     let sandbox = Sandbox::new();
     let grants = |name| {
         sandbox.runtime.block_on(sandbox.engine.inspect(guest(name).to_vec().into())).expect("it is a plugin").grants

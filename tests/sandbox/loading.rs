@@ -1,6 +1,6 @@
-//! What is no plugin is refused at load, and told why.
+//! Files that are not plugins are refused at load with a reason.
 //!
-//! Bytes that are no component at all need no guest; a component with a forbidden import does.
+//! Bytes that are not a component need no guest; a component with a forbidden import does.
 
 use serde_json::json;
 
@@ -18,35 +18,35 @@ fn refused(name: &str, component: &'static [u8], expected: &str) {
 }
 
 #[test]
-fn what_is_no_component_is_refused_by_name() {
+fn a_file_that_is_not_a_component_is_refused_with_its_name() {
     refused("empty", b"", "the file is empty");
     refused("text", b"apiVersion: v1\nkind: Pod\n", "the file is not WebAssembly: it does not start with \\0asm");
     refused(
         "module",
         b"\0asm\x01\0\0\0",
-        "the file is a core WebAssembly module, not a component: make one of it with `wasm-tools component new`",
+        "the file is a core WebAssembly module, not a component: convert it with `wasm-tools component new`",
     );
     refused(
         "nothing",
         b"\0asm\x0d\0\x01\0",
-        "the component exports no ampoule:injector/injector@0.1.0; it exports nothing",
+        "the component does not export ampoule:injector/injector@0.1.0; it exports nothing",
     );
 }
 
 #[test]
-fn half_a_component_is_refused() {
+fn a_truncated_component_is_refused() {
     let whole = guest("echo");
     let half = &whole[..whole.len() / 2];
-    let error = Sandbox::new().load("half", half, json!({})).expect_err("half a component is none");
+    let error = Sandbox::new().load("half", half, json!({})).expect_err("a truncated component is invalid");
     assert!(error.to_string().starts_with("plugin half"), "{error}");
 }
 
 #[test]
-fn an_import_that_nothing_grants_is_refused_by_name() {
+fn an_import_without_a_grant_is_refused_with_its_name() {
     refused(
         "http_client",
         guest("http_client"),
-        "the component imports wasi:http/types@0.2.12, which needs the grant http: list the hosts that it may call in \
+        "the component imports wasi:http/types@0.2.12, which requires the grant http: list the hosts that it may call in \
          injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)",
     );
 }
@@ -55,7 +55,7 @@ fn an_import_that_nothing_grants_is_refused_by_name() {
 fn settings_that_the_plugin_refuses_are_refused_at_load() {
     let component = ampoule_plugin_bundle::component("k8s").expect("k8s is built in");
     let error = Sandbox::new().load("k8s", component, json!({ "envPrefx": "" })).expect_err("the key is misspelt");
-    let expected = "plugin k8s (file:/plugins/k8s.wasm, sha256:…): the settings are refused (injectors[].settings): envPrefx: \
+    let expected = "plugin k8s (file:/plugins/k8s.wasm, sha256:…): the plugin rejected its settings (injectors[].settings): envPrefx: \
                     unknown field `envPrefx`, expected one of `envPrefix`, `mountDirectory`, `requireGroup`, `optional`";
     assert!(refusal(&error).starts_with(expected), "{error}");
 }

@@ -1,6 +1,7 @@
-//! Outbound HTTP against a real server: what a grant lets through, and everything that it does not.
+//! Outbound HTTP against a real server: calls that a grant allows, and calls that it denies.
 //!
-//! Each test asks a neighbour as well, which is served; each hostile guest ends in bounded time with its own error.
+//! Each test also calls a neighbour, which must be served; each hostile guest ends in bounded time
+//! with its own error.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use crate::{
 
 const OK: &str = "https://store.example:8443/ok";
 
-/// Answers one look-up after the other, and then with the last answer again.
+/// A resolver that returns its answers in sequence, and then repeats the last one.
 #[derive(Default)]
 struct Names(BTreeMap<&'static str, Mutex<Vec<Vec<IpAddr>>>>);
 
@@ -44,7 +45,7 @@ impl Resolver for Names {
             return std::future::pending().await;
         }
         let answers = self.0.get(host).ok_or(io::ErrorKind::NotFound)?;
-        let mut answers = answers.lock().expect("nobody panics with it");
+        let mut answers = answers.lock().expect("no thread panics while it holds the lock");
         Ok(if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() })
     }
 }
@@ -70,13 +71,13 @@ impl Outbound {
         Self { store: Store::start(), sandbox: Sandbox::with(config), denials, limits, trusted: true }
     }
 
-    /// What a plugin says that was granted the store, and two hosts that are none.
+    /// The answer of a plugin that is granted the store and two names that do not exist.
     fn answer(&self, settings: Value) -> String {
         let hosts =
             ["store.example:8443", "192.0.2.1:8443", "hanging.example", "missing.example", "other.example:8443"];
         let hosts = hosts.map(|host| Destination::parse(host).expect("a host"));
         let roots = if self.trusted { vec![self.store.root.clone()] } else { Vec::new() };
-        let http = HttpGrant::new(hosts, roots).expect("the store's root is one");
+        let http = HttpGrant::new(hosts, roots).expect("the store's root is a certificate");
         let grants = Grants { http: Some(http), ..Grants::default() };
         let plugin = self.sandbox.load_granted("client", guest("http_client"), settings, self.limits.clone(), grants);
         self.sandbox.answer(&plugin.expect("it loads"))
@@ -104,8 +105,8 @@ fn calls_a_host_that_was_granted() {
 }
 
 #[test]
-fn a_host_or_port_that_is_not_on_the_list_is_denied_and_never_called() {
-    in_own_network("outbound::a_host_or_port_that_is_not_on_the_list_is_denied_and_never_called", || {
+fn a_host_or_port_that_is_not_granted_is_denied_and_never_called() {
+    in_own_network("outbound::a_host_or_port_that_is_not_granted_is_denied_and_never_called", || {
         let outbound = Outbound::new();
         for host in [
             "evil.example:8443",
@@ -131,15 +132,15 @@ fn a_name_that_rebinds_to_loopback_is_denied_the_second_time() {
         let outbound = Outbound::naming(&[(NAME, &[&[ADDRESS], &[loopback]])]);
         assert_eq!(
             outbound.calls(&[OK, OK]),
-            "injected ANSWER_1=200 5 ANSWER_2=Denied(\"store.example:8443: the name leads to an address that no plugin may call\")"
+            "injected ANSWER_1=200 5 ANSWER_2=Denied(\"store.example:8443: the name resolves to an address that plugins must not call\")"
         );
         assert_eq!((outbound.denied(), outbound.store.calls().to), (1, vec![ADDRESS]));
     });
 }
 
 #[test]
-fn of_many_addresses_only_those_are_called_that_may_be() {
-    in_own_network("outbound::of_many_addresses_only_those_are_called_that_may_be", || {
+fn of_several_addresses_only_allowed_ones_are_called() {
+    in_own_network("outbound::of_several_addresses_only_allowed_ones_are_called", || {
         let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
         let mixed = [address("127.0.0.1"), METADATA, ADDRESS];
         assert_eq!(Outbound::naming(&[(NAME, &[&mixed])]).calls(&[OK]), "injected ANSWER_1=200 5");
@@ -147,13 +148,13 @@ fn of_many_addresses_only_those_are_called_that_may_be() {
 }
 
 #[test]
-fn a_name_never_leads_to_the_machine_itself_or_its_link() {
-    in_own_network("outbound::a_name_never_leads_to_the_machine_itself_or_its_link", || {
+fn a_name_never_resolves_to_loopback_or_link_local_addresses() {
+    in_own_network("outbound::a_name_never_resolves_to_loopback_or_link_local_addresses", || {
         let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
         let addresses = ["0.0.0.0", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "224.0.0.1"].map(address);
         let answers: Vec<_> = addresses.iter().map(std::slice::from_ref).collect();
         let outbound = Outbound::naming(&[(NAME, &answers)]);
-        let denied = "Denied(\"store.example:8443: the name leads to an address that no plugin may call\")";
+        let denied = "Denied(\"store.example:8443: the name resolves to an address that plugins must not call\")";
         let expected = (1..=6).map(|n| format!(" ANSWER_{n}={denied}")).collect::<String>();
         assert_eq!(outbound.calls(&[OK; 6]), format!("injected{expected}"));
         assert_eq!((outbound.denied(), outbound.store.calls().to), (6, vec![]));
@@ -161,8 +162,8 @@ fn a_name_never_leads_to_the_machine_itself_or_its_link() {
 }
 
 #[test]
-fn a_redirect_is_a_call_of_its_own() {
-    in_own_network("outbound::a_redirect_is_a_call_of_its_own", || {
+fn a_redirect_is_a_separate_call() {
+    in_own_network("outbound::a_redirect_is_a_separate_call", || {
         let outbound = Outbound::new();
         let [metadata, other_port, again] =
             ["metadata", "other-port", "again"].map(|path| format!("https://store.example:8443/{path}"));
@@ -179,15 +180,15 @@ fn a_redirect_is_a_call_of_its_own() {
 }
 
 #[test]
-fn a_host_that_hangs_ends_with_the_deadline_and_its_connection_with_it() {
-    in_own_network("outbound::a_host_that_hangs_ends_with_the_deadline_and_its_connection_with_it", || {
+fn a_hanging_host_ends_the_call_at_its_deadline_and_closes_the_connection() {
+    in_own_network("outbound::a_hanging_host_ends_the_call_at_its_deadline_and_closes_the_connection", || {
         let mut outbound = Outbound::new();
         outbound.limits.deadline = Duration::from_millis(500);
         for url in ["https://store.example:8443/hang", "https://hanging.example/"] {
             let started = Instant::now();
             assert_eq!(
                 outbound.calls(&[url]),
-                "deadline: plugin client 1.0.0 ran for longer than its deadline of 500 ms (injectors[].limits.deadlineMillis)"
+                "deadline: plugin client 1.0.0 exceeded its deadline of 500 ms (injectors[].limits.deadlineMillis)"
             );
             assert!(started.elapsed() < Duration::from_secs(10));
         }
@@ -197,17 +198,17 @@ fn a_host_that_hangs_ends_with_the_deadline_and_its_connection_with_it() {
 }
 
 #[test]
-fn a_body_is_read_and_sent_up_to_the_limit_of_one_admission() {
-    in_own_network("outbound::a_body_is_read_and_sent_up_to_the_limit_of_one_admission", || {
+fn bodies_are_limited_per_admission() {
+    in_own_network("outbound::bodies_are_limited_per_admission", || {
         let outbound = Outbound::new();
         let early = "Unavailable(\"store.example:8443: the answer ends early, or is larger than the host allows\")";
         let endless = "https://store.example:8443/endless";
         assert_eq!(outbound.calls(&[endless]), format!("injected ANSWER_1={early}"));
         assert_eq!(outbound.calls(&["https://store.example:8443/half"]), format!("injected ANSWER_1={early}"));
-        // Byte by byte, it is the calls of the host that end first.
+        // With single bytes, the limit of host calls ends the plugin first.
         assert_eq!(
             outbound.calls(&["https://store.example:8443/crumbs"]),
-            "limit: plugin client 1.0.0 called the host more often than its limit of 10000 calls"
+            "limit: plugin client 1.0.0 exceeded its limit of 10000 host calls"
         );
         let headers = "Unavailable(\"store.example:8443: ErrorCode::HttpResponseHeaderSectionSize(None)\")";
         assert_eq!(outbound.calls(&["https://store.example:8443/headers"]), format!("injected ANSWER_1={headers}"));
@@ -220,10 +221,10 @@ fn a_body_is_read_and_sent_up_to_the_limit_of_one_admission() {
 }
 
 #[test]
-fn a_flood_of_calls_ends_with_the_calls_of_the_host() {
-    in_own_network("outbound::a_flood_of_calls_ends_with_the_calls_of_the_host", || {
+fn a_flood_of_calls_ends_at_the_limit_of_host_calls() {
+    in_own_network("outbound::a_flood_of_calls_ends_at_the_limit_of_host_calls", || {
         let outbound = Outbound::new();
-        let expected = "limit: plugin client 1.0.0 called the host more often than its limit of 10000 calls";
+        let expected = "limit: plugin client 1.0.0 exceeded its limit of 10000 host calls";
         let calls = usize::try_from(Limits::default().outbound_calls).expect("few");
         assert_eq!(outbound.answer(json!({ "urls": [OK], "flood": true })), expected);
         assert_eq!(outbound.store.calls().to.len(), calls);
@@ -234,8 +235,8 @@ fn a_flood_of_calls_ends_with_the_calls_of_the_host() {
 }
 
 #[test]
-fn a_server_is_called_only_if_its_certificate_is_trusted_and_for_its_name() {
-    in_own_network("outbound::a_server_is_called_only_if_its_certificate_is_trusted_and_for_its_name", || {
+fn a_server_needs_a_trusted_certificate_for_its_name() {
+    in_own_network("outbound::a_server_needs_a_trusted_certificate_for_its_name", || {
         let mut outbound = Outbound::naming(&[(NAME, &[&[ADDRESS]]), ("other.example", &[&[ADDRESS]])]);
         let untrusted = |host: &str| {
             format!(

@@ -1,6 +1,7 @@
-//! An engine, guests by name, and what they say as one line of text.
+//! An engine, guests by name, and their answers as one line of text.
 //!
-//! The line has the kind of the answer in front, so that a table can tell a guest's answer from its failure.
+//! The line begins with the kind of the answer, so that a table can distinguish a guest's answer
+//! from its failure.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use ampoule_engine::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// An engine and a runtime to wait on it.
+/// An engine, and a runtime to wait on it.
 pub(crate) struct Sandbox {
     pub(crate) runtime: Runtime,
     pub(crate) engine: Arc<PluginEngine>,
@@ -74,7 +75,7 @@ impl Sandbox {
         self.load("k8s", component, json!({})).expect("a built-in plugin loads")
     }
 
-    /// What a plugin answers, as one line, and that the neighbour is served after it.
+    /// A plugin's answer as one line; verifies that the neighbour is served after it.
     pub(crate) fn answer(&self, injector: &PluginInjector) -> String {
         let answer = line(&self.runtime.block_on(Self::ask(&self.engine, injector.clone(), request("group"))));
         let neighbour = self.neighbour();
@@ -83,7 +84,7 @@ impl Sandbox {
         answer
     }
 
-    /// Asks once, as an admission does.
+    /// Calls a plugin once, as an admission does.
     pub(crate) async fn ask(engine: &PluginEngine, injector: PluginInjector, request: SecretRequest) -> Injection {
         let asked = engine.run(async move { injector.open().inject(&request, &view()).await });
         asked.await.expect("the work on an admission ends by itself")
@@ -100,7 +101,7 @@ pub(crate) fn request(group: &str) -> SecretRequest {
     SecretRequest { group: group.to_owned(), key: "key".to_owned(), ..SecretRequest::default() }
 }
 
-/// The answer in one line.
+/// The answer as one line.
 pub(crate) fn line(injection: &Injection) -> String {
     match injection {
         Ok(Ok(edits)) => format!("injected {}", edits.iter().map(edit).collect::<Vec<_>>().join(" ")),
@@ -109,7 +110,7 @@ pub(crate) fn line(injection: &Injection) -> String {
     }
 }
 
-/// A variable with its public value; anything else by what it is.
+/// A variable with its public value; any other edit by its kind.
 fn edit(edit: &PodEdit) -> String {
     match edit {
         PodEdit::SetEnv(EnvVar { name, source: EnvSource::Literal(value) }) => format!("{name}={value}"),
@@ -118,7 +119,7 @@ fn edit(edit: &PodEdit) -> String {
     }
 }
 
-/// An error of loading, less the digest: that is another one with every compiler.
+/// An error at load without the digest, which differs between compilers.
 pub(crate) fn refusal(error: &LoadError) -> String {
     let text = error.to_string();
     match text.split_once("sha256:") {

@@ -1,6 +1,6 @@
-//! One row per guest: how it is asked, and the whole of what comes back.
+//! One row per guest: its request, and the complete answer.
 //!
-//! Each row also asks a neighbour right after, on the same engine: it is served.
+//! Each row also calls a neighbour afterwards on the same engine: it must be served.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "endless_loop",
             json!({}),
             "group",
-            "deadline: plugin endless_loop 1.0.0 ran for longer than its deadline of 200 ms (injectors[].limits.deadlineMillis)",
+            "deadline: plugin endless_loop 1.0.0 exceeded its deadline of 200 ms (injectors[].limits.deadlineMillis)",
         ),
-        ("endless_configure", json!({}), "group", "not loaded: `configure` failed: it ran for longer than 5 s"),
+        ("endless_configure", json!({}), "group", "not loaded: `configure` failed: it did not finish within 5 s"),
         (
             "memory_eater",
             json!({}),
             "group",
-            "limit: plugin memory_eater 1.0.0 wanted more memory than its limit of 16 MiB (injectors[].limits.memoryMiB)",
+            "limit: plugin memory_eater 1.0.0 exceeded its memory limit of 16 MiB (injectors[].limits.memoryMiB)",
         ),
         // The guest's stack ends where its memory begins.
         (
@@ -36,32 +36,27 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "million_edits",
             json!({}),
             "group",
-            "limit: plugin million_edits 1.0.0 wanted more memory than its limit of 16 MiB (injectors[].limits.memoryMiB)",
+            "limit: plugin million_edits 1.0.0 exceeded its memory limit of 16 MiB (injectors[].limits.memoryMiB)",
         ),
         (
             "huge_strings",
             json!({}),
             "group",
-            "limit: plugin huge_strings 1.0.0 passed more than its limit of 1 MiB in one call",
+            "limit: plugin huge_strings 1.0.0 exceeded its limit of 1 MiB of data in one call",
         ),
         ("trap", json!({}), "group", "trap: plugin trap 1.0.0 trapped: wasm `unreachable` instruction executed"),
-        (
-            "log_flood",
-            json!({}),
-            "group",
-            "limit: plugin log_flood 1.0.0 called the host more often than its limit of 10000 calls",
-        ),
+        ("log_flood", json!({}), "group", "limit: plugin log_flood 1.0.0 exceeded its limit of 10000 host calls"),
         (
             "bad_utf8",
             json!({}),
             "group",
-            "trap: plugin bad_utf8 1.0.0 trapped: what it passed to the host breaks the contract",
+            "trap: plugin bad_utf8 1.0.0 trapped: it passed data that violates the contract",
         ),
         (
             "newer_contract",
             json!({}),
             "group",
-            "not loaded: the component exports ampoule:injector/injector@9.0.0, and this Ampoule speaks ampoule:injector/injector@0.1.0: \
+            "not loaded: the component exports ampoule:injector/injector@9.0.0, but this version of Ampoule supports ampoule:injector/injector@0.1.0: \
              rebuild the plugin against that version",
         ),
         ("wasi_user", json!({}), "group", "injected WASI_VARIABLES= WASI_SECONDS=0 WASI_RANDOM=7020391018154190112"),
@@ -69,15 +64,15 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "http_client",
             json!({}),
             "group",
-            "not loaded: the component imports wasi:http/types@0.2.12, which needs the grant http: list the hosts that it may call \
+            "not loaded: the component imports wasi:http/types@0.2.12, which requires the grant http: list the hosts that it may call \
              in injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)",
         ),
         (
             "secret_reader",
             json!({}),
             "group",
-            "not loaded: the component imports ampoule:injector/kubernetes-secrets@0.1.0, which needs the grant kubernetesSecrets: \
-             list the Secrets that it may read in injectors[].grants.kubernetesSecrets, or build the plugin without it",
+            "not loaded: the component imports ampoule:injector/kubernetes-secrets@0.1.0, which requires the grant kubernetesSecrets: \
+             list the allowed Secrets in injectors[].grants.kubernetesSecrets, or build the plugin without this import",
         ),
         ("counter", json!({}), "group", "injected COUNT=1 SEEN="),
         ("secret_value", json!({ "value": "hush" }), "group", "injected SECRET=SecretValue(SecretValue(redacted))"),
@@ -108,10 +103,10 @@ fn every_guest_gets_its_own_error_and_its_neighbour_is_served() {
 }
 
 #[test]
-fn edits_that_fit_the_guest_do_not_fit_the_call() {
+fn edits_that_fit_the_guests_memory_exceed_the_limit_of_a_call() {
     let sandbox = Sandbox::new();
     let plugin = sandbox.load("million_edits", guest("million_edits"), json!({ "edits": 10_000 })).expect("it loads");
-    let expected = "limit: plugin million_edits 1.0.0 passed more than its limit of 1 MiB in one call";
+    let expected = "limit: plugin million_edits 1.0.0 exceeded its limit of 1 MiB of data in one call";
     assert_eq!(sandbox.answer(&plugin), expected);
 }
 
@@ -123,28 +118,28 @@ fn every_guest_has_a_row() {
 }
 
 #[test]
-fn every_limit_is_the_plugins_own() {
+fn every_limit_can_be_set_per_plugin() {
     let defaults = Limits::default;
     let cases = [
         (
             "memory_eater",
             Limits { memory: 4 << 20, ..defaults() },
-            "limit: plugin memory_eater 1.0.0 wanted more memory than its limit of 4 MiB (injectors[].limits.memoryMiB)",
+            "limit: plugin memory_eater 1.0.0 exceeded its memory limit of 4 MiB (injectors[].limits.memoryMiB)",
         ),
         (
             "endless_loop",
             Limits { deadline: Duration::from_millis(20), ..defaults() },
-            "deadline: plugin endless_loop 1.0.0 ran for longer than its deadline of 20 ms (injectors[].limits.deadlineMillis)",
+            "deadline: plugin endless_loop 1.0.0 exceeded its deadline of 20 ms (injectors[].limits.deadlineMillis)",
         ),
         (
             "echo",
             Limits { edits: 0, ..defaults() },
-            "limit: plugin echo 1.0.0 answered with 1 edits, more than its limit of 0",
+            "limit: plugin echo 1.0.0 returned 1 edits, more than its limit of 0",
         ),
         (
             "echo",
             Limits { output_bytes: 4, ..defaults() },
-            "limit: plugin echo 1.0.0 answered with edits of more than its limit of 4 bytes",
+            "limit: plugin echo 1.0.0 returned edits larger than its limit of 4 bytes",
         ),
         (
             "log_flood",
@@ -154,7 +149,7 @@ fn every_limit_is_the_plugins_own() {
         (
             "huge_strings",
             Limits { host_call_bytes: 64 << 10, ..defaults() },
-            "limit: plugin huge_strings 1.0.0 passed more than its limit of 64 KiB in one call",
+            "limit: plugin huge_strings 1.0.0 exceeded its limit of 64 KiB of data in one call",
         ),
     ];
     let sandbox = Sandbox::new();

@@ -1,6 +1,6 @@
-"""The part of Flyte's backend that makes a pod of a task: its secrets become annotations, and its container is passed on.
+"""The part of Flyte's backend that makes a pod from a task: secrets become annotations, and the container is copied.
 
-Only the SDK's own messages are read, the same that it would send at registration.
+The input is the SDK's own messages, as it would send them at registration.
 """
 
 import base64
@@ -8,19 +8,19 @@ import json
 
 from google.protobuf import text_format
 
-# Flyte's alphabet ends with 1 to 6; the standard one, with 2 to 7, reads as garbage.
+# Flyte's alphabet ends with 1 to 6, the standard one with 2 to 7.
 STANDARD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 FLYTE = b"abcdefghijklmnopqrstuvwxyz123456"
 
 
 def annotation(secret) -> str:
-    # The text format is Go's to the byte if a field takes a line, and bytes outside ASCII are octal, hence `as_utf8`.
+    # Identical to Go's text format with one field per line and with octal escapes outside ASCII, hence `as_utf8`.
     text = text_format.MessageToString(secret, as_one_line=False, as_utf8=False)
     return base64.b32encode(text.encode()).rstrip(b"=").translate(bytes.maketrans(STANDARD, FLYTE)).decode()
 
 
 def pod(template) -> dict:
-    """What a pod gets of a task: labels, annotations, and its container's image and arguments, with `{{.input}}` and the like."""
+    """A task's part of a pod: labels, annotations, and the container's image and arguments, with placeholders such as `{{.input}}`."""
     secrets = template.security_context.secrets
     return {
         "labels": {"inject-flyte-secrets": "true"},

@@ -1,4 +1,4 @@
-"""Serialises every task of `flyte_tasks` as flyte 2 deploys it, and prints what Flyte's backend makes of each."""
+"""Serialises every task of `flyte_tasks` as flyte 2 deploys it, and prints the pod that Flyte's backend makes from each."""
 
 import pathlib
 

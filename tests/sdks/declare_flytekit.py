@@ -1,4 +1,4 @@
-"""Serialises every task of `flytekit_tasks` as flytekit registers it, and prints what Flyte's backend makes of each."""
+"""Serialises every task of `flytekit_tasks` as flytekit registers it, and prints the pod that Flyte's backend makes from each."""
 
 from collections import OrderedDict
 

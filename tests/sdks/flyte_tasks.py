@@ -1,7 +1,7 @@
-"""Tasks as users of flyte 2 write them. Its SDK has no lookup: a task reads its environment and its files, where the
-documentation says that they are, and returns them as JSON.
+"""Tasks as users of flyte 2 write them. Its SDK has no lookup: a task reads its environment and its files, at the
+documented paths, and returns them as JSON.
 
-`tests/e2e/sdks.rs` knows them by name, with the Secrets that the cluster holds.
+`tests/e2e/sdks.rs` refers to them by name, and creates the Secrets of the cluster.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ def variables(*names: str) -> list[str]:
 
 
 def files(*paths: str) -> list[str]:
-    """The documentation puts a file into a folder named after its group, both in lower case."""
+    """Files at the documented paths: in a folder with the name of the group, both in lower case."""
     return [(FILES / path).read_text() for path in paths]
 
 

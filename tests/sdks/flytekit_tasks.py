@@ -1,6 +1,6 @@
-"""Tasks as users of flytekit write them. Each reads what it asked for, by flytekit's own lookups, and returns it as JSON.
+"""Tasks as users of flytekit write them. Each reads its secrets with flytekit's own lookups, and returns them as JSON.
 
-`tests/e2e/sdks.rs` knows them by name, with the Secrets that the cluster holds.
+`tests/e2e/sdks.rs` refers to them by name, and creates the Secrets of the cluster.
 """
 
 import json
@@ -14,7 +14,7 @@ FILE = Secret.MountType.FILE
 
 
 def found(group: str, key: str) -> dict:
-    """What `get` gives, and whether the file that flytekit expects is there."""
+    """The result of `get`, and whether the file that flytekit expects exists."""
     secrets = current_context().secrets
     path = secrets.get_secrets_file(group, key)
     return {"value": secrets.get(group, key), "path": path, "exists": os.path.exists(path)}

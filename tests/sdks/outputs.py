@@ -1,4 +1,4 @@
-"""Prints what tasks left in their output folders, given with the SDK: `{"value": …}`, or the `{"error": …}` that the SDK wrote."""
+"""Prints the results in tasks' output folders, given with the SDK: `{"value": …}`, or the `{"error": …}` that the SDK wrote."""
 
 import json
 import pathlib

@@ -1,6 +1,8 @@
-//! The program under test as its users run it: [`Ampoule`], a process of its own on free ports, with all that it logs.
+//! The program under test as its users run it: [`Ampoule`], a process on free ports, with its whole
+//! log.
 //!
-//! The binary is `$AMPOULE_BIN` (`cargo xtask test` sets it), else the one that cargo built beside the test.
+//! The binary is `$AMPOULE_BIN` (set by `cargo xtask test`), or the one that cargo built next to
+//! the test.
 
 use std::{
     fs,
@@ -18,17 +20,17 @@ use tempfile::TempDir;
 
 use crate::{Answer, Connection, Process, Response, Review, Trust, eventually::eventually_every};
 
-/// To compile the components without optimisation, on a machine that compiles something else at the same time.
+/// Limit for an unoptimised process to compile the components on a busy machine.
 const READY: Duration = Duration::from_secs(60);
-/// Between two looks for the ready file: the error of [`Ampoule::ready_after`].
+/// Interval between polls for the ready file: the error of [`Ampoule::ready_after`].
 const LOOK: Duration = Duration::from_millis(1);
-/// Longer than every grace that the tests configure.
+/// Longer than every grace period in the tests.
 const END: Duration = Duration::from_secs(30);
 
-/// Where reviews go, with the timeout as the API server appends it.
+/// The webhook's path, with the timeout that the API server appends.
 const WEBHOOK: &str = "/mutate--v1-pod?timeout=10s";
 
-/// A process that serves.
+/// A serving process.
 pub struct Ampoule {
     process: Process,
     webhook: SocketAddr,
@@ -39,48 +41,49 @@ pub struct Ampoule {
     folder: TempDir,
 }
 
-/// What a process told when it was ready, and how long that took.
+/// The content of a process's ready file, and the time until it was written.
 struct Ready {
     process: Process,
     file: Value,
     after: Duration,
 }
 
-/// How a process ended, and everything that it logged.
+/// The exit status and the log of a process.
 #[derive(Debug)]
 pub struct Exit {
-    /// Its status.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// Everything that it wrote to standard output and standard error.
+    /// Its complete standard output and standard error.
     pub log: String,
 }
 
 // === impl Ampoule ===
 
 impl Ampoule {
-    /// Starts `ampoule serve` with a configuration, logging all that it can, and waits until it is ready.
+    /// Starts `ampoule serve` with a configuration at the most verbose log level, and waits until
+    /// it is ready.
     ///
     /// # Errors
     ///
-    /// If it ends, or is not ready in time; with what it logged.
+    /// If it ends or is not ready in time, with its log.
     pub async fn start(config: &str) -> Result<Self> {
         Self::start_logging(config, "trace").await
     }
 
-    /// Like [`Ampoule::start`], at a log level.
+    /// Starts a process like [`Ampoule::start`], at a given log level.
     ///
     /// # Errors
     ///
-    /// If it ends, or is not ready in time; with what it logged.
+    /// If it ends or is not ready in time, with its log.
     pub async fn start_logging(config: &str, level: &str) -> Result<Self> {
         Self::spawn(config, level, &[]).await
     }
 
-    /// Like [`Ampoule::start`], with these variables in its environment.
+    /// Starts a process like [`Ampoule::start`], with these variables in its environment.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// If it ends or is not ready in time, with its log.
     pub async fn start_with(config: &str, environment: &[(&str, &str)]) -> Result<Self> {
         Self::spawn(config, "trace", environment).await
     }
@@ -95,39 +98,41 @@ impl Ampoule {
         Self::self_signed(command, folder).await
     }
 
-    /// Starts a command that serves, under a certificate that the process makes for itself.
+    /// Starts a command that serves with a self-signed certificate.
     ///
     /// # Errors
     ///
-    /// If it ends, or is not ready in time; with what it logged.
+    /// If it ends or is not ready in time, with its log.
     pub async fn start_self_signed(command: Command) -> Result<Self> {
         Self::self_signed(command, tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?).await
     }
 
     async fn self_signed(mut command: Command, folder: TempDir) -> Result<Self> {
-        // Empty, so that no certificate of this machine is found in the default folder.
+        // Empty, so that the process finds no certificate of this machine in the default folder.
         command.arg("--self-signed").arg("--cert-dir").arg(folder.path().join("certs"));
         let ready = Self::launch(&mut command, &folder).await?;
         let ca = ready.file["ca"].as_str().context("no ca in the ready file")?.to_owned();
         Self::of(ready, Trust::root(&ca)?, &ca, folder)
     }
 
-    /// Starts a command that serves, under a certificate that exists already: `ca` is what to trust, `host` whom to call.
+    /// Starts a command that serves with an existing certificate: clients trust `ca` and expect the
+    /// name `host`.
     ///
     /// # Errors
     ///
-    /// If it ends, or is not ready in time; with what it logged.
+    /// If it ends or is not ready in time, with its log.
     pub async fn start_command(mut command: Command, ca: &str, host: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-").tempdir()?;
         let ready = Self::launch(&mut command, &folder).await?;
         Self::of(ready, Trust::root(ca)?.named(host)?, ca, folder)
     }
 
-    /// Like [`Ampoule::start_command`], under a certificate that the process makes itself: `ca` tells what to trust, once it is ready.
+    /// Starts a process like [`Ampoule::start_command`] that makes its own certificate: `ca`
+    /// returns the CA once the process is ready.
     ///
     /// # Errors
     ///
-    /// If it ends, or is not ready in time; with what it logged.
+    /// If it ends or is not ready in time, with its log.
     pub async fn start_in_cluster(
         mut command: Command,
         host: &str,
@@ -139,7 +144,7 @@ impl Ampoule {
         Self::of(ready, Trust::root(&ca)?.named(host)?, &ca, folder)
     }
 
-    /// The program, for arguments to come.
+    /// The program, to add arguments to.
     ///
     /// # Errors
     ///
@@ -148,7 +153,7 @@ impl Ampoule {
         Ok(Command::new(binary()?))
     }
 
-    /// Adds what a process under test needs, and waits for the file that tells where it listens.
+    /// Adds the arguments of a process under test, and waits for its ready file.
     async fn launch(command: &mut Command, folder: &TempDir) -> Result<Ready> {
         let ready_file = folder.path().join("ready.json");
         if !command.get_args().any(|argument| argument == "--listen") {
@@ -164,7 +169,7 @@ impl Ampoule {
         let begun = Instant::now();
         let process = Process::spawn_in(command, &folder.path().join("log"), folder.path())?;
         let ready = eventually_every(LOOK, "ampoule's ready file", READY, async || {
-            // A process that has ended writes no file: the error comes from outside the attempts.
+            // A process that has ended writes no file: the error is reported after the attempts.
             Ok(if process.ensure_running().is_err() { None } else { Some(fs::read(&ready_file)?) })
         });
         let ready = ready.await.ok().flatten().with_context(|| process.describe())?;
@@ -184,13 +189,13 @@ impl Ampoule {
         self.process.id()
     }
 
-    /// How long it took from before its `exec` until it said that it is ready.
+    /// Time from before its `exec` until it reported that it is ready.
     #[must_use]
     pub fn ready_after(&self) -> Duration {
         self.ready_after
     }
 
-    /// Its open file descriptors.
+    /// Number of open file descriptors.
     ///
     /// # Errors
     ///
@@ -199,13 +204,13 @@ impl Ampoule {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.id()))?.count() as u64)
     }
 
-    /// Where the webhook listens.
+    /// The webhook's address.
     #[must_use]
     pub fn webhook(&self) -> SocketAddr {
         self.webhook
     }
 
-    /// Where its admin port is.
+    /// The admin port's address.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
@@ -217,7 +222,7 @@ impl Ampoule {
         &self.ca
     }
 
-    /// What its certificate is trusted by.
+    /// The root that a client needs to trust it.
     #[must_use]
     pub fn trust(&self) -> &Trust {
         &self.trust
@@ -227,7 +232,7 @@ impl Ampoule {
     ///
     /// # Errors
     ///
-    /// If it does not accept.
+    /// If it does not accept connections.
     pub async fn connect(&self) -> Result<Connection> {
         Connection::tls(self.webhook, &self.trust).await
     }
@@ -236,18 +241,18 @@ impl Ampoule {
     ///
     /// # Errors
     ///
-    /// If the answer is no review, or one to another request.
+    /// If the answer is not a review, or belongs to another request.
     pub async fn review(connection: &mut Connection, review: &Review) -> Result<Response> {
         let response = Response::read(&connection.post(WEBHOOK, review.bytes()).await?)?;
         ensure!(response.uid == review.uid(), "the answer is to request {:?}", response.uid);
         Ok(response)
     }
 
-    /// Sends a review on a connection of its own.
+    /// Sends a review on a new connection.
     ///
     /// # Errors
     ///
-    /// If the answer is no review, or one to another request.
+    /// If the answer is not a review, or belongs to another request.
     pub async fn review_once(&self, review: &Review) -> Result<Response> {
         Self::review(&mut self.connect().await?, review).await
     }
@@ -256,7 +261,7 @@ impl Ampoule {
     ///
     /// # Errors
     ///
-    /// If no answer comes.
+    /// If no answer arrives.
     pub async fn admin(&self, path: &str) -> Result<Answer> {
         Connection::plain(self.admin).await?.get(path).await
     }
@@ -270,7 +275,7 @@ impl Ampoule {
         memory_kib(self.id(), "VmRSS:")
     }
 
-    /// The most resident memory that the process ever had, in KiB: `VmHWM` of `/proc`.
+    /// The peak resident memory of the process in KiB: `VmHWM` of `/proc`.
     ///
     /// # Errors
     ///
@@ -279,7 +284,7 @@ impl Ampoule {
         memory_kib(self.id(), "VmHWM:")
     }
 
-    /// The same of each of its children that are there now.
+    /// The peak resident memory of each running child process in KiB.
     ///
     /// # Errors
     ///
@@ -289,7 +294,7 @@ impl Ampoule {
         let mut peaks = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let path = entry?.path();
-            // What has ended in the meantime is no child any more.
+            // A child that has ended meanwhile is left out.
             let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
             if status.lines().any(|line| line == parent) {
                 peaks.extend(kib(&status, "VmHWM:").ok());
@@ -298,22 +303,23 @@ impl Ampoule {
         Ok(peaks)
     }
 
-    /// The value of a metric, by its name and labels as the admin port writes them; 0 if nothing was counted yet.
+    /// The value of a metric, by its name and labels as the admin port writes them; 0 if it has no
+    /// samples yet.
     ///
     /// # Errors
     ///
-    /// If no answer comes.
+    /// If no answer arrives.
     pub async fn metric(&self, series: &str) -> Result<f64> {
         let text = self.admin("/metrics").await?.text();
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         Ok(value.map_or(Ok(0.0), str::parse)?)
     }
 
-    /// Everything that it has logged so far.
+    /// The log so far.
     ///
     /// # Errors
     ///
-    /// If the file is gone.
+    /// If the file does not exist.
     pub fn log(&self) -> Result<String> {
         self.process.output()
     }
@@ -322,7 +328,7 @@ impl Ampoule {
     ///
     /// # Errors
     ///
-    /// If it has ended already.
+    /// If the process has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
     }
@@ -331,12 +337,12 @@ impl Ampoule {
     ///
     /// # Errors
     ///
-    /// If it has ended already.
+    /// If the process has ended.
     pub fn terminate(&self) -> Result<()> {
         self.signal(Signal::TERM)
     }
 
-    /// Waits for the end of a process that was told to end.
+    /// Waits for the end of a process after a signal.
     ///
     /// # Errors
     ///
@@ -362,7 +368,7 @@ impl Ampoule {
 // === impl Exit ===
 
 impl Exit {
-    /// That it ended by itself, with code 0.
+    /// Verifies that it exited by itself with code 0.
     ///
     /// # Errors
     ///
@@ -396,7 +402,7 @@ pub fn binary() -> Result<PathBuf> {
     }
     // target/debug/deps/e2e-… is the test, target/debug/ampoule the server.
     let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(std::path::Path::parent).context("the test stands in no folder")?;
+    let folder = test.parent().and_then(std::path::Path::parent).context("the test's path has no folder")?;
     let path = folder.join("ampoule");
     ensure!(path.is_file(), "there is no {}: run `cargo xtask test`", path.display());
     Ok(path)

@@ -1,6 +1,8 @@
-//! Who takes traces: [`Collector`], a server of OTLP over HTTP that keeps what it is sent, whole and decoded.
+//! A trace collector: [`Collector`], a server of OTLP over HTTP that keeps all received data,
+//! decoded.
 //!
-//! The OpenTelemetry Collector is in no package of Debian; the messages here are generated from its protocol's own files.
+//! Debian has no package of the OpenTelemetry Collector; the messages here are generated from the
+//! protocol's own files.
 
 use std::{
     collections::BTreeMap,
@@ -36,10 +38,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::eventually;
 
-/// Longer than a process waits until it sends what it has.
+/// Longer than a process waits before it exports its spans.
 const SENT: Duration = Duration::from_secs(20);
 
-/// A running collector. It ends when this is dropped.
+/// A running collector. It ends when this value is dropped.
 pub struct Collector {
     task: JoinHandle<()>,
     address: SocketAddr,
@@ -51,25 +53,25 @@ pub struct Collector {
 /// A span, with times in nanoseconds since 1970 and identifiers in hexadecimal.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// The trace that it belongs to.
+    /// The identifier of its trace.
     pub trace: String,
     /// Its own identifier.
     pub id: String,
-    /// The span above it; empty if there is none.
+    /// The identifier of its parent; empty for a root.
     pub parent: String,
-    /// Whether it is said to be an error.
+    /// Whether its status is an error.
     pub error: bool,
-    /// Whether it answers somebody else.
+    /// Whether its kind is `SERVER`.
     pub server: bool,
-    /// When it began.
+    /// Start time.
     pub start: u64,
-    /// When it ended.
+    /// End time.
     pub end: u64,
-    /// What it says, by key; numbers and booleans as text.
+    /// Attributes by key; numbers and booleans as text.
     pub attributes: BTreeMap<String, String>,
-    /// What its process says of itself.
+    /// Attributes of its process.
     pub resource: BTreeMap<String, String>,
 }
 
@@ -82,36 +84,36 @@ struct Kept {
 // === impl Collector ===
 
 impl Collector {
-    /// One on plain HTTP.
+    /// A collector on plain HTTP.
     ///
     /// # Errors
     ///
-    /// If no port can be had.
+    /// If no port is free.
     pub async fn start() -> Result<Self> {
         Self::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
 
-    /// One on plain HTTP at this address.
+    /// A collector on plain HTTP at this address.
     ///
     /// # Errors
     ///
-    /// If somebody else listens there.
+    /// If the address is in use.
     pub async fn listen(address: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let (address, kept) = (listener.local_addr()?, Arc::default());
         let router = router(Arc::clone(&kept));
         let task = tokio::spawn(async move {
-            // It ends with the task.
+            // The server ends with its task.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { task, address, kept, certificate: String::new() })
     }
 
-    /// One over TLS, with a certificate that nobody trusts yet.
+    /// A collector over TLS, with a certificate that no client trusts by default.
     ///
     /// # Errors
     ///
-    /// If no port or no certificate can be had.
+    /// If no port is free, or the certificate cannot be made.
     pub async fn over_tls() -> Result<Self> {
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&key)?;
@@ -126,7 +128,8 @@ impl Collector {
         let service = TowerToHyperService::new(router(Arc::clone(&kept)));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                // A client that does not trust it is gone; the next one may.
+                // A client that does not trust the certificate disconnects; the next one may trust
+                // it.
                 if let Ok(stream) = acceptor.accept(stream).await {
                     let connection = Builder::new(TokioExecutor::new());
                     let service = service.clone();
@@ -139,7 +142,7 @@ impl Collector {
         Ok(Self { task, address, kept, certificate: certificate.pem() })
     }
 
-    /// Where traces go.
+    /// The endpoint for traces.
     #[must_use]
     pub fn endpoint(&self) -> String {
         let port = self.address.port();
@@ -147,29 +150,29 @@ impl Collector {
         format!("{scheme}://{host}:{port}/v1/traces")
     }
 
-    /// What its certificate is trusted by, in PEM form.
+    /// The certificate that clients must trust, in PEM form.
     #[must_use]
     pub fn certificate(&self) -> &str {
         &self.certificate
     }
 
-    /// Every byte that it was sent, batch by batch.
+    /// All received bytes, by batch.
     #[must_use]
     pub fn bodies(&self) -> Vec<Bytes> {
-        self.kept.lock().expect("nobody panics with it").bodies.clone()
+        self.kept.lock().expect("no thread panics while it holds the lock").bodies.clone()
     }
 
     /// The headers of each batch.
     #[must_use]
     pub fn headers(&self) -> Vec<HeaderMap> {
-        self.kept.lock().expect("nobody panics with it").headers.clone()
+        self.kept.lock().expect("no thread panics while it holds the lock").headers.clone()
     }
 
-    /// Every span that came, in the order of their starts.
+    /// All received spans, in the order of their starts.
     ///
     /// # Errors
     ///
-    /// If something else came.
+    /// If other data was received.
     pub fn spans(&self) -> Result<Vec<Span>> {
         let mut spans = Vec::new();
         for body in self.bodies() {
@@ -184,11 +187,11 @@ impl Collector {
         Ok(spans)
     }
 
-    /// Waits for as many spans of this name, and gives all that came.
+    /// Waits for this number of spans with this name, and returns all received spans.
     ///
     /// # Errors
     ///
-    /// If they do not come.
+    /// If they do not arrive in time.
     pub async fn wait_for(&self, name: &str, count: usize) -> Result<Vec<Span>> {
         eventually(&format!("{count} spans {name:?}"), SENT, async || {
             let spans = self.spans()?;
@@ -225,7 +228,7 @@ impl Span {
         }
     }
 
-    /// An attribute; empty if it is not there.
+    /// An attribute; empty if it is absent.
     #[must_use]
     pub fn get(&self, key: &str) -> &str {
         self.attributes.get(key).map_or("", String::as_str)
@@ -246,12 +249,12 @@ fn router(kept: Arc<Mutex<Kept>>) -> Router {
     Router::new().route("/v1/traces", post(take)).with_state(kept)
 }
 
-/// An empty answer is one of protobuf: everything was taken.
+/// An empty body is a protobuf message: everything was accepted.
 async fn take(State(kept): State<Arc<Mutex<Kept>>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     if headers.get(CONTENT_TYPE).is_none_or(|kind| kind != "application/x-protobuf") {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE;
     }
-    let mut kept = kept.lock().expect("nobody panics with it");
+    let mut kept = kept.lock().expect("no thread panics while it holds the lock");
     kept.bodies.push(body);
     kept.headers.push(headers);
     StatusCode::OK

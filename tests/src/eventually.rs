@@ -1,24 +1,25 @@
-//! Waiting with a limit: [`eventually`] tries until something holds, and says what did not when the time is up.
+//! Waiting with a limit: [`eventually`] retries until a condition holds, and reports the last
+//! failure after the limit.
 //!
-//! There is no other wait for a state in these tests, and no sleep that hopes.
+//! The tests wait for a state in no other way, and never sleep in the hope that it is reached.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// Between two attempts.
+/// Interval between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Tries until an attempt succeeds, and gives its result.
+/// Retries until an attempt succeeds, and returns its result.
 ///
 /// # Errors
 ///
-/// The last attempt's, once `limit` has passed; it names `what` was waited for.
+/// The last attempt's error once `limit` has passed; it names the awaited condition, `what`.
 pub async fn eventually<T>(what: &str, limit: Duration, attempt: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     eventually_every(PAUSE, what, limit, attempt).await
 }
 
-/// The same, with another pause between two attempts.
+/// Like [`eventually`], with another interval between attempts.
 pub(crate) async fn eventually_every<T>(
     pause: Duration,
     what: &str,

@@ -1,6 +1,8 @@
-//! What a benchmark found: a [`Part`] of tables and plots, printed, and written as `target/bench/NAME.json` and `.md`.
+//! The results of a benchmark: a [`Part`] with tables and plots, printed, and written as
+//! `target/bench/NAME.json` and `.md`.
 //!
-//! `cargo xtask bench` makes its report of these files. The table of a `.md` file is the one that the documentation quotes.
+//! `cargo xtask bench` makes its report from these files. The documentation quotes the table of a
+//! `.md` file.
 
 use std::{
     fmt::Write as _,
@@ -17,17 +19,17 @@ use serde_json::{Value, json};
 pub enum Cell {
     /// A name.
     Text(String),
-    /// A number of things.
+    /// A count.
     Count(u64),
-    /// Things per second.
+    /// A rate per second.
     PerSecond(f64),
-    /// One figure divided by another.
+    /// A ratio of two figures.
     Ratio(f64),
-    /// A time.
+    /// A duration.
     Time(Duration),
-    /// A difference of times: positive where the first is longer.
+    /// A difference of durations: positive if the first is longer.
     Difference(Duration, Duration),
-    /// Memory in KiB, as `/proc` tells it.
+    /// Memory in KiB, as `/proc` reports it.
     Kib(u64),
 }
 
@@ -39,20 +41,20 @@ pub struct Table {
     rows: Vec<Vec<Cell>>,
 }
 
-/// A plot of lines: `name.svg` in the report.
+/// A line plot: `name.svg` in the report.
 #[derive(Clone, Debug)]
 pub struct Plot {
-    /// The file, without its ending.
+    /// The file name without its extension.
     pub name: &'static str,
-    /// Its heading.
+    /// The heading.
     pub title: String,
-    /// What x is.
+    /// The label of the x axis.
     pub x: &'static str,
-    /// What y is; it starts at 0.
+    /// The label of the y axis, which starts at 0.
     pub y: &'static str,
-    /// The names along x, in even steps.
+    /// The tick labels along x, in even steps.
     pub at: Vec<String>,
-    /// The lines: a name, and as many values of y.
+    /// The lines: a name, and one value of y per tick.
     pub lines: Vec<(String, Vec<f64>)>,
 }
 
@@ -69,13 +71,13 @@ pub struct Part {
 // === impl Part ===
 
 impl Part {
-    /// A part without figures. `name` is that of its files, `about` says what was measured and how.
+    /// A part without figures. `name` is the name of its files, `about` describes the measurement.
     #[must_use]
     pub fn new(name: &'static str, title: &'static str, about: impl Into<String>) -> Self {
         Self { name, title, about: about.into(), tables: Vec::new(), plots: Vec::new() }
     }
 
-    /// Adds a table, and prints it: it may be a while until the next one.
+    /// Adds a table, and prints it at once: the next one may take a while.
     #[allow(clippy::print_stdout, reason = "a benchmark prints its tables")]
     pub fn table(&mut self, table: Table) {
         println!("\n{}", table.markdown());
@@ -91,7 +93,7 @@ impl Part {
     ///
     /// # Errors
     ///
-    /// If one cannot be written.
+    /// If a file cannot be written.
     pub fn write(&self) -> Result<()> {
         let folder = folder()?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -125,11 +127,11 @@ impl Table {
         Self { title: title.into(), columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row of as many cells as there are columns.
+    /// Adds a row with one cell per column.
     ///
     /// # Panics
     ///
-    /// If there are more or fewer.
+    /// If the number of cells differs.
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         let cells: Vec<_> = cells.into_iter().collect();
         assert_eq!(cells.len(), self.columns.len(), "the table {:?} has these columns: {:?}", self.title, self.columns);
@@ -164,7 +166,7 @@ impl Cell {
         Self::Text(text.into())
     }
 
-    /// For people: three digits that count.
+    /// For readers: three significant digits.
     fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -235,14 +237,14 @@ impl Plot {
     }
 }
 
-/// `target/bench`, beside the program's own folder, `target/PROFILE/deps`.
+/// `target/bench`, next to the program's own folder, `target/PROFILE/deps`.
 ///
 /// # Errors
 ///
-/// If the program stands in no such folder.
+/// If the program is not in such a folder.
 pub fn folder() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let target = program.ancestors().nth(3).map(Path::to_path_buf).context("the program stands in no target folder")?;
+    let target = program.ancestors().nth(3).map(Path::to_path_buf).context("the program is not in a target folder")?;
     Ok(target.join("bench"))
 }
 
@@ -251,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_reads_as_markdown_and_as_json() {
+    fn a_table_is_written_as_markdown_and_as_json() {
         let mut table = Table::new("Answers", &["server", "rate", "p99", "over", "memory", "to no-op"]);
         let (fast, slow) = (Duration::from_nanos(8_240), Duration::from_micros(1_350));
         table.row([

@@ -1,7 +1,8 @@
-//! A load balancer: [`Haproxy`], Debian's own, which stands for a Service. It knows connections and no more, and sends new ones to
-//! replicas that say that they are ready.
+//! A load balancer: [`Haproxy`], Debian's own, in the role of a Service. It balances connections
+//! only, and sends new ones to replicas that report that they are ready.
 //!
-//! As with a Service, an open connection stays where it is, whatever its replica says.
+//! As with a Service, an open connection stays with its replica, even if the replica is no longer
+//! ready.
 
 use std::{fmt::Write as _, fs, net::SocketAddr, process::Command, time::Duration};
 
@@ -23,14 +24,15 @@ pub struct Haproxy {
 // === impl Haproxy ===
 
 impl Haproxy {
-    /// How long it takes to notice that a replica is or is not ready, and then some.
+    /// Time to notice a change of a replica's readiness, with a margin.
     pub const NOTICES: Duration = Duration::from_secs(2);
 
-    /// Listens on a port of the loopback interface, for replicas of which each has a webhook's port and an admin port.
+    /// Listens on a port of the loopback interface, for replicas with a webhook's port and an admin
+    /// port each.
     ///
     /// # Errors
     ///
-    /// If there is no such program here, or it does not start.
+    /// If the program is not installed or does not start.
     pub async fn start(port: u16, replicas: &[(u16, u16)]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-haproxy-").tempdir()?;
         let [stats] = free_ports()?;
@@ -44,7 +46,7 @@ impl Haproxy {
         Ok(this)
     }
 
-    /// Waits until it sends connections to so many replicas.
+    /// Waits until it sends connections to this number of replicas.
     ///
     /// # Errors
     ///
@@ -58,22 +60,22 @@ impl Haproxy {
         all.await.with_context(|| self.describe())
     }
 
-    /// How often it had to try again to make a connection: each is one that a Service would have lost.
+    /// Number of retried connection attempts: each is a connection that a Service would have lost.
     ///
     /// # Errors
     ///
-    /// If it does not say.
+    /// If it does not report the number.
     pub async fn refusals(&self) -> Result<u32> {
         let (retries, replicas) = (self.column("wretr").await?, self.column("wredis").await?);
         Ok(retries.iter().chain(&replicas).map(|count| count.parse::<u32>()).sum::<Result<_, _>>()?)
     }
 
-    /// The number of replicas that it holds for ready.
+    /// Number of replicas that it considers ready.
     async fn ready(&self) -> Result<usize> {
         Ok(self.column("status").await?.iter().filter(|status| *status == "UP").count())
     }
 
-    /// What its statistics say of each replica.
+    /// A column of its statistics, by replica.
     async fn column(&self, name: &str) -> Result<Vec<String>> {
         let text = Connection::plain(self.stats).await?.get("/;csv").await?.text();
         let place = text.lines().next().and_then(|head| head.split(',').position(|column| column == name));
@@ -82,7 +84,7 @@ impl Haproxy {
         Ok(replicas.filter_map(|line| line.split(',').nth(place)).map(str::to_owned).collect())
     }
 
-    /// What became of it: for errors.
+    /// Its state, for errors.
     #[must_use]
     pub fn describe(&self) -> String {
         self.process.describe()
@@ -90,7 +92,7 @@ impl Haproxy {
 }
 
 fn configuration(port: u16, stats: u16, replicas: &[(u16, u16)]) -> String {
-    // A replica that a connection cannot be made to is tried no further: another gets it.
+    // If a connection to a replica fails, it is retried with another one.
     let mut text = format!(
         "global
     log stdout format raw local0

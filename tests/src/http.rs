@@ -1,7 +1,7 @@
-//! HTTP/1.1 as the API server speaks it to a webhook: one kept connection, over TLS with a given root, or plain for the
-//! admin port; and the bare TLS stream, for what no client would send.
+//! HTTP/1.1 as the API server speaks it to a webhook: one kept connection, over TLS with a given
+//! root, or plain for the admin port; and the bare TLS stream, for invalid requests.
 //!
-//! Every step has a limit, so a server that hangs fails a test and does not hold it.
+//! Every step has a limit, so a server that hangs fails a test and does not block it.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,36 +19,37 @@ use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// A connection, or one answer. The longest timeout of a webhook in Kubernetes is 30 s.
+/// Limit for a connection or one answer. The longest timeout of a webhook in Kubernetes is 30 s.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The root certificate that a server is trusted by, and the name that it has to have.
+/// The root certificate that a client trusts, and the name that the server must have.
 #[derive(Clone)]
 pub struct Trust {
     config: Arc<ClientConfig>,
-    /// None is the address itself.
+    /// `None` for the address itself.
     name: Option<ServerName<'static>>,
 }
 
-/// A kept connection. Where an answer says that it was the last, the next request has another connection, as with the API server.
+/// A kept connection. After an answer with `connection: close` the next request uses a new one, as
+/// with the API server.
 pub struct Connection {
     requests: SendRequest<Full<Bytes>>,
     address: SocketAddr,
-    /// None without TLS.
+    /// `None` without TLS.
     trust: Option<Trust>,
     ended: bool,
 }
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// `content-type`; empty if none was given.
+    /// `content-type`; empty if it is missing.
     pub content_type: String,
-    /// Whether the connection ends with it.
+    /// Whether the connection ends with this answer.
     pub closes: bool,
-    /// `location`; empty if none was given.
+    /// `location`; empty if it is missing.
     pub location: String,
     /// The body.
     pub body: Vec<u8>,
@@ -57,33 +58,34 @@ pub struct Answer {
 // === impl Trust ===
 
 impl Trust {
-    /// Trusts what these certificates, one or several in PEM form, have signed.
+    /// Trusts certificates signed by these roots, one or several in PEM form.
     ///
     /// # Errors
     ///
-    /// If one is no certificate, or there is none.
+    /// If one is not a certificate, or the text has none.
     pub fn root(pem: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            roots.add(root.context("the root is no certificate in PEM form")?)?;
+            roots.add(root.context("the root is not a certificate in PEM form")?)?;
         }
-        ensure!(!roots.is_empty(), "there is no root in PEM form");
+        ensure!(!roots.is_empty(), "the text has no certificate in PEM form");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
         Ok(Self { config, name: None })
     }
 
-    /// The same, for a server that is called by this name, as the API server calls a Service.
+    /// Trusts the same roots for a server with this name, as the API server calls a Service.
     ///
     /// # Errors
     ///
-    /// If it is no name of a server.
+    /// If the name is not a valid server name.
     pub fn named(self, name: &str) -> Result<Self> {
         Ok(Self { name: Some(ServerName::try_from(name.to_owned())?), ..self })
     }
 
-    /// What trusts so, without a cache of sessions: an API server resumes none, as Go's client has no cache unless it is given one.
+    /// The client configuration, without a session cache: an API server resumes no sessions,
+    /// because Go's client has no cache by default.
     #[must_use]
     pub fn client_config(&self) -> Arc<ClientConfig> {
         let mut config = ClientConfig::clone(&self.config);
@@ -91,7 +93,7 @@ impl Trust {
         Arc::new(config)
     }
 
-    /// The same with such a cache.
+    /// The client configuration with a session cache.
     #[must_use]
     pub fn resuming_config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
@@ -101,7 +103,7 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// If nobody listens there, or with another certificate.
+    /// If the port is closed, or the certificate is not trusted.
     pub async fn stream(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>> {
         let name = self.name.clone().unwrap_or_else(|| ServerName::IpAddress(address.ip().into()));
         let connect = async {
@@ -130,7 +132,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// If nobody listens there.
+    /// If the port is closed.
     pub async fn plain(address: SocketAddr) -> Result<Self> {
         let stream = timeout(LIMIT, TcpStream::connect(address)).await?;
         let stream = stream.with_context(|| format!("connection to {address}"))?;
@@ -141,7 +143,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// If no whole answer comes.
+    /// If no complete answer arrives.
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
         self.send("GET", path, &[], Bytes::new()).await
     }
@@ -150,7 +152,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// If no whole answer comes.
+    /// If no complete answer arrives.
     pub async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Result<Answer> {
         self.send("POST", path, &[("content-type", "application/json")], body).await
     }
@@ -159,7 +161,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// If no whole answer comes.
+    /// If no complete answer arrives.
     pub async fn send(
         &mut self,
         method: &str,
@@ -198,7 +200,7 @@ impl Connection {
 
 async fn requests(io: impl Read + Write + Unpin + Send + 'static) -> Result<SendRequest<Full<Bytes>>> {
     let (requests, connection) = timeout(LIMIT, handshake(io)).await??;
-    // It ends with the last sender, or with the server; what went wrong shows in the request then.
+    // The task ends with the last sender, or with the server; the request reports an error.
     tokio::spawn(connection);
     Ok(requests)
 }

@@ -1,7 +1,9 @@
-//! A real Kubernetes API: [`ApiServer`], etcd and kube-apiserver on free ports of the loopback interface.
+//! A real Kubernetes API: [`ApiServer`], etcd and kube-apiserver on free ports of the loopback
+//! interface.
 //!
-//! Which versions, the machine decides (`$KUBEBUILDER_ASSETS`, else its path, else the cache of `cargo xtask setup`); the flags are those of `setup-envtest`, and work from 1.20 on.
-//! One server is shared by all tests of a binary, and each test has a [`Namespace`] of its own.
+//! The machine determines the versions (`$KUBEBUILDER_ASSETS`, or its path, or the cache of `cargo
+//! xtask setup`); the flags are those of `setup-envtest`, and work from 1.20 on. All tests of a
+//! binary share one server, and each test has its own [`Namespace`].
 
 mod namespace;
 mod objects;
@@ -26,16 +28,16 @@ use tokio::sync::OnceCell;
 pub use self::namespace::{Namespace, Refusal, Registration};
 use crate::{Connection, Process, Trust, eventually, programs::find_among};
 
-/// Ready takes five seconds on an idle machine.
+/// Starting takes five seconds on an idle machine.
 const READY: Duration = Duration::from_secs(90);
 /// Longer than the longest timeout of a webhook.
 const ANSWER: Duration = Duration::from_secs(60);
-/// Another program may take a free port before ours does.
+/// Another program may bind a free port before ours does.
 const ATTEMPTS: usize = 3;
-/// The one user, an admin.
+/// The only user, an admin.
 const TOKEN: &str = "the-tests-own-token";
 
-/// Who asked what, of service accounts alone: what the tests do themselves is nobody's business.
+/// Audits requests of service accounts only: requests of the tests themselves are not relevant.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -51,9 +53,9 @@ struct Programs {
     kube_apiserver: PathBuf,
 }
 
-/// A running API server. Both programs end when this is dropped, or with the test process.
+/// A running API server. Both programs end when this value is dropped, or with the test process.
 pub struct ApiServer {
-    // In the order in which they are to end.
+    // In the order in which they must end.
     kube_apiserver: Process,
     etcd: Process,
     address: SocketAddr,
@@ -68,14 +70,14 @@ impl ApiServer {
     ///
     /// # Errors
     ///
-    /// For every caller the same: why it could not be started.
+    /// The same for every caller: why it could not be started.
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<Result<ApiServer, String>> = OnceCell::const_new();
         let shared = SHARED.get_or_init(async || Self::start().await.map_err(|error| format!("{error:#}")));
         shared.await.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
-    /// A server for one test alone, which may do anything to it. It runs until the test process ends.
+    /// A server for one test, which may change its state. It runs until the test process ends.
     ///
     /// # Errors
     ///
@@ -88,7 +90,7 @@ impl ApiServer {
     ///
     /// # Errors
     ///
-    /// If the programs are not there, or are not ready in time; with what they wrote.
+    /// If the programs are missing or not ready in time, with their output.
     pub async fn start() -> Result<Self> {
         let find = |name, variable| find_among("KUBEBUILDER_ASSETS", name, variable);
         let programs = Programs {
@@ -116,7 +118,7 @@ impl ApiServer {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, secure));
         let trust = Trust::root(&ca)?;
         let ready = eventually("the API server", READY, async || {
-            // A program that has ended will not become ready: no further attempt.
+            // A program that has ended cannot become ready: the attempts end.
             match etcd.ensure_running().and_then(|()| kube_apiserver.ensure_running()) {
                 Ok(()) => readyz(address, &trust).await.map(|()| Ok(())),
                 Err(error) => Ok(Err(error)),
@@ -138,14 +140,14 @@ impl ApiServer {
         let mut config = Config::new(format!("https://{}", self.address).parse()?);
         config.root_cert = Some(vec![CertificateDer::from_pem_slice(self.ca.as_bytes())?.to_vec()]);
         config.auth_info = AuthInfo { token: Some(TOKEN.to_owned().into()), ..AuthInfo::default() };
-        // A refusal with 503 is an answer; the client would ask again and again.
+        // A refusal with 503 is an answer; the client would retry it.
         config.default_retry = false;
         config.connect_timeout = Some(ANSWER);
         config.read_timeout = Some(ANSWER);
         Ok(Client::try_from(config)?)
     }
 
-    /// A file for `KUBECONFIG`, with the rights of whom this token is of.
+    /// A file for `KUBECONFIG` with the rights of this token's user.
     #[must_use]
     pub fn kubeconfig(&self, token: &str) -> String {
         let (ca, address) = (data_encoding::BASE64.encode(self.ca.as_bytes()), self.address);
@@ -160,22 +162,22 @@ current-context: tests
         )
     }
 
-    /// A file for `KUBECONFIG`, with every right.
+    /// A file for `KUBECONFIG` with all rights.
     #[must_use]
     pub fn admin_kubeconfig(&self) -> String {
         self.kubeconfig(TOKEN)
     }
 
-    /// A fresh namespace.
+    /// Creates a namespace.
     ///
     /// # Errors
     ///
-    /// If it cannot be created; its name may be taken.
+    /// If it cannot be created, for instance if its name is taken.
     pub async fn namespace(&'static self, name: &str) -> Result<Namespace> {
         Namespace::create(self, name).await
     }
 
-    /// What a namespace's service accounts asked of it, oldest first: events of `audit.k8s.io`.
+    /// The requests of a namespace's service accounts, oldest first: events of `audit.k8s.io`.
     ///
     /// # Errors
     ///
@@ -185,7 +187,7 @@ current-context: tests
         self.audit_events(|event| event["user"]["username"].as_str().is_some_and(|user| user.starts_with(&accounts)))
     }
 
-    /// What came of the creation of a namespace's pods, oldest first: events of `audit.k8s.io`.
+    /// The creations of a namespace's pods, oldest first: events of `audit.k8s.io`.
     ///
     /// # Errors
     ///
@@ -197,12 +199,12 @@ current-context: tests
 
     fn audit_events(&self, wanted: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
         let log = fs::read_to_string(self.folder.path().join("audit.log"))?;
-        // A line that is being written is none yet.
+        // A line that is still being written is left out.
         let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         Ok(events.filter(wanted).collect())
     }
 
-    /// Stops the process of etcd for so long, as a disk that hangs would.
+    /// Suspends etcd's process for this time, as a hanging disk would.
     ///
     /// # Errors
     ///
@@ -213,13 +215,13 @@ current-context: tests
         self.etcd.signal(Signal::CONT)
     }
 
-    /// What became of its programs: for errors.
+    /// The state of its programs, for errors.
     fn describe(&self) -> String {
         format!("{}\n{}", self.kube_apiserver.describe(), self.etcd.describe())
     }
 }
 
-/// Every post-start hook has run, and the token is that of an admin.
+/// Every post-start hook has run, and the token belongs to an admin.
 async fn readyz(address: SocketAddr, trust: &Trust) -> Result<()> {
     let authorization = format!("Bearer {TOKEN}");
     let headers = [("authorization", authorization.as_str())];
@@ -261,7 +263,7 @@ fn kube_apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> R
         ("--service-account-signing-key-file", file("service-account.key")),
         ("--service-cluster-ip-range", "10.0.0.0/24".into()),
         ("--authorization-mode", "RBAC".into()),
-        // Nothing here makes service accounts.
+        // No controller makes service accounts in these tests.
         ("--disable-admission-plugins", "ServiceAccount".into()),
         ("--audit-policy-file", file("audit-policy.yaml")),
         ("--audit-log-path", file("audit.log")),
@@ -276,7 +278,8 @@ fn kube_apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> R
     Process::spawn(&mut command, &folder.join("kube-apiserver.log"))
 }
 
-/// The server's certificate, the keys for service accounts, and the admin's token. Gives the CA that signed the certificate.
+/// Writes the server's certificate, the keys for service accounts, and the admin's token. Returns
+/// the CA that signed the certificate.
 fn write_credentials(folder: &Path) -> Result<String> {
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::new(Vec::new())?;
@@ -300,13 +303,13 @@ fn write_credentials(folder: &Path) -> Result<String> {
     Ok(ca_pem)
 }
 
-/// Ports that nobody listens on at this moment.
+/// Ports that are currently free.
 ///
 /// # Errors
 ///
 /// If the system has none.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    // All at once, so that they differ.
+    // Bound simultaneously, so that they differ.
     let listeners: Vec<_> = (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
     let mut ports = [0; N];
     for (port, listener) in ports.iter_mut().zip(&listeners) {

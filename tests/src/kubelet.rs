@@ -1,7 +1,8 @@
-//! What a kubelet makes of a pod: [`Container`], a process that has the environment and the files that the pod describes.
+//! A simulated kubelet: [`Container`], a process with the environment and the files that a pod
+//! describes.
 //!
-//! It looks at the stored pod and at the cluster's Secrets, and at nothing else. The files are at their real paths: the process
-//! has a mount namespace of its own, and no network.
+//! It reads only the stored pod and the cluster's Secrets. The files have their real paths: the
+//! process has a mount namespace of its own, and no network.
 
 use std::{
     collections::BTreeMap,
@@ -21,16 +22,17 @@ use tempfile::TempDir;
 
 use crate::{Namespace, Process};
 
-/// Lays two read-only layers over the machine's `/etc`: one that has the container's files and with them the mount point, and one
-/// over the mount point, so that nothing of the machine's own shows there. Then it becomes the program.
+/// Mounts two read-only layers over the machine's `/etc`: one with the container's files and so the
+/// mount point, and one over the mount point, so that it shows no file of the machine. Then
+/// executes the program.
 const ENTER: &str = r#"root=$1; shift
 mount -t overlay overlay -o "lowerdir=$root/etc:/etc" /etc
 mount -t overlay overlay -o "lowerdir=$root/etc/flyte:$root/nothing" /etc/flyte
 exec "$@""#;
-/// For root, and for everybody else: a user namespace makes its owner root inside.
+/// For root, and for other users: a user namespace makes its owner root inside.
 const NAMESPACES: [&[&str]; 2] = [&["--mount", "--net"], &["--user", "--map-root-user", "--mount", "--net"]];
 
-/// A container of a pod, ready to run. Its files go when this is dropped.
+/// A container of a pod, ready to run. Its files are removed when this value is dropped.
 pub struct Container {
     name: String,
     command: Vec<String>,
@@ -38,10 +40,10 @@ pub struct Container {
     root: TempDir,
 }
 
-/// What an image brings beside its programs.
+/// The parts of an image besides its programs.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Its variables; the pod's come over them.
+    /// Its variables; the pod's override them.
     pub env: BTreeMap<String, String>,
     /// Its working directory.
     pub folder: PathBuf,
@@ -54,8 +56,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// If a container would not start, for instance for want of a Secret that is not optional; or if the pod has something that this
-    /// stand-in does not know.
+    /// If a container would not start, for instance because a required Secret is missing, or if the
+    /// pod has a field that this simulation does not support.
     pub async fn all_of(pod: serde_json::Value, namespace: &Namespace) -> Result<Vec<Self>> {
         let spec = serde_json::from_value::<Pod>(pod)?.spec.context("a pod without a spec")?;
         let volumes = spec.volumes.unwrap_or_default();
@@ -82,7 +84,8 @@ impl Container {
         let mut env = BTreeMap::new();
         for variable in spec.env.unwrap_or_default() {
             let name = variable.name.clone();
-            // The last of a name counts, and one without a value hides none before it.
+            // The last variable of a name counts, and one without a value does not hide an earlier
+            // one.
             if let Some(value) = value_of(variable, namespace).await.with_context(|| format!("variable {name}"))? {
                 env.insert(name, value);
             }
@@ -91,20 +94,22 @@ impl Container {
         Ok(Self { name: spec.name, command, env, root })
     }
 
-    /// Its name in the pod.
+    /// The name in the pod.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Runs its command to the end, and gives what it wrote.
+    /// Runs its command to the end, and returns its output.
     ///
     /// # Errors
     ///
-    /// If this machine lets nobody have a mount namespace, or the program ends badly or not in time.
+    /// If this machine does not permit a mount namespace, or the program fails or does not end in
+    /// time.
     pub async fn run(&self, image: &Image, limit: Duration) -> Result<String> {
         let mut command = in_namespaces(namespaces()?, self.root.path());
-        // By `env`, since shells drop variables whose names they could not have given, `_FSEC_MY-GROUP_KEY` for one.
+        // With `env`, because shells drop variables with names that they do not support, such as
+        // `_FSEC_MY-GROUP_KEY`.
         command.arg("env").arg("-i");
         command.args(image.env.iter().chain(&self.env).map(|(name, value)| format!("{name}={value}")));
         command.args(&self.command).current_dir(&image.folder);
@@ -115,17 +120,17 @@ impl Container {
     }
 }
 
-/// Where a volume is mounted, below the container's own root.
+/// The path of a volume mount below the container's own root.
 fn below(root: &Path, mount: &VolumeMount) -> Result<PathBuf> {
     let VolumeMount { mount_path, sub_path, sub_path_expr, .. } = mount;
-    ensure!(sub_path.is_none() && sub_path_expr.is_none(), "mount {mount_path}: sub-paths are unknown here");
+    ensure!(sub_path.is_none() && sub_path_expr.is_none(), "mount {mount_path}: sub-paths are not supported");
     let path = mount_path.strip_prefix('/').filter(|path| path.starts_with("etc/flyte/") && !path.contains(".."));
-    Ok(root.join(path.with_context(|| format!("mount {mount_path}: only /etc/flyte is laid out here"))?))
+    Ok(root.join(path.with_context(|| format!("mount {mount_path}: only /etc/flyte is supported"))?))
 }
 
 async fn write_files(folder: &Path, volume: &Volume, namespace: &Namespace) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let source = volume.secret.clone().context("only a volume of a Secret is known here")?;
+    let source = volume.secret.clone().context("only volumes of Secrets are supported")?;
     let SecretVolumeSource { secret_name, items, optional, .. } = source;
     let name = secret_name.context("no secretName")?;
     let mut secret = match namespace.secret(&name).await? {
@@ -153,14 +158,14 @@ async fn write_files(folder: &Path, volume: &Volume, namespace: &Namespace) -> R
 async fn value_of(variable: EnvVar, namespace: &Namespace) -> Result<Option<String>> {
     let Some(source) = variable.value_from else {
         let value = variable.value.unwrap_or_default();
-        ensure!(!value.contains("$("), "references to other variables are unknown here");
+        ensure!(!value.contains("$("), "references to other variables are not supported");
         return Ok(Some(value));
     };
     let SecretKeySelector { name, key, optional } =
-        source.secret_key_ref.context("only a reference to a Secret is known here")?;
+        source.secret_key_ref.context("only references to Secrets are supported")?;
     let mut secret = namespace.secret(&name).await?.unwrap_or_default();
     match secret.remove(&key) {
-        Some(value) => Ok(Some(String::from_utf8(value).context("the value is no text")?)),
+        Some(value) => Ok(Some(String::from_utf8(value).context("the value is not UTF-8")?)),
         None if optional == Some(true) => Ok(None),
         None => bail!("no key {key:?} in secret {name:?}"),
     }
@@ -172,7 +177,7 @@ fn in_namespaces(namespaces: &[&str], root: &Path) -> Command {
     command
 }
 
-/// The first that this machine allows; each is tried with all that [`ENTER`] does.
+/// The first method that this machine permits; each is tried with all steps of [`ENTER`].
 fn namespaces() -> Result<&'static [&'static str]> {
     static ALLOWED: OnceLock<Result<&[&str], String>> = OnceLock::new();
     let allowed = ALLOWED.get_or_init(|| {
@@ -191,7 +196,7 @@ fn namespaces() -> Result<&'static [&'static str]> {
         Err(format!(
             "this machine lets no process have a mount namespace of its own, in which a container's files are laid out. Inside a \
              container: start it with `--cap-add SYS_ADMIN --security-opt apparmor=unconfined`. Otherwise: allow user namespaces \
-             (`sysctl kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu), or run the tests as root. It said:\n{}",
+             (`sysctl kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu), or run the tests as root. It printed:\n{}",
             refusals.to_string_lossy()
         ))
     });

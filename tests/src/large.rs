@@ -1,6 +1,7 @@
-//! Components as large as those of JavaScript and Python, made in a moment: [`enlarge`] puts a module behind one that works.
+//! Components as large as those made from JavaScript and Python, generated quickly: [`enlarge`]
+//! appends a module to a working component.
 //!
-//! Nobody calls the module, but it is compiled with the rest.
+//! The module is never called, but it is compiled with the rest.
 
 use wasm_encoder::{
     CodeSection, ComponentSection as _, ConstExpr, DataSection, Function, FunctionSection, MemArg, MemorySection,
@@ -10,7 +11,7 @@ use wasm_encoder::{
 /// Of thirty bytes each: a function of two kilobytes.
 const STEPS: i32 = 64;
 
-/// The component with that many more bytes: three quarters of them code, and the rest data.
+/// The component with this number of additional bytes: three quarters code, the rest data.
 #[must_use]
 pub fn enlarge(component: &[u8], bytes: usize) -> Vec<u8> {
     let mut module = Module::new();
@@ -35,7 +36,7 @@ pub fn enlarge(component: &[u8], bytes: usize) -> Vec<u8> {
     large
 }
 
-/// Arithmetic and memory, no two functions the same.
+/// Arithmetic and memory access, different in each function.
 fn function(seed: i32) -> Function {
     let mut function = Function::new([(1, ValType::I32)]);
     let word = MemArg { offset: 0, align: 2, memory_index: 0 };

@@ -1,7 +1,8 @@
-//! What the tests that need more than one crate share: a real Kubernetes API server, the real `ampoule` binary, and a
-//! client that speaks to its ports byte for byte.
+//! Shared by the tests that need more than one crate: a real Kubernetes API server, the real
+//! `ampoule` binary, and a client that controls every byte that it sends.
 //!
-//! Every wait has a limit, and every program that is started ends with the test process, however that one ends.
+//! Every wait has a limit, and every started program ends with the test process, however that
+//! process ends.
 
 mod ampoule;
 mod collector;
@@ -38,6 +39,6 @@ pub use self::{
     process::Process,
     prometheus::{Prometheus, Series, promtool},
     registry::{Registry, Signer},
-    renderers::{Renderers, languages, sdks},
+    renderers::{Renderers, languages, sdks, typos},
     review::{Response, Review},
 };

@@ -1,6 +1,7 @@
-//! Pods at a steady rate, whatever becomes of them: [`SteadyLoad`] starts a creation at each tick and waits for none.
+//! Pods at a steady rate, independent of their results: [`SteadyLoad`] starts a creation at each
+//! tick and waits for none.
 //!
-//! A creation that fails is tried again, as every controller does; each try is written down with its times.
+//! A failed creation is retried, as every controller does; each attempt is recorded with its times.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,37 +18,37 @@ use tokio::{
 
 use crate::Namespace;
 
-/// Between two tries.
+/// Interval between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// After this long a pod counts as lost.
+/// A pod counts as lost after this time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A load that goes on until it is ended.
+/// A load that runs until it is stopped.
 pub struct SteadyLoad {
     phase: Arc<Mutex<&'static str>>,
     end: watch::Sender<bool>,
     creations: JoinHandle<Result<Vec<Creation>>>,
 }
 
-/// A pod, and how it came to be.
+/// A pod and its creation.
 #[derive(Debug)]
 pub struct Creation {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What else went on when it was first tried.
+    /// The phase of the test at the first attempt.
     pub phase: &'static str,
-    /// When it was first tried.
+    /// The time of the first attempt.
     pub started: Instant,
-    /// How long it took, all tries included.
+    /// The duration of all attempts.
     pub took: Duration,
-    /// The tries that failed: from when to when, and why.
+    /// The failed attempts: start, end and error.
     pub failed: Vec<(Instant, Instant, String)>,
 }
 
 // === impl SteadyLoad ===
 
 impl SteadyLoad {
-    /// Creates a pod in each period; `pod` makes it, by its name.
+    /// Creates a pod in each period; `pod` makes it from its name.
     #[must_use]
     pub fn start(namespace: Namespace, period: Duration, pod: fn(&str) -> Value) -> Self {
         let phase = Arc::new(Mutex::new("start"));
@@ -55,7 +56,7 @@ impl SteadyLoad {
         let phases = Arc::clone(&phase);
         let creations = tokio::spawn(async move {
             let mut ticks = interval(period);
-            // A machine that stands still for a moment is behind afterwards, and so are clients in their thousands.
+            // A machine that stops for a moment falls behind, as do thousands of clients.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
             let (mut creations, mut count) = (JoinSet::new(), 0_u32);
             loop {
@@ -74,12 +75,12 @@ impl SteadyLoad {
         Self { phase, end, creations }
     }
 
-    /// Says what goes on from now on.
+    /// Sets the phase of the test.
     pub fn phase(&self, name: &'static str) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
-    /// Ends it, and waits for what is under way.
+    /// Stops the load, and waits for creations in progress.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ async fn create(namespace: &Namespace, name: String, phase: &'static str, pod: &
         let tried = Instant::now();
         let error = match namespace.try_create_pod(pod).await {
             Ok(Ok(_)) => break,
-            // A try before this one was answered too late, and had its effect.
+            // An earlier attempt was answered too late, but created the pod.
             Ok(Err(refusal)) if refusal.reason == "AlreadyExists" && !failed.is_empty() => break,
             Ok(Err(refusal)) => refusal.to_string(),
             Err(error) => format!("{error:#}"),

@@ -1,6 +1,8 @@
-//! A folder as the kubelet mounts a ConfigMap or a Secret: [`Mounted`], whose files are links into a link that is swapped.
+//! A folder as the kubelet mounts a ConfigMap or a Secret: [`Mounted`], whose files are links
+//! through a link that is replaced.
 //!
-//! `file` → `..data/file`, `..data` → `..N`. A change is a new folder `..N`, and all files are another at once.
+//! `file` → `..data/file`, `..data` → `..N`. A change is a new folder `..N`, which replaces all
+//! files at once.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -16,7 +18,7 @@ pub struct Mounted {
 // === impl Mounted ===
 
 impl Mounted {
-    /// With these files.
+    /// A folder with these files.
     ///
     /// # Errors
     ///
@@ -27,13 +29,13 @@ impl Mounted {
         Ok(this)
     }
 
-    /// Where it is.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Does what the kubelet does when the object has other files.
+    /// Replaces the files, as the kubelet does when the object changes.
     ///
     /// # Errors
     ///

@@ -1,7 +1,9 @@
-//! A network of a test's own, with addresses that are not loopback and a store behind them: [`in_own_network`], [`Store`].
+//! A network for one test, with addresses that are not loopback and a store behind them:
+//! [`in_own_network`], [`Store`].
 //!
-//! The test runs itself once more in a network namespace, in which nothing of this machine's network is to be seen. The store listens
-//! on every address there, those that no plugin may call included, so that a call that should not be would arrive and be counted.
+//! The test runs itself again in a network namespace that is isolated from this machine's network.
+//! The store listens on every address there, including those that no plugin may call, so that a
+//! forbidden call would arrive and be counted.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -21,16 +23,16 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// The store's address: TEST-NET-1 of RFC 5737, which is nobody's.
+/// The store's address: TEST-NET-1 of RFC 5737, which is not assigned.
 pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-/// Where a cloud's metadata service is.
+/// The address of a cloud's metadata service.
 pub const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 /// The port that plugins are granted, and one that they are not.
 pub const PORTS: [u16; 2] = [8443, 9443];
 /// The store's name.
 pub const NAME: &str = "store.example";
 
-/// The token that the store wants for its secret `db/password`.
+/// The token that the store requires for its secret `db/password`.
 pub const TOKEN: &str = "zq7canarybird-token";
 /// The value of the store's secret `db/password`.
 pub const VALUE: &str = "zq7canarybird-value";
@@ -40,31 +42,32 @@ const SET_UP: &str = r#"ip link set lo up
 ip address add 192.0.2.1/32 dev lo
 ip address add 169.254.169.254/32 dev lo
 exec timeout 120 "$@""#;
-/// For root, and for everybody else: a user namespace makes its owner root inside.
+/// For root, and for other users: a user namespace makes its owner root inside.
 const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
 
-/// An HTTPS server whose answers its paths choose.
+/// An HTTPS server whose paths determine its answers.
 pub struct Store {
-    /// The root that signed its certificate, which is for [`NAME`] and [`ADDRESS`].
+    /// The root that signed its certificate for [`NAME`] and [`ADDRESS`].
     pub root: CertificateDer<'static>,
     calls: Arc<Mutex<Calls>>,
     _runtime: Runtime,
 }
 
-/// What a store has seen.
+/// The connections of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// The address of its own that each connection was made to.
+    /// The store's address of each connection.
     pub to: Vec<IpAddr>,
-    /// Connections that are open.
+    /// Number of open connections.
     pub open: usize,
 }
 
-/// Runs a test's body in a network of its own. `test` is its full name, as the test's program lists it.
+/// Runs a test's body in a network of its own. `test` is its full name, as the test program lists
+/// it.
 ///
 /// # Panics
 ///
-/// If the body does, or if this machine lets nobody have a network namespace.
+/// If the body panics, or if this machine does not permit a network namespace.
 pub fn in_own_network(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
@@ -73,7 +76,7 @@ pub fn in_own_network(test: &str, body: impl FnOnce()) {
     let mut refusals = String::new();
     for namespaces in NAMESPACES {
         let run =
-            |command: &mut Command| -> Output { command.output().expect("unshare (package util-linux) is there") };
+            |command: &mut Command| -> Output { command.output().expect("unshare (package util-linux) is installed") };
         let unshare = || {
             let mut command = Command::new("unshare");
             command.args(namespaces).args(["--", "sh", "-ec", SET_UP, "sh"]);
@@ -93,7 +96,7 @@ pub fn in_own_network(test: &str, body: impl FnOnce()) {
     panic!(
         "this machine lets no process have a network of its own. Inside a container: start it with `--cap-add SYS_ADMIN --cap-add \
          NET_ADMIN`. Otherwise: allow user namespaces, or run the tests as root; and `ip` (package iproute2) must be there. It \
-         said:\n{refusals}"
+         printed:\n{refusals}"
     );
 }
 
@@ -104,11 +107,11 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// If it cannot, as where it is not alone on its network.
+    /// If the ports are in use, for instance outside a network of its own.
     #[must_use]
     pub fn start() -> Self {
         let key = || KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("no name is no bad name");
+        let mut params = CertificateParams::new(Vec::new()).expect("an empty list has no invalid name");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, key()).expect("a root");
         let leaf_key = key();
@@ -117,7 +120,7 @@ impl Store {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .expect("ring has every version")
+            .expect("ring supports every version")
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], leaf_key.serialize_der().try_into().expect("a key"))
             .expect("the key is the certificate's");
@@ -131,14 +134,14 @@ impl Store {
         Self { root: ca.der().clone(), calls, _runtime: runtime }
     }
 
-    /// What it has seen.
+    /// The connections so far.
     ///
     /// # Panics
     ///
-    /// If a part of the store has panicked.
+    /// If a thread of the store has panicked.
     #[must_use]
     pub fn calls(&self) -> Calls {
-        self.calls.lock().expect("nobody panics with it").clone()
+        self.calls.lock().expect("no thread panics while it holds the lock").clone()
     }
 
     /// Waits until no connection is open.
@@ -160,21 +163,21 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, calls: Arc<Mutex<Ca
         let (stream, _) = listener.accept().await.expect("a connection");
         let (acceptor, calls) = (acceptor.clone(), Arc::clone(&calls));
         {
-            let mut calls = calls.lock().expect("nobody panics with it");
+            let mut calls = calls.lock().expect("no thread panics while it holds the lock");
             calls.to.push(stream.local_addr().expect("a connection has an address").ip());
             calls.open += 1;
         }
         tokio::spawn(async move {
             if let Ok(stream) = acceptor.accept(stream).await {
-                // A client that leaves is what some tests are about.
+                // Clients that disconnect are part of some tests.
                 let _ = answer(stream).await;
             }
-            calls.lock().expect("nobody panics with it").open -= 1;
+            calls.lock().expect("no thread panics while it holds the lock").open -= 1;
         });
     }
 }
 
-/// One request, and the answer that its path stands for.
+/// Answers one request according to its path.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,11 +1,12 @@
-//! Pods as their authors write them, and the annotations that ask for secrets.
+//! Pods as their authors write them, and the annotations that request secrets.
 //!
-//! Everything is JSON: the tests look at what crosses the wire, not at what a typed client makes of it.
+//! All values are JSON: the tests check the transmitted data, not its interpretation by a typed
+//! client.
 
 use ampoule_core::{MountRequirement, SecretRequest};
 use serde_json::{Map, Value, json};
 
-/// The value of an annotation that asks for a secret, as Flyte's SDK writes it.
+/// The value of an annotation that requests a secret, as Flyte's SDK writes it.
 #[must_use]
 pub fn annotation(group: &str, key: &str, mount: MountRequirement) -> String {
     SecretRequest { group: group.to_owned(), key: key.to_owned(), mount, ..SecretRequest::default() }
@@ -30,7 +31,7 @@ pub fn pod(name: &str) -> Value {
     })
 }
 
-/// A labelled pod that asks for these secrets.
+/// A labelled pod that requests these secrets.
 #[must_use]
 pub fn asking<S: Into<String>>(name: &str, values: impl IntoIterator<Item = S>) -> Value {
     let mut pod = pod(name);

@@ -1,7 +1,8 @@
-//! A program under test: [`Process`], with its whole output in a file, ended by its own id and by nothing broader.
+//! A program under test: [`Process`], with its whole output in a file, ended only by its own id.
 //!
-//! A watchdog ends it when the test process is gone: a killed test run leaves nothing behind. It is a shell that reads from a
-//! pipe whose other end only the test process has; the system closes that end, whatever became of the process.
+//! A watchdog ends it when the test process ends, so a killed test run leaves nothing behind. The
+//! watchdog is a shell that reads from a pipe whose other end only the test process holds; the
+//! system closes that end however the process ends.
 
 use std::{
     fs::File,
@@ -18,11 +19,11 @@ use rustix::process::Signal;
 
 use crate::eventually;
 
-/// Lines of the output that an error shows.
+/// Number of output lines in an error.
 const SHOWN: usize = 25;
-/// How a Go program begins its last words.
+/// First words of a Go program's crash report.
 const CRASH: [&str; 2] = ["panic: ", "fatal error: "];
-/// Waits for the pipe to close, ends the process, and removes the folder if one is named.
+/// Waits for the pipe to close, ends the process, and removes the folder if one is given.
 const WATCHDOG: &str = r#"read -r word; [ "$word" = done ] && exit; kill -9 "$1"; [ -z "$2" ] || rm -rf -- "$2""#;
 
 /// A program that runs until it is ended or this value is dropped.
@@ -46,7 +47,8 @@ impl Process {
         Self::spawn_in(command, output, Path::new(""))
     }
 
-    /// Like [`Process::spawn`]; if the test process dies, the folder goes as well.
+    /// Starts a program like [`Process::spawn`]; the folder is also removed if the test process
+    /// dies.
     ///
     /// # Errors
     ///
@@ -58,7 +60,7 @@ impl Process {
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let mut watchdog = Command::new("sh");
         watchdog.args(["-c", WATCHDOG, "watchdog"]).arg(child.id().to_string()).arg(folder);
-        // In a group of its own: Ctrl-C in a terminal must leave it alive to clean up.
+        // In a group of its own: Ctrl-C in a terminal must not end it before it has cleaned up.
         watchdog.process_group(0);
         let watchdog = watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         match watchdog {
@@ -78,17 +80,17 @@ impl Process {
         self.id
     }
 
-    /// Everything it has written so far.
+    /// The output so far.
     ///
     /// # Errors
     ///
-    /// If the file is gone.
+    /// If the file does not exist.
     pub fn output(&self) -> Result<String> {
         let bytes = std::fs::read(&self.output).with_context(|| format!("cannot read {}", self.output.display()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The name, whether it runs, and the part of its output that tells most: for errors.
+    /// The name, the state, and the most relevant part of the output, for errors.
     #[must_use]
     pub fn describe(&self) -> String {
         let ended = self.child().try_wait();
@@ -98,20 +100,20 @@ impl Process {
         };
         let output = self.output().unwrap_or_default();
         let lines: Vec<_> = output.lines().collect();
-        // A Go program that crashes writes why, and then the stack of every goroutine.
+        // A Go program that crashes writes the reason, and then the stack of every goroutine.
         let crash = lines.iter().position(|line| CRASH.iter().any(|head| line.starts_with(head)));
         let start = crash.unwrap_or_else(|| lines.len().saturating_sub(SHOWN));
         let shown: Vec<_> = lines.into_iter().skip(start).take(SHOWN).collect();
         format!("{} {state}; of its output:\n{}", self.name, shown.join("\n"))
     }
 
-    /// Errors once the process has ended.
+    /// Returns an error once the process has ended.
     ///
     /// # Errors
     ///
     /// The exit status and the end of the output.
     pub fn ensure_running(&self) -> Result<()> {
-        // Not within the condition, where the lock would be held on: `describe` takes it as well.
+        // Not within the condition, which would hold the lock: `describe` takes it as well.
         let ended = self.child().try_wait()?;
         if ended.is_some() {
             bail!("{}", self.describe());
@@ -119,11 +121,11 @@ impl Process {
         Ok(())
     }
 
-    /// Sends a signal to this very process.
+    /// Sends a signal to this process.
     ///
     /// # Errors
     ///
-    /// If it is gone already.
+    /// If it has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let id = i32::try_from(self.id).ok().and_then(rustix::process::Pid::from_raw);
         let id = id.context("no process id")?;
@@ -147,7 +149,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The watchdog first, so that it never sees an id that is somebody else's by then.
+        // The watchdog first, so that it never uses an id that has been reused.
         if let Some(mut pipe) = self.watchdog.stdin.take() {
             let _ = pipe.write_all(b"done\n");
         }
@@ -156,7 +158,7 @@ impl Drop for Process {
     }
 }
 
-/// Kills and waits. Nothing can be done about a failure: then the process is gone already.
+/// Kills and waits. A failure means that the process has already ended.
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();

@@ -1,7 +1,7 @@
-//! Where programs are that the tests run: named one by one, else on the path, else in the cache folder that `cargo xtask setup`
-//! fills.
+//! Locates programs that the tests run: by an environment variable, or on the path, or in the cache
+//! folder that `cargo xtask setup` fills.
 //!
-//! They are never left out: without them the tests fail and say what to run.
+//! A missing program is an error that names the command to run; tests are never skipped.
 
 use std::{
     ffi::OsString,
@@ -10,23 +10,24 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// The program that the variable names, else the one on the path, else the one in the cache.
+/// The program from the variable, or the path, or the cache.
 pub(crate) fn find(name: &str, variable: &str) -> Result<PathBuf> {
     if let Some(path) = setting(variable) {
         let path = PathBuf::from(path);
-        ensure!(path.is_file(), "{variable} is {}, which is no file", path.display());
+        ensure!(path.is_file(), "{variable} is {}, which is not a file", path.display());
         return Ok(path);
     }
     let on_path = setting("PATH").unwrap_or_default();
     let mut folders: Vec<_> = std::env::split_paths(&on_path).collect();
-    // Debian's place for what an administrator runs, which is not on everybody's path.
+    // Debian's folder for an administrator's programs, which is not on every path.
     folders.push(PathBuf::from("/usr/sbin"));
     folders.extend(cache().map(|cache| cache.join("ampoule/bin")));
     let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     found.with_context(|| format!("no {name} here: run `cargo xtask test`, which gets it"))
 }
 
-/// The same, where a folder may be named for several of them, as `setup-envtest` does; the variable of the one comes first.
+/// Like [`find`], with a variable for a folder of several programs, as `setup-envtest` uses; the
+/// variable of the single program takes precedence.
 pub(crate) fn find_among(folder: &str, name: &str, variable: &str) -> Result<PathBuf> {
     match setting(folder).filter(|_| setting(variable).is_none()) {
         Some(assets) => {
@@ -38,13 +39,13 @@ pub(crate) fn find_among(folder: &str, name: &str, variable: &str) -> Result<Pat
     }
 }
 
-/// Where caches are kept.
+/// The folder for caches.
 pub(crate) fn cache() -> Option<PathBuf> {
     let named = setting("XDG_CACHE_HOME").map(PathBuf::from);
     named.or_else(|| Some(std::env::home_dir()?.join(".cache")))
 }
 
-/// A variable that says something.
+/// A variable that is set and not empty.
 pub(crate) fn setting(variable: &str) -> Option<OsString> {
     std::env::var_os(variable).filter(|value| !value.is_empty())
 }

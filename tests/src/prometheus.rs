@@ -1,7 +1,7 @@
-//! A real [`Prometheus`], Debian's own, which scrapes a process every second and evaluates the alerts as often; and promtool, which
-//! comes with it.
+//! A real [`Prometheus`], Debian's own, which scrapes a process and evaluates the alerts every
+//! second; and promtool, which is part of it.
 //!
-//! It is asked over its HTTP API, as Grafana does.
+//! The tests query its HTTP API, as Grafana does.
 
 use std::{
     fs::{self, File},
@@ -15,11 +15,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Connection, Process, eventually, free_ports, programs::find, renderers::said};
+use crate::{Connection, Process, eventually, free_ports, programs::find, renderers::stdout_of};
 
-/// It starts within a second; to replay nothing, it needs no longer.
+/// It starts within a second, because it has no data to replay.
 const READY: Duration = Duration::from_secs(30);
-/// As Prometheus counts time.
+/// In Prometheus' notation.
 const STEP: &str = "1s";
 
 /// A running Prometheus.
@@ -32,21 +32,21 @@ pub struct Prometheus {
 /// The labels of a series, and its values in the order of time.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// Every label, the metric's name among them.
+    /// Every label, including the metric's name.
     pub labels: Value,
-    /// What it was at each step; one value if it was asked for a moment.
+    /// The value at each step; a single value for an instant query.
     pub values: Vec<f64>,
 }
 
 // === impl Prometheus ===
 
 impl Prometheus {
-    /// Scrapes `/metrics` of an address every second, with the job and other labels that the operator would give it, and evaluates
-    /// the rules.
+    /// Scrapes `/metrics` of an address every second, with the job and other labels that the
+    /// operator would set, and evaluates the rules.
     ///
     /// # Errors
     ///
-    /// If there is no such program here, or it does not start.
+    /// If the program is not installed, or does not start.
     pub async fn scraping(target: SocketAddr, job: &str, labels: &Value, rules: &Value) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-prometheus-").tempdir()?;
         let file = |name: &str| folder.path().join(name);
@@ -74,16 +74,16 @@ impl Prometheus {
         Ok(this)
     }
 
-    /// Asks for what an expression comes to now.
+    /// The current value of an expression.
     ///
     /// # Errors
     ///
-    /// Prometheus' own, if it cannot read the expression or evaluate it.
+    /// Prometheus' own, if it cannot parse or evaluate the expression.
     pub async fn query(&self, expression: &str) -> Result<Vec<Series>> {
         series(&self.api("query", &[("query", expression)]).await?)
     }
 
-    /// Asks for what an expression came to in each second since then.
+    /// The value of an expression in each second since `start`.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Prometheus {
         series(&self.api("query_range", &words).await?)
     }
 
-    /// What another part of the API says, such as `alerts`.
+    /// The answer of another part of the API, such as `alerts`.
     ///
     /// # Errors
     ///
@@ -102,16 +102,16 @@ impl Prometheus {
     pub async fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let answer = Connection::plain(self.address).await?.get(&format!("/api/v1/{path}?{query}")).await?;
-        let mut said: Value = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
-        ensure!(said["status"] == "success", "{}: {}", said["errorType"], said["error"]);
-        Ok(said["data"].take())
+        let mut answer_json: Value = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
+        ensure!(answer_json["status"] == "success", "{}: {}", answer_json["errorType"], answer_json["error"]);
+        Ok(answer_json["data"].take())
     }
 
-    /// Errors until it has scraped what there was at that time.
+    /// Returns an error until it has scraped the target after this time.
     ///
     /// # Errors
     ///
-    /// If it did not scrape since, or what it got could not be read.
+    /// If it has not scraped since, or could not parse the result.
     pub async fn scraped(&self, since: SystemTime) -> Result<()> {
         self.process.ensure_running()?;
         let up = self.query(&format!("up * (timestamp(up) > bool {})", seconds(since))).await?;
@@ -120,21 +120,21 @@ impl Prometheus {
     }
 }
 
-/// What promtool says of a file, or of what it reads from its standard input.
+/// The output of promtool for a file, or for its standard input.
 ///
 /// # Errors
 ///
-/// With what it says, if it finds something wrong.
+/// Its output, if it reports a mistake.
 pub fn promtool(words: &[&str], input: Option<&Path>) -> Result<String> {
     let mut command = Command::new(find("promtool", "AMPOULE_PROMTOOL")?);
     command.args(words);
     if let Some(input) = input {
         command.stdin(File::open(input)?);
     }
-    said(&mut command)
+    stdout_of(&mut command)
 }
 
-/// Both kinds of answers: `value` has a moment, `values` a range.
+/// Both kinds of answers: `value` for an instant, `values` for a range.
 fn series(data: &Value) -> Result<Vec<Series>> {
     let result = data["result"].as_array().context("no result")?.iter();
     let series = result.map(|series| {

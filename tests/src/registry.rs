@@ -1,8 +1,8 @@
-//! A real registry: [`Registry`], Debian's `docker-registry` on a free port of the loopback interface, and [`Signer`], which signs what
-//! is in it as cosign does.
+//! A real registry: [`Registry`], Debian's `docker-registry` on a free port of the loopback
+//! interface, and [`Signer`], which signs its content as cosign does.
 //!
-//! Registries differ in whom they let in, so there is one of each kind: anybody by plain HTTP, a user by password over TLS, and a user
-//! by a token that another server gives.
+//! Registries differ in authentication, so there is one of each kind: none over plain HTTP, a
+//! password over TLS, and a token from a separate server.
 
 mod signer;
 mod tokens;
@@ -26,11 +26,11 @@ use crate::{Answer, Connection, Process, Trust, eventually, free_ports, programs
 
 /// It starts within milliseconds.
 const READY: Duration = Duration::from_secs(20);
-/// The one user; the second line is `htpasswd -nbBC 5` of the two.
+/// The only user; the second line is `htpasswd -nbBC 5` of the two.
 const USER: (&str, &str) = ("team", "a password");
 const HTPASSWD: &str = "team:$2b$04$WQiP5Svh7lz0rWajkc8ifOqo2bl7ftut1wkaV5cSE9JWiCPz2wqNe\n";
 
-/// A running registry. It ends when this is dropped, or with the test process.
+/// A running registry. It ends when this value is dropped, or with the test process.
 pub struct Registry {
     process: Process,
     address: SocketAddr,
@@ -39,7 +39,7 @@ pub struct Registry {
     folder: TempDir,
 }
 
-/// Whom a registry lets in.
+/// The authentication of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Door {
     Open,
@@ -50,30 +50,30 @@ enum Door {
 // === impl Registry ===
 
 impl Registry {
-    /// One that lets anybody do anything, by plain HTTP.
+    /// A registry without authentication, over plain HTTP.
     ///
     /// # Errors
     ///
-    /// If the program is not here, or does not start.
+    /// If the program is not installed, or does not start.
     pub async fn open() -> Result<Self> {
         Self::start(Door::Open).await
     }
 
-    /// One that lets in the user of [`Registry::docker_config`] by its password, over TLS.
+    /// A registry that authenticates the user of [`Registry::docker_config`] by password, over TLS.
     ///
     /// # Errors
     ///
-    /// If the program is not here, or does not start.
+    /// If the program is not installed, or does not start.
     pub async fn with_password() -> Result<Self> {
         Self::start(Door::Password).await
     }
 
-    /// One that lets in whoever has a token, over TLS. Tokens are given to the user of [`Registry::docker_config`], and to
-    /// nobody in particular for pulling from `public/…`.
+    /// A registry that requires a token, over TLS. The user of [`Registry::docker_config`] gets
+    /// tokens, and anonymous clients get tokens to pull from `public/…`.
     ///
     /// # Errors
     ///
-    /// If the program is not here, or does not start.
+    /// If the program is not installed, or does not start.
     pub async fn with_tokens() -> Result<Self> {
         Self::start(Door::Token).await
     }
@@ -103,7 +103,7 @@ impl Registry {
             }
             None => {}
         }
-        // Every JSON document is one of YAML.
+        // Every JSON document is a YAML document.
         fs::write(path.join("config.yml"), serde_json::to_vec(&config)?)?;
         let mut command = Command::new(find("docker-registry", "AMPOULE_REGISTRY")?);
         command.arg("serve").arg(path.join("config.yml"));
@@ -119,19 +119,19 @@ impl Registry {
         Ok(this)
     }
 
-    /// Its address, as the first part of a reference.
+    /// Its address, the first part of a reference.
     #[must_use]
     pub fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// The server of its tokens, which is asked by plain HTTP; none if it has none.
+    /// The token server's address, for plain HTTP; `None` without one.
     #[must_use]
     pub fn tokens(&self) -> Option<&str> {
         self.tokens.as_ref()?.host()
     }
 
-    /// A folder for `DOCKER_CONFIG`, with the one user.
+    /// A folder for `DOCKER_CONFIG`, with the only user.
     ///
     /// # Errors
     ///
@@ -146,26 +146,26 @@ impl Registry {
         Ok(folder)
     }
 
-    /// The file with the certificate that it is trusted by.
+    /// The file with the certificate that clients must trust.
     #[must_use]
     pub fn ca_file(&self) -> PathBuf {
         self.folder.path().join("tls.crt")
     }
 
-    /// Asks it something.
+    /// Sends a request.
     ///
     /// # Errors
     ///
-    /// If no answer comes.
+    /// If no answer arrives.
     pub async fn get(&self, path: &str) -> Result<Answer> {
         self.connect().await?.get(path).await
     }
 
-    /// A manifest as it is stored.
+    /// A stored manifest.
     ///
     /// # Errors
     ///
-    /// If it is not there.
+    /// If it does not exist.
     pub async fn manifest(&self, repository: &str, name: &str) -> Result<serde_json::Value> {
         let accept = [("accept", "application/vnd.oci.image.manifest.v1+json")];
         let path = format!("/v2/{repository}/manifests/{name}");
@@ -174,16 +174,16 @@ impl Registry {
         Ok(serde_json::from_slice(&answer.body)?)
     }
 
-    /// Everything that it has logged: a line for each request.
+    /// The log so far: a line for each request.
     ///
     /// # Errors
     ///
-    /// If the file is gone.
+    /// If the file does not exist.
     pub fn log(&self) -> Result<String> {
         self.process.output()
     }
 
-    /// Where a blob is on its disk.
+    /// The path of a blob on its disk.
     #[must_use]
     pub fn blob_file(&self, digest: &str) -> PathBuf {
         let hash = digest.trim_start_matches("sha256:");
@@ -199,7 +199,7 @@ impl Registry {
     }
 }
 
-/// A certificate that signs itself, for the loopback address.
+/// A self-signed certificate for the loopback address.
 fn write_certificate(folder: &Path) -> Result<String> {
     let key = KeyPair::generate()?;
     let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])?.self_signed(&key)?.pem();

@@ -1,7 +1,7 @@
-//! What reads the files of `deploy`: [`Renderers`], Helm and kubectl as `cargo xtask setup` keeps them, and the models of custom
-//! resources.
+//! Programs that read the files of `deploy`: [`Renderers`], with Helm and kubectl as `cargo xtask
+//! setup` installs them, and the models of custom resources.
 //!
-//! They are never left out: without them the tests fail and say what to run.
+//! A missing program is an error that names the command to run; tests are never skipped.
 
 use std::{
     ffi::OsStr,
@@ -16,12 +16,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::programs;
 
-/// The folder's name holds the hash of these.
+/// The name of the folder holds the hash of these.
 const PINS: [&[u8]; 2] = [include_bytes!("../deploy/programs.txt"), include_bytes!("../deploy/requirements.txt")];
-/// What the environment of Flyte's SDKs is named after.
+/// The name of the environment with Flyte's SDKs holds the hash of these.
 const SDKS: &[u8] = include_bytes!("../sdks/requirements.txt");
-
-/// What the folder of componentize-js, componentize-py and Zig is named after.
+/// The name of the environment with `typos` holds the hash of these.
+const TYPOS: &[u8] = include_bytes!("../typos/requirements.txt");
+/// The name of the folder with componentize-js, componentize-py and Zig holds the hash of these.
 const LANGUAGES: [&[u8]; 3] = [
     include_bytes!("../authors/requirements.txt"),
     include_bytes!("../../plugins/examples/javascript/package-lock.json"),
@@ -37,18 +38,18 @@ pub struct Renderers {
 // === impl Renderers ===
 
 impl Renderers {
-    /// Finds them: in `$AMPOULE_RENDERERS`, else in the cache folder.
+    /// Finds the programs in `$AMPOULE_RENDERERS`, or in the cache folder.
     ///
     /// # Errors
     ///
-    /// If they are not there.
+    /// If they are not installed.
     pub fn find() -> Result<Self> {
         let folder = made("AMPOULE_RENDERERS", "deploy", &PINS.concat())?;
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("tests/ stands below the root")?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("tests/ has a parent folder")?;
         Ok(Self { folder, root: root.to_owned() })
     }
 
-    /// What a kustomization comes to: every object, in the order of its documents.
+    /// The objects of a kustomization, in the order of its documents.
     ///
     /// # Errors
     ///
@@ -57,11 +58,11 @@ impl Renderers {
         documents(&self.run("kubectl", [OsStr::new("kustomize"), self.root.join(folder).as_os_str()])?)
     }
 
-    /// What the chart comes to for a release: every object but the notes.
+    /// The objects of the chart for a release, without the notes.
     ///
     /// # Errors
     ///
-    /// Helm's own, those of the schema of values among them.
+    /// Helm's own, including those of the values' schema.
     pub fn helm(&self, release: &str, namespace: &str, values: &[&str]) -> Result<Vec<Value>> {
         let chart = self.root.join("deploy/chart");
         let words = ["template", release, "--namespace", namespace].into_iter().chain(values.iter().copied());
@@ -69,44 +70,55 @@ impl Renderers {
         documents(&self.run("helm", words)?)
     }
 
-    /// Custom resources as the models of their kinds understand them; what a model does not know is gone.
+    /// Custom resources as the models of their kinds parse them; fields unknown to a model are
+    /// dropped.
     ///
     /// # Errors
     ///
-    /// If one says what its model refuses.
+    /// If a model rejects an object.
     pub fn understood(&self, objects: &[Value]) -> Result<Vec<Value>> {
         let mut input = tempfile::tempfile()?;
         input.write_all(&serde_json::to_vec(objects)?)?;
         input.seek(SeekFrom::Start(0))?;
         let mut python = Command::new(sdks()?.join("bin/python"));
         python.arg(self.root.join("tests/deploy/models.py")).env("PYTHONPATH", self.folder.join("models")).stdin(input);
-        Ok(serde_json::from_str(&said(&mut python)?)?)
+        Ok(serde_json::from_str(&stdout_of(&mut python)?)?)
     }
 
     fn run<'a>(&self, program: &str, words: impl IntoIterator<Item = &'a OsStr>) -> Result<String> {
-        said(Command::new(self.folder.join(program)).args(words).current_dir(&self.root))
+        stdout_of(Command::new(self.folder.join(program)).args(words).current_dir(&self.root))
     }
 }
 
-/// The environment with Flyte's SDKs: `$AMPOULE_SDKS`, else the one in the cache folder.
+/// The environment with Flyte's SDKs: `$AMPOULE_SDKS`, or the one in the cache folder.
 ///
 /// # Errors
 ///
-/// If it is not there.
+/// If it does not exist.
 pub fn sdks() -> Result<PathBuf> {
     made("AMPOULE_SDKS", "sdks", SDKS)
 }
 
-/// The folder with what builds plugins in JavaScript, Python and C: `$AMPOULE_LANGUAGES`, else the one in the cache folder.
+/// The folder with the tools that build plugins in JavaScript, Python and C: `$AMPOULE_LANGUAGES`,
+/// or the one in the cache folder.
 ///
 /// # Errors
 ///
-/// If it is not there.
+/// If it does not exist.
 pub fn languages() -> Result<PathBuf> {
     made("AMPOULE_LANGUAGES", "languages", &LANGUAGES.concat())
 }
 
-/// A folder that `cargo xtask setup` made, named after what it was made from.
+/// The environment with the spelling checker: `$AMPOULE_TYPOS`, or the one in the cache folder.
+///
+/// # Errors
+///
+/// If it does not exist.
+pub fn typos() -> Result<PathBuf> {
+    made("AMPOULE_TYPOS", "typos", TYPOS)
+}
+
+/// A folder that `cargo xtask setup` made, with a name from the hash of its pins.
 fn made(variable: &str, kind: &str, pins: &[u8]) -> Result<PathBuf> {
     let in_cache = || {
         let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(pins));
@@ -117,8 +129,8 @@ fn made(variable: &str, kind: &str, pins: &[u8]) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The standard output of a command that ends well.
-pub(crate) fn said(command: &mut Command) -> Result<String> {
+/// The standard output of a successful command.
+pub(crate) fn stdout_of(command: &mut Command) -> Result<String> {
     let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
     if !status.success() {
         bail!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));

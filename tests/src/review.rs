@@ -1,6 +1,7 @@
-//! `AdmissionReview` as the API server sends it, built and read by hand: the tests must not share the code that they test.
+//! `AdmissionReview` as the API server sends it, built and parsed independently: the tests must not
+//! share the code that they test.
 //!
-//! [`Review`] is a request, [`Response`] what came back.
+//! [`Review`] is a request, [`Response`] its answer.
 
 use anyhow::{Context, Result, ensure};
 use data_encoding::BASE64;
@@ -18,13 +19,13 @@ pub struct Response {
     pub uid: String,
     /// `response.allowed`.
     pub allowed: bool,
-    /// `response.status.code`; 0 if there is none.
+    /// `response.status.code`; 0 if it is absent.
     pub code: u64,
-    /// `response.status.message`; empty if there is none.
+    /// `response.status.message`; empty if it is absent.
     pub message: String,
     /// `response.warnings`.
     pub warnings: Vec<String>,
-    /// The patch, decoded; empty if there is none.
+    /// The decoded patch; empty if it is absent.
     pub patch: json_patch::Patch,
 }
 
@@ -36,13 +37,13 @@ impl Review {
     pub fn of(pod: &Value, namespace: &str) -> Self {
         let mut object = pod.clone();
         object["metadata"]["namespace"] = json!(namespace);
-        // What the API server reads from its store says neither.
+        // Objects that the API server reads from its store lack both fields.
         object["apiVersion"] = json!("v1");
         object["kind"] = json!("Pod");
         Self::as_is(&object, namespace)
     }
 
-    /// A review of something that need not be a pod.
+    /// A review of any object.
     #[must_use]
     pub fn as_is(object: &Value, namespace: &str) -> Self {
         let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
@@ -84,11 +85,11 @@ impl Review {
 // === impl Response ===
 
 impl Response {
-    /// Reads the answer to a review.
+    /// Parses the answer to a review.
     ///
     /// # Errors
     ///
-    /// If it is not HTTP 200 with a review that the API server would take.
+    /// If it is not HTTP 200 with a review that the API server would accept.
     pub fn read(answer: &Answer) -> Result<Self> {
         ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
         ensure!(answer.content_type == "application/json", "content type {:?}", answer.content_type);
@@ -100,12 +101,14 @@ impl Response {
             Value::Null => json_patch::Patch::default(),
             patch => {
                 ensure!(response["patchType"] == "JSONPatch", "patch type {}", response["patchType"]);
-                serde_json::from_slice(&BASE64.decode(patch.as_str().context("the patch is no string")?.as_bytes())?)?
+                serde_json::from_slice(
+                    &BASE64.decode(patch.as_str().context("the patch is not a string")?.as_bytes())?,
+                )?
             }
         };
         Ok(Self {
             uid: text(&response["uid"]),
-            allowed: response["allowed"].as_bool().context("`allowed` is no boolean")?,
+            allowed: response["allowed"].as_bool().context("`allowed` is not a boolean")?,
             code: response["status"]["code"].as_u64().unwrap_or_default(),
             message: text(&response["status"]["message"]),
             warnings: response["warnings"].as_array().into_iter().flatten().map(text).collect(),

@@ -1,16 +1,18 @@
-//! Which crate may depend on which: arrows point one way, and one crate each knows wasmtime and the network.
+//! Dependencies between crates: they point one way, and only the listed crates depend on large
+//! libraries.
 //!
-//! ARCHITECTURE.md draws the same picture for people.
+//! `ARCHITECTURE.md` shows the same graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
-/// Every edge between our crates that is not for tests.
-const EDGES: [(&str, &[&str]); 28] = [
+/// Every allowed dependency between the crates of this workspace, except development dependencies.
+const EDGES: [(&str, &[&str]); 29] = [
     ("ampoule", &["ampoule-cli", "ampoule-plugin-bundle"]),
     ("ampoule-core", &[]),
-    ("ampoule-engine", &["ampoule-core"]),
+    ("ampoule-component", &["ampoule-core"]),
+    ("ampoule-engine", &["ampoule-component", "ampoule-core"]),
     ("ampoule-config", &["ampoule-core"]),
     ("ampoule-net", &[]),
     ("ampoule-review", &["ampoule-core"]),
@@ -51,7 +53,7 @@ const EDGES: [(&str, &[&str]); 28] = [
             "ampoule-telemetry",
         ],
     ),
-    ("ampoule-budget", &["ampoule-core"]),
+    ("ampoule-budget", &["ampoule-core", "ampoule-review"]),
     ("ampoule-load", &[]),
     ("ampoule-plugin-aws", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-azure", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
@@ -68,7 +70,7 @@ const EDGES: [(&str, &[&str]); 28] = [
     ("ampoule-tests", &["*"]),
 ];
 
-/// Crates that only these of ours may name.
+/// Libraries that only these crates may depend on directly.
 const KEEPERS: [(&str, &[&str]); 10] = [
     ("wasmtime", &["ampoule-engine"]),
     ("wasmtime-wasi", &["ampoule-engine"]),
@@ -96,11 +98,11 @@ const HTTP: &[&str] = &[
 /// Crates that configure TLS.
 const TLS: &[&str] = &["ampoule-cluster", "ampoule-engine", "ampoule-load", "ampoule-net", "ampoule-tests", "xtask"];
 
-/// What the core may not touch: it has no I/O and no clock.
+/// Libraries that the core may not depend on: it has no I/O and no clock.
 const NOT_IN_CORE: [&str; 6] = ["tokio", "wasmtime", "kube", "hyper", "axum", "tracing"];
 
 fn packages() -> Vec<Package> {
-    let manifest = super::root().join("Cargo.toml");
+    let manifest = super::repository::root().join("Cargo.toml");
     let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo metadata runs");
     metadata.packages
 }
@@ -111,7 +113,7 @@ fn dependencies(package: &Package) -> BTreeSet<&str> {
 }
 
 #[test]
-fn our_crates_know_each_other_one_way_only() {
+fn crates_depend_on_each_other_as_listed() {
     let allowed: BTreeMap<_, _> = EDGES.into();
     let packages = packages();
     let ours: BTreeSet<_> = packages.iter().map(|package| package.name.as_str()).collect();
@@ -126,19 +128,20 @@ fn our_crates_know_each_other_one_way_only() {
 }
 
 #[test]
-fn each_big_dependency_has_one_keeper() {
+fn large_libraries_are_used_by_the_listed_crates_only() {
     for package in packages() {
         for (dependency, keepers) in KEEPERS {
             let good = !dependencies(&package).contains(dependency) || keepers.contains(&package.name.as_str());
-            assert!(good, "{} must not name {dependency}: only {keepers:?} do", package.name);
+            assert!(good, "{} must not depend on {dependency}: only {keepers:?} may", package.name);
         }
     }
 }
 
 #[test]
-fn the_core_has_no_input_and_output() {
+fn the_core_does_no_io() {
     let packages = packages();
-    let core = packages.iter().find(|package| package.name.as_str() == "ampoule-core").expect("there is a core");
+    let core =
+        packages.iter().find(|package| package.name.as_str() == "ampoule-core").expect("the workspace has a core");
     for forbidden in NOT_IN_CORE {
         assert!(!dependencies(core).contains(forbidden), "the core must not depend on {forbidden}");
     }

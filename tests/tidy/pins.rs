@@ -1,12 +1,12 @@
-//! Versions that stand in more than one place, because authors and tests read different files.
+//! Versions that several files pin, because authors and tests read different files.
 //!
-//! What `ampoule plugin new` writes asks for the tools that the tests have built it with.
+//! The templates of `ampoule plugin new` pin the same tool versions as the tests.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
 
-/// The lines `NAME==VERSION`, without what follows them.
+/// The pins `NAME==VERSION`, without the rest of their lines.
 fn pins(path: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string(super::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = super::repository::read(path);
     let words = text.lines().filter_map(|line| line.split_whitespace().next());
     let pins: BTreeSet<_> = words.filter(|word| word.contains("==")).map(str::to_owned).collect();
     assert!(!pins.is_empty(), "{path} pins nothing");
@@ -14,19 +14,19 @@ fn pins(path: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn examples_ask_for_the_tools_that_they_are_tested_with() {
+fn examples_pin_the_tools_that_they_are_tested_with() {
     let tested = pins("tests/authors/requirements.in");
     for example in ["c", "python"] {
         let path = format!("plugins/examples/{example}/requirements.txt");
         for pin in pins(&path) {
-            assert!(tested.contains(&pin), "{path} asks for {pin}, which tests/authors/requirements.in does not");
+            assert!(tested.contains(&pin), "{path} pins {pin}, tests/authors/requirements.in does not");
         }
     }
 }
 
 #[test]
-fn what_is_installed_is_what_is_asked_for() {
-    for folder in ["authors", "deploy", "sdks"] {
+fn requirements_are_compiled_from_their_sources() {
+    for folder in ["authors", "deploy", "sdks", "typos"] {
         let made = pins(&format!("tests/{folder}/requirements.txt"));
         for pin in pins(&format!("tests/{folder}/requirements.in")) {
             assert!(

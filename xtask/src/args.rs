@@ -1,14 +1,15 @@
-//! The command line of `cargo xtask`, and what each command calls.
-//! A command that fails prints one error with its causes and ends with 1; a usage error ends with 2, as clap does it.
+//! The command line of `cargo xtask`.
+//! A command that fails prints one error with its causes and exits with 1. A usage error exits with
+//! 2, as usual with clap.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, bless, budget, check, demo, docs, fuzz, image, plugins, setup, test};
+use crate::{bench, bless, budget, check, demo, docs, fuzz, image, plugins, release, setup, test};
 
-/// The commands of this project. Each installs what it needs by itself.
+/// The commands of this project. Each installs the tools that it needs.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -18,65 +19,83 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Find or install everything that the other commands need (they call it themselves).
+    /// Find or install the tools of all other commands (each command also does this for itself).
     Setup {
-        /// Only what `demo` needs, without etcd, kube-apiserver and Flyte's SDKs.
+        /// Only the tools of `demo`, without etcd, kube-apiserver and Flyte's SDKs.
         #[arg(long)]
         demo_only: bool,
     },
-    /// Build and start the server, send it a pod, and show the pod before and after.
+    /// Build and start the server, send it a pod, and show the pod before and after the mutation.
     Demo {
-        /// Keep the server up and print a `curl` line for it; Ctrl-C ends it.
+        /// Keep the server running and print a `curl` command for it; Ctrl-C stops it.
         #[arg(long)]
         serve: bool,
     },
-    /// Run every test, those against a real API server included.
+    /// Run all tests, including those against a real API server.
     Test {
-        /// Run only the tests whose name contains this.
+        /// Run only tests with this text in their name.
         filter: Option<String>,
+        /// Run only one part of the tests.
+        #[arg(long, value_name = "PART")]
+        only: Option<test::Part>,
     },
-    /// Check format, lints and documentation; every warning is an error.
+    /// Check format, lints, documentation, licences and sources of crates; every warning is an
+    /// error, advisories are reported.
     Check,
     /// Build the book into `target/book`, and check the links of every Markdown file of the repository.
     Docs,
-    /// Rewrite the snapshots of our own output from what the tests see now.
+    /// Rewrite the snapshots of our own output with the current output.
     Bless {
-        /// Only the tests whose name contains this.
+        /// Run only tests with this text in their name.
         filter: Option<String>,
     },
-    /// Run the benchmarks, and make a report with tables and plots in `target/bench`.
+    /// Run the benchmarks, and write a report with tables and plots to `target/bench`.
     Bench {
-        /// Few samples, too rough to quote: two minutes instead of twenty, once all is built.
+        /// Take few samples, too imprecise to publish: two minutes instead of twenty, after the
+        /// build.
         #[arg(long)]
         quick: bool,
-        /// Run only the parts whose name contains this (calls, fairness, tls, life); or of `calls`, the benchmarks whose name does; or
-        /// `soak`, which no other run has: ten minutes of load, reloads and new certificates.
+        /// Run only parts with this text in their name (calls, fairness, tls, life), or benchmarks
+        /// of `calls` with this text in their name. `soak` runs only when it is named: ten minutes
+        /// of load, reloads and new certificates.
         filter: Option<String>,
     },
-    /// Hold what an admission costs to `tests/budget/budget.yaml`, by counts of instructions and by ratios.
+    /// Compare the cost of an admission with `tests/budget/budget.yaml`, in instructions and
+    /// ratios.
     Budget,
-    /// Look for input that breaks a reader, a parser or the edits (`tests/fuzz`).
+    /// Search for input that breaks a reader, a parser or the edits (`tests/fuzz`).
     Fuzz {
-        /// How long each target runs.
+        /// Duration of the run of each target.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
         /// Run only this target.
         target: Option<String>,
     },
-    /// Build the plugins of this repository into components, and say where they are.
+    /// Build the plugins of this repository as components, and print their paths.
     Plugins,
-    /// Build the container image, start it as a cluster would, and say where its archive is.
+    /// Build the container image, start it as a cluster would, and print the path of its archive.
     Image {
-        /// Where no image can be made, say why and end well, once the binary for it was built and has started.
+        /// If this machine cannot build images, print the reason and succeed after the check of the
+        /// binary.
         #[arg(long)]
         where_possible: bool,
+    },
+    /// Build and check everything that a release publishes, in `target/release-artifacts`; sign and
+    /// publish nothing.
+    Release {
+        /// Build although tracked files have changes that are not committed.
+        #[arg(long)]
+        allow_modified: bool,
+        /// Build only for this target; may be given more than once (default: all).
+        #[arg(long = "target", value_name = "TARGET")]
+        targets: Vec<String>,
     },
 }
 
 // === impl Args ===
 
 impl Args {
-    /// Reads the command line, runs what it asks for and gives the exit code.
+    /// Reads the command line, runs the command and returns the exit code.
     pub(crate) fn parse_and_run() -> ExitCode {
         match Self::parse().run() {
             Ok(code) => code,
@@ -98,7 +117,7 @@ impl Args {
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Demo { serve }) => demo::run(if serve { demo::Mode::Serve } else { demo::Mode::Once }),
-            Some(Command::Test { filter }) => test::run(filter.as_deref()),
+            Some(Command::Test { filter, only }) => test::run(filter.as_deref(), only),
             Some(Command::Check) => check::run(),
             Some(Command::Docs) => docs::run(),
             Some(Command::Bless { filter }) => bless::run(filter.as_deref()),
@@ -110,6 +129,9 @@ impl Args {
             Some(Command::Plugins) => plugins::run(),
             Some(Command::Image { where_possible }) => {
                 image::run(if where_possible { image::Tools::WherePossible } else { image::Tools::Required })
+            }
+            Some(Command::Release { allow_modified, targets }) => {
+                release::run(&release::Options { allow_modified, targets })
             }
         }
     }

@@ -1,7 +1,8 @@
-//! Runs the benchmarks of `tests/bench`, each a program of its own, and makes one report of what they leave in `target/bench`: tables as
-//! Markdown, plots as SVG, and the figures as JSON for programs.
+//! Runs the benchmarks of `tests/bench`, each in a separate process, and combines their results in
+//! `target/bench` into one report: tables in Markdown, plots in SVG, and the figures in JSON for
+//! other programs.
 //!
-//! The quick mode is good to see that they run, too rough to publish.
+//! The quick mode verifies that the benchmarks run; its figures are not precise enough to publish.
 
 mod machine;
 mod plot;
@@ -17,23 +18,24 @@ use crate::progress::{FAINT, STRONG};
 use crate::setup;
 use crate::workspace::{self, Build};
 
-/// The programs, in the order of the report.
+/// The benchmark programs, in the order of the report.
 const PARTS: [&str; 4] = ["calls", "fairness", "tls", "life"];
-/// What is run only where it is asked for: ten minutes of load.
+/// Ten minutes of load; runs only on request.
 const SOAK: &str = "soak";
-/// Whose benchmarks have names of their own.
+/// The program with individually named benchmarks.
 const NAMED: &str = "calls";
 
-/// How sure the figures are to be.
+/// The number of samples.
 #[derive(Clone, Copy)]
 pub(crate) enum Samples {
-    /// As many as are worth publishing: a quarter of an hour.
+    /// Enough to publish the figures: about 15 minutes.
     Full,
-    /// As few as show that everything runs.
+    /// Enough to verify that everything runs.
     Quick,
 }
 
-/// Runs the parts whose name contains the filter; if there is none, the benchmarks in process whose name does.
+/// Runs the parts with a name that contains the filter. If no part matches, the filter applies to
+/// the names of the in-process benchmarks.
 pub(crate) fn run(samples: Samples, filter: Option<&str>) -> Result<ExitCode> {
     setup::ensure(setup::Scope::Wasm)?;
     let server = workspace::build(Build::Release)?;
@@ -57,7 +59,7 @@ pub(crate) fn run(samples: Samples, filter: Option<&str>) -> Result<ExitCode> {
 
 fn run_part(part: &str, samples: Samples, within: Option<&str>, server: &Path) -> Result<bool> {
     let mut command = workspace::cargo();
-    // The features of the whole workspace, as everywhere: no crate is built twice.
+    // The features of the whole workspace, so that no crate is built twice.
     command.args(["bench", "--workspace", "--bench", part, "--"]).env("AMPOULE_BIN", server);
     if let Samples::Quick = samples {
         command.arg("--quick");
@@ -66,7 +68,7 @@ fn run_part(part: &str, samples: Samples, within: Option<&str>, server: &Path) -
     Ok(job::spawn(command.stdin(Stdio::null()))?.wait()?.success())
 }
 
-/// What an earlier run left would be taken for this one's.
+/// Removes the results of an earlier run, which would otherwise become part of this report.
 fn remove(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -1,5 +1,5 @@
-//! Rewrites the snapshots of our own output from what the tests see now. Files recorded from the reference are not snapshots
-//! and are never touched. Look at the difference before you commit it.
+//! Updates the snapshots of Ampoule's own output with the current results of the tests. Recordings
+//! of the reference are not snapshots and never change. Review the difference before you commit it.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -10,7 +10,8 @@ use crate::setup;
 use crate::test;
 use crate::workspace;
 
-/// Runs the tests with insta told to write; those that fail for another reason than a snapshot are reported as always.
+/// Runs the tests in insta's update mode. Failures for other reasons than a snapshot are reported
+/// as usual.
 pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     let everything = setup::ensure_everything()?;
     let mut command = test::command(&everything, filter)?;
@@ -20,18 +21,17 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Insta writes files itself, but leaves snapshots inside of Rust source to its own tool.
+/// Updates inline snapshots. Insta writes snapshot files itself, but inline snapshots need its
+/// tool.
 fn accept_inline_snapshots() -> Result<()> {
     let mut find = Command::new("git");
     find.args(["ls-files", "--others", "--", ":(glob)**/.*.pending-snap"]).current_dir(workspace::root());
-    let pending = find.stdin(Stdio::null()).output().context("cannot ask `git ls-files` for pending snapshots")?;
+    let pending = find.stdin(Stdio::null()).output().context("cannot list pending snapshots with `git ls-files`")?;
     if pending.stdout.is_empty() {
         return Ok(());
     }
     if job::on_path("cargo-insta").is_none() {
-        bail!(
-            "some snapshots stand in Rust source: `cargo install cargo-insta --locked`, then `cargo xtask bless` again"
-        );
+        bail!("some snapshots are inline: run `cargo install cargo-insta --locked`, then `cargo xtask bless` again");
     }
     let status = job::spawn(workspace::cargo().args(["insta", "accept"]).stdin(Stdio::null()))?.wait()?;
     if !status.success() {

@@ -1,5 +1,6 @@
-//! Holds what an admission costs to `tests/budget/budget.yaml`, by measures that hardly depend on the machine: instructions, which valgrind
-//! counts, and ratios of times that were taken together.
+//! Compares the cost of an admission with `tests/budget/budget.yaml`. The measures are mostly
+//! independent of the machine: instructions, counted by valgrind, and ratios of times from the same
+//! run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,17 +20,19 @@ use crate::workspace;
 
 const BUDGET: &str = "tests/budget/budget.yaml";
 const BUILD_MAX: Duration = Duration::from_secs(20 * 60);
-/// Valgrind is some fifty times slower than the processor.
+/// Valgrind is about fifty times slower than native execution.
 const RUN_MAX: Duration = Duration::from_secs(5 * 60);
-/// Work is done this often, and this much oftener; the first has what only happens once.
-const TIMES: u64 = 20;
-const FURTHER: u64 = 100;
-/// Another compiler or libc counts a little differently.
+/// Number of iterations in the first run. It includes the one-time cost, which the difference to
+/// the second run removes.
+const ITERATIONS: u64 = 20;
+/// Number of additional iterations in the second run.
+const EXTRA_ITERATIONS: u64 = 100;
+/// The count differs slightly between compilers and versions of libc.
 const TOLERANCE: f64 = 0.03;
-/// What is so far below its budget is not held by it.
+/// A value this far below its budget requires a lower budget.
 const SLACK: f64 = 0.10;
 
-/// The file.
+/// The content of the budget file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Budget {
@@ -37,7 +40,7 @@ struct Budget {
     fresh_to_reused: BTreeMap<String, f64>,
 }
 
-/// A figure beside its budget.
+/// A measured value with its budget.
 struct Line {
     what: String,
     found: f64,
@@ -49,15 +52,15 @@ struct Line {
 enum Verdict {
     Within,
     Over,
-    /// So far below that the budget has to follow.
+    /// So far below the budget that the budget must be lowered.
     Under,
 }
 
-/// Measures all of it.
+/// Measures everything, and compares it with the budget.
 pub(crate) fn run() -> Result<ExitCode> {
     ensure!(
         cfg!(target_arch = "x86_64"),
-        "{BUDGET} counts instructions of x86-64, and this is {}",
+        "{BUDGET} contains instruction counts for x86-64, but this machine is {}",
         std::env::consts::ARCH
     );
     setup::ensure_valgrind()?;
@@ -66,8 +69,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     let text = fs::read_to_string(workspace::root().join(BUDGET)).context(BUDGET)?;
     let budget: Budget = serde_saphyr::from_str(&text).with_context(|| BUDGET.to_owned())?;
     let mut progress = Progress::start(4, setup::cache::folder()?.join("budget.log"))?;
-    let counted = progress.step("build what is counted", build)?;
-    let lines = progress.step("count instructions", |log| instructions(&counted, &budget.instructions, log))?;
+    let workloads = progress.step("build the workloads", build)?;
+    let lines = progress.step("count instructions", |log| instructions(&workloads, &budget.instructions, log))?;
     let ampoule = progress.step("build the static binary", image::build)?;
     let ratios = progress.step("compare fresh and reused instances", |_| ratios(&ampoule, &budget.fresh_to_reused))?;
     anstream::println!("\n{:<28}{:>12}{:>12}", "", "found", "budget");
@@ -76,7 +79,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let good = lines.iter().all(|line| line.verdict == Verdict::Within);
     anstream::println!(
         "{}",
-        if good { "within the budget" } else { "not within the budget: tests/budget/budget.yaml says what to do" }
+        if good { "within the budget" } else { "not within the budget: see the comments in tests/budget/budget.yaml" }
     );
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -90,15 +93,16 @@ fn build(log: &Log) -> Result<PathBuf> {
 
 fn instructions(program: &Path, budget: &BTreeMap<String, f64>, log: &Log) -> Result<Vec<Line>> {
     let line = |(workload, budget): (&String, &f64)| {
-        let (few, many) = (count(program, workload, TIMES, log)?, count(program, workload, TIMES + FURTHER, log)?);
+        let (few, many) =
+            (count(program, workload, ITERATIONS, log)?, count(program, workload, ITERATIONS + EXTRA_ITERATIONS, log)?);
         #[allow(clippy::cast_precision_loss, reason = "a count of instructions is far below 2^52")]
-        let found = many.saturating_sub(few) as f64 / FURTHER as f64;
+        let found = many.saturating_sub(few) as f64 / EXTRA_ITERATIONS as f64;
         Ok(Line::of(format!("instructions {workload}"), found, *budget, SLACK))
     };
     budget.iter().map(line).collect()
 }
 
-/// The instructions of one run.
+/// Counts the instructions of one run.
 fn count(program: &Path, workload: &str, times: u64, log: &Log) -> Result<u64> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("callgrind.out");
@@ -110,19 +114,19 @@ fn count(program: &Path, workload: &str, times: u64, log: &Log) -> Result<u64> {
     let total = text.lines().find_map(|line| line.strip_prefix("summary: ").or_else(|| line.strip_prefix("totals: ")));
     total
         .and_then(|total| total.trim().parse().ok())
-        .with_context(|| format!("callgrind counted nothing of {workload}"))
+        .with_context(|| format!("callgrind reported no instruction count for {workload}"))
 }
 
 fn ratios(ampoule: &Path, budget: &BTreeMap<String, f64>) -> Result<Vec<Line>> {
     let line = |(plugin, budget): (&String, &f64)| {
         let mut bench = Command::new(ampoule);
         bench.args(["plugin", "bench", &format!("builtin:{plugin}"), "-o", "json"]);
-        let said = job::output(&mut bench, RUN_MAX).with_context(|| format!("{} failed", job::shown(&bench)))?;
-        let figures: serde_json::Value = serde_json::from_str(&said)?;
-        let least = |call: &str| figures[call]["min"].as_f64().with_context(|| format!("no {call} in {said}"));
+        let output = job::output(&mut bench, RUN_MAX).with_context(|| format!("{} failed", job::shown(&bench)))?;
+        let figures: serde_json::Value = serde_json::from_str(&output)?;
+        let least = |call: &str| figures[call]["min"].as_f64().with_context(|| format!("no {call} in {output}"));
         let (fresh, reused) = (least("freshCallMicros")?, least("reusedCallMicros")?);
-        ensure!(reused > 0.0, "a reused instance of {plugin} answered in no time");
-        // Times are noisy: nobody has to follow where one is short.
+        ensure!(reused > 0.0, "a reused instance of {plugin} has a call time of 0");
+        // Times are noisy, so a low ratio does not require a lower budget.
         Ok(Line::of(format!("fresh to reused {plugin}"), fresh / reused, *budget, f64::INFINITY))
     };
     budget.iter().map(line).collect()
@@ -161,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_costs_more_or_far_less_is_not_within() {
+    fn a_value_above_or_far_below_the_budget_is_not_within() {
         for (found, slack, expected) in [
             (100.0, SLACK, "ok"),
             (102.9, SLACK, "ok"),

@@ -1,7 +1,8 @@
-//! The newcomer's first command: the real server, on a free local port, with the embedded Kubernetes plugin, gets a pod over
-//! TLS as an API server would send it; the pod is shown before and after. It needs no API server and no cluster.
+//! A demonstration for new users: starts the real server on a free local port with the built-in
+//! Kubernetes plugin, sends it a pod over TLS like an API server does, and shows the pod before and
+//! after. It needs no API server and no cluster.
 //!
-//! The request goes out with `curl`, by the very line that `--serve` prints.
+//! `curl` sends the request, with the command line that `--serve` prints.
 
 mod diff;
 mod review;
@@ -23,19 +24,19 @@ use crate::progress::{Elapsed, FAINT, GOOD, STRONG};
 use crate::setup;
 use crate::workspace::{self, Build};
 
-/// An API server gives a webhook ten seconds if nothing else is said.
+/// The default timeout of an API server for a webhook.
 const ANSWER_MAX_SECONDS: &str = "10";
 
-/// What happens after the pod was shown.
+/// What to do after showing the pod.
 #[derive(Clone, Copy)]
 pub(crate) enum Mode {
-    /// The server is ended.
+    /// Stop the server.
     Once,
-    /// The server stays up until Ctrl-C.
+    /// Keep the server running until Ctrl-C.
     Serve,
 }
 
-/// Shows one pod; the server has ended when this returns, also with an error.
+/// Shows one pod. The server has stopped when this function returns, also after an error.
 pub(crate) fn run(mode: Mode) -> Result<ExitCode> {
     setup::ensure(setup::Scope::Demo)?;
     let binary = workspace::build(Build::Server)?;
@@ -50,19 +51,19 @@ pub(crate) fn run(mode: Mode) -> Result<ExitCode> {
             server.stop()?;
             let took = Elapsed(begun.elapsed());
             anstream::println!(
-                "{GOOD}✓{GOOD:#} the server has ended {FAINT}(started, asked and ended in {took}){FAINT:#}"
+                "{GOOD}✓{GOOD:#} the server stopped {FAINT}(start, request and stop took {took}){FAINT:#}"
             );
         }
         Mode::Serve => {
             serve(&server, folder.path(), &stop)?;
             server.stop()?;
-            anstream::println!("{GOOD}✓{GOOD:#} the server has ended");
+            anstream::println!("{GOOD}✓{GOOD:#} the server stopped");
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Set by Ctrl-C and by SIGTERM, which must not end us before the server.
+/// Returns a flag that Ctrl-C and SIGTERM set. They must not end this process before the server.
 fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -71,45 +72,43 @@ fn stop_flag() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Sends the review and shows what came back.
+/// Sends the review and shows the result.
 fn show(mut request: Command) -> Result<()> {
     let pod = review::pod();
     request.args(["--show-error", "--fail", "--max-time", ANSWER_MAX_SECONDS]);
     request.args(["--write-out", "%{stderr}%{time_total}"]).stdin(Stdio::null());
     let output = request.output().with_context(|| format!("cannot start `{}`", job::shown(&request)))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        bail!("`{}` failed: {}", job::shown(&request), said.trim());
+        bail!("`{}` failed: {}", job::shown(&request), stderr.trim());
     }
-    let seconds: f64 = said.trim().parse().context("curl did not say how long it took")?;
+    let seconds: f64 = stderr.trim().parse().context("curl did not report its time")?;
     let after = review::apply(&output.stdout, &pod)?;
-    anstream::println!("\n{STRONG}The pod asks{STRONG:#}, as Flyte's SDK writes it:");
+    anstream::println!("\n{STRONG}The requests of the pod{STRONG:#}, as written by Flyte's SDK:");
     for (annotation, words) in review::REQUESTS {
         anstream::println!("  {annotation}  {FAINT}{words}{FAINT:#}");
     }
-    anstream::println!(
-        "\n{STRONG}The pod as it was sent{STRONG:#}, and with {GOOD}+{GOOD:#} what the API server would add at Ampoule's word:\n"
-    );
+    anstream::println!("\n{STRONG}The original pod{STRONG:#}, with Ampoule's changes marked {GOOD}+{GOOD:#}:\n");
     anstream::println!("{}", diff::coloured(&diff::yaml(&pod)?, &diff::yaml(&after)?));
     let millis = seconds * 1000.0;
     anstream::println!(
-        "{GOOD}✓{GOOD:#} answered over TLS in {millis:.1} ms {FAINT}(connection and handshake included){FAINT:#}"
+        "{GOOD}✓{GOOD:#} answered over TLS in {millis:.1} ms {FAINT}(including connection and handshake){FAINT:#}"
     );
     Ok(())
 }
 
-/// Until Ctrl-C, or until the server ends by itself.
+/// Waits until Ctrl-C, or until the server ends unexpectedly.
 fn serve(server: &Server, folder: &Path, stop: &AtomicBool) -> Result<()> {
     anstream::println!(
-        "\n{STRONG}The server is up.{STRONG:#} Send the same review from another terminal; the patch is in base64:\n"
+        "\n{STRONG}The server is running.{STRONG:#} Send the same review from another terminal; the patch is encoded in base64:\n"
     );
     anstream::println!("  {}\n", job::shown_whole(&curl(server, folder)?));
     anstream::println!(
-        "Its health and metrics: http://{}/readyz, /metrics. Its log: {}",
+        "Health and metrics: http://{}/readyz, /metrics. Log: {}",
         server.admin(),
         server.log().display()
     );
-    anstream::println!("Ctrl-C ends it.");
+    anstream::println!("Press Ctrl-C to stop.");
     while !stop.load(Ordering::Relaxed) {
         server.check_running()?;
         thread::sleep(Duration::from_millis(100));
@@ -118,7 +117,8 @@ fn serve(server: &Server, folder: &Path, stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// `curl` with the review, as one may paste it; the files it names are written here.
+/// Creates the `curl` command for the review and writes its files. The command can be pasted into a
+/// shell.
 fn curl(server: &Server, folder: &Path) -> Result<Command> {
     let (ca, review) = (folder.join("ca.pem"), folder.join("review.json"));
     fs::write(&ca, server.ca())?;
@@ -130,7 +130,7 @@ fn curl(server: &Server, folder: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Where the server's own output goes.
+/// Creates the log for the server's output.
 fn server_log() -> Result<(Log, std::path::PathBuf)> {
     let path = setup::cache::folder()?.join("demo-server.log");
     Ok((Log::create(path.clone())?, path))

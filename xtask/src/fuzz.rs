@@ -1,5 +1,5 @@
-//! Runs the fuzz targets of `tests/fuzz` for a while each, as many at a time as there are processors, and says in a line what came of each.
-//! It does what cargo-fuzz does, with the pinned toolchain: that it is a stable one is no obstacle to LLVM.
+//! Runs the fuzz targets of `tests/fuzz` for a given time, one per CPU in parallel, and prints one
+//! line per result. It replaces cargo-fuzz, and works with the pinned stable toolchain.
 
 use std::fmt;
 use std::fs;
@@ -15,44 +15,45 @@ use crate::progress::{BAD, GOOD, Progress};
 use crate::setup;
 use crate::workspace;
 
-/// The crate of the targets: a workspace of its own.
+/// The crate of the targets, which is a separate workspace.
 const CRATE: &str = "tests/fuzz";
-/// A build from nothing takes three minutes on two processors.
+/// A clean build takes three minutes on two CPUs.
 const BUILD_MAX: Duration = Duration::from_secs(20 * 60);
-/// What a target takes beside its time: its corpus is tried first, and a crash is written down.
+/// Extra time of a target, to replay its corpus first and to write a crash report.
 const MARGIN: Duration = Duration::from_secs(60);
-/// What cargo-fuzz gives rustc: coverage of edges and comparisons for libFuzzer, and the address sanitizer.
+/// The flags of cargo-fuzz for rustc: coverage of edges and comparisons for libFuzzer, and the
+/// address sanitizer.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cllvm-args=-simplifycfg-branch-fold-threshold=0 \
     -Zsanitizer=address -Ccodegen-units=1 --cfg fuzzing";
 
-/// A target, ready to run.
+/// A built target.
 struct Target {
     name: String,
     program: PathBuf,
-    /// Where what it finds goes.
+    /// The folder for its corpus, crashes and log.
     folder: PathBuf,
 }
 
-/// What came of a target.
+/// The result of a target.
 struct Outcome {
     name: String,
     executions: u64,
-    /// Why it is no success.
+    /// The reason of a failure.
     failure: Option<String>,
 }
 
-/// Fuzzes the target of that name, or all.
+/// Fuzzes one target, or all.
 pub(crate) fn run(seconds: u64, name: Option<&str>) -> Result<ExitCode> {
     setup::ensure_cxx()?;
     let targets = build(name)?;
-    let at_once = thread::available_parallelism().map_or(1, usize::from);
-    anstream::eprintln!("{} targets for {seconds}s each, {at_once} at a time", targets.len());
+    let parallel = thread::available_parallelism().map_or(1, usize::from);
+    anstream::eprintln!("{} targets for {seconds}s each, {parallel} in parallel", targets.len());
     let mut outcomes = Vec::new();
-    for some in targets.chunks(at_once) {
-        let running = some.iter().map(|target| target.start(seconds)).collect::<Result<Vec<_>>>()?;
-        for (target, (child, log)) in some.iter().zip(running) {
+    for batch in targets.chunks(parallel) {
+        let running = batch.iter().map(|target| target.start(seconds)).collect::<Result<Vec<_>>>()?;
+        for (target, (child, log)) in batch.iter().zip(running) {
             outcomes.push(target.end(child, &log, seconds)?);
         }
     }
@@ -62,7 +63,7 @@ pub(crate) fn run(seconds: u64, name: Option<&str>) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds the targets, apart from everything else that is built here: they are instrumented throughout.
+/// Builds the targets in a separate target folder, because all their dependencies are instrumented.
 fn build(only: Option<&str>) -> Result<Vec<Target>> {
     let names = names(only)?;
     let folder = workspace::target_folder()?.join("fuzz");
@@ -82,7 +83,7 @@ fn build(only: Option<&str>) -> Result<Vec<Target>> {
     Ok(names.into_iter().map(target).collect())
 }
 
-/// The targets are the files of a folder, as cargo-fuzz has them.
+/// Lists the targets: the files of a folder, as for cargo-fuzz.
 fn names(only: Option<&str>) -> Result<Vec<String>> {
     let folder = workspace::root().join(CRATE).join("fuzz_targets");
     let files = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -97,17 +98,17 @@ fn names(only: Option<&str>) -> Result<Vec<String>> {
     let known = names.join(", ");
     names.retain(|name| only.is_none_or(|only| only == name));
     if names.is_empty() {
-        bail!("there is no fuzz target {}; there are {known}", only.unwrap_or_default());
+        bail!("unknown fuzz target {}; expected one of {known}", only.unwrap_or_default());
     }
     Ok(names)
 }
 
 /// The platform that this machine's rustc builds for.
-fn host() -> Result<String> {
+pub(crate) fn host() -> Result<String> {
     let mut command = Command::new("rustc");
-    let said = job::output(command.arg("-vV").current_dir(workspace::root()), Duration::from_secs(60));
-    let host = said.as_deref().and_then(|said| said.lines().find_map(|line| line.strip_prefix("host: ")));
-    host.map(str::to_owned).context("`rustc -vV` names no host")
+    let output = job::output(command.arg("-vV").current_dir(workspace::root()), Duration::from_secs(60));
+    let host = output.as_deref().and_then(|output| output.lines().find_map(|line| line.strip_prefix("host: ")));
+    host.map(str::to_owned).context("`rustc -vV` reported no host")
 }
 
 // === impl Target ===
@@ -117,16 +118,16 @@ impl Target {
         let Self { name, program, folder } = self;
         let (corpus, artifacts) = (folder.join("corpus"), folder.join("artifacts"));
         for folder in [&corpus, &artifacts] {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
         }
         let log = Log::create(folder.join("log"))?;
         let mut command = Command::new(program);
         command.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", artifacts.display()));
-        // Longer inputs from the start on than by default, and of a leak nobody dies.
+        // Allow longer inputs earlier than by default, and ignore leaks.
         command.args(["-len_control=10", "-max_len=4096", "-timeout=10", "-detect_leaks=0", "-print_final_stats=1"]);
-        // What is new goes to the first folder; the seeds stay as they are.
+        // libFuzzer writes new inputs to the first folder; the seeds do not change.
         command.arg(&corpus).arg(workspace::root().join(CRATE).join("corpus").join(name));
-        // A stack for every allocation doubles the time.
+        // Without stack traces of allocations, a run takes half the time.
         command.env("ASAN_OPTIONS", "malloc_context_size=0").stdin(Stdio::null());
         command.stdout(log.append()?).stderr(log.append()?);
         Ok((job::spawn(&mut command)?, log))
@@ -134,13 +135,13 @@ impl Target {
 
     fn end(&self, mut child: Child, log: &Log, seconds: u64) -> Result<Outcome> {
         let ended = job::wait(&mut child, Duration::from_secs(seconds) + MARGIN);
-        let text = fs::read(self.folder.join("log")).context("the log of a target is gone")?;
+        let text = fs::read(self.folder.join("log")).context("cannot read the log of a target")?;
         let text = String::from_utf8_lossy(&text);
         let executions = executions(&text);
         let failure = match ended {
             Ok(status) if status.success() && executions > 0 => None,
-            Ok(status) if status.success() => Some("it tried nothing".to_owned()),
-            Ok(status) => Some(format!("{status}; what it died of is in {}", self.artifacts())),
+            Ok(status) if status.success() => Some("no input was executed".to_owned()),
+            Ok(status) => Some(format!("{status}; the failing input is in {}", self.artifacts())),
             Err(error) => Some(format!("{error:#}")),
         };
         let failure = failure.map(|failure| format!("{failure}; {}", panic(&text).unwrap_or_else(|| log.tail())));
@@ -162,16 +163,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What a panic said, where there was one: libFuzzer has much to say after it.
+/// Returns the message of a panic, if any, without the long output of libFuzzer after it.
 fn panic(log: &str) -> Option<String> {
     let lines: Vec<_> = log.lines().skip_while(|line| !line.contains("panicked at")).take(4).collect();
     (!lines.is_empty()).then(|| lines.join("\n    "))
 }
 
-/// How many inputs libFuzzer says it tried.
+/// Returns the number of executed inputs that libFuzzer reported.
 fn executions(log: &str) -> u64 {
-    let said = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-    said.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
+    let count = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    count.and_then(|number| number.trim().parse().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -188,19 +189,19 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_good_if_it_ran_and_nothing_crashed() {
+    fn a_target_succeeds_if_it_ran_without_a_crash() {
         let good = end("echo stat::number_of_executed_units: 12");
         assert_eq!((good.executions, good.failure), (12, None));
-        assert!(end("true").failure.unwrap().starts_with("it tried nothing"));
+        assert!(end("true").failure.unwrap().starts_with("no input was executed"));
         let crash = end("echo stat::number_of_executed_units: 12; echo the reason; exit 77").failure.unwrap();
         assert!(
-            crash.starts_with("exit status: 77; what it died of is in ") && crash.ends_with("the reason"),
+            crash.starts_with("exit status: 77; the failing input is in ") && crash.ends_with("the reason"),
             "{crash}"
         );
     }
 
     #[test]
-    fn a_panic_is_shown_and_not_what_follows_it() {
+    fn a_panic_is_shown_without_the_output_after_it() {
         let failure = end("echo \"thread panicked at a.rs\"; echo left: 1; seq 100; exit 77").failure.unwrap();
         assert!(failure.ends_with("; thread panicked at a.rs\n    left: 1\n    1\n    2"), "{failure}");
     }
@@ -222,7 +223,7 @@ mod tests {
         assert_eq!(names(Some("review")).unwrap(), ["review"]);
         assert_eq!(
             names(Some("x")).unwrap_err().to_string(),
-            format!("there is no fuzz target x; there are {}", TARGETS.join(", "))
+            format!("unknown fuzz target x; expected one of {}", TARGETS.join(", "))
         );
     }
 }

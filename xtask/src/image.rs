@@ -1,9 +1,11 @@
-//! `cargo xtask image`: a static binary, the last stage of `deploy/image/Dockerfile` around it, and a look at what came out.
+//! `cargo xtask image`: a static binary, the last stage of `deploy/image/Dockerfile` around it, and
+//! checks of the result.
 //!
-//! The binary is built by the cargo at hand for musl, looked at, and stands in the place of the Dockerfile's first stage; buildah does the
-//! rest without a registry. The image is then laid out and started as a cluster would: as nobody, on a root that cannot be written.
+//! The cargo of this machine builds the binary for musl; it takes the place of the Dockerfile's
+//! first stage. buildah does the rest without a registry. The image is then unpacked and started as
+//! a cluster would: as an unknown user, on a read-only root.
 
-mod inspect;
+pub(crate) mod inspect;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,31 +15,44 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::job::{self, Log};
+use crate::job::Log;
 use crate::progress::{BAD, Progress};
+use crate::release::archive;
+use crate::release::source::Source;
 use crate::setup;
 use crate::workspace;
 
 const DOCKERFILE: &str = "deploy/image/Dockerfile";
-/// What the binary may take, and the archive of the image, which has little else.
+/// Largest size of the binary, and of the archive of the image, which contains little else.
 const LARGEST: u64 = 60 << 20;
 /// A release build on two busy cores.
 const BUILD_MAX: Duration = Duration::from_secs(60 * 60);
 /// Copying one file.
 const PACK_MAX: Duration = Duration::from_secs(5 * 60);
-/// A first look whether a program runs at all.
+/// A first check whether a program runs at all.
 const TRY_MAX: Duration = Duration::from_secs(60);
 
-/// What becomes of a run on a machine that makes no images. The binary is built and looked at anyway.
+/// The result of a run on a machine that cannot build images. The binary is built and checked in
+/// both cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tools {
-    /// It fails.
+    /// The run fails.
     Required,
-    /// It ends well, and says that there is no image.
+    /// The run succeeds, and reports why it built no image.
     WherePossible,
 }
 
-/// Builds the image and looks at it.
+/// The content of an image.
+pub(crate) struct Image<'a> {
+    /// The static binary.
+    pub(crate) binary: &'a Path,
+    /// The architecture by its name in an image, such as `amd64`.
+    pub(crate) architecture: &'a str,
+    /// Labels and file times.
+    pub(crate) source: &'a Source,
+}
+
+/// Builds the image and checks it.
 pub(crate) fn run(tools: Tools) -> Result<ExitCode> {
     setup::ensure_wasm()?;
     setup::ensure_musl()?;
@@ -54,14 +69,29 @@ pub(crate) fn run(tools: Tools) -> Result<ExitCode> {
     }
     let mut progress = Progress::start(2, setup::cache::folder()?.join("image.log"))?;
     let archive = binary.with_file_name("ampoule-image.tar");
-    progress.step("buildah build", |log| pack(&binary, &archive, log))?;
-    let seen = progress.step("start it as a cluster would", |log| inspect::check(&archive, log))?;
+    let architecture = native_architecture();
+    progress.step("buildah build", |log| {
+        let source = Source::read()?;
+        let image = Image { binary: &binary, architecture, source: &source };
+        Ok(fs::write(&archive, image.archive(log)?)?)
+    })?;
+    let seen = progress.step("start it as a cluster would", |log| inspect::check(&archive, architecture, log))?;
     anstream::println!("{}\n{seen}", sized(&archive)?);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes sure of buildah, and that the kernel lets it and what starts the image work.
-fn ensure_images() -> Result<()> {
+/// The architecture of this machine by its name in an image.
+fn native_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Finds or installs buildah, and checks that the kernel permits what buildah and the start of an
+/// image need.
+pub(crate) fn ensure_images() -> Result<()> {
     setup::ensure_buildah()?;
     let mut progress = Progress::start(1, setup::cache::folder()?.join("image-tools.log"))?;
     progress.step("try buildah and mounts", |log| {
@@ -74,42 +104,60 @@ fn ensure_images() -> Result<()> {
 /// A file's path and size, which must be within bounds.
 fn sized(path: &Path) -> Result<String> {
     let size = fs::metadata(path)?.len();
-    ensure!(size <= LARGEST, "{} has {size} bytes, and {LARGEST} is the most", path.display());
+    ensure!(size <= LARGEST, "{} has {size} bytes, more than the limit of {LARGEST}", path.display());
     Ok(format!("{} ({} MiB)", path.display(), size >> 20))
 }
 
-/// Builds the static binary, and says where it is.
+/// Builds the static binary for this machine, and returns its path.
 pub(crate) fn build(log: &Log) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    log.run(&mut cargo_build(&target), BUILD_MAX)?;
+    built(&target)
+}
+
+/// The command that builds the static binary for a target.
+pub(crate) fn cargo_build(target: &str) -> Command {
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--locked", "--workspace", "--bin", "ampoule", "--target", &target]);
-    log.run(&mut cargo, BUILD_MAX)?;
+    cargo.args(["build", "--release", "--locked", "--workspace", "--bin", "ampoule", "--target", target]);
+    cargo
+}
+
+/// The path of the binary that [`cargo_build`] builds.
+pub(crate) fn built(target: &str) -> Result<PathBuf> {
     Ok(workspace::target_folder()?.join(target).join("release/ampoule"))
 }
 
-fn pack(binary: &Path, archive: &Path, log: &Log) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (stage, context) = (folder.path().join("build"), folder.path().join("empty"));
-    fs::create_dir(&stage)?;
-    fs::create_dir(&context)?;
-    fs::copy(binary, stage.join("ampoule")).with_context(|| format!("{}", binary.display()))?;
-    symlink("ampoule", stage.join("flytepropeller"))?;
-    let revision = job::output(
-        Command::new("git").args(["rev-parse", "HEAD"]).current_dir(workspace::root()),
-        Duration::from_secs(10),
-    );
-    let mut buildah = buildah(folder.path());
-    buildah.args(["build", "--isolation", "chroot", "--target", "image", "--tag", "ampoule"]);
-    buildah.arg("--build-context").arg(format!("build={}", stage.display()));
-    buildah.arg("--build-arg").arg(format!("REVISION={}", revision.as_deref().map_or("unknown", str::trim)));
-    buildah.arg("--file").arg(workspace::root().join(DOCKERFILE)).arg(&context);
-    log.run(&mut buildah, PACK_MAX)?;
-    let _ = fs::remove_file(archive);
-    let name = format!("oci-archive:{}:ampoule:latest", archive.display());
-    log.run(self::buildah(folder.path()).args(["push", "ampoule", &name]), PACK_MAX)
+// === impl Image ===
+
+impl Image<'_> {
+    /// Builds the image, and returns it as an OCI archive. All times in it are the commit's.
+    pub(crate) fn archive(&self, log: &Log) -> Result<Vec<u8>> {
+        let Self { binary, architecture, source } = self;
+        let folder = tempfile::tempdir()?;
+        let (stage, context) = (folder.path().join("build"), folder.path().join("empty"));
+        fs::create_dir(&stage)?;
+        fs::create_dir(&context)?;
+        fs::copy(binary, stage.join("ampoule")).with_context(|| format!("{}", binary.display()))?;
+        symlink("ampoule", stage.join("flytepropeller"))?;
+        let mut build = buildah(folder.path());
+        build.args(["build", "--isolation", "chroot", "--target", "image", "--tag", "ampoule"]);
+        build.arg("--platform").arg(format!("linux/{architecture}"));
+        build.arg("--timestamp").arg(source.epoch.to_string());
+        build.arg("--build-context").arg(format!("build={}", stage.display()));
+        build.arg("--build-arg").arg(format!("VERSION={}", source.version));
+        build.arg("--build-arg").arg(format!("REVISION={}", source.commit));
+        build.arg("--file").arg(workspace::root().join(DOCKERFILE)).arg(&context);
+        log.run(&mut build, PACK_MAX)?;
+        // Not as an archive: buildah would write the time of packing into it.
+        let layout = folder.path().join("layout");
+        let name = format!("oci:{}:ampoule:latest", layout.display());
+        log.run(buildah(folder.path()).args(["push", "ampoule", &name]), PACK_MAX)?;
+        archive::tar(archive::entries_below(&layout)?, source.epoch)
+    }
 }
 
-/// With images of its own, so that nothing on this machine is changed; and with the driver that needs no mount.
+/// buildah with a storage of its own, so that the images of this machine do not change, and with
+/// the driver that needs no mount.
 fn buildah(folder: &Path) -> Command {
     let mut command = Command::new("buildah");
     command.args(["--storage-driver", "vfs", "--root"]).arg(folder.join("images"));

@@ -1,5 +1,5 @@
-//! Running other programs: with a limit in time, their output in a log, and an error that says what ran and where its output is.
-//! Nothing here ever waits without a bound, and no program gets our stdin.
+//! Runs other programs with a time limit, writes their output to a log, and reports the command and
+//! the log in errors. No function waits without a limit, and no program inherits stdin.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -12,12 +12,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::progress::Elapsed;
 
-/// How often an end is looked for: short beside what these programs take.
+/// Interval for polling the end of a program, which is short compared with the time of the
+/// programs.
 const POLL: Duration = Duration::from_millis(20);
-/// So much of a log is repeated in an error; the reason is nearly always there.
+/// Number of log lines in an error message; they nearly always contain the reason.
 const TAIL_LINES: usize = 12;
 
-/// The file that the programs of one piece of work write to.
+/// The log file for the programs of one task.
 pub(crate) struct Log {
     path: PathBuf,
 }
@@ -25,34 +26,35 @@ pub(crate) struct Log {
 // === impl Log ===
 
 impl Log {
-    /// An empty log; the folder is made if there is none.
+    /// Creates an empty log, and its folder if necessary.
     pub(crate) fn create(path: PathBuf) -> Result<Self> {
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
         }
         File::create(&path).with_context(|| format!("cannot write the log {}", path.display()))?;
         Ok(Self { path })
     }
 
-    /// Runs the program to its end; an exit code other than 0, or more time than `limit`, is an error that names the log.
+    /// Runs a program to its end. An exit code other than 0 and a time above `limit` are errors
+    /// that name the log.
     pub(crate) fn run(&self, command: &mut Command, limit: Duration) -> Result<()> {
         let mut log = self.append()?;
         writeln!(log, "$ {}", shown(command))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut child = spawn(command)?;
         let status = wait(&mut child, limit).with_context(|| format!("`{}`", shown(command)))?;
-        self.judge(command, status)
+        self.check_status(command, status)
     }
 
-    /// The error for a program that wrote to this log and ended badly.
-    pub(crate) fn judge(&self, command: &Command, status: ExitStatus) -> Result<()> {
+    /// Returns an error for a failed program that wrote to this log.
+    pub(crate) fn check_status(&self, command: &Command, status: ExitStatus) -> Result<()> {
         if status.success() {
             return Ok(());
         }
         bail!("`{}` failed ({status}); {}", shown(command), self.tail())
     }
 
-    /// Opened to write at its end, as the output of a program.
+    /// Opens the log for appending, as the output of a program.
     pub(crate) fn append(&self) -> Result<File> {
         OpenOptions::new()
             .append(true)
@@ -60,7 +62,7 @@ impl Log {
             .with_context(|| format!("cannot write the log {}", self.path.display()))
     }
 
-    /// Where the whole output is, and its last lines.
+    /// Returns the log's path and its last lines, for an error message.
     pub(crate) fn tail(&self) -> String {
         let text = fs::read(&self.path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
@@ -69,7 +71,7 @@ impl Log {
     }
 }
 
-/// Waits for the end of a program, at most `limit`; then it is killed, and that is an error.
+/// Waits for the end of a program. After `limit`, kills it and returns an error.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
     let begun = Instant::now();
     loop {
@@ -77,15 +79,15 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus> {
             return Ok(status);
         }
         if begun.elapsed() > limit {
-            child.kill().context("it is over its time and cannot be killed")?;
+            child.kill().context("it exceeded its time limit and cannot be killed")?;
             child.wait()?;
-            bail!("not done after {}, so it was killed", Elapsed(limit));
+            bail!("killed after the time limit of {}", Elapsed(limit));
         }
         thread::sleep(POLL);
     }
 }
 
-/// What a short program prints, or nothing if it is not there, fails, or takes longer than `limit`.
+/// Returns the output of a short program, or `None` if it is missing, fails, or exceeds `limit`.
 pub(crate) fn output(command: &mut Command, limit: Duration) -> Option<String> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
     let stdout = child.stdout.take()?;
@@ -100,19 +102,19 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
     command.spawn().with_context(|| format!("cannot start `{}`", shown(command)))
 }
 
-/// The first executable file of this name in the folders of `PATH`.
+/// Returns the first executable file of this name in the folders of `PATH`.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_executable(file))
 }
 
-/// Whether this is a file that somebody may execute.
+/// Returns whether the path is an executable file.
 pub(crate) fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// A command as one would type it, shortened: one of ours lists eighty packages.
+/// Formats a command for a shell, shortened, because some commands list eighty packages.
 pub(crate) fn shown(command: &Command) -> String {
     const LONGEST: usize = 160;
     let line = shown_whole(command);
@@ -122,9 +124,9 @@ pub(crate) fn shown(command: &Command) -> String {
     }
 }
 
-/// A command as one would type it, ready to paste into a shell.
+/// Formats a command so that it can be pasted into a shell.
 pub(crate) fn shown_whole(command: &Command) -> String {
-    // Our cargo is called by its whole path; nobody types that.
+    // This program calls cargo by its absolute path, which is not useful in a message.
     let is_cargo = std::env::var_os("CARGO").is_some_and(|cargo| cargo == command.get_program());
     let program = if is_cargo { "cargo".as_ref() } else { command.get_program() };
     let words = std::iter::once(program).chain(command.get_args());
@@ -132,8 +134,8 @@ pub(crate) fn shown_whole(command: &Command) -> String {
 }
 
 fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+./:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=+./:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_program_is_named_with_its_log_and_its_last_words() {
+    fn the_error_of_a_failed_program_contains_its_log_and_last_lines() {
         assert_eq!(run("echo fine", Duration::from_secs(10)), Ok(()));
         assert_eq!(
             run("echo first; echo the reason >&2; exit 3", Duration::from_secs(10)).unwrap_err(),
@@ -167,15 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn a_program_over_its_time_is_killed() {
+    fn a_program_that_exceeds_its_time_limit_is_killed() {
         let begun = Instant::now();
         let error = run("exec sleep 60", Duration::from_millis(200)).unwrap_err();
-        assert_eq!(error, "`sh -c 'exec sleep 60'`: not done after 0.2s, so it was killed");
+        assert_eq!(error, "`sh -c 'exec sleep 60'`: killed after the time limit of 0.2s");
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_named() {
+    fn the_error_of_a_missing_program_contains_its_name() {
         let error = spawn(&mut Command::new("no-such-program-of-ours")).unwrap_err();
         assert_eq!(error.to_string(), "cannot start `no-such-program-of-ours`");
         assert_eq!(output(&mut Command::new("no-such-program-of-ours"), POLL), None);
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_shown_as_one_would_type_it() {
+    fn a_command_is_shown_in_shell_syntax() {
         let mut command = Command::new("curl");
         command.args(["--data", "@/tmp/a b", "it's", "", "https://127.0.0.1:1/x"]);
         assert_eq!(shown_whole(&command), r"curl --data '@/tmp/a b' 'it'\''s' '' https://127.0.0.1:1/x");
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_the_output_of_a_short_program() {
+    fn returns_the_output_of_a_short_program() {
         assert_eq!(output(&mut shell("echo yes"), Duration::from_secs(10)).as_deref(), Some("yes\n"));
         assert_eq!(output(&mut shell("echo no; exit 1"), Duration::from_secs(10)), None);
     }

@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask` lists them.
-//! They are the only entry point, for people and for continuous integration alike; each finds or installs what it needs.
+//! Developers and continuous integration use the same commands; each command finds or installs the
+//! tools that it needs.
 
 mod args;
 mod bench;
@@ -13,6 +14,7 @@ mod image;
 mod job;
 mod plugins;
 mod progress;
+mod release;
 mod setup;
 mod test;
 mod workspace;

@@ -1,5 +1,6 @@
-//! Builds the plugins of this repository into components, and says where they are and how large.
-//! The server embeds them by itself; these files are for a ConfigMap, a folder or a registry.
+//! Builds the plugins of this repository into components, and prints their paths and sizes. The
+//! files are for a ConfigMap, a folder or a registry; the server's binary already contains the
+//! built-in plugins.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use crate::setup;
 use crate::workspace;
 
-/// What a plugin's crate depends on.
+/// The dependency that identifies a plugin's crate.
 const SDK: &str = "ampoule-plugin-sdk";
 
 /// Builds every plugin of the workspace to `target/plugins/NAME.wasm`.
@@ -36,7 +37,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 }
 
 /// The packages below `plugins/` that use the SDK.
-fn plugins(metadata: &Value) -> Vec<String> {
+pub(crate) fn plugins(metadata: &Value) -> Vec<String> {
     let array = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let is_plugin = |package: &Value| {
         let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());

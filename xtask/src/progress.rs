@@ -1,5 +1,6 @@
-//! What a person sees while something takes long: one line a step, `[n/m] what … elapsed`, and nothing of the commands' own output.
-//! That output goes to a log file, which a failure names. Everything here is written to stderr.
+//! Progress of long tasks: one line per step, `[n/m] step … elapsed`, without the output of the
+//! commands. Their output is in a log file, which the error of a failure names. Progress is written
+//! to stderr.
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -14,47 +15,49 @@ use anyhow::Result;
 
 use crate::job::Log;
 
-/// How good news is written.
+/// Style for success.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// How bad news is written.
+/// Style for failure.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// How a heading is written.
+/// Style for headings.
 pub(crate) const STRONG: Style = Style::new().bold();
-/// How what matters less is written.
+/// Style for less important text.
 pub(crate) const FAINT: Style = Style::new().dimmed();
 
-/// A terminal's line is redrawn this often: the clock shows seconds.
+/// Interval for redrawing a terminal's line; the elapsed time is in seconds.
 const REDRAW: Duration = Duration::from_secs(1);
-/// A log of continuous integration gets a sign of life this often; many runners end a job that is silent for ten minutes.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
+/// Interval for lines in a log of continuous integration. Many runners stop a job without output
+/// for ten minutes.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The steps of one piece of work, counted.
+/// The counted steps of one task.
 pub(crate) struct Progress {
     total: usize,
     begun: usize,
     log: Log,
 }
 
-/// A time as a person says it: `0.4s`, `12s`, `2m34s`.
+/// A duration in readable form: `0.4s`, `12s`, `2m34s`.
 pub(crate) struct Elapsed(pub(crate) Duration);
 
-/// What a step says beside its clock, for instance how many crates are built.
+/// Additional text of a step, such as the number of built crates.
 pub(crate) type Detail = Mutex<String>;
 
 // === impl Progress ===
 
 impl Progress {
-    /// Will count `total` steps, whose commands write to the file `log` (its folder is made, its old content goes).
+    /// Starts a task with `total` steps. Their commands write to the file `log`; its folder is
+    /// created, and its old content is removed.
     pub(crate) fn start(total: usize, log: PathBuf) -> Result<Self> {
         Ok(Self { total, begun: 0, log: Log::create(log)? })
     }
 
-    /// Does one step and shows it: while it runs, and how long it took.
+    /// Runs one step, and shows its progress and its duration.
     pub(crate) fn step<T>(&mut self, what: &str, work: impl FnOnce(&Log) -> Result<T>) -> Result<T> {
         self.step_with_detail(what, |log, _| work(log))
     }
 
-    /// The same for work that has more to say than its time.
+    /// Like [`step`](Self::step), for a step with additional text.
     pub(crate) fn step_with_detail<T>(
         &mut self,
         what: &str,
@@ -80,7 +83,7 @@ impl Progress {
     }
 }
 
-/// The line of the step that runs now.
+/// The line of the current step.
 struct Line {
     head: String,
     detail: Detail,
@@ -91,10 +94,10 @@ struct Line {
 // === impl Line ===
 
 impl Line {
-    /// `running` is dropped at the end of the work, also when the work panics, which ends this.
+    /// Redraws the line until the sender is dropped, which also happens if the step panics.
     fn redraw_until(&self, ended: &Receiver<()>) {
         self.write(&if self.terminal { self.head.clone() } else { format!("{} …\n", self.head) });
-        let pause = if self.terminal { REDRAW } else { SIGN_OF_LIFE };
+        let pause = if self.terminal { REDRAW } else { LOG_INTERVAL };
         while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             self.draw();
         }
@@ -102,16 +105,16 @@ impl Line {
 
     fn draw(&self) {
         let (before, after) = if self.terminal { ("\r", "\x1b[K") } else { ("", "\n") };
-        self.write(&format!("{before}{} … {}{after}", self.head, self.says()));
+        self.write(&format!("{before}{} … {}{after}", self.head, self.status()));
     }
 
     fn end(&self, good: bool) {
         let (before, after) = if self.terminal { ("\r", "\x1b[K\n") } else { ("", "\n") };
         let (style, word) = if good { (GOOD, "done") } else { (BAD, "failed") };
-        self.write(&format!("{before}{} {style}{word}{style:#} {}{after}", self.head, self.says()));
+        self.write(&format!("{before}{} {style}{word}{style:#} {}{after}", self.head, self.status()));
     }
 
-    fn says(&self) -> String {
+    fn status(&self) -> String {
         let elapsed = Elapsed(self.begun.elapsed());
         match self.detail.lock().ok().filter(|detail| !detail.is_empty()) {
             Some(detail) => format!("{FAINT}{detail}, {elapsed}{FAINT:#}"),
@@ -119,7 +122,7 @@ impl Line {
         }
     }
 
-    /// A progress line that cannot be written is no reason to end the work.
+    /// Ignores write errors, because the step should continue without progress output.
     fn write(&self, text: &str) {
         let mut stderr = anstream::stderr().lock();
         let _ = stderr.write_all(text.as_bytes());
@@ -144,14 +147,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_a_time_as_a_person_does() {
+    fn formats_a_duration_in_readable_form() {
         for (millis, expected) in [(0, "0.0s"), (410, "0.4s"), (9_900, "9.9s"), (12_700, "12s"), (154_529, "2m34s")] {
             assert_eq!(Elapsed(Duration::from_millis(millis)).to_string(), expected);
         }
     }
 
     #[test]
-    fn a_step_gives_what_its_work_gives() {
+    fn a_step_returns_the_result_of_its_work() {
         let folder = tempfile::tempdir().unwrap();
         let mut progress = Progress::start(2, folder.path().join("new/log")).unwrap();
         assert_eq!(progress.step("counts", |_| Ok(7)).unwrap(), 7);

@@ -1,10 +1,12 @@
-//! Finds or installs what the other commands need; they call it, so that nobody has to.
-//! One line for each thing says what was found or done. With everything there it only looks, which takes a fraction of a second.
+//! Finds or installs the tools of the other commands, which call this module themselves.
+//! It prints one line per tool. If all tools are present, that takes a fraction of a second.
 
 pub(crate) mod cache;
+pub(crate) mod cross;
 mod curl;
 mod cxx;
 mod debian;
+mod deny;
 mod haproxy;
 mod image;
 mod kube;
@@ -17,6 +19,7 @@ mod prometheus;
 mod python;
 mod registry;
 mod sdks;
+mod typos;
 mod valgrind;
 mod wasm;
 
@@ -32,61 +35,70 @@ use self::prometheus::Prometheus;
 use self::sdks::Sdks;
 use crate::progress::GOOD;
 
-/// How much a command needs.
+/// Tools of a command.
 #[derive(Clone, Copy)]
 pub(crate) enum Scope {
-    /// To build the plugins: the WebAssembly target.
+    /// For the plugins: the WebAssembly target.
     Wasm,
-    /// To send a request to the server by hand: the WebAssembly target, and curl.
+    /// For a request to the server: the WebAssembly target, and curl.
     Demo,
-    /// To run the end-to-end tests as well: etcd, kube-apiserver, haproxy, Flyte's SDKs, what renders the manifests, Prometheus, and
-    /// a registry.
+    /// For the end-to-end tests as well: etcd, kube-apiserver, haproxy, Flyte's SDKs, Helm and
+    /// kubectl, Prometheus, and a registry.
     Everything,
 }
 
-/// What the end-to-end tests are run with.
+/// Tools of the end-to-end tests.
 pub(crate) struct Everything {
-    /// Their Kubernetes API.
+    /// The Kubernetes API.
     pub(crate) api_server: ApiServer,
-    /// Their load balancer.
+    /// The load balancer.
     pub(crate) haproxy: Program,
-    /// Their clients.
+    /// The clients.
     pub(crate) sdks: Sdks,
-    /// What builds plugins in other languages than Rust.
+    /// The build tools for plugins in languages other than Rust.
     pub(crate) languages: Languages,
-    /// What renders and checks the manifests.
+    /// The tools that render and check the manifests.
     pub(crate) renderers: Renderers,
-    /// What asks the dashboard's queries and evaluates the alerts.
+    /// Prometheus, which runs the dashboard's queries and evaluates the alerts.
     pub(crate) prometheus: Prometheus,
-    /// Where they push plugins to.
+    /// The registry for plugins.
     pub(crate) registry: Program,
+    /// The folder of the spelling checker.
+    pub(crate) typos: PathBuf,
 }
 
-/// Makes sure of the WebAssembly target only.
+/// Finds or installs the WebAssembly target only.
 pub(crate) fn ensure_wasm() -> Result<()> {
     found("wasm target", &wasm::ensure()?);
     Ok(())
 }
 
-/// Makes sure of a C++ compiler, which only libFuzzer needs.
+/// Finds or installs cargo-deny, and returns its path.
+pub(crate) fn ensure_cargo_deny() -> Result<PathBuf> {
+    let program = deny::ensure()?;
+    found("cargo-deny", &program.display().to_string());
+    Ok(program)
+}
+
+/// Finds or installs a C++ compiler, for libFuzzer.
 pub(crate) fn ensure_cxx() -> Result<()> {
     found("c++", &cxx::ensure()?);
     Ok(())
 }
 
-/// Makes sure of what counts instructions.
+/// Finds or installs valgrind, which counts instructions.
 pub(crate) fn ensure_valgrind() -> Result<()> {
     found("valgrind", &valgrind::ensure()?);
     Ok(())
 }
 
-/// Makes sure of what a static binary is built with.
+/// Finds or installs the tools for a static binary.
 pub(crate) fn ensure_musl() -> Result<()> {
     found("musl", &image::ensure_musl()?);
     Ok(())
 }
 
-/// Makes sure of what an image is made with, beside the binary in it.
+/// Finds or installs buildah, which builds images.
 pub(crate) fn ensure_buildah() -> Result<()> {
     found("buildah", &image::ensure_buildah()?);
     Ok(())
@@ -99,7 +111,7 @@ pub(crate) fn ensure_mdbook() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Makes sure of everything, and says where it is.
+/// Finds or installs everything, and returns the paths.
 pub(crate) fn ensure_everything() -> Result<Everything> {
     ensure_wasm()?;
     let api_server = kube::ensure()?;
@@ -118,10 +130,12 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("promtool", &prometheus.promtool.to_string());
     let registry = registry::ensure()?;
     found("docker-registry", &registry.to_string());
-    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry })
+    let typos = typos::ensure()?;
+    found("typos", &typos.display().to_string());
+    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos })
 }
 
-/// Makes sure of what the scope names.
+/// Finds or installs the tools in the scope.
 pub(crate) fn ensure(scope: Scope) -> Result<()> {
     match scope {
         Scope::Wasm => ensure_wasm(),

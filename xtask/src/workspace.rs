@@ -1,5 +1,5 @@
-//! Where the checkout is, and cargo called inside it.
-//! What is built is asked from cargo itself, as JSON messages: a user may have moved the target folder.
+//! The checkout, and calls of cargo in it. The paths of built files come from cargo's JSON
+//! messages, because a user may have moved the target folder.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
@@ -15,47 +15,49 @@ use crate::job;
 use crate::progress::{Detail, Progress};
 use crate::setup::cache;
 
-/// `cargo tree` fetches the crates if they are not there yet, about 100 MB.
+/// `cargo tree` downloads missing crates, about 100 MB.
 const TREE_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// What to build beside the server. Always with the features of the whole workspace, so that no crate is built twice.
+/// What to build. The features are always those of the whole workspace, so that no crate is built
+/// twice.
 #[derive(Clone, Copy)]
 pub(crate) enum Build {
-    /// The server alone.
+    /// The server only.
     Server,
-    /// The server as it is released.
+    /// The server with the release profile.
     Release,
-    /// Everything that `cargo test` runs, too.
+    /// The server, and everything that `cargo test` runs.
     Tests,
 }
 
-/// The root of the checkout. `cargo run` says where this package is; the place of its compilation is the fallback.
+/// Returns the root of the checkout. `cargo run` sets the path of this package; the fallback is the
+/// path at compile time.
 pub(crate) fn root() -> PathBuf {
     let package =
         std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     package.parent().map_or_else(|| package.clone(), Path::to_path_buf)
 }
 
-/// `cargo`, the very one that runs us, called in the root of the checkout.
+/// Creates a command for the cargo that runs this program, in the root of the checkout.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
 }
 
-/// What cargo knows of the packages of this workspace.
+/// Returns cargo's metadata of the packages of this workspace.
 pub(crate) fn metadata() -> Result<Value> {
     let metadata = job::output(cargo().args(["metadata", "--no-deps", "--format-version", "1"]), TREE_MAX);
     serde_json::from_str(&metadata.context("`cargo metadata` failed")?).context("cargo's metadata is not JSON")
 }
 
-/// Where cargo builds to.
+/// Returns cargo's target folder.
 pub(crate) fn target_folder() -> Result<PathBuf> {
-    Ok(metadata()?["target_directory"].as_str().context("cargo names no target folder")?.into())
+    Ok(metadata()?["target_directory"].as_str().context("cargo reported no target folder")?.into())
 }
 
-/// Builds, as one step of progress, and gives the path of the server's binary. The compiler's errors are shown whole,
-/// everything else that it says is in the log.
+/// Builds with progress output, and returns the path of the server's binary. Compiler errors are
+/// printed in full; all other output is in the log.
 pub(crate) fn build(what: Build) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--workspace", "--message-format", "json"]);
@@ -81,14 +83,14 @@ pub(crate) fn build(what: Build) -> Result<PathBuf> {
         let mut child = job::spawn(&mut command)?;
         messages.read(&mut child, detail)?;
         let status = child.wait()?;
-        log.judge(&command, status)
+        log.check_status(&command, status)
     });
     messages.errors.iter().for_each(|error| anstream::eprint!("{error}"));
     result?;
     messages.server.context("cargo built no binary `ampoule`")
 }
 
-/// How many packages there are to build; without an answer the progress does without it.
+/// Returns the number of packages to build for the progress output, if cargo reports it.
 fn count_crates(what: Build) -> Option<usize> {
     let mut tree = cargo();
     tree.args(["tree", "--prefix", "none", "--format", "{p}"]);
@@ -97,15 +99,15 @@ fn count_crates(what: Build) -> Option<usize> {
         Build::Tests => tree.args(["--workspace", "--edges", "normal,build,dev"]),
     };
     let tree = job::output(&mut tree, TREE_MAX)?;
-    // A crate that stands there before is marked ` (*)`.
+    // The suffix ` (*)` marks repeated crates.
     let crates: HashSet<&str> = tree.lines().filter_map(|line| line.split(" (").next()).collect();
     Some(crates.len())
 }
 
-/// What cargo reported.
+/// The messages of cargo.
 #[derive(Default)]
 struct Messages {
-    /// The packages that are built, or were already.
+    /// The packages that are up to date.
     ready: HashSet<String>,
     total: Option<usize>,
     server: Option<PathBuf>,
@@ -118,17 +120,18 @@ impl Messages {
     fn read(&mut self, child: &mut Child, detail: &Detail) -> Result<()> {
         let stdout = child.stdout.take().context("cargo has no output")?;
         for line in BufReader::new(stdout).lines() {
-            self.see(&serde_json::from_str(&line?).context("cargo's message is not JSON")?);
+            self.record(&serde_json::from_str(&line?).context("cargo's message is not JSON")?);
             let ready = self.ready.len();
-            // The tree is an estimate: a crate that is built for two sets of features is there once.
+            // The total is an estimate: it contains a crate once, even if cargo builds it for two
+            // sets of features.
             let of_total = self.total.map_or_else(String::new, |total| format!(" of {}", total.max(ready)));
             *detail.lock().unwrap_or_else(PoisonError::into_inner) = format!("{ready}{of_total} crates");
         }
         Ok(())
     }
 
-    /// The fields are described in the Cargo book, "External tools".
-    fn see(&mut self, message: &Value) {
+    /// Records a message. The Cargo book describes the fields in "External tools".
+    fn record(&mut self, message: &Value) {
         match message["reason"].as_str() {
             Some("compiler-artifact") => {
                 self.ready.extend(message["package_id"].as_str().map(str::to_owned));
@@ -138,7 +141,7 @@ impl Messages {
                 }
             }
             Some("compiler-message") if message["message"]["level"] == "error" => {
-                // A crate and its tests are compiled apart, and both report the same.
+                // Cargo compiles a crate and its tests separately, and both report the same error.
                 let rendered = message["message"]["rendered"].as_str().map(str::to_owned);
                 self.errors.extend(rendered.filter(|error| !self.errors.contains(error)));
             }

@@ -1,111 +1,111 @@
-//! Who got which secret: [`Trail`], as log lines of a target of their own ([`AUDIT_TARGET`]) and as an annotation of the API server's audit event.
+//! The audit trail: which secret was given to which pod, by which injector.
 //!
-//! A line says the pod, its service account, the secret by its group and key, who was asked for it last and what that one said; never a
-//! value. It is written at whatever level the rest of the log is, and switched off by `audit.log` only.
+//! It has two forms: log lines with the target [`AUDIT_TARGET`], and an annotation of the API
+//! server's audit event. Both name the pod, the secret's group and key, and the last injector
+//! called with its answer; never a value. The log's level does not apply to the lines; only
+//! `audit.log` switches them off.
 
-use ampoule_core::{Attempt, PodMutator, RequestReport};
+use ampoule_core::{AdmissionOutcome, RequestReport};
+use ampoule_telemetry::{log::AUDIT_TARGET, record::AdmissionRecord};
 use serde::Serialize;
 use tracing::info;
 
 use crate::excerpt::cut;
-use ampoule_telemetry::log::AUDIT_TARGET;
 
-/// An audit event may be dropped or cut where it is large; a pod has a handful of secrets. The log has all.
-const MOST_IN_ANNOTATION: usize = 32;
+/// The API server may drop or cut a large audit event, and a pod has a handful of secrets. The log
+/// has all of them.
+const MAX_ANNOTATION_ENTRIES: usize = 32;
 
-/// What became of a pod's secrets.
-#[derive(Clone, Copy)]
-pub(crate) struct Trail<'a> {
-    pub reports: &'a [RequestReport],
-    /// Who was asked.
-    pub mutator: &'a PodMutator,
-    /// What came of the pod, as metrics have it.
-    pub verdict: &'static str,
-}
-
-/// What became of one secret. A pod's author may have written names of any length.
+/// One secret. Pod authors may write names of any length, so names are cut.
 #[derive(Serialize)]
-struct Entry<'a> {
+struct AuditEntry<'a> {
     group: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     version: &'a str,
     key: &'a str,
-    /// Who was asked last; empty if nobody was.
+    /// The last injector called; empty if none was.
     injector: &'a str,
-    /// The SHA-256 of its component; empty where it has none.
+    /// The SHA-256 of the injector's component; empty for injectors that are part of the program.
     #[serde(skip_serializing_if = "str::is_empty")]
     digest: &'a str,
-    /// What that one said.
+    /// That injector's answer.
     answer: &'static str,
-    /// What came of the pod: one that was refused, or admitted without its secrets, has not what was injected.
+    /// The outcome for the pod: a pod that is refused, or admitted without its secrets, did not get
+    /// this one.
     verdict: &'static str,
 }
 
-/// The pod that it is about.
-pub(crate) struct Subject<'a> {
-    pub uid: &'a str,
-    pub namespace: &'a str,
-    pub pod: &'a str,
-    pub service_account: &'a str,
-    pub dry_run: bool,
+/// Writes one log line per secret.
+pub(crate) fn log(record: &AdmissionRecord<'_>) {
+    for report in record.requests {
+        let entry = AuditEntry::new(report, record.outcome);
+        info!(
+            target: AUDIT_TARGET,
+            uid = record.uid,
+            namespace = record.namespace,
+            pod = record.name,
+            service_account = record.service_account,
+            dry_run = record.dry_run,
+            group = entry.group,
+            version = entry.version,
+            key = entry.key,
+            injector = entry.injector,
+            digest = entry.digest,
+            answer = entry.answer,
+            verdict = entry.verdict,
+            "secret"
+        );
+    }
 }
 
-// === impl Trail ===
+/// The value of the audit event's annotation `secrets`: a JSON list, or `None` if no secret was
+/// requested.
+pub(crate) fn annotation(requests: &[RequestReport], outcome: AdmissionOutcome) -> Option<String> {
+    if requests.is_empty() {
+        return None;
+    }
+    let first = requests.iter().take(MAX_ANNOTATION_ENTRIES);
+    let entries: Vec<_> = first.map(|report| AuditEntry::new(report, outcome)).collect();
+    Some(serde_json::to_string(&entries).expect("strings always serialize"))
+}
 
-impl<'a> Trail<'a> {
-    /// A line for each secret.
-    pub(crate) fn log(self, subject: &Subject<'_>) {
-        let Subject { uid, namespace, pod, service_account, dry_run } = *subject;
-        for Entry { group, version, key, injector, digest, answer, verdict } in self.entries() {
-            info!(
-                target: AUDIT_TARGET,
-                uid, namespace, pod, service_account, dry_run, group, version, key, injector, digest, answer, verdict,
-                "secret"
-            );
+// === impl AuditEntry ===
+
+impl<'a> AuditEntry<'a> {
+    fn new(report: &'a RequestReport, outcome: AdmissionOutcome) -> Self {
+        let last = report.attempts.last();
+        Self {
+            group: cut(&report.request.group),
+            version: cut(&report.request.group_version),
+            key: cut(&report.request.key),
+            injector: last.map_or("", |attempt| attempt.injector.as_str()),
+            digest: last.and_then(|attempt| attempt.digest.as_deref()).unwrap_or_default(),
+            answer: last.map_or("nobody-asked", |attempt| attempt.answer.as_str()),
+            verdict: outcome.as_str(),
         }
-    }
-
-    /// The value of the audit event's annotation `secrets`: a JSON list; none if no secret was asked for.
-    pub(crate) fn annotation(self) -> Option<String> {
-        let entries: Vec<_> = self.entries().take(MOST_IN_ANNOTATION).collect();
-        (!entries.is_empty()).then(|| serde_json::to_string(&entries).expect("strings are JSON"))
-    }
-
-    fn entries(self) -> impl Iterator<Item = Entry<'a>> {
-        let Self { reports, mutator, verdict } = self;
-        reports.iter().map(move |RequestReport { annotation: _, request, attempts }| {
-            let last = attempts.last();
-            let injector = last.map_or("", |Attempt { injector, .. }| injector);
-            Entry {
-                group: cut(&request.group),
-                version: cut(&request.group_version),
-                key: cut(&request.key),
-                injector,
-                digest: mutator.digest_of(injector).unwrap_or_default(),
-                answer: last.map_or("nobody-asked", |attempt| attempt.answer.as_str()),
-                verdict,
-            }
-        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ampoule_core::{OnFailure, Profile, SecretRequest};
+    use ampoule_core::SecretRequest;
     use serde_json::Value;
 
     use super::*;
 
     #[test]
-    fn an_annotation_stays_short_whatever_a_pod_asks_for() {
-        let mutator = PodMutator::new(Vec::new(), Profile::FlyteV1.conventions(), OnFailure::Deny);
+    fn an_annotation_stays_short_whatever_a_pod_requests() {
         let request = SecretRequest { group: "g".repeat(100_000), key: "k".to_owned(), ..SecretRequest::default() };
         let report = RequestReport { annotation: "flyte.secrets/s0".to_owned(), request, attempts: Vec::new() };
-        let reports = vec![report; MOST_IN_ANNOTATION + 1];
-        let annotation = Trail { reports: &reports, mutator: &mutator, verdict: "refused" }.annotation().unwrap();
+        let reports = vec![report; MAX_ANNOTATION_ENTRIES + 1];
+        let annotation = annotation(&reports, AdmissionOutcome::Refused).unwrap();
         let entries: Vec<Value> = serde_json::from_str(&annotation).unwrap();
-        assert_eq!(entries.len(), MOST_IN_ANNOTATION);
+        assert_eq!(entries.len(), MAX_ANNOTATION_ENTRIES);
         assert!(annotation.len() < 32 << 10, "{}", annotation.len());
-        assert_eq!(Trail { reports: &[], mutator: &mutator, verdict: "unchanged" }.annotation(), None);
+    }
+
+    #[test]
+    fn a_pod_without_requests_has_no_annotation() {
+        assert_eq!(annotation(&[], AdmissionOutcome::Unchanged), None);
     }
 }

@@ -1,7 +1,9 @@
-//! [`GlobalSecrets`]: secrets that the webhook itself has, from its environment and from files in its folder.
+//! [`GlobalSecrets`]: secrets of the webhook itself, from its environment and from files in a
+//! folder.
 //!
-//! Asked before every plugin. Rules: flyte-behaviour section 4.3, but that no path leads out of the folder and no value
-//! into a log. It is the only injector that is no plugin: a sandbox has neither environment nor files.
+//! It is called before every plugin. Rules: flyte-behaviour section 4.3, except that no path leaves
+//! the folder and no value reaches a log. It is part of the host because a sandboxed plugin has
+//! neither environment nor files.
 
 mod files;
 #[cfg(test)]
@@ -18,14 +20,14 @@ use async_trait::async_trait;
 use self::files::Files;
 use ampoule_config::{GLOBAL_INJECTOR, GlobalSecretsConfig};
 
-/// What tells the SDK how the names of variables start.
+/// The variable that gives Flyte's SDK the prefix of variable names.
 const PREFIX_VARIABLE: &str = "FLYTE_SECRETS_ENV_PREFIX";
 
-/// The webhook's own secrets.
+/// The webhook's own secrets. Clones share them.
 #[derive(Clone)]
-pub struct GlobalSecrets(Arc<Shared>);
+pub struct GlobalSecrets(Arc<SecretStore>);
 
-struct Shared {
+struct SecretStore {
     env_prefix: String,
     environment: HashMap<String, SecretValue>,
     files: Files,
@@ -35,9 +37,10 @@ struct Shared {
 // === impl GlobalSecrets ===
 
 impl GlobalSecrets {
-    /// Takes the secrets out of an environment, and remembers the folder, which is read anew for every request.
+    /// Copies the secrets from an environment. Files are read again for every request.
     ///
-    /// `pod_env_prefix` is what names of injected variables start with. Variables that are not UTF-8 are left out.
+    /// `pod_env_prefix` is the prefix of injected variables' names. Variables that are not UTF-8
+    /// are ignored.
     pub fn new(
         config: &GlobalSecretsConfig,
         pod_env_prefix: &str,
@@ -45,7 +48,7 @@ impl GlobalSecrets {
     ) -> Self {
         let GlobalSecretsConfig { env_prefix, directory } = config;
         let ours = environment.filter(|(name, _)| name.starts_with(env_prefix));
-        Self(Arc::new(Shared {
+        Self(Arc::new(SecretStore {
             environment: ours.map(|(name, value)| (name, SecretValue::new(value.into_bytes()))).collect(),
             env_prefix: env_prefix.clone(),
             files: Files::new(directory),
@@ -71,9 +74,9 @@ impl InjectorSession for GlobalSecrets {
     }
 }
 
-// === impl Shared ===
+// === impl SecretStore ===
 
-impl Shared {
+impl SecretStore {
     fn inject(&self, request: &SecretRequest) -> Result<Vec<PodEdit>, InjectionError> {
         let SecretRequest { group, key, mount, .. } = request;
         if group.is_empty() || key.is_empty() {
@@ -93,7 +96,7 @@ impl Shared {
         ])
     }
 
-    /// The environment first. A variable that is set and empty is found.
+    /// Looks in the environment first. A variable that is set to an empty value counts as found.
     fn find(&self, group: &str, key: &str) -> Result<SecretValue, InjectionError> {
         let variable = [self.env_prefix.as_str(), &upper(&[group, "_", key])].concat();
         if let Some(value) = self.environment.get(&variable) {

@@ -1,10 +1,15 @@
-//! From an `AdmissionReview` to its answer.
+//! From the webhook's HTTP request to its answer.
 //!
-//! [`webhook`] reads the request, `ampoule_review` parses it, [`pipeline`] decides, [`audit`] records. [`global_secrets`] is the
-//! injector that the host itself implements.
+//! A request passes [`webhook`] (body, limits, timeout), `ampoule_review` (parsing), [`pipeline`]
+//! (decision and record), and `ampoule_review` again (the answer's bytes). [`global_secrets`] is
+//! the injector that the host itself implements.
 
 mod audit;
+mod context;
+mod decision;
 mod excerpt;
 pub mod global_secrets;
 pub mod pipeline;
 pub mod webhook;
+
+pub use self::{context::RequestContext, decision::Decision};

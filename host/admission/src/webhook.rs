@@ -1,8 +1,9 @@
 //! The webhook's port.
 //!
-//! Routes: `POST /mutate--v1-pod`, an `AdmissionReview` in and one out (the path is the one that Flyte registers). Other
-//! methods get 405, other paths 404. A request that holds no review gets an HTTP error with a text that says why and
-//! repeats nothing of it; whatever holds one gets a review as its answer.
+//! Route: `POST /mutate--v1-pod` (the path that Flyte registers) takes an `AdmissionReview` and
+//! returns one. Other methods get 405, other paths 404. A request without a readable review gets an
+//! HTTP error whose text gives the reason and repeats nothing of the body; every readable review
+//! gets a review as its answer.
 
 mod intake;
 mod rejection;
@@ -12,6 +13,11 @@ mod timeout;
 
 use std::{sync::Arc, time::Instant};
 
+use ampoule_config::WEBHOOK_PATH;
+use ampoule_telemetry::{
+    metrics::{Metrics, Phase},
+    trace::Traces,
+};
 use axum::{
     Router,
     body::Body,
@@ -28,13 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::info;
 
 use self::{intake::Intake, rejection::Rejection};
-use crate::pipeline::ServingPipeline;
-use ampoule_config::WEBHOOK_PATH;
-use ampoule_review as review;
-use ampoule_telemetry::{
-    metrics::{Metrics, Phase},
-    trace::{Trace, Traces},
-};
+use crate::{context::RequestContext, pipeline::ServingPipeline};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -43,16 +43,16 @@ struct Webhook {
     metrics: Metrics,
     traces: Traces,
     intake: Intake,
-    /// One permit for each admission that may be at work at once, those that wait for a plugin's instance included.
-    turns: Semaphore,
+    /// One permit per running admission, including those that wait for a plugin instance.
+    admission_permits: Semaphore,
     max_admissions: usize,
 }
 
-/// The webhook's routes. `metrics` counts what never becomes a review; the pipeline counts the rest. Of `max_admissions` that are
-/// at work none waits for the others: a further one is turned away at once.
+/// The webhook's routes. `metrics` counts requests without a review; the pipeline counts the rest.
+/// At most `max_admissions` run at once; further ones are rejected at once instead of queued.
 pub fn router(pipeline: Arc<ServingPipeline>, metrics: Metrics, traces: Traces, max_admissions: usize) -> Router {
-    let turns = Semaphore::new(max_admissions);
-    let webhook = Webhook { pipeline, metrics, traces, intake: Intake::default(), turns, max_admissions };
+    let admission_permits = Semaphore::new(max_admissions);
+    let webhook = Webhook { pipeline, metrics, traces, intake: Intake::default(), admission_permits, max_admissions };
     Router::new()
         .route(WEBHOOK_PATH, post(mutate))
         .method_not_allowed_fallback(async || Rejection::Method.into_response())
@@ -67,44 +67,46 @@ async fn mutate(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let arrived = Instant::now();
-    let deadline = Deadline::from_std(arrived) + timeout::budget(query.as_deref());
-    let trace = webhook.traces.begin(&headers, arrived);
-    match webhook.answer(&headers, body, arrived, deadline, &trace).await {
+    let context = webhook.context(&headers, query.as_deref());
+    match webhook.answer(&headers, body, &context).await {
         Ok(answer) => ([(header::CONTENT_TYPE, JSON)], answer).into_response(),
-        Err(rejection) => {
-            webhook.metrics.rejected(rejection.label());
-            trace.reject(rejection.label(), rejection.status().as_u16());
-            info!(reason = rejection.label(), code = rejection.status().as_u16(), "request without a readable review");
-            rejection.into_response()
-        }
+        Err(rejection) => webhook.reject(&rejection, &context),
     }
 }
 
 // === impl Webhook ===
 
 impl Webhook {
-    async fn answer(
-        &self,
-        headers: &HeaderMap,
-        body: Body,
-        arrived: Instant,
-        deadline: Deadline,
-        trace: &Trace,
-    ) -> Result<Vec<u8>, Rejection> {
+    fn context(&self, headers: &HeaderMap, query: Option<&str>) -> RequestContext {
+        let arrived = Instant::now();
+        let deadline = Deadline::from_std(arrived) + timeout::budget(query);
+        RequestContext { arrived, deadline, trace: self.traces.begin(headers, arrived) }
+    }
+
+    async fn answer(&self, headers: &HeaderMap, body: Body, context: &RequestContext) -> Result<Vec<u8>, Rejection> {
         rejection::check_content_type(headers.get(header::CONTENT_TYPE))?;
-        let body = timeout_at(deadline, self.intake.read(body)).await.map_err(|_| Rejection::Slow)??;
-        let request = review::parse(body.bytes())?;
-        self.metrics.phases().observe(Phase::Parse, arrived.elapsed());
-        trace.past("parse", arrived);
-        // The pod is a copy by now, of a similar size: the bytes go, the room stays taken until the answer.
-        let _room = body.into_room();
+        let body = timeout_at(context.deadline, self.intake.read(body)).await.map_err(|_| Rejection::Slow)??;
+        let request = ampoule_review::parse(body.bytes())?;
+        self.metrics.phases().observe(Phase::Parse, context.arrived.elapsed());
+        context.trace.record_phase("parse", context.arrived);
+        // The parsed pod is a copy of a similar size, so the body's memory permits are held until
+        // the answer.
+        let _memory = body.into_permit();
         let pipeline = self.pipeline.current();
-        // Not before: an answer repeats the review's uid, and who sends slowly must not keep others out.
-        let reply = match self.turns.try_acquire() {
-            Ok(_turn) => pipeline.admit(request, arrived, deadline, trace.clone()).await,
-            Err(_) => pipeline.turn_away(request, arrived, self.max_admissions, trace.clone()),
+        // Acquired only now: an answer repeats the review's uid, and a slow body must not hold a
+        // permit.
+        let reply = match self.admission_permits.try_acquire() {
+            Ok(_permit) => pipeline.admit(request, context).await,
+            Err(_) => pipeline.reject_overloaded(request, self.max_admissions, context),
         };
-        Ok(self.metrics.phases().timed(Phase::Answer, || review::respond(&reply)))
+        Ok(self.metrics.phases().timed(Phase::Answer, || ampoule_review::respond(&reply)))
+    }
+
+    fn reject(&self, rejection: &Rejection, context: &RequestContext) -> Response {
+        let (reason, code) = (rejection.label(), rejection.status().as_u16());
+        self.metrics.rejected(reason);
+        context.trace.reject(reason, code);
+        info!(reason, code, "request without a readable review");
+        rejection.into_response()
     }
 }

@@ -1,6 +1,7 @@
-//! The command line: what can be said, and the exit code of what was done.
+//! The command line: commands, their arguments and flags.
 //!
-//! Codes: 0 done, 1 refused or failed, 2 said wrongly. Results go to stdout, everything else to stderr.
+//! Exit codes: 0 success, 1 refusal or failure, 2 usage error. Results are written to stdout,
+//! everything else to stderr.
 
 mod flyte;
 mod plugin;
@@ -12,14 +13,14 @@ use ampoule_engine::Allocation;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use ampoule_config::{ConfigSource, FlyteSource, OciReference, ProfileName};
-use ampoule_server::app::{ProcessArgs, Start};
+use ampoule_server::app::{ProcessArgs, StartOptions};
 
 pub(crate) use self::{
     flyte::{WebhookArgs, WebhookCommand},
     plugin::{BenchArgs, BuildArgs, Language, NewArgs, PluginArg, TestArgs},
 };
 
-/// Puts secrets into pods; every secret backend is a WebAssembly component in a sandbox.
+/// Injects secrets into pods. Every secret backend is a sandboxed WebAssembly plugin.
 #[derive(Debug, Parser)]
 #[command(name = "ampoule", version, max_term_width = 120)]
 pub struct Args {
@@ -29,28 +30,29 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve the webhook and the admin port until told to end.
+    /// Serve the webhook and the admin port until SIGTERM or SIGINT.
     Serve(ServeArgs),
-    /// Do what Flyte's webhook does, as its chart calls it: `serve`, configured by Flyte's files.
+    /// Replace Flyte's webhook: `serve`, configured by Flyte's files, with the command line of its
+    /// chart.
     #[command(alias = "webhooks")]
     Webhook(Box<WebhookArgs>),
-    /// See to it that the Secret of the configuration holds a certificate, and make one if it has none that serves.
+    /// Ensure that the configured Secret holds a valid certificate; issue one if necessary.
     InitCerts(ConfigArg),
-    /// Remove the webhook's registration. Replicas that run leave it alone from then on.
+    /// Remove the webhook's registration. Running replicas do not restore it.
     Uninstall(ConfigArg),
-    /// Do to a pod what the webhook would, and print the result.
+    /// Mutate a pod as the webhook would and print the result.
     Mutate(MutateArgs),
-    /// Tell which secrets a pod asks for, who was asked, and what each said.
+    /// Explain which secrets a pod requests and how each plugin answers.
     Explain(ExplainArgs),
-    /// Print the annotation that asks for a secret.
+    /// Print the annotation that requests a secret.
     Request(RequestArgs),
-    /// Work on the configuration.
+    /// Check, convert or describe the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Work on plugins.
+    /// Create, build, test, inspect and publish plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Compile a component from standard input to standard output, for the process that serves.
+    /// Compile a component from stdin to stdout (internal, used by `serve`).
     #[command(hide = true)]
     Compile(CompileArgs),
 }
@@ -60,10 +62,10 @@ pub(crate) enum Command {
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArg,
-    /// Make a certificate for development if the folder has none.
+    /// Issue a self-signed certificate for development if the directory contains none.
     #[arg(long)]
     pub(crate) self_signed: bool,
-    /// A further name or address for the certificate that --self-signed makes; may be given more than once.
+    /// Additional DNS name or IP address for the self-signed certificate (repeatable).
     #[arg(long, value_name = "NAME", requires = "self_signed")]
     pub(crate) dns_name: Vec<String>,
     #[command(flatten)]
@@ -77,7 +79,7 @@ pub(crate) struct MutateArgs {
     pub(crate) pod: PodArg,
     #[command(flatten)]
     pub(crate) config: ConfigArg,
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
     pub(crate) output: MutateOutput,
 }
@@ -89,7 +91,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) pod: PodArg,
     #[command(flatten)]
     pub(crate) config: ConfigArg,
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: TextOutput,
 }
@@ -97,52 +99,53 @@ pub(crate) struct ExplainArgs {
 /// `ampoule request`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RequestArgs {
-    /// The secret's group, such as a Kubernetes Secret's name.
+    /// Group of the secret, such as the name of a Kubernetes Secret.
     #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
     pub(crate) group: String,
-    /// The key within the group.
+    /// Key within the group.
     #[arg(long, value_name = "KEY")]
     pub(crate) key: String,
-    /// The version of the group, for backends that have one.
+    /// Version of the group, for backends with versions.
     #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
     pub(crate) group_version: String,
-    /// The environment variable: for the secret, or with --file for the file's path; without either, GROUP_KEY for the secret.
+    /// Environment variable for the secret or, with --file, for the file's path (default: GROUP_KEY
+    /// without --file).
     #[arg(long, value_name = "NAME")]
     pub(crate) env: Option<String>,
-    /// Ask for a file below /etc/flyte/secrets.
+    /// Mount the secret as a file below /etc/flyte/secrets.
     #[arg(long)]
     pub(crate) file: bool,
-    /// The number in flyte.secrets/sN; 0 without it.
+    /// Number N in the annotation flyte.secrets/sN (default: 0).
     #[arg(long, value_name = "N")]
     pub(crate) index: Option<u64>,
-    /// The protocol to print it in.
+    /// Annotation format.
     #[arg(short, long, value_name = "FORMAT", default_value = "ampoule")]
     pub(crate) output: RequestOutput,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Check the configuration, load its plugins, and print what is in effect.
+    /// Check the configuration, load its plugins and print the effective configuration.
     Check(ConfigArg),
-    /// Print what Flyte's configuration files amount to, as a file of this program.
+    /// Convert Flyte's configuration files to Ampoule's format and print the result.
     Convert(ConvertArgs),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// Print what a plugin is, and what it imports and exports.
+    /// Print a plugin's metadata, imports, exports and grants.
     Inspect(InspectArgs),
-    /// Print what became of each plugin of a process that serves.
+    /// Print the state of each plugin of a running webhook.
     List(ListArgs),
-    /// Write a plugin that builds and passes its own test, to begin with.
+    /// Create a plugin from a template that builds and passes its own tests.
     New(NewArgs),
-    /// Build the plugin in a folder, with the tools of its language.
+    /// Build a plugin with the tools of its language.
     Build(BuildArgs),
-    /// Ask a plugin what a folder of cases asks, and compare its answers with those expected.
+    /// Run a plugin against a directory of cases and compare its answers with the expected ones.
     Test(TestArgs),
-    /// Measure how long a plugin takes to load and to answer, and how much memory it needs.
+    /// Measure a plugin's load time, call latency and memory.
     Bench(BenchArgs),
-    /// Check a plugin as at load, push it to a registry, and print the source that names it by its digest.
+    /// Validate a plugin, push it to a registry and print its source with the digest.
     Push(PushArgs),
 }
 
@@ -151,7 +154,7 @@ pub(crate) enum PluginCommand {
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) plugin: PluginArg,
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: TextOutput,
 }
@@ -159,10 +162,10 @@ pub(crate) struct InspectArgs {
 /// `ampoule plugin list`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// The admin port of the process.
+    /// Address of the webhook's admin port.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10254")]
     pub(crate) admin: SocketAddr,
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: TextOutput,
 }
@@ -172,17 +175,17 @@ pub(crate) struct ListArgs {
 pub(crate) struct PushArgs {
     #[command(flatten)]
     pub(crate) plugin: PluginArg,
-    /// Where to: REGISTRY/REPOSITORY:TAG.
+    /// Destination, as REGISTRY/REPOSITORY:TAG.
     pub(crate) reference: OciReference,
 }
 
 /// `ampoule compile`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct CompileArgs {
-    /// Where the memory of instances will come from.
+    /// Allocation strategy of the engine that will run the code.
     #[arg(long)]
     pub(crate) allocation: AllocationName,
-    /// The memory that compiling may take.
+    /// Memory limit of the compilation.
     #[arg(long, value_name = "MIB")]
     pub(crate) memory_mib: u64,
 }
@@ -190,88 +193,94 @@ pub(crate) struct CompileArgs {
 /// `ampoule config convert`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ConvertArgs {
-    /// Flyte's configuration files: a path, or a pattern in quotes; may be given more than once, a later file wins.
+    /// Flyte's configuration files, as a path or a quoted pattern (repeatable; later files take
+    /// precedence).
     #[arg(long, value_name = "GLOB", required = true)]
     pub(crate) flyte_config: Vec<String>,
-    /// The version of Flyte whose ways to keep; without it, it follows from the keys.
+    /// Flyte version to emulate (default: detected from the keys).
     #[arg(long)]
     pub(crate) profile: Option<ProfileName>,
 }
 
-/// The configuration's place.
+/// The location of the configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ConfigArg {
-    /// The configuration file; without it, every key has its default.
+    /// Configuration file (default: none, every key has its default).
     #[arg(id = "config", short, long, value_name = "FILE")]
     path: Option<PathBuf>,
-    /// Flyte's configuration files instead: a path, or a pattern in quotes; may be given more than once, a later file wins.
+    /// Flyte's configuration files instead, as a path or a quoted pattern (repeatable; later files
+    /// take precedence).
     #[arg(long, value_name = "GLOB", conflicts_with = "config")]
     flyte_config: Vec<String>,
-    /// The version of Flyte whose ways to keep; without it, it follows from the keys.
+    /// Flyte version to emulate (default: detected from the keys).
     #[arg(long, requires = "flyte_config", conflicts_with = "config")]
     profile: Option<ProfileName>,
 }
 
-/// The object to work on.
+/// The input object.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PodArg {
-    /// A file with a Pod, a workload with a pod template, or an AdmissionReview, as YAML or JSON; - is stdin.
+    /// File with a Pod, a workload with a pod template, or an AdmissionReview, as YAML or JSON; -
+    /// is stdin.
     #[arg(id = "pod", value_name = "POD", default_value = "-")]
     pub(crate) path: PathBuf,
-    /// The namespace that the pod is created in; without it, the object's own, or else default.
+    /// Namespace of the pod (default: the object's namespace, otherwise "default").
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,
 }
 
-/// Where the memory of instances comes from, as [`Allocation::as_str`] says it.
+/// An allocation strategy, named as in [`Allocation::as_str`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AllocationName {
-    /// From a pool.
+    /// Instances use a memory pool.
     Pooling,
-    /// From the operating system.
+    /// Each instance maps its own memory.
     OnDemand,
 }
 
-/// What `mutate` prints.
+/// The output format of `mutate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MutateOutput {
-    /// The object after, as YAML.
+    /// The mutated object as YAML.
     Yaml,
-    /// The object after, as JSON.
+    /// The mutated object as JSON.
     Json,
     /// The JSON patch.
     Patch,
-    /// What changed, line by line.
+    /// A unified diff of the object.
     Diff,
-    /// The AdmissionReview that the API server would get.
+    /// The AdmissionReview that the API server would receive.
     Review,
 }
 
-/// The protocol that `request` prints.
+/// The annotation format of `request`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RequestOutput {
-    /// An entry of the list in ampoule.dev/secrets, for people.
+    /// An entry of the list in ampoule.dev/secrets, for pod authors.
     #[default]
     Ampoule,
-    /// An annotation flyte.secrets/sN, as Flyte writes it.
+    /// An annotation flyte.secrets/sN, as Flyte's SDKs write it.
     Flyte,
 }
 
-/// What other commands print.
+/// The output format of other commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TextOutput {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
 // === impl ServeArgs ===
 
-impl From<ServeArgs> for Start {
+impl From<ServeArgs> for StartOptions {
     fn from(args: ServeArgs) -> Self {
-        let ServeArgs { config, self_signed, dns_name, process } = args;
-        Self { config: config.into(), self_signed: self_signed.then_some(dns_name), process }
+        Self {
+            config: args.config.into(),
+            self_signed: args.self_signed.then_some(args.dns_name),
+            process: args.process,
+        }
     }
 }
 
@@ -290,11 +299,10 @@ impl From<AllocationName> for Allocation {
 
 impl From<ConfigArg> for ConfigSource {
     fn from(arg: ConfigArg) -> Self {
-        let ConfigArg { path, flyte_config: globs, profile } = arg;
-        if globs.is_empty() {
-            return Self::Native(path);
+        if arg.flyte_config.is_empty() {
+            return Self::Native(arg.path);
         }
-        Self::Flyte(FlyteSource { globs, flags: Vec::new(), profile })
+        Self::Flyte(FlyteSource { globs: arg.flyte_config, flags: Vec::new(), profile: arg.profile })
     }
 }
 
@@ -310,28 +318,32 @@ mod tests {
     }
 
     #[test]
-    fn the_compiler_takes_allocations_by_their_names() {
+    fn compile_accepts_each_allocation_by_its_name() {
         for allocation in [Allocation::Pooling, Allocation::OnDemand] {
             let words = ["ampoule", "compile", "--memory-mib", "7", "--allocation", allocation.as_str()];
-            let Command::Compile(args) = Args::try_parse_from(words).unwrap().command else { panic!("it is compile") };
+            let Command::Compile(args) = Args::try_parse_from(words).unwrap().command else {
+                panic!("the command must be compile")
+            };
             assert_eq!((Allocation::from(args.allocation), args.memory_mib), (allocation, 7));
         }
     }
 
     #[test]
-    fn further_names_need_a_certificate_to_stand_in() {
+    fn dns_names_require_a_self_signed_certificate() {
         let error = Args::try_parse_from(["ampoule", "serve", "--dns-name", "example.org"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
     }
 
     #[test]
-    fn the_configuration_is_said_in_one_form() {
+    fn the_configuration_has_one_format() {
         for wrong in [&["--config", "a", "--flyte-config", "b"][..], &["--config", "a", "--profile", "flyte-v2"]] {
             let error = Args::try_parse_from(["ampoule", "serve"].iter().chain(wrong)).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{wrong:?}");
         }
         let words = ["ampoule", "serve", "--flyte-config", "a/*.yaml", "--flyte-config", "b", "--profile", "flyte-v2"];
-        let Command::Serve(args) = Args::try_parse_from(words).unwrap().command else { panic!("it is serve") };
+        let Command::Serve(args) = Args::try_parse_from(words).unwrap().command else {
+            panic!("the command must be serve")
+        };
         let globs = vec!["a/*.yaml".to_owned(), "b".to_owned()];
         let source = FlyteSource { globs, flags: Vec::new(), profile: Some(ProfileName::FlyteV2) };
         assert_eq!(ConfigSource::from(args.config), ConfigSource::Flyte(source));

@@ -1,6 +1,7 @@
-//! What the cluster's admins are told in passing: [`Events`] on the process' own Pod and on ConfigMaps with plugins, for `kubectl describe pod` and `kubectl events`.
+//! Kubernetes Events about this process's Pod and about ConfigMaps with plugins: [`Events`].
 //!
-//! Only where there is such a Pod and somebody to tell. An Event that cannot be written is a warning in the log, and never more.
+//! `kubectl describe pod` and `kubectl events` show them. They are written only in a Pod with
+//! access to the API server. If an Event cannot be written, the log has a warning.
 
 use std::env;
 
@@ -12,53 +13,55 @@ use k8s_openapi::{
 use kube::{Api, api::PostParams};
 use tracing::warn;
 
-use crate::{Cluster, ClusterError};
+use crate::client::{Cluster, ClusterError};
 
-/// Who reports, as a qualified name.
+/// The reporting controller, as a qualified name.
 const CONTROLLER: &str = "ampoule.dev/webhook";
-/// What the API server takes of a text, in bytes.
+/// Maximum length of a note at the API server, in bytes.
 const LONGEST_NOTE: usize = 1024;
-/// The same for the name of who reports.
+/// Maximum length of the reporting instance's name, in bytes.
 const LONGEST_INSTANCE: usize = 128;
 
-/// Writes Events, or nothing, as by default.
+/// Writes Events. The default writes none.
 #[derive(Default)]
-pub struct Events(Option<Recorder>);
+pub struct Events(Option<EventRecorder>);
 
-/// How an Event is to be taken.
+/// Type of an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// As it should be.
+    /// An expected change.
     Normal,
-    /// Somebody should look.
+    /// A problem that an operator should examine.
     Warning,
 }
 
-struct Recorder {
+struct EventRecorder {
     api: Api<Event>,
+    /// The process's own Pod.
     pod: ObjectReference,
 }
 
-/// A ConfigMap of the process' own namespace.
+/// Reference to a ConfigMap in the process's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigMapReference {
-    /// Its `metadata.name`.
+    /// The `metadata.name`.
     pub name: String,
-    /// Its `metadata.uid`.
+    /// The `metadata.uid`.
     pub uid: String,
 }
 
 // === impl Events ===
 
 impl Events {
-    /// About the Pod that the downward API names. `cluster` is there if the process has it for something else already.
+    /// Creates the writer for the Pod that the downward API names, with an existing client if the
+    /// process has one.
     ///
-    /// Without `POD_NAME`, or without a way to the API server, none are written.
+    /// Without `POD_NAME`, or without access to the API server, it writes no Events.
     pub async fn connect(cluster: Option<&Cluster>) -> Self {
-        let Some(name) = variable("POD_NAME") else { return Self(None) };
+        let Some(name) = env_var("POD_NAME") else { return Self(None) };
         let cluster = match cluster {
             Some(cluster) => cluster.clone(),
-            // As with a certificate of others' and no token: that is no fault.
+            // Not an error: a process that needs no API server may run without a token.
             None => match Cluster::connect().await {
                 Ok(cluster) => cluster,
                 Err(_) => return Self(None),
@@ -69,35 +72,35 @@ impl Events {
             kind: Some("Pod".to_owned()),
             name: Some(name),
             namespace: Some(cluster.namespace().to_owned()),
-            uid: variable("POD_UID"),
+            uid: env_var("POD_UID"),
             ..ObjectReference::default()
         };
-        Self(Some(Recorder { api: cluster.namespaced(), pod }))
+        Self(Some(EventRecorder { api: cluster.namespaced(), pod }))
     }
 
-    /// Writes one about a ConfigMap of the same namespace that brings a plugin along.
+    /// Writes an Event about a ConfigMap with a plugin, in the process's namespace.
     pub async fn write_about(&self, map: &ConfigMapReference, kind: EventKind, reason: &'static str, note: &str) {
         let Some(recorder) = &self.0 else { return };
-        let ConfigMapReference { name, uid } = map.clone();
         let regarding = ObjectReference {
             kind: Some("ConfigMap".to_owned()),
-            name: Some(name),
-            uid: Some(uid),
+            name: Some(map.name.clone()),
+            uid: Some(map.uid.clone()),
             ..recorder.pod.clone()
         };
         recorder.write(regarding, kind, reason, note).await;
     }
 
-    /// Writes one. `reason` is a word for programs, such as `ConfigurationRefused`; `note` is for people, and cut where it is too long.
+    /// Writes an Event about the Pod. `reason` is a machine-readable word, such as
+    /// `ConfigurationRefused`; `note` is a sentence for operators, cut at the maximum length.
     pub async fn write(&self, kind: EventKind, reason: &'static str, note: &str) {
         let Some(recorder) = &self.0 else { return };
         recorder.write(recorder.pod.clone(), kind, reason, note).await;
     }
 }
 
-// === impl Recorder ===
+// === impl EventRecorder ===
 
-impl Recorder {
+impl EventRecorder {
     async fn write(&self, regarding: ObjectReference, kind: EventKind, reason: &'static str, note: &str) {
         let event = self.event(regarding, kind, reason, note);
         if let Err(error) = self.api.create(&PostParams::default(), &event).await {
@@ -107,18 +110,17 @@ impl Recorder {
     }
 
     fn event(&self, regarding: ObjectReference, kind: EventKind, reason: &str, note: &str) -> Event {
-        let name = |object: &ObjectReference| object.name.clone().unwrap_or_default();
+        let name = regarding.name.as_deref().unwrap_or_default();
         Event {
-            // The API server makes a name of it.
-            metadata: ObjectMeta { generate_name: Some(format!("{}-", name(&regarding))), ..ObjectMeta::default() },
+            metadata: ObjectMeta { generate_name: Some(format!("{name}-")), ..ObjectMeta::default() },
             event_time: Some(MicroTime(Timestamp::now())),
             type_: Some(kind.as_str().to_owned()),
             reason: Some(reason.to_owned()),
             action: Some("Configure".to_owned()),
-            note: Some(cut(note, LONGEST_NOTE).to_owned()),
+            note: Some(truncate(note, LONGEST_NOTE).to_owned()),
             regarding: Some(regarding),
             reporting_controller: Some(CONTROLLER.to_owned()),
-            reporting_instance: Some(cut(&name(&self.pod), LONGEST_INSTANCE).to_owned()),
+            reporting_instance: self.pod.name.as_deref().map(|pod| truncate(pod, LONGEST_INSTANCE).to_owned()),
             ..Event::default()
         }
     }
@@ -135,10 +137,10 @@ impl EventKind {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
+fn env_var(name: &str) -> Option<String> {
     env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
 }
 
-fn cut(text: &str, longest: usize) -> &str {
+fn truncate(text: &str, longest: usize) -> &str {
     &text[..text.floor_char_boundary(longest)]
 }

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use crate::ClusterError;
+use crate::client::ClusterError;
 use ampoule_net::backoff::Backoff;
 
 /// Seconds after which the API server ends a watch.

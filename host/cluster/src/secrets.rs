@@ -1,6 +1,6 @@
-//! Secrets of the cluster for plugins that were granted some: [`ClusterReader`].
+//! Kubernetes Secrets for plugins with a grant: [`ClusterReader`].
 //!
-//! It connects when a plugin first asks: a process whose plugins were granted none asks the API server nothing on their behalf.
+//! It connects on the first read: without such a plugin, it sends the API server no request.
 
 use ampoule_engine::{ClusterSecrets, ClusterSecretsError, SecretName};
 use async_trait::async_trait;
@@ -9,9 +9,9 @@ use kube::Api;
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use super::{Cluster, ClusterError};
+use crate::client::{Cluster, ClusterError};
 
-/// Reads Secrets with the rights of this process.
+/// Reads Secrets with the permissions of this process.
 #[derive(Default)]
 pub struct ClusterReader(OnceCell<Cluster>);
 
@@ -25,14 +25,12 @@ impl ClusterSecrets for ClusterReader {
                 Ok(found.and_then(|secret| secret.data).and_then(|mut data| data.remove(key)).map(|value| value.0))
             }
             Err(ClusterError::Refused { code: 403, .. }) => {
-                let reason = format!(
-                    "the API server does not let the webhook read Secret {secret}: its role has no `get` on it"
-                );
+                let reason = format!("the webhook's role does not allow `get` on Secret {secret}");
                 Err(ClusterSecretsError::Denied(reason))
             }
             Err(error) => {
-                warn!(%secret, %error, "a Secret that a plugin was granted cannot be read");
-                Err(ClusterSecretsError::Unavailable(format!("the API server does not answer for Secret {secret}")))
+                warn!(%secret, %error, "cannot read a Secret for a plugin");
+                Err(ClusterSecretsError::Unavailable(format!("the API server did not return Secret {secret}")))
             }
         }
     }
@@ -40,10 +38,9 @@ impl ClusterSecrets for ClusterReader {
 
 impl ClusterReader {
     async fn get(&self, secret: &SecretName) -> Result<Option<Secret>, ClusterError> {
-        let SecretName { namespace, name } = secret;
         let cluster = self.0.get_or_try_init(Cluster::connect).await?;
-        let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), namespace);
-        Ok(secrets.get_opt(name).await?)
+        let secrets: Api<Secret> = cluster.namespaced_in(&secret.namespace);
+        Ok(secrets.get_opt(&secret.name).await?)
     }
 }
 
@@ -63,9 +60,9 @@ mod tests {
     use ampoule_telemetry::log;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend(bytes);
             Ok(bytes.len())
@@ -76,20 +73,20 @@ mod tests {
         }
     }
 
-    /// Reads through a server that answers everything with one body.
+    /// Reads through a server that answers every request with one body.
     async fn read(body: &'static str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
         tokio::spawn(async move { axum::serve(listener, Router::new().fallback(async move || body)).await });
         let client = Client::try_from(config).unwrap();
-        let cluster = Cluster { watching: client.clone(), client, namespace: "ampoule".to_owned() };
+        let cluster = Cluster::with_client(client, "ampoule");
         let secret = SecretName { namespace: "store".to_owned(), name: "token".to_owned() };
         ClusterReader(cluster.into()).read(&secret, "value").await
     }
 
     #[tokio::test]
-    async fn a_secret_that_cannot_be_read_is_neither_logged_nor_told() {
-        let lines = Lines::default();
+    async fn an_unreadable_secret_appears_in_no_log_line_and_no_error() {
+        let lines = LogBuffer::default();
         let writer = lines.clone();
         let layer = fmt::layer().with_writer(move || writer.clone()).with_ansi(false).without_time();
         let registry = Registry::default().with(log::filter(log::LogLevel::Trace)).with(layer);
@@ -99,10 +96,10 @@ mod tests {
         for body in
             [r#"{"data": "hush"}"#, r#"{"data": {"value": "hush"}} hush"#, r#"{"data": {"value": "hush!"}}"#, "hush"]
         {
-            let reason = "the API server does not answer for Secret store/token".to_owned();
+            let reason = "the API server did not return Secret store/token".to_owned();
             assert_eq!(read(body).await, Err(ClusterSecretsError::Unavailable(reason)), "{body}");
-            let line = " WARN ampoule_cluster::secrets: a Secret that a plugin was granted cannot be read \
-                        secret=store/token error=the API server's answer is not what was asked for\n";
+            let line = " WARN ampoule_cluster::secrets: cannot read a Secret for a plugin secret=store/token \
+                        error=the API server's response has an unexpected format\n";
             let logged = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
             assert_eq!(logged, line, "{body}");
         }

@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(error(&path), format!("grants.http.caFile: {place}: contains no certificate in PEM form"));
         std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
         assert!(
-            error(&path).starts_with("grants.http.caFile: certificate 1 cannot be a root of trust: "),
+            error(&path).starts_with("grants.http.caFile: certificate 1 cannot be used as a root certificate: "),
             "{}",
             error(&path)
         );

@@ -1,6 +1,6 @@
-//! [`Destination`]: a host and a port that configuration may allow a plugin or a registry to reach.
+//! [`Destination`]: a host and a port.
 //!
-//! [`prohibited_address`] rejects the addresses that nothing outside this machine has.
+//! A host is a DNS name or an IP address. It is compared in lower case.
 
 mod address;
 
@@ -23,33 +23,27 @@ pub struct Destination {
 // === impl Destination ===
 
 impl Destination {
-    /// Reads `host`, `host:port` or `[address]:port`. Letters' case does not matter; without a port it is 443.
+    /// Parses `host`, `host:port` or `[address]:port`. Ignores case; the default port is 443.
     ///
     /// # Errors
     ///
-    /// What it is, if it is none; and why no plugin reaches it, if it is an address that none does.
+    /// If the text has another form, or names an address that plugins may not call. The message
+    /// quotes the text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let none =
-            || format!("{text:?} is no host: write host, host:port or [IPv6 address]:port, without a scheme or a path");
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-                let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-                let port = digits.then(|| port.parse().ok()).flatten().filter(|port| *port != 0);
-                (host, port.ok_or_else(|| format!("{text:?} has no port between 1 and 65535 after its last colon"))?)
+                let port = parse_port(port)
+                    .ok_or_else(|| format!("{text:?} must have a port between 1 and 65535 after its last colon"))?;
+                (host, port)
             }
             _ => (text, HTTPS),
         };
-        let host = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
-            Some(inside) => {
-                let address = inside.and_then(|address| address.parse().ok()).ok_or_else(none)?;
-                ServerName::from(IpAddr::V6(address))
-            }
-            None if host.contains(':') || host.ends_with('.') => return Err(none()),
-            None => ServerName::try_from(host.to_ascii_lowercase()).map_err(|_| none())?,
-        };
+        let host = parse_host(host).ok_or_else(|| {
+            format!("{text:?} is not a host: use host, host:port or [IPv6 address]:port, without a scheme or path")
+        })?;
         let destination = Self { host, port };
         match destination.address().and_then(prohibited_address) {
-            Some(why) => Err(format!("{text:?} is {why}, which no plugin may call")),
+            Some(kind) => Err(format!("{text:?} is {kind}, which plugins may not call")),
             None => Ok(destination),
         }
     }
@@ -66,9 +60,8 @@ impl Destination {
         self.port
     }
 
-    /// The address, if the host is one.
-    #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
+    /// The address, if the host is an address.
+    fn address(&self) -> Option<IpAddr> {
         match &self.host {
             ServerName::IpAddress(address) => Some((*address).into()),
             _ => None,
@@ -85,12 +78,31 @@ impl fmt::Display for Destination {
     }
 }
 
+/// Parses decimal digits only: `u16::from_str` would also accept `+443`.
+fn parse_port(digits: &str) -> Option<u16> {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().filter(|port| *port != 0)
+}
+
+fn parse_host(host: &str) -> Option<ServerName<'static>> {
+    if let Some(bracketed) = host.strip_prefix('[') {
+        let address = bracketed.strip_suffix(']')?.parse().ok()?;
+        return Some(ServerName::from(IpAddr::V6(address)));
+    }
+    if host.contains(':') || host.ends_with('.') {
+        return None;
+    }
+    ServerName::try_from(host.to_ascii_lowercase()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn reads_a_host_and_a_port() {
+    fn parses_a_host_and_a_port() {
         for (text, expected) in [
             ("secrets.example.com", "secrets.example.com:443"),
             ("Vault.Vault.SVC:8200", "vault.vault.svc:8200"),
@@ -105,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_host() {
-        let form = "is no host: write host, host:port or [IPv6 address]:port, without a scheme or a path";
-        let port = "has no port between 1 and 65535 after its last colon";
+    fn rejects_text_that_is_not_a_host() {
+        let form = "is not a host: use host, host:port or [IPv6 address]:port, without a scheme or path";
+        let port = "must have a port between 1 and 65535 after its last colon";
         for (text, expected) in [
             ("", form),
             ("https://example.com", port),
@@ -130,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_an_address_that_no_plugin_reaches() {
+    fn rejects_an_address_that_plugins_may_not_call() {
         assert_eq!(
             Destination::parse("169.254.169.254").unwrap_err(),
-            "\"169.254.169.254\" is a link-local address, which no plugin may call"
+            "\"169.254.169.254\" is a link-local address, which plugins may not call"
         );
         assert_eq!(
             Destination::parse("[::1]:443").unwrap_err(),
-            "\"[::1]:443\" is a loopback address, which no plugin may call"
+            "\"[::1]:443\" is a loopback address, which plugins may not call"
         );
     }
 }

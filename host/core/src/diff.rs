@@ -1,7 +1,8 @@
-//! The minimal RFC 6902 patch from one JSON document to another.
+//! Computes the minimal RFC 6902 patch from one JSON document to another.
 //!
-//! Lists are compared as Kubernetes means them: elements with a `name` are the same element wherever they stand, so a
-//! variable put at the front of `env` is one `add`, and no other variable's value enters the patch.
+//! Lists are compared as Kubernetes does: elements with the same `name` are the same element at any
+//! index. A variable at the front of `env` is one `add`, and the patch contains no other variable's
+//! value.
 
 use std::{collections::HashMap, hash::Hash, mem::take};
 
@@ -12,13 +13,14 @@ use json_patch::{
 use serde_json::{Map, Value};
 use similar::{Algorithm, DiffOp};
 
-/// Bytes of a path; a longer one is allocated twice.
-const USUAL_PATH: usize = 64;
+/// Initial capacity of a path in bytes. A longer path causes a second allocation.
+const PATH_CAPACITY: usize = 64;
 
-/// The patch that turns `before` into `after`.
+/// Returns the patch that turns `before` into `after`.
 ///
-/// `json_patch::patch(before, &diff(before, after))` gives `after`; equal documents give an empty patch; the same two
-/// documents give the same patch to the byte. What is equal in both appears nowhere in it; what is not moves into it.
+/// `json_patch::patch(before, &diff(before, after))` yields `after`. Equal documents yield an empty
+/// patch, and the same two documents always yield the same bytes. Equal parts are absent from the
+/// patch; different parts are moved into it.
 #[must_use]
 pub fn diff(before: &Value, mut after: Value) -> Patch {
     let mut differ = Differ::default();
@@ -26,14 +28,14 @@ pub fn diff(before: &Value, mut after: Value) -> Patch {
     differ.finish()
 }
 
-/// Gathers the operations of a patch. What is not equal is taken out of the document that is to be.
+/// Collects the operations of a patch. Different parts are moved out of the new document.
 #[derive(Default)]
 pub(crate) struct Differ<'d> {
     path: Vec<Step<'d>>,
     operations: Vec<PatchOperation>,
 }
 
-/// One of a path's.
+/// A segment of a path.
 #[derive(Clone, Copy)]
 pub(crate) enum Step<'d> {
     Key(&'d str),
@@ -47,7 +49,7 @@ impl<'d> Differ<'d> {
         Patch(self.operations)
     }
 
-    /// Does what is to be done below the current place.
+    /// Runs `work` with the path extended by `step`.
     pub(crate) fn at(&mut self, step: Step<'d>, work: impl FnOnce(&mut Self)) {
         self.path.push(step);
         work(self);
@@ -75,45 +77,46 @@ impl<'d> Differ<'d> {
         }
     }
 
-    /// Operations run one after the other, so an index is always that of the new list: what stands before it is done.
+    /// Compares two lists. Operations run in order, so that an index refers to the new list: all
+    /// elements before it are final.
     ///
-    /// What is the same element at both ends needs no search, and edits mostly append or prepend.
+    /// Equal elements at both ends need no search, and most edits append or prepend.
     pub(crate) fn array(&mut self, before: &'d [Value], after: &'d mut [Value]) {
         let by_name = names(before).is_some() && names(after).is_some();
-        let same = |old: &Value, new: &Value| if by_name { name(old) == name(new) } else { old == new };
-        let head = before.iter().zip(&*after).take_while(|(old, new)| same(old, new)).count();
+        let is_same = |old: &Value, new: &Value| are_same_element(old, new, by_name);
+        let head = before.iter().zip(&*after).take_while(|(old, new)| is_same(old, new)).count();
         let (old_head, old) = before.split_at(head);
         let (new_head, new) = after.split_at_mut(head);
-        let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| same(old, new)).count();
+        let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| is_same(old, new)).count();
         let (old, old_tail) = old.split_at(old.len() - tail);
         let (new, new_tail) = new.split_at_mut(new.len() - tail);
-        let tail_at = head + new.len();
+        let tail_index = head + new.len();
         self.elements(old_head, new_head, 0);
         match (old, new) {
             ([], new) => self.add_elements(new, head),
             (old, []) => self.remove_elements(head, old.len()),
             (old, new) => self.edit_script(old, new, head),
         }
-        self.elements(old_tail, new_tail, tail_at);
+        self.elements(old_tail, new_tail, tail_index);
     }
 
-    /// The shortest way from one list to the other, for elements from `start` on.
+    /// Adds the shortest edit script from one list to the other. The lists begin at index `start`.
     fn edit_script(&mut self, before: &'d [Value], after: &'d mut [Value], start: usize) {
-        let (old, new) = identities(before, after);
+        let (old_ids, new_ids) = identities(before, after);
         let mut rest = after;
-        for op in similar::capture_diff_slices(Algorithm::Myers, &old, &new) {
+        for op in similar::capture_diff_slices(Algorithm::Myers, &old_ids, &new_ids) {
             let old = &before[op.old_range()];
-            let (new, others) = take(&mut rest).split_at_mut(op.new_range().len());
-            rest = others;
+            let (new, remaining) = take(&mut rest).split_at_mut(op.new_range().len());
+            rest = remaining;
             let index = start + op.new_range().start;
-            let both = match op {
+            let common = match op {
                 DiffOp::Equal { .. } | DiffOp::Replace { .. } => old.len().min(new.len()),
                 DiffOp::Delete { .. } | DiffOp::Insert { .. } => 0,
             };
-            let (new, added) = new.split_at_mut(both);
-            self.elements(&old[..both], new, index);
-            self.remove_elements(index + both, old.len() - both);
-            self.add_elements(added, index + both);
+            let (changed, added) = new.split_at_mut(common);
+            self.elements(&old[..common], changed, index);
+            self.remove_elements(index + common, old.len() - common);
+            self.add_elements(added, index + common);
         }
     }
 
@@ -135,9 +138,9 @@ impl<'d> Differ<'d> {
         }
     }
 
-    /// Puts a value where there is this one or none.
+    /// Adds a value at the current path, or replaces `before` with it.
     pub(crate) fn put(&mut self, before: Option<&Value>, value: Value) {
-        let path = self.place();
+        let path = self.pointer();
         self.operations.push(match before {
             None => PatchOperation::Add(AddOperation { path, value }),
             Some(_) => PatchOperation::Replace(ReplaceOperation { path, value }),
@@ -145,11 +148,12 @@ impl<'d> Differ<'d> {
     }
 
     fn remove(&mut self) {
-        self.operations.push(PatchOperation::Remove(RemoveOperation { path: self.place() }));
+        let path = self.pointer();
+        self.operations.push(PatchOperation::Remove(RemoveOperation { path }));
     }
 
-    fn place(&self) -> PointerBuf {
-        let mut pointer = String::with_capacity(USUAL_PATH);
+    fn pointer(&self) -> PointerBuf {
+        let mut pointer = String::with_capacity(PATH_CAPACITY);
         for step in &self.path {
             pointer.push('/');
             match *step {
@@ -157,7 +161,7 @@ impl<'d> Differ<'d> {
                 Step::Index(index) => pointer.push_str(&index.to_string()),
             }
         }
-        PointerBuf::parse(pointer).expect("made of encoded tokens")
+        PointerBuf::parse(pointer).expect("a pointer of encoded tokens is valid")
     }
 }
 
@@ -165,25 +169,30 @@ fn name(element: &Value) -> Option<&str> {
     element.get("name")?.as_str()
 }
 
-/// A number per element, equal for elements that are the same one: by name where every name is there once, else by content.
+fn are_same_element(old: &Value, new: &Value, by_name: bool) -> bool {
+    if by_name { name(old) == name(new) } else { old == new }
+}
+
+/// Returns a number per element, equal for the same element in both lists. Elements are identified
+/// by name if all names are unique, and by content otherwise.
 fn identities(before: &[Value], after: &[Value]) -> (Vec<usize>, Vec<usize>) {
     if let (Some(old), Some(new)) = (names(before), names(after)) {
-        numbered(&old, &new)
+        number_keys(&old, &new)
     } else {
-        numbered(&before.iter().collect::<Vec<_>>(), &after.iter().collect::<Vec<_>>())
+        number_keys(&before.iter().collect::<Vec<_>>(), &after.iter().collect::<Vec<_>>())
     }
 }
 
-/// The names of all elements, if each has one and no two the same.
+/// Returns the names of all elements; `None` if a name is missing or repeated.
 fn names(elements: &[Value]) -> Option<Vec<&str>> {
     let names = elements.iter().map(name).collect::<Option<Vec<_>>>()?;
     let mut sorted = names.clone();
     sorted.sort_unstable();
-    let distinct = sorted.windows(2).all(|pair| pair[0] != pair[1]);
-    distinct.then_some(names)
+    let is_unique = sorted.windows(2).all(|pair| pair[0] != pair[1]);
+    is_unique.then_some(names)
 }
 
-fn numbered<T: Hash + Eq>(before: &[T], after: &[T]) -> (Vec<usize>, Vec<usize>) {
+fn number_keys<T: Hash + Eq>(before: &[T], after: &[T]) -> (Vec<usize>, Vec<usize>) {
     let mut numbers = HashMap::new();
     let mut number = |key| {
         let next = numbers.len();

@@ -1,6 +1,8 @@
-//! The changes that an injector may ask for: [`PodEdit`], the host's side of the contract's `edit` variant.
+//! The edits that an injector may request: [`PodEdit`], the host's type for the contract's `edit`
+//! variant.
 //!
-//! The meaning of every arm is in `wit/types.wit`; [`apply`] carries it out, [`json`] says how each looks in a pod.
+//! `wit/types.wit` defines the meaning of every case. [`apply`] applies edits to a pod; [`json`]
+//! converts them to Kubernetes' JSON.
 
 pub(crate) mod apply;
 pub(crate) mod edited;
@@ -12,21 +14,24 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Serialize, Serializer};
 
-/// One change to a pod. Serialized it is the contract's `edit` with its names in camel case; what is absent or empty is left out.
+use crate::profile::InitContainerPosition;
+
+/// A change to a pod. Serializes to the contract's `edit` with names in camel case, without absent
+/// and empty fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PodEdit {
-    /// Set an environment variable in every container.
+    /// Sets an environment variable in every container.
     SetEnv(EnvVar),
-    /// Add a volume.
+    /// Adds a volume.
     AddVolume(Volume),
-    /// Mount a volume in every container.
+    /// Mounts a volume in every container.
     MountVolume(VolumeMount),
-    /// Add an init container.
+    /// Adds an init container.
     AddInitContainer(InitContainer),
-    /// Set an annotation of the pod.
+    /// Sets an annotation of the pod.
     SetAnnotation(Annotation),
-    /// Add a name to `imagePullSecrets`.
+    /// Adds a name to `imagePullSecrets`.
     AddImagePullSecret(String),
 }
 
@@ -34,13 +39,13 @@ pub enum PodEdit {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvVar {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Where its value comes from.
+    /// The source of the value.
     pub source: EnvSource,
 }
 
-/// Where an environment variable's value comes from.
+/// The source of an environment variable's value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EnvSource {
@@ -48,11 +53,11 @@ pub enum EnvSource {
     Literal(String),
     /// A key of a Kubernetes Secret.
     SecretKey(SecretKeyRef),
-    /// A value that the plugin fetched.
+    /// A secret value that the plugin fetched.
     SecretValue(SecretValue),
 }
 
-/// Bytes that no log, message or debug output ever shows, and that are wiped when dropped.
+/// Secret bytes: never in logs, messages or debug output, and wiped when dropped.
 #[derive(Clone)]
 pub struct SecretValue(SecretSlice<u8>);
 
@@ -60,11 +65,11 @@ pub struct SecretValue(SecretSlice<u8>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
-    /// The Secret's name.
+    /// The name of the Secret.
     pub name: String,
-    /// The key in its data.
+    /// The key in the data of the Secret.
     pub key: String,
-    /// Whether the container starts without it.
+    /// Whether the container starts without the key.
     pub optional: bool,
 }
 
@@ -72,21 +77,21 @@ pub struct SecretKeyRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Volume {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What it holds.
+    /// The content.
     pub source: VolumeSource,
 }
 
-/// What a volume holds.
+/// The content of a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum VolumeSource {
     /// Keys of a Kubernetes Secret.
     Secret(SecretVolume),
-    /// Memory, with a size limit as a Kubernetes quantity.
+    /// An `emptyDir` in memory.
     Memory {
-        /// The limit; none leaves it to the pod's memory limit.
+        /// The size limit as a Kubernetes quantity; `None` means the pod's memory limit.
         #[serde(skip_serializing_if = "Option::is_none")]
         size_limit: Option<String>,
     },
@@ -94,7 +99,7 @@ pub enum VolumeSource {
     Csi(Csi),
     /// A token of the pod's service account.
     ServiceAccountToken(ServiceAccountToken),
-    /// Any other source: the JSON text of a `Volume` without its name.
+    /// Any other source: the JSON of a Kubernetes `Volume` without its name.
     Json(String),
 }
 
@@ -102,22 +107,22 @@ pub enum VolumeSource {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretVolume {
-    /// The Secret's name.
+    /// The name of the Secret.
     pub secret_name: String,
-    /// The keys to show; empty shows all.
+    /// The keys in the volume; empty means all keys.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<KeyToPath>,
-    /// Whether the pod starts without it.
+    /// Whether the pod starts without the Secret or its keys.
     pub optional: bool,
 }
 
-/// One key of a Secret as a file.
+/// A key of a Secret and the path of its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyToPath {
-    /// The key in the Secret's data.
+    /// The key in the data of the Secret.
     pub key: String,
-    /// The file's path below the mount.
+    /// The path of the file, relative to the mount.
     pub path: String,
 }
 
@@ -125,9 +130,9 @@ pub struct KeyToPath {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Csi {
-    /// The driver's name.
+    /// The name of the driver.
     pub driver: String,
-    /// Mount it read-only.
+    /// Whether the mount is read-only.
     pub read_only: bool,
     /// `volumeAttributes`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -141,27 +146,27 @@ pub struct Csi {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccountToken {
-    /// Whom it is for; none is the API server.
+    /// The audience; `None` means the API server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// Its life in seconds; none is Kubernetes' default.
+    /// The lifetime in seconds; `None` means Kubernetes' default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration_seconds: Option<u32>,
-    /// The file's path below the mount.
+    /// The path of the file, relative to the mount.
     pub path: String,
 }
 
-/// A volume's place in a container.
+/// A mount of a volume in a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeMount {
-    /// The volume's name.
+    /// The name of the volume.
     pub volume: String,
     /// The absolute path in the container.
     pub path: String,
-    /// Mount it read-only.
+    /// Whether the mount is read-only.
     pub read_only: bool,
-    /// A path within the volume.
+    /// The mounted path within the volume; `None` means the root of the volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_path: Option<String>,
 }
@@ -170,46 +175,46 @@ pub struct VolumeMount {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitContainer {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its image.
+    /// The image.
     pub image: String,
-    /// Its command; empty is the image's own.
+    /// The command; empty means that of the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// Its arguments; empty are the image's own.
+    /// The arguments; empty means those of the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Its environment.
+    /// The environment.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
-    /// Its mounts.
+    /// The volume mounts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<VolumeMount>,
-    /// Its resources.
+    /// The compute resources.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Its security context.
+    /// The security context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
-    /// Where it goes; none is as the profile says.
+    /// The position; `None` means that of [`Conventions`](crate::Conventions).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<InitContainerPosition>,
 }
 
-/// Compute resources: pairs of resource name and quantity.
+/// Compute resources, as pairs of resource name and quantity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// Requests.
+    /// The requests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<(String, String)>,
-    /// Limits.
+    /// The limits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<(String, String)>,
 }
 
-/// The security context of an init container; what is none is left to the cluster.
+/// The security context of an init container. The cluster decides about fields that are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityContext {
@@ -234,54 +239,44 @@ pub struct SecurityContext {
     pub runtime_default_seccomp: bool,
 }
 
-/// Where an init container goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum InitContainerPosition {
-    /// Before every other one.
-    First,
-    /// After every other one.
-    Last,
-}
-
 /// An annotation of the pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Annotation {
-    /// Its key.
+    /// The key.
     pub key: String,
-    /// Its value.
+    /// The value.
     pub value: String,
-    /// What to do when the pod has another value.
+    /// The behaviour if the pod has a different value.
     pub collision: AnnotationCollision,
 }
 
-/// What to do when the pod has the annotation with another value.
+/// The behaviour if the pod has the annotation with a different value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AnnotationCollision {
-    /// Keep the pod's.
+    /// Keeps the pod's value.
     IfAbsent,
-    /// Refuse the pod.
+    /// Refuses the pod.
     MustOwn,
 }
 
 // === impl SecretValue ===
 
 impl SecretValue {
-    /// Takes the bytes over.
+    /// Wraps the bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
     }
 
-    /// Whether these are the bytes.
+    /// Whether the value equals `bytes`.
     #[must_use]
     pub fn is(&self, bytes: &[u8]) -> bool {
         self.expose() == bytes
     }
 
-    /// The bytes, for the one place that puts them into the pod.
+    /// Returns the bytes, for the only code that puts them into a pod.
     pub(crate) fn expose(&self) -> &[u8] {
         self.0.expose_secret()
     }
@@ -300,7 +295,7 @@ impl PartialEq for SecretValue {
 }
 
 impl Serialize for SecretValue {
-    /// Never the bytes.
+    /// Serializes a placeholder, never the bytes.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("redacted")
     }

@@ -1,29 +1,32 @@
-//! Flyte's wire protocol: annotations `flyte.secrets/s<N>`, each a base32 string of a `core.Secret` in protobuf text format.
+//! Flyte's wire protocol: annotations `flyte.secrets/s<N>`, each with a base32-encoded
+//! `core.Secret` in protobuf text format.
 //!
-//! The reader accepts what Flyte's own webhook accepts, to the byte, and differs in two places on purpose: the requests
-//! have a fixed order (Flyte's is a Go map's), and a string that is not UTF-8 is refused instead of being carried along.
+//! The reader accepts the same bytes as Flyte's own webhook, with two intentional differences: the
+//! requests have a fixed order (Flyte uses the order of a Go map), and a string that is not UTF-8
+//! is an error instead of being passed on.
 
 use serde_json::{Map, Value};
 
-use crate::{AnnotationError, RequestedSecret, SecretRequest, request};
+use crate::request::{AnnotationError, NotAString, RequestedSecret, SecretRequest, annotation_text};
 
 mod base32;
 mod literal;
-mod text;
+mod text_format;
 mod token;
 
-/// Every annotation whose key starts like this is a request. What follows is a number by custom only.
-pub(crate) const PREFIX: &str = "flyte.secrets/s";
+/// The prefix of every request's annotation key. A number follows by convention only.
+pub(crate) const KEY_PREFIX: &str = "flyte.secrets/s";
 
-/// Decodes every annotation that starts with `flyte.secrets/s`: numbered ones first, in ascending order, then by key.
+/// Decodes every annotation with the prefix `flyte.secrets/s`: numbered keys first, in ascending
+/// order, then all others by key.
 ///
 /// # Errors
 ///
-/// The first annotation, in that order, that is not a string or does not hold a `core.Secret`.
-pub(crate) fn requests(annotations: &Map<String, Value>) -> Result<Vec<RequestedSecret>, AnnotationError> {
+/// Returns the first annotation, in that order, that is not a string or not a `core.Secret`.
+pub(crate) fn read_requests(annotations: &Map<String, Value>) -> Result<Vec<RequestedSecret>, AnnotationError> {
     let mut found: Vec<_> = annotations
         .iter()
-        .filter_map(|(key, value)| Some((Order::of(key.strip_prefix(PREFIX)?), key, value)))
+        .filter_map(|(key, value)| Some((RequestOrder::from_key_suffix(key.strip_prefix(KEY_PREFIX)?), key, value)))
         .collect();
     found.sort_unstable_by_key(|(order, key, _)| (*order, *key));
     found
@@ -35,46 +38,48 @@ pub(crate) fn requests(annotations: &Map<String, Value>) -> Result<Vec<Requested
         .collect()
 }
 
-/// Where a request stands among the others. A number is compared as its digits, so that none is too large.
+/// The sort key of a request. Numbers are compared as digits, so that no number overflows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Order<'a> {
-    /// A number: how many digits it has without leading zeros, and those digits.
+enum RequestOrder<'a> {
+    /// A number: its count of digits without leading zeros, and those digits.
     Numbered(usize, &'a str),
-    /// Anything else.
+    /// Any other suffix.
     Other,
 }
 
-/// Why the value of one annotation is not a request.
+/// Reasons why the value of an annotation is not a request.
 #[derive(Debug, thiserror::Error)]
 enum ValueError {
     #[error(transparent)]
-    Type(#[from] request::NotAString),
+    Type(#[from] NotAString),
     #[error(transparent)]
     Base32(#[from] base32::IllegalByte),
     #[error(transparent)]
-    Text(#[from] text::TextError),
+    Text(#[from] text_format::TextError),
 }
 
 // === impl SecretRequest ===
 
 impl SecretRequest {
-    /// The request as the value of a `flyte.secrets/s<N>` annotation, byte for byte as Flyte writes it.
+    /// Encodes the request as the value of a `flyte.secrets/s<N>` annotation, byte for byte as
+    /// Flyte does.
     ///
-    /// A request without any content is the empty string. Reading the value back gives an equal request, except that an
-    /// `env_var` of `Some("")`, which the protocol cannot say, becomes `None`.
+    /// The empty request is the empty string. Decoding the value gives an equal request, except
+    /// that an `env_var` of `Some("")`, which the protocol cannot represent, becomes `None`.
     ///
-    /// The length is not limited here: Kubernetes refuses an object whose annotations, keys included, exceed 256 KiB.
+    /// The length is unlimited here. Kubernetes rejects an object whose annotations, keys included,
+    /// exceed 256 KiB.
     #[must_use]
     pub fn to_flyte_annotation(&self) -> String {
-        base32::encode(text::print(self).as_bytes())
+        base32::encode(text_format::print(self).as_bytes())
     }
 }
 
-// === impl Order ===
+// === impl RequestOrder ===
 
-impl<'a> Order<'a> {
-    /// Takes what follows the prefix in the annotation's key.
-    fn of(suffix: &'a str) -> Self {
+impl<'a> RequestOrder<'a> {
+    /// Parses the part of an annotation's key after the prefix.
+    fn from_key_suffix(suffix: &'a str) -> Self {
         if suffix.is_empty() || !suffix.bytes().all(|byte| byte.is_ascii_digit()) {
             return Self::Other;
         }
@@ -84,7 +89,7 @@ impl<'a> Order<'a> {
 }
 
 fn decode(value: &Value) -> Result<SecretRequest, ValueError> {
-    Ok(text::parse(&base32::decode(request::text_of(value)?)?)?)
+    Ok(text_format::parse(&base32::decode(annotation_text(value)?)?)?)
 }
 
 #[cfg(test)]

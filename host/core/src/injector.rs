@@ -1,7 +1,8 @@
-//! What the mutator asks of a secret backend: [`SecretInjector`], and the answers it understands.
+//! The interface between the mutator and a secret backend: [`SecretInjector`] and its results.
 //!
-//! An answer of the backend ([`InjectionError`]) and a failure of the thing that runs it ([`InjectorFailure`]) are
-//! different types: the first is for the pod's author, the second for the cluster's admin.
+//! A backend's own error ([`InjectionError`]) and a failure to run the backend
+//! ([`InjectorFailure`]) are different types: the first is for the pod's author, the second for the
+//! cluster's admin.
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -10,64 +11,64 @@ use crate::{PodEdit, PodView, SecretRequest};
 
 /// A configured secret backend.
 pub trait SecretInjector: Send + Sync {
-    /// The name that the configuration gives it.
+    /// Returns the name of the backend in the configuration.
     fn name(&self) -> &str;
 
-    /// The SHA-256 of the code that it is, in hexadecimal; none where it is a part of this program.
+    /// Returns the SHA-256 of the backend's code in hexadecimal; `None` for code of this program.
     fn digest(&self) -> Option<&str> {
         None
     }
 
-    /// Opens the work on one admission. Cheap: whatever costs is put off until the session is first asked.
+    /// Opens a session for one admission. Cheap: expensive work waits for the first request.
     ///
-    /// Two sessions share nothing that a request can change.
+    /// Two sessions share no state that a request can change.
     fn open(&self) -> Box<dyn InjectorSession>;
 }
 
-/// One injector at work on one admission.
+/// An injector's session for one admission.
 #[async_trait]
 pub trait InjectorSession: Send {
-    /// Asks for the edits that put the secret into the pod.
+    /// Returns the edits that put the secret into the pod.
     async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection;
 }
 
-/// The injector's answer, or the failure that kept it from answering.
+/// The injector's answer, or the failure that prevented an answer.
 pub type Injection = Result<Result<Vec<PodEdit>, InjectionError>, InjectorFailure>;
 
-/// Why a backend did not inject, in its own words. The text is shown to the pod's author.
+/// The reason why a backend did not inject, in its own words. The pod's author sees the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum InjectionError {
-    /// The backend has no such secret.
+    /// The backend does not have the secret.
     #[error("not found: {0}")]
     NotFound(String),
-    /// The backend cannot deliver in the form asked for.
+    /// The backend cannot deliver the secret in the requested form.
     #[error("unsupported: {0}")]
     Unsupported(String),
-    /// The request makes no sense to the backend.
+    /// The backend cannot interpret the request.
     #[error("invalid request: {0}")]
     InvalidRequest(String),
-    /// The pod must not have this secret; nobody else is asked.
+    /// The pod must not have the secret. The mutator calls no further injector.
     #[error("denied: {0}")]
     Denied(String),
-    /// The backend does not answer now.
+    /// The backend does not respond at the moment.
     #[error("unavailable: {0}")]
     Unavailable(String),
-    /// The plugin is at fault.
+    /// The plugin has a bug.
     #[error("internal: {0}")]
     Internal(String),
 }
 
-/// An injector that did not get to answer.
+/// A failure that prevented an injector from answering.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{outside}")]
 pub struct InjectorFailure {
-    /// What kind of failure, for the answer's code and the metric.
+    /// The kind of failure; determines the response code and the metric.
     pub kind: FailureKind,
-    /// What the pod's author is told: names the plugin and its version, and the limit if there is one.
+    /// The message for the pod's author: names the plugin, its version, and the limit, if any.
     pub outside: String,
-    /// What the log says in addition, for the admin.
+    /// Details for the admin, in the log only.
     pub inside: String,
 }
 
@@ -77,20 +78,20 @@ pub struct InjectorFailure {
 pub enum FailureKind {
     /// The code trapped (unreachable, out of bounds, stack overflow, …).
     Trap,
-    /// It ran for longer than its deadline.
+    /// The code ran beyond its deadline.
     Deadline,
-    /// It wanted more than a limit gives: memory, tables, host calls, output.
+    /// The code exceeded a limit: memory, tables, host calls, output.
     Limit,
-    /// No instance could be had in time.
+    /// No instance was available in time.
     Busy,
-    /// It could not be instantiated or configured.
+    /// The code could not be instantiated or configured.
     Start,
 }
 
 // === impl InjectionError ===
 
 impl InjectionError {
-    /// Its name in the contract.
+    /// Returns the name of the case in the plugin contract.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -107,10 +108,10 @@ impl InjectionError {
 // === impl FailureKind ===
 
 impl FailureKind {
-    /// Each of them.
+    /// All kinds.
     pub const ALL: [Self; 5] = [Self::Trap, Self::Deadline, Self::Limit, Self::Busy, Self::Start];
 
-    /// The label value in metrics.
+    /// Returns the label value in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,44 +1,50 @@
-//! What one plugin may use: [`Limits`], every bound that a guest can run into, in one place.
+//! [`Limits`]: the bounds of one plugin.
 //!
-//! The bounds that shape the engine itself (tables, memories and core instances per plugin, stack size) are constants of
-//! the engine, because it sizes its pool before it knows any plugin.
+//! The engine enforces them, and the configuration sets some of them.
 
 use std::time::Duration;
 
-/// Bounds of one plugin. Everything is per instance unless it says otherwise; an admission has one instance, and a new one after
-/// an answer without edits.
+/// The bounds of one plugin.
+///
+/// A bound applies to each instance unless its comment names another scope. An admission has one
+/// instance of a plugin, and gets a new one after an answer without edits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of linear memory, over all memories of the instance (`limits.memoryMiB`). 16 MiB: a Rust guest needs one or two.
+    /// Bytes of linear memory, over all memories of the instance (`limits.memoryMiB`). 16 MiB: a
+    /// Rust guest needs one or two.
     pub memory: usize,
-    /// Time from an `inject` being asked to its answer, start of the instance included (`limits.deadlineMillis`). 200 ms:
-    /// a Rust guest takes 0.1, a Python one 2.
+    /// Time from a request to its answer, including the start of the instance
+    /// (`limits.deadlineMillis`). 200 ms: a Rust guest takes 0.1 ms, a Python guest 2 ms.
     pub deadline: Duration,
-    /// Elements over all tables. 20,000: a C# module was seen with half of it (wasmtime #8504).
+    /// Elements over all tables. 20,000: a C# module needed half of it (wasmtime #8504).
     pub table_elements: usize,
-    /// Resource handles alive at once. 256: only WASI has resources, and a guest with WASI holds about ten, and ten more for each
-    /// HTTP request under way.
+    /// Resource handles alive at once. 256: only WASI has resources. A guest with WASI holds about
+    /// ten, and ten more for each HTTP request in progress.
     pub handles: usize,
-    /// Calls of the host, `log` and WASI alike. 10,000: a Python guest makes a few hundred when it starts.
+    /// Calls of the host, including `log` and WASI. 10,000: a Python guest makes a few hundred when
+    /// it starts.
     pub host_calls: u32,
-    /// Bytes that cross to the host in one call or one answer. 1 MiB: etcd takes no object above 1.5 MiB.
+    /// Bytes that pass to the host in one call or one answer. 1 MiB: etcd rejects objects above
+    /// 1.5 MiB.
     pub host_call_bytes: usize,
-    /// HTTP requests and look-ups of Kubernetes Secrets per admission, of a plugin that was granted them. 32: one for each
-    /// secret that a pod asks for, and a few to log in.
+    /// HTTP requests and reads of Kubernetes Secrets per admission, for a plugin with these grants.
+    /// 32: one for each secret of a pod, and a few to log in.
     pub outbound_calls: u32,
-    /// Bytes of the bodies of those requests, of their answers and of those Secrets, together, per admission. 1 MiB, as
-    /// Kubernetes' Secrets.
+    /// Bytes per admission: the sum over the bodies of those requests, the bodies of their
+    /// responses, and the values of those Secrets. 1 MiB: the maximum of a Kubernetes Secret.
     pub outbound_bytes: usize,
-    /// Lines of log that are kept. 64, as the contract says.
+    /// Log lines that are kept. 64, as the contract specifies.
     pub log_lines: u32,
-    /// Edits in one answer. 256: the largest real answer is six.
+    /// Edits in one answer. 256: the largest real answer has six.
     pub edits: usize,
-    /// Bytes of text and secret values in the edits of one answer. 256 KiB: a pod that much larger is near etcd's limit.
+    /// Bytes of text and secret values in the edits of one answer. 256 KiB: a pod with more is near
+    /// etcd's limit.
     pub output_bytes: usize,
-    /// Instances of this plugin at once (`limits.instances`); further admissions wait for one. 16: a share of
-    /// `engine.maxConcurrent`, so that one plugin cannot use up the engine.
+    /// Concurrent instances of this plugin (`limits.instances`); further admissions wait. 16: a
+    /// share of `engine.maxConcurrent`, so that one
+    /// plugin cannot use all instances of the engine.
     pub instances: usize,
-    /// How long an admission waits for an instance (`limits.queueWaitMillis`). 500 ms.
+    /// Time that an admission waits for an instance (`limits.queueWaitMillis`). 500 ms.
     pub queue_wait: Duration,
     /// Bytes of the component file (`limits.componentMiB`). 64 MiB: a Python component has 18 MB.
     pub component_bytes: usize,

@@ -1,139 +1,137 @@
-//! The chain: every secret that a pod asks for, every injector in order, the first that injects wins.
+//! The chain of injectors: for every secret request, the first injector that injects wins.
 //!
-//! [`PodMutator::mutate`] is the whole of it; what it returns says who was asked and what each said, so that a refusal
-//! and `ampoule explain` tell the same story.
+//! [`PodMutator::mutate`] is the entry point. Its result lists every injector that was called and
+//! its answer, so that a refusal and `ampoule explain` report the same.
 
-mod draft;
+mod pod_draft;
 mod refusal;
-pub(crate) mod warnings;
+mod warnings;
 
 use std::sync::Arc;
 
 use json_patch::Patch;
 
+use self::pod_draft::PodDraft;
+pub use self::refusal::{Refusal, RefusalCode};
 use crate::{
-    Conventions, InjectionError, InjectorFailure, InjectorSession, Pod, RequestedSecret, SecretInjector, SecretRequest,
+    injector::{InjectionError, InjectorFailure, InjectorSession, SecretInjector},
+    pod::Pod,
+    profile::Conventions,
+    request::{RequestedSecret, SecretRequest},
 };
 
-use self::draft::Draft;
-
-pub use self::refusal::{Refusal, RefusalCode};
-
-/// Puts secrets into pods, by asking a fixed list of injectors in order.
+/// Injects secrets into pods with a fixed chain of injectors.
 pub struct PodMutator {
     injectors: Vec<Arc<dyn SecretInjector>>,
     conventions: Conventions,
-    on_failure: OnFailure,
 }
 
-/// What becomes of a pod that cannot get a secret.
+/// The response for a pod that cannot get a secret. The caller of [`PodMutator`] applies it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It is refused.
+    /// Refuses the pod.
     #[default]
     Deny,
-    /// It is admitted as it came, with a warning (Flyte 1 does so without the warning).
+    /// Admits the pod unchanged, with a warning. Flyte 1 does the same without the warning.
     Admit,
 }
 
-/// A pod all of whose secrets were asked for.
-pub struct Asked<'a> {
+/// A pod after all calls of injectors, without its patch yet.
+pub struct PendingMutation<'a> {
     pod: &'a Pod,
-    /// None if nothing was asked for.
-    draft: Result<Option<Draft<'a>>, Refusal>,
+    /// `Ok(None)` if the pod has no secret requests.
+    draft: Result<Option<PodDraft<'a>>, Refusal>,
     reports: Vec<RequestReport>,
-    on_failure: OnFailure,
 }
 
-/// What came of one pod.
+/// The result for one pod.
 #[derive(Clone, Debug)]
 pub struct Mutation {
-    /// Every request, in the order served, up to the first that failed.
+    /// The requests in the order of service, up to the first that failed.
     pub requests: Vec<RequestReport>,
-    /// The pod as it is to be, or why not.
+    /// The patch, or the refusal.
     pub outcome: Result<Admitted, Refusal>,
 }
 
-/// A pod that is admitted.
-#[derive(Clone, Debug)]
+/// An admitted pod. The default changes nothing and warns of nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Admitted {
-    /// What puts the secrets into the pod as it came: minimal, and the same to the byte for the same pod. Empty if nothing changes.
+    /// The minimal patch that adds the secrets to the received pod; empty if nothing changes. The
+    /// same pod always gets the same bytes.
     pub patch: Patch,
-    /// For the pod's author, shown by `kubectl`. A second review of the pod may have fewer: what was replaced is gone then.
+    /// Warnings for the pod's author, which `kubectl` prints. A second review of the pod can have
+    /// fewer, because the first one replaced the variables that it warned about.
     pub warnings: Vec<String>,
-    /// Why it would have been refused, where it was admitted all the same ([`OnFailure::Admit`]), without any secret.
-    pub overruled: Option<Refusal>,
 }
 
-/// One request and everybody who was asked for it.
+/// A request and the injectors that were called for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestReport {
-    /// The annotation that it came from.
+    /// The annotation that contains the request.
     pub annotation: String,
     /// The request.
     pub request: SecretRequest,
-    /// The injectors asked, in order.
+    /// The calls of injectors, in order.
     pub attempts: Vec<Attempt>,
 }
 
-/// One injector asked for one secret.
+/// A call of one injector for one secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Its name.
+    /// The name of the injector.
     pub injector: String,
-    /// What it said.
-    pub answer: Answer,
+    /// The SHA-256 of its component in hexadecimal; `None` for injectors that are part of the
+    /// program.
+    pub digest: Option<String>,
+    /// The answer.
+    pub answer: InjectorAnswer,
 }
 
-/// What an injector said, and what became of it.
+/// An injector's answer, after its edits were applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It injected, with this many edits.
+pub enum InjectorAnswer {
+    /// The injector injected the secret.
     Injected {
-        /// How many edits it asked for.
+        /// The number of edits.
         edits: usize,
     },
-    /// It did not inject, in its own words.
+    /// The injector did not inject, for the reason that it gives.
     Declined(InjectionError),
-    /// It did not get to answer.
+    /// The injector failed before it could answer.
     Failed(InjectorFailure),
-    /// It answered with an edit that cannot be applied.
+    /// The injector returned an edit that is invalid for any pod.
     Rejected(String),
-    /// Its edits contradict the pod, or another injector's.
+    /// The edits contradict the pod or an earlier edit.
     Conflict(String),
 }
 
 // === impl PodMutator ===
 
 impl PodMutator {
-    /// A chain of injectors, asked in this order.
+    /// Creates a mutator that calls the injectors in this order.
     #[must_use]
-    pub fn new(injectors: Vec<Arc<dyn SecretInjector>>, conventions: Conventions, on_failure: OnFailure) -> Self {
-        Self { injectors, conventions, on_failure }
+    pub fn new(injectors: Vec<Arc<dyn SecretInjector>>, conventions: Conventions) -> Self {
+        Self { injectors, conventions }
     }
 
-    /// The digest of the injector of this name, if it has one.
-    #[must_use]
-    pub fn digest_of(&self, injector: &str) -> Option<&str> {
-        self.injectors.iter().find(|known| known.name() == injector)?.digest()
-    }
-
-    /// Puts every secret into the pod that its annotations ask for, or none.
+    /// Injects all secrets that the pod's annotations request, or none.
     ///
-    /// `namespace` is where the pod is to be created. `mutate(mutate(pod)) == mutate(pod)` for deterministic injectors.
+    /// `namespace` is that of the admission request. With deterministic injectors,
+    /// `mutate(mutate(pod)) == mutate(pod)`.
     pub async fn mutate(&self, pod: &Pod, namespace: &str) -> Mutation {
         self.ask(pod, namespace).await.finish()
     }
 
-    /// The first half of [`PodMutator::mutate`]: asks for every secret, and notes what the answers change in the pod.
-    pub async fn ask<'a>(&'a self, pod: &'a Pod, namespace: &str) -> Asked<'a> {
+    /// Runs the first half of [`PodMutator::mutate`]: calls the injectors for every request, and
+    /// applies their edits to a draft of the pod.
+    pub async fn ask<'a>(&'a self, pod: &'a Pod, namespace: &str) -> PendingMutation<'a> {
         let mut reports = Vec::new();
         let draft = match RequestedSecret::from_annotations(pod.annotations()) {
-            Err(error) => Err(Refusal::bad_annotation(&error)),
+            Err(error) => Err(Refusal::for_annotation(&error)),
             Ok(requests) if requests.is_empty() => Ok(None),
             Ok(requests) => self.serve_all(pod, namespace, requests, &mut reports).await.map(Some),
         };
-        Asked { pod, draft, reports, on_failure: self.on_failure }
+        PendingMutation { pod, draft, reports }
     }
 
     async fn serve_all<'a>(
@@ -142,14 +140,15 @@ impl PodMutator {
         namespace: &str,
         requests: Vec<RequestedSecret>,
         reports: &mut Vec<RequestReport>,
-    ) -> Result<Draft<'a>, Refusal> {
-        let mut draft = Draft::new(pod, &self.conventions);
+    ) -> Result<PodDraft<'a>, Refusal> {
+        let mut draft = PodDraft::new(pod, &self.conventions);
         let mut chain = Chain::open(&self.injectors);
         for requested in requests {
             let attempts = chain.serve(&requested, &mut draft, namespace).await;
-            let RequestedSecret { annotation, request } = requested;
-            reports.push(RequestReport { annotation, request, attempts });
-            if let Some(refusal) = reports.last().and_then(Refusal::of) {
+            let report = RequestReport { annotation: requested.annotation, request: requested.request, attempts };
+            let refusal = Refusal::for_report(&report);
+            reports.push(report);
+            if let Some(refusal) = refusal {
                 return Err(refusal);
             }
         }
@@ -157,49 +156,52 @@ impl PodMutator {
     }
 }
 
-// === impl Asked ===
+// === impl PendingMutation ===
 
-impl Asked<'_> {
-    /// The second half of [`PodMutator::mutate`]: the patch.
+impl PendingMutation<'_> {
+    /// Runs the second half of [`PodMutator::mutate`]: computes the patch.
     #[must_use]
     pub fn finish(self) -> Mutation {
-        let Self { pod, draft, reports: requests, on_failure } = self;
-        let outcome = match (draft, on_failure) {
-            (Ok(None), _) => Ok(Admitted::unasked(pod)),
-            (Ok(Some(draft)), _) => Ok(draft.finish(&requests)),
-            (Err(refusal), OnFailure::Deny) => Err(refusal),
-            (Err(refusal), OnFailure::Admit) => Ok(Admitted::without_secrets(refusal)),
-        };
-        Mutation { requests, outcome }
+        let outcome = self.draft.map(|draft| match draft {
+            None => Admitted::without_requests(self.pod),
+            Some(draft) => draft.finish(&self.reports),
+        });
+        Mutation { requests: self.reports, outcome }
     }
 }
 
-/// The injectors at work on one admission.
+/// The injectors' sessions for one admission.
 struct Chain<'a> {
-    links: Vec<(&'a str, Box<dyn InjectorSession>)>,
+    links: Vec<(&'a dyn SecretInjector, Box<dyn InjectorSession>)>,
 }
 
 // === impl Chain ===
 
 impl<'a> Chain<'a> {
     fn open(injectors: &'a [Arc<dyn SecretInjector>]) -> Self {
-        Self { links: injectors.iter().map(|injector| (injector.name(), injector.open())).collect() }
+        Self { links: injectors.iter().map(|injector| (&**injector, injector.open())).collect() }
     }
 
-    /// Asks one injector after the other until one injects or forbids. The draft changes only if one injects.
-    async fn serve(&mut self, requested: &RequestedSecret, draft: &mut Draft<'a>, namespace: &str) -> Vec<Attempt> {
-        let RequestedSecret { annotation, request } = requested;
+    /// Calls the injectors in order until one injects, denies, or causes a conflict. The draft
+    /// changes only if one injects.
+    async fn serve(&mut self, requested: &RequestedSecret, draft: &mut PodDraft<'a>, namespace: &str) -> Vec<Attempt> {
         let view = draft.view(namespace);
         let mut attempts = Vec::new();
-        for (name, session) in &mut self.links {
-            let answer = match session.inject(request, &view).await {
-                Ok(Ok(edits)) => draft.take(&format!("injector {name} for {annotation}"), edits),
-                Ok(Err(error)) => Answer::Declined(error),
-                Err(failure) => Answer::Failed(failure),
+        for (injector, session) in &mut self.links {
+            let answer = match session.inject(&requested.request, &view).await {
+                Ok(Ok(edits)) => {
+                    draft.apply_all(&format!("injector {} for {}", injector.name(), requested.annotation), edits)
+                }
+                Ok(Err(error)) => InjectorAnswer::Declined(error),
+                Err(failure) => InjectorAnswer::Failed(failure),
             };
-            let last = answer.ends_the_search();
-            attempts.push(Attempt { injector: (*name).to_owned(), answer });
-            if last {
+            let is_final = answer.is_final();
+            attempts.push(Attempt {
+                injector: injector.name().to_owned(),
+                digest: injector.digest().map(str::to_owned),
+                answer,
+            });
+            if is_final {
                 break;
             }
         }
@@ -207,10 +209,10 @@ impl<'a> Chain<'a> {
     }
 }
 
-// === impl Answer ===
+// === impl InjectorAnswer ===
 
-impl Answer {
-    /// What it amounts to, in a word: as metrics and audit have it.
+impl InjectorAnswer {
+    /// Returns the label for metrics and the audit log.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -222,8 +224,8 @@ impl Answer {
         }
     }
 
-    /// Whether nobody else is asked after this.
-    fn ends_the_search(&self) -> bool {
+    /// Whether the chain calls no further injector after this answer.
+    fn is_final(&self) -> bool {
         match self {
             Self::Injected { .. } | Self::Conflict(_) | Self::Declined(InjectionError::Denied(_)) => true,
             Self::Declined(_) | Self::Failed(_) | Self::Rejected(_) => false,
@@ -234,12 +236,7 @@ impl Answer {
 // === impl Admitted ===
 
 impl Admitted {
-    fn unasked(pod: &Pod) -> Self {
-        Self { patch: Patch::default(), warnings: warnings::unasked(pod), overruled: None }
-    }
-
-    fn without_secrets(refusal: Refusal) -> Self {
-        let warning = format!("admitted without its secrets (onFailure: admit): {}", refusal.message);
-        Self { patch: Patch::default(), warnings: vec![warning], overruled: Some(refusal) }
+    fn without_requests(pod: &Pod) -> Self {
+        Self { patch: Patch::default(), warnings: warnings::without_requests(pod) }
     }
 }

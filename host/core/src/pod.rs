@@ -1,89 +1,98 @@
-//! A pod as it arrived: raw JSON with the little structure that edits need, and the view of it that a plugin gets.
+//! A pod as received, and the view of it that plugins get.
 //!
-//! A pod is never turned into a typed object and back: a field that this program does not know survives untouched.
+//! A pod stays raw JSON and is never converted to a typed object and back, so that fields unknown
+//! to this program stay untouched.
+
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use crate::{flyte, people};
+use crate::{ampoule_annotation, flyte, text};
 
-/// Repeats the whole pod, environment values included, so no plugin may see it.
+/// The annotation that repeats the whole pod, environment values included. Plugins must not see it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// A pod: a JSON object whose `metadata`, `spec` and container lists have the right JSON types, everything else unchecked.
+/// Maximum length of a kind or version in an error message, in characters.
+const MAX_KIND: usize = 64;
+
+/// A pod: a JSON object whose `metadata`, `spec` and container lists have the right JSON types. All
+/// other content is unchecked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod(Value);
 
-/// Why a JSON document is no pod.
+/// Reasons why a JSON document is not a pod.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PodError {
-    /// Another kind of object.
-    #[error("the object is a {kind} of {api_version}, not a Pod of v1")]
+    /// The object has another kind or version.
+    #[error("expected kind Pod and apiVersion v1, got kind {kind} and apiVersion {api_version}")]
     Kind {
-        /// Its `kind`, or a note that it has none.
+        /// The object's `kind`, or a note that it is missing.
         kind: String,
-        /// Its `apiVersion`, or a note that it has none.
+        /// The object's `apiVersion`, or a note that it is missing.
         api_version: String,
     },
-    /// A field with the wrong JSON type.
+    /// A field has the wrong JSON type.
     #[error("{path} must be {expected}")]
     Type {
-        /// The field's path, such as `spec.containers`.
+        /// The path of the field, such as `spec.containers`.
         path: String,
-        /// What it must be.
+        /// The expected JSON type.
         expected: &'static str,
     },
 }
 
-/// What a plugin may see of a pod. No environment value is in it.
+/// The parts of a pod that a plugin may see. Contains no environment values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodView {
-    /// The namespace that the pod is created in.
+    /// The namespace of the admission request.
     pub namespace: String,
-    /// Its name, or the start of it where the API server has yet to make it.
+    /// The name, or the `generateName` if the API server has not generated the name yet.
     pub name: String,
-    /// Its service account; empty where it names none.
+    /// The service account; empty if the pod sets none.
     pub service_account: String,
-    /// Its labels, by key.
+    /// The labels, sorted by key.
     pub labels: Vec<(String, String)>,
-    /// Its annotations, by key, less the one that repeats the pod and those that ask for secrets.
+    /// The annotations, sorted by key, without secret requests and without kubectl's copy of the
+    /// pod.
     pub annotations: Vec<(String, String)>,
-    /// Init containers, then containers.
+    /// The init containers, then the containers.
     pub containers: Vec<ContainerView>,
 }
 
-/// A container, as far as a plugin may see it.
+/// The parts of a container that a plugin may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerView {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Which list it stands in.
+    /// The kind of container.
     pub kind: ContainerKind,
 }
 
-/// Which of a pod's lists a container stands in.
+/// Kinds of containers, by their list and restart policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerKind {
-    /// An init container that ends before the next starts.
+    /// An init container that must end before the next one starts.
     Init,
-    /// An init container that is restarted for ever.
+    /// An init container with restart policy `Always`.
     Sidecar,
-    /// A container of the pod proper.
+    /// A regular container.
     Main,
 }
 
 // === impl Pod ===
 
 impl Pod {
-    /// Takes a JSON document for a pod.
+    /// Checks a JSON document and wraps it as a pod.
     ///
     /// # Errors
     ///
-    /// If it says it is something else, or if a part that edits touch has another JSON type than Kubernetes gives it.
+    /// Returns an error if the document has another kind or version, or if a part that edits touch
+    /// has the wrong JSON type.
     pub fn parse(value: Value) -> Result<Self, PodError> {
         check_kind(&value)?;
-        object(&value, "metadata", || "metadata".to_owned())?;
+        check_object(&value, "metadata", || "metadata".to_owned())?;
         for list in ["annotations", "labels"] {
-            object(&value["metadata"], list, || format!("metadata.{list}"))?;
+            check_object(&value["metadata"], list, || format!("metadata.{list}"))?;
         }
         let spec = value.get("spec").and_then(Value::as_object);
         let spec = spec.ok_or_else(|| wrong_type("spec", "an object"))?;
@@ -91,36 +100,38 @@ impl Pod {
             return Err(wrong_type("spec.containers", "a list"));
         }
         for list in ["containers", "initContainers", "volumes", "imagePullSecrets"] {
-            for (i, item) in elements(spec, list, || format!("spec.{list}"))?.iter().enumerate() {
+            for (i, item) in checked_list(spec, list, || format!("spec.{list}"))?.iter().enumerate() {
                 check_element(item, || format!("spec.{list}[{i}]"))?;
             }
         }
         Ok(Self(value))
     }
 
-    /// The pod's annotations; empty where it has none.
+    /// Returns the pod's annotations; empty if it has none.
     #[must_use]
     pub fn annotations(&self) -> &Map<String, Value> {
-        static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
-        self.0["metadata"]["annotations"].as_object().unwrap_or(&NONE)
+        static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        self.0["metadata"]["annotations"].as_object().unwrap_or(&EMPTY)
     }
 
-    /// Its service account; empty where it names none.
+    /// Returns the name of the service account; empty if the pod sets none.
     #[must_use]
     pub fn service_account(&self) -> &str {
-        self.0["spec"]["serviceAccountName"].as_str().unwrap_or_default()
+        string_or_empty(&self.0["spec"]["serviceAccountName"])
     }
 
-    /// What a plugin may see of the pod. `namespace` is the admission request's: the pod's own may still be empty.
+    /// Returns the parts of the pod that a plugin may see.
+    ///
+    /// `namespace` is that of the admission request, because the pod's own may still be empty.
     #[must_use]
     pub fn view(&self, namespace: &str) -> PodView {
         let spec = &self.0["spec"];
-        let init = list(spec, "initContainers").iter().map(|container| view_of(container, init_kind(container)));
-        let main = list(spec, "containers").iter().map(|container| view_of(container, ContainerKind::Main));
+        let init = list(spec, "initContainers").iter().map(view_init_container);
+        let main = list(spec, "containers").iter().map(view_main_container);
         self.view_with(namespace, self.annotations(), init.chain(main).collect())
     }
 
-    /// The same, with other annotations and containers.
+    /// Returns the same view with other annotations and containers.
     pub(crate) fn view_with(
         &self,
         namespace: &str,
@@ -128,39 +139,38 @@ impl Pod {
         containers: Vec<ContainerView>,
     ) -> PodView {
         let metadata = &self.0["metadata"];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let name = match text(&metadata["name"]) {
-            name if name.is_empty() => text(&metadata["generateName"]),
+        let name = match string_or_empty(&metadata["name"]) {
+            "" => string_or_empty(&metadata["generateName"]),
             name => name,
         };
         PodView {
             namespace: namespace.to_owned(),
-            name,
+            name: name.to_owned(),
             service_account: self.service_account().to_owned(),
-            labels: metadata["labels"].as_object().map(|labels| pairs(labels, |_| true)).unwrap_or_default(),
-            annotations: pairs(annotations, is_shown),
+            labels: metadata["labels"].as_object().map(|labels| sorted_pairs(labels, |_| true)).unwrap_or_default(),
+            annotations: sorted_pairs(annotations, is_visible_to_plugins),
             containers,
         }
     }
 
-    /// The JSON document.
+    /// Returns the JSON document.
     #[must_use]
     pub fn as_json(&self) -> &Value {
         &self.0
     }
 
-    /// The JSON document, for keeps.
+    /// Consumes the pod and returns the JSON document.
     #[must_use]
     pub fn into_json(self) -> Value {
         self.0
     }
 }
 
-/// Type-checks what edits walk through in a container, volume or pull secret.
+/// Checks the JSON types of the lists of a container, volume or pull secret that edits walk.
 fn check_element(item: &Value, path: impl Fn() -> String) -> Result<(), PodError> {
     let item = item.as_object().ok_or_else(|| wrong_type(&path(), "an object"))?;
     for list in ["env", "volumeMounts"] {
-        for (i, entry) in elements(item, list, || format!("{}.{list}", path()))?.iter().enumerate() {
+        for (i, entry) in checked_list(item, list, || format!("{}.{list}", path()))?.iter().enumerate() {
             if !entry.is_object() {
                 return Err(wrong_type(&format!("{}.{list}[{i}]", path()), "an object"));
             }
@@ -169,27 +179,35 @@ fn check_element(item: &Value, path: impl Fn() -> String) -> Result<(), PodError
     Ok(())
 }
 
-/// Kind and version, where the document gives them: an `AdmissionReview` may leave them out of its object.
+/// Checks the kind and version if the document has them. An `AdmissionReview` may omit both in its
+/// object.
 fn check_kind(value: &Value) -> Result<(), PodError> {
     if !value.is_object() {
         return Err(wrong_type("the pod", "an object"));
     }
-    let is = |key: &str, expected: &str| value.get(key).is_none_or(|actual| actual == expected);
-    if is("kind", "Pod") && is("apiVersion", "v1") {
+    if absent_or_equal(value, "kind", "Pod") && absent_or_equal(value, "apiVersion", "v1") {
         return Ok(());
     }
-    let said = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("(not given)").chars().take(64).collect();
-    Err(PodError::Kind { kind: said("kind"), api_version: said("apiVersion") })
+    Err(PodError::Kind { kind: shown_field(value, "kind"), api_version: shown_field(value, "apiVersion") })
 }
 
-fn object(parent: &Value, key: &str, path: impl FnOnce() -> String) -> Result<(), PodError> {
+fn absent_or_equal(object: &Value, key: &str, expected: &str) -> bool {
+    object.get(key).is_none_or(|actual| actual == expected)
+}
+
+fn shown_field(object: &Value, key: &str) -> String {
+    let value = object.get(key).and_then(Value::as_str).unwrap_or("(not set)");
+    text::first_chars(value, MAX_KIND).to_owned()
+}
+
+fn check_object(parent: &Value, key: &str, path: impl FnOnce() -> String) -> Result<(), PodError> {
     match parent.get(key) {
         None | Some(Value::Null | Value::Object(_)) => Ok(()),
         Some(_) => Err(wrong_type(&path(), "an object")),
     }
 }
 
-fn elements<'a>(
+fn checked_list<'a>(
     parent: &'a Map<String, Value>,
     key: &str,
     path: impl FnOnce() -> String,
@@ -205,30 +223,39 @@ fn wrong_type(path: &str, expected: &'static str) -> PodError {
     PodError::Type { path: path.to_owned(), expected }
 }
 
-/// The list under `key`, empty if it is not there.
+/// Returns the list under `key`; empty if it is missing.
 pub(crate) fn list<'a>(parent: &'a Value, key: &str) -> &'a [Value] {
     parent.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-pub(crate) fn view_of(container: &Value, kind: ContainerKind) -> ContainerView {
-    ContainerView { name: container["name"].as_str().unwrap_or_default().to_owned(), kind }
+pub(crate) fn view_init_container(container: &Value) -> ContainerView {
+    let is_sidecar = container["restartPolicy"] == "Always";
+    view_container(container, if is_sidecar { ContainerKind::Sidecar } else { ContainerKind::Init })
 }
 
-pub(crate) fn init_kind(container: &Value) -> ContainerKind {
-    if container["restartPolicy"] == "Always" { ContainerKind::Sidecar } else { ContainerKind::Init }
+pub(crate) fn view_main_container(container: &Value) -> ContainerView {
+    view_container(container, ContainerKind::Main)
 }
 
-/// Whether a plugin may see an annotation. What the pod asks for, it is asked itself.
-fn is_shown(key: &str) -> bool {
-    key != LAST_APPLIED && key != people::ANNOTATION && !key.starts_with(flyte::PREFIX)
+fn view_container(container: &Value, kind: ContainerKind) -> ContainerView {
+    ContainerView { name: string_or_empty(&container["name"]).to_owned(), kind }
 }
 
-fn pairs(object: &Map<String, Value>, shown: fn(&str) -> bool) -> Vec<(String, String)> {
+/// Whether a plugin may see an annotation. Secret requests reach it as arguments instead.
+fn is_visible_to_plugins(key: &str) -> bool {
+    key != LAST_APPLIED && key != ampoule_annotation::KEY && !key.starts_with(flyte::KEY_PREFIX)
+}
+
+fn sorted_pairs(object: &Map<String, Value>, is_shown: fn(&str) -> bool) -> Vec<(String, String)> {
     let mut pairs: Vec<_> = object
         .iter()
-        .filter(|(key, _)| shown(key))
+        .filter(|(key, _)| is_shown(key))
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
         .collect();
     pairs.sort();
     pairs
+}
+
+fn string_or_empty(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }

@@ -1,12 +1,13 @@
-//! What differs between the webhooks that Ampoule takes the place of: [`Profile`], and the [`Conventions`] that it stands for.
+//! The differences between the webhooks that Ampoule replaces: [`Profile`] and its [`Conventions`].
 //!
-//! Everything in which the references differ for a client is a field here, so that no code asks which profile it is.
+//! Every client-visible difference between the references is a field of [`Conventions`], so that no
+//! other code branches on the profile.
 
 use std::fmt;
 
-use crate::InitContainerPosition;
+use serde::Serialize;
 
-/// A set of defaults, after the reference whose behaviour it keeps.
+/// A set of defaults, named after the reference implementation that it reproduces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
     /// `flyte-pod-webhook` 1.x.
@@ -16,34 +17,45 @@ pub enum Profile {
     FlyteV2,
 }
 
-/// How edits land in a pod. A profile gives the defaults, each is a key of its own in the configuration.
+/// How edits are placed in a pod. The profile gives the defaults; the configuration can override
+/// each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conventions {
-    /// The profile these came from; plugins see its name.
+    /// The profile that gave the defaults. Plugins receive its name.
     pub profile: Profile,
-    /// What the names of injected environment variables start with.
+    /// The prefix of the names of injected environment variables.
     pub env_prefix: String,
-    /// The folder that secret files are mounted below.
+    /// The directory that contains all mounted secret files.
     pub mount_directory: String,
-    /// Where an injected environment variable goes, and whether it replaces the pod's own.
+    /// The position of an injected environment variable, and whether it replaces the pod's own.
     pub env_placement: EnvPlacement,
-    /// Where an init container goes whose plugin does not say.
+    /// The position of an init container if the plugin sets none.
     pub init_container_position: InitContainerPosition,
 }
 
-/// Where an injected environment variable goes.
+/// The position of an injected environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvPlacement {
-    /// At the end; a variable of that name that the pod has already is kept.
+    /// At the end. A variable of the same name in the pod stays.
     AppendIfAbsent,
-    /// At the front; a variable of that name that the pod has already is removed.
+    /// At the front. A variable of the same name in the pod is removed.
     ReplaceAndPrepend,
+}
+
+/// The position of an injected init container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InitContainerPosition {
+    /// Before all other init containers.
+    First,
+    /// After all other init containers.
+    Last,
 }
 
 // === impl Profile ===
 
 impl Profile {
-    /// Its name in configuration and contract.
+    /// Returns the name of the profile in the configuration and in the plugin contract.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +64,7 @@ impl Profile {
         }
     }
 
-    /// What the profile stands for (flyte-behaviour sections 0 and 3).
+    /// Returns the defaults of the profile (flyte-behaviour sections 0 and 3).
     #[must_use]
     pub fn conventions(self) -> Conventions {
         let (env_prefix, env_placement) = match self {

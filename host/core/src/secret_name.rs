@@ -1,10 +1,10 @@
-//! [`SecretName`]: the namespace and name of a Kubernetes Secret.
+//! [`SecretName`]: namespace and name of a Kubernetes Secret.
 //!
-//! Grants list Secrets by it, and the process reads them by it.
+//! Messages show it as `namespace/name`.
 
 use std::fmt;
 
-/// The namespace and name of a Kubernetes Secret.
+/// Namespace and name of a Kubernetes Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretName {
     /// Its namespace.

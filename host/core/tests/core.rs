@@ -1,9 +1,9 @@
-//! Tests of the core by its public face: edits into pods, the chain of injectors, the patch.
+//! Tests of the core through its public API: pods, edits, the chain of injectors and the patch.
 //!
-//! One binary, so that it links once; every area is a module with its table.
+//! One binary, so that it links once. Each area is a module.
 
-#![allow(clippy::needless_pass_by_value, reason = "`json!` makes owned values, and a `&` before each would be noise")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests stop at the first surprise, as tests do")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` creates owned values")]
+#![allow(clippy::unwrap_used, reason = "test helpers fail at the first unexpected value, as tests do")]
 
 #[path = "core/chain.rs"]
 mod chain;

@@ -1,14 +1,8 @@
-//! The host's half of the contract, generated from `wit/` at the root of the repository.
+//! The contract between Ampoule and its plugins: one folder per version.
 //!
-//! Nothing but [`crate::convert`], [`crate::log`] and the code that instantiates looks in here: WIT types go no further.
-#![allow(missing_docs, unreachable_pub, reason = "generated; the documentation is in the WIT")]
-#![allow(clippy::needless_pass_by_value, clippy::str_to_string, clippy::too_many_lines, reason = "generated")]
+//! A folder holds the generated bindings of its version, the conversions between them and the types
+//! of the core, and the imports that the host implements. WIT types stay within the folder and
+//! [`crate::plugin::instance`], which calls the exports.
 
-wasmtime::component::bindgen!({
-    path: "../../wit",
-    world: "granted-plugin",
-    imports: { default: trappable, "ampoule:injector/kubernetes-secrets": async | trappable },
-    exports: { default: async },
-});
-
-pub(crate) use self::{GrantedPlugin as Plugin, GrantedPluginPre as PluginPre};
+pub(crate) mod info;
+pub(crate) mod v0_1;

@@ -1,79 +1,67 @@
-//! [`PluginEngine`]: wasmtime, the threads that guests run on, and what all plugins share.
+//! [`PluginEngine`]: the entry point of this crate. It loads plugins, and runs the code that calls
+//! them.
 //!
-//! What runs where is [`crate::threads`]' business.
+//! [`crate::threads`] describes which thread runs which code.
 
 use std::{num::NonZero, path::PathBuf, sync::Arc, thread};
 
-use tokio::{runtime::Handle, sync::Semaphore};
-use wasmtime::{Engine, component::Linker};
+use tokio::sync::Semaphore;
 
 use crate::{
-    cache::CompileCache,
-    compiler::Compiler,
-    config,
-    contract::Plugin,
-    error::{EngineError, RunError},
+    compile::{
+        cache::CompileCache,
+        compiler::Compiler,
+        component::{ComponentBytes, digest},
+        component_compiler::ComponentCompiler,
+        wasmtime_config::{self, Allocation},
+    },
+    error::{EngineError, LoadError, LoadErrorKind, RunError},
     observer::{CallObserver, Unobserved},
-    outbound::{HttpAnswers, Resolver, SystemResolver},
-    secrets::{ClusterSecrets, NoCluster},
-    store::PluginState,
+    plugin::{
+        injector::PluginInjector,
+        inspect::{self, Inspection},
+        load::{self, PluginSpec},
+        runtime::PluginRuntime,
+        trial::{self, Trial},
+    },
+    sandbox::{
+        cluster_secrets::{ClusterSecrets, NoCluster},
+        outbound::{
+            answers::HttpAnswers,
+            resolve::{Resolver, SystemResolver},
+        },
+        services::HostServices,
+    },
     threads::GuestThreads,
-    ticker::EpochTicker,
-    wasi,
 };
 
-/// Runs plugins. Dropping it breaks off what still runs on it.
+/// Runs plugins. Dropping it aborts the calls in progress.
 pub struct PluginEngine {
-    pub(crate) shared: Arc<Shared>,
+    runtime: Arc<PluginRuntime>,
     threads: GuestThreads,
 }
 
-/// How an engine is to be.
+/// The configuration of an engine.
 #[derive(Clone)]
 pub struct EngineConfig {
-    /// A private folder for compiled components; it is made if it is not there. None: every start compiles.
+    /// A private directory for compiled components. It is created if it does not exist. With
+    /// `None`, every start compiles all components.
     pub cache_dir: Option<PathBuf>,
-    /// Who compiles components that are not this program's own. None: this process, as it does its own.
+    /// Compiles foreign components. With `None`, this process compiles them like the built-in ones.
     pub compiler: Option<Arc<dyn Compiler>>,
-    /// Instances at once, over all plugins. Together with the plugins' memory limits this bounds what guests can take.
+    /// Concurrent instances, over all plugins. Together with the memory limits of the plugins it
+    /// bounds the memory of guests.
     pub max_concurrent: usize,
     /// Threads for guests that compute for longer than a millisecond.
     pub guest_threads: usize,
-    /// Who is told of every call.
+    /// Receives every call.
     pub observer: Arc<dyn CallObserver>,
-    /// Who finds the addresses of hosts that plugins call.
+    /// Resolves the hosts that plugins call.
     pub resolver: Arc<dyn Resolver>,
-    /// Who reads Kubernetes Secrets for plugins.
+    /// Reads Kubernetes Secrets for plugins.
     pub secrets: Arc<dyn ClusterSecrets>,
-    /// Who answers HTTP requests of plugins. None: the hosts that they are for.
+    /// Answers the HTTP requests of plugins. With `None`, requests go to their hosts.
     pub http: Option<Arc<dyn HttpAnswers>>,
-}
-
-/// Where the memory of instances comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Allocation {
-    /// From a pool that is reserved at start: the fast way.
-    Pooling,
-    /// From the operating system, for each instance: where the address space has no room for the pool.
-    OnDemand,
-}
-
-/// What all plugins of an engine share.
-pub(crate) struct Shared {
-    pub(crate) engine: Engine,
-    pub(crate) linker: Linker<PluginState>,
-    pub(crate) cache: Option<CompileCache>,
-    pub(crate) compiler: Option<Arc<dyn Compiler>>,
-    pub(crate) ticker: EpochTicker,
-    pub(crate) instances: Arc<Semaphore>,
-    pub(crate) compiling: Arc<Semaphore>,
-    pub(crate) observer: Arc<dyn CallObserver>,
-    pub(crate) resolver: Arc<dyn Resolver>,
-    pub(crate) secrets: Arc<dyn ClusterSecrets>,
-    pub(crate) http: Option<Arc<dyn HttpAnswers>>,
-    /// Where work goes that guests wait for.
-    pub(crate) network: Handle,
-    pub(crate) allocation: Allocation,
 }
 
 // === impl PluginEngine ===
@@ -83,41 +71,77 @@ impl PluginEngine {
     ///
     /// # Errors
     ///
-    /// If the cache's folder is not private, or if threads or memory cannot be had.
+    /// If the directory of the cache is not private, or if the system refuses threads or memory.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
         let EngineConfig { cache_dir, compiler, max_concurrent, guest_threads, observer, resolver, secrets, http } =
             config;
         let max_concurrent = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
-        let slots = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
-        let (engine, allocation) = config::engine(slots).map_err(|error| wasmtime_error(&error))?;
+        let pool_size = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
+        let (engine, allocation) =
+            wasmtime_config::running_engine(pool_size).map_err(|error| EngineError::Wasmtime(format!("{error:#}")))?;
         let threads = GuestThreads::start(guest_threads)?;
-        let shared = Shared {
-            linker: linker(&engine).map_err(|error| wasmtime_error(&error))?,
-            cache: cache_dir.map(CompileCache::open).transpose()?,
-            compiler,
-            ticker: EpochTicker::start(&engine)?,
-            instances: Arc::new(Semaphore::new(max_concurrent)),
-            compiling: Arc::new(Semaphore::new(1)),
-            observer,
-            resolver,
-            secrets,
-            http,
-            network: threads.handle().clone(),
-            allocation,
-            engine,
-        };
-        Ok(Self { shared: Arc::new(shared), threads })
+        let cache = cache_dir.map(CompileCache::open).transpose()?;
+        let compiler = ComponentCompiler::new(engine.clone(), allocation, cache, compiler);
+        let services = HostServices { resolver, secrets, http, network: threads.handle().clone() };
+        let runtime = PluginRuntime::start(&engine, compiler, max_concurrent, observer, services)?;
+        Ok(Self { runtime: Arc::new(runtime), threads })
     }
 
-    /// Runs a future: here until it first waits, from then on on the guests' threads. It is broken off when what this
-    /// returns is dropped.
-    ///
-    /// The whole mutation of one admission runs here. It must not block a thread, and guests do not: they yield within a
-    /// millisecond. Call it on a tokio runtime with timers.
+    /// Loads a plugin: checks its component, compiles it or takes it from the cache, asks for its
+    /// description, and configures it.
     ///
     /// # Errors
     ///
-    /// If the future panics, or if the engine is dropped before it is done.
+    /// Any defect of the component or its settings, with the plugin's name, its source and the
+    /// start of its SHA-256.
+    pub async fn load(&self, spec: PluginSpec) -> Result<PluginInjector, LoadError> {
+        let digest = digest(&spec.component);
+        let plugin = Some(spec.name.clone());
+        let source = Some(spec.source.clone());
+        let loaded = self.run_load(load::load(Arc::clone(&self.runtime), spec, digest.clone())).await;
+        loaded.map_err(|kind| LoadError { plugin, source, digest, kind })
+    }
+
+    /// Calls a plugin twice with a request for the secret `ampoule.dev/trial` as an environment
+    /// variable, for a pod that does not exist.
+    ///
+    /// Any answer is good. No answer in time is good as well, because a backend can be slow. The
+    /// result tells whether both answers have the same edits, because the API server may review a
+    /// pod twice.
+    ///
+    /// # Errors
+    ///
+    /// If the plugin traps, or exceeds a limit other than its deadline.
+    pub async fn try_inject(&self, plugin: &PluginInjector) -> Result<Trial, LoadError> {
+        let tried = self.run_load(trial::try_inject(Arc::clone(plugin.prepared()))).await;
+        tried.map_err(|kind| LoadError {
+            plugin: Some(plugin.name().to_owned()),
+            source: Some(plugin.source().to_owned()),
+            digest: plugin.digest().to_owned(),
+            kind,
+        })
+    }
+
+    /// Describes a component, without settings.
+    ///
+    /// # Errors
+    ///
+    /// Any defect of the component that [`load`](Self::load) would find.
+    pub async fn inspect(&self, component: ComponentBytes) -> Result<Inspection, LoadError> {
+        let digest = digest(&component);
+        let inspected = self.run_load(inspect::inspect(Arc::clone(&self.runtime), component, digest.clone())).await;
+        inspected.map_err(|kind| LoadError { plugin: None, source: None, digest, kind })
+    }
+
+    /// Runs a future: on the caller's thread until it first waits, then on the threads of the
+    /// guests. Dropping the returned future aborts it.
+    ///
+    /// The whole mutation of one admission runs here. It must not block a thread. Guests do not
+    /// block: they yield within a millisecond. The caller must be on a tokio runtime with timers.
+    ///
+    /// # Errors
+    ///
+    /// If the future panics, or if the engine is dropped before the future ends.
     pub fn run<F>(&self, future: F) -> impl Future<Output = Result<F::Output, RunError>> + Send + use<F>
     where
         F: Future + Send + 'static,
@@ -126,18 +150,26 @@ impl PluginEngine {
         self.threads.run(future)
     }
 
-    /// Where the memory of instances comes from.
+    /// The source of the memory of instances.
     #[must_use]
     pub fn allocation(&self) -> Allocation {
-        self.shared.allocation
+        self.runtime.compiler.allocation()
+    }
+
+    /// Runs a load, and converts the errors of the run.
+    async fn run_load<T: Send + 'static>(
+        &self,
+        load: impl Future<Output = Result<T, LoadErrorKind>> + Send + 'static,
+    ) -> Result<T, LoadErrorKind> {
+        self.run(load).await.unwrap_or_else(|error| Err(LoadErrorKind::Run(error)))
     }
 }
 
 // === impl EngineConfig ===
 
 impl Default for EngineConfig {
-    /// 64 instances at once, a thread per processor, no cache, nobody else to compile, nobody told; the system's resolver, no cluster,
-    /// and hosts that answer for themselves.
+    /// 64 concurrent instances, one guest thread per processor, no cache, no external compiler, no
+    /// observer, the system's resolver, no cluster, and no local HTTP answers.
     fn default() -> Self {
         Self {
             cache_dir: None,
@@ -150,32 +182,4 @@ impl Default for EngineConfig {
             http: None,
         }
     }
-}
-
-// === impl Allocation ===
-
-impl Allocation {
-    /// Its name in logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pooling => "pooling",
-            Self::OnDemand => "on-demand",
-        }
-    }
-}
-
-/// The types that the interfaces share have no functions.
-impl crate::contract::ampoule::injector::types::Host for PluginState {}
-
-/// The one linker: what it holds is checked against [`crate::imports`] for every component.
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<PluginState>> {
-    let mut linker = Linker::new(engine);
-    Plugin::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |state: &mut PluginState| state)?;
-    wasi::add_to_linker(&mut linker)?;
-    Ok(linker)
-}
-
-fn wasmtime_error(error: &wasmtime::Error) -> EngineError {
-    EngineError::Wasmtime(format!("{error:#}"))
 }

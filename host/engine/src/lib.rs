@@ -1,54 +1,58 @@
-//! Running plugins: WebAssembly components that implement the contract in `wit/`, each call in a sandbox of its own.
+//! Runs plugins: WebAssembly components that implement the contract in `wit/`, each call in its own
+//! sandbox.
 //!
-//! This is the only crate that names wasmtime. [`PluginEngine::load`] turns a component into a [`PluginInjector`], which
-//! the core asks like any other injector; [`PluginEngine::run`] is where such work has to run, so that a plugin that never
-//! ends takes no time from anything but other plugins, and from those only its share.
+//! This is the only crate that depends on wasmtime. [`PluginEngine::load`] turns a component into a
+//! [`PluginInjector`], which the core calls like any other injector. [`PluginEngine::run`] runs the
+//! code that calls plugins, so that a plugin that never returns takes time only from other plugins,
+//! and from those only its share.
 //!
-//! What holds for every call: a fresh instance per plugin and admission, a deadline, and a bound on everything that a
-//! guest can make large ([`Limits`]). A guest's answer and a guest's failure are different types.
+//! Every call has a deadline and runs in an instance that serves one plugin and one admission.
+//! [`Limits`] bounds everything that a guest can make large. An answer of a guest and a failure of
+//! a guest have different types.
+//!
+//! | module | task |
+//! | --- | --- |
+//! | `engine` | the public entry point, [`PluginEngine`] |
+//! | `plugin` | loads a plugin, and runs its instances for admissions |
+//! | `contract` | bindings and conversions, one folder per version of the contract |
+//! | `compile` | turns the bytes of a component into code |
+//! | `sandbox` | what a guest can use and reach: store, limits, WASI, HTTP, Secrets, log |
+//! | `observer` | reports calls and refusals to the metrics |
+//! | `threads` | the threads that guests run on |
+//! | `error` | errors of start, load and run |
 
-mod cache;
 mod compile;
-mod compiler;
-mod component;
-mod config;
-mod context;
 mod contract;
-mod convert;
 mod engine;
 mod error;
-mod failure;
-mod format;
-mod grants;
-mod imports;
-mod limits;
-mod load;
-mod log;
 mod observer;
-mod outbound;
 mod plugin;
-mod proposals;
-mod running;
-mod secrets;
-mod session;
-mod store;
-mod text;
+mod sandbox;
 mod threads;
-mod ticker;
-mod wasi;
+
+/// Types of the core that are part of this crate's interface.
+pub use ampoule_component::{CONTRACT_VERSION, Grant};
+pub use ampoule_core::{Destination, Limits, SecretName};
 
 pub use self::{
-    compiler::{Compiler, CompilerError, precompile},
-    component::ComponentBytes,
-    engine::{Allocation, EngineConfig, PluginEngine},
+    compile::{
+        compiler::{Compiler, CompilerError},
+        component::{ComponentBytes, digest},
+        in_process::precompile,
+        wasmtime_config::Allocation,
+    },
+    contract::info::PluginInfo,
+    engine::{EngineConfig, PluginEngine},
     error::{EngineError, LoadError, LoadErrorKind, RunError},
-    grants::{Grant, Grants, SecretName},
-    imports::CONTRACT_VERSION,
-    limits::Limits,
-    load::{Inspection, PluginInfo, PluginSpec, Trial, digest},
     observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
-    outbound::{Destination, HttpAnswers, HttpGrant, Resolver, RootError, SystemResolver},
-    plugin::PluginInjector,
-    secrets::{ClusterSecrets, ClusterSecretsError},
-    text::clean,
+    plugin::{injector::PluginInjector, inspect::Inspection, load::PluginSpec, trial::Trial},
+    sandbox::{
+        cluster_secrets::{ClusterSecrets, ClusterSecretsError},
+        grants::Grants,
+        outbound::{
+            answers::HttpAnswers,
+            grant::{HttpGrant, RootError},
+            resolve::{Resolver, SystemResolver},
+        },
+    },
 };

@@ -1,46 +1,52 @@
-//! Who is told of every call, and of every refusal: [`CallObserver`], which the server implements with its metrics.
+//! [`CallObserver`]: receives every call and every refusal. The server implements it with its
+//! metrics.
 //!
-//! An observer learns names, outcomes and times; never a request, an answer or a text that a guest wrote.
+//! An observer gets names, outcomes and times. It never gets a request, an answer or a text that a
+//! guest wrote.
 
 use std::{sync::Arc, time::Duration};
 
 use ampoule_core::{FailureKind, Injection, InjectionError};
 
-use crate::grants::Grant;
+use ampoule_component::Grant;
 
-/// Knows whom to tell of each plugin.
+/// Creates the observer of each plugin.
 pub trait CallObserver: Send + Sync {
-    /// Whom to tell of the plugin of this name, whose component has this SHA-256 in hexadecimal. Asked once for each that is loaded, so
-    /// that a call costs no look-up.
+    /// Returns the observer of a plugin. `digest` is the SHA-256 of its component in hexadecimal.
+    /// Called once per loaded plugin, so that a call needs no look-up.
     fn of_plugin(&self, plugin: &str, digest: &str) -> Arc<dyn PluginObserver>;
 }
 
-/// Is told of every call of one plugin, on the thread that made it: it must not block.
+/// Receives the calls of one plugin, on the thread of the call: it must not block.
 pub trait PluginObserver: Send + Sync {
-    /// The plugin was asked.
+    /// A call ended.
     fn called(&self, call: &Call);
 
-    /// The plugin asked for something that it has no grant for, and was told so.
+    /// A call of the host was refused, because the plugin lacks this grant.
     fn denied(&self, grant: Grant);
 }
 
-/// One call of a plugin, and where its time went. By the clock on the wall: on a busy machine, waiting for a processor is in each part.
+/// One call of a plugin, and the time of its phases. The times are wall-clock times: on a busy
+/// machine they include waits for a processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// What came of it.
+    /// The result.
     pub outcome: CallOutcome,
-    /// From the question to the answer: all that follows, and a little for the host's own work between.
+    /// Time from request to answer: the sum of the phases and a little work of the host between
+    /// them.
     pub elapsed: Duration,
-    /// Waiting for an instance that it might have.
+    /// Time of waiting for an instance permit.
     pub queue: Duration,
-    /// Making the instance and configuring it; none where it was there, from a secret of the same pod before.
+    /// Time of creating and configuring the instance. `None` if the instance served an earlier
+    /// secret of the same pod.
     pub start: Option<Duration>,
-    /// In the guest; of a call that was abandoned there, in what it called as well.
+    /// Time in the guest. If the call was abandoned in the guest, it includes the host calls of the
+    /// guest.
     pub guest: Duration,
-    /// In what the guest called (look-ups of secrets, HTTP, its log lines), and in giving way to others where it computes for long. That
-    /// of `configure` counts to the start.
+    /// Time in host calls of the guest (reads of Secrets, HTTP, log lines), and time that a
+    /// computing guest yielded to others. Host calls of `configure` count as `start`.
     pub host: Duration,
-    /// The linear memory of the instance, in bytes; none where there was none in the end.
+    /// Bytes of linear memory of the instance. `None` if the call did not return.
     pub memory: Option<usize>,
 }
 
@@ -48,11 +54,11 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unobserved;
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CallOutcome {
-    /// Edits were returned.
+    /// The plugin returned edits.
     Injected,
     /// The plugin answered `not-found`.
     NotFound,
@@ -66,9 +72,10 @@ pub enum CallOutcome {
     Unavailable,
     /// The plugin answered `internal`.
     Internal,
-    /// The plugin did not get to answer.
+    /// The plugin did not answer.
     Failed(FailureKind),
-    /// Nobody waits for the answer any more: the admission's own time was up, or who asked for it went.
+    /// The caller no longer waits for the answer: the admission timed out, or its client
+    /// disconnected.
     Abandoned,
 }
 
@@ -89,7 +96,7 @@ impl PluginObserver for Unobserved {
 // === impl CallOutcome ===
 
 impl CallOutcome {
-    /// Each of them.
+    /// All outcomes.
     pub const ALL: [Self; 13] = [
         Self::Injected,
         Self::NotFound,
@@ -106,7 +113,7 @@ impl CallOutcome {
         Self::Abandoned,
     ];
 
-    /// The label value in metrics.
+    /// Its label value in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,7 +129,7 @@ impl CallOutcome {
         }
     }
 
-    pub(crate) fn of(injection: &Injection) -> Self {
+    pub(crate) fn from_injection(injection: &Injection) -> Self {
         match injection {
             Ok(Ok(_)) => Self::Injected,
             Ok(Err(InjectionError::NotFound(_))) => Self::NotFound,

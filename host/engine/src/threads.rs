@@ -1,8 +1,10 @@
-//! The threads of guests: work starts on the thread that asks for it, and moves here at its first wait.
+//! [`GuestThreads`]: the runtime of guests. A call starts on the caller's thread, and moves to this
+//! runtime at its first wait.
 //!
-//! Most plugins answer within microseconds, and two hops between threads would cost more than their call. A guest that
-//! computes on gives way at the next tick of the epoch, a millisecond at most: from then on it holds a thread of its own
-//! kind, never one that serves TLS or reads a request.
+//! Most plugins answer within microseconds, and two switches between threads would cost more than
+//! their call. A guest that computes for longer yields at the next tick of the epoch, after a
+//! millisecond at most. From then on it occupies a thread of this runtime, and never one that
+//! serves TLS or reads a request.
 
 use std::{
     io,
@@ -19,11 +21,11 @@ use tracing::Instrument as _;
 
 use crate::error::RunError;
 
-/// Polls of guests between two looks at timers and at work from outside. With polls of up to a millisecond, tokio's 61
-/// would keep a finished wait waiting for 61 ms.
-const POLLS_PER_LOOK: u32 = 4;
+/// Polls of guests between two checks of timers, I/O and the global queue. A poll can take a
+/// millisecond, so with tokio's default of 61 a finished wait could be noticed 61 ms late.
+const POLLS_PER_CHECK: u32 = 4;
 
-/// A runtime for guests that took longer than a tick. Dropping it breaks off what still runs on it.
+/// A runtime for guests that run for longer than a tick. Dropping it aborts its tasks.
 pub(crate) struct GuestThreads {
     handle: Handle,
     runtime: Option<Runtime>,
@@ -32,19 +34,19 @@ pub(crate) struct GuestThreads {
 // === impl GuestThreads ===
 
 impl GuestThreads {
-    /// Starts them.
+    /// Starts the threads.
     pub(crate) fn start(threads: usize) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name("ampoule-guest")
-            .event_interval(POLLS_PER_LOOK)
-            .global_queue_interval(POLLS_PER_LOOK)
+            .event_interval(POLLS_PER_CHECK)
+            .global_queue_interval(POLLS_PER_CHECK)
             .enable_all()
             .build()?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
-    /// Runs a future to its end; it is broken off when what this returns is dropped.
+    /// Runs a future to completion. Dropping the returned future aborts it.
     pub(crate) fn run<F>(&self, future: F) -> impl Future<Output = Result<F::Output, RunError>> + Send + use<F>
     where
         F: Future + Send + 'static,
@@ -60,7 +62,7 @@ impl GuestThreads {
         }
     }
 
-    /// Where work goes that guests wait for.
+    /// The runtime, for work that guests wait for.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -69,15 +71,17 @@ impl GuestThreads {
 impl Drop for GuestThreads {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // An engine may be dropped on a thread of another runtime, where waiting is a panic.
+            // An engine can be dropped on a thread of another runtime, where blocking would panic.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Polls once. None if the future waits: whoever polls it next gives it a waker of their own.
+/// Polls a future once. Returns `None` if it is pending; the runtime that polls it next registers
+/// its own waker.
 fn first_poll<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<Option<Result<F::Output, RunError>>> {
-    // A future that panicked is dropped without another poll, so nobody sees what the panic left.
+    // Unwind safe: a future that panicked is dropped without another poll, so that no code sees its
+    // inconsistent state.
     match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
         Ok(Poll::Ready(output)) => Poll::Ready(Some(Ok(output))),
         Ok(Poll::Pending) => Poll::Ready(None),
@@ -85,7 +89,7 @@ fn first_poll<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll
     }
 }
 
-/// Starts work that is broken off when what this returns is dropped.
+/// Starts a task that is aborted when the returned handle is dropped.
 pub(crate) fn spawn_on<F>(handle: &Handle, future: F) -> AbortOnDrop<F::Output>
 where
     F: Future + Send + 'static,
@@ -94,7 +98,7 @@ where
     AbortOnDrop(handle.spawn(future.in_current_span()))
 }
 
-/// A task that ends with its handle.
+/// The handle of a task. Dropping it aborts the task.
 pub(crate) struct AbortOnDrop<T>(JoinHandle<T>);
 
 // === impl AbortOnDrop ===
@@ -103,8 +107,7 @@ impl<T> Future for AbortOnDrop<T> {
     type Output = Result<T, RunError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let end = |error: JoinError| if error.is_panic() { RunError::Panicked } else { RunError::ShutDown };
-        Pin::new(&mut self.0).poll(context).map_err(end)
+        Pin::new(&mut self.0).poll(context).map_err(|error| run_error(&error))
     }
 }
 
@@ -112,4 +115,8 @@ impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+fn run_error(error: &JoinError) -> RunError {
+    if error.is_panic() { RunError::Panicked } else { RunError::ShutDown }
 }

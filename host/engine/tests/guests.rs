@@ -1,7 +1,8 @@
-//! What a component can do to the engine, and what the engine makes of it: guests in WebAssembly text, through the public API.
+//! Tests of the engine through its public API, with guests in WebAssembly text.
 //!
-//! Guests of real tool chains are in `tests/sandbox` at the root of the repository; these need no tool chain and no build.
-#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+//! These guests need no tool chain and no build. Guests of real tool chains are in `tests/sandbox`
+//! at the root of the repository.
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod guests {
     mod calls;

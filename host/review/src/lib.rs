@@ -1,7 +1,8 @@
-//! The one place that knows `AdmissionReview`: bytes to [`AdmissionRequest`], and [`Verdict`] to bytes.
+//! `AdmissionReview`: bytes to [`AdmissionRequest`], and [`Verdict`] to bytes. No other crate knows
+//! the format.
 //!
-//! Of the review only what matters is kept: an unknown field is skipped, and the object under review stays as it came. No error
-//! of this module repeats a value of the body.
+//! Unknown fields are skipped; the object under review stays as it arrived. No error of this crate
+//! repeats a value of the body.
 
 mod respond;
 #[cfg(test)]
@@ -18,34 +19,36 @@ use serde_json::Value;
 
 pub use self::respond::{Reply, Verdict, respond};
 
-/// A value takes 72 bytes in memory and may take two in a body; the largest object that etcd stores has fewer than this.
-const MOST_VALUES: usize = 250_000;
+/// JSON values per body. A value takes 72 bytes in memory and as few as two in a body; the largest
+/// object that etcd stores has fewer values than this.
+const MAX_VALUES: usize = 250_000;
 
-/// What the API server asks.
+/// The request of a review.
 #[derive(Clone, Debug)]
 pub struct AdmissionRequest {
-    /// What the answer has to repeat.
+    /// The fields that the answer repeats.
     pub identity: ReviewIdentity,
-    /// Where the object is to be created. Empty if neither request nor object says.
+    /// The namespace that the object is created in. Empty if neither the request nor the object has
+    /// one.
     pub namespace: String,
-    /// The object's name, or the start of it where the API server has yet to make it. May be empty.
+    /// The object's name, or its `generateName` if it has no name yet. May be empty.
     pub name: String,
-    /// Nothing will be stored.
+    /// Whether the API server stores nothing.
     pub dry_run: bool,
-    /// What is to be judged.
-    pub subject: Subject,
+    /// The object to decide on.
+    pub subject: ReviewSubject,
 }
 
-/// What an answer has to repeat for the API server to accept it.
+/// The fields that an answer must repeat for the API server to accept it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReviewIdentity {
-    /// The version that the review came in.
+    /// The version of the review.
     pub version: ReviewVersion,
     /// The request's `uid`.
     pub uid: String,
 }
 
-/// Versions of `AdmissionReview` that the API server speaks.
+/// The versions of `AdmissionReview`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReviewVersion {
     /// `admission.k8s.io/v1`.
@@ -54,60 +57,61 @@ pub enum ReviewVersion {
     V1Beta1,
 }
 
-/// What is to be judged.
+/// The object under review.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A pod about to be created.
+pub enum ReviewSubject {
+    /// A pod to be created.
     Pod(Pod),
-    /// An object that claims to be created and is no pod.
+    /// An object to be created that is not a pod.
     NotAPod(PodError),
-    /// Something that no secret goes into: allowed as it is.
+    /// A request that does not create a pod. It is allowed as it is.
     OutOfScope,
 }
 
-/// Why a body is no review. Nothing can be answered but an HTTP error, for there is no `uid` to answer to.
+/// Why a body is not a readable review. The answer is an HTTP error, because a review needs the
+/// `uid`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReviewError {
-    /// Nothing came.
+    /// The body has no content.
     #[error("the body is empty; an AdmissionReview is expected")]
     Empty,
-    /// Not JSON, or nested too deeply, or cut short.
+    /// The body is not JSON, is nested too deeply, or ends early.
     #[error("the body is not readable JSON: {0}")]
     Json(String),
-    /// Far more in memory than it is as text.
-    #[error("the body holds more than {MOST_VALUES} values")]
+    /// The body holds too many JSON values, which take far more memory than their text.
+    #[error("the body holds more than {MAX_VALUES} values")]
     TooManyValues,
-    /// JSON of another kind or version.
+    /// The document has another kind or version.
     #[error("the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1")]
     NotAReview,
-    /// A part of the review has the wrong JSON type, or is missing.
+    /// A field of the review is missing or has the wrong JSON type.
     #[error("{path} must be {expected}")]
     Field {
         /// The field's path, such as `request.uid`.
         path: &'static str,
-        /// What it must be.
+        /// The expected type or property.
         expected: &'static str,
     },
 }
 
-/// Reads a review.
+/// Parses a review.
 ///
 /// # Errors
 ///
-/// If the body is no `AdmissionReview` with a request and a `uid`. An object that is no pod is not an error here but a
-/// [`Subject`], for it can be answered.
+/// If the body is not an `AdmissionReview` with a request and a `uid`. An object that is not a pod
+/// is not an error here but a [`ReviewSubject`], because it gets a review as its answer.
 pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(ReviewError::Empty);
     }
-    // Each needs a byte at least, so a body of the usual size is not counted.
-    if body.len() > MOST_VALUES && values(body) > MOST_VALUES {
+    // Each value needs at least one byte, so bodies of the usual size need no count.
+    if body.len() > MAX_VALUES && count_values(body) > MAX_VALUES {
         return Err(ReviewError::TooManyValues);
     }
-    let Review { api_version, kind, request } = Review::read(body)?;
+    let ReviewDocument { api_version, kind, request } = ReviewDocument::read(body)?;
     let version = ReviewVersion::named(&api_version, &kind).ok_or(ReviewError::NotAReview)?;
-    let Object(request) = request.ok_or(NO_REQUEST)?;
-    let Request { uid, operation, sub_resource, namespace, name, dry_run, object } = request;
+    let OnlyObject(request) = request.ok_or(NO_REQUEST)?;
+    let RequestFields { uid, operation, sub_resource, namespace, name, dry_run, object } = request;
     let uid = text(uid, "request.uid")?;
     if uid.is_empty() {
         return Err(ReviewError::Field { path: "request.uid", expected: "given" });
@@ -126,23 +130,25 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
             name = fallback(key);
         }
     }
-    let subject = Subject::of(object, in_scope);
+    let subject = ReviewSubject::classify(object, in_scope);
     Ok(AdmissionRequest { identity: ReviewIdentity { version, uid }, namespace, name, dry_run, subject })
 }
 
-/// A review, as far as it is read. What no field here names is skipped without a copy, and that is half of what comes.
+/// The fields of a review that are read. Other fields, about half of the body, are skipped without
+/// a copy.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Review {
+struct ReviewDocument {
     api_version: Value,
     kind: Value,
-    request: Option<Object<Request>>,
+    request: Option<OnlyObject<RequestFields>>,
 }
 
-/// A review's request. Types are checked field by field, so that an error can name the field.
+/// The fields of a request that are read. Types are checked field by field, so that an error can
+/// name the field.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Request {
+struct RequestFields {
     uid: Value,
     operation: Value,
     sub_resource: Value,
@@ -152,44 +158,44 @@ struct Request {
     object: Value,
 }
 
-/// A struct that only an object is read for: serde takes a list as well, for its fields in order.
-struct Object<T>(T);
+/// A struct that is read only from a JSON object. Serde also accepts a list of the fields in order.
+struct OnlyObject<T>(T);
 
 const NO_REQUEST: ReviewError = ReviewError::Field { path: "request", expected: "an object" };
 
-// === impl Review ===
+// === impl ReviewDocument ===
 
-impl Review {
+impl ReviewDocument {
     fn read(body: &[u8]) -> Result<Self, ReviewError> {
-        let read = serde_json::from_slice(body).map(|Object(review)| review);
+        let read = serde_json::from_slice(body).map(|OnlyObject(review)| review);
         read.map_err(|error| match serde_json::from_slice::<Value>(body) {
             Err(error) => ReviewError::Json(describe(&error)),
-            Ok(review) if ReviewVersion::of(&review).is_none() => ReviewError::NotAReview,
+            Ok(review) if ReviewVersion::detect(&review).is_none() => ReviewError::NotAReview,
             Ok(review) if !review["request"].is_object() => NO_REQUEST,
             Ok(_) => ReviewError::Json(describe(&error)),
         })
     }
 }
 
-// === impl Object ===
+// === impl OnlyObject ===
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OnlyObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields<T>(PhantomData<T>);
+        struct ObjectVisitor<T>(PhantomData<T>);
 
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
-            type Value = Object<T>;
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+            type Value = OnlyObject<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+                T::deserialize(MapAccessDeserializer::new(map)).map(OnlyObject)
             }
         }
 
-        deserializer.deserialize_map(Fields(PhantomData))
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
 }
 
@@ -205,9 +211,9 @@ impl ReviewVersion {
         }
     }
 
-    /// The version of a document; none if it is no review of a version that is known here.
+    /// The version of a document. `None` if it is not a review of a known version.
     #[must_use]
-    pub fn of(document: &Value) -> Option<Self> {
+    pub fn detect(document: &Value) -> Option<Self> {
         Self::named(document.get("apiVersion")?, document.get("kind")?)
     }
 
@@ -217,10 +223,10 @@ impl ReviewVersion {
     }
 }
 
-// === impl Subject ===
+// === impl ReviewSubject ===
 
-impl Subject {
-    fn of(object: Value, in_scope: bool) -> Self {
+impl ReviewSubject {
+    fn classify(object: Value, in_scope: bool) -> Self {
         if !in_scope || object.is_null() {
             return Self::OutOfScope;
         }
@@ -228,16 +234,18 @@ impl Subject {
     }
 }
 
-/// Only the creation of an object itself takes secrets: the containers of a pod that exists cannot be changed, and a
-/// subresource (`pods/exec`, `pods/binding`, …) is no pod. A registration that follows our rules sends nothing else.
+/// Only the creation of an object is in scope: the containers of an existing pod cannot change, and
+/// a subresource (`pods/exec`, `pods/binding`, …) is not a pod. A registration with our rules sends
+/// nothing else.
 fn is_in_scope(operation: Value, sub_resource: Value) -> Result<bool, ReviewError> {
     let operation = text(operation, "request.operation")?;
     let sub_resource = text(sub_resource, "request.subResource")?;
     Ok(matches!(operation.as_str(), "" | "CREATE") && sub_resource.is_empty())
 }
 
-/// An upper bound of how many values a JSON document has: what separates or opens them, outside strings.
-fn values(body: &[u8]) -> usize {
+/// An upper bound of the number of values in a JSON document: it counts separators and opening
+/// brackets outside strings.
+fn count_values(body: &[u8]) -> usize {
     let (mut values, mut quoted, mut escaped) = (1, false, false);
     for byte in body {
         match byte {
@@ -259,7 +267,7 @@ fn text(value: Value, path: &'static str) -> Result<String, ReviewError> {
     }
 }
 
-/// What the parser says, without the part of the body that some of its messages repeat.
+/// The parser's message, without parts of the body that some messages repeat.
 fn describe(error: &serde_json::Error) -> String {
     if error.is_data() {
         return format!("a value has the wrong type at line {} column {}", error.line(), error.column());

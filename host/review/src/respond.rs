@@ -1,8 +1,9 @@
-//! The answer: a [`Verdict`] as the `AdmissionReview` that the API server expects, in the version that it asked in.
+//! [`respond`]: a [`Verdict`] as the `AdmissionReview` that the API server expects, in the version
+//! of the request.
 //!
-//! The bytes are the same for the same verdict, so that a second review of one pod gets the same answer.
+//! Equal verdicts give equal bytes, so that a second review of a pod gets the same answer.
 
-use ampoule_core::Refusal;
+use ampoule_core::{Refusal, text::clean_chars};
 use data_encoding::BASE64;
 use json_patch::Patch;
 use serde::Serialize;
@@ -10,62 +11,64 @@ use serde_json::value::RawValue;
 
 use super::{ReviewIdentity, ReviewVersion};
 
-/// The API server cuts a warning at 256 characters, and drops all of them above 4096 in sum.
-const LONGEST_WARNING: usize = 255;
-/// Bytes of an operation of a patch; longer ones are allocated twice.
+/// Characters of a warning. The API server cuts a warning at 256 without a mark, drops one with a
+/// control character, and drops warnings above 4096 in total.
+const MAX_WARNING: usize = 255;
+/// Usual bytes of a patch operation, for the buffer's first allocation.
 const USUAL_OPERATION: usize = 256;
-/// Bytes of an answer beside its patch and what it says for the audit.
+/// Usual bytes of an answer without its patch and audit annotation.
 const USUAL_ANSWER: usize = 512;
-/// The one code that says that the same request will do a moment later.
+/// The code of a refusal that the client may retry at once.
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// What becomes of an object.
+/// The decision on an object, in the terms of a review.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// It may be created, with these changes.
+    /// The object is allowed, with these changes.
     Allowed {
-        /// Empty if there is nothing to change.
+        /// Empty if nothing changes.
         patch: Patch,
-        /// For its author; shown by `kubectl`.
+        /// Warnings for the object's author; `kubectl` shows them.
         warnings: Vec<String>,
     },
-    /// It may not be created.
+    /// The object is refused.
     Refused {
-        /// The HTTP status code that its creator gets.
+        /// The HTTP status code that the creator gets.
         code: u16,
-        /// The `reason` of the status, as Kubernetes spells it.
+        /// The `reason` of the status, in Kubernetes' spelling.
         reason: &'static str,
-        /// Why, and what to do about it.
+        /// The reason, and what to do about it.
         message: String,
     },
 }
 
-/// A verdict, and what else an answer says.
+/// Everything that an answer contains.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// What was asked.
+    /// The request that it answers.
     pub identity: ReviewIdentity,
-    /// What becomes of it.
+    /// The decision.
     pub verdict: Verdict,
-    /// What the API server's audit event says of the pod's secrets, under the webhook's name and `/secrets`. No value of one.
+    /// The annotation `<webhook name>/secrets` of the API server's audit event. It never contains a
+    /// value.
     pub audit: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Review<'a> {
+struct ReviewAnswer<'a> {
     kind: &'static str,
     api_version: &'static str,
-    response: Response<'a>,
+    response: ReviewResponse<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Response<'a> {
+struct ReviewResponse<'a> {
     uid: &'a str,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Status<'a>>,
+    status: Option<ResponseStatus<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,34 +79,34 @@ struct Response<'a> {
     audit_annotations: Option<AuditAnnotations<'a>>,
 }
 
-/// The API server writes the webhook's name before each key.
+/// The API server adds the webhook's name to each key.
 #[derive(Serialize)]
 struct AuditAnnotations<'a> {
     secrets: &'a str,
 }
 
 #[derive(Serialize)]
-struct Status<'a> {
+struct ResponseStatus<'a> {
     status: &'static str,
     message: &'a str,
     reason: &'static str,
     code: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Details>,
+    details: Option<StatusDetails>,
 }
 
-/// What the API server makes a `Retry-After` header of, which Kubernetes' own clients follow by themselves.
+/// The API server turns this into a `Retry-After` header, which Kubernetes' own clients follow.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Details {
+struct StatusDetails {
     retry_after_seconds: u32,
 }
 
-/// The answer to one review, as JSON.
+/// Serializes the answer to one review as JSON.
 #[must_use]
 pub fn respond(reply: &Reply) -> Vec<u8> {
     let Reply { identity: ReviewIdentity { version, uid }, verdict, audit } = reply;
-    let empty = Response {
+    let empty = ReviewResponse {
         uid,
         allowed: true,
         status: None,
@@ -116,28 +119,28 @@ pub fn respond(reply: &Reply) -> Vec<u8> {
         Verdict::Allowed { patch, warnings } => {
             let patch = encode(patch);
             let warnings = match version {
-                ReviewVersion::V1 => warnings.iter().map(|warning| fitted(warning)).collect(),
+                ReviewVersion::V1 => warnings.iter().map(|warning| clean_chars(warning, MAX_WARNING)).collect(),
                 ReviewVersion::V1Beta1 => Vec::new(),
             };
-            Response { patch_type: patch.is_some().then_some("JSONPatch"), patch, warnings, ..empty }
+            ReviewResponse { patch_type: patch.is_some().then_some("JSONPatch"), patch, warnings, ..empty }
         }
         Verdict::Refused { code, reason, message } => {
-            let details = (*code == TOO_MANY_REQUESTS).then_some(Details { retry_after_seconds: 1 });
-            let status = Status { status: "Failure", message, reason, code: *code, details };
-            Response { allowed: false, status: Some(status), ..empty }
+            let details = (*code == TOO_MANY_REQUESTS).then_some(StatusDetails { retry_after_seconds: 1 });
+            let status = ResponseStatus { status: "Failure", message, reason, code: *code, details };
+            ReviewResponse { allowed: false, status: Some(status), ..empty }
         }
     };
     let long = response.patch.as_ref().map_or(0, |patch| patch.get().len()) + audit.as_ref().map_or(0, String::len);
-    let review = Review { kind: "AdmissionReview", api_version: version.api_version(), response };
+    let review = ReviewAnswer { kind: "AdmissionReview", api_version: version.api_version(), response };
     let mut answer = Vec::with_capacity(USUAL_ANSWER + long);
-    serde_json::to_writer(&mut answer, &review).expect("strings, numbers and flags always serialise");
+    serde_json::to_writer(&mut answer, &review).expect("strings, numbers and booleans always serialize");
     answer
 }
 
 // === impl Verdict ===
 
 impl Verdict {
-    /// Allowed as it is.
+    /// Allowed without changes.
     #[must_use]
     pub fn unchanged() -> Self {
         Self::Allowed { patch: Patch::default(), warnings: Vec::new() }
@@ -150,23 +153,16 @@ impl From<Refusal> for Verdict {
     }
 }
 
-/// The patch as the API server takes it; none if it changes nothing, for an empty one costs the API server a decode.
+/// The patch in the form of the answer. `None` for an empty patch, which would cost the API server
+/// a decode.
 fn encode(patch: &Patch) -> Option<Box<RawValue>> {
     if patch.0.is_empty() {
         return None;
     }
     let mut json = Vec::with_capacity(USUAL_OPERATION * patch.0.len());
-    serde_json::to_writer(&mut json, patch).expect("a patch of JSON values always serialises");
-    // Quoted here, not escaped: half of the answer's bytes need no second look.
+    serde_json::to_writer(&mut json, patch).expect("a patch of JSON values always serializes");
+    // Base64 needs no escaping, so the serializer does not look at these bytes, half of the answer,
+    // again.
     let quoted = format!("\"{}\"", BASE64.encode_display(&json));
     Some(RawValue::from_string(quoted).expect("base64 between quotes is a JSON string"))
-}
-
-/// A warning as the API server passes it on: it drops one with a control character, and cuts a long one without a mark.
-fn fitted(warning: &str) -> String {
-    let clean = warning.chars().map(|c| if c.is_control() { ' ' } else { c });
-    if warning.chars().count() <= LONGEST_WARNING {
-        return clean.collect();
-    }
-    clean.take(LONGEST_WARNING - 1).chain(['…']).collect()
 }

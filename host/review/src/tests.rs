@@ -1,6 +1,6 @@
-//! What a body may be, and what each answer looks like to the byte.
+//! Bodies that are accepted and refused, and the bytes of each answer.
 //!
-//! No message may repeat a value of the body: the tables say every message whole.
+//! No message may repeat a value of the body, so the tables quote every message in full.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn refuses(body: impl AsRef<[u8]>, expected: &str) {
 }
 
 #[test]
-fn says_why_a_body_is_no_review() {
+fn reports_why_a_body_is_not_a_review() {
     let other = "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1";
     refuses("", "the body is empty; an AdmissionReview is expected");
     refuses(" \n\t", "the body is empty; an AdmissionReview is expected");
@@ -43,30 +43,30 @@ fn says_why_a_body_is_no_review() {
 }
 
 #[test]
-fn a_field_that_does_not_matter_is_not_looked_into() {
+fn skips_fields_that_are_not_needed() {
     let deep = ["[".repeat(1000), "]".repeat(1000)].concat();
     for unknown in ["\"\\ud800\"", &deep, "{\"uid\":1,\"object\":1}"] {
         let head = r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":"7""#;
         let body = format!("{head},\"userInfo\":{unknown},\"object\":{}}}}}", pod());
         let request = parse(body.as_bytes()).unwrap();
-        assert_eq!(request.subject, Subject::Pod(Pod::parse(pod()).unwrap()), "{unknown}");
+        assert_eq!(request.subject, ReviewSubject::Pod(Pod::parse(pod()).unwrap()), "{unknown}");
     }
 }
 
 #[test]
-fn bounds_what_a_body_becomes_in_memory() {
+fn bounds_the_parsed_body_in_memory() {
     let list = |length: usize| format!("[0{}]", ",0".repeat(length - 1));
-    refuses(list(MOST_VALUES), "the body holds more than 250000 values");
+    refuses(list(MAX_VALUES), "the body holds more than 250000 values");
     refuses(
-        list(MOST_VALUES - 1),
+        list(MAX_VALUES - 1),
         "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1",
     );
-    let text = format!(r#"["{}\"{}"]"#, ",".repeat(MOST_VALUES), "[".repeat(MOST_VALUES));
+    let text = format!(r#"["{}\"{}"]"#, ",".repeat(MAX_VALUES), "[".repeat(MAX_VALUES));
     refuses(text, "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1");
 }
 
 #[test]
-fn says_which_part_of_a_review_is_wrong() {
+fn names_the_field_that_is_wrong() {
     refuses(review(&Value::Null), "request must be an object");
     refuses(review(&json!(["canary"])), "request must be an object");
     refuses(review(&json!({})), "request.uid must be given");
@@ -79,42 +79,42 @@ fn says_which_part_of_a_review_is_wrong() {
 }
 
 #[test]
-fn reads_what_the_api_server_sends() {
+fn reads_the_api_servers_requests() {
     let request = parse(&review(&json!({
         "uid": "7f", "operation": "CREATE", "namespace": "flyte", "dryRun": true, "object": pod(), "brandNew": [1],
     })));
     let request = request.unwrap();
     assert_eq!(request.identity, ReviewIdentity { version: ReviewVersion::V1, uid: "7f".to_owned() });
     assert_eq!((request.namespace.as_str(), request.name.as_str(), request.dry_run), ("flyte", "train-", true));
-    assert_eq!(request.subject, Subject::Pod(Pod::parse(pod()).unwrap()));
+    assert_eq!(request.subject, ReviewSubject::Pod(Pod::parse(pod()).unwrap()));
 }
 
 #[test]
-fn takes_the_namespace_of_the_pod_where_the_request_has_none() {
+fn falls_back_to_the_pods_namespace() {
     let request = parse(&review(&json!({ "uid": "7f", "object": pod() }))).unwrap();
     assert_eq!(request.namespace, "own");
 }
 
 #[test]
-fn leaves_alone_what_is_not_created() {
+fn leaves_other_operations_out_of_scope() {
     let request = |changes: Value| {
         let mut request = json!({ "uid": "7f", "operation": "CREATE", "object": pod() });
         request.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         parse(&review(&request)).unwrap().subject
     };
     for operation in ["UPDATE", "DELETE", "CONNECT", "create"] {
-        assert_eq!(request(json!({ "operation": operation })), Subject::OutOfScope, "{operation}");
+        assert_eq!(request(json!({ "operation": operation })), ReviewSubject::OutOfScope, "{operation}");
     }
-    assert_eq!(request(json!({ "subResource": "ephemeralcontainers" })), Subject::OutOfScope);
-    assert_eq!(request(json!({ "object": null })), Subject::OutOfScope);
-    assert!(matches!(request(json!({})), Subject::Pod(_)));
+    assert_eq!(request(json!({ "subResource": "ephemeralcontainers" })), ReviewSubject::OutOfScope);
+    assert_eq!(request(json!({ "object": null })), ReviewSubject::OutOfScope);
+    assert!(matches!(request(json!({})), ReviewSubject::Pod(_)));
 }
 
 #[test]
-fn an_object_that_is_no_pod_can_still_be_answered() {
+fn an_object_that_is_not_a_pod_gets_a_review() {
     for object in [json!({ "kind": "Service", "apiVersion": "v1" }), json!([]), json!("x"), json!({ "spec": 1 })] {
         let request = parse(&review(&json!({ "uid": "7f", "object": object }))).unwrap();
-        assert!(matches!(request.subject, Subject::NotAPod(_)), "{:?}", request.subject);
+        assert!(matches!(request.subject, ReviewSubject::NotAPod(_)), "{:?}", request.subject);
     }
 }
 
@@ -133,7 +133,7 @@ fn allowed(patch: Value, warnings: &[&str]) -> Verdict {
 }
 
 #[test]
-fn answers_in_the_version_of_the_question() {
+fn answers_in_the_version_of_the_request() {
     let unchanged = Verdict::unchanged();
     assert_eq!(
         answer(ReviewVersion::V1, &unchanged),
@@ -146,7 +146,7 @@ fn answers_in_the_version_of_the_question() {
 }
 
 #[test]
-fn a_patch_is_base64_and_says_so() {
+fn a_patch_is_base64_with_its_type() {
     let verdict = allowed(json!([{ "op": "remove", "path": "/a" }]), &[]);
     let response =
         r#"{"uid":"7f","allowed":true,"patchType":"JSONPatch","patch":"W3sib3AiOiJyZW1vdmUiLCJwYXRoIjoiL2EifV0="}"#;
@@ -167,7 +167,7 @@ fn a_refusal_carries_code_reason_and_message() {
 }
 
 #[test]
-fn warnings_fit_and_go_to_those_who_know_them() {
+fn warnings_fit_the_limits_and_are_omitted_in_v1beta1() {
     let long = "ä".repeat(300);
     let verdict = allowed(json!([]), &["two\nlines", &long]);
     let review: Value = serde_json::from_str(&answer(ReviewVersion::V1, &verdict)).unwrap();

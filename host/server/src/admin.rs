@@ -1,8 +1,14 @@
 //! The admin port: plain HTTP, for the kubelet and Prometheus.
 //!
-//! Routes: `GET /livez` (the process answers), `GET /readyz` (503 until everything is there, and while draining; with
-//! `?verbose`, each part and each plugin), `GET /metrics` (OpenMetrics text), `GET /plugins` (what became of each plugin, as JSON).
-//! Nothing here tells of a pod, and of the configuration only what is wrong with it.
+//! Routes:
+//!
+//! * `GET /livez`: 200 while the process runs.
+//! * `GET /readyz`: 503 until every part is ready, and during the drain; with `?verbose`, the state
+//!   of each part and plugin.
+//! * `GET /metrics`: metrics as OpenMetrics text.
+//! * `GET /plugins`: the state of each plugin as JSON.
+//!
+//! No route reveals data of a pod. Of the configuration, the routes reveal only its errors.
 
 use axum::{
     Json, Router,
@@ -22,8 +28,8 @@ pub(crate) fn router(readiness: Readiness, metrics: Metrics, plugins: PluginStat
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz).with_state((readiness, plugins.clone())))
-        .route("/plugins", get(list).with_state(plugins))
-        .route("/metrics", get(text).with_state(metrics))
+        .route("/plugins", get(plugin_states).with_state(plugins))
+        .route("/metrics", get(metrics_text).with_state(metrics))
 }
 
 async fn readyz(State((readiness, plugins)): State<(Readiness, PluginStates)>, RawQuery(query): RawQuery) -> Response {
@@ -39,11 +45,11 @@ async fn readyz(State((readiness, plugins)): State<(Readiness, PluginStates)>, R
     }
 }
 
-async fn list(State(plugins): State<PluginStates>) -> Json<Vec<PluginStatus>> {
+async fn plugin_states(State(plugins): State<PluginStates>) -> Json<Vec<PluginStatus>> {
     Json(plugins.get().to_vec())
 }
 
-async fn text(State(metrics): State<Metrics>) -> Response {
+async fn metrics_text(State(metrics): State<Metrics>) -> Response {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.text()).into_response()
 }
 
@@ -72,9 +78,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ready_only_when_everything_is() {
+    async fn is_ready_when_every_part_is_ready() {
         let (readiness, metrics) = (Readiness::default(), Metrics::new());
-        let plugins = readiness.part("plugins", "not loaded yet");
+        let plugins = readiness.add_gate("plugins", "not loaded yet");
         let lines = "[-]plugins failed: not loaded yet\n[+]shutdown ok\nreadyz check failed\n";
         for path in ["/readyz", "/readyz?verbose"] {
             assert_eq!(get(&readiness, &metrics, path).await, (503, lines.to_owned()));
@@ -90,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tells_every_metric_under_its_name() {
+    async fn serves_every_metric_under_its_name() {
         let metrics = Metrics::new();
         metrics.admitted(AdmissionOutcome::Mutated, Duration::from_micros(80));
         metrics.rejected("too-large");

@@ -1,7 +1,9 @@
-//! The serving process from its first port to its last request: [`App`].
+//! The life cycle of the serving process: [`App`].
 //!
-//! Order: ports bound, certificate, plugins, registration, ready. On SIGTERM or SIGINT: not ready, serve on while the cluster takes
-//! notice, stop accepting, let open requests end, stop. A second signal ends the process at once.
+//! Start: bind both ports, load the certificate, load the plugins, register, become ready. On
+//! SIGTERM or SIGINT: become unready, serve for the shutdown delay while the cluster updates its
+//! endpoints, stop accepting, wait for open requests, end. A second signal ends the process
+//! immediately.
 
 mod certificate;
 mod process_args;
@@ -19,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 pub use self::process_args::ProcessArgs;
-use self::{certificate::Certificate, ready_file::ReadyFile, signals::Signals};
+use self::{certificate::CertificateSetup, ready_file::ReadyFile, signals::Signals};
 use crate::{
     admin,
     plugins::{Loader, PluginStates},
@@ -32,67 +34,86 @@ use ampoule_cluster::{
     registration::{RegistrationKeeper, Trust, TrustTiming},
 };
 use ampoule_components::builtins::{self, Builtins};
-use ampoule_config::{Config, ConfigError, ConfigSource, LoadedConfig};
+use ampoule_config::{Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
 use ampoule_net::{
     listener::{Drain, DrainTrigger, Listener},
     tls::{self, ServingCert},
 };
 use ampoule_telemetry::{
     metrics::Metrics,
-    readiness::{Part, Readiness},
+    readiness::{Readiness, ReadinessGate},
     trace::Traces,
 };
 
-/// The kubelet and one or two scrapers; more is a mistake or an attack.
+/// Connection limit of the admin port. Its clients are the kubelet and one or two scrapers.
 const ADMIN_CONNECTIONS: usize = 64;
-/// Probes and scrapes are short.
+/// Shutdown grace of the admin port. Probes and scrapes are short.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
-/// What a process is started with.
+/// The options of a serving process.
 #[derive(Clone, Debug)]
-pub struct Start {
+pub struct StartOptions {
+    /// The location of the configuration.
     pub config: ConfigSource,
-    /// The further names of a certificate to make if the folder has none; none makes none.
+    /// The additional names of a self-signed certificate. `None` disables self-signed certificates.
     pub self_signed: Option<Vec<String>>,
+    /// The flags of the process.
     pub process: ProcessArgs,
 }
 
-/// A process with both ports bound that has yet to become ready.
+/// A process that has bound both ports and is not ready yet.
 pub struct App {
-    start: Start,
+    startup: Startup,
+    signals: Signals,
+}
+
+/// The inputs of the start.
+struct Startup {
+    options: StartOptions,
     configured: LoadedConfig,
     builtins: Builtins,
     webhook: Listener,
     admin: Listener,
     metrics: Metrics,
     traces: Traces,
-    signals: Signals,
 }
 
-/// What makes the API server call this process.
-struct Registration {
+/// A process that serves admissions.
+struct ServingProcess {
+    server: ServerConfig,
+    readiness: Readiness,
+    webhook: RunningPort,
+    admin: RunningPort,
+    /// The tasks that follow changes of certificates, configuration and registration.
+    followers: JoinSet<()>,
+    traces: Traces,
+}
+
+/// The registration of the webhook at the API server.
+struct ClusterRegistration {
     cluster: Cluster,
     keeper: RegistrationKeeper,
-    part: Part,
+    part: ReadinessGate,
 }
 
-/// What is running, and how to stop it.
-struct Running {
+/// A port that serves, and the trigger of its drain.
+struct RunningPort {
     task: JoinHandle<()>,
     trigger: DrainTrigger,
 }
 
-// === impl Start ===
+// === impl StartOptions ===
 
-impl Start {
-    /// What is configured now, flags included: they win over every file.
-    fn configured(&self, builtins: Builtins) -> Result<LoadedConfig, ConfigError> {
-        let ProcessArgs { listen, admin, cert_dir, ready_file: _, log_format: _, log_level: _ } = &self.process;
+impl StartOptions {
+    /// Loads the current configuration. Flags take precedence over every file.
+    fn load_config(&self, builtins: Builtins) -> Result<LoadedConfig, ConfigError> {
         let mut configured = self.config.load(&builtins::names(builtins))?;
         let server = &mut configured.config.server;
-        server.listen = listen.unwrap_or(server.listen);
-        server.admin = admin.unwrap_or(server.admin);
-        server.cert_dir = cert_dir.clone().unwrap_or_else(|| server.cert_dir.clone());
+        server.listen = self.process.listen.unwrap_or(server.listen);
+        server.admin = self.process.admin.unwrap_or(server.admin);
+        if let Some(cert_dir) = &self.process.cert_dir {
+            server.cert_dir.clone_from(cert_dir);
+        }
         Ok(configured)
     }
 }
@@ -100,149 +121,186 @@ impl Start {
 // === impl App ===
 
 impl App {
-    /// Reads the configuration and binds both ports.
-    pub async fn build(start: Start, builtins: Builtins) -> anyhow::Result<Self> {
-        // First of all, so that no signal is missed.
+    /// Loads the configuration and binds both ports.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is invalid, an address cannot be bound, or traces cannot be exported.
+    pub async fn build(options: StartOptions, builtins: Builtins) -> anyhow::Result<Self> {
+        // First, so that no signal is missed.
         let signals = Signals::new().context("cannot listen for signals")?;
-        let configured = start.configured(builtins)?;
-        configured.notices.iter().for_each(reload::log);
+        let configured = options.load_config(builtins)?;
+        configured.notices.iter().for_each(reload::log_notice);
         let metrics = Metrics::new();
         let traces = Traces::start(configured.config.tracing.as_ref())?;
         let server = &configured.config.server;
         let admin = bind(server.admin, ADMIN_CONNECTIONS, &metrics, "admin").await?;
         let webhook = bind(server.listen, server.max_connections, &metrics, "webhook").await?;
-        Ok(Self { start, configured, builtins, webhook, admin, metrics, traces, signals })
+        let startup = Startup { options, configured, builtins, webhook, admin, metrics, traces };
+        Ok(Self { startup, signals })
     }
 
-    /// Becomes ready, serves until a signal, drains.
+    /// Becomes ready, serves until a signal, then drains.
+    ///
+    /// # Errors
+    ///
+    /// The start fails, a port or a follower task ends unexpectedly, or a second signal interrupts
+    /// the drain.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { start, configured, builtins, webhook, admin, metrics, traces, mut signals } = self;
-        let (config, ready_file) = (configured.config.clone(), start.process.ready_file.clone());
-        let readiness = Readiness::default();
-        let cert = Arc::new(ServingCert::default());
-        let certificate = readiness.part("certificate", "not loaded yet");
-        let pipeline = readiness.part("configuration", "its plugins are not loaded yet");
-        let registered = config.registration.enabled.then(|| readiness.part("registration", "not applied yet"));
-        let addresses = (webhook.local_addr()?, admin.local_addr()?);
-        info!(version = env!("CARGO_PKG_VERSION"), webhook = %addresses.0, admin = %addresses.1, "starting");
-        let states = PluginStates::default();
-        let admin = {
-            let router = admin::router(readiness.clone(), metrics.clone(), states.clone());
-            Running::start(|drain| admin.run(router, drain, ADMIN_GRACE))
-        };
-        let server = config.server.clone();
-        let webhook = webhook.with_tls(TlsAcceptor::from(Arc::new(tls::server_config(Arc::clone(&cert)))));
-        let webhook = webhook.with_max_age(server.max_connection_age);
-        // Ended when this ends, and before: nothing is followed while the process drains.
-        let mut tasks = JoinSet::new();
-        let started = async {
-            let registration = Registration::prepare(&config, registered, &metrics).await?;
-            let (cluster, trust) = registration.as_ref().map(Registration::handles).unzip();
-            let certificate = Certificate {
-                config: &config,
-                self_signed: start.self_signed.as_deref(),
-                cert,
-                part: certificate,
-                metrics: &metrics,
-                cluster,
-                trust,
-            };
-            let ca = certificate.start(&mut tasks).await?;
-            let events = Events::connect(cluster).await;
-            let reporter = Reporter::new(metrics.clone(), pipeline, events);
-            let loader = Loader::new(builtins, metrics.clone()).with_traces(traces.clone());
-            let read = move || start.configured(builtins);
-            let reloader = Reloader::start(configured, read, loader, states, reporter).await?;
-            let router = webhook::router(reloader.serving(), metrics.clone(), traces.clone(), server.max_admissions);
-            tasks.spawn(reloader.run());
-            let webhook = Running::start(|drain| webhook.run(router, drain, server.shutdown_grace));
-            if let Some(registration) = registration {
-                registration.start(&mut tasks).await?;
-            }
-            anyhow::Ok((webhook, ca))
-        };
-        let (mut webhook, ca) = tokio::select! {
-            started = started => started?,
+        let Self { startup, mut signals } = self;
+        let mut serving = tokio::select! {
+            started = startup.start() => started?,
             signal = signals.next() => {
-                info!(signal, "ended before it was ready");
+                info!(signal, "stopped before it was ready");
                 return Ok(());
             }
         };
-        if let Some(path) = &ready_file {
-            ReadyFile::new(addresses.0, addresses.1, ca).write(path)?;
-        }
         info!("ready");
         tokio::select! {
             signal = signals.next() => info!(signal, "draining"),
-            _ = &mut webhook.task => bail!("the webhook's port stopped by itself"),
-            Some(_) = tasks.join_next() => bail!("a task that follows what changes stopped by itself"),
+            failed = serving.unexpected_end() => return failed,
         }
-        readiness.drain();
-        webhook.trigger.leave();
-        tasks.shutdown().await;
+        serving.become_unready().await;
         tokio::select! {
-            () = sleep(server.shutdown_delay) => {}
-            signal = signals.next() => return Err(ended_early(signal)),
+            () = drain_webhook(serving.webhook, serving.traces, &serving.server) => {}
+            signal = signals.next() => {
+                bail!("stopped by a second signal ({signal}) before open requests were answered")
+            }
         }
-        tokio::select! {
-            () = stop(webhook, traces, server.shutdown_grace) => {}
-            signal = signals.next() => return Err(ended_early(signal)),
-        }
-        admin.stop().await;
-        info!("ended");
+        serving.admin.stop().await;
+        info!("stopped");
         Ok(())
     }
 }
 
-// === impl Running ===
+// === impl Startup ===
 
-impl Running {
-    fn start<F: Future<Output = ()> + Send + 'static>(serve: impl FnOnce(Drain) -> F) -> Self {
+impl Startup {
+    /// Serves the admin port, then brings the webhook up: certificate, plugins, port, registration.
+    async fn start(self) -> anyhow::Result<ServingProcess> {
+        let config = self.configured.config.clone();
+        let server = config.server.clone();
+        let addresses = (self.webhook.local_addr()?, self.admin.local_addr()?);
+        let version = env!("CARGO_PKG_VERSION");
+        info!(version, webhook = %addresses.0, admin = %addresses.1, "starting");
+
+        let readiness = Readiness::default();
+        let certificate_part = readiness.add_gate("certificate", "not loaded yet");
+        let pipeline_part = readiness.add_gate("configuration", "its plugins are not loaded yet");
+        let registration_part =
+            config.registration.enabled.then(|| readiness.add_gate("registration", "not applied yet"));
+
+        let states = PluginStates::default();
+        let router = admin::router(readiness.clone(), self.metrics.clone(), states.clone());
+        let admin = RunningPort::spawn(|drain| self.admin.run(router, drain, ADMIN_GRACE));
+
+        let mut followers = JoinSet::new();
+        let registration = match registration_part {
+            Some(part) => Some(ClusterRegistration::prepare(&config, part, &self.metrics).await?),
+            None => None,
+        };
+        let cluster = registration.as_ref().map(|registration| &registration.cluster);
+        let cert = Arc::new(ServingCert::default());
+        let certificate = CertificateSetup {
+            config: &config,
+            self_signed: self.options.self_signed.as_deref(),
+            cert: Arc::clone(&cert),
+            part: certificate_part,
+            metrics: &self.metrics,
+            cluster,
+            trust: registration.as_ref().map(ClusterRegistration::trust),
+        };
+        let ca = certificate.start(&mut followers).await?;
+
+        let events = Events::connect(cluster).await;
+        let reporter = Reporter::new(self.metrics.clone(), pipeline_part, events);
+        let loader = Loader::new(self.builtins, self.metrics.clone()).with_traces(self.traces.clone());
+        let ready_file = self.options.process.ready_file.clone();
+        let read = move || self.options.load_config(self.builtins);
+        let reloader = Reloader::start(self.configured, read, loader, states, reporter).await?;
+        let router = webhook::router(reloader.serving(), self.metrics, self.traces.clone(), server.max_admissions);
+        followers.spawn(reloader.run());
+
+        let tls = TlsAcceptor::from(Arc::new(tls::server_config(cert)));
+        let webhook = self.webhook.with_tls(tls).with_max_age(server.max_connection_age);
+        let webhook = RunningPort::spawn(|drain| webhook.run(router, drain, server.shutdown_grace));
+        // Only now: the API server must not call a port that does not serve.
+        if let Some(registration) = registration {
+            registration.start(&mut followers).await?;
+        }
+        if let Some(path) = &ready_file {
+            ReadyFile::new(addresses.0, addresses.1, ca).write(path)?;
+        }
+        Ok(ServingProcess { server, readiness, webhook, admin, followers, traces: self.traces })
+    }
+}
+
+// === impl ServingProcess ===
+
+impl ServingProcess {
+    /// Waits until the webhook's port or a follower task ends, which is a defect.
+    async fn unexpected_end(&mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            _ = &mut self.webhook.task => bail!("the webhook's port stopped unexpectedly"),
+            Some(_) = self.followers.join_next() => bail!("a task that follows changes stopped unexpectedly"),
+        }
+    }
+
+    /// Announces the end to the cluster and to open connections. Changes are no longer followed.
+    async fn become_unready(&mut self) {
+        self.readiness.drain();
+        self.webhook.trigger.leave();
+        self.followers.shutdown().await;
+    }
+}
+
+// === impl RunningPort ===
+
+impl RunningPort {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(serve: impl FnOnce(Drain) -> F) -> Self {
         let (trigger, drain) = DrainTrigger::new();
         Self { task: tokio::spawn(serve(drain)), trigger }
     }
 
-    /// Drains, and waits until that is done.
+    /// Drains the port and waits until it has ended.
     async fn stop(self) {
-        let Self { task, trigger } = self;
-        trigger.start();
-        if task.await.is_err() {
-            warn!("a port ended by a panic");
+        self.trigger.start();
+        if self.task.await.is_err() {
+            warn!("a port's task panicked");
         }
     }
 }
 
-// === impl Registration ===
+// === impl ClusterRegistration ===
 
-impl Registration {
-    /// None if the process does not register itself. Nothing is asked of the API server yet.
-    async fn prepare(config: &Config, part: Option<Part>, metrics: &Metrics) -> anyhow::Result<Option<Self>> {
-        let Some(part) = part else { return Ok(None) };
+impl ClusterRegistration {
+    /// Connects to the API server and registers nothing yet.
+    async fn prepare(config: &Config, part: ReadinessGate, metrics: &Metrics) -> anyhow::Result<Self> {
         let cluster = Cluster::connect().await?;
-        let timing = TrustTiming::of(&config.certificates);
+        let timing = TrustTiming::from_config(&config.certificates);
         let keeper = RegistrationKeeper::new(cluster.clone(), config.registration.clone(), timing, metrics.clone());
-        Ok(Some(Self { cluster, keeper, part }))
+        Ok(Self { cluster, keeper, part })
     }
 
-    fn handles(&self) -> (&Cluster, Trust) {
-        (&self.cluster, self.keeper.trust())
+    fn trust(&self) -> Trust {
+        self.keeper.trust()
     }
 
-    /// Makes the API server call this process' Service, and keeps it so.
-    async fn start(self, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
-        let Self { cluster: _, mut keeper, part } = self;
-        keeper.start().await?;
-        part.ready();
-        tasks.spawn(keeper.run());
+    /// Registers the webhook and keeps the registration up to date.
+    async fn start(mut self, followers: &mut JoinSet<()>) -> anyhow::Result<()> {
+        self.keeper.start().await?;
+        self.part.ready();
+        followers.spawn(self.keeper.run());
         Ok(())
     }
 }
 
-/// Drains, and sends what traces wait in what is left of the grace.
-async fn stop(webhook: Running, traces: Traces, grace: Duration) {
-    let end = Instant::now() + grace;
+/// Serves for the shutdown delay, then drains the webhook's port and exports the pending traces.
+async fn drain_webhook(webhook: RunningPort, traces: Traces, server: &ServerConfig) {
+    sleep(server.shutdown_delay).await;
+    let deadline = Instant::now() + server.shutdown_grace;
     webhook.stop().await;
-    traces.end(end.saturating_duration_since(Instant::now())).await;
+    traces.end(deadline.saturating_duration_since(Instant::now())).await;
 }
 
 async fn bind(
@@ -251,14 +309,7 @@ async fn bind(
     metrics: &Metrics,
     port: &'static str,
 ) -> anyhow::Result<Listener> {
+    let key = if port == "webhook" { "listen" } else { port };
     let listener = Listener::bind(address, connections, metrics.port(port)).await;
-    listener.with_context(|| format!("cannot listen on {address} (server.{}, --{})", key_of(port), key_of(port)))
-}
-
-fn key_of(port: &'static str) -> &'static str {
-    if port == "webhook" { "listen" } else { port }
-}
-
-fn ended_early(signal: &'static str) -> anyhow::Error {
-    anyhow::anyhow!("ended by a second signal ({signal}) before open requests were answered")
+    listener.with_context(|| format!("cannot listen on {address} (server.{key}, --{key})"))
 }

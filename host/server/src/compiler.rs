@@ -1,8 +1,9 @@
-//! Components that are not built in are compiled by another process: this program again, as `ampoule compile`, at lower priority and within a limit
-//! on its memory.
+//! The compilation of components in a child process: this program with the command `compile`, at
+//! lower priority and with a memory limit. Built-in components are compiled in the serving process.
 //!
-//! What a component makes the compiler take is that process' own, and ends with it: who serves goes on serving. It inherits no
-//! variable, reads the component from a pipe, and writes what it compiled into memory that is sealed once it has ended.
+//! A component that makes the compiler use too much memory or CPU time affects only the child
+//! process. The child inherits no environment variable, reads the component from a pipe, and writes
+//! the compiled code to anonymous memory, which is sealed after the child has ended.
 
 use std::{
     fs::File,
@@ -19,44 +20,44 @@ use rustix::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    process::Command,
+    process::{ChildStderr, ChildStdin, Command},
 };
 
-/// This very program, whatever became of its file.
+/// This program, even if its file was replaced.
 const PROGRAM: &str = "/proc/self/exe";
 
-/// The exit code of a process that the component displeases; any other is trouble of its own.
+/// The exit code for an invalid component. Any other code except 0 is a failure of the process
+/// itself.
 pub const REFUSED: u8 = 3;
 
-/// Bytes of what the process says that are read: the engine cuts a message shorter.
-const MAX_WORDS: u64 = 8 << 10;
+/// Limit on the bytes read from the child's stderr. The engine truncates messages further.
+const MAX_STDERR: u64 = 8 << 10;
 
-/// What it says where it gets no more memory: the allocator, wasmtime, and the system for a mapping or a thread.
+/// The messages of a child without memory: from the allocator, from wasmtime, and from the system
+/// for a mapping or a thread.
 const NO_MEMORY: [&str; 4] = ["memory allocation of ", "out of memory", "(os error 12)", "(os error 11)"];
 
-/// Compiles in a process of its own for each component.
+/// Compiles each component in a child process.
+#[derive(Debug)]
 pub struct ChildCompiler {
-    /// That it may have, in MiB.
-    memory_mib: u64,
+    memory_limit_mib: u64,
 }
 
-// SAFETY: what is given back was written by `ampoule_engine::precompile`, in a process of the very program that this one runs, for
-// the component and the allocation that it was asked for; a process that did not end well gives nothing. It stood at no place where
-// another program could write to it, and is sealed before it is given away.
-#[allow(unsafe_code, reason = "the engine runs what the process wrote: it has to be said here that nobody else did")]
+// SAFETY: the returned file was written by `ampoule_engine::precompile`, in a process of this very
+// program, for the given component and allocation. If the process fails, nothing is returned. No
+// other program can write to the file because it has no name, and it is sealed before it is
+// returned.
+#[allow(unsafe_code, reason = "the engine runs the returned code, so this module must vouch for its origin")]
 #[async_trait]
 unsafe impl Compiler for ChildCompiler {
     async fn compile(&self, component: &[u8], allocation: Allocation) -> Result<File, CompilerError> {
-        let failed = |what: &str, error: io::Error| CompilerError::Failed(format!("{what}: {error}"));
-        let compiled = memory().map_err(|error| failed("there is no memory for what is compiled", error))?;
-        let said = self.run(component, allocation, &compiled).await;
-        let (status, said) = said.map_err(|error| {
-            failed(&format!("{PROGRAM}, which compiles components that are not built in, cannot be run"), error)
-        })?;
+        let compiled = anonymous_file().map_err(failed("cannot create memory for the compiled code"))?;
+        let ended = self.run(component, allocation, &compiled).await;
+        let (status, stderr) = ended.map_err(failed(&format!("cannot run the compiler process {PROGRAM}")))?;
         if !status.success() {
-            return Err(self.reason(status, &said));
+            return Err(self.error(status, &stderr));
         }
-        seal(&compiled).map_err(|error| failed("what was compiled cannot be sealed", error))?;
+        seal(&compiled).map_err(failed("cannot seal the compiled code"))?;
         Ok(compiled)
     }
 }
@@ -64,65 +65,76 @@ unsafe impl Compiler for ChildCompiler {
 // === impl ChildCompiler ===
 
 impl ChildCompiler {
-    /// None where this program is the test runner, which compiles nothing when it is run again.
-    pub fn new(memory_mib: u64) -> Option<Self> {
-        (!cfg!(test)).then_some(Self { memory_mib })
+    /// Creates a compiler whose child processes have this memory limit.
+    ///
+    /// The program must support the command `compile`: a unit test's program does not.
+    pub fn new(memory_limit_mib: u64) -> Self {
+        Self { memory_limit_mib }
     }
 
-    /// Runs the process to its end: how it ended, and what it said on standard error.
+    /// Runs a child process to its end. Returns its exit status and its stderr.
     async fn run(&self, component: &[u8], allocation: Allocation, into: &File) -> io::Result<(ExitStatus, String)> {
         let mut command = Command::new(PROGRAM);
-        command.args(["compile", "--allocation", allocation.as_str(), "--memory-mib", &self.memory_mib.to_string()]);
-        // mimalloc would have a gibibyte at once, before there is a limit on it.
+        let memory_mib = self.memory_limit_mib.to_string();
+        command.args(["compile", "--allocation", allocation.as_str(), "--memory-mib", &memory_mib]);
+        // By default, mimalloc reserves a gibibyte at the start, before the limit is set.
         command.env_clear().env("MIMALLOC_ARENA_RESERVE", "0").current_dir("/");
         command.stdin(Stdio::piped()).stdout(into.try_clone()?).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                // If it takes no more, it has something to say.
-                let _ = stdin.write_all(component).await;
-            }
-        };
-        let listen = async {
-            let mut words = Vec::new();
-            if let Some(stderr) = stderr {
-                let _ = stderr.take(MAX_WORDS).read_to_end(&mut words).await;
-            }
-            String::from_utf8_lossy(&words).trim().to_owned()
-        };
-        let (status, (), words) = tokio::join!(child.wait(), feed, listen);
-        Ok((status?, words))
+        let (status, (), stderr) = tokio::join!(child.wait(), feed(stdin, component), collect(stderr));
+        Ok((status?, stderr))
     }
 
-    /// Why a process gave nothing.
-    fn reason(&self, status: ExitStatus, said: &str) -> CompilerError {
-        let memory = self.memory_mib;
-        if NO_MEMORY.iter().any(|words| said.contains(words)) {
+    /// Explains the failure of a child process.
+    fn error(&self, status: ExitStatus, stderr: &str) -> CompilerError {
+        let limit = self.memory_limit_mib;
+        if NO_MEMORY.iter().any(|message| stderr.contains(message)) {
             return CompilerError::Failed(format!(
-                "it takes more than {memory} MiB of memory (engine.compileMemoryMiB)"
+                "the compiler needs more than {limit} MiB of memory (engine.compileMemoryMiB)"
             ));
         }
         match (status.code(), status.signal()) {
-            (Some(code), _) if code == i32::from(REFUSED) => CompilerError::Refused(said.to_owned()),
+            (Some(code), _) if code == i32::from(REFUSED) => CompilerError::Refused(stderr.to_owned()),
             (_, Some(signal)) if signal == Signal::XCPU.as_raw() => {
-                CompilerError::Failed("it takes the processors for too long".to_owned())
+                CompilerError::Failed("the compiler exceeded its CPU time limit".to_owned())
             }
             (_, Some(signal)) if signal == Signal::KILL.as_raw() => CompilerError::Failed(format!(
-                "the process that compiles it was killed, as it is where the system has no memory left: the container's limit has \
-                 to hold {memory} MiB for it (engine.compileMemoryMiB), and what the webhook takes itself"
+                "the compiler process was killed, probably because memory is exhausted: the container's memory limit \
+                 must allow {limit} MiB for the compiler (engine.compileMemoryMiB) in addition to the webhook's own memory"
             )),
-            _ => CompilerError::Failed(format!("the process that compiles it ended with {status}: {said}")),
+            _ => CompilerError::Failed(format!("the compiler process ended with {status}: {stderr}")),
         }
     }
 }
 
-/// A file that has no name, and so nobody else.
-fn memory() -> io::Result<File> {
+/// Writes the component to the child's stdin. A failed write is ignored: the child then explains
+/// itself on stderr.
+async fn feed(stdin: Option<ChildStdin>, component: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(component).await;
+    }
+}
+
+/// Reads the child's stderr.
+async fn collect(stderr: Option<ChildStderr>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(stderr) = stderr {
+        let _ = stderr.take(MAX_STDERR).read_to_end(&mut bytes).await;
+    }
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+fn failed(action: &str) -> impl Fn(io::Error) -> CompilerError {
+    move |error| CompilerError::Failed(format!("{action}: {error}"))
+}
+
+/// Creates a file without a name, which no other program can open.
+fn anonymous_file() -> io::Result<File> {
     Ok(memfd_create("ampoule-compiled", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?.into())
 }
 
-/// Lets nobody change it any more.
+/// Makes a file read-only for everyone.
 fn seal(file: &File) -> io::Result<()> {
     Ok(fcntl_add_seals(file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?)
 }
@@ -133,33 +145,33 @@ mod tests {
 
     use super::*;
 
-    /// As `wait` gives them: a code in the second byte, a signal in the first.
-    fn reason(status: i32, said: &str) -> CompilerError {
-        ChildCompiler { memory_mib: 512 }.reason(ExitStatus::from_raw(status), said)
+    /// `status` is the status of `wait`: an exit code in the second byte, or a signal in the first.
+    fn error(status: i32, stderr: &str) -> CompilerError {
+        ChildCompiler::new(512).error(ExitStatus::from_raw(status), stderr)
     }
 
     #[test]
-    fn says_what_to_change_where_memory_is_short_and_what_the_compiler_says_otherwise() {
+    fn explains_each_failure_of_the_compiler_process() {
         let failed = |text: &str| CompilerError::Failed(text.to_owned());
-        let short = failed("it takes more than 512 MiB of memory (engine.compileMemoryMiB)");
-        assert_eq!(reason(6, "memory allocation of 65536 bytes failed"), short);
-        assert_eq!(reason(1 << 8, "Cannot allocate memory (os error 12)"), short);
-        assert_eq!(reason(3 << 8, "unexpected end"), CompilerError::Refused("unexpected end".to_owned()));
-        let trouble = "the process that compiles it ended with exit status: 1: no room";
-        assert_eq!(reason(1 << 8, "no room"), failed(trouble));
-        let killed = "the process that compiles it was killed, as it is where the system has no memory left: the container's limit has \
-                      to hold 512 MiB for it (engine.compileMemoryMiB), and what the webhook takes itself";
-        assert_eq!(reason(9, ""), failed(killed));
-        assert_eq!(reason(24, ""), failed("it takes the processors for too long"));
+        let short = failed("the compiler needs more than 512 MiB of memory (engine.compileMemoryMiB)");
+        assert_eq!(error(6, "memory allocation of 65536 bytes failed"), short);
+        assert_eq!(error(1 << 8, "Cannot allocate memory (os error 12)"), short);
+        assert_eq!(error(3 << 8, "unexpected end"), CompilerError::Refused("unexpected end".to_owned()));
+        let trouble = "the compiler process ended with exit status: 1: no room";
+        assert_eq!(error(1 << 8, "no room"), failed(trouble));
+        let killed = "the compiler process was killed, probably because memory is exhausted: the container's memory limit must \
+                      allow 512 MiB for the compiler (engine.compileMemoryMiB) in addition to the webhook's own memory";
+        assert_eq!(error(9, ""), failed(killed));
+        assert_eq!(error(24, ""), failed("the compiler exceeded its CPU time limit"));
         assert_eq!(
-            reason(101 << 8, "thread 'main' panicked"),
-            failed("the process that compiles it ended with exit status: 101: thread 'main' panicked")
+            error(101 << 8, "thread 'main' panicked"),
+            failed("the compiler process ended with exit status: 101: thread 'main' panicked")
         );
     }
 
     #[test]
-    fn what_is_sealed_is_changed_no_more() {
-        let mut file = memory().unwrap();
+    fn a_sealed_file_cannot_be_changed() {
+        let mut file = anonymous_file().unwrap();
         file.write_all(b"code").unwrap();
         seal(&file).unwrap();
         file.rewind().unwrap();

@@ -1,6 +1,8 @@
-//! The process: plugins loaded and reloaded, both ports, and the life cycle from start to drain.
+//! The serving process: plugins and their reloads, both ports, and the life cycle from start to
+//! drain.
 //!
-//! [`app::App`] is the whole of it; [`plugins::Loader`] makes pipelines from a configuration, for commands as well.
+//! [`app::App`] is the entry point. [`plugins::Loader`] builds pipelines from a configuration, for
+//! `serve` and for other commands.
 
 mod admin;
 pub mod app;

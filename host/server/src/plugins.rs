@@ -1,13 +1,13 @@
-//! From configuration and components to a pipeline: [`Loader`], which keeps what did not change from one pipeline to the next.
+//! Builds pipelines from the configuration and its components: [`Loader`].
 //!
-//! The same engine is taken as long as its settings are the same, the same plugin as long as everything is that it is made of. A plugin
-//! that does not load takes none away that serves ([`slot`]).
+//! A new pipeline reuses the engine if its settings are unchanged, and a plugin if all its inputs
+//! are unchanged. If a plugin does not load, its predecessor stays in use ([`slot`]).
 
 #[cfg(test)]
 mod flyte_settings;
+mod missing_plugin;
 mod recipe;
 mod slot;
-mod stand_in;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -15,12 +15,12 @@ mod tests;
 use std::{sync::Arc, time::Instant};
 
 use ampoule_core::{PodMutator, SecretInjector};
-use ampoule_engine::{CallObserver, EngineConfig, PluginEngine};
+use ampoule_engine::{CallObserver, Compiler, EngineConfig, PluginEngine};
 
-pub use self::status::{PluginStates, PluginStatus, Serving};
+pub use self::status::{PluginStates, PluginStatus, ServingPlugin};
 use self::{
     recipe::LoadedPlugin,
-    slot::{Filler, Slot},
+    slot::{PluginSlot, SlotFiller},
 };
 
 use crate::compiler::ChildCompiler;
@@ -34,151 +34,167 @@ use ampoule_telemetry::{
     trace::Traces,
 };
 
-/// A pipeline ready to judge, and what it is made of.
-pub struct Loaded {
+/// A pipeline and the states of its plugins.
+pub struct LoadedPipeline {
+    /// The pipeline.
     pub pipeline: Pipeline,
-    /// In the chain's order; behind them, those that are not in it.
+    /// The plugins of the chain in their order, followed by plugins that are not in the chain.
     pub plugins: Vec<PluginStatus>,
 }
 
-/// Makes pipelines, one after the other.
+/// Builds one pipeline after the other.
 pub struct Loader {
     components: Components,
     metrics: Metrics,
     traces: Traces,
-    /// Those of the last pipeline; none before the first.
-    last: Option<Parts>,
+    /// Creates the compiler for components that are not built in.
+    new_compiler: NewCompiler,
+    /// The parts of the last pipeline.
+    last: Option<PipelineParts>,
 }
 
-/// What a pipeline shares with the next one.
-struct Parts {
+/// Creates a compiler with a memory limit in MiB. `None` compiles in this process.
+type NewCompiler = fn(u64) -> Option<Arc<dyn Compiler>>;
+
+/// The parts of a pipeline that the next one can reuse.
+struct PipelineParts {
     settings: EngineSettings,
-    /// That the engine can have at once.
+    /// The number of concurrent instances that the engine supports.
     instances: usize,
     engine: Arc<PluginEngine>,
-    slots: Vec<Slot>,
+    slots: Vec<PluginSlot>,
 }
 
 // === impl Loader ===
 
 impl Loader {
+    /// Creates a loader that has loaded nothing yet.
     pub fn new(builtins: Builtins, metrics: Metrics) -> Self {
-        Self { components: Components::new(builtins), metrics, traces: Traces::default(), last: None }
+        let components = Components::new(builtins);
+        Self { components, metrics, traces: Traces::default(), new_compiler: child_compiler, last: None }
     }
 
-    /// Calls of plugins are told there as well.
+    /// Records calls of plugins in traces as well.
+    #[must_use]
     pub fn with_traces(self, traces: Traces) -> Self {
         Self { traces, ..self }
     }
 
-    /// Loads every configured plugin, of what its source holds now, and chains them. Where one does not load, the one before stays in its
-    /// place; where there was none, a stand-in that is unavailable.
+    /// Loads every configured plugin from the current content of its source, and builds their
+    /// chain. If a plugin does not load, its predecessor stays in use; without a predecessor,
+    /// requests to the plugin fail.
     ///
     /// # Errors
     ///
-    /// The first plugin that does not load where none was before, if it is required. What was loaded before stays what the next
-    /// pipeline is compared with.
-    pub async fn load(&mut self, config: &Config) -> anyhow::Result<Loaded> {
+    /// A required plugin without a predecessor does not load. The parts of the last pipeline remain
+    /// available for reuse.
+    pub async fn load(&mut self, config: &Config) -> anyhow::Result<LoadedPipeline> {
         let start = Instant::now();
-        let loaded = self.make(config).await;
+        let loaded = self.build(config).await;
         self.metrics.config_loaded(start.elapsed());
         loaded
     }
 
-    async fn make(&mut self, config: &Config) -> anyhow::Result<Loaded> {
-        let Config {
-            conventions,
-            on_failure,
-            global_secrets,
-            engine: settings,
-            trust,
-            audit,
-            injectors: _,
-            config_maps: _,
-            config_map_limits: _,
-            server: _,
-            registration: _,
-            certificates: _,
-            registries: _,
-            tracing: _,
-        } = config;
-        let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
-        if let Some(config) = global_secrets {
-            let environment =
-                std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
-            chain.push(Arc::new(GlobalSecrets::new(config, &conventions.env_prefix, environment)));
-        }
+    async fn build(&mut self, config: &Config) -> anyhow::Result<LoadedPipeline> {
         let offers = self.components.fetch(config).await?;
         let (ignored, mut offers): (Vec<_>, Vec<_>) = offers.into_iter().partition(|offer| offer.is_ignored(config));
-        let last = self.last.as_ref();
-        let instances = fit(settings, &mut offers);
-        let usable = |last: &&Parts| last.settings == *settings && last.instances >= instances;
-        let (engine, instances) = match last.filter(usable) {
-            Some(last) => (Arc::clone(&last.engine), last.instances),
-            None => {
-                let settings = EngineSettings { max_concurrent: Some(instances), ..settings.clone() };
-                (observed_engine(settings, self.traces.observe(Arc::new(self.metrics.clone())))?, instances)
-            }
+        let instances = allot_instances(&config.engine, &mut offers);
+        let (engine, instances) = self.engine(&config.engine, instances)?;
+        let filler = SlotFiller {
+            engine: &engine,
+            conventions: &config.conventions,
+            trust: &config.trust,
+            last: self.last.as_ref(),
         };
-        let filler = Filler { engine: &engine, conventions, trust, last };
         let mut slots = Vec::new();
         for offer in offers {
             let slot = filler.fill(offer).await;
-            if let PluginStatus { state: PluginState::Failed, required: true, error, .. } = slot.status {
-                return Err(anyhow::Error::msg(error.unwrap_or_default()));
+            if slot.status.required && slot.status.state == PluginState::Failed {
+                return Err(anyhow::Error::msg(slot.status.error.unwrap_or_default()));
             }
             slots.push(slot);
         }
-        chain.extend(slots.iter().map(Slot::injector));
-        let mutator = PodMutator::new(chain, conventions.clone(), *on_failure);
-        let pipeline = Pipeline::new(Arc::clone(&engine), mutator, self.metrics.clone())
-            .with_on_failure(*on_failure)
-            .with_audit(*audit);
-        let parts = Parts { settings: settings.clone(), instances, engine, slots };
-        self.tell(&parts);
-        let serving = parts.slots.iter().map(|slot| slot.status.clone());
-        let plugins = serving.chain(ignored.into_iter().map(PluginStatus::ignored)).collect();
+        let pipeline = self.chain(config, &slots, &engine);
+        let parts = PipelineParts { settings: config.engine.clone(), instances, engine, slots };
+        self.update_metrics(&parts);
+        let chained = parts.slots.iter().map(|slot| slot.status.clone());
+        let plugins = chained.chain(ignored.into_iter().map(PluginStatus::ignored)).collect();
         self.last = Some(parts);
-        Ok(Loaded { pipeline, plugins })
+        Ok(LoadedPipeline { pipeline, plugins })
     }
 
-    /// Waits until a source holds something else than when [`Loader::load`] asked it last. Cancel safe.
+    /// Waits until the content of a source differs from that of the last [`Loader::load`]. Cancel
+    /// safe.
     pub async fn changed(&mut self) {
         self.components.changed().await;
     }
 
-    /// Of the plugins that are there now, and no longer of others.
-    fn tell(&self, parts: &Parts) {
-        let before = || self.last.iter().flat_map(|last| &last.slots);
-        let now = parts.labels();
-        let gone = self.last.iter().flat_map(Parts::labels).filter(|before| !now.contains(before));
-        gone.for_each(|before| self.metrics.unloaded(&before));
-        now.iter().for_each(|plugin| self.metrics.loaded(plugin));
-        let name = |slot: &Slot| slot.status.name.clone();
-        let names: Vec<_> = parts.slots.iter().map(name).collect();
-        before().map(name).filter(|name| !names.contains(name)).for_each(|name| self.metrics.plugin_gone(&name));
+    /// Returns the last engine if it has the same settings and enough instances, otherwise a new
+    /// engine; with the number of instances that it supports.
+    fn engine(&self, settings: &EngineSettings, instances: usize) -> anyhow::Result<(Arc<PluginEngine>, usize)> {
+        if let Some(last) = &self.last
+            && last.settings == *settings
+            && last.instances >= instances
+        {
+            return Ok((Arc::clone(&last.engine), last.instances));
+        }
+        let settings = EngineSettings { max_concurrent: Some(instances), ..settings.clone() };
+        let observer = self.traces.observe(Arc::new(self.metrics.clone()));
+        Ok((build_engine(settings, observer, self.new_compiler)?, instances))
+    }
+
+    /// Builds the pipeline: global secrets first, then the plugins.
+    fn chain(&self, config: &Config, slots: &[PluginSlot], engine: &Arc<PluginEngine>) -> Pipeline {
+        let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
+        if let Some(global) = &config.global_secrets {
+            let environment =
+                std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+            chain.push(Arc::new(GlobalSecrets::new(global, &config.conventions.env_prefix, environment)));
+        }
+        chain.extend(slots.iter().map(PluginSlot::injector));
+        let mutator = PodMutator::new(chain, config.conventions.clone());
+        Pipeline::new(Arc::clone(engine), mutator, self.metrics.clone())
+            .with_on_failure(config.on_failure)
+            .with_audit(config.audit)
+    }
+
+    /// Adds the series of the plugins in use and removes those of all others.
+    fn update_metrics(&self, parts: &PipelineParts) {
+        let labels = parts.labels();
+        for before in self.last.iter().flat_map(PipelineParts::labels) {
+            if !labels.contains(&before) {
+                self.metrics.unloaded(&before);
+            }
+        }
+        labels.iter().for_each(|plugin| self.metrics.loaded(plugin));
+        for before in self.last.iter().flat_map(|last| &last.slots) {
+            if !parts.slots.iter().any(|slot| slot.status.name == before.status.name) {
+                self.metrics.plugin_gone(&before.status.name);
+            }
+        }
         parts.slots.iter().for_each(|slot| self.metrics.plugin_state(&slot.status.name, slot.status.state));
     }
 }
 
-// === impl Parts ===
+// === impl PipelineParts ===
 
-impl Parts {
+impl PipelineParts {
     fn labels(&self) -> Vec<PluginLabels> {
         self.slots.iter().filter_map(|slot| slot.serving.as_ref()).map(LoadedPlugin::labels).collect()
     }
 }
 
-/// How many instances an engine needs so that every plugin can have all of its own at once, and none can take another's. Where the
-/// configuration gives fewer, ConfigMaps bring along what is not loaded: what the configuration names itself, it has room for.
-fn fit(settings: &EngineSettings, offers: &mut [FetchedInjector]) -> usize {
-    let mut wanted = 0;
-    // Those of the configuration first, wherever they stand.
-    let (ours, theirs): (Vec<_>, Vec<_>) = offers.iter_mut().partition(|offer| offer.origin.is_none());
-    for offer in ours.into_iter().chain(theirs) {
-        let with = wanted + offer.config.as_ref().map_or(0, |config| config.limits.instances);
+/// Returns the number of instances that the engine needs, so that every plugin can use all its
+/// instances at once and no plugin takes those of another. If `engine.maxConcurrent` is lower,
+/// plugins of ConfigMaps that exceed it are rejected: plugins of the configuration take precedence,
+/// and the configuration check ensures that they fit.
+fn allot_instances(settings: &EngineSettings, offers: &mut [FetchedInjector]) -> usize {
+    let mut total = 0;
+    let (configured, from_config_maps): (Vec<_>, Vec<_>) = offers.iter_mut().partition(|offer| offer.origin.is_none());
+    for offer in configured.into_iter().chain(from_config_maps) {
+        let with = total + offer.config.as_ref().map_or(0, |config| config.limits.instances);
         match settings.max_concurrent.filter(|most| with > *most) {
-            None => wanted = with,
+            None => total = with,
             Some(most) => {
                 let reason = format!(
                     "engine.maxConcurrent: {most} is less than the {with} of all injectors together (limits.instances)"
@@ -188,24 +204,35 @@ fn fit(settings: &EngineSettings, offers: &mut [FetchedInjector]) -> usize {
             }
         }
     }
-    // In steps, so that another engine is needed seldom.
-    let usual = EngineConfig::default().max_concurrent;
-    settings.max_concurrent.unwrap_or_else(|| wanted.max(1).next_multiple_of(usual))
+    // In steps, so that few changes need a new engine.
+    let step = EngineConfig::default().max_concurrent;
+    settings.max_concurrent.unwrap_or_else(|| total.max(1).next_multiple_of(step))
 }
 
-/// An engine as configured.
+/// Builds an engine with these settings.
+///
+/// # Errors
+///
+/// The engine cannot be created, for example because its cache directory is not private.
 pub fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Result<Arc<PluginEngine>> {
-    observed_engine(settings, Arc::new(metrics.clone()))
+    build_engine(settings, Arc::new(metrics.clone()), child_compiler)
 }
 
-fn observed_engine(settings: EngineSettings, observer: Arc<dyn CallObserver>) -> anyhow::Result<Arc<PluginEngine>> {
-    let EngineSettings { cache_directory, max_concurrent, guest_threads, compile_memory_mib } = settings;
+fn child_compiler(memory_limit_mib: u64) -> Option<Arc<dyn Compiler>> {
+    Some(Arc::new(ChildCompiler::new(memory_limit_mib)))
+}
+
+fn build_engine(
+    settings: EngineSettings,
+    observer: Arc<dyn CallObserver>,
+    new_compiler: NewCompiler,
+) -> anyhow::Result<Arc<PluginEngine>> {
     let default = EngineConfig::default();
     let config = EngineConfig {
-        cache_dir: cache_directory,
-        compiler: ChildCompiler::new(compile_memory_mib).map(|compiler| Arc::new(compiler) as _),
-        max_concurrent: max_concurrent.unwrap_or(default.max_concurrent),
-        guest_threads: guest_threads.unwrap_or(default.guest_threads),
+        cache_dir: settings.cache_directory,
+        compiler: new_compiler(settings.compile_memory_mib),
+        max_concurrent: settings.max_concurrent.unwrap_or(default.max_concurrent),
+        guest_threads: settings.guest_threads.unwrap_or(default.guest_threads),
         observer,
         resolver: default.resolver,
         secrets: Arc::new(ClusterReader::default()),

@@ -1,6 +1,6 @@
-//! What the process reports about itself: metrics, logs, traces and readiness.
+//! Observability of the process: metrics, logs, traces and readiness.
 //!
-//! No value of a secret, no pod and no request body reaches any of them.
+//! None of them contains a secret's value, a pod or a request body.
 
 pub mod colour;
 pub mod log;
@@ -8,4 +8,5 @@ pub mod metrics;
 pub mod plugin_state;
 pub mod readiness;
 pub mod reason;
+pub mod record;
 pub mod trace;

@@ -1,8 +1,9 @@
-//! Logs: structured lines on stderr, at a level that is ours alone.
+//! Logs: structured lines on stderr. The configured level applies to this program's crates only.
 //!
-//! Dependencies never log below `warn`, whatever level is asked for: at `debug` and below some of them print headers and
-//! frames, and with them bodies; one does so at `warn`, and is not heard at all. Records of the `log` crate are not taken over for the
-//! same reason. A panic is logged with its place and without its message, which may repeat a value.
+//! Dependencies log at `warn` and above, regardless of the configured level: at `debug` and below
+//! some of them print headers and frames, and with them bodies. One module does so at `warn`, and
+//! is disabled. Records of the `log` crate are not collected for the same reason. The log line of a
+//! panic has its location but not its message, which may contain a value.
 
 mod json;
 mod stderr;
@@ -18,49 +19,49 @@ use crate::colour;
 
 pub use self::stderr::LineWriter;
 
-/// The target of the audit trail's lines.
+/// The target of the audit trail.
 pub const AUDIT_TARGET: &str = "audit";
 
-/// What every target of our own crates starts with.
-const OURS: &str = "ampoule";
+/// Prefix of the targets of this program's crates.
+const OWN_CRATES: &str = "ampoule";
 
-/// Logs whole answers of the API server at `warn` where they cannot be read, and one may be a Secret. What went wrong is an error to
-/// us as well.
-const SPEAKS_OF_BODIES: &str = "kube_client::client";
-/// The modules below it, which do not.
-const SPEAKS_OF_CONNECTIONS: &str = "kube_client::client::";
+/// Logs API server responses that it cannot parse at `warn`, and a response may be a Secret.
+/// Callers get the same failure as an error.
+const LOGS_BODIES: &str = "kube_client::client";
+/// Its submodules, which log no bodies.
+const LOGS_CONNECTIONS: &str = "kube_client::client::";
 
-/// How a line looks.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One JSON object per line.
     #[default]
     Json,
-    /// For people.
+    /// Human-readable text.
     Text,
 }
 
-/// How much is logged of our own.
+/// Minimum level of this program's log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
-    /// What needs somebody.
+    /// Failures that an operator must fix.
     Error,
-    /// What may need somebody.
+    /// Problems that an operator may have to fix.
     Warn,
-    /// One line per admission, and the life of the process.
+    /// One line per admission, and the life cycle of the process.
     #[default]
     Info,
-    /// Details for finding a fault.
+    /// Details for debugging.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// Sends logs to stderr for the rest of the process' life. A second call changes nothing.
+/// Sends logs to stderr until the process ends. A second call has no effect.
 pub fn install(format: LogFormat, level: LogLevel) {
     let registry = Registry::default().with(filter(level));
     let layer = fmt::layer().with_writer(|| LineWriter).with_ansi(colour::wanted(&stderr()));
-    // Fails only where a subscriber is there already.
+    // This fails only if a subscriber is already installed.
     let _ = match format {
         LogFormat::Json => set_global_default(registry.with(layer.event_format(JsonLine))),
         LogFormat::Text => set_global_default(registry.with(layer)),
@@ -71,13 +72,13 @@ pub fn install(format: LogFormat, level: LogLevel) {
     }));
 }
 
-/// What is logged at this level, by target.
+/// Returns the filter for this level, by target.
 pub fn filter(level: LogLevel) -> Targets {
-    let ours = LevelFilter::from(level);
-    let others = ours.min(LevelFilter::WARN);
-    let targets = Targets::new().with_default(others).with_target(OURS, ours);
+    let own = LevelFilter::from(level);
+    let dependencies = own.min(LevelFilter::WARN);
+    let targets = Targets::new().with_default(dependencies).with_target(OWN_CRATES, own);
     let targets = targets.with_target(AUDIT_TARGET, LevelFilter::INFO);
-    targets.with_target(SPEAKS_OF_BODIES, LevelFilter::OFF).with_target(SPEAKS_OF_CONNECTIONS, others)
+    targets.with_target(LOGS_BODIES, LevelFilter::OFF).with_target(LOGS_CONNECTIONS, dependencies)
 }
 
 // === impl LogLevel ===
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_module_that_logs_answers_of_the_api_server_is_not_heard() {
+    fn the_module_that_logs_responses_of_the_api_server_is_disabled() {
         let filter = filter(LogLevel::Trace);
         assert!(!filter.would_enable("kube_client::client", &Level::ERROR));
         assert!(filter.would_enable("kube_client::client::tls", &Level::WARN));
@@ -119,12 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn our_own_targets_follow_the_level() {
+    fn own_targets_follow_the_level() {
         assert!(filter(LogLevel::Trace).would_enable("ampoule_engine::plugin", &Level::TRACE));
         assert!(!filter(LogLevel::Info).would_enable("ampoule_server", &Level::DEBUG));
         assert!(
             filter(LogLevel::Error).would_enable(AUDIT_TARGET, &Level::INFO),
-            "who got which secret is told always"
+            "the audit trail does not depend on the level"
         );
     }
 }

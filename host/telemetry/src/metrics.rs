@@ -1,7 +1,7 @@
-//! What this process tells about itself: [`Metrics`], every metric in one place, and their text for the admin port.
+//! All metrics of the process, and their text for the admin port: [`Metrics`].
 //!
-//! Every label has a bounded set of values: names from the configuration, and enums of this program. Nothing that a
-//! request says becomes a label.
+//! Every label has a bounded set of values: names from the configuration, and enums of this
+//! program. No label contains text from a request.
 
 mod phase;
 mod plugin;
@@ -29,14 +29,14 @@ use crate::plugin_state::PluginState;
 use ampoule_core::AdmissionOutcome;
 use ampoule_net::listener::ConnectionMetrics;
 
-/// From a pod without requests (20 µs) to the API server's longest timeout (30 s).
+/// From a pod without secret requests (20 µs) to the API server's longest timeout (30 s).
 const ADMISSION_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// From a change that loads nothing to one that compiles a plugin in Python or waits for a registry.
+/// From a change that loads no plugin to one that compiles a Python plugin or waits for a registry.
 const RELOAD_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
 
-/// What came of a change of the configuration.
+/// Results of a configuration reload.
 const APPLIED: &str = "applied";
 const REFUSED: &str = "refused";
 
@@ -63,29 +63,29 @@ pub struct Metrics {
     counts: bool,
 }
 
-/// What came of something new that the process was given while it runs.
+/// Result of a certificate reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
-    /// It is in use.
+pub enum CertificateReload {
+    /// The new certificate is in use.
     Adopted,
-    /// It is not, and what was there before is.
+    /// The new certificate is not usable; the previous one stays in use.
     Refused,
-    /// Whether there is something new could not be found out.
+    /// The source of certificates did not respond.
     Failed,
 }
 
-/// What a plugin is, for `ampoule_plugin_info`.
+/// Labels of `ampoule_plugin_info`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PluginLabels {
-    /// Its name in the configuration.
+    /// The plugin's name in the configuration.
     pub plugin: String,
-    /// Its own version.
+    /// The version that the plugin reports.
     pub version: String,
-    /// The hash of its component.
+    /// The SHA-256 digest of the component.
     pub digest: String,
-    /// Where the component came from.
+    /// The source of the component.
     pub source: String,
-    /// Whose signature it has, as `NAME (ID)` of the key; empty if none had to be verified.
+    /// The key that signed the component, as `NAME (ID)`; empty if no signature was required.
     pub signer: String,
 }
 
@@ -123,13 +123,13 @@ struct BuildLabel {
 // === impl Metrics ===
 
 impl Metrics {
-    /// All metrics at zero.
+    /// Creates all metrics, at zero.
     #[must_use]
     pub fn new() -> Self {
         Self::counting(true)
     }
 
-    /// Metrics that count nothing on an admission's way: what counting costs is measured against them.
+    /// Creates metrics that ignore admissions, as the baseline for measuring the cost of counting.
     #[must_use]
     pub fn idle() -> Self {
         Self::counting(false)
@@ -160,13 +160,13 @@ impl Metrics {
 
     fn register(&self) -> Registry {
         let mut root = Registry::default();
-        root.register_collector(Box::new(ProcessMetrics::start()));
+        root.register_collector(Box::new(ProcessMetrics::default()));
         let registry = root.sub_registry_with_prefix("ampoule");
         let build = Family::<BuildLabel, Gauge>::default();
         build.get_or_create(&BuildLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
-        registry.register("build_info", "The version of this program; always 1", build);
-        registry.register("admissions", "Reviews answered, by what came of them", self.admissions.clone());
-        let help = "Time from the first byte of a review to the verdict on it, in seconds";
+        registry.register("build_info", "Version of this program; always 1", build);
+        registry.register("admissions", "Answered reviews, by outcome", self.admissions.clone());
+        let help = "Time from the first byte of a review to its verdict, in seconds";
         registry.register("admission_duration_seconds", help, self.admission_duration.clone());
         registry.register(
             "rejected_requests",
@@ -175,45 +175,46 @@ impl Metrics {
         );
         self.phases.register(registry);
         self.plugin_families.register(registry);
-        registry.register("plugin_info", "The plugins that are loaded; always 1", self.plugins.clone());
-        let help = "1 for the state that a plugin is in, 0 for the others; serving-previous is one whose successor was refused";
+        registry.register("plugin_info", "Loaded plugins; always 1", self.plugins.clone());
+        let help =
+            "1 for the current state of a plugin, 0 for the others; serving-previous: the new component was refused";
         registry.register("plugin_state", help, self.plugin_states.clone());
-        registry.register("open_connections", "Connections open now", self.connections.clone());
-        registry.register("connections", "Connections accepted", self.accepted.clone());
-        // Not zero, which would read as an end long ago.
+        registry.register("open_connections", "Open connections", self.connections.clone());
+        registry.register("connections", "Accepted connections", self.accepted.clone());
+        // Zero would be an expiry in 1970.
         self.certificate_expiry.set(f64::NAN);
-        let help = "When the certificate that is served ends, in seconds since 1970";
+        let help = "Expiry time of the serving certificate, in seconds since 1970";
         registry.register("certificate_expiry_seconds", help, self.certificate_expiry.clone());
-        let help = "New certificates that were found, by what came of them";
+        let help = "Detected new certificates, by result";
         registry.register("certificate_reloads", help, self.certificate_reloads.clone());
-        let help = "How often the registration was put back after somebody changed or removed it";
+        let help = "Times the registration was restored after a change or removal by another client";
         registry.register("registration_repairs", help, self.registration_repairs.clone());
-        let help = "Changes of the configuration and of components that were found, by what came of them";
+        let help = "Detected changes of the configuration or of components, by result";
         registry.register("config_reloads", help, self.config_reloads.clone());
-        self.count_from_zero();
-        // As Prometheus names its own.
+        self.create_counters();
+        // The name follows Prometheus' own `prometheus_config_last_reload_successful`.
         self.config_last_reload.set(1);
-        let help = "1 if what is configured now is what serves, 0 if it was refused";
+        let help = "1 if the current configuration is in use, 0 if it was refused";
         registry.register("config_last_reload_successful", help, self.config_last_reload.clone());
-        let help = "Time to fetch, compile and try what is configured, at the start and at each change, in seconds";
+        let help = "Time to fetch, compile and test the configured plugins, at startup and at each change, in seconds";
         registry.register("config_reload_duration_seconds", help, self.config_reload_duration.clone());
         root
     }
 
-    /// Has counters there from the start, so that an alert and a rate see the first of each.
-    fn count_from_zero(&self) {
+    /// Creates the counters at zero, so that alerts and rates include the first increment.
+    fn create_counters(&self) {
         for outcome in AdmissionOutcome::ALL {
             drop(self.admissions.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }));
         }
         for result in [APPLIED, REFUSED] {
             drop(self.config_reloads.get_or_create(&ResultLabel { result }));
         }
-        for reload in Reload::ALL {
+        for reload in CertificateReload::ALL {
             drop(self.certificate_reloads.get_or_create(&ResultLabel { result: reload.as_str() }));
         }
     }
 
-    /// All metrics in OpenMetrics' text format.
+    /// Formats all metrics as OpenMetrics text.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -221,7 +222,7 @@ impl Metrics {
         text
     }
 
-    /// A review was answered.
+    /// Records an answered review.
     pub fn admitted(&self, outcome: AdmissionOutcome, elapsed: Duration) {
         if !self.counts {
             return;
@@ -231,71 +232,71 @@ impl Metrics {
         self.admission_duration.get_or_create(&label).observe(elapsed.as_secs_f64());
     }
 
-    /// Times parts of admissions, and costs less to share than all metrics do.
+    /// Returns the timer of admission phases. It is cheaper to share than all metrics.
     pub fn phases(&self) -> Arc<Phases> {
         Arc::clone(&self.phases)
     }
 
-    /// A request held no readable review.
+    /// Records a request without a readable review.
     pub fn rejected(&self, reason: &'static str) {
         self.rejections.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// A plugin is loaded.
+    /// Records that a plugin was loaded.
     pub fn loaded(&self, plugin: &PluginLabels) {
         self.plugins.get_or_create(plugin).set(1);
     }
 
-    /// A plugin is loaded no longer.
+    /// Records that a plugin was unloaded.
     pub fn unloaded(&self, plugin: &PluginLabels) {
         self.plugins.remove(plugin);
     }
 
-    /// A plugin is in this state.
+    /// Sets the state of a plugin.
     pub fn plugin_state(&self, plugin: &str, now: PluginState) {
-        self.plugin_families.there(plugin);
+        self.plugin_families.add(plugin);
         for state in PluginState::ALL {
             let labels = StateLabels { plugin: plugin.to_owned(), state: state.as_str() };
             self.plugin_states.get_or_create(&labels).set(i64::from(state == now));
         }
     }
 
-    /// A plugin is configured no longer.
+    /// Removes the series of a plugin that was removed from the configuration.
     pub fn plugin_gone(&self, plugin: &str) {
         for state in PluginState::ALL {
             self.plugin_states.remove(&StateLabels { plugin: plugin.to_owned(), state: state.as_str() });
         }
-        self.plugin_families.gone(plugin);
+        self.plugin_families.remove(plugin);
     }
 
-    /// What is configured was found to be another, and serves or not.
+    /// Records a changed configuration, and whether it is in use.
     pub fn config_reloaded(&self, applied: bool) {
         let result = if applied { APPLIED } else { REFUSED };
         self.config_reloads.get_or_create(&ResultLabel { result }).inc();
         self.config_last_reload.set(applied.into());
     }
 
-    /// What is configured was loaded, or was not.
+    /// Records the duration of a load of the configuration, successful or not.
     pub fn config_loaded(&self, elapsed: Duration) {
         self.config_reload_duration.observe(elapsed.as_secs_f64());
     }
 
-    /// A certificate is served that ends then.
+    /// Records the expiry time of the serving certificate.
     pub fn certificate_ends(&self, ends: SystemTime) {
         self.certificate_expiry.set(ends.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
     }
 
-    /// A new certificate was found.
-    pub fn certificate_reloaded(&self, reload: Reload) {
+    /// Records the result of a certificate reload.
+    pub fn certificate_reloaded(&self, reload: CertificateReload) {
         self.certificate_reloads.get_or_create(&ResultLabel { result: reload.as_str() }).inc();
     }
 
-    /// The registration was put back.
+    /// Records that the registration was restored.
     pub fn registration_repaired(&self) {
         self.registration_repairs.inc();
     }
 
-    /// The metrics of one port.
+    /// Returns the connection metrics of one port.
     #[must_use]
     pub fn port(&self, port: &'static str) -> ConnectionMetrics {
         let label = PortLabel { port };
@@ -319,9 +320,9 @@ impl CallObserver for Metrics {
     }
 }
 
-// === impl Reload ===
+// === impl CertificateReload ===
 
-impl Reload {
+impl CertificateReload {
     const ALL: [Self; 3] = [Self::Adopted, Self::Refused, Self::Failed];
 
     fn as_str(self) -> &'static str {

@@ -6,27 +6,27 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Whether what is configured serves.
+/// Whether the configured component of a plugin serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PluginState {
-    /// It does.
+    /// The configured component serves.
     Loaded,
-    /// It does not, and what did before serves on.
+    /// The configured component failed to load; the previous one still serves.
     ServingPrevious,
-    /// It does not, and pods that ask it are told so.
+    /// No component serves, and pods that request this plugin are refused with the reason.
     Failed,
-    /// It is not asked: the configuration has another of its name.
+    /// The plugin is not used: the configuration has another plugin of the same name.
     Ignored,
 }
 
 // === impl PluginState ===
 
 impl PluginState {
-    /// Those of plugins that are asked.
+    /// The states of plugins that are in use.
     pub const ALL: [Self; 3] = [Self::Loaded, Self::ServingPrevious, Self::Failed];
 
-    /// As metrics and people are told.
+    /// The name in metrics and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Loaded => "loaded",

@@ -1,6 +1,7 @@
-//! Whether this process should get admissions: [`Readiness`], the sum of its parts, and gone for good once draining starts.
+//! Readiness of the process: [`Readiness`] combines one [`ReadinessGate`] per component.
 //!
-//! Each part is a handle that somebody holds until that part works; the readiness port tells what is still missing.
+//! The process is ready while every gate is open. Draining ends readiness for good. The readiness
+//! endpoint lists the closed gates with their reasons.
 
 use std::{
     borrow::Cow,
@@ -9,109 +10,107 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Shared by everyone who has a part in it. Cheap to clone.
+/// The readiness of the process. Cheap to clone; clones share the state.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<Mutex<State>>);
+pub struct Readiness(Arc<Mutex<ReadinessState>>);
 
-/// A part that does not work before it says so. Dropped before that, it never will.
-#[must_use = "the process is not ready before the part says so"]
-pub struct Part {
+/// The readiness of one component. It starts closed; if it is dropped while closed, it never opens.
+#[must_use = "the process is not ready before every gate is open"]
+pub struct ReadinessGate {
     readiness: Readiness,
     name: &'static str,
 }
 
-/// What the readiness port tells.
+/// The content of the readiness endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// Whether every part works and the process is not on its way out.
+pub struct ReadinessReport {
+    /// Whether every gate is open and the process is not draining.
     pub ready: bool,
-    /// One line per part, in Kubernetes' form (`[+]certificate ok`).
+    /// One line per gate, in Kubernetes' format (`[+]certificate ok`).
     pub lines: String,
 }
 
-enum PartState {
-    Working,
-    /// There is something to know about it.
-    WorkingWith(Cow<'static, str>),
-    /// For this reason.
-    NotWorking(Cow<'static, str>),
+enum GateState {
+    Open,
+    /// Open, with a note for the operator.
+    OpenWithNote(Cow<'static, str>),
+    /// Closed, with the reason.
+    Closed(Cow<'static, str>),
 }
 
 #[derive(Default)]
-struct State {
-    parts: BTreeMap<&'static str, PartState>,
+struct ReadinessState {
+    gates: BTreeMap<&'static str, GateState>,
     draining: bool,
 }
 
 // === impl Readiness ===
 
 impl Readiness {
-    /// Adds a part, and what it waits for.
-    pub fn part(&self, name: &'static str, waiting_for: &'static str) -> Part {
-        self.with(|state| state.parts.insert(name, PartState::NotWorking(waiting_for.into())));
-        Part { readiness: self.clone(), name }
+    /// Adds a closed gate, with the reason why it is closed.
+    pub fn add_gate(&self, name: &'static str, reason: &'static str) -> ReadinessGate {
+        self.set(name, GateState::Closed(reason.into()));
+        ReadinessGate { readiness: self.clone(), name }
     }
 
-    /// Takes readiness away for good: the process is about to end.
+    /// Ends readiness for good: the process is about to end.
     pub fn drain(&self) {
         self.with(|state| state.draining = true);
     }
 
-    /// Whether to send admissions here, and why not.
+    /// Returns whether the process accepts admissions, and the reasons if it does not.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> ReadinessReport {
         self.with(|state| state.report())
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        // Every change is one assignment, so a panic elsewhere leaves nothing half done.
+    fn set(&self, name: &'static str, gate: GateState) {
+        self.with(|state| state.gates.insert(name, gate));
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut ReadinessState) -> T) -> T {
+        // Every change is one assignment, so a panic cannot leave an inconsistent state.
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-// === impl Part ===
+// === impl ReadinessGate ===
 
-impl Part {
-    /// The part works.
+impl ReadinessGate {
+    /// Opens the gate.
     pub fn ready(&self) {
-        self.set(PartState::Working);
+        self.readiness.set(self.name, GateState::Open);
     }
 
-    /// The part works, and whoever looks should know this.
+    /// Opens the gate, with a note for the operator.
     pub fn ready_with(&self, note: impl Into<Cow<'static, str>>) {
-        self.set(PartState::WorkingWith(note.into()));
+        self.readiness.set(self.name, GateState::OpenWithNote(note.into()));
     }
 
-    /// The part does not work any more, for this reason.
+    /// Closes the gate, with the reason.
     pub fn unready(&self, reason: impl Into<Cow<'static, str>>) {
-        self.set(PartState::NotWorking(reason.into()));
-    }
-
-    fn set(&self, part: PartState) {
-        let Self { readiness, name } = self;
-        readiness.with(|state| state.parts.insert(name, part));
+        self.readiness.set(self.name, GateState::Closed(reason.into()));
     }
 }
 
-// === impl State ===
+// === impl ReadinessState ===
 
-impl State {
-    fn report(&self) -> Report {
-        let Self { parts, draining } = self;
+impl ReadinessState {
+    fn report(&self) -> ReadinessReport {
         let mut lines = String::new();
-        for (name, part) in parts {
-            let _ = match part {
-                PartState::Working => writeln!(lines, "[+]{name} ok"),
-                PartState::WorkingWith(note) => writeln!(lines, "[+]{name} ok: {note}"),
-                PartState::NotWorking(reason) => writeln!(lines, "[-]{name} failed: {reason}"),
+        for (name, gate) in &self.gates {
+            let _ = match gate {
+                GateState::Open => writeln!(lines, "[+]{name} ok"),
+                GateState::OpenWithNote(note) => writeln!(lines, "[+]{name} ok: {note}"),
+                GateState::Closed(reason) => writeln!(lines, "[-]{name} failed: {reason}"),
             };
         }
-        let _ = match draining {
+        let _ = match self.draining {
             false => writeln!(lines, "[+]shutdown ok"),
             true => writeln!(lines, "[-]shutdown failed: the process is draining"),
         };
-        let working = |part: &PartState| !matches!(part, PartState::NotWorking(_));
-        Report { ready: !draining && parts.values().all(working), lines }
+        let closed = self.gates.values().any(|gate| matches!(gate, GateState::Closed(_)));
+        ReadinessReport { ready: !self.draining && !closed, lines }
     }
 }
 
@@ -120,10 +119,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_means_every_part_is_ready() {
+    fn the_process_is_ready_while_every_gate_is_open() {
         let readiness = Readiness::default();
-        let (certificate, plugins) =
-            (readiness.part("certificate", "not read yet"), readiness.part("plugins", "loading"));
+        let certificate = readiness.add_gate("certificate", "not read yet");
+        let plugins = readiness.add_gate("plugins", "loading");
         certificate.ready();
         let report = readiness.report();
         assert!(!report.ready);
@@ -134,27 +133,27 @@ mod tests {
         let report = readiness.report();
         assert!(!report.ready);
         assert_eq!(report.lines, "[-]certificate failed: expired\n[+]plugins ok\n[+]shutdown ok\n");
-        certificate.ready_with("soon to end");
+        certificate.ready_with("expires soon");
         let report = readiness.report();
         assert!(report.ready);
-        assert_eq!(report.lines, "[+]certificate ok: soon to end\n[+]plugins ok\n[+]shutdown ok\n");
+        assert_eq!(report.lines, "[+]certificate ok: expires soon\n[+]plugins ok\n[+]shutdown ok\n");
     }
 
     #[test]
-    fn a_dropped_part_is_never_ready() {
+    fn a_gate_dropped_while_closed_never_opens() {
         let readiness = Readiness::default();
-        drop(readiness.part("plugins", "loading"));
+        drop(readiness.add_gate("plugins", "loading"));
         assert!(!readiness.report().ready);
     }
 
     #[test]
-    fn draining_takes_readiness_away() {
+    fn draining_ends_readiness() {
         let readiness = Readiness::default();
         assert!(readiness.report().ready);
         readiness.drain();
         assert_eq!(
             readiness.report(),
-            Report { ready: false, lines: "[-]shutdown failed: the process is draining\n".to_owned() }
+            ReadinessReport { ready: false, lines: "[-]shutdown failed: the process is draining\n".to_owned() }
         );
     }
 }

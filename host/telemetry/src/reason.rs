@@ -1,13 +1,14 @@
-//! Why something does not work, as one line: [`one_line`].
+//! Errors as a single line: [`one_line`].
 //!
-//! Parsers speak in several, and repeat what a registry, a ConfigMap or a plugin wrote.
+//! Parser errors span several lines, and repeat text from registries, ConfigMaps and plugins.
 
-use ampoule_engine::clean;
+use ampoule_core::text::clean;
 
-/// Enough for every message of ours; the readiness page, Events and a pod's refusal show it.
+/// Maximum length in bytes. Longer than every message of this program; the readiness page, Events
+/// and refusals of pods show the line.
 const LONGEST: usize = 1024;
 
-/// An error and its causes.
+/// Formats an error and its causes as one line, without control characters.
 pub fn one_line(error: &anyhow::Error) -> String {
     let words = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
     clean(&words, LONGEST)
@@ -18,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_to_one_line_and_to_a_length_whatever_somebody_wrote() {
+    fn keeps_any_error_on_one_line_within_the_limit() {
         let error = anyhow::anyhow!("line 1\n  line 2 \u{1b}[31mred {}", "x".repeat(5000)).context("it is broken");
         let line = one_line(&error);
         assert!(line.starts_with("it is broken: line 1 line 2  [31mred xxx") && line.ends_with("x…"), "{line}");

@@ -1,6 +1,8 @@
-//! Spans of admissions, for a collector: [`Traces`] begins them, [`Trace`] is one admission's. Off, both are empty.
+//! Spans of admissions for a collector: [`Traces`] creates one [`Trace`] per admission. If tracing
+//! is off, both are empty.
 //!
-//! A span says a uid, names, outcomes and times: never a secret or which one, an annotation, a setting, or a text that somebody wrote.
+//! A span contains a uid, names, outcomes and times. It never contains a secret or its name, an
+//! annotation, a setting, or free text.
 
 mod calls;
 mod export;
@@ -30,58 +32,50 @@ use opentelemetry_sdk::{
 use tokio::task::spawn_blocking;
 
 use self::{calls::TracedCalls, export::Collector};
+use crate::record::AdmissionRecord;
 use ampoule_config::TracingConfig;
 
 pub use self::export::ExportError;
 
-/// The program, as a service and as what made the spans.
+/// The name of the service and of the tracer.
 const NAME: &str = "ampoule";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// W3C's header with the span of whoever calls.
+/// W3C's header with the caller's span.
 const TRACEPARENT: &str = "traceparent";
 
-/// Begins traces, if there is somebody to tell. Cheap to clone.
+/// Creates the traces of admissions, if a collector is configured. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Traces(Option<Arc<Tracing>>);
 
-/// The spans of one admission, if it is traced. Clones are the same admission.
+/// The spans of one admission, if it is traced. Clones belong to the same admission.
 #[derive(Clone, Default)]
-pub struct Trace(Option<Admission>);
+pub struct Trace(Option<TracedAdmission>);
 
-/// What an admission came to.
-pub struct Ended<'a> {
-    pub uid: &'a str,
-    pub namespace: &'a str,
-    pub name: &'a str,
-    pub dry_run: bool,
-    pub outcome: &'static str,
-    pub code: u16,
-    pub requests: usize,
-}
-
+/// The exporter's provider. Dropping it discards spans that were not sent, without waiting.
 struct Tracing {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
 }
 
-/// An admission under way.
+/// An admission in progress.
 #[derive(Clone)]
-struct Admission {
+struct TracedAdmission {
     tracer: SdkTracer,
     /// Its span and its [`Clock`]; the parent of all other spans.
     context: Context,
 }
 
-/// Makes points in time of what was measured: spans of one admission must not overlap because somebody sets a clock.
+/// Converts measured instants to points in time, independent of changes of the system clock: these
+/// would make the spans of an admission overlap.
 #[derive(Clone, Copy)]
 struct Clock {
     arrived: Instant,
     at: SystemTime,
 }
 
-/// A part of an admission that is over.
-struct Part {
+/// A finished phase of an admission.
+struct FinishedPhase {
     name: &'static str,
     started: Instant,
     attributes: Vec<KeyValue>,
@@ -91,17 +85,19 @@ struct Part {
 // === impl Traces ===
 
 impl Traces {
-    /// Traces to this collector, from the runtime that this is called on; none if it is none.
+    /// Starts the export to the configured collector, on the current runtime. Without a
+    /// configuration, tracing is off.
     ///
     /// # Errors
     ///
-    /// If one of the files that the configuration names is not as it must be.
+    /// A file that the configuration names is missing or not valid.
     pub fn start(config: Option<&TracingConfig>) -> Result<Self, ExportError> {
         let Some(config) = config else { return Ok(Self::default()) };
         Ok(Self::to(Collector::new(config)?, config.sample_ratio))
     }
 
-    /// Bounded in memory: of more than 2048 spans that wait, further ones are dropped. The environment may say otherwise (`OTEL_BSP_…`).
+    /// Uses bounded memory: at most 2048 spans wait for the export, and further ones are dropped.
+    /// The environment can change this limit (`OTEL_BSP_…`).
     fn to(exporter: impl SpanExporter + 'static, sample_ratio: f64) -> Self {
         let names = [KeyValue::new("service.name", NAME), KeyValue::new("service.version", VERSION)];
         let resource = Resource::builder_empty()
@@ -113,83 +109,94 @@ impl Traces {
             .with_resource(resource)
             .with_span_processor(BatchSpanProcessor::builder(exporter).build())
             .build();
-        // Dropping the last one would wait for the collector, wherever that happens; `end` does, for as long as there is time.
-        std::mem::forget(provider.clone());
         let tracer = provider.tracer(NAME);
         Self(Some(Arc::new(Tracing { provider, tracer })))
     }
 
-    /// A request came. It is traced if the caller's span is, or as the configuration says where the caller has none.
+    /// Begins the trace of a request. The caller's span decides whether it is sampled; without one,
+    /// the configured ratio decides.
     pub fn begin(&self, headers: &HeaderMap, arrived: Instant) -> Trace {
-        let Some(Tracing { tracer, .. }) = self.0.as_deref() else { return Trace::default() };
+        let Some(tracing) = self.0.as_deref() else { return Trace::default() };
+        let tracer = &tracing.tracer;
         let clock = Clock { arrived, at: SystemTime::now() };
         let caller = TraceContextPropagator::new().extract_with_context(&Context::new(), &Caller(headers));
         let span = tracer.span_builder("admission").with_kind(SpanKind::Server).with_start_time(clock.at);
         let context = caller.with_span(span.start_with_context(tracer, &caller)).with_value(clock);
         let sampled = context.span().span_context().is_sampled();
-        Trace(sampled.then(|| Admission { tracer: tracer.clone(), context }))
+        Trace(sampled.then(|| TracedAdmission { tracer: tracer.clone(), context }))
     }
 
-    /// Tells this observer of every call, and whoever is traced.
+    /// Returns an observer that also creates a span for each call of a traced admission.
     pub fn observe(&self, observer: Arc<dyn CallObserver>) -> Arc<dyn CallObserver> {
         match self.0.as_deref() {
             None => observer,
-            Some(Tracing { tracer, .. }) => Arc::new(TracedCalls::new(observer, tracer.clone())),
+            Some(tracing) => Arc::new(TracedCalls::new(observer, tracing.tracer.clone())),
         }
     }
 
-    /// Sends what waits, for no longer than this, and takes no more.
+    /// Sends the waiting spans within the grace period, and discards later ones.
     pub async fn end(self, grace: Duration) {
         let Some(tracing) = self.0 else { return };
-        // It waits for a thread of its own, which waits for this runtime. What went wrong is in the log.
+        // The shutdown blocks until the exporter's thread ends, and that thread needs this runtime.
+        // The exporter logs its errors.
         let _ = spawn_blocking(move || tracing.provider.shutdown_with_timeout(grace)).await;
+    }
+}
+
+// === impl Tracing ===
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        // Without it, the drop of the last tracer would wait for the collector, on any thread.
+        // After `end`, this has no effect.
+        let _ = self.provider.shutdown_with_timeout(Duration::ZERO);
     }
 }
 
 // === impl Trace ===
 
 impl Trace {
-    /// Does a part of the admission.
+    /// Runs a phase of the admission and records its span.
     pub fn part<T>(&self, name: &'static str, work: impl FnOnce() -> T) -> T {
         let Some(_) = &self.0 else { return work() };
         let started = Instant::now();
         let done = work();
-        self.past(name, started);
+        self.record_phase(name, started);
         done
     }
 
-    /// A part of the admission that is over began then.
-    pub fn past(&self, name: &'static str, started: Instant) {
-        if let Some(Admission { tracer, context }) = &self.0 {
-            Part { name, started, attributes: Vec::new(), failed: false }.tell(tracer, context);
+    /// Records the span of a phase that began at `started` and ends now.
+    pub fn record_phase(&self, name: &'static str, started: Instant) {
+        if let Some(admission) = &self.0 {
+            let phase = FinishedPhase { name, started, attributes: Vec::new(), failed: false };
+            phase.record(&admission.tracer, &admission.context);
         }
     }
 
-    /// Calls of plugins that this future makes, on whatever thread, are parts of the admission.
+    /// Assigns the plugin calls of this future to the admission, on any thread.
     pub fn follow<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         match &self.0 {
             None => Either::Left(future),
-            Some(Admission { context, .. }) => Either::Right(future.with_context(context.clone())),
+            Some(admission) => Either::Right(future.with_context(admission.context.clone())),
         }
     }
 
-    /// The admission is over.
-    pub fn end(&self, ended: &Ended<'_>) {
-        let Ended { uid, namespace, name, dry_run, outcome, code, requests } = *ended;
-        self.finish(code, || {
+    /// Ends the admission's span.
+    pub fn end(&self, record: &AdmissionRecord<'_>) {
+        self.finish(record.code, || {
             vec![
-                KeyValue::new("ampoule.uid", uid.to_owned()),
-                KeyValue::new("k8s.namespace.name", namespace.to_owned()),
-                KeyValue::new("k8s.pod.name", name.to_owned()),
-                KeyValue::new("ampoule.dry_run", dry_run),
-                KeyValue::new("ampoule.outcome", outcome),
-                KeyValue::new("ampoule.code", i64::from(code)),
-                KeyValue::new("ampoule.requests", count(requests)),
+                KeyValue::new("ampoule.uid", record.uid.to_owned()),
+                KeyValue::new("k8s.namespace.name", record.namespace.to_owned()),
+                KeyValue::new("k8s.pod.name", record.name.to_owned()),
+                KeyValue::new("ampoule.dry_run", record.dry_run),
+                KeyValue::new("ampoule.outcome", record.outcome.as_str()),
+                KeyValue::new("ampoule.code", i64::from(record.code)),
+                KeyValue::new("ampoule.requests", count(record.requests.len())),
             ]
         });
     }
 
-    /// The request held no review.
+    /// Ends the span of a request without a readable review.
     pub fn reject(&self, reason: &'static str, code: u16) {
         self.finish(code, || {
             vec![KeyValue::new("ampoule.rejection", reason), KeyValue::new("ampoule.code", i64::from(code))]
@@ -197,30 +204,29 @@ impl Trace {
     }
 
     fn finish(&self, code: u16, attributes: impl FnOnce() -> Vec<KeyValue>) {
-        let Some(Admission { context, .. }) = &self.0 else { return };
-        let span = context.span();
+        let Some(admission) = &self.0 else { return };
+        let span = admission.context.span();
         span.set_attributes(attributes());
         if code >= 500 {
             span.set_status(Status::error(""));
         }
-        if let Some(clock) = context.get::<Clock>() {
+        if let Some(clock) = admission.context.get::<Clock>() {
             span.end_with_timestamp(clock.time(Instant::now()));
         }
     }
 }
 
-// === impl Part ===
+// === impl FinishedPhase ===
 
-impl Part {
-    /// Ends it now.
-    fn tell(self, tracer: &SdkTracer, context: &Context) {
+impl FinishedPhase {
+    /// Records its span, which ends now.
+    fn record(self, tracer: &SdkTracer, context: &Context) {
         use opentelemetry::trace::Span as _;
 
         let Some(clock) = context.get::<Clock>() else { return };
-        let Self { name, started, attributes, failed } = self;
-        let span = tracer.span_builder(name).with_start_time(clock.time(started)).with_attributes(attributes);
-        let mut span = span.start_with_context(tracer, context);
-        if failed {
+        let span = tracer.span_builder(self.name).with_start_time(clock.time(self.started));
+        let mut span = span.with_attributes(self.attributes).start_with_context(tracer, context);
+        if self.failed {
             span.set_status(Status::error(""));
         }
         span.end_with_timestamp(clock.time(Instant::now()));
@@ -235,7 +241,7 @@ impl Clock {
     }
 }
 
-/// Whoever calls, as far as their headers are believed: `tracestate` may be long, and is for nobody here.
+/// The caller's trace context. It omits `tracestate`, which may be long and is not used.
 struct Caller<'a>(&'a HeaderMap);
 
 impl Extractor for Caller<'_> {

@@ -1,7 +1,8 @@
-//! The injector `aws`: secrets of AWS Secrets Manager, one init container each.
+//! The injector `aws`: secrets of AWS Secrets Manager, with one init container per secret.
 //!
-//! The group is the ARN without its last part, the key that part. The file is named by both, in lower case; a `:` in it is
-//! the reference's, and harmless in a file's name.
+//! The key is the last part of the ARN, and the group is the rest. Both form the path of the file,
+//! in lower case. The path may contain `:`, as in the reference; a file name may contain this
+//! character.
 
 use ampoule_plugin_pull::{Pull, PullInjector, Puller};
 use ampoule_plugin_sdk::{names::path_within, prelude::*};
@@ -23,7 +24,7 @@ impl Pull for Aws {
         !request.group.is_empty() && !request.key.is_empty()
     }
 
-    /// Flyte 1 has it since 1.15.1; Flyte 2 lost it (flyte-behaviour section 4.2).
+    /// Flyte 1 sets it since 1.15.1; Flyte 2 does not (flyte-behaviour section 4.2).
     fn path_in_env_var(profile: &str) -> bool {
         profile == "flyte-v1"
     }
@@ -35,7 +36,7 @@ impl Pull for Aws {
         Ok(Puller {
             command: Vec::new(),
             env: vec![("SECRET_ARN", arn), ("SECRET_FILENAME", format!("/{file}"))],
-            // The image writes below /tmp, whatever it is told.
+            // The image always writes below /tmp.
             mount_path: "/tmp".to_owned(),
             file,
         })

@@ -1,6 +1,6 @@
-//! The plugin run natively: which secret is pulled into which file, and the settings' schema.
+//! The plugin run natively: the secret and the file, and the settings' schema.
 //!
-//! What all that pull have in common is tested in `plugins/pull`.
+//! `plugins/pull` tests the common part.
 
 use ampoule_plugin_pull::Settings;
 use ampoule_plugin_sdk::testing::{Harness, show};
@@ -15,7 +15,7 @@ fn answer(group: &str, key: &str) -> String {
     show(&v1().inject(&SecretRequest::new(group, key)))
 }
 
-/// What the init container is told, and the path in the variable.
+/// Checks the environment of the init container, and the path in the variable.
 #[track_caller]
 fn check(group: &str, key: &str, arn: &str, file: &str) {
     let answer = show(&v1().inject(&SecretRequest::new(group, key).named("MY_SECRET")));
@@ -24,12 +24,12 @@ fn check(group: &str, key: &str, arn: &str, file: &str) {
         format!("env SECRET_FILENAME = /{file}\n"),
         format!("env MY_SECRET = /etc/flyte/secrets/{file}"),
     ] {
-        assert!(answer.contains(&expected), "{expected} is not in\n{answer}");
+        assert!(answer.contains(&expected), "{expected} is missing in\n{answer}");
     }
 }
 
 #[test]
-fn the_image_is_told_the_arn_and_the_file() {
+fn the_environment_contains_the_arn_and_the_file() {
     assert_eq!(
         answer("user-info", "user_secret"),
         "volume aws-secret-vol = memory
@@ -46,14 +46,14 @@ env FLYTE_SECRETS_FILE_PREFIX = "
 }
 
 #[test]
-fn group_and_key_meet_at_one_colon_in_the_arn_and_keep_theirs_in_the_file() {
+fn the_arn_has_one_colon_between_group_and_key_and_the_file_keeps_all() {
     check("arn:aws:secret", "Db-AbCdEf", "arn:aws:secret:Db-AbCdEf", "arn:aws:secret/db-abcdef");
     check("arn:aws:secret:", ":Db", "arn:aws:secret:Db", "arn:aws:secret:/:db");
     check("arn::", "::Db:", "arn:Db:", "arn::/::db:");
 }
 
 #[test]
-fn a_file_may_stand_in_folders_but_not_leave_its_own() {
+fn a_file_may_be_in_subfolders_but_must_not_leave_the_folder() {
     check("/Prod//Db/", "./User", "/Prod//Db/:./User", "prod/db/user");
     let hint = "cannot be part of a file's path: leave out `..`";
     assert_eq!(answer("../tmp", "key"), format!("invalid: group \"../tmp\" {hint}"));
@@ -63,21 +63,21 @@ fn a_file_may_stand_in_folders_but_not_leave_its_own() {
 }
 
 #[test]
-fn group_and_key_must_be_there() {
+fn group_and_key_are_required() {
     let text = "invalid: AWS Secrets Webhook require both key and group to be set. Secret: ";
     assert_eq!(answer("", "key"), format!("{text}[/key]"));
     assert_eq!(answer("group", ""), format!("{text}[group/]"));
 }
 
 #[test]
-fn the_variable_with_the_path_is_flyte_1s() {
+fn only_flyte_1_sets_the_variable_to_the_path() {
     let request = SecretRequest::new("g", "k").named("MY_SECRET");
     assert!(show(&v1().inject(&request)).ends_with("\nenv MY_SECRET = /etc/flyte/secrets/g/k"));
     assert!(!show(&v1().profile("flyte-v2").inject(&request)).contains("MY_SECRET"));
 }
 
 #[test]
-fn the_schema_is_that_of_the_settings() {
+fn the_committed_schema_matches_the_settings() {
     let derived = serde_json::to_value(schemars::schema_for!(Settings<Aws>)).unwrap();
     let committed: serde_json::Value = serde_json::from_str(Aws::SETTINGS_SCHEMA).unwrap();
     assert_eq!(committed, derived, "{derived:#}");

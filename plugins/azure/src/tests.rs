@@ -1,6 +1,6 @@
-//! The plugin run natively: the script, what a real shell makes of it, and the settings' schema.
+//! The plugin run natively: the script, its result in a real shell, and the settings' schema.
 //!
-//! What all that pull have in common is tested in `plugins/pull`.
+//! `plugins/pull` tests the common part.
 
 use std::{fs, process::Command};
 
@@ -11,7 +11,7 @@ use super::*;
 
 const URI: &str = "https://vault1.vault.azure.net/secrets/Db";
 
-/// An `az` that prints its arguments, but for the login.
+/// A replacement for `az` that prints its arguments, except for the login.
 const AZ: &str = r#"az() { [ "$1" = login ] || printf '%s\n' "$@"; }
 AZURE_FEDERATED_TOKEN_FILE=/dev/null
 "#;
@@ -24,7 +24,7 @@ fn answer(group: &str, version: &str) -> String {
     show(&Harness::<PullInjector<Azure>>::new().profile("flyte-v2").inject(&secret(group, version)))
 }
 
-/// The script after the login, and the file.
+/// Checks the script after the login, and the file.
 #[track_caller]
 fn check(group: &str, version: &str, script: &str, file: &str) {
     let puller = Azure::pull(&secret(group, version), "/etc/flyte/secrets").unwrap();
@@ -33,7 +33,7 @@ fn check(group: &str, version: &str, script: &str, file: &str) {
 }
 
 #[test]
-fn the_script_reads_like_the_references() {
+fn the_script_equals_that_of_the_reference() {
     assert_eq!(
         answer(URI, ""),
         "volume azure-secret-vol = memory
@@ -51,7 +51,7 @@ env FLYTE_SECRETS_FILE_PREFIX = "
 }
 
 #[test]
-fn a_version_is_a_folder_more() {
+fn a_version_adds_a_folder() {
     let script = format!(
         "mkdir -p /etc/flyte/secrets/db; az keyvault secret show --id \"{URI}/V1\" --query \"value\" -o tsv > \
          /etc/flyte/secrets/db/v1"
@@ -63,7 +63,7 @@ fn a_version_is_a_folder_more() {
 }
 
 #[test]
-fn a_shell_takes_whatever_the_request_names_as_text() {
+fn a_shell_reads_the_names_of_a_request_as_text() {
     for (name, version) in [("Db", ""), ("Db", "V1"), ("$(id)", "a b"), ("it's", "`id`"), ("\"x\"; touch y", "&& true")]
     {
         let folder = tempfile::tempdir().unwrap();
@@ -78,7 +78,7 @@ fn a_shell_takes_whatever_the_request_names_as_text() {
 }
 
 #[test]
-fn the_script_fails_where_the_login_does() {
+fn the_script_fails_if_the_login_fails() {
     let folder = tempfile::tempdir().unwrap();
     let Puller { command, .. } = Azure::pull(&secret(URI, ""), folder.path().to_str().unwrap()).unwrap();
     let script = format!("az() {{ [ \"$1\" != login ]; }}\nAZURE_FEDERATED_TOKEN_FILE=/dev/null\n{}", command[2]);
@@ -86,21 +86,21 @@ fn the_script_fails_where_the_login_does() {
 }
 
 #[test]
-fn a_name_that_leaves_the_folder_is_refused() {
+fn a_name_that_leaves_the_folder_is_rejected() {
     let hint = "cannot be part of a file's path: leave out `..`";
     assert_eq!(answer("https://v/secrets/..", ""), format!("invalid: the name at the end of group \"..\" {hint}"));
     assert_eq!(answer("///", ""), format!("invalid: the name at the end of group \"\" {hint}"));
     assert_eq!(answer(URI, "../x"), format!("invalid: group version \"../x\" {hint}"));
-    assert_eq!(answer("a\0b/Db", ""), "invalid: \"a\\0b/Db/\" has a NUL, which no command can be given");
+    assert_eq!(answer("a\0b/Db", ""), "invalid: \"a\\0b/Db/\" must not contain a NUL character");
 }
 
 #[test]
-fn the_group_must_be_there() {
+fn the_group_is_required() {
     assert_eq!(answer("", "V1"), "invalid: Azure Secrets Webhook require group to be set. Secret: [/ignored@V1]");
 }
 
 #[test]
-fn the_schema_is_that_of_the_settings() {
+fn the_committed_schema_matches_the_settings() {
     let derived = serde_json::to_value(schemars::schema_for!(Settings<Azure>)).unwrap();
     let committed: serde_json::Value = serde_json::from_str(Azure::SETTINGS_SCHEMA).unwrap();
     assert_eq!(committed, derived, "{derived:#}");

@@ -1,8 +1,8 @@
-//! The inner cargo's environment: what of the outer cargo's must not reach it, and the flags that make its output the same
-//! everywhere.
+//! The environment of the inner cargo: removes the settings of the outer cargo, and sets flags that
+//! make the output independent of the machine.
 //!
-//! An outer `cargo clippy` sets a wrapper around rustc, an outer `cargo test` flags and profiles; any of them would change the
-//! component, or build it with the wrong compiler.
+//! An outer `cargo clippy` sets a wrapper for rustc, and an outer `cargo test` sets flags and
+//! profiles. These settings would change the component, or build it with the wrong compiler.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -10,13 +10,14 @@ use std::{
     process::Command,
 };
 
-/// What begins with these names is a cargo or build-script setting that says how to compile.
+/// Prefixes of variables that control the compilation.
 const REMOVED_PREFIXES: [&str; 5] = ["CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "DEP_"];
 
-/// What a build script is told about the outer build.
+/// Variables that describe the outer build to a build script.
 const REMOVED: [&str; 7] = ["OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "NUM_JOBS"];
 
-/// What of the prefixes says where things are and how to fetch them, not how to compile; the job server is shared too.
+/// Exceptions from [`REMOVED_PREFIXES`]: variables for paths, downloads and the shared job server,
+/// which do not affect the compilation.
 const KEPT_PREFIXES: [&str; 8] = [
     "CARGO_HOME",
     "CARGO_HTTP_",
@@ -28,12 +29,12 @@ const KEPT_PREFIXES: [&str; 8] = [
     "CARGO_TERM_",
 ];
 
-/// The cargo that runs us, else the one on the path.
+/// Returns the cargo that runs this program, or the one on the PATH.
 pub(crate) fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Takes from a command what an outer cargo has set.
+/// Removes the variables of an outer cargo from a command.
 pub(crate) fn clean(command: &mut Command) {
     for (key, _) in std::env::vars_os() {
         if is_outer(&key) {
@@ -42,7 +43,8 @@ pub(crate) fn clean(command: &mut Command) {
     }
 }
 
-/// The compiler's flags, as `CARGO_ENCODED_RUSTFLAGS` wants them. Paths of this machine do not get into the component.
+/// Returns the compiler's flags in the format of `CARGO_ENCODED_RUSTFLAGS`. They keep paths of this
+/// machine out of the component.
 pub(crate) fn rustflags(stack_size: &str, workspace: &Path) -> OsString {
     let mut flags = OsString::from(stack_size);
     let cargo_home = cargo_home().map(|folder| (folder, "/cargo"));
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn removes_what_says_how_to_compile_and_keeps_what_says_where_things_are() {
+    fn removes_variables_that_control_the_compilation_and_keeps_paths() {
         let removed = [
             "CARGO",
             "CARGO_BUILD_TARGET",

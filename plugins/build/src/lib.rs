@@ -1,8 +1,9 @@
-//! Builds plugin crates into WebAssembly components, with whichever toolchain the machine has.
+//! Builds plugin crates into WebAssembly components with the available Rust toolchain.
 //!
-//! For build scripts and for commands alike: [`Toolchain::find`], then [`build`]. The inner cargo runs with a target folder of
-//! its own and an environment cleaned of what an outer cargo sets, so that `cargo build`, `clippy` and `doc` all get the
-//! same bytes. The same sources and the same toolchain give the same component, wherever the checkout is.
+//! Build scripts and commands call [`Toolchain::find`], then [`build`]. The inner cargo has its own
+//! target folder, and an environment without the settings of the outer cargo, so that
+//! `cargo build`, `clippy` and `doc` all produce the same bytes. The same sources and the same
+//! toolchain produce the same component, independent of the checkout's path.
 
 mod c;
 mod environment;
@@ -24,10 +25,11 @@ pub use self::{
     toolchain::{TOOLCHAIN_ENV, Toolchain, ToolchainMissing},
 };
 
-/// The target that guests are built for: no WASI, so a plugin imports what it names and nothing else.
+/// The target for plugins. It has no WASI, so a plugin imports only the interfaces that it uses.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// How the guests are compiled. Level 3 makes the k8s plugin 145 KB in place of 102, and no call faster that could be measured.
+/// The release profile for plugins. Level 3 increases the k8s plugin from 102 KB to 145 KB, without
+/// a measurable effect on the time of calls.
 const PROFILE: [(&str, &str); 6] = [
     ("OPT_LEVEL", "s"),
     ("LTO", "true"),
@@ -37,45 +39,48 @@ const PROFILE: [(&str, &str); 6] = [
     ("DEBUG", "false"),
 ];
 
-/// Not `cargo build`: a crate that is an rlib as well gets no link-time optimisation from it.
+/// Arguments to build a library. `cargo build` would not use link-time optimisation for a crate
+/// that is also an rlib.
 const LIBRARY: [&str; 4] = ["rustc", "--lib", "--crate-type", "cdylib"];
 
-/// A stack of 64 KiB in place of 1 MiB: the guest's memory then fits what the host keeps resident between two instances, which
-/// took a call on a fresh one from 44 to 29 µs where it was measured.
+/// A stack of 64 KiB instead of 1 MiB. The memory of the plugin then fits into the memory that the
+/// host keeps resident between two instances, which reduced a call on a fresh instance from 44 to
+/// 29 µs in a measurement.
 const STACK_SIZE: &str = "-Clink-arg=-zstack-size=65536";
 
-/// What to build.
+/// The input of [`build`].
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The folder with the `Cargo.toml` of the workspace, or of the one crate.
+    /// The folder with the `Cargo.toml` of the workspace, or of a single crate.
     pub workspace: PathBuf,
-    /// Where the inner cargo keeps its files; [`target_dir`] knows a good place for build scripts.
+    /// The target folder of the inner cargo. Build scripts use [`target_dir`].
     pub target_dir: PathBuf,
-    /// Which crates.
+    /// The crates to build.
     pub crates: Crates,
 }
 
 /// The crates of a [`Request`].
 #[derive(Clone, Debug)]
 pub enum Crates {
-    /// The libraries of these packages, one component each, under the package's name.
+    /// The libraries of these packages: one component each, with the package's name.
     Libraries(Vec<String>),
-    /// The library of the package whose folder the workspace is. No name is needed for it: its own may be a dependency's too.
+    /// The library of the package in the workspace folder. It is not selected by name, because a
+    /// dependency may have the same name.
     OwnLibrary,
-    /// Every example of this package, one component each, under the example's name.
+    /// Every example of this package: one component each, with the example's name.
     Examples(String),
 }
 
 /// A built component.
 #[derive(Clone, Debug)]
 pub struct Artifact {
-    /// The package's or the example's name.
+    /// The name of the package or example.
     pub name: String,
     /// The component's bytes.
     pub component: Vec<u8>,
 }
 
-/// Builds components, sorted by name.
+/// Builds components and returns them sorted by name.
 ///
 /// # Errors
 ///
@@ -86,7 +91,11 @@ pub fn build(toolchain: &Toolchain, request: &Request) -> Result<Vec<Artifact>> 
             let mut artifacts = Vec::new();
             for package in packages {
                 let modules = compile(toolchain, request, &[&LIBRARY[..], &["--package", package]].concat())?;
-                ensure!(modules.len() == 1, "package `{package}` gave {} WebAssembly modules, not one", modules.len());
+                ensure!(
+                    modules.len() == 1,
+                    "package `{package}` produced {} WebAssembly modules, expected one",
+                    modules.len()
+                );
                 artifacts.extend(modules.into_iter().map(|(_, module)| (package.clone(), module)));
             }
             artifacts
@@ -98,14 +107,15 @@ pub fn build(toolchain: &Toolchain, request: &Request) -> Result<Vec<Artifact>> 
     artifacts.into_iter().map(|(name, module)| componentize(name, &module)).collect()
 }
 
-/// The folder for [`Request::target_dir`] in a build script: beside the outer cargo's own files, shared by all of them.
+/// Returns the folder for [`Request::target_dir`] in a build script. It is in the outer cargo's
+/// target folder, and all build scripts share it.
 #[must_use]
 pub fn target_dir(out_dir: &Path) -> PathBuf {
-    let is_cargos = |folder: &&Path| folder.join("CACHEDIR.TAG").exists();
-    out_dir.ancestors().find(is_cargos).unwrap_or(out_dir).join("components")
+    let is_target_folder = |folder: &&Path| folder.join("CACHEDIR.TAG").exists();
+    out_dir.ancestors().find(is_target_folder).unwrap_or(out_dir).join("components")
 }
 
-/// Runs the inner cargo; gives every module's name and path.
+/// Runs the inner cargo, and returns the name and path of every module.
 fn compile(toolchain: &Toolchain, request: &Request, arguments: &[&str]) -> Result<Vec<(String, PathBuf)>> {
     let mut command = cargo(toolchain, request, arguments);
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
@@ -122,7 +132,7 @@ fn compile(toolchain: &Toolchain, request: &Request, arguments: &[&str]) -> Resu
     Ok(modules)
 }
 
-/// The inner cargo's whole command line and environment.
+/// Creates the inner cargo's command line and environment.
 fn cargo(toolchain: &Toolchain, request: &Request, arguments: &[&str]) -> Command {
     let Request { workspace, target_dir, crates: _ } = request;
     let mut command = Command::new(environment::cargo());
@@ -138,17 +148,18 @@ fn cargo(toolchain: &Toolchain, request: &Request, arguments: &[&str]) -> Comman
     command
 }
 
-/// The WebAssembly module among an artifact's files, if it has one.
+/// Returns the WebAssembly module of an artifact, if it has one.
 fn module(artifact: CargoArtifact) -> Option<(String, PathBuf)> {
     let CargoArtifact { target, filenames, .. } = artifact;
     let module = filenames.into_iter().find(|file| file.extension() == Some("wasm"))?;
     Some((target.name, module.into_std_path_buf()))
 }
 
-/// Makes a component of a core module that `wit-bindgen` has left its types in.
+/// Converts a core module with the type section of `wit-bindgen` into a component.
 fn componentize(name: String, module: &Path) -> Result<Artifact> {
-    let component = encode(module)
-        .with_context(|| format!("`{name}` makes no component: does it call ampoule_plugin_sdk::export!?"))?;
+    let component = encode(module).with_context(|| {
+        format!("cannot convert `{name}` into a component; does it call ampoule_plugin_sdk::export!?")
+    })?;
     Ok(Artifact { name, component })
 }
 
@@ -157,7 +168,7 @@ fn encode(module: &Path) -> Result<Vec<u8>> {
     ComponentEncoder::default().validate(true).module(&bytes)?.encode()
 }
 
-/// Runs a program and gives its stdout without the line's end, or `None` if it cannot be run or fails.
+/// Runs a program and returns its trimmed stdout, or `None` if it cannot be run or fails.
 fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     environment::clean(&mut command);

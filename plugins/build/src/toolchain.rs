@@ -1,7 +1,9 @@
-//! Which compiler of this machine builds for WebAssembly: the active one with the target installed, or Debian's.
+//! Selects a compiler for WebAssembly: that of the active toolchain if it has the target installed,
+//! otherwise Debian's.
 //!
-//! Debian 12 has no compiled standard library for the target, but the compiler's package `rustc-web` and the library's source,
-//! `rust-web-src`: the library is then built along with the plugin, and linked with the active toolchain's `rust-lld`.
+//! Debian 12 has no compiled standard library for the target, only the compiler (`rustc-web`) and
+//! the library's source (`rust-web-src`). With these packages, the library is built together with
+//! the plugin, and linked with the active toolchain's `rust-lld`.
 
 use std::{
     fmt,
@@ -11,10 +13,10 @@ use std::{
 
 use crate::{TARGET, output};
 
-/// The environment variable that forces one: `rustup` or `debian`.
+/// The environment variable that selects a toolchain: `rustup` or `debian`.
 pub const TOOLCHAIN_ENV: &str = "AMPOULE_WASM_TOOLCHAIN";
 
-/// Where Debian's compiler is, whatever the path says.
+/// Path of Debian's compiler, independent of the PATH.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// A compiler that builds for [`TARGET`].
@@ -23,36 +25,38 @@ pub struct Toolchain(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// The compiler on the path has the target's standard library.
+    /// The compiler on the PATH, with the target's standard library.
     Active { version: String },
-    /// Debian's compiler builds the standard library from its source.
+    /// Debian's compiler, which builds the standard library from its source.
     Debian { version: String, linker: PathBuf },
 }
 
-/// No compiler here builds for [`TARGET`]. The message says what was looked for and what to run.
+/// No compiler for [`TARGET`] is available. The message describes what is missing and which command
+/// to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ToolchainMissing {
-    /// [`TOOLCHAIN_ENV`] names one that there is not.
+    /// [`TOOLCHAIN_ENV`] has an unknown value.
     Unknown(String),
-    /// None was found; why not, in the order of looking.
+    /// No toolchain was found. Contains the reason for each, in the order of the search.
     NotFound(Vec<String>),
 }
 
 // === impl Toolchain ===
 
 impl Toolchain {
-    /// Looks for one: the one that [`TOOLCHAIN_ENV`] names, else the active one, else Debian's.
+    /// Finds a toolchain: the one that [`TOOLCHAIN_ENV`] selects, otherwise the active one,
+    /// otherwise Debian's.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// No toolchain was found.
     pub fn find() -> Result<Self, ToolchainMissing> {
         let forced = std::env::var_os(TOOLCHAIN_ENV).map(|value| value.to_string_lossy().into_owned());
         Self::find_as(forced.as_deref())
     }
 
-    /// One line for people.
+    /// Returns a description in one line.
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.0 {
@@ -80,10 +84,10 @@ impl Toolchain {
         Err(ToolchainMissing::NotFound(reasons))
     }
 
-    /// Sets what the inner cargo needs to use it.
+    /// Configures the inner cargo to use this toolchain.
     pub(crate) fn configure(&self, command: &mut Command) {
         if let Kind::Debian { version: _, linker } = &self.0 {
-            // The outer cargo points the loader at its own compiler's libraries.
+            // The outer cargo sets it to the libraries of its own compiler.
             command.env_remove("LD_LIBRARY_PATH");
             command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
             command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
@@ -99,7 +103,7 @@ impl fmt::Display for ToolchainMissing {
         match self {
             Self::Unknown(value) => write!(f, "{TOOLCHAIN_ENV} is `{value}`; it must be `rustup`, `debian` or not set"),
             Self::NotFound(reasons) => {
-                write!(f, "no Rust compiler here builds for {TARGET} ({})", reasons.join("; "))?;
+                write!(f, "no Rust compiler for {TARGET} found ({})", reasons.join("; "))?;
                 write!(f, "; run `cargo xtask setup`, or `rustup target add {TARGET}`")
             }
         }
@@ -109,7 +113,7 @@ impl fmt::Display for ToolchainMissing {
 impl std::error::Error for ToolchainMissing {}
 
 fn active() -> Result<Toolchain, String> {
-    let version = output("rustc", &["--version"]).ok_or("there is no rustc on the path")?;
+    let version = output("rustc", &["--version"]).ok_or("rustc is not on the PATH")?;
     let folder = output("rustc", &["--print", "target-libdir", "--target", TARGET]).unwrap_or_default();
     if !has_file(Path::new(&folder), |name| name.starts_with("libstd-")) {
         return Err(format!("{version} has no standard library for it"));
@@ -124,11 +128,13 @@ fn debian() -> Result<Toolchain, String> {
     if !library.join("std/Cargo.toml").exists() {
         return Err("Debian's rust-web-src is not installed".to_owned());
     }
-    let linker = linker().ok_or("there is neither the active toolchain's rust-lld nor a wasm-ld for Debian's rustc")?;
+    let linker =
+        linker().ok_or("found no linker for Debian's rustc: neither rust-lld of the active toolchain nor wasm-ld")?;
     Ok(Toolchain(Kind::Debian { version, linker }))
 }
 
-/// What links WebAssembly for a compiler that brings no linker: the active toolchain's, else LLVM's on the path.
+/// Finds a WebAssembly linker for Debian's compiler, which has none: that of the active toolchain,
+/// otherwise LLVM's on the PATH.
 fn linker() -> Option<PathBuf> {
     let rustlib = Path::new(&output("rustc", &["--print", "sysroot"])?).join("lib/rustlib");
     let hosts = std::fs::read_dir(rustlib).into_iter().flatten().flatten();
@@ -136,9 +142,9 @@ fn linker() -> Option<PathBuf> {
     rust_lld.or_else(|| output("wasm-ld", &["--version"]).map(|_| PathBuf::from("wasm-ld")))
 }
 
-fn has_file(folder: &Path, is_it: fn(&str) -> bool) -> bool {
+fn has_file(folder: &Path, matches: fn(&str) -> bool) -> bool {
     let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.any(|entry| entry.file_name().to_str().is_some_and(is_it))
+    entries.any(|entry| entry.file_name().to_str().is_some_and(matches))
 }
 
 #[cfg(test)]
@@ -146,23 +152,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_a_forced_toolchain_that_it_does_not_know() {
-        let missing = Toolchain::find_as(Some("nix")).expect_err("there is no toolchain of that name");
+    fn rejects_an_unknown_toolchain() {
+        let missing = Toolchain::find_as(Some("nix")).expect_err("the name is unknown");
         assert_eq!(missing.to_string(), "AMPOULE_WASM_TOOLCHAIN is `nix`; it must be `rustup`, `debian` or not set");
     }
 
     #[test]
-    fn says_what_was_looked_for_and_what_to_run() {
+    fn the_error_lists_the_missing_toolchains_and_the_command() {
         let reasons = ["rustc 1.95.0 has no standard library for it", "Debian's rustc-web is not installed"];
         assert_eq!(
             ToolchainMissing::NotFound(reasons.map(str::to_owned).to_vec()).to_string(),
-            "no Rust compiler here builds for wasm32-unknown-unknown (rustc 1.95.0 has no standard library for it; Debian's \
+            "no Rust compiler for wasm32-unknown-unknown found (rustc 1.95.0 has no standard library for it; Debian's \
              rustc-web is not installed); run `cargo xtask setup`, or `rustup target add wasm32-unknown-unknown`"
         );
     }
 
     #[test]
-    fn says_in_one_line_which_toolchain_it_is() {
+    fn describes_the_toolchain_in_one_line() {
         let active = Toolchain(Kind::Active { version: "rustc 1.95.0".to_owned() });
         assert_eq!(active.describe(), "rustc 1.95.0 with target wasm32-unknown-unknown");
         let debian = Toolchain(Kind::Debian { version: "rustc 1.96.0".to_owned(), linker: "wasm-ld".into() });

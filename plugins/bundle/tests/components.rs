@@ -1,11 +1,12 @@
-//! What the build made: real components that export the contract and import no more than it allows.
+//! Checks the built components: they export the contract, and import only the interfaces that it
+//! allows.
 //!
-//! `wit-component` reads the world back out of the bytes.
+//! `wit-component` decodes the world from the bytes.
 
 use ampoule_plugin_bundle::{COMPONENTS, component};
 use wit_component::DecodedWasm;
 
-/// The names of a component's imports and exports.
+/// Returns the names of a component's imports and exports.
 fn world(component: &[u8]) -> (Vec<String>, Vec<String>) {
     let DecodedWasm::Component(resolve, world) = wit_component::decode(component).expect("it is a component") else {
         panic!("it is a WIT package, not a component");
@@ -35,14 +36,14 @@ fn a_built_in_plugin_is_small() {
 }
 
 #[test]
-fn no_path_of_the_machine_that_built_it_is_in_a_component() {
+fn a_component_contains_no_path_of_the_build_machine() {
     let cargo = std::path::PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cargo");
     let checkout = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let checkout = std::fs::canonicalize(checkout).expect("the checkout is there");
+    let checkout = std::fs::canonicalize(checkout).expect("the checkout exists");
     for (name, component) in COMPONENTS {
         for path in [cargo.as_os_str().as_encoded_bytes(), checkout.as_os_str().as_encoded_bytes()] {
             let found = component.windows(path.len()).any(|window| window == path);
-            assert!(!found, "{name} holds {}", String::from_utf8_lossy(path));
+            assert!(!found, "{name} contains {}", String::from_utf8_lossy(path));
         }
     }
 }
@@ -54,7 +55,7 @@ fn a_plugin_is_found_by_its_name() {
 }
 
 #[test]
-fn the_plugin_that_is_asked_by_default_is_flytes_default() {
+fn the_default_plugin_is_the_default_of_flyte() {
     let names: Vec<_> = COMPONENTS.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["k8s", "aws", "gcp", "azure", "vault"]);
 }

@@ -1,8 +1,9 @@
-// A secret backend in C: a variable from a Kubernetes Secret whose name has a prefix.
+// A secret backend in C: sets an environment variable from a Kubernetes Secret with a name prefix.
 //
-// `wit/types.wit` says what every record and edit means; the build writes them as C into `bindings/plugin.h`. What is answered is
-// freed after the call, so it must be memory from `malloc`, as arguments are. Nothing else is freed: an instance answers one pod, and
-// is gone after it.
+// `wit/types.wit` documents every record and edit; the build generates their C types in
+// `bindings/plugin.h`. The answer is freed after the call, so it must be memory from `malloc`;
+// arguments are such memory. The plugin frees nothing, because the host drops an instance after one
+// pod.
 
 #include "bindings/plugin.h"
 
@@ -12,46 +13,47 @@
 
 typedef plugin_string_t text;
 
-// What `configure` leaves for `inject`.
+// Set by `configure`, read by `inject`.
 static text secret_prefix;
 static text env_prefix;
 
-static void *memory(size_t size) {
-  void *found = malloc(size);
-  if (!found) abort();
-  return found;
+static void *allocate(size_t size) {
+  void *memory = malloc(size);
+  if (!memory) abort();
+  return memory;
 }
 
-// A view of words in the source, which is not to be answered as it is.
-static text words(const char *source) {
+// A view of a string literal. It must not be part of an answer, which is freed.
+static text literal(const char *source) {
   text view;
   plugin_string_set(&view, source);
   return view;
 }
 
-static text joined(text first, text second) {
-  text both = {memory(first.len + second.len + 1), first.len + second.len};
+static text concat(text first, text second) {
+  text both = {allocate(first.len + second.len + 1), first.len + second.len};
   memcpy(both.ptr, first.ptr, first.len);
   memcpy(both.ptr + first.len, second.ptr, second.len);
   both.ptr[both.len] = '\0';
   return both;
 }
 
-static bool is(text value, const char *source) {
+static bool equals(text value, const char *source) {
   return value.len == strlen(source) && memcmp(value.ptr, source, value.len) == 0;
 }
 
-// The text in quotes at a place in JSON, as it is written there. The place moves behind it, and what separates it from the next.
-static text quoted(const uint8_t **place) {
-  text found = {(uint8_t *)*place + 1, 0};
-  while (found.ptr[found.len] != '"') found.len += found.ptr[found.len] == '\\' ? 2 : 1;
-  *place = found.ptr + found.len + 1;
-  *place += strspn((const char *)*place, " :,");
-  return found;
+// Returns the JSON string at the cursor, without unescaping, and moves the cursor behind the string
+// and its separators.
+static text next_string(const uint8_t **cursor) {
+  text string = {(uint8_t *)*cursor + 1, 0};
+  while (string.ptr[string.len] != '"') string.len += string.ptr[string.len] == '\\' ? 2 : 1;
+  *cursor = string.ptr + string.len + 1;
+  *cursor += strspn((const char *)*cursor, " :,");
+  return string;
 }
 
 void exports_ampoule_injector_injector_describe(ampoule_injector_types_plugin_info_t *info) {
-  uint8_t *mounts = memory(1);
+  uint8_t *mounts = allocate(1);
   mounts[0] = AMPOULE_INJECTOR_TYPES_MOUNT_REQUIREMENT_ENV_VAR;
   info->mounts = (ampoule_injector_types_list_mount_requirement_t){mounts, 1};
   plugin_string_dup(&info->name, "example-plugin");
@@ -66,21 +68,21 @@ void exports_ampoule_injector_injector_describe(ampoule_injector_types_plugin_in
 bool exports_ampoule_injector_injector_configure(
     text *settings, ampoule_injector_types_conventions_t *conventions, text *error) {
   env_prefix = conventions->env_prefix;
-  // The host writes the document, so it is well-formed: `{"key":"text"}`.
-  const uint8_t *place = joined(*settings, words("")).ptr + 1;
-  while (*place != '}') {
-    text key = quoted(&place);
-    if (!is(key, "secretPrefix")) {
-      *error = joined(key, words(": is no setting; there is secretPrefix"));
+  // The host serializes the document, so it is valid JSON: `{"key":"text"}`.
+  const uint8_t *cursor = concat(*settings, literal("")).ptr + 1;
+  while (*cursor != '}') {
+    text key = next_string(&cursor);
+    if (!equals(key, "secretPrefix")) {
+      *error = concat(key, literal(": unknown setting, expected secretPrefix"));
       return false;
     }
-    if (*place != '"') {
-      plugin_string_dup(error, "secretPrefix: must be text");
+    if (*cursor != '"') {
+      plugin_string_dup(error, "secretPrefix: must be a string");
       return false;
     }
-    secret_prefix = quoted(&place);
+    secret_prefix = next_string(&cursor);
     if (memchr(secret_prefix.ptr, '\\', secret_prefix.len)) {
-      plugin_string_dup(error, "secretPrefix: must be what a Secret's name begins with");
+      plugin_string_dup(error, "secretPrefix: must be a valid prefix of a Secret's name");
       return false;
     }
   }
@@ -97,19 +99,19 @@ bool exports_ampoule_injector_injector_inject(
   }
   if (request->mount == AMPOULE_INJECTOR_TYPES_MOUNT_REQUIREMENT_FILE) {
     error->tag = AMPOULE_INJECTOR_TYPES_INJECTION_ERROR_UNSUPPORTED;
-    plugin_string_dup(&error->val.unsupported, "only environment variables, no files");
+    plugin_string_dup(&error->val.unsupported, "files are not supported, only environment variables");
     return false;
   }
-  text secret = joined(secret_prefix, request->group);
-  // For the admin; never a secret's value.
-  text line = joined(words("a variable from Secret "), secret);
+  text secret = concat(secret_prefix, request->group);
+  // For the plugin's author. Never log the value of a secret.
+  text line = concat(literal("sets a variable from Secret "), secret);
   ampoule_injector_log_log(AMPOULE_INJECTOR_LOG_LEVEL_DEBUG, &line);
 
-  text name = joined(env_prefix, request->key);
+  text name = concat(env_prefix, request->key);
   for (size_t i = env_prefix.len; i < name.len; i++) name.ptr[i] = toupper(name.ptr[i]);
   if (request->env_var.is_some) name = request->env_var.val;
 
-  ampoule_injector_types_edit_t *edit = memory(sizeof *edit);
+  ampoule_injector_types_edit_t *edit = allocate(sizeof *edit);
   edit->tag = AMPOULE_INJECTOR_TYPES_EDIT_SET_ENV;
   edit->val.set_env.name = name;
   edit->val.set_env.source.tag = AMPOULE_INJECTOR_TYPES_ENV_SOURCE_SECRET_KEY;

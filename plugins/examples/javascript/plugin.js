@@ -1,11 +1,12 @@
-// A secret backend in JavaScript: a variable from a Kubernetes Secret whose name has a prefix.
+// A secret backend in JavaScript: sets an environment variable from a Kubernetes Secret with a name
+// prefix.
 //
-// `wit/types.wit` says what every record and edit means. Names are in camel case here, a variant is { tag, val }, an absent
-// option is undefined, and an error is thrown.
+// `wit/types.wit` documents every record and edit. In JavaScript, names are in camel case, a
+// variant is { tag, val }, an absent option is undefined, and an error is thrown.
 
 import { log } from 'ampoule:injector/log@0.1.0';
 
-// What `configure` leaves for `inject`. An instance answers one pod, and is gone after it.
+// Set by `configure`, read by `inject`. The host drops an instance after one pod.
 let secretPrefix = '';
 let envPrefix = '';
 
@@ -25,8 +26,8 @@ export const injector = {
 
   configure(settings, conventions) {
     for (const [key, value] of Object.entries(JSON.parse(settings))) {
-      if (key !== 'secretPrefix') throw `${key}: is no setting; there is secretPrefix`;
-      if (typeof value !== 'string') throw 'secretPrefix: must be text';
+      if (key !== 'secretPrefix') throw `${key}: unknown setting, expected secretPrefix`;
+      if (typeof value !== 'string') throw 'secretPrefix: must be a string';
       secretPrefix = value;
     }
     envPrefix = conventions.envPrefix;
@@ -34,10 +35,10 @@ export const injector = {
 
   inject({ group, key, mount, envVar }, pod) {
     if (group === '' || key === '') throw { tag: 'invalid-request', val: 'group and key must both be set' };
-    if (mount === 'file') throw { tag: 'unsupported', val: 'only environment variables, no files' };
+    if (mount === 'file') throw { tag: 'unsupported', val: 'files are not supported, only environment variables' };
     const secret = secretPrefix + group;
-    // For the admin; never a secret's value.
-    log('debug', `a variable from Secret ${secret}`);
+    // For the plugin's author. Never log the value of a secret.
+    log('debug', `sets a variable from Secret ${secret}`);
     const source = { tag: 'secret-key', val: { name: secret, key, optional: false } };
     return [{ tag: 'set-env', val: { name: envVar ?? envPrefix + key.toUpperCase(), source } }];
   },

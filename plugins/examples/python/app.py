@@ -1,7 +1,7 @@
-"""A secret backend in Python: a variable from a Kubernetes Secret whose name has a prefix.
+"""A secret backend in Python: sets an environment variable from a Kubernetes Secret with a name prefix.
 
-`wit/types.wit` says what every record and edit means. `componentize-py --wit-path wit --world plugin bindings .` writes the
-classes imported here into the folder, for an editor; the build makes its own.
+`wit/types.wit` documents every record and edit. `componentize-py --wit-path wit --world plugin bindings .` generates the
+imported classes in this folder for an editor; the build generates its own copy.
 """
 
 import json
@@ -30,7 +30,7 @@ SCHEMA = {"type": "object", "properties": {"secretPrefix": {"type": "string"}}, 
 
 @dataclass
 class Settings:
-    """What `configure` leaves for `inject`. An instance answers one pod, and is gone after it."""
+    """Set by `configure`, read by `inject`. The host drops an instance after one pod."""
 
     secret_prefix: str = ""
     env_prefix: str = ""
@@ -40,7 +40,7 @@ SETTINGS = Settings()
 
 
 class Injector(exports.Injector):
-    """Made anew for every call, so nothing is kept in it."""
+    """A new object for every call, so it must not keep state."""
 
     def describe(self) -> PluginInfo:
         return PluginInfo("example-plugin", "0.1.0", [MountRequirement.ENV_VAR], json.dumps(SCHEMA))
@@ -49,18 +49,18 @@ class Injector(exports.Injector):
         SETTINGS.env_prefix = conventions.env_prefix
         for key, value in json.loads(settings).items():
             if key != "secretPrefix":
-                raise Err(f"{key}: is no setting; there is secretPrefix")
+                raise Err(f"{key}: unknown setting, expected secretPrefix")
             if not isinstance(value, str):
-                raise Err("secretPrefix: must be text")
+                raise Err("secretPrefix: must be a string")
             SETTINGS.secret_prefix = value
 
     def inject(self, request: SecretRequest, pod: PodView) -> list[Edit]:
         if not request.group or not request.key:
             raise Err(InjectionError_InvalidRequest("group and key must both be set"))
         if request.mount == MountRequirement.FILE:
-            raise Err(InjectionError_Unsupported("only environment variables, no files"))
+            raise Err(InjectionError_Unsupported("files are not supported, only environment variables"))
         secret = SETTINGS.secret_prefix + request.group
-        # For the admin; never a secret's value.
-        log(Level.DEBUG, f"a variable from Secret {secret}")
+        # For the plugin's author. Never log the value of a secret.
+        log(Level.DEBUG, f"sets a variable from Secret {secret}")
         name = request.env_var or SETTINGS.env_prefix + request.key.upper()
         return [Edit_SetEnv(EnvVar(name, EnvSource_SecretKey(SecretKeyRef(secret, request.key, False))))]

@@ -1,6 +1,6 @@
-//! The plugin run natively: the script, what a real shell makes of it, and the settings' schema.
+//! The plugin run natively: the script, its result in a real shell, and the settings' schema.
 //!
-//! What all that pull have in common is tested in `plugins/pull`.
+//! `plugins/pull` tests the common part.
 
 use std::{fs, process::Command};
 
@@ -9,7 +9,8 @@ use ampoule_plugin_sdk::testing::{Harness, show};
 
 use super::*;
 
-/// A `gcloud` that knows no full names, and writes its arguments where it should write the secret.
+/// A replacement for `gcloud` that rejects full names, and writes its arguments instead of the
+/// secret.
 const GCLOUD: &str = r#"gcloud() {
     case "$4" in */versions/*) return 1 ;; esac
     for last; do :; done
@@ -28,7 +29,7 @@ fn answer(group: &str, version: &str) -> String {
 }
 
 #[test]
-fn the_script_reads_like_the_references() {
+fn the_script_equals_that_of_the_reference() {
     assert_eq!(
         answer("projects/p1/secrets/Db", "7"),
         "volume gcp-secret-vol = memory
@@ -47,7 +48,7 @@ env FLYTE_SECRETS_FILE_PREFIX = "
 }
 
 #[test]
-fn a_shell_takes_whatever_the_request_names_as_text() {
+fn a_shell_reads_the_names_of_a_request_as_text() {
     for (group, version) in
         [("Db", "7"), ("a b/C", "$(id)"), ("x;touch y", "`id`"), ("it's", "\"1\" || true"), ("~", "*")]
     {
@@ -64,14 +65,14 @@ fn a_shell_takes_whatever_the_request_names_as_text() {
 }
 
 #[test]
-fn the_script_fails_where_gcloud_does() {
+fn the_script_fails_if_gcloud_fails() {
     let Puller { command, .. } = Gcp::pull(&secret("group", "1"), "/nowhere").unwrap();
     let script = format!("gcloud() {{ return 1; }}; chmod() {{ return 0; }}; {}", command[2]);
     assert!(!Command::new("sh").args(["-ec", &script]).status().unwrap().success());
 }
 
 #[test]
-fn a_name_that_is_an_option_or_leaves_the_folder_is_refused() {
+fn a_name_that_is_an_option_or_leaves_the_folder_is_rejected() {
     assert_eq!(answer("--account=x", "7"), "invalid: group \"--account=x\" must not begin with `-`");
     assert_eq!(answer("db", "-q"), "invalid: group version \"-q\" must not begin with `-`");
     let hint = "cannot be part of a file's path: leave out `..`";
@@ -81,7 +82,7 @@ fn a_name_that_is_an_option_or_leaves_the_folder_is_refused() {
 }
 
 #[test]
-fn group_and_version_must_be_there_and_the_key_need_not() {
+fn group_and_version_are_required_and_the_key_is_optional() {
     let text = "invalid: GCP Secrets Webhook require both group and group version to be set. Secret: ";
     assert_eq!(answer("", "7"), format!("{text}[/ignored@7]"));
     assert_eq!(answer("db", ""), format!("{text}[db/ignored]"));
@@ -90,7 +91,7 @@ fn group_and_version_must_be_there_and_the_key_need_not() {
 }
 
 #[test]
-fn the_schema_is_that_of_the_settings() {
+fn the_committed_schema_matches_the_settings() {
     let derived = serde_json::to_value(schemars::schema_for!(Settings<Gcp>)).unwrap();
     let committed: serde_json::Value = serde_json::from_str(Gcp::SETTINGS_SCHEMA).unwrap();
     assert_eq!(committed, derived, "{derived:#}");

@@ -1,7 +1,8 @@
 //! The injector `k8s`: keys of Kubernetes Secrets in the pod's own namespace, by reference.
 //!
-//! It reads no Secret: the kubelet does, when the pod starts. Names and messages are those of `flyte-pod-webhook`, where the
-//! Secret is the request's group and the item its key.
+//! It reads no Secret; the kubelet does, when the pod starts. Names and messages are those of
+//! `flyte-pod-webhook`: the group of a request is the name of the Secret, and the key is the key in
+//! the Secret.
 
 use ampoule_plugin_sdk::{
     InjectionError::InvalidRequest,
@@ -10,7 +11,7 @@ use ampoule_plugin_sdk::{
 };
 use serde::Deserialize;
 
-/// The plugin, its settings filled up from the webhook's conventions.
+/// The plugin, with the webhook's conventions as defaults for absent settings.
 #[derive(Debug)]
 pub struct K8s {
     env_prefix: String,
@@ -19,17 +20,19 @@ pub struct K8s {
     optional: bool,
 }
 
-/// What stands under `settings` in the webhook's configuration; every key may be left out.
+/// The settings of the injector (`injectors[].settings`). Every key is optional.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Settings {
-    /// What the names of environment variables start with. Left out: the webhook's `envPrefix`.
+    /// Prefix of the names of environment variables. Default: `conventions.envPrefix` of the
+    /// webhook.
     env_prefix: Option<String>,
-    /// The folder that the groups' folders are mounted in. Left out: the webhook's `mountDirectory`.
+    /// Folder that contains one mounted folder per group. Default: `conventions.mountDirectory` of
+    /// the webhook.
     mount_directory: Option<String>,
-    /// Refuse a request without a group. Where false, the MD5 of the key in hexadecimal takes the group's place. Left out:
-    /// true in the profile `flyte-v1`, else false.
+    /// Reject a request without a group. If false, the group defaults to the MD5 hash of the key,
+    /// in hexadecimal. Default: true in the profile `flyte-v1`, otherwise false.
     require_group: Option<bool>,
     /// Start the pod even if the Secret or the key is missing.
     optional: bool,
@@ -37,7 +40,7 @@ pub struct Settings {
 
 ampoule_plugin_sdk::export!(K8s);
 
-/// A DNS label's longest length: RFC 1123, which Kubernetes asks of a volume's name.
+/// Maximum length of a DNS label (RFC 1123); Kubernetes requires the name of a volume to be one.
 const LABEL_MAX: usize = 63;
 
 // === impl Settings ===
@@ -81,7 +84,7 @@ impl Injector for K8s {
 }
 
 impl K8s {
-    /// The Secret's name, once the request names what it must.
+    /// Validates the request, and returns the Secret's name.
     fn group(&self, request: &SecretRequest) -> Result<String, InjectionError> {
         let missing = match (request.group.is_empty(), request.key.is_empty()) {
             (true, _) | (_, true) if self.require_group => "both key and group",
@@ -121,13 +124,14 @@ impl K8s {
     }
 }
 
-/// Flyte's name for the volume of a group and its version, or our own where that is longer than Kubernetes takes.
+/// Flyte's name for the volume of a group and its version, or our own name if Flyte's is too long
+/// for Kubernetes.
 fn volume_name(group: &str, version: &str) -> String {
     let id = [group, "_", version].concat();
-    // Flyte's alphabet is a-z and 1-6 where RFC 4648 has A-Z and 2-7.
-    let flyte = |c: u8| if c.is_ascii_digit() { c - 1 } else { c.to_ascii_lowercase() };
+    // Flyte's alphabet is a-z and 1-6 instead of A-Z and 2-7 (RFC 4648).
+    let to_flyte_alphabet = |c: u8| if c.is_ascii_digit() { c - 1 } else { c.to_ascii_lowercase() };
     let name: String =
-        data_encoding::BASE32_NOPAD.encode(id.as_bytes()).bytes().map(|c| char::from(flyte(c))).collect();
+        data_encoding::BASE32_NOPAD.encode(id.as_bytes()).bytes().map(|c| char::from(to_flyte_alphabet(c))).collect();
     if name.len() <= LABEL_MAX { name } else { format!("secret-{:x}", md5::compute(id)) }
 }
 

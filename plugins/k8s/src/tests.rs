@@ -1,6 +1,8 @@
-//! The plugin run natively: names, order and messages of the reference, and what we refuse that it lets through.
+//! The plugin run natively: names, order and messages of the reference, and requests that only this
+//! plugin rejects.
 //!
-//! Expected values are those of the recordings in `tests/parity`, or of `flyte-behaviour` where they record none.
+//! Expected values come from the recordings in `tests/parity`, or from `flyte-behaviour` if there
+//! is no recording.
 
 use ampoule_plugin_sdk::testing::{Harness, show};
 use serde_json::json;
@@ -42,13 +44,13 @@ fn any_means_a_file() {
 }
 
 #[test]
-fn a_file_with_a_named_variable_says_its_path_last() {
+fn a_named_variable_with_the_path_of_the_file_is_the_last_edit() {
     let expected = format!("{USER_INFO}\nenv MY_SECRET = /etc/flyte/secrets/user-info/user_secret");
     check(&v1(), &user_secret().as_file().named("MY_SECRET"), &expected);
 }
 
 #[test]
-fn names_keep_their_case_in_the_secret_and_lose_it_in_the_path() {
+fn names_keep_their_case_in_the_secret_and_are_lower_case_in_the_path() {
     check(
         &v1(),
         &SecretRequest::new("Other", "B").as_file(),
@@ -60,7 +62,7 @@ env FLYTE_SECRETS_FILE_PREFIX = ",
 }
 
 #[test]
-fn the_version_is_in_the_name_of_the_volume_only() {
+fn only_the_name_of_the_volume_contains_the_version() {
     check(
         &v1(),
         &SecretRequest::new("user-info", "k").version("v2").as_file(),
@@ -89,7 +91,7 @@ env FLYTE_SECRETS_ENV_PREFIX = _UNION_",
 }
 
 #[test]
-fn a_request_must_name_what_the_profile_wants() {
+fn the_profile_determines_the_required_parts_of_a_request() {
     let both = "invalid: k8s Secrets Webhook require both key and group to be set. Secret: ";
     check(&v1(), &SecretRequest::new("group", ""), &format!("{both}[group/]"));
     check(&v1(), &SecretRequest::new("", "key").version("7"), &format!("{both}[/key@7]"));
@@ -100,7 +102,7 @@ fn a_request_must_name_what_the_profile_wants() {
 }
 
 #[test]
-fn without_a_group_the_md5_of_the_key_is_the_secret() {
+fn without_a_group_the_md5_of_the_key_is_the_name_of_the_secret() {
     check(
         &v2(),
         &SecretRequest::new("", "user_secret").as_file(),
@@ -114,15 +116,15 @@ env FLYTE_SECRETS_FILE_PREFIX = ",
 }
 
 #[test]
-fn a_volume_name_that_kubernetes_would_refuse_gets_a_short_one_that_stays_the_same() {
-    // 39 bytes with the underscore are the longest that fit: flyte-behaviour, section 4.1.
+fn a_volume_name_that_is_too_long_becomes_a_short_and_stable_one() {
+    // At most 39 bytes fit, including the underscore: flyte-behaviour, section 4.1.
     let volume = |group: &str, version: &str| volume_name(group, version);
     let fits = "a".repeat(38);
     assert_eq!(volume(&fits, "").len(), 63);
     let (one, other) = (volume(&fits, "1"), volume(&fits, "2"));
     assert_eq!(one, "secret-aab5f22381bbaacae9d4368738469d16");
-    assert_eq!(volume(&fits, "1"), one, "it is stable");
-    assert_ne!(one, other, "it tells versions apart");
+    assert_eq!(volume(&fits, "1"), one, "the name is stable");
+    assert_ne!(one, other, "different versions have different names");
     for name in [one, volume(&"x.y".repeat(84), ""), volume("größe", "ü")] {
         assert!(
             name.len() <= LABEL_MAX && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -131,7 +133,7 @@ fn a_volume_name_that_kubernetes_would_refuse_gets_a_short_one_that_stays_the_sa
 }
 
 #[test]
-fn a_path_that_would_leave_the_folder_is_refused() {
+fn a_path_that_leaves_the_folder_is_rejected() {
     let hint = "cannot name a file: leave out `/`, `:` and leading `..`";
     let refused = [
         (SecretRequest::new("../etc", "key"), format!("invalid: group \"../etc\" {hint}")),
@@ -149,7 +151,7 @@ fn a_path_that_would_leave_the_folder_is_refused() {
 }
 
 #[test]
-fn a_name_that_no_kubernetes_takes_for_a_variable_is_refused() {
+fn a_variable_name_that_every_kubernetes_version_rejects_is_rejected() {
     let hint = "cannot name an environment variable: use letters, digits and `_`";
     let request = || user_secret().as_env_var();
     check(&v1(), &request().named(""), &format!("invalid: \"\" {hint}"));
@@ -160,7 +162,7 @@ fn a_name_that_no_kubernetes_takes_for_a_variable_is_refused() {
 }
 
 #[test]
-fn every_default_has_a_setting() {
+fn a_setting_overrides_each_default() {
     let settings =
         json!({"envPrefix": "S_", "mountDirectory": "/run/secrets/", "requireGroup": false, "optional": false});
     let harness = v1().settings(&settings);
@@ -186,7 +188,7 @@ env FLYTE_SECRETS_FILE_PREFIX = ",
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_by_key() {
+fn invalid_settings_are_rejected_by_key() {
     let refused = [
         (
             json!({"envPrefx": "S_"}),
@@ -204,7 +206,7 @@ fn settings_that_make_no_sense_are_refused_by_key() {
 }
 
 #[test]
-fn the_schema_is_that_of_the_settings() {
+fn the_committed_schema_matches_the_settings() {
     let derived = serde_json::to_value(schemars::schema_for!(Settings)).unwrap();
     let committed: serde_json::Value = serde_json::from_str(K8s::SETTINGS_SCHEMA).unwrap();
     assert_eq!(committed, derived);

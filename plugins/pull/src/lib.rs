@@ -1,8 +1,10 @@
-//! Plugins that pull a secret with an init container into a volume in memory, which every other container mounts read-only:
-//! what `aws`, `gcp` and `azure` share, after `flyte-pod-webhook` (flyte-behaviour sections 4.2, 4.4 and 4.5).
+//! The common part of the plugins `aws`, `gcp` and `azure`: an init container pulls a secret into a
+//! volume in memory, which every other container mounts read-only. The behaviour follows
+//! `flyte-pod-webhook` (flyte-behaviour sections 4.2, 4.4 and 4.5).
 //!
-//! A backend implements [`Pull`] and exports [`PullInjector`]. It sees no secret and reaches no network: the container does,
-//! as the pod's service account, when the pod starts.
+//! A backend implements [`Pull`] and exports [`PullInjector`]. The plugin has no access to secrets
+//! or to the network; the init container fetches the secret with the pod's service account when the
+//! pod starts.
 
 mod settings;
 pub mod shell;
@@ -13,58 +15,61 @@ use ampoule_plugin_sdk::{names::env_name, prelude::*};
 
 pub use self::settings::{Quantity, Resources, SecurityContextName, Settings};
 
-/// A backend whose command-line tool pulls one secret into one file.
+/// A backend with a command-line tool that pulls one secret into one file.
 pub trait Pull: Debug + 'static {
-    /// The backend's name. The volume is `NAME-secret-vol`, an init container `NAME-pull-secret-` and a number.
+    /// The backend's name. The volume is named `NAME-secret-vol`, and an init container
+    /// `NAME-pull-secret-NUMBER`.
     const NAME: &'static str;
 
     /// The plugin's version.
     const VERSION: &'static str;
 
-    /// The image that pulls where the settings name none.
+    /// The default image of the init container.
     const IMAGE: &'static str;
 
     /// JSON schema of [`Settings`] for this backend.
     const SETTINGS_SCHEMA: &'static str;
 
-    /// The reference's words for a request that [`Pull::is_complete`] finds wanting.
+    /// The reference's message for a request that is not complete ([`Pull::is_complete`]).
     const INCOMPLETE: &'static str;
 
-    /// Variables that the tool needs where it may not write to its home: set along with any security context.
+    /// Variables for a tool that must not write to its home folder. They are set together with a
+    /// security context.
     const CONFINED_ENV: &'static [(&'static str, &'static str)] = &[];
 
-    /// Whether the request names all that the backend needs.
+    /// Returns whether the request contains all parts that the backend needs.
     fn is_complete(request: &SecretRequest) -> bool;
 
-    /// Whether the reference of this profile gives the variable that a request names the file's path: what
-    /// [`Settings`] has where `pathInEnvVar` is left out.
+    /// Returns the default of `pathInEnvVar` in [`Settings`]: whether the reference of this profile
+    /// sets the requested variable to the file's path.
     fn path_in_env_var(profile: &str) -> bool {
         let _ = profile;
         false
     }
 
-    /// What pulls a complete request into a file below `directory`.
+    /// Returns the init container that pulls the secret of a complete request into a file below
+    /// `directory`.
     ///
     /// # Errors
     ///
-    /// A name in the request cannot be put into a path or a command.
+    /// A name in the request is not valid in a path or a command.
     fn pull(request: &SecretRequest, directory: &str) -> Result<Puller, InjectionError>;
 }
 
-/// The init container that pulls one secret, as far as it differs between backends.
+/// The backend-specific part of the init container that pulls one secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Puller {
-    /// Its command; the image's own if empty.
+    /// Its command. Empty: the image's own.
     pub command: Vec<String>,
     /// Its environment.
     pub env: Vec<(&'static str, String)>,
-    /// Where it mounts the volume, to write to it.
+    /// The path of the writable mount of the volume.
     pub mount_path: String,
-    /// The file below the volume's root.
+    /// The path of the file in the volume.
     pub file: String,
 }
 
-/// The injector of a backend: give it to [`ampoule_plugin_sdk::export!`].
+/// The injector of a backend. Pass it to [`ampoule_plugin_sdk::export!`].
 #[derive(Debug)]
 pub struct PullInjector<P: Pull> {
     settings: Settings<P>,
@@ -130,12 +135,13 @@ impl<P: Pull> PullInjector<P> {
     }
 }
 
-/// Numbered by the init containers that are there, as the reference does, and on from there where that name is taken.
+/// Returns a free name for the init container. Like the reference, the number is the count of init
+/// containers; if that name is in use, the next free number.
 fn container_name(backend: &str, pod: &PodView) -> String {
     let first = pod.containers.iter().filter(|container| container.kind != ContainerKind::Main).count();
     let mut names = (first..).map(|number| format!("{backend}-pull-secret-{number}"));
-    let free = names.find(|name| pod.containers.iter().all(|container| container.name != *name));
-    free.expect("a pod has fewer containers than there are numbers")
+    let free_name = names.find(|name| pod.containers.iter().all(|container| container.name != *name));
+    free_name.expect("a pod has fewer containers than there are numbers")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! [`Settings`] of a backend that pulls, and what they become in the init container.
+//! [`Settings`] of a backend that pulls, and their conversion for the init container.
 //!
-//! `serde` and the backend's committed JSON schema read the same types; a test of each backend compares the two.
+//! Each backend's committed JSON schema is derived from these types; a test of each backend
+//! compares the two.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -12,40 +13,42 @@ use serde::{
 
 use crate::Pull;
 
-/// What stands under `settings` in the webhook's configuration; every key may be left out.
+/// The settings of the injector (`injectors[].settings`). Every key is optional.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(serde::Serialize, schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "Settings", bound = ""))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default, bound = "")]
 pub struct Settings<P: Pull> {
-    /// The image of the init container that pulls a secret.
+    /// Image of the init container that pulls a secret.
     pub image: String,
-    /// Its compute resources.
+    /// Compute resources of the init container.
     pub resources: Resources,
-    /// Its security context. `none`, the default, leaves it to the pod, as Flyte does. `restricted` sets what the Pod Security
-    /// Standard of that name asks for and no image minds: no privilege escalation, no capabilities, the runtime's seccomp
-    /// profile. The user stays the image's or the pod's unless `runAsUser` names one, and the image's files stay writable:
-    /// the tools keep their state in /tmp, away from the secrets.
+    /// Security context of the init container. `none`, the default, leaves it to the pod, as Flyte
+    /// does. `restricted` sets the requirements of the Pod Security Standard `restricted` that work
+    /// with any image: no privilege escalation, no capabilities, the runtime's seccomp profile. It
+    /// does not change the user (see `runAsUser`), and the image's files remain writable, because
+    /// the tools keep their state in /tmp, outside the volume with the secrets.
     pub security_context: SecurityContextName,
-    /// The number of the user that the init container runs as, whatever its image says. Other than 0, it sets `runAsNonRoot`
-    /// too, which `restricted` namespaces ask for.
+    /// Numeric user ID of the init container, which overrides the user of the image. A value other
+    /// than 0 also sets `runAsNonRoot`, which namespaces with the standard `restricted` require.
     pub run_as_user: Option<u32>,
-    /// Give the variable that a request for a file names the path of that file. Left out: as Flyte's webhook of the
-    /// profile does it, which is true for `aws` in the profile `flyte-v1`, else false.
+    /// Set the environment variable of a request for a file to the path of that file. Default: the
+    /// behaviour of Flyte's webhook in the profile, which is true for `aws` in the profile
+    /// `flyte-v1`, otherwise false.
     pub path_in_env_var: Option<bool>,
     #[serde(skip)]
     backend: PhantomData<fn() -> P>,
 }
 
-/// Compute resources as Kubernetes has them: by name, such as `cpu` and `memory`. Of `requests` and `limits`, one that is given
-/// takes the place of its default; `{}` is none.
+/// Compute resources of Kubernetes by name, such as `cpu` and `memory`. A value for `requests` or
+/// `limits` replaces its default; `{}` removes it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
-    /// What the scheduler sets aside.
+    /// Resources that the scheduler reserves.
     pub requests: BTreeMap<String, Quantity>,
-    /// What the container may use at most.
+    /// Maximum that the container may use.
     pub limits: BTreeMap<String, Quantity>,
 }
 
@@ -54,12 +57,12 @@ pub struct Resources {
 #[cfg_attr(feature = "schema", derive(serde::Serialize))]
 pub struct Quantity(String);
 
-/// How far the init container is locked in.
+/// A predefined security context of the init container.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum SecurityContextName {
-    /// As the pod is.
+    /// The security context of the pod.
     #[default]
     None,
     /// No privilege escalation, no capabilities, the runtime's seccomp profile.
@@ -69,7 +72,7 @@ pub enum SecurityContextName {
 // === impl Settings ===
 
 impl<P: Pull> Default for Settings<P> {
-    /// What the reference has (flyte-behaviour section 8).
+    /// The defaults of the reference (flyte-behaviour section 8).
     fn default() -> Self {
         Self {
             image: P::IMAGE.to_owned(),
@@ -83,10 +86,10 @@ impl<P: Pull> Default for Settings<P> {
 }
 
 impl<P: Pull> Settings<P> {
-    /// Refuses what would make every pod fail.
+    /// Rejects settings that would make every pod fail.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.image.is_empty() {
-            return Err("image: must name an image; leave the key out for the default".to_owned());
+            return Err("image: must not be empty; remove the key to use the default".to_owned());
         }
         Ok(())
     }
@@ -108,7 +111,7 @@ impl<P: Pull> Settings<P> {
 // === impl Resources, Quantity ===
 
 impl Default for Resources {
-    /// What the reference has (flyte-behaviour section 8).
+    /// The defaults of the reference (flyte-behaviour section 8).
     fn default() -> Self {
         let quantity = |(name, quantity): (&str, &str)| (name.to_owned(), Quantity(quantity.to_owned()));
         let quantities: BTreeMap<_, _> = [("cpu", "200m"), ("memory", "500Mi")].map(quantity).into();
@@ -136,8 +139,8 @@ impl<'de> Deserialize<'de> for Quantity {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Quantity, E> {
-                let known = |c: char| c.is_ascii_digit() || "+-.eEnumkKMGTPi".contains(c);
-                if text.starts_with(|c: char| c.is_ascii_digit() || c == '.') && text.chars().all(known) {
+                let is_allowed = |c: char| c.is_ascii_digit() || "+-.eEnumkKMGTPi".contains(c);
+                if text.starts_with(|c: char| c.is_ascii_digit() || c == '.') && text.chars().all(is_allowed) {
                     return Ok(Quantity(text.to_owned()));
                 }
                 Err(E::invalid_value(de::Unexpected::Str(text), &self))
@@ -148,7 +151,8 @@ impl<'de> Deserialize<'de> for Quantity {
             }
 
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<Quantity, E> {
-                // In thousandths: the code that prints a float would be a tenth of the component.
+                // In thousandths, because the code that formats a float would be a tenth of the
+                // component's size.
                 let thousandths = (number * 1000.0).round();
                 if (0.0..=u32::MAX.into()).contains(&thousandths) {
                     return Ok(Quantity(format!("{}m", thousandths as u64)));

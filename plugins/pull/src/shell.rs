@@ -1,23 +1,24 @@
-//! Text of a request as words of a shell script: [`word`] and [`double_quoted`].
+//! Quotes the text of a request as a word of a shell script: [`word`] and [`double_quoted`].
 //!
-//! Plain text stays as it is, so that scripts read like the reference's; anything else is quoted, so that it is never more
-//! than text to the shell.
+//! Text without special characters is not quoted, so that scripts equal those of the reference. Any
+//! other text is quoted, so that the shell never interprets it.
 
 use std::borrow::Cow;
 
 use ampoule_plugin_sdk::InjectionError;
 
-/// One word, quoted where it must be. Use it on its own or after plain text (`--file=…`), never within quotes.
+/// Returns the text as one word, quoted if necessary. Use it alone or after plain text
+/// (`--file=…`), never within quotes.
 ///
 /// # Errors
 ///
-/// The text has a NUL, which no command line can hold.
+/// The text contains NUL, which a command line cannot contain.
 pub fn word(text: &str) -> Result<Cow<'_, str>, InjectionError> {
     shlex::try_quote(text)
-        .map_err(|_| InjectionError::invalid_request(format!("{text:?} has a NUL, which no command can be given")))
+        .map_err(|_| InjectionError::invalid_request(format!("{text:?} must not contain a NUL character")))
 }
 
-/// One word that stands in double quotes where the text is plain.
+/// Returns the text as one word, in double quotes if it has no special characters.
 ///
 /// # Errors
 ///

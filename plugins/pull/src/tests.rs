@@ -1,6 +1,8 @@
-//! What every backend that pulls has in common, on one that pulls with `fetch`: edits, names, settings, shell words.
+//! Tests of the common part, with a backend that pulls with `fetch`: edits, names, settings, shell
+//! words.
 //!
-//! The backends' own tests hold what differs, and `tests/parity` the recordings of the reference.
+//! Each backend tests its own part, and `tests/parity` compares with the recordings of the
+//! reference.
 
 use ampoule_plugin_sdk::testing::{Harness, show};
 use serde_json::json;
@@ -15,7 +17,7 @@ impl Pull for Fetch {
     const VERSION: &'static str = "1.0.0";
     const IMAGE: &'static str = "example.org/fetch:1";
     const SETTINGS_SCHEMA: &'static str = "{}";
-    const INCOMPLETE: &'static str = "fetch wants a key";
+    const INCOMPLETE: &'static str = "fetch requires a key";
     const CONFINED_ENV: &'static [(&'static str, &'static str)] = &[("FETCH_HOME", "/tmp/fetch")];
 
     fn is_complete(request: &SecretRequest) -> bool {
@@ -49,7 +51,7 @@ fn check(harness: &Harness<PullInjector<Fetch>>, request: &SecretRequest, expect
     assert_eq!(show(&harness.inject(request)), expected);
 }
 
-/// The lines of the init container after its name.
+/// Compares the lines of the init container after its name.
 #[track_caller]
 fn check_container(settings: &serde_json::Value, expected: &[&str]) {
     let answer = show(&harness().settings(settings).inject(&secret()));
@@ -57,7 +59,7 @@ fn check_container(settings: &serde_json::Value, expected: &[&str]) {
     assert_eq!(lines, expected);
 }
 
-fn named(pod: &PodView) -> String {
+fn name_in(pod: &PodView) -> String {
     container_name("fetch", pod)
 }
 
@@ -80,7 +82,7 @@ fn a_file_is_pulled_into_a_volume_that_every_container_mounts() {
 }
 
 #[test]
-fn a_named_variable_holds_the_path_where_the_profile_or_the_settings_say_so() {
+fn the_profile_or_the_settings_determine_whether_a_named_variable_holds_the_path() {
     let request = secret().as_file().named("MY_SECRET");
     let with_path = format!("{FILE}\nenv MY_SECRET = /etc/flyte/secrets/key");
     let (v1, v2) = (harness(), harness().profile("flyte-v2"));
@@ -98,25 +100,25 @@ fn a_named_variable_holds_the_path_where_the_profile_or_the_settings_say_so() {
 }
 
 #[test]
-fn a_request_that_is_incomplete_or_wants_the_value_in_a_variable_is_refused() {
-    check(&harness(), &SecretRequest::new("group", ""), "invalid: fetch wants a key. Secret: [group/]");
-    check(&harness(), &SecretRequest::new("", "").as_env_var(), "invalid: fetch wants a key. Secret: [/]");
+fn an_incomplete_request_and_a_request_for_a_variable_are_rejected() {
+    check(&harness(), &SecretRequest::new("group", ""), "invalid: fetch requires a key. Secret: [group/]");
+    check(&harness(), &SecretRequest::new("", "").as_env_var(), "invalid: fetch requires a key. Secret: [/]");
     let unsupported = "unsupported: unrecognized mount requirement [ENV_VAR] for secret [key]";
     check(&harness(), &secret().as_env_var(), unsupported);
     check(&harness(), &secret().as_env_var().named("MY_SECRET"), unsupported);
 }
 
 #[test]
-fn the_init_container_is_numbered_by_those_that_are_there() {
+fn the_number_of_the_init_container_is_the_count_of_init_containers() {
     let pod =
         || PodView::new("default").container(ContainerKind::Init, "setup").container(ContainerKind::Sidecar, "mesh");
-    assert_eq!(named(&PodView::new("default").container(ContainerKind::Main, "main")), "fetch-pull-secret-0");
-    assert_eq!(named(&pod().container(ContainerKind::Main, "main")), "fetch-pull-secret-2");
-    assert_eq!(named(&pod().container(ContainerKind::Main, "fetch-pull-secret-2")), "fetch-pull-secret-3");
+    assert_eq!(name_in(&PodView::new("default").container(ContainerKind::Main, "main")), "fetch-pull-secret-0");
+    assert_eq!(name_in(&pod().container(ContainerKind::Main, "main")), "fetch-pull-secret-2");
+    assert_eq!(name_in(&pod().container(ContainerKind::Main, "fetch-pull-secret-2")), "fetch-pull-secret-3");
 }
 
 #[test]
-fn the_init_container_is_as_the_settings_say() {
+fn the_settings_determine_image_and_resources_of_the_init_container() {
     let own = ["command [\"fetch\", \"key\"]", "env FETCH_AS = file", "mount fetch-secret-vol at /etc/flyte/secrets"];
     let default = ["requests cpu=200m memory=500Mi", "limits cpu=200m memory=500Mi"];
     let resources =
@@ -137,7 +139,7 @@ fn the_init_container_is_as_the_settings_say() {
 }
 
 #[test]
-fn a_confined_init_container_has_a_home_that_it_can_write_to() {
+fn an_init_container_with_a_security_context_has_a_writable_home() {
     let check = |settings: &serde_json::Value, context: &str| {
         let own = ["command [\"fetch\", \"key\"]", "env FETCH_AS = file", "env FETCH_HOME = /tmp/fetch"];
         let rest = [
@@ -158,9 +160,9 @@ fn a_confined_init_container_has_a_home_that_it_can_write_to() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_by_key() {
+fn invalid_settings_are_rejected_by_key() {
     let refused = [
-        (json!({"image": ""}), "image: must name an image; leave the key out for the default"),
+        (json!({"image": ""}), "image: must not be empty; remove the key to use the default"),
         (
             json!({"imge": "x"}),
             "imge: unknown field `imge`, expected one of `image`, `resources`, `securityContext`, `runAsUser`, `pathInEnvVar` \
@@ -192,7 +194,7 @@ fn settings_that_make_no_sense_are_refused_by_key() {
 }
 
 #[test]
-fn a_word_is_quoted_only_where_the_shell_would_read_more_than_text() {
+fn a_word_is_quoted_only_if_the_shell_would_interpret_it() {
     let cases = [
         ("projects/p1/secrets/Db", "projects/p1/secrets/Db"),
         ("example.com:p_1/@x-+", "example.com:p_1/@x-+"),
@@ -212,11 +214,11 @@ fn a_word_is_quoted_only_where_the_shell_would_read_more_than_text() {
     );
     assert_eq!(shell::double_quoted("$(id)\"").unwrap(), "'$(id)\"'");
     let nul = show(&shell::word("a\0b").map(|_| Vec::new()));
-    assert_eq!(nul, "invalid: \"a\\0b\" has a NUL, which no command can be given");
+    assert_eq!(nul, "invalid: \"a\\0b\" must not contain a NUL character");
 }
 
 #[test]
-fn a_shell_reads_every_word_as_the_text_that_it_was() {
+fn a_shell_reads_every_word_as_its_original_text() {
     let texts =
         ["plain", "a b", "'", "\"", "\\", "$HOME", "`id`", "$(id)", "*", "!x", "a\nb", "^", "-n", "größe", "a'b\"c$d"];
     for text in texts {

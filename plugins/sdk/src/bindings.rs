@@ -1,6 +1,8 @@
-//! What `wit-bindgen` makes of `wit/`: the contract's types, its imports, and the macro behind `export!`.
+//! The bindings that `wit-bindgen` generates from `wit/`: the contract's types, its imports, and
+//! the macro behind `export!`.
 //!
-//! Nothing here is written by hand, so the workspace's lints do not apply. Plugins use the re-exports at the crate's root.
+//! The code is generated, so the workspace's lints do not apply. Plugins use the re-exports at the
+//! crate's root.
 #![allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated")]
 
 wit_bindgen::generate!({

@@ -1,6 +1,8 @@
-//! Builders for the contract's edits: one constructor per arm of [`Edit`], and a builder for whatever has options.
+//! Builders for the contract's edits: one constructor per variant of [`Edit`], and a builder for
+//! each type with options.
 //!
-//! The meaning of every arm, and what the host does when it meets something already there, is said at the arm itself.
+//! The documentation of each variant describes its meaning and how the host treats existing content
+//! of the pod.
 
 use crate::{
     Annotation, AnnotationCollision, CsiVolume, Edit, EnvSource, EnvVar, InitContainer, InitContainerPosition,
@@ -18,7 +20,8 @@ impl Edit {
         Self::SetEnv(EnvVar::new(name, source))
     }
 
-    /// Adds a volume, such as `Edit::add_volume("token", SecretVolume::new("group").item("key", "path"))`.
+    /// Adds a volume, such as
+    /// `Edit::add_volume("token", SecretVolume::new("group").item("key", "path"))`.
     #[must_use]
     pub fn add_volume(name: impl Into<String>, source: impl Into<VolumeSource>) -> Self {
         Self::AddVolume(Volume { name: name.into(), source: source.into() })
@@ -36,14 +39,14 @@ impl Edit {
         Self::AddInitContainer(container)
     }
 
-    /// Sets an annotation unless the pod has one of that key.
+    /// Sets an annotation unless the pod already has that key.
     #[must_use]
     pub fn default_annotation(key: impl Into<String>, value: impl Into<String>) -> Self {
         let collision = AnnotationCollision::IfAbsent;
         Self::SetAnnotation(Annotation { key: key.into(), value: value.into(), collision })
     }
 
-    /// Sets an annotation; a pod that has another value for it is refused.
+    /// Sets an annotation; the host rejects a pod that has a different value for it.
     #[must_use]
     pub fn own_annotation(key: impl Into<String>, value: impl Into<String>) -> Self {
         let collision = AnnotationCollision::MustOwn;
@@ -60,7 +63,7 @@ impl Edit {
 // === impl EnvVar, EnvSource, SecretKeyRef ===
 
 impl EnvVar {
-    /// An environment variable.
+    /// Creates an environment variable.
     #[must_use]
     pub fn new(name: impl Into<String>, source: impl Into<EnvSource>) -> Self {
         Self { name: name.into(), source: source.into() }
@@ -68,13 +71,13 @@ impl EnvVar {
 }
 
 impl EnvSource {
-    /// A public value, written into the pod as it is.
+    /// A public value, which the host writes into the pod unchanged.
     #[must_use]
     pub fn literal(value: impl Into<String>) -> Self {
         Self::Literal(value.into())
     }
 
-    /// A secret value that the plugin fetched; how it reaches the pod is the host's decision.
+    /// A secret value that the plugin fetched; the host decides how it reaches the pod.
     #[must_use]
     pub fn secret_value(bytes: impl Into<Vec<u8>>) -> Self {
         Self::SecretValue(bytes.into())
@@ -94,7 +97,7 @@ impl SecretKeyRef {
         Self { name: secret.into(), key: key.into(), optional: false }
     }
 
-    /// Whether the container starts without it.
+    /// Sets whether the container starts if the Secret or the key is missing.
     #[must_use]
     pub fn optional(self, optional: bool) -> Self {
         Self { optional, ..self }
@@ -110,14 +113,15 @@ impl SecretVolume {
         Self { secret_name: secret.into(), items: Vec::new(), optional: false }
     }
 
-    /// Shows this key, at this path, and none that is not named so.
+    /// Adds this key as a file at this path. With at least one item, the volume contains only the
+    /// added keys.
     #[must_use]
     pub fn item(mut self, key: impl Into<String>, path: impl Into<String>) -> Self {
         self.items.push(KeyToPath { key: key.into(), path: path.into() });
         self
     }
 
-    /// Whether the pod starts without Secret or key.
+    /// Sets whether the pod starts if the Secret or a key is missing.
     #[must_use]
     pub fn optional(self, optional: bool) -> Self {
         Self { optional, ..self }
@@ -131,13 +135,13 @@ impl From<SecretVolume> for VolumeSource {
 }
 
 impl MemoryVolume {
-    /// A volume in memory, bounded by the pod's memory limit.
+    /// A volume in memory, limited by the pod's memory limit.
     #[must_use]
     pub fn new() -> Self {
         Self { size_limit: None }
     }
 
-    /// Bounds it, by a Kubernetes quantity such as `16Mi`.
+    /// Limits the size to a Kubernetes quantity such as `16Mi`.
     #[must_use]
     pub fn size_limit(self, quantity: impl Into<String>) -> Self {
         let Self { size_limit: _ } = self;
@@ -171,7 +175,7 @@ impl CsiVolume {
         self
     }
 
-    /// Names the Secret that the driver is given.
+    /// Sets the Secret that the kubelet passes to the driver.
     #[must_use]
     pub fn node_publish_secret(self, name: impl Into<String>) -> Self {
         Self { node_publish_secret: Some(name.into()), ..self }
@@ -185,19 +189,20 @@ impl From<CsiVolume> for VolumeSource {
 }
 
 impl ServiceAccountTokenVolume {
-    /// A token for the API server, as a file at this path below the mount, valid for Kubernetes' default time.
+    /// A token for the API server, as a file at this path below the mount, with the default
+    /// lifetime of Kubernetes.
     #[must_use]
     pub fn new(path: impl Into<String>) -> Self {
         Self { audience: None, expiration_seconds: None, path: path.into() }
     }
 
-    /// Says whom the token is for.
+    /// Sets the audience of the token.
     #[must_use]
     pub fn audience(self, audience: impl Into<String>) -> Self {
         Self { audience: Some(audience.into()), ..self }
     }
 
-    /// Says how long it is valid, in seconds; 600 at least.
+    /// Sets the lifetime of the token in seconds, at least 600.
     #[must_use]
     pub fn expiration_seconds(self, seconds: u32) -> Self {
         Self { expiration_seconds: Some(seconds), ..self }
@@ -219,7 +224,7 @@ impl VolumeMount {
         Self { volume: volume.into(), path: path.into(), read_only: true, sub_path: None }
     }
 
-    /// Lets the container write.
+    /// Makes the mount writable.
     #[must_use]
     pub fn writable(self) -> Self {
         Self { read_only: false, ..self }
@@ -235,7 +240,8 @@ impl VolumeMount {
 // === impl InitContainer, Resources, SecurityContext ===
 
 impl InitContainer {
-    /// A container that runs its image as it is, where the webhook's profile puts it.
+    /// A container with the image's own command, at the position that the webhook's profile
+    /// determines.
     #[must_use]
     pub fn new(name: impl Into<String>, image: impl Into<String>) -> Self {
         Self {
@@ -263,14 +269,14 @@ impl InitContainer {
         Self { args: args.into_iter().map(Into::into).collect(), ..self }
     }
 
-    /// Adds an environment variable of its own.
+    /// Adds an environment variable to this container only.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, source: impl Into<EnvSource>) -> Self {
         self.env.push(EnvVar::new(name, source));
         self
     }
 
-    /// Adds a mount of its own.
+    /// Adds a mount to this container only.
     #[must_use]
     pub fn mount(mut self, mount: VolumeMount) -> Self {
         self.mounts.push(mount);
@@ -289,7 +295,7 @@ impl InitContainer {
         Self { security_context: Some(context), ..self }
     }
 
-    /// Says where it goes, whatever the profile says.
+    /// Sets its position, which overrides the profile.
     #[must_use]
     pub fn position(self, position: InitContainerPosition) -> Self {
         Self { position: Some(position), ..self }
@@ -297,7 +303,7 @@ impl InitContainer {
 }
 
 impl Resources {
-    /// Requests and limits that are the same, as pairs of resource name and quantity.
+    /// Equal requests and limits, as pairs of resource name and quantity.
     #[must_use]
     pub fn exactly<N: Into<String>, Q: Into<String>>(quantities: impl IntoIterator<Item = (N, Q)>) -> Self {
         let requests: Vec<_> = quantities.into_iter().map(|(name, quantity)| (name.into(), quantity.into())).collect();
@@ -306,7 +312,7 @@ impl Resources {
 }
 
 impl SecurityContext {
-    /// What the `restricted` Pod Security Standard asks of a container.
+    /// The settings that the Pod Security Standard `restricted` requires of a container.
     #[must_use]
     pub fn restricted() -> Self {
         Self {

@@ -1,8 +1,10 @@
-//! Variables of the webhook's environment that an admin has granted (`injectors[].grants.environment`): [`get`].
+//! Variables of the webhook's environment that an admin granted (`injectors[].grants.environment`):
+//! [`get`].
 //!
-//! Without the grant there are none. In tests, [`testing::set_variable`](crate::testing::set_variable) says what there is.
+//! Without the grant, no variable is set. In tests,
+//! [`testing::set_variable`](crate::testing::set_variable) sets one.
 
-/// The value of a variable; none if it is not granted.
+/// Returns the value of a variable, or `None` if it is not set or not granted.
 #[must_use]
 pub fn get(name: &str) -> Option<String> {
     #[cfg(target_arch = "wasm32")]

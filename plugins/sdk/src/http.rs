@@ -1,8 +1,10 @@
-//! HTTP over TLS to the hosts that an admin has granted (`injectors[].grants.http`): [`get`], [`post_json`], [`Request::send`].
+//! HTTP over TLS to the hosts that an admin granted (`injectors[].grants.http`): [`get`],
+//! [`post_json`], [`Request::send`].
 //!
-//! The host judges every request: a host or port that the grant does not list, an address that no plugin may call and anything but
-//! `https` end as [`Error::Denied`]. No redirect is followed: it is a [`Response`] like any other. In tests,
-//! [`testing::answer_http`](crate::testing::answer_http) answers.
+//! The host checks every request. A host or port that the grant does not list, a prohibited
+//! address, and any scheme other than `https` fail with [`Error::Denied`]. The host does not follow
+//! redirects: a redirect is a normal [`Response`]. In tests,
+//! [`testing::answer_http`](crate::testing::answer_http) provides the answers.
 //!
 //! ```no_run
 //! use ampoule_plugin_sdk::{InjectionError, http};
@@ -20,7 +22,8 @@
 //! }
 //! ```
 //!
-//! A component that uses this module imports `wasi:http`, and is refused where the grant is missing.
+//! A component that uses this module imports `wasi:http`; the host refuses to load it without the
+//! grant.
 
 #[cfg(target_arch = "wasm32")]
 mod wasi;
@@ -31,7 +34,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::InjectionError;
 
-/// A request, to be sent once.
+/// A request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
     /// Its method.
@@ -40,54 +43,57 @@ pub struct Request {
     pub url: String,
     /// Names and values, in order.
     pub headers: Vec<(String, String)>,
-    /// Its body; none sends none.
+    /// Its body, if any.
     pub body: Option<Vec<u8>>,
 }
 
 /// A request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Asks for something.
+    /// GET.
     Get,
-    /// Sends something.
+    /// POST.
     Post,
 }
 
-/// An answer, whatever its status.
+/// An answer of any status.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Response {
     /// Its status.
     pub status: u16,
-    /// Names in lower case, and values, in order.
+    /// Names in lower case with their values, in order.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// Its body, all of it.
+    /// Its complete body.
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer. The texts name the host, never a path, a header or a body, and are fit for a pod's author.
+/// The reason why there is no answer. The texts name the host, never a path, a header or a body,
+/// and may be shown to a pod's author.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// No grant covers it.
+    /// No grant covers the request.
     Denied(String),
-    /// The request cannot be sent as it is.
+    /// The request is not valid.
     Invalid(String),
-    /// The host cannot be reached, or does not answer as it should, or there was too much of something.
+    /// The host is unreachable or sent an unexpected answer, or the request or answer exceeded a
+    /// limit.
     Unavailable(String),
 }
 
-/// Asks for a URL.
+/// Creates a GET request.
 #[must_use]
 pub fn get(url: impl Into<String>) -> Request {
     Request { method: Method::Get, url: url.into(), headers: Vec::new(), body: None }
 }
 
-/// Sends a JSON document to a URL.
+/// Creates a POST request with a JSON document.
 ///
 /// # Errors
 ///
-/// If the document cannot be JSON.
+/// The document cannot be serialized as JSON.
 pub fn post_json(url: impl Into<String>, document: &impl Serialize) -> Result<Request, Error> {
-    let body = serde_json::to_vec(document).map_err(|error| Error::Invalid(format!("no JSON: {error}")))?;
+    let body = serde_json::to_vec(document)
+        .map_err(|error| Error::Invalid(format!("cannot serialize the document as JSON: {error}")))?;
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     Ok(Request { method: Method::Post, url: url.into(), headers, body: Some(body) })
 }
@@ -102,11 +108,12 @@ impl Request {
         self
     }
 
-    /// Sends it and reads the whole answer. The plugin waits, and its deadline runs (`injectors[].limits.deadlineMillis`).
+    /// Sends the request and reads the complete answer. The wait counts towards the plugin's
+    /// deadline (`injectors[].limits.deadlineMillis`).
     ///
     /// # Errors
     ///
-    /// If there is no whole answer. An answer of any status is none.
+    /// No complete answer arrived. An answer with an error status is not an error here.
     pub fn send(&self) -> Result<Response, Error> {
         let target = Target::parse(&self.url)?;
         #[cfg(target_arch = "wasm32")]
@@ -117,7 +124,7 @@ impl Request {
 }
 
 impl fmt::Debug for Request {
-    /// Without what may be secret: the path, the headers' values and the body.
+    /// Omits everything that may be secret: the path, the headers' values and the body.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { method, url, headers, body: _ } = self;
         let authority = Target::parse(url).map(|target| target.authority);
@@ -133,34 +140,34 @@ impl fmt::Debug for Request {
 // === impl Response ===
 
 impl Response {
-    /// An answer with a JSON document, for tests.
+    /// Creates an answer with a JSON document, for tests.
     #[must_use]
     pub fn json_body(status: u16, document: &serde_json::Value) -> Self {
         Self { status, headers: Vec::new(), body: document.to_string().into_bytes() }
     }
 
-    /// The first value of a header that is text; its name's case does not matter.
+    /// Returns the first value of a header that is valid UTF-8. The name is case-insensitive.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name));
         values.find_map(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// Reads the body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Errors
     ///
-    /// If it is none of that form. The text has nothing of the body.
+    /// The body is not JSON of this type. The text contains no part of the body.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
-            Error::Unavailable(format!("the answer is not the JSON that was expected ({place})"))
+            Error::Unavailable(format!("unexpected JSON in the answer ({place})"))
         })
     }
 }
 
 impl fmt::Debug for Response {
-    /// Without what may be secret: the headers' values and the body.
+    /// Omits everything that may be secret: the headers' values and the body.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
     }
@@ -178,7 +185,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<Error> for InjectionError {
-    /// A refusal is the admin's to change, so the next injector may be asked: it is `internal`, not `denied`.
+    /// Only the admin can add a missing grant, and another injector may serve the pod, so a refusal
+    /// becomes `internal`, not `denied`.
     fn from(error: Error) -> Self {
         match error {
             Error::Denied(text) | Error::Invalid(text) => Self::internal(text),
@@ -187,10 +195,10 @@ impl From<Error> for InjectionError {
     }
 }
 
-/// A URL, taken apart.
+/// The parts of a URL.
 struct Target<'a> {
     authority: &'a str,
-    #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "the tests' answers look at the URL"))]
+    #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only the WebAssembly implementation reads it"))]
     path_with_query: String,
 }
 
@@ -206,7 +214,7 @@ impl<'a> Target<'a> {
             return Err(Error::Invalid("the URL has no host".to_owned()));
         }
         if authority.contains('@') {
-            let reason = "the URL must have no user or password before its host: put them into a header";
+            let reason = "the URL must not contain a user or password: use a header instead";
             return Err(Error::Invalid(reason.to_owned()));
         }
         let path = path.split('#').next().unwrap_or_default();
@@ -220,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_a_url_apart() {
+    fn parses_a_url() {
         let parse = |url| Target::parse(url).map(|target| (target.authority.to_owned(), target.path_with_query));
         for (url, authority, path) in [
             ("https://a.example", "a.example", "/"),
@@ -233,13 +241,13 @@ mod tests {
         assert_eq!(parse("http://a.example"), Err(Error::Invalid("the URL must begin with https://".to_owned())));
         assert_eq!(parse("https:///x"), Err(Error::Invalid("the URL has no host".to_owned())));
         for url in ["https://ci:hush@a.example/", "https://hush@a.example", "https://ci:hush@@a.example?x"] {
-            let expected = "the URL must have no user or password before its host: put them into a header";
+            let expected = "the URL must not contain a user or password: use a header instead";
             assert_eq!(parse(url), Err(Error::Invalid(expected.to_owned())));
         }
     }
 
     #[test]
-    fn what_may_be_secret_is_not_shown() {
+    fn debug_output_omits_secrets() {
         let request = get("https://a.example/path?token=hush").header("authorization", "hush");
         assert_eq!(
             format!("{request:?}"),
@@ -250,6 +258,6 @@ mod tests {
         let response = Response::json_body(200, &serde_json::json!({ "value": "hush" }));
         assert_eq!(format!("{response:?}"), "Response { status: 200, .. }");
         let error = response.json::<Vec<String>>().unwrap_err();
-        assert_eq!(error.to_string(), "the answer is not the JSON that was expected (line 1, column 0)");
+        assert_eq!(error.to_string(), "unexpected JSON in the answer (line 1, column 0)");
     }
 }

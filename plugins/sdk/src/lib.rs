@@ -1,8 +1,9 @@
-//! Write an Ampoule plugin in Rust: implement [`Injector`], name the type in [`export!`], build for WebAssembly.
+//! SDK for Ampoule plugins in Rust: implement [`Injector`], pass the type to [`export!`], and build
+//! for WebAssembly.
 //!
-//! The types are the contract's own (`wit/`); this crate adds typed settings, builders for edits and, off WebAssembly, the
-//! test harness [`testing`]. What an admin has to grant is behind features: `http`, `kubernetes-secrets`, `environment`. A whole
-//! plugin:
+//! The types are those of the contract (`wit/`). This crate adds typed settings, builders for edits
+//! and, on native targets, the test harness [`testing`]. Each API that requires a grant is behind a
+//! feature: `http`, `kubernetes-secrets`, `environment`. A complete plugin:
 //!
 //! ```
 //! use ampoule_plugin_sdk::prelude::*;
@@ -61,45 +62,47 @@ pub use self::bindings::ampoule::injector::types::{
     VolumeMount, VolumeSource,
 };
 
-/// A secret backend. Make it a component with [`export!`].
+/// A secret backend. [`export!`] turns it into a component.
 ///
-/// The host makes a fresh instance per admission: `new` once, then `inject` once per secret that the pod asks for. After an
-/// error, the next secret is asked of another fresh one.
-/// Answers must be deterministic, since the API server may ask twice about one pod.
+/// The host creates a fresh instance for each admission and calls `new` once, then `inject` once
+/// per secret that the pod requests. After an error, it uses a fresh instance for the next secret.
+/// Answers must be deterministic, since the API server may send the same pod twice.
 pub trait Injector: Sized + 'static {
-    /// The settings. Put `#[serde(deny_unknown_fields, rename_all = "camelCase", default)]` on them, so that a
-    /// misspelt key is refused when the configuration is loaded. What serde says of a wrong value is shown without the value; do
-    /// the same in messages of your own, for it may be a credential at the wrong key.
+    /// The settings. Use `#[serde(deny_unknown_fields, rename_all = "camelCase", default)]`, so
+    /// that loading the configuration fails for a misspelt key. The SDK removes values from the
+    /// error messages of serde; your own messages should not contain values either, since a value
+    /// may be a credential under the wrong key.
     type Settings: DeserializeOwned;
 
     /// The backend's name, such as `k8s`.
     const NAME: &'static str;
 
-    /// The plugin's version; `env!("CARGO_PKG_VERSION")` is right most of the time.
+    /// The plugin's version, usually `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;
 
-    /// What it supports, for people to read.
+    /// The supported deliveries, for documentation only.
     const MOUNTS: &'static [MountRequirement];
 
     /// JSON schema of [`Injector::Settings`].
     const SETTINGS_SCHEMA: &'static str;
 
-    /// Takes the settings; what they are silent about comes from the conventions.
+    /// Creates the plugin from its settings. The conventions provide defaults for absent settings.
     ///
     /// # Errors
     ///
-    /// The settings make no sense. Name the key and say what it should be: the text refuses the plugin at load.
+    /// The settings are not valid; the host then rejects the plugin at load. The message should
+    /// name the key and the values that are valid.
     fn new(settings: Self::Settings, conventions: &Conventions) -> Result<Self, String>;
 
     /// Answers one request with the edits that put the secret into the pod.
     ///
     /// # Errors
     ///
-    /// Why there is nothing to inject; what follows from which arm is said at [`InjectionError`].
+    /// The reason for not injecting. [`InjectionError`] documents the consequence of each variant.
     fn inject(&self, request: &SecretRequest, pod: &PodView) -> Result<Vec<Edit>, InjectionError>;
 }
 
-/// Everything that a plugin needs in scope.
+/// The usual imports of a plugin.
 pub mod prelude {
     pub use crate::{
         Annotation, AnnotationCollision, ContainerKind, ContainerView, Conventions, CsiVolume, Edit, EnvSource, EnvVar,
@@ -109,9 +112,10 @@ pub mod prelude {
     };
 }
 
-/// Makes a type that implements [`Injector`] the one that this component exports.
+/// Exports a type that implements [`Injector`] from this component.
 ///
-/// Off WebAssembly it checks the trait and exports nothing, so that the crate's tests run as they are.
+/// On native targets, the macro checks the trait and exports nothing, so that the crate's tests can
+/// run.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {
@@ -148,7 +152,7 @@ macro_rules! export {
     };
 }
 
-/// Compiles the example in the contract's introduction.
+/// Compiles the example in the contract's README as a doc test.
 #[cfg(doctest)]
 #[doc = include_str!("../../../wit/README.md")]
 struct ContractReadme;

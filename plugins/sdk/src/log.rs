@@ -1,31 +1,31 @@
-//! Lines into the host's log, under the plugin's name.
+//! Writes lines to the host's log, under the plugin's name.
 //!
-//! The host cuts a line at 1 KiB and keeps the first 64 of an instance. Never log a secret's value. In tests the lines go
-//! to [`testing::logs`](crate::testing::logs).
+//! The host cuts a line at 1 KiB and keeps the first 64 lines of an instance. Never log the value
+//! of a secret. In tests, [`testing::logs`](crate::testing::logs) returns the lines.
 
 pub use crate::bindings::ampoule::injector::log::Level;
 
-/// For the plugin's author.
+/// Logs a line for the plugin's author.
 pub fn debug(message: &str) {
     log(Level::Debug, message);
 }
 
-/// For the cluster's admin, nothing to do.
+/// Logs a line for the cluster's admin: no action needed.
 pub fn info(message: &str) {
     log(Level::Info, message);
 }
 
-/// For the cluster's admin, something to look at.
+/// Logs a line for the cluster's admin: worth a look.
 pub fn warn(message: &str) {
     log(Level::Warn, message);
 }
 
-/// For the cluster's admin, something is broken.
+/// Logs a line for the cluster's admin: something is broken.
 pub fn error(message: &str) {
     log(Level::Error, message);
 }
 
-/// A line at a level.
+/// Logs a line at a level.
 pub fn log(level: Level, message: &str) {
     #[cfg(target_arch = "wasm32")]
     crate::bindings::ampoule::injector::log::log(level, message);

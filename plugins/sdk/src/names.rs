@@ -1,15 +1,19 @@
-//! What a request names, checked before it becomes part of a pod: [`env_name`], [`path_segment`] and [`path_within`].
+//! Validation of names from requests before they become part of a pod: [`env_name`],
+//! [`path_segment`], [`path_within`].
 //!
-//! A request's strings arrive as the pod's author wrote them; each function here gives back one that can do no harm in its
-//! place, or the `invalid-request` that says what to change.
+//! The strings of a request are what the pod's author wrote. Each function returns a string that is
+//! safe in its position, or an `invalid-request` that describes what to change.
 
 use crate::InjectionError::{self, InvalidRequest};
 
-/// A name as Kubernetes 1.32 and later takes it, the widest rule there is; older ones say themselves what they refuse.
+/// Validates the name of an environment variable.
+///
+/// The rule is that of Kubernetes 1.32 and later, the most permissive one; older versions validate
+/// the name themselves.
 ///
 /// # Errors
 ///
-/// It is empty, or has `=` or anything but printable ASCII in it.
+/// The name is empty, or contains `=` or a character outside printable ASCII.
 pub fn env_name(name: &str) -> Result<&str, InjectionError> {
     if !name.is_empty() && name.bytes().all(|c| matches!(c, b' '..=b'~') && c != b'=') {
         return Ok(name);
@@ -17,11 +21,13 @@ pub fn env_name(name: &str) -> Result<&str, InjectionError> {
     Err(InvalidRequest(format!("{name:?} cannot name an environment variable: use letters, digits and `_`")))
 }
 
-/// A name in lower case, fit to be one segment of a volume's or a mount's path. `what` it is stands in the message.
+/// Validates one segment of a path in a volume or of a mount, and returns it in lower case. The
+/// message contains `what`.
 ///
 /// # Errors
 ///
-/// It is no file's name, begins with `..`, or has a `:`, which no mount path may have.
+/// The name is not a file name, begins with `..`, or contains `:`, which Kubernetes does not allow
+/// in a mount path.
 pub fn path_segment(what: &str, name: &str) -> Result<String, InjectionError> {
     if !name.is_empty() && name != "." && !name.starts_with("..") && !name.contains(['/', ':', '\0']) {
         return Ok(name.to_ascii_lowercase());
@@ -29,12 +35,12 @@ pub fn path_segment(what: &str, name: &str) -> Result<String, InjectionError> {
     Err(InvalidRequest(format!("{what} {name:?} cannot name a file: leave out `/`, `:` and leading `..`")))
 }
 
-/// A relative path within a folder, of as many segments as the name has, without empty ones and `.`; its case is kept.
-/// `what` it is stands in the message.
+/// Validates a relative path within a folder, and returns it without empty segments and without
+/// `.`. The case is kept. The message contains `what`.
 ///
 /// # Errors
 ///
-/// It leaves the folder, is the folder itself, or has a NUL.
+/// The path leaves the folder, is the folder itself, or contains NUL.
 pub fn path_within(what: &str, name: &str) -> Result<String, InjectionError> {
     let segments: Vec<_> = name.split('/').filter(|segment| !matches!(*segment, "" | ".")).collect();
     if segments.is_empty() || segments.contains(&"..") || name.contains('\0') {

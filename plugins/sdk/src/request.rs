@@ -1,6 +1,6 @@
-//! What a plugin is asked, and how it says no: readable requests, builders for both and for [`InjectionError`].
+//! Builders for requests, pods and [`InjectionError`], and the text form of a request.
 //!
-//! The builders of requests and pods are for tests; the host makes the real ones.
+//! The builders for requests and pods are for tests; in production, the host creates them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::{ContainerKind, ContainerView, InjectionError, MountRequirement, PodV
 // === impl SecretRequest ===
 
 impl SecretRequest {
-    /// Asks for a key of a group, delivered as the backend likes.
+    /// Requests a key of a group; the backend chooses the delivery.
     #[must_use]
     pub fn new(group: impl Into<String>, key: impl Into<String>) -> Self {
         Self {
@@ -21,25 +21,25 @@ impl SecretRequest {
         }
     }
 
-    /// Asks for a version of the group.
+    /// Requests a version of the group.
     #[must_use]
     pub fn version(self, group_version: impl Into<String>) -> Self {
         Self { group_version: group_version.into(), ..self }
     }
 
-    /// Asks for an environment variable.
+    /// Requests an environment variable.
     #[must_use]
     pub fn as_env_var(self) -> Self {
         Self { mount: MountRequirement::EnvVar, ..self }
     }
 
-    /// Asks for a file.
+    /// Requests a file.
     #[must_use]
     pub fn as_file(self) -> Self {
         Self { mount: MountRequirement::File, ..self }
     }
 
-    /// Names the environment variable that is to hold the value, or the path of the file.
+    /// Sets the name of the environment variable for the value, or for the path of the file.
     #[must_use]
     pub fn named(self, env_var: impl Into<String>) -> Self {
         Self { env_var: Some(env_var.into()), ..self }
@@ -47,7 +47,7 @@ impl SecretRequest {
 }
 
 impl fmt::Display for SecretRequest {
-    /// `group/key`, and the version after an `@`: how messages name a secret.
+    /// `group/key`, or `group/key@version`: the form that messages use.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { group, group_version, key, mount: _, env_var: _ } = self;
         f.write_str(group)?;
@@ -64,7 +64,7 @@ impl fmt::Display for SecretRequest {
 // === impl PodView ===
 
 impl PodView {
-    /// A pod in a namespace, without a name, label, annotation or container.
+    /// A pod in a namespace, without name, labels, annotations and containers.
     #[must_use]
     pub fn new(namespace: impl Into<String>) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl PodView {
         self
     }
 
-    /// Adds a container after those that are there.
+    /// Appends a container.
     #[must_use]
     pub fn container(mut self, kind: ContainerKind, name: impl Into<String>) -> Self {
         self.containers.push(ContainerView { name: name.into(), kind });
@@ -116,37 +116,37 @@ impl PodView {
 // === impl InjectionError ===
 
 impl InjectionError {
-    /// The backend has no such secret.
+    /// The backend does not have this secret.
     #[must_use]
     pub fn not_found(text: impl Into<String>) -> Self {
         Self::NotFound(text.into())
     }
 
-    /// The backend cannot deliver in the form asked for.
+    /// The backend does not support this delivery.
     #[must_use]
     pub fn unsupported(text: impl Into<String>) -> Self {
         Self::Unsupported(text.into())
     }
 
-    /// The request makes no sense to the backend.
+    /// The request is not valid for the backend.
     #[must_use]
     pub fn invalid_request(text: impl Into<String>) -> Self {
         Self::InvalidRequest(text.into())
     }
 
-    /// The pod must not have this secret; nobody else is asked.
+    /// The pod must not have this secret; the host asks no other injector.
     #[must_use]
     pub fn denied(text: impl Into<String>) -> Self {
         Self::Denied(text.into())
     }
 
-    /// The backend does not answer now.
+    /// The backend does not answer at present.
     #[must_use]
     pub fn unavailable(text: impl Into<String>) -> Self {
         Self::Unavailable(text.into())
     }
 
-    /// The plugin is at fault.
+    /// The plugin itself failed.
     #[must_use]
     pub fn internal(text: impl Into<String>) -> Self {
         Self::Internal(text.into())

@@ -1,6 +1,7 @@
-//! What [`export!`](crate::export) expands to: the plugin of one instance, and the three calls of the contract on it.
+//! The runtime of [`export!`](crate::export): the plugin of one instance, and the contract's three
+//! functions.
 //!
-//! Public for the macro only; authors need nothing of it.
+//! It is public for the macro only; authors do not use it.
 
 use std::cell::OnceCell;
 
@@ -9,35 +10,35 @@ use serde::de::DeserializeOwned;
 pub use crate::bindings::exports::ampoule::injector::injector::Guest;
 use crate::{Conventions, Edit, InjectionError, Injector, PluginInfo, PodView, SecretRequest};
 
-/// The plugin of one component instance: empty until the host has called `configure`.
+/// The plugin of one component instance, empty until the host calls `configure`.
 #[derive(Debug)]
 pub struct Instance<P>(OnceCell<P>);
 
 // === impl Instance ===
 
 impl<P: Injector> Instance<P> {
-    /// An instance that is not configured yet.
+    /// Creates an instance without a configuration.
     #[must_use]
     #[allow(clippy::new_without_default, reason = "must be const")]
     pub const fn new() -> Self {
         Self(OnceCell::new())
     }
 
-    /// Reads the settings and makes the plugin.
+    /// Parses the settings and creates the plugin.
     ///
     /// # Errors
     ///
-    /// The settings are not what the plugin wants, or the instance has been configured before.
+    /// The settings are not valid, or the instance is already configured.
     pub fn configure(&self, settings: &str, conventions: &Conventions) -> Result<(), String> {
         let plugin = P::new(parse(settings)?, conventions)?;
         self.0.set(plugin).map_err(|_| "configure was called twice on one instance".to_owned())
     }
 
-    /// Asks the plugin.
+    /// Calls the plugin.
     ///
     /// # Errors
     ///
-    /// The plugin's own, and `internal` where the host did not call `configure`.
+    /// The plugin's own error, or `internal` if the host did not call `configure`.
     pub fn inject(&self, request: &SecretRequest, pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
         match self.0.get() {
             Some(plugin) => plugin.inject(request, pod),
@@ -46,7 +47,7 @@ impl<P: Injector> Instance<P> {
     }
 }
 
-/// What the plugin says about itself.
+/// Returns the description of the plugin.
 #[must_use]
 pub fn describe<P: Injector>() -> PluginInfo {
     PluginInfo {
@@ -57,10 +58,10 @@ pub fn describe<P: Injector>() -> PluginInfo {
     }
 }
 
-/// Reads settings; the message begins with the path of the key, and has no value: that may be a credential which stands at the
-/// wrong key.
+/// Parses settings. The message begins with the path of the key and contains no value, since a
+/// value may be a credential under the wrong key.
 fn parse<T: DeserializeOwned>(settings: &str) -> Result<T, String> {
-    // serde would take a list for a struct, field by field.
+    // serde accepts a list for a struct, field by field.
     if !settings.trim_start().starts_with('{') {
         return Err("settings must be a JSON object".to_owned());
     }
@@ -74,8 +75,9 @@ fn parse<T: DeserializeOwned>(settings: &str) -> Result<T, String> {
     Ok(value)
 }
 
-/// What serde says, less the value that it repeats between what is wrong and what is expected. The value may have any text in it;
-/// what is expected is the plugin's own, and stands last.
+/// Removes the value from a message of serde: the text between the kind of the error and the
+/// expectation. The value may contain any text, including ", expected "; the expectation comes from
+/// the plugin and is last.
 fn without_value(message: &str) -> String {
     for wrong in ["invalid type", "invalid value", "unknown variant"] {
         if message.starts_with(wrong) {
@@ -96,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// Settings with a value of every kind that can be wrong.
+    /// Settings with one field for each kind of invalid value.
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     struct Store {
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_names_the_key_and_what_it_wants_and_never_the_value() {
+    fn a_message_contains_the_key_and_the_expected_type_but_not_the_value() {
         for (settings, expected) in [
             (r#"{"tls": "hush"}"#, "tls: invalid type, expected a boolean"),
             (r#"{"tls": "hush, expected hush at line 1"}"#, "tls: invalid type, expected a boolean"),

@@ -1,17 +1,19 @@
-//! Kubernetes Secrets that an admin has granted (`injectors[].grants.kubernetesSecrets`), read by the host: [`read`].
+//! Kubernetes Secrets that an admin granted (`injectors[].grants.kubernetesSecrets`), which the
+//! host reads: [`read`].
 //!
-//! For what the plugin itself needs, such as a store's token; a pod gets a Secret of its own namespace by reference, without this. In
-//! tests, [`testing::set_secret`](crate::testing::set_secret) says what there is. A component that uses this module imports
-//! `kubernetes-secrets`, and is refused where the grant is missing.
+//! Use this for the plugin's own credentials, such as a store's token. A pod gets a Secret of its
+//! own namespace by reference, without this module. In tests,
+//! [`testing::set_secret`](crate::testing::set_secret) sets a Secret. A component that uses this
+//! module imports `kubernetes-secrets`; the host refuses to load it without the grant.
 
 use crate::InjectionError;
 pub use crate::bindings::ampoule::injector::kubernetes_secrets::LookupError;
 
-/// The value of a key of a Secret, as it is now.
+/// Returns the current value of a key of a Secret.
 ///
 /// # Errors
 ///
-/// If the Secret is not granted, is not there, or cannot be read now.
+/// The Secret is not granted, does not exist, or cannot be read at present.
 pub fn read(namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, LookupError> {
     #[cfg(target_arch = "wasm32")]
     return crate::bindings::ampoule::injector::kubernetes_secrets::read(namespace, name, key);
@@ -22,7 +24,8 @@ pub fn read(namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, LookupErr
 // === impl LookupError ===
 
 impl From<LookupError> for InjectionError {
-    /// That the plugin lacks what it needs is nothing that a pod's author could change: all but `unavailable` is `internal`.
+    /// The pod's author cannot fix the plugin's credentials, so every error except `unavailable`
+    /// becomes `internal`.
     fn from(error: LookupError) -> Self {
         match error {
             LookupError::Denied(text) | LookupError::NotFound(text) => Self::internal(text),

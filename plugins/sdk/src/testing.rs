@@ -1,7 +1,8 @@
-//! Runs a plugin's logic natively, without WebAssembly: [`Harness`], and [`show()`] for what it answers.
+//! Runs a plugin natively, without WebAssembly: [`Harness`], and [`show()`], which formats an
+//! answer.
 //!
-//! What the host adds (limits, checks of the edits, the patch) is not here; `ampoule mutate` on the built component shows
-//! that. `plugins/k8s/src/tests.rs` is a test written on it.
+//! The harness does not include the host's part (limits, validation of edits, the patch); use
+//! `ampoule mutate` with the built component for that. `plugins/k8s/src/tests.rs` is an example.
 
 #[cfg(any(feature = "environment", feature = "http", feature = "kubernetes-secrets"))]
 mod granted;
@@ -15,7 +16,8 @@ use crate::{Conventions, Edit, InjectionError, Injector, PodView, SecretRequest,
 pub use self::granted::*;
 pub use self::show::show;
 
-/// A plugin with settings and conventions, asked as the host asks: a fresh instance per request.
+/// A plugin with settings and conventions. Like the host, it uses a fresh instance for each
+/// request.
 #[derive(Clone, Debug)]
 pub struct Harness<P> {
     settings: String,
@@ -28,13 +30,13 @@ thread_local! {
     static LOGS: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Takes the lines that plugins have logged on this thread.
+/// Takes the lines that plugins logged on this thread.
 #[must_use]
 pub fn logs() -> Vec<(Level, String)> {
     LOGS.take()
 }
 
-/// Where [`crate::log`] writes off WebAssembly.
+/// Records a line of [`crate::log`] on native targets.
 pub(crate) fn record(level: Level, message: &str) {
     LOGS.with_borrow_mut(|logs| logs.push((level, message.to_owned())));
 }
@@ -42,7 +44,8 @@ pub(crate) fn record(level: Level, message: &str) {
 // === impl Harness ===
 
 impl<P: Injector> Harness<P> {
-    /// Settings `{}`, profile `flyte-v1`, an empty pod in the namespace `default`.
+    /// Creates a harness with the settings `{}`, the profile `flyte-v1`, and an empty pod in the
+    /// namespace `default`.
     #[must_use]
     pub fn new() -> Self {
         let conventions = Conventions {
@@ -54,13 +57,13 @@ impl<P: Injector> Harness<P> {
             .profile("flyte-v1")
     }
 
-    /// Settings as a JSON text, or as what `serde_json::json!` makes.
+    /// Sets the settings, as JSON text or as a `serde_json::Value`.
     #[must_use]
     pub fn settings(self, json: &(impl ToString + ?Sized)) -> Self {
         Self { settings: json.to_string(), ..self }
     }
 
-    /// Sets the profile and the environment prefix that it stands for: `_FSEC_` for `flyte-v1`, else `_UNION_`.
+    /// Sets the profile and its environment prefix: `_FSEC_` for `flyte-v1`, otherwise `_UNION_`.
     #[must_use]
     pub fn profile(mut self, name: impl Into<String>) -> Self {
         self.conventions.profile = name.into();
@@ -69,40 +72,40 @@ impl<P: Injector> Harness<P> {
         self
     }
 
-    /// Sets every convention.
+    /// Sets all conventions.
     #[must_use]
     pub fn conventions(self, conventions: Conventions) -> Self {
         Self { conventions, ..self }
     }
 
-    /// Sets the pod that asks.
+    /// Sets the pod.
     #[must_use]
     pub fn pod(self, pod: PodView) -> Self {
         Self { pod, ..self }
     }
 
-    /// Only configures, as the host does when it loads the plugin.
+    /// Only configures an instance, as the host does when it loads the plugin.
     ///
     /// # Errors
     ///
-    /// What the plugin has against its settings.
+    /// The plugin rejects its settings.
     pub fn configure(&self) -> Result<(), String> {
         Instance::<P>::new().configure(&self.settings, &self.conventions)
     }
 
-    /// Configures a fresh instance and asks it.
+    /// Configures a fresh instance and calls `inject`.
     ///
     /// # Errors
     ///
-    /// The plugin's own answer.
+    /// The plugin's own error.
     ///
     /// # Panics
     ///
-    /// The plugin refuses its settings; [`Harness::configure`] is for tests of that.
+    /// The plugin rejects its settings; use [`Harness::configure`] to test that.
     pub fn inject(&self, request: &SecretRequest) -> Result<Vec<Edit>, InjectionError> {
         let instance = Instance::<P>::new();
         if let Err(error) = instance.configure(&self.settings, &self.conventions) {
-            panic!("the plugin refuses its settings: {error}");
+            panic!("the plugin rejects its settings: {error}");
         }
         instance.inject(request, &self.pod)
     }

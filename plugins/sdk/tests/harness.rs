@@ -1,6 +1,7 @@
-//! A plugin written on the SDK and run by its harness: settings, the life of an instance, log lines, messages.
+//! A plugin that uses the SDK, run by the harness: settings, the life cycle of an instance, log
+//! lines, messages.
 //!
-//! What it becomes as a component is tested where components are built, in `plugins/bundle` and `tests/sandbox`.
+//! `plugins/bundle` and `tests/sandbox` test plugins as components.
 
 use ampoule_plugin_sdk::{
     log::Level,
@@ -37,14 +38,14 @@ impl Injector for Greeter {
 
     fn new(settings: Settings, conventions: &Conventions) -> Result<Self, String> {
         if settings.greeting.words.is_empty() {
-            return Err("greeting.words: must have one word".to_owned());
+            return Err("greeting.words: must contain at least one word".to_owned());
         }
         Ok(Self { greeting: format!("{} {}", conventions.profile, settings.greeting.words.join(" ")) })
     }
 
     fn inject(&self, request: &SecretRequest, pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
         if request.mount == MountRequirement::File {
-            log::warn("a file was asked for");
+            log::warn("a file was requested");
             return Err(InjectionError::unsupported(format!("{request} as a file")));
         }
         Ok(vec![Edit::set_env("GREETING", EnvSource::literal(format!("{} {}", self.greeting, pod.namespace)))])
@@ -64,21 +65,21 @@ fn a_plugin_sees_its_settings_the_conventions_and_the_pod() {
 }
 
 #[test]
-fn an_answer_and_its_log_lines_come_back_typed() {
+fn an_answer_and_its_log_lines_are_typed() {
     let answer = harness().inject(&SecretRequest::new("group", "key").version("3").as_file());
     assert_eq!(answer, Err(InjectionError::Unsupported("group/key@3 as a file".to_owned())));
-    assert_eq!(testing::logs(), [(Level::Warn, "a file was asked for".to_owned())]);
-    assert_eq!(testing::logs(), [], "lines are taken");
+    assert_eq!(testing::logs(), [(Level::Warn, "a file was requested".to_owned())]);
+    assert_eq!(testing::logs(), [], "logs() takes the lines");
 }
 
 #[test]
-fn settings_are_refused_with_the_path_of_the_key() {
+fn invalid_settings_are_rejected_with_the_path_of_the_key() {
     let refused = [
         ("{}", "missing field `greeting` at line 1 column 2"),
         ("[]", "settings must be a JSON object"),
         ("", "settings must be a JSON object"),
         ("{", "EOF while parsing an object at line 1 column 1"),
-        (r#"{"greeting": {"words": []}}"#, "greeting.words: must have one word"),
+        (r#"{"greeting": {"words": []}}"#, "greeting.words: must contain at least one word"),
         (
             r#"{"greeting": {"words": ["a", 1]}}"#,
             "greeting.words[1]: invalid type, expected a string at line 1 column 30",
@@ -94,7 +95,7 @@ fn settings_are_refused_with_the_path_of_the_key() {
 }
 
 #[test]
-fn an_instance_is_configured_once_and_before_it_is_asked() {
+fn an_instance_is_configured_exactly_once_and_before_inject() {
     let conventions = Conventions {
         profile: "flyte-v1".to_owned(),
         env_prefix: "_FSEC_".to_owned(),
@@ -109,7 +110,7 @@ fn an_instance_is_configured_once_and_before_it_is_asked() {
 }
 
 #[test]
-fn a_plugin_says_who_it_is() {
+fn describe_returns_name_version_and_mounts() {
     let info = runtime::describe::<Greeter>();
     assert_eq!((info.name.as_str(), info.version.as_str()), ("greeter", "2.1.0"));
     assert_eq!(info.mounts, [MountRequirement::EnvVar]);

@@ -1,6 +1,7 @@
-//! [`KvVersion`]: the setting `kvVersion`, which a file may give as a number or, as Flyte's does, as text.
+//! [`KvVersion`]: the setting `kvVersion`, a number or, as in Flyte's configuration, a string.
 //!
-//! Both versions hold keys and values; the second wraps them once more, beside the secret's metadata.
+//! Both versions store keys and values. Version 2 wraps them in another object, together with the
+//! secret's metadata.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ pub enum KvVersion {
 }
 
 impl KvVersion {
-    /// Where the keys stand in Vault's answer, as a template says it.
+    /// Returns the template expression for the object with the keys in Vault's answer.
     pub(crate) fn data(self) -> &'static str {
         match self {
             Self::V1 => ".Data",

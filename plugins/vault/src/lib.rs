@@ -1,8 +1,10 @@
-//! The injector `vault`: secrets of HashiCorp Vault, by the annotations that Vault's own injector reads after this one.
+//! The injector `vault`: sets the annotations that Vault's own injector reads afterwards.
 //!
-//! The group is the secret's path in Vault, the key one of its keys; the group's version names the secrets engine (`kv1`, `kv2`,
-//! `db`). The file is named by group and key, their case kept. After `flyte-pod-webhook` (flyte-behaviour section 4.6), but
-//! for the annotations' suffix, which is derived from the request and so the same in a second review.
+//! The group is the secret's path in Vault, and the key is one of its keys. The group version
+//! selects the secrets engine (`kv1`, `kv2`, `db`). Group and key form the path of the file; their
+//! case is kept. The behaviour follows `flyte-pod-webhook` (flyte-behaviour section 4.6), except
+//! for the suffix of the annotations: it is derived from the request, so that a second review
+//! produces the same annotations.
 
 use std::collections::BTreeMap;
 
@@ -25,29 +27,31 @@ pub struct Vault {
     name: &'static str,
 }
 
-/// What stands under `settings` in the webhook's configuration; every key may be left out.
+/// The settings of the injector (`injectors[].settings`). Every key is optional.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Settings {
-    /// The role in Vault that the pod's service account takes.
+    /// Vault role for the pod's service account.
     role: String,
-    /// Version of the KV secrets engine that a request means whose group version is none of `kv1`, `kv2` and `db`.
+    /// Version of the KV secrets engine for requests with a group version other than `kv1`, `kv2`
+    /// and `db`.
     kv_version: KvVersion,
-    /// Annotations for every pod that gets a secret from Vault. They go before what this plugin sets itself, and the pod's own
-    /// before them.
+    /// Annotations for every pod that gets a secret from Vault. They take precedence over the
+    /// annotations of this plugin; the pod's own annotations take precedence over both.
     annotations: BTreeMap<String, String>,
-    /// Give the variable that a request for a file names the path of that file, which Flyte's webhook does not do.
+    /// Set the environment variable of a request for a file to the path of that file. Flyte's
+    /// webhook does not.
     path_in_env_var: bool,
 }
 
 ampoule_plugin_sdk::export!(Vault);
 
-/// What the keys of Vault's annotations begin with.
-const VAULT: &str = "vault.hashicorp.com/";
+/// Prefix of the keys of Vault's annotations.
+const VAULT_PREFIX: &str = "vault.hashicorp.com/";
 
-/// Annotations that no plugin may set, as the contract says of `set-annotation`.
-const RESERVED: [&str; 2] = ["flyte.secrets/", "ampoule.dev/"];
+/// Prefixes of annotations that plugins must not set; see `annotation` in the contract.
+const RESERVED_PREFIXES: [&str; 2] = ["flyte.secrets/", "ampoule.dev/"];
 
 // === impl Settings ===
 
@@ -72,11 +76,12 @@ impl Injector for Vault {
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
 
     fn new(settings: Settings, conventions: &Conventions) -> Result<Self, String> {
-        let reserved = |key: &&String| key.is_empty() || RESERVED.iter().any(|reserved| key.starts_with(reserved));
-        if let Some(key) = settings.annotations.keys().find(reserved) {
-            return Err(format!("annotations: {key:?} is no annotation that a plugin may set"));
+        let is_reserved =
+            |key: &&String| key.is_empty() || RESERVED_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+        if let Some(key) = settings.annotations.keys().find(is_reserved) {
+            return Err(format!("annotations: {key:?} is not an annotation that a plugin may set"));
         }
-        // Flyte 2 writes it small where it complains.
+        // Messages of Flyte 2 use the name in lower case.
         let name = if conventions.profile == "flyte-v1" { "Vault" } else { "vault" };
         Ok(Self { settings, directory: conventions.mount_directory.trim_end_matches('/').to_owned(), name })
     }
@@ -100,39 +105,43 @@ impl Injector for Vault {
         if let (Some(name), true) = (env_var, self.settings.path_in_env_var) {
             edits.push(Edit::set_env(env_name(name)?, EnvSource::literal(format!("{}/{file}", self.directory))));
         }
-        // The first to set an annotation wins, and the pod before all.
+        // The first edit for an annotation wins, and the pod's own annotation wins over all edits.
         let Settings { role, annotations, .. } = &self.settings;
         edits.extend(annotations.iter().map(|(key, value)| Edit::default_annotation(key, value)));
-        let common = [
+        let common_annotations = [
             ("agent-inject", "true"),
             ("secret-volume-path", &self.directory),
             ("role", role),
             ("agent-pre-populate-only", "true"),
         ];
-        edits.extend(common.map(|(key, value)| Edit::default_annotation(format!("{VAULT}{key}"), value)));
-        edits.extend(self.secret(request)?);
+        edits.extend(
+            common_annotations.map(|(key, value)| Edit::default_annotation(format!("{VAULT_PREFIX}{key}"), value)),
+        );
+        edits.extend(self.secret_annotations(request)?);
         Ok(edits)
     }
 }
 
 impl Vault {
-    /// The annotations of this one secret: where it is in Vault, which file it becomes, and how to find the key in it.
-    fn secret(&self, request: &SecretRequest) -> Result<impl Iterator<Item = Edit>, InjectionError> {
+    /// Returns the annotations of one secret: its path in Vault, its file, and the template that
+    /// selects the key.
+    fn secret_annotations(&self, request: &SecretRequest) -> Result<impl Iterator<Item = Edit>, InjectionError> {
         let SecretRequest { group, group_version, key, .. } = request;
-        // Neither group nor key has a NUL: they were parts of a path.
+        // Neither group nor key contains NUL: `path_within` accepted them.
         let id = format!("{:x}", md5::compute([group, "\0", group_version, "\0", key].concat()));
-        let data = match group_version.as_str() {
+        let kv_version = match group_version.as_str() {
             "kv1" => Some(KvVersion::V1),
             "kv2" => Some(KvVersion::V2),
-            // The database engine makes user and password together: the file is what Vault's default template makes of both.
+            // The database engine creates user and password together, so the file has the content
+            // of Vault's default template.
             "db" => None,
             _ => Some(self.settings.kv_version),
         };
-        let template = data.map(|version| template::of(group, version, key)).transpose()?;
+        let template = kv_version.map(|version| template::for_key(group, version, key)).transpose()?;
         let annotations =
             [("secret", Some(group.clone())), ("file", Some(format!("{group}/{key}"))), ("template", template)];
         Ok(annotations.into_iter().filter_map(move |(what, value)| {
-            Some(Edit::default_annotation(format!("{VAULT}agent-inject-{what}-{id}"), value?))
+            Some(Edit::default_annotation(format!("{VAULT_PREFIX}agent-inject-{what}-{id}"), value?))
         }))
     }
 }

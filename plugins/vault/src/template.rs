@@ -1,18 +1,20 @@
-//! What Vault's agent writes into a file: a consul-template, with the request's names as text in it.
+//! The template of a file of Vault's agent: a consul-template that contains the names of the
+//! request.
 //!
-//! The names are the pod's author's: in a template they must never be more than strings.
+//! The pod's author chooses the names, so a name must never be interpreted as template code.
 
 use ampoule_plugin_sdk::InjectionError;
 
 use crate::KvVersion;
 
-/// The consul-template that writes one key of a secret.
+/// Returns the consul-template that writes one key of a secret.
 ///
-/// The reference writes `.Data.KEY` whatever the key is, which is no template where the key is no identifier.
-pub(crate) fn of(group: &str, version: KvVersion, key: &str) -> Result<String, InjectionError> {
-    let plain = |c: char| c == '_' || c.is_ascii_alphanumeric();
+/// The reference always writes `.Data.KEY`, which is not a valid template if the key is not an
+/// identifier.
+pub(crate) fn for_key(group: &str, version: KvVersion, key: &str) -> Result<String, InjectionError> {
+    let is_identifier_char = |c: char| c == '_' || c.is_ascii_alphanumeric();
     let data = version.data();
-    let field = if key.chars().all(plain) && !key.starts_with(|c: char| c.is_ascii_digit()) {
+    let field = if key.chars().all(is_identifier_char) && !key.starts_with(|c: char| c.is_ascii_digit()) {
         format!("{data}.{key}")
     } else {
         format!("index {data} {}", quoted("key", key)?)
@@ -20,10 +22,10 @@ pub(crate) fn of(group: &str, version: KvVersion, key: &str) -> Result<String, I
     Ok(format!("{{{{- with secret {} -}}}}{{{{ {field} }}}}{{{{- end -}}}}", quoted("group", group)?))
 }
 
-/// A string as Go's templates read it.
+/// Returns a string literal for Go's templates.
 fn quoted(what: &str, text: &str) -> Result<String, InjectionError> {
     if text.contains(char::is_control) {
-        return Err(InjectionError::invalid_request(format!("{what} {text:?} must have no control characters")));
+        return Err(InjectionError::invalid_request(format!("{what} {text:?} must not contain control characters")));
     }
     Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }

@@ -1,6 +1,8 @@
-//! The plugin run natively: annotations, their order and suffix, templates, settings and their schema.
+//! The plugin run natively: annotations, their order and suffix, templates, settings and their
+//! schema.
 //!
-//! Expected values are those of the recordings in `tests/parity`, or of `flyte-behaviour` where they record none.
+//! Expected values come from the recordings in `tests/parity`, or from `flyte-behaviour` if there
+//! is no recording.
 
 use ampoule_plugin_sdk::testing::{Harness, show};
 use serde_json::json;
@@ -32,7 +34,7 @@ fn check(harness: &Harness<Vault>, request: &SecretRequest, expected: &str) {
     assert_eq!(show(&harness.inject(request)), expected);
 }
 
-/// What a request's template is, if it has one.
+/// Returns the template of a request, if it has one.
 fn template_of(harness: &Harness<Vault>, request: &SecretRequest) -> Option<String> {
     let answer = show(&harness.inject(request));
     let line = answer.lines().find(|line| line.contains("agent-inject-template-"))?;
@@ -46,7 +48,7 @@ fn suffix(request: &SecretRequest) -> String {
 }
 
 #[test]
-fn a_secret_is_three_annotations_beside_those_that_all_share() {
+fn a_secret_adds_three_annotations_to_the_common_ones() {
     let expected = format!("{ENV}\n{COMMON}\n{SECRET}");
     check(&vault(), &user_secret().as_file(), &expected);
     check(&vault(), &user_secret(), &expected);
@@ -55,7 +57,7 @@ fn a_secret_is_three_annotations_beside_those_that_all_share() {
 }
 
 #[test]
-fn the_group_version_names_the_engine_and_the_settings_the_default() {
+fn the_group_version_selects_the_engine_and_the_settings_its_default() {
     let v1 = "{{- with secret \"secret/Flyte\" -}}{{ .Data.Password }}{{- end -}}";
     let v2 = "{{- with secret \"secret/Flyte\" -}}{{ .Data.data.Password }}{{- end -}}";
     let template = |settings: serde_json::Value, version: &str| {
@@ -78,7 +80,7 @@ fn the_group_version_names_the_engine_and_the_settings_the_default() {
 }
 
 #[test]
-fn a_key_that_no_template_can_name_with_a_dot_is_looked_up() {
+fn a_key_that_is_not_an_identifier_is_selected_by_index() {
     let template = |group: &str, key: &str| template_of(&vault(), &SecretRequest::new(group, key)).unwrap();
     let index = |group: &str, key: &str| {
         format!("{{{{- with secret {group} -}}}}{{{{ index .Data.data {key} }}}}{{{{- end -}}}}")
@@ -87,13 +89,13 @@ fn a_key_that_no_template_can_name_with_a_dot_is_looked_up() {
     assert_eq!(template("app", "ca.crt"), index("\"app\"", "\"ca.crt\""));
     assert_eq!(template("app", "1st"), index("\"app\"", "\"1st\""));
     assert_eq!(template("a\"b\\c", "}}{{"), index("\"a\\\"b\\\\c\"", "\"}}{{\""));
-    let control = |what: &str, name: &str| format!("invalid: {what} {name:?} must have no control characters");
+    let control = |what: &str, name: &str| format!("invalid: {what} {name:?} must not contain control characters");
     check(&vault(), &SecretRequest::new("a\nb", "key"), &control("group", "a\nb"));
     check(&vault(), &SecretRequest::new("app", "a\tb"), &control("key", "a\tb"));
 }
 
 #[test]
-fn the_suffix_is_the_requests_own_and_stays_so() {
+fn the_suffix_is_unique_to_the_request_and_stable() {
     let request = || SecretRequest::new("ab", "c");
     assert_eq!(suffix(&request()), suffix(&request().as_file().named("X")));
     let others = [
@@ -106,12 +108,12 @@ fn the_suffix_is_the_requests_own_and_stays_so() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 5, "{all:?}");
-    // The name of an annotation, after the slash, has 63 characters at most.
+    // The part of an annotation's key after the slash has at most 63 characters.
     assert!(all.iter().all(|suffix| "agent-inject-template-".len() + suffix.len() <= 63));
 }
 
 #[test]
-fn annotations_of_the_settings_go_first_since_the_first_wins() {
+fn annotations_of_the_settings_are_first_since_the_first_wins() {
     let settings = json!({
         "role": "apps",
         "annotations": {"vault.hashicorp.com/role": "team-a", "vault.hashicorp.com/agent-limits-cpu": "100m"},
@@ -128,7 +130,7 @@ annotation vault.hashicorp.com/role = team-a
 }
 
 #[test]
-fn a_named_variable_holds_the_path_where_the_settings_say_so() {
+fn a_named_variable_holds_the_path_if_the_settings_enable_it() {
     let harness = vault().settings(&json!({"pathInEnvVar": true}));
     let request = SecretRequest::new("secret/Flyte/", "Password").named("MY_SECRET");
     let answer = show(&harness.inject(&request));
@@ -138,7 +140,7 @@ fn a_named_variable_holds_the_path_where_the_settings_say_so() {
 }
 
 #[test]
-fn a_request_that_vault_cannot_serve_is_refused() {
+fn a_request_that_vault_cannot_serve_is_rejected() {
     let text = "Secrets Webhook requires both key and group to be set. Secret: ";
     check(&vault(), &SecretRequest::new("group", ""), &format!("invalid: Vault {text}[group/]"));
     check(&vault().profile("flyte-v2"), &SecretRequest::new("", "key"), &format!("invalid: vault {text}[/key]"));
@@ -152,7 +154,7 @@ fn a_request_that_vault_cannot_serve_is_refused() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_by_key() {
+fn invalid_settings_are_rejected_by_key() {
     let refused = [
         (json!({"kvVersion": 3}), "kvVersion: invalid value, expected 1 or 2 at line 1 column 14"),
         (json!({"kvVersion": "kv2"}), "kvVersion: invalid value, expected 1 or 2 at line 1 column 18"),
@@ -163,9 +165,9 @@ fn settings_that_make_no_sense_are_refused_by_key() {
         ),
         (
             json!({"annotations": {"flyte.secrets/s0": "x"}}),
-            "annotations: \"flyte.secrets/s0\" is no annotation that a plugin may set",
+            "annotations: \"flyte.secrets/s0\" is not an annotation that a plugin may set",
         ),
-        (json!({"annotations": {"": "x"}}), "annotations: \"\" is no annotation that a plugin may set"),
+        (json!({"annotations": {"": "x"}}), "annotations: \"\" is not an annotation that a plugin may set"),
     ];
     for (settings, expected) in refused {
         assert_eq!(vault().settings(&settings).configure(), Err(expected.to_owned()));
@@ -173,7 +175,7 @@ fn settings_that_make_no_sense_are_refused_by_key() {
 }
 
 #[test]
-fn the_schema_is_that_of_the_settings() {
+fn the_committed_schema_matches_the_settings() {
     let derived = serde_json::to_value(schemars::schema_for!(Settings)).unwrap();
     let committed: serde_json::Value = serde_json::from_str(Vault::SETTINGS_SCHEMA).unwrap();
     assert_eq!(committed, derived, "{derived:#}");

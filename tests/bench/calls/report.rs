@@ -1,6 +1,7 @@
-//! Criterion's estimates as a table: what each benchmark of this run took, and a fresh instance beside one that is there.
+//! Criterion's estimates as a table: the time of each benchmark of this run, and fresh next to
+//! reused instances.
 //!
-//! Criterion keeps a folder for each benchmark, those of earlier runs included: it compares with them.
+//! Criterion keeps a folder per benchmark, including those of earlier runs, which it compares with.
 
 use std::{
     fs,
@@ -12,15 +13,15 @@ use ampoule_tests::figures::{self, Cell, Part, Table};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-/// What the name of a call on a fresh instance starts with.
+/// Prefix of the name of a call on a fresh instance.
 pub(crate) const FRESH: &str = "call: fresh instance of ";
-/// What that of one on a reused instance starts with.
+/// Prefix of the name of a call on a reused instance.
 pub(crate) const REUSED: &str = "call: reused instance of ";
 
-const ABOUT: &str = "One processor, no network. A review has three secrets for a pod of two containers; all that is mutated has an init \
-    container besides. A call on a fresh instance makes it and drops it.";
+const ABOUT: &str = "One processor, no network. A review has three secrets for a pod of two containers; every mutated pod also \
+    has an init container. A call on a fresh instance includes its creation and removal.";
 
-/// What one benchmark took: a time with its interval of confidence.
+/// The time of one benchmark with its confidence interval.
 struct Estimate {
     title: String,
     written: SystemTime,
@@ -29,29 +30,28 @@ struct Estimate {
     upper: Duration,
 }
 
-/// Where criterion keeps them: its own default, which it would ask cargo for.
+/// Criterion's folder: its default, for which criterion itself would call cargo.
 pub(crate) fn criterion() -> Result<PathBuf> {
     Ok(figures::folder()?.with_file_name("criterion"))
 }
 
-/// Writes what was measured since `begun`, from criterion's folder.
+/// Writes the estimates measured since `begun` from criterion's folder.
 pub(crate) fn write(folder: &Path, begun: SystemTime) -> Result<()> {
     let estimates = Estimate::read_all(folder, begun)?;
-    ensure!(!estimates.is_empty(), "no benchmark has this in its name");
+    ensure!(!estimates.is_empty(), "no benchmark has a name with this filter");
     let mut part = Part::new("calls", "In process", ABOUT);
-    let mut table =
-        Table::new("Medians, with the interval that has the true one at 95 %", &["what", "median", "from", "to"]);
+    let mut table = Table::new("Medians with 95 % confidence intervals", &["what", "median", "from", "to"]);
     for Estimate { title, median, lower, upper, .. } in &estimates {
         let times = [median, lower, upper].map(|time| Cell::Time(*time));
         table.row([Cell::name(title.as_str())].into_iter().chain(times));
     }
     part.table(table);
-    part.table(fresh_beside_reused(&estimates));
+    part.table(fresh_and_reused(&estimates));
     part.write()
 }
 
-fn fresh_beside_reused(estimates: &[Estimate]) -> Table {
-    let title = "A plugin's call on a fresh instance, made and dropped, beside one on an instance that is there";
+fn fresh_and_reused(estimates: &[Estimate]) -> Table {
+    let title = "A plugin call on a fresh instance, including its creation and removal, and on a reused instance";
     let mut table = Table::new(title, &["backend", "fresh", "reused", "ratio"]);
     for fresh in estimates {
         let Some(name) = fresh.title.strip_prefix(FRESH) else { continue };
@@ -66,10 +66,10 @@ fn fresh_beside_reused(estimates: &[Estimate]) -> Table {
 // === impl Estimate ===
 
 impl Estimate {
-    /// In the order in which they were measured.
+    /// Estimates in the order of measurement.
     fn read_all(folder: &Path, begun: SystemTime) -> Result<Vec<Self>> {
         let mut estimates = Vec::new();
-        // A filter may have left nothing to measure.
+        // The filter may exclude every benchmark.
         let Ok(entries) = fs::read_dir(folder) else { return Ok(estimates) };
         for entry in entries {
             let newest = entry?.path().join("new");
@@ -77,7 +77,8 @@ impl Estimate {
             let written = fs::metadata(&file).and_then(|metadata| metadata.modified());
             if let Some(written) = written.ok().filter(|written| *written >= begun) {
                 let (benchmark, figures) = (read(&newest.join("benchmark.json"))?, read(&file)?);
-                estimates.push(Self::of(&benchmark, &figures, written).context("criterion's files have another form")?);
+                estimates
+                    .push(Self::of(&benchmark, &figures, written).context("criterion's files have an unknown format")?);
             }
         }
         estimates.sort_by_key(|estimate| estimate.written);
@@ -101,5 +102,5 @@ impl Estimate {
 
 fn read(path: &Path) -> Result<Value> {
     let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", path.display()))
+    serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))
 }

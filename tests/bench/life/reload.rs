@@ -1,6 +1,7 @@
-//! What a reload costs: how long after its change a configuration serves, and what becomes of the admissions meanwhile.
+//! The cost of a reload: the delay until a changed configuration is in effect, and the latency of
+//! admissions during the reload.
 //!
-//! The change is a convention, so the plugin is compiled anew, unless the compile cache has it.
+//! The change is a convention, so the plugin is recompiled unless the compile cache holds it.
 
 use std::{
     thread,
@@ -18,25 +19,25 @@ use tokio::{runtime::Runtime, time::sleep};
 
 use super::{injectors, median, server::Server};
 
-/// What the load sends meanwhile: a twentieth of what a small machine answers.
+/// Request rate of the load during a reload: a twentieth of the capacity of a small machine.
 const PER_SECOND: f64 = 500.0;
-/// A change is seen after two looks at the file, a second apart.
+/// The process notices a change after two polls of the file, one second apart.
 const LOAD: Duration = Duration::from_secs(6);
-/// Between the start of the load and the change.
+/// Delay between the start of the load and the change.
 const BEFORE: Duration = Duration::from_secs(1);
-/// Between two questions whether the change serves already.
+/// Interval between polls for the change to take effect.
 const LOOK: Duration = Duration::from_millis(5);
-/// A change that serves no sooner than this was refused.
+/// A change that is not in effect by then was refused.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// So many reloads with and without a compile cache, and the same load without a reload.
+/// Measures `times` reloads with and without a compile cache, and the same load without a reload.
 pub(super) fn table(folder: &TempDir, times: usize) -> Result<Table> {
-    let title = format!("A reload beside {PER_SECOND} admissions per second, {times} each");
-    let columns = ["", "change to first answer by it", "p99", "slowest admission", "admissions", "failed"];
+    let title = format!("A reload with {PER_SECOND} admissions per second, {times} each");
+    let columns = ["", "change to first answer with it", "p99", "slowest admission", "admissions", "failed"];
     let mut table = Table::new(title, &columns);
     let injectors = injectors(folder.path(), 1)?;
     let cached = format!("engine: {{ cacheDirectory: '{}' }}\n{injectors}", folder.path().join("reload").display());
-    for (name, config) in [("plugin compiled anew", &injectors), ("compile cache warm", &cached)] {
+    for (name, config) in [("plugin recompiled", &injectors), ("compile cache warm", &cached)] {
         let server = Server::start(config)?;
         let (mut took, mut all) = (Vec::new(), Report::default());
         for i in 0..times {
@@ -67,7 +68,7 @@ fn plan() -> Plan {
     Plan { rate: PER_SECOND, connections: 8, reuse: Reuse::KeepAlive, warm_up: Duration::ZERO, duration: LOAD }
 }
 
-/// How long after the change an answer is another one, and what the load saw.
+/// Time from the change to the first answer that reflects it, and the load's report.
 fn reload(server: &Server, changed: &str) -> Result<(Duration, Report)> {
     thread::scope(|scope| {
         let load = scope.spawn(|| steady(server.target(), &plan()));
@@ -85,7 +86,7 @@ async fn change(server: &Server, changed: &str) -> Result<Duration> {
     server.configure(changed)?;
     let begun = Instant::now();
     while connection.post(path, body.clone()).await?.body == before {
-        ensure!(begun.elapsed() < LIMIT, "the change does not serve after {LIMIT:?}");
+        ensure!(begun.elapsed() < LIMIT, "the change is not in effect after {LIMIT:?}");
         sleep(LOOK).await;
     }
     Ok(begun.elapsed())

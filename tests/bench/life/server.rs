@@ -1,6 +1,6 @@
-//! A process under test with a load's target and a configuration that can be exchanged: [`Server`].
+//! A process under test with a load target and a replaceable configuration: [`Server`].
 //!
-//! What measures it is no asynchronous program, as its clock must not wait for a turn.
+//! The measuring code is synchronous, because its clock must not wait for a scheduler.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use crate::support;
 
-/// A process that serves. It ends with this value.
+/// A serving process. It ends when this value is dropped.
 pub(crate) struct Server {
     ampoule: Ampoule,
     target: Target,
@@ -25,7 +25,8 @@ pub(crate) struct Server {
     _folder: TempDir,
 }
 
-/// A folder with a certificate, whom it names, and the CAs that may have signed it, in PEM form.
+/// A folder with a certificate, the name in the certificate, and the PEM of the CAs that may have
+/// signed it.
 pub(crate) struct Certificate<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) host: &'a str,
@@ -35,13 +36,13 @@ pub(crate) struct Certificate<'a> {
 // === impl Server ===
 
 impl Server {
-    /// Starts the program with this configuration, and waits until it is ready. It logs as in production, into a file, but for the audit
-    /// trail, which would fill the disk.
+    /// Starts the program with this configuration and waits until it is ready. It logs to a file as
+    /// in production, without the audit trail, which would fill the disk.
     pub(crate) fn start(config: &str) -> Result<Self> {
         Self::start_with(config, None)
     }
 
-    /// The same, with a certificate that is there.
+    /// Starts the program like [`Server::start`], with an existing certificate.
     pub(crate) fn start_with(config: &str, certificate: Option<&Certificate<'_>>) -> Result<Self> {
         let (runtime, folder) = (Runtime::new()?, tempfile::Builder::new().prefix("ampoule-bench-").tempdir()?);
         let config_file = folder.path().join("ampoule.yaml");
@@ -61,7 +62,7 @@ impl Server {
         Ok(Self { ampoule, target, config: config_file, runtime, _folder: folder })
     }
 
-    /// What a load is sent to.
+    /// The target for a load.
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
@@ -71,7 +72,7 @@ impl Server {
         self.runtime.block_on(self.ampoule.metric(series))
     }
 
-    /// Puts another configuration in the place of the one that it has, at once.
+    /// Replaces the configuration atomically.
     pub(crate) fn configure(&self, config: &str) -> Result<()> {
         let draft = self.config.with_extension("draft");
         write_config(&draft, config)?;

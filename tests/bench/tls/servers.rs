@@ -1,6 +1,8 @@
-//! The servers, all in one process: [`serve`] is that process, [`Servers`] has started it and knows their targets.
+//! The servers, all in one process: [`serve`] is that process, [`Servers`] starts it and holds its
+//! targets.
 //!
-//! It is this very program with the argument [`SERVE`], so that the load does not share its threads and its allocator.
+//! The process is this program with the argument [`SERVE`], so that the load does not share its
+//! threads and its allocator.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -43,34 +45,35 @@ use crate::support;
 /// The argument that makes this program the servers' process.
 pub(crate) const SERVE: &str = "--serve";
 
-/// All of them, in the order of the tables.
+/// All servers, in the order of the tables.
 pub(crate) const SERVERS: [Server; 5] = [Server::Bare, Server::Noop, Server::Ampoule, Server::Quiet, Server::Uncounted];
 
-/// Those whose latency is looked at.
+/// Servers whose latency is measured.
 pub(crate) const TIMED: [Server; 3] = [Server::Bare, Server::Noop, Server::Ampoule];
 
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What is measured.
+/// A measured server.
 #[derive(Clone, Copy)]
 pub(crate) enum Server {
-    /// It answers without a look at the request.
+    /// Answers without reading the request.
     Bare,
-    /// It reads a review and allows it.
+    /// Reads a review and allows it.
     Noop,
     /// The whole pipeline.
     Ampoule,
-    /// The same without any log.
+    /// The whole pipeline without a log.
     Quiet,
-    /// The same without metrics.
+    /// The whole pipeline without metrics.
     Uncounted,
 }
 
-/// The process that serves. It ends with this value, or with this program, as its standard input ends then.
+/// The serving process. It ends when this value is dropped or this program ends, because its
+/// standard input ends then.
 pub(crate) struct Servers {
     process: Child,
     targets: Vec<Target>,
-    /// The same for clients that resume sessions.
+    /// The targets for clients that resume TLS sessions.
     resuming: Vec<Target>,
 }
 
@@ -97,7 +100,7 @@ impl Server {
 impl Servers {
     pub(crate) fn start() -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        // What production does with the log costs more than this, and is not Ampoule's.
+        // The cost of the log's destination in production is higher, and is not Ampoule's.
         command.arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().context("the servers cannot be started")?;
         let mut line = String::new();
@@ -129,8 +132,8 @@ impl Drop for Servers {
     }
 }
 
-/// Serves until the standard input ends; the first line on standard output says where.
-#[allow(clippy::print_stdout, reason = "the addresses are what the other process reads")]
+/// Serves until the standard input ends; the first line on standard output holds the addresses.
+#[allow(clippy::print_stdout, reason = "the other process reads the addresses")]
 pub(crate) fn serve() -> Result<()> {
     log::install(LogFormat::Json, LogLevel::Info);
     let (runtime, quiet) = (Runtime::new()?, without_log()?);
@@ -151,7 +154,7 @@ pub(crate) fn serve() -> Result<()> {
     Ok(())
 }
 
-/// Threads on which nothing is logged.
+/// A runtime whose threads log nothing.
 fn without_log() -> Result<Runtime> {
     let silence = || std::mem::forget(set_default(NoSubscriber::default()));
     Ok(Builder::new_multi_thread().enable_all().on_thread_start(silence).build()?)
@@ -189,7 +192,7 @@ fn noop() -> Router {
     Router::new().route(WEBHOOK_PATH, post(handler))
 }
 
-/// Reads the request's bytes and answers without a look at them.
+/// Reads the request's bytes and answers without parsing them.
 fn bare() -> Router {
     const ANSWER: &str =
         r#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","response":{"uid":"0","allowed":true}}"#;

@@ -1,6 +1,7 @@
-//! The alert rules: promtool reads them, runs them against series, and every metric that they name is one of ours.
+//! The alert rules: promtool parses them, evaluates them against series, and every metric that they
+//! name exists.
 //!
-//! The rules are those of the chart; a test beside the manifests' holds the others to them.
+//! The rules are those of the chart; a test next to the kustomize manifests compares the two.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -24,12 +25,12 @@ fn rules() -> Result<(tempfile::TempDir, Value)> {
 }
 
 #[test]
-fn promtool_takes_the_rules_and_they_fire_when_they_should() -> Result<()> {
+fn promtool_accepts_the_rules_and_they_fire_as_expected() -> Result<()> {
     let (folder, _) = rules()?;
     for (verb, file) in [("check", "rules.yaml"), ("test", "tests.yaml")] {
         let file = folder.path().join(file);
-        let said = promtool(&[verb, "rules", file.to_str().context("a path in UTF-8")?], None)?;
-        assert!(said.contains("SUCCESS"), "{said}");
+        let output = promtool(&[verb, "rules", file.to_str().context("a path in UTF-8")?], None)?;
+        assert!(output.contains("SUCCESS"), "{output}");
     }
     Ok(())
 }
@@ -49,7 +50,7 @@ fn every_alert_is_tested() -> Result<()> {
 }
 
 #[test]
-fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
+fn every_metric_in_a_rule_exists() -> Result<()> {
     let (_folder, rules) = rules()?;
     let text = rules.to_string();
     let named: BTreeSet<_> = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
@@ -72,7 +73,7 @@ fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
     let metric_names: Vec<_> = named.into_iter().filter(|word| word.starts_with("ampoule_")).collect();
     assert!(metric_names.len() >= 4, "{metric_names:?}");
     for metric in metric_names {
-        // As a series, with labels or without, or as the family that the prose speaks of.
+        // As a series, with or without labels, or as the family that the description mentions.
         let known = ["{", " ", "_bucket{"].iter().any(|rest| exposed.contains(&format!("\n{metric}{rest}")));
         assert!(known, "{metric} is not in\n{exposed}");
     }
@@ -82,7 +83,7 @@ fn every_metric_in_a_rule_is_one_that_the_process_has() -> Result<()> {
     Ok(())
 }
 
-/// In a series that begins with 1 Prometheus sees no increase: the first would wake nobody.
+/// Prometheus sees no increase in a series that begins with 1: the first event would not alert.
 #[test]
 fn every_counter_whose_increase_alerts_begins_at_zero() -> Result<()> {
     let (_folder, rules) = rules()?;
@@ -95,7 +96,7 @@ fn every_counter_whose_increase_alerts_begins_at_zero() -> Result<()> {
     let counters: Vec<_> = counters.filter_map(|rest| rest.split('[').next()).collect();
     assert!(counters.len() >= 2, "{counters:?}");
     for counter in counters {
-        // With its labels, if the rule says which.
+        // With its labels, if the rule specifies them.
         let (name, labels) = counter.split_once('{').unwrap_or((counter, "}"));
         let labels = labels.trim_end_matches('}');
         let series = exposed.lines().filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(labels));

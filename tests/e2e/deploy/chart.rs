@@ -1,6 +1,7 @@
 //! The chart, rendered by Helm with several sets of values.
 //!
-//! `deploy/chart/ci` has the three that the API server is asked about; what one value does is a row here.
+//! `deploy/chart/ci` holds the three sets that are applied to the API server; each row of a table
+//! below tests one value.
 
 use ampoule_tests::{Ampoule, ApiServer, Renderers};
 use anyhow::{Context, Result, ensure};
@@ -13,7 +14,7 @@ fn render(values: &[&str]) -> Result<Vec<Value>> {
 }
 
 #[tokio::test]
-async fn the_api_server_takes_the_chart_whole_with_three_sets_of_values() -> Result<()> {
+async fn the_api_server_accepts_the_chart_with_three_sets_of_values() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("hooks").await?;
     for (values, count) in [("defaults", 10), ("flyte", 10), ("everything", 17)] {
         let objects = render(&["--values", &format!("deploy/chart/ci/{values}-values.yaml")])?;
@@ -35,7 +36,7 @@ fn the_configuration_of_the_chart_loads() -> Result<()> {
 }
 
 #[test]
-fn under_flytes_names_everything_is_called_as_flytes_chart_calls_it() -> Result<()> {
+fn with_flytes_names_every_object_has_the_name_of_flytes_chart() -> Result<()> {
     let objects = render(&["--values", "deploy/chart/ci/flyte-values.yaml"])?;
     for kind in ["Deployment", "Service", "ServiceAccount", "ConfigMap", "Role"] {
         find(&objects, &format!("{kind}/flyte-pod-webhook"))?;
@@ -53,7 +54,7 @@ fn under_flytes_names_everything_is_called_as_flytes_chart_calls_it() -> Result<
     Ok(())
 }
 
-/// A value, and the path to what it is seen in.
+/// A value, an object, and the path of the field that the value determines.
 #[test]
 fn values_have_their_effect() -> Result<()> {
     let deployment = "Deployment/hook-ampoule";
@@ -162,9 +163,9 @@ fn a_value_switches_an_object_off_or_on() -> Result<()> {
     Ok(())
 }
 
-/// What of the configuration is a new rollout: only what a process takes once.
+/// Only settings that a process reads at its start change the pod template.
 #[test]
-fn a_changed_configuration_starts_new_pods_only_where_it_must() -> Result<()> {
+fn a_changed_configuration_starts_new_pods_only_if_necessary() -> Result<()> {
     let template = |value: &str| {
         let objects = render(&["--set", value])?;
         anyhow::Ok(find(&objects, "Deployment/hook-ampoule")?["spec"]["template"].clone())
@@ -185,7 +186,7 @@ fn a_changed_configuration_starts_new_pods_only_where_it_must() -> Result<()> {
 }
 
 #[test]
-fn the_schema_refuses_what_the_chart_could_not_use() -> Result<()> {
+fn the_schema_rejects_values_that_the_chart_cannot_use() -> Result<()> {
     for (value, reason) in [
         ("replica=3", "additional properties 'replica' not allowed"),
         ("replicas=0", "at '/replicas': minimum: got 0, want 1"),
@@ -196,7 +197,7 @@ fn the_schema_refuses_what_the_chart_could_not_use() -> Result<()> {
         ("fullnameOverride=Not_A_Name", "at '/fullnameOverride': 'Not_A_Name' does not match pattern"),
         ("image.digest=abc", "at '/image/digest': 'abc' does not match pattern"),
     ] {
-        let refusal = render(&["--set", value]).err().with_context(|| format!("{value} is taken"))?.to_string();
+        let refusal = render(&["--set", value]).err().with_context(|| format!("{value} is accepted"))?.to_string();
         assert!(refusal.contains(reason), "{value}: {refusal}");
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! The manifests for kustomize: base, overlays, and the components on top of them.
+//! The manifests for kustomize: base, overlays and components.
 //!
-//! A component has no kustomization of its own that could be built, so the test writes one.
+//! A component cannot be built alone, so the test writes a kustomization for it.
 
 use std::{fs, path::Path};
 
@@ -12,10 +12,10 @@ use super::{check_configuration, check_taken, find, name};
 
 const FOLDER: &str = "deploy/kustomize";
 
-/// An overlay with these components on top.
+/// Renders an overlay with these components.
 fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
     let renderers = Renderers::find()?;
-    // Kustomize takes relative folders alone.
+    // Kustomize accepts relative folders only.
     let folder = tempfile::Builder::new()
         .prefix(".test-")
         .tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kustomize"))?;
@@ -29,7 +29,7 @@ fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
 }
 
 #[tokio::test]
-async fn the_api_server_takes_every_overlay_whole() -> Result<()> {
+async fn the_api_server_accepts_every_overlay() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("ampoule").await?;
     let table: [(&str, &[&str], usize); 8] = [
         ("base", &[], 11),
@@ -71,7 +71,7 @@ fn with_cert_manager_it_has_no_rights_and_no_token() -> Result<()> {
 }
 
 #[test]
-fn the_chart_and_the_manifests_say_the_same() -> Result<()> {
+fn the_chart_and_the_manifests_agree() -> Result<()> {
     let (base, monitored) = (render("base", &[])?, render("base", &["cert-manager", "monitoring"])?);
     let chart = Renderers::find()?.helm("ampoule", "ampoule", &[])?;
     let words = [

@@ -1,6 +1,8 @@
-//! Pod Security `restricted`, as Kubernetes documents it: the API server that Debian 12 has is older than its admission.
+//! Pod Security `restricted`, as Kubernetes documents it: the API server of Debian 12 is older than
+//! the admission plugin for it.
 //!
-//! And two rules of ours: a read-only root file system, and every container with a limit on memory.
+//! Two rules are Ampoule's own: a read-only root file system, and a memory limit for every
+//! container.
 
 use serde_json::{Value, json};
 
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 const VOLUMES: [&str; 8] =
     ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"];
 
-/// That a pod's spec keeps to it.
+/// Verifies that a pod's spec conforms.
 pub(super) fn check(spec: &Value) {
     for field in ["hostNetwork", "hostPID", "hostIPC"] {
         assert_eq!(spec[field], Value::Null, "{field}");

@@ -1,6 +1,7 @@
-//! The dashboard as Grafana reads it: its [`Panel`]s, and their queries with variables replaced as Grafana replaces them.
+//! The dashboard as Grafana reads it: its [`Panel`]s, and their queries with variables replaced as
+//! in Grafana.
 //!
-//! The values that a variable may have are asked of Prometheus, by the variable's own query.
+//! Prometheus returns the values of a variable, by the variable's own query.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -8,13 +9,13 @@ use ampoule_tests::Prometheus;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// Four scrapes, as Grafana has it.
+/// Grafana's rule: four scrape intervals.
 const RATE_INTERVAL: &str = "4s";
 
-/// The file of the chart.
+/// The dashboard file of the chart.
 pub(super) struct Dashboard(Value);
 
-/// What a panel asks and how it shows it.
+/// A panel's queries and display options.
 pub(super) struct Panel<'a> {
     pub(super) json: &'a Value,
     pub(super) title: &'a str,
@@ -33,20 +34,20 @@ impl Dashboard {
         &self.0
     }
 
-    /// All but the heads of rows.
+    /// All panels except row headings.
     pub(super) fn panels(&self) -> Result<Vec<Panel<'_>>> {
         let all = self.0["panels"].as_array().context("panels")?.iter();
         all.filter(|json| json["type"] != "row").map(Panel::read).collect()
     }
 
-    /// The variables that are lists of labels' values: name, and query.
+    /// The variables that list label values: name and query.
     pub(super) fn variables(&self) -> Vec<(&str, &str)> {
         let all = self.0["templating"]["list"].as_array().into_iter().flatten();
         let lists = all.filter(|json| json["type"] == "query");
         lists.filter_map(|json| Some((json["name"].as_str()?, json["query"]["query"].as_str()?))).collect()
     }
 
-    /// What to put in the place of each variable: every value that there is, in the order in which one depends on another.
+    /// The values of each variable, in the order of their dependencies.
     pub(super) async fn values(&self, prometheus: &Prometheus) -> Result<Vec<(String, String)>> {
         let mut known = vec![("__rate_interval".to_owned(), RATE_INTERVAL.to_owned())];
         for (name, query) in self.variables() {
@@ -62,12 +63,12 @@ impl Dashboard {
     }
 }
 
-/// An expression with these values for its variables.
+/// An expression with its variables replaced by these values.
 pub(super) fn replace(expression: &str, values: &[(String, String)]) -> String {
     values.iter().fold(expression.to_owned(), |text, (name, value)| text.replace(&format!("${name}"), value))
 }
 
-/// The words of an expression or a text, names of metrics among them.
+/// The words of an expression or a text, including names of metrics.
 pub(super) fn words(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect()
 }
@@ -77,8 +78,8 @@ pub(super) fn words(text: &str) -> BTreeSet<&str> {
 impl<'a> Panel<'a> {
     fn read(json: &'a Value) -> Result<Self> {
         let title = json["title"].as_str().context("a title")?;
-        let queries = json["targets"].as_array().with_context(|| format!("{title} asks nothing"))?.iter();
-        let queries = queries.map(|query| query["expr"].as_str().with_context(|| format!("{title} asks nothing")));
+        let queries = json["targets"].as_array().with_context(|| format!("{title} has no query"))?.iter();
+        let queries = queries.map(|query| query["expr"].as_str().with_context(|| format!("{title} has no query")));
         Ok(Self { json, title, queries: queries.collect::<Result<_>>()? })
     }
 }

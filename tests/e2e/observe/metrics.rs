@@ -1,6 +1,7 @@
-//! The text of `/metrics` as it is: its [`Metric`]s, with labels and help.
+//! The text of `/metrics`: its [`Metric`]s with labels and help.
 //!
-//! It is OpenMetrics, in which a counter's family is named without the `_total` of its samples; here all go by the samples' name.
+//! The text is OpenMetrics, in which a counter's family lacks the `_total` of its samples. This
+//! module uses the samples' name.
 
 use std::collections::BTreeSet;
 
@@ -16,14 +17,14 @@ pub(super) struct Metric<'a> {
     pub(super) labels: BTreeSet<&'a str>,
 }
 
-/// Every metric, by name.
+/// Every metric, in order of names.
 pub(super) fn read(text: &str) -> Result<Vec<Metric<'_>>> {
     let kind = |family: &str| text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {family} ")));
     let families = text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '));
     let metrics = families.map(|(family, help)| {
         let kind = kind(family).with_context(|| format!("{family} has no type"))?;
         let name = if kind == "counter" { format!("{family}_total") } else { family.to_owned() };
-        // The encoder ends it with a full stop.
+        // The encoder appends a full stop.
         let help = help.trim_end_matches('.');
         let labels = text.lines().filter_map(|line| line.strip_prefix(family)).flat_map(labels).collect();
         Ok(Metric { name, kind, help, labels })
@@ -33,7 +34,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Metric<'_>>> {
     Ok(metrics)
 }
 
-/// The names of labels in what follows a family's name in a sample.
+/// The label names in the rest of a sample after the family's name.
 fn labels(sample: &str) -> Vec<&str> {
     let Some((suffix, labels)) = sample.split_once('{') else { return Vec::new() };
     if !["", "_total", "_bucket", "_sum", "_count"].contains(&suffix) {
@@ -44,7 +45,8 @@ fn labels(sample: &str) -> Vec<&str> {
     names.filter(|name| *name != "le").collect()
 }
 
-/// The text as Prometheus' older format has it, which is what promtool reads: a counter's family is called as its samples.
+/// The text in Prometheus' older format, which promtool reads: a counter's family has its samples'
+/// name.
 pub(super) fn as_promtool_reads(text: &str) -> String {
     let counters: Vec<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();

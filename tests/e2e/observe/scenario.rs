@@ -1,13 +1,14 @@
-//! All that can come of reviews and changes, once each and some of it twice, in front of a Prometheus: [`Scene`].
+//! Every outcome of reviews and changes, at least once each, with a Prometheus that scrapes the
+//! process: [`Scene`].
 //!
-//! A rate needs two scrapes with something between them, so what is done is done before and after one.
+//! A rate needs two scrapes with events between them, so each step runs before and after a scrape.
 
 use std::{
     fs,
     time::{Duration, SystemTime},
 };
 
-use ampoule_cluster::certs::{CertificatePair, Subject};
+use ampoule_cluster::certs::{CertificatePair, CertificateSubject};
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, Mounted, Prometheus, Review, asking, eventually, pod};
 use anyhow::{Context, Result, ensure};
@@ -17,41 +18,41 @@ use tokio::task::JoinSet;
 
 use crate::support::{Guests, config, request};
 
-/// A second until it is looked at, and a machine that compiles something else meanwhile.
+/// Limit for a poll interval of a second on a machine that is compiling at the same time.
 const NOTICED: Duration = Duration::from_secs(60);
 const PATH: &str = "/mutate--v1-pod";
-/// In each round. An alert is about more than thirty in five minutes.
+/// Bad bodies per round. The alert's threshold is thirty in five minutes.
 const BAD_BODIES: usize = 20;
-/// Who works when `server.maxAdmissions` is 4.
+/// Concurrent reviews with `server.maxAdmissions` set to 4.
 const CROWD: usize = 12;
 const HOST: &str = "ampoule.ampoule.svc";
 
-/// A process that was through everything, and the Prometheus that watched.
+/// The process after all steps, and the Prometheus that scraped it.
 pub(super) struct Scene {
     pub(super) ampoule: Ampoule,
     pub(super) prometheus: Prometheus,
-    /// When Prometheus had seen it once.
+    /// The time of the first scrape.
     pub(super) start: SystemTime,
     folder: TempDir,
     certs: Mounted,
     guests: Guests,
 }
 
-/// How much of the configuration is there.
+/// Stages of the configuration.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Act {
-    /// A plugin that calls whom it may not, one that answers as it is asked to, and one that traps.
+    /// A plugin with denied calls, one that answers as requested, and one that traps.
     First,
-    /// And one that never ends.
+    /// In addition a plugin that never ends.
     Endless,
-    /// And one that cannot be loaded; and what fails is admitted.
+    /// In addition a plugin that cannot be loaded; failures are admitted.
     Admitting,
 }
 
 // === impl Scene ===
 
 impl Scene {
-    /// Plays it to the end, watched by a Prometheus with these rules.
+    /// Runs all steps, with a Prometheus that has these rules.
     pub(super) async fn play(rules: &Value) -> Result<Self> {
         let mut scene = Self::set(rules).await?;
         scene.review_twice(Act::First).await?;
@@ -59,7 +60,7 @@ impl Scene {
         scene.counted("ampoule_config_reloads_total{result=\"applied\"}", 1.0).await?;
         scene.review_twice(Act::Endless).await?;
         scene.configure(Act::Admitting)?;
-        // One plugin of it is, and the rest takes effect.
+        // One plugin is refused, and the rest takes effect.
         scene.counted("ampoule_config_reloads_total{result=\"refused\"}", 1.0).await?;
         scene.review_twice(Act::Admitting).await?;
         let [next, other] = [issue()?, issue()?];
@@ -94,14 +95,14 @@ impl Scene {
         Ok(fs::write(self.folder.path().join("ampoule.yaml"), configuration(&self.folder, &self.guests, act))?)
     }
 
-    /// With a scrape in between.
+    /// Reviews all kinds twice, with a scrape in between.
     async fn review_twice(&self, act: Act) -> Result<()> {
         self.review_all(act).await?;
         self.scraped().await?;
         self.review_all(act).await
     }
 
-    /// Sends what is neither a review of a pod nor a request that the webhook serves, and then every kind of pod.
+    /// Sends invalid bodies and unserved requests, and then every kind of pod.
     async fn review_all(&self, act: Act) -> Result<()> {
         let mut connection = self.ampoule.connect().await?;
         for _ in 0..BAD_BODIES {
@@ -114,12 +115,12 @@ impl Scene {
         let asking_for = |group: &str| asking("asks", [request(group, "key", EnvVar, "")]);
         let admits = act == Act::Admitting;
         for (what, pod, allowed) in [
-            ("what there is", asking_for("group"), true),
+            ("an existing secret", asking_for("group"), true),
             ("nothing", pod("none"), true),
-            ("what cannot be read", asking("asks", ["ab0d"]), admits),
-            ("what is denied", asking_for("denied"), admits),
-            ("what is unavailable", asking_for("unavailable"), admits),
-            ("what makes a plugin trap", asking_for("not-found"), admits),
+            ("an unreadable annotation", asking("asks", ["ab0d"]), admits),
+            ("a denied secret", asking_for("denied"), admits),
+            ("an unavailable secret", asking_for("unavailable"), admits),
+            ("a trap of the plugin", asking_for("not-found"), admits),
         ] {
             let response = Ampoule::review(&mut connection, &Review::of(&pod, "default")).await?;
             ensure!(response.allowed == allowed, "{what}: {response:?}");
@@ -127,7 +128,7 @@ impl Scene {
         if act == Act::Endless { self.crowd().await } else { Ok(()) }
     }
 
-    /// All at once; some hold every place, the others are turned away.
+    /// Sends concurrent requests: some occupy every permit, the rest is rejected.
     async fn crowd(&self) -> Result<()> {
         let mut crowd = JoinSet::new();
         for _ in 0..CROWD {
@@ -136,7 +137,7 @@ impl Scene {
             crowd.spawn(async move { Ampoule::review(&mut connection, &review).await });
         }
         while let Some(response) = crowd.join_next().await {
-            ensure!(!response??.allowed, "an endless plugin gave something");
+            ensure!(!response??.allowed, "an endless plugin returned a secret");
         }
         Ok(())
     }
@@ -150,7 +151,7 @@ impl Scene {
         counted.await.with_context(|| self.ampoule.log().unwrap_or_default())
     }
 
-    /// Waits until Prometheus has seen what there is now.
+    /// Waits until Prometheus has scraped the current state.
     async fn scraped(&self) -> Result<()> {
         let now = SystemTime::now();
         eventually("a scrape", NOTICED, async || self.prometheus.scraped(now).await).await
@@ -171,7 +172,8 @@ fn configuration(folder: &TempDir, guests: &Guests, act: Act) -> String {
         injectors +=
             &guests.injector("endless_loop", "{}", "{ deadlineMillis: 300, instances: 2, queueWaitMillis: 5000 }");
     }
-    // An engine for more instances takes from the cache what the one before has compiled.
+    // An engine for more instances reads the components that the previous one compiled from the
+    // cache.
     let head = format!("engine: {{ cacheDirectory: {} }}\nserver: {{ maxAdmissions: 4, ", file("compiled"));
     let mut config = config("flyte-v1", &injectors).replace("server: { ", &head);
     if act == Act::Admitting {
@@ -183,13 +185,13 @@ fn configuration(folder: &TempDir, guests: &Guests, act: Act) -> String {
     config
 }
 
-/// Ends too soon for the alert.
+/// A certificate that expires early enough for the alert.
 fn issue() -> Result<CertificatePair> {
     let hour = Duration::from_secs(3600);
-    Ok(CertificatePair::issue(Subject::service("ampoule", "ampoule", hour), SystemTime::now())?)
+    Ok(CertificatePair::issue(CertificateSubject::service("ampoule", "ampoule", hour), SystemTime::now())?)
 }
 
-/// What the kubelet mounts of a Secret.
+/// The files that the kubelet mounts for a Secret.
 fn files<'a>(certificate: &'a CertificatePair, key: &'a CertificatePair) -> [(&'static str, &'a str); 3] {
     [("ca.crt", &certificate.ca_pem), ("tls.crt", &certificate.certificate_pem), ("tls.key", &key.key_pem)]
 }

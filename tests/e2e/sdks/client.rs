@@ -1,5 +1,5 @@
-//! One of Flyte's SDKs as a client: [`Client`] has its tasks declared, makes the pods that Flyte's backend would, runs their
-//! containers by the SDK's own entry point, and reads what the tasks returned.
+//! One of Flyte's SDKs as a client: [`Client`] declares the tasks, makes the pods as Flyte's
+//! backend would, runs their containers with the SDK's own entry point, and reads the results.
 //!
 //! The SDKs are in the environment that `cargo xtask setup` makes, the tasks in `tests/sdks`.
 
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 /// flytekit takes two seconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(120);
-/// What Flyte 2's executor tells a container of its action.
+/// The variables that Flyte 2's executor sets for an action.
 const ACTION: [(&str, &str); 5] = [
     ("_U_ORG_NAME", "flyte"),
     ("FLYTE_INTERNAL_EXECUTION_PROJECT", "project"),
@@ -41,13 +41,13 @@ impl Client {
     /// Declares the tasks of `flytekit` or of `flyte`.
     pub(crate) async fn declare(sdk: &'static str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-sdk-").tempdir()?;
-        // A task without inputs has an empty message of them.
+        // A task without inputs has an empty message.
         fs::write(folder.path().join("inputs.pb"), "")?;
         let programs = sdks()?.join("bin");
         let path = folder.path().display().to_string();
         let env = [
             ("PATH", format!("{}:/usr/bin:/bin", programs.display())),
-            // Neither a configuration of this machine's user is read, nor anything left behind.
+            // The SDK must not read this user's configuration or leave files behind.
             ("HOME", path.clone()),
             ("TMPDIR", path),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
@@ -65,7 +65,7 @@ impl Client {
         self.tasks.keys().map(String::as_str)
     }
 
-    /// The annotations that a task's secrets became.
+    /// The annotations that a task's secrets result in.
     pub(crate) fn annotations(&self, task: &str) -> &Value {
         &self.tasks[task]["annotations"]
     }
@@ -84,7 +84,7 @@ impl Client {
         })
     }
 
-    /// The container of the SDK's template, with what Flyte puts in for its placeholders.
+    /// The container of the SDK's template, with Flyte's values for its placeholders.
     fn container(&self, task: &str, name: &str) -> Value {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         let output = self.output(task, name).display().to_string();
@@ -111,21 +111,22 @@ impl Client {
         })
     }
 
-    /// Runs every container of a task's stored pod, one after the other, and gives their names.
+    /// Runs every container of a task's stored pod in sequence, and returns their names.
     pub(crate) async fn run(&self, task: &str, pod: Value, namespace: &Namespace) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for container in Container::all_of(pod, namespace).await? {
             fs::create_dir_all(self.output(task, container.name()))?;
-            let said = container.run(&self.image, LIMIT).await?;
-            // The entry points end well also when the task did not; without a document, something else went wrong.
+            let output = container.run(&self.image, LIMIT).await?;
+            // The entry points exit successfully even if the task failed; a missing document means
+            // another error.
             let mut written = fs::read_dir(self.output(task, container.name()))?;
-            ensure!(written.next().is_some(), "{task} left nothing; it said:\n{said}");
+            ensure!(written.next().is_some(), "{task} wrote no result; its output:\n{output}");
             names.push(container.name().to_owned());
         }
         Ok(names)
     }
 
-    /// What containers left, each given with its task: `{"value": …}`, or `{"error": …}`.
+    /// The results of containers, each given with its task: `{"value": …}`, or `{"error": …}`.
     pub(crate) async fn outputs(&self, containers: &[(&str, &str)]) -> Result<Vec<Value>> {
         let folders = containers.iter().map(|(task, name)| self.output(task, name).display().to_string());
         let arguments: Vec<_> = ["outputs.py".to_owned(), self.sdk.to_owned()].into_iter().chain(folders).collect();
@@ -136,7 +137,7 @@ impl Client {
         self.folder.path().join("outputs").join(task).join(container)
     }
 
-    /// Runs one of the scripts and reads the JSON that it prints.
+    /// Runs one of the scripts and parses the JSON that it prints.
     async fn python(&self, arguments: &[String]) -> Result<Value> {
         let mut command = Command::new(sdks()?.join("bin/python"));
         command.args(arguments).current_dir(&self.image.folder).env_clear().envs(&self.image.env);

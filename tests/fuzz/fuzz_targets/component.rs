@@ -1,42 +1,22 @@
-//! Any bytes as a component, up to where it would be compiled: its format, its imports and exports, and the proposals that it needs.
+//! Arbitrary bytes as a component, up to compilation: its format, its imports and exports, and the
+//! proposals that it needs.
 //!
-//! No message is long or has a control character, and the names that are read are those that wasmtime's validator sees.
+//! Messages must be short and without control characters, and the names must equal those that
+//! wasmtime's validator reads.
 
 #![no_main]
 
-/// The checks are compiled from the engine's source: the engine itself would bring wasmtime along, instrumented.
-#[path = "../../../host/engine/src/error.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the target needs a part of it")]
-mod error;
-#[path = "../../../host/engine/src/format.rs"]
-mod format;
-#[path = "../../../host/engine/src/grants/grant.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the target needs a part of it")]
-mod grant;
-#[path = "../../../host/engine/src/imports.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the target needs a part of it")]
-mod imports;
-#[path = "../../../host/engine/src/proposals.rs"]
-mod proposals;
-#[path = "../../../host/engine/src/text.rs"]
-mod text;
-mod grants {
-    pub(crate) use crate::grant::Grant;
-}
-
+use ampoule_component::{CUT_SHORT, LoadErrorKind, Surface, check_format, find_disabled};
 use libfuzzer_sys::fuzz_target;
 use wasmparser::{Validator, WasmFeatures};
 
-use error::LoadErrorKind;
-use imports::Surface;
-
-/// Bytes that a component may have here: smaller than what the fuzzer tries.
+/// Maximum size of a component here: smaller than the inputs of the fuzzer.
 const LIMIT: usize = 4000;
 
 fuzz_target!(|component: &[u8]| {
     match judge(component) {
         Ok(surface) => {
-            let proposals = proposals::switched_off(component);
+            let proposals = find_disabled(component);
             let types = Validator::new_with_features(WasmFeatures::all()).validate_all(component);
             assert!(types.is_ok() || proposals.is_empty());
             let Ok(types) = types else { return };
@@ -51,21 +31,22 @@ fuzz_target!(|component: &[u8]| {
         Err(error) => {
             let message = error.to_string();
             assert!(message.len() <= 2048 && !message.contains(char::is_control), "{message:?}");
-            // What cannot even be read is no component to the validator either; but one that ends within a component within it, it lets pass.
-            if matches!(&error, LoadErrorKind::Invalid(reason) if reason != imports::CUT_SHORT) {
+            // The validator must also reject bytes that cannot be parsed; the exception is a
+            // component that ends within a nested component, which the validator accepts.
+            if matches!(&error, LoadErrorKind::Invalid(reason) if reason != CUT_SHORT) {
                 assert!(Validator::new_with_features(WasmFeatures::all()).validate_all(component).is_err(), "{message}");
             }
         }
     }
 });
 
-/// The names of a plugin, if it is one as far as they tell.
+/// The names of a plugin, if they make it a plugin.
 fn judge(component: &[u8]) -> Result<Surface, LoadErrorKind> {
-    format::check(component, LIMIT)?;
+    check_format(component, LIMIT)?;
     let surface = Surface::read(component)?;
     assert!(surface.imports.len() <= 256 && surface.exports.len() <= 256);
     surface.check()?;
-    // Nothing is granted, or everything.
+    // With no grants, and with all grants.
     let _ = surface.check_grants(|_| true);
     surface.check_grants(|_| false)?;
     Ok(surface)

@@ -1,6 +1,6 @@
-//! The reader of Flyte's annotations: any value, and any text that a value may encode.
+//! The parser of Flyte's annotations: arbitrary values, and arbitrary text that a value may encode.
 //!
-//! What it accepts must survive its own writer; what it refuses must be told in few and printable words.
+//! Accepted values must survive the writer; errors must be short and printable.
 
 #![no_main]
 
@@ -11,14 +11,14 @@ use data_encoding::{Encoding, Specification};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
-/// Flyte's base32, so that the fuzzer gets past it into the text below.
+/// Flyte's base32, so that the fuzzer reaches the text below it.
 static FLYTE: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz123456");
     specification.encoding().expect("32 distinct symbols make an alphabet")
 });
 
-/// Nobody can act on a message longer than this.
+/// Limit for the length of an error message.
 const LONGEST: usize = 1024;
 
 fn read(value: &str) -> Option<SecretRequest> {
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     let raw = std::str::from_utf8(data).ok().and_then(read);
     for request in raw.into_iter().chain(read(&FLYTE.encode(data))) {
         let written = request.to_flyte_annotation();
-        // The protocol cannot tell an empty name from none.
+        // The protocol cannot distinguish an empty name from a missing one.
         let meant = SecretRequest { env_var: request.env_var.clone().filter(|name| !name.is_empty()), ..request };
         assert_eq!(read(&written), Some(meant));
     }

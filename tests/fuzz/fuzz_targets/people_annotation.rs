@@ -1,6 +1,7 @@
-//! The reader of the protocol for people: any text in `ampoule.dev/secrets`.
+//! The parser of Ampoule's own annotation: arbitrary text in `ampoule.dev/secrets`.
 //!
-//! What it accepts keeps the protocol's rules and survives its own writer; what it refuses is told in few and printable words.
+//! Accepted text respects the protocol's rules and survives the writer; errors are short and
+//! printable.
 
 #![no_main]
 
@@ -8,7 +9,7 @@ use ampoule_core::{MountRequirement, RequestedSecret, SecretEntry, SecretRequest
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
-/// Nobody can act on a message longer than this.
+/// Limit for the length of an error message.
 const LONGEST: usize = 1024;
 
 fn read(text: &str) -> Vec<SecretRequest> {
@@ -36,7 +37,7 @@ fuzz_target!(|text: &str| {
         let file = match request.mount {
             MountRequirement::File => true,
             MountRequirement::EnvVar => false,
-            MountRequirement::Any => panic!("nobody asked for that"),
+            MountRequirement::Any => panic!("no annotation requests that"),
         };
         assert!(file || request.env_var.is_some());
         let SecretRequest { group, group_version: version, key, mount: _, env_var: env } = request.clone();

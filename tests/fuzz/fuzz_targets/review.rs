@@ -1,10 +1,10 @@
-//! The parser of `AdmissionReview`, and the answer to what it accepts.
+//! The parser of `AdmissionReview`, and the answer to accepted reviews.
 //!
-//! The pod under review must come out as it went in, and no error may repeat what only the body knows.
+//! The pod under review must be unchanged, and no error may repeat data from the body.
 
 #![no_main]
 
-use ampoule_review::{self as review, Reply, Subject, Verdict};
+use ampoule_review::{self as review, Reply, ReviewSubject, Verdict};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -18,8 +18,8 @@ fuzz_target!(|body: &[u8]| {
         }
     };
     let verdict = match &request.subject {
-        Subject::Pod(pod) => {
-            // A field that is skipped may hold what a reader of all of it refuses.
+        ReviewSubject::Pod(pod) => {
+            // A skipped field may hold data that a complete parser rejects.
             if let Ok(review) = serde_json::from_slice::<Value>(body) {
                 assert_eq!(pod.as_json(), &review["request"]["object"]);
             }
@@ -27,8 +27,8 @@ fuzz_target!(|body: &[u8]| {
             let _ = ampoule_core::RequestedSecret::from_annotations(pod.annotations());
             Verdict::unchanged()
         }
-        Subject::NotAPod(error) => Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string() },
-        Subject::OutOfScope => Verdict::unchanged(),
+        ReviewSubject::NotAPod(error) => Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string() },
+        ReviewSubject::OutOfScope => Verdict::unchanged(),
     };
     let reply = Reply { identity: request.identity, verdict, audit: None };
     let answer: Value = serde_json::from_slice(&review::respond(&reply)).expect("an answer is JSON");

@@ -1,6 +1,8 @@
-//! One connection at a time: [`Client`] opens it when there is something to send, keeps it if it may, and says why an exchange failed.
+//! One connection at a time: [`Client`] opens it when there is a request to send, keeps it if
+//! allowed, and reports why an exchange failed.
 //!
-//! A connection that the server has ended between two exchanges is no failure; one that ends within an exchange is.
+//! A connection that the server closes between two exchanges is not a failure; one that ends within
+//! an exchange is.
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,53 +23,53 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-/// What is called, and with what.
+/// The address, the request and the expected answer of a load.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where it listens.
+    /// The server's address.
     pub address: SocketAddr,
-    /// What it is trusted by. The configuration's own session cache decides whether handshakes are resumed.
+    /// The TLS configuration. Its session cache determines whether sessions are resumed.
     pub tls: Arc<ClientConfig>,
-    /// The name that its certificate has to have.
+    /// The name that the server's certificate must have.
     pub server_name: ServerName<'static>,
     /// The path to post to, with its query.
     pub path: String,
-    /// The body's type.
+    /// The content type of the body.
     pub content_type: &'static str,
-    /// What is posted, each time the same.
+    /// The body of every request.
     pub body: Bytes,
-    /// Whether the body of an answer with status 200 is a good one.
+    /// Whether the body of an answer with status 200 is valid.
     pub accepts: fn(&[u8]) -> bool,
-    /// After this long an exchange has failed, its connection's handshake included.
+    /// Limit for one exchange, including the handshake of its connection.
     pub timeout: Duration,
 }
 
-/// How many exchanges a connection has.
+/// Number of exchanges per connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
-    /// As many as the server lets it have.
+    /// As many as the server allows.
     KeepAlive,
-    /// One: its latency has the handshakes of TCP and TLS in it.
+    /// One: the latency includes the handshakes of TCP and TLS.
     PerRequest,
 }
 
-/// Why an exchange failed.
+/// The reason for a failed exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Failure {
-    /// No connection, or no TLS.
+    /// The connection or TLS failed.
     Connect,
     /// The connection ended before the answer did.
     Exchange,
-    /// Another status than 200.
+    /// A status other than 200.
     Status(u16),
-    /// An answer that is not accepted ([`Target::accepts`]).
+    /// The answer was rejected by [`Target::accepts`].
     Answer,
-    /// No whole answer in time ([`Target::timeout`]).
+    /// No complete answer within [`Target::timeout`].
     Timeout,
 }
 
-/// Sends one request after the other.
+/// Sends requests in sequence.
 pub(crate) struct Client {
     target: Arc<Target>,
     reuse: Reuse,
@@ -85,11 +87,11 @@ impl Client {
             Reuse::KeepAlive => request,
             Reuse::PerRequest => request.header(CONNECTION, "close"),
         };
-        let request = request.body(Full::new(body.clone())).context("the target's path is none")?;
+        let request = request.body(Full::new(body.clone())).context("the target's path is not valid")?;
         Ok(Self { target, reuse, request, kept: None })
     }
 
-    /// One exchange, to the last byte of the answer; at the latest at `end` it has failed.
+    /// One exchange, to the last byte of the answer; it fails at `end`.
     pub(crate) async fn exchange(&mut self, end: Instant) -> Result<(), Failure> {
         let end = end.min(Instant::now() + self.target.timeout);
         timeout_at(end, self.exchange_at_leisure()).await.unwrap_or(Err(Failure::Timeout))
@@ -125,7 +127,7 @@ impl Client {
         stream.set_nodelay(true)?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(server_name.clone(), stream).await?;
         let (requests, connection) = handshake(TokioIo::new(stream)).await?;
-        // It ends with the sender, or with the server; what went wrong shows in the exchange then.
+        // The task ends with the sender, or with the server; the exchange reports an error.
         tokio::spawn(connection);
         Ok(requests)
     }

@@ -1,8 +1,9 @@
-//! Load for an HTTPS server that speaks HTTP/1.1, as API servers call webhooks: [`steady()`] sends at a fixed rate whatever becomes of the
-//! answers, [`saturate()`] as much as is answered. It knows nothing of what it calls.
+//! Load for an HTTPS server that speaks HTTP/1.1, as API servers call webhooks: [`steady()`] sends
+//! at a fixed rate, independent of the answers; [`saturate()`] sends as fast as answers arrive. The
+//! library does not depend on the server under test.
 //!
-//! Both block the thread that calls them, run on threads of their own, and end: after the time and the number of requests that they were
-//! given, and the [`Target::timeout`] of what is under way then.
+//! Both functions block the calling thread, run on threads of their own, and end after the given
+//! time and number of requests, plus [`Target::timeout`] for requests in progress.
 
 mod client;
 mod report;
@@ -21,10 +22,11 @@ pub use self::{
     steady::{Plan, steady},
 };
 
-/// More connections than this are another kind of test: a process has 1024 file descriptors unless told otherwise.
+/// More connections need another kind of test: a process has 1024 file descriptors by default.
 const MOST_CONNECTIONS: usize = 512;
 
-/// Threads for the connections: a client with fewer than the server has processors would be measured itself.
+/// Threads for the connections: a client with fewer threads than the server has processors would
+/// limit the measurement.
 fn runtime() -> Result<Runtime> {
     Builder::new_multi_thread().enable_all().build().context("no threads for the load")
 }

@@ -1,6 +1,6 @@
-//! What came of a load: [`Report`], counts and a histogram, which add up over rounds.
+//! The result of a load: [`Report`], counts and a histogram, which can be added over rounds.
 //!
-//! Latencies are of answered requests alone: a quantile is worth something only beside [`Report::failed`].
+//! Latencies include only answered requests: quote a quantile together with [`Report::failed`].
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,23 +9,24 @@ use hdrhistogram::Histogram;
 
 use crate::Failure;
 
-/// Digits of a latency that are kept: an error of a thousandth.
+/// Significant digits of a latency: an error of a thousandth.
 const DIGITS: u8 = 3;
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Requests that were due, warm-up excepted.
+    /// Number of scheduled requests, without the warm-up.
     pub sent: u64,
-    /// Of these, those that got a good answer.
+    /// Number of requests with a valid answer.
     pub answered: u64,
-    /// The rest, by reason.
+    /// Number of other requests, by reason.
     pub failed: BTreeMap<Failure, u64>,
-    /// From the first of them to the last answer; summed over reports that were added.
+    /// Time from the first request to the last answer; the sum for added reports.
     pub elapsed: Duration,
     /// Nanoseconds to the last byte of each answer.
     pub latencies: Histogram<u64>,
-    /// Nanoseconds by which the generator's clock was late in handing out each request: its own error, which is in the latencies as well.
+    /// Nanoseconds by which the generator sent each request late: its own error, which the
+    /// latencies include.
     pub lateness: Histogram<u64>,
 }
 
@@ -53,23 +54,23 @@ impl Report {
         self.answered as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// The latency that this share of the answers did not exceed, between 0 and 1.
+    /// The latency that this share of the answers, between 0 and 1, did not exceed.
     #[must_use]
     pub fn latency(&self, quantile: f64) -> Duration {
         Duration::from_nanos(self.latencies.value_at_quantile(quantile))
     }
 
-    /// Takes another round of the same load in.
+    /// Adds another round of the same load.
     pub fn add(&mut self, other: &Self) {
         self.absorb(other);
         self.elapsed += other.elapsed;
     }
 
-    /// That every request got a good answer.
+    /// Verifies that every request got a valid answer.
     ///
     /// # Errors
     ///
-    /// How many did not, by reason.
+    /// The number of failed requests, by reason.
     pub fn ensure_no_failure(&self) -> Result<()> {
         let reasons: Vec<_> = self.failed.iter().map(|(failure, count)| format!("{count}: {failure}")).collect();
         ensure!(
@@ -82,7 +83,7 @@ impl Report {
         Ok(())
     }
 
-    /// Takes in what another connection saw in the same time.
+    /// Adds the report of another connection for the same time.
     pub(crate) fn absorb(&mut self, other: &Self) {
         let Self { sent, answered, failed, elapsed: _, latencies, lateness } = other;
         self.sent += sent;
@@ -94,7 +95,7 @@ impl Report {
         self.lateness += lateness;
     }
 
-    /// Counts an exchange that took this long from the moment that it was due.
+    /// Counts an exchange with its latency from the moment that it was scheduled.
     pub(crate) fn record(&mut self, outcome: Result<(), Failure>, latency: Duration) {
         self.sent += 1;
         match outcome {
@@ -107,7 +108,7 @@ impl Report {
     }
 }
 
-/// As a histogram takes it.
+/// Nanoseconds for a histogram.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

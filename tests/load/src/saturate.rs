@@ -1,6 +1,8 @@
-//! The closed loop: [`saturate`] has each connection send as soon as it is answered, to see how much is answered at most.
+//! The closed loop: with [`saturate`], each connection sends its next request when the previous one
+//! is answered, which measures the maximum throughput.
 //!
-//! Its latencies are those of a server at its limit; what one is at a rate of its own, [`crate::steady()`] says.
+//! Its latencies are those of a saturated server; [`crate::steady()`] measures latencies at a given
+//! rate.
 
 use std::{
     sync::{
@@ -15,20 +17,20 @@ use tokio::{sync::Barrier, task::JoinSet};
 
 use crate::{MOST_CONNECTIONS, Report, Reuse, Target, client::Client, runtime};
 
-/// As many requests as are answered. Each connection sends one before, which the report leaves out: it opens it.
+/// A load at maximum throughput. Each connection opens with one request that the report excludes.
 #[derive(Clone, Copy, Debug)]
 pub struct Flood {
-    /// All of them at once.
+    /// Number of concurrent connections.
     pub connections: usize,
-    /// Whether they are kept.
+    /// Whether connections are kept.
     pub reuse: Reuse,
-    /// It ends after so many requests.
+    /// The load ends after this number of requests.
     pub requests: u64,
-    /// Or after this long.
+    /// Or after this time.
     pub duration: Duration,
 }
 
-/// What the connections share.
+/// State that the connections share.
 struct Shared {
     flood: Flood,
     started: AtomicU64,
@@ -36,11 +38,12 @@ struct Shared {
     timeout: Duration,
 }
 
-/// Sends requests on each connection, one after the other, and reports on them.
+/// Sends requests in sequence on each connection, and reports on them.
 ///
 /// # Errors
 ///
-/// If there are no connections or too many; or if there are no threads. What the target does is no error.
+/// If there are no connections or too many, or if threads cannot be started. Failures of the target
+/// are not errors.
 pub fn saturate(target: &Target, flood: &Flood) -> Result<Report> {
     let connections = flood.connections;
     ensure!((1..=MOST_CONNECTIONS).contains(&connections), "a load has 1 to {MOST_CONNECTIONS} connections");
@@ -66,7 +69,7 @@ pub fn saturate(target: &Target, flood: &Flood) -> Result<Report> {
 
 async fn work(mut client: Client, shared: Arc<Shared>) -> Report {
     let Shared { flood: Flood { requests, duration, .. }, started, opened, timeout } = &*shared;
-    // If it fails, so do those that count.
+    // If this request fails, the counted ones fail too.
     let _ = client.exchange((Instant::now() + *timeout).into()).await;
     opened.wait().await;
     let mut report = Report::default();

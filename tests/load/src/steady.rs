@@ -1,11 +1,15 @@
-//! The open loop: [`steady`] has a request due at each tick of a clock, whatever became of those before.
+//! The open loop: [`steady`] schedules a request at each tick of a clock, independent of earlier
+//! requests.
 //!
-//! A latency counts from the moment that the request was due to the last byte of its answer, so a server that stalls shows it in every
-//! request that was due meanwhile: those that wait for a connection are not left out ("coordinated omission").
+//! A latency lasts from the scheduled time of the request to the last byte of its answer. So a
+//! server that stalls affects every request that is scheduled meanwhile: requests that wait for a
+//! connection are included ("coordinated omission").
 //!
-//! A thread of the operating system keeps the time, as tokio's timers tick in milliseconds. What error remains is in the latencies: the
-//! sleep's slack, about 60 µs on an idle Linux ([`Report::lateness`]), and the way from that thread to the connection's, tens of
-//! microseconds; more of both where generator and server share the processors. It is the same for every server, so differences are right.
+//! A thread of the operating system keeps the time, because tokio's timers tick in milliseconds.
+//! The latencies include the remaining error: the inaccuracy of the sleep, about 60 µs on an idle
+//! Linux ([`Report::lateness`]), and the hop from that thread to the connection's thread, tens of
+//! microseconds; both grow if generator and server share processors. The error is the same for
+//! every server, so differences are accurate.
 
 use std::{
     sync::Arc,
@@ -25,10 +29,11 @@ use tokio::{
 
 use crate::{MOST_CONNECTIONS, Report, Reuse, Target, client::Client, report::nanos, runtime};
 
-/// Requests of one load, warm-up included. All of them may wait at once, at 16 bytes each.
+/// Maximum number of requests, including the warm-up. All of them may be queued at once, with 16
+/// bytes each.
 const MOST_REQUESTS: f64 = 10_000_000.0;
 
-/// From the call to the first request: the threads are up by then.
+/// Delay between the call and the first request, for the threads to start.
 const LEAD: Duration = Duration::from_millis(20);
 
 /// A load at a fixed rate.
@@ -36,17 +41,19 @@ const LEAD: Duration = Duration::from_millis(20);
 pub struct Plan {
     /// Requests per second.
     pub rate: f64,
-    /// At most so many at once: a request that finds none idle, and may open none, waits. The one that idled longest is taken.
+    /// Maximum number of connections. A request waits if none is idle and no further one may be
+    /// opened. The connection that has been idle longest is used.
     pub connections: usize,
-    /// Whether they are kept.
+    /// Whether connections are kept.
     pub reuse: Reuse,
-    /// At first, requests are sent this long that the report leaves out.
+    /// Duration of the warm-up, which the report excludes.
     pub warm_up: Duration,
-    /// And then this long those that are in it.
+    /// Duration of the measurement after the warm-up.
     pub duration: Duration,
 }
 
-/// A plan as the clock takes it: request `i` is due at `start + i × period`, and those before `first` are the warm-up.
+/// A plan as a schedule: request `i` is due at `start + i × period`, and requests before `first`
+/// are the warm-up.
 #[derive(Clone, Copy, Debug)]
 struct Schedule {
     start: Instant,
@@ -55,20 +62,22 @@ struct Schedule {
     count: u64,
 }
 
-/// The requests that are due, for whichever connection is free.
+/// The due requests, taken by any free connection.
 type Queue = Arc<Mutex<UnboundedReceiver<Due>>>;
 
-/// A request that is due.
+/// A due request.
 struct Due {
     at: Instant,
     counts: bool,
 }
 
-/// Sends requests at the plan's rate and reports on them. It takes as long as the plan says, and at most the target's timeout more.
+/// Sends requests at the plan's rate, and reports on them. It takes the planned time, and at most
+/// the target's timeout in addition.
 ///
 /// # Errors
 ///
-/// If the plan has no rate, no connections, or too many requests or connections; or if there are no threads. What the target does is no error.
+/// If the plan has no rate, no connections, or too many requests or connections, or if threads
+/// cannot be started. Failures of the target are not errors.
 pub fn steady(target: &Target, plan: &Plan) -> Result<Report> {
     let runtime = runtime()?;
     let schedule = Schedule::new(plan, Instant::now() + LEAD)?;
@@ -93,11 +102,11 @@ pub fn steady(target: &Target, plan: &Plan) -> Result<Report> {
     Ok(Report { elapsed, lateness, ..report })
 }
 
-/// Takes what is due until nothing is to come.
+/// Sends due requests until the schedule ends.
 async fn work(mut client: Client, queue: Queue, end: Instant) -> Report {
     let mut report = Report::default();
     loop {
-        // The lock is fair: it goes to the connection that has waited longest.
+        // The lock is fair: the connection that has waited longest acquires it.
         let Some(Due { at, counts }) = queue.lock().await.recv().await else { return report };
         let outcome = client.exchange(end.into()).await;
         if counts {
@@ -129,7 +138,8 @@ impl Schedule {
         self.start + Duration::from_secs_f64(request as f64 * self.period)
     }
 
-    /// Hands each request out when it is due. One that is late is handed out at once, and with the time that it was due.
+    /// Queues each request when it is due. A late request is queued at once, with its scheduled
+    /// time.
     fn keep(&self, due: &UnboundedSender<Due>) -> Histogram<u64> {
         let mut lateness = Report::default().lateness;
         for request in 0..self.count {
@@ -139,7 +149,7 @@ impl Schedule {
             if counts {
                 lateness += nanos(at.elapsed());
             }
-            // The connections end after this, as the sender is dropped then.
+            // The connections end after the last request, because the sender is dropped.
             let _ = due.send(Due { at, counts });
         }
         lateness

@@ -1,6 +1,7 @@
-//! The load against servers of the tests' own: one that stalls, one that refuses, one that hangs, and nobody at all.
+//! The load generator against test servers: one that stalls, one that rejects, one that hangs, and
+//! a closed port.
 //!
-//! What is asserted of times are lower bounds only, so that a slow machine fails nothing.
+//! Asserted times are lower bounds only, so that a slow machine fails no test.
 
 mod server;
 
@@ -24,15 +25,17 @@ fn failures(report: &Report) -> Vec<(Failure, u64)> {
     report.failed.iter().map(|(failure, count)| (*failure, *count)).collect()
 }
 
-/// Two connections would see two slow answers in a closed loop, and p90 would be that of a fast server.
+/// In a closed loop, two connections would see two slow answers, and p90 would be that of a fast
+/// server.
 #[test]
-fn a_stall_shows_in_every_request_that_was_due_meanwhile() {
+fn a_stall_delays_every_request_that_is_due_meanwhile() {
     const STALL: Duration = Duration::from_millis(400);
     let server = Server::start(Answer::StallsAtRequest(20, STALL));
     let report = steady(&server.target(), &plan(200.0, 2, Reuse::KeepAlive)).unwrap();
     report.ensure_no_failure().unwrap();
     assert_eq!((report.sent, report.answered, report.lateness.len()), (100, 100, 100));
-    // Due at 100 ms, at the earliest, and every 5 ms from then on; each waits for the stall's end at least.
+    // Due at 100 ms at the earliest, and every 5 ms from then on; each waits at least for the end
+    // of the stall.
     let waited = |limit: u64| 100 - report.latencies.count_between(0, limit * 1_000_000);
     for (at_least, expected) in [(100, 58), (200, 38), (300, 18)] {
         let seen = waited(at_least);
@@ -61,7 +64,7 @@ fn each_failure_is_counted_by_its_reason() {
     for (answer, failure, reason) in cases {
         let server = Server::start(answer);
         let whole = server.target();
-        // Whoever answers has the time that a slow machine needs.
+        // Answers get enough time for a slow machine.
         let timeout = if failure == Failure::Timeout { Duration::from_millis(100) } else { whole.timeout };
         let target = Target { timeout, ..whole };
         let report = steady(&target, &plan(40.0, 4, Reuse::KeepAlive)).unwrap();
@@ -73,11 +76,11 @@ fn each_failure_is_counted_by_its_reason() {
 }
 
 #[test]
-fn a_connection_that_cannot_be_had_is_a_failure() {
+fn a_connection_that_cannot_be_opened_is_a_failure() {
     let server = Server::start(Answer::Good);
     let (good, other) = (server.target(), ServerName::try_from("another.test").unwrap());
-    let nobody = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
-    for target in [Target { address: nobody, ..good.clone() }, Target { server_name: other, ..good }] {
+    let closed = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap() };
+    for target in [Target { address: closed, ..good.clone() }, Target { server_name: other, ..good }] {
         let report = steady(&target, &plan(40.0, 2, Reuse::KeepAlive)).unwrap();
         assert_eq!(failures(&report), [(Failure::Connect, 20)]);
     }
@@ -85,15 +88,15 @@ fn a_connection_that_cannot_be_had_is_a_failure() {
 }
 
 #[test]
-fn connections_are_kept_or_not() {
+fn connections_are_reused_as_configured() {
     let cases = [(Answer::Good, Reuse::KeepAlive, 1..=3), (Answer::Good, Reuse::PerRequest, 103..=103)];
-    // Whoever ends a connection with its answer gets another one, and it is no failure.
+    // A connection that the server closes with its answer is replaced, and this is not a failure.
     let closes = (Answer::Closes, Reuse::KeepAlive, 103..=103);
     for (answer, reuse, connections) in cases.into_iter().chain([closes]) {
         let server = Server::start(answer);
         let report = saturate(&server.target(), &flood(3, reuse, 100)).unwrap();
         report.ensure_no_failure().unwrap();
-        // And one on each connection before.
+        // And one on each connection before the measurement.
         assert_eq!((report.sent, report.answered, server.requests()), (100, 100, 103));
         assert!(connections.contains(&server.connections()), "{reuse:?}: {} connections", server.connections());
     }
@@ -112,14 +115,14 @@ fn a_flood_ends_after_its_time() {
 fn a_server_that_hangs_ends_no_later_for_more_requests() {
     let server = Server::start(Answer::Never);
     let target = Target { timeout: Duration::from_millis(200), ..server.target() };
-    // One connection, and requests that would wait for 20 s one after the other.
+    // One connection: the requests would wait for 20 s in sequence.
     let report = steady(&target, &plan(200.0, 1, Reuse::KeepAlive)).unwrap();
     assert_eq!(failures(&report), [(Failure::Timeout, 100)]);
     assert!(report.elapsed < Duration::from_secs(10), "{:?}", report.elapsed);
 }
 
 #[test]
-fn quantiles_and_rounds() {
+fn reports_of_rounds_are_added() {
     let mut first = Report { elapsed: Duration::from_secs(1), ..Report::default() };
     for millis in 1..=1000 {
         first.record(Ok(()), Duration::from_millis(millis));
@@ -135,7 +138,7 @@ fn quantiles_and_rounds() {
 }
 
 #[test]
-fn a_load_that_makes_no_sense_is_refused() {
+fn an_invalid_load_is_refused() {
     let server = Server::start(Answer::Good);
     let good = plan(10.0, 1, Reuse::KeepAlive);
     let cases = [

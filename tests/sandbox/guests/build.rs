@@ -1,7 +1,8 @@
-//! Builds every example of this package, and the example plugins in Rust, into components and writes `guests.rs`, which `src/lib.rs`
-//! includes.
+//! Builds every example of this package, and the example plugins in Rust, into components, and
+//! writes `guests.rs`, which `src/lib.rs` includes.
 //!
-//! The inner build compiles this package too, since examples may use its library; there the list is empty.
+//! The inner build compiles this package too, because examples may use its library; its list of
+//! guests is empty.
 
 use std::{fmt::Write as _, fs, path::Path, path::PathBuf};
 

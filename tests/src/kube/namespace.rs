@@ -1,6 +1,7 @@
-//! What a test does in its own part of the cluster: [`Namespace`] creates pods and secrets, and registers the webhook.
+//! A test's own part of the cluster: [`Namespace`] creates pods and secrets, and registers the
+//! webhook.
 //!
-//! Objects go and come as JSON, so that nothing that the server says is lost in a type.
+//! Objects are JSON in both directions, so that no field of the server's answer is lost in a type.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -25,7 +26,7 @@ use crate::{Ampoule, asking, eventually};
 /// The API server notices a registration within a second or two.
 const NOTICED: Duration = Duration::from_secs(30);
 
-/// A namespace and a client that works in it.
+/// A namespace and a client for it.
 #[derive(Clone)]
 pub struct Namespace {
     server: &'static ApiServer,
@@ -33,16 +34,16 @@ pub struct Namespace {
     name: String,
 }
 
-/// How a webhook is registered.
+/// The options of a webhook registration.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// Its name; the API server asks webhooks in the order of their names.
+    /// The name; the API server calls webhooks in the order of their names.
     pub name: &'static str,
     /// Versions of `AdmissionReview`, the preferred one first.
     pub review_versions: Vec<&'static str>,
 }
 
-/// Why the API server did not create an object.
+/// The API server's error for an object that it refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
@@ -66,7 +67,7 @@ impl Namespace {
         Ok(this)
     }
 
-    /// Its name.
+    /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -82,7 +83,7 @@ impl Namespace {
         Api::namespaced(self.client.clone(), &self.name)
     }
 
-    /// A typed client for objects of no namespace.
+    /// A typed client for cluster-scoped objects.
     #[must_use]
     pub fn cluster_wide<K>(&self) -> Api<K>
     where
@@ -105,7 +106,7 @@ impl Namespace {
         Ok(())
     }
 
-    /// The keys and values of a Secret, if there is one.
+    /// The keys and values of a Secret, if it exists.
     ///
     /// # Errors
     ///
@@ -116,7 +117,7 @@ impl Namespace {
         Ok(data.map(|data| data.into_iter().map(|(key, value)| (key, value.0)).collect()))
     }
 
-    /// Creates a service account, and gives a token of it.
+    /// Creates a service account, and returns a token for it.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl Namespace {
         self.token(name).await
     }
 
-    /// A token of a service account that is there.
+    /// A token of an existing service account.
     ///
     /// # Errors
     ///
@@ -152,7 +153,7 @@ impl Namespace {
         Ok(self.client.request(request).await?)
     }
 
-    /// Creates a pod; gives it as the API server answers, or its refusal.
+    /// Creates a pod; returns the API server's answer, or its refusal.
     ///
     /// # Errors
     ///
@@ -161,7 +162,7 @@ impl Namespace {
         self.post(&self.pods(), &PostParams::default(), pod).await
     }
 
-    /// Creates a pod, and gives the warnings that `kubectl` would show with it.
+    /// Creates a pod, and returns the warnings that `kubectl` would show.
     ///
     /// # Errors
     ///
@@ -176,7 +177,7 @@ impl Namespace {
         Ok(headers.filter_map(|header| text(header.to_str().ok()?)).collect())
     }
 
-    /// Asks what would come of a pod, without creating it.
+    /// Creates a pod as a dry run.
     ///
     /// # Errors
     ///
@@ -185,7 +186,7 @@ impl Namespace {
         self.post(&self.pods(), &PostParams { dry_run: true, ..PostParams::default() }, pod).await
     }
 
-    /// Whether a pod is there.
+    /// Whether a pod exists.
     ///
     /// # Errors
     ///
@@ -194,7 +195,8 @@ impl Namespace {
         Ok(self.api::<k8s_openapi::api::core::v1::Pod>().get_opt(name).await?.is_some())
     }
 
-    /// Registers the webhook for the labelled pods of this namespace, and waits until the API server asks it.
+    /// Registers the webhook for the labelled pods of this namespace, and waits until the API
+    /// server calls it.
     ///
     /// # Errors
     ///
@@ -203,7 +205,7 @@ impl Namespace {
         self.register_as(ampoule, &Registration::default()).await
     }
 
-    /// Like [`Namespace::register`], with a registration of its own.
+    /// Registers the webhook like [`Namespace::register`], with these options.
     ///
     /// # Errors
     ///
@@ -212,7 +214,7 @@ impl Namespace {
         let webhooks: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let configuration = registration.configuration(&self.name, ampoule)?;
         webhooks.create(&PostParams::default(), &configuration).await.context("registration")?;
-        // An annotation that nobody can read is refused by the webhook and by nobody else.
+        // Only the webhook refuses an annotation that cannot be parsed.
         let probe = asking("probe", ["!"]);
         eventually("an effect of the registration", NOTICED, async || match self.dry_run_pod(&probe).await? {
             Err(refusal) if refusal.by(registration.name).is_some() => Ok(()),
@@ -270,7 +272,7 @@ impl Registration {
                 "timeoutSeconds": 10,
             })
         };
-        // As deploy/kustomize/base has them.
+        // As in `deploy/kustomize/base`.
         let not_flyte = json!([{ "key": flyte, "operator": "NotIn", "values": ["true"] }]);
         let configuration = json!({
             "metadata": { "name": format!("{name}-{namespace}") },
@@ -289,7 +291,7 @@ impl Registration {
 // === impl Refusal ===
 
 impl Refusal {
-    /// What the webhook of this name said, if it was the one that refused.
+    /// The webhook's message, if the webhook with this name refused the object.
     #[must_use]
     pub fn by(&self, webhook: &str) -> Option<&str> {
         self.message.strip_prefix(&format!("admission webhook \"{webhook}.ampoule.test\" denied the request: "))

@@ -1,6 +1,6 @@
-//! Objects of any kind, as a manifest says them.
+//! Objects of any kind, from a manifest.
 //!
-//! What a file says and the API server does not know must not pass unseen, so the whole answer is given back.
+//! The complete answer is returned, so that a test can find fields that the API server dropped.
 
 use anyhow::{Context, Result};
 use kube::{
@@ -12,15 +12,16 @@ use serde_json::{Value, json};
 
 use super::Namespace;
 
-/// Kinds under the version that manifests are written for, and under the one that an API server from before 1.23 has; what our
-/// manifests say is the same in both.
+/// Kinds with the version of the manifests, and with the version of an API server before 1.23; the
+/// manifests' fields are the same in both.
 const OLDER: [(&str, &str, &str); 2] = [
     ("PodDisruptionBudget", "policy/v1", "policy/v1beta1"),
     ("HorizontalPodAutoscaler", "autoscaling/v2", "autoscaling/v2beta2"),
 ];
 
 impl Namespace {
-    /// Creates an object where it says, which need not be this namespace, and gives what is stored.
+    /// Creates an object in its own namespace, which may differ from this one, and returns the
+    /// stored object.
     ///
     /// # Errors
     ///
@@ -29,7 +30,7 @@ impl Namespace {
         self.create_with(&PostParams::default(), object).await
     }
 
-    /// Asks what would come of an object, without creating it.
+    /// Creates an object as a dry run.
     ///
     /// # Errors
     ///
@@ -57,7 +58,7 @@ impl Namespace {
         Ok(serde_json::to_value(api.create(params, &object).await?)?)
     }
 
-    /// The kind of an object, if the API server has it.
+    /// The kind of an object, in a version that the API server serves.
     async fn served(&self, object: &Value) -> Result<ApiResource> {
         let text = |key: &str| object[key].as_str().with_context(|| format!("a manifest has the key {key}"));
         let (version, kind) = (text("apiVersion")?, text("kind")?);

@@ -1,7 +1,8 @@
-//! Signatures as cosign and openssl make them, of which Debian has neither's registry part: [`Signer`].
+//! Signatures as cosign and openssl make them; Debian has neither cosign nor its registry
+//! functions: [`Signer`].
 //!
-//! After <https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md>; that the product reads what the real one writes is a unit
-//! test with a recorded signature.
+//! Implements <https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md>; a unit test
+//! of the product verifies a recorded signature of the real program.
 
 use anyhow::{Context, Result, ensure};
 use data_encoding::{BASE64, HEXLOWER};
@@ -15,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Registry;
 
-/// A key pair of ECDSA P-256.
+/// An ECDSA P-256 key pair.
 pub struct Signer {
     key: EcdsaKeyPair,
     public_key: String,
@@ -24,26 +25,27 @@ pub struct Signer {
 // === impl Signer ===
 
 impl Signer {
-    /// A new pair.
+    /// Generates a key pair.
     ///
     /// # Errors
     ///
-    /// If the system has no randomness.
+    /// If the system provides no randomness.
     pub fn generate() -> Result<Self> {
         let pair = KeyPair::generate()?;
         let key =
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pair.serialize_der(), &SystemRandom::new());
-        let key = key.ok().context("a pair of rcgen's is none of ring's")?;
+        let key = key.ok().context("ring cannot read rcgen's key pair")?;
         Ok(Self { key, public_key: pair.public_key_pem() })
     }
 
-    /// The public half, in PEM form.
+    /// The public key in PEM form.
     #[must_use]
     pub fn public_key(&self) -> &str {
         &self.public_key
     }
 
-    /// The section `trust` of a configuration: this key under a name, and whether all must be signed.
+    /// The section `trust` of a configuration: this key under a name, and whether signatures are
+    /// required.
     #[must_use]
     pub fn trust(&self, name: &str, required: bool) -> String {
         let key = self.public_key.trim().replace('\n', "\n        ");
@@ -52,22 +54,22 @@ impl Signer {
         )
     }
 
-    /// Signs some bytes: what `cosign sign-blob` prints.
+    /// Signs bytes; returns the output of `cosign sign-blob`.
     ///
     /// # Errors
     ///
-    /// If the system has no randomness.
+    /// If the system provides no randomness.
     pub fn sign(&self, bytes: &[u8]) -> Result<String> {
         let signature = self.key.sign(&SystemRandom::new(), bytes).ok().context("signing failed")?;
         Ok(BASE64.encode(signature.as_ref()))
     }
 
-    /// Puts a signature of the manifest with this digest beside it, as `cosign sign --key` does; `of` is the digest that is
-    /// signed, which is the same one but in a forgery.
+    /// Stores a signature for the manifest with this digest, as `cosign sign --key` does; `of` is
+    /// the signed digest, which differs only in a forgery.
     ///
     /// # Errors
     ///
-    /// If the registry does not take it.
+    /// If the registry refuses it.
     pub async fn cosign(&self, registry: &Registry, repository: &str, digest: &str, of: &str) -> Result<()> {
         let reference = format!("{}/{repository}", registry.host());
         let payload = json!({
@@ -95,13 +97,13 @@ impl Signer {
     }
 }
 
-/// Uploads a blob, and gives its descriptor.
+/// Uploads a blob, and returns its descriptor.
 async fn put_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Result<Value> {
     let digest = format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(bytes)));
     let mut connection = registry.connect().await?;
     let begun = connection.send("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], "").await?;
     ensure!(begun.status == 202, "an upload is {}: {}", begun.status, begun.text());
-    let path = begun.location.find("/v2/").map(|start| &begun.location[start..]).context("an upload has a place")?;
+    let path = begun.location.find("/v2/").map(|start| &begun.location[start..]).context("an upload has a location")?;
     let done = connection.send("PUT", &format!("{path}&digest={digest}"), &[], bytes.to_vec()).await?;
     ensure!(done.status == 201, "an upload is {}: {}", done.status, done.text());
     Ok(json!({ "digest": digest, "size": bytes.len() }))

@@ -1,6 +1,7 @@
-//! A server of tokens, as the large registries have one: [`Tokens`].
+//! A token server, as the large registries have one: [`Tokens`].
 //!
-//! After <https://distribution.github.io/distribution/spec/auth/token/>; the registry itself verifies what this signs.
+//! Implements <https://distribution.github.io/distribution/spec/auth/token/>; the registry itself
+//! verifies the signed tokens.
 
 use std::{collections::HashMap, fs, net::Ipv4Addr, path::Path, sync::Arc, time::SystemTime};
 
@@ -24,10 +25,10 @@ use super::USER;
 
 const SERVICE: &str = "the tests' own registry";
 const ISSUER: &str = "the tests";
-/// What nobody in particular may pull from.
+/// Prefix of the repositories that anonymous clients may pull from.
 const PUBLIC: &str = "public/";
 
-/// A running server, on plain HTTP. It ends when this is dropped.
+/// A running server on plain HTTP. It ends when this value is dropped.
 pub(super) struct Tokens {
     task: JoinHandle<()>,
     configuration: Value,
@@ -54,13 +55,13 @@ impl Tokens {
         let configuration = json!({ "realm": realm, "service": SERVICE, "issuer": ISSUER, "rootcertbundle": bundle });
         let router = Router::new().route("/token", get(token)).with_state(Arc::new(key));
         let task = tokio::spawn(async move {
-            // It ends with the task.
+            // The server ends with its task.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { task, configuration })
     }
 
-    /// For the registry.
+    /// The configuration for the registry.
     pub(super) fn configuration(&self) -> &Value {
         &self.configuration
     }

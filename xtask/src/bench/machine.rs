@@ -1,6 +1,6 @@
-//! The machine that figures are of, and the commit: a figure without them says nothing.
+//! The machine and the commit of a measurement. Figures are meaningless without them.
 //!
-//! What cannot be told is left out.
+//! Unknown facts are omitted.
 
 use std::fmt;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::workspace;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Where and of what figures were taken.
+/// The machine and the versions of a measurement.
 pub(super) struct Machine {
     processor: Option<String>,
     cores: Option<usize>,
@@ -28,7 +28,7 @@ pub(super) struct Machine {
 impl Machine {
     pub(super) fn this() -> Self {
         let mut git = Command::new("git");
-        // A commit with changes on top ends with `-dirty`.
+        // The suffix `-dirty` marks uncommitted changes.
         git.args(["describe", "--always", "--dirty", "--exclude", "*"]).current_dir(workspace::root());
         let first_line = |text: String| text.lines().next().map(str::to_owned);
         Self {
@@ -57,7 +57,7 @@ impl fmt::Display for Machine {
     }
 }
 
-/// The first value of this key in a file of `key : value`.
+/// Returns the first value of a key in a file with lines of the form `key : value`.
 fn field(path: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let pairs = text.lines().filter_map(|line| line.split_once(':'));

@@ -1,6 +1,7 @@
-//! A part's plot as SVG: lines with a point above each name on the x axis, and y from 0.
+//! Draws a plot of a part as SVG: lines with one point for each name on the x axis, and a y axis
+//! from 0.
 //!
-//! Colours are those of Okabe and Ito, which stay apart for the colour-blind.
+//! The colours are those of Okabe and Ito, which colour-blind readers can distinguish.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,7 +11,7 @@ use plotters::prelude::*;
 use serde_json::Value;
 
 const SIZE: (u32, u32) = (760, 420);
-/// Of the highest value: the legend stands above the lines.
+/// Height of the y axis relative to the highest value, so that the legend fits above the lines.
 const HEADROOM: f64 = 1.35;
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
@@ -21,7 +22,7 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(230, 159, 0),
 ];
 
-/// As the part wrote it (`tests/src/figures.rs`).
+/// A plot, as written by `tests/src/figures.rs`.
 struct Plot<'a> {
     title: &'a str,
     x: &'a str,
@@ -31,13 +32,13 @@ struct Plot<'a> {
     lines: Vec<Line<'a>>,
 }
 
-/// As many values as there are names on the x axis.
+/// A line, with one value for each name on the x axis.
 struct Line<'a> {
     name: &'a str,
     values: Vec<f64>,
 }
 
-/// Draws it into the folder, and gives the file's name and the title.
+/// Draws a plot into the folder, and returns the file's name and the title.
 pub(super) fn draw<'a>(plot: &'a Value, folder: &Path) -> Result<(String, &'a str)> {
     let file = format!("{}.svg", text(plot, "name")?);
     let plot = Plot::read(plot).with_context(|| file.clone())?;
@@ -52,7 +53,7 @@ impl<'a> Plot<'a> {
         let at: Vec<_> = list(plot, "at")?.iter().filter_map(Value::as_str).collect();
         let lines = list(plot, "lines")?.iter().map(|line| Line::read(line, at.len()));
         let lines = lines.collect::<Result<Vec<_>>>()?;
-        ensure!(at.len() > 1 && !lines.is_empty(), "a plot has two points at least");
+        ensure!(at.len() > 1 && !lines.is_empty(), "a plot needs at least two points and one line");
         Ok(Self { title: text(plot, "title")?, x: text(plot, "x")?, y: text(plot, "y")?, at, lines })
     }
 
@@ -66,7 +67,7 @@ impl<'a> Plot<'a> {
         let name = |i: &usize| self.at.get(*i).copied().unwrap_or_default().to_owned();
         let mut mesh = chart.configure_mesh();
         mesh.x_labels(self.at.len()).x_label_formatter(&name).x_desc(self.x).y_desc(self.y);
-        // None at all (`max_light_lines(0)`) makes plotters overflow.
+        // `max_light_lines(0)` causes an overflow in plotters, so draw the light lines in white.
         mesh.light_line_style(WHITE).draw()?;
         for (line, colour) in self.lines.iter().zip(COLOURS.into_iter().cycle()) {
             let points = || line.values.iter().copied().enumerate();
@@ -89,13 +90,13 @@ impl<'a> Line<'a> {
     fn read(line: &'a Value, points: usize) -> Result<Self> {
         let values: Vec<_> = list(line, "values")?.iter().filter_map(Value::as_f64).collect();
         let name = text(line, "name")?;
-        ensure!(values.len() == points, "{name:?} has {} numbers for {points} points", values.len());
+        ensure!(values.len() == points, "{name:?} has {} values for {points} points", values.len());
         Ok(Self { name, values })
     }
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str> {
-    value[key].as_str().with_context(|| format!("no text {key:?}"))
+    value[key].as_str().with_context(|| format!("no string {key:?}"))
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> Result<&'a [Value]> {
@@ -127,9 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_other_points_is_refused() {
+    fn a_line_with_a_wrong_number_of_points_is_rejected() {
         let error = draw(&json!([{ "name": "bare", "values": [1.0, 20.5] }])).unwrap_err();
-        assert_eq!(format!("{error:#}"), "p.svg: \"bare\" has 2 numbers for 3 points");
-        assert_eq!(format!("{:#}", draw(&json!([])).unwrap_err()), "p.svg: a plot has two points at least");
+        assert_eq!(format!("{error:#}"), "p.svg: \"bare\" has 2 values for 3 points");
+        assert_eq!(
+            format!("{:#}", draw(&json!([])).unwrap_err()),
+            "p.svg: a plot needs at least two points and one line"
+        );
     }
 }

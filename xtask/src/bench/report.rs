@@ -1,6 +1,6 @@
-//! The report: the machine, then each part's own text and tables, then its plots.
+//! Writes the report: the machine, then the text, tables and plots of each part.
 //!
-//! All its links are relative, so `report.md` can be moved into documentation with the plots beside it.
+//! All links are relative, so `report.md` can be moved into documentation together with the plots.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use super::{Samples, machine::Machine, plot};
 
-/// Writes `report.md` and the plots of these parts, from the files that the parts have left in the folder.
+/// Writes `report.md` and the plots from the files of these parts in the folder.
 pub(super) fn write(folder: &Path, parts: &[&str], samples: Samples) -> Result<PathBuf> {
     let mut report = format!("# Benchmarks\n\nOn {}.", Machine::this());
     if let Samples::Quick = samples {
-        report.push_str(" **Quick mode: too few samples to quote.**");
+        report.push_str(" **Quick mode: too few samples to publish.**");
     }
     for part in parts {
         let _ = write!(report, "\n\n{}", read(&folder.join(part).with_extension("md"))?.trim_end());

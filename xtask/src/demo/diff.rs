@@ -1,5 +1,5 @@
-//! A pod as YAML, and the difference of two of them: every line, those that came in green, those that went in red.
-//! The colours leave by themselves where nobody sees them (`NO_COLOR`, a file, a pipe).
+//! Formats a pod as YAML, and the difference of two pods: all lines, with additions in green and
+//! removals in red. Without a terminal or with `NO_COLOR`, the output has no colours.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -7,13 +7,13 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::progress::{BAD, GOOD};
 
-/// The document as YAML, its keys by name as kubectl prints them, a long value on one line.
+/// Formats a document as YAML, with sorted keys like kubectl, and with long values on one line.
 pub(super) fn yaml(document: &Value) -> Result<String> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     Ok(serde_saphyr::to_string_with_options(document, options)?)
 }
 
-/// All lines of both texts, marked `+` and `-` where they differ.
+/// Returns all lines of both texts, with `+` and `-` at the differences.
 pub(super) fn coloured(before: &str, after: &str) -> String {
     let diff = TextDiff::from_lines(before, after);
     let lines = diff.iter_all_changes().map(|change| {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_the_lines_that_came_and_went() {
+    fn marks_added_and_removed_lines() {
         let before = yaml(&json!({ "kind": "Pod", "spec": { "old": 1, "same": ["x"] } })).unwrap();
         let after = yaml(&json!({ "kind": "Pod", "spec": { "same": ["x"], "new": "true" } })).unwrap();
         assert_eq!(

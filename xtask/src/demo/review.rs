@@ -1,11 +1,12 @@
-//! The pod of the demo, the review that an API server would send for it, and the answer applied to it.
-//! The annotations are what Flyte's SDK writes: a secret's descriptor in text format, in Flyte's base32.
+//! The pod of the demo, the review that an API server sends for it, and the application of the
+//! answer. The annotations are those of Flyte's SDK: a secret's descriptor in text format, encoded
+//! in Flyte's base32.
 
 use anyhow::{Context, Result, bail};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-/// What the pod asks for, in words.
+/// The pod's requests in plain text.
 pub(super) const REQUESTS: [(&str, &str); 2] = [
     ("flyte.secrets/s0", "key `user_secret` of group `user-info`, as an environment variable"),
     ("flyte.secrets/s1", "the same, as a file"),
@@ -17,7 +18,7 @@ const AS_ENV_VAR: &str =
 const AS_FILE: &str =
     "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa";
 
-/// A pod as Flyte makes it, shortened.
+/// Returns a shortened pod of Flyte.
 pub(super) fn pod() -> Value {
     json!({
         "apiVersion": "v1",
@@ -39,7 +40,7 @@ pub(super) fn pod() -> Value {
     })
 }
 
-/// What an API server posts when that pod is created.
+/// Returns the review that an API server sends for the creation of the pod.
 pub(super) fn review() -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1",
@@ -62,21 +63,21 @@ pub(super) fn review() -> Value {
     })
 }
 
-/// The pod as the API server would store it, from the answer that it got.
+/// Applies the answer and returns the pod that the API server would store.
 ///
 /// # Errors
-/// When the answer is no review, refuses the pod, or has a patch that does not fit.
+/// The answer is not a review, rejects the pod, or contains a patch that does not apply.
 pub(super) fn apply(answer: &[u8], pod: &Value) -> Result<Value> {
     let answer: Value = serde_json::from_slice(answer).context("the answer is not JSON")?;
     let response = &answer["response"];
     if response["allowed"] != true {
-        bail!("the pod was refused: {}", response["status"]["message"].as_str().unwrap_or("no reason given"));
+        bail!("the webhook rejected the pod: {}", response["status"]["message"].as_str().unwrap_or("no reason given"));
     }
-    let patch = response["patch"].as_str().context("the pod was let through with no patch")?;
+    let patch = response["patch"].as_str().context("the webhook allowed the pod without a patch")?;
     let patch = BASE64.decode(patch.as_bytes()).context("the patch is not base64")?;
     let patch: json_patch::Patch = serde_json::from_slice(&patch).context("the patch is not a JSON patch")?;
     let mut after = pod.clone();
-    json_patch::patch(&mut after, &patch).context("the patch does not fit the pod")?;
+    json_patch::patch(&mut after, &patch).context("the patch does not apply to the pod")?;
     Ok(after)
 }
 
@@ -91,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn applies_the_answer_as_an_api_server_does() {
+    fn applies_the_answer_like_an_api_server() {
         let patch = BASE64.encode(br#"[{"op":"add","path":"/spec","value":1}]"#);
         check(&json!({ "allowed": true, "patch": patch }), &Ok(json!({ "kind": "Pod", "spec": 1 })));
         let misfit = BASE64.encode(br#"[{"op":"remove","path":"/spec"}]"#);
-        check(&json!({ "allowed": true, "patch": misfit }), &Err("the patch does not fit the pod"));
-        check(&json!({ "allowed": true }), &Err("the pod was let through with no patch"));
-        check(&json!({ "allowed": false, "status": { "message": "why" } }), &Err("the pod was refused: why"));
-        check(&json!({}), &Err("the pod was refused: no reason given"));
+        check(&json!({ "allowed": true, "patch": misfit }), &Err("the patch does not apply to the pod"));
+        check(&json!({ "allowed": true }), &Err("the webhook allowed the pod without a patch"));
+        check(&json!({ "allowed": false, "status": { "message": "why" } }), &Err("the webhook rejected the pod: why"));
+        check(&json!({}), &Err("the webhook rejected the pod: no reason given"));
     }
 }

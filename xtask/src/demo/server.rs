@@ -1,5 +1,5 @@
-//! The server as a process of its own: started on free ports, awaited until it says that it is ready, and ended by its pid.
-//! However the demo ends, the server ends with it.
+//! Runs the server as a child process: starts it on free ports, waits until it is ready, and stops
+//! it by its process id. The server stops with the demo, also after an error.
 
 use std::cell::RefCell;
 use std::fs;
@@ -16,11 +16,12 @@ use serde_json::Value;
 use super::server_log;
 use crate::job::{self, Log};
 
-/// Compiling the embedded plugin is a fraction of a second with an optimised compiler, more on a busy machine.
+/// Compiling the built-in plugin takes a fraction of a second with an optimised compiler, and
+/// longer on a busy machine.
 const READY_MAX: Duration = Duration::from_secs(60);
-/// Longer than the server's own grace.
+/// Longer than the server's own grace period.
 const STOP_MAX: Duration = Duration::from_secs(30);
-/// No delay at the end: nobody has to take the server out of a service first.
+/// Without a shutdown delay, because no Service has to remove the server first.
 const CONFIG: &str = "\
 server: { shutdownDelaySeconds: 0 }
 injectors:
@@ -39,7 +40,7 @@ pub(super) struct Server {
 // === impl Server ===
 
 impl Server {
-    /// Gives the server once it is ready. `folder` is for its files.
+    /// Starts the server and waits until it is ready. `folder` is for its files.
     pub(super) fn start(binary: &Path, folder: &Path, stop: &AtomicBool) -> Result<Self> {
         let (config, ready_file) = (folder.join("ampoule.yaml"), folder.join("ready.json"));
         fs::write(&config, CONFIG)?;
@@ -54,45 +55,45 @@ impl Server {
         Ok(server)
     }
 
-    /// The address of the webhook.
+    /// Returns the address of the webhook.
     pub(super) fn webhook(&self) -> &str {
         self.ready["webhook"].as_str().unwrap_or_default()
     }
 
-    /// The address of the admin port.
+    /// Returns the address of the admin port.
     pub(super) fn admin(&self) -> &str {
         self.ready["admin"].as_str().unwrap_or_default()
     }
 
-    /// The certificate that the server made for itself.
+    /// Returns the server's self-signed certificate.
     pub(super) fn ca(&self) -> &str {
         self.ready["ca"].as_str().unwrap_or_default()
     }
 
-    /// Where its output goes.
+    /// Returns the path of the server's log.
     pub(super) fn log(&self) -> &Path {
         &self.log_path
     }
 
-    /// An error if it has ended.
+    /// Returns an error if the server has ended.
     pub(super) fn check_running(&self) -> Result<()> {
         if let Some(status) = self.child.borrow_mut().try_wait()? {
-            bail!("the server ended by itself ({status}); {}", self.log.tail());
+            bail!("the server ended unexpectedly ({status}); {}", self.log.tail());
         }
         Ok(())
     }
 
-    /// Asks it to end, and waits for that.
+    /// Stops the server, and waits for its end.
     pub(super) fn stop(self) -> Result<()> {
         let mut child = self.child.borrow_mut();
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("the server has no pid")?;
-        // After a Ctrl-C the terminal has told the server already, and it may be gone.
+        // After Ctrl-C, the terminal has already signalled the server, so it may have ended.
         if child.try_wait()?.is_none() {
             kill_process(pid, Signal::TERM).context("cannot send SIGTERM to the server")?;
         }
         let status = job::wait(&mut child, STOP_MAX).context("the server")?;
         if !status.success() {
-            bail!("the server ended badly ({status}); {}", self.log.tail());
+            bail!("the server failed ({status}); {}", self.log.tail());
         }
         Ok(())
     }
@@ -102,7 +103,7 @@ impl Server {
         while !file.exists() {
             self.check_running()?;
             if stop.load(Ordering::Relaxed) {
-                bail!("ended before the server was ready");
+                bail!("interrupted before the server was ready");
             }
             if begun.elapsed() > READY_MAX {
                 bail!("the server is not ready after {} seconds; {}", READY_MAX.as_secs(), self.log.tail());
@@ -115,7 +116,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nothing to do after `stop`. After an error there is nobody left to tell about another one.
+        // After `stop`, the child has ended. After an error, a second error would not be reported.
         let child = self.child.get_mut();
         if let Ok(None) = child.try_wait() {
             let _ = child.kill();

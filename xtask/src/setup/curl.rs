@@ -1,5 +1,5 @@
-//! curl, with which the demo sends its request: nearly every machine has it.
-//! On Debian 12 it is installed, elsewhere its absence is an error that says so.
+//! curl, which sends the request of the demo. Most machines have it. On Debian 12, the set-up
+//! installs it; on other systems, its absence is an error with instructions.
 
 use anyhow::{Context, Result};
 
@@ -10,7 +10,7 @@ use crate::progress::Progress;
 /// Finds curl or installs it.
 pub(super) fn ensure() -> Result<()> {
     if job::on_path("curl").is_none() {
-        debian::require_bookworm().context("the demo sends its request with `curl`: install it")?;
+        debian::require_bookworm().context("the demo needs `curl`: install it")?;
         let mut progress = Progress::start(1, cache::folder()?.join("setup-curl.log"))?;
         debian::install(&mut progress, &["curl"])?;
     }

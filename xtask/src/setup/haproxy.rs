@@ -1,5 +1,5 @@
-//! haproxy, the load balancer of the end-to-end tests: the one that is installed, else unpacked from Debian's package, which is not
-//! installed: it would start a service.
+//! haproxy, the load balancer of the end-to-end tests: an installed one, otherwise unpacked from
+//! Debian's package. The package is not installed, because it would start a service.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,17 +12,18 @@ use super::{cache, debian};
 use crate::job::Log;
 
 const HAPROXY: &str = "haproxy";
-/// The program and its libraries, beside the script that starts it.
+/// The folder of the program and its libraries, next to the start script.
 const FILES: &str = "haproxy.d";
-/// The libraries that a small Debian has no other use for.
+/// Libraries that a minimal Debian does not include.
 const LIBRARIES: [&str; 4] = ["liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1", "libssl3"];
-/// The program looks for its libraries where this says. Whoever starts the script gets the program, under the same process id.
+/// Start script: sets the library path, and replaces itself with the program, so that the process
+/// id stays the same.
 const SCRIPT: &str = r#"#!/bin/sh
 files=$(dirname "$0")/haproxy.d
 LD_LIBRARY_PATH=$files exec "$files/haproxy" "$@"
 "#;
 
-/// Finds the program, or fetches it.
+/// Finds or downloads the program.
 pub(super) fn ensure() -> Result<Program> {
     program::ensure(HAPROXY, "install it", fetch)
 }
@@ -44,11 +45,11 @@ fn fetch(log: &Log) -> Result<()> {
     let script = work.path().join(HAPROXY);
     fs::write(&script, SCRIPT)?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    // Last: without it the rest is not looked at.
+    // Last, because the other files are used only if the script exists.
     cache::install(&script, HAPROXY).map(drop)
 }
 
-/// Under the names that programs ask for, of which some are links.
+/// Copies libraries under the names that programs load; some of them are links.
 fn copy_libraries(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from)? {
         let path = entry?.path();

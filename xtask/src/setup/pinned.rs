@@ -1,5 +1,5 @@
-//! A folder of the cache that is made of pinned packages: [`PinnedFolder`]. Its name holds the hash of the files that pin them: another
-//! pin is another folder.
+//! A folder of the cache with pinned packages: [`PinnedFolder`]. Its name contains the hash of the
+//! files with the pins, so a changed pin results in a different folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use super::cache;
 use crate::workspace;
 
-/// Written last: a folder without it is half-made.
+/// The file that marks a complete folder. It is written last.
 const COMPLETE: &str = "complete";
 
-/// A folder that is there whole or not at all.
+/// A folder that is either complete or recreated.
 pub(super) struct PinnedFolder {
     path: PathBuf,
 }
@@ -21,7 +21,7 @@ pub(super) struct PinnedFolder {
 // === impl PinnedFolder ===
 
 impl PinnedFolder {
-    /// The folder for these files of the checkout, which need not be there yet.
+    /// Returns the folder for these files of the checkout. It may not exist yet.
     pub(super) fn of(kind: &str, files: &[&str]) -> Result<Self> {
         let mut pins = Vec::new();
         for file in files {
@@ -30,22 +30,24 @@ impl PinnedFolder {
         Ok(Self { path: cache::folder()?.join(name(kind, &pins)) })
     }
 
-    /// Gives the folder, made where it is not there or does not work any more: what it holds may need what is gone by now.
+    /// Returns the folder, and recreates it if it is missing or does not work any more, for example
+    /// because a program that it depends on was removed.
     pub(super) fn ensure(
         self,
         works: impl Fn(&Path) -> bool,
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let Self { path } = self;
-        let is_whole = || path.join(COMPLETE).is_file() && works(&path);
-        if is_whole() {
+        let is_complete = || path.join(COMPLETE).is_file() && works(&path);
+        if is_complete() {
             return Ok(path);
         }
         let _lock = cache::lock()?;
-        // Another set-up may have made it while we waited for the lock.
-        if !is_whole() {
+        // Another set-up may have created it while this one waited for the lock.
+        if !is_complete() {
             if path.exists() {
-                fs::remove_dir_all(&path).with_context(|| format!("cannot delete the half-made {}", path.display()))?;
+                fs::remove_dir_all(&path)
+                    .with_context(|| format!("cannot delete the incomplete folder {}", path.display()))?;
             }
             make(&path)?;
             fs::write(path.join(COMPLETE), "").with_context(|| format!("cannot write into {}", path.display()))?;
@@ -54,7 +56,7 @@ impl PinnedFolder {
     }
 }
 
-/// The tests look for the same name when they are run without `cargo xtask`.
+/// Returns the folder's name. Tests that run without `cargo xtask` compute the same name.
 fn name(kind: &str, pins: &[u8]) -> String {
     let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(pins));
     format!("{kind}-{}", &hash[..16])
@@ -65,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_pin_is_another_folder() {
+    fn a_changed_pin_results_in_a_different_folder() {
         let pins = "# made\nflyte==2.0.1 \\\n    --hash=sha256:00\nflyteidl2==9.9 \\\nflytekit==1.16.3 \\\n";
         assert_eq!(name("sdks", pins.as_bytes()), "sdks-a782554df7ca58bb");
         assert_ne!(name("sdks", pins.as_bytes()), name("sdks", pins.replace("2.0.1", "2.0.2").as_bytes()));

@@ -1,6 +1,7 @@
-//! A program that set-up found or made: [`Program`], where it looks first, and what it does where there is none.
+//! A program that the set-up found or created: [`Program`], the search order, and the fallback.
 //!
-//! What is installed is taken as it is; what set-up makes goes into the cache folder's `bin`.
+//! The set-up uses an installed program unchanged, and puts its own programs into the cache
+//! folder's `bin`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,16 +12,16 @@ use super::{cache, debian};
 use crate::job::{self, Log};
 use crate::progress::Progress;
 
-/// Debian's place for what an administrator runs, which is not on everybody's path.
+/// Debian's folder for administration programs, which is not on the PATH of all users.
 const ADMIN: &str = "/usr/sbin";
 
-/// A program and how it came to be there.
+/// A program and its origin.
 pub(crate) struct Program {
     pub(crate) path: PathBuf,
     pub(super) place: &'static str,
 }
 
-/// Looks on `PATH`, then in Debian's place, then in the cache folder.
+/// Searches `PATH`, then `/usr/sbin`, then the cache folder.
 pub(super) fn find(name: &str) -> Result<Option<Program>> {
     let installed = PathBuf::from(ADMIN).join(name);
     let cached = cache::folder()?.join("bin").join(name);
@@ -32,19 +33,20 @@ pub(super) fn find(name: &str) -> Result<Option<Program>> {
     Ok(places.into_iter().find_map(|(path, place)| path.map(|path| Program { path, place })))
 }
 
-/// Finds a program, or has it put into the cache folder. `advice` is for a machine where that cannot be done.
+/// Finds a program, or fetches it into the cache folder. `advice` is for machines where that is not
+/// possible.
 pub(super) fn ensure(name: &str, advice: &str, fetch: impl FnOnce(&Log) -> Result<()>) -> Result<Program> {
     if let Some(found) = find(name)? {
         return Ok(found);
     }
-    debian::require_bookworm().with_context(|| format!("no {name} here: {advice}"))?;
+    debian::require_bookworm().with_context(|| format!("{name} is missing: {advice}"))?;
     let _lock = cache::lock()?;
-    // Another set-up may have fetched it while we waited for the lock.
+    // Another set-up may have fetched it while this one waited for the lock.
     if find(name)?.is_none() {
         let mut progress = Progress::start(1, cache::folder()?.join(format!("setup-{name}.log")))?;
         progress.step(&format!("fetch {name}"), fetch)?;
     }
-    find(name)?.with_context(|| format!("{name} was fetched and is not there"))
+    find(name)?.with_context(|| format!("{name} is missing after its download"))
 }
 
 impl fmt::Display for Program {

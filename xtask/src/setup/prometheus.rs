@@ -1,5 +1,5 @@
-//! Prometheus, and the promtool that comes with it: those that are installed, else unpacked from Debian's package. The package is not
-//! installed: it would start a service.
+//! Prometheus and promtool: installed ones, otherwise unpacked from Debian's package. The package
+//! is not installed, because it would start a service.
 
 use anyhow::Result;
 
@@ -10,13 +10,13 @@ use crate::job::Log;
 const PROMETHEUS: &str = "prometheus";
 const PROMTOOL: &str = "promtool";
 
-/// What asks the queries of the dashboard, and what reads rules and metrics.
+/// Prometheus, which runs the dashboard's queries, and promtool, which checks rules and metrics.
 pub(crate) struct Prometheus {
     pub(crate) server: Program,
     pub(crate) promtool: Program,
 }
 
-/// Finds both programs, or fetches them.
+/// Finds or downloads both programs.
 pub(super) fn ensure() -> Result<Prometheus> {
     let ensure = |name| program::ensure(name, "install Prometheus 2.42 or later", fetch);
     Ok(Prometheus { server: ensure(PROMETHEUS)?, promtool: ensure(PROMTOOL)? })

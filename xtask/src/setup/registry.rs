@@ -1,5 +1,5 @@
-//! The registry that the end-to-end tests push to and pull from: `docker-registry`, else unpacked from Debian's package. The package is
-//! not installed: it would start a service.
+//! The registry of the end-to-end tests: an installed `docker-registry`, otherwise unpacked from
+//! Debian's package. The package is not installed, because it would start a service.
 
 use anyhow::Result;
 
@@ -9,9 +9,9 @@ use crate::job::Log;
 
 const REGISTRY: &str = "docker-registry";
 
-/// Finds the program, or fetches it.
+/// Finds or downloads the program.
 pub(super) fn ensure() -> Result<Program> {
-    program::ensure(REGISTRY, "install CNCF Distribution under that name, as Debian has it", fetch)
+    program::ensure(REGISTRY, "install CNCF Distribution under Debian's name `docker-registry`", fetch)
 }
 
 fn fetch(log: &Log) -> Result<()> {

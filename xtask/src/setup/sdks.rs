@@ -1,5 +1,5 @@
-//! Flyte's SDKs from PyPI, the clients of the end-to-end tests, in a virtual environment in the cache folder, every package by version and
-//! hash.
+//! Flyte's SDKs from PyPI, the clients of the end-to-end tests, in a virtual environment in the
+//! cache folder. All packages are pinned by version and hash.
 
 use std::fmt;
 use std::fs;
@@ -14,17 +14,17 @@ use crate::progress::Progress;
 use crate::workspace;
 
 const REQUIREMENTS: &str = "tests/sdks/requirements.txt";
-/// What the tests import; the other packages are theirs.
+/// The packages that the tests import; the other packages are their dependencies.
 const SDKS: [&str; 2] = ["flytekit", "flyte"];
 
 /// The virtual environment with the SDKs.
 pub(crate) struct Sdks {
-    /// Its folder.
+    /// The folder of the environment.
     pub(crate) folder: PathBuf,
     versions: String,
 }
 
-/// Finds the environment, or makes it.
+/// Finds or creates the environment.
 pub(super) fn ensure() -> Result<Sdks> {
     let pins = fs::read_to_string(workspace::root().join(REQUIREMENTS));
     let versions = versions(&pins.with_context(|| format!("cannot read {REQUIREMENTS}"))?);
@@ -36,13 +36,13 @@ pub(super) fn ensure() -> Result<Sdks> {
 fn make(folder: &Path, versions: &str) -> Result<()> {
     let python = python::find()?;
     let mut progress = Progress::start(2, cache::folder()?.join("setup-sdks.log"))?;
-    progress.step("make a virtual environment", |log| python::environment(&python, folder, log))?;
+    progress.step("create a virtual environment", |log| python::environment(&python, folder, log))?;
     progress.step(&format!("pip install {versions} (65 MB)"), |log| {
         log.run(&mut python::pip(folder, "install", REQUIREMENTS), INSTALL_MAX)
     })
 }
 
-/// `flytekit 1.2.3, flyte 4.5.6`, from lines like `flyte==4.5.6 \`.
+/// Formats the versions as `flytekit 1.2.3, flyte 4.5.6`, from lines like `flyte==4.5.6 \`.
 fn versions(requirements: &str) -> String {
     let version = |sdk: &str| {
         let mut pins = requirements.lines().filter_map(|line| line.strip_prefix(sdk)?.strip_prefix("=="));
@@ -66,7 +66,7 @@ mod tests {
     const PINS: &str = "# made\nflyte==2.0.1 \\\n    --hash=sha256:00\nflyteidl2==9.9 \\\nflytekit==1.16.3 \\\n";
 
     #[test]
-    fn says_the_versions_of_both_and_of_no_other_package() {
+    fn formats_the_versions_of_both_sdks_only() {
         assert_eq!(versions(PINS), "flytekit 1.16.3, flyte 2.0.1");
         assert_eq!(versions("flytekit==1.0"), "flytekit 1.0, flyte not pinned");
     }

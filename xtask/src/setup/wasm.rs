@@ -1,5 +1,5 @@
-//! The WebAssembly target, with which plugins are built: by rustup, else from Debian's packages.
-//! `ampoule-plugin-build` decides what counts as found; here is only what to install when it finds nothing.
+//! The WebAssembly target for plugins: from rustup, otherwise from Debian's packages.
+//! `ampoule-plugin-build` finds a toolchain; this module only installs one if none is found.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::job;
 use crate::progress::Progress;
 use crate::workspace;
 
-/// About 20 MB; a rustup that reaches no server gives up by itself long before.
+/// The download is about 20 MB. Without a network, rustup fails long before this limit.
 const RUSTUP_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// Finds the target or installs it, and says which it is.
+/// Finds or installs the target, and returns a description of the toolchain.
 pub(super) fn ensure() -> Result<String> {
     let missing = match Toolchain::find() {
         Ok(toolchain) => return Ok(toolchain.describe()),
@@ -35,22 +35,23 @@ pub(super) fn ensure() -> Result<String> {
         }
     }
     if tried.is_empty() {
-        // The variable names neither of the two; the error says so.
+        // The variable has an unknown value, which the error reports.
         return Err(missing.into());
     }
-    bail!("no Rust compiler here builds for {TARGET}, and none could be installed:\n  {}", tried.join("\n  "))
+    bail!("found no Rust compiler for {TARGET}, and could not install one:\n  {}", tried.join("\n  "))
 }
 
 fn by_rustup(progress: &mut Progress) -> Result<()> {
-    let rustup = job::on_path("rustup").context("there is no `rustup` in PATH; see https://rustup.rs")?;
+    let rustup = job::on_path("rustup").context("`rustup` is not on the PATH; see https://rustup.rs")?;
     progress.step(&format!("rustup target add {TARGET}"), |log| {
-        // In the checkout, so that the target goes to the toolchain that `rust-toolchain.toml` names.
+        // In the checkout, so that rustup adds the target to the toolchain in
+        // `rust-toolchain.toml`.
         let mut command = Command::new(rustup);
         log.run(command.args(["target", "add", TARGET]).current_dir(workspace::root()), RUSTUP_MAX)
     })
 }
 
 fn by_debian(progress: &mut Progress) -> Result<()> {
-    debian::require_bookworm().context("Debian's packages are for Debian 12")?;
+    debian::require_bookworm().context("Debian's packages require Debian 12")?;
     debian::install(progress, &["rustc-web", "rust-web-src"])
 }

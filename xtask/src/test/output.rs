@@ -1,5 +1,6 @@
-//! The output of a program, line by line as it comes: both of its streams through one pipe, so that their order is kept.
-//! A program that is silent for too long is ended, and one that ends while a child of its own keeps the pipe open is not waited for.
+//! Streams the output of a program line by line, with both streams in one pipe, so that their order
+//! is kept. A program without output for too long is killed. If the program ends while its child
+//! process keeps the pipe open, the stream ends.
 
 use std::io::{BufRead, BufReader, PipeReader, pipe};
 use std::process::{Command, ExitStatus, Stdio};
@@ -12,21 +13,21 @@ use anyhow::{Context, Result, bail};
 use crate::job;
 use crate::progress::Elapsed;
 
-/// No test of ours is silent for so long, and no crate takes so long to compile; this one hangs.
+/// No test and no compilation of a crate is silent for so long, unless it hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(15 * 60);
-/// How often the end of the program is looked for while it is silent.
+/// Interval for checking the end of a silent program.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Runs the program, gives each line to `see`, and gives the exit status.
-pub(super) fn stream(command: &mut Command, see: impl FnMut(&str)) -> Result<ExitStatus> {
-    let (reader, writer) = pipe().context("cannot make a pipe")?;
+/// Runs the program, calls `on_line` for each line, and returns the exit status.
+pub(super) fn stream(command: &mut Command, on_line: impl FnMut(&str)) -> Result<ExitStatus> {
+    let (reader, writer) = pipe().context("cannot create a pipe")?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = job::spawn(command)?;
-    // The command keeps its ends of the pipe until they are replaced; while they live, the reader sees no end.
+    // Drop the command's ends of the pipe; otherwise the reader never reaches the end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || read_lines(reader, |line| sender.send(line).is_ok()));
-    pass_on(&lines, see, || child.try_wait().map(|status| status.is_some()).unwrap_or(true), SILENCE_MAX)
+    forward(&lines, on_line, || child.try_wait().map(|status| status.is_some()).unwrap_or(true), SILENCE_MAX)
         .inspect_err(|_| {
             let _ = child.kill();
         })
@@ -34,33 +35,33 @@ pub(super) fn stream(command: &mut Command, see: impl FnMut(&str)) -> Result<Exi
     job::wait(&mut child, Duration::from_secs(10))
 }
 
-/// Until the pipe is closed, or the program has ended and no line waits any more.
-fn pass_on(
+/// Forwards lines until the pipe is closed, or until the program has ended and no line is left.
+fn forward(
     lines: &Receiver<String>,
-    mut see: impl FnMut(&str),
+    mut on_line: impl FnMut(&str),
     mut ended: impl FnMut() -> bool,
     silence_max: Duration,
 ) -> Result<()> {
     let mut last_line = Instant::now();
     loop {
-        // Asked before the wait: a line written before the end is then in the pipe for certain.
+        // Check before the wait, so that every line from before the end is already in the pipe.
         let had_ended = ended();
         match lines.recv_timeout(POLL) {
             Ok(line) => {
                 last_line = Instant::now();
-                see(&line);
+                on_line(&line);
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) if had_ended => return Ok(()),
             Err(RecvTimeoutError::Timeout) if last_line.elapsed() > silence_max => {
-                bail!("silent for {}, so it was ended; its last line is above", Elapsed(silence_max))
+                bail!("killed after {} without output; its last line is above", Elapsed(silence_max))
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
 
-/// Tests may write bytes that are no text; they are shown as well as can be.
+/// Reads lines. Bytes that are not UTF-8 are replaced.
 fn read_lines(reader: PipeReader, mut send: impl FnMut(String) -> bool) {
     let mut reader = BufReader::new(reader);
     let mut bytes = Vec::new();
@@ -97,9 +98,9 @@ mod tests {
     }
 
     #[test]
-    fn ends_a_program_that_is_silent() {
+    fn kills_a_program_without_output() {
         let (_sender, lines) = mpsc::channel();
-        let error = pass_on(&lines, |_| {}, || false, Duration::from_millis(100)).unwrap_err();
-        assert_eq!(error.to_string(), "silent for 0.1s, so it was ended; its last line is above");
+        let error = forward(&lines, |_| {}, || false, Duration::from_millis(100)).unwrap_err();
+        assert_eq!(error.to_string(), "killed after 0.1s without output; its last line is above");
     }
 }

@@ -1,18 +1,18 @@
-//! The sum of what the test runner reported: its `test result:` lines, the names it called failed, and targets that ended
-//! without a result (a crash). Nothing is counted that the runner did not say.
+//! Summarises the output of the test runner: its `test result:` lines, the names of failed tests,
+//! and targets that ended without a result because of a crash. Only the runner's own output counts.
 
 use anstream::adapter::strip_str;
 
-/// What was read so far.
+/// The results up to the current line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     /// Tests that passed.
     pub(super) passed: u32,
     /// Tests that failed, and targets that crashed.
     pub(super) failed: u32,
-    /// Tests that are marked as ignored.
+    /// Ignored tests.
     pub(super) skipped: u32,
-    /// The failed ones by name, with the target they are of.
+    /// The names of failed tests, with their targets.
     pub(super) failures: Vec<String>,
     target: Option<String>,
     runner_is_good: bool,
@@ -38,17 +38,17 @@ impl Summary {
         }
     }
 
-    /// Tells how the runner itself ended; call it once, after the last line.
+    /// Records the result of the runner itself. Call it once, after the last line.
     pub(super) fn end(&mut self, good: bool) {
         self.close_target();
         self.runner_is_good = good;
         if !good && self.failed == 0 {
             self.failed += 1;
-            self.failures.push("the test runner itself; its reason is above".to_owned());
+            self.failures.push("the test runner itself; see the reason above".to_owned());
         }
     }
 
-    /// Whether tests ran and all of them passed.
+    /// Returns whether at least one test ran and all tests passed.
     pub(super) fn is_good(&self) -> bool {
         self.runner_is_good && self.failed == 0 && self.passed > 0
     }
@@ -61,7 +61,7 @@ impl Summary {
     }
 }
 
-/// `     Running unittests src/lib.rs (target/debug/deps/x-1)` or `   Doc-tests x`.
+/// Parses `     Running unittests src/lib.rs (target/debug/deps/x-1)` or `   Doc-tests x`.
 fn target_of(line: &str) -> Option<String> {
     let line = line.strip_prefix("   ")?.trim_start();
     if let Some(name) = line.strip_prefix("Doc-tests ") {
@@ -72,12 +72,13 @@ fn target_of(line: &str) -> Option<String> {
     Some(format!("{name}, {}", source.trim_start_matches("unittests ")))
 }
 
-/// `test a::b ... FAILED`, also with ` - should panic` or a doc test's place in the name.
+/// Parses `test a::b ... FAILED`. The name may contain ` - should panic` or the location of a doc
+/// test.
 fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
-/// The number before a word in `ok. 3 passed; 0 failed; 1 ignored; …`.
+/// Returns the number before a word in `ok. 3 passed; 0 failed; 1 ignored; …`.
 fn count(result: &str, word: &str) -> u32 {
     let mut words = result.split([' ', ';', '.']).filter(|word| !word.is_empty());
     let mut before = "";
@@ -132,7 +133,7 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     }
 
     #[test]
-    fn sums_up_what_the_runner_says() {
+    fn sums_the_results_of_the_runner() {
         check(GOOD, true, (4, 0, 1), &[]);
         check(&format!("{GOOD}{FAILED}"), false, (8, 1, 1), &["admits::a_pod (e2e, tests/e2e.rs)"]);
     }
@@ -143,13 +144,13 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     }
 
     #[test]
-    fn a_runner_that_failed_is_never_good() {
-        check(GOOD, false, (4, 1, 1), &["the test runner itself; its reason is above"]);
-        check("", false, (0, 1, 0), &["the test runner itself; its reason is above"]);
+    fn a_failed_runner_is_always_a_failure() {
+        check(GOOD, false, (4, 1, 1), &["the test runner itself; see the reason above"]);
+        check("", false, (0, 1, 0), &["the test runner itself; see the reason above"]);
     }
 
     #[test]
-    fn no_tests_are_no_success() {
+    fn a_run_without_tests_is_a_failure() {
         check("", true, (0, 0, 0), &[]);
     }
 }

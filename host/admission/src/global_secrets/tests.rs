@@ -1,6 +1,7 @@
-//! What the webhook's own secrets give, and where they let nobody look: tables over a real folder.
+//! The webhook's own secrets: values that are found and paths that are refused, as tables over a
+//! real folder.
 //!
-//! The folder is laid out as Kubernetes mounts a Secret, links and all.
+//! The folder has the layout of a mounted Secret, including its links.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -11,7 +12,7 @@ use super::*;
 
 const CANARY: &str = "hunter2";
 
-/// A folder as kubelet mounts it, with a secret outside to which no way may lead.
+/// A folder in the kubelet's layout, and a secret outside that no path may reach.
 fn mounted() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("secrets");
@@ -46,13 +47,12 @@ fn request(group: &str, key: &str) -> SecretRequest {
     SecretRequest { group: group.to_owned(), key: key.to_owned(), ..SecretRequest::default() }
 }
 
-/// The variables injected, as a container of the pod has them.
+/// The variables that a container gets.
 fn injected(secrets: &GlobalSecrets, request: &SecretRequest) -> serde_json::Value {
     let annotations = json!({ "flyte.secrets/s0": request.to_flyte_annotation() });
     let pod = json!({ "metadata": { "annotations": annotations }, "spec": { "containers": [{ "name": "main" }] } });
     let pod = Pod::parse(pod).unwrap();
-    let mutator =
-        PodMutator::new(vec![Arc::new(secrets.clone())], Profile::FlyteV1.conventions(), ampoule_core::OnFailure::Deny);
+    let mutator = PodMutator::new(vec![Arc::new(secrets.clone())], Profile::FlyteV1.conventions());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let admitted = runtime.block_on(mutator.mutate(&pod, "default")).outcome.unwrap();
     let mut pod = pod.into_json();
@@ -61,7 +61,7 @@ fn injected(secrets: &GlobalSecrets, request: &SecretRequest) -> serde_json::Val
 }
 
 #[test]
-fn a_value_stands_in_the_pod_under_the_sdks_name() {
+fn a_value_has_the_sdks_variable_name() {
     let root = mounted();
     let secrets = secrets(root.path());
     let cases = [
@@ -78,11 +78,11 @@ fn a_value_stands_in_the_pod_under_the_sdks_name() {
 }
 
 #[test]
-fn what_is_not_there_or_not_allowed_is_said_and_never_shown() {
+fn a_missing_or_forbidden_value_is_reported_without_its_content() {
     let root = mounted();
     let secrets = secrets(root.path());
     let at = |path: &str| format!("{}/secrets/{path}", root.path().display());
-    let outside = "invalid request: group and key lead out of the folder of global secrets".to_owned();
+    let outside = "invalid request: group and key leave the folder of global secrets".to_owned();
     let cases = [
         (request("", "key"), "invalid request: both key and group are required parameters. Secret: [/key]".into()),
         (
@@ -96,7 +96,7 @@ fn what_is_not_there_or_not_allowed_is_said_and_never_shown() {
         (request("db", "absolute"), outside.clone()),
         (request("/", "etc/passwd"), outside.clone()),
         (request("db", "a\0b"), outside),
-        (request("db", ".."), format!("unsupported: file [{}] is no regular file", at("db/.."))),
+        (request("db", ".."), format!("unsupported: file [{}] is not a regular file", at("db/.."))),
         (request("db", "large"), format!("unsupported: file [{}] is larger than 1 MiB", at("db/large"))),
         (
             SecretRequest { mount: MountRequirement::File, ..request("user-info", "key") },
@@ -111,13 +111,13 @@ fn what_is_not_there_or_not_allowed_is_said_and_never_shown() {
 }
 
 #[test]
-fn a_variable_without_the_prefix_is_nobodys() {
+fn a_variable_without_the_prefix_is_ignored() {
     let root = mounted();
     assert!(!secrets(root.path()).0.environment.contains_key("AWS_SECRET"));
 }
 
 #[test]
-fn a_value_is_no_part_of_what_debug_prints() {
+fn debug_output_omits_values() {
     let root = mounted();
     let edits = secrets(root.path()).0.inject(&request("user-info", "key")).unwrap();
     assert!(matches!(&edits[1], PodEdit::SetEnv(EnvVar { source: EnvSource::SecretValue(_), .. })));

@@ -1,6 +1,7 @@
-//! The pipeline that serves now: [`ServingPipeline`], swapped whole while admissions are on their way.
+//! [`ServingPipeline`]: the pipeline that serves new admissions, replaced as a whole by a reload.
 //!
-//! An admission keeps to the end the pipeline that it came to, and the plugins and the engine of that with it.
+//! An admission keeps the pipeline that it started with, including its plugins and engine, to its
+//! end.
 
 use std::sync::Arc;
 
@@ -8,24 +9,24 @@ use arc_swap::ArcSwap;
 
 use super::Pipeline;
 
-/// A pipeline that another can take the place of.
+/// The current pipeline, which a reload replaces.
 pub struct ServingPipeline(ArcSwap<Pipeline>);
 
 // === impl ServingPipeline ===
 
 impl ServingPipeline {
-    /// Serves this one first.
+    /// Starts with this pipeline.
     #[must_use]
     pub fn new(pipeline: Pipeline) -> Self {
         Self(ArcSwap::from_pointee(pipeline))
     }
 
-    /// Serves this one to every admission that arrives from now on.
+    /// Uses this pipeline for every admission that arrives from now on.
     pub fn install(&self, pipeline: Pipeline) {
         self.0.store(Arc::new(pipeline));
     }
 
-    /// For one admission.
+    /// The pipeline for an admission that arrives now.
     #[must_use]
     pub fn current(&self) -> Arc<Pipeline> {
         self.0.load_full()

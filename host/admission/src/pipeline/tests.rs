@@ -1,21 +1,23 @@
-//! From an injector's behaviour to the answer and the metric: the answers table of the design, row by row.
+//! From an injector's behaviour to the answer and the metric, row by row of decision record 0005.
 //!
-//! The injectors here are native, because what they do (wait for ever, panic) is what the engine keeps plugins from.
+//! The injectors here are native, because the engine prevents plugins from waiting forever and from
+//! panicking.
 
 use ampoule_core::{
-    FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, OnFailure, PodView, Profile,
-    SecretInjector, SecretRequest,
+    AdmissionOutcome, FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, OnFailure, PodView,
+    Profile, SecretInjector, SecretRequest,
 };
 use ampoule_engine::EngineConfig;
 use serde_json::json;
 
+use ampoule_review::{ReviewVersion, Verdict};
+
 use super::*;
-use ampoule_review::ReviewVersion;
 
 /// Flyte's annotation for group user-info, key user_secret.
 const ASKS: &str = "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau";
 
-/// What an injector does when it is asked.
+/// The behaviour of an injector.
 #[derive(Clone)]
 enum Behaviour {
     Answer(InjectionError),
@@ -50,10 +52,10 @@ impl InjectorSession for Native {
     }
 }
 
-/// The answer to a pod that asks for a secret, and the metrics after it.
+/// The verdict on a pod that requests a secret, and the metrics after it.
 async fn admit(behaviour: Behaviour, on_failure: OnFailure) -> (Verdict, String) {
     let engine = PluginEngine::new(EngineConfig { max_concurrent: 4, ..EngineConfig::default() }).unwrap();
-    let mutator = PodMutator::new(vec![Arc::new(Native(behaviour))], Profile::FlyteV1.conventions(), on_failure);
+    let mutator = PodMutator::new(vec![Arc::new(Native(behaviour))], Profile::FlyteV1.conventions());
     let metrics = Metrics::new();
     let pipeline = Pipeline::new(Arc::new(engine), mutator, metrics.clone()).with_on_failure(on_failure);
     let pod = json!({ "metadata": { "annotations": { "flyte.secrets/s0": ASKS } }, "spec": { "containers": [] } });
@@ -62,10 +64,9 @@ async fn admit(behaviour: Behaviour, on_failure: OnFailure) -> (Verdict, String)
         namespace: "flyte".to_owned(),
         name: String::new(),
         dry_run: false,
-        subject: Subject::Pod(Pod::parse(pod).unwrap()),
+        subject: ReviewSubject::Pod(Pod::parse(pod).unwrap()),
     };
-    let reply =
-        pipeline.admit(request, Instant::now(), Deadline::now() + Duration::from_millis(300), Trace::default()).await;
+    let reply = pipeline.admit(request, &RequestContext::untraced(Duration::from_millis(300))).await;
     (reply.verdict, metrics.text())
 }
 
@@ -99,26 +100,26 @@ async fn a_failure_gives_its_code_and_keeps_its_details() {
 }
 
 #[tokio::test]
-async fn an_admission_that_takes_too_long_ends_in_time() {
-    let start = Instant::now();
+async fn an_admission_ends_at_its_deadline() {
+    let start = std::time::Instant::now();
     let (verdict, metrics) = admit(Behaviour::Wait, OnFailure::Deny).await;
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     let Verdict::Refused { code: 503, reason: "ServiceUnavailable", message } = verdict else { panic!("{verdict:?}") };
-    assert!(message.starts_with("the secrets could not be injected within the webhook's time of "), "{message}");
+    assert!(message.starts_with("the secrets could not be injected within the webhook's timeout of "), "{message}");
     assert!(metrics.contains("ampoule_admissions_total{outcome=\"unavailable\"} 1"), "{metrics}");
 }
 
 #[tokio::test]
-async fn a_panic_is_an_answer() {
+async fn a_panic_gives_an_answer() {
     let message = "internal error; the webhook's log has the details under this request's uid";
     check(Behaviour::Panic, (500, "InternalError", message), AdmissionOutcome::Error).await;
 }
 
 #[tokio::test]
-async fn who_wants_to_fail_open_gets_a_warning() {
+async fn on_failure_admit_admits_with_a_warning() {
     for (behaviour, reason) in [
         (Behaviour::Answer(InjectionError::NotFound("none".to_owned())), "secret user-info/user_secret (annotation "),
-        (Behaviour::Wait, "the secrets could not be injected within the webhook's time of "),
+        (Behaviour::Wait, "the secrets could not be injected within the webhook's timeout of "),
         (Behaviour::Panic, "internal error; the webhook's log has the details under this request's uid"),
     ] {
         let (verdict, metrics) = admit(behaviour, OnFailure::Admit).await;

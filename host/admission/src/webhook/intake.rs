@@ -1,7 +1,7 @@
-//! Reading bodies: each below the limit, and all reviews at work together within a fixed amount of memory.
+//! Reads request bodies: each within a size limit, and all of them together within a memory limit.
 //!
-//! The room is taken as bytes arrive, so a client that only announces a large body takes none from others, and is held
-//! until the answer.
+//! Memory permits are acquired as bytes arrive, so that a client that only announces a large body
+//! uses none, and are held until the answer.
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
@@ -9,58 +9,60 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::rejection::Rejection;
 
-/// The longest body that is read: 7 MiB, as controller-runtime has it, for an object of etcd's size twice over.
-pub(super) const LONGEST: usize = 7 << 20;
-/// What is read and thrown away of a longer body, so that the client has sent it and reads the answer.
-const DISCARDED: usize = 4 * LONGEST;
-/// All reviews at once. 64 MiB: several thousand of the usual size.
-const ROOM: usize = 64 << 20;
-/// The room is counted in units of this many bytes.
+/// Bytes of the largest body: 7 MiB, as in controller-runtime; a review may hold an object of
+/// etcd's maximum size twice.
+const MAX_BODY: usize = 7 << 20;
+/// Bytes of a larger body that are read and discarded, so that the client finishes sending and
+/// reads the answer.
+const MAX_DISCARDED: usize = 4 * MAX_BODY;
+/// Bytes of all bodies at once. 64 MiB is several thousand reviews of the usual size.
+const TOTAL_MEMORY: usize = 64 << 20;
+/// Bytes per permit.
 const UNIT: usize = 1024;
 
-/// The room for bodies.
+/// The memory limit for bodies.
 pub(super) struct Intake {
-    room: Semaphore,
+    memory: Semaphore,
 }
 
-/// A body in memory, and the room that it takes until dropped.
+/// A body in memory, and its memory permit.
 pub(super) struct ReadBody<'a> {
     bytes: Vec<u8>,
-    room: SemaphorePermit<'a>,
+    permit: SemaphorePermit<'a>,
 }
 
 // === impl Intake ===
 
 impl Default for Intake {
     fn default() -> Self {
-        Self { room: Semaphore::new(ROOM / UNIT) }
+        Self { memory: Semaphore::new(TOTAL_MEMORY / UNIT) }
     }
 }
 
 impl Intake {
     /// Reads a body to its end.
     pub(super) async fn read(&self, mut body: Body) -> Result<ReadBody<'_>, Rejection> {
-        let mut room = self.take(1)?;
+        let mut permit = self.acquire(1)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = next(&mut body).await? {
             let length = bytes.len() + chunk.len();
-            if length > LONGEST {
-                drop((bytes, room));
+            if length > MAX_BODY {
+                drop((bytes, permit));
                 discard(&mut body, length).await;
-                return Err(Rejection::TooLarge);
+                return Err(Rejection::TooLarge(MAX_BODY));
             }
             let units = length.div_ceil(UNIT);
-            if units > room.num_permits() {
-                room.merge(self.take(units - room.num_permits())?);
+            if units > permit.num_permits() {
+                permit.merge(self.acquire(units - permit.num_permits())?);
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(ReadBody { bytes, room })
+        Ok(ReadBody { bytes, permit })
     }
 
-    fn take(&self, units: usize) -> Result<SemaphorePermit<'_>, Rejection> {
-        let units = u32::try_from(units).map_err(|_| Rejection::TooLarge)?;
-        self.room.try_acquire_many(units).map_err(|_| Rejection::Crowded)
+    fn acquire(&self, units: usize) -> Result<SemaphorePermit<'_>, Rejection> {
+        let units = u32::try_from(units).map_err(|_| Rejection::TooLarge(MAX_BODY))?;
+        self.memory.try_acquire_many(units).map_err(|_| Rejection::Crowded)
     }
 }
 
@@ -71,16 +73,16 @@ impl<'a> ReadBody<'a> {
         &self.bytes
     }
 
-    /// Gives the bytes back and keeps the room, for what was made of them.
-    pub(super) fn into_room(self) -> SemaphorePermit<'a> {
-        self.room
+    /// Frees the bytes and keeps the permit, for the document that was parsed from them.
+    pub(super) fn into_permit(self) -> SemaphorePermit<'a> {
+        self.permit
     }
 }
 
 async fn discard(body: &mut Body, mut read: usize) {
     while let Ok(Some(chunk)) = next(body).await {
         read += chunk.len();
-        if read > DISCARDED {
+        if read > MAX_DISCARDED {
             return;
         }
     }
@@ -100,21 +102,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn bodies_share_the_room_and_give_it_back() {
-        let intake = Intake { room: Semaphore::new(4) };
+    async fn bodies_share_the_memory_and_release_it() {
+        let intake = Intake { memory: Semaphore::new(4) };
         let held = intake.read(Body::from(vec![0; 3 * UNIT])).await.unwrap();
         assert_eq!(held.bytes().len(), 3 * UNIT);
         assert!(matches!(intake.read(Body::from(vec![0; 2 * UNIT])).await, Err(Rejection::Crowded)));
         drop(held);
         assert!(intake.read(Body::from(vec![0; 4 * UNIT])).await.is_ok());
-        assert_eq!(intake.room.available_permits(), 4);
+        assert_eq!(intake.memory.available_permits(), 4);
     }
 
     #[tokio::test]
     async fn the_limit_is_exact() {
         let intake = Intake::default();
-        assert!(intake.read(Body::from(vec![0; LONGEST])).await.is_ok());
-        assert!(matches!(intake.read(Body::from(vec![0; LONGEST + 1])).await, Err(Rejection::TooLarge)));
-        assert_eq!(intake.room.available_permits(), ROOM / UNIT);
+        assert!(intake.read(Body::from(vec![0; MAX_BODY])).await.is_ok());
+        assert!(matches!(intake.read(Body::from(vec![0; MAX_BODY + 1])).await, Err(Rejection::TooLarge(MAX_BODY))));
+        assert_eq!(intake.memory.available_permits(), TOTAL_MEMORY / UNIT);
     }
 }

@@ -1,45 +1,44 @@
-//! Requests that hold no review: [`Rejection`], the HTTP status and the text that each gets.
+//! [`Rejection`]: the HTTP status and the text for a request without a readable review.
 //!
-//! A text may say what a header said, cut short; it never repeats a byte of a body.
+//! A text may repeat a header, cut to a bound; it never repeats a byte of a body.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::intake;
 use ampoule_config::WEBHOOK_PATH;
 use ampoule_review::ReviewError;
 
-/// A longer content type is cut in the text.
-const LONGEST_TYPE: usize = 100;
+/// Characters of a content type that a text repeats.
+const MAX_TYPE: usize = 100;
 
-/// Why a request gets no review for an answer.
+/// Why a request gets an HTTP error instead of a review.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Rejection {
-    /// Not JSON by its header.
+    /// The header does not declare JSON.
     #[error("the content type is {0}; application/json is expected")]
     ContentType(String),
-    /// The body is longer than the limit.
-    #[error("the body is larger than {} MiB", intake::LONGEST >> 20)]
-    TooLarge,
+    /// The body is longer than this limit, in bytes.
+    #[error("the body is larger than {} MiB", .0 >> 20)]
+    TooLarge(usize),
     /// The client ended the body early.
     #[error("the body ended early")]
     Interrupted,
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     Slow,
-    /// No memory is left for another body.
-    #[error("too many reviews are being read at this moment; try again")]
+    /// The memory for bodies is used up.
+    #[error("too many request bodies are being read; retry")]
     Crowded,
-    /// The body is no review.
+    /// The body is not a review.
     #[error(transparent)]
     Review(#[from] ReviewError),
-    /// Not `POST`.
-    #[error("only POST is served here")]
+    /// The method is not `POST`.
+    #[error("method not allowed; use POST")]
     Method,
-    /// Not the webhook's path.
-    #[error("nothing is served here; reviews go to {WEBHOOK_PATH}")]
+    /// The path is not the webhook's.
+    #[error("not found; send reviews to {WEBHOOK_PATH}")]
     Path,
     /// A defect of this program.
     #[error("internal error")]
@@ -53,11 +52,11 @@ pub(super) fn check_content_type(header: Option<&HeaderValue>) -> Result<(), Rej
     if essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
         return Ok(());
     }
-    let said = text.map_or_else(
+    let received = text.map_or_else(
         || "not given".to_owned(),
-        |text| format!("{:?}", text.chars().take(LONGEST_TYPE).collect::<String>()),
+        |text| format!("{:?}", text.chars().take(MAX_TYPE).collect::<String>()),
     );
-    Err(Rejection::ContentType(said))
+    Err(Rejection::ContentType(received))
 }
 
 // === impl Rejection ===
@@ -67,7 +66,7 @@ impl Rejection {
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::ContentType(_) => "content-type",
-            Self::TooLarge => "too-large",
+            Self::TooLarge(_) => "too-large",
             Self::Interrupted => "interrupted",
             Self::Slow => "slow",
             Self::Crowded => "crowded",
@@ -81,7 +80,7 @@ impl Rejection {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::ContentType(_) | Self::Interrupted | Self::Review(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -91,11 +90,11 @@ impl Rejection {
     }
 }
 
-impl IntoResponse for Rejection {
+impl IntoResponse for &Rejection {
     fn into_response(self) -> Response {
         let mut response = (self.status(), format!("{self}\n")).into_response();
-        if matches!(self, Self::Crowded) {
-            // Then the API server tries again by itself, for as long as it waits for an answer.
+        if matches!(self, Rejection::Crowded) {
+            // The API server then retries until its own timeout.
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -1,25 +1,26 @@
-//! How long an answer may take: the `?timeout=` that the API server appends to the webhook's URL, less a margin.
+//! [`budget`]: the time for an answer, from the `?timeout=` that the API server appends to the
+//! webhook's URL.
 //!
-//! The value is a duration as Go prints it (`10s`, `1m30s`, `1.5s`, `500ms`).
+//! The value is a duration in Go's format (`10s`, `1m30s`, `1.5s`, `500ms`).
 
 use std::time::Duration;
 
-/// What Kubernetes takes where a registration does not say.
+/// Kubernetes' default of `timeoutSeconds`.
 const DEFAULT: Duration = Duration::from_secs(10);
-/// The longest that Kubernetes accepts in a registration.
-const LONGEST: Duration = Duration::from_secs(30);
-/// The way of the answer back; a tenth of short timeouts.
+/// Kubernetes' maximum of `timeoutSeconds`.
+const MAX: Duration = Duration::from_secs(30);
+/// Time for the answer's way back; at most a tenth of the timeout.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// The time from a request's arrival to its answer. A timeout that cannot be read counts as absent.
+/// The time from a request's arrival to its answer. An unreadable timeout counts as absent.
 pub(super) fn budget(query: Option<&str>) -> Duration {
     let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let asked = pairs.filter(|(key, _)| *key == "timeout").find_map(|(_, value)| parse(value));
-    let timeout = asked.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT).min(LONGEST);
+    let requested = pairs.filter(|(key, _)| *key == "timeout").find_map(|(_, value)| parse(value));
+    let timeout = requested.filter(|timeout| !timeout.is_zero()).unwrap_or(DEFAULT).min(MAX);
     timeout - MARGIN.min(timeout / 10)
 }
 
-/// A duration as Go writes it; none if it is not one, or negative.
+/// Parses a duration in Go's format. `None` for other text and for negative durations.
 fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut sum = Duration::ZERO;
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_durations_as_go_writes_them() {
+    fn reads_durations_in_gos_format() {
         check("timeout=10s", 9_500);
         check("timeout=1s", 900);
         check("timeout=1.5s", 1_350);
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_the_default_for_what_is_no_duration() {
+    fn uses_the_default_for_an_unreadable_duration() {
         for query in [
             "",
             "timeout=",

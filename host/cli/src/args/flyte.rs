@@ -1,6 +1,7 @@
-//! The spellings of Flyte's own program: `webhook`, with Flyte's configuration and a flag for each of its keys that is one value.
+//! Flyte's own command line: `webhook`, with Flyte's configuration files and a flag for each scalar
+//! key.
 //!
-//! Only the spelling is Flyte's: behind it is `serve`, and `init-certs`.
+//! Only the syntax is Flyte's: the commands run `serve`, `init-certs` and `uninstall`.
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, Subcommand};
 
@@ -20,27 +21,28 @@ pub(crate) struct WebhookArgs {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum WebhookCommand {
-    /// See to it that the Secret of the configuration holds a certificate, and make one if it has none that serves.
+    /// Ensure that the configured Secret holds a valid certificate; issue one if necessary.
     #[command(alias = "init-cert")]
     InitCerts,
     /// Remove the webhook's registration.
     Uninstall,
 }
 
-/// The configuration in Flyte's terms. Before or behind the subcommand.
+/// The configuration in Flyte's format. The flags may precede or follow the subcommand.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FlyteArgs {
-    /// Flyte's configuration files: a path, or a pattern in quotes; may be given more than once, a later file wins.
+    /// Flyte's configuration files, as a path or a quoted pattern (repeatable; later files take
+    /// precedence).
     #[arg(id = "globs", long = "config", value_name = "GLOB", global = true)]
     globs: Vec<String>,
-    /// The version of Flyte whose ways to keep; without it, it follows from the keys.
+    /// Flyte version to emulate (default: detected from the keys).
     #[arg(long, global = true)]
     profile: Option<ProfileName>,
     #[command(flatten)]
     flags: KeyFlags,
 }
 
-/// A flag for each key; keys and values as they were given.
+/// The flags that name configuration keys, as (key, value) pairs.
 #[derive(Clone, Debug, Default)]
 struct KeyFlags(Vec<(String, String)>);
 
@@ -48,8 +50,7 @@ struct KeyFlags(Vec<(String, String)>);
 
 impl From<FlyteArgs> for ConfigSource {
     fn from(args: FlyteArgs) -> Self {
-        let FlyteArgs { globs, profile, flags: KeyFlags(flags) } = args;
-        Self::Flyte(FlyteSource { globs, flags, profile })
+        Self::Flyte(FlyteSource { globs: args.globs, flags: args.flags.0, profile: args.profile })
     }
 }
 
@@ -59,8 +60,8 @@ impl clap::Args for KeyFlags {
     fn augment_args(command: Command) -> Command {
         FLYTE_FLAGS.iter().fold(command, |command, (key, is_switch)| {
             let arg = Arg::new(*key).long(*key).value_name("VALUE").action(ArgAction::Set).global(true);
-            let arg = arg.help_heading("Keys of Flyte's configuration, each instead of what the files say");
-            // As Go's flags: --key or --key=false, and never --key false.
+            let arg = arg.help_heading("Keys of Flyte's configuration (take precedence over the files)");
+            // Go's flag syntax for booleans: --key or --key=false, never --key false.
             let arg =
                 if *is_switch { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg };
             command.arg(arg)
@@ -97,20 +98,20 @@ mod tests {
     }
 
     fn check(words: &[&str], globs: &[&str], flags: &[(&str, &str)], init_certs: bool) {
-        let WebhookArgs { config, command, .. } =
-            Program::try_parse_from([&["webhook"], words].concat()).unwrap_or_else(|error| panic!("{error}")).webhook;
+        let program = Program::try_parse_from([&["webhook"], words].concat());
+        let args = program.unwrap_or_else(|error| panic!("{error}")).webhook;
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let source = FlyteSource {
             globs: globs.iter().map(|glob| (*glob).to_owned()).collect(),
             flags: flags.iter().map(owned).collect(),
             profile: None,
         };
-        assert_eq!(ConfigSource::from(config), ConfigSource::Flyte(source), "{words:?}");
-        assert_eq!(command.is_some(), init_certs, "{words:?}");
+        assert_eq!(ConfigSource::from(args.config), ConfigSource::Flyte(source), "{words:?}");
+        assert_eq!(args.command.is_some(), init_certs, "{words:?}");
     }
 
     #[test]
-    fn flags_are_taken_as_flyte_takes_them_before_and_behind_the_subcommand() {
+    fn accepts_flytes_flags_before_and_after_the_subcommand() {
         check(&[], &[], &[], false);
         check(&["--config", "/etc/flyte/config/*.yaml"], &["/etc/flyte/config/*.yaml"], &[], false);
         check(&["init-certs", "--config", "a"], &["a"], &[], true);

@@ -1,15 +1,18 @@
-//! The command line of what an author does with a plugin: make, build, test and measure it.
+//! The arguments of the commands for plugin authors: `new`, `build`, `test` and `bench`.
 //!
-//! `inspect` and `push`, which are for admins as well, stand with the other commands.
+//! `inspect` and `push`, which admins use as well, are in the parent module.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::ValueEnum as _;
 
 use super::{TextOutput, registries::RegistryArgs};
 
-/// A plugin to look at.
+/// A plugin and the registries that may hold it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PluginArg {
-    /// A plugin's folder with plugin.wasm in it, a component's file, or any source that a configuration can name, such as
+    /// Plugin directory that contains plugin.wasm, component file, or component source such as
     /// builtin:NAME.
     #[arg(value_name = "PLUGIN")]
     pub(crate) source: String,
@@ -20,9 +23,9 @@ pub(crate) struct PluginArg {
 /// `ampoule plugin new`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct NewArgs {
-    /// The plugin's name, and that of the folder that is made for it.
+    /// Name of the plugin and of its new directory.
     pub(crate) name: String,
-    /// The language to write it in.
+    /// Programming language.
     #[arg(id = "lang", long, value_name = "LANGUAGE")]
     pub(crate) language: Language,
 }
@@ -30,7 +33,7 @@ pub(crate) struct NewArgs {
 /// `ampoule plugin build`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct BuildArgs {
-    /// The plugin's folder.
+    /// Plugin directory.
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) folder: PathBuf,
 }
@@ -40,10 +43,10 @@ pub(crate) struct BuildArgs {
 pub(crate) struct TestArgs {
     #[command(flatten)]
     pub(crate) plugin: PluginArg,
-    /// The folder with the cases; without it, `cases` in the plugin's folder, or beside the component's file.
+    /// Directory of cases (default: `cases` in the plugin directory or next to the component file).
     #[arg(long, value_name = "DIR")]
     pub(crate) cases: Option<PathBuf>,
-    /// Record the answers as those expected, instead of comparing them.
+    /// Record the answers as the expected ones instead of comparing them.
     #[arg(long)]
     pub(crate) bless: bool,
 }
@@ -53,18 +56,19 @@ pub(crate) struct TestArgs {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) plugin: PluginArg,
-    /// The case to ask, as for `plugin test`; without it, no settings and key `key` of version 1 of group `group`.
+    /// Case to run, as for `plugin test` (default: no settings; key `key`, version 1 of group
+    /// `group`).
     #[arg(long, value_name = "FILE")]
     pub(crate) case: Option<PathBuf>,
-    /// What to print.
+    /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: TextOutput,
 }
 
-/// A language that the kit knows.
+/// A programming language with a plugin template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Language {
-    /// A crate, built by cargo.
+    /// A crate, built by Cargo.
     Rust,
     /// A module, built by componentize-js.
     Javascript,
@@ -72,4 +76,45 @@ pub(crate) enum Language {
     Python,
     /// A source file, built by Zig's C compiler.
     C,
+}
+
+// === impl Language ===
+
+impl Language {
+    /// The file that identifies a plugin of this language in its directory.
+    pub(crate) fn marker_file(self) -> &'static str {
+        match self {
+            Self::Rust => "Cargo.toml",
+            Self::Javascript => "plugin.js",
+            Self::Python => "app.py",
+            Self::C => "injector.c",
+        }
+    }
+
+    /// Detects the language of the plugin in a directory.
+    pub(crate) fn detect(folder: &Path) -> anyhow::Result<Self> {
+        let all = Self::value_variants();
+        let found = all.iter().find(|language| folder.join(language.marker_file()).is_file());
+        found.copied().with_context(|| {
+            let markers: Vec<_> = all.iter().map(|language| language.marker_file()).collect();
+            format!("{} contains no plugin: expected one of {}", folder.display(), markers.join(", "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn detects_the_language_of_a_plugin_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Language::detect(folder.path()).unwrap_err().to_string();
+        let expected = "DIR contains no plugin: expected one of Cargo.toml, plugin.js, app.py, injector.c";
+        assert_eq!(error.replace(folder.path().to_str().unwrap(), "DIR"), expected);
+        fs::write(folder.path().join("app.py"), "").unwrap();
+        assert_eq!(Language::detect(folder.path()).unwrap(), Language::Python);
+    }
 }

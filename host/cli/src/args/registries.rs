@@ -1,28 +1,34 @@
-//! What the commands for authors say of registries: the keys of the section `registries`, as flags.
+//! The registry flags of the commands for plugin authors: the keys of the section `registries`.
 //!
-//! An author has no configuration of the webhook at hand.
+//! Plugin authors usually have no configuration file of the webhook.
 
 use std::path::PathBuf;
 
 use ampoule_config::RegistriesConfig;
 
-/// How a registry is reached.
+/// How to connect to registries.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RegistryArgs {
-    /// A docker config.json with users of registries; without it, the one in $DOCKER_CONFIG or ~/.docker.
+    /// Docker config.json with registry credentials (default: the one in $DOCKER_CONFIG or
+    /// ~/.docker).
     #[arg(long, value_name = "FILE")]
     credentials_file: Option<PathBuf>,
-    /// CA certificates to trust beside the system's (Mozilla's where it has none), in PEM form.
+    /// CA certificates in PEM form to trust in addition to the system's (or Mozilla's if it has
+    /// none).
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// A registry to ask by plain HTTP, such as localhost:5000; may be given more than once.
+    /// Registry to access by plain HTTP, such as localhost:5000 (repeatable).
     #[arg(long, value_name = "HOST")]
     insecure: Vec<String>,
 }
 
 impl From<RegistryArgs> for RegistriesConfig {
     fn from(args: RegistryArgs) -> Self {
-        let RegistryArgs { credentials_file, ca_file, insecure } = args;
-        Self { credentials_file, ca_file, insecure, ..Self::default() }
+        Self {
+            credentials_file: args.credentials_file,
+            ca_file: args.ca_file,
+            insecure: args.insecure,
+            ..Self::default()
+        }
     }
 }

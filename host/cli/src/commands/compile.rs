@@ -1,8 +1,8 @@
-//! `ampoule compile`, which nobody types: compiles a component from standard input to standard output, for the process that serves
+//! `ampoule compile`: compiles a component from stdin to stdout. Internal: `serve` starts it
 //! ([`ampoule_server::compiler`]).
 //!
-//! Its limits are the first thing that it sets itself. What is wrong goes to standard error, and the exit code is [`REFUSED`] if it is
-//! the component.
+//! The process first limits its own resources. Errors are written to stderr; the exit code is
+//! [`REFUSED`] if the component is invalid.
 
 use std::{
     io::{Read as _, Write as _, stdin, stdout},
@@ -11,37 +11,38 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
-use super::complain;
+use super::output::eprint_line;
 use crate::args::CompileArgs;
 use ampoule_server::compiler::REFUSED;
 
-/// How much kinder than the process that serves.
+/// Niceness relative to the serving process.
 const NICE: i32 = 10;
 
-/// Seconds of processors, should nobody be left to end it: then it is told, and soon after that killed.
-const LONGEST: [u64; 2] = [1200, 1210];
+/// CPU seconds until SIGXCPU and until SIGKILL, for the case that the serving process no longer
+/// ends this one.
+const CPU_SECONDS: [u64; 2] = [1200, 1210];
 
 pub(crate) fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
-    let CompileArgs { allocation, memory_mib } = *args;
-    // Where that is refused, it merely is not kind.
+    // A failure only costs the serving process CPU time.
     let _ = nice(NICE);
-    // What it may write to: its code and the gaps between its stacks are no memory that it takes.
-    let limits = [(Resource::Data, [memory_mib << 20; 2]), (Resource::Core, [0; 2]), (Resource::Cpu, LONGEST)];
+    // The data limit counts writable memory only: not the program's code, and not guard pages
+    // between stacks.
+    let limits = [(Resource::Data, [args.memory_mib << 20; 2]), (Resource::Core, [0; 2]), (Resource::Cpu, CPU_SECONDS)];
     for (resource, limits) in limits {
-        // Where less is allowed already, that is it.
-        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-        let [current, maximum] = limits.map(|limit| Some(limit.min(most)));
+        // An existing lower limit stays in effect.
+        let allowed = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let [current, maximum] = limits.map(|limit| Some(limit.min(allowed)));
         setrlimit(resource, Rlimit { current, maximum })?;
     }
     let mut component = Vec::new();
     stdin().lock().read_to_end(&mut component)?;
-    match ampoule_engine::precompile(&component, allocation.into()) {
+    match ampoule_engine::precompile(&component, args.allocation.into()) {
         Ok(compiled) => {
             stdout().lock().write_all(&compiled)?;
             Ok(ExitCode::SUCCESS)
         }
         Err(reason) => {
-            complain(&reason);
+            eprint_line(&reason);
             Ok(ExitCode::from(REFUSED))
         }
     }

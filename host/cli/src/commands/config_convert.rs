@@ -1,18 +1,18 @@
-//! `ampoule config convert`: prints what Flyte's configuration files amount to, as a file of this program.
+//! `ampoule config convert`: converts Flyte's configuration files to Ampoule's format.
 //!
-//! What is as it is by default is left out, but for the profile and the injectors. No plugin is loaded.
+//! Keys with default values are omitted, except for the profile and the injectors. No plugin is
+//! loaded.
 
 use std::process::ExitCode;
 
-use super::{load, output};
+use super::{output, setup::load_config};
 use crate::args::ConvertArgs;
 use ampoule_components::builtins::Builtins;
 use ampoule_config::{ConfigSource, FlyteSource};
 
 pub(crate) fn config_convert(args: ConvertArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    let ConvertArgs { flyte_config: globs, profile } = args;
-    let source = ConfigSource::Flyte(FlyteSource { globs, flags: Vec::new(), profile });
-    let config = load(&source, builtins)?;
+    let source = FlyteSource { globs: args.flyte_config, flags: Vec::new(), profile: args.profile };
+    let config = load_config(&ConfigSource::Flyte(source), builtins)?;
     output::print(&output::yaml(&config.concise())?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
-//! What `mutate` and `explain` work on: a Pod, a workload with a pod template, or an `AdmissionReview`, as YAML or JSON.
+//! The input of `mutate` and `explain`: a Pod, a workload with a pod template, or an
+//! `AdmissionReview`, as YAML or JSON.
 //!
-//! Whatever it is, it becomes the request that the API server would send.
+//! Each is converted to the request that the API server would send.
 
 use std::{
     fs,
@@ -14,9 +15,9 @@ use serde_json::Value;
 
 use crate::args::PodArg;
 use ampoule_review as review;
-use ampoule_review::{AdmissionRequest, ReviewIdentity, ReviewVersion, Subject};
+use ampoule_review::{AdmissionRequest, ReviewIdentity, ReviewSubject, ReviewVersion};
 
-/// Where a pod stands in each kind that has one.
+/// The path of the pod template in each workload kind.
 const TEMPLATES: [(&str, &str); 8] = [
     ("Deployment", "/spec/template"),
     ("StatefulSet", "/spec/template"),
@@ -28,52 +29,51 @@ const TEMPLATES: [(&str, &str); 8] = [
     ("PodTemplate", "/template"),
 ];
 
-/// What the API server would call a request that nobody sent.
+/// The uid of a request that does not come from the API server.
 const NO_UID: &str = "00000000-0000-0000-0000-000000000000";
 
-/// A document with a pod in it.
+/// A document that contains a pod.
 #[derive(Debug)]
-pub(super) struct Input {
-    /// The object, as it came; of an `AdmissionReview`, the object under review.
+pub(super) struct PodDocument {
+    /// The unchanged object; for an `AdmissionReview`, the reviewed object.
     pub(super) object: Value,
-    /// Where the pod stands in it; empty if it is one.
+    /// The JSON pointer of the pod in the object; empty if the object is the pod.
     pub(super) pod_at: &'static str,
-    /// What the API server would ask.
+    /// The request that the API server would send.
     pub(super) request: AdmissionRequest,
 }
 
-// === impl Input ===
+// === impl PodDocument ===
 
-impl Input {
-    /// Reads a file, or stdin.
+impl PodDocument {
+    /// Reads a file or stdin.
     pub(super) fn load(arg: &PodArg) -> anyhow::Result<Self> {
-        let PodArg { path, namespace } = arg;
-        let (text, place) = read(path)?;
+        let (text, place) = read(&arg.path)?;
         let mut input = Self::parse(&text).context(place)?;
-        if let Some(namespace) = namespace {
+        if let Some(namespace) = &arg.namespace {
             input.request.namespace.clone_from(namespace);
         }
         Ok(input)
     }
 
-    /// Takes a document apart.
+    /// Parses a document.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
-        let mut document = document(text)?;
-        if ReviewVersion::of(&document).is_some() {
+        let mut document = parse_yaml_or_json(text)?;
+        if ReviewVersion::detect(&document).is_some() {
             let request = review::parse(&serde_json::to_vec(&document)?)?;
             let object = document.pointer_mut("/request/object").map(Value::take).unwrap_or_default();
             return Ok(Self { object, pod_at: "", request });
         }
-        let pod_at = place_of_pod(&document)?;
+        let pod_at = pod_pointer(&document)?;
         let pod = document.pointer(pod_at).with_context(|| format!("{} is missing", dotted(pod_at)))?;
-        let pod = Pod::parse(pod.clone()).with_context(|| format!("{} is no pod", named(pod_at)))?;
+        let pod = Pod::parse(pod.clone()).with_context(|| format!("{} is not a pod", named(pod_at)))?;
         let text = |key: &str| document["metadata"][key].as_str().map(str::to_owned);
         let request = AdmissionRequest {
             identity: ReviewIdentity { version: ReviewVersion::V1, uid: NO_UID.to_owned() },
             namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
             name: text("name").or_else(|| text("generateName")).unwrap_or_default(),
             dry_run: true,
-            subject: Subject::Pod(pod),
+            subject: ReviewSubject::Pod(pod),
         };
         Ok(Self { object: document, pod_at, request })
     }
@@ -90,30 +90,31 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
     Ok((text, place))
 }
 
-fn document(text: &str) -> anyhow::Result<Value> {
+fn parse_yaml_or_json(text: &str) -> anyhow::Result<Value> {
     if text.trim().is_empty() {
-        bail!("the document is empty; a Pod, a workload or an AdmissionReview is expected");
+        bail!("the document is empty: expected a Pod, a workload or an AdmissionReview");
     }
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).context("not readable as JSON");
+        return serde_json::from_str(text).context("invalid JSON");
     }
-    // YAML 1.1, as kubectl reads it: `defaultMode: 0644` is octal.
+    // YAML 1.1, as in kubectl: `defaultMode: 0644` is octal.
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    serde_saphyr::from_str_with_options(text, options).context("not readable as YAML")
+    serde_saphyr::from_str_with_options(text, options).context("invalid YAML")
 }
 
-fn place_of_pod(document: &Value) -> anyhow::Result<&'static str> {
+fn pod_pointer(document: &Value) -> anyhow::Result<&'static str> {
     match document.get("kind").and_then(Value::as_str) {
         None | Some("Pod") => Ok(""),
         Some("AdmissionReview") => {
-            bail!("the AdmissionReview is of another version than admission.k8s.io/v1 or v1beta1")
+            bail!("unsupported apiVersion of the AdmissionReview: expected admission.k8s.io/v1 or v1beta1")
         }
         Some(kind) => {
             let found = TEMPLATES.iter().find(|(template, _)| *template == kind);
-            let known = || TEMPLATES.map(|(template, _)| template).join(", ");
-            let (_, at) = found
-                .with_context(|| format!("a {kind} has no pod; there is one in Pod, AdmissionReview, {}", known()))?;
-            Ok(at)
+            let (_, pointer) = found.with_context(|| {
+                let known = TEMPLATES.map(|(template, _)| template).join(", ");
+                format!("kind {kind} has no pod: expected Pod, AdmissionReview, {known}")
+            })?;
+            Ok(pointer)
         }
     }
 }

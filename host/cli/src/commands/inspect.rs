@@ -1,31 +1,34 @@
-//! `ampoule plugin inspect`: what a component is, what it wants, and what it says of itself.
+//! `ampoule plugin inspect`: prints a component's metadata, imports, exports and grants.
 //!
-//! The component is checked as at load, so a plugin that can be inspected can be loaded.
+//! The component is validated as during loading, so a plugin that can be inspected can be loaded.
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use ampoule_engine::{Grant, Inspection, PluginInfo};
+use ampoule_engine::{Grant, Inspection};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{output, plugin, quiet_runtime};
-use crate::args::{InspectArgs, PluginArg, TextOutput};
-use ampoule_components::{builtins::Builtins, fetch::Component};
+use super::{
+    component::{fetch_component, parse_source},
+    output,
+    setup::quiet_runtime,
+};
+use crate::args::{InspectArgs, TextOutput};
+use ampoule_components::builtins::Builtins;
 use ampoule_config::{ComponentSource, EngineSettings};
 use ampoule_server::plugins;
 use ampoule_telemetry::metrics::Metrics;
 
 pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    let InspectArgs { plugin: PluginArg { source, registries }, output } = args;
     let runtime = quiet_runtime()?;
-    let source = plugin::source(source, builtins)?;
+    let source = parse_source(&args.plugin.source, builtins)?;
     let engine = plugins::engine(EngineSettings::default(), &Metrics::new())?;
     let inspection = runtime.block_on(async {
-        let Component { bytes, digest: _, signer: _ } =
-            plugin::fetch(&source, registries.clone().into(), builtins).await?;
-        engine.inspect(bytes).await.with_context(|| source.to_string())
+        let registries = args.plugin.registries.clone().into();
+        let component = fetch_component(&source, registries, builtins).await?;
+        engine.inspect(component.bytes).await.with_context(|| source.to_string())
     })?;
-    output::print(&match output {
+    output::print(&match args.output {
         TextOutput::Text => text(&source, &inspection),
         TextOutput::Json => output::json(&as_json(&source, &inspection))?,
     })?;
@@ -33,44 +36,55 @@ pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::
 }
 
 pub(super) fn text(source: &ComponentSource, inspection: &Inspection) -> String {
-    let Inspection { digest, size, contract_version, imports, exports, grants, info } = inspection;
-    let PluginInfo { name, version, mounts, settings_schema } = info;
-    let mounts: Vec<_> = mounts.iter().map(ToString::to_string).collect();
+    let info = &inspection.info;
+    let mounts: Vec<_> = info.mounts.iter().map(ToString::to_string).collect();
+    let grants: Vec<_> = inspection.grants.iter().map(describe_grant).collect();
     let mut text = String::new();
-    let _ = writeln!(text, "{name} {version}");
-    let _ = writeln!(text, "component  {source}, {size} bytes");
-    let _ = writeln!(text, "sha256     {digest}");
-    let _ = writeln!(text, "contract   ampoule:injector@{contract_version}");
+    let _ = writeln!(text, "{} {}", info.name, info.version);
+    let _ = writeln!(text, "component  {source}, {} bytes", inspection.size);
+    let _ = writeln!(text, "sha256     {}", inspection.digest);
+    let _ = writeln!(text, "contract   ampoule:injector@{}", inspection.contract_version);
     let _ = writeln!(text, "mounts     {}", mounts.join(", "));
-    let _ = writeln!(text, "imports    {}", one_per_line(imports));
-    let _ = writeln!(text, "exports    {}", one_per_line(exports));
-    let _ = writeln!(text, "grants     {}", one_per_line(&grants.iter().map(grant).collect::<Vec<_>>()));
-    let schema = serde_json::from_str(settings_schema).ok().and_then(|schema: Value| output::json(&schema).ok());
-    text + "settings   " + schema.as_deref().unwrap_or("no readable JSON schema\n")
+    let _ = writeln!(text, "imports    {}", one_per_line(&inspection.imports));
+    let _ = writeln!(text, "exports    {}", one_per_line(&inspection.exports));
+    let _ = writeln!(text, "grants     {}", one_per_line(&grants));
+    let schema: Option<Value> = serde_json::from_str(&info.settings_schema).ok();
+    let schema = schema.and_then(|schema| output::json(&schema).ok());
+    text + "settings   " + schema.as_deref().unwrap_or("no valid JSON Schema\n")
 }
 
 fn as_json(source: &ComponentSource, inspection: &Inspection) -> Value {
-    let Inspection { digest, size, contract_version, imports, exports, grants, info } = inspection;
-    let PluginInfo { name, version, mounts, settings_schema } = info;
+    let info = &inspection.info;
+    let grants: Vec<_> = inspection.grants.iter().map(grant_as_json).collect();
+    // A schema that is not JSON is printed as text.
+    let schema =
+        serde_json::from_str(&info.settings_schema).unwrap_or_else(|_| Value::from(info.settings_schema.as_str()));
     json!({
-        "name": name,
-        "version": version,
+        "name": info.name,
+        "version": info.version,
         "source": source.to_string(),
-        "size": size,
-        "sha256": digest,
-        "contract": format!("ampoule:injector@{contract_version}"),
-        "mounts": mounts,
-        "imports": imports,
-        "exports": exports,
-        "grants": grants.iter().map(|grant| json!({ "grant": grant.key(), "required": grant.is_required() })).collect::<Vec<_>>(),
-        // As text where it is no JSON.
-        "settingsSchema": serde_json::from_str(settings_schema).unwrap_or_else(|_| Value::from(settings_schema.as_str())),
+        "size": inspection.size,
+        "sha256": inspection.digest,
+        "contract": format!("ampoule:injector@{}", inspection.contract_version),
+        "mounts": info.mounts,
+        "imports": inspection.imports,
+        "exports": inspection.exports,
+        "grants": grants,
+        "settingsSchema": schema,
     })
 }
 
-/// A grant that its imports are about.
-fn grant(grant: &Grant) -> String {
-    let without = if grant.is_required() { "required: it is not loaded without" } else { "optional: empty without" };
+fn grant_as_json(grant: &Grant) -> Value {
+    json!({ "grant": grant.key(), "required": grant.is_required() })
+}
+
+/// Describes a grant that the component's imports need.
+fn describe_grant(grant: &Grant) -> String {
+    let without = if grant.is_required() {
+        "required: the plugin does not load without it"
+    } else {
+        "optional: the import is empty without it"
+    };
     format!("{grant} ({without})")
 }
 

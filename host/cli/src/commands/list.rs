@@ -1,4 +1,5 @@
-//! `ampoule plugin list`: what became of each plugin of a process that serves, as its admin port tells.
+//! `ampoule plugin list`: prints the state of each plugin of a running webhook, from its admin
+//! port.
 //!
 //! In a cluster: `kubectl exec deploy/ampoule -- ampoule plugin list`.
 
@@ -10,40 +11,39 @@ use hyper::{StatusCode, Uri, body::Bytes};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::time::timeout;
 
-use super::{output, quiet_runtime};
+use super::{output, setup::quiet_runtime};
 use crate::args::{ListArgs, TextOutput};
-use ampoule_server::plugins::{PluginStatus, Serving};
+use ampoule_server::plugins::PluginStatus;
 
-/// The process is near, and its answer lies ready.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Far more than it says of hundreds of plugins.
-const LARGEST: usize = 4 << 20;
-/// What tells one component from another at a glance.
+/// Timeout of the request. The answer is in memory, so more time does not help.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit on the response body: hundreds of plugins need far less.
+const MAX_BODY_BYTES: usize = 4 << 20;
+/// Digits of a digest that are printed: enough to distinguish components.
 const SHORT_DIGEST: usize = 12;
 
 pub(crate) fn plugin_list(args: &ListArgs) -> anyhow::Result<ExitCode> {
-    let ListArgs { admin, output } = args;
-    let asked = quiet_runtime()?.block_on(async { timeout(PATIENCE, ask(*admin)).await });
-    let answer = asked.unwrap_or_else(|_| Err(anyhow::anyhow!("it does not answer within {} s", PATIENCE.as_secs())));
-    let plugins = answer.with_context(|| format!("http://{admin}/plugins (--admin)"))?;
-    output::print(&match output {
+    let answer = quiet_runtime()?.block_on(async { timeout(TIMEOUT, request_states(args.admin)).await });
+    let answer = answer.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {} s", TIMEOUT.as_secs())));
+    let plugins = answer.with_context(|| format!("http://{}/plugins (--admin)", args.admin))?;
+    output::print(&match args.output {
         TextOutput::Text => table(&plugins),
         TextOutput::Json => output::json(&serde_json::to_value(&plugins)?)?,
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask(admin: SocketAddr) -> anyhow::Result<Vec<PluginStatus>> {
+async fn request_states(admin: SocketAddr) -> anyhow::Result<Vec<PluginStatus>> {
     let address: Uri = format!("http://{admin}/plugins").parse()?;
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let response = client.get(address).await.context("it cannot be asked")?;
-    ensure!(response.status() == StatusCode::OK, "it answers with {}", response.status());
-    let body = Limited::new(response.into_body(), LARGEST).collect().await;
-    let body = body.map_err(|error| anyhow::anyhow!("its answer breaks off: {error}"))?;
-    serde_json::from_slice(&body.to_bytes()).context("its answer is none of an Ampoule of this version")
+    let response = client.get(address).await.context("the request failed")?;
+    ensure!(response.status() == StatusCode::OK, "unexpected status {}", response.status());
+    let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+    let body = body.map_err(|error| anyhow::anyhow!("cannot read the response: {error}"))?;
+    serde_json::from_slice(&body.to_bytes()).context("the response is not from this version of Ampoule")
 }
 
-/// As `kubectl get` prints one.
+/// A table in the format of `kubectl get`.
 fn table(plugins: &[PluginStatus]) -> String {
     let head = ["NAME", "STATE", "GENERATION", "VERSION", "SHA256", "REQUIRED", "SOURCE", "PROBLEM"].map(str::to_owned);
     let rows: Vec<_> = [head].into_iter().chain(plugins.iter().map(row)).collect();
@@ -57,26 +57,37 @@ fn table(plugins: &[PluginStatus]) -> String {
 }
 
 fn row(status: &PluginStatus) -> [String; 8] {
-    let PluginStatus { name, origin: _, state, generation, required, source, serving, error } = status.clone();
-    let (version, digest, warning) = match serving {
-        Some(Serving { version, digest, signer: _, warning }) => {
-            (version, digest.chars().take(SHORT_DIGEST).collect(), warning)
+    let (version, digest, warning) = match &status.serving {
+        Some(serving) => {
+            let digest = serving.digest.chars().take(SHORT_DIGEST).collect();
+            (serving.version.clone(), digest, serving.warning.as_ref())
         }
         None => ("-".to_owned(), "-".to_owned(), None),
     };
-    let required = if required { "yes" } else { "no" };
-    let (state, generation) = (state.to_string(), generation.to_string());
-    [name, state, generation, version, digest, required.to_owned(), source, error.or(warning).unwrap_or_default()]
+    let required = if status.required { "yes" } else { "no" };
+    let problem = status.error.as_ref().or(warning).cloned().unwrap_or_default();
+    [
+        status.name.clone(),
+        status.state.to_string(),
+        status.generation.to_string(),
+        version,
+        digest,
+        required.to_owned(),
+        status.source.clone(),
+        problem,
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ampoule_server::plugins::ServingPlugin;
     use ampoule_telemetry::plugin_state::PluginState;
 
     #[test]
-    fn a_table_has_a_line_for_each() {
-        let serving = Serving { version: "0.1.0".to_owned(), digest: "ab".repeat(32), signer: None, warning: None };
+    fn the_table_has_a_line_for_each_plugin() {
+        let serving =
+            ServingPlugin { version: "0.1.0".to_owned(), digest: "ab".repeat(32), signer: None, warning: None };
         let status = |name: &str, state, serving, error: Option<&str>| PluginStatus {
             name: name.to_owned(),
             origin: None,

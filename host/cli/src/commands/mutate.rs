@@ -1,6 +1,6 @@
-//! `ampoule mutate`: what the webhook would make of a pod, without a cluster.
+//! `ampoule mutate`: mutates a pod as the webhook does, without a cluster.
 //!
-//! A pod that is refused ends with exit code 1 and the refusal on stderr.
+//! If the pod is refused, the exit code is 1 and the refusal is on stderr.
 
 use std::{io::stdout, process::ExitCode};
 
@@ -9,49 +9,48 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 
 use super::{
-    complain, deadline,
-    input::Input,
-    output::{self, print},
-    pipeline,
+    input::PodDocument,
+    output::{self, eprint_line, print},
+    setup::{load_pipeline, request_context},
 };
 use crate::args::{MutateArgs, MutateOutput};
 use ampoule_admission::pipeline::Pipeline;
 use ampoule_components::builtins::Builtins;
 use ampoule_review as review;
-use ampoule_review::{Reply, Subject};
+use ampoule_review::{Reply, ReviewSubject};
 use ampoule_telemetry::colour;
 
-/// What came of a pod.
-pub(super) struct Mutated {
-    pub(super) input: Input,
+/// A document and the webhook's decision about its pod.
+pub(super) struct MutatedDocument {
+    pub(super) input: PodDocument,
     pub(super) outcome: Result<Admitted, Refusal>,
     reply: Reply,
 }
 
 pub(crate) fn mutate(args: &MutateArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    let MutateArgs { pod, config, output } = args;
-    let input = Input::load(pod)?;
-    let (runtime, loaded) = pipeline(config, builtins)?;
-    let mutated = runtime.block_on(Mutated::of(input, &loaded.pipeline))?;
-    mutated.finish(*output)
+    let input = PodDocument::load(&args.pod)?;
+    let (runtime, loaded) = load_pipeline(&args.config, builtins)?;
+    let mutated = runtime.block_on(MutatedDocument::mutate(input, &loaded.pipeline))?;
+    mutated.print(args.output)
 }
 
-// === impl Mutated ===
+// === impl MutatedDocument ===
 
-impl Mutated {
-    pub(super) async fn of(input: Input, pipeline: &Pipeline) -> anyhow::Result<Self> {
-        let mutation = match &input.request.subject {
-            Subject::Pod(pod) => pipeline.mutate(pod.clone(), &input.request.namespace, deadline()).await?,
-            Subject::NotAPod(error) => anyhow::bail!("the object under review is no pod: {error}"),
-            Subject::OutOfScope => {
-                anyhow::bail!("the review is not about the creation of a pod; it is allowed as it is")
+impl MutatedDocument {
+    pub(super) async fn mutate(input: PodDocument, pipeline: &Pipeline) -> anyhow::Result<Self> {
+        let judgement = match &input.request.subject {
+            ReviewSubject::Pod(pod) => pipeline.decide(pod.clone(), &input.request.namespace, &request_context()).await,
+            ReviewSubject::NotAPod(error) => anyhow::bail!("the reviewed object is not a pod: {error}"),
+            ReviewSubject::OutOfScope => {
+                anyhow::bail!("the review does not create a pod; the webhook allows it unchanged")
             }
         };
-        let reply = pipeline.reply(input.request.identity.clone(), mutation.clone());
-        Ok(Self { input, outcome: mutation.outcome, reply })
+        let outcome = judgement.decision.clone().into_result();
+        let reply = pipeline.reply(input.request.identity.clone(), judgement);
+        Ok(Self { input, outcome, reply })
     }
 
-    fn finish(self, output: MutateOutput) -> anyhow::Result<ExitCode> {
+    fn print(self, output: MutateOutput) -> anyhow::Result<ExitCode> {
         if output == MutateOutput::Review {
             print(&self.review()?)?;
             return Ok(if self.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -59,13 +58,13 @@ impl Mutated {
         match &self.outcome {
             Ok(admitted) => {
                 for warning in &admitted.warnings {
-                    complain(&format!("warning: {warning}"));
+                    eprint_line(&format!("warning: {warning}"));
                 }
                 print(&self.render(admitted, output)?)?;
                 Ok(ExitCode::SUCCESS)
             }
             Err(refusal) => {
-                complain(&format!("refused with code {}: {}", refusal.code.http(), refusal.message));
+                eprint_line(&format!("refused with code {}: {}", refusal.code.http(), refusal.message));
                 Ok(ExitCode::FAILURE)
             }
         }
@@ -73,26 +72,29 @@ impl Mutated {
 
     pub(super) fn render(&self, admitted: &Admitted, format: MutateOutput) -> anyhow::Result<String> {
         match format {
-            MutateOutput::Yaml => output::yaml(&self.after(admitted)?),
-            MutateOutput::Json => output::json(&self.after(admitted)?),
+            MutateOutput::Yaml => output::yaml(&self.mutated_object(admitted)?),
+            MutateOutput::Json => output::json(&self.mutated_object(admitted)?),
             MutateOutput::Patch => output::json(&self.patch(admitted)?),
             MutateOutput::Diff => Ok(output::diff(
-                [("before", &output::yaml(&self.input.object)?), ("after", &output::yaml(&self.after(admitted)?)?)],
+                [
+                    ("before", &output::yaml(&self.input.object)?),
+                    ("after", &output::yaml(&self.mutated_object(admitted)?)?),
+                ],
                 colour::wanted(&stdout()),
             )),
             MutateOutput::Review => self.review(),
         }
     }
 
-    /// The object with the secrets in its pod.
-    fn after(&self, admitted: &Admitted) -> anyhow::Result<Value> {
+    /// The object after the mutation.
+    fn mutated_object(&self, admitted: &Admitted) -> anyhow::Result<Value> {
         let patch: Patch = serde_json::from_value(self.patch(admitted)?)?;
         let mut object = self.input.object.clone();
         json_patch::patch(&mut object, &patch)?;
         Ok(object)
     }
 
-    /// The patch of the object: that of its pod, from the object's root.
+    /// The patch of the object: the pod's patch with paths from the object's root.
     fn patch(&self, admitted: &Admitted) -> anyhow::Result<Value> {
         let mut patch = serde_json::to_value(&admitted.patch)?;
         for operation in patch.as_array_mut().into_iter().flatten() {

@@ -1,7 +1,6 @@
-//! How results are printed: JSON, YAML, and what changed between two objects.
+//! Output: JSON, YAML, diffs, and lines on stderr.
 //!
-//! Keys stand by name, as kubectl prints them, but for those that say what a thing is: these come first. A diff has colour where
-//! a person looks at it.
+//! Keys are sorted by name, as in kubectl's output, after the keys that identify an object.
 
 use std::io::{ErrorKind, Write as _, stdout};
 
@@ -11,16 +10,18 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-/// Unchanged lines around a change, as `diff -u` has them.
+use ampoule_telemetry::log::LineWriter;
+
+/// Unchanged lines around a change, as in `diff -u`.
 const CONTEXT: usize = 3;
 
-/// Keys that say what a thing is, in this order.
+/// Keys that identify an object. They are printed first, in this order.
 const FIRST: [&str; 6] = ["apiVersion", "kind", "profile", "name", "version", "component"];
 
-/// A document with its keys in the order of print.
-struct Printed<'a>(&'a Value);
+/// A document that serialises its keys in output order.
+struct OrderedDocument<'a>(&'a Value);
 
-/// Writes to stdout. A reader that has gone away, as `head` does, is no error.
+/// Writes to stdout. A closed pipe, for example to `head`, is not an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -29,45 +30,52 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Indented JSON, with a line break at its end.
-pub(super) fn json(value: &Value) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(&Printed(value))? + "\n")
+/// Writes a line to stderr.
+pub(super) fn eprint_line(line: &str) {
+    // If stderr fails, no other output is available to report the failure.
+    let _ = LineWriter.write_all(format!("{line}\n").as_bytes());
 }
 
-/// YAML that every reader takes for the same: what an older one would take for a number or a flag is quoted.
+/// Indented JSON with a final line break.
+pub(super) fn json(value: &Value) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(&OrderedDocument(value))? + "\n")
+}
+
+/// YAML that every parser reads alike: strings that a YAML 1.1 parser reads as numbers or booleans
+/// are quoted.
 pub(super) fn yaml(value: &Value) -> anyhow::Result<String> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    let text = serde_saphyr::to_string_with_options(&Printed(value), options)?;
+    let text = serde_saphyr::to_string_with_options(&OrderedDocument(value), options)?;
     Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }
 
-/// What changed between two texts, each with its name, as a unified diff; empty if nothing did.
+/// A unified diff of two texts, each given with its name. Empty if they are equal.
 pub(super) fn diff([before, after]: [(&str, &str); 2], colour: bool) -> String {
-    let ((old, before), (new, after)) = (before, after);
+    let ((old_name, before), (new_name, after)) = (before, after);
     let diff = TextDiff::from_lines(before, after);
     let mut text = String::new();
     for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
-        line(&mut text, colour.then_some(AnsiColor::Cyan), &hunk.header().to_string());
+        push_line(&mut text, colour.then_some(AnsiColor::Cyan), &hunk.header().to_string());
         for change in hunk.iter_changes() {
             let (sign, hue) = match change.tag() {
                 ChangeTag::Delete => ('-', Some(AnsiColor::Red)),
                 ChangeTag::Insert => ('+', Some(AnsiColor::Green)),
                 ChangeTag::Equal => (' ', None),
             };
-            line(&mut text, hue.filter(|_| colour), &format!("{sign}{}", change.value().trim_end_matches('\n')));
+            push_line(&mut text, hue.filter(|_| colour), &format!("{sign}{}", change.value().trim_end_matches('\n')));
         }
     }
-    if text.is_empty() { text } else { format!("--- {old}\n+++ {new}\n{text}") }
+    if text.is_empty() { text } else { format!("--- {old_name}\n+++ {new_name}\n{text}") }
 }
 
-fn line(text: &mut String, hue: Option<AnsiColor>, line: &str) {
+fn push_line(text: &mut String, hue: Option<AnsiColor>, line: &str) {
     let style = hue.map_or_else(Style::new, |hue| Style::new().fg_color(Some(hue.into())));
     *text += &format!("{style}{line}{style:#}\n");
 }
 
-// === impl Printed ===
+// === impl OrderedDocument ===
 
-impl Serialize for Printed<'_> {
+impl Serialize for OrderedDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(entries) => {
@@ -75,11 +83,11 @@ impl Serialize for Printed<'_> {
                 let first = FIRST.iter().filter_map(|key| entries.get_key_value(*key));
                 let rest = entries.iter().filter(|(key, _)| !FIRST.contains(&key.as_str()));
                 for (key, value) in first.chain(rest) {
-                    map.serialize_entry(key, &Printed(value))?;
+                    map.serialize_entry(key, &OrderedDocument(value))?;
                 }
                 map.end()
             }
-            Value::Array(items) => serializer.collect_seq(items.iter().map(Printed)),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(OrderedDocument)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => self.0.serialize(serializer),
         }
     }

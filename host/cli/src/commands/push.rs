@@ -1,34 +1,40 @@
-//! `ampoule plugin push`: a component into a registry, in the CNCF's layout for WebAssembly.
+//! `ampoule plugin push`: pushes a component to a registry as an OCI artifact, in the CNCF's layout
+//! for WebAssembly.
 //!
-//! What could not be loaded is not pushed. What is printed is a source that names this very component.
+//! A component that cannot be loaded is not pushed. The output is a component source with the
+//! digest of the pushed component.
 
 use std::process::ExitCode;
 
 use ampoule_engine::Inspection;
 use anyhow::{Context as _, bail};
 
-use super::{output, plugin, quiet_runtime};
-use crate::args::{PluginArg, PushArgs};
-use ampoule_components::{builtins::Builtins, fetch::Component};
+use super::{
+    component::{fetch_component, parse_source},
+    output,
+    setup::quiet_runtime,
+};
+use crate::args::PushArgs;
+use ampoule_components::builtins::Builtins;
 use ampoule_config::{EngineSettings, RegistriesConfig};
 use ampoule_oci::{ComponentDescription, Registry};
 use ampoule_server::plugins;
 use ampoule_telemetry::metrics::Metrics;
 
-pub(crate) fn plugin_push(args: PushArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    let PushArgs { plugin: PluginArg { source, registries }, reference } = args;
+pub(crate) fn plugin_push(args: &PushArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
+    let reference = &args.reference;
     let (Some(tag), None) = (reference.tag(), reference.digest()) else {
-        bail!("{reference} names a digest, which follows from the component: push to a tag");
+        bail!("{reference} must be a tag without a digest: the registry computes the digest");
     };
     let runtime = quiet_runtime()?;
-    let registries = RegistriesConfig::from(registries);
+    let registries = RegistriesConfig::from(args.plugin.registries.clone());
     let registry = Registry::open(&registries, None)?;
     let engine = plugins::engine(EngineSettings::default(), &Metrics::new())?;
-    let source = plugin::source(&source, builtins)?;
+    let source = parse_source(&args.plugin.source, builtins)?;
     let digest = runtime.block_on(async {
-        let Component { bytes, digest: _, signer: _ } = plugin::fetch(&source, registries, builtins).await?;
-        let inspection = engine.inspect(bytes.clone()).await.with_context(|| source.to_string())?;
-        let pushed = registry.push(&reference, tag, bytes.into(), describe(&inspection)).await;
+        let component = fetch_component(&source, registries, builtins).await?;
+        let inspection = engine.inspect(component.bytes.clone()).await.with_context(|| source.to_string())?;
+        let pushed = registry.push(reference, tag, component.bytes.into(), describe(&inspection)).await;
         pushed.with_context(|| reference.to_string())
     })?;
     output::print(&format!("oci:{}\n", reference.at(&digest)))?;

@@ -1,6 +1,8 @@
-//! `ampoule request`: the annotation that asks for a secret, ready to be pasted below a pod's `annotations:`.
+//! `ampoule request`: prints the annotation that requests a secret, ready to be pasted below a
+//! pod's `annotations:`.
 //!
-//! What is printed was read back as the webhook would read it, so what the webhook would refuse is refused here, in its words.
+//! The command parses its output as the webhook does. It therefore rejects an invalid request with
+//! the webhook's own message.
 
 use std::process::ExitCode;
 
@@ -16,26 +18,26 @@ pub(crate) fn request(args: RequestArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The annotation as YAML lines.
+/// Returns the annotation as YAML.
 pub(super) fn annotation(args: RequestArgs) -> anyhow::Result<String> {
     let RequestArgs { group, key, group_version, env, file, index, output } = args;
-    ensure!(index.is_none() || output == RequestOutput::Flyte, "--index goes with --output flyte");
+    ensure!(index.is_none() || output == RequestOutput::Flyte, "--index requires --output flyte");
     let entry = SecretEntry { group, key, version: group_version, env, file };
     let (annotation, value) = entry.to_annotation();
-    let for_people = format!("{annotation}: |\n  {value}\n");
-    let request = read_back(&for_people)?;
+    let for_authors = format!("{annotation}: |\n  {value}\n");
+    let request = read_back(&for_authors)?;
     if output == RequestOutput::Ampoule {
-        return Ok(for_people);
+        return Ok(for_authors);
     }
     let for_flyte = format!("flyte.secrets/s{}: {}\n", index.unwrap_or(0), request.to_flyte_annotation());
-    ensure!(read_back(&for_flyte)? == request, "the secret cannot be said in Flyte's protocol");
+    ensure!(read_back(&for_flyte)? == request, "Flyte's annotation format cannot represent this secret");
     Ok(for_flyte)
 }
 
 fn read_back(yaml: &str) -> anyhow::Result<SecretRequest> {
     let annotations: Map<String, Value> = serde_saphyr::from_str(yaml)?;
     let requests = RequestedSecret::from_annotations(&annotations)?;
-    Ok(requests.into_iter().next().context("the annotation asks for nothing")?.request)
+    Ok(requests.into_iter().next().context("the annotation requests no secret")?.request)
 }
 
 #[cfg(test)]
@@ -62,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn prints_an_entry_for_people() {
+    fn prints_an_entry_for_pod_authors() {
         let key = "--group openai --key api-key";
         check(key, Ok("ampoule.dev/secrets: |\n  - {group: openai, key: api-key}\n"));
         check(&format!("{key} --env A"), Ok("ampoule.dev/secrets: |\n  - {group: openai, key: api-key, env: A}\n"));
@@ -73,12 +75,12 @@ mod tests {
         assert_eq!(
             prints(&["--key", "a: 'b'\n\u{85}\u{2028}# c", "--env", "A"]).unwrap().lines().count(),
             2,
-            "whatever is in it, an entry is one line"
+            "an entry is one line, whatever characters it contains"
         );
     }
 
     #[test]
-    fn prints_what_flytes_sdks_would() {
+    fn prints_the_same_as_flytes_sdks() {
         check(
             "--key my_secret --env MY_SECRET -o flyte",
             Ok(
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_the_webhook_would_in_its_words() {
+    fn rejects_an_invalid_request_with_the_webhooks_message() {
         for output in ["flyte", "ampoule"] {
             check(
                 &format!("--key k --env my-var -o {output}"),
@@ -103,12 +105,12 @@ mod tests {
             check(
                 &format!("--group tls --key ca.crt -o {output}"),
                 Err(
-                    "annotation ampoule.dev/secrets[0].env: must be given, because \"TLS_CA.CRT\", made of group and key, does \
-                     not match ^[A-Z_][A-Z0-9_]*$; or ask for a file",
+                    "annotation ampoule.dev/secrets[0].env: is required, because the default \"TLS_CA.CRT\" (from group and key) does \
+                     not match ^[A-Z_][A-Z0-9_]*$; set env, or set file: true",
                 ),
             );
         }
-        assert_eq!(prints(&["--key", ""]).unwrap_err(), "annotation ampoule.dev/secrets[0].key: must be given");
-        check("--key k --index 1", Err("--index goes with --output flyte"));
+        assert_eq!(prints(&["--key", ""]).unwrap_err(), "annotation ampoule.dev/secrets[0].key: is required");
+        check("--key k --index 1", Err("--index requires --output flyte"));
     }
 }

@@ -1,22 +1,27 @@
-//! `mutate` and `explain` with the built-in plugins, through the pipeline that `serve` uses.
+//! `mutate` and `explain` with the built-in plugins and the pipeline of `serve`.
 //!
-//! The pods here say nothing that the printed results do not need.
+//! The pods contain only the fields that the printed results need.
 
 use std::sync::LazyLock;
 
 use ampoule_core::Admitted;
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
 
-use super::{explain::Explanation, input::Input, mutate::Mutated, *};
+use super::{explain::Explanation, input::PodDocument, mutate::MutatedDocument, output};
 use crate::args::MutateOutput;
 use ampoule_admission::pipeline::Pipeline;
-use ampoule_review::Subject;
+use ampoule_components::builtins;
+use ampoule_config::Config;
+use ampoule_review::ReviewSubject;
+use ampoule_server::plugins::Loader;
+use ampoule_telemetry::metrics::Metrics;
 
 /// Flyte's annotation for group user-info, key user_secret, as a variable.
 const AS_VARIABLE: &str =
     "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk";
 
-/// The same for a group and no key.
+/// The same for a group without a key.
 const WITHOUT_KEY: &str = "m4zg54lqhiqce4ltmvzc11lomzxsecq";
 
 static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
@@ -46,8 +51,8 @@ fn document(kind: &str, api_version: &str, content: &Value) -> String {
     document.to_string()
 }
 
-fn mutated(text: &str) -> Mutated {
-    run(Mutated::of(Input::parse(text).unwrap(), &PIPELINE)).unwrap()
+fn mutated(text: &str) -> MutatedDocument {
+    run(MutatedDocument::mutate(PodDocument::parse(text).unwrap(), &PIPELINE)).unwrap()
 }
 
 fn printed(text: &str, format: MutateOutput) -> String {
@@ -68,14 +73,14 @@ fn expected_env() -> Value {
 }
 
 #[test]
-fn mutates_a_pod_and_keeps_what_it_does_not_know() {
+fn mutates_a_pod_and_keeps_unknown_fields() {
     let after: Value = serde_json::from_str(&printed(&document("Pod", "v1", &asking()), MutateOutput::Json)).unwrap();
     assert_eq!(env(&after), &expected_env());
     assert_eq!(after["spec"]["containers"][0]["brandNew"], json!({ "field": 1 }));
 }
 
 #[test]
-fn mutates_the_template_of_every_workload_in_its_place() {
+fn mutates_the_pod_template_of_every_workload() {
     let template = json!({ "template": asking() });
     let spec = json!({ "spec": template, "status": { "kept": true } });
     let cron = json!({ "spec": { "jobTemplate": { "spec": template } } });
@@ -100,7 +105,7 @@ fn mutates_the_template_of_every_workload_in_its_place() {
 }
 
 #[test]
-fn prints_yaml_that_reads_as_the_same_object() {
+fn prints_yaml_that_parses_to_the_same_object() {
     let mut object = asking();
     object["spec"]["containers"][0]["args"] = json!([
         "0644",
@@ -154,11 +159,11 @@ fn prints_yaml_that_reads_as_the_same_object() {
     let text = document("Pod", "v1", &object);
     let yaml = printed(&text, MutateOutput::Yaml);
     let json: Value = serde_json::from_str(&printed(&text, MutateOutput::Json)).unwrap();
-    assert_eq!(Input::parse(&yaml).unwrap().object, json, "{yaml}");
+    assert_eq!(PodDocument::parse(&yaml).unwrap().object, json, "{yaml}");
 }
 
 #[test]
-fn shows_what_changed_line_by_line() {
+fn prints_a_diff_of_the_object() {
     let mut object = asking();
     object["spec"]["containers"] = json!([{ "name": "main" }]);
     let expected = "\
@@ -185,7 +190,7 @@ fn shows_what_changed_line_by_line() {
 }
 
 #[test]
-fn prints_what_a_thing_is_before_its_other_keys_and_those_by_name() {
+fn prints_identifying_keys_first_and_sorts_the_others() {
     let document = json!({
         "spec": { "containers": [{ "image": "i", "env": [], "name": "main", "args": ["z", "a"] }] },
         "metadata": {}, "kind": "Pod", "apiVersion": "v1",
@@ -195,7 +200,7 @@ fn prints_what_a_thing_is_before_its_other_keys_and_those_by_name() {
 }
 
 #[test]
-fn colours_what_changed_when_asked() {
+fn colours_a_diff_on_request() {
     let diff = output::diff([("before", "a\nb\n"), ("after", "a\nc\n")], true);
     assert!(diff.contains("\u{1b}[31m-b\u{1b}[0m\n\u{1b}[32m+c\u{1b}[0m\n"), "{diff:?}");
 }
@@ -217,9 +222,9 @@ fn a_second_mutation_changes_nothing() {
 }
 
 #[test]
-fn explains_who_said_what() {
-    let input = Input::parse(&document("Pod", "v1", &asking())).unwrap();
-    let explanation = run(Explanation::of(input, &PIPELINE)).unwrap();
+fn explains_each_injectors_answer() {
+    let input = PodDocument::parse(&document("Pod", "v1", &asking())).unwrap();
+    let explanation = run(Explanation::explain_pod(input, &PIPELINE)).unwrap();
     let expected = "\
 pod default/train
 
@@ -259,7 +264,7 @@ verdict: allowed, with 3 changes
 ";
     let template = json!({ "spec": { "template": object } });
     for text in [document("Pod", "v1", &object), document("Deployment", "apps/v1", &template)] {
-        let explanation = run(Explanation::of(Input::parse(&text).unwrap(), &PIPELINE)).unwrap();
+        let explanation = run(Explanation::explain_pod(PodDocument::parse(&text).unwrap(), &PIPELINE)).unwrap();
         assert_eq!(explanation.text().replace("default/(unnamed)", "default/train"), expected);
     }
     let after: Value = serde_json::from_str(&printed(&document("Pod", "v1", &object), MutateOutput::Json)).unwrap();
@@ -271,7 +276,7 @@ verdict: allowed, with 3 changes
 }
 
 #[test]
-fn explains_a_bad_entry_by_its_place() {
+fn explains_an_invalid_entry_by_its_index() {
     let object = pod(&json!({ "ampoule.dev/secrets": "- {key: a}\n- {group: openai, key: api-key, env: my-var}" }));
     let expected = "\
 pod default/train
@@ -279,68 +284,68 @@ pod default/train
 verdict: refused with code 400
 annotation ampoule.dev/secrets[1].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$
 ";
-    let input = Input::parse(&document("Pod", "v1", &object)).unwrap();
-    assert_eq!(run(Explanation::of(input, &PIPELINE)).unwrap().text(), expected);
+    let input = PodDocument::parse(&document("Pod", "v1", &object)).unwrap();
+    assert_eq!(run(Explanation::explain_pod(input, &PIPELINE)).unwrap().text(), expected);
 }
 
 #[test]
 fn explains_a_refusal_and_a_missing_label() {
     let mut object = pod(&json!({ "flyte.secrets/s0": WITHOUT_KEY, "flyte.secrets/s1": AS_VARIABLE }));
     object["metadata"]["labels"] = json!({ "inject-flyte-secrets": "yes" });
-    let input = Input::parse(&document("Pod", "v1", &object)).unwrap();
+    let input = PodDocument::parse(&document("Pod", "v1", &object)).unwrap();
     let global = "global: invalid request: both key and group are required parameters. Secret: [user-info/]";
     let k8s = "k8s: invalid request: k8s Secrets Webhook require both key and group to be set. Secret: [user-info/]";
     let expected = format!(
         "\
 pod default/train
-  warning: neither label, inject-flyte-secrets or ampoule.dev/inject, is \"true\", so the API server would not ask the webhook
+  warning: neither label inject-flyte-secrets nor ampoule.dev/inject is \"true\"; the API server would not call the webhook
 
 secret user-info/ (annotation flyte.secrets/s0, mount any)
   {global}
   {k8s}
 
 secret user-info/user_secret (annotation flyte.secrets/s1, mount env-var)
-  nobody was asked: an earlier secret failed
+  not processed: an earlier secret failed
 
 verdict: refused with code 400
 secret user-info/ (annotation flyte.secrets/s0, mount any) could not be injected: {global}; {k8s}
 "
     );
-    let explanation = run(Explanation::of(input, &PIPELINE)).unwrap();
+    let explanation = run(Explanation::explain_pod(input, &PIPELINE)).unwrap();
     assert_eq!(explanation.text(), expected);
     assert_eq!(explanation.json()["verdict"]["reason"], "BadRequest");
 }
 
 #[test]
-fn explains_an_annotation_that_cannot_be_read() {
-    let input = Input::parse(&document("Pod", "v1", &pod(&json!({ "flyte.secrets/s0": "0" })))).unwrap();
+fn explains_an_annotation_that_cannot_be_parsed() {
+    let input = PodDocument::parse(&document("Pod", "v1", &pod(&json!({ "flyte.secrets/s0": "0" })))).unwrap();
     let expected = "\
 pod default/train
 
 verdict: refused with code 400
 annotation flyte.secrets/s0: illegal base32 data at input byte 0
 ";
-    assert_eq!(run(Explanation::of(input, &PIPELINE)).unwrap().text(), expected);
+    assert_eq!(run(Explanation::explain_pod(input, &PIPELINE)).unwrap().text(), expected);
 }
 
 #[test]
-fn says_what_is_wrong_with_a_document() {
+fn rejects_an_invalid_document() {
     let refuses = |text: &str, expected: &str| {
-        assert_eq!(format!("{:#}", Input::parse(text).unwrap_err()), expected, "{text}");
+        assert_eq!(format!("{:#}", PodDocument::parse(text).unwrap_err()), expected, "{text}");
     };
-    refuses(" \n", "the document is empty; a Pod, a workload or an AdmissionReview is expected");
-    refuses("{", "not readable as JSON: EOF while parsing an object at line 1 column 1");
+    refuses(" \n", "the document is empty: expected a Pod, a workload or an AdmissionReview");
+    refuses("{", "invalid JSON: EOF while parsing an object at line 1 column 1");
     refuses(
         "kind: Service",
-        "a Service has no pod; there is one in Pod, AdmissionReview, Deployment, StatefulSet, DaemonSet, ReplicaSet, \
+        "kind Service has no pod: expected Pod, AdmissionReview, Deployment, StatefulSet, DaemonSet, ReplicaSet, \
          ReplicationController, Job, CronJob, PodTemplate",
     );
     refuses("kind: Job\nspec: {}", "spec.template is missing");
-    refuses("kind: Job\nspec: { template: { spec: 1 } }", "spec.template is no pod: spec must be an object");
-    refuses("kind: Pod\nspec: {}", "the document is no pod: spec.containers must be a list");
+    refuses("kind: Job\nspec: { template: { spec: 1 } }", "spec.template is not a pod: spec must be an object");
+    refuses("kind: Pod\nspec: {}", "the document is not a pod: spec.containers must be a list");
     refuses(
         "kind: AdmissionReview\napiVersion: admission.k8s.io/v2",
-        "the AdmissionReview is of another version than admission.k8s.io/v1 or v1beta1",
+        "unsupported apiVersion of the AdmissionReview: expected admission.k8s.io/v1 or v1beta1",
     );
     refuses("kind: AdmissionReview\napiVersion: admission.k8s.io/v1", "request must be an object");
 }
@@ -349,9 +354,9 @@ fn says_what_is_wrong_with_a_document() {
 fn reads_yaml_as_kubectl_does() {
     let yaml =
         "kind: Pod\nmetadata: { name: a }\nspec: { containers: [{ name: a, a: 0644, b: \"0644\", c: yes, d: 1_000 }] }";
-    let input = Input::parse(yaml).unwrap();
+    let input = PodDocument::parse(yaml).unwrap();
     let expected = json!({ "name": "a", "a": 0o644, "b": "0644", "c": true, "d": 1000 });
     assert_eq!(input.object["spec"]["containers"][0], expected);
-    assert!(matches!(input.request.subject, Subject::Pod(_)));
+    assert!(matches!(input.request.subject, ReviewSubject::Pod(_)));
     assert_eq!(input.request.namespace, "default");
 }

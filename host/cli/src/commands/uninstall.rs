@@ -1,22 +1,26 @@
-//! `ampoule uninstall`: takes the registration back, and nothing else.
+//! `ampoule uninstall`: removes the webhook's registration, and nothing else.
 //!
-//! Replicas that run are told of it, and serve on without it. None does this at its own end, as the others serve on with it.
+//! Running replicas notice the removal and do not register again. No replica removes the
+//! registration when it ends, because the other replicas still use it.
 
 use std::process::ExitCode;
 
-use super::{load, output, quiet_runtime};
+use super::{
+    output,
+    setup::{load_config, quiet_runtime},
+};
 use ampoule_cluster::{Cluster, registration};
 use ampoule_components::builtins::Builtins;
 use ampoule_config::ConfigSource;
 
 pub(crate) fn uninstall(source: &ConfigSource, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let runtime = quiet_runtime()?;
-    let name = load(source, builtins)?.registration.name;
+    let name = load_config(source, builtins)?.registration.name;
     let removed = runtime.block_on(async {
         let cluster = Cluster::connect().await?;
         anyhow::Ok(registration::remove(&cluster, &name).await?)
     })?;
-    let what = if removed { "removed" } else { "was not there" };
-    output::print(&format!("mutatingwebhookconfiguration {name}: {what}\n"))?;
+    let result = if removed { "removed" } else { "not found" };
+    output::print(&format!("mutatingwebhookconfiguration {name}: {result}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

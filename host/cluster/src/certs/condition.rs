@@ -1,12 +1,9 @@
-//! What a stored pair is worth: [`StoredPair::check`] and [`StoredPair::condition`], judged as a client would, at a given time.
+//! Checks of a stored pair at a given time, as a client performs them: [`StoredPair`].
 //!
-//! Full chains are accepted. A pair without a CA is trusted by somebody else's means: its dates and its names are judged all the same.
-
-#[cfg(test)]
-mod tests;
+//! Full chains are accepted. A pair without a CA is trusted by other means; its dates and names are
+//! checked nevertheless.
 
 use std::{
-    fmt::Write as _,
     ops::RangeInclusive,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -21,13 +18,13 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
-use super::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+use super::names::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 use ampoule_net::tls::provider;
 
-/// What is stored, in PEM form; absent where there is none.
+/// Stored PEM texts; `None` for a missing file or key.
 #[derive(Clone, Copy, Default)]
 pub struct StoredPair<'a> {
-    /// What to trust.
+    /// The CA bundle.
     pub ca: Option<&'a [u8]>,
     /// The leaf and its chain.
     pub certificate: Option<&'a [u8]>,
@@ -35,34 +32,35 @@ pub struct StoredPair<'a> {
     pub key: Option<&'a [u8]>,
 }
 
-/// A pair that was found good, as the TLS layer takes it.
+/// A usable pair, in the form of the TLS layer.
 ///
-/// It has no `Debug`, as it holds a key.
+/// It has no `Debug` because it contains a key.
 #[derive(Clone)]
 pub struct CheckedPair {
     /// The chain and its key.
     pub key: CertifiedKey,
-    /// When the leaf ends.
+    /// The leaf's expiry.
     pub ends: SystemTime,
-    /// What to trust, in PEM form; none is left to others.
+    /// The CA bundle as PEM; `None` if the CA is trusted by other means.
     pub ca: Option<String>,
 }
 
-/// What a stored pair is worth.
+/// Usability of a stored pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// It serves.
+    /// It is usable.
     Good,
-    /// It serves, but not for much longer.
+    /// It is usable but expires soon.
     Due,
-    /// It does not serve, for this reason.
+    /// It is not usable, for this reason.
     Unusable(String),
 }
 
 // === impl StoredPair ===
 
 impl StoredPair<'_> {
-    /// What the pair is worth to a client that calls `host`; due if it ends within `reserve`.
+    /// Returns the usability for a client that calls `host`: due if the pair expires within
+    /// `reserve`.
     #[must_use]
     pub fn condition(&self, host: &str, now: SystemTime, reserve: Duration) -> Condition {
         match self.check(Some(host), now) {
@@ -72,76 +70,76 @@ impl StoredPair<'_> {
         }
     }
 
-    /// The pair, if a client may use it at that time that calls `host`; any name will do where none is known.
+    /// Returns the pair if a client that calls `host` accepts it at that time. Without a host, the
+    /// certificate's names are not checked.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, as half a sentence that begins with the file's name.
+    /// The first problem, as a clause that starts with the file's name.
     pub fn check(&self, host: Option<&str>, at: SystemTime) -> Result<CheckedPair, String> {
-        let Self { ca, certificate, key } = self;
-        let certificate = certificate.ok_or_else(|| format!("{CERTIFICATE_FILE} is missing"))?;
-        let key = key.ok_or_else(|| format!("{KEY_FILE} is missing"))?;
+        let certificate = self.certificate.ok_or_else(|| format!("{CERTIFICATE_FILE} is missing"))?;
+        let key = self.key.ok_or_else(|| format!("{KEY_FILE} is missing"))?;
         let chain = certificates(certificate, CERTIFICATE_FILE)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(key).map_err(|_| format!("{KEY_FILE} holds no private key in PEM form"))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| format!("{KEY_FILE} contains no PEM private key"))?;
         let key = CertifiedKey::from_der(chain.clone(), key, &provider())
             .map_err(|error| format!("{CERTIFICATE_FILE} and {KEY_FILE} cannot be used together: {error}"))?;
-        let ends = in_time(&chain[0], at)?;
+        let ends = check_dates(&chain[0], at)?;
         let leaf = ParsedCertificate::try_from(&chain[0]).map_err(|error| refused(&error))?;
         if let Some(host) = host {
-            is_for(&leaf, &chain[0], host)?;
+            check_host(&leaf, &chain[0], host)?;
         }
-        let ca = ca.map(|ca| signed_by(&leaf, &chain[1..], ca, at)).transpose()?;
+        let ca = self.ca.map(|ca| check_signature(&leaf, &chain[1..], ca, at)).transpose()?;
         Ok(CheckedPair { key, ends, ca })
     }
 }
 
-/// When the leaf ends, if it is valid at that time. Its issuers are the client's business, and are judged with the CA.
-fn in_time(leaf: &CertificateDer<'_>, at: SystemTime) -> Result<SystemTime, String> {
+/// Returns the leaf's expiry if the leaf is valid at that time. The dates of its issuers are
+/// checked with the CA.
+fn check_dates(leaf: &CertificateDer<'_>, at: SystemTime) -> Result<SystemTime, String> {
     let validity = validity(leaf, CERTIFICATE_FILE)?;
-    let [start, end, clock] = [*validity.start(), *validity.end(), at].map(said);
+    let [start, end, now] = [*validity.start(), *validity.end(), at].map(format_time);
     if at < *validity.start() {
-        return Err(format!("{CERTIFICATE_FILE} is valid from {start} on, and the clock here says {clock}"));
+        return Err(format!("{CERTIFICATE_FILE} is not valid before {start} (current time {now})"));
     }
     if at > *validity.end() {
-        return Err(format!("{CERTIFICATE_FILE} expired at {end}, and the clock here says {clock}"));
+        return Err(format!("{CERTIFICATE_FILE} expired at {end} (current time {now})"));
     }
     Ok(*validity.end())
 }
 
-/// From when and until when a certificate is valid.
+/// Returns the validity period of a certificate.
 fn validity(certificate: &CertificateDer<'_>, file: &str) -> Result<RangeInclusive<SystemTime>, String> {
     let (_, parsed) = X509Certificate::from_der(certificate)
-        .map_err(|_| format!("{file} holds a certificate that cannot be read"))?;
+        .map_err(|_| format!("{file} contains a certificate that cannot be parsed"))?;
     let [start, end] = [parsed.validity.not_before, parsed.validity.not_after].map(|time| instant(time.timestamp()));
     Ok(start..=end)
 }
 
-fn is_for(leaf: &ParsedCertificate<'_>, der: &CertificateDer<'_>, host: &str) -> Result<(), String> {
-    let name = ServerName::try_from(host).map_err(|_| format!("{host} is no name of a server"))?;
+fn check_host(leaf: &ParsedCertificate<'_>, der: &CertificateDer<'_>, host: &str) -> Result<(), String> {
+    let name = ServerName::try_from(host).map_err(|_| format!("{host} is not a valid server name"))?;
     verify_server_name(leaf, &name).map_err(|error| match error {
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => format!("{CERTIFICATE_FILE} is not for {host}{}", names(der)),
+        ) => format!("{CERTIFICATE_FILE} is not valid for {host}; {}", describe_names(der)),
         other => refused(&other),
     })
 }
 
-/// Whom a certificate is for, to be read after whom it is not for.
-fn names(der: &CertificateDer<'_>) -> String {
+/// Lists the DNS names of a certificate, as a clause.
+fn describe_names(der: &CertificateDer<'_>) -> String {
     let parsed = X509Certificate::from_der(der).ok();
     let names = parsed.as_ref().and_then(|(_, parsed)| parsed.subject_alternative_name().ok().flatten());
-    let mut text = String::new();
+    let mut dns = Vec::new();
     for name in names.iter().flat_map(|names| &names.value.general_names) {
         if let GeneralName::DNSName(name) = name {
-            let _ = write!(text, "{}{name}", if text.is_empty() { ", but for " } else { ", " });
+            dns.push(*name);
         }
     }
-    text
+    if dns.is_empty() { "it has no names".to_owned() } else { format!("its names are {}", dns.join(", ")) }
 }
 
-/// As the API server finds out when it calls. Gives the bundle.
-fn signed_by(
+/// Checks the signature as the API server does, and returns the bundle.
+fn check_signature(
     leaf: &ParsedCertificate<'_>,
     intermediates: &[CertificateDer<'_>],
     ca: &[u8],
@@ -149,7 +147,7 @@ fn signed_by(
 ) -> Result<String, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca, CA_FILE)? {
-        // The API server, in Go, looks at the dates of a root as well, which webpki does not.
+        // The API server, written in Go, also checks the dates of a root; webpki does not.
         let current = validity(&certificate, CA_FILE)?.contains(&at);
         roots.add(certificate).map_err(|error| format!("{CA_FILE} cannot be used: {error}"))?;
         if !current {
@@ -157,7 +155,7 @@ fn signed_by(
         }
     }
     if roots.is_empty() {
-        return Err(format!("{CA_FILE} holds no certificate that is valid at {}, as the clock here says", said(at)));
+        return Err(format!("{CA_FILE} contains no certificate that is valid now (current time {})", format_time(at)));
     }
     let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
     let algorithms = provider().signature_verification_algorithms.all;
@@ -173,15 +171,15 @@ fn signed_by(
 }
 
 fn refused(error: &Error) -> String {
-    format!("{CERTIFICATE_FILE} is refused: {error}")
+    format!("{CERTIFICATE_FILE} was rejected: {error}")
 }
 
-/// The certificates of a bundle, which holds one at least.
-pub(super) fn certificates(pem: &[u8], file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+/// Returns the certificates of a bundle, at least one.
+fn certificates(pem: &[u8], file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(format!("{file} holds no certificate in PEM form")),
+        _ => Err(format!("{file} contains no PEM certificate")),
     }
 }
 
@@ -189,8 +187,8 @@ fn instant(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
-/// A time as messages say it, to the second.
-pub(super) fn said(time: SystemTime) -> String {
+/// Formats a time for messages, to the second.
+pub(super) fn format_time(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let stamp = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     stamp.map_or_else(|| "an unknown time".to_owned(), |stamp| stamp.to_string())

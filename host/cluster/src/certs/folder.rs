@@ -1,6 +1,7 @@
-//! A pair as files: written for a process that reads them from a folder, and read as they are mounted into one.
+//! Certificate pairs as files: [`write`] creates them, and [`CertFolder`] reads a mounted folder.
 //!
-//! Each file that we write appears whole or not at all, the key first: who sees a new certificate sees its key.
+//! Each file is replaced atomically, the key first: a reader that finds a new certificate also
+//! finds its key.
 
 use std::{
     fs,
@@ -10,10 +11,14 @@ use std::{
     time::SystemTime,
 };
 
-use super::{CA_FILE, CERTIFICATE_FILE, CertificatePair, CheckedPair, KEY_FILE, StoredPair};
+use super::{
+    condition::{CheckedPair, StoredPair},
+    names::{CA_FILE, CERTIFICATE_FILE, KEY_FILE},
+    pair::CertificatePair,
+};
 use ampoule_net::file;
 
-/// What a folder holds at one moment. It has no `Debug`, as it holds a key.
+/// The content of a folder at one moment. It has no `Debug` because it contains a key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CertFolder {
     dir: PathBuf,
@@ -22,79 +27,92 @@ pub struct CertFolder {
     key: FileContent,
 }
 
-/// Why a process cannot start with a folder.
+/// Errors of the folder at the start of a process.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertFolderError {
+    /// The folder contains no pair.
     #[error(
-        "{} has neither tls.crt nor tls.key; put a certificate there, name another folder with server.certDir or \
-         --cert-dir, or pass --self-signed for development", .0.display()
+        "{} contains neither tls.crt nor tls.key: add a certificate, set server.certDir or --cert-dir to another \
+         folder, or pass --self-signed for development", .0.display()
     )]
     Missing(PathBuf),
+    /// The folder contains a pair that cannot be served.
     #[error("the certificate in {} cannot be used: {reason}", .dir.display())]
-    Unusable { dir: PathBuf, reason: String },
+    Unusable {
+        /// The folder.
+        dir: PathBuf,
+        /// The problem, starting with the file's name.
+        reason: String,
+    },
 }
 
-/// None if the file is not there.
+/// `Ok(None)` if the file does not exist.
 type FileContent = Result<Option<Vec<u8>>, String>;
 
 // === impl CertFolder ===
 
 impl CertFolder {
-    /// Reads the three files. What cannot be read shows when the pair is judged.
+    /// Reads the three files. An unreadable file becomes an error of `check`.
     pub fn read(dir: &Path) -> Self {
         let [ca, certificate, key] = [CA_FILE, CERTIFICATE_FILE, KEY_FILE].map(|name| read(dir, name));
         Self { dir: dir.to_owned(), ca, certificate, key }
     }
 
+    /// Returns the folder's path.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Whether there is neither a certificate nor a key.
+    /// Whether the folder contains neither a certificate nor a key.
     pub fn is_empty(&self) -> bool {
         matches!((&self.certificate, &self.key), (Ok(None), Ok(None)))
     }
 
-    /// The pair, if a client may use it at that time that calls `host`.
+    /// Returns the pair if a client that calls `host` accepts it at that time.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, without the folder's name.
+    /// The first problem, without the folder's name.
     pub fn check(&self, host: Option<&str>, at: SystemTime) -> Result<CheckedPair, String> {
-        let Self { dir: _, ca, certificate, key } = self;
-        let [ca, certificate, key] = [ca, certificate, key].map(|file| file.as_ref().map(Option::as_deref));
-        StoredPair { certificate: certificate?, key: key?, ca: ca? }.check(host, at)
+        let certificate = self.certificate.as_ref()?.as_deref();
+        let key = self.key.as_ref()?.as_deref();
+        let ca = self.ca.as_ref()?.as_deref();
+        StoredPair { certificate, key, ca }.check(host, at)
     }
 
-    /// The same, for a process that starts.
+    /// Checks the pair at the start of a process.
     ///
     /// # Errors
     ///
-    /// What is wrong, with the folder's name.
+    /// The first problem, with the folder's name.
     pub fn load(&self, host: Option<&str>, at: SystemTime) -> Result<CheckedPair, CertFolderError> {
-        let dir = || self.dir.clone();
         if self.is_empty() {
-            return Err(CertFolderError::Missing(dir()));
+            return Err(CertFolderError::Missing(self.dir.clone()));
         }
-        self.check(host, at).map_err(|reason| CertFolderError::Unusable { dir: dir(), reason })
+        self.check(host, at).map_err(|reason| CertFolderError::Unusable { dir: self.dir.clone(), reason })
     }
 }
 
-/// Writes the three files, and the folder if it is not there.
+/// Writes the three files, and creates the folder if it does not exist.
+///
+/// # Errors
+///
+/// The folder or a file cannot be written.
 pub fn write(dir: &Path, pair: &CertificatePair) -> io::Result<()> {
-    let CertificatePair { ca_pem, certificate_pem, key_pem } = pair;
     fs::create_dir_all(dir)?;
-    // The group may read the key: of containers in a pod, often only the group is the same.
-    for (name, content, mode) in
-        [(KEY_FILE, key_pem, 0o640), (CERTIFICATE_FILE, certificate_pem, 0o644), (CA_FILE, ca_pem, 0o644)]
-    {
-        let draft = dir.join(format!(".{name}.{}.tmp", std::process::id()));
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
-        file.write_all(content.as_bytes())?;
-        fs::rename(&draft, dir.join(name))?;
-    }
-    Ok(())
+    // The group may read the key: containers of a pod often have only the group in common.
+    replace(dir, KEY_FILE, &pair.key_pem, 0o640)?;
+    replace(dir, CERTIFICATE_FILE, &pair.certificate_pem, 0o644)?;
+    replace(dir, CA_FILE, &pair.ca_pem, 0o644)
+}
+
+/// Replaces a file atomically.
+fn replace(dir: &Path, name: &str, content: &str, mode: u32) -> io::Result<()> {
+    let draft = dir.join(format!(".{name}.{}.tmp", std::process::id()));
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
+    file.write_all(content.as_bytes())?;
+    fs::rename(&draft, dir.join(name))
 }
 
 fn read(dir: &Path, name: &str) -> FileContent {
@@ -109,12 +127,13 @@ fn read(dir: &Path, name: &str) -> FileContent {
 mod tests {
     use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
-    use super::{super::Subject, *};
+    use super::*;
+    use crate::certs::pair::CertificateSubject;
 
     const HOST: Option<&str> = Some("hook.flyte.svc");
 
     fn issue() -> CertificatePair {
-        let subject = Subject::service("hook", "flyte", Duration::from_secs(3600));
+        let subject = CertificateSubject::service("hook", "flyte", Duration::from_secs(3600));
         CertificatePair::issue(subject, SystemTime::now()).unwrap()
     }
 
@@ -131,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_served_and_only_the_group_reads_the_key() {
+    fn a_written_pair_can_be_served_and_only_the_group_reads_the_key() {
         let dir = tempfile::tempdir().unwrap();
         let certs = dir.path().join("a/certs");
         for _ in 0..2 {
@@ -147,35 +166,35 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_with_the_files() {
+    fn errors_name_the_problem_and_the_file() {
         let (one, other) = (issue(), issue());
         let (crt, key, ca) = (one.certificate_pem.as_str(), one.key_pem.as_str(), one.ca_pem.as_str());
         check(
             &[],
-            "DIR has neither tls.crt nor tls.key; put a certificate there, name another folder with server.certDir or \
-             --cert-dir, or pass --self-signed for development",
+            "DIR contains neither tls.crt nor tls.key: add a certificate, set server.certDir or --cert-dir to another \
+             folder, or pass --self-signed for development",
         );
         let unusable = |files: &[(&str, &str)], reason: &str| {
             check(files, &format!("the certificate in DIR cannot be used: {reason}"))
         };
         unusable(&[("tls.crt", crt)], "tls.key is missing");
         unusable(&[("tls.key", key)], "tls.crt is missing");
-        unusable(&[("tls.crt", "A FOLDER"), ("tls.key", key)], "tls.crt cannot be read: it is no regular file");
-        unusable(&[("tls.crt", "hello"), ("tls.key", key)], "tls.crt holds no certificate in PEM form");
-        unusable(&[("tls.crt", crt), ("tls.key", crt)], "tls.key holds no private key in PEM form");
+        unusable(&[("tls.crt", "A FOLDER"), ("tls.key", key)], "tls.crt cannot be read: not a regular file");
+        unusable(&[("tls.crt", "hello"), ("tls.key", key)], "tls.crt contains no PEM certificate");
+        unusable(&[("tls.crt", crt), ("tls.key", crt)], "tls.key contains no PEM private key");
         unusable(
             &[("tls.crt", crt), ("tls.key", &other.key_pem)],
             "tls.crt and tls.key cannot be used together: keys may not be consistent: KeyMismatch",
         );
         let with_ca = |content| [("tls.crt", crt), ("tls.key", key), (CA_FILE, content)];
-        unusable(&with_ca("hello"), "ca.crt holds no certificate in PEM form");
+        unusable(&with_ca("hello"), "ca.crt contains no PEM certificate");
         unusable(&with_ca(&other.ca_pem), "tls.crt was not signed by ca.crt");
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), &one).unwrap();
         let error = CertFolder::read(dir.path()).check(Some("hook.other.svc"), SystemTime::now()).err();
         assert_eq!(
             error.as_deref(),
-            Some("tls.crt is not for hook.other.svc, but for hook, hook.flyte, hook.flyte.svc")
+            Some("tls.crt is not valid for hook.other.svc; its names are hook, hook.flyte, hook.flyte.svc")
         );
         assert!(CertFolder::read(dir.path()).load(HOST, SystemTime::now()).unwrap().ca.as_deref() == Some(ca));
     }

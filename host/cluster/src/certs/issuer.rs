@@ -1,7 +1,9 @@
-//! The pair in its Secret: [`CertIssuer::ensure`] keeps a good one, and makes one where there is none.
+//! A certificate pair in a Secret: [`CertIssuer::ensure`] keeps a usable pair and issues a missing
+//! one.
 //!
-//! Several processes may do this at once: each writes only over what it has read, so all end up with the same pair. A pair that is
-//! renewed before its end leaves its CA in the bundle, for the processes that still serve it.
+//! Several processes may do this concurrently: each replaces only the version that it has read, so
+//! all get the same pair. A renewal leaves the old CA in the bundle, for processes that still serve
+//! the old pair.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,76 +13,103 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 
-use super::{CA_FILE, CERTIFICATE_FILE, CertificatePair, Condition, KEY_FILE, StoredPair, Subject};
-use crate::{Cluster, ClusterError, registration::CaBundle};
+use super::{
+    condition::{Condition, StoredPair},
+    names::{CA_FILE, CERTIFICATE_FILE, KEY_FILE},
+    pair::{CertificatePair, CertificateSubject},
+};
+use crate::{
+    ca_bundle::CaBundle,
+    client::{Cluster, ClusterError},
+};
 
-/// A write is tried again where somebody else was faster; with a handful of replicas the second time is the last.
+/// Attempts to write the Secret while other processes change it. With a few replicas, the second
+/// one succeeds.
 const ATTEMPTS: usize = 5;
 
-/// Keeps a Secret in the cluster that holds a pair for a Service.
+/// Maintains a Secret with a pair for a Service.
 #[derive(Clone, Debug)]
 pub struct CertIssuer {
-    /// The Service that the API server calls, in the cluster's own namespace.
+    /// The Service that the API server calls, in the process's namespace.
     pub service: String,
-    /// The Secret.
+    /// The name of the Secret.
     pub secret: String,
-    /// How long a pair is valid that is made here. It is renewed once two thirds of that are over.
+    /// The validity of an issued pair. It is renewed after two thirds of this time.
     pub validity: Duration,
 }
 
-/// A pair that is in the Secret, and how it came there.
+/// The pair in the Secret, and the action that was taken.
 pub struct Ensured {
+    /// The pair.
     pub pair: CertificatePair,
-    pub outcome: Outcome,
+    /// The action.
+    pub outcome: IssueOutcome,
 }
 
-/// What was done.
+/// Action of [`CertIssuer::ensure`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A good pair was there.
+pub enum IssueOutcome {
+    /// The Secret contained a usable pair.
     Kept,
-    /// There was no Secret.
+    /// The Secret did not exist.
     Created,
-    /// What was there did not serve, for this reason.
+    /// The stored pair was not usable, for this reason.
     Replaced(String),
-    /// What was there would soon have ended.
+    /// The stored pair was about to expire.
     Renewed,
 }
 
-/// Why there is no pair.
+/// Errors of [`CertIssuer::ensure`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
+    /// The API server refused a request, or is unreachable.
     #[error("cannot {verb} secret {secret}")]
-    Api { verb: &'static str, secret: String, source: ClusterError },
-    #[error("secret {secret} is immutable, and {reason}; delete it, and run this again")]
-    Immutable { secret: String, reason: String },
-    #[error("secret {secret} is changed by others as fast as it is read")]
-    Contended { secret: String },
-    #[error("cannot make a certificate")]
+    Api {
+        /// The action, such as `read`.
+        verb: &'static str,
+        /// The Secret, as `NAMESPACE/NAME`.
+        secret: String,
+        /// The cause.
+        source: ClusterError,
+    },
+    /// The pair must be replaced, but the Secret is immutable.
+    #[error("secret {secret} is immutable, and {reason}; delete the secret and try again")]
+    Immutable {
+        /// The Secret, as `NAMESPACE/NAME`.
+        secret: String,
+        /// The problem of the stored pair.
+        reason: String,
+    },
+    /// Every write conflicted with that of another process.
+    #[error("secret {secret} was changed by another client before each of {ATTEMPTS} writes; try again")]
+    Contended {
+        /// The Secret, as `NAMESPACE/NAME`.
+        secret: String,
+    },
+    /// The pair cannot be issued.
+    #[error("cannot issue a certificate")]
     Certificate(#[from] rcgen::Error),
 }
 
 // === impl CertIssuer ===
 
 impl CertIssuer {
-    /// Sees to it that the Secret holds a pair that serves.
+    /// Ensures that the Secret contains a usable pair.
     ///
     /// # Errors
     ///
-    /// If the API server refuses, or the Secret may not be changed.
+    /// The API server refuses a request, or the Secret must not be changed.
     pub async fn ensure(&self, cluster: &Cluster, now: SystemTime) -> Result<Ensured, IssueError> {
         let api: Api<Secret> = cluster.namespaced();
-        let failed = |verb| move |error: kube::Error| self.failed(verb, cluster, error);
         for _ in 0..ATTEMPTS {
-            let found = api.get_opt(&self.secret).await.map_err(failed("read"))?;
-            let outcome = match found.as_ref().map(|secret| (secret, self.judge(secret, cluster, now))) {
-                None => Outcome::Created,
-                Some((_, Condition::Unusable(reason))) => Outcome::Replaced(reason),
-                Some((_, Condition::Due)) => Outcome::Renewed,
-                Some((secret, Condition::Good)) => return Ok(Ensured { pair: read(secret), outcome: Outcome::Kept }),
-            };
-            let pair = self.issue(found.as_ref().filter(|_| outcome == Outcome::Renewed), cluster, now)?;
+            let found = api.get_opt(&self.secret).await.map_err(|error| self.failed("read", cluster, error))?;
+            let outcome = self.outcome(found.as_ref(), cluster, now);
+            if let (IssueOutcome::Kept, Some(secret)) = (&outcome, &found) {
+                return Ok(Ensured { pair: read(secret), outcome });
+            }
+            let renewed = found.as_ref().filter(|_| outcome == IssueOutcome::Renewed);
+            let pair = self.issue(renewed, cluster, now)?;
             let written = match found {
                 Some(old) => {
                     self.ensure_mutable(&old, &outcome, cluster)?;
@@ -90,37 +119,43 @@ impl CertIssuer {
             };
             match written {
                 Ok(_) => return Ok(Ensured { pair, outcome }),
-                // Somebody created, changed or deleted it meanwhile: theirs may do.
+                // Another process created, changed or deleted it meanwhile; its pair may be usable.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-                Err(error) => return Err(failed("write")(error)),
+                Err(error) => return Err(self.failed("write", cluster, error)),
             }
         }
         Err(IssueError::Contended { secret: self.name(cluster) })
     }
 
-    fn judge(&self, secret: &Secret, cluster: &Cluster, now: SystemTime) -> Condition {
-        stored(secret).condition(&cluster.host(&self.service), now, self.validity / 3)
+    /// Returns the action that the stored pair requires.
+    fn outcome(&self, secret: Option<&Secret>, cluster: &Cluster, now: SystemTime) -> IssueOutcome {
+        let Some(secret) = secret else { return IssueOutcome::Created };
+        match stored(secret).condition(&cluster.host(&self.service), now, self.validity / 3) {
+            Condition::Unusable(reason) => IssueOutcome::Replaced(reason),
+            Condition::Due => IssueOutcome::Renewed,
+            Condition::Good => IssueOutcome::Kept,
+        }
     }
 
-    /// A fresh pair; its bundle trusts the CA of `old`, too.
+    /// Issues a pair. Its bundle also contains the CA of `old`.
     fn issue(&self, old: Option<&Secret>, cluster: &Cluster, now: SystemTime) -> Result<CertificatePair, IssueError> {
-        let subject = Subject::service(&self.service, cluster.namespace(), self.validity);
+        let subject = CertificateSubject::service(&self.service, cluster.namespace(), self.validity);
         let mut pair = CertificatePair::issue(subject, now)?;
         if let Some(old) = old {
-            // The newest stands first; those behind it have ended by now.
+            // The newest CA is the first; the others have expired.
             let bundle = CaBundle::parse(&read(old).ca_pem);
             pair.ca_pem.extend(bundle.each_pem().next());
         }
         Ok(pair)
     }
 
-    fn ensure_mutable(&self, old: &Secret, outcome: &Outcome, cluster: &Cluster) -> Result<(), IssueError> {
+    fn ensure_mutable(&self, old: &Secret, outcome: &IssueOutcome, cluster: &Cluster) -> Result<(), IssueError> {
         if old.immutable != Some(true) {
             return Ok(());
         }
         let reason = match outcome {
-            Outcome::Replaced(reason) => reason.clone(),
-            _ => format!("its {CERTIFICATE_FILE} will soon have expired"),
+            IssueOutcome::Replaced(reason) => reason.clone(),
+            _ => format!("its {CERTIFICATE_FILE} expires soon"),
         };
         Err(IssueError::Immutable { secret: self.name(cluster), reason })
     }
@@ -139,14 +174,14 @@ impl CertIssuer {
     }
 }
 
-// === impl Outcome ===
+// === impl IssueOutcome ===
 
-impl std::fmt::Display for Outcome {
+impl std::fmt::Display for IssueOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Kept => f.write_str("kept"),
             Self::Created => f.write_str("created"),
-            Self::Replaced(reason) => write!(f, "replaced, since {reason}"),
+            Self::Replaced(reason) => write!(f, "replaced, because {reason}"),
             Self::Renewed => f.write_str("renewed"),
         }
     }
@@ -157,18 +192,20 @@ fn stored(secret: &Secret) -> StoredPair<'_> {
     StoredPair { ca: file(CA_FILE), certificate: file(CERTIFICATE_FILE), key: file(KEY_FILE) }
 }
 
-/// What a Secret holds; empty where it holds nothing.
+/// Reads the pair of a Secret. A missing key becomes an empty text.
 fn read(secret: &Secret) -> CertificatePair {
-    let StoredPair { ca, certificate, key } = stored(secret);
-    let text = |pem: Option<&[u8]>| String::from_utf8_lossy(pem.unwrap_or_default()).into_owned();
-    CertificatePair { ca_pem: text(ca), certificate_pem: text(certificate), key_pem: text(key) }
+    let stored = stored(secret);
+    CertificatePair { ca_pem: text(stored.ca), certificate_pem: text(stored.certificate), key_pem: text(stored.key) }
 }
 
-/// The Secret with this pair in it; whatever else it holds stays.
+fn text(pem: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(pem.unwrap_or_default()).into_owned()
+}
+
+/// Stores a pair in a Secret, and keeps the Secret's other keys.
 fn with(mut secret: Secret, pair: &CertificatePair) -> Secret {
-    let CertificatePair { ca_pem, certificate_pem, key_pem } = pair;
     let data = secret.data.get_or_insert_default();
-    for (name, pem) in [(CA_FILE, ca_pem), (CERTIFICATE_FILE, certificate_pem), (KEY_FILE, key_pem)] {
+    for (name, pem) in [(CA_FILE, &pair.ca_pem), (CERTIFICATE_FILE, &pair.certificate_pem), (KEY_FILE, &pair.key_pem)] {
         data.insert(name.to_owned(), ByteString(pem.clone().into_bytes()));
     }
     secret

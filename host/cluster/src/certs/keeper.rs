@@ -1,7 +1,8 @@
-//! The certificate that is served, followed for as long as the process runs: [`CertKeeper`].
+//! The serving certificate and its replacement while the process runs: [`CertKeeper`].
 //!
-//! A new pair is served once the API server trusts it; until then, and if that never is, the one before is served on. When the one that is served is about to
-//! end and none has followed, the process is not ready: a replica that has a newer one should be asked instead.
+//! A new pair is served after the API server trusts it; until then, the previous pair stays in use.
+//! If the served pair is about to expire without a replacement, the process is not ready: a replica
+//! with a newer pair should receive the requests.
 
 use std::{
     pin::pin,
@@ -12,53 +13,55 @@ use std::{
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{CheckedPair, condition::said, source::PairSource};
+use super::{
+    condition::{CheckedPair, format_time},
+    source::PairSource,
+};
 use crate::registration::Trust;
 use ampoule_net::tls::ServingCert;
-use ampoule_telemetry::{metrics::Metrics, readiness::Part};
+use ampoule_telemetry::{metrics::Metrics, readiness::ReadinessGate};
 
-/// How long before its end a certificate is no longer counted on; of one that ends soon, a twentieth of what is left of it.
+/// Time before the expiry at which the process stops to be ready. For a short-lived certificate it
+/// is a twentieth of the remaining time.
 const MARGIN: Duration = Duration::from_secs(60);
-/// The clock may jump, which a longer sleep would miss.
+/// Maximum time of one sleep: a longer sleep would miss a jump of the clock.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
-/// Serves one certificate after the other.
+/// Serves the current certificate.
 pub struct CertKeeper {
     cert: Arc<ServingCert>,
-    part: Part,
+    gate: ReadinessGate,
     metrics: Metrics,
     trust: Option<Trust>,
-    /// What the certificate that is served is trusted by, in PEM form.
+    /// The CA of the served certificate, as PEM.
     ca: Option<String>,
-    /// When the one that is served is no longer counted on; none if that has been said.
-    last_call: Option<SystemTime>,
+    /// When the process stops to be ready; `None` if it already did.
+    deadline: Option<SystemTime>,
 }
 
 // === impl CertKeeper ===
 
 impl CertKeeper {
-    /// With no certificate yet. `trust` is how the API server comes to trust it; none leaves that to others.
-    pub fn new(cert: Arc<ServingCert>, part: Part, metrics: Metrics, trust: Option<Trust>) -> Self {
-        Self { cert, part, metrics, trust, ca: None, last_call: None }
+    /// Creates the keeper without a certificate. Without `trust`, the CA is trusted by other means.
+    pub fn new(cert: Arc<ServingCert>, gate: ReadinessGate, metrics: Metrics, trust: Option<Trust>) -> Self {
+        Self { cert, gate, metrics, trust, ca: None, deadline: None }
     }
 
-    /// Serves a pair from now on, and asks for trust in no other.
+    /// Serves a pair from now on, and requests trust in its CA only.
     pub fn serve(&mut self, pair: CheckedPair) {
-        let CheckedPair { key, ends, ca } = pair;
-        let now = SystemTime::now();
-        let left = ends.duration_since(now).unwrap_or_default();
-        self.last_call = Some(ends - MARGIN.min(left / 20));
-        self.cert.install(key);
-        self.metrics.certificate_ends(ends);
-        self.part.ready();
-        info!(ends = said(ends), "certificate installed");
+        let left = pair.ends.duration_since(SystemTime::now()).unwrap_or_default();
+        self.deadline = Some(pair.ends - MARGIN.min(left / 20));
+        self.cert.install(pair.key);
+        self.metrics.certificate_ends(pair.ends);
+        self.gate.ready();
+        info!(ends = format_time(pair.ends), "certificate installed");
         if let Some(trust) = &self.trust {
-            trust.want(ca.as_deref());
+            trust.request(pair.ca.as_deref());
         }
-        self.ca = ca;
+        self.ca = pair.ca;
     }
 
-    /// Serves whatever the source gives, once it is trusted. Never ends.
+    /// Serves each pair of the source after it is trusted. Never returns.
     pub async fn follow(mut self, mut source: impl PairSource) {
         loop {
             let pair = self.next(&mut source).await;
@@ -67,33 +70,35 @@ impl CertKeeper {
     }
 
     async fn next(&mut self, source: &mut impl PairSource) -> CheckedPair {
-        let (trust, before) = (self.trust.clone(), self.ca.clone());
-        let mut trusted = pin!(async {
-            let pair = source.next().await;
-            if let Some(trust) = trust {
-                // Both: the one before is served until this one is trusted.
-                let both =
-                    pair.ca.as_ref().map(|ca| [ca.as_str(), "\n", before.as_deref().unwrap_or_default()].concat());
-                trust.ensure(both.as_deref()).await;
-            }
-            pair
-        });
+        let mut trusted = pin!(next_trusted(source, self.trust.clone(), self.ca.clone()));
         loop {
             tokio::select! {
                 pair = &mut trusted => return pair,
-                () = last_call(self.last_call) => {
-                    let reason = "the certificate is about to end, and no other has taken its place";
+                () = sleep_until(self.deadline) => {
+                    let reason = "the certificate is about to expire and has no replacement";
                     warn!("not ready: {reason}");
-                    self.part.unready(reason);
-                    self.last_call = None;
+                    self.gate.unready(reason);
+                    self.deadline = None;
                 }
             }
         }
     }
 }
 
-/// Returns at that time by the clock; never, if there is none.
-async fn last_call(at: Option<SystemTime>) {
+/// Waits for a pair, and for the API server's trust in it.
+async fn next_trusted(source: &mut impl PairSource, trust: Option<Trust>, previous_ca: Option<String>) -> CheckedPair {
+    let pair = source.next().await;
+    if let Some(trust) = trust {
+        // Both CAs: the previous pair stays in use until this one is trusted.
+        let previous = previous_ca.as_deref().unwrap_or_default();
+        let both = pair.ca.as_ref().map(|ca| [ca.as_str(), "\n", previous].concat());
+        trust.ensure(both.as_deref()).await;
+    }
+    pair
+}
+
+/// Waits until the system clock reaches a time; without a time, forever.
+async fn sleep_until(at: Option<SystemTime>) {
     let Some(at) = at else { return std::future::pending().await };
     while let Ok(left) = at.duration_since(SystemTime::now()) {
         if left.is_zero() {
@@ -109,16 +114,18 @@ mod tests {
 
     use tokio::task::JoinHandle;
 
-    use super::{
-        super::{CertFolder, CertificatePair, FolderSource, Subject, write},
-        *,
+    use super::*;
+    use crate::certs::{
+        folder::{CertFolder, write},
+        pair::{CertificatePair, CertificateSubject},
+        source::FolderSource,
     };
     use ampoule_telemetry::readiness::Readiness;
 
     const HOST: &str = "hook.flyte.svc";
 
-    /// A keeper that follows a folder, with a pair that is valid for this long.
-    struct Kept {
+    /// A running keeper for a folder.
+    struct FollowedFolder {
         dir: tempfile::TempDir,
         cert: Arc<ServingCert>,
         readiness: Readiness,
@@ -126,12 +133,13 @@ mod tests {
         task: JoinHandle<()>,
     }
 
-    impl Kept {
+    impl FollowedFolder {
+        /// Starts it with a pair of this validity.
         fn start(validity: Duration) -> Self {
             let (dir, cert, metrics) = (tempfile::tempdir().unwrap(), Arc::new(ServingCert::default()), Metrics::new());
             let readiness = Readiness::default();
-            let mut keeper =
-                CertKeeper::new(Arc::clone(&cert), readiness.part("certificate", "-"), metrics.clone(), None);
+            let gate = readiness.add_gate("certificate", "-");
+            let mut keeper = CertKeeper::new(Arc::clone(&cert), gate, metrics.clone(), None);
             write(dir.path(), &issue(validity)).unwrap();
             let folder = CertFolder::read(dir.path());
             keeper.serve(folder.load(Some(HOST), SystemTime::now()).ok().unwrap());
@@ -158,7 +166,7 @@ mod tests {
                 if holds(self) {
                     return;
                 }
-                assert!(!self.task.is_finished(), "it never ends");
+                assert!(!self.task.is_finished(), "the keeper never returns");
                 sleep(Duration::from_millis(50)).await;
             }
             panic!("{what}: not in time; metrics:\n{}", self.metrics.text());
@@ -166,39 +174,39 @@ mod tests {
     }
 
     fn issue(validity: Duration) -> CertificatePair {
-        CertificatePair::issue(Subject::service("hook", "flyte", validity), SystemTime::now()).unwrap()
+        CertificatePair::issue(CertificateSubject::service("hook", "flyte", validity), SystemTime::now()).unwrap()
     }
 
     #[tokio::test]
     async fn a_new_pair_is_served_and_a_broken_one_is_not() {
-        let kept = Kept::start(Duration::from_secs(3600));
+        let followed = FollowedFolder::start(Duration::from_secs(3600));
         let (second, third) = (issue(Duration::from_secs(3600)), issue(Duration::from_secs(3600)));
-        write(kept.dir(), &second).unwrap();
-        kept.until("the second pair", |kept| kept.serves(&second)).await;
-        assert!(kept.counts("adopted", 1));
-        fs::write(kept.dir().join("tls.key"), &third.key_pem).unwrap();
-        kept.until("a refusal", |kept| kept.counts("refused", 1)).await;
-        assert!(kept.serves(&second) && kept.readiness.report().ready);
-        write(kept.dir(), &third).unwrap();
-        kept.until("the third pair", |kept| kept.serves(&third)).await;
-        fs::remove_file(kept.dir().join("tls.crt")).unwrap();
-        kept.until("a second refusal", |kept| kept.counts("refused", 2)).await;
-        assert!(kept.serves(&third) && kept.readiness.report().ready);
+        write(followed.dir(), &second).unwrap();
+        followed.until("the second pair", |followed| followed.serves(&second)).await;
+        assert!(followed.counts("adopted", 1));
+        fs::write(followed.dir().join("tls.key"), &third.key_pem).unwrap();
+        followed.until("a refusal", |followed| followed.counts("refused", 1)).await;
+        assert!(followed.serves(&second) && followed.readiness.report().ready);
+        write(followed.dir(), &third).unwrap();
+        followed.until("the third pair", |followed| followed.serves(&third)).await;
+        fs::remove_file(followed.dir().join("tls.crt")).unwrap();
+        followed.until("a second refusal", |followed| followed.counts("refused", 2)).await;
+        assert!(followed.serves(&third) && followed.readiness.report().ready);
     }
 
     #[tokio::test]
-    async fn readiness_goes_before_the_end_and_comes_back_with_a_pair() {
-        let kept = Kept::start(Duration::from_secs(3));
-        let first = kept.cert.installed().unwrap();
-        assert!(kept.readiness.report().ready);
-        kept.until("not ready", |kept| !kept.readiness.report().ready).await;
-        let lines = kept.readiness.report().lines;
-        let expected = "[-]certificate failed: the certificate is about to end, and no other has taken its place\n";
+    async fn readiness_ends_before_the_expiry_and_returns_with_a_new_pair() {
+        let followed = FollowedFolder::start(Duration::from_secs(3));
+        let first = followed.cert.installed().unwrap();
+        assert!(followed.readiness.report().ready);
+        followed.until("not ready", |followed| !followed.readiness.report().ready).await;
+        let lines = followed.readiness.report().lines;
+        let expected = "[-]certificate failed: the certificate is about to expire and has no replacement\n";
         assert!(lines.starts_with(expected), "{lines}");
-        assert_eq!(kept.cert.installed().unwrap().cert, first.cert, "it is served to the end");
+        assert_eq!(followed.cert.installed().unwrap().cert, first.cert, "it is served until it expires");
         let next = issue(Duration::from_secs(3600));
-        write(kept.dir(), &next).unwrap();
-        kept.until("the next pair", |kept| kept.serves(&next)).await;
-        assert!(kept.readiness.report().ready);
+        write(followed.dir(), &next).unwrap();
+        followed.until("the next pair", |followed| followed.serves(&next)).await;
+        assert!(followed.readiness.report().ready);
     }
 }

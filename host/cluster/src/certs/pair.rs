@@ -1,6 +1,6 @@
-//! A CA and the leaf that it signed: [`CertificatePair`], ECDSA P-256 throughout.
+//! Issuing a CA and a leaf certificate with ECDSA P-256 keys: [`CertificatePair`].
 //!
-//! Pure but for randomness: whom it is for and what time it is are arguments.
+//! Apart from randomness it is pure: the subject and the current time are arguments.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,31 +11,31 @@ use rcgen::{
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
-use super::StoredPair;
-use crate::registration::CaBundle;
+use super::condition::StoredPair;
+use crate::ca_bundle::CaBundle;
 use ampoule_net::tls::provider;
 
-/// For clients whose clock is behind.
+/// Tolerance for clients with a slow clock.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
-/// Whom a certificate is for.
+/// Names and validity of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
+pub struct CertificateSubject {
     /// The common name of the leaf.
     pub common_name: String,
     /// The common name of the CA.
     pub ca_common_name: String,
     /// The names and addresses that a client may use.
     pub names: Vec<String>,
-    /// How long both are valid.
+    /// The validity of leaf and CA.
     pub validity: Duration,
 }
 
-/// A leaf with its key, and the CA that a client has to trust for it. All three in PEM form.
+/// A leaf with its key, and the CA that a client must trust. All in PEM format.
 ///
-/// It has no `Debug`, as it holds a key.
+/// It has no `Debug` because it contains a key.
 pub struct CertificatePair {
-    /// What to trust; several certificates while an older leaf may still be served.
+    /// The CA bundle; several certificates while an older leaf may still be in use.
     pub ca_pem: String,
     /// The leaf.
     pub certificate_pem: String,
@@ -43,10 +43,10 @@ pub struct CertificatePair {
     pub key_pem: String,
 }
 
-// === impl Subject ===
+// === impl CertificateSubject ===
 
-impl Subject {
-    /// The API server's names for a Service: with every suffix that it may call it by.
+impl CertificateSubject {
+    /// Returns the subject for a Service: its names are those that the API server may use.
     #[must_use]
     pub fn service(name: &str, namespace: &str, validity: Duration) -> Self {
         let qualified = format!("{name}.{namespace}.svc");
@@ -62,21 +62,20 @@ impl Subject {
 // === impl CertificatePair ===
 
 impl CertificatePair {
-    /// Makes a CA and a leaf, valid from `now` on.
+    /// Issues a CA and a leaf, valid from `now` on.
     ///
     /// # Errors
     ///
-    /// If a name cannot stand in a certificate.
-    pub fn issue(subject: Subject, now: SystemTime) -> Result<Self, rcgen::Error> {
-        let Subject { common_name, ca_common_name, names, validity } = subject;
-        let mut ca = valid(CertificateParams::default(), now, validity);
-        ca.distinguished_name.push(DnType::CommonName, ca_common_name);
+    /// A name is not allowed in a certificate.
+    pub fn issue(subject: CertificateSubject, now: SystemTime) -> Result<Self, rcgen::Error> {
+        let mut ca = valid(CertificateParams::default(), now, subject.validity);
+        ca.distinguished_name.push(DnType::CommonName, subject.ca_common_name);
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
 
-        let mut leaf = valid(CertificateParams::new(names)?, now, validity);
-        leaf.distinguished_name.push(DnType::CommonName, common_name);
+        let mut leaf = valid(CertificateParams::new(subject.names)?, now, subject.validity);
+        leaf.distinguished_name.push(DnType::CommonName, subject.common_name);
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
@@ -84,28 +83,36 @@ impl CertificatePair {
         Ok(Self { ca_pem: ca.pem(), certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 
-    /// The three as they are stored.
+    /// Returns the pair in its stored form, for a check.
     #[must_use]
     pub fn stored(&self) -> StoredPair<'_> {
-        let Self { ca_pem, certificate_pem, key_pem } = self;
-        let [ca, certificate, key] = [ca_pem, certificate_pem, key_pem].map(|pem| Some(pem.as_bytes()));
-        StoredPair { ca, certificate, key }
+        StoredPair {
+            ca: Some(self.ca_pem.as_bytes()),
+            certificate: Some(self.certificate_pem.as_bytes()),
+            key: Some(self.key_pem.as_bytes()),
+        }
     }
 
-    /// Of the bundle, what a client that calls `host` has to trust; the rest is for an older leaf. None if nothing will do.
-    pub fn signers(&self, host: &str, at: SystemTime) -> Option<String> {
-        let good = |ca: &String| StoredPair { ca: Some(ca.as_bytes()), ..self.stored() }.check(Some(host), at).is_ok();
-        let signers: String = CaBundle::parse(&self.ca_pem).each_pem().filter(good).collect();
+    /// Returns the CAs of the bundle that signed the leaf, for a client that calls `host`. The
+    /// other CAs are for an older leaf. `None` if no CA signed it.
+    pub(crate) fn signers(&self, host: &str, at: SystemTime) -> Option<String> {
+        let bundle = CaBundle::parse(&self.ca_pem);
+        let signers: String = bundle.each_pem().filter(|ca| self.is_signed_by(ca, host, at)).collect();
         (!signers.is_empty()).then_some(signers)
     }
 
-    /// The leaf and its key as the TLS layer takes them.
+    fn is_signed_by(&self, ca: &str, host: &str, at: SystemTime) -> bool {
+        StoredPair { ca: Some(ca.as_bytes()), ..self.stored() }.check(Some(host), at).is_ok()
+    }
+
+    /// Returns the leaf and its key in the form of the TLS layer.
     #[must_use]
     pub fn certified_key(&self) -> CertifiedKey {
         let certificate = CertificateDer::from_pem_slice(self.certificate_pem.as_bytes());
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes());
-        let (certificate, key) = (certificate.expect("it was just written"), key.expect("it was just written"));
-        CertifiedKey::from_der(vec![certificate], key, &provider()).expect("the key was made for the certificate")
+        let certificate = certificate.expect("an issued certificate is valid PEM");
+        let key = key.expect("an issued key is valid PEM");
+        CertifiedKey::from_der(vec![certificate], key, &provider()).expect("the pair was issued together")
     }
 }
 

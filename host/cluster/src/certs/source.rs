@@ -1,16 +1,17 @@
-//! Where the pairs come from that are served one after the other: [`PairSource`], a folder or a Secret.
+//! Sources of certificate pairs: [`PairSource`], implemented for a folder and for a Secret.
 //!
-//! What is not fit to serve goes no further than here: it is said in the log, counted, and the pair before is served on.
+//! A source rejects a pair that cannot be served: it logs and counts it, and the previous pair
+//! stays in use.
 
 mod folder;
 mod secret;
 
-use super::CheckedPair;
+use super::condition::CheckedPair;
 
 pub use self::{folder::FolderSource, secret::SecretSource};
 
-/// Gives each new pair that is fit to serve.
+/// A source of usable pairs.
 pub trait PairSource: Send {
-    /// Waits for the next one.
+    /// Waits for the next usable pair.
     fn next(&mut self) -> impl Future<Output = CheckedPair> + Send;
 }

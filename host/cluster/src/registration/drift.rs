@@ -1,13 +1,14 @@
-//! In what a registration is not as it should be: [`first`], compared as the API server stores it.
+//! Differences between the desired and the stored registration: [`first_difference`].
 //!
-//! The `caBundle` is compared as a set of certificates, elsewhere. Fields that are not said, and webhooks that are not ours, are others'.
+//! Values are compared in the form that the API server stores. We ignore fields we do not set and
+//! webhooks we do not own. The keeper compares the `caBundle`, as a set of certificates.
 
 use serde_json::{Map, Value};
 
-use super::CaBundle;
+use crate::ca_bundle::CaBundle;
 
-/// The first field that differs; none if the object is as it should be.
-pub(super) fn first(wanted: &Value, found: &Value) -> Option<String> {
+/// Returns the first field that differs, if any.
+pub(super) fn first_difference(wanted: &Value, found: &Value) -> Option<String> {
     for webhook in webhooks(wanted) {
         let name = name(webhook);
         let Some(found) = webhooks(found).iter().find(|found| self::name(found) == name) else {
@@ -15,7 +16,7 @@ pub(super) fn first(wanted: &Value, found: &Value) -> Option<String> {
         };
         let fields = webhook.as_object().into_iter().flatten();
         for (field, value) in fields {
-            if stored(field, value) != stored(field, &found[field]) {
+            if normalized(field, value) != normalized(field, &found[field]) {
                 return Some(format!("webhooks[{name}].{field}"));
             }
         }
@@ -23,40 +24,48 @@ pub(super) fn first(wanted: &Value, found: &Value) -> Option<String> {
     None
 }
 
-/// The `caBundle` of each of our webhooks in an object.
-pub(super) fn bundles(wanted: &Value, found: &Value) -> Vec<CaBundle> {
-    let ours = |webhook: &&Value| webhooks(wanted).iter().any(|wanted| name(wanted) == name(webhook));
-    webhooks(found).iter().filter(ours).map(bundle).collect()
+/// Returns the `caBundle` of each of our webhooks in an object.
+pub(super) fn ca_bundles(wanted: &Value, found: &Value) -> Vec<CaBundle> {
+    let own = webhooks(found).iter().filter(|webhook| contains(webhooks(wanted), webhook));
+    own.map(ca_bundle).collect()
 }
 
-/// The object with our webhooks in the place of those of the same name; whoever else has one in it keeps it.
-pub(super) fn put(wanted: &Value, mut found: Value) -> Value {
+/// Returns the object with our webhooks in the place of webhooks of the same name. Other webhooks
+/// stay.
+pub(super) fn replace_webhooks(wanted: &Value, mut found: Value) -> Value {
     let mut all: Vec<Value> = webhooks(wanted).to_vec();
-    let others = webhooks(&found).iter().filter(|other| !all.iter().any(|ours| name(ours) == name(other)));
-    let others: Vec<_> = others.cloned().collect();
-    all.extend(others);
+    let foreign = webhooks(&found).iter().filter(|webhook| !contains(webhooks(wanted), webhook));
+    all.extend(foreign.cloned());
     found["webhooks"] = Value::Array(all);
     found
 }
 
-/// A field as two sides can be compared: without what the API server fills in, and without the `caBundle`.
-fn stored(field: &str, value: &Value) -> Value {
+/// Returns a field without the API server's defaults and without the `caBundle`.
+fn normalized(field: &str, value: &Value) -> Value {
     let mut value = value.clone();
     match field {
         "clientConfig" => {
             value.as_object_mut().and_then(|config| config.remove("caBundle"));
         }
         "rules" => {
-            let every_scope = |rule: &Map<String, Value>| rule.get("scope").is_some_and(|scope| scope == "*");
             for rule in value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-                if every_scope(rule) {
-                    rule.remove("scope");
-                }
+                remove_default_scope(rule);
             }
         }
         _ => {}
     }
     value
+}
+
+fn remove_default_scope(rule: &mut Map<String, Value>) {
+    if rule.get("scope").is_some_and(|scope| scope == "*") {
+        rule.remove("scope");
+    }
+}
+
+/// Whether a list contains a webhook of the same name.
+fn contains(webhooks: &[Value], webhook: &Value) -> bool {
+    webhooks.iter().any(|other| name(other) == name(webhook))
 }
 
 fn webhooks(object: &Value) -> &[Value] {
@@ -67,7 +76,7 @@ fn name(webhook: &Value) -> &str {
     webhook["name"].as_str().unwrap_or_default()
 }
 
-fn bundle(webhook: &Value) -> CaBundle {
+fn ca_bundle(webhook: &Value) -> CaBundle {
     let text = webhook["clientConfig"]["caBundle"].as_str().unwrap_or_default();
     let pem = data_encoding::BASE64.decode(text.as_bytes()).ok().and_then(|pem| String::from_utf8(pem).ok());
     CaBundle::parse(&pem.unwrap_or_default())
@@ -77,24 +86,26 @@ fn bundle(webhook: &Value) -> CaBundle {
 mod tests {
     use serde_json::json;
 
-    use super::{super::WebhookRegistration, *};
     use ampoule_config::Config;
+
+    use super::*;
+    use crate::registration::document::WebhookRegistration;
 
     fn wanted() -> Value {
         let config = Config::parse("", &[]).unwrap().registration;
         WebhookRegistration::new(config, None).document("ampoule")
     }
 
-    /// The document with a change, and the field that it should be noticed in.
+    /// Changes the stored document and compares the reported field.
     fn check(change: impl Fn(&mut Value), expected: Option<&str>) {
         let mut found = wanted();
         found["webhooks"][0]["rules"][0]["scope"] = json!("*");
         change(&mut found);
-        assert_eq!(first(&wanted(), &found).as_deref(), expected, "{found}");
+        assert_eq!(first_difference(&wanted(), &found).as_deref(), expected, "{found}");
     }
 
     #[test]
-    fn what_the_api_server_and_others_add_is_no_difference() {
+    fn additions_of_the_api_server_and_of_other_programs_are_ignored() {
         check(|_| {}, None);
         check(|found| found["metadata"]["labels"] = json!({ "a": "b" }), None);
         check(|found| found["webhooks"][0]["clientConfig"]["caBundle"] = json!("AA=="), None);
@@ -106,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_ours_that_was_changed_is_named() {
+    fn a_changed_field_is_named() {
         let field = |field: &str| format!("webhooks[secrets.ampoule.dev].{field}");
         check(|found| found["webhooks"] = json!([]), Some("webhooks[secrets.ampoule.dev]"));
         check(|found| found["webhooks"][1]["name"] = json!("other.ampoule.dev"), Some("webhooks[people.ampoule.dev]"));
@@ -124,15 +135,18 @@ mod tests {
     }
 
     #[test]
-    fn ours_are_put_in_place_and_others_stay() {
+    fn own_webhooks_are_replaced_and_foreign_ones_stay() {
         let found = json!({
             "metadata": { "name": "ampoule", "resourceVersion": "7" },
-            "webhooks": [{ "name": "theirs.example.org" }, { "name": "secrets.ampoule.dev", "clientConfig": { "url": "x" } }],
+            "webhooks": [
+                { "name": "theirs.example.org" },
+                { "name": "secrets.ampoule.dev", "clientConfig": { "url": "x" } },
+            ],
         });
-        let put = put(&wanted(), found);
-        let names: Vec<_> = webhooks(&put).iter().map(name).collect();
+        let replaced = replace_webhooks(&wanted(), found);
+        let names: Vec<_> = webhooks(&replaced).iter().map(name).collect();
         assert_eq!(names, ["secrets.ampoule.dev", "people.ampoule.dev", "theirs.example.org"]);
-        assert_eq!(put["metadata"]["resourceVersion"], "7");
-        assert_eq!(first(&wanted(), &put), None);
+        assert_eq!(replaced["metadata"]["resourceVersion"], "7");
+        assert_eq!(first_difference(&wanted(), &replaced), None);
     }
 }

@@ -1,7 +1,7 @@
-//! The registration kept right for as long as the process runs: [`RegistrationKeeper`].
+//! Maintenance of the registration while the process runs: [`RegistrationKeeper`].
 //!
-//! It watches the object, and looks again every minute where it may not watch. What somebody changed is put back, and counted. It
-//! ends with the process and leaves the object: another replica serves on.
+//! It watches the object, and reads it every minute if it may not watch. It restores and counts
+//! changes by other clients. When the process ends, the object stays: other replicas still serve.
 
 use std::time::{Duration, Instant};
 
@@ -15,74 +15,82 @@ use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
 use super::{
-    CaBundle, FIELD_MANAGER, RegistrationError, Strangers, Trust, TrustTiming, WebhookRegistration, drift,
-    trust::Wanted, uninstall,
+    document::WebhookRegistration,
+    drift,
+    error::RegistrationError,
+    foreign_cas::ForeignCas,
+    trust::{Trust, TrustRequest, TrustTiming},
+    uninstall,
 };
 use crate::{
-    Cluster,
+    ca_bundle::CaBundle,
+    client::Cluster,
     follow::{ObjectFollower, ObjectSelector},
 };
 use ampoule_config::RegistrationConfig;
 use ampoule_net::backoff::Backoff;
 use ampoule_telemetry::metrics::Metrics;
 
-/// Between two looks without a word from the watch.
+/// The field manager of server-side apply.
+const FIELD_MANAGER: &str = "ampoule";
+/// Time between two reads without an event of the watch.
 const LOOK: Duration = Duration::from_secs(60);
-/// After the first failure or repair, doubled with each further one: two that do not agree must not keep each other busy.
+/// The pause after the first failure or repair, and the longest after several in a row: two programs
+/// that restore the object in turn must not keep each other busy.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Keeps one object as it should be.
+/// Maintains the `MutatingWebhookConfiguration`.
 pub struct RegistrationKeeper {
     cluster: Cluster,
     config: RegistrationConfig,
     timing: TrustTiming,
     metrics: Metrics,
     trust: Trust,
-    wishes: watch::Receiver<Wanted>,
+    wishes: watch::Receiver<TrustRequest>,
     granted: watch::Sender<u64>,
-    strangers: Strangers,
-    /// Whether it was said that the object may not be watched.
+    foreign_cas: ForeignCas,
+    /// Whether the log already reported that the object cannot be watched.
     blind: bool,
-    /// The mark that was there at the start: an earlier registration's.
+    /// The mark that the object had at the start, of an earlier uninstallation.
     old_mark: Option<String>,
 }
 
-/// In what the object was not as it should be.
-struct Found {
-    /// What somebody else changed; none if it was only we who wanted something new.
+/// Result of a reconciliation.
+struct Reconciled {
+    /// The field that another client changed; `None` if only the request for trust changed.
     changed: Option<String>,
-    /// The object's version after.
+    /// The object's version afterwards.
     version: String,
 }
 
 // === impl RegistrationKeeper ===
 
 impl RegistrationKeeper {
+    /// Creates the keeper. It sends no request yet.
     pub fn new(cluster: Cluster, config: RegistrationConfig, timing: TrustTiming, metrics: Metrics) -> Self {
         let (trust, wishes, granted) = Trust::new();
-        let strangers = Strangers::default();
-        Self { cluster, config, timing, metrics, trust, wishes, granted, strangers, blind: false, old_mark: None }
+        let foreign_cas = ForeignCas::default();
+        Self { cluster, config, timing, metrics, trust, wishes, granted, foreign_cas, blind: false, old_mark: None }
     }
 
-    /// To ask for trust by.
+    /// Returns the handle for requests of trust.
     pub fn trust(&self) -> Trust {
         self.trust.clone()
     }
 
-    /// Registers, and returns once the API server trusts what was asked for so far.
+    /// Registers, and returns once the API server trusts the CAs requested so far.
     ///
     /// # Errors
     ///
-    /// If the API server refuses.
+    /// The API server refuses a request.
     pub async fn start(&mut self) -> Result<(), RegistrationError> {
         self.reconcile(true).await?;
-        let (name, namespace) = (&self.config.name, self.cluster.namespace());
-        info!(name, namespace, "registered");
+        info!(name = self.config.name, namespace = self.cluster.namespace(), "registered");
         Ok(())
     }
 
-    /// Keeps the object right, until it is taken back. Never ends.
+    /// Maintains the object until it is uninstalled. Never returns.
     pub async fn run(mut self) {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let api = self.cluster.watching().cluster_wide();
@@ -90,23 +98,23 @@ impl RegistrationKeeper {
         loop {
             let version = match self.reconcile(false).await {
                 Ok(None) => {
-                    info!(name = self.config.name, "the registration is taken back, and looked after no longer");
+                    info!(name = self.config.name, "the registration was uninstalled and is no longer maintained");
                     return std::future::pending().await;
                 }
-                Ok(Some(Found { changed: None, version })) => {
+                Ok(Some(Reconciled { changed: None, version })) => {
                     backoff.reset();
                     version
                 }
-                Ok(Some(Found { changed: Some(changed), version: _ })) => {
+                Ok(Some(Reconciled { changed: Some(changed), .. })) => {
                     let name = &self.config.name;
-                    warn!(name, changed, "somebody changed the MutatingWebhookConfiguration, and it is put back");
+                    warn!(name, changed, "restored the MutatingWebhookConfiguration after a change by another client");
                     self.metrics.registration_repaired();
                     self.rest(&mut backoff).await;
                     continue;
                 }
                 Err(error) => {
                     let error = anyhow::Error::from(error);
-                    warn!(error = format!("{error:#}"), "the registration cannot be looked after");
+                    warn!(error = format!("{error:#}"), "cannot reconcile the registration");
                     self.rest(&mut backoff).await;
                     continue;
                 }
@@ -115,10 +123,10 @@ impl RegistrationKeeper {
         }
     }
 
-    /// Until there may be something to do.
+    /// Returns when the object or the requested trust may have changed, or it is time to read again.
     async fn wait(&mut self, follower: &mut ObjectFollower<MutatingWebhookConfiguration>, version: &str) {
-        let Self { timing, wishes, strangers, blind, .. } = self;
-        let look = if strangers.is_empty() { LOOK } else { LOOK.min(timing.stay) };
+        let Self { timing, wishes, foreign_cas, blind, .. } = self;
+        let look = if foreign_cas.is_empty() { LOOK } else { LOOK.min(timing.stay) };
         let unseen = tokio::time::timeout(look, async {
             tokio::select! {
                 _ = wishes.changed() => Ok(()),
@@ -128,7 +136,7 @@ impl RegistrationKeeper {
         if let Ok(Err(error)) = unseen.await {
             if !std::mem::replace(blind, true) {
                 let seconds = look.as_secs();
-                warn!(%error, "the registration cannot be watched, and is looked at every {seconds} s");
+                warn!(%error, "cannot watch the registration; it is read every {seconds} s instead");
             }
             tokio::select! {
                 _ = wishes.changed() => {}
@@ -144,9 +152,9 @@ impl RegistrationKeeper {
         }
     }
 
-    /// Looks, and makes it what it should be; `always` writes even where nothing differs, so that the fields are ours. None if
-    /// somebody took it back.
-    async fn reconcile(&mut self, always: bool) -> Result<Option<Found>, RegistrationError> {
+    /// Reads the object and writes its desired state. `always` writes it even without a difference,
+    /// so that this program owns the fields. Returns `None` if the object was uninstalled.
+    async fn reconcile(&mut self, always: bool) -> Result<Option<Reconciled>, RegistrationError> {
         let wanted = self.wishes.borrow_and_update().clone();
         let name = self.config.name.clone();
         let api = self.cluster.cluster_wide::<MutatingWebhookConfiguration>();
@@ -158,19 +166,20 @@ impl RegistrationKeeper {
             return Ok(None);
         }
         let version = found.as_ref().and_then(|found| found.resource_version()).unwrap_or_default();
-        let found = found.map(|found| serde_json::to_value(found).expect("an object of the API always serialises"));
+        let found = found.map(|found| serde_json::to_value(found).expect("an API object serializes"));
 
-        let ours = self.document(None);
-        let there = found.as_ref().map(|found| drift::bundles(&ours, found)).unwrap_or_default();
-        let bundle = wanted.bundle.as_ref().map(|bundle| self.with_strangers(bundle, &there));
-        // Without a word about it, it stays as others made it.
-        let trusted = wanted.bundle.as_ref().is_none_or(|bundle| there.iter().all(|there| there.holds(bundle)));
-        let overdue = bundle.as_ref().is_some_and(|bundle| there.iter().any(|there| !bundle.holds(there)));
+        let desired = self.document(None);
+        let stored = found.as_ref().map(|found| drift::ca_bundles(&desired, found)).unwrap_or_default();
+        let bundle = wanted.bundle.as_ref().map(|bundle| self.with_foreign_cas(bundle, &stored));
+        // Without a requested bundle, the stored one stays.
+        let trusted =
+            wanted.bundle.as_ref().is_none_or(|wanted| stored.iter().all(|stored| stored.contains_all(wanted)));
+        let overdue = bundle.as_ref().is_some_and(|bundle| stored.iter().any(|stored| !bundle.contains_all(stored)));
         let changed = match &found {
-            None => Some("all of it".to_owned()),
-            Some(found) => drift::first(&ours, found).or_else(|| (!trusted).then(|| "caBundle".to_owned())),
+            None => Some("all fields".to_owned()),
+            Some(found) => drift::first_difference(&desired, found).or((!trusted).then(|| "caBundle".to_owned())),
         };
-        let known = *self.granted.borrow() == wanted.number;
+        let granted = *self.granted.borrow() == wanted.number;
         let mut version = version;
         if always || changed.is_some() || overdue {
             version = self.write(&api, &self.document(bundle.as_ref()), found.as_ref()).await?;
@@ -179,10 +188,11 @@ impl RegistrationKeeper {
             sleep(self.timing.settle).await;
         }
         self.granted.send_replace(wanted.number);
-        Ok(Some(Found { changed: changed.filter(|_| known && !always), version }))
+        Ok(Some(Reconciled { changed: changed.filter(|_| granted && !always), version }))
     }
 
-    /// Applies the document; where others' fields stand in its way, puts it. Gives the version.
+    /// Applies the document and returns the object's version. Replaces the webhooks if fields of
+    /// another manager prevent that.
     async fn write(
         &self,
         api: &Api<MutatingWebhookConfiguration>,
@@ -193,41 +203,44 @@ impl RegistrationKeeper {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let applied = match api.patch(name, &params, &Patch::Apply(document)).await {
             Ok(applied) => applied,
-            // A field of somebody else's that must not stand beside one of ours.
+            // A field of another manager is not allowed together with one of ours.
             Err(kube::Error::Api(status)) if status.code == 422 && found.is_some() => {
                 let found = api.get(name).await.map_err(|error| self.failed("read", error))?;
-                self.put(api, document, found).await?
+                self.replace_webhooks(api, document, found).await?
             }
             Err(error) => return Err(self.failed("apply", error)),
         };
-        let stored = serde_json::to_value(&applied).expect("an object of the API always serialises");
-        let applied = match drift::first(document, &stored) {
+        let stored = serde_json::to_value(&applied).expect("an API object serializes");
+        let applied = match drift::first_difference(document, &stored) {
             None => applied,
-            Some(_) => self.put(api, document, applied).await?,
+            Some(_) => self.replace_webhooks(api, document, applied).await?,
         };
         Ok(applied.resource_version().unwrap_or_default())
     }
 
-    async fn put(
+    async fn replace_webhooks(
         &self,
         api: &Api<MutatingWebhookConfiguration>,
         document: &Value,
         found: MutatingWebhookConfiguration,
     ) -> Result<MutatingWebhookConfiguration, RegistrationError> {
         let version = found.resource_version();
-        let found = serde_json::to_value(found).expect("an object of the API always serialises");
-        // Not a replacement, which would want a right that nothing else here wants.
-        let list = &drift::put(document, found)["webhooks"];
+        let found = serde_json::to_value(found).expect("an API object serializes");
+        // A replacement of the object would need a right that no other request needs.
+        let list = &drift::replace_webhooks(document, found)["webhooks"];
         let patch = json!({ "metadata": { "resourceVersion": version }, "webhooks": list });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         api.patch(&self.config.name, &params, &Patch::Merge(patch)).await.map_err(|error| self.failed("patch", error))
     }
 
-    fn with_strangers(&mut self, wanted: &CaBundle, there: &[CaBundle]) -> CaBundle {
+    /// Adds the foreign CAs that stay for now.
+    fn with_foreign_cas(&mut self, wanted: &CaBundle, stored: &[CaBundle]) -> CaBundle {
         let mut found = CaBundle::default();
-        there.iter().for_each(|there| found.extend(there.clone()));
+        for bundle in stored {
+            found.extend(bundle.clone());
+        }
         let mut bundle = wanted.clone();
-        bundle.extend(self.strangers.tolerated(&found, wanted, Instant::now(), self.timing.stay));
+        bundle.extend(self.foreign_cas.tolerated(&found, wanted, Instant::now(), self.timing.stay));
         bundle
     }
 

@@ -1,51 +1,56 @@
-//! What the API server is to trust, between the one who serves a certificate and the one who keeps the registration: [`Trust`].
+//! Trust in the webhook's CA: [`Trust`] passes it from the certificates to the registration.
 //!
-//! A certificate is served only once the API server trusts its CA, so whoever changes it waits here.
+//! A certificate is served only after the API server trusts its CA: a certificate's keeper requests
+//! trust and waits until the registration's keeper has granted it.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::CaBundle;
+use crate::ca_bundle::CaBundle;
 use ampoule_config::{CertificateMode, CertificatesConfig};
 
-/// In which the API servers of a cluster notice a change of the registration; theirs is a watch, which takes milliseconds.
+/// Time in which all API servers of a cluster apply a change of the registration. They watch it,
+/// which takes milliseconds.
 const SETTLE: Duration = Duration::from_secs(5);
-/// In which every replica has the new files of a Secret that is mounted; the kubelet takes two minutes at most.
+/// Time in which every replica has the new files of a mounted Secret. The kubelet takes at most two
+/// minutes.
 const MOUNTED: Duration = Duration::from_secs(10 * 60);
 
-/// How long what takes.
+/// Timeouts for CA trust propagation.
 #[derive(Clone, Copy, Debug)]
 pub struct TrustTiming {
-    /// Between a registration that trusts a CA and the first certificate of it that is served.
+    /// Time between a registration that trusts a CA and the first certificate served from that CA.
     pub(super) settle: Duration,
-    /// How long a CA stays that this replica does not ask for.
+    /// Time that a CA stays in the registration although this replica does not request it.
     pub(super) stay: Duration,
 }
 
-/// What is asked for.
+/// The requested trust.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    /// None leaves the `caBundle` to others.
+pub(super) struct TrustRequest {
+    /// The requested CAs; `None` leaves the `caBundle` to its manager.
     pub(super) bundle: Option<CaBundle>,
-    /// Counts the wishes.
+    /// The number of this request. A later request has a higher number.
     pub(super) number: u64,
 }
 
-/// Asks for the API server's trust. Cheap to clone.
+/// Requests the API server's trust. Cheap to clone.
 #[derive(Clone)]
 pub struct Trust {
-    wanted: Arc<watch::Sender<Wanted>>,
-    done: watch::Receiver<u64>,
+    requested: Arc<watch::Sender<TrustRequest>>,
+    granted: watch::Receiver<u64>,
 }
 
 // === impl TrustTiming ===
 
 impl TrustTiming {
-    pub fn of(certificates: &CertificatesConfig) -> Self {
+    /// Returns the timeouts for a source of certificates.
+    pub fn from_config(certificates: &CertificatesConfig) -> Self {
         match certificates.mode {
             CertificateMode::Folder => Self { settle: SETTLE, stay: MOUNTED },
-            // Fractions, so that a short life shows what a long one does.
+            // Fractions of the validity, so that tests with short-lived certificates behave as in
+            // production.
             CertificateMode::Cluster => Self {
                 settle: (certificates.validity / 30).clamp(Duration::from_secs(1), SETTLE),
                 stay: certificates.validity / 10,
@@ -57,28 +62,29 @@ impl TrustTiming {
 // === impl Trust ===
 
 impl Trust {
-    /// With the other side of it: wishes, and the number of the last one that was granted.
-    pub(super) fn new() -> (Self, watch::Receiver<Wanted>, watch::Sender<u64>) {
-        let (wanted, wishes) = watch::channel(Wanted::default());
-        let (granted, done) = watch::channel(0);
-        (Self { wanted: Arc::new(wanted), done }, wishes, granted)
+    /// Creates it with the keeper's ends: the requests, and the number of the last granted one.
+    pub(super) fn new() -> (Self, watch::Receiver<TrustRequest>, watch::Sender<u64>) {
+        let (requested, requests) = watch::channel(TrustRequest::default());
+        let (grants, granted) = watch::channel(0);
+        (Self { requested: Arc::new(requested), granted }, requests, grants)
     }
 
-    /// Asks for this trust and no other, in PEM form; none leaves it to others.
-    pub fn want(&self, bundle: Option<&str>) -> u64 {
+    /// Requests trust in these CAs only, in PEM format, and returns the number of the request.
+    /// `None` leaves the `caBundle` to its manager.
+    pub fn request(&self, bundle: Option<&str>) -> u64 {
         let bundle = bundle.map(CaBundle::parse);
         let mut number = 0;
-        self.wanted.send_modify(|wanted| {
-            number = wanted.number + 1;
-            *wanted = Wanted { bundle, number };
+        self.requested.send_modify(|requested| {
+            number = requested.number + 1;
+            *requested = TrustRequest { bundle, number };
         });
         number
     }
 
-    /// Asks, and waits until the API server trusts, however long that takes.
+    /// Requests trust and waits until the API server trusts the CAs, without a timeout.
     pub async fn ensure(&self, bundle: Option<&str>) {
-        let number = self.want(bundle);
-        // It errors once the keeper is gone, and then the process is about to end.
-        let _ = self.done.clone().wait_for(|done| *done >= number).await;
+        let number = self.request(bundle);
+        // An error means that the keeper has ended, and then the process ends, too.
+        let _ = self.granted.clone().wait_for(|granted| *granted >= number).await;
     }
 }

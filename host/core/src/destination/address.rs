@@ -1,27 +1,29 @@
-//! Addresses that no plugin reaches, whatever name led to them: [`prohibited_address`].
+//! [`prohibited_address`]: the addresses that plugins may not call, under any name.
 //!
-//! They are the webhook's own machine, its neighbours on the link (a cloud's metadata service is one) and what is no single machine.
-//! Private addresses are not among them: stores within a cluster have such.
+//! They are the addresses of the webhook's own machine, link-local addresses (such as a cloud's
+//! metadata service), and addresses that do not identify a single machine. Private addresses are
+//! allowed, because secret stores within a cluster have them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where clouds answer a machine with its own credentials, beside 169.254.169.254 and the other link-local addresses.
+/// Addresses at which clouds serve a machine's own credentials. 169.254.169.254 is not in this
+/// list, because all link-local addresses are prohibited.
 const METADATA: [IpAddr; 5] = [
     // Alibaba Cloud.
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     // Azure's host agent.
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
-    // EC2, and the credentials of EKS' pods.
+    // EC2 metadata, and credentials of EKS pods.
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
     // Google Cloud.
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-/// What kind of address it is, if no plugin reaches it.
+/// Returns the kind of an address that plugins may not call, and `None` for any other address.
 pub fn prohibited_address(address: IpAddr) -> Option<&'static str> {
     match address {
-        IpAddr::V6(outer) if let Some(within) = embedded(outer) => prohibited_address(within.into()),
+        IpAddr::V6(outer) if let Some(inner) = embedded_v4(outer) => prohibited_address(inner.into()),
         metadata if METADATA.contains(&metadata) => Some("a metadata service's address"),
         IpAddr::V4(address) => prohibited_v4(address),
         IpAddr::V6(address) => prohibited_v6(address),
@@ -30,7 +32,7 @@ pub fn prohibited_address(address: IpAddr) -> Option<&'static str> {
 
 fn prohibited_v4(address: Ipv4Addr) -> Option<&'static str> {
     match address.octets() {
-        // Linux takes all of 0/8 for itself.
+        // Linux treats all of 0/8 as the machine itself.
         [0, ..] => Some("an unspecified address"),
         [127, ..] => Some("a loopback address"),
         [169, 254, ..] => Some("a link-local address"),
@@ -50,28 +52,29 @@ fn prohibited_v6(address: Ipv6Addr) -> Option<&'static str> {
     if address.is_multicast() {
         return Some("a multicast address");
     }
-    // Where an IPv4 address stands in these is up to whoever runs the translator.
+    // The position of the IPv4 address in 64:ff9b:1::/48 is specific to each translator, so all of
+    // it is prohibited.
     if let [0x64, 0xff9b, 1, ..] = address.segments() {
         return Some("a translated address");
     }
     address.is_unicast_link_local().then_some("a link-local address")
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped (`::ffff:0:0/96`), compatible (`::/96`), translated (`64:ff9b::/96`, and
-/// `::ffff:0:0:0/96` of SIIT) or tunnelled (`2002::/16`).
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let v4 = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        Some(Ipv4Addr::new(a, b, c, d))
-    };
+/// The IPv4 address that an IPv6 address contains: mapped (`::ffff:0:0/96`), compatible (`::/96`),
+/// translated (`64:ff9b::/96`, and `::ffff:0:0:0/96` of SIIT) or tunnelled (`2002::/16`).
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
-        [0x2002, high, low, ..] => v4(high, low),
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(join_segments(high, low)),
+        [0x2002, high, low, ..] => Some(join_segments(high, low)),
         _ => None,
     }
+}
+
+fn join_segments(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
 }
 
 #[cfg(test)]
@@ -79,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machine_itself_and_its_link_are_out_of_reach_in_every_spelling() {
+    fn prohibits_the_machine_and_its_link_in_every_notation() {
         for (address, expected) in [
             ("0.0.0.0", "an unspecified address"),
             ("0.1.2.3", "an unspecified address"),
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn public_and_private_addresses_are_within_reach() {
+    fn allows_public_and_private_addresses() {
         for address in [
             "192.0.2.1",
             "10.0.0.1",

@@ -1,7 +1,7 @@
-//! Carries edits out on a pod's JSON, and refuses those that contradict it or each other.
+//! Applies edits to a pod's JSON, and refuses edits that contradict the pod or each other.
 //!
-//! Every edit first looks whether the pod has what it wants already, defaults that an API server filled in included: this
-//! is what makes a second review change nothing.
+//! Every edit first checks whether the pod already has the requested content, including defaults
+//! that the API server filled in. Therefore a second review changes nothing.
 
 mod annotation;
 mod env;
@@ -15,91 +15,115 @@ mod volume;
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{EnvVar, PodEdit, edited::EditedPod};
-use crate::{Conventions, mutator::warnings::OwnVariables};
+use crate::profile::Conventions;
 
-/// What the edits of one admission did so far, and for whom: two injectors that want one name for different things are found here.
+/// The containers that had an injected variable with a different value, by the variable's name.
+pub(crate) type VariableCollisions = BTreeMap<String, Vec<String>>;
+
+/// Applies the edits of one admission, and records the names that they claim and their origins, to
+/// detect two injectors that need one name for different content.
 #[derive(Default)]
-pub(crate) struct EditLog {
-    made: BTreeMap<Kind, BTreeMap<String, Entry>>,
-    /// Those that the pod had already.
-    pub(crate) own_variables: OwnVariables,
+pub(crate) struct EditApplier {
+    claims: BTreeMap<ClaimKind, BTreeMap<String, Claim>>,
+    /// The variables of the pod that differ from injected ones.
+    pub(crate) variable_collisions: VariableCollisions,
 }
 
-/// An edit that cannot be carried out. The pod may be half changed then: the caller drops it.
+/// An edit that cannot be applied. The pod may be partially changed; the caller discards it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ApplyError {
-    /// It contradicts the pod or an earlier edit. Names both sides.
+    /// The edit contradicts the pod or an earlier edit. The message names both sides.
     Conflict(String),
-    /// No pod could take it: the plugin is at fault.
+    /// The edit is invalid for any pod: the plugin has a bug.
     Invalid(String),
 }
 
-/// What an edit can claim a name of.
+/// Kinds of names that an edit can claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum ClaimKind {
     Env,
     Volume,
-    /// Its name is the path, as [`place`] writes it.
+    /// The name is a path, normalized by [`normalized_path`].
     Mount,
     InitContainer,
     Annotation,
 }
 
-struct Entry {
-    by: Arc<str>,
-    content: Content,
+/// A name that an edit claimed.
+struct Claim {
+    /// The injector and the annotation of the edit, as in messages.
+    origin: Arc<str>,
+    content: ClaimContent,
 }
 
-/// What a name was claimed for, as far as that has to be known.
-enum Content {
+/// The content of a claimed name, as far as later edits need it.
+enum ClaimContent {
     Any,
     Variable(EnvVar),
-    /// A path, for the volume of that name.
-    Volume(String),
-    /// An init container, with these variables of its own.
-    Variables(Vec<String>),
+    /// The volume that is mounted at a path.
+    MountedVolume(String),
+    /// The variables that an init container sets itself.
+    OwnVariables(Vec<String>),
 }
 
-// === impl EditLog ===
+// === impl EditApplier ===
 
-impl EditLog {
-    /// Carries one edit out. `by` is the injector and what it does it for, as messages say it: `injector k8s for flyte.secrets/s0`.
+impl EditApplier {
+    /// Applies one edit. `origin` names the injector and the annotation in messages:
+    /// `injector k8s for flyte.secrets/s0`.
     pub(crate) fn apply(
         &mut self,
-        by: &Arc<str>,
+        origin: &Arc<str>,
         edit: &PodEdit,
         pod: &mut EditedPod<'_>,
         conventions: &Conventions,
     ) -> Result<(), ApplyError> {
         match edit {
-            PodEdit::SetEnv(env) => self.set_env(by, env, pod, conventions.env_placement),
-            PodEdit::AddVolume(volume) => self.add_volume(by, volume, pod),
-            PodEdit::MountVolume(mount) => self.mount_volume(by, mount, pod),
+            PodEdit::SetEnv(env) => self.set_env(origin, env, pod, conventions.env_placement),
+            PodEdit::AddVolume(volume) => self.add_volume(origin, volume, pod),
+            PodEdit::MountVolume(mount) => self.mount_volume(origin, mount, pod),
             PodEdit::AddInitContainer(container) => {
                 let position = container.position.unwrap_or(conventions.init_container_position);
-                self.add_init_container(by, container, position, pod)
+                self.add_init_container(origin, container, position, pod)
             }
-            PodEdit::SetAnnotation(annotation) => self.set_annotation(by, annotation, pod),
+            PodEdit::SetAnnotation(annotation) => self.set_annotation(origin, annotation, pod),
             PodEdit::AddImagePullSecret(name) => pull_secret::add(name, pod),
         }
     }
 
-    fn record(&mut self, by: &Arc<str>, kind: Kind, name: &str, content: Content) {
-        self.made.entry(kind).or_default().insert(name.to_owned(), Entry { by: Arc::clone(by), content });
+    fn record(&mut self, origin: &Arc<str>, kind: ClaimKind, name: &str, content: ClaimContent) {
+        let claim = Claim { origin: Arc::clone(origin), content };
+        self.claims.entry(kind).or_default().insert(name.to_owned(), claim);
     }
 
-    /// What an edit claimed that name for.
-    fn made(&self, kind: Kind, name: &str) -> Option<&Entry> {
-        self.made.get(&kind)?.get(name)
+    fn claim(&self, kind: ClaimKind, name: &str) -> Option<&Claim> {
+        self.claims.get(&kind)?.get(name)
     }
 
-    /// Who put that name into the pod: an injector and what for, or the pod's author.
-    fn owner(&self, kind: Kind, name: &str) -> &str {
-        self.made(kind, name).map_or("the pod itself", |entry| &entry.by)
+    /// Returns the origin of a name in the pod, for messages: that of an edit, or the pod itself.
+    fn owner(&self, kind: ClaimKind, name: &str) -> &str {
+        self.claim(kind, name).map_or("the pod", |claim| &claim.origin)
+    }
+
+    /// Whether an edit added the container, and the container sets the variable itself.
+    fn is_own_variable(&self, container: &str, variable: &str) -> bool {
+        match self.claim(ClaimKind::InitContainer, container).map(|claim| &claim.content) {
+            Some(ClaimContent::OwnVariables(names)) => names.iter().any(|name| name == variable),
+            _ => false,
+        }
+    }
+
+    /// Returns the volume that an edit mounts at a normalized path, and the origin of the edit.
+    fn volume_mounted_at(&self, path: &str) -> Option<(&str, &str)> {
+        let claim = self.claim(ClaimKind::Mount, path)?;
+        match &claim.content {
+            ClaimContent::MountedVolume(volume) => Some((volume, &claim.origin)),
+            ClaimContent::Any | ClaimContent::Variable(_) | ClaimContent::OwnVariables(_) => None,
+        }
     }
 }
 
-/// A path without slashes at its end: where a volume is mounted, however it is spelt.
-fn place(path: &str) -> &str {
+/// Returns a mount path without trailing slashes.
+fn normalized_path(path: &str) -> &str {
     path.trim_end_matches('/')
 }

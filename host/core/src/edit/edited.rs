@@ -1,6 +1,6 @@
-//! A pod in the making: [`EditedPod`], the pod as it arrived but for the lists that edits wrote to.
+//! A pod during its mutation: [`EditedPod`], the received pod plus the lists that edits changed.
 //!
-//! Most of a pod is nothing that an edit may touch: it is neither copied nor compared.
+//! Edits cannot touch most parts of a pod; those parts are neither copied nor compared.
 
 use std::{borrow::Cow, mem::take};
 
@@ -8,15 +8,14 @@ use json_patch::Patch;
 use serde_json::{Map, Value};
 
 use crate::{
-    ContainerKind, Pod, PodView,
     diff::{Differ, Step},
     edit::list::EditedList,
-    pod::{init_kind, list, view_of},
+    pod::{Pod, PodView, list, view_init_container, view_main_container},
 };
 
-/// A pod that asks for something, and so has annotations, and what edits made of it.
+/// A pod with at least one secret request, and therefore with annotations, after some edits.
 pub(crate) struct EditedPod<'a> {
-    arrived: &'a Pod,
+    received: &'a Pod,
     pub(super) annotations: Cow<'a, Map<String, Value>>,
     pub(super) volumes: EditedList<'a>,
     pub(super) pull_secrets: EditedList<'a>,
@@ -24,9 +23,9 @@ pub(crate) struct EditedPod<'a> {
     containers: Vec<EditedContainer<'a>>,
 }
 
-/// A container, and what edits made of it.
+/// A container after some edits.
 pub(super) struct EditedContainer<'a> {
-    /// As it arrived; or one that an edit added, less its lists.
+    /// The received container; or one that an edit added, without the lists below.
     base: Cow<'a, Value>,
     pub(super) env: EditedList<'a>,
     pub(super) mounts: EditedList<'a>,
@@ -35,33 +34,35 @@ pub(super) struct EditedContainer<'a> {
 // === impl EditedPod ===
 
 impl<'a> EditedPod<'a> {
-    pub(crate) fn new(arrived: &'a Pod) -> Self {
-        let spec = &arrived.as_json()["spec"];
-        let containers = |key| list(spec, key).iter().map(EditedContainer::arrived).collect();
+    pub(crate) fn new(received: &'a Pod) -> Self {
+        let spec = &received.as_json()["spec"];
         Self {
-            arrived,
-            annotations: Cow::Borrowed(arrived.annotations()),
-            volumes: EditedList::arrived(list(spec, "volumes")),
-            pull_secrets: EditedList::arrived(list(spec, "imagePullSecrets")),
-            init_containers: containers("initContainers"),
-            containers: containers("containers"),
+            received,
+            annotations: Cow::Borrowed(received.annotations()),
+            volumes: EditedList::received(list(spec, "volumes")),
+            pull_secrets: EditedList::received(list(spec, "imagePullSecrets")),
+            init_containers: list(spec, "initContainers").iter().map(EditedContainer::received).collect(),
+            containers: list(spec, "containers").iter().map(EditedContainer::received).collect(),
         }
     }
 
-    /// What an injector may see of it.
+    /// Returns the parts that an injector may see.
     pub(crate) fn view(&self, namespace: &str) -> PodView {
-        let init = self.init_containers.iter().map(|container| view_of(&container.base, init_kind(&container.base)));
-        let main = self.containers.iter().map(|container| view_of(&container.base, ContainerKind::Main));
-        self.arrived.view_with(namespace, &self.annotations, init.chain(main).collect())
+        let init = self.init_containers.iter().map(|container| view_init_container(&container.base));
+        let main = self.containers.iter().map(|container| view_main_container(&container.base));
+        self.received.view_with(namespace, &self.annotations, init.chain(main).collect())
     }
 
-    /// What turns the pod that arrived into this one.
+    /// Returns the patch from the received pod to this one.
     pub(crate) fn into_patch(mut self) -> Patch {
-        let (arrived, spec) = (self.arrived.annotations(), &self.arrived.as_json()["spec"]);
+        let received_annotations = self.received.annotations();
+        let spec = &self.received.as_json()["spec"];
         let mut differ = Differ::default();
         differ.at(Step::Key("metadata"), |differ| {
             if let Cow::Owned(annotations) = &mut self.annotations {
-                differ.at(Step::Key("annotations"), |differ| differ.object(arrived, annotations));
+                differ.at(Step::Key("annotations"), |differ| {
+                    differ.object(received_annotations, annotations);
+                });
             }
         });
         differ.at(Step::Key("spec"), |differ| {
@@ -73,12 +74,12 @@ impl<'a> EditedPod<'a> {
         differ.finish()
     }
 
-    /// Every container, init containers first.
+    /// Returns all containers, init containers first.
     pub(super) fn containers(&self) -> impl Iterator<Item = &EditedContainer<'a>> {
         self.init_containers.iter().chain(&self.containers)
     }
 
-    /// Every container, init containers first.
+    /// Returns all containers, init containers first.
     pub(super) fn containers_mut(&mut self) -> impl Iterator<Item = &mut EditedContainer<'a>> {
         self.init_containers.iter_mut().chain(&mut self.containers)
     }
@@ -87,52 +88,62 @@ impl<'a> EditedPod<'a> {
 // === impl EditedContainer ===
 
 impl<'a> EditedContainer<'a> {
-    fn arrived(container: &'a Value) -> Self {
-        let [env, mounts] = ["env", "volumeMounts"].map(|key| EditedList::arrived(list(container, key)));
-        Self { base: Cow::Borrowed(container), env, mounts }
+    fn received(container: &'a Value) -> Self {
+        Self {
+            base: Cow::Borrowed(container),
+            env: EditedList::received(list(container, "env")),
+            mounts: EditedList::received(list(container, "volumeMounts")),
+        }
     }
 
-    /// One that an edit adds.
+    /// Wraps a container that an edit adds.
     pub(super) fn added(mut container: Value) -> Self {
-        let [env, mounts] = ["env", "volumeMounts"].map(|key| match container.get_mut(key).map(Value::take) {
-            Some(Value::Array(list)) => EditedList::added(list),
-            _ => EditedList::default(),
-        });
+        let env = take_list(&mut container, "env");
+        let mounts = take_list(&mut container, "volumeMounts");
         Self { base: Cow::Owned(container), env, mounts }
     }
 
-    /// As it arrived, if it did.
+    /// Returns the container as received; `None` if an edit added it.
     pub(super) fn before_edits(&self) -> Option<Self> {
         match &self.base {
-            Cow::Borrowed(container) => Some(Self::arrived(container)),
+            Cow::Borrowed(container) => Some(Self::received(container)),
             Cow::Owned(_) => None,
         }
     }
 
-    /// Its name, for messages.
+    /// Returns the name of the container, for messages.
     pub(super) fn name(&self) -> &str {
-        self.base["name"].as_str().unwrap_or("(without a name)")
+        self.base["name"].as_str().unwrap_or("(unnamed)")
     }
 
-    /// What is none of its lists.
+    /// Returns a field that is not one of the edited lists.
     pub(super) fn field(&self, key: &str) -> &Value {
         &self.base[key]
     }
 
     fn take(&mut self) -> Value {
-        let Self { base, env, mounts } = self;
-        let mut container = take(base.to_mut());
-        for (key, list) in [("env", env), ("volumeMounts", mounts)] {
-            match take(list).into_values() {
-                list if list.is_empty() => {}
-                list => container[key] = Value::Array(list),
-            }
-        }
+        let mut container = take(self.base.to_mut());
+        put_list(&mut container, "env", &mut self.env);
+        put_list(&mut container, "volumeMounts", &mut self.mounts);
         container
     }
 }
 
-/// Edits add containers, and take none away.
+fn take_list(container: &mut Value, key: &str) -> EditedList<'static> {
+    match container.get_mut(key).map(Value::take) {
+        Some(Value::Array(list)) => EditedList::added(list),
+        _ => EditedList::default(),
+    }
+}
+
+fn put_list(container: &mut Value, key: &str, list: &mut EditedList<'_>) {
+    let values = take(list).into_values();
+    if !values.is_empty() {
+        container[key] = Value::Array(values);
+    }
+}
+
+/// Compares a list of containers. Edits add containers and remove none.
 fn compare_containers<'d, 'a: 'd>(
     differ: &mut Differ<'d>,
     spec: &'d Value,
@@ -154,9 +165,9 @@ fn compare_containers<'d, 'a: 'd>(
 
 fn compare_container<'d, 'a: 'd>(differ: &mut Differ<'d>, container: &'d mut EditedContainer<'a>) {
     match container.base {
-        Cow::Borrowed(arrived) => {
-            container.env.compare(differ, arrived, "env");
-            container.mounts.compare(differ, arrived, "volumeMounts");
+        Cow::Borrowed(received) => {
+            container.env.compare(differ, received, "env");
+            container.mounts.compare(differ, received, "volumeMounts");
         }
         Cow::Owned(_) => differ.put(None, container.take()),
     }

@@ -1,32 +1,36 @@
-//! How each part of an edit looks in a pod.
+//! Converts the parts of an edit to Kubernetes' JSON.
 //!
-//! What is absent in an edit is absent in the JSON: Kubernetes fills its own defaults in.
+//! Fields that an edit does not set are absent in the JSON, and Kubernetes fills in its defaults.
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    EnvSource, EnvVar, InitContainer, Resources, SecretKeyRef, SecretVolume, SecurityContext, Volume, VolumeMount,
-    VolumeSource,
+    Csi, EnvSource, EnvVar, InitContainer, Resources, SecretVolume, SecurityContext, ServiceAccountToken, Volume,
+    VolumeMount, VolumeSource,
 };
 
 impl EnvVar {
     /// # Errors
     ///
-    /// A secret value that is not UTF-8 fits no environment variable. The message never shows it.
+    /// Returns an error for a secret value that is not UTF-8, because no environment variable can
+    /// contain it. The message never contains the value.
     pub(super) fn to_json(&self) -> Result<Value, String> {
-        let Self { name, source } = self;
-        let mut entry = Map::from_iter([("name".to_owned(), json!(name))]);
-        match source {
+        let mut entry = Map::from_iter([("name".to_owned(), json!(self.name))]);
+        match &self.source {
             EnvSource::Literal(value) => insert_text(&mut entry, "value", value),
             EnvSource::SecretValue(value) => {
                 let value = std::str::from_utf8(value.expose()).map_err(|_| {
-                    format!("the value for environment variable {name} is not UTF-8; mount it as a file")
+                    format!("the value of environment variable {} is not UTF-8; mount it as a file", self.name)
                 })?;
                 insert_text(&mut entry, "value", value);
             }
-            EnvSource::SecretKey(SecretKeyRef { name, key, optional }) => {
-                let reference = json!({ "secretKeyRef": { "name": name, "key": key, "optional": optional } });
-                entry.insert("valueFrom".to_owned(), reference);
+            EnvSource::SecretKey(reference) => {
+                let source = json!({ "secretKeyRef": {
+                    "name": reference.name,
+                    "key": reference.key,
+                    "optional": reference.optional,
+                } });
+                entry.insert("valueFrom".to_owned(), source);
             }
         }
         Ok(Value::Object(entry))
@@ -36,59 +40,65 @@ impl EnvVar {
 impl Volume {
     /// # Errors
     ///
-    /// A source given as JSON that is no object, or names the volume.
+    /// Returns an error for a JSON source that is not an object, or that contains a name.
     pub(super) fn to_json(&self) -> Result<Value, String> {
-        let Self { name, source } = self;
-        let source = match source {
+        let mut volume = match &self.source {
             VolumeSource::Secret(secret) => json!({ "secret": secret.to_json() }),
             VolumeSource::Memory { size_limit } => json!({ "emptyDir": memory(size_limit.as_deref()) }),
-            VolumeSource::Csi(csi) => {
-                let mut object = json!({ "driver": csi.driver, "readOnly": csi.read_only });
-                if !csi.attributes.is_empty() {
-                    object["volumeAttributes"] = pairs(&csi.attributes);
-                }
-                if let Some(name) = &csi.node_publish_secret {
-                    object["nodePublishSecretRef"] = json!({ "name": name });
-                }
-                json!({ "csi": object })
-            }
+            VolumeSource::Csi(csi) => json!({ "csi": csi.to_json() }),
             VolumeSource::ServiceAccountToken(token) => {
-                let mut object = Map::new();
-                insert_some(&mut object, "audience", token.audience.as_ref());
-                insert_some(&mut object, "expirationSeconds", token.expiration_seconds.as_ref());
-                object.insert("path".to_owned(), json!(token.path));
-                json!({ "projected": { "sources": [{ "serviceAccountToken": object }] } })
+                json!({ "projected": { "sources": [{ "serviceAccountToken": token.to_json() }] } })
             }
-            VolumeSource::Json(text) => parse_source(name, text)?,
+            VolumeSource::Json(text) => parse_source(&self.name, text)?,
         };
-        let mut volume = source;
-        volume["name"] = json!(name);
+        volume["name"] = json!(self.name);
         Ok(volume)
     }
 }
 
 impl SecretVolume {
     fn to_json(&self) -> Value {
-        let Self { secret_name, items, optional } = self;
-        let mut object = Map::from_iter([("secretName".to_owned(), json!(secret_name))]);
-        if !items.is_empty() {
-            let items = items.iter().map(|item| json!({ "key": item.key, "path": item.path })).collect();
-            object.insert("items".to_owned(), Value::Array(items));
+        let mut object = Map::from_iter([("secretName".to_owned(), json!(self.secret_name))]);
+        if !self.items.is_empty() {
+            let items = self.items.iter().map(|item| json!({ "key": item.key, "path": item.path }));
+            object.insert("items".to_owned(), Value::Array(items.collect()));
         }
-        object.insert("optional".to_owned(), json!(optional));
+        object.insert("optional".to_owned(), json!(self.optional));
+        Value::Object(object)
+    }
+}
+
+impl Csi {
+    fn to_json(&self) -> Value {
+        let mut object = json!({ "driver": self.driver, "readOnly": self.read_only });
+        if !self.attributes.is_empty() {
+            object["volumeAttributes"] = sorted_object(&self.attributes);
+        }
+        if let Some(name) = &self.node_publish_secret {
+            object["nodePublishSecretRef"] = json!({ "name": name });
+        }
+        object
+    }
+}
+
+impl ServiceAccountToken {
+    fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        insert_some(&mut object, "audience", self.audience.as_ref());
+        insert_some(&mut object, "expirationSeconds", self.expiration_seconds.as_ref());
+        object.insert("path".to_owned(), json!(self.path));
         Value::Object(object)
     }
 }
 
 impl VolumeMount {
     pub(super) fn to_json(&self) -> Value {
-        let Self { volume, path, read_only, sub_path } = self;
-        let mut object = Map::from_iter([("name".to_owned(), json!(volume))]);
-        if *read_only {
+        let mut object = Map::from_iter([("name".to_owned(), json!(self.volume))]);
+        if self.read_only {
             object.insert("readOnly".to_owned(), json!(true));
         }
-        object.insert("mountPath".to_owned(), json!(path));
-        insert_some(&mut object, "subPath", sub_path.as_ref());
+        object.insert("mountPath".to_owned(), json!(self.path));
+        insert_some(&mut object, "subPath", self.sub_path.as_ref());
         Value::Object(object)
     }
 }
@@ -96,49 +106,47 @@ impl VolumeMount {
 impl InitContainer {
     /// # Errors
     ///
-    /// As [`EnvVar::to_json`].
+    /// Returns an error in the same cases as [`EnvVar::to_json`].
     pub(super) fn to_json(&self) -> Result<Value, String> {
-        let Self { name, image, command, args, env, mounts, resources, security_context, position: _ } = self;
-        let mut object = Map::from_iter([("name".to_owned(), json!(name)), ("image".to_owned(), json!(image))]);
-        insert_list(&mut object, "command", command.iter().map(|word| json!(word)).collect());
-        insert_list(&mut object, "args", args.iter().map(|word| json!(word)).collect());
-        insert_list(&mut object, "env", env.iter().map(EnvVar::to_json).collect::<Result<_, _>>()?);
-        insert_some(&mut object, "resources", resources.as_ref().map(Resources::to_json).as_ref());
-        insert_list(&mut object, "volumeMounts", mounts.iter().map(VolumeMount::to_json).collect());
-        insert_some(&mut object, "securityContext", security_context.as_ref().map(SecurityContext::to_json).as_ref());
+        let env = self.env.iter().map(EnvVar::to_json).collect::<Result<_, _>>()?;
+        let resources = self.resources.as_ref().map(Resources::to_json);
+        let security_context = self.security_context.as_ref().map(SecurityContext::to_json);
+        let mut object =
+            Map::from_iter([("name".to_owned(), json!(self.name)), ("image".to_owned(), json!(self.image))]);
+        insert_list(&mut object, "command", self.command.iter().map(|word| json!(word)).collect());
+        insert_list(&mut object, "args", self.args.iter().map(|word| json!(word)).collect());
+        insert_list(&mut object, "env", env);
+        insert_some(&mut object, "resources", resources.as_ref());
+        insert_list(&mut object, "volumeMounts", self.mounts.iter().map(VolumeMount::to_json).collect());
+        insert_some(&mut object, "securityContext", security_context.as_ref());
         Ok(Value::Object(object))
     }
 }
 
 impl Resources {
     fn to_json(&self) -> Value {
-        let Self { requests, limits } = self;
-        let parts = [("limits", limits), ("requests", requests)].into_iter().filter(|(_, list)| !list.is_empty());
-        Value::Object(parts.map(|(key, list)| (key.to_owned(), pairs(list))).collect())
+        let mut object = Map::new();
+        for (key, quantities) in [("limits", &self.limits), ("requests", &self.requests)] {
+            if !quantities.is_empty() {
+                object.insert(key.to_owned(), sorted_object(quantities));
+            }
+        }
+        Value::Object(object)
     }
 }
 
 impl SecurityContext {
     fn to_json(&self) -> Value {
-        let Self {
-            run_as_user,
-            run_as_group,
-            run_as_non_root,
-            read_only_root_filesystem,
-            allow_privilege_escalation,
-            drop_all_capabilities,
-            runtime_default_seccomp,
-        } = self;
         let mut object = Map::new();
-        if *drop_all_capabilities {
+        if self.drop_all_capabilities {
             object.insert("capabilities".to_owned(), json!({ "drop": ["ALL"] }));
         }
-        insert_some(&mut object, "runAsUser", run_as_user.as_ref());
-        insert_some(&mut object, "runAsGroup", run_as_group.as_ref());
-        insert_some(&mut object, "runAsNonRoot", run_as_non_root.as_ref());
-        insert_some(&mut object, "readOnlyRootFilesystem", read_only_root_filesystem.as_ref());
-        insert_some(&mut object, "allowPrivilegeEscalation", allow_privilege_escalation.as_ref());
-        if *runtime_default_seccomp {
+        insert_some(&mut object, "runAsUser", self.run_as_user.as_ref());
+        insert_some(&mut object, "runAsGroup", self.run_as_group.as_ref());
+        insert_some(&mut object, "runAsNonRoot", self.run_as_non_root.as_ref());
+        insert_some(&mut object, "readOnlyRootFilesystem", self.read_only_root_filesystem.as_ref());
+        insert_some(&mut object, "allowPrivilegeEscalation", self.allow_privilege_escalation.as_ref());
+        if self.runtime_default_seccomp {
             object.insert("seccompProfile".to_owned(), json!({ "type": "RuntimeDefault" }));
         }
         Value::Object(object)
@@ -156,21 +164,23 @@ fn memory(size_limit: Option<&str>) -> Value {
 fn parse_source(name: &str, text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) if object.contains_key("name") => {
-            Err(format!("the JSON source of volume {name} must not repeat its name"))
+            Err(format!("the JSON source of volume {name} must not contain a name"))
         }
         Ok(source @ Value::Object(_)) => Ok(source),
         _ => Err(format!("the source of volume {name} must be a JSON object")),
     }
 }
 
-/// An object of the pairs, by key, so that a plugin's order does not reach the patch.
-fn pairs(list: &[(String, String)]) -> Value {
-    let mut sorted: Vec<_> = list.iter().collect();
+/// Returns an object of the pairs, sorted by key, so that the patch does not depend on the order in
+/// which a plugin returns them.
+fn sorted_object(pairs: &[(String, String)]) -> Value {
+    let mut sorted: Vec<_> = pairs.iter().collect();
     sorted.sort();
     Value::Object(sorted.into_iter().map(|(key, value)| (key.clone(), json!(value))).collect())
 }
 
-/// Kubernetes drops an empty `value`, so writing one would make a second review see another pod.
+/// Inserts a text unless it is empty. Kubernetes drops an empty `value`; with it, the patch of a
+/// second review would differ.
 fn insert_text(object: &mut Map<String, Value>, key: &str, value: &str) {
     if !value.is_empty() {
         object.insert(key.to_owned(), json!(value));

@@ -1,6 +1,7 @@
-//! A list of the pod's in the making: [`EditedList`], as it arrived, with what edits put at its ends.
+//! A list of a pod during its mutation: [`EditedList`], the received list plus additions at its
+//! ends.
 //!
-//! Nearly all edits put something at an end: what arrived is neither copied nor compared then.
+//! Most edits add elements at an end. The received elements are then neither copied nor compared.
 
 use std::{borrow::Cow, mem::take};
 
@@ -8,10 +9,10 @@ use serde_json::Value;
 
 use crate::diff::{Differ, Step};
 
-/// A list, and what edits made of it.
+/// A list after some edits.
 #[derive(Default)]
 pub(crate) struct EditedList<'a> {
-    /// As it arrived; or a copy that edits wrote to.
+    /// The received list, or a copy that edits changed.
     base: Cow<'a, [Value]>,
     front: Vec<Value>,
     back: Vec<Value>,
@@ -20,11 +21,11 @@ pub(crate) struct EditedList<'a> {
 // === impl EditedList ===
 
 impl<'a> EditedList<'a> {
-    pub(super) fn arrived(list: &'a [Value]) -> Self {
+    pub(super) fn received(list: &'a [Value]) -> Self {
         Self { base: Cow::Borrowed(list), ..Self::default() }
     }
 
-    /// One that did not arrive.
+    /// Wraps a list that edits add as a whole.
     pub(super) fn added(list: Vec<Value>) -> Self {
         Self { back: list, ..Self::default() }
     }
@@ -33,7 +34,7 @@ impl<'a> EditedList<'a> {
         self.front.iter().chain(&*self.base).chain(&self.back)
     }
 
-    /// The element with that name.
+    /// Returns the element with this name.
     pub(super) fn named(&self, name: &str) -> Option<&Value> {
         self.iter().find(|element| element["name"] == name)
     }
@@ -46,12 +47,11 @@ impl<'a> EditedList<'a> {
         self.front.insert(0, value);
     }
 
-    /// All of it, for changes that are not at an end.
+    /// Returns the whole list, for changes that are not at an end.
     pub(super) fn to_mut(&mut self) -> &mut Vec<Value> {
-        let Self { base, front, back } = self;
-        let list = base.to_mut();
-        list.splice(0..0, front.drain(..));
-        list.append(back);
+        let list = self.base.to_mut();
+        list.splice(0..0, self.front.drain(..));
+        list.append(&mut self.back);
         list
     }
 
@@ -59,7 +59,7 @@ impl<'a> EditedList<'a> {
         take(self.to_mut())
     }
 
-    /// What turns the list `key` of `parent` into this one.
+    /// Adds the operations that turn the list `key` of `parent` into this one.
     pub(super) fn compare<'d>(&'d mut self, differ: &mut Differ<'d>, parent: &'d Value, key: &'static str) {
         let is_copy = matches!(self.base, Cow::Owned(_));
         if !is_copy && self.front.is_empty() && self.back.is_empty() {
@@ -68,9 +68,9 @@ impl<'a> EditedList<'a> {
         differ.at(Step::Key(key), |differ| match parent.get(key) {
             Some(Value::Array(before)) if is_copy => differ.array(before, self.to_mut()),
             Some(Value::Array(before)) => {
-                let at_end = self.front.len() + before.len();
+                let end = self.front.len() + before.len();
                 differ.add_elements(&mut self.front, 0);
-                differ.add_elements(&mut self.back, at_end);
+                differ.add_elements(&mut self.back, end);
             }
             before => differ.put(before, Value::Array(take(self).into_values())),
         });

@@ -1,7 +1,9 @@
-//! Flyte's base32: `a` to `z`, then `1` to `6`, without padding. It is not RFC 4648's alphabet.
+//! Flyte's base32: `a` to `z`, then `1` to `6`, without padding. This is not the alphabet of RFC
+//! 4648.
 //!
-//! Reads what Go's `encoding/base32` reads: a partial last group of a length that no encoder writes is dropped, bits left
-//! over at the end are ignored, and line breaks do not count, not even for the position in an error.
+//! The decoder accepts the same input as Go's `encoding/base32`: it drops a partial last group of a
+//! length that no encoder produces, ignores excess bits at the end, and skips line breaks, which do
+//! not count in the position of an error either.
 
 use std::sync::LazyLock;
 
@@ -18,19 +20,19 @@ static FLYTE: LazyLock<Encoding> = LazyLock::new(|| {
 const GROUP_SYMBOLS: usize = 8;
 const GROUP_BYTES: usize = 5;
 
-/// A byte that is not of the alphabet, by its position among the bytes that are not line breaks.
+/// The position of a byte outside the alphabet, not counting line breaks.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("illegal base32 data at input byte {0}")]
 pub(super) struct IllegalByte(usize);
 
-/// Decodes an annotation's value; an empty one is an empty text.
+/// Decodes the value of an annotation. An empty value is an empty text.
 pub(super) fn decode(value: &str) -> Result<Vec<u8>, IllegalByte> {
     let mut symbols = Vec::with_capacity(value.len() + 1);
     symbols.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));
     let whole_groups = symbols.len() / GROUP_SYMBOLS;
     let drops_last_group = matches!(symbols.len() % GROUP_SYMBOLS, 1 | 3 | 6);
     if drops_last_group {
-        // One more symbol makes a length that decodes, so that the symbols to be dropped are still checked.
+        // One more symbol gives a valid length, so that the dropped symbols are still checked.
         symbols.push(b'a');
     }
     let mut bytes = FLYTE.decode(&symbols).map_err(|error| IllegalByte(error.position))?;
@@ -40,7 +42,7 @@ pub(super) fn decode(value: &str) -> Result<Vec<u8>, IllegalByte> {
     Ok(bytes)
 }
 
-/// Encodes a text as an annotation's value.
+/// Encodes a text as the value of an annotation.
 pub(super) fn encode(text: &[u8]) -> String {
     FLYTE.encode(text)
 }
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_a_partial_group_that_no_encoder_writes() {
+    fn drops_a_partial_group_that_no_encoder_produces() {
         check("o", Ok(b""));
         check("oez", Ok(b""));
         check("ovzwk3", Ok(b""));
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn ignores_bits_left_over_at_the_end() {
+    fn ignores_excess_bits_at_the_end() {
         check("aa", Ok(&[0]));
         check("ab", Ok(&[0]));
         check("ah", Ok(&[1]));
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_byte_that_is_not_of_the_alphabet_by_its_position() {
+    fn refuses_a_byte_outside_the_alphabet_and_names_its_position() {
         check("A", Err("illegal base32 data at input byte 0"));
         check("ovzwk3r=", Err("illegal base32 data at input byte 7"));
         check("oe======", Err("illegal base32 data at input byte 2"));
@@ -124,15 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_rfc_alphabet_as_something_else() {
-        // A fixture of Flyte's v1, encoded by RFC 4648, is `key:"my_key" ` there and not even UTF-8 here.
+    fn decodes_the_rfc_alphabet_to_a_different_text() {
+        // A fixture of Flyte v1: `key:"my_key" ` in the alphabet of RFC 4648, invalid UTF-8 here.
         check("nnsxsorcnv4v623fperca", Ok(b"key:\"m{_\xef\x85y\" "));
         check("nnsxsorcnv7v623fperca", Err("illegal base32 data at input byte 10"));
     }
 
     proptest! {
         #[test]
-        fn reads_back_what_it_wrote(text: Vec<u8>) {
+        fn decodes_its_own_output(text: Vec<u8>) {
             prop_assert_eq!(decode(&encode(&text)), Ok(text));
         }
 

@@ -1,22 +1,22 @@
-//! The inside of a quoted string of the text format: its escapes, as Go's protobuf package reads them.
+//! Escapes in a quoted string of the text format, with the rules of Go's protobuf package.
 //!
-//! The value is bytes. A literal without an escape may hold any; one with an escape must itself be UTF-8, although what
-//! its escapes say need not be.
+//! The value is a byte string. A literal without escapes may contain any bytes. A literal with an
+//! escape must be UTF-8, but the bytes that its escapes produce need not be.
 
 use std::iter;
 
-use crate::excerpt;
+use crate::text;
 
-/// What is wrong inside a literal.
+/// Errors inside a literal.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LiteralError {
     #[error("proto: bad UTF-8")]
     NotUtf8,
     #[error("\\{letter} requires {count} following digits")]
     TooShort { letter: char, count: usize },
-    #[error("\\{} contains non-octal digits", excerpt::plain(.0.as_bytes()))]
+    #[error("\\{} contains non-octal digits", text::escape(.0.as_bytes()))]
     NotOctal(String),
-    #[error("\\{} contains non-hexadecimal digits", excerpt::plain(.0.as_bytes()))]
+    #[error("\\{} contains non-hexadecimal digits", text::escape(.0.as_bytes()))]
     NotHexadecimal(String),
     #[error("\\{0} is not a valid Unicode code point")]
     NotACodePoint(String),
@@ -24,7 +24,7 @@ pub(super) enum LiteralError {
     Unknown(char),
 }
 
-/// Appends the bytes that the literal stands for. `body` is what stands between the quotes.
+/// Appends the value of a literal. `body` is the text between the quotes.
 pub(super) fn unescape(body: &[u8], value: &mut Vec<u8>) -> Result<(), LiteralError> {
     if !body.contains(&b'\\') {
         value.extend_from_slice(body);
@@ -39,7 +39,7 @@ pub(super) fn unescape(body: &[u8], value: &mut Vec<u8>) -> Result<(), LiteralEr
     Ok(())
 }
 
-/// Reads one escape, without its backslash, and returns what follows it.
+/// Reads one escape, without its backslash, and returns the rest of the text.
 fn read_escape<'a>(escape: &'a str, value: &mut Vec<u8>) -> Result<&'a str, LiteralError> {
     let mut characters = escape.chars();
     let letter = characters.next().unwrap_or(char::REPLACEMENT_CHARACTER);
@@ -66,7 +66,7 @@ fn read_escape<'a>(escape: &'a str, value: &mut Vec<u8>) -> Result<&'a str, Lite
     Ok(rest)
 }
 
-/// `\ooo`, of which `letter` is the first digit. Three digits, never fewer, and not above `\377`.
+/// Reads `\ooo`, whose first digit is `letter`: exactly three digits, at most `\377`.
 fn octal<'a>(letter: char, digits: &'a str, value: &mut Vec<u8>) -> Result<&'a str, LiteralError> {
     if digits.len() < 3 {
         return Err(LiteralError::TooShort { letter, count: 2 });
@@ -79,7 +79,7 @@ fn octal<'a>(letter: char, digits: &'a str, value: &mut Vec<u8>) -> Result<&'a s
     Ok(rest)
 }
 
-/// `\xHH`, a byte and not a character.
+/// Reads `\xHH`, which is a byte and not a character.
 fn hexadecimal_byte<'a>(letter: char, digits: &'a str, value: &mut Vec<u8>) -> Result<&'a str, LiteralError> {
     let (digits, rest) = hexadecimal(letter, digits, 2)?;
     let byte = u8::from_str_radix(digits, 16).expect("two hexadecimal digits are a byte");
@@ -87,7 +87,8 @@ fn hexadecimal_byte<'a>(letter: char, digits: &'a str, value: &mut Vec<u8>) -> R
     Ok(rest)
 }
 
-/// `\uHHHH` or `\UHHHHHHHH`. Half of a surrogate pair becomes U+FFFD, as Go's conversion from a rune has it.
+/// Reads `\uHHHH` or `\UHHHHHHHH`. Half of a surrogate pair becomes U+FFFD, as in Go's conversion
+/// from a rune.
 fn code_point<'a>(letter: char, digits: &'a str, count: usize, value: &mut Vec<u8>) -> Result<&'a str, LiteralError> {
     let (digits, rest) = hexadecimal(letter, digits, count)?;
     let number = u32::from_str_radix(digits, 16).expect("at most eight hexadecimal digits are a u32");
@@ -99,7 +100,7 @@ fn code_point<'a>(letter: char, digits: &'a str, count: usize, value: &mut Vec<u
     Ok(rest)
 }
 
-/// Splits off `count` hexadecimal digits. Rust's own parser would take a sign as well.
+/// Splits off `count` hexadecimal digits. Rust's integer parser would accept a sign.
 fn hexadecimal(letter: char, digits: &str, count: usize) -> Result<(&str, &str), LiteralError> {
     if digits.len() < count {
         return Err(LiteralError::TooShort { letter, count });
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_is_not_escaped() {
+    fn keeps_unescaped_bytes() {
         check(b"", Ok(b""));
         check(b"user-info # ; : }", Ok(b"user-info # ; : }"));
         check("clé".as_bytes(), Ok("clé".as_bytes()));
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_cut_a_character_in_two() {
+    fn never_splits_a_character() {
         check("\\xaé".as_bytes(), Err(r"\xaé contains non-hexadecimal digits"));
         check("\\1€".as_bytes(), Err(r"\1€ contains non-octal digits"));
         check("\\u12€".as_bytes(), Err(r"\u12€ contains non-hexadecimal digits"));
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_bytes_that_are_not_utf_8_beside_an_escape() {
+    fn refuses_invalid_utf_8_next_to_an_escape() {
         check(b"\\n\xff", Err("proto: bad UTF-8"));
     }
 }

@@ -1,14 +1,14 @@
-//! From a pod's annotations to its requests and back, with annotations as Flyte's own code wrote them.
+//! Decodes annotations that Flyte's own code wrote, and encodes the same requests.
 //!
-//! What each layer accepts is tested beside it: `base32`, `token`, `literal` and `text`.
+//! The tests of each layer are in its module: `base32`, `token`, `literal` and `text_format`.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::MountRequirement;
+use crate::request::MountRequirement;
 
-/// Values written by Flyte, each with what it asks for.
+/// Values written by Flyte, each with its request.
 fn vectors() -> Vec<(&'static str, SecretRequest)> {
     let user_secret = |mount| SecretRequest {
         group: "user-info".to_owned(),
@@ -26,23 +26,32 @@ fn vectors() -> Vec<(&'static str, SecretRequest)> {
         ("", SecretRequest::default()),
         ("m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau", user_secret(MountRequirement::Any)),
         (
-            "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk",
+            concat!(
+                "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau",
+                "2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk",
+            ),
             user_secret(MountRequirement::EnvVar),
         ),
         (
-            "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa",
+            concat!(
+                "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau",
+                "2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa",
+            ),
             user_secret(MountRequirement::File),
         ),
         (
-            "nnsxsoraejwxsx2tmvrxezlueifg122vnz1f53tfof1ws3tfnvsw34b1ebcu3vs6kzavectfnz2f54tboi4caisnlfpvgrkdkjcviiqk",
+            concat!(
+                "nnsxsoraejwxsx2tmvrxezlueifg122vnz1f53tfof1ws3tfnvsw34b1ebcu3",
+                "vs6kzavectfnz2f54tboi4caisnlfpvgrkdkjcviiqk",
+            ),
             my_secret,
         ),
     ]
 }
 
 fn read(annotations: Value) -> Result<Vec<RequestedSecret>, AnnotationError> {
-    let Value::Object(annotations) = annotations else { panic!("a test gives an object") };
-    requests(&annotations)
+    let Value::Object(annotations) = annotations else { panic!("annotations must be an object") };
+    read_requests(&annotations)
 }
 
 #[track_caller]
@@ -51,7 +60,7 @@ fn check_error(annotations: Value, expected: &str) {
 }
 
 #[test]
-fn reads_what_flyte_wrote() {
+fn decodes_the_values_of_flyte() {
     for (value, request) in vectors() {
         let annotation = "flyte.secrets/s0".to_owned();
         assert_eq!(read(json!({ "flyte.secrets/s0": value })), Ok(vec![RequestedSecret { annotation, request }]));
@@ -59,14 +68,14 @@ fn reads_what_flyte_wrote() {
 }
 
 #[test]
-fn writes_what_flyte_writes() {
+fn encodes_the_values_of_flyte() {
     for (value, request) in vectors() {
         assert_eq!(request.to_flyte_annotation(), value);
     }
 }
 
 #[test]
-fn serves_numbers_in_ascending_order_and_then_the_rest_by_key() {
+fn orders_requests_by_number_and_then_by_key() {
     let keys = [
         "flyte.secrets/s",
         "flyte.secrets/something",
@@ -83,7 +92,8 @@ fn serves_numbers_in_ascending_order_and_then_the_rest_by_key() {
         "flyte.secrets/s88888888888888888888888888",
     ];
     let annotations: Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), json!(""))).collect();
-    let order: Vec<_> = requests(&annotations).unwrap().into_iter().map(|requested| requested.annotation).collect();
+    let order: Vec<_> =
+        read_requests(&annotations).unwrap().into_iter().map(|requested| requested.annotation).collect();
     assert_eq!(
         order,
         [
@@ -105,7 +115,7 @@ fn serves_numbers_in_ascending_order_and_then_the_rest_by_key() {
 }
 
 #[test]
-fn leaves_every_other_annotation_alone() {
+fn ignores_every_other_annotation() {
     let others = json!({
         "flyte.secrets/": "!",
         "flyte.secrets/t0": "!",
@@ -127,7 +137,7 @@ fn refuses_an_annotation_that_is_not_a_string() {
 }
 
 #[test]
-fn names_the_first_annotation_in_order_that_cannot_be_read() {
+fn reports_the_first_invalid_annotation_in_order() {
     check_error(
         json!({ "flyte.secrets/s10": "!", "flyte.secrets/s2": "mf=", "flyte.secrets/s1": "" }),
         "annotation flyte.secrets/s2: illegal base32 data at input byte 2",
@@ -135,7 +145,7 @@ fn names_the_first_annotation_in_order_that_cannot_be_read() {
 }
 
 #[test]
-fn says_what_is_wrong_with_the_text() {
+fn reports_the_error_in_the_text() {
     let unknown = base32::encode(b"foo: \"a\"");
     check_error(
         json!({ "flyte.secrets/s0": unknown }),
@@ -146,18 +156,34 @@ fn says_what_is_wrong_with_the_text() {
         json!({ "flyte.secrets/s0": number }),
         "annotation flyte.secrets/s0: unrecognized mount requirement [9] for secret [a]",
     );
-    // Encoded by RFC 4648, as a fixture of Flyte's is: another text in this alphabet.
+    // A fixture of Flyte in the alphabet of RFC 4648 decodes to a different text.
     check_error(
         json!({ "flyte.secrets/s0": "nnsxsorcnv4v623fperca" }),
         r#"annotation flyte.secrets/s0: field "key" of core.Secret is not valid UTF-8"#,
     );
 }
 
+fn any_mount() -> impl Strategy<Value = MountRequirement> {
+    prop::sample::select(vec![MountRequirement::Any, MountRequirement::EnvVar, MountRequirement::File])
+}
+
+/// Generates the keys of distinct requests, in any order.
+fn any_keys() -> impl Strategy<Value = Vec<String>> {
+    let keys = prop::collection::hash_set("flyte.secrets/s(0?[0-9]{0,2}|[a-c])", 0..12);
+    keys.prop_map(Vec::from_iter)
+}
+
+/// Reads empty requests with these keys.
+fn read_keys(keys: &[String]) -> Vec<RequestedSecret> {
+    let annotations = keys.iter().map(|key| (key.clone(), json!(""))).collect();
+    read_requests(&annotations).unwrap()
+}
+
 proptest! {
     #[test]
-    fn reads_back_what_it_wrote(
+    fn decodes_its_own_output(
         (group, group_version, key) in any::<(String, String, String)>(),
-        mount in prop::sample::select(vec![MountRequirement::Any, MountRequirement::EnvVar, MountRequirement::File]),
+        mount in any_mount(),
         env_var in prop::option::of("(?s).+"),
     ) {
         let request = SecretRequest { group, group_version, key, mount, env_var };
@@ -168,19 +194,17 @@ proptest! {
 
     #[test]
     fn never_panics(suffixes in prop::collection::vec("[0-9a-z]{0,3}", 0..5), value: String) {
-        let annotations: Map<_, _> = suffixes.iter().map(|suffix| (format!("{PREFIX}{suffix}"), json!(value))).collect();
-        if let Ok(read) = requests(&annotations) {
+        let keys = suffixes.iter().map(|suffix| format!("{KEY_PREFIX}{suffix}"));
+        let annotations: Map<_, _> = keys.map(|key| (key, json!(value))).collect();
+        if let Ok(read) = read_requests(&annotations) {
             prop_assert_eq!(read.len(), annotations.len());
         }
     }
 
     #[test]
-    fn serves_the_same_order_whatever_the_order_of_the_annotations(
-        mut keys in prop::collection::hash_set("flyte.secrets/s(0?[0-9]{0,2}|[a-c])", 0..12).prop_map(Vec::from_iter),
-    ) {
-        let read = |keys: &[String]| requests(&keys.iter().map(|key| (key.clone(), json!(""))).collect()).unwrap();
-        let before = read(&keys);
+    fn the_order_of_requests_is_independent_of_the_order_of_annotations(mut keys in any_keys()) {
+        let before = read_keys(&keys);
         keys.sort();
-        prop_assert_eq!(before, read(&keys));
+        prop_assert_eq!(before, read_keys(&keys));
     }
 }

@@ -1,23 +1,24 @@
-//! The tokens of protobuf's text format, with the positions that Go's parser reports.
+//! Tokenizer for protobuf's text format, with the positions that Go's parser reports.
 //!
-//! A position is that of the last token that was read, also once the input has ended; its line is counted from one, and
-//! only on the first line does a message say the byte, counted from zero.
+//! A position is that of the last token, also after the end of the input. Lines are counted from
+//! one. Messages give the byte offset, counted from zero, only on the first line.
 
 use std::fmt;
 
-use crate::{excerpt, flyte::literal};
+use super::literal;
+use crate::text;
 
-/// One token.
+/// A token of the input.
 #[derive(Debug)]
-pub(super) struct Token<'a> {
-    /// The token as it stands in the input; empty at the end of the input only. Adjacent literals are one token, and
-    /// this is everything from the first quote to the last.
+pub(super) struct TextToken<'a> {
+    /// The text of the token; empty only at the end of the input. Adjacent literals are one token,
+    /// from the first quote to the last.
     pub(super) source: &'a [u8],
-    /// What it stands for, if it is a quoted string.
+    /// The value of a quoted string.
     pub(super) literal: Option<Vec<u8>>,
 }
 
-/// Something that is not `core.Secret` in text format, and where it stands.
+/// A syntax error and its position.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{position}: {problem}")]
 pub(super) struct SyntaxError {
@@ -25,8 +26,8 @@ pub(super) struct SyntaxError {
     problem: String,
 }
 
-/// Reads an input token by token, each byte of it once.
-pub(super) struct Tokens<'a> {
+/// Reads the tokens of an input, each byte once.
+pub(super) struct Tokenizer<'a> {
     input: &'a [u8],
     next: Position,
     last: Position,
@@ -39,19 +40,19 @@ struct Position {
     offset: usize,
 }
 
-// === impl Tokens ===
+// === impl Tokenizer ===
 
-impl<'a> Tokens<'a> {
+impl<'a> Tokenizer<'a> {
     pub(super) fn new(input: &'a [u8]) -> Self {
         let start = Position { line: 1, offset: 0 };
         Self { input, next: start, last: start }
     }
 
-    /// Reads the next token; after the last one, an empty token every time.
-    pub(super) fn read(&mut self) -> Result<Token<'a>, SyntaxError> {
+    /// Reads the next token. After the last token, every call returns an empty token.
+    pub(super) fn read(&mut self) -> Result<TextToken<'a>, SyntaxError> {
         self.skip_blanks();
         let Some(first) = self.peek() else {
-            return Ok(Token { source: b"", literal: None });
+            return Ok(TextToken { source: b"", literal: None });
         };
         self.last = self.next;
         match first {
@@ -64,13 +65,13 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// An error at the last token.
+    /// Returns an error at the position of the last token.
     pub(super) fn error(&self, problem: String) -> SyntaxError {
         SyntaxError { position: self.last, problem }
     }
 
-    /// Reads string literals up to the first token that is none; they concatenate.
-    fn read_literals(&mut self) -> Result<Token<'a>, SyntaxError> {
+    /// Reads adjacent string literals and concatenates their values.
+    fn read_literals(&mut self) -> Result<TextToken<'a>, SyntaxError> {
         let first = self.next;
         let mut value = Vec::new();
         let mut end = first.offset;
@@ -81,18 +82,18 @@ impl<'a> Tokens<'a> {
             self.skip_blanks();
         }
         self.last = first;
-        Ok(Token { source: &self.input[first.offset..end], literal: Some(value) })
+        Ok(TextToken { source: &self.input[first.offset..end], literal: Some(value) })
     }
 
     fn read_literal(&mut self, value: &mut Vec<u8>) -> Result<(), SyntaxError> {
         let source = self.quoted().ok_or_else(|| self.error("unmatched quote".to_owned()))?;
         literal::unescape(&source[1..source.len() - 1], value)
-            .map_err(|error| self.error(format!("invalid quoted string {}: {error}", excerpt::plain(source))))?;
+            .map_err(|error| self.error(format!("invalid quoted string {}: {error}", text::escape(source))))?;
         self.next.offset += source.len();
         Ok(())
     }
 
-    /// The literal that starts here, with its quotes, if it ends before its line does.
+    /// Returns the literal at the current position, with its quotes, if it ends on the same line.
     fn quoted(&self) -> Option<&'a [u8]> {
         let rest = self.rest();
         let quote = *rest.first()?;
@@ -107,7 +108,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Skips white space, which is four characters here, and comments.
+    /// Skips comments and the four white-space characters of the format.
     fn skip_blanks(&mut self) {
         let mut in_comment = false;
         while let Some(byte) = self.peek() {
@@ -125,10 +126,10 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    fn take(&mut self, length: usize) -> Token<'a> {
+    fn take(&mut self, length: usize) -> TextToken<'a> {
         let source = &self.rest()[..length];
         self.next.offset += length;
-        Token { source, literal: None }
+        TextToken { source, literal: None }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -144,12 +145,14 @@ impl<'a> Tokens<'a> {
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, offset } = self;
-        if *line == 1 { write!(f, "line 1.{offset}") } else { write!(f, "line {line}") }
+        match self.line {
+            1 => write!(f, "line 1.{}", self.offset),
+            line => write!(f, "line {line}"),
+        }
     }
 }
 
-/// Whether names and numbers may hold this byte. A dot, a sign and a digit may stand anywhere in one.
+/// Whether names and numbers may contain this byte. Dots, signs and digits are allowed anywhere.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.' | b'_')
 }
@@ -158,7 +161,7 @@ fn is_word(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// Reads all tokens, and shows each as its source, with the value of a literal behind an arrow.
+    /// Compares all tokens, each as its source, followed by an arrow and the value of a literal.
     fn check(input: &str, expected: Result<&[&str], &str>) {
         let actual = all(input.as_bytes()).map_err(|error| error.to_string());
         let expected = expected.map(|tokens| tokens.iter().copied().map(str::to_owned).collect());
@@ -166,10 +169,10 @@ mod tests {
     }
 
     fn all(input: &[u8]) -> Result<Vec<String>, SyntaxError> {
-        let mut tokens = Tokens::new(input);
+        let mut tokens = Tokenizer::new(input);
         let mut shown = Vec::new();
         loop {
-            let Token { source, literal } = tokens.read()?;
+            let TextToken { source, literal } = tokens.read()?;
             let source = String::from_utf8_lossy(source);
             match literal {
                 _ if source.is_empty() => return Ok(shown),
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_an_escape_at_the_position_of_its_literal() {
+    fn reports_a_bad_escape_at_the_position_of_its_literal() {
         check(r#""a" "\q""#, Err(r#"line 1.4: invalid quoted string "\q": unknown escape \q"#));
         check("\n\n \"\\0\"", Err(r#"line 3: invalid quoted string "\0": \0 requires 2 following digits"#));
         check("\"a\\\nb\"", Err(r#"line 1.0: invalid quoted string "a\\nb": unknown escape \\n"#));

@@ -1,43 +1,49 @@
-//! Refusals: the code that a pod's creator acts on, and the message that its author reads.
+//! Refusals: the code for the pod's creator, and the message for the pod's author.
 //!
-//! Codes follow what Flyte makes of them (flyte-behaviour section 10): 400 is the author's mistake and final, 403 is a
-//! policy, 429 and 503 may be tried again, 500 is a fault in a plugin.
+//! The codes follow Flyte's reaction to them (flyte-behaviour section 10): 400 is the author's
+//! error and final, 403 is a policy, 429 and 503 can be retried, and 500 is a bug in a plugin.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
-use crate::{AnnotationError, Answer, Attempt, FailureKind, InjectionError, RequestReport, excerpt};
+use super::{InjectorAnswer, RequestReport};
+use crate::{
+    injector::{FailureKind, InjectionError},
+    request::AnnotationError,
+    text,
+};
 
-/// The longest message, in bytes: an API error should fit a terminal.
-const LONGEST: usize = 4096;
+/// Maximum length of a message in bytes, so that an API error fits a terminal.
+const MAX_MESSAGE: usize = 4096;
 
-/// A pod that is not admitted.
+/// A refused pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What the API server is told.
+    /// The class, which determines the response code.
     pub code: RefusalCode,
-    /// Names the secret, everyone who was asked for it, and what each said; at most 4 KiB. No secret's value.
+    /// The message, of at most 4 KiB: names the secret, and every injector with its reason.
+    /// Contains no secret values.
     pub message: String,
 }
 
-/// The class of a refusal.
+/// Classes of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefusalCode {
-    /// The pod is wrong, or nobody has its secret: trying again does not help.
+    /// The pod is invalid, or no injector has its secret. A retry does not help.
     BadRequest,
-    /// A backend forbids it.
+    /// A backend denies the secret.
     Forbidden,
-    /// A plugin is at fault.
+    /// A plugin has a bug.
     Internal,
-    /// A backend or plugin did not answer: trying again may help.
+    /// A backend or plugin did not respond. A retry may help.
     Unavailable,
-    /// Too many others are at work, and nobody was asked: trying again helps.
+    /// Too many concurrent admissions; no injector was called. A retry helps.
     TooManyRequests,
 }
 
 // === impl RefusalCode ===
 
 impl RefusalCode {
-    /// The HTTP status code in the review's status.
+    /// Returns the HTTP status code in the review's status.
     #[must_use]
     pub fn http(self) -> u16 {
         match self {
@@ -49,7 +55,7 @@ impl RefusalCode {
         }
     }
 
-    /// The `reason` in the review's status, as Kubernetes spells it.
+    /// Returns the `reason` in the review's status, in Kubernetes' spelling.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -61,113 +67,113 @@ impl RefusalCode {
         }
     }
 
-    /// What one answer alone would lead to; none if it injected.
-    fn of(answer: &Answer) -> Option<Self> {
-        Some(match answer {
-            Answer::Injected { .. } => return None,
-            Answer::Declined(error) => match error {
-                InjectionError::Denied(_) => Self::Forbidden,
-                InjectionError::Unavailable(_) => Self::Unavailable,
-                InjectionError::Internal(_) => Self::Internal,
-                InjectionError::NotFound(_) | InjectionError::Unsupported(_) | InjectionError::InvalidRequest(_) => {
-                    Self::BadRequest
-                }
-            },
-            Answer::Failed(failure) => match failure.kind {
-                FailureKind::Trap => Self::Internal,
-                FailureKind::Deadline | FailureKind::Limit | FailureKind::Busy | FailureKind::Start => {
-                    Self::Unavailable
-                }
-            },
-            Answer::Rejected(_) => Self::Internal,
-            Answer::Conflict(_) => Self::BadRequest,
-        })
+    /// Returns the code of a single answer; `None` if the answer injected.
+    fn for_answer(answer: &InjectorAnswer) -> Option<Self> {
+        match answer {
+            InjectorAnswer::Injected { .. } => None,
+            InjectorAnswer::Declined(error) => Some(Self::for_error(error)),
+            InjectorAnswer::Failed(failure) => Some(Self::for_failure(failure.kind)),
+            InjectorAnswer::Rejected(_) => Some(Self::Internal),
+            InjectorAnswer::Conflict(_) => Some(Self::BadRequest),
+        }
+    }
+
+    fn for_error(error: &InjectionError) -> Self {
+        match error {
+            InjectionError::Denied(_) => Self::Forbidden,
+            InjectionError::Unavailable(_) => Self::Unavailable,
+            InjectionError::Internal(_) => Self::Internal,
+            InjectionError::NotFound(_) | InjectionError::Unsupported(_) | InjectionError::InvalidRequest(_) => {
+                Self::BadRequest
+            }
+        }
+    }
+
+    fn for_failure(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Trap => Self::Internal,
+            FailureKind::Deadline | FailureKind::Limit | FailureKind::Busy | FailureKind::Start => Self::Unavailable,
+        }
     }
 }
 
 // === impl Refusal ===
 
 impl Refusal {
-    /// The refusal that a report leads to; none if somebody injected.
-    pub(super) fn of(report: &RequestReport) -> Option<Self> {
+    /// Returns the refusal for a report; `None` if an injector injected.
+    pub(super) fn for_report(report: &RequestReport) -> Option<Self> {
         let last = report.attempts.last().map(|attempt| &attempt.answer);
         let code = match last {
-            Some(Answer::Injected { .. }) => return None,
-            // These two end the search, whatever others said before.
-            Some(answer @ (Answer::Conflict(_) | Answer::Declined(InjectionError::Denied(_)))) => {
-                RefusalCode::of(answer)
+            Some(InjectorAnswer::Injected { .. }) => return None,
+            // These two end the chain, and determine the code independent of earlier answers.
+            Some(answer @ (InjectorAnswer::Conflict(_) | InjectorAnswer::Declined(InjectionError::Denied(_)))) => {
+                RefusalCode::for_answer(answer)
             }
-            _ => report.attempts.iter().filter_map(|attempt| RefusalCode::of(&attempt.answer)).max(),
+            _ => report.attempts.iter().filter_map(|attempt| RefusalCode::for_answer(&attempt.answer)).max(),
         };
         let code = code.unwrap_or(RefusalCode::BadRequest);
-        Some(Self { code, message: shortened(&report.to_string()) })
+        Some(Self { code, message: truncated(&report.to_string()) })
     }
 
-    /// The refusal of an annotation that cannot be read.
-    pub(super) fn bad_annotation(error: &AnnotationError) -> Self {
-        Self { code: RefusalCode::BadRequest, message: shortened(&error.to_string()) }
+    /// Returns the refusal for an annotation that cannot be parsed.
+    pub(super) fn for_annotation(error: &AnnotationError) -> Self {
+        Self { code: RefusalCode::BadRequest, message: truncated(&error.to_string()) }
     }
 }
 
 impl fmt::Display for RequestReport {
-    /// One sentence with everyone's reason, in the order asked. Where they are too many words, the longest reasons are cut, and
-    /// everyone is still named.
+    /// Writes one sentence with the reason of every injector, in the order of the calls. If the
+    /// sentence is too long, the longest reasons are cut, and every injector remains named.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { annotation, request, attempts } = self;
-        let (annotation, mount) = (excerpt::name(annotation), request.mount);
+        let annotation = text::escape_name(&self.annotation);
+        let (request, mount) = (&self.request, self.request.mount);
         let head = format!("secret {request} (annotation {annotation}, mount {mount}) could not be injected");
-        if attempts.is_empty() {
+        if self.attempts.is_empty() {
             return write!(f, "{head}: no injector is configured");
         }
-        let who = |i: usize, injector: &str| format!("{} {injector}: ", if i == 0 { ":" } else { ";" });
-        let said =
-            attempts.iter().enumerate().map(|(i, Attempt { injector, answer })| (who(i, injector), answer.to_string()));
-        let said: Vec<_> = said.collect();
-        let names: usize = said.iter().map(|(who, _)| who.len()).sum();
-        let reasons = said.iter().map(|(_, reason)| reason.len()).collect();
-        let share = fair_share(reasons, LONGEST.saturating_sub(head.len() + names));
+        let mut separator = ':';
+        let mut parts = Vec::with_capacity(self.attempts.len());
+        for attempt in &self.attempts {
+            parts.push((format!("{separator} {}: ", attempt.injector), attempt.answer.to_string()));
+            separator = ';';
+        }
+        let names: usize = parts.iter().map(|(name, _)| name.len()).sum();
+        let reasons = parts.iter().map(|(_, reason)| reason.len()).collect();
+        let share = fair_share(reasons, MAX_MESSAGE.saturating_sub(head.len() + names));
         f.write_str(&head)?;
-        said.iter().try_for_each(|(who, reason)| write!(f, "{who}{}", cut(reason, share, "…")))
+        parts.iter().try_for_each(|(name, reason)| write!(f, "{name}{}", text::truncate(reason, share, "…")))
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for InjectorAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Injected { edits } => write!(f, "injected ({edits} edits)"),
             Self::Declined(error) => error.fmt(f),
             Self::Failed(failure) => failure.fmt(f),
-            Self::Rejected(reason) => write!(f, "answered with an edit that is refused: {reason}"),
+            Self::Rejected(reason) => write!(f, "returned an invalid edit: {reason}"),
             Self::Conflict(reason) => write!(f, "conflict: {reason}"),
         }
     }
 }
 
-/// The most bytes that each of some texts may have so that all of them fit: what a short one leaves is the others'.
+/// Returns the maximum length for each of several texts, so that all of them fit into `room`. Short
+/// texts leave their unused share to the others.
 fn fair_share(mut lengths: Vec<usize>, mut room: usize) -> usize {
     lengths.sort_unstable();
-    let mut left = lengths.len();
+    let mut remaining = lengths.len();
     for length in lengths {
-        let share = room / left;
+        let share = room / remaining;
         if length > share {
             return share;
         }
         room -= length;
-        left -= 1;
+        remaining -= 1;
     }
     usize::MAX
 }
 
-/// At most so many bytes of a text, with the mark at the end if it is cut.
-fn cut<'a>(text: &'a str, most: usize, mark: &str) -> Cow<'a, str> {
-    if text.len() <= most {
-        return Cow::Borrowed(text);
-    }
-    let end = text.floor_char_boundary(most.saturating_sub(mark.len()));
-    Cow::Owned(format!("{}{mark}", &text[..end]))
-}
-
-/// The last resort: more injectors than a message can name, or an annotation's key beyond measure.
-fn shortened(message: &str) -> String {
-    cut(message, LONGEST, " … (shortened)").into_owned()
+/// Cuts a message as a last resort: with more injectors than fit, or a very long annotation key.
+fn truncated(message: &str) -> String {
+    text::truncate(message, MAX_MESSAGE, " … (shortened)").into_owned()
 }

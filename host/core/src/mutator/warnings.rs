@@ -1,96 +1,113 @@
-//! What a pod's author ought to know although the pod is admitted: `kubectl` shows each as a warning.
+//! Warnings for the author of an admitted pod, which `kubectl` prints.
 //!
-//! What is ignored is said, and what was asked for to no effect; never a value.
+//! They report annotations that are ignored and requests without effect. They contain no values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use crate::{EnvPlacement, Pod, RequestReport, TRIGGER_LABELS, excerpt, flyte, people};
+use super::RequestReport;
+use crate::{
+    ampoule_annotation, annotations::TRIGGER_LABELS, edit::apply::VariableCollisions, flyte, pod::Pod,
+    profile::EnvPlacement, text::escape_name,
+};
 
-/// The API server drops all of a webhook's warnings where they are longer than 4096 characters together, and each may have 256.
-const MOST: usize = 15;
+/// Maximum number of warnings. The API server drops all warnings of a webhook that exceed 4096
+/// characters together, and each may have 256.
+const MAX_WARNINGS: usize = 15;
 
-/// Annotations whose keys start like this are this webhook's.
-const OURS: &str = "ampoule.dev/";
-/// Flyte's.
-const FLYTES: &str = "flyte.secrets/";
+/// The prefix of Ampoule's annotations.
+const AMPOULE_PREFIX: &str = "ampoule.dev/";
 
-/// By the name of an injected variable, the containers that had one of that name, with another value.
-pub(crate) type OwnVariables = BTreeMap<String, Vec<String>>;
+/// The prefix of Flyte's annotations.
+const FLYTE_PREFIX: &str = "flyte.secrets/";
 
-/// What is to be said of a pod that asked for nothing.
-pub(super) fn unasked(pod: &Pod) -> Vec<String> {
+/// Returns the warnings for a pod without secret requests.
+pub(super) fn without_requests(pod: &Pod) -> Vec<String> {
     let mut warnings = unknown_annotations(pod.annotations());
-    warnings.extend(nothing_asked(pod));
-    shortened(warnings)
+    warnings.extend(label_without_effect(pod));
+    limited(warnings)
 }
 
-/// What is to be said of a pod that asked for this much.
-pub(super) fn of(pod: &Pod, asked: &[RequestReport], own: &OwnVariables, placement: EnvPlacement) -> Vec<String> {
+/// Returns the warnings for a pod whose requests were served.
+pub(super) fn with_requests(
+    pod: &Pod,
+    reports: &[RequestReport],
+    collisions: &VariableCollisions,
+    placement: EnvPlacement,
+) -> Vec<String> {
     let mut warnings = unknown_annotations(pod.annotations());
-    warnings.extend(asked_twice(asked));
-    warnings.extend(own_variables(own, placement));
-    shortened(warnings)
+    warnings.extend(redundant_requests(reports));
+    warnings.extend(variable_collisions(collisions, placement));
+    limited(warnings)
 }
 
-/// Keys that look like ours and that nobody reads: a mistyped one must not go unnoticed.
+/// Warns about keys with the prefix of a protocol that are not part of it, such as a misspelt key.
 fn unknown_annotations(annotations: &Map<String, Value>) -> Vec<String> {
-    let warning = |key: &String| {
-        let known = if key.starts_with(OURS) && key != people::ANNOTATION {
-            format!("{} is the annotation for secrets", people::ANNOTATION)
-        } else if key.starts_with(FLYTES) && !key.starts_with(flyte::PREFIX) {
-            format!("Flyte's begin with {}", flyte::PREFIX)
-        } else {
-            return None;
-        };
-        Some(format!("annotation {} is ignored: {known}", excerpt::name(key)))
-    };
-    annotations.keys().filter_map(warning).collect()
+    annotations.keys().filter_map(|key| unknown_annotation(key)).collect()
 }
 
-/// A pod that a label brought here and that asks for nothing.
-fn nothing_asked(pod: &Pod) -> Option<String> {
+fn unknown_annotation(key: &str) -> Option<String> {
+    let hint = if key.starts_with(AMPOULE_PREFIX) && key != ampoule_annotation::KEY {
+        format!("list secrets in annotation {}", ampoule_annotation::KEY)
+    } else if key.starts_with(FLYTE_PREFIX) && !key.starts_with(flyte::KEY_PREFIX) {
+        format!("keys of Flyte's secrets begin with {}", flyte::KEY_PREFIX)
+    } else {
+        return None;
+    };
+    Some(format!("annotation {} is ignored: {hint}", escape_name(key)))
+}
+
+/// Warns about a trigger label on a pod without secret requests.
+fn label_without_effect(pod: &Pod) -> Option<String> {
     let labels = &pod.as_json()["metadata"]["labels"];
     let label = TRIGGER_LABELS.iter().find(|label| labels[**label] == "true")?;
     Some(format!(
-        "label {label} has no effect: no annotation asks for a secret ({} is a list of them)",
-        people::ANNOTATION
+        "label {label} has no effect: no annotation requests a secret; \
+         list secrets in annotation {}",
+        ampoule_annotation::KEY
     ))
 }
 
-fn asked_twice(asked: &[RequestReport]) -> Vec<String> {
-    let (mut firsts, mut warnings) = (HashMap::with_capacity(asked.len()), Vec::new());
-    for RequestReport { annotation, request, .. } in asked {
-        let first = *firsts.entry(request).or_insert(annotation);
-        if first != annotation {
-            let (again, earlier) = (excerpt::name(annotation), excerpt::name(first));
-            warnings.push(format!("annotation {again} is not needed: it asks for secret {request} as {earlier} does"));
+/// Warns about requests that repeat an earlier one.
+fn redundant_requests(reports: &[RequestReport]) -> Vec<String> {
+    let mut first_annotations = HashMap::with_capacity(reports.len());
+    let mut warnings = Vec::new();
+    for report in reports {
+        let first = *first_annotations.entry(&report.request).or_insert(&report.annotation);
+        if first != &report.annotation {
+            warnings.push(format!(
+                "annotation {} is redundant: {} already requests secret {}",
+                escape_name(&report.annotation),
+                escape_name(first),
+                report.request
+            ));
         }
     }
     warnings
 }
 
-fn own_variables(own: &OwnVariables, placement: EnvPlacement) -> impl Iterator<Item = String> {
-    let end = match placement {
-        EnvPlacement::AppendIfAbsent => "stays as it is, without the secret",
-        EnvPlacement::ReplaceAndPrepend => "gives way to the secret",
+/// Warns about variables of the pod that have the name of an injected variable.
+fn variable_collisions(collisions: &VariableCollisions, placement: EnvPlacement) -> impl Iterator<Item = String> {
+    let effect = match placement {
+        EnvPlacement::AppendIfAbsent => "keeps its value; the secret is not injected",
+        EnvPlacement::ReplaceAndPrepend => "is replaced by the secret",
     };
-    own.iter().map(move |(name, containers)| {
-        let (name, first) = (excerpt::name(name), excerpt::name(&containers[0]));
+    collisions.iter().map(move |(name, containers)| {
+        let (name, first) = (escape_name(name), escape_name(&containers[0]));
         let others = match containers.len() - 1 {
             0 => String::new(),
             others => format!(" and {others} more"),
         };
-        format!("environment variable {name} of container {first}{others} {end}")
+        format!("environment variable {name} of container {first}{others} {effect}")
     })
 }
 
-fn shortened(mut warnings: Vec<String>) -> Vec<String> {
-    if warnings.len() > MOST {
-        let left = warnings.len() - (MOST - 1);
-        warnings.truncate(MOST - 1);
-        warnings.push(format!("and {left} more warnings"));
+fn limited(mut warnings: Vec<String>) -> Vec<String> {
+    if warnings.len() > MAX_WARNINGS {
+        let excess = warnings.len() - (MAX_WARNINGS - 1);
+        warnings.truncate(MAX_WARNINGS - 1);
+        warnings.push(format!("and {excess} more warnings"));
     }
     warnings
 }

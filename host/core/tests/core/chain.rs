@@ -1,16 +1,17 @@
-//! Who is asked, in which order, what a refusal says, and that a failed injector leaves nothing behind.
+//! Tests of the chain: the order of calls, the messages of refusals, and failed injectors, which
+//! leave no edits behind.
 //!
-//! Messages are what a pod's author reads in `kubectl`, so whole messages are compared.
+//! Messages are compared in full, because the pod's author reads them in `kubectl`.
 
 use ampoule_core::{
-    AnnotationCollision, EnvSource, EnvVar, FailureKind, InjectionError, InjectorFailure, OnFailure, Pod, PodEdit,
-    PodMutator, Profile, SecretInjector, SecretRequest, SecretValue,
+    AnnotationCollision, EnvSource, EnvVar, FailureKind, InjectionError, InjectorFailure, Pod, PodEdit, Profile,
+    SecretInjector, SecretRequest, SecretValue,
 };
 use serde_json::json;
 use std::sync::Arc;
 
 use crate::{
-    edits::{annotation, literal, memory_volume, mount},
+    edits::{annotation, literal, memory_volume, mount, one_container},
     support::{Scripted, mutate, mutated, mutator, pod_asking},
 };
 
@@ -26,13 +27,13 @@ fn fails(name: &str, kind: FailureKind) -> Arc<dyn SecretInjector> {
 #[track_caller]
 fn refused(injectors: Vec<Arc<dyn SecretInjector>>, code: u16, message: &str) {
     let pod = pod_asking(1, json!({ "containers": [{ "name": "main" }] }));
-    let refusal = mutate(&mutator(Profile::FlyteV1, injectors), &pod).outcome.expect_err("nobody injects");
+    let refusal = mutate(&mutator(Profile::FlyteV1, injectors), &pod).outcome.expect_err("no injector injects");
     let head = "secret group/key-0 (annotation flyte.secrets/s0, mount any) could not be injected";
     assert_eq!((refusal.code.http(), refusal.message.strip_prefix(head)), (code, Some(message)));
 }
 
 #[test]
-fn a_refusal_lists_everyone_asked_in_order_with_the_code_of_the_worst() {
+fn a_refusal_lists_all_injectors_in_order_and_has_the_code_of_the_worst_answer() {
     use InjectionError::{Denied, Internal, InvalidRequest, NotFound, Unavailable, Unsupported};
     let not_found = || declines("a", NotFound("no such secret".into()));
     refused(vec![], 400, ": no injector is configured");
@@ -44,7 +45,8 @@ fn a_refusal_lists_everyone_asked_in_order_with_the_code_of_the_worst() {
             declines("c", InvalidRequest("key is empty".into())),
         ],
         400,
-        ": a: not found: no such secret; b: unsupported: files only; c: invalid request: key is empty",
+        ": a: not found: no such secret; b: unsupported: files only; \
+         c: invalid request: key is empty",
     );
     refused(
         vec![not_found(), declines("b", Unavailable("throttled".into()))],
@@ -74,20 +76,19 @@ fn a_refusal_lists_everyone_asked_in_order_with_the_code_of_the_worst() {
 }
 
 #[test]
-fn the_first_that_injects_wins_and_nobody_after_it_is_asked() {
+fn no_injector_is_called_after_the_first_that_injects() {
     let chain = vec![
         declines("a", InjectionError::NotFound("none".into())),
         Scripted::edits("b", vec![literal("FROM", "b")]),
-        Scripted::answering("c", |_, _| panic!("c must not be asked")),
+        Scripted::answering("c", |_, _| panic!("c must not be called")),
     ];
-    let mutation =
-        mutate(&mutator(Profile::FlyteV1, chain), &pod_asking(2, json!({ "containers": [{ "name": "main" }] })));
+    let mutation = mutate(&mutator(Profile::FlyteV1, chain), &pod_asking(2, one_container()));
     assert_eq!(mutation.requests.iter().map(|report| report.attempts.len()).collect::<Vec<_>>(), [2, 2]);
     assert_eq!(mutation.outcome.unwrap().patch.len(), 1);
 }
 
 #[test]
-fn an_injector_whose_edits_fail_leaves_nothing_behind() {
+fn an_injector_with_a_failed_edit_leaves_no_edits_behind() {
     let chain = vec![
         Scripted::edits(
             "bad",
@@ -102,37 +103,31 @@ fn an_injector_whose_edits_fail_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_injector_whose_edits_fail_takes_nothing_of_the_others_away() {
+fn a_failed_edit_keeps_the_edits_of_other_injectors() {
     let chain = vec![
         Scripted::edits("bad", vec![literal("LEFT", "1"), mount("nowhere", "/x")]),
         Scripted::answering("good", |request, _| {
             Ok(Ok(vec![literal(&request.key, "1"), memory_volume("m"), mount("m", "/m")]))
         }),
     ];
-    let pod = pod_asking(2, json!({ "containers": [{ "name": "main", "env": [{ "name": "OWN" }] }] }));
+    let pod = pod_asking(
+        2,
+        json!({
+            "containers": [{ "name": "main", "env": [{ "name": "OWN" }] }],
+        }),
+    );
     let spec = mutated(&mutator(Profile::FlyteV1, chain), &pod)["spec"].take();
-    let names = json!([{ "name": "OWN" }, { "name": "key-0", "value": "1" }, { "name": "key-1", "value": "1" }]);
+    let names = json!([
+        { "name": "OWN" },
+        { "name": "key-0", "value": "1" },
+        { "name": "key-1", "value": "1" },
+    ]);
     assert_eq!(spec["containers"][0]["env"], names);
     assert_eq!(spec["volumes"], json!([{ "name": "m", "emptyDir": { "medium": "Memory" } }]));
 }
 
 #[test]
-fn on_failure_admit_lets_the_pod_in_unchanged_with_a_warning() {
-    let injectors = vec![declines("a", InjectionError::NotFound("none".into()))];
-    let mutator = PodMutator::new(injectors, Profile::FlyteV1.conventions(), OnFailure::Admit);
-    let admitted = mutate(&mutator, &pod_asking(1, json!({ "containers": [] }))).outcome.expect("it is admitted");
-    assert!(admitted.patch.is_empty());
-    assert_eq!(
-        admitted.warnings,
-        [
-            "admitted without its secrets (onFailure: admit): secret group/key-0 (annotation flyte.secrets/s0, mount any) \
-          could not be injected: a: not found: none"
-        ]
-    );
-}
-
-#[test]
-fn every_answer_has_its_code() {
+fn every_answer_determines_a_code() {
     use InjectionError::{Denied, Internal, InvalidRequest, NotFound, Unavailable, Unsupported};
     let words = || "words".to_owned();
     for (error, code, kind) in [
@@ -150,22 +145,22 @@ fn every_answer_has_its_code() {
         refused(vec![fails("f", kind)], code, ": f: plugin f 1.0.0 failed");
     }
     let rejected = || Scripted::edits("r", vec![mount("nowhere", "/x")]);
-    let reason = ": r: answered with an edit that is refused: mounts volume nowhere, which neither the pod nor an edit before \
-                  this one has";
+    let reason = ": r: returned an invalid edit: cannot mount volume nowhere, which neither the \
+                  pod nor an earlier edit defines";
     refused(vec![rejected()], 500, reason);
     let later = declines("a", NotFound("none".into()));
     refused(vec![rejected(), later], 500, &format!("{reason}; a: not found: none"));
 }
 
 #[test]
-fn a_conflict_ends_the_search_as_the_pods_fault() {
+fn a_conflict_ends_the_chain_with_a_bad_request() {
     let conflict = Scripted::edits("c", vec![literal("A", "1"), literal("A", "2")]);
-    let never = Scripted::answering("never", |_, _| panic!("nobody is asked after a conflict"));
+    let never = Scripted::answering("never", |_, _| panic!("no injector may be called after a conflict"));
     refused(
         vec![declines("u", InjectionError::Unavailable("throttled".into())), conflict, never],
         400,
-        ": u: unavailable: throttled; c: conflict: environment variable A is wanted for different values, by injector c for \
-         flyte.secrets/s0 and by injector c for flyte.secrets/s0",
+        ": u: unavailable: throttled; c: conflict: environment variable A has different values \
+         from injector c for flyte.secrets/s0 and injector c for flyte.secrets/s0",
     );
 }
 
@@ -178,22 +173,22 @@ fn long_refusal(injectors: Vec<Arc<dyn SecretInjector>>) -> String {
 }
 
 #[test]
-fn a_long_refusal_names_everyone_in_four_kibibytes() {
+fn a_long_refusal_names_all_injectors_in_four_kibibytes() {
     let reason = |i: usize| if i.is_multiple_of(2) { "short".to_owned() } else { "ü".repeat(1000) };
     let injectors = (0..20).map(|i| declines(&format!("injector-{i}"), InjectionError::NotFound(reason(i)))).collect();
     let message = long_refusal(injectors);
-    assert!(message.len() > 4000, "what fits is used: {}", message.len());
-    let told: Vec<_> = message.split("; ").collect();
-    assert_eq!(told.len(), 20, "{message}");
-    for (i, told) in told.iter().enumerate() {
-        let said = told.split(": ").skip(told.split(": ").count() - 3).collect::<Vec<_>>();
-        assert_eq!(said[..2], [&*format!("injector-{i}"), "not found"]);
-        assert!(if i.is_multiple_of(2) { said[2] == "short" } else { said[2].ends_with("üüü…") }, "{told}");
+    assert!(message.len() > 4000, "the message uses the available length: {}", message.len());
+    let parts: Vec<_> = message.split("; ").collect();
+    assert_eq!(parts.len(), 20, "{message}");
+    for (i, part) in parts.iter().enumerate() {
+        let words = part.split(": ").skip(part.split(": ").count() - 3).collect::<Vec<_>>();
+        assert_eq!(words[..2], [&*format!("injector-{i}"), "not found"]);
+        assert!(if i.is_multiple_of(2) { words[2] == "short" } else { words[2].ends_with("üüü…") }, "{part}");
     }
 }
 
 #[test]
-fn not_even_a_hundred_injectors_or_names_without_end_make_a_refusal_longer() {
+fn many_injectors_or_very_long_names_do_not_exceed_the_limit() {
     let none = |name: &str| declines(name, InjectionError::NotFound("none".into()));
     let message = long_refusal((0..100).map(|i| none(&format!("{i}-{}", "n".repeat(100)))).collect());
     assert!(message.ends_with(" … (shortened)"), "{message}");
@@ -208,7 +203,7 @@ fn not_even_a_hundred_injectors_or_names_without_end_make_a_refusal_longer() {
 }
 
 #[test]
-fn no_value_is_in_a_refusal() {
+fn a_refusal_contains_no_values() {
     let secret = |name: &str, value: &str| {
         let source = EnvSource::SecretValue(SecretValue::new(value.as_bytes().to_vec()));
         PodEdit::SetEnv(EnvVar { name: name.into(), source })
@@ -221,17 +216,17 @@ fn no_value_is_in_a_refusal() {
         vec![secret("A", "canary\u{0}"), annotation("a", canary, AnnotationCollision::MustOwn), mount("no", "/x")],
     ];
     for edits in chain {
-        let mut pod =
-            pod_asking(1, json!({ "containers": [{ "name": "main", "env": [{ "name": "A", "value": canary }] }] }));
+        let container = json!({ "name": "main", "env": [{ "name": "A", "value": canary }] });
+        let mut pod = pod_asking(1, json!({ "containers": [container] }));
         pod["metadata"]["annotations"]["a"] = json!("canary-own");
         let mutation = mutate(&mutator(Profile::FlyteV2, vec![Scripted::edits("one", edits)]), &pod);
-        let told = format!("{:?} {}", mutation.requests, mutation.outcome.unwrap_err().message);
-        assert!(!told.contains("canary"), "{told}");
+        let output = format!("{:?} {}", mutation.requests, mutation.outcome.unwrap_err().message);
+        assert!(!output.contains("canary"), "{output}");
     }
 }
 
 #[test]
-fn a_bad_annotation_is_refused_and_named() {
+fn an_invalid_annotation_is_refused_and_named() {
     let mut pod = pod_asking(0, json!({ "containers": [] }));
     pod["metadata"]["annotations"]["flyte.secrets/s0"] = json!("99");
     let refusal = mutate(&mutator(Profile::FlyteV1, vec![]), &pod).outcome.unwrap_err();
@@ -240,7 +235,7 @@ fn a_bad_annotation_is_refused_and_named() {
 }
 
 #[test]
-fn a_pod_that_asks_for_nothing_is_admitted_without_a_patch() {
+fn a_pod_without_requests_is_admitted_without_a_patch() {
     let pod = Pod::parse(json!({ "metadata": {}, "spec": { "containers": [] } })).unwrap();
     let mutation = pollster::block_on(mutator(Profile::FlyteV1, vec![]).mutate(&pod, "team-a"));
     assert!(mutation.requests.is_empty() && mutation.outcome.unwrap().patch.is_empty());

@@ -1,6 +1,8 @@
-//! Edits that contradict each other or the pod are refused and name both sides; what is the pod's own is never narrowed or lost.
+//! Tests of conflicts: edits that contradict each other or the pod are refused with a message that
+//! names both sides, and the pod's own content is never reduced.
 //!
-//! Two secrets may collide with one injector or with two: every conflict is tried both ways, and within one answer.
+//! Each conflict is tried with two injectors, with one injector for two secrets, and within one
+//! answer.
 
 use ampoule_core::{
     AnnotationCollision, Csi, EnvVar, InitContainer, InjectionError, KeyToPath, PodEdit, Profile, SecretVolume,
@@ -15,7 +17,7 @@ use crate::{
     support::{Scripted, mutate, mutated, mutator, pod_asking},
 };
 
-/// An injector that answers only the request with this key.
+/// Returns an injector that answers only the request with this key.
 fn answering(name: &str, key: &'static str, edits: Vec<PodEdit>) -> std::sync::Arc<dyn ampoule_core::SecretInjector> {
     Scripted::answering(name, move |request, _| {
         let mine = request.key == key;
@@ -23,7 +25,8 @@ fn answering(name: &str, key: &'static str, edits: Vec<PodEdit>) -> std::sync::A
     })
 }
 
-/// The first edits are for `s0`, the second for `s1`; `expected` is said with ONE and TWO for who wants them.
+/// Checks that the first edits, for `s0`, and the second edits, for `s1`, are in conflict.
+/// `expected` contains ONE and TWO in place of the two origins.
 #[track_caller]
 fn collide(first: &[PodEdit], second: &[PodEdit], expected: &str) {
     let sides = [("by two injectors", ["one", "two"]), ("by one injector", ["one", "one"])];
@@ -40,8 +43,8 @@ fn collide(first: &[PodEdit], second: &[PodEdit], expected: &str) {
         let refusal = mutate(&mutator(Profile::FlyteV2, chain), &pod_asking(2, one_container())).outcome;
         let refusal = refusal.expect_err(how);
         assert_eq!(refusal.code.http(), 400);
-        let said = refusal.message.split_once("conflict: ").map(|(_, said)| said);
-        assert_eq!(said, Some(&*expected), "{how}");
+        let conflict = refusal.message.split_once("conflict: ").map(|(_, conflict)| conflict);
+        assert_eq!(conflict, Some(&*expected), "{how}");
     }
     let within = [first, second].concat();
     let expected = expected.replace("ONE", "injector one for flyte.secrets/s0");
@@ -88,8 +91,8 @@ fn pulling(name: &str, image: &str, mounts: &[(&str, &str)]) -> PodEdit {
 }
 
 #[test]
-fn one_variable_with_two_sources_names_both() {
-    let expected = "environment variable A is wanted for different values, by ONE and by TWO";
+fn a_variable_with_two_sources_is_a_conflict() {
+    let expected = "environment variable A has different values from ONE and TWO";
     collide(&[literal("A", "1")], &[literal("A", "2")], expected);
     collide(&[literal("A", "1")], &[secret_env("A", "s", "k")], expected);
     collide(&[secret_env("A", "s", "k")], &[secret_env("A", "s", "l")], expected);
@@ -97,8 +100,8 @@ fn one_variable_with_two_sources_names_both() {
 }
 
 #[test]
-fn one_volume_with_two_contents_names_both() {
-    let expected = "volume v of ONE holds something else than TWO wants";
+fn a_volume_with_two_definitions_is_a_conflict() {
+    let expected = "volume v has different definitions from ONE and TWO";
     collide(&[memory_volume("v")], &[secret_volume("v", "s", &[])], expected);
     collide(&[secret_volume("v", "s", &[])], &[secret_volume("v", "t", &[])], expected);
     collide(&[secret_volume("v", "s", &[("A", "x")])], &[secret_volume("v", "s", &[("B", "x")])], expected);
@@ -108,21 +111,22 @@ fn one_volume_with_two_contents_names_both() {
 }
 
 #[test]
-fn one_path_with_two_volumes_names_both() {
+fn a_path_with_two_volumes_is_a_conflict() {
     let volumes = [memory_volume("v"), memory_volume("w")];
-    let expected = "path /x is wanted for different volumes, v by ONE and w by TWO";
+    let expected = "mount path /x has different volumes: v from ONE, w from TWO";
     collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[mount("w", "/x")], expected);
-    let expected = "path /x/ is wanted for different volumes, v by ONE and w by TWO";
+    let expected = "mount path /x/ has different volumes: v from ONE, w from TWO";
     collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[mount("w", "/x/")], expected);
-    // The first edit does not reach a container that a later one adds; a second review would find the two in each other's way.
-    let expected = "init container pull of TWO has volume w at /x, where ONE wants volume v";
+    // The first edit does not reach a container that a later edit adds, but would in a second
+    // review.
+    let expected = "init container pull from TWO mounts volume w at /x, where ONE mounts volume v";
     collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[pulling("pull", "i", &[("w", "/x")])], expected);
-    let expected = "container pull has volume v of ONE at /x, where TWO wants volume w";
+    let expected = "container pull mounts volume v from ONE at /x, where TWO mounts volume w";
     collide(&[&volumes[..], &[pulling("pull", "i", &[("v", "/x")])]].concat(), &[mount("w", "/x")], expected);
 }
 
 #[test]
-fn a_container_that_mounts_the_volume_elsewhere_is_in_nobodys_way() {
+fn a_container_that_mounts_the_volume_elsewhere_is_no_conflict() {
     let edits = vec![
         memory_volume("v"),
         mount("v", "/x"),
@@ -135,42 +139,60 @@ fn a_container_that_mounts_the_volume_elsewhere_is_in_nobodys_way() {
         one_container(),
         edits,
         json!({
-            "containers": [{ "name": "main", "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }] }],
+            "containers": [
+                {
+                    "name": "main",
+                    "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }],
+                },
+            ],
             "volumes": [
-                { "name": "v", "emptyDir": { "medium": "Memory" } }, { "name": "w", "emptyDir": { "medium": "Memory" } },
+                { "name": "v", "emptyDir": { "medium": "Memory" } },
+                { "name": "w", "emptyDir": { "medium": "Memory" } },
             ],
             "initContainers": [
-                { "name": "pull", "image": "i", "volumeMounts": [mounted("w", "/x"), mounted("v", "/v")] },
+                {
+                    "name": "pull",
+                    "image": "i",
+                    "volumeMounts": [mounted("w", "/x"), mounted("v", "/v")],
+                },
             ],
         }),
     );
 }
 
 #[test]
-fn one_name_for_two_init_containers_or_annotations_names_both() {
+fn an_init_container_or_annotation_with_two_definitions_is_a_conflict() {
     collide(
         &[pulling("pull", "i", &[])],
         &[pulling("pull", "j", &[])],
-        "container pull of ONE does something else than TWO wants",
+        "container pull has different definitions from ONE and TWO",
     );
     collide(
         &[annotation("a", "1", AnnotationCollision::MustOwn)],
         &[annotation("a", "2", AnnotationCollision::MustOwn)],
-        "annotation a has another value by ONE than TWO needs",
+        "annotation a has different values from ONE and TWO",
     );
 }
 
 #[test]
-fn an_edit_against_the_pod_names_the_pod() {
+fn a_conflict_with_the_pod_names_the_pod() {
     let own = |source: Value| json!({ "name": "v", "secret": source });
     let spec = json!({
-        "containers": [{ "name": "main", "volumeMounts": [{ "name": "data", "mountPath": "/x/" }] }, { "name": "pull" }],
-        "volumes": [own(json!({ "secretName": "s", "items": [{ "key": "A", "path": "a" }], "optional": true })),
-            { "name": "data", "emptyDir": {} }],
+        "containers": [
+            { "name": "main", "volumeMounts": [{ "name": "data", "mountPath": "/x/" }] },
+            { "name": "pull" },
+        ],
+        "volumes": [
+            own(json!({
+                "secretName": "s", "items": [{ "key": "A", "path": "a" }], "optional": true,
+            })),
+            { "name": "data", "emptyDir": {} },
+        ],
     });
     let items = vec![KeyToPath { key: "A".into(), path: "a".into() }];
     let required = SecretVolume { secret_name: "s".into(), items, optional: false };
-    let v = "conflict: volume v of the pod itself holds something else than injector one for flyte.secrets/s0 wants";
+    let v = "conflict: volume v has different definitions from the pod and injector one for \
+        flyte.secrets/s0";
     let cases = [
         (vec![memory_volume("v")], v),
         (vec![secret_volume("v", "t", &[("A", "a")])], v),
@@ -179,12 +201,14 @@ fn an_edit_against_the_pod_names_the_pod() {
         (vec![volume("v", VolumeSource::Secret(required))], v),
         (
             vec![memory_volume("m"), mount("m", "/x")],
-            "conflict: container main has volume data of the pod itself at /x, where injector one for flyte.secrets/s0 wants \
-             volume m",
+            "conflict: container main mounts volume data from the pod at /x, where injector one \
+             for flyte.secrets/s0 \
+             mounts volume m",
         ),
         (
             vec![memory_volume("m"), puller("pull", "m", None)],
-            "conflict: container pull of the pod itself does something else than injector one for flyte.secrets/s0 wants",
+            "conflict: container pull has different definitions from the pod and injector one \
+             for flyte.secrets/s0",
         ),
     ];
     for (edits, expected) in cases {
@@ -193,12 +217,23 @@ fn an_edit_against_the_pod_names_the_pod() {
 }
 
 #[test]
-fn what_is_the_pods_own_is_never_narrowed_or_lost() {
-    let with_volume = |source: Value| json!({ "containers": [], "volumes": [{ "name": "v", "secret": source }] });
+fn the_pods_own_content_is_never_reduced() {
+    let with_volume = |source: Value| {
+        json!({
+            "containers": [],
+            "volumes": [{ "name": "v", "secret": source }],
+        })
+    };
     let all = with_volume(json!({ "secretName": "s" }));
     check(Profile::FlyteV1, all.clone(), vec![secret_volume("v", "s", &[("a", "a")])], all.clone());
     check(Profile::FlyteV2, all.clone(), vec![secret_volume("v", "s", &[])], all);
-    let some = |items: Value| with_volume(json!({ "secretName": "s", "items": items, "defaultMode": 256 }));
+    let some = |items: Value| {
+        with_volume(json!({
+            "secretName": "s",
+            "items": items,
+            "defaultMode": 256,
+        }))
+    };
     let own = json!({ "key": "A", "path": "deep/a", "mode": 256 });
     check(
         Profile::FlyteV1,
@@ -206,21 +241,37 @@ fn what_is_the_pods_own_is_never_narrowed_or_lost() {
         vec![secret_volume("v", "s", &[("B", "b")])],
         some(json!([own, { "key": "B", "path": "b" }])),
     );
-    let mounted = |name: &str, path: &str| json!({ "name": name, "mountPath": path, "subPath": "s" });
+    let mounted = |name: &str, path: &str| {
+        json!({
+            "name": name,
+            "mountPath": path,
+            "subPath": "s",
+        })
+    };
     let spec = |mounts: Value| {
         json!({
             "containers": [{ "name": "main", "volumeMounts": mounts }],
-            "volumes": [{ "name": "data", "emptyDir": {} }, { "name": "m", "emptyDir": { "medium": "Memory", "sizeLimit": "1Gi" } }],
+            "volumes": [
+                { "name": "data", "emptyDir": {} },
+                { "name": "m", "emptyDir": { "medium": "Memory", "sizeLimit": "1Gi" } },
+            ],
         })
     };
     let own = spec(json!([mounted("data", "/data"), mounted("m", "/elsewhere")]));
     check(Profile::FlyteV1, own.clone(), vec![memory_volume("m"), mount("m", "/x")], own);
-    let own = json!({ "containers": [{ "name": "main", "env": [{ "name": "A", "value": "own" }, { "name": "A", "value": "twice" }] }] });
+    let own = json!({
+        "containers": [
+            {
+                "name": "main",
+                "env": [{ "name": "A", "value": "own" }, { "name": "A", "value": "twice" }],
+            },
+        ],
+    });
     check(Profile::FlyteV1, own.clone(), vec![literal("A", "1")], own);
 }
 
 #[test]
-fn the_variables_that_an_init_containers_work_needs_are_its_own() {
+fn an_init_container_keeps_its_own_variables() {
     let edits = |first: bool| {
         let (set, add) = (literal("WHAT", "else"), puller("pull", "m", None));
         let both = if first { [set, add] } else { [add, set] };
@@ -231,8 +282,20 @@ fn the_variables_that_an_init_containers_work_needs_are_its_own() {
             let mutator = mutator(profile, vec![Scripted::edits("one", edits(first))]);
             let pod = mutated(&mutator, &pod_asking(1, one_container()));
             let env = |list: &str| pod["spec"][list][0]["env"].clone();
-            assert_eq!(env("initContainers"), json!([{ "name": "WHAT", "value": "it" }]), "{profile}");
-            assert_eq!(env("containers"), json!([{ "name": "WHAT", "value": "else" }]), "{profile}");
+            assert_eq!(
+                env("initContainers"),
+                json!([
+                    { "name": "WHAT", "value": "it" },
+                ]),
+                "{profile}"
+            );
+            assert_eq!(
+                env("containers"),
+                json!([
+                    { "name": "WHAT", "value": "else" },
+                ]),
+                "{profile}"
+            );
             assert!(mutate(&mutator, &pod).outcome.unwrap().patch.is_empty(), "{profile}");
         }
     }

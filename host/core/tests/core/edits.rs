@@ -1,6 +1,6 @@
-//! What each edit does to a pod, what it leaves alone, and what it refuses.
+//! Tests of each edit: its effect on a pod, and the errors of invalid edits.
 //!
-//! Every accepted case is mutated a second time and must come out unchanged.
+//! Every accepted case is mutated a second time, which must change nothing.
 
 use ampoule_core::{
     Annotation, AnnotationCollision, EnvSource, EnvVar, InitContainer, InitContainerPosition, KeyToPath, PodEdit,
@@ -56,7 +56,7 @@ pub(crate) fn annotation(key: &str, value: &str, collision: AnnotationCollision)
     PodEdit::SetAnnotation(Annotation { key: key.into(), value: value.into(), collision })
 }
 
-/// Applies the edits under the profile and compares the spec; a second run must change nothing.
+/// Applies the edits under the profile and compares the spec. A second run must change nothing.
 #[track_caller]
 pub(crate) fn check(profile: Profile, spec: Value, edits: Vec<PodEdit>, expected: Value) {
     let mutator = mutator(profile, vec![Scripted::edits("one", edits)]);
@@ -79,54 +79,86 @@ pub(crate) fn one_container() -> Value {
 }
 
 #[test]
-fn v1_appends_a_variable_to_every_container_init_containers_included() {
+fn v1_appends_a_variable_to_every_container() {
     check(
         Profile::FlyteV1,
-        json!({ "initContainers": [{ "name": "i" }], "containers": [{ "name": "main", "env": [{ "name": "A", "value": "1" }] }] }),
+        json!({
+            "initContainers": [{ "name": "i" }],
+            "containers": [{ "name": "main", "env": [{ "name": "A", "value": "1" }] }],
+        }),
         vec![literal("B", "2")],
         json!({
             "initContainers": [{ "name": "i", "env": [{ "name": "B", "value": "2" }] }],
-            "containers": [{ "name": "main", "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }] }],
+            "containers": [
+                {
+                    "name": "main",
+                    "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }],
+                },
+            ],
         }),
     );
 }
 
 #[test]
 fn v1_keeps_the_pods_own_variable() {
-    let spec = json!({ "containers": [{ "name": "main", "env": [{ "name": "B", "value": "own" }] }] });
+    let spec = json!({
+        "containers": [{ "name": "main", "env": [{ "name": "B", "value": "own" }] }],
+    });
     check(Profile::FlyteV1, spec.clone(), vec![literal("B", "2")], spec);
 }
 
 #[test]
-fn v2_replaces_the_pods_own_variable_and_every_double_of_it() {
+fn v2_replaces_every_variable_of_that_name() {
     check(
         Profile::FlyteV2,
-        json!({ "containers": [{ "name": "main", "env": [{ "name": "B", "value": "own" }, { "name": "A" }, { "name": "B" }] }] }),
+        json!({
+            "containers": [
+                {
+                    "name": "main",
+                    "env": [{ "name": "B", "value": "own" }, { "name": "A" }, { "name": "B" }],
+                },
+            ],
+        }),
         vec![literal("B", "2"), literal("C", "3")],
-        json!({ "containers": [{ "name": "main", "env": [{ "name": "C", "value": "3" }, { "name": "B", "value": "2" }, { "name": "A" }] }] }),
+        json!({
+            "containers": [
+                {
+                    "name": "main",
+                    "env": [
+                        { "name": "C", "value": "3" },
+                        { "name": "B", "value": "2" },
+                        { "name": "A" },
+                    ],
+                },
+            ],
+        }),
     );
 }
 
 #[test]
-fn an_empty_value_is_left_out_as_kubernetes_leaves_it_out() {
+fn an_empty_value_is_omitted_as_in_kubernetes() {
     let expected = json!({ "containers": [{ "name": "main", "env": [{ "name": "EMPTY" }] }] });
     check(Profile::FlyteV1, one_container(), vec![literal("EMPTY", "")], expected);
 }
 
 #[test]
-fn v2_an_empty_variable_is_not_taken_for_one_with_a_value() {
-    let spec = json!({ "containers": [{ "name": "main", "env": [{ "name": "EMPTY", "value": "own" }] }] });
+fn v2_an_empty_variable_differs_from_one_with_a_value() {
+    let spec = json!({
+        "containers": [{ "name": "main", "env": [{ "name": "EMPTY", "value": "own" }] }],
+    });
     let expected = json!({ "containers": [{ "name": "main", "env": [{ "name": "EMPTY" }] }] });
     check(Profile::FlyteV2, spec, vec![literal("EMPTY", "")], expected);
 }
 
 #[test]
-fn a_secret_value_goes_in_as_a_value() {
+fn a_secret_value_becomes_a_literal_value() {
     let edit = PodEdit::SetEnv(EnvVar {
         name: "S".into(),
         source: EnvSource::SecretValue(SecretValue::new(b"hush".to_vec())),
     });
-    let expected = json!({ "containers": [{ "name": "main", "env": [{ "name": "S", "value": "hush" }] }] });
+    let expected = json!({
+        "containers": [{ "name": "main", "env": [{ "name": "S", "value": "hush" }] }],
+    });
     check(Profile::FlyteV1, one_container(), vec![edit], expected);
 }
 
@@ -141,19 +173,32 @@ fn keys_of_one_secret_share_a_volume() {
             mount("v", "/x"),
         ],
         json!({
-            "containers": [{ "name": "main", "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }] }],
+            "containers": [
+                {
+                    "name": "main",
+                    "volumeMounts": [{ "name": "v", "readOnly": true, "mountPath": "/x" }],
+                },
+            ],
             "volumes": [{ "name": "v", "secret": {
-                "secretName": "s", "items": [{ "key": "A", "path": "a" }, { "key": "B", "path": "b" }], "optional": true } }],
+                "secretName": "s",
+                "items": [{ "key": "A", "path": "a" }, { "key": "B", "path": "b" }],
+                "optional": true,
+            } }],
         }),
     );
 }
 
 #[test]
-fn what_an_api_server_filled_in_is_not_a_difference() {
-    let volume = json!({ "name": "v", "secret": {
-        "secretName": "s", "items": [{ "key": "A", "path": "a" }], "optional": true, "defaultMode": 420 } });
-    let token = json!({ "name": "t", "projected": { "defaultMode": 420, "sources": [{ "serviceAccountToken": {
-        "expirationSeconds": 3600, "path": "token" } }] } });
+fn defaults_of_the_api_server_are_not_a_difference() {
+    let secret = json!({
+        "secretName": "s",
+        "items": [{ "key": "A", "path": "a" }],
+        "optional": true,
+        "defaultMode": 420,
+    });
+    let source = json!({ "serviceAccountToken": { "expirationSeconds": 3600, "path": "token" } });
+    let volume = json!({ "name": "v", "secret": secret });
+    let token = json!({ "name": "t", "projected": { "defaultMode": 420, "sources": [source] } });
     let spec = json!({ "containers": [], "volumes": [volume, token] });
     let source = VolumeSource::ServiceAccountToken(ServiceAccountToken {
         audience: None,
@@ -165,25 +210,38 @@ fn what_an_api_server_filled_in_is_not_a_difference() {
 }
 
 #[test]
-fn a_container_that_mounts_the_volume_already_is_left_alone() {
+fn a_container_that_already_mounts_the_volume_is_unchanged() {
     check(
         Profile::FlyteV1,
         one_container(),
         vec![memory_volume("m"), puller("pull", "m", None), mount("m", "/etc/m")],
         json!({
-            "containers": [{ "name": "main", "volumeMounts": [{ "name": "m", "readOnly": true, "mountPath": "/etc/m" }] }],
+            "containers": [
+                {
+                    "name": "main",
+                    "volumeMounts": [{ "name": "m", "readOnly": true, "mountPath": "/etc/m" }],
+                },
+            ],
             "volumes": [{ "name": "m", "emptyDir": { "medium": "Memory" } }],
             "initContainers": [{
-                "name": "pull", "image": "puller:1", "command": ["pull"], "env": [{ "name": "WHAT", "value": "it" }],
-                "resources": { "requests": { "cpu": "200m" } }, "volumeMounts": [{ "name": "m", "mountPath": "/tmp" }],
+                "name": "pull",
+                "image": "puller:1",
+                "command": ["pull"],
+                "env": [{ "name": "WHAT", "value": "it" }],
+                "resources": { "requests": { "cpu": "200m" } },
+                "volumeMounts": [{ "name": "m", "mountPath": "/tmp" }],
                 "securityContext": { "capabilities": { "drop": ["ALL"] }, "runAsNonRoot": true } }],
         }),
     );
 }
 
 #[test]
-fn an_init_container_goes_where_the_plugin_says() {
-    let spec = json!({ "containers": [], "initContainers": [{ "name": "mesh" }], "volumes": [{ "name": "m", "emptyDir": { "medium": "Memory" } }] });
+fn a_plugin_sets_the_position_of_its_init_container() {
+    let spec = json!({
+        "containers": [],
+        "initContainers": [{ "name": "mesh" }],
+        "volumes": [{ "name": "m", "emptyDir": { "medium": "Memory" } }],
+    });
     for (position, index) in
         [(None, 1), (Some(InitContainerPosition::First), 0), (Some(InitContainerPosition::Last), 1)]
     {
@@ -194,7 +252,7 @@ fn an_init_container_goes_where_the_plugin_says() {
 }
 
 #[test]
-fn an_init_container_that_does_the_work_under_another_name_is_found() {
+fn an_init_container_with_the_same_task_and_another_name_is_adopted() {
     let mutator_of = |name: &str| {
         mutator(Profile::FlyteV1, vec![Scripted::edits("one", vec![memory_volume("m"), puller(name, "m", None)])])
     };
@@ -221,35 +279,46 @@ fn annotations_and_pull_secrets_are_added_once() {
 }
 
 #[test]
-fn an_edit_that_no_pod_could_take_is_refused_as_the_plugins_fault() {
+fn an_edit_that_is_invalid_for_any_pod_is_rejected() {
     let binary = EnvVar { name: "S".into(), source: EnvSource::SecretValue(SecretValue::new(vec![0xff, 0xfe])) };
     let json = |text: &str| PodEdit::AddVolume(Volume { name: "j".into(), source: VolumeSource::Json(text.into()) });
     let cases = [
         (literal("", "1"), r#"environment variable name "" must be printable ASCII without '='"#),
         (literal("A=B", "1"), r#"environment variable name "A=B" must be printable ASCII without '='"#),
         (literal("A\nB", "1"), r#"environment variable name "A\nB" must be printable ASCII without '='"#),
-        (PodEdit::SetEnv(binary), "the value for environment variable S is not UTF-8; mount it as a file"),
-        (memory_volume("Upper"), r#"volume name "Upper" must be a DNS label of 63 characters at most"#),
+        (PodEdit::SetEnv(binary), "the value of environment variable S is not UTF-8; mount it as a file"),
+        (memory_volume("Upper"), r#"volume name "Upper" must be a DNS label of at most 63 characters"#),
         (
             memory_volume(&"a".repeat(64)),
-            &format!("volume name {:?} must be a DNS label of 63 characters at most", "a".repeat(64)),
+            &format!("volume name {:?} must be a DNS label of at most 63 characters", "a".repeat(64)),
         ),
-        (secret_volume("v", "s", &[("a", "../a")]), r#"path in a volume "../a" must be relative, without '..'"#),
-        (secret_volume("v", "s", &[("a", "/a")]), r#"path in a volume "/a" must be relative, without '..'"#),
-        (secret_volume("v", "s", &[("a", "x"), ("b", "x")]), r#"volume v gives path "x" twice"#),
-        (mount("v", "relative"), r#"mount path "relative" must be absolute, without ':' and '..'"#),
-        (mount("v", "/x"), "mounts volume v, which neither the pod nor an edit before this one has"),
+        (
+            secret_volume("v", "s", &[("a", "../a")]),
+            r#"path in a volume "../a" must be relative and must not contain '..'"#,
+        ),
+        (
+            secret_volume("v", "s", &[("a", "/a")]),
+            r#"path in a volume "/a" must be relative and must not contain '..'"#,
+        ),
+        (secret_volume("v", "s", &[("a", "x"), ("b", "x")]), r#"volume v has duplicate path "x""#),
+        (mount("v", "relative"), r#"mount path "relative" must be absolute and must not contain ':' or '..'"#),
+        (mount("v", "/x"), "cannot mount volume v, which neither the pod nor an earlier edit defines"),
         (json("[]"), "the source of volume j must be a JSON object"),
         (json("{"), "the source of volume j must be a JSON object"),
-        (json(r#"{"name":"x"}"#), "the JSON source of volume j must not repeat its name"),
+        (json(r#"{"name":"x"}"#), "the JSON source of volume j must not contain a name"),
         (
             annotation("flyte.secrets/s9", "x", AnnotationCollision::IfAbsent),
-            "annotation flyte.secrets/s9 is the webhook's own; no plugin may set it",
+            "annotation flyte.secrets/s9 is reserved for secret requests and cannot be set by a \
+             plugin",
         ),
-        (PodEdit::AddImagePullSecret(String::new()), "an image pull secret must have a name"),
-        (puller("p", "nowhere", None), "init container p mounts volume nowhere, which the pod does not have"),
+        (PodEdit::AddImagePullSecret(String::new()), "image pull secret name must not be empty"),
+        (
+            puller("p", "nowhere", None),
+            "init container p mounts volume nowhere, which neither the pod nor an earlier edit \
+             defines",
+        ),
     ];
     for (edit, expected) in cases {
-        refuses(one_container(), vec![edit], &format!("answered with an edit that is refused: {expected}"));
+        refuses(one_container(), vec![edit], &format!("returned an invalid edit: {expected}"));
     }
 }

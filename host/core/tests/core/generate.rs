@@ -1,6 +1,7 @@
-//! Pods and edits at random, for the property tests. Names come from small pools, so that edits meet each other and the pod.
+//! Random pods and edits for the property tests. Names come from small pools, so that edits collide
+//! with each other and with the pod.
 //!
-//! Every list and object that Kubernetes lets a pod leave out is left out at times, or is null.
+//! Every list and object that is optional in Kubernetes is sometimes absent or null.
 
 use ampoule_core::{
     Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, InitContainer, InitContainerPosition, KeyToPath, PodEdit,
@@ -9,7 +10,7 @@ use ampoule_core::{
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Map, Value, json};
 
-/// Any document, with keys that a JSON pointer must escape.
+/// Generates any document, with keys that a JSON pointer must escape.
 pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -28,17 +29,18 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Either profile.
+/// Generates a profile.
 pub(crate) fn any_profile() -> impl Strategy<Value = Profile> {
     prop_oneof![Just(Profile::FlyteV1), Just(Profile::FlyteV2)]
 }
 
-/// What an injector may answer.
+/// Generates the edits of an answer.
 pub(crate) fn any_answer() -> impl Strategy<Value = Vec<PodEdit>> {
     vec(any_edit(), 0..5)
 }
 
-/// A pod's `spec`, up to forty containers long, with init containers, sidecars, volumes, mounts and unknown fields.
+/// Generates a pod's `spec` of up to forty containers, with init containers, sidecars, volumes,
+/// mounts and unknown fields.
 pub(crate) fn any_spec() -> impl Strategy<Value = Value> {
     let containers = prop_oneof![9 => vec(any_container("main"), 0..3), 1 => vec(any_container("main"), 40)];
     (
@@ -65,12 +67,33 @@ pub(crate) fn any_spec() -> impl Strategy<Value = Value> {
 fn any_edit() -> impl Strategy<Value = PodEdit> {
     prop_oneof![
         4 => any_variable().prop_map(PodEdit::SetEnv),
-        4 => (name(), any_source()).prop_map(|(name, source)| PodEdit::AddVolume(Volume { name, source })),
+        4 => any_volume().prop_map(PodEdit::AddVolume),
         4 => any_mount().prop_map(PodEdit::MountVolume),
         3 => any_puller().prop_map(PodEdit::AddInitContainer),
         2 => any_annotation(),
         1 => name().prop_map(PodEdit::AddImagePullSecret),
     ]
+}
+
+fn any_volume() -> impl Strategy<Value = Volume> {
+    (name(), any_source()).prop_map(|(name, source)| Volume { name, source })
+}
+
+fn any_csi() -> impl Strategy<Value = Csi> {
+    (name(), any::<bool>(), option::of(name())).prop_map(|(driver, read_only, node_publish_secret)| Csi {
+        driver,
+        read_only,
+        attributes: vec![],
+        node_publish_secret,
+    })
+}
+
+fn any_token() -> impl Strategy<Value = ServiceAccountToken> {
+    option::of(600..603_u32).prop_map(|expiration_seconds| ServiceAccountToken {
+        audience: None,
+        expiration_seconds,
+        path: "t".into(),
+    })
 }
 
 fn any_variable() -> impl Strategy<Value = EnvVar> {
@@ -94,12 +117,8 @@ fn any_source() -> impl Strategy<Value = VolumeSource> {
             VolumeSource::Secret(SecretVolume { secret_name, items, optional })
         }),
         3 => option::of("[12]Mi").prop_map(|size_limit| VolumeSource::Memory { size_limit }),
-        1 => (name(), any::<bool>(), option::of(name())).prop_map(|(driver, read_only, node_publish_secret)| {
-            VolumeSource::Csi(Csi { driver, read_only, attributes: vec![], node_publish_secret })
-        }),
-        1 => option::of(600..603_u32).prop_map(|expiration_seconds| {
-            VolumeSource::ServiceAccountToken(ServiceAccountToken { audience: None, expiration_seconds, path: "t".into() })
-        }),
+        1 => any_csi().prop_map(VolumeSource::Csi),
+        1 => any_token().prop_map(VolumeSource::ServiceAccountToken),
         1 => Just(VolumeSource::Json(r#"{"configMap":{"name":"c"}}"#.into())),
     ]
 }
@@ -109,7 +128,7 @@ fn any_mount() -> impl Strategy<Value = VolumeMount> {
         .prop_map(|(volume, path, read_only, sub_path)| VolumeMount { volume, path, read_only, sub_path })
 }
 
-/// One that can be told from every other by what it does, as the contract wants it.
+/// Generates an init container that differs from every other in its task, as the contract requires.
 fn any_puller() -> impl Strategy<Value = InitContainer> {
     let position = option::of(prop_oneof![Just(InitContainerPosition::First), Just(InitContainerPosition::Last)]);
     let env = vec((name(), "[12]?").prop_map(|(name, value)| (name, EnvSource::Literal(value))), 0..2);
@@ -136,14 +155,26 @@ fn any_annotation() -> impl Strategy<Value = PodEdit> {
 }
 
 fn any_container(name: &'static str) -> impl Strategy<Value = Value> {
-    let variable = (self::name(), "[12]?").prop_map(|(name, value)| json!({ "name": name, "value": value }));
-    let mount = (self::name(), path(), "/?")
-        .prop_map(|(name, path, slash)| json!({ "name": name, "mountPath": format!("{path}{slash}") }));
+    let variable = (self::name(), "[12]?").prop_map(|(name, value)| {
+        json!({
+            "name": name,
+            "value": value,
+        })
+    });
+    let mount = (self::name(), path(), "/?").prop_map(|(name, path, slash)| {
+        json!({
+            "name": name,
+            "mountPath": format!("{path}{slash}"),
+        })
+    });
     (absent(vec(variable, 0..3)), absent(vec(mount, 0..2)), "(|Always|Never)", option::of("[xy]"), any_json()).prop_map(
         move |(env, mounts, restart, image, unknown)| {
             let mut container = json!({ "name": name, "newer/than~us": unknown });
             for (key, list) in [("env", env), ("volumeMounts", mounts)] {
-                container.as_object_mut().expect("it is one").extend(list.map(|list| (key.to_owned(), list)));
+                container
+                    .as_object_mut()
+                    .expect("a container is an object")
+                    .extend(list.map(|list| (key.to_owned(), list)));
             }
             if let Some(image) = image {
                 container["image"] = json!(image);
@@ -178,7 +209,7 @@ fn any_pull_secrets() -> impl Strategy<Value = Vec<Value>> {
     vec(name().prop_map(|name| json!({ "name": name })), 0..2)
 }
 
-/// A list as it is, null, or not there.
+/// Generates a list that may be null or absent.
 fn absent<T: serde::Serialize + std::fmt::Debug>(
     list: impl Strategy<Value = T>,
 ) -> impl Strategy<Value = Option<Value>> {

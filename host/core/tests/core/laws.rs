@@ -1,6 +1,7 @@
-//! Laws of the mutator, for any pod and any answers. The property tests and the fuzz target of the edits check them alike.
+//! Laws of the mutator for any pod and any answers. The property tests and the fuzz target of the
+//! edits check them.
 //!
-//! What an API server does to a pod between two reviews is part of them.
+//! They include the changes that an API server makes to a pod between two reviews.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::support::{Scripted, mutate, mutator};
 
-/// Two injectors that answer the requests in turn, each from its own part of the script.
+/// Returns a mutator with two injectors: one answers the even requests, the other the odd ones.
 pub(crate) fn scripted(profile: Profile, answers: &[Vec<PodEdit>]) -> PodMutator {
     let injector = |name: &str, turn: usize| -> Arc<dyn SecretInjector> {
         let script = answers.to_vec();
@@ -22,7 +23,7 @@ pub(crate) fn scripted(profile: Profile, answers: &[Vec<PodEdit>]) -> PodMutator
     mutator(profile, vec![injector("even", 0), injector("odd", 1)])
 }
 
-/// The pod after, where it is admitted.
+/// Returns the patched pod if it is admitted.
 pub(crate) fn admitted(mutation: Mutation, before: &Value) -> Option<Value> {
     let admitted = mutation.outcome.ok()?;
     let mut patched = before.clone();
@@ -30,7 +31,7 @@ pub(crate) fn admitted(mutation: Mutation, before: &Value) -> Option<Value> {
     Some(patched)
 }
 
-/// As an API server stores it: empty values dropped, defaults filled in.
+/// Returns the pod as an API server stores it: without empty values and with defaults.
 fn stored(pod: &Value) -> Value {
     let mut pod = pod.clone();
     for list in ["initContainers", "containers"] {
@@ -58,7 +59,7 @@ fn stored(pod: &Value) -> Value {
     pod
 }
 
-/// The pod without what edits may touch: all that is left must be left alone.
+/// Returns the parts of a pod that no edit may change.
 fn untouchable(pod: &Value) -> Value {
     let mut pod = pod.clone();
     let spec = pod["spec"].as_object_mut().expect("a pod has a spec");
@@ -84,11 +85,11 @@ fn untouchable(pod: &Value) -> Value {
     pod
 }
 
-/// Nothing changes if the API server asks again, with the pod as it was answered or as it was stored.
+/// Checks that a second review changes nothing, for the patched pod and for the stored pod.
 pub(crate) fn check_second_review(mutator: &PodMutator, first: &Value) -> Result<(), String> {
     for pod in [&stored(first), first] {
         let second = mutate(mutator, pod).outcome;
-        let second = second.map_err(|refusal| format!("admitted once and not again: {}", refusal.message))?;
+        let second = second.map_err(|refusal| format!("the second review refuses the pod: {}", refusal.message))?;
         if !second.patch.is_empty() {
             return Err(format!("the second review changes {}", second.patch));
         }
@@ -96,7 +97,8 @@ pub(crate) fn check_second_review(mutator: &PodMutator, first: &Value) -> Result
     Ok(())
 }
 
-/// What no edit may touch is as it was; what the pod's author wrote into the other lists is there still, and says no less.
+/// Checks that the parts that no edit may change are equal, and that the author's content of the
+/// other lists is complete.
 pub(crate) fn check_kept(profile: Profile, before: &Value, after: &Value) {
     assert_eq!(untouchable(after), untouchable(before));
     let list = |pod: &Value, path: &str| pod.pointer(path).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -107,8 +109,8 @@ pub(crate) fn check_kept(profile: Profile, before: &Value, after: &Value) {
         let mut now = now.unwrap_or_else(|| panic!("volume {volume} is lost"));
         let items = list(&volume, "/secret/items");
         let now_items = list(&now, "/secret/items");
-        assert!(items.iter().all(|item| now_items.contains(item)), "{volume} was narrowed to {now}");
-        assert_eq!(items.is_empty(), now_items.is_empty(), "{volume} was narrowed to {now}");
+        assert!(items.iter().all(|item| now_items.contains(item)), "{volume} was reduced to {now}");
+        assert_eq!(items.is_empty(), now_items.is_empty(), "{volume} was reduced to {now}");
         if !items.is_empty() {
             now["secret"]["items"] = volume["secret"]["items"].clone();
         }
@@ -122,11 +124,11 @@ pub(crate) fn check_kept(profile: Profile, before: &Value, after: &Value) {
             assert_eq!(
                 list(&now, "/volumeMounts").get(..mounts.len()),
                 Some(&*mounts),
-                "mounts of the pod are as they were"
+                "mounts of the pod are unchanged"
             );
             let env = list(&container, "/env");
             if profile == Profile::FlyteV1 {
-                assert_eq!(list(&now, "/env").get(..env.len()), Some(&*env), "variables of the pod are as they were");
+                assert_eq!(list(&now, "/env").get(..env.len()), Some(&*env), "variables of the pod are unchanged");
             }
         }
     }

@@ -1,6 +1,6 @@
-//! The patch: minimal, to the byte.
+//! Tests of the patch: minimal and deterministic.
 //!
-//! Compared as text, because that is what "deterministic" promises.
+//! Patches are compared as text, because the same documents must give the same bytes.
 
 use ampoule_core::diff;
 use serde_json::{Value, json};
@@ -20,16 +20,22 @@ fn equal_documents_have_an_empty_patch() {
 }
 
 #[test]
-fn a_variable_at_the_front_is_one_add_and_repeats_no_other_value() {
+fn a_variable_at_the_front_is_one_add_without_other_values() {
     check(
         json!({ "env": [{ "name": "OWN", "value": "canary" }, { "name": "B" }] }),
-        json!({ "env": [{ "name": "NEW", "value": "1" }, { "name": "OWN", "value": "canary" }, { "name": "B" }] }),
+        json!({
+            "env": [
+                { "name": "NEW", "value": "1" },
+                { "name": "OWN", "value": "canary" },
+                { "name": "B" },
+            ],
+        }),
         json!([{ "op": "add", "path": "/env/0", "value": { "name": "NEW", "value": "1" } }]),
     );
 }
 
 #[test]
-fn a_variable_replaced_and_put_in_front_is_an_add_and_a_remove() {
+fn a_variable_that_moves_to_the_front_is_an_add_and_a_remove() {
     check(
         json!({ "env": [{ "name": "A" }, { "name": "OWN", "value": "canary" }] }),
         json!({ "env": [{ "name": "OWN", "value": "1" }, { "name": "A" }] }),
@@ -41,16 +47,23 @@ fn a_variable_replaced_and_put_in_front_is_an_add_and_a_remove() {
 }
 
 #[test]
-fn a_key_merged_into_a_volume_touches_its_items_only() {
+fn a_key_merged_into_a_volume_changes_only_its_items() {
     check(
-        json!({ "volumes": [{ "name": "x" }, { "name": "v", "secret": { "items": [{ "key": "A" }] } }] }),
-        json!({ "volumes": [{ "name": "x" }, { "name": "v", "secret": { "items": [{ "key": "A" }, { "key": "B" }] } }] }),
+        json!({
+            "volumes": [{ "name": "x" }, { "name": "v", "secret": { "items": [{ "key": "A" }] } }],
+        }),
+        json!({
+            "volumes": [
+                { "name": "x" },
+                { "name": "v", "secret": { "items": [{ "key": "A" }, { "key": "B" }] } },
+            ],
+        }),
         json!([{ "op": "add", "path": "/volumes/1/secret/items/1", "value": { "key": "B" } }]),
     );
 }
 
 #[test]
-fn keys_are_escaped_as_json_pointer_wants() {
+fn keys_are_escaped_for_json_pointers() {
     check(
         json!({ "annotations": { "a/b": "1", "m~n": "1", "gone": "1" } }),
         json!({ "annotations": { "a/b": "2", "m~n": "2", "c/d": "2" } }),
@@ -64,7 +77,7 @@ fn keys_are_escaped_as_json_pointer_wants() {
 }
 
 #[test]
-fn elements_without_names_or_with_one_twice_are_compared_whole() {
+fn elements_without_unique_names_are_compared_as_a_whole() {
     check(
         json!({ "m": [{ "name": "v", "mountPath": "/a" }, { "name": "v", "mountPath": "/b" }] }),
         json!({ "m": [{ "name": "v", "mountPath": "/b" }] }),

@@ -1,6 +1,6 @@
-//! What is a pod, what is not, and what a plugin sees of one.
+//! Tests of the validation of a pod, and of the view that a plugin gets.
 //!
-//! A pod with fields that nobody knows yet is still a pod.
+//! Unknown fields are valid.
 
 use ampoule_core::{ContainerKind, Pod};
 use serde_json::{Value, json};
@@ -11,13 +11,13 @@ fn refuses(value: Value, expected: &str) {
 }
 
 #[test]
-fn what_is_no_pod_is_refused_by_name() {
+fn an_invalid_pod_is_refused_with_its_field() {
     refuses(json!([]), "the pod must be an object");
     refuses(
         json!({ "kind": "Deployment", "apiVersion": "apps/v1" }),
-        "the object is a Deployment of apps/v1, not a Pod of v1",
+        "expected kind Pod and apiVersion v1, got kind Deployment and apiVersion apps/v1",
     );
-    refuses(json!({ "apiVersion": "v2" }), "the object is a (not given) of v2, not a Pod of v1");
+    refuses(json!({ "apiVersion": "v2" }), "expected kind Pod and apiVersion v1, got kind (not set) and apiVersion v2");
     refuses(json!({}), "spec must be an object");
     refuses(json!({ "spec": {} }), "spec.containers must be a list");
     refuses(json!({ "metadata": 1, "spec": { "containers": [] } }), "metadata must be an object");
@@ -27,12 +27,22 @@ fn what_is_no_pod_is_refused_by_name() {
     );
     refuses(json!({ "spec": { "containers": [1] } }), "spec.containers[0] must be an object");
     refuses(json!({ "spec": { "containers": [], "volumes": {} } }), "spec.volumes must be a list");
-    refuses(json!({ "spec": { "containers": [{ "env": {} }] } }), "spec.containers[0].env must be a list");
-    refuses(json!({ "spec": { "containers": [{ "env": [1] }] } }), "spec.containers[0].env[0] must be an object");
+    refuses(
+        json!({
+            "spec": { "containers": [{ "env": {} }] },
+        }),
+        "spec.containers[0].env must be a list",
+    );
+    refuses(
+        json!({
+            "spec": { "containers": [{ "env": [1] }] },
+        }),
+        "spec.containers[0].env[0] must be an object",
+    );
 }
 
 #[test]
-fn a_view_has_names_and_no_values() {
+fn a_view_contains_names_and_no_values() {
     let pod = Pod::parse(json!({
         "metadata": {
             "generateName": "job-", "labels": { "b": "2", "a": "1" },
@@ -43,7 +53,10 @@ fn a_view_has_names_and_no_values() {
         },
         "spec": {
             "serviceAccountName": "sa",
-            "initContainers": [{ "name": "i", "env": [{ "name": "A", "value": "canary" }] }, { "name": "s", "restartPolicy": "Always" }],
+            "initContainers": [
+                { "name": "i", "env": [{ "name": "A", "value": "canary" }] },
+                { "name": "s", "restartPolicy": "Always" },
+            ],
             "containers": [{ "name": "main", "command": ["canary"] }],
         },
     }));

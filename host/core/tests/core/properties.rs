@@ -1,6 +1,7 @@
-//! What holds for any pod and any edits: the patch is exact, a second review changes nothing, what no edit named stays.
+//! Properties for any pod and any edits: the patch is exact, a second review changes nothing, and
+//! all other content stays.
 //!
-//! The laws themselves are in `laws`, where the fuzz target of the edits finds them, too.
+//! The laws are in `laws`, which the fuzz target of the edits shares.
 
 use ampoule_core::diff;
 use proptest::{collection::vec, prelude::*};
@@ -16,7 +17,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_patch_leads_from_the_first_document_to_the_second(before in any_json(), after in any_json()) {
+    fn a_patch_turns_the_first_document_into_the_second(before in any_json(), after in any_json()) {
         let patch = diff(&before, after.clone());
         let mut patched = before.clone();
         json_patch::patch(&mut patched, &patch).expect("the patch applies");
@@ -36,7 +37,7 @@ proptest! {
     }
 
     #[test]
-    fn containers_of_another_webhook_are_served_in_a_second_review_and_a_third_changes_nothing(
+    fn a_second_review_serves_containers_of_another_webhook_and_a_third_changes_nothing(
         spec in any_spec(), answers in vec(any_answer(), 1..4), profile in any_profile(),
     ) {
         let pod = pod_asking(answers.len(), spec);
@@ -46,18 +47,19 @@ proptest! {
                 if meshed["spec"][list].is_null() {
                     meshed["spec"][list] = json!([]);
                 }
-                let containers = meshed["spec"][list].as_array_mut().expect("it is a list");
+                let containers = meshed["spec"][list].as_array_mut();
+                let containers = containers.expect("containers are a list");
                 containers.insert(0, json!({ "name": format!("mesh-{list}"), "image": "mesh:1" }));
             }
             let second = mutate(&mutator, &meshed);
-            prop_assert!(second.outcome.is_ok(), "{:?}", second.outcome.map_err(|refusal| refusal.message));
-            let second = admitted(second, &meshed).expect("it is");
+            prop_assert!(second.outcome.is_ok(), "{:?}", second.outcome);
+            let second = admitted(second, &meshed).expect("the pod is admitted");
             prop_assert_eq!(admitted(mutate(&mutator, &second), &second), Some(second));
         }
     }
 
     #[test]
-    fn what_the_pod_says_is_kept(
+    fn the_content_of_the_pod_is_kept(
         spec in any_spec(), answers in vec(any_answer(), 1..4), profile in any_profile(),
     ) {
         let pod = pod_asking(answers.len(), spec);

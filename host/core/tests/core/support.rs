@@ -1,29 +1,28 @@
-//! Shared by the tests of the core: an injector that answers from a script, and pods as JSON.
+//! Helpers of the core's tests: an injector with scripted answers, and pods as JSON.
 //!
-//! The script stands for a plugin's answers; the chain, the edits and the patch are the real ones.
+//! The script replaces a plugin. The chain, the edits and the patch are the production code.
 
 use std::sync::Arc;
 
 use ampoule_core::{
-    Injection, InjectorSession, Mutation, OnFailure, Pod, PodEdit, PodMutator, PodView, Profile, SecretInjector,
-    SecretRequest,
+    Injection, InjectorSession, Mutation, Pod, PodEdit, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-/// What a scripted injector answers to a request.
+/// Returns the answer of a scripted injector to a request.
 pub(crate) type Script = Arc<dyn Fn(&SecretRequest, &PodView) -> Injection + Send + Sync>;
 
-/// An injector that answers from a script.
+/// An injector with scripted answers.
 pub(crate) struct Scripted {
     name: String,
     script: Script,
 }
 
-struct Session(Script);
+struct ScriptedSession(Script);
 
 impl Scripted {
-    /// Answers every request by the function.
+    /// Returns an injector that answers every request with the function.
     pub(crate) fn answering(
         name: &str,
         script: impl Fn(&SecretRequest, &PodView) -> Injection + Send + Sync + 'static,
@@ -31,7 +30,7 @@ impl Scripted {
         Arc::new(Self { name: name.to_owned(), script: Arc::new(script) })
     }
 
-    /// Answers every request with the same edits.
+    /// Returns an injector that answers every request with the same edits.
     pub(crate) fn edits(name: &str, edits: Vec<PodEdit>) -> Arc<dyn SecretInjector> {
         Self::answering(name, move |_, _| Ok(Ok(edits.clone())))
     }
@@ -43,29 +42,29 @@ impl SecretInjector for Scripted {
     }
 
     fn open(&self) -> Box<dyn InjectorSession> {
-        Box::new(Session(self.script.clone()))
+        Box::new(ScriptedSession(self.script.clone()))
     }
 }
 
 #[async_trait]
-impl InjectorSession for Session {
+impl InjectorSession for ScriptedSession {
     async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
         (self.0)(request, pod)
     }
 }
 
-/// A mutator under the profile, that refuses what it cannot serve.
+/// Returns a mutator with the profile's conventions that refuses pods without their secrets.
 pub(crate) fn mutator(profile: Profile, injectors: Vec<Arc<dyn SecretInjector>>) -> PodMutator {
-    PodMutator::new(injectors, profile.conventions(), OnFailure::Deny)
+    PodMutator::new(injectors, profile.conventions())
 }
 
 /// Mutates a pod given as JSON.
 pub(crate) fn mutate(mutator: &PodMutator, pod: &Value) -> Mutation {
-    let pod = Pod::parse(pod.clone()).expect("the test's pod is one");
+    let pod = Pod::parse(pod.clone()).expect("the test's pod is valid");
     pollster::block_on(mutator.mutate(&pod, "team-a"))
 }
 
-/// The pod with its secrets, as the API server makes it of the patch.
+/// Returns the patched pod.
 #[track_caller]
 pub(crate) fn mutated(mutator: &PodMutator, pod: &Value) -> Value {
     let admitted = mutate(mutator, pod).outcome.expect("the pod is admitted");
@@ -74,12 +73,17 @@ pub(crate) fn mutated(mutator: &PodMutator, pod: &Value) -> Value {
     pod
 }
 
-/// A pod that asks for these secrets, by keys `key-0`, `key-1`, … of group `group`.
+/// Returns a pod with `count` requests, for the keys `key-0`, `key-1`, … of group `group`.
 pub(crate) fn pod_asking(count: usize, spec: Value) -> Value {
     let requests = (0..count).map(|i| {
         let request = SecretRequest { group: "group".into(), key: format!("key-{i}"), ..SecretRequest::default() };
         (format!("flyte.secrets/s{i}"), json!(request.to_flyte_annotation()))
     });
     let annotations = Value::Object(requests.collect());
-    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "annotations": annotations }, "spec": spec })
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "p", "annotations": annotations },
+        "spec": spec,
+    })
 }

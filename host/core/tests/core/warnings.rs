@@ -1,6 +1,6 @@
-//! What an admitted pod's author is warned of, in whole texts, and that nobody is warned for nothing.
+//! Tests of the warnings for an admitted pod, and of the pods without warnings.
 //!
-//! `kubectl` shows them; a pod made by a controller has them in that controller's log.
+//! `kubectl` prints the warnings. For a pod that a controller creates, they are in its log.
 
 use ampoule_core::{Profile, SecretRequest};
 use serde_json::{Value, json};
@@ -10,13 +10,19 @@ use crate::{
     support::{Scripted, mutate, mutated, mutator},
 };
 
-const UNCHANGED: &str =
-    "label ampoule.dev/inject has no effect: no annotation asks for a secret (ampoule.dev/secrets is a list of them)";
+const NO_REQUEST: &str = "label ampoule.dev/inject has no effect: no annotation requests a secret; \
+     list secrets in annotation ampoule.dev/secrets";
+const MISSPELT: &str = "annotation ampoule.dev/secret is ignored: list secrets in annotation ampoule.dev/secrets";
+const SECOND_IS_REDUNDANT: &str =
+    "annotation flyte.secrets/s1 is redundant: flyte.secrets/s0 already requests secret g/k";
+const THIRD_IS_REDUNDANT: &str =
+    "annotation flyte.secrets/s2 is redundant: flyte.secrets/s0 already requests secret g/k";
 
-/// The warnings of a pod with these annotations and containers, every secret of which is put into `SECRET`.
+/// Returns the warnings for a pod with these annotations and containers. Every secret is injected
+/// as variable `SECRET`.
 fn warnings(profile: Profile, annotations: &Value, containers: &Value) -> Vec<String> {
     let pod = pod(annotations, containers);
-    mutate(&injects(profile), &pod).outcome.expect("it is admitted").warnings
+    mutate(&injects(profile), &pod).outcome.expect("the pod is admitted").warnings
 }
 
 fn injects(profile: Profile) -> ampoule_core::PodMutator {
@@ -25,7 +31,10 @@ fn injects(profile: Profile) -> ampoule_core::PodMutator {
 
 fn pod(annotations: &Value, containers: &Value) -> Value {
     let labels = json!({ "ampoule.dev/inject": "true" });
-    json!({ "metadata": { "annotations": annotations, "labels": labels }, "spec": { "containers": containers } })
+    json!({
+        "metadata": { "annotations": annotations, "labels": labels },
+        "spec": { "containers": containers },
+    })
 }
 
 fn flyte(key: &str) -> String {
@@ -33,36 +42,41 @@ fn flyte(key: &str) -> String {
 }
 
 #[test]
-fn what_nobody_reads_is_named() {
+fn ignored_and_redundant_annotations_are_named() {
     let one = json!([{ "name": "main" }]);
     for (annotations, expected) in [
         (json!({ "flyte.secrets/s0": flyte("k") }), vec![]),
         (json!({ "ampoule.dev/secrets": "[{ key: K }]", "prometheus.io/scrape": "true" }), vec![]),
-        (json!({}), vec![UNCHANGED]),
+        (json!({}), vec![NO_REQUEST]),
+        (json!({ "ampoule.dev/secret": "[{ key: K }]" }), vec![MISSPELT, NO_REQUEST]),
         (
-            json!({ "ampoule.dev/secret": "[{ key: K }]" }),
+            json!({
+                "flyte.secrets/s0": flyte("k"),
+                "flyte.secrets/0": flyte("l"),
+                "ampoule.dev/x\u{1b}": "",
+            }),
             vec![
-                "annotation ampoule.dev/secret is ignored: ampoule.dev/secrets is the annotation for secrets",
-                UNCHANGED,
+                "annotation ampoule.dev/x\\u{1b} is ignored: list secrets in annotation \
+                 ampoule.dev/secrets",
+                "annotation flyte.secrets/0 is ignored: keys of Flyte's secrets begin with \
+                 flyte.secrets/s",
             ],
         ),
         (
-            json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/0": flyte("l"), "ampoule.dev/x\u{1b}": "" }),
-            vec![
-                "annotation ampoule.dev/x\\u{1b} is ignored: ampoule.dev/secrets is the annotation for secrets",
-                "annotation flyte.secrets/0 is ignored: Flyte's begin with flyte.secrets/s",
-            ],
+            json!({
+                "flyte.secrets/s0": flyte("k"),
+                "flyte.secrets/s1": flyte("l"),
+                "flyte.secrets/s2": flyte("k"),
+            }),
+            vec![THIRD_IS_REDUNDANT],
         ),
         (
-            json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/s1": flyte("l"), "flyte.secrets/s2": flyte("k") }),
-            vec!["annotation flyte.secrets/s2 is not needed: it asks for secret g/k as flyte.secrets/s0 does"],
-        ),
-        (
-            json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/s1": flyte("k"), "flyte.secrets/s2": flyte("k") }),
-            vec![
-                "annotation flyte.secrets/s1 is not needed: it asks for secret g/k as flyte.secrets/s0 does",
-                "annotation flyte.secrets/s2 is not needed: it asks for secret g/k as flyte.secrets/s0 does",
-            ],
+            json!({
+                "flyte.secrets/s0": flyte("k"),
+                "flyte.secrets/s1": flyte("k"),
+                "flyte.secrets/s2": flyte("k"),
+            }),
+            vec![SECOND_IS_REDUNDANT, THIRD_IS_REDUNDANT],
         ),
     ] {
         assert_eq!(warnings(Profile::FlyteV1, &annotations, &one), expected, "{annotations}");
@@ -70,11 +84,16 @@ fn what_nobody_reads_is_named() {
 }
 
 #[test]
-fn a_variable_of_the_pods_own_is_named_with_what_becomes_of_it() {
+fn a_variable_with_the_name_of_an_injected_one_is_named_with_the_effect() {
     let annotations = json!({ "flyte.secrets/s0": flyte("k") });
-    let own = |name: &str, value: &str| json!({ "name": name, "env": [{ "name": "SECRET", "value": value }] });
-    let kept = "stays as it is, without the secret";
-    let replaced = "gives way to the secret";
+    let own = |name: &str, value: &str| {
+        json!({
+            "name": name,
+            "env": [{ "name": "SECRET", "value": value }],
+        })
+    };
+    let kept = "keeps its value; the secret is not injected";
+    let replaced = "is replaced by the secret";
     for (containers, expected) in [
         (json!([{ "name": "a" }, own("b", "hush")]), None),
         (json!([{ "name": "a" }, own("b", "mine")]), Some("environment variable SECRET of container b")),
@@ -90,7 +109,11 @@ fn a_variable_of_the_pods_own_is_named_with_what_becomes_of_it() {
     }
     let twice = json!({ "flyte.secrets/s0": flyte("k"), "flyte.secrets/s1": flyte("l") });
     let expected = [format!("environment variable SECRET of container a {kept}")];
-    assert_eq!(warnings(Profile::FlyteV1, &twice, &json!([own("a", "mine")])), expected, "for both secrets once");
+    assert_eq!(
+        warnings(Profile::FlyteV1, &twice, &json!([own("a", "mine")])),
+        expected,
+        "one warning for both secrets"
+    );
 
     let first = pod(&annotations, &json!([own("a", "mine")]));
     let second = mutated(&injects(Profile::FlyteV2), &first);
@@ -98,7 +121,7 @@ fn a_variable_of_the_pods_own_is_named_with_what_becomes_of_it() {
 }
 
 #[test]
-fn warnings_are_so_few_that_the_api_server_shows_them() {
+fn the_number_of_warnings_is_limited() {
     let annotations: serde_json::Map<_, _> = (0..100).map(|i| (format!("ampoule.dev/{i:02}"), json!(""))).collect();
     let warnings = warnings(Profile::FlyteV1, &annotations.into(), &json!([{ "name": "main" }]));
     assert_eq!((warnings.len(), warnings[14].as_str()), (15, "and 87 more warnings"));

@@ -1,15 +1,13 @@
-//! Calls: answers, traps, limits, and what one plugin's calls are to another's.
+//! Calls: answers, traps, limits, and the effect of one plugin's calls on another's.
 //!
-//! Every message for a pod's author is here in full.
+//! Every message for a pod author is here in full.
 
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use ampoule_core::{
-    FailureKind, Injection, OnFailure, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
-};
+use ampoule_core::{FailureKind, Injection, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest};
 use ampoule_engine::{
     Allocation, Call, CallObserver, CallOutcome, EngineConfig, Grant, Limits, LoadError, PluginEngine, PluginInjector,
     PluginObserver, RunError,
@@ -27,8 +25,8 @@ async fn load(engine: &PluginEngine, guest: &Guest, limits: Limits) -> Result<Pl
     engine.load(spec(guest.build(), limits)).await
 }
 
-/// Asks `times` times in one admission.
-async fn ask(engine: &PluginEngine, plugin: &PluginInjector, times: usize) -> Vec<Injection> {
+/// Calls a plugin `times` times in one admission.
+async fn inject(engine: &PluginEngine, plugin: &PluginInjector, times: usize) -> Vec<Injection> {
     let mut session = plugin.open();
     let admission = async move {
         let mut answers = Vec::new();
@@ -40,19 +38,19 @@ async fn ask(engine: &PluginEngine, plugin: &PluginInjector, times: usize) -> Ve
     engine.run(admission).await.unwrap()
 }
 
-/// A pod that asks for one secret.
-fn pod_asking(request: &SecretRequest) -> Pod {
+/// A pod that requests one secret.
+fn pod_requesting(request: &SecretRequest) -> Pod {
     let annotations = serde_json::json!({ "flyte.secrets/s0": request.to_flyte_annotation() });
     let metadata =
         serde_json::json!({ "name": "p", "labels": { "inject-flyte-secrets": "true" }, "annotations": annotations });
     Pod::parse(serde_json::json!({ "metadata": metadata, "spec": { "containers": [{ "name": "c" }] } })).unwrap()
 }
 
-/// What one call of a guest comes to, in words.
+/// The result of one call of a guest, as text.
 async fn outcome(guest: &Guest, limits: Limits) -> String {
     let engine = engine();
     let plugin = load(&engine, guest, limits).await.unwrap();
-    match ask(&engine, &plugin, 1).await.remove(0) {
+    match inject(&engine, &plugin, 1).await.remove(0) {
         Ok(Ok(edits)) => format!("{edits:?}"),
         Ok(Err(error)) => error.to_string(),
         Err(failure) => format!("{}: {}", failure.kind.as_str(), failure.outside),
@@ -67,11 +65,11 @@ async fn returns_the_edits_of_a_guest() {
     assert_eq!(engine.allocation(), Allocation::Pooling);
     let plugin = load(&engine, &guest, Limits::default()).await.unwrap();
     assert_eq!((plugin.name(), plugin.info().name.as_str(), plugin.version()), ("wat", "wat", "1.2.3"));
-    assert_eq!(ask(&engine, &plugin, 3).await.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count(), 3);
+    assert_eq!(inject(&engine, &plugin, 3).await.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count(), 3);
 }
 
 #[tokio::test]
-async fn shows_the_words_of_a_guest_on_one_line_and_cut() {
+async fn shows_the_text_of_a_guest_on_one_line_and_cut() {
     let not_found = injecting(&format!("i32.const {NOT_FOUND}"));
     insta::assert_snapshot!(outcome(&not_found, Limits::default()).await, @"not found: no such secret");
     let denied = outcome(&injecting(&format!("i32.const {DENIED_AT_LENGTH}")), Limits::default()).await;
@@ -79,16 +77,16 @@ async fn shows_the_words_of_a_guest_on_one_line_and_cut() {
 }
 
 #[tokio::test]
-async fn names_the_trap_and_not_more() {
+async fn names_the_trap_without_its_backtrace() {
     let cases = [
         ("unreachable", "trap: plugin wat 1.2.3 trapped: wasm `unreachable` instruction executed"),
         ("(i32.div_u (i32.const 1) (i32.const 0))", "trap: plugin wat 1.2.3 trapped: integer divide by zero"),
         ("(i32.load (i32.const -1))", "trap: plugin wat 1.2.3 trapped: out of bounds memory access"),
         ("(call $inject (local.get 0)) (drop) (i32.const 0)", "trap: plugin wat 1.2.3 trapped: call stack exhausted"),
-        // An answer outside of its memory.
-        ("i32.const -4", "trap: plugin wat 1.2.3 trapped: what it passed to the host breaks the contract"),
-        // A discriminant that no result has.
-        ("i32.const 1024", "trap: plugin wat 1.2.3 trapped: what it passed to the host breaks the contract"),
+        // An answer outside its memory.
+        ("i32.const -4", "trap: plugin wat 1.2.3 trapped: it passed data that violates the contract"),
+        // An invalid discriminant of a result.
+        ("i32.const 1024", "trap: plugin wat 1.2.3 trapped: it passed data that violates the contract"),
     ];
     for (body, expected) in cases {
         assert_eq!(outcome(&injecting(body), Limits::default()).await, expected, "{body}");
@@ -96,7 +94,7 @@ async fn names_the_trap_and_not_more() {
 }
 
 #[tokio::test]
-async fn names_the_limit_that_a_guest_runs_into() {
+async fn names_the_limit_that_a_guest_exceeds() {
     let list = |length: u32| {
         format!(
             "(i32.store (i32.const {}) (i32.const 65536)) (i32.store (i32.const {}) (i32.const {length})) i32.const {INJECTED_LIST}",
@@ -118,22 +116,19 @@ async fn names_the_limit_that_a_guest_runs_into() {
     let cases = [
         (
             ENDLESS.to_owned(),
-            "deadline: plugin wat 1.2.3 ran for longer than its deadline of 100 ms (injectors[].limits.deadlineMillis)",
+            "deadline: plugin wat 1.2.3 exceeded its deadline of 100 ms (injectors[].limits.deadlineMillis)",
         ),
-        (
-            eat.to_owned(),
-            "limit: plugin wat 1.2.3 wanted more memory than its limit of 16 MiB (injectors[].limits.memoryMiB)",
-        ),
-        (chat.to_owned(), "limit: plugin wat 1.2.3 called the host more often than its limit of 10000 calls"),
-        (shout.to_owned(), "limit: plugin wat 1.2.3 passed more than its limit of 1 MiB in one call"),
-        (list(300), "limit: plugin wat 1.2.3 answered with 300 edits, more than its limit of 256"),
+        (eat.to_owned(), "limit: plugin wat 1.2.3 exceeded its memory limit of 16 MiB (injectors[].limits.memoryMiB)"),
+        (chat.to_owned(), "limit: plugin wat 1.2.3 exceeded its limit of 10000 host calls"),
+        (shout.to_owned(), "limit: plugin wat 1.2.3 exceeded its limit of 1 MiB of data in one call"),
+        (list(300), "limit: plugin wat 1.2.3 returned 300 edits, more than its limit of 256"),
         (
             format!("(drop (memory.grow (i32.const 100))) {}", list(40_000)),
-            "limit: plugin wat 1.2.3 passed more than its limit of 1 MiB in one call",
+            "limit: plugin wat 1.2.3 exceeded its limit of 1 MiB of data in one call",
         ),
         (
             format!("(drop (memory.grow (i32.const 8))) {}", annotation_of(300_000)),
-            "limit: plugin wat 1.2.3 answered with edits of more than its limit of 256 KiB",
+            "limit: plugin wat 1.2.3 returned edits larger than its limit of 256 KiB",
         ),
     ];
     for (body, expected) in cases {
@@ -143,14 +138,14 @@ async fn names_the_limit_that_a_guest_runs_into() {
 }
 
 #[tokio::test]
-async fn a_guest_that_is_refused_memory_may_go_on() {
+async fn a_guest_can_continue_after_memory_was_refused() {
     let eats_then_answers = format!("(drop (memory.grow (i32.const 60000))) i32.const {INJECTED}");
     assert!(outcome(&injecting(&eats_then_answers), Limits::default()).await.starts_with("[SetAnnotation"));
 }
 
 #[tokio::test]
-async fn asks_one_instance_for_all_requests_of_a_pod_and_never_for_two_pods() {
-    // Its answer is its own call counter: a trap on the third call of one instance.
+async fn one_instance_serves_all_requests_of_a_pod_and_only_that_pod() {
+    // It counts its calls, and traps on the third call of an instance.
     let counts = Guest {
         declarations: "(global $calls (mut i32) (i32.const 0))",
         ..injecting(&format!(
@@ -161,37 +156,37 @@ async fn asks_one_instance_for_all_requests_of_a_pod_and_never_for_two_pods() {
     let engine = engine();
     let plugin = load(&engine, &counts, Limits::default()).await.unwrap();
     for pod in 0..3 {
-        let trapped: Vec<bool> = ask(&engine, &plugin, 7).await.iter().map(Result::is_err).collect();
+        let trapped: Vec<bool> = inject(&engine, &plugin, 7).await.iter().map(Result::is_err).collect();
         assert_eq!(trapped, [false, false, true, false, false, true, false], "pod {pod}");
     }
 }
 
 #[tokio::test]
-async fn tells_the_observer_of_every_call() {
+async fn reports_every_call_to_the_observer() {
     let calls = Arc::new(Calls::default());
     let engine = calls.engine();
     for body in [format!("i32.const {INJECTED}"), format!("i32.const {NOT_FOUND}"), "unreachable".to_owned()] {
         let plugin = load(&engine, &injecting(&body), Limits::default()).await.unwrap();
-        ask(&engine, &plugin, 1).await;
+        inject(&engine, &plugin, 1).await;
     }
     let calls = calls.0.lock().unwrap();
-    let told: Vec<_> = calls.iter().map(|(plugin, call)| format!("{plugin} {}", call.outcome.as_str())).collect();
-    assert_eq!(told, ["wat injected", "wat not-found", "wat trap"]);
+    let reported: Vec<_> = calls.iter().map(|(plugin, call)| format!("{plugin} {}", call.outcome.as_str())).collect();
+    assert_eq!(reported, ["wat injected", "wat not-found", "wat trap"]);
 }
 
 #[tokio::test]
-async fn tells_where_the_time_of_a_call_went() {
+async fn reports_the_time_of_each_phase_of_a_call() {
     let calls = Arc::new(Calls::default());
     let engine = calls.engine();
     let limits = Limits { deadline: Duration::from_millis(100), ..Limits::default() };
     let plugin = load(&engine, &injecting(&format!("i32.const {INJECTED}")), limits.clone()).await.unwrap();
-    ask(&engine, &plugin, 2).await;
+    inject(&engine, &plugin, 2).await;
     let endless = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
-    ask(&engine, &endless, 1).await;
+    inject(&engine, &endless, 1).await;
     let calls = calls.0.lock().unwrap();
     let [first, second, endless] = &calls[..] else { panic!("{calls:?}") };
     assert!(first.1.start.is_some() && second.1.start.is_none(), "one instance serves a pod: {calls:?}");
-    assert!(endless.1.guest > Duration::from_millis(50), "it computed all the time: {endless:?}");
+    assert!(endless.1.guest > Duration::from_millis(50), "the time of a loop is time in the guest: {endless:?}");
     for (_, Call { outcome: _, elapsed, queue, start, guest, host, memory }) in &calls[..] {
         let parts = *queue + start.unwrap_or_default() + *guest + *host;
         assert!(parts <= *elapsed && *guest > Duration::ZERO, "{calls:?}");
@@ -200,16 +195,16 @@ async fn tells_where_the_time_of_a_call_went() {
 }
 
 #[tokio::test]
-async fn tells_of_a_call_that_nobody_waits_for_any_more() {
+async fn reports_an_abandoned_call() {
     let calls = Arc::new(Calls::default());
     let engine = calls.engine();
     let limits = Limits { deadline: Duration::from_secs(60), ..Limits::default() };
     let endless = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
-    let broken_off = tokio::time::timeout(Duration::from_millis(300), ask(&engine, &endless, 1)).await;
-    assert!(broken_off.is_err());
+    let aborted = tokio::time::timeout(Duration::from_millis(300), inject(&engine, &endless, 1)).await;
+    assert!(aborted.is_err());
     let end = Instant::now() + Duration::from_secs(10);
     while calls.0.lock().unwrap().is_empty() {
-        assert!(Instant::now() < end, "nobody was told");
+        assert!(Instant::now() < end, "no call was reported");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let calls = calls.0.lock().unwrap();
@@ -218,11 +213,11 @@ async fn tells_of_a_call_that_nobody_waits_for_any_more() {
     assert!(*guest >= Duration::from_millis(200), "{calls:?}");
 }
 
-/// Every call, with the plugin's name.
+/// Records every call with the name of its plugin.
 #[derive(Default)]
 struct Calls(Arc<Mutex<Vec<(String, Call)>>>);
 
-struct CallsOf(String, Arc<Mutex<Vec<(String, Call)>>>);
+struct PluginCalls(String, Arc<Mutex<Vec<(String, Call)>>>);
 
 impl Calls {
     fn engine(self: &Arc<Self>) -> PluginEngine {
@@ -233,11 +228,11 @@ impl Calls {
 
 impl CallObserver for Calls {
     fn of_plugin(&self, plugin: &str, _digest: &str) -> Arc<dyn PluginObserver> {
-        Arc::new(CallsOf(plugin.to_owned(), Arc::clone(&self.0)))
+        Arc::new(PluginCalls(plugin.to_owned(), Arc::clone(&self.0)))
     }
 }
 
-impl PluginObserver for CallsOf {
+impl PluginObserver for PluginCalls {
     fn called(&self, call: &Call) {
         self.1.lock().unwrap().push((self.0.clone(), call.clone()));
     }
@@ -259,22 +254,22 @@ async fn endless_guests_neither_starve_nor_block_another_plugin() {
     let bad: Vec<_> = (0..4)
         .map(|_| {
             let (engine, endless) = (Arc::clone(&engine), endless.clone());
-            tokio::spawn(async move { ask(&engine, &endless, 1).await })
+            tokio::spawn(async move { inject(&engine, &endless, 1).await })
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(200)).await;
 
-    // Its own share is used up, and only its own.
-    let fifth = ask(&engine, &endless, 1).await.remove(0).unwrap_err();
+    // The endless plugin has used up its own permits, and no others.
+    let fifth = inject(&engine, &endless, 1).await.remove(0).unwrap_err();
     assert_eq!(
         fifth.to_string(),
-        "plugin wat 1.2.3 had no free instance within 50 ms; it may have 4 at once (injectors[].limits.instances)"
+        "plugin wat 1.2.3 had no free instance within 50 ms (limit 4, injectors[].limits.instances)"
     );
     assert_eq!(fifth.kind, FailureKind::Busy);
     let mut times = Vec::new();
     for _ in 0..50 {
         let started = Instant::now();
-        ask(&engine, &good, 1).await.remove(0).unwrap().unwrap();
+        inject(&engine, &good, 1).await.remove(0).unwrap().unwrap();
         times.push(started.elapsed());
     }
     times.sort();
@@ -289,8 +284,8 @@ async fn endless_guests_neither_starve_nor_block_another_plugin() {
 }
 
 #[tokio::test]
-async fn pods_that_wait_for_a_hanging_plugin_hold_no_instance_of_the_one_that_declined_them() {
-    // The first link knows secrets that have a group, and leaves the others to the second.
+async fn pods_that_wait_for_a_hanging_plugin_hold_no_instance_of_an_earlier_plugin() {
+    // The first plugin serves secrets with a group. The others are left to the second plugin.
     let by_group = format!(
         "(if (result i32) (i32.load offset=4 (local.get 0)) (then i32.const {INJECTED}) (else i32.const {NOT_FOUND}))"
     );
@@ -305,17 +300,17 @@ async fn pods_that_wait_for_a_hanging_plugin_hold_no_instance_of_the_one_that_de
     let second = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
     let chain: Vec<Arc<dyn SecretInjector>> = vec![Arc::new(first), Arc::new(second)];
     let profile = Profile::FlyteV1;
-    let mutator = Arc::new(PodMutator::new(chain, profile.conventions(), OnFailure::Deny));
+    let mutator = Arc::new(PodMutator::new(chain, profile.conventions()));
     let admit = |group: &str| {
         let mutator = Arc::clone(&mutator);
         let request = SecretRequest { group: group.to_owned(), key: "k".to_owned(), ..SecretRequest::default() };
-        let pod = pod_asking(&request);
+        let pod = pod_requesting(&request);
         engine.run(async move { mutator.mutate(&pod, "default").await })
     };
     let mut hanging: Vec<_> = (0..2).map(|_| Box::pin(admit(""))).collect();
     for admission in &mut hanging {
         let waits = tokio::time::timeout(Duration::from_millis(100), admission).await;
-        assert!(waits.is_err(), "the second link must hang: {waits:?}");
+        assert!(waits.is_err(), "the second plugin must hang: {waits:?}");
     }
     let mutation = admit("g").await.unwrap();
     assert!(mutation.outcome.is_ok(), "{mutation:?}");
@@ -330,15 +325,12 @@ async fn a_dropped_run_ends_its_guest_and_frees_its_instance() {
         let mut session = endless.open();
         let run = engine.run(async move { session.inject(&SecretRequest::default(), &PodView::default()).await });
         let still_running = tokio::time::timeout(Duration::from_millis(100), run).await;
-        assert!(
-            still_running.is_err(),
-            "round {round} must get its instance and then be broken off: {still_running:?}"
-        );
+        assert!(still_running.is_err(), "round {round} must get its instance and then be aborted: {still_running:?}");
     }
 }
 
 #[tokio::test]
-async fn a_panic_on_the_guests_runtime_is_an_error_of_its_run_alone() {
+async fn a_panic_on_the_guests_runtime_is_an_error_of_that_run_only() {
     let engine = engine();
     assert_eq!(engine.run(async { panic!("a defect of the host") }).await, Err::<(), _>(RunError::Panicked));
     assert_eq!(engine.run(async { 7 }).await, Ok(7));
@@ -349,9 +341,9 @@ async fn configures_at_load_and_once_per_instance() {
     let engine = engine();
     let refuses = Guest { configure: format!("i32.const {BAD_SETTINGS}"), ..Guest::default() };
     let error = load(&engine, &refuses, Limits::default()).await.unwrap_err().kind;
-    assert_eq!(error.to_string(), "the settings are refused (injectors[].settings): bad settings");
+    assert_eq!(error.to_string(), "the plugin rejected its settings (injectors[].settings): bad settings");
 
-    // Writes the profile's name over the annotation's value.
+    // Overwrites the value of the annotation with the name of the profile.
     let shows_profile = Guest {
         configure: format!(
             "(i32.store (i32.const {}) (local.get 2)) (i32.store (i32.const {}) (local.get 3)) i32.const 2112",

@@ -1,7 +1,9 @@
-//! Guests in WebAssembly text: the contract's functions by hand, so that each can misbehave in exactly one way.
+//! Guests in WebAssembly text. The functions of the contract are written by hand, so that each
+//! guest can misbehave in exactly one way.
 //!
-//! A guest is a core module, made into a component as every tool chain does it. Its memory: texts from 1024, results from
-//! 2048, one edit at 4096, and what the host passes in from 16384.
+//! A guest is a core module that is converted to a component, as tool chains do it. Its memory
+//! contains texts from 1024, results from 2048, one edit at 4096, and the arguments of the host
+//! from 16384.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -10,11 +12,11 @@ use wit_parser::Resolve;
 
 /// `ok` with one edit: the annotation `wat-key` set to `wat-value`.
 pub(super) const INJECTED: u32 = 2144;
-/// `ok` with no edits, where a guest puts its own list: pointer at 2164, length at 2168.
+/// `ok` with no edits. A guest can store its own list here: pointer at 2164, length at 2168.
 pub(super) const INJECTED_LIST: u32 = 2160;
 /// `err(not-found("no such\nsecret"))`.
 pub(super) const NOT_FOUND: u32 = 2176;
-/// `err(denied(…))`, the text a kibibyte of memory.
+/// `err(denied(…))` with a text of 1 KiB.
 pub(super) const DENIED_AT_LENGTH: u32 = 2192;
 /// `ok` of `configure`.
 pub(super) const CONFIGURED: u32 = 2112;
@@ -23,13 +25,13 @@ pub(super) const BAD_SETTINGS: u32 = 2128;
 
 const TEXTS: &str = "wat1.2.3{}wat-keywat-valueno such\nsecretbad settings";
 
-/// A guest: the bodies of its functions, as WebAssembly text. `Default` is one that works.
+/// The function bodies of a guest, as WebAssembly text. `Default` is a guest without defects.
 pub(super) struct Guest {
-    /// What stands before the functions, such as imports of functions that `world` has.
+    /// Declarations before the functions, such as imports of the functions in `world`.
     pub(super) declarations: &'static str,
-    /// More imports of its world, as WIT.
+    /// Additional imports of its world, as WIT.
     pub(super) world: &'static str,
-    /// Packages that the world needs.
+    /// The packages of those imports.
     pub(super) packages: &'static [&'static str],
     /// Body of `describe`.
     pub(super) describe: String,
@@ -52,7 +54,7 @@ impl Default for Guest {
     }
 }
 
-/// A guest that works but for its `inject`.
+/// A guest with this `inject`, and without defects otherwise.
 pub(super) fn injecting(body: &str) -> Guest {
     Guest { inject: body.to_owned(), ..Guest::default() }
 }
@@ -94,7 +96,7 @@ impl Guest {
     }
 }
 
-/// Makes a component of a core module.
+/// Converts a core module to a component.
 pub(super) fn encode(mut module: Vec<u8>, version: &str, world: &str, packages: &[&str]) -> Vec<u8> {
     let mut resolve = Resolve::default();
     resolve.push_str("contract.wit", &contract(version)).unwrap();
@@ -110,7 +112,7 @@ pub(super) fn encode(mut module: Vec<u8>, version: &str, world: &str, packages: 
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
-/// The contract at another version, as one document.
+/// The contract with another version number, as one document.
 fn contract(version: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
     let read = |name| fs::read_to_string(folder.join(name)).unwrap();

@@ -1,13 +1,14 @@
-//! Guests that mean harm: each ends in bounded time with its own message, and its neighbour on the same engine is served.
+//! Malicious guests: each ends in bounded time with its own message, and another plugin on the same
+//! engine is still served.
 //!
-//! Those that need a tool chain, or a network, are in `tests/sandbox` at the root of the repository.
+//! Guests that need a tool chain or a network are in `tests/sandbox` at the root of the repository.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ampoule_core::{OnFailure, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest};
+use ampoule_core::{Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest};
 use ampoule_engine::{Limits, PluginEngine, PluginInjector, PluginSpec};
 
 use super::{
@@ -16,19 +17,19 @@ use super::{
     spec,
 };
 
-/// Longer than each of them takes on a busy machine, and much shorter than it would like to.
+/// Longer than any of them takes on a busy machine, and much shorter than the guests would run.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// What becomes of a guest, and that its neighbour does not notice.
+/// The result of a guest. Also checks that a neighbour is still served.
 async fn outcome(spec: PluginSpec) -> String {
     let (engine, begun) = (engine(), Instant::now());
     let neighbour = load_neighbour(&engine).await;
     let outcome = match engine.load(spec).await {
         Err(error) => format!("not loaded: {}", error.kind),
-        Ok(plugin) => ask(&engine, &plugin).await,
+        Ok(plugin) => inject(&engine, &plugin).await,
     };
-    assert!(begun.elapsed() < BOUND, "it took {:?} until: {outcome}", begun.elapsed());
-    let served = ask(&engine, &neighbour).await;
+    assert!(begun.elapsed() < BOUND, "it took {:?}: {outcome}", begun.elapsed());
+    let served = inject(&engine, &neighbour).await;
     assert!(served.starts_with("[SetAnnotation"), "after `{outcome}` the neighbour answers: {served}");
     outcome
 }
@@ -37,7 +38,7 @@ async fn load_neighbour(engine: &PluginEngine) -> PluginInjector {
     engine.load(spec(Guest::default().build(), Limits::default())).await.unwrap()
 }
 
-async fn ask(engine: &PluginEngine, plugin: &PluginInjector) -> String {
+async fn inject(engine: &PluginEngine, plugin: &PluginInjector) -> String {
     let mut session = plugin.open();
     let asked = engine.run(async move { session.inject(&SecretRequest::default(), &PodView::default()).await });
     match asked.await.unwrap() {
@@ -50,7 +51,7 @@ async fn ask(engine: &PluginEngine, plugin: &PluginInjector) -> String {
 #[tokio::test]
 async fn a_start_function_that_never_ends() {
     let guest = Guest { declarations: "(func $spin (loop br 0)) (start $spin)", ..Guest::default() };
-    insta::assert_snapshot!(outcome(spec(guest.build(), Limits::default())).await, @"not loaded: the component does not start: it ran for longer than 5 s");
+    insta::assert_snapshot!(outcome(spec(guest.build(), Limits::default())).await, @"not loaded: the component failed to start: it did not finish within 5 s");
 }
 
 #[tokio::test]
@@ -62,17 +63,17 @@ async fn a_table_that_grows_without_end() {
                 .to_owned(),
         ..Guest::default()
     };
-    insta::assert_snapshot!(outcome(spec(guest.build(), Limits::default())).await, @"limit: plugin wat 1.2.3 wanted more than its limit of 20000 table elements");
+    insta::assert_snapshot!(outcome(spec(guest.build(), Limits::default())).await, @"limit: plugin wat 1.2.3 exceeded its limit of 20000 table elements");
 }
 
 #[tokio::test]
-async fn many_tables_that_each_are_within_bounds() {
+async fn many_tables_that_are_each_within_bounds() {
     let guest =
         Guest { declarations: "(table 9000 funcref) (table 9000 funcref) (table 9000 funcref)", ..Guest::default() };
-    insta::assert_snapshot!(outcome(spec(guest.build(), Limits::default())).await, @"not loaded: the component does not start: it wanted more than its limit of 20000 table elements");
+    insta::assert_snapshot!(outcome(spec(guest.build(), Limits::default())).await, @"not loaded: the component failed to start: it exceeded its limit of 20000 table elements");
 }
 
-/// Ten thousand times a line, each with its number in place of `#`.
+/// Repeats a line ten thousand times, with its number in place of `#`.
 fn ten_thousand(line: &str) -> &'static str {
     (0..10_000).map(|i| line.replace('#', &i.to_string())).collect::<String>().leak()
 }
@@ -88,7 +89,7 @@ async fn ten_thousand_imports() {
 }
 
 #[tokio::test]
-async fn ten_thousand_functions_of_an_interface_that_is_there() {
+async fn ten_thousand_functions_of_an_available_interface() {
     let functions = ten_thousand("function-#: func(); ");
     let package = format!("package wasi:cli@0.2.0; interface environment {{ {functions} }}").leak();
     let guest = Guest {
@@ -97,15 +98,18 @@ async fn ten_thousand_functions_of_an_interface_that_is_there() {
         packages: vec![&*package].leak(),
         ..Guest::default()
     };
-    insta::assert_snapshot!(outcome(spec(guest.build(), Limits::default())).await, @"not loaded: the component cannot be compiled: component instance size does not fit in pooling allocator requirements: instance allocation for this component requires 1121132 bytes of `VMComponentContext` and aggregated core instance runtime space which exceeds the configured maximum of 1048576 bytes. `VMComponentContext` used 480144 bytes, `core module instances` used 640988 bytes.");
+    let outcome = outcome(spec(guest.build(), Limits::default())).await;
+    // The numbers in the message belong to wasmtime, and change with its versions.
+    assert!(outcome.starts_with("not loaded: the component cannot be compiled: component instance size"), "{outcome}");
+    assert!(outcome.contains("exceeds the configured maximum"), "{outcome}");
 }
 
 #[tokio::test]
-async fn imports_whose_names_are_none() {
-    let refusal = "which no plugin gets: there are ampoule:injector/log@0.1.0 and an empty WASI 0.2";
+async fn imports_with_invalid_names() {
+    let refusal = "which plugins cannot import: they can import ampoule:injector/log@0.1.0 and WASI 0.2";
     let (long, cut) = ("x".repeat(50_000), "x".repeat(125));
     for (name, shown) in [("red\u{1b}[31m\nline", "red [31m line"), (&long, &format!("{cut}…"))] {
-        // One import of that name, of the instance type 0.
+        // One import with that name and instance type 0.
         let section = [&[1, 0], &*leb128(name.len()), name.as_bytes(), &[5, 0]].concat();
         let component = with_section(10, &section);
         let expected = format!("not loaded: the component imports {shown}, {refusal}");
@@ -114,7 +118,7 @@ async fn imports_whose_names_are_none() {
 }
 
 #[tokio::test]
-async fn proposals_that_are_switched_off() {
+async fn disabled_proposals() {
     let cases = [
         ("(memory 1) (memory 1)", "multi-memory"),
         ("(memory i64 1)", "memory64"),
@@ -128,15 +132,15 @@ async fn proposals_that_are_switched_off() {
     ];
     for (fields, needed) in cases {
         let module = wat::parse_str(format!("(module {fields})")).unwrap();
-        let said = outcome(spec(with_section(1, &module), Limits::default())).await;
+        let result = outcome(spec(with_section(1, &module), Limits::default())).await;
         let expected = format!(
-            "not loaded: the component needs {needed} of WebAssembly, which no plugin gets: build the plugin without"
+            "not loaded: the component uses disabled WebAssembly proposals ({needed}): build the plugin without them"
         );
-        assert_eq!(said, expected, "{fields}");
+        assert_eq!(result, expected, "{fields}");
     }
 }
 
-/// A guest that works, with a further section behind everything else.
+/// A guest without defects, with an additional section at its end.
 fn with_section(id: u8, section: &[u8]) -> Vec<u8> {
     [&*Guest::default().build(), &[id], &*leb128(section.len()), section].concat()
 }
@@ -159,7 +163,7 @@ async fn settings_of_five_mebibytes() {
 }
 
 #[tokio::test]
-async fn edits_of_the_webhooks_own_annotations() {
+async fn edits_of_annotations_that_belong_to_the_webhook() {
     for key in ["flyte.secrets/s0", "ampoule.dev/secrets"] {
         let guest = Guest {
             declarations: format!("(data (i32.const 12288) \"{key}\")").leak(),
@@ -179,13 +183,14 @@ async fn edits_of_the_webhooks_own_annotations() {
     }
 }
 
-/// What a pod is told that asks the guest alone. Where the neighbour is asked next, it gets the neighbour's annotation and no other.
+/// The message for a pod if the guest is the only injector. Also checks that the pod gets only the
+/// neighbour's annotation if the neighbour is the next injector.
 async fn mutated(guest: &Guest) -> String {
     let engine = engine();
     let plugin = Arc::new(engine.load(spec(guest.build(), Limits::default())).await.unwrap());
     let neighbour = Arc::new(load_neighbour(&engine).await);
     let mutate = async |injectors: Vec<Arc<dyn SecretInjector>>| {
-        let mutator = PodMutator::new(injectors, Profile::FlyteV1.conventions(), OnFailure::Deny);
+        let mutator = PodMutator::new(injectors, Profile::FlyteV1.conventions());
         let pod = serde_json::json!({
             "metadata": { "annotations": { "ampoule.dev/secrets": "[{ group: group, key: key, env: X }]" } },
             "spec": { "containers": [{ "name": "main" }] },

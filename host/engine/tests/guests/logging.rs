@@ -1,6 +1,7 @@
-//! What a plugin logs: its level and its plugin's name in the host's log, and never more of it than is allowed.
+//! Log lines of plugins: the level, the name of the plugin, and the limits.
 //!
-//! Guests log from threads of the engine, so the subscriber is the whole process's; lines are told apart by plugin.
+//! Guests log from threads of the engine, so the subscriber is global. The name of the plugin
+//! identifies the lines of a test.
 
 use std::{
     io,
@@ -17,9 +18,9 @@ use super::{
 };
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Lines {
+impl io::Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend(bytes);
         Ok(bytes.len())
@@ -30,8 +31,8 @@ impl io::Write for Lines {
     }
 }
 
-static LOG: LazyLock<Lines> = LazyLock::new(|| {
-    let lines = Lines::default();
+static LOG: LazyLock<CapturedLog> = LazyLock::new(|| {
+    let lines = CapturedLog::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(move || writer.clone())
@@ -43,7 +44,7 @@ static LOG: LazyLock<Lines> = LazyLock::new(|| {
     lines
 });
 
-/// The lines that a plugin of this name logs in one call.
+/// The lines that a plugin with this name logs in one call.
 async fn logged(plugin: &str, inject: &str) -> Vec<String> {
     LazyLock::force(&LOG);
     let engine = engine();
@@ -57,8 +58,8 @@ async fn logged(plugin: &str, inject: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn logs_under_the_plugins_name_at_its_level_on_one_line() {
-    // At 1050 is the text of `NOT_FOUND`, with a line break in it.
+async fn logs_with_the_plugins_name_at_its_level_on_one_line() {
+    // The text of `NOT_FOUND`, which has a line break, is at 1050.
     let lines = logged("levels", "(call $log (i32.const 0) (i32.const 1024) (i32.const 3)) (call $log (i32.const 3) (i32.const 1050) (i32.const 14))").await;
     insta::assert_snapshot!(lines.join("\n"), @r#"
     DEBUG ampoule::plugin: wat plugin="levels"
@@ -67,11 +68,11 @@ async fn logs_under_the_plugins_name_at_its_level_on_one_line() {
 }
 
 #[tokio::test]
-async fn keeps_64_lines_of_a_kibibyte_of_one_instance() {
+async fn keeps_64_lines_of_one_kibibyte_per_instance() {
     let flood = "(local $i i32) (loop (call $log (i32.const 1) (i32.const 8192) (i32.const 5000)) \
                  (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000))))";
     let lines = logged("flood", flood).await;
     assert_eq!(lines.len(), 65);
     assert!(lines.iter().all(|line| line.len() < 1024 + 100));
-    insta::assert_snapshot!(lines[64].trim_start(), @r#"WARN ampoule::plugin: further lines of this instance are dropped plugin="flood""#);
+    insta::assert_snapshot!(lines[64].trim_start(), @r#"WARN ampoule::plugin: further log lines of this instance are dropped plugin="flood""#);
 }

@@ -1,6 +1,8 @@
-//! Guests with WASI: it is there, it is empty, it repeats, and waiting in it ends with the deadline.
+//! Guests with WASI: it is available and empty, its answers repeat, and a wait ends at the
+//! deadline.
 //!
-//! The guests import the interfaces by hand, in the oldest version of WASI 0.2; wasmtime has a later one.
+//! The guests import the interfaces by hand, in the oldest version of WASI 0.2. wasmtime has a
+//! later one.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,7 @@ const DECLARATIONS: &str = r#"
     (import "wasi:cli/environment@0.2.0" "get-environment" (func $environment (param i32)))
     (import "wasi:cli/exit@0.2.0" "exit" (func $exit (param i32)))"#;
 
-/// What a guest with WASI answers.
+/// The answer of a guest with WASI.
 async fn answer(inject: &str, deadline: Duration) -> Injection {
     let guest = Guest {
         declarations: DECLARATIONS,
@@ -50,7 +52,7 @@ async fn answer(inject: &str, deadline: Duration) -> Injection {
 }
 
 #[tokio::test]
-async fn clock_stands_still_randomness_repeats_and_the_environment_is_empty() {
+async fn the_clock_is_stopped_randomness_repeats_and_the_environment_is_empty() {
     let inject = format!(
         "(if (i64.ne (call $now) (i64.const 0)) (then unreachable))
          (call $environment (i32.const 12288))
@@ -68,23 +70,23 @@ async fn clock_stands_still_randomness_repeats_and_the_environment_is_empty() {
 }
 
 #[tokio::test]
-async fn waiting_in_the_host_ends_with_the_deadline() {
+async fn a_wait_in_the_host_ends_at_the_deadline() {
     let started = Instant::now();
     let failure =
         answer("(call $block (call $subscribe (i64.const 3600000000000))) unreachable", Duration::from_millis(100))
             .await;
-    insta::assert_snapshot!(failure.unwrap_err(), @"plugin wat 1.2.3 ran for longer than its deadline of 100 ms (injectors[].limits.deadlineMillis)");
+    insta::assert_snapshot!(failure.unwrap_err(), @"plugin wat 1.2.3 exceeded its deadline of 100 ms (injectors[].limits.deadlineMillis)");
     assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[tokio::test]
-async fn exit_ends_the_instance_and_not_the_host() {
+async fn exit_ends_the_instance_but_not_the_host() {
     let failure = answer("(call $exit (i32.const 1)) unreachable", Duration::from_secs(2)).await;
     insta::assert_snapshot!(failure.unwrap_err(), @"plugin wat 1.2.3 trapped: it exited with status 1");
 }
 
 #[tokio::test]
-async fn holding_handles_without_end_is_a_failure() {
+async fn holding_too_many_handles_is_a_failure() {
     let hoards = "(loop (drop (call $subscribe (i64.const 1))) (br 0)) unreachable";
-    insta::assert_snapshot!(answer(hoards, Duration::from_secs(10)).await.unwrap_err(), @"plugin wat 1.2.3 held more than its limit of 256 handles");
+    insta::assert_snapshot!(answer(hoards, Duration::from_secs(10)).await.unwrap_err(), @"plugin wat 1.2.3 exceeded its limit of 256 handles");
 }

@@ -1,6 +1,7 @@
-//! The first certificate of a process, and who follows it: [`Certificate`].
+//! The serving certificate at the start of a process: [`CertificateSetup`].
 //!
-//! It is that of the folder, or of the Secret in the cluster, or one that is made on the spot for development.
+//! The certificate comes from the directory, from the Secret in the cluster, or is self-signed for
+//! development.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -13,51 +14,54 @@ use ampoule_cluster::{
     certs::{self, CertFolder, CertIssuer, CertKeeper, FolderSource, SecretSource},
     registration::Trust,
 };
-use ampoule_config::{CertificateMode, CertificatesConfig, Config};
+use ampoule_config::{CertificateMode, Config};
 use ampoule_net::tls::ServingCert;
-use ampoule_telemetry::{metrics::Metrics, readiness::Part};
+use ampoule_telemetry::{metrics::Metrics, readiness::ReadinessGate};
 
-/// What a certificate needs of the process.
-pub(super) struct Certificate<'a> {
+/// The inputs of the first certificate.
+pub(super) struct CertificateSetup<'a> {
     pub(super) config: &'a Config,
-    /// The further names of a certificate to make if the folder has none; none makes none.
+    /// The additional names of a self-signed certificate. `None` disables self-signed certificates.
     pub(super) self_signed: Option<&'a [String]>,
     pub(super) cert: Arc<ServingCert>,
-    pub(super) part: Part,
+    pub(super) part: ReadinessGate,
     pub(super) metrics: &'a Metrics,
-    /// Where the API server is, if the process is registered.
+    /// The API server, if the process registers itself.
     pub(super) cluster: Option<&'a Cluster>,
-    /// How it comes to trust a certificate.
+    /// The API server's trust in certificates, if the process registers itself.
     pub(super) trust: Option<Trust>,
 }
 
-// === impl Certificate ===
+// === impl CertificateSetup ===
 
-impl Certificate<'_> {
-    /// Serves the first one, and starts to follow those that come after it. Gives the CA of one that was made on the spot.
-    pub(super) async fn start(self, tasks: &mut JoinSet<()>) -> anyhow::Result<Option<String>> {
-        let Self { config, self_signed, cert, part, metrics, cluster, trust } = self;
-        let mut keeper = CertKeeper::new(cert, part, metrics.clone(), trust);
-        let service = &config.registration.service_name;
-        let CertificatesConfig { mode, secret_name, copy_to_cert_dir: _, validity } = &config.certificates;
-        if let (CertificateMode::Cluster, Some(cluster)) = (mode, cluster) {
-            let (service, secret) = (service.clone(), secret_name.clone());
-            let issuer = CertIssuer { service, secret, validity: *validity };
-            let (pair, source) = SecretSource::start(issuer, cluster.clone(), metrics.clone()).await?;
+impl CertificateSetup<'_> {
+    /// Serves the first certificate and starts to follow renewals. Returns the CA of a self-signed
+    /// certificate.
+    pub(super) async fn start(self, followers: &mut JoinSet<()>) -> anyhow::Result<Option<String>> {
+        let mut keeper = CertKeeper::new(self.cert, self.part, self.metrics.clone(), self.trust);
+        let service = &self.config.registration.service_name;
+        let certificates = &self.config.certificates;
+        if let (CertificateMode::Cluster, Some(cluster)) = (certificates.mode, self.cluster) {
+            let issuer = CertIssuer {
+                service: service.clone(),
+                secret: certificates.secret_name.clone(),
+                validity: certificates.validity,
+            };
+            let (pair, source) = SecretSource::start(issuer, cluster.clone(), self.metrics.clone()).await?;
             keeper.serve(pair);
-            tasks.spawn(keeper.follow(source));
+            followers.spawn(keeper.follow(source));
             return Ok(None);
         }
-        let folder = CertFolder::read(&config.server.cert_dir);
-        if let Some(names) = self_signed.filter(|_| folder.is_empty()) {
-            let pair = certs::self_signed(names).context("cannot make a self-signed certificate")?;
+        let folder = CertFolder::read(&self.config.server.cert_dir);
+        if let Some(names) = self.self_signed.filter(|_| folder.is_empty()) {
+            let pair = certs::self_signed(names).context("cannot issue a self-signed certificate")?;
             warn!("serving a self-signed certificate: for development only");
-            keeper.serve(pair.stored().check(None, SystemTime::now()).expect("it was just made"));
+            keeper.serve(pair.stored().check(None, SystemTime::now()).expect("a new certificate is valid"));
             return Ok(Some(pair.ca_pem));
         }
-        let host = cluster.map(|cluster| cluster.host(service));
+        let host = self.cluster.map(|cluster| cluster.host(service));
         keeper.serve(folder.load(host.as_deref(), SystemTime::now())?);
-        tasks.spawn(keeper.follow(FolderSource::new(folder, host, metrics.clone())));
+        followers.spawn(keeper.follow(FolderSource::new(folder, host, self.metrics.clone())));
         Ok(None)
     }
 }

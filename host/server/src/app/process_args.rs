@@ -1,30 +1,31 @@
-//! [`ProcessArgs`]: the flags of the commands that serve.
+//! The flags of the commands that serve: [`ProcessArgs`].
 //!
-//! A flag wins over the configuration file.
+//! A flag takes precedence over the configuration file.
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use ampoule_telemetry::log::{LogFormat, LogLevel};
 
-/// What is about the one process, and not about its configuration.
+/// The flags of one process.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ProcessArgs {
-    /// The webhook's address, instead of server.listen; port 0 takes a free one.
+    /// Address of the webhook, instead of server.listen; port 0 chooses a free port.
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
-    /// The admin port's address, instead of server.admin; port 0 takes a free one.
+    /// Address of the admin port, instead of server.admin; port 0 chooses a free port.
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<SocketAddr>,
-    /// The folder with tls.crt and tls.key, instead of server.certDir.
+    /// Directory with tls.crt and tls.key, instead of server.certDir.
     #[arg(long, value_name = "DIR")]
     pub cert_dir: Option<PathBuf>,
-    /// A file to write once ready: JSON with the addresses bound and the CA that was made.
+    /// File to write once ready: JSON with the bound addresses and the CA of a self-signed
+    /// certificate.
     #[arg(long, value_name = "PATH")]
     pub ready_file: Option<PathBuf>,
-    /// How log lines look.
+    /// Format of log lines.
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     pub log_format: LogFormat,
-    /// How much is logged; of dependencies never more than warnings.
+    /// Level of log lines; dependencies log warnings and errors only.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: LogLevel,
 }

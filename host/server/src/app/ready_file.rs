@@ -1,6 +1,7 @@
-//! The file that says where a ready process serves: for whoever started it on port 0 with a certificate made on the spot.
+//! The file with the addresses of a ready process (`--ready-file`), for callers that start it on
+//! port 0 or with a self-signed certificate.
 //!
-//! It appears whole or not at all.
+//! The file is written atomically.
 
 use std::{
     fs,
@@ -16,7 +17,7 @@ use serde::Serialize;
 pub(super) struct ReadyFile {
     webhook: SocketAddr,
     admin: SocketAddr,
-    /// The CA in PEM form, if the certificate was made on the spot.
+    /// The CA of a self-signed certificate, in PEM format.
     ca: Option<String>,
 }
 
@@ -27,9 +28,9 @@ impl ReadyFile {
         Self { webhook: reachable(webhook), admin: reachable(admin), ca }
     }
 
-    /// Writes beside the path and renames, which is atomic within a folder.
+    /// Writes a temporary file in the same directory and renames it, which is atomic.
     pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let content = serde_json::to_vec(self).expect("addresses and text always serialise");
+        let content = serde_json::to_vec(self).expect("addresses and strings serialise");
         let mut draft = path.as_os_str().to_owned();
         draft.push(format!(".{}.tmp", std::process::id()));
         let written = fs::write(&draft, content).and_then(|()| fs::rename(&draft, path));
@@ -37,7 +38,7 @@ impl ReadyFile {
     }
 }
 
-/// An address that a client on this machine can connect to.
+/// Replaces an unspecified address by the loopback address, which local clients can connect to.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -52,13 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_addresses_that_can_be_connected_to() {
+    fn writes_addresses_that_clients_can_connect_to() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ready.json");
         let (webhook, admin) = ("0.0.0.0:9443".parse().unwrap(), "[::]:10254".parse().unwrap());
         ReadyFile::new(webhook, admin, None).write(&path).unwrap();
         let content = fs::read_to_string(&path).unwrap();
         assert_eq!(content, r#"{"webhook":"127.0.0.1:9443","admin":"[::1]:10254","ca":null}"#);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file remains");
     }
 }

@@ -1,12 +1,13 @@
 //! The signals that end the process: SIGTERM as Kubernetes sends it, SIGINT as a terminal does.
 //!
-//! They are caught from [`Signals::new`] on; what comes before [`Signals::next`] is asked for is kept.
+//! Signals are caught from [`Signals::new`] on. A signal before a call of [`Signals::next`] is
+//! kept.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Both signals.
+/// Streams of both signals.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -15,17 +16,16 @@ pub(super) struct Signals {
 // === impl Signals ===
 
 impl Signals {
-    /// Catches both from now on. Wants a tokio runtime.
+    /// Starts to catch both signals. Must be called within a tokio runtime.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// The name of the next signal. Cancel safe.
+    /// Waits for the next signal and returns its name. Cancel safe.
     pub(super) async fn next(&mut self) -> &'static str {
-        let Self { terminate, interrupt } = self;
         tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The built-in plugins accept the settings that Flyte's configuration files become. Both sides write down the names of the settings.
+//! The built-in plugins accept the settings that Flyte's configuration files are converted to. Both
+//! sides define the names of the settings.
 //!
-//! Covers every key of each secret manager, and no key.
+//! The cases are every key of each secret manager, and no key.
 
 use ampoule_components::builtins;
 use ampoule_config::{ConfigSource, FlyteSource, ProfileName};
@@ -10,7 +11,7 @@ use ampoule_telemetry::metrics::Metrics;
 use super::Loader;
 
 #[test]
-fn every_plugin_takes_its_managers_settings() {
+fn every_plugin_accepts_the_settings_of_its_secret_manager() {
     let resources = "{ requests: { cpu: 1, memory: 200Mi }, limits: { cpu: '1', nvidia.com/gpu: 1 } }";
     let sidecar = format!("{{ sidecarImage: 'registry.example.org/sidecar:1', resources: {resources} }}");
     let full = format!(

@@ -1,7 +1,7 @@
-//! What a plugin is made of, and how one is made of it: [`Recipe`].
+//! The inputs of a plugin and its load: [`PluginRecipe`].
 //!
-//! A recipe is kept with its component for as long as its plugin serves, so that a source that is gone, or has something broken by now,
-//! takes nothing away that serves.
+//! A recipe and its component are kept while the plugin serves. If the source becomes unavailable
+//! or broken, the plugin can therefore be loaded again.
 
 use ampoule_core::Conventions;
 use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec, Trial};
@@ -15,52 +15,54 @@ use ampoule_components::{
 use ampoule_config::{ComponentSource, InjectorConfig, TrustConfig};
 use ampoule_telemetry::metrics::PluginLabels;
 
-/// All that a plugin is made of.
+/// The inputs of a plugin.
 #[derive(Clone)]
-pub(super) struct Recipe {
+pub(super) struct PluginRecipe {
     pub(super) config: InjectorConfig,
     pub(super) conventions: Conventions,
-    /// What the component was judged by.
+    /// The trust settings that verified the component.
     pub(super) trust: TrustConfig,
     pub(super) component: Component,
-    /// What `grants.http.caFile` held.
+    /// The content of `grants.http.caFile`.
     pub(super) ca: Option<Vec<u8>>,
 }
 
-/// A plugin, and what it was made of.
+/// A plugin and its recipe.
 #[derive(Clone)]
 pub(super) struct LoadedPlugin {
-    pub(super) recipe: Recipe,
+    pub(super) recipe: PluginRecipe,
     pub(super) plugin: PluginInjector,
-    /// What its author should know of it.
+    /// A warning for the plugin's author.
     pub(super) warning: Option<&'static str>,
 }
 
-/// What is said of a plugin whose trial came to [`Trial::Differs`].
-const DIFFERS: &str = "asked twice for the same secret of the same pod, it answers with different edits: a pod that is reviewed \
-                       twice may be refused";
+/// The warning for [`Trial::Differs`].
+const DIFFERS: &str = "two calls with the same request returned different edits: \
+                       a pod that is reviewed twice may be refused";
 
-// === impl Recipe ===
+// === impl PluginRecipe ===
 
-impl Recipe {
-    /// Whether both give the same plugin.
-    pub(super) fn gives_the_same(&self, other: &Self) -> bool {
-        let Self { config, conventions, trust: _, component, ca } = self;
-        // Whether it is required is not the plugin's business.
-        let config = InjectorConfig { required: other.config.required, ..config.clone() };
+impl PluginRecipe {
+    /// Whether both recipes build the same plugin.
+    pub(super) fn builds_same_plugin(&self, other: &Self) -> bool {
+        // `required` and the trust settings do not affect the plugin itself.
+        let config = InjectorConfig { required: other.config.required, ..self.config.clone() };
         config == other.config
-            && *conventions == other.conventions
-            && component.digest == other.component.digest
-            && *ca == other.ca
+            && self.conventions == other.conventions
+            && self.component.digest == other.component.digest
+            && self.ca == other.ca
     }
 
-    /// Whether this component may be loaded under another configuration, too: it was wanted in the same words and judged by the same keys.
-    pub(super) fn component_serves(&self, config: &InjectorConfig, trust: &TrustConfig) -> bool {
+    /// Whether another configuration may use this component: it has the same source and the same
+    /// trust settings.
+    pub(super) fn is_component_usable(&self, config: &InjectorConfig, trust: &TrustConfig) -> bool {
         ComponentRequest::from(&self.config) == ComponentRequest::from(config) && self.trust == *trust
     }
 
-    /// Whether this may serve on under what is wanted now, of its injector (none where that cannot be read) and of signatures: a grant that
-    /// was taken away and a key that is trusted no longer must not come back with what served before.
+    /// Whether this plugin may stay in use under the current configuration (`None` if it cannot be
+    /// read) and trust settings.
+    ///
+    /// The previous plugin must not bring back a revoked grant or a key that is no longer trusted.
     pub(super) fn is_allowed(&self, config: Option<&InjectorConfig>, trust: &TrustConfig) -> bool {
         let now = config.unwrap_or(&self.config);
         let pinned = now.sha256.as_ref().is_none_or(|pin| *pin == self.component.digest);
@@ -72,25 +74,24 @@ impl Recipe {
         if built_in || (now.signed_by.is_none() && !trust.require_signature) {
             return true;
         }
+        let Some(Signer { name, .. }) = &self.component.signer else { return false };
         // The name of the signer must still belong to the same key.
-        self.component.signer.as_ref().is_some_and(|Signer { name, key_id: _ }| {
-            now.signed_by.as_ref().is_none_or(|required| required == name)
-                && trust.key(name).is_some_and(|key| self.trust.key(name) == Some(key))
-        })
+        let is_same_key = trust.key(name).is_some_and(|key| self.trust.key(name) == Some(key));
+        is_same_key && now.signed_by.as_ref().is_none_or(|required| required == name)
     }
 
-    /// Loads the plugin, and tries it.
-    pub(super) async fn make(self, engine: &PluginEngine) -> anyhow::Result<LoadedPlugin> {
-        let InjectorConfig { name, component: source, sha256: _, signed_by: _, settings, limits, grants, required: _ } =
-            self.config.clone();
-        let grants = grants::resolve(&grants, self.ca.as_deref()).with_context(|| format!("injector {name}"))?;
+    /// Loads the plugin and calls it twice on trial.
+    pub(super) async fn load(self, engine: &PluginEngine) -> anyhow::Result<LoadedPlugin> {
+        let config = &self.config;
+        let grants =
+            grants::resolve(&config.grants, self.ca.as_deref()).with_context(|| format!("injector {}", config.name))?;
         let spec = PluginSpec {
-            name,
-            source: source.to_string(),
+            name: config.name.clone(),
+            source: config.component.to_string(),
             component: self.component.bytes.clone(),
-            settings,
+            settings: config.settings.clone(),
             conventions: self.conventions.clone(),
-            limits,
+            limits: config.limits.clone(),
             grants,
         };
         let plugin = engine.load(spec).await?;
@@ -112,7 +113,7 @@ impl Recipe {
 
 impl LoadedPlugin {
     pub(super) fn labels(&self) -> PluginLabels {
-        let Self { recipe, plugin, warning: _ } = self;
+        let Self { recipe, plugin, .. } = self;
         PluginLabels {
             plugin: plugin.name().to_owned(),
             version: plugin.version().to_owned(),
@@ -135,7 +136,7 @@ mod tests {
         "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEhyQCx0E9wQWSFI9ULGwy3BuRklnt7IqozONbbdbqz11hlRJy9c7SG+hdcFl9jE9uE/dwtuwU2MqU9T/cN0YkWw==",
     ];
 
-    /// A configuration of one injector, and the keys by their names.
+    /// A configuration with one injector and the named keys.
     fn config(injector: &str, require: bool, keys: &[(&str, &str)]) -> Config {
         let keys = keys.iter().map(|(name, key)| {
             format!(
@@ -153,15 +154,15 @@ mod tests {
         Signer { name: name.to_owned(), key_id: "622601a9e498c090".to_owned() }
     }
 
-    fn served(injector: &str, signer: Option<Signer>) -> Recipe {
+    fn served(injector: &str, signer: Option<Signer>) -> PluginRecipe {
         let config = config(injector, false, &[("release", KEYS[0])]);
         let component = Component { bytes: Vec::new().into(), digest: "a".repeat(64), signer };
         let conventions = Profile::FlyteV1.conventions();
-        Recipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component, ca: None }
+        PluginRecipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component, ca: None }
     }
 
     #[test]
-    fn what_was_taken_away_does_not_serve_on() {
+    fn a_plugin_with_revoked_grants_or_keys_does_not_stay_in_use() {
         let grants = "grants: { clock: true, environment: [A, B], http: { hosts: [a.example, b.example] } }";
         let (pin, other) = (format!("sha256: {}", "a".repeat(64)), format!("sha256: {}", "b".repeat(64)));
         let release = [("release", KEYS[0])];
@@ -169,42 +170,38 @@ mod tests {
         let granted = served(grants, None);
         for (what, recipe, injector, require, keys, expected) in [
             ("nothing changed", &granted, grants, false, &release[..], true),
-            ("another grant came", &granted, &grants.replace("[A, B]", "[A, B, C]"), false, &[], true),
-            ("all grants went", &granted, "", false, &[], false),
-            ("the clock went", &granted, &grants.replace("true", "false"), false, &[], false),
-            ("a variable went", &granted, &grants.replace(", B]", "]"), false, &[], false),
-            ("a host went", &granted, &grants.replace(", b.example", ""), false, &[], false),
-            ("the pin is what it is", &granted, &format!("{pin}, {grants}"), false, &[], true),
-            ("another is pinned", &granted, &format!("{other}, {grants}"), false, &[], false),
-            ("a signature is wanted, and there was none", &granted, grants, true, &release, false),
-            ("its key is there", &signed, "", true, &release, true),
-            ("its key went", &signed, "", true, &[("other", KEYS[1])], false),
-            ("its key's name is another key's now", &signed, "", true, &[("release", KEYS[1])], false),
-            ("another must have signed", &signed, "signedBy: other", false, &[release[0], ("other", KEYS[1])], false),
-            ("its key went, and none is wanted", &signed, "", false, &[], true),
+            ("a grant was added", &granted, &grants.replace("[A, B]", "[A, B, C]"), false, &[], true),
+            ("all grants were revoked", &granted, "", false, &[], false),
+            ("the clock was revoked", &granted, &grants.replace("true", "false"), false, &[], false),
+            ("a variable was revoked", &granted, &grants.replace(", B]", "]"), false, &[], false),
+            ("a host was revoked", &granted, &grants.replace(", b.example", ""), false, &[], false),
+            ("the digest is pinned", &granted, &format!("{pin}, {grants}"), false, &[], true),
+            ("another digest is pinned", &granted, &format!("{other}, {grants}"), false, &[], false),
+            ("a signature became required", &granted, grants, true, &release, false),
+            ("the key is trusted", &signed, "", true, &release, true),
+            ("the key was removed", &signed, "", true, &[("other", KEYS[1])], false),
+            ("the key's name has another key", &signed, "", true, &[("release", KEYS[1])], false),
+            ("another signer is required", &signed, "signedBy: other", false, &[release[0], ("other", KEYS[1])], false),
+            ("the key was removed, and no signature is required", &signed, "", false, &[], true),
         ] {
             let now = config(injector, require, keys);
             assert_eq!(recipe.is_allowed(Some(&now.injectors[0]), &now.trust), expected, "{what}");
         }
-        assert!(
-            granted.is_allowed(None, &TrustConfig::default()),
-            "a configuration that cannot be read takes nothing away"
-        );
+        assert!(granted.is_allowed(None, &TrustConfig::default()), "an unreadable configuration revokes nothing");
     }
 
     #[test]
-    fn a_key_is_not_confused_with_one_whose_name_continues_like_an_id() {
+    fn a_key_is_not_confused_with_one_whose_name_begins_the_same() {
         let keys = [("release", KEYS[0]), ("release (ci)", KEYS[1])];
-        let config = config("", true, &keys);
         let mut recipe = served("", Some(signer("release (ci)")));
-        recipe.trust = config.trust;
+        recipe.trust = config("", true, &keys).trust;
         for (keys, expected) in [
             (&keys[..], true),
             (&keys[1..], true),
             // The signer's key is no longer trusted; the key that its name begins with is.
             (&keys[..1], false),
         ] {
-            let now = self::config("", true, keys);
+            let now = config("", true, keys);
             assert_eq!(recipe.is_allowed(Some(&now.injectors[0]), &now.trust), expected, "{keys:?}");
         }
     }

@@ -1,7 +1,9 @@
-//! A place in the chain and who fills it: [`Slot`], which keeps what served there where something new does not.
+//! A position in the chain and its plugin: [`PluginSlot`]. If a new plugin does not load, its
+//! predecessor stays.
 //!
-//! Tried in this order: what is configured; the component that was there before, where only its source fails; all that was there before,
-//! unless an admin has taken away since what it had.
+//! [`SlotFiller`] tries, in this order: the configured plugin; the configured plugin with the
+//! previous component, if only the source fails; the previous plugin, unless its grants or its
+//! signer's key have been revoked.
 
 use std::sync::Arc;
 
@@ -10,60 +12,62 @@ use ampoule_engine::PluginEngine;
 use anyhow::Context as _;
 
 use super::{
-    Parts,
-    recipe::{LoadedPlugin, Recipe},
-    stand_in::StandIn,
-    status::{PluginStatus, Serving},
+    PipelineParts,
+    missing_plugin::MissingPlugin,
+    recipe::{LoadedPlugin, PluginRecipe},
+    status::{PluginStatus, ServingPlugin},
 };
 use ampoule_cluster::events::ConfigMapReference;
 use ampoule_components::{FetchedInjector, fetch::Component, grants};
 use ampoule_config::{InjectorConfig, TrustConfig};
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
-/// A place in the chain.
-pub(super) struct Slot {
+/// A position in the chain.
+pub(super) struct PluginSlot {
     pub(super) status: PluginStatus,
-    /// None where a stand-in is.
+    /// `None` for a [`MissingPlugin`].
     pub(super) serving: Option<LoadedPlugin>,
 }
 
-/// What slots are filled with.
-pub(super) struct Filler<'a> {
+/// Loads the plugins of slots.
+pub(super) struct SlotFiller<'a> {
     pub(super) engine: &'a Arc<PluginEngine>,
     pub(super) conventions: &'a Conventions,
     pub(super) trust: &'a TrustConfig,
-    /// What served before.
-    pub(super) last: Option<&'a Parts>,
+    /// The parts of the previous pipeline.
+    pub(super) last: Option<&'a PipelineParts>,
 }
 
-// === impl Slot ===
+// === impl PluginSlot ===
 
-impl Slot {
-    /// For the chain.
+impl PluginSlot {
+    /// Returns the injector for the chain.
     pub(super) fn injector(&self) -> Arc<dyn SecretInjector> {
-        let Self { status: PluginStatus { name, error, .. }, serving } = self;
-        match serving {
+        match &self.serving {
             Some(loaded) => Arc::new(loaded.plugin.clone()),
-            None => Arc::new(StandIn::new(name, error.as_deref().unwrap_or_default())),
+            None => {
+                let reason = self.status.error.as_deref().unwrap_or_default();
+                Arc::new(MissingPlugin::new(&self.status.name, reason))
+            }
         }
     }
 }
 
-// === impl Filler ===
+// === impl SlotFiller ===
 
-impl Filler<'_> {
-    /// Fills the place of an injector, whatever it takes.
-    pub(super) async fn fill(&self, offer: FetchedInjector) -> Slot {
-        // Two that came from different places are not each other's successors, whatever their names.
-        let succeeds =
-            |slot: &&Slot| slot.status.name == offer.name && slot.status.origin.is_some() == offer.origin.is_some();
-        let before = self.last.and_then(|last| last.slots.iter().find(succeeds));
+impl SlotFiller<'_> {
+    /// Fills the slot of an injector. Never fails: without a plugin, the status has the error.
+    pub(super) async fn fill(&self, offer: FetchedInjector) -> PluginSlot {
+        let before = self.predecessor(&offer);
         let kept = before.and_then(|before| before.serving.as_ref());
         let FetchedInjector { name, origin, config, component } = offer;
-        let (serving, error) = self.find(config.as_ref(), component, kept, origin.as_ref()).await;
+        let (serving, error) = self.load_first(config.as_ref(), component, kept, origin.as_ref()).await;
         let error = error.map(|error| one_line(&error));
-        let same = |loaded: &LoadedPlugin| kept.is_some_and(|kept| kept.recipe.gives_the_same(&loaded.recipe));
-        let new = serving.as_ref().is_some_and(|loaded| !same(loaded));
+        let is_new = match (&serving, kept) {
+            (Some(loaded), Some(kept)) => !kept.recipe.builds_same_plugin(&loaded.recipe),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
         let shown = serving.as_ref().map(|loaded| &loaded.recipe.config).or(config.as_ref());
         let status = PluginStatus {
             state: match (&serving, &error) {
@@ -71,10 +75,10 @@ impl Filler<'_> {
                 (Some(_), Some(_)) => PluginState::ServingPrevious,
                 (None, _) => PluginState::Failed,
             },
-            generation: before.map_or(0, |before| before.status.generation) + u64::from(new),
+            generation: before.map_or(0, |before| before.status.generation) + u64::from(is_new),
             required: config.as_ref().is_some_and(|config| config.required),
             source: shown.map_or_else(|| format!("configmap:{name}"), |config| config.component.to_string()),
-            serving: serving.as_ref().map(|LoadedPlugin { recipe, plugin, warning }| Serving {
+            serving: serving.as_ref().map(|LoadedPlugin { recipe, plugin, warning }| ServingPlugin {
                 version: plugin.version().to_owned(),
                 digest: plugin.digest().to_owned(),
                 signer: recipe.component.signer.as_ref().map(ToString::to_string),
@@ -84,11 +88,19 @@ impl Filler<'_> {
             origin,
             error,
         };
-        Slot { status, serving }
+        PluginSlot { status, serving }
     }
 
-    /// The first plugin that loads, and what was wrong with what is configured.
-    async fn find(
+    /// Finds the slot of the previous pipeline that an injector continues: same name, and both or
+    /// neither from a ConfigMap.
+    fn predecessor(&self, offer: &FetchedInjector) -> Option<&PluginSlot> {
+        let slots = self.last.iter().flat_map(|last| &last.slots);
+        let mut same_name = slots.filter(|slot| slot.status.name == offer.name);
+        same_name.find(|slot| slot.status.origin.is_some() == offer.origin.is_some())
+    }
+
+    /// Returns the first plugin that loads, and the error of the configured plugin.
+    async fn load_first(
         &self,
         config: Option<&InjectorConfig>,
         component: anyhow::Result<Component>,
@@ -96,7 +108,7 @@ impl Filler<'_> {
         origin: Option<&ConfigMapReference>,
     ) -> (Option<LoadedPlugin>, Option<anyhow::Error>) {
         let configured = |component, ca| {
-            config.map(|config| Recipe {
+            config.map(|config| PluginRecipe {
                 config: config.clone(),
                 conventions: self.conventions.clone(),
                 trust: self.trust.clone(),
@@ -114,34 +126,36 @@ impl Filler<'_> {
             (Ok(component), Ok(ca)) => recipes.extend(configured(component, ca)),
             (Err(reason), Ok(ca)) => {
                 error = Some(reason);
-                let reusable = |kept: &&Recipe| config.is_some_and(|config| kept.component_serves(config, self.trust));
-                // A ConfigMap's settings are meant for the component beside them.
+                let reusable =
+                    |kept: &&PluginRecipe| config.is_some_and(|config| kept.is_component_usable(config, self.trust));
+                // The settings of a ConfigMap belong to the component in the same ConfigMap.
                 let kept = kept.filter(reusable).filter(|_| origin.is_none());
                 recipes.extend(kept.and_then(|kept| configured(kept.component.clone(), ca)));
             }
             (Err(reason), Err(_)) | (Ok(_), Err(reason)) => error = Some(reason),
         }
         recipes.extend(kept.cloned());
-        recipes.dedup_by(|later, earlier| later.gives_the_same(earlier));
+        recipes.dedup_by(|later, earlier| later.builds_same_plugin(earlier));
         for recipe in recipes {
-            match self.make(recipe).await {
+            match self.load_or_reuse(recipe).await {
                 Ok(loaded) => return (Some(loaded), error),
-                // What is wrong with what is configured is what its author can change.
+                // The error of the configured plugin is the one that the admin can fix.
                 Err(reason) => _ = error.get_or_insert(reason),
             }
         }
-        // It has an engine of its own, which may be another than this one.
+        // It keeps its own engine, which may differ from the current one.
         (before.cloned(), error)
     }
 
-    /// The plugin of a recipe: one that is there already, or else a new one.
-    async fn make(&self, recipe: Recipe) -> anyhow::Result<LoadedPlugin> {
+    /// Reuses the plugin of the previous pipeline with the same recipe, or loads a new one.
+    async fn load_or_reuse(&self, recipe: PluginRecipe) -> anyhow::Result<LoadedPlugin> {
         let same_engine = self.last.filter(|last| Arc::ptr_eq(&last.engine, self.engine));
-        let mut there = same_engine.into_iter().flat_map(|last| &last.slots).filter_map(|slot| slot.serving.as_ref());
-        match there.find(|loaded| loaded.recipe.gives_the_same(&recipe)) {
-            // Another may vouch for the same component by now.
+        let slots = same_engine.into_iter().flat_map(|last| &last.slots);
+        let mut loaded = slots.filter_map(|slot| slot.serving.as_ref());
+        match loaded.find(|loaded| loaded.recipe.builds_same_plugin(&recipe)) {
+            // The new recipe may have another signer for the same component.
             Some(loaded) => Ok(LoadedPlugin { recipe, ..loaded.clone() }),
-            None => recipe.make(self.engine).await,
+            None => recipe.load(self.engine).await,
         }
     }
 }

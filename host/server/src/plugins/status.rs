@@ -1,6 +1,7 @@
-//! What became of each plugin, for whoever looks: [`PluginStates`], one immutable list that is swapped whole.
+//! The state of each plugin: [`PluginStates`], an immutable list that each reload replaces.
 //!
-//! The admin port tells it at `/plugins` and on the readiness page, `ampoule plugin list` prints it.
+//! The admin port serves it at `/plugins` and on the readiness page; `ampoule plugin list` prints
+//! it.
 
 use std::{
     fmt::{self, Write as _},
@@ -14,37 +15,38 @@ use ampoule_cluster::events::ConfigMapReference;
 use ampoule_components::FetchedInjector;
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
-/// The plugins that serve now, and those that should. Cheap to clone.
+/// The states of all plugins, including those that are not loaded. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct PluginStates(Arc<ArcSwap<Vec<PluginStatus>>>);
 
-/// What became of one plugin.
+/// The state of one plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginStatus {
     /// The injector's name.
     pub name: String,
-    /// The ConfigMap that brings it along.
+    /// The ConfigMap that defines the plugin.
     #[serde(skip)]
     pub origin: Option<ConfigMapReference>,
+    /// Whether the plugin serves.
     pub state: PluginState,
-    /// How many plugins have served under this name since the process started.
+    /// The number of plugins that have served under this name since the process started.
     pub generation: u64,
-    /// Whether nothing serves without it.
+    /// Whether the pipeline requires the plugin.
     pub required: bool,
-    /// Where the component that serves came from; where none does, where it should have come from.
+    /// The source of the serving component; if none serves, the configured source.
     pub source: String,
-    /// What serves; none if nothing does.
-    pub serving: Option<Serving>,
-    /// Why what is configured does not serve.
+    /// The serving plugin.
+    pub serving: Option<ServingPlugin>,
+    /// Why the configured plugin does not serve.
     pub error: Option<String>,
 }
 
 /// A plugin that serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Serving {
-    /// The version that it says it has.
+pub struct ServingPlugin {
+    /// The version that the plugin reports.
     pub version: String,
     /// SHA-256 of its component, in hexadecimal.
     pub digest: String,
@@ -57,15 +59,17 @@ pub struct Serving {
 // === impl PluginStates ===
 
 impl PluginStates {
+    /// Returns the current list.
     pub fn get(&self) -> Arc<Vec<PluginStatus>> {
         self.0.load_full()
     }
 
+    /// Replaces the list.
     pub fn set(&self, states: Vec<PluginStatus>) {
         self.0.store(Arc::new(states));
     }
 
-    /// A line for each, as the readiness page has them.
+    /// Returns a line for each plugin in the format of the readiness page.
     pub fn lines(&self) -> String {
         self.get().iter().fold(String::new(), |mut lines, status| {
             let sign = if status.serving.is_some() { '+' } else { '-' };
@@ -78,37 +82,37 @@ impl PluginStates {
 // === impl PluginStatus ===
 
 impl PluginStatus {
-    /// Of one that is no part of the chain.
+    /// Creates the status of a plugin that is not in the chain.
     pub(super) fn ignored(offer: FetchedInjector) -> Self {
-        let FetchedInjector { name, origin, config: _, component } = offer;
         Self {
-            source: format!("configmap:{name}"),
-            name,
-            origin,
+            source: format!("configmap:{}", offer.name),
+            name: offer.name,
+            origin: offer.origin,
             state: PluginState::Ignored,
             generation: 0,
             required: false,
             serving: None,
-            error: component.err().map(|error| one_line(&error)),
+            error: offer.component.err().map(|error| one_line(&error)),
         }
     }
 
-    /// What its admin should look at.
+    /// Describes the problem of the plugin and its effect.
     pub fn problem(&self) -> Option<String> {
         let error = self.error.as_ref()?;
         Some(match self.state {
-            PluginState::Failed => format!("{error}; pods that ask {} fail", self.name),
-            PluginState::Ignored => format!("{error}; this one is not asked"),
-            PluginState::Loaded | PluginState::ServingPrevious => format!("{error}; what was there before serves on"),
+            PluginState::Failed => format!("{error}; pods that need {} are refused", self.name),
+            PluginState::Ignored => format!("{error}; the plugin is not used"),
+            PluginState::Loaded | PluginState::ServingPrevious => {
+                format!("{error}; the previous plugin stays in use")
+            }
         })
     }
 }
 
 impl fmt::Display for PluginStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, origin: _, state, generation, required: _, source, serving, error } = self;
-        write!(f, "{name} {state}: {source}, generation {generation}")?;
-        if let Some(Serving { version, digest, signer, warning }) = serving {
+        write!(f, "{} {}: {}, generation {}", self.name, self.state, self.source, self.generation)?;
+        if let Some(ServingPlugin { version, digest, signer, warning }) = &self.serving {
             write!(f, ", version {version}, sha256:{digest}")?;
             if let Some(signer) = signer {
                 write!(f, ", signed by {signer}")?;
@@ -117,6 +121,9 @@ impl fmt::Display for PluginStatus {
                 write!(f, ", {warning}")?;
             }
         }
-        error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
+        match &self.error {
+            Some(error) => write!(f, ": {error}"),
+            None => Ok(()),
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! One pipeline after the other: what is taken over, what is loaded anew, and what is told of it.
+//! Consecutive pipelines: reused plugins, new plugins, and their states and metrics.
 //!
-//! Whether a plugin was compiled shows in the cache: whoever compiles leaves a file there.
+//! The cache directory shows how many plugins were compiled: each compilation creates a file.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -18,22 +18,23 @@ use ampoule_config::InjectorConfig;
 /// Two plugins, the second in a file.
 const TWO: &str = "injectors: [{ name: one, component: builtin:aws }, { name: two, component: FILE }]";
 
-/// A loader whose engine keeps what it compiled in a folder, and a component in a file.
-struct Loads {
+/// A loader with a compilation cache, and a component in a file.
+struct Fixture {
     folder: TempDir,
     loader: Loader,
     metrics: Metrics,
     pipeline: Option<Pipeline>,
-    /// What became of each plugin the last time.
+    /// The plugin states of the last load.
     states: Vec<String>,
 }
 
-impl Loads {
+impl Fixture {
     fn new() -> Self {
         let (folder, metrics) = (tempfile::tempdir().unwrap(), Metrics::new());
         let loads = Self {
             folder,
-            loader: Loader::new(COMPONENTS, metrics.clone()),
+            // This program has no command `compile`.
+            loader: Loader { new_compiler: |_| None, ..Loader::new(COMPONENTS, metrics.clone()) },
             metrics,
             pipeline: None,
             states: Vec::new(),
@@ -52,7 +53,7 @@ impl Loads {
         fs::write(self.path("plugin.wasm"), component).unwrap();
     }
 
-    /// Loads, and says how many plugins were compiled for it.
+    /// Loads a configuration and returns the number of compilations.
     async fn load(&mut self, text: &str) -> Result<usize, String> {
         let cache = self.path("cache");
         let _ = fs::remove_dir_all(&cache);
@@ -65,28 +66,28 @@ impl Loads {
         let loaded = self.loader.load(&config).await.map_err(|error| format!("{error:#}"))?;
         self.pipeline = Some(loaded.pipeline);
         self.states = loaded.plugins.iter().map(ToString::to_string).collect();
-        // Each has a checksum beside it.
+        // Each compiled plugin has a checksum file.
         Ok(fs::read_dir(&cache).unwrap().count() / 2)
     }
 
-    /// The plugins that the metrics tell of, and where each came from.
-    fn told(&self) -> Vec<String> {
+    /// The names of the plugins in the metrics.
+    fn measured(&self) -> Vec<String> {
         let text = self.metrics.text();
         let lines = text.lines().filter_map(|line| line.strip_prefix("ampoule_plugin_info{plugin=\""));
-        let mut told: Vec<_> = lines.map(|line| line.split('"').next().unwrap().to_owned()).collect();
-        told.sort();
-        told
+        let mut names: Vec<_> = lines.map(|line| line.split('"').next().unwrap().to_owned()).collect();
+        names.sort();
+        names
     }
 }
 
 #[tokio::test]
-async fn only_what_changed_is_loaded_again() {
-    let mut loads = Loads::new();
+async fn loads_only_changed_plugins_again() {
+    let mut loads = Fixture::new();
     let table = [
-        ("the first time, all are", TWO, 2),
+        ("the first load", TWO, 2),
         ("nothing changed", TWO, 0),
         (
-            "their order changed, and what is not theirs",
+            "the order and unrelated keys changed",
             "onFailure: admit\ninjectors: [{ name: two, component: FILE }, { name: one, component: builtin:aws }]",
             0,
         ),
@@ -120,12 +121,12 @@ fn two(state: &str, place: &str, generation: u32, builtin: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_component_that_changed_is_loaded_and_a_broken_one_takes_none_away() {
-    let mut loads = Loads::new();
+async fn loads_a_changed_component_and_keeps_the_previous_one_if_it_is_broken() {
+    let mut loads = Fixture::new();
     loads.load(TWO).await.unwrap();
     loads.write("vault");
     assert_eq!(loads.load(TWO).await, Ok(1));
-    assert_eq!(loads.told(), ["one", "two"]);
+    assert_eq!(loads.measured(), ["one", "two"]);
 
     let file = loads.path("plugin.wasm");
     let place = format!("file:{}", file.display());
@@ -141,35 +142,35 @@ async fn a_component_that_changed_is_loaded_and_a_broken_one_takes_none_away() {
         format!("injector two: {place}: the component cannot be read: No such file or directory (os error 2)");
     assert_eq!(loads.load(TWO).await, Ok(0));
     assert_eq!(loads.states[1], format!("{serving}: {missing}"));
-    assert_eq!(loads.told(), ["one", "two"]);
+    assert_eq!(loads.measured(), ["one", "two"]);
     let state = "ampoule_plugin_state{plugin=\"two\",state=\"serving-previous\"} 1";
     assert!(loads.metrics.text().lines().any(|line| line == state));
 
-    // What is right about a change takes effect, with the component that was there.
+    // A valid change of the settings takes effect with the previous component.
     let changed = TWO.replace("FILE", "FILE, limits: { instances: 5 }").replace("builtin:aws", "builtin:gcp");
     assert_eq!(loads.load(&changed).await, Ok(2));
     assert_eq!(loads.states[1], format!("{}: {missing}", two("serving-previous", &place, 3, "vault")));
     let changed = format!("engine: {{ cacheDirectory: CACHE, guestThreads: 1 }}\n{changed}");
-    assert_eq!(loads.load(&changed).await, Ok(2), "on another engine, too");
+    assert_eq!(loads.load(&changed).await, Ok(2), "on another engine as well");
     assert_eq!(loads.states[1], format!("{}: {missing}", two("serving-previous", &place, 3, "vault")));
-    // What is wrong about it does not, and the settings before go with the component before.
+    // Invalid settings do not: the previous component keeps the previous settings.
     let wrong = changed.replace("FILE", "FILE, settings: { nonsense: 1 }");
-    assert_eq!(loads.load(&wrong).await, Ok(1), "compiled, to find out");
+    assert_eq!(loads.load(&wrong).await, Ok(1), "compiled for the check of the settings");
     assert!(loads.states[1].starts_with(&two("serving-previous", &place, 3, "vault")), "{}", loads.states[1]);
 
     loads.write("vault");
     assert_eq!(loads.load(TWO).await, Ok(2), "on the first engine again");
     assert_eq!(loads.states[1], two("loaded", &place, 4, "vault"));
     assert_eq!(loads.load("injectors: [{ name: two, component: FILE }]").await, Ok(0));
-    assert_eq!(loads.told(), ["two"]);
-    assert!(!loads.metrics.text().contains("plugin_state{plugin=\"one\""), "nobody asks for it");
+    assert_eq!(loads.measured(), ["two"]);
+    assert!(!loads.metrics.text().contains("plugin_state{plugin=\"one\""), "the plugin is not configured");
 }
 
 #[tokio::test]
-async fn a_grant_that_was_taken_away_does_not_come_back_with_what_served_before() {
+async fn the_previous_plugin_does_not_bring_back_a_revoked_grant() {
     let with = "injectors: [{ name: two, component: FILE, required: false, grants: { clock: true } }]";
     let without = "injectors: [{ name: two, component: FILE, required: false }]";
-    let mut loads = Loads::new();
+    let mut loads = Fixture::new();
     loads.load(with).await.unwrap();
     fs::write(loads.path("plugin.wasm"), "garbage").unwrap();
     loads.load(with).await.unwrap();
@@ -179,8 +180,8 @@ async fn a_grant_that_was_taken_away_does_not_come_back_with_what_served_before(
 }
 
 #[tokio::test]
-async fn certificates_that_a_plugin_trusts_are_read_again_when_they_are_others() {
-    let mut loads = Loads::new();
+async fn reloads_a_plugin_when_its_ca_file_changes() {
+    let mut loads = Fixture::new();
     let ca = loads.path("ca.crt");
     let text = format!(
         "injectors: [{{ name: two, component: FILE, grants: {{ http: {{ hosts: [a.example], caFile: {} }} }} }}]",
@@ -207,8 +208,8 @@ async fn certificates_that_a_plugin_trusts_are_read_again_when_they_are_others()
 }
 
 #[tokio::test]
-async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_not() {
-    let mut loads = Loads::new();
+async fn a_required_plugin_is_necessary_and_an_optional_one_is_not() {
+    let mut loads = Fixture::new();
     let file = loads.path("plugin.wasm");
     fs::remove_file(&file).unwrap();
     let missing = format!(
@@ -217,56 +218,66 @@ async fn nothing_serves_without_what_is_required_and_all_else_without_what_is_no
     );
     assert_eq!(loads.load(TWO).await, Err(missing.clone()));
     assert!(loads.load("injectors: [{ name: one, component: builtin:k8s }]").await.is_ok());
-    assert_eq!(loads.load(TWO).await, Err(missing.clone()), "nor while something else does");
+    assert_eq!(loads.load(TWO).await, Err(missing.clone()), "the required plugin is necessary on a reload as well");
 
     let optional =
         "injectors: [{ name: two, component: FILE, required: false }, { name: one, component: builtin:k8s }]";
     assert_eq!(loads.load(optional).await, Ok(0));
     assert_eq!(loads.states[0], format!("two failed: file:{}, generation 0: {missing}", file.display()));
-    let said = async |loads: &Loads, env: &str| {
+    let decide = async |loads: &Fixture, env: &str| {
         let list = json!([{ "group": "group", "key": "key", "env": env }]);
         let annotations = json!({ "ampoule.dev/secrets": list.to_string() });
         let pod = json!({ "metadata": { "annotations": annotations }, "spec": { "containers": [{ "name": "main" }] } });
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let context = ampoule_admission::RequestContext::untraced(Duration::from_secs(10));
         let pipeline = loads.pipeline.as_ref().unwrap();
-        let mutation = pipeline.mutate(Pod::parse(pod).unwrap(), "default", deadline).await.unwrap();
-        mutation.outcome.map(|admitted| admitted.patch.0.len()).map_err(|refusal| (refusal.code, refusal.message))
+        let judgement = pipeline.decide(Pod::parse(pod).unwrap(), "default", &context).await;
+        judgement
+            .decision
+            .into_result()
+            .map(|admitted| admitted.patch.0.len())
+            .map_err(|refusal| (refusal.code, refusal.message))
     };
-    assert!(said(&loads, "X").await.is_ok(), "the next one has it");
+    assert!(decide(&loads, "X").await.is_ok(), "the next plugin has the secret");
     assert_eq!(loads.load("injectors: [{ name: two, component: FILE, required: false }]").await, Ok(0));
     let refusal = format!(
         "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: global: not found: \
          secrets not found - Env [FLYTE_SECRET_GROUP_KEY], file [/etc/secrets/group/key]; two: unavailable: the plugin is \
          not loaded: {missing}"
     );
-    assert_eq!(said(&loads, "X").await, Err((RefusalCode::Unavailable, refusal)));
+    assert_eq!(decide(&loads, "X").await, Err((RefusalCode::Unavailable, refusal)));
     loads.write("k8s");
     assert_eq!(loads.load(optional).await, Ok(1), "one component for both");
     assert!(loads.states[0].starts_with("two loaded: "), "{}", loads.states[0]);
 }
 
 #[test]
-fn many_plugins_raise_the_number_of_instances_so_that_none_takes_anothers() {
+fn a_loader_compiles_foreign_components_in_a_child_process() {
+    let loader = Loader::new(COMPONENTS, Metrics::new());
+    assert!((loader.new_compiler)(512).is_some());
+}
+
+#[test]
+fn the_engine_has_room_for_the_instances_of_all_plugins() {
     let offers = |count: usize, origin: Option<ConfigMapReference>| {
         let injectors: String = (0..count).map(|i| format!("- {{ name: p{i}, component: file:/p.wasm }}\n")).collect();
         let offer = move |config: InjectorConfig| FetchedInjector {
             name: config.name.clone(),
             origin: origin.clone(),
             config: Some(config),
-            component: Err(anyhow::anyhow!("not asked for")),
+            component: Err(anyhow::anyhow!("not fetched")),
         };
         let config = Config::parse(&format!("injectors:\n{injectors}"), &[]).unwrap();
         config.injectors.into_iter().map(offer).collect::<Vec<_>>()
     };
-    let said = |most| EngineSettings { max_concurrent: most, ..EngineSettings::default() };
+    let settings = |most| EngineSettings { max_concurrent: most, ..EngineSettings::default() };
     for (count, expected) in [(1, 64), (4, 64), (5, 128)] {
-        assert_eq!(fit(&said(None), &mut offers(count, None)), expected, "{count} of them");
+        assert_eq!(allot_instances(&settings(None), &mut offers(count, None)), expected, "{count} of them");
     }
     let mut both = offers(2, Some(ConfigMapReference::default()));
     both.extend(offers(2, None));
-    assert_eq!(fit(&said(Some(48)), &mut both), 48);
+    assert_eq!(allot_instances(&settings(Some(48)), &mut both), 48);
     let refused: Vec<_> = both.iter().map(|offer| offer.config.is_none()).collect();
-    assert_eq!(refused, [false, true, false, false], "what the configuration names has room");
+    assert_eq!(refused, [false, true, false, false], "plugins of the configuration take precedence");
     let reason =
         "injector p1: engine.maxConcurrent: 48 is less than the 64 of all injectors together (limits.instances)";
     assert_eq!(both[1].component.as_ref().unwrap_err().to_string(), reason);

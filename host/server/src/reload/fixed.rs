@@ -1,7 +1,9 @@
-//! What a process takes from its configuration once, when it starts: [`changed`] tells which of that is another now.
+//! The configuration keys that take effect only at the start of a process: [`changed`] lists those
+//! that differ.
 //!
-//! Ports are bound, a certificate is made for a Service's name and followed where it is, the registration is kept under its own
-//! name: sections `server`, `certificates`, `registration` and `tracing`. DESIGN.md says why; everything else takes effect at once.
+//! They are the sections `server`, `certificates`, `registration` and `tracing`: a bound port, a
+//! certificate's source and the registration's name cannot change in a running process. All other
+//! keys take effect immediately. DESIGN.md explains the decision.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +13,17 @@ use ampoule_config::Config;
 
 const SECTIONS: [&str; 4] = ["server", "registration", "certificates", "tracing"];
 
-/// The paths of the keys in these sections that have other values than at the start.
+/// Returns the paths of the keys in these sections whose values differ from those at the start.
 pub(super) fn changed(at_start: &Config, now: &Config) -> Vec<String> {
     let (before, after) = (at_start.effective(), now.effective());
-    let keys = |section| {
-        let (before, after): (&Value, &Value) = (&before[section], &after[section]);
-        let keys: BTreeSet<_> =
-            [before, after].iter().filter_map(|values| values.as_object()).flat_map(|v| v.keys()).collect();
-        let changed = keys.into_iter().filter(|key| before[key.as_str()] != after[key.as_str()]);
-        changed.map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
-    };
-    SECTIONS.into_iter().flat_map(keys).collect()
+    SECTIONS.into_iter().flat_map(|section| changed_keys(section, &before[section], &after[section])).collect()
+}
+
+fn changed_keys(section: &str, before: &Value, after: &Value) -> Vec<String> {
+    let objects = [before, after].into_iter().filter_map(Value::as_object);
+    let keys: BTreeSet<_> = objects.flat_map(|object| object.keys()).collect();
+    let changed = keys.into_iter().filter(|key| before[key.as_str()] != after[key.as_str()]);
+    changed.map(|key| format!("{section}.{key}")).collect()
 }
 
 #[cfg(test)]
@@ -34,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_waits_for_the_next_start_and_nothing_else() {
+    fn lists_exactly_the_keys_that_need_a_restart() {
         check("", "", &[]);
         check("", "server: { listen: 0.0.0.0:9443 }", &[]);
         check(

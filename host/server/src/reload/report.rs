@@ -1,54 +1,56 @@
-//! Who hears of a change, and in which words: the log, the metrics, the readiness page and an Event on the Pod.
+//! Reports reloads to the log, the metrics, the readiness page and Kubernetes Events.
 //!
-//! Each outcome is told once; a refusal that is repeated word for word is no news.
+//! Each outcome is reported once. A refusal with the same reason as the previous one is not
+//! reported again.
 
 use tracing::{error, info, warn};
 
 use crate::plugins::PluginStatus;
 use ampoule_cluster::events::{EventKind, Events};
-use ampoule_telemetry::{metrics::Metrics, readiness::Part, reason::one_line};
+use ampoule_telemetry::{metrics::Metrics, readiness::ReadinessGate, reason::one_line};
 
-/// Tells of changes.
+/// Reports the outcomes of reloads and the states of plugins.
 pub(crate) struct Reporter {
     metrics: Metrics,
-    part: Part,
+    part: ReadinessGate,
     events: Events,
-    /// The reason of the refusal that was told last, while it lasts.
+    /// The reason of the last refusal, until a change is applied.
     refused: Option<String>,
-    /// What became of each plugin when that was told last.
+    /// The plugin states of the last report.
     plugins: Vec<PluginStatus>,
 }
 
-/// What came of a change.
+/// The outcome of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It serves, but for these keys, and for these plugins, of which each says what is wrong with it.
+pub(super) enum ReloadOutcome {
+    /// The change is in effect, except for keys that need a restart (`fixed`) and plugins that do
+    /// not load (`problems`).
     Applied { fixed: Vec<String>, problems: Vec<String> },
-    /// It does not serve, for this reason.
+    /// The previous configuration stays in effect.
     Refused { reason: String },
 }
 
 // === impl Reporter ===
 
 impl Reporter {
-    /// `part` is not ready before the first pipeline serves.
-    pub(crate) fn new(metrics: Metrics, part: Part, events: Events) -> Self {
+    /// `part` becomes ready with the first report.
+    pub(crate) fn new(metrics: Metrics, part: ReadinessGate, events: Events) -> Self {
         Self { metrics, part, events, refused: None, plugins: Vec::new() }
     }
 
-    /// The first pipeline serves, but for plugins that are not required.
-    pub(super) async fn started(&mut self, problems: Vec<String>) {
+    /// Reports that the first pipeline serves. `problems` are those of optional plugins.
+    pub(super) async fn report_start(&mut self, problems: Vec<String>) {
         if problems.is_empty() {
             return self.part.ready();
         }
-        self.tell(Outcome::Applied { fixed: Vec::new(), problems }).await;
+        self.report(ReloadOutcome::Applied { fixed: Vec::new(), problems }).await;
     }
 
-    /// Tells of each plugin of a ConfigMap what is new about it, there.
-    pub(super) async fn tell_plugins(&mut self, plugins: &[PluginStatus]) {
+    /// Writes an Event about each ConfigMap whose plugin has a new state.
+    pub(super) async fn report_plugins(&mut self, plugins: &[PluginStatus]) {
         let before = std::mem::replace(&mut self.plugins, plugins.to_vec());
-        let new = plugins.iter().filter(|status| !before.contains(status));
-        for (status, origin) in new.filter_map(|status| Some((status, status.origin.as_ref()?))) {
+        for status in plugins.iter().filter(|status| !before.contains(status)) {
+            let Some(origin) = &status.origin else { continue };
             let (kind, reason, note) = match status.problem() {
                 Some(problem) => (EventKind::Warning, "PluginRefused", problem),
                 None => (EventKind::Normal, "PluginLoaded", status.to_string()),
@@ -57,20 +59,20 @@ impl Reporter {
         }
     }
 
-    pub(super) async fn tell(&mut self, outcome: Outcome) {
+    pub(super) async fn report(&mut self, outcome: ReloadOutcome) {
         let refused = outcome.refusal();
         if refused.is_some() && refused == self.refused {
             return;
         }
         match &outcome {
-            Outcome::Refused { reason } => {
-                error!(reason, "a change is refused, and what was there before serves on");
+            ReloadOutcome::Refused { reason } => {
+                error!(reason, "change refused; the previous configuration stays in effect");
             }
-            Outcome::Applied { fixed, problems } => {
+            ReloadOutcome::Applied { fixed, problems } => {
                 info!("configuration applied");
-                problems.iter().for_each(|reason| error!(reason, "a plugin is refused"));
+                problems.iter().for_each(|reason| error!(reason, "plugin refused"));
                 if !fixed.is_empty() {
-                    warn!(keys = fixed.join(", "), "some of the configuration takes effect at the next start");
+                    warn!(keys = fixed.join(", "), "some changes take effect after a restart");
                 }
             }
         }
@@ -85,14 +87,14 @@ impl Reporter {
     }
 }
 
-// === impl Outcome ===
+// === impl ReloadOutcome ===
 
-impl Outcome {
+impl ReloadOutcome {
     pub(super) fn refused(error: &anyhow::Error) -> Self {
         Self::Refused { reason: one_line(error) }
     }
 
-    /// What is configured and does not serve, and why.
+    /// The reason why a part of the configuration is not in effect.
     fn refusal(&self) -> Option<String> {
         match self {
             Self::Applied { problems, fixed: _ } if problems.is_empty() => None,
@@ -101,17 +103,16 @@ impl Outcome {
         }
     }
 
-    /// For the readiness page; none if there is nothing to know.
+    /// The note on the readiness page.
     fn note(&self) -> Option<String> {
         match self {
             Self::Applied { fixed, problems } => {
-                let fixed =
-                    (!fixed.is_empty()).then(|| format!("takes effect at the next start: {}", fixed.join(", ")));
+                let fixed = (!fixed.is_empty()).then(|| format!("takes effect after a restart: {}", fixed.join(", ")));
                 let notes: Vec<_> = problems.iter().cloned().chain(fixed).collect();
                 (!notes.is_empty()).then(|| notes.join("; "))
             }
             Self::Refused { reason } => {
-                Some(format!("a change is refused, and what was there before serves on: {reason}"))
+                Some(format!("change refused; the previous configuration stays in effect: {reason}"))
             }
         }
     }
@@ -120,10 +121,10 @@ impl Outcome {
         match (self, self.note()) {
             (Self::Refused { .. }, note) => (EventKind::Warning, "ConfigurationRefused", note.unwrap_or_default()),
             (Self::Applied { .. }, None) => {
-                (EventKind::Normal, "ConfigurationApplied", "the configuration is applied".to_owned())
+                (EventKind::Normal, "ConfigurationApplied", "configuration applied".to_owned())
             }
             (Self::Applied { problems, fixed: _ }, Some(note)) if problems.is_empty() => {
-                (EventKind::Warning, "RestartNeeded", format!("the configuration is applied; {note}"))
+                (EventKind::Warning, "RestartNeeded", format!("configuration applied; {note}"))
             }
             (Self::Applied { .. }, Some(note)) => (EventKind::Warning, "PluginRefused", note),
         }
@@ -135,36 +136,36 @@ mod tests {
     use super::*;
     use ampoule_telemetry::readiness::Readiness;
 
-    fn applied(fixed: &[&str]) -> Outcome {
-        Outcome::Applied { fixed: fixed.iter().map(|key| (*key).to_owned()).collect(), problems: Vec::new() }
+    fn applied(fixed: &[&str]) -> ReloadOutcome {
+        ReloadOutcome::Applied { fixed: fixed.iter().map(|key| (*key).to_owned()).collect(), problems: Vec::new() }
     }
 
-    fn partly(problems: &[&str]) -> Outcome {
-        Outcome::Applied { fixed: Vec::new(), problems: problems.iter().map(|text| (*text).to_owned()).collect() }
+    fn partly(problems: &[&str]) -> ReloadOutcome {
+        ReloadOutcome::Applied { fixed: Vec::new(), problems: problems.iter().map(|text| (*text).to_owned()).collect() }
     }
 
-    fn check(outcome: &Outcome, on_the_page: Option<&str>, event: (EventKind, &str, &str)) {
+    fn check(outcome: &ReloadOutcome, on_the_page: Option<&str>, event: (EventKind, &str, &str)) {
         assert_eq!(outcome.note().as_deref(), on_the_page);
         let (kind, reason, note) = outcome.event();
         assert_eq!((kind, reason, note.as_str()), event);
     }
 
     #[test]
-    fn says_what_came_of_a_change() {
+    fn describes_each_outcome() {
         use EventKind::{Normal, Warning};
-        check(&applied(&[]), None, (Normal, "ConfigurationApplied", "the configuration is applied"));
+        check(&applied(&[]), None, (Normal, "ConfigurationApplied", "configuration applied"));
         check(
             &applied(&["server.listen", "registration.name"]),
-            Some("takes effect at the next start: server.listen, registration.name"),
+            Some("takes effect after a restart: server.listen, registration.name"),
             (
                 Warning,
                 "RestartNeeded",
-                "the configuration is applied; takes effect at the next start: server.listen, registration.name",
+                "configuration applied; takes effect after a restart: server.listen, registration.name",
             ),
         );
         let error = anyhow::anyhow!("line one\n  line two").context("injector k8s");
-        let note = "a change is refused, and what was there before serves on: injector k8s: line one line two";
-        check(&Outcome::refused(&error), Some(note), (Warning, "ConfigurationRefused", note));
+        let note = "change refused; the previous configuration stays in effect: injector k8s: line one line two";
+        check(&ReloadOutcome::refused(&error), Some(note), (Warning, "ConfigurationRefused", note));
         check(
             &partly(&["x is wrong", "y is"]),
             Some("x is wrong; y is"),
@@ -173,25 +174,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_once_and_ends_with_what_is_applied() {
+    async fn reports_a_refusal_once_until_a_change_is_applied() {
         let (readiness, metrics) = (Readiness::default(), Metrics::new());
-        let part = readiness.part("configuration", "not yet");
+        let part = readiness.add_gate("configuration", "not yet");
         let mut reporter = Reporter::new(metrics.clone(), part, Events::default());
-        reporter.started(Vec::new()).await;
-        let refused = |reason: &str| Outcome::Refused { reason: reason.to_owned() };
+        reporter.report_start(Vec::new()).await;
+        let refused = |reason: &str| ReloadOutcome::Refused { reason: reason.to_owned() };
         let table = [
-            (refused("a"), 0, 1, "[+]configuration ok: a change is refused, and what was there before serves on: a"),
-            (refused("a"), 0, 1, "[+]configuration ok: a change is refused, and what was there before serves on: a"),
-            (refused("b"), 0, 2, "[+]configuration ok: a change is refused, and what was there before serves on: b"),
+            (refused("a"), 0, 1, "[+]configuration ok: change refused; the previous configuration stays in effect: a"),
+            (refused("a"), 0, 1, "[+]configuration ok: change refused; the previous configuration stays in effect: a"),
+            (refused("b"), 0, 2, "[+]configuration ok: change refused; the previous configuration stays in effect: b"),
             (applied(&[]), 1, 2, "[+]configuration ok"),
-            (applied(&["server.admin"]), 2, 2, "[+]configuration ok: takes effect at the next start: server.admin"),
-            (refused("b"), 2, 3, "[+]configuration ok: a change is refused, and what was there before serves on: b"),
+            (applied(&["server.admin"]), 2, 2, "[+]configuration ok: takes effect after a restart: server.admin"),
+            (refused("b"), 2, 3, "[+]configuration ok: change refused; the previous configuration stays in effect: b"),
             (partly(&["x is wrong"]), 2, 4, "[+]configuration ok: x is wrong"),
             (partly(&["x is wrong"]), 2, 4, "[+]configuration ok: x is wrong"),
         ];
         for (outcome, applied, refused, line) in table {
             let successful = outcome.refusal().is_none();
-            reporter.tell(outcome).await;
+            reporter.report(outcome).await;
             let report = readiness.report();
             assert!(report.ready);
             assert_eq!(report.lines.lines().next(), Some(line));

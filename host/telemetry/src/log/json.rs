@@ -1,7 +1,8 @@
-//! A log line as JSON: [`JsonLine`].
+//! JSON log lines: [`JsonLine`].
 //!
-//! It is the line that `tracing-subscriber` writes with its fields flattened and without spans, which a test compares. Written in one
-//! go, it costs half: an admission has a line for itself and one for each secret.
+//! The output equals that of `tracing-subscriber` with flattened fields and without spans; a test
+//! compares both. This formatter takes half the time, and an admission writes one line for itself
+//! and one for each secret.
 
 use std::{
     error::Error,
@@ -22,13 +23,13 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// Bytes of a line; a longer one is allocated twice.
-const USUAL_LINE: usize = 512;
+/// Initial capacity in bytes; a longer line reallocates.
+const LINE_CAPACITY: usize = 512;
 
-/// Formats an event as an object on a line of its own.
+/// Formats an event as a JSON object on its own line.
 pub(super) struct JsonLine;
 
-/// The members of an object so far.
+/// The JSON object under construction, without its closing brace.
 struct Members(Vec<u8>);
 
 // === impl JsonLine ===
@@ -41,12 +42,12 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut timestamp = String::new();
         SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-        let mut members = Members(Vec::with_capacity(USUAL_LINE));
+        let mut members = Members(Vec::with_capacity(LINE_CAPACITY));
         members.add("timestamp", &timestamp);
         members.add("level", event.metadata().level().as_str());
         event.record(&mut members);
         members.add("target", event.metadata().target());
-        let Members(mut line) = members;
+        let mut line = members.0;
         line.extend_from_slice(b"}\n");
         writer.write_str(std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
     }
@@ -56,9 +57,9 @@ where
 
 impl Members {
     fn add(&mut self, name: &str, value: impl Serialize) {
-        let Self(line) = self;
+        let line = &mut self.0;
         line.push(if line.is_empty() { b'{' } else { b',' });
-        // Into memory, where nothing fails that strings, numbers and flags may be.
+        // Writing a string, number or flag to memory does not fail.
         let _ = serde_json::to_writer(&mut *line, name);
         line.push(b':');
         let _ = serde_json::to_writer(line, &value);
@@ -95,7 +96,7 @@ impl Visit for Members {
     }
 }
 
-/// As much as a value has to say: `format!` panics where one fails in the middle.
+/// Formats a value up to its first error: `format!` panics on an error.
 fn text(value: fmt::Arguments<'_>) -> String {
     let mut text = String::new();
     let _ = text.write_fmt(value);
@@ -116,9 +117,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct LineBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Lines {
+    impl Write for LineBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -128,11 +129,11 @@ mod tests {
         }
     }
 
-    /// What is written, less the time.
-    fn written(log: impl Subscriber + Send + Sync + 'static, lines: &Lines) -> Vec<String> {
+    /// The lines that a subscriber writes, without their timestamps.
+    fn written(log: impl Subscriber + Send + Sync + 'static, lines: &LineBuffer) -> Vec<String> {
         with_default(log, || {
-            let nobody = io::Error::other("nobody\u{1b}[31m");
-            let error: &dyn Error = &nobody;
+            let cause = io::Error::other("cause\u{1b}[31m");
+            let error: &dyn Error = &cause;
             info!(
                 text = "a \"b\"\n\u{7f}é",
                 yes = true,
@@ -140,10 +141,10 @@ mod tests {
                 more = u64::MAX,
                 part = 0.5,
                 none = f64::NAN,
-                "said {}",
+                "message {}",
                 1
             );
-            info!(target: "audit", key = %nobody, debug = ?Some("x"), error, "secret");
+            info!(target: "audit", key = %cause, debug = ?Some("x"), error, "secret");
             warn!(empty = "");
         });
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
@@ -157,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_the_one_that_everybody_knows() {
-        let (ours, theirs) = (Lines::default(), Lines::default());
-        let writer = |lines: &Lines| {
+    fn a_line_equals_that_of_tracing_subscriber() {
+        let (ours, reference) = (LineBuffer::default(), LineBuffer::default());
+        let writer = |lines: &LineBuffer| {
             let lines = lines.clone();
             move || lines.clone()
         };
-        let known = fmt::layer().with_writer(writer(&theirs)).json().flatten_event(true).with_current_span(false);
-        let known = written(Registry::default().with(known.with_span_list(false)), &theirs);
+        let known = fmt::layer().with_writer(writer(&reference)).json().flatten_event(true).with_current_span(false);
+        let known = written(Registry::default().with(known.with_span_list(false)), &reference);
         let line = fmt::layer().with_writer(writer(&ours)).event_format(JsonLine);
         assert_eq!(written(Registry::default().with(line), &ours), known);
         assert_eq!(known.len(), 3);

@@ -1,7 +1,7 @@
 //! Standard error for log lines: [`LineWriter`].
 //!
-//! The standard library's has a lock, and every admission writes several lines: under load its threads waited for each other. The kernel
-//! needs none for a line of the usual length.
+//! `std::io::Stderr` takes a lock for each write, and every admission writes several lines: under
+//! load, threads waited for each other. The kernel needs no lock for a line of usual length.
 
 use std::{
     io::{self, Write},
@@ -14,13 +14,13 @@ use rustix::{
     stdio::stderr,
 };
 
-/// What the kernel writes whole to a pipe, whoever else writes to it (`PIPE_BUF`, pipe(7)).
-const WHOLE: usize = 4096;
+/// Bytes that the kernel writes to a pipe atomically (`PIPE_BUF`, pipe(7)).
+const ATOMIC_WRITE: usize = 4096;
 
-/// Held alone for a line that the kernel may take in parts, so that no other comes between them.
-static WHOLE_LINES: RwLock<()> = RwLock::new(());
+/// Held exclusively for a line that the kernel may split, so that no other line interleaves.
+static LINE_LOCK: RwLock<()> = RwLock::new(());
 
-/// Writes a line that is given at once as a whole.
+/// Writer for log lines: each call to `write` gets one complete line.
 #[derive(Clone, Copy)]
 pub struct LineWriter;
 
@@ -29,12 +29,12 @@ pub struct LineWriter;
 impl Write for LineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match line.len() {
-            ..=WHOLE => {
-                let _others_too = WHOLE_LINES.read().unwrap_or_else(PoisonError::into_inner);
+            ..=ATOMIC_WRITE => {
+                let _shared = LINE_LOCK.read().unwrap_or_else(PoisonError::into_inner);
                 write_all(line)?;
             }
             _ => {
-                let _alone = WHOLE_LINES.write().unwrap_or_else(PoisonError::into_inner);
+                let _exclusive = LINE_LOCK.write().unwrap_or_else(PoisonError::into_inner);
                 write_all(line)?;
             }
         }
@@ -51,7 +51,7 @@ fn write_all(mut rest: &[u8]) -> io::Result<()> {
         match write(stderr(), rest) {
             Ok(written) => rest = &rest[written..],
             Err(Errno::INTR) => {}
-            // Whoever started this process wants no write of it to wait, and has no room now. A line is not dropped for that.
+            // Stderr is non-blocking and its buffer is full: wait instead of dropping the line.
             Err(Errno::AGAIN) => drop(poll(&mut [PollFd::new(&stderr(), PollFlags::OUT)], None)),
             Err(error) => return Err(error.into()),
         }

@@ -1,6 +1,7 @@
-//! Where an admission's time goes: [`Phase`], and a histogram for each.
+//! Time spent in each [`Phase`] of an admission, as one histogram per phase.
 //!
-//! An admission has one of `parse`, `patch` and `answer`, and for each call of a plugin one of the others.
+//! Each admission is counted once in `parse`, `patch` and `answer`. Each plugin call is counted
+//! once in each of the other phases that it enters.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// From a look at a clock (1 µs) to the default deadline of a plugin and beyond.
+/// From reading a clock (1 µs) to beyond a plugin's default deadline (200 ms).
 const BUCKETS: [f64; 16] = [
     0.000_001,
     0.000_002_5,
@@ -30,26 +31,26 @@ const BUCKETS: [f64; 16] = [
     5.0,
 ];
 
-/// A part of an admission.
+/// A phase of an admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// From the first byte of the request to a review, the client's sending included.
+    /// From the first byte of the request to the parsed review, including transmission.
     Parse,
-    /// Waiting for an instance of a plugin.
+    /// Waiting for a plugin instance.
     Queue,
-    /// Making an instance and giving it its settings.
+    /// Creating and configuring an instance.
     Instantiate,
-    /// In a plugin's own code.
+    /// Running the plugin's own code.
     Guest,
-    /// In what a plugin called.
+    /// Running host functions that the plugin called.
     HostCall,
-    /// From the edits to the patch.
+    /// Creating the patch from the edits.
     Patch,
-    /// Writing the answer.
+    /// Writing the response.
     Answer,
 }
 
-/// A histogram for each phase.
+/// Histograms of all phases.
 pub struct Phases {
     family: Family<PhaseLabel, Histogram, fn() -> Histogram>,
     histograms: [Histogram; Phase::ALL.len()],
@@ -83,6 +84,7 @@ impl Phase {
 // === impl Phases ===
 
 impl Phases {
+    /// `counts` is false for metrics that ignore admissions.
     pub(super) fn new(counts: bool) -> Self {
         let family: Family<_, _, fn() -> Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let histograms = Phase::ALL.map(|phase| family.get_or_create_owned(&PhaseLabel { phase: phase.as_str() }));
@@ -90,11 +92,11 @@ impl Phases {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        let help = "Time of each part of an admission, in seconds";
+        let help = "Time in each phase of an admission, in seconds";
         registry.register("phase_duration_seconds", help, self.family.clone());
     }
 
-    /// Does a part of an admission.
+    /// Runs a phase and records its duration.
     pub fn timed<T>(&self, phase: Phase, work: impl FnOnce() -> T) -> T {
         if !self.counts {
             return work();
@@ -105,6 +107,7 @@ impl Phases {
         done
     }
 
+    /// Records the duration of a phase.
     pub fn observe(&self, phase: Phase, elapsed: Duration) {
         if self.counts {
             self.histograms[phase as usize].observe(elapsed.as_secs_f64());

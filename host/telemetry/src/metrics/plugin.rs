@@ -1,9 +1,13 @@
-//! What is counted of each plugin: [`PluginFamilies`], and [`PluginMetrics`] of one, which makes a series when there is something to
-//! count and looks it up once.
+//! Metrics of plugin calls: [`PluginFamilies`] of all plugins, and [`PluginMetrics`] of one plugin.
+//!
+//! A series is created by its first observation, and looked up only once.
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +21,7 @@ use prometheus_client::{
 
 use super::phase::{Phase, Phases};
 
-/// From an instance of a small plugin (20 µs) to the default deadline (200 ms) and beyond.
+/// From a call of a small plugin (20 µs) to beyond the default deadline (200 ms).
 const CALL_BUCKETS: [f64; 13] =
     [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.2, 1.0];
 
@@ -25,7 +29,7 @@ const OUTCOMES: usize = CallOutcome::ALL.len();
 
 type Seconds = Counter<f64, AtomicU64>;
 
-/// The families that have a label `plugin` and that calls write to.
+/// The metric families with a `plugin` label that calls update.
 #[derive(Clone)]
 pub(super) struct PluginFamilies {
     call_duration: Family<CallLabels, Histogram, fn() -> Histogram>,
@@ -33,7 +37,7 @@ pub(super) struct PluginFamilies {
     denied_calls: Family<GrantLabels, Counter>,
     guest_seconds: Family<PluginLabel, Seconds>,
     memory: Family<PluginLabel, Gauge>,
-    /// The names of those that there are, loaded or not.
+    /// Names of the configured plugins, loaded or not.
     configured: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -85,36 +89,37 @@ impl PluginFamilies {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        let help = "Time of one call of a plugin, its start and its wait for an instance included, in seconds";
+        let help = "Time of one plugin call, including the wait for an instance and its start, in seconds";
         registry.register("plugin_call_duration_seconds", help, self.call_duration.clone());
-        registry.register("plugin_traps", "Calls that a plugin did not get to answer, by kind", self.traps.clone());
-        let help = "Calls beyond its sandbox that a plugin was refused for want of a grant, by the grant's key";
+        registry.register("plugin_traps", "Plugin calls that ended without a response, by kind", self.traps.clone());
+        let help = "Host calls refused because the plugin lacks the grant, by the grant's key";
         registry.register("plugin_denied_calls", help, self.denied_calls.clone());
-        let help = "Time in a plugin's own code, in seconds; its rate is the share of a processor that the plugin has";
+        let help = "Time in the plugin's own code, in seconds; its rate is the number of CPUs that the plugin uses";
         registry.register("plugin_guest_seconds", help, self.guest_seconds.clone());
-        let help = "The most linear memory that an instance of a plugin had, in bytes";
+        let help = "Largest linear memory of any instance of the plugin, in bytes";
         registry.register("plugin_memory_high_water_bytes", help, self.memory.clone());
     }
 
-    /// A plugin is configured. Its traps are there before the first, so that an alert sees it.
-    pub(super) fn there(&self, plugin: &str) {
+    /// Adds a configured plugin. Its trap counters start at zero, so that an alert includes the
+    /// first trap.
+    pub(super) fn add(&self, plugin: &str) {
         self.configured().insert(plugin.to_owned());
         for kind in FailureKind::ALL {
             drop(self.traps.get_or_create(&TrapLabels { plugin: plugin.to_owned(), kind: kind.as_str() }));
         }
     }
 
-    /// A plugin is configured no longer.
-    pub(super) fn gone(&self, plugin: &str) {
+    /// Removes a plugin that is no longer configured, with its series.
+    pub(super) fn remove(&self, plugin: &str) {
         self.configured().remove(plugin);
-        self.remove(plugin);
+        self.remove_series(plugin);
     }
 
     fn configured(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.configured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remove(&self, plugin: &str) {
+    fn remove_series(&self, plugin: &str) {
         let plugin = || plugin.to_owned();
         for outcome in CallOutcome::ALL {
             self.call_duration.remove(&CallLabels { plugin: plugin(), outcome: outcome.as_str() });
@@ -148,8 +153,16 @@ impl PluginMetrics {
         PluginLabel { plugin: self.plugin.clone() }
     }
 
+    fn guest_seconds(&self) -> &Seconds {
+        self.guest_seconds.get_or_init(|| self.families.guest_seconds.get_or_create_owned(&self.label()))
+    }
+
+    fn memory(&self) -> &Gauge {
+        self.memory.get_or_init(|| self.families.memory.get_or_create_owned(&self.label()))
+    }
+
     fn count_duration(&self, outcome: CallOutcome, elapsed: Duration) {
-        let index = CallOutcome::ALL.iter().position(|known| *known == outcome).expect("all of them are listed");
+        let index = CallOutcome::ALL.iter().position(|known| *known == outcome).expect("ALL lists every outcome");
         let make = || {
             let labels = CallLabels { plugin: self.plugin.clone(), outcome: outcome.as_str() };
             self.families.call_duration.get_or_create_owned(&labels)
@@ -159,33 +172,31 @@ impl PluginMetrics {
 }
 
 impl Drop for PluginMetrics {
-    /// Takes along what the last calls of a plugin left that was gone by then, and what one left that was tried and never configured.
+    /// Removes series that late calls created after the plugin was removed, and series of a plugin
+    /// that was tested but never configured.
     fn drop(&mut self) {
         if !self.families.configured().contains(&self.plugin) {
-            self.families.remove(&self.plugin);
+            self.families.remove_series(&self.plugin);
         }
     }
 }
 
 impl PluginObserver for PluginMetrics {
     fn called(&self, call: &Call) {
-        let Call { outcome, elapsed, queue, start, guest, host, memory } = call;
-        self.count_duration(*outcome, *elapsed);
-        self.phases.observe(Phase::Queue, *queue);
-        if let Some(start) = start {
-            self.phases.observe(Phase::Instantiate, *start);
+        self.count_duration(call.outcome, call.elapsed);
+        self.phases.observe(Phase::Queue, call.queue);
+        if let Some(start) = call.start {
+            self.phases.observe(Phase::Instantiate, start);
         }
-        self.phases.observe(Phase::Guest, *guest);
-        if !host.is_zero() {
-            self.phases.observe(Phase::HostCall, *host);
+        self.phases.observe(Phase::Guest, call.guest);
+        if !call.host.is_zero() {
+            self.phases.observe(Phase::HostCall, call.host);
         }
-        let seconds = self.guest_seconds.get_or_init(|| self.families.guest_seconds.get_or_create_owned(&self.label()));
-        seconds.inc_by(guest.as_secs_f64());
-        if let Some(memory) = memory.and_then(|memory| i64::try_from(memory).ok()) {
-            let most = self.memory.get_or_init(|| self.families.memory.get_or_create_owned(&self.label()));
-            most.inner().fetch_max(memory, std::sync::atomic::Ordering::Relaxed);
+        self.guest_seconds().inc_by(call.guest.as_secs_f64());
+        if let Some(memory) = call.memory.and_then(|memory| i64::try_from(memory).ok()) {
+            self.memory().inner().fetch_max(memory, Ordering::Relaxed);
         }
-        if let CallOutcome::Failed(kind) = outcome {
+        if let CallOutcome::Failed(kind) = call.outcome {
             let labels = TrapLabels { plugin: self.plugin.clone(), kind: kind.as_str() };
             self.families.traps.get_or_create(&labels).inc();
         }
@@ -202,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_that_outlives_its_plugin_leaves_nothing_behind() {
+    fn a_call_that_outlives_its_plugin_leaves_no_series() {
         let (families, phases) = (PluginFamilies::new(), Arc::new(Phases::new(true)));
         let mut registry = Registry::default();
         families.register(&mut registry);
@@ -219,14 +230,14 @@ mod tests {
         assert_eq!(lines(), 0, "it was never configured");
 
         let (first, second) = (plugin(), plugin());
-        families.there("one");
+        families.add("one");
         first.denied(Grant::Clock);
         drop(first);
-        assert!(lines() > 0, "its successor goes on");
-        families.gone("one");
+        assert!(lines() > 0, "the second instance still counts");
+        families.remove("one");
         assert_eq!(lines(), 0);
         second.denied(Grant::Clock);
-        assert!(lines() > 0, "a call was under way");
+        assert!(lines() > 0, "a call was in progress");
         drop(second);
         assert_eq!(lines(), 0);
     }

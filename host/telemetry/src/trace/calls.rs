@@ -1,6 +1,6 @@
-//! A span for each call of a plugin: [`TracedCalls`], between the engine and whoever observes the calls anyway.
+//! Spans of plugin calls: [`TracedCalls`] wraps another observer of the engine.
 //!
-//! The admission that a call belongs to is the current context of the thread, which `Trace::follow` sees to.
+//! The current context of the thread identifies the admission of a call; `Trace::follow` sets it.
 
 use std::{
     sync::Arc,
@@ -11,12 +11,12 @@ use ampoule_engine::{Call, CallObserver, CallOutcome, Grant, PluginObserver};
 use opentelemetry::{Context, KeyValue, trace::TraceContextExt as _};
 use opentelemetry_sdk::trace::SdkTracer;
 
-use super::Part;
+use super::FinishedPhase;
 
-/// Characters of a digest that tell one component from another.
+/// Characters of a digest that identify a component.
 const DIGEST_START: usize = 12;
 
-/// Tells an observer of calls, and makes a span of each that belongs to a traced admission.
+/// Forwards calls to an observer, and records a span for each call of a traced admission.
 pub(super) struct TracedCalls {
     observer: Arc<dyn CallObserver>,
     tracer: SdkTracer,
@@ -52,7 +52,7 @@ impl PluginObserver for TracedPlugin {
         self.observer.called(call);
         let context = Context::current();
         if context.has_active_span() {
-            self.span(call).tell(&self.tracer, &context);
+            self.finished_phase(call).record(&self.tracer, &context);
         }
     }
 
@@ -62,25 +62,24 @@ impl PluginObserver for TracedPlugin {
 }
 
 impl TracedPlugin {
-    fn span(&self, call: &Call) -> Part {
-        let Call { outcome, elapsed, queue, start, guest, host, memory } = call;
+    fn finished_phase(&self, call: &Call) -> FinishedPhase {
         let mut attributes = vec![
             KeyValue::new("ampoule.plugin", Arc::clone(&self.name)),
             KeyValue::new("ampoule.digest", Arc::clone(&self.digest)),
-            KeyValue::new("ampoule.outcome", outcome.as_str()),
-            KeyValue::new("ampoule.queue_micros", micros(*queue)),
-            KeyValue::new("ampoule.guest_micros", micros(*guest)),
-            KeyValue::new("ampoule.host_micros", micros(*host)),
+            KeyValue::new("ampoule.outcome", call.outcome.as_str()),
+            KeyValue::new("ampoule.queue_micros", micros(call.queue)),
+            KeyValue::new("ampoule.guest_micros", micros(call.guest)),
+            KeyValue::new("ampoule.host_micros", micros(call.host)),
         ];
-        attributes.extend(start.map(|start| KeyValue::new("ampoule.instantiate_micros", micros(start))));
-        attributes.extend(memory.map(|memory| KeyValue::new("ampoule.memory_bytes", super::count(memory))));
+        attributes.extend(call.start.map(|start| KeyValue::new("ampoule.instantiate_micros", micros(start))));
+        attributes.extend(call.memory.map(|memory| KeyValue::new("ampoule.memory_bytes", super::count(memory))));
         let now = Instant::now();
-        let started = now.checked_sub(*elapsed).unwrap_or(now);
-        Part {
+        let started = now.checked_sub(call.elapsed).unwrap_or(now);
+        FinishedPhase {
             name: "plugin call",
             started,
             attributes,
-            failed: matches!(outcome, CallOutcome::Failed(_) | CallOutcome::Abandoned),
+            failed: matches!(call.outcome, CallOutcome::Failed(_) | CallOutcome::Abandoned),
         }
     }
 }

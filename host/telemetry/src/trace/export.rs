@@ -1,7 +1,8 @@
-//! From batches of spans to a collector, by OTLP over HTTP: [`Collector`].
+//! Export of span batches to a collector, by OTLP over HTTP: [`Collector`].
 //!
-//! What it does not take is dropped, and told once until it takes spans again. It is asked from the batches' own thread, one batch at a
-//! time; the connection is the business of the runtime that it was made on.
+//! Spans that the collector does not accept are dropped. The log reports the first failure, and the
+//! recovery. Batches are sent one at a time from the exporter's own thread; the connection belongs
+//! to the runtime on which the exporter was created.
 
 use std::{
     fmt,
@@ -35,55 +36,71 @@ use ampoule_net::{
     outbound::{self, CaFileError, HttpClient, PROGRAM, root_cause},
 };
 
-/// For one batch: OpenTelemetry's own default.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of an answer; it holds a number and a sentence.
-const LONGEST_ANSWER: usize = 64 << 10;
+/// Timeout for one batch: OpenTelemetry's default.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum length of a response in bytes; it contains a number and a sentence.
+const LONGEST_RESPONSE: usize = 64 << 10;
 
-/// A collector.
+/// Client of a collector.
 pub(super) struct Collector {
     client: HttpClient,
     runtime: Handle,
     endpoint: Uri,
     headers_file: Option<PathBuf>,
     resource: ResourceAttributesWithSchema,
-    /// It did not take the last batch.
+    /// Whether the last batch failed.
     failing: AtomicBool,
 }
 
-/// Why spans cannot be exported, or were not.
+/// Errors of the export of spans: of its configuration, or of a batch.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
+    /// The file of CA certificates is not usable.
     #[error("the file {} (tracing.caFile) {reason}", path.display())]
-    CaFile { path: PathBuf, reason: String },
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// The problem, to be read after the file's name.
+        reason: String,
+    },
+    /// The file of headers is not usable.
     #[error("the file {} (tracing.headersFile) {reason}", path.display())]
-    HeadersFile { path: PathBuf, reason: String },
-    #[error("it cannot be asked: {0}")]
+    HeadersFile {
+        /// The file.
+        path: PathBuf,
+        /// The problem, to be read after the file's name.
+        reason: String,
+    },
+    /// The connection failed.
+    #[error("the collector is unreachable: {0}")]
     Unreachable(String),
-    #[error("it took longer than {} s", PATIENCE.as_secs())]
+    /// The request timed out.
+    #[error("no response within {} s", EXPORT_TIMEOUT.as_secs())]
     Slow,
-    #[error("it answers with status {0}")]
+    /// The response has a status other than success.
+    #[error("the collector returned HTTP status {0}")]
     Status(u16),
-    #[error("it refuses {0} spans")]
+    /// The collector accepted only a part of the batch.
+    #[error("the collector rejected {0} spans")]
     Refused(i64),
 }
 
 // === impl Collector ===
 
 impl Collector {
-    /// Nothing is asked yet; call it on the runtime that connections are to live on.
+    /// Creates the client on the current runtime, which will own the connections. It does not
+    /// connect.
     pub(super) fn new(config: &TracingConfig) -> Result<Self, ExportError> {
-        let TracingConfig { endpoint, sample_ratio: _, headers_file, ca_file } = config.clone();
-        let roots = outbound::roots(ca_file.as_deref())
+        let roots = outbound::roots(config.ca_file.as_deref())
             .map_err(|CaFileError { path, reason }| ExportError::CaFile { path, reason })?;
-        // Read again with each batch: tokens are replaced while the process runs.
-        headers(headers_file.as_deref())?;
+        // Only a check: each batch reads the file anew, because tokens are rotated.
+        headers(config.headers_file.as_deref())?;
         Ok(Self {
             client: outbound::client(roots),
             runtime: Handle::current(),
-            endpoint,
-            headers_file,
+            endpoint: config.endpoint.clone(),
+            headers_file: config.headers_file.clone(),
             resource: ResourceAttributesWithSchema::default(),
             failing: AtomicBool::new(false),
         })
@@ -98,20 +115,22 @@ impl Collector {
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(PROGRAM));
         let exchange = exchange(self.client.clone(), request);
-        // The timer as well is the runtime's.
-        match self.runtime.spawn(async { timeout(PATIENCE, exchange).await }).await {
+        // The timer also needs the runtime.
+        match self.runtime.spawn(async { timeout(EXPORT_TIMEOUT, exchange).await }).await {
             Ok(answered) => answered.unwrap_or(Err(ExportError::Slow)),
             Err(ended) => Err(ExportError::Unreachable(ended.to_string())),
         }
     }
 
-    /// Not for each batch: what lasts is told when it begins and when it ends.
-    fn tell(&self, sent: Result<(), ExportError>) {
+    /// Logs the first failure and the recovery, not each batch.
+    fn log(&self, sent: Result<(), ExportError>) {
         let endpoint = &self.endpoint;
         let failed = self.failing.swap(sent.is_err(), Ordering::Relaxed);
         match sent {
-            Err(error) if !failed => warn!(%endpoint, %error, "the collector takes no traces; they are dropped"),
-            Ok(()) if failed => info!(%endpoint, "the collector takes traces again"),
+            Err(error) if !failed => {
+                warn!(%endpoint, %error, "the collector does not accept traces; spans are dropped")
+            }
+            Ok(()) if failed => info!(%endpoint, "the collector accepts traces again"),
             _ => {}
         }
     }
@@ -119,8 +138,8 @@ impl Collector {
 
 impl SpanExporter for Collector {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.tell(self.send(batch).await);
-        // The caller would log it, for each batch.
+        self.log(self.send(batch).await);
+        // The caller would log an error for each batch.
         Ok(())
     }
 
@@ -138,27 +157,27 @@ impl fmt::Debug for Collector {
 async fn exchange(client: HttpClient, request: Request<Full<Bytes>>) -> Result<(), ExportError> {
     let response = client.request(request).await.map_err(|error| ExportError::Unreachable(root_cause(&error)))?;
     let status = response.status();
-    // Read whole even where nobody looks at it, so that the connection can be used again.
-    let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
+    // The whole body is read even if it is not used, so that the connection can be reused.
+    let body = Limited::new(response.into_body(), LONGEST_RESPONSE).collect().await;
     if !status.is_success() {
         return Err(ExportError::Status(status.as_u16()));
     }
     let body = body.map_err(|error| ExportError::Unreachable(root_cause(&*error)))?.to_bytes();
-    // Whoever answers a success with something else has said enough.
-    let answer = ExportTraceServiceResponse::decode(body).unwrap_or_default();
-    match answer.partial_success.map(|partial| partial.rejected_spans) {
+    // The status is success, so a body that cannot be decoded is ignored.
+    let response = ExportTraceServiceResponse::decode(body).unwrap_or_default();
+    match response.partial_success.map(|partial| partial.rejected_spans) {
         Some(refused) if refused > 0 => Err(ExportError::Refused(refused)),
         _ => Ok(()),
     }
 }
 
-/// A header on each line, as HTTP writes them. An error repeats none.
+/// Reads a file with one HTTP header per line. Errors do not contain the file's text.
 fn headers(path: Option<&Path>) -> Result<HeaderMap, ExportError> {
     let mut headers = HeaderMap::new();
     let Some(path) = path else { return Ok(headers) };
     let wrong = |reason: String| ExportError::HeadersFile { path: path.to_owned(), reason };
     let text = file::read(path, file::SMALL).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let text = String::from_utf8(text).map_err(|_| wrong("is no text".to_owned()))?;
+    let text = String::from_utf8(text).map_err(|_| wrong("is not UTF-8 text".to_owned()))?;
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let header = line.split_once(':').and_then(|(name, value)| {
             Some((name.trim().parse::<HeaderName>().ok()?, value.trim().parse::<HeaderValue>().ok()?))
@@ -179,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_headers_has_one_on_each_line() {
+    fn a_headers_file_contains_one_header_per_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("headers");
         let read = |text: &str| {

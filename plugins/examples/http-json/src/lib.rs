@@ -1,7 +1,8 @@
 //! The injector `http-json`: secrets from any store that answers a GET over HTTPS with JSON.
 //!
-//! Settings say where the store is, which headers it wants and where in the answer the value stands; `README.md` has an admin's
-//! whole configuration. The value leaves as a `secret-value`: how it reaches the pod is the webhook's decision.
+//! The settings define the store's URL, the request headers and the location of the value in the
+//! answer; `README.md` contains a complete configuration. The plugin returns a `secret-value`: the
+//! webhook decides how it reaches the pod.
 
 mod settings;
 mod template;
@@ -17,7 +18,7 @@ use serde_json::Value;
 pub use self::settings::{Header, Settings};
 use self::template::{Template, fill_pointer};
 
-/// The plugin, its settings checked.
+/// The plugin, with validated settings.
 pub struct HttpJson {
     url: Template,
     headers: Vec<Header>,
@@ -50,13 +51,15 @@ impl Injector for HttpJson {
 
     fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
         if request.mount == MountRequirement::File {
-            return Err(InjectionError::unsupported(format!("http-json gives variables, not files [{request}]")));
+            return Err(InjectionError::unsupported(format!(
+                "http-json supports environment variables only, not files [{request}]"
+            )));
         }
         if request.key.is_empty() {
-            return Err(InvalidRequest(format!("a key is needed [{request}]")));
+            return Err(InvalidRequest(format!("key must be set [{request}]")));
         }
-        let usual = [&self.env_prefix, &request.group, "_", &request.key].concat().to_ascii_uppercase();
-        let mut names = vec![env_name(&usual)?];
+        let default_name = [&self.env_prefix, &request.group, "_", &request.key].concat().to_ascii_uppercase();
+        let mut names = vec![env_name(&default_name)?];
         names.extend(request.env_var.as_deref().map(env_name).transpose()?);
         let value = self.fetch(request)?;
         let mut edits: Vec<_> = names
@@ -79,30 +82,33 @@ impl HttpJson {
         match answer.status {
             200 => self.value(request, &answer.json()?),
             404 | 410 => Err(InjectionError::not_found(format!("the store has no secret {request}"))),
-            401 => Err(InjectionError::internal("the store refuses the plugin's own token (settings.headers)")),
-            403 => Err(InjectionError::denied(format!("the store does not give out secret {request}"))),
+            401 => Err(InjectionError::internal("the store rejects the plugin's credentials; check settings.headers")),
+            403 => Err(InjectionError::denied(format!("the store denies access to secret {request}"))),
             300..=399 => {
-                Err(InjectionError::internal("the store answers with a redirect: name where it leads (settings.url)"))
+                Err(InjectionError::internal("the store answers with a redirect; set settings.url to its target"))
             }
             408 | 429 | 500.. => {
                 Err(InjectionError::unavailable(format!("the store answers with status {}", answer.status)))
             }
-            status => Err(InjectionError::internal(format!("the store answers with status {status} (settings.url)"))),
+            status => {
+                Err(InjectionError::internal(format!("the store answers with status {status}; check settings.url")))
+            }
         }
     }
 
-    /// A text as it is; a number or a boolean as JSON writes it.
+    /// Returns the value at the pointer: a string without quotes, a number or a boolean as JSON.
     fn value(&self, request: &SecretRequest, document: &Value) -> Result<String, InjectionError> {
         let pointer = fill_pointer(&self.pointer, request);
         match document.pointer(&pointer) {
             Some(Value::String(value)) => Ok(value.clone()),
             Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
             None | Some(Value::Null) => {
-                Err(InjectionError::not_found(format!("the store's answer for {request} has nothing at {pointer:?}")))
+                Err(InjectionError::not_found(format!("the store's answer for {request} has no value at {pointer:?}")))
             }
             Some(_) => {
-                let reason =
-                    format!("the store's answer for {request} has no single value at {pointer:?} (settings.pointer)");
+                let reason = format!(
+                    "the store's answer for {request} has an array or object at {pointer:?}; check settings.pointer"
+                );
                 Err(InjectionError::internal(reason))
             }
         }

@@ -1,11 +1,12 @@
-//! `{group}`, `{version}` and `{key}` in a URL and in a JSON pointer.
+//! The placeholders `{group}`, `{version}` and `{key}` in a URL and in a JSON pointer.
 //!
-//! What they stand for comes from a pod, so it is encoded, and may be neither empty nor a step (`..`) within a path: it can name
-//! another secret of the same store, never another place.
+//! The values come from a pod. Therefore they are encoded, and must not contain the segments `.` or
+//! `..`; in the path of the URL they must not be empty. A pod can select another secret of the same
+//! store, but no other resource.
 
 use ampoule_plugin_sdk::{InjectionError, SecretRequest};
 
-/// A URL with names in its path or query.
+/// A URL with placeholders in its path or query.
 pub(crate) struct Template(String);
 
 // === impl Template ===
@@ -15,39 +16,37 @@ impl Template {
         let rest = url.strip_prefix("https://").ok_or("must begin with https://")?;
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if host.is_empty() || host.contains(['{', '}']) {
-            return Err("must have a host of its own: a pod may not choose whom to ask".to_owned());
+            return Err("the host must not be empty or contain a placeholder".to_owned());
         }
         if host.contains('@') {
-            return Err("must have no user or password before its host: name a header whose value is a variable \
-                        (headers[].environment)"
-                .to_owned());
+            return Err("must not contain a user or password; use headers[].environment".to_owned());
         }
-        let unnamed = substitute(&url, |_| String::new());
-        if unnamed.contains(['{', '}']) {
-            return Err("knows {group}, {version} and {key} only".to_owned());
+        let without_placeholders = substitute(&url, |_| String::new());
+        if without_placeholders.contains(['{', '}']) {
+            return Err("unknown placeholder; use {group}, {version} or {key}".to_owned());
         }
         Ok(Self(url))
     }
 
-    /// The URL of a secret.
+    /// Returns the URL of a secret.
     pub(crate) fn fill(&self, request: &SecretRequest) -> Result<String, InjectionError> {
         let path = self.0.split(['?', '#']).next().unwrap_or_default();
         for (what, value) in values(request) {
-            // Encoded or not, these are steps within a path to some servers.
+            // Some servers treat these as path segments even if they are encoded.
             if value.split(['/', '\\']).any(|step| matches!(step, "." | "..")) {
-                let reason = format!("{what} {value:?} is no name of a secret [{request}]");
+                let reason = format!("{what} {value:?} must not contain the path segments `.` and `..` [{request}]");
                 return Err(InjectionError::InvalidRequest(reason));
             }
-            // A path with a part less names another thing, such as a whole folder.
+            // A path without this part would be another resource, such as a folder.
             if value.is_empty() && path.contains(&format!("{{{what}}}")) {
-                return Err(InjectionError::InvalidRequest(format!("a {what} is needed [{request}]")));
+                return Err(InjectionError::InvalidRequest(format!("{what} must be set [{request}]")));
             }
         }
         Ok(substitute(&self.0, |name| percent_encode(value(request, name))))
     }
 }
 
-/// The JSON pointer of a secret.
+/// Returns the JSON pointer of a secret.
 pub(crate) fn fill_pointer(pointer: &str, request: &SecretRequest) -> String {
     substitute(pointer, |name| value(request, name).replace('~', "~0").replace('/', "~1"))
 }
@@ -60,7 +59,7 @@ fn value<'a>(request: &'a SecretRequest, name: &str) -> &'a str {
     values(request).into_iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
 }
 
-/// Replaces each name once, from left to right: what a value holds is not looked at again.
+/// Replaces each placeholder once, from left to right. Placeholders in values are not replaced.
 fn substitute(text: &str, replace: impl Fn(&str) -> String) -> String {
     let mut filled = String::new();
     let mut rest = text;
@@ -80,7 +79,7 @@ fn substitute(text: &str, replace: impl Fn(&str) -> String) -> String {
     filled + rest
 }
 
-/// All but the unreserved characters of RFC 3986.
+/// Encodes all characters except the unreserved ones of RFC 3986.
 fn percent_encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
@@ -105,10 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_a_name_and_never_a_step_within_the_path() {
+    fn a_value_must_not_contain_a_dot_segment() {
         const URL: &str = "https://a.example/v1/{group}/{key}";
         for group in [".", "..", "../other", "team/..", "team/../x", "team/./x", r"..\other", r"team\..", r"a/..\b"] {
-            assert_eq!(fill(URL, group, "k"), Err(format!("group {group:?} is no name of a secret [{group}/k]")));
+            assert_eq!(
+                fill(URL, group, "k"),
+                Err(format!("group {group:?} must not contain the path segments `.` and `..` [{group}/k]"))
+            );
         }
         for (group, filled) in [
             ("...", "..."),
@@ -122,11 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn a_value_in_the_path_is_not_empty() {
+    fn a_value_in_the_path_must_not_be_empty() {
         for (url, filled) in [
-            ("https://a.example/v1/{group}/{key}", Err("a group is needed [/k]")),
-            ("https://a.example/v1/x-{group}/{key}", Err("a group is needed [/k]")),
-            ("https://a.example/v1/{version}/{key}", Err("a version is needed [/k]")),
+            ("https://a.example/v1/{group}/{key}", Err("group must be set [/k]")),
+            ("https://a.example/v1/x-{group}/{key}", Err("group must be set [/k]")),
+            ("https://a.example/v1/{version}/{key}", Err("version must be set [/k]")),
             ("https://a.example/{key}?group={group}&version={version}", Ok("https://a.example/k?group=&version=")),
             ("https://a.example?key={key}&path=/{group}", Ok("https://a.example?key=k&path=/")),
             ("https://a.example/{key}#{group}", Ok("https://a.example/k#")),

@@ -1,6 +1,7 @@
-//! A secret backend in Rust: a variable from a Kubernetes Secret whose name has a prefix.
+//! A secret backend in Rust: sets an environment variable from a Kubernetes Secret with a name
+//! prefix.
 //!
-//! `wit/types.wit` says what every record and edit means.
+//! `wit/types.wit` documents every record and edit.
 
 use std::cell::OnceCell;
 
@@ -16,14 +17,14 @@ use serde_json::Value;
 
 wit_bindgen::generate!({ path: "wit", world: "plugin" });
 
-/// What `configure` left for `inject`.
+/// Set by `configure`, read by `inject`.
 struct Plugin {
     secret_prefix: String,
     env_prefix: String,
 }
 
 thread_local! {
-    // An instance answers one pod, and is gone after it.
+    // The host drops an instance after one pod.
     static PLUGIN: OnceCell<Plugin> = const { OnceCell::new() };
 }
 
@@ -48,11 +49,11 @@ impl Guest for Component {
     fn configure(settings: String, conventions: Conventions) -> Result<(), String> {
         let mut secret_prefix = String::new();
         let settings: Value = serde_json::from_str(&settings).map_err(|error| error.to_string())?;
-        for (key, value) in settings.as_object().ok_or("must be a mapping")? {
+        for (key, value) in settings.as_object().ok_or("settings must be a JSON object")? {
             match (key.as_str(), value) {
                 ("secretPrefix", Value::String(prefix)) => secret_prefix.clone_from(prefix),
-                ("secretPrefix", _) => return Err("secretPrefix: must be text".into()),
-                (other, _) => return Err(format!("{other}: is no setting; there is secretPrefix")),
+                ("secretPrefix", _) => return Err("secretPrefix: must be a string".into()),
+                (other, _) => return Err(format!("{other}: unknown setting, expected secretPrefix")),
             }
         }
         let plugin = Plugin { secret_prefix, env_prefix: conventions.env_prefix };
@@ -64,14 +65,14 @@ impl Guest for Component {
             return Err(InjectionError::InvalidRequest("group and key must both be set".into()));
         }
         if request.mount == MountRequirement::File {
-            return Err(InjectionError::Unsupported("only environment variables, no files".into()));
+            return Err(InjectionError::Unsupported("files are not supported, only environment variables".into()));
         }
         PLUGIN.with(|cell| {
-            let plugin = cell.get().ok_or_else(|| InjectionError::Internal("inject came before configure".into()))?;
+            let plugin = cell.get().ok_or_else(|| InjectionError::Internal("inject was called before configure".into()))?;
             let default = || format!("{}{}", plugin.env_prefix, request.key.to_uppercase());
             let secret = format!("{}{}", plugin.secret_prefix, request.group);
-            // For the admin; never a secret's value.
-            log(Level::Debug, &format!("a variable from Secret {secret}"));
+            // For the plugin's author. Never log the value of a secret.
+            log(Level::Debug, &format!("sets a variable from Secret {secret}"));
             Ok(vec![Edit::SetEnv(EnvVar {
                 name: request.env_var.unwrap_or_else(default),
                 source: EnvSource::SecretKey(SecretKeyRef { name: secret, key: request.key, optional: false }),

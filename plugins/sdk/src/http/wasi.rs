@@ -1,6 +1,6 @@
-//! A request by `wasi:http`, from its fields to the last byte of its answer.
+//! Sends a request over `wasi:http` and reads the complete answer.
 //!
-//! The interface is asynchronous; a plugin has nothing else to do, and waits.
+//! The interface is asynchronous, but a plugin has no other work, so this module blocks.
 
 use wasip2::{
     http::{
@@ -15,11 +15,11 @@ use wasip2::{
 
 use super::{Error, Method, Request, Response, Target};
 
-/// The most that `blocking-write-and-flush` takes at once.
-const WRITE: usize = 4096;
+/// Maximum number of bytes for one `blocking-write-and-flush`.
+const WRITE_SIZE: usize = 4096;
 
-/// Bytes of an answer that are asked for at once.
-const READ: u64 = 64 << 10;
+/// Number of bytes to read at once.
+const READ_SIZE: u64 = 64 << 10;
 
 pub(super) fn send(request: &Request, target: &Target<'_>) -> Result<Response, Error> {
     let Target { authority, path_with_query } = target;
@@ -28,7 +28,7 @@ pub(super) fn send(request: &Request, target: &Target<'_>) -> Result<Response, E
     let body = request.body.as_ref().map(|_| outgoing.body().expect("a new request has given away no body"));
     let answer = outgoing_handler::handle(outgoing, None).map_err(|code| failure(authority, &code))?;
     if let Some((body, bytes)) = body.zip(request.body.as_ref()) {
-        // A host that does not take it all may answer all the same.
+        // A server may answer without reading the whole body.
         let _ = write(body, bytes);
     }
     answer.subscribe().block();
@@ -42,7 +42,7 @@ pub(super) fn send(request: &Request, target: &Target<'_>) -> Result<Response, E
 }
 
 fn outgoing(request: &Request, authority: &str, path_with_query: &str) -> Result<OutgoingRequest, Error> {
-    let invalid = |what: &str| Error::Invalid(format!("{authority}: the {what} of the request cannot be sent"));
+    let invalid = |what: &str| Error::Invalid(format!("{authority}: the {what} of the request is not valid"));
     let mut headers: Vec<_> =
         request.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
     if let Some(body) = &request.body {
@@ -62,22 +62,22 @@ fn outgoing(request: &Request, authority: &str, path_with_query: &str) -> Result
 
 fn write(body: OutgoingBody, bytes: &[u8]) -> Result<(), StreamError> {
     let stream = body.write().expect("a new body has given away no stream");
-    for part in bytes.chunks(WRITE) {
+    for part in bytes.chunks(WRITE_SIZE) {
         stream.blocking_write_and_flush(part)?;
     }
     drop(stream);
-    // It fails where not all was written, and then the answer says why.
+    // It fails if the body is incomplete; the answer then contains the reason.
     let _ = OutgoingBody::finish(body, None);
     Ok(())
 }
 
-/// The whole body. None if it does not arrive whole.
+/// Reads the complete body. Returns `None` if it is incomplete.
 fn read(response: &IncomingResponse) -> Option<Vec<u8>> {
     let body: IncomingBody = response.consume().ok()?;
     let stream = body.stream().ok()?;
     let mut bytes = Vec::new();
     loop {
-        match stream.blocking_read(READ) {
+        match stream.blocking_read(READ_SIZE) {
             Ok(part) => bytes.extend(part),
             Err(StreamError::Closed) => return Some(bytes),
             Err(StreamError::LastOperationFailed(_)) => return None,
@@ -90,7 +90,7 @@ fn failure(authority: &str, code: &ErrorCode) -> Error {
     match code {
         ErrorCode::HttpRequestDenied => Error::Denied(because("not in grants.http.hosts")),
         ErrorCode::DestinationIpProhibited => {
-            Error::Denied(because("the name leads to an address that no plugin may call"))
+            Error::Denied(because("the name resolves to an address that plugins must not call"))
         }
         ErrorCode::DnsError(_) => Error::Unavailable(because("no address found")),
         ErrorCode::ConnectionRefused => Error::Unavailable(because("connection refused")),

@@ -1,6 +1,6 @@
-//! What the host grants, as a test wants it: answers to HTTP requests, Secrets and variables, per thread.
+//! Grants for tests, per thread: answers to HTTP requests, Secrets and variables.
 //!
-//! Without these calls nothing is granted, as with a plugin that has no grants.
+//! By default nothing is granted, as for a plugin without grants.
 
 use std::cell::RefCell;
 #[cfg(any(feature = "environment", feature = "kubernetes-secrets"))]
@@ -28,19 +28,19 @@ thread_local! {
     static GRANTED: RefCell<Granted> = RefCell::default();
 }
 
-/// Answers every HTTP request that plugins send on this thread, from now on.
+/// Sets the function that answers all further HTTP requests of plugins on this thread.
 #[cfg(feature = "http")]
 pub fn answer_http(answer: impl FnMut(&http::Request) -> Result<http::Response, http::Error> + 'static) {
     GRANTED.with_borrow_mut(|granted| granted.http = Some(Box::new(answer)));
 }
 
-/// Has a Secret with this key, which plugins on this thread may read.
+/// Sets a key of a Secret that plugins on this thread may read.
 #[cfg(feature = "kubernetes-secrets")]
 pub fn set_secret(namespace: &str, name: &str, key: &str, value: impl Into<Vec<u8>>) {
     GRANTED.with_borrow_mut(|granted| granted.secrets.insert([namespace, name, key].map(str::to_owned), value.into()));
 }
 
-/// Has a variable that plugins on this thread see.
+/// Sets a variable that plugins on this thread may read.
 #[cfg(feature = "environment")]
 pub fn set_variable(name: &str, value: &str) {
     GRANTED.with_borrow_mut(|granted| granted.variables.insert(name.to_owned(), value.to_owned()));
@@ -56,8 +56,8 @@ pub(crate) fn http(request: &http::Request, authority: &str) -> Result<http::Res
 
 #[cfg(feature = "kubernetes-secrets")]
 pub(crate) fn secret(namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, LookupError> {
-    let place = [namespace, name, key].map(str::to_owned);
-    GRANTED.with_borrow(|granted| match granted.secrets.get(&place) {
+    let path = [namespace, name, key].map(str::to_owned);
+    GRANTED.with_borrow(|granted| match granted.secrets.get(&path) {
         Some(value) => Ok(value.clone()),
         None => Err(LookupError::Denied(format!("Secret {namespace}/{name} is not in grants.kubernetesSecrets"))),
     })

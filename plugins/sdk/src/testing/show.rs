@@ -1,6 +1,7 @@
-//! Answers as text that reads like the pod, for expectations in tests: [`show`].
+//! Formats an answer as text, for expectations in tests: [`show`].
 //!
-//! One line per edit; what an edit has more to say about stands indented below it. Nothing that the host would see is left out.
+//! The text has one line per edit, with indented lines for the details of an edit. It contains
+//! everything that the host receives.
 
 use std::fmt::Write as _;
 
@@ -9,7 +10,8 @@ use crate::{
     SecurityContext, Volume, VolumeMount, VolumeSource,
 };
 
-/// A plugin's answer: its edits in order, or why there are none, as in `unsupported: no files here`.
+/// Formats a plugin's answer: its edits in order, or its error, such as
+/// `unsupported: no files here`.
 #[must_use]
 pub fn show(answer: &Result<Vec<Edit>, InjectionError>) -> String {
     match answer {

@@ -1,6 +1,7 @@
-//! A pod and edits from the fuzzer's bytes. Names come from small pools, so that edits meet each other and the pod.
+//! A pod and edits from the fuzzer's bytes. Names come from small pools, so that edits collide with
+//! each other and with the pod.
 //!
-//! The property tests have a generator of their own: theirs shrinks a failure, this one follows coverage.
+//! The property tests have their own generator: it shrinks failures, this one follows coverage.
 
 use ampoule_core::Profile;
 use ampoule_plugin_sdk::{
@@ -10,27 +11,28 @@ use ampoule_plugin_sdk::{
 use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 use serde_json::{Map, Value, json};
 
-/// What is tried.
+/// A generated case.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) profile: Profile,
     /// The pod's `spec`.
     pub(crate) spec: Value,
-    /// What a plugin answers, by request.
+    /// The answers of a plugin, by request.
     pub(crate) answers: Vec<Vec<Edit>>,
-    /// Edits that one answer may have.
+    /// Maximum number of edits in one answer.
     pub(crate) most_edits: usize,
-    /// Bytes that one answer may have.
+    /// Maximum size of one answer in bytes.
     pub(crate) most_bytes: usize,
 }
 
-/// Short enough for edits to meet, and each kind of name is among them that a pointer or a path must take care of.
+/// Short, so that edits collide; includes each kind of name that a pointer or a path must escape.
 const NAMES: [&str; 4] = ["a", "b", "c", "long-name"];
 const PATHS: [&str; 5] = ["/a", "/a/", "/b", "/a/b", "/etc/flyte/secrets"];
 const KEYS: [&str; 4] = ["a", "a/b", "m~n", "~1/0"];
 const VALUES: [&str; 4] = ["", "1", "2", "ü\n\""];
 
-/// The most of anything in a list. Pods with forty containers are left to the property tests: here they would be most of the time.
+/// Maximum length of a list. The property tests cover pods with forty containers: here they would
+/// take most of the time.
 const MOST: usize = 3;
 
 type Bytes<'a, 'b> = &'b mut Unstructured<'a>;
@@ -41,7 +43,7 @@ impl<'a> Arbitrary<'a> for Case {
         let spec = spec(u)?;
         let requests = u.int_in_range(1..=3)?;
         let answers = (0..requests).map(|_| some(u, edit)).collect::<Result<_>>()?;
-        // Seldom too few.
+        // Rarely too low.
         let (most_edits, most_bytes) =
             if mostly(u)? { (MOST, 256 << 10) } else { (u.int_in_range(0..=MOST)?, u.int_in_range(0..=512)?) };
         Ok(Self { profile, spec, answers, most_edits, most_bytes })
@@ -76,7 +78,7 @@ fn container(u: Bytes<'_, '_>, name: &str) -> Result<Value> {
     if name.starts_with("init") && flag(u)? {
         container.insert("restartPolicy".into(), "Always".into());
     }
-    // The laws take a container without this for one that an edit added.
+    // The laws treat a container without this field as added by an edit.
     container.insert("newer/than~us".into(), json!({ pick(u, &KEYS)?: flag(u)? }));
     Ok(Value::Object(container))
 }
@@ -115,7 +117,7 @@ fn variable(u: Bytes<'_, '_>) -> Result<EnvVar> {
         2 => EnvSource::SecretValue(Vec::arbitrary(u)?),
         _ => EnvSource::SecretKey(SecretKeyRef { name: name(u)?, key: name(u)?, optional: flag(u)? }),
     };
-    // One in a while is any text, which is refused or not.
+    // Occasionally any text, which may be refused.
     let name = if mostly(u)? { name(u)? } else { String::arbitrary(u)? };
     Ok(EnvVar { name, source })
 }
@@ -152,7 +154,7 @@ fn mount(u: Bytes<'_, '_>) -> Result<VolumeMount> {
     Ok(VolumeMount { volume: name(u)?, path, read_only: flag(u)?, sub_path })
 }
 
-/// One that can be told from every other by what it does, as the contract wants it.
+/// A container that differs from every other by its effect, as the contract requires.
 fn puller(u: Bytes<'_, '_>) -> Result<InitContainer> {
     let (mut env, mounts) = (some(u, variable)?, some(u, mount)?);
     env.retain(|variable| !matches!(variable.source, EnvSource::SecretValue(_)));
@@ -163,12 +165,12 @@ fn puller(u: Bytes<'_, '_>) -> Result<InitContainer> {
     Ok(InitContainer { name, image, command, args, env, mounts, resources: None, security_context: None, position })
 }
 
-/// A few.
+/// A few values.
 fn some<T>(u: Bytes<'_, '_>, one: impl Fn(&mut Unstructured<'_>) -> Result<T>) -> Result<Vec<T>> {
     (0..u.int_in_range(0..=MOST)?).map(|_| one(u)).collect()
 }
 
-/// A key with a value, with null, or not at all.
+/// A key with a value, with null, or absent.
 fn insert<T: serde::Serialize>(
     u: Bytes<'_, '_>,
     object: &mut Map<String, Value>,
@@ -191,7 +193,7 @@ fn pick(u: Bytes<'_, '_>, pool: &[&str]) -> Result<String> {
     Ok((*u.choose(pool)?).to_owned())
 }
 
-/// True fifteen times in sixteen, and where no bytes are left.
+/// True in fifteen of sixteen cases, and when no bytes are left.
 fn mostly(u: Bytes<'_, '_>) -> Result<bool> {
     u.ratio(15_u8, 16_u8)
 }

@@ -1,6 +1,7 @@
-//! An HTTPS server that answers as a test says: [`Server`], on a thread of its own, with its connections and requests counted.
+//! An HTTPS server with a given behaviour: [`Server`], on a thread of its own, which counts its
+//! connections and requests.
 //!
-//! It ends with the value.
+//! It ends when the value is dropped.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -33,17 +34,17 @@ use crate::Target;
 
 const NAME: &str = "load.test";
 
-/// How it answers.
+/// The behaviour of the server.
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
     Good,
     Bad,
     Status(u16),
-    /// And ends the connection.
+    /// Answers, and closes the connection.
     Closes,
-    /// From the arrival of this request on, nobody is answered for so long.
+    /// Answers nothing for this time, from the arrival of this request on.
     StallsAtRequest(usize, Duration),
-    /// The connection ends without an answer.
+    /// Closes the connection without an answer.
     Breaks,
     Never,
 }
@@ -102,7 +103,7 @@ impl Server {
         }
     }
 
-    /// Connections that had a request.
+    /// Number of connections with at least one request.
     pub(super) fn connections(&self) -> usize {
         self.state.connections.load(Relaxed)
     }
@@ -124,7 +125,7 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, state: Arc<State>) {
     let Ok(stream) = tls.accept(stream).await else { return };
     state.connections.fetch_add(1, Relaxed);
     let service = service_fn(|request| state.answer(request));
-    // A test may make the answer an error, and the client may be gone.
+    // The answer may be an error by design, and the client may have left.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 

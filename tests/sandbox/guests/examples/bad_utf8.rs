@@ -1,5 +1,6 @@
 //! Answers with a string that is not UTF-8.
-//! The host reports a trap: the answer breaks the rules of the component model.
+//!
+//! The host reports a trap: the answer violates the rules of the component model.
 
 use ampoule_plugin_sdk::prelude::*;
 
@@ -17,7 +18,7 @@ impl Injector for BadUtf8 {
     }
 
     fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
-        #[allow(unsafe_code, reason = "that is what this guest is for")]
+        #[allow(unsafe_code, reason = "the purpose of this guest")]
         let text = unsafe { String::from_utf8_unchecked(vec![b'a', 0xff]) };
         Ok(vec![Edit::set_env("TEXT", EnvSource::literal(text))])
     }

@@ -1,5 +1,7 @@
-//! Sets the variable `COUNT` to how often this instance was asked, and `SEEN` to what it was asked before.
-//! In a fresh instance that is always 1 and nothing: no memory lives on from one pod to another.
+//! Sets the variable `COUNT` to the number of requests to this instance, and `SEEN` to the previous
+//! request.
+//!
+//! In a fresh instance these are always 1 and empty: no memory survives from one pod to another.
 
 use std::sync::Mutex;
 

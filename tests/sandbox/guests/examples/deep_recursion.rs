@@ -1,5 +1,6 @@
-//! Recurses without end.
-//! Its stack runs out, which WebAssembly sees as an overflow or as an access out of bounds.
+//! Recurses without end until its stack is exhausted.
+//!
+//! WebAssembly reports an overflow or an access out of bounds.
 
 use std::hint::black_box;
 
@@ -24,8 +25,8 @@ impl Injector for DeepRecursion {
     }
 }
 
-/// Never returns, but needs its frame for the addition.
-#[expect(unconditional_recursion, reason = "that is what this guest is for")]
+/// Never returns, but the addition requires its stack frame.
+#[expect(unconditional_recursion, reason = "the purpose of this guest")]
 fn descend(frame: &[u64; 64]) -> u64 {
     let next = black_box(frame.map(|n| n + 1));
     descend(&next) + black_box(next[0])

@@ -1,5 +1,7 @@
-//! Well behaved: sets the variable `ECHO` to the request's key.
-//! Settings give the variable another name; a group that is the name of an injection error (`denied`, …) gets that error.
+//! A well-behaved guest: sets the variable `ECHO` to the request's key.
+//!
+//! Settings can rename the variable; a group with the name of an injection error (`denied`, …) gets
+//! that error.
 
 use ampoule_plugin_sdk::prelude::*;
 use serde::Deserialize;

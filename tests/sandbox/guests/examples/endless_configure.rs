@@ -1,4 +1,5 @@
-//! Never starts: `configure` loops for ever.
+//! Never starts: `configure` loops endlessly.
+//!
 //! The host refuses it at load.
 
 use ampoule_plugin_sdk::prelude::*;

@@ -1,5 +1,6 @@
-//! Never answers: `inject` loops for ever.
-//! The host stops it at its deadline.
+//! Never answers: `inject` logs a line and then loops endlessly.
+//!
+//! The host stops it at its deadline. The line tells a test that the loop is running.
 
 use ampoule_plugin_sdk::prelude::*;
 
@@ -17,6 +18,7 @@ impl Injector for EndlessLoop {
     }
 
     fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+        log::info("the loop begins");
         loop {
             std::hint::spin_loop();
         }

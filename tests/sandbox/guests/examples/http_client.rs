@@ -1,5 +1,7 @@
-//! Calls the URLs of its settings one after the other and sets a variable to what came of each: the answer's status and the length of
-//! its body, or why there is none. It follows a redirect if told to, sends a body of a given size, and can call without end.
+//! Calls the URLs of its settings in sequence and sets a variable to each result: the answer's
+//! status and the length of its body, or the error.
+//!
+//! Options: follow a redirect, send a body of a given size, call without end.
 
 use ampoule_plugin_sdk::{http, prelude::*};
 use serde::Deserialize;

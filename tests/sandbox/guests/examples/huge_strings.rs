@@ -1,5 +1,6 @@
-//! Answers with two edits of ten mebibytes in all, which fit its memory and no pod.
-//! The host stops it at the limit on what a call may give back.
+//! Answers with two edits of ten mebibytes in total, which fit its memory but no pod.
+//!
+//! The host stops it at the limit on the size of an answer.
 
 use ampoule_plugin_sdk::prelude::*;
 

@@ -1,5 +1,6 @@
 //! Logs a million lines of two kibibytes before it answers.
-//! The host cuts each line, keeps the first few, and stops a plugin that goes on.
+//!
+//! The host truncates each line, keeps the first few, and stops a plugin that continues.
 
 use ampoule_plugin_sdk::prelude::*;
 

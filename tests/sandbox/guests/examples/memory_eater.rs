@@ -1,4 +1,5 @@
-//! Takes memory until there is no more.
+//! Allocates memory until the allocation fails.
+//!
 //! The host stops it at its memory limit.
 
 use std::hint::black_box;

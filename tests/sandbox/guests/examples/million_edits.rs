@@ -1,5 +1,7 @@
-//! Answers with a million edits, or with as many as its settings say.
-//! A million do not fit its memory; ten thousand do, and the host stops those at the limit on what a call may give back.
+//! Answers with a million edits, or with the number in its settings.
+//!
+//! A million do not fit its memory; ten thousand do, and the host stops them at the limit on the
+//! size of an answer.
 
 use ampoule_plugin_sdk::prelude::*;
 use serde::Deserialize;

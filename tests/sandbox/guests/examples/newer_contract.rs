@@ -1,4 +1,5 @@
-//! Exports `ampoule:injector/injector@9.0.0`, a version of the contract that there is not.
+//! Exports `ampoule:injector/injector@9.0.0`, a version of the contract that does not exist.
+//!
 //! The host refuses it at load and names both versions.
 
 struct NewerContract;

@@ -1,5 +1,6 @@
-//! Reads a key of a Kubernetes Secret and sets a variable to it, or says why it has none.
-//! With `decline` it says what it has as an error; with `flood` it reads without end.
+//! Reads a key of a Kubernetes Secret and sets a variable to it, or to the error.
+//!
+//! With `decline` it returns the result as an error; with `flood` it reads without end.
 
 use ampoule_plugin_sdk::{prelude::*, secrets};
 use serde::Deserialize;

@@ -1,5 +1,7 @@
-//! Well behaved: sets the variable `SECRET` to the secret value that stands in its settings.
-//! The value, a canary in most tests, may appear in the pod and nowhere else; `bytes` is for one that is not UTF-8.
+//! A well-behaved guest: sets the variable `SECRET` to the secret value in its settings.
+//!
+//! The value, a canary in most tests, may appear only in the pod; `bytes` is for a value that is
+//! not UTF-8.
 
 use ampoule_plugin_sdk::prelude::*;
 use serde::Deserialize;

@@ -1,5 +1,7 @@
-//! Panics, with the request in the text of the panic; but not in the trial at load, unless its settings are `{"always": true}`.
-//! The host reports a trap, and repeats nothing of the text.
+//! Panics with the request in the panic message; but not in the trial at load, unless its settings
+//! are `{"always": true}`.
+//!
+//! The host reports a trap, and repeats nothing of the message.
 
 use ampoule_plugin_sdk::prelude::*;
 

@@ -1,5 +1,8 @@
-//! Well behaved, and imports WASI 0.2 as many compilers' guests do: environment, clock and randomness.
-//! It sets one variable from each, so that a test sees that the host's WASI is there and empty.
+//! A well-behaved guest that imports WASI 0.2 as many compilers' output does: environment, clock
+//! and randomness.
+//!
+//! It sets one variable from each, so that a test can verify that the host's WASI exists and is
+//! empty.
 
 use ampoule_plugin_sdk::prelude::*;
 

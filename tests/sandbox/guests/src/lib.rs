@@ -1,7 +1,7 @@
-//! Guests for the sandbox tests, as component bytes: every file in `examples/` is one.
+//! Guests for the sandbox tests as component bytes: every file in `examples/` is one.
 //!
-//! A new guest is a new file there; [`guest!`] at its end makes it a component. `tests/sandbox/table.rs` fails on a guest that
-//! no row asks.
+//! A new guest is a new file in that folder; [`guest!`] at its end makes it a component.
+//! `tests/sandbox/table.rs` fails for a guest without a row.
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 
@@ -9,7 +9,7 @@ include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 ///
 /// # Panics
 ///
-/// There is no such guest.
+/// If no such guest exists.
 #[must_use]
 #[track_caller]
 pub fn guest(name: &str) -> &'static [u8] {
@@ -19,7 +19,8 @@ pub fn guest(name: &str) -> &'static [u8] {
     }
 }
 
-/// Ends a guest's file: exports the plugin, and has the `main` that cargo wants of an example and nobody calls.
+/// Ends a guest's file: exports the plugin, and defines the `main` that cargo requires of an
+/// example and that is never called.
 #[macro_export]
 macro_rules! guest {
     ($plugin:ty) => {

@@ -1,15 +1,18 @@
-//! The machine's apt sources, rewritten so that they give source packages too. Only Debian's own are taken: those of others
-//! often have no source packages, and one that is unreachable must not stop us.
+//! Rewrites the machine's apt sources to include source packages. It uses only Debian's own
+//! sources, because others often have no source packages, and an unreachable one must not stop the
+//! set-up.
 //!
-//! Both formats of apt are read, the stanzas of `*.sources` and the lines of `*.list` (see `sources.list(5)`).
+//! It reads both formats of apt, the stanzas of `*.sources` and the lines of `*.list` (see
+//! `sources.list(5)`).
 
 use std::fs;
 use std::path::Path;
 
-/// A Debian source has one of these suites, alone or with `-updates`, `-security`, … after it.
+/// Suites of Debian sources; a suffix such as `-updates` or `-security` may follow.
 const SUITES: [&str; 2] = ["bookworm", "oldstable"];
 
-/// The format (`sources` or `list`) and the text of each file with a Debian source.
+/// Returns the format (`sources` or `list`) and the rewritten text of each file with a Debian
+/// source.
 pub(super) fn of_this_machine() -> Vec<(&'static str, String)> {
     let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|entry| entry.path());
     let mut files: Vec<_> = parts.chain([Path::new("/etc/apt/sources.list").to_path_buf()]).collect();
@@ -57,7 +60,8 @@ fn from_lines(text: &str) -> String {
     sources.map(|rest| format!("deb {rest}\ndeb-src {rest}\n")).collect()
 }
 
-/// What follows `deb` in a line: `[options] address suite component…`, the options not always there.
+/// Checks the rest of a line after `deb`: `[options] address suite component…`, where the options
+/// may be absent.
 fn is_debian_line(rest: &str) -> bool {
     let (options, place) = match rest.trim_start().strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((options, place)) => (options, place),
@@ -74,7 +78,8 @@ fn is_debian_suite(suite: &str) -> bool {
         .any(|debian| suite.strip_prefix(debian).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '/'])))
 }
 
-/// Others use Debian's suite and component names too, but sign with a key of their own.
+/// Other distributors also use Debian's names of suites and components, but sign with their own
+/// keys.
 fn is_debian_key(signed_by: &str) -> bool {
     signed_by.is_empty() || signed_by.contains("debian-archive")
 }
@@ -110,7 +115,7 @@ Components: main
 ";
 
     #[test]
-    fn takes_only_debians_own_stanzas_and_asks_for_sources() {
+    fn uses_only_debian_stanzas_and_adds_source_packages() {
         assert_eq!(
             from_stanzas(STANZAS),
             "Types: deb deb-src\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\n\
@@ -119,7 +124,7 @@ Components: main
     }
 
     #[test]
-    fn takes_only_debians_own_lines_and_asks_for_sources() {
+    fn uses_only_debian_lines_and_adds_source_packages() {
         let cases = [
             ("deb http://m.example/debian bookworm main contrib", true),
             (

@@ -1,5 +1,6 @@
-//! Builds kube-apiserver from Debian's source package `kubernetes` (1.20.2, everything vendored) with Debian's Go.
-//! Go and the source are unpacked into the work folder, which is deleted at the end: nothing is installed.
+//! Builds kube-apiserver from Debian's source package `kubernetes` (1.20.2, with vendored
+//! dependencies) with Debian's Go. Go and the source are unpacked into the work folder, which is
+//! deleted at the end; no package is installed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,29 +14,33 @@ use anyhow::{Context, Result, ensure};
 use crate::progress::Progress;
 use crate::setup::debian::apt::PrivateApt;
 
-/// How many steps of progress `kube_apiserver` shows.
+/// Number of progress steps of `kube_apiserver`.
 pub(super) const STEPS: usize = 4;
 
-/// Two packages of Debian's: the programs, and the standard library's source. Go 1.19 builds this Kubernetes; much newer ones need not.
+/// Debian's packages for the programs and the standard library's source. Go 1.19 builds this
+/// version of Kubernetes; much newer versions may not.
 const GO_PACKAGES: [&str; 2] = ["golang-1.19-go", "golang-1.19-src"];
 const GO_ROOT: &str = "usr/lib/go-1.19";
 const SOURCE_PACKAGE: &str = "kubernetes";
-/// Kubernetes 1.20 vendors a version of this that breaks with Go 1.18 and later: the first patch of a webhook ends the server.
+/// Kubernetes 1.20 vendors a version that is incompatible with Go 1.18 and later: the first patch
+/// of a webhook crashes the server.
 const REFLECT2: &str = "github.com/modern-go/reflect2";
-/// Debian's newer version of it, which does not.
+/// Debian's package with a newer, compatible version.
 const REFLECT2_PACKAGE: &str = "golang-github-modern-go-reflect2-dev";
-/// What the server answers at `/version`; the archive has no git history to find it in.
+/// The version that the server reports at `/version`. The archive has no git history to derive it
+/// from.
 const VERSION: &str = "v1.20.2";
-/// 4 minutes on two cores; a quarter of a core must do.
+/// The build takes 4 minutes on two cores; the limit allows a quarter of a core.
 const COMPILE_MAX: Duration = Duration::from_secs(40 * 60);
 const SHORT_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// Gives the built program, inside `work`. The lines are those of Kubernetes' own makefile, without its need of git, rsync and jq.
+/// Builds the program and returns its path in `work`. The commands are those of Kubernetes'
+/// makefile, without its dependencies on git, rsync and jq.
 pub(super) fn kube_apiserver(progress: &mut Progress, apt: &PrivateApt, work: &Path) -> Result<PathBuf> {
     progress.step("fetch Go (80 MB)", |log| {
         GO_PACKAGES.iter().try_for_each(|package| apt.unpack_package(package, &work.join("go"), log))
     })?;
-    // A checkout outside of its GOPATH does not build without modules, hence the folder's name.
+    // Without modules, the source builds only at its path in GOPATH.
     let source = work.join("gopath/src/k8s.io/kubernetes");
     progress.step("fetch the source of Kubernetes (35 MB)", |log| {
         let archive = apt.download_source(SOURCE_PACKAGE, log)?;
@@ -46,7 +51,7 @@ pub(super) fn kube_apiserver(progress: &mut Progress, apt: &PrivateApt, work: &P
         let vendored = source.join("vendor").join(REFLECT2);
         remove(&vendored)?;
         fs::rename(work.join("reflect2/usr/share/gocode/src").join(REFLECT2), vendored)
-            .with_context(|| format!("{REFLECT2_PACKAGE} has no {REFLECT2}"))
+            .with_context(|| format!("{REFLECT2_PACKAGE} does not contain {REFLECT2}"))
     })?;
     let go = |words: &[&str]| {
         let mut command = Command::new(work.join("go").join(GO_ROOT).join("bin/go"));
@@ -77,29 +82,30 @@ pub(super) fn kube_apiserver(progress: &mut Progress, apt: &PrivateApt, work: &P
     Ok(source.join("kube-apiserver"))
 }
 
-/// Deletes a folder, if there is one.
+/// Deletes a folder if it exists.
 pub(super) fn remove(folder: &Path) -> Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot delete {}; delete it by hand", folder.display()))
+            Err(error).with_context(|| format!("cannot delete {}: delete it manually", folder.display()))
         }
         _ => Ok(()),
     }
 }
 
-/// openapi-gen calls `go` by its name.
+/// Returns the PATH with a folder in front, because openapi-gen calls `go` by its name.
 fn path_with(folder: &Path) -> Result<std::ffi::OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     Ok(std::env::join_paths(std::iter::once(folder.to_path_buf()).chain(std::env::split_paths(&path)))?)
 }
 
-/// The packages that a generated schema is wanted for: those with a file that says so, as imported from Kubernetes' vendor folder.
+/// Returns the packages with a marker for schema generation, as import paths of Kubernetes' vendor
+/// folder.
 fn api_packages(source: &Path) -> Result<BTreeSet<String>> {
     let mut packages = BTreeSet::new();
     for (folder, import) in [("pkg", "k8s.io/kubernetes/pkg"), ("staging/src", "k8s.io/kubernetes/vendor")] {
         collect(&source.join(folder), import, &mut packages)?;
     }
-    ensure!(packages.len() > 50, "the source of Kubernetes has only {} packages with a schema", packages.len());
+    ensure!(packages.len() > 50, "found only {} packages with a schema in the source of Kubernetes", packages.len());
     Ok(packages)
 }
 
@@ -110,14 +116,15 @@ fn collect(folder: &Path, import: &str, packages: &mut BTreeSet<String>) -> Resu
         let generator_or_example = matches!(&*name, "code-generator" | "sample-apiserver");
         if kind.is_dir() && !generator_or_example {
             collect(&path, &format!("{import}/{name}"), packages)?;
-        } else if name.ends_with(".go") && !name.ends_with("_test.go") && wants_schema(&fs::read_to_string(&path)?) {
+        } else if name.ends_with(".go") && !name.ends_with("_test.go") && has_schema_marker(&fs::read_to_string(&path)?)
+        {
             packages.insert(import.to_owned());
         }
     }
     Ok(())
 }
 
-fn wants_schema(go: &str) -> bool {
+fn has_schema_marker(go: &str) -> bool {
     go.lines().any(|line| {
         let comment = line.trim_start().strip_prefix("//");
         comment.is_some_and(|text| text.trim_start().starts_with("+k8s:openapi-gen="))

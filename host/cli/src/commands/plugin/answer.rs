@@ -1,34 +1,35 @@
-//! A plugin's answer as a document that can be compared, printed and kept: [`Answer`].
+//! A plugin's answer to a case, and its document for comparison, output and recording:
+//! [`CaseAnswer`].
 //!
-//! No secret value is in it. Where the expected document holds one (`secretValue: { text: … }`), the two are compared here, and
-//! only an equal one becomes that.
+//! The document contains no secret value, with one exception: a value that equals the expected one
+//! (`secretValue: { text: … }`) is shown.
 
 use ampoule_core::{EnvSource, Injection, InjectionError, PodEdit};
 use serde_json::{Value, json};
 
-/// What came of one question.
+/// A plugin's answer to one case.
 #[derive(Debug, PartialEq)]
-pub(super) enum Answer {
-    /// Edits, none if the secret is there already.
+pub(super) enum CaseAnswer {
+    /// The edits; empty if the pod already has the secret.
     Edits(Vec<PodEdit>),
-    /// Why there are none.
+    /// The injection error.
     Error(InjectionError),
-    /// The settings were refused, with this text.
+    /// The plugin rejected the settings, with this message.
     Refused(String),
-    /// The plugin did not get to answer.
+    /// The plugin trapped or exceeded a limit before it answered.
     Failed(String),
 }
 
-// === impl Answer ===
+// === impl CaseAnswer ===
 
-impl Answer {
-    /// The document, to be compared with the expected one.
+impl CaseAnswer {
+    /// Returns the document for comparison with the expected one.
     pub(super) fn document(&self, expected: Option<&Value>) -> Value {
         match self {
             Self::Edits(edits) => {
                 let mut document = json!({ "edits": edits });
-                for (place, edit) in edits.iter().enumerate() {
-                    reveal(&mut document, expected, &format!("/edits/{place}"), edit);
+                for (i, edit) in edits.iter().enumerate() {
+                    reveal(&mut document, expected, &format!("/edits/{i}"), edit);
                 }
                 document
             }
@@ -39,7 +40,7 @@ impl Answer {
     }
 }
 
-impl From<Injection> for Answer {
+impl From<Injection> for CaseAnswer {
     fn from(injection: Injection) -> Self {
         match injection {
             Ok(Ok(edits)) => Self::Edits(edits),
@@ -50,7 +51,7 @@ impl From<Injection> for Answer {
     }
 }
 
-/// Writes those secret values of an edit into its document that the expected one holds as well.
+/// Shows the secret values of an edit that the expected document contains as well.
 fn reveal(document: &mut Value, expected: Option<&Value>, at: &str, edit: &PodEdit) {
     let (vars, at) = match edit {
         PodEdit::SetEnv(var) => (vec![var], format!("{at}/setEnv")),

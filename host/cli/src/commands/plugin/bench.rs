@@ -1,7 +1,7 @@
-//! `ampoule plugin bench`: how long a plugin takes to load and to answer, and how much memory it needs.
+//! `ampoule plugin bench`: measures a plugin's load time, call latency and memory.
 //!
-//! Measured in the engine that serves, one call at a time. An admission pays for a fresh instance once per plugin, and for a
-//! reused one with every further secret of its pod.
+//! The measurement uses the engine of `serve`, one call at a time. An admission pays for a fresh
+//! instance once per plugin, and for a reused instance with each further secret of the pod.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -11,126 +11,143 @@ use anyhow::bail;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Workbench, cache, case::Case, fetch, source};
+use super::{
+    case::Case,
+    workbench::{Workbench, compile_cache},
+};
 use crate::{
-    args::{BenchArgs, PluginArg, TextOutput},
-    commands::{output, quiet_runtime},
+    args::{BenchArgs, TextOutput},
+    commands::{
+        component::{fetch_component, parse_source},
+        output,
+        setup::quiet_runtime,
+    },
 };
 use ampoule_components::{builtins::Builtins, fetch::Component};
 use ampoule_config::ComponentSource;
 
-/// Fresh instances, each asked twice: enough for a 99th percentile.
+/// The number of fresh instances, each called twice: enough for a 99th percentile.
 const SAMPLES: usize = 500;
-/// The largest memory that is tried, in MiB; as much as 16 instances may have of a pod with 4 GiB.
-const MOST_MEMORY: usize = 256;
+/// The largest memory limit to try, in MiB: 16 such instances fill a pod with 4 GiB.
+const MAX_MEMORY_MIB: usize = 256;
 
-/// What was measured.
+/// The results.
 #[derive(Debug)]
-pub(super) struct Figures {
+struct BenchResults {
     size: usize,
     compiled: Duration,
     cached: Duration,
-    fresh: Spread,
-    /// Or why there is none: an instance that does not inject is not kept.
-    reused: Result<Spread, InjectionError>,
-    /// The smallest `limits.memoryMiB` that it answers in.
+    fresh: LatencySummary,
+    /// The plugin's error if it does not inject: only an instance that injects is reused.
+    reused: Result<LatencySummary, InjectionError>,
+    /// The smallest `limits.memoryMiB` in which the plugin answers.
     memory_mib: usize,
 }
 
-/// How a duration is spread.
+/// Minimum, median and 99th percentile of durations.
 #[derive(Debug)]
-struct Spread {
+struct LatencySummary {
     min: Duration,
     median: Duration,
     p99: Duration,
 }
 
-/// Of a fresh instance, and of the same asked again, if it is kept.
-type Times = (Duration, Result<Duration, InjectionError>);
+/// The latency of a fresh instance's first call, and of its second call if the instance is reused.
+type CallLatencies = (Duration, Result<Duration, InjectionError>);
 
-/// What is measured.
-struct Subject {
+/// The component to measure and the case that it answers.
+struct BenchSubject {
     source: ComponentSource,
     component: Component,
     case: Case,
 }
 
 pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    let BenchArgs { plugin, case, output } = args;
-    let PluginArg { source: text, registries } = plugin;
-    let source = source(text, builtins)?;
-    let case = case.as_ref().map_or_else(|| Ok(Case::default()), |path| Case::load(path))?;
+    let source = parse_source(&args.plugin.source, builtins)?;
+    let case = match &args.case {
+        Some(path) => Case::load(path)?,
+        None => Case::default(),
+    };
     let runtime = quiet_runtime()?;
-    let cached = Workbench::new(cache())?;
-    let figures = runtime.block_on(async {
-        let component = fetch(&source, registries.clone().into(), builtins).await?;
-        measure(&Subject { source, component, case }, &cached).await
+    let cached = Workbench::new(compile_cache())?;
+    let results = runtime.block_on(async {
+        let component = fetch_component(&source, args.plugin.registries.clone().into(), builtins).await?;
+        measure(&BenchSubject { source, component, case }, &cached).await
     })?;
-    output::print(&match output {
-        TextOutput::Text => figures.text(),
-        TextOutput::Json => output::json(&figures.json())?,
+    output::print(&match args.output {
+        TextOutput::Text => results.text(),
+        TextOutput::Json => output::json(&results.json())?,
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// `cached` has a cache of compiled components.
-async fn measure(subject: &Subject, cached: &Workbench) -> anyhow::Result<Figures> {
-    let memory_mib = subject.memory(cached).await?;
+/// Measures a component. The engine of `cached` has a compilation cache.
+async fn measure(subject: &BenchSubject, cached: &Workbench) -> anyhow::Result<BenchResults> {
+    let memory_mib = subject.find_memory_mib(cached).await?;
     let limits = with_memory(memory_mib.max(Limits::default().memory >> 20));
     let uncached = Workbench::new(None)?;
     let (_, compiled) = subject.load(&uncached, &limits).await?;
     subject.load(cached, &limits).await?;
     let (plugin, from_cache) = subject.load(cached, &limits).await?;
-    let mut times = Vec::with_capacity(SAMPLES);
+    let mut latencies = Vec::with_capacity(SAMPLES);
     for _ in 0..SAMPLES {
-        times.push(subject.ask(cached, &plugin).await?);
+        latencies.push(subject.call_twice(cached, &plugin).await?);
     }
-    let (fresh, reused): (_, Vec<_>) = times.into_iter().unzip();
-    let reused = reused.into_iter().collect::<Result<_, _>>().map(Spread::of);
-    let size = subject.component.bytes.len();
-    Ok(Figures { size, compiled, cached: from_cache, fresh: Spread::of(fresh), reused, memory_mib })
+    let (fresh, reused): (_, Vec<_>) = latencies.into_iter().unzip();
+    let reused: Result<_, _> = reused.into_iter().collect();
+    Ok(BenchResults {
+        size: subject.component.bytes.len(),
+        compiled,
+        cached: from_cache,
+        fresh: LatencySummary::summarise(fresh),
+        reused: reused.map(LatencySummary::summarise),
+        memory_mib,
+    })
 }
 
-// === impl Subject ===
+// === impl BenchSubject ===
 
-impl Subject {
+impl BenchSubject {
     async fn load(&self, bench: &Workbench, limits: &Limits) -> anyhow::Result<(PluginInjector, Duration)> {
-        let Self { source, component, case } = self;
-        let begun = Instant::now();
-        let plugin = bench.load(case, source, component, limits.clone()).await?;
-        Ok((plugin, begun.elapsed()))
+        let start = Instant::now();
+        let plugin = bench.load(&self.case, &self.source, &self.component, limits.clone()).await?;
+        Ok((plugin, start.elapsed()))
     }
 
-    async fn answers(&self, bench: &Workbench, mib: usize) -> anyhow::Result<()> {
+    async fn try_memory(&self, bench: &Workbench, mib: usize) -> anyhow::Result<()> {
         let (plugin, _) = self.load(bench, &with_memory(mib)).await?;
-        self.ask(bench, &plugin).await.map(drop)
+        self.call_twice(bench, &plugin).await.map(drop)
     }
 
-    /// How long a fresh instance takes to answer, and how long to answer again.
-    async fn ask(&self, bench: &Workbench, plugin: &PluginInjector) -> anyhow::Result<Times> {
+    /// Calls a fresh instance twice.
+    async fn call_twice(&self, bench: &Workbench, plugin: &PluginInjector) -> anyhow::Result<CallLatencies> {
         let (plugin, request, pod) = (plugin.clone(), self.case.request.clone(), self.case.pod.clone());
-        let asked = async move {
+        let calls = async move {
             let mut session = plugin.open();
-            let begun = Instant::now();
+            let start = Instant::now();
             let first = session.inject(&request, &pod).await;
-            let fresh = begun.elapsed();
+            let fresh = start.elapsed();
             let again = session.inject(&request, &pod).await;
-            let reused = begun.elapsed() - fresh;
+            let reused = start.elapsed() - fresh;
             first.and(again).map(|answer| (fresh, answer.map(|_| reused)))
         };
-        match bench.engine.run(asked).await? {
-            Ok(times) => Ok(times),
+        match bench.engine.run(calls).await? {
+            Ok(latencies) => Ok(latencies),
             Err(failure) => bail!("{failure} {}", failure.inside),
         }
     }
 
-    /// The smallest limit, in MiB, that it loads and answers in; an error if it does not answer in the largest that is tried.
-    async fn memory(&self, bench: &Workbench) -> anyhow::Result<usize> {
-        let (mut least, mut enough) = (1, MOST_MEMORY);
-        self.answers(bench, enough).await?;
+    /// Finds the smallest memory limit, in MiB, in which the plugin loads and answers.
+    ///
+    /// # Errors
+    ///
+    /// The plugin does not answer within [`MAX_MEMORY_MIB`].
+    async fn find_memory_mib(&self, bench: &Workbench) -> anyhow::Result<usize> {
+        let (mut least, mut enough) = (1, MAX_MEMORY_MIB);
+        self.try_memory(bench, enough).await?;
         while least < enough {
             let middle = usize::midpoint(least, enough);
-            if self.answers(bench, middle).await.is_ok() {
+            if self.try_memory(bench, middle).await.is_ok() {
                 enough = middle;
             } else {
                 least = middle + 1;
@@ -140,52 +157,58 @@ impl Subject {
     }
 }
 
-// === impl Figures ===
+// === impl BenchResults ===
 
-impl Figures {
+impl BenchResults {
     fn text(&self) -> String {
-        let Self { size, compiled, cached, fresh, reused, memory_mib } = self;
-        let row = |what: &str, Spread { min, median, p99 }: &Spread| {
-            format!("{what:<16}{:>10}{:>10}{:>10}\n", shown(*min), shown(*median), shown(*p99))
+        let mut text = format!("{:<16}{:>10}{:>10}{:>10}\n", "call", "min", "median", "p99");
+        text += &self.fresh.row("fresh instance");
+        text += &match &self.reused {
+            Ok(reused) => reused.row("reused instance"),
+            Err(error) => format!(
+                "reused instance: not measured, the plugin did not inject ({error}); choose a case with --case\n"
+            ),
         };
-        let line = |what: &str, value: String| format!("{what:<16}{value:>10}\n");
-        [
-            format!("{:<16}{:>10}{:>10}{:>10}\n", "call", "min", "median", "p99"),
-            row("fresh instance", fresh),
-            match reused {
-                Ok(reused) => row("reused instance", reused),
-                Err(declined) => format!("reused instance: none, as one that does not inject is not kept ({declined}); name a case (--case)\n"),
-            },
-            "\n".to_owned(),
-            line("load, compiled", shown(*compiled)),
-            line("load, cached", shown(*cached)),
-            line("component", format!("{} KiB", size.div_ceil(1 << 10))),
-            line("memory, at most", format!("{memory_mib} MiB")),
-        ]
-        .concat()
+        text.push('\n');
+        for (label, value) in [
+            ("load, compiled", format_duration(self.compiled)),
+            ("load, cached", format_duration(self.cached)),
+            ("component", format!("{} KiB", self.size.div_ceil(1 << 10))),
+            ("memory limit", format!("{} MiB", self.memory_mib)),
+        ] {
+            text += &format!("{label:<16}{value:>10}\n");
+        }
+        text
     }
 
     fn json(&self) -> Value {
-        let Self { size, compiled, cached, fresh, reused, memory_mib } = self;
-        let spread = |Spread { min, median, p99 }: &Spread| json!({ "min": micros(*min), "median": micros(*median), "p99": micros(*p99) });
         json!({
-            "freshCallMicros": spread(fresh),
-            "reusedCallMicros": reused.as_ref().ok().map(spread),
-            "loadCompiledMicros": micros(*compiled),
-            "loadCachedMicros": micros(*cached),
-            "componentBytes": size,
-            "memoryMiB": memory_mib,
+            "freshCallMicros": self.fresh.json(),
+            "reusedCallMicros": self.reused.as_ref().ok().map(LatencySummary::json),
+            "loadCompiledMicros": micros(self.compiled),
+            "loadCachedMicros": micros(self.cached),
+            "componentBytes": self.size,
+            "memoryMiB": self.memory_mib,
         })
     }
 }
 
-// === impl Spread ===
+// === impl LatencySummary ===
 
-impl Spread {
-    fn of(mut times: Vec<Duration>) -> Self {
-        times.sort();
-        let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+impl LatencySummary {
+    fn summarise(mut latencies: Vec<Duration>) -> Self {
+        latencies.sort();
+        let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
         Self { min: at(0), median: at(50), p99: at(99) }
+    }
+
+    fn row(&self, label: &str) -> String {
+        let [min, median, p99] = [self.min, self.median, self.p99].map(format_duration);
+        format!("{label:<16}{min:>10}{median:>10}{p99:>10}\n")
+    }
+
+    fn json(&self) -> Value {
+        json!({ "min": micros(self.min), "median": micros(self.median), "p99": micros(self.p99) })
     }
 }
 
@@ -193,13 +216,13 @@ fn with_memory(mib: usize) -> Limits {
     Limits { memory: mib << 20, ..Limits::default() }
 }
 
-/// To the hundredth: a call on a reused instance takes few.
+/// Microseconds with two decimals: a call on a reused instance takes only a few microseconds.
 fn micros(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e8).round() / 100.0
 }
 
-/// In microseconds, or from a millisecond on in those.
-fn shown(duration: Duration) -> String {
+/// In microseconds below one millisecond, otherwise in milliseconds.
+fn format_duration(duration: Duration) -> String {
     match duration.as_micros() {
         micros @ 0..1000 => format!("{micros} µs"),
         _ => format!("{:.1} ms", duration.as_secs_f64() * 1e3),

@@ -1,7 +1,8 @@
-//! `ampoule plugin build`: a plugin's folder becomes `plugin.wasm` in it, by the tools of its language.
+//! `ampoule plugin build`: builds `plugin.wasm` in a plugin's directory with the tools of its
+//! language.
 //!
-//! Rust is built as the built-in plugins are. For another language its own tool is run, as a person would run it; what is missing
-//! is named with the command that brings it.
+//! Rust plugins are built like the built-in plugins. For other languages, the command runs the
+//! language's own tool. If a tool is missing, the error names the command that installs it.
 
 use std::{
     env, fs, io,
@@ -12,32 +13,31 @@ use std::{
 use ampoule_plugin_build::{Crates, Request, Toolchain, build, c_bindings, component_of_c};
 use anyhow::{Context as _, bail, ensure};
 
-use super::COMPONENT;
 use crate::{
     args::{BuildArgs, Language},
-    commands::output,
+    commands::{component::COMPONENT, output},
 };
 
-/// What SpiderMonkey would ask the host for: a component without them imports no WASI.
+/// The features of SpiderMonkey that import WASI interfaces. Without them, the component imports
+/// none.
 const DISABLED: [&str; 5] = ["http", "random", "clocks", "stdio", "fetch-event"];
 
-/// How C is compiled. A reactor has functions and no `main`; its library imports of WASI what the plugin uses, which should be nothing.
-/// The stack is that of a plugin in Rust: Zig's own has 16 MiB, which is all the memory that a plugin has.
+/// The C compiler and its flags. A reactor exports functions and has no `main`. Its C library
+/// imports only the WASI functions that the plugin uses, ideally none. The stack is as large as in
+/// Rust plugins: Zig's default of 16 MiB equals the whole memory limit of a plugin.
 const C_COMPILER: [&str; 9] =
     ["cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-Wl,-z,stack-size=65536", "-Wall", "-Os", "-s", "-o"];
-/// What a plugin in C is called by.
-const C_SOURCE: &str = "injector.c";
-/// Where the contract in C and the module are, in a plugin's folder.
+/// The directory for the generated C bindings and the module, in the plugin's directory.
 const BINDINGS: &str = "bindings";
 
 pub(crate) fn plugin_build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
-    let BuildArgs { folder } = args;
-    // The tools run in the folder.
-    let folder = folder.canonicalize().with_context(|| format!("cannot read the folder {}", folder.display()))?;
-    let language = Language::of(&folder)?;
+    // The tools run in the directory, so its path must be absolute.
+    let folder =
+        args.folder.canonicalize().with_context(|| format!("cannot read the directory {}", args.folder.display()))?;
+    let language = Language::detect(&folder)?;
     ensure!(
         language == Language::Rust || folder.join("wit").is_dir(),
-        "there is no wit/ beside the plugin: copy it from a folder that `ampoule plugin new` makes"
+        "the plugin directory has no wit/: copy it from a directory created by `ampoule plugin new`"
     );
     match language {
         Language::Rust => rust(&folder)?,
@@ -46,33 +46,10 @@ pub(crate) fn plugin_build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
         Language::C => c(&folder)?,
     }
     let component = args.folder.join(COMPONENT);
-    let size = fs::metadata(&component).with_context(|| format!("the build left no {}", component.display()))?.len();
+    let size =
+        fs::metadata(&component).with_context(|| format!("the build did not create {}", component.display()))?.len();
     output::print(&format!("{}, {} KiB\n", component.display(), size.div_ceil(1 << 10)))?;
     Ok(ExitCode::SUCCESS)
-}
-
-// === impl Language ===
-
-impl Language {
-    /// The file that a plugin of this language has in its folder.
-    fn mark(self) -> &'static str {
-        match self {
-            Self::Rust => "Cargo.toml",
-            Self::Javascript => "plugin.js",
-            Self::Python => "app.py",
-            Self::C => C_SOURCE,
-        }
-    }
-
-    /// The language of the plugin in a folder.
-    pub(super) fn of(folder: &Path) -> anyhow::Result<Self> {
-        let all = <Self as clap::ValueEnum>::value_variants();
-        let found = all.iter().find(|language| folder.join(language.mark()).is_file());
-        found.copied().with_context(|| {
-            let marks: Vec<_> = all.iter().map(|language| language.mark()).collect();
-            format!("{} holds no plugin: there is none of {}", folder.display(), marks.join(", "))
-        })
-    }
 }
 
 fn rust(folder: &Path) -> anyhow::Result<()> {
@@ -84,14 +61,20 @@ fn rust(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn javascript(folder: &Path) -> anyhow::Result<()> {
-    let tool = tool(folder, "node_modules/.bin", "componentize-js", "`npm ci` there, with Node.js 20 or newer")?;
+    let tool = tool(
+        folder,
+        "node_modules/.bin",
+        "componentize-js",
+        "`npm ci` in the plugin directory, with Node.js 20 or newer",
+    )?;
     let mut command = Command::new(tool);
     command.args(["plugin.js", "--wit", "wit", "--world-name", "plugin", "--out", COMPONENT, "--disable"]);
     run(command.args(DISABLED).current_dir(folder))
 }
 
 fn python(folder: &Path) -> anyhow::Result<()> {
-    let tool = tool(folder, ".venv/bin", "componentize-py", "`pip install -r requirements.txt` there")?;
+    let tool =
+        tool(folder, ".venv/bin", "componentize-py", "`pip install -r requirements.txt` in the plugin directory")?;
     let mut command = Command::new(tool);
     command.args([
         "--wit-path",
@@ -108,12 +91,13 @@ fn python(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn c(folder: &Path) -> anyhow::Result<()> {
-    let compiler = tool(folder, ".venv/bin", "python-zig", "`pip install -r requirements.txt` there")?;
+    let compiler =
+        tool(folder, ".venv/bin", "python-zig", "`pip install -r requirements.txt` in the plugin directory")?;
     let bindings = Path::new(BINDINGS);
     c_bindings(&folder.join("wit"), "plugin", &folder.join(bindings))?;
     let module = bindings.join("module.wasm");
     let mut command = Command::new(compiler);
-    command.args(C_COMPILER).args([&module, Path::new(C_SOURCE)]);
+    command.args(C_COMPILER).args([&module, Path::new(Language::C.marker_file())]);
     command.args(["plugin.c", "plugin_component_type.o"].map(|file| bindings.join(file)));
     run(command.current_dir(folder))?;
     write(folder, &component_of_c(&folder.join(module))?)
@@ -123,22 +107,21 @@ fn write(folder: &Path, component: &[u8]) -> anyhow::Result<()> {
     fs::write(folder.join(COMPONENT), component).with_context(|| format!("cannot write {COMPONENT}"))
 }
 
-/// A program in a part of the plugin's folder, or else on the path.
+/// Finds a program in a subdirectory of the plugin's directory or in `PATH`.
 fn tool(folder: &Path, below: &str, name: &str, remedy: &str) -> anyhow::Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut places = std::iter::once(folder.join(below)).chain(env::split_paths(&path));
     let found = places.find_map(|place| Some(place.join(name)).filter(|program| program.is_file()));
-    found
-        .with_context(|| format!("{name} is neither in {} nor on the path: run {remedy}", folder.join(below).display()))
+    found.with_context(|| format!("{name} not found in {} or PATH: run {remedy}", folder.join(below).display()))
 }
 
-/// Runs a tool; what it says goes to stderr.
+/// Runs a tool. Its output is written to stderr.
 fn run(command: &mut Command) -> anyhow::Result<()> {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
     let status = status.with_context(|| format!("cannot run {name}"))?;
     if !status.success() {
-        bail!("{name} failed ({status}); its messages are above");
+        bail!("{name} failed ({status}); see its output above");
     }
     Ok(())
 }
@@ -148,21 +131,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_makes_a_folder_a_plugin() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = Language::of(folder.path()).unwrap_err().to_string();
-        let expected = "DIR holds no plugin: there is none of Cargo.toml, plugin.js, app.py, injector.c";
-        assert_eq!(error.replace(folder.path().to_str().unwrap(), "DIR"), expected);
-        fs::write(folder.path().join("app.py"), "").unwrap();
-        assert_eq!(Language::of(folder.path()).unwrap(), Language::Python);
-    }
-
-    #[test]
-    fn says_which_tool_is_missing_and_what_brings_it() {
-        let error = tool(Path::new("/plugin"), ".venv/bin", "no-such-tool", "`pip install it` there").unwrap_err();
+    fn names_a_missing_tool_and_the_command_that_installs_it() {
+        let error = tool(Path::new("/plugin"), ".venv/bin", "no-such-tool", "`pip install it` in the plugin directory")
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "no-such-tool is neither in /plugin/.venv/bin nor on the path: run `pip install it` there"
+            "no-such-tool not found in /plugin/.venv/bin or PATH: run `pip install it` in the plugin directory"
         );
     }
 }

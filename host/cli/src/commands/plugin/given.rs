@@ -1,7 +1,8 @@
-//! What a case has in the place of the world: variables, Secrets and answers by HTTP ([`Given`]), and who tells a plugin under test of
-//! it ([`Stage`]).
+//! The values of a case's section `given`: variables, Secrets and HTTP answers ([`GivenValues`]),
+//! and the services that serve them to the plugin ([`GivenServices`]).
 //!
-//! Nothing of this machine, its network or a cluster is behind the grants of such a plugin.
+//! The grants of a plugin under test give access to these values only, never to this machine, its
+//! network or a cluster.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,43 +21,43 @@ use serde::Deserialize;
 
 use ampoule_config::{ConfigError, GrantsConfig};
 
-/// What a plugin finds behind its grants.
+/// The values that a plugin's grants give access to.
 #[derive(Default)]
-pub(super) struct Given {
+pub(super) struct GivenValues {
     environment: BTreeMap<String, String>,
     secrets: BTreeMap<SecretName, BTreeMap<String, String>>,
-    answers: HashMap<Question, Response<Bytes>>,
+    answers: HashMap<HttpRequestKey, Response<Bytes>>,
 }
 
-/// Gives what the case has that is under test.
+/// Serves the values of the current case in place of a cluster and HTTP hosts.
 #[derive(Default)]
-pub(super) struct Stage(ArcSwap<Given>);
+pub(super) struct GivenServices(ArcSwap<GivenValues>);
 
-/// What an answer is chosen by: method, host, path and query.
-type Question = (Method, Destination, String);
+/// The key of an HTTP answer: method, host, and path with query.
+type HttpRequestKey = (Method, Destination, String);
 
 /// Section `given` of a case.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct GivenFile {
-    /// Variables and their values.
+    /// Environment variables by name.
     environment: BTreeMap<String, String>,
-    kubernetes_secrets: Vec<SecretFile>,
-    http: Vec<AnswerFile>,
+    kubernetes_secrets: Vec<GivenSecretFile>,
+    http: Vec<GivenAnswerFile>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SecretFile {
+struct GivenSecretFile {
     namespace: String,
     name: String,
-    /// Values by their keys, as they are.
+    /// Plain-text values by key.
     data: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct AnswerFile {
+struct GivenAnswerFile {
     method: String,
     url: String,
     status: u16,
@@ -64,13 +65,13 @@ struct AnswerFile {
     body: String,
 }
 
-// === impl Given ===
+// === impl GivenValues ===
 
-impl Given {
-    /// What these grants stand for, in a world where nothing else is.
+impl GivenValues {
+    /// Resolves grants with these values only.
     pub(super) fn grants(&self, config: GrantsConfig) -> Result<Grants, ConfigError> {
-        let GrantsConfig { http, kubernetes_secrets, environment, clock, randomness } = config;
-        let environment = environment.into_iter().enumerate().map(|(i, name)| match self.environment.get(&name) {
+        let variables = config.environment.into_iter().enumerate();
+        let environment = variables.map(|(i, name)| match self.environment.get(&name) {
             Some(value) => Ok((name, value.as_str().into())),
             None => {
                 let reason = format!("{name} has no value in given.environment");
@@ -78,90 +79,99 @@ impl Given {
             }
         });
         let environment = environment.collect::<Result<_, _>>()?;
-        let http = http.map(|http| HttpGrant::new(http.hosts, Vec::new()).expect("no root is no bad root"));
-        Ok(Grants { http, kubernetes_secrets, environment, clock, randomness })
+        let http = config
+            .http
+            .map(|http| HttpGrant::new(http.hosts, Vec::new()).expect("an empty list of root certificates is valid"));
+        Ok(Grants {
+            http,
+            kubernetes_secrets: config.kubernetes_secrets,
+            environment,
+            clock: config.clock,
+            randomness: config.randomness,
+        })
     }
 }
 
-impl fmt::Debug for Given {
-    /// Without what stands for secrets.
+impl fmt::Debug for GivenValues {
+    /// Omits the values because they represent secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Given").finish_non_exhaustive()
+        f.debug_struct("GivenValues").finish_non_exhaustive()
     }
 }
 
-// === impl GivenFile, AnswerFile ===
+// === impl GivenFile, GivenAnswerFile ===
 
 impl GivenFile {
-    pub(super) fn check(self) -> Result<Given, ConfigError> {
-        let Self { environment, kubernetes_secrets, http } = self;
-        let secret = |SecretFile { namespace, name, data }| (SecretName { namespace, name }, data);
-        let secrets = kubernetes_secrets.into_iter().map(secret).collect();
+    pub(super) fn check(self) -> Result<GivenValues, ConfigError> {
+        let mut secrets = BTreeMap::new();
+        for secret in self.kubernetes_secrets {
+            secrets.insert(SecretName { namespace: secret.namespace, name: secret.name }, secret.data);
+        }
         let mut answers = HashMap::new();
-        for (i, answer) in http.into_iter().enumerate() {
+        for (i, answer) in self.http.into_iter().enumerate() {
             let key = format!("given.http[{i}]");
-            let (question, answer) = answer.check(&key)?;
-            if answers.insert(question, answer).is_some() {
-                return Err(ConfigError::at(key, "answers what another one answers"));
+            let (request, answer) = answer.check(&key)?;
+            if answers.insert(request, answer).is_some() {
+                return Err(ConfigError::at(key, "duplicate method and URL"));
             }
         }
-        Ok(Given { environment, secrets, answers })
+        Ok(GivenValues { environment: self.environment, secrets, answers })
     }
 }
 
-impl AnswerFile {
-    fn check(self, key: &str) -> Result<(Question, Response<Bytes>), ConfigError> {
-        let Self { method, url, status, headers, body } = self;
-        let at = |name: &str, reason: String| ConfigError::at(format!("{key}.{name}"), reason);
-        let method =
-            method.parse().map_err(|_| at("method", format!("{method:?} is no method such as GET or POST")))?;
-        let question = url.parse().ok().and_then(|uri| question(&method, &uri));
-        let question = question.ok_or_else(|| at("url", "must be https://HOST[:PORT]/PATH".to_owned()))?;
-        let mut answer = Response::new(Bytes::from(body));
-        *answer.status_mut() = StatusCode::from_u16(status)
-            .map_err(|_| at("status", format!("{status} is no status such as 200 or 404")))?;
-        for (name, value) in headers {
+impl GivenAnswerFile {
+    fn check(self, key: &str) -> Result<(HttpRequestKey, Response<Bytes>), ConfigError> {
+        let error = |name: &str, reason: String| ConfigError::at(format!("{key}.{name}"), reason);
+        let method = self.method.parse::<Method>();
+        let method = method.map_err(|_| error("method", format!("{:?} is not an HTTP method", self.method)))?;
+        let request = self.url.parse().ok().and_then(|uri| request_key(&method, &uri));
+        let request = request.ok_or_else(|| error("url", "must be https://HOST[:PORT]/PATH".to_owned()))?;
+        let mut answer = Response::new(Bytes::from(self.body));
+        *answer.status_mut() = StatusCode::from_u16(self.status)
+            .map_err(|_| error("status", format!("{} is not an HTTP status", self.status)))?;
+        for (name, value) in self.headers {
             let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::try_from(value).ok());
-            let (header, value) = header.ok_or_else(|| at("headers", format!("{name:?} is no header with a text")))?;
+            let (header, value) =
+                header.ok_or_else(|| error("headers", format!("{name:?} has an invalid name or value")))?;
             answer.headers_mut().insert(header, value);
         }
-        Ok((question, answer))
+        Ok((request, answer))
     }
 }
 
-impl Default for AnswerFile {
-    /// An empty answer to a GET.
+impl Default for GivenAnswerFile {
+    /// An empty answer to a GET request.
     fn default() -> Self {
         let (url, headers, body) = (String::new(), BTreeMap::new(), String::new());
         Self { method: "GET".to_owned(), url, status: 200, headers, body }
     }
 }
 
-// === impl Stage ===
+// === impl GivenServices ===
 
-impl Stage {
-    /// From now on, this is all there is.
-    pub(super) fn set(&self, given: Arc<Given>) {
+impl GivenServices {
+    /// Replaces the values.
+    pub(super) fn set(&self, given: Arc<GivenValues>) {
         self.0.store(given);
     }
 }
 
 #[async_trait]
-impl ClusterSecrets for Stage {
+impl ClusterSecrets for GivenServices {
     async fn read(&self, secret: &SecretName, key: &str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
         let given = self.0.load();
         Ok(given.secrets.get(secret).and_then(|data| data.get(key)).map(|value| value.clone().into_bytes()))
     }
 }
 
-impl HttpAnswers for Stage {
+impl HttpAnswers for GivenServices {
     fn answer(&self, method: &Method, uri: &Uri) -> Option<Response<Bytes>> {
-        self.0.load().answers.get(&question(method, uri)?).cloned()
+        self.0.load().answers.get(&request_key(method, uri)?).cloned()
     }
 }
 
-/// None if no plugin could ask it.
-fn question(method: &Method, uri: &Uri) -> Option<Question> {
+/// Returns `None` for a request that no plugin can send.
+fn request_key(method: &Method, uri: &Uri) -> Option<HttpRequestKey> {
     let host = Destination::parse(uri.authority()?.as_str()).ok()?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     (uri.scheme() == Some(&Scheme::HTTPS)).then(|| (method.clone(), host, path.to_owned()))
@@ -173,21 +183,21 @@ mod tests {
 
     use super::*;
 
-    fn given(file: Value) -> Result<Given, String> {
+    fn given(file: Value) -> Result<GivenValues, String> {
         let file: GivenFile = serde_json::from_value(file).unwrap();
         file.check().map_err(|error| error.to_string())
     }
 
-    fn stage(file: Value) -> Stage {
-        let stage = Stage::default();
-        stage.set(Arc::new(given(file).unwrap()));
-        stage
+    fn services(file: Value) -> GivenServices {
+        let services = GivenServices::default();
+        services.set(Arc::new(given(file).unwrap()));
+        services
     }
 
     #[test]
-    fn a_request_has_the_answer_of_its_method_host_path_and_query() {
+    fn answers_a_request_by_method_host_path_and_query() {
         let answer = |method: &str, url: &str, body: &str| json!({ "method": method, "url": url, "body": body });
-        let stage = stage(json!({ "http": [
+        let services = services(json!({ "http": [
             { "url": "https://a.example", "status": 404, "headers": { "X-Kind": "none" } },
             answer("GET", "https://A.example:443/x?y", "with"),
             answer("GET", "https://a.example/x", "without"),
@@ -195,7 +205,7 @@ mod tests {
             answer("GET", "https://a.example:8443/x", "port"),
         ] }));
         let ask = |method: Method, uri: &str| {
-            let answer = stage.answer(&method, &uri.parse().unwrap())?;
+            let answer = services.answer(&method, &uri.parse().unwrap())?;
             Some(format!("{} {}", answer.status().as_u16(), String::from_utf8_lossy(answer.body())))
         };
         for (method, uri, expected) in [
@@ -212,35 +222,35 @@ mod tests {
         ] {
             assert_eq!(ask(method.clone(), uri).as_deref(), expected, "{method} {uri}");
         }
-        let answer = stage.answer(&Method::GET, &Uri::from_static("https://a.example/")).unwrap();
+        let answer = services.answer(&Method::GET, &Uri::from_static("https://a.example/")).unwrap();
         assert_eq!(answer.headers()["x-kind"], "none");
     }
 
     #[test]
-    fn says_what_is_wrong_with_an_answer() {
+    fn rejects_an_invalid_answer() {
         let url = "https://a.example/x";
         for (answer, expected) in [
             (json!({}), "given.http[0].url: must be https://HOST[:PORT]/PATH"),
             (json!({ "url": "http://a.example/" }), "given.http[0].url: must be https://HOST[:PORT]/PATH"),
             (json!({ "url": "https://127.0.0.1/" }), "given.http[0].url: must be https://HOST[:PORT]/PATH"),
-            (json!({ "url": url, "method": "G T" }), "given.http[0].method: \"G T\" is no method such as GET or POST"),
-            (json!({ "url": url, "status": 42 }), "given.http[0].status: 42 is no status such as 200 or 404"),
+            (json!({ "url": url, "method": "G T" }), "given.http[0].method: \"G T\" is not an HTTP method"),
+            (json!({ "url": url, "status": 42 }), "given.http[0].status: 42 is not an HTTP status"),
             (
                 json!({ "url": url, "headers": { "a b": "c" } }),
-                "given.http[0].headers: \"a b\" is no header with a text",
+                "given.http[0].headers: \"a b\" has an invalid name or value",
             ),
         ] {
             let error = given(json!({ "http": [answer] })).unwrap_err();
             assert_eq!(error, format!("configuration: {expected}"));
         }
         let error = given(json!({ "http": [{ "url": url }, { "url": url, "status": 404 }] })).unwrap_err();
-        assert_eq!(error, "configuration: given.http[1]: answers what another one answers");
+        assert_eq!(error, "configuration: given.http[1]: duplicate method and URL");
     }
 
     #[tokio::test]
-    async fn a_secret_is_there_with_the_keys_that_it_has() {
+    async fn serves_secrets_by_namespace_name_and_key() {
         let secret = json!({ "namespace": "store", "name": "token", "data": { "value": "hush" } });
-        let stage = stage(json!({ "kubernetesSecrets": [secret] }));
+        let services = services(json!({ "kubernetesSecrets": [secret] }));
         for (namespace, name, key, expected) in [
             ("store", "token", "value", Some("hush")),
             ("store", "token", "other", None),
@@ -249,15 +259,15 @@ mod tests {
         ] {
             let secret = SecretName { namespace: namespace.to_owned(), name: name.to_owned() };
             let expected = expected.map(|value| value.as_bytes().to_vec());
-            assert_eq!(stage.read(&secret, key).await, Ok(expected), "{secret} {key}");
+            assert_eq!(services.read(&secret, key).await, Ok(expected), "{secret} {key}");
         }
     }
 
     #[test]
-    fn a_variable_is_not_that_of_this_machine() {
+    fn a_granted_variable_never_has_the_value_of_this_machine() {
         let environment = ["PATH".to_owned()].into();
         let config = GrantsConfig { environment, ..GrantsConfig::default() };
-        let error = Given::default().grants(config.clone()).unwrap_err();
+        let error = GivenValues::default().grants(config.clone()).unwrap_err();
         let expected = "configuration: grants.environment[0]: PATH has no value in given.environment";
         assert_eq!(error.to_string(), expected);
         let given = given(json!({ "environment": { "PATH": "mine", "HOME": "not granted" } })).unwrap();

@@ -1,6 +1,7 @@
-//! `ampoule plugin new`: a folder with a plugin that builds and passes its own test as it is.
+//! `ampoule plugin new`: creates a directory with a plugin that builds and passes its own tests.
 //!
-//! What is written are the examples of the repository, and the contract, both as they were when this program was built.
+//! The templates are the repository's examples and the WIT contract, embedded when this program was
+//! built.
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -11,13 +12,14 @@ use crate::{
     commands::output,
 };
 
-/// A file of a template: its path in the plugin's folder, and its text.
-type File = (&'static str, &'static str);
+/// A file of a template: its path in the plugin's directory, and its content.
+type TemplateFile = (&'static str, &'static str);
 
-/// What the examples are called, and a new plugin no more.
+/// The name of the example plugins, replaced by the new plugin's name.
 const EXAMPLE: &str = "example-plugin";
-/// A name is one of a package in every language's registry, and of a Kubernetes object.
-const LONGEST: usize = 63;
+/// Maximum length of a name: it must be valid as a package name in each language and as the name of
+/// a Kubernetes object.
+const MAX_NAME_LEN: usize = 63;
 
 macro_rules! files {
     ($folder:literal: $($file:literal),+ $(,)?) => {
@@ -25,13 +27,14 @@ macro_rules! files {
     };
 }
 
-const RUST: &[File] =
+const RUST: &[TemplateFile] =
     files!("plugins/examples/rust-minimal": "Cargo.toml", "Cargo.lock", "src/lib.rs", "README.md", ".gitignore");
-const JAVASCRIPT: &[File] =
+const JAVASCRIPT: &[TemplateFile] =
     files!("plugins/examples/javascript": "package.json", "package-lock.json", "plugin.js", "README.md", ".gitignore");
-const PYTHON: &[File] = files!("plugins/examples/python": "requirements.txt", "app.py", "README.md", ".gitignore");
-const C: &[File] = files!("plugins/examples/c": "requirements.txt", "injector.c", "README.md", ".gitignore");
-const COMMON: [&[File]; 2] = [
+const PYTHON: &[TemplateFile] =
+    files!("plugins/examples/python": "requirements.txt", "app.py", "README.md", ".gitignore");
+const C: &[TemplateFile] = files!("plugins/examples/c": "requirements.txt", "injector.c", "README.md", ".gitignore");
+const COMMON: [&[TemplateFile]; 2] = [
     files!("plugins/examples":
         "cases/asks-for-a-file.yaml", "cases/asks-for-a-file.expected.yaml",
         "cases/asks-for-a-variable.yaml", "cases/asks-for-a-variable.expected.yaml",
@@ -44,21 +47,21 @@ const COMMON: [&[File]; 2] = [
 ];
 
 pub(crate) fn plugin_new(args: &NewArgs) -> anyhow::Result<ExitCode> {
-    let NewArgs { name, language } = args;
-    write(Path::new(name), name, *language)?;
-    output::print(&format!("{name}/README.md says what to do next\n"))?;
+    let name = &args.name;
+    create_plugin(Path::new(name), name, args.language)?;
+    output::print(&format!("created {name}; next steps: {name}/README.md\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a plugin of this name into a folder that is not there yet.
-pub(super) fn write(folder: &Path, name: &str, language: Language) -> anyhow::Result<()> {
+/// Creates a plugin in a new directory.
+fn create_plugin(folder: &Path, name: &str, language: Language) -> anyhow::Result<()> {
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     ensure!(
-        name.len() <= LONGEST
+        name.len() <= MAX_NAME_LEN
             && name.chars().all(known)
             && name.starts_with(|c: char| c.is_ascii_lowercase())
             && !name.ends_with('-'),
-        "{name:?} is no name for a plugin: use up to {LONGEST} of a-z, 0-9 and -, a letter first"
+        "invalid plugin name {name:?}: use up to {MAX_NAME_LEN} of a-z, 0-9 and -, with a letter first and no - at the end"
     );
     let own = match language {
         Language::Rust => RUST,
@@ -66,7 +69,7 @@ pub(super) fn write(folder: &Path, name: &str, language: Language) -> anyhow::Re
         Language::Python => PYTHON,
         Language::C => C,
     };
-    fs::create_dir(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    fs::create_dir(folder).with_context(|| format!("cannot create the directory {}", folder.display()))?;
     for (path, text) in own.iter().chain(COMMON.iter().copied().flatten()) {
         let path = folder.join(path);
         let written = path.parent().map_or(Ok(()), fs::create_dir_all);
@@ -85,7 +88,7 @@ mod tests {
     const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
     #[test]
-    fn every_case_and_every_file_of_the_contract_is_written() {
+    fn writes_every_case_and_every_file_of_the_contract() {
         let written: BTreeSet<_> = COMMON.iter().copied().flatten().map(|(path, _)| (*path).to_owned()).collect();
         let there = |folder: &str, below: &str| -> Vec<String> {
             let listed = fs::read_dir(format!("{ROOT}/{folder}")).unwrap();
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_has_its_name_everywhere() {
+    fn replaces_the_name_in_every_file() {
         let folder = tempfile::tempdir().unwrap();
         for (language, mark) in [
             (Language::Rust, "Cargo.toml"),
@@ -106,21 +109,23 @@ mod tests {
             (Language::C, "injector.c"),
         ] {
             let plugin = folder.path().join(mark);
-            write(&plugin, "my-plugin", language).unwrap();
+            create_plugin(&plugin, "my-plugin", language).unwrap();
             let text = fs::read_to_string(plugin.join(mark)).unwrap();
             assert!(text.contains("my-plugin") && !text.contains(EXAMPLE), "{text}");
         }
     }
 
     #[test]
-    fn says_what_a_name_may_be_and_writes_over_nothing() {
+    fn rejects_an_invalid_name_and_an_existing_directory() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["", "A", "1a", "a_b", "a/b", "../a", "a-", &"a".repeat(64)] {
-            let expected = format!("{name:?} is no name for a plugin: use up to 63 of a-z, 0-9 and -, a letter first");
-            assert_eq!(write(folder.path(), name, Language::Rust).unwrap_err().to_string(), expected);
+            let expected = format!(
+                "invalid plugin name {name:?}: use up to 63 of a-z, 0-9 and -, with a letter first and no - at the end"
+            );
+            assert_eq!(create_plugin(folder.path(), name, Language::Rust).unwrap_err().to_string(), expected);
         }
-        let error = format!("{:#}", write(folder.path(), "a", Language::Rust).unwrap_err());
-        let expected = "cannot make the folder DIR: File exists (os error 17)";
+        let error = format!("{:#}", create_plugin(folder.path(), "a", Language::Rust).unwrap_err());
+        let expected = "cannot create the directory DIR: File exists (os error 17)";
         assert_eq!(error.replace(folder.path().to_str().unwrap(), "DIR"), expected);
     }
 }

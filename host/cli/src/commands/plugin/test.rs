@@ -1,68 +1,81 @@
-//! `ampoule plugin test`: a component is asked what a folder of cases asks, and its answers are compared with those expected.
+//! `ampoule plugin test`: runs a component against a directory of cases and compares the answers
+//! with the expected ones.
 //!
-//! Each case is asked twice, of two fresh instances: the API server may ask twice about one pod. The exit code is 0 if all answers
-//! are as expected, 1 if not, 2 if the cases cannot be read.
+//! Each case runs twice, in two fresh instances, because the API server may review a pod twice. The
+//! exit code is 0 if all answers are as expected, 1 if not, and 2 if the cases cannot be read.
 
-use std::{fmt::Write as _, fs, io::stdout, path::Path, process::ExitCode};
+use std::{fmt::Write as _, fs, io::stdout, path::PathBuf, process::ExitCode};
 
 use ampoule_core::SecretInjector as _;
 use ampoule_engine::{Limits, LoadError, LoadErrorKind};
 use anyhow::Context as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{CASES, Workbench, answer::Answer, cache, case::Case, fetch, source};
+use super::{
+    answer::CaseAnswer,
+    case::Case,
+    workbench::{Workbench, compile_cache},
+};
 use crate::{
-    args::{PluginArg, TestArgs},
-    commands::{complain, output, quiet_runtime},
+    args::TestArgs,
+    commands::{
+        component::{fetch_component, parse_source},
+        output::{self, eprint_line},
+        setup::quiet_runtime,
+    },
 };
 use ampoule_components::{builtins::Builtins, fetch::Component};
 use ampoule_config::ComponentSource;
 use ampoule_telemetry::colour;
 
-/// The key that a secret value stands under.
+/// The directory of cases in a plugin directory.
+const CASES: &str = "cases";
+/// The key of a secret value in an answer's document.
 const SECRET: &str = "secretValue";
-/// What a usage error ends with.
-const UNREADABLE: u8 = 2;
+/// The exit code of a usage error.
+const USAGE_ERROR: u8 = 2;
 
-/// What became of one case.
-enum Verdict {
+/// The result of one case.
+enum CaseResult {
     AsExpected,
     Recorded,
-    /// What is not as expected, as text.
+    /// The answer differs, as described by this text.
     Different(String),
 }
 
 pub(crate) fn plugin_test(args: &TestArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    let TestArgs { plugin, cases, bless } = args;
-    let PluginArg { source: text, registries } = plugin;
-    let source = source(text, builtins)?;
-    let beside = || match &source {
-        ComponentSource::File(path) => Some(path.with_file_name(CASES)),
-        _ => None,
+    let source = parse_source(&args.plugin.source, builtins)?;
+    let Some(folder) = args.cases.clone().or_else(|| default_cases(&source)) else {
+        eprint_line(&format!("error: {source} has no directory of cases: set --cases"));
+        return Ok(ExitCode::from(USAGE_ERROR));
     };
-    let Some(folder) = cases.clone().or_else(beside) else {
-        complain(&format!("error: {source} has no folder of cases: name one with --cases"));
-        return Ok(ExitCode::from(UNREADABLE));
-    };
-    let cases = match Case::all(&folder) {
+    let cases = match Case::load_all(&folder) {
         Ok(cases) => cases,
         Err(error) => {
-            complain(&format!("error: {error:#}"));
-            return Ok(ExitCode::from(UNREADABLE));
+            eprint_line(&format!("error: {error:#}"));
+            return Ok(ExitCode::from(USAGE_ERROR));
         }
     };
     let runtime = quiet_runtime()?;
-    let bench = Workbench::new(cache())?;
-    let (text, good) = runtime.block_on(async {
-        let component = fetch(&source, registries.clone().into(), builtins).await?;
-        run(&bench, &source, &component, &cases, *bless).await
+    let bench = Workbench::new(compile_cache())?;
+    let (text, passed) = runtime.block_on(async {
+        let component = fetch_component(&source, args.plugin.registries.clone().into(), builtins).await?;
+        run_cases(&bench, &source, &component, &cases, args.bless).await
     })?;
     output::print(&text)?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What is printed, and whether all is well.
-pub(super) async fn run(
+/// Returns the directory `cases` next to a component's file.
+fn default_cases(source: &ComponentSource) -> Option<PathBuf> {
+    match source {
+        ComponentSource::File(path) => Some(path.with_file_name(CASES)),
+        _ => None,
+    }
+}
+
+/// Runs all cases. Returns the text to print, and whether all cases passed.
+pub(super) async fn run_cases(
     bench: &Workbench,
     source: &ComponentSource,
     component: &Component,
@@ -72,115 +85,115 @@ pub(super) async fn run(
     let mut text = String::new();
     let mut failed = 0;
     for case in cases {
-        let verdict = judge(bench, source, component, case, bless).await;
-        let verdict = verdict.with_context(|| format!("case {}", case.name))?;
-        let word = match &verdict {
-            Verdict::AsExpected => "ok",
-            Verdict::Recorded => "recorded",
-            Verdict::Different(_) => "FAILED",
+        let result = run_case(bench, source, component, case, bless).await;
+        let result = result.with_context(|| format!("case {}", case.name))?;
+        let word = match &result {
+            CaseResult::AsExpected => "ok",
+            CaseResult::Recorded => "recorded",
+            CaseResult::Different(_) => "FAILED",
         };
         let _ = writeln!(text, "{word:<8} {}", case.name);
-        if let Verdict::Different(what) = verdict {
+        if let CaseResult::Different(difference) = result {
             failed += 1;
-            text += &what;
+            text += &difference;
         }
     }
-    let good = cases.len() - failed;
-    let _ = writeln!(text, "{good} of {} cases {}", cases.len(), if bless { "recorded" } else { "as expected" });
+    let passed = cases.len() - failed;
+    let _ = writeln!(text, "{passed} of {} cases {}", cases.len(), if bless { "recorded" } else { "as expected" });
     Ok((text, failed == 0))
 }
 
-async fn judge(
+async fn run_case(
     bench: &Workbench,
     source: &ComponentSource,
     component: &Component,
     case: &Case,
     bless: bool,
-) -> anyhow::Result<Verdict> {
-    let first = ask(bench, source, component, case).await?;
-    let second = ask(bench, source, component, case).await?;
+) -> anyhow::Result<CaseResult> {
+    let first = answer_case(bench, source, component, case).await?;
+    let second = answer_case(bench, source, component, case).await?;
     let expected = case.expected.as_ref();
     let (actual, again) = (first.document(expected), second.document(expected));
     if first != second {
         let diff = match diff(("first answer", Some(&actual)), ("second answer", &again))? {
-            same if same.is_empty() => "they differ in a secret value\n".to_owned(),
+            equal if equal.is_empty() => "the answers differ in a secret value\n".to_owned(),
             diff => diff,
         };
-        return Ok(Verdict::Different(format!("the same question got two answers\n{diff}")));
+        return Ok(CaseResult::Different(format!(
+            "two calls with the same request returned different answers\n{diff}"
+        )));
+    }
+    if !bless && expected == Some(&actual) {
+        return Ok(CaseResult::AsExpected);
     }
     if !bless {
-        return Ok(if expected == Some(&actual) {
-            Verdict::AsExpected
-        } else {
-            Verdict::Different(diff((&place(&case.expected_at), expected), ("answer", &actual))?)
-        });
+        let name = case.expected_path.display().to_string();
+        return Ok(CaseResult::Different(diff((&name, expected), ("answer", &actual))?));
     }
-    if expected.is_some_and(|expected| knows_more(expected, &actual)) {
-        let reason = "a secret value is another than the case has, and is not recorded; change the case";
-        return Ok(Verdict::Different(format!("{reason}\n")));
+    if expected.is_some_and(|expected| hides_expected_secret(expected, &actual)) {
+        let reason = "a secret value differs from the expected one and cannot be recorded: edit the expected answer";
+        return Ok(CaseResult::Different(format!("{reason}\n")));
     }
-    if let Answer::Failed(reason) = first {
-        return Ok(Verdict::Different(format!("a failure is not recorded: {reason}\n")));
+    if let CaseAnswer::Failed(reason) = first {
+        return Ok(CaseResult::Different(format!("the plugin failed; failures are not recorded: {reason}\n")));
     }
     if expected != Some(&actual) {
-        let written = fs::write(&case.expected_at, output::yaml(&actual)?);
-        written.with_context(|| format!("cannot write {}", case.expected_at.display()))?;
+        let written = fs::write(&case.expected_path, output::yaml(&actual)?);
+        written.with_context(|| format!("cannot write {}", case.expected_path.display()))?;
     }
-    Ok(Verdict::Recorded)
+    Ok(CaseResult::Recorded)
 }
 
-/// Loads the plugin with the case's settings, and asks a fresh instance.
-async fn ask(
+/// Loads the plugin with the case's settings and calls a fresh instance.
+async fn answer_case(
     bench: &Workbench,
     source: &ComponentSource,
     component: &Component,
     case: &Case,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<CaseAnswer> {
     let plugin = match bench.load(case, source, component, Limits::default()).await {
         Ok(plugin) => plugin,
-        Err(LoadError { kind: LoadErrorKind::Settings(reason), .. }) => return Ok(Answer::Refused(reason)),
+        Err(LoadError { kind: LoadErrorKind::Settings(reason), .. }) => return Ok(CaseAnswer::Refused(reason)),
         Err(error) => return Err(error.into()),
     };
     let (request, pod) = (case.request.clone(), case.pod.clone());
     Ok(bench.engine.run(async move { plugin.open().inject(&request, &pod).await }).await?.into())
 }
 
-/// What differs, without a secret value of either side.
+/// Returns a diff of two documents without their secret values.
 pub(super) fn diff(before: (&str, Option<&Value>), after: (&str, &Value)) -> anyhow::Result<String> {
-    let expected = before.1.map(|document| output::yaml(&hidden(document))).transpose()?.unwrap_or_default();
-    let actual = output::yaml(&hidden(after.1))?;
+    let expected = before.1.map(|document| output::yaml(&hide_secrets(document))).transpose()?.unwrap_or_default();
+    let actual = output::yaml(&hide_secrets(after.1))?;
     Ok(output::diff([(before.0, &expected), (after.0, &actual)], colour::wanted(&stdout())))
 }
 
-/// A document with a word in the place of each secret value that it holds.
-fn hidden(document: &Value) -> Value {
+/// Replaces each secret value of a document by a fixed text.
+fn hide_secrets(document: &Value) -> Value {
     match document {
         Value::Object(entries) => {
-            let hide = |(key, value): (&String, &Value)| {
-                let held = key == SECRET && value.is_object();
-                (key.clone(), if held { Value::from("as the case has it") } else { hidden(value) })
-            };
-            Value::Object(entries.iter().map(hide).collect())
+            let mut shown = Map::new();
+            for (key, value) in entries {
+                let is_secret = key == SECRET && value.is_object();
+                let value = if is_secret { Value::from("as expected") } else { hide_secrets(value) };
+                shown.insert(key.clone(), value);
+            }
+            Value::Object(shown)
         }
-        Value::Array(items) => items.iter().map(hidden).collect(),
+        Value::Array(items) => items.iter().map(hide_secrets).collect(),
         other => other.clone(),
     }
 }
 
-/// Whether a document holds a secret value where the other one has none to show.
-pub(super) fn knows_more(expected: &Value, actual: &Value) -> bool {
+/// Whether the expected document contains a secret value that is hidden in the actual one.
+pub(super) fn hides_expected_secret(expected: &Value, actual: &Value) -> bool {
     match (expected, actual) {
         (Value::Object(expected), Value::Object(actual)) => expected.iter().any(|(key, value)| {
             let other = actual.get(key).unwrap_or(&Value::Null);
-            if key == SECRET { value.is_object() && other.is_string() } else { knows_more(value, other) }
+            if key == SECRET { value.is_object() && other.is_string() } else { hides_expected_secret(value, other) }
         }),
         (Value::Array(expected), Value::Array(actual)) => {
-            expected.iter().zip(actual).any(|(expected, actual)| knows_more(expected, actual))
+            expected.iter().zip(actual).any(|(expected, actual)| hides_expected_secret(expected, actual))
         }
         _ => false,
     }
-}
-
-fn place(path: &Path) -> String {
-    path.display().to_string()
 }

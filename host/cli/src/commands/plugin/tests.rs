@@ -1,6 +1,7 @@
-//! `plugin test` with a built-in plugin and folders of cases, and what its answers look like.
+//! `plugin test` with a built-in plugin and directories of cases, and the documents of answers.
 //!
-//! Secret values and second answers stand in tests of the parts; no built-in plugin gives either.
+//! Secret values and differing answers are tested without a plugin, because no built-in plugin
+//! returns either.
 
 use std::{fs, path::Path};
 
@@ -9,7 +10,9 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 
-use super::{answer::Answer, case::Case, *};
+use super::{answer::CaseAnswer, case::Case, test, workbench::Workbench};
+use crate::commands::component::{fetch_component, parse_source};
+use ampoule_config::RegistriesConfig;
 
 const EXPECTED: &str = "edits:
 - setEnv:
@@ -59,16 +62,16 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// What is printed of the cases in a folder, asked of `k8s`.
-fn tested(folder: &Path, bless: bool) -> (String, bool) {
+/// Runs the cases of a directory with the plugin `k8s`.
+fn run_cases(folder: &Path, bless: bool) -> (String, bool) {
     let builtins = ampoule_plugin_bundle::COMPONENTS;
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let source = source("builtin:k8s", builtins).unwrap();
+    let source = parse_source("builtin:k8s", builtins).unwrap();
     let cache = tempfile::tempdir().unwrap();
     let bench = Workbench::new(Some(cache.path().join("cache"))).unwrap();
     runtime.block_on(async {
-        let component = fetch(&source, RegistriesConfig::default(), builtins).await.unwrap();
-        test::run(&bench, &source, &component, &Case::all(folder).unwrap(), bless).await.unwrap()
+        let component = fetch_component(&source, RegistriesConfig::default(), builtins).await.unwrap();
+        test::run_cases(&bench, &source, &component, &Case::load_all(folder).unwrap(), bless).await.unwrap()
     })
 }
 
@@ -81,38 +84,38 @@ fn records_answers_and_then_expects_them() {
         ("notes.md", "not a case"),
     ]);
     assert_eq!(
-        tested(folder.path(), true),
+        run_cases(folder.path(), true),
         ("recorded a\nrecorded b\nrecorded c\n3 of 3 cases recorded\n".into(), true)
     );
     assert_eq!(fs::read_to_string(folder.path().join("b.expected.yaml")).unwrap(), EXPECTED);
     assert_eq!(
-        tested(folder.path(), false),
+        run_cases(folder.path(), false),
         ("ok       a\nok       b\nok       c\n3 of 3 cases as expected\n".into(), true)
     );
 }
 
 #[test]
-fn shows_what_is_not_as_expected() {
+fn shows_the_difference_from_the_expected_answer() {
     let folder = folder(&[
         ("a.yaml", "request: { group: db, key: password, mount: env-var, envVar: PASSWORD }\n"),
         ("a.expected.yaml", &EXPECTED.replace("name: PASSWORD", "name: OTHER")),
         ("never-recorded.yaml", "request: { group: db }\n"),
     ]);
-    let (text, good) = tested(folder.path(), false);
-    assert!(!good);
+    let (text, passed) = run_cases(folder.path(), false);
+    assert!(!passed);
     assert_eq!(text.replace(folder.path().to_str().unwrap(), "CASES"), DIFFERENT);
 }
 
 #[test]
-fn says_what_is_wrong_with_a_case() {
+fn rejects_an_invalid_case() {
     let cases: [(&[(&str, &str)], &str); 10] = [
-        (&[], "DIR holds no case; a case is a file NAME.yaml"),
-        (&[("a.expected.yaml", "edits: []")], "DIR holds no case; a case is a file NAME.yaml"),
+        (&[], "DIR contains no case: add a file NAME.yaml"),
+        (&[("a.expected.yaml", "edits: []")], "DIR contains no case: add a file NAME.yaml"),
         (
             &[("a.yaml", ""), ("b.expected.yaml", "edits: []")],
-            "DIR/b.expected.yaml is the answer to no case; remove it, or write its case",
+            "DIR/b.expected.yaml has no case: remove the file or add the case",
         ),
-        (&[("a.yaml", ""), ("a.json", "")], "DIR holds two cases of the name a"),
+        (&[("a.yaml", ""), ("a.json", "")], "DIR contains two cases named a"),
         (
             &[("a.yaml", "request: { mount: nowhere }")],
             "DIR/a.yaml, line 1, column 19: request.mount: unknown variant `nowhere`, expected one of any, env-var, file",
@@ -123,7 +126,7 @@ fn says_what_is_wrong_with_a_case() {
         ),
         (
             &[("a.yaml", "grants: { http: { hosts: [127.0.0.1] } }")],
-            "DIR/a.yaml: grants.http.hosts[0]: \"127.0.0.1\" is a loopback address, which no plugin may call",
+            "DIR/a.yaml: grants.http.hosts[0]: \"127.0.0.1\" is a loopback address, which plugins may not call",
         ),
         (
             &[("a.yaml", "grants: { environment: [PATH] }")],
@@ -135,21 +138,21 @@ fn says_what_is_wrong_with_a_case() {
         ),
         (
             &[("a.yaml", "pod: { kind: Service }")],
-            "DIR/a.yaml: pod: the object is a Service of (not given), not a Pod of v1",
+            "DIR/a.yaml: pod: expected kind Pod and apiVersion v1, got kind Service and apiVersion (not set)",
         ),
     ];
     for (files, expected) in cases {
         let folder = folder(files);
-        let error = format!("{:#}", Case::all(folder.path()).unwrap_err());
+        let error = format!("{:#}", Case::load_all(folder.path()).unwrap_err());
         assert_eq!(error.replace(folder.path().to_str().unwrap(), "DIR"), expected);
     }
 }
 
 #[test]
-fn a_secret_value_is_shown_only_where_the_case_has_it() {
+fn shows_a_secret_value_only_if_the_case_contains_it() {
     let value = SecretValue::new(b"hunter2".to_vec());
     let answer =
-        Answer::Edits(vec![PodEdit::SetEnv(EnvVar { name: "A".into(), source: EnvSource::SecretValue(value) })]);
+        CaseAnswer::Edits(vec![PodEdit::SetEnv(EnvVar { name: "A".into(), source: EnvSource::SecretValue(value) })]);
     let document = |value: serde_json::Value| json!({ "edits": [{ "setEnv": { "name": "A", "source": { "secretValue": value } } }] });
     let known = document(json!({ "text": "hunter2" }));
     assert_eq!(answer.document(Some(&known)), known);
@@ -159,7 +162,8 @@ fn a_secret_value_is_shown_only_where_the_case_has_it() {
         assert_eq!(answer.document(other.as_ref()), document(json!("redacted")));
     }
     assert!(!format!("{answer:?}").contains("hunter2"));
-    // Nor where it is compared: beside another difference, in the place of another value, or of one that is not known.
+    // A diff hides the value as well: next to another difference, and against a hidden or a missing
+    // value.
     let renamed =
         json!({ "edits": [{ "setEnv": { "name": "B", "source": { "secretValue": { "text": "hunter2" } } } }] });
     for (expected, actual) in
@@ -168,15 +172,18 @@ fn a_secret_value_is_shown_only_where_the_case_has_it() {
         let shown = test::diff(("expected", Some(expected)), ("answer", actual)).unwrap();
         assert!(shown.starts_with("--- expected\n+++ answer\n") && !shown.contains("hunter2"), "{shown}");
     }
-    assert!(test::knows_more(&known, &document(json!("redacted"))), "recording would forget it");
-    assert!(!test::knows_more(&known, &known) && !test::knows_more(&document(json!("redacted")), &known));
+    assert!(test::hides_expected_secret(&known, &document(json!("redacted"))), "recording would lose the value");
+    assert!(
+        !test::hides_expected_secret(&known, &known)
+            && !test::hides_expected_secret(&document(json!("redacted")), &known)
+    );
 }
 
 #[test]
-fn two_values_make_two_answers() {
+fn answers_with_different_secret_values_differ() {
     let answer = |value: &str| {
         let value = EnvSource::SecretValue(SecretValue::new(value.into()));
-        Answer::Edits(vec![PodEdit::SetEnv(EnvVar { name: "A".into(), source: value })])
+        CaseAnswer::Edits(vec![PodEdit::SetEnv(EnvVar { name: "A".into(), source: value })])
     };
     assert_eq!(answer("one"), answer("one"));
     assert_ne!(answer("one"), answer("two"));

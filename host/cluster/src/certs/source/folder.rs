@@ -1,6 +1,7 @@
-//! Pairs that somebody puts into a folder, as the kubelet does with a mounted Secret. Nothing is ever written to it.
+//! Pairs from a folder that another program writes, such as the kubelet with a mounted Secret.
 //!
-//! A pair that was refused is looked at again after a while: it may only have been too early for it.
+//! This program only reads it. A rejected pair is checked again periodically: it may become valid
+//! later.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,51 +9,55 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::PairSource;
-use crate::certs::{CertFolder, CheckedPair};
+use crate::certs::{condition::CheckedPair, folder::CertFolder};
 use ampoule_net::watch::Watch;
-use ampoule_telemetry::metrics::{Metrics, Reload};
+use ampoule_telemetry::metrics::{CertificateReload, Metrics};
 
-/// Between two looks at a pair that was refused.
-const SECOND_LOOK: Duration = Duration::from_secs(30);
+/// Time between two checks of a rejected pair.
+const RECHECK_PERIOD: Duration = Duration::from_secs(30);
 
 /// The pairs of a folder.
 pub struct FolderSource {
     watch: Watch<CertFolder>,
     host: Option<String>,
-    refused: Option<CertFolder>,
+    rejected: Option<CertFolder>,
     metrics: Metrics,
 }
 
 // === impl FolderSource ===
 
 impl FolderSource {
-    /// Those that take the place of `known` and are for `host`.
+    /// Creates the source of pairs that replace `known` and are valid for `host`.
     pub fn new(known: CertFolder, host: Option<String>, metrics: Metrics) -> Self {
         let dir = known.dir().to_owned();
-        Self { watch: Watch::new(known, move || CertFolder::read(&dir)), host, refused: None, metrics }
+        Self { watch: Watch::new(known, move || CertFolder::read(&dir)), host, rejected: None, metrics }
+    }
+
+    /// Waits for a change of the folder, or for the next check of a rejected pair.
+    async fn candidate(&mut self) -> CertFolder {
+        match self.rejected.clone() {
+            Some(rejected) => timeout(RECHECK_PERIOD, self.watch.changed()).await.unwrap_or(rejected),
+            None => self.watch.changed().await,
+        }
     }
 }
 
 impl PairSource for FolderSource {
     async fn next(&mut self) -> CheckedPair {
         loop {
-            let Self { watch, host, refused, metrics } = self;
-            let found = match refused.clone() {
-                Some(refused) => timeout(SECOND_LOOK, watch.changed()).await.unwrap_or(refused),
-                None => watch.changed().await,
-            };
-            match found.check(host.as_deref(), SystemTime::now()) {
+            let found = self.candidate().await;
+            match found.check(self.host.as_deref(), SystemTime::now()) {
                 Ok(pair) => {
-                    *refused = None;
-                    metrics.certificate_reloaded(Reload::Adopted);
+                    self.rejected = None;
+                    self.metrics.certificate_reloaded(CertificateReload::Adopted);
                     return pair;
                 }
-                Err(_) if refused.as_ref() == Some(&found) => {}
+                Err(_) if self.rejected.as_ref() == Some(&found) => {}
                 Err(reason) => {
-                    metrics.certificate_reloaded(Reload::Refused);
+                    self.metrics.certificate_reloaded(CertificateReload::Refused);
                     let dir = found.dir().display();
-                    warn!(%dir, reason, "a new certificate is refused, and the one before it served on");
-                    *refused = Some(found);
+                    warn!(%dir, reason, "rejected a new certificate; the previous one stays in use");
+                    self.rejected = Some(found);
                 }
             }
         }

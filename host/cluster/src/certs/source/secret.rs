@@ -1,7 +1,7 @@
-//! Pairs that this program makes itself, in a Secret that all replicas share.
+//! Pairs that this program issues, in a Secret that all replicas share.
 //!
-//! Every replica looks after the Secret, and the version of it that a write names lets one of them renew the pair: no replica is in
-//! charge, so none has to be elected or waited for.
+//! Every replica checks the Secret and may renew the pair. A write names the version that it
+//! replaces, so only one replica succeeds; there is no leader election.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,15 +10,15 @@ use tracing::{info, warn};
 
 use super::PairSource;
 use crate::{
-    Cluster,
     certs::{
-        CertIssuer, CheckedPair, Ensured,
-        issuer::{IssueError, Outcome},
+        condition::CheckedPair,
+        issuer::{CertIssuer, IssueError, IssueOutcome},
     },
+    client::Cluster,
 };
-use ampoule_telemetry::metrics::{Metrics, Reload};
+use ampoule_telemetry::metrics::{CertificateReload, Metrics};
 
-/// Between two looks at the Secret: a small part of a pair's life, in these bounds.
+/// Bounds of the time between two checks of the Secret, which is a small part of a pair's validity.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 const LONGEST_PERIOD: Duration = Duration::from_secs(60);
 
@@ -27,20 +27,20 @@ pub struct SecretSource {
     issuer: CertIssuer,
     cluster: Cluster,
     metrics: Metrics,
-    /// The certificate that was given last, in PEM form.
+    /// The certificate that was returned last, as PEM.
     known: String,
-    /// Whether the last look failed, and that was said.
+    /// Whether the last check failed and was logged.
     failing: bool,
 }
 
 // === impl SecretSource ===
 
 impl SecretSource {
-    /// With the pair that is to be served first.
+    /// Ensures that a pair exists, and returns it with the source of its successors.
     ///
     /// # Errors
     ///
-    /// As [`CertIssuer::ensure`].
+    /// As for [`CertIssuer::ensure`].
     pub async fn start(
         issuer: CertIssuer,
         cluster: Cluster,
@@ -48,29 +48,39 @@ impl SecretSource {
     ) -> Result<(CheckedPair, Self), IssueError> {
         let mut source = Self { issuer, cluster, metrics, known: String::new(), failing: false };
         loop {
-            if let Some(pair) = source.look().await? {
+            if let Some(pair) = source.check().await? {
                 return Ok((pair, source));
             }
         }
     }
 
-    /// The pair of the Secret, if it is another than before.
-    async fn look(&mut self) -> Result<Option<CheckedPair>, IssueError> {
-        let Self { issuer, cluster, known, .. } = self;
+    /// Returns the pair of the Secret if it changed.
+    async fn check(&mut self) -> Result<Option<CheckedPair>, IssueError> {
         let now = SystemTime::now();
-        let Ensured { pair, outcome } = issuer.ensure(cluster, now).await?;
-        if outcome != Outcome::Kept {
-            info!(secret = issuer.secret, %outcome, "certificate made");
+        let ensured = self.issuer.ensure(&self.cluster, now).await?;
+        let pair = ensured.pair;
+        if ensured.outcome != IssueOutcome::Kept {
+            info!(secret = self.issuer.secret, outcome = %ensured.outcome, "certificate issued");
         }
-        if pair.certificate_pem == *known {
+        if pair.certificate_pem == self.known {
             return Ok(None);
         }
-        let host = cluster.host(&issuer.service);
-        // It was judged a moment ago; if its time ran out since, the next look makes another.
+        let host = self.cluster.host(&self.issuer.service);
+        // The issuer has just checked it. If it expired since, the next check issues another one.
         let Ok(mut checked) = pair.stored().check(Some(&host), now) else { return Ok(None) };
         checked.ca = pair.signers(&host, now);
-        known.clone_from(&pair.certificate_pem);
+        self.known = pair.certificate_pem;
         Ok(Some(checked))
+    }
+
+    /// Counts a failure, and logs the first one in a row.
+    fn report_failure(&mut self, error: IssueError) {
+        self.metrics.certificate_reloaded(CertificateReload::Failed);
+        if !self.failing {
+            let error = anyhow::Error::from(error);
+            warn!(error = format!("{error:#}"), "cannot check the certificate's Secret");
+        }
+        self.failing = true;
     }
 }
 
@@ -78,20 +88,14 @@ impl PairSource for SecretSource {
     async fn next(&mut self) -> CheckedPair {
         loop {
             sleep((self.issuer.validity / 60).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)).await;
-            match self.look().await {
+            match self.check().await {
                 Ok(None) => self.failing = false,
                 Ok(Some(pair)) => {
                     self.failing = false;
-                    self.metrics.certificate_reloaded(Reload::Adopted);
+                    self.metrics.certificate_reloaded(CertificateReload::Adopted);
                     return pair;
                 }
-                Err(error) => {
-                    self.metrics.certificate_reloaded(Reload::Failed);
-                    if !std::mem::replace(&mut self.failing, true) {
-                        let error = anyhow::Error::from(error);
-                        warn!(error = format!("{error:#}"), "the certificate's Secret cannot be looked after");
-                    }
-                }
+                Err(error) => self.report_failure(error),
             }
         }
     }

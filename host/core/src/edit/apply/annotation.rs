@@ -1,38 +1,40 @@
-//! `set-annotation`: one annotation of the pod, never one that asks this webhook for something.
-//! A key that the pod has is the pod's, unless the plugin says that it depends on its value.
+//! `set-annotation`: sets one annotation of the pod, except the annotations of secret requests.
+//!
+//! A value that the pod already has stays, unless the plugin depends on its own value.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{ApplyError, Content, EditLog, Kind, validate};
+use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, validate};
 use crate::edit::{Annotation, AnnotationCollision, edited::EditedPod};
 
-/// Annotations that secret requests stand in: a plugin that writes one would ask in the pod author's name.
-const RESERVED: [&str; 2] = ["flyte.secrets/", "ampoule.dev/"];
+/// Prefixes of annotations that contain secret requests. A plugin that sets one could request
+/// secrets in the name of the pod's author.
+const RESERVED_PREFIXES: [&str; 2] = ["flyte.secrets/", "ampoule.dev/"];
 
-impl EditLog {
+impl EditApplier {
     pub(super) fn set_annotation(
         &mut self,
-        by: &Arc<str>,
+        origin: &Arc<str>,
         annotation: &Annotation,
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
-        let Annotation { key, value, collision } = annotation;
-        validate::require(!key.is_empty(), || "an annotation must have a key".to_owned())?;
-        validate::require(!RESERVED.iter().any(|reserved| key.starts_with(reserved)), || {
-            format!("annotation {key} is the webhook's own; no plugin may set it")
+        let key = &annotation.key;
+        validate::require(!key.is_empty(), || "annotation key must not be empty".to_owned())?;
+        validate::require(!RESERVED_PREFIXES.iter().any(|prefix| key.starts_with(prefix)), || {
+            format!("annotation {key} is reserved for secret requests and cannot be set by a plugin")
         })?;
         match pod.annotations.get(key) {
-            Some(existing) if existing == value => Ok(()),
-            Some(_) if *collision == AnnotationCollision::IfAbsent => Ok(()),
+            Some(existing) if *existing == annotation.value => Ok(()),
+            Some(_) if annotation.collision == AnnotationCollision::IfAbsent => Ok(()),
             Some(_) => {
-                let owner = self.owner(Kind::Annotation, key);
-                Err(ApplyError::Conflict(format!("annotation {key} has another value by {owner} than {by} needs")))
+                let owner = self.owner(ClaimKind::Annotation, key);
+                Err(ApplyError::Conflict(format!("annotation {key} has different values from {owner} and {origin}")))
             }
             None => {
-                pod.annotations.to_mut().insert(key.clone(), json!(value));
-                self.record(by, Kind::Annotation, key, Content::Any);
+                pod.annotations.to_mut().insert(key.clone(), json!(annotation.value));
+                self.record(origin, ClaimKind::Annotation, key, ClaimContent::Any);
                 Ok(())
             }
         }

@@ -1,39 +1,44 @@
-//! `set-env`: one variable in every container, placed as the profile says.
+//! `set-env`: sets one variable in every container, at the position of the conventions.
 //!
-//! Two edits of one admission may not give one name two values; the pod's own value yields or stays, by profile.
+//! Two edits of one admission must not set one name to two values. The conventions decide whether
+//! the pod's own value stays.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{ApplyError, Content, EditLog, Kind, same::contains, validate};
+use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, same::contains, validate};
 use crate::{
-    EnvPlacement,
-    edit::{EnvVar, edited::EditedPod, list::EditedList},
+    edit::{
+        EnvVar,
+        edited::{EditedContainer, EditedPod},
+        list::EditedList,
+    },
+    profile::EnvPlacement,
 };
 
-impl EditLog {
+impl EditApplier {
     pub(super) fn set_env(
         &mut self,
-        by: &Arc<str>,
+        origin: &Arc<str>,
         env: &EnvVar,
         pod: &mut EditedPod<'_>,
         placement: EnvPlacement,
     ) -> Result<(), ApplyError> {
         validate::env_name(&env.name)?;
         let entry = env.to_json().map_err(ApplyError::Invalid)?;
-        let first = self.claim_variable(by, env, &entry)?;
+        let is_first = self.claim_variable(origin, env, &entry)?;
         for container in pod.containers_mut() {
-            // Its work depends on it, whatever the profile says of the pod's own.
-            if self.has_its_own(container.name(), &env.name) {
+            // An injected container depends on its own variables, independent of the conventions.
+            if self.is_own_variable(container.name(), &env.name) {
                 continue;
             }
-            let is_there = container.env.named(&env.name).is_some();
-            let differs = |own: &Value| own["name"] == env.name && !says(own, &entry);
-            if first && is_there && container.env.iter().any(differs) {
-                self.own_variables.entry(env.name.clone()).or_default().push(container.name().to_owned());
+            let is_present = container.env.named(&env.name).is_some();
+            if is_first && is_present && has_other_value(container, &env.name, &entry) {
+                let containers = self.variable_collisions.entry(env.name.clone()).or_default();
+                containers.push(container.name().to_owned());
             }
-            match (placement, is_there) {
+            match (placement, is_present) {
                 (EnvPlacement::AppendIfAbsent, true) => {}
                 (EnvPlacement::AppendIfAbsent, false) => container.env.append(entry.clone()),
                 (EnvPlacement::ReplaceAndPrepend, false) => container.env.prepend(entry.clone()),
@@ -43,34 +48,46 @@ impl EditLog {
         Ok(())
     }
 
-    /// Whether this is the first edit that sets the variable. The values are not shown: one may be a secret's.
-    fn claim_variable(&mut self, by: &Arc<str>, env: &EnvVar, entry: &Value) -> Result<bool, ApplyError> {
-        let Some(earlier) = self.made(Kind::Env, &env.name) else {
-            self.record(by, Kind::Env, &env.name, Content::Variable(env.clone()));
+    /// Claims the variable, and returns whether this edit is the first that sets it. Messages omit
+    /// the values, because a value may be a secret.
+    fn claim_variable(&mut self, origin: &Arc<str>, env: &EnvVar, entry: &Value) -> Result<bool, ApplyError> {
+        let Some(earlier) = self.claim(ClaimKind::Env, &env.name) else {
+            self.record(origin, ClaimKind::Env, &env.name, ClaimContent::Variable(env.clone()));
             return Ok(true);
         };
         match &earlier.content {
-            Content::Variable(wanted) if wanted == env || wanted.to_json().as_ref() == Ok(entry) => Ok(false),
+            ClaimContent::Variable(claimed) if claimed == env || claimed.to_json().as_ref() == Ok(entry) => Ok(false),
             _ => Err(ApplyError::Conflict(format!(
-                "environment variable {} is wanted for different values, by {} and by {by}",
-                env.name, earlier.by
+                "environment variable {} has different values from {} and {origin}",
+                env.name, earlier.origin
             ))),
         }
     }
 }
 
-/// An entry that says the same already moves as it is, so that no default that it got is lost.
+fn has_other_value(container: &EditedContainer<'_>, name: &str, entry: &Value) -> bool {
+    container.env.iter().any(|existing| existing["name"] == name && !has_same_value(existing, entry))
+}
+
+/// Moves an existing entry with the same value unchanged, to keep the defaults that the API server
+/// filled in.
 fn replace_and_prepend(list: &mut EditedList<'_>, name: &str, entry: &Value) {
-    let existing = list.iter().find(|existing| existing["name"] == name && says(existing, entry));
+    let existing = list.iter().find(|existing| existing["name"] == name && has_same_value(existing, entry));
     let entry = existing.unwrap_or(entry).clone();
     let list = list.to_mut();
     list.retain(|existing| existing["name"] != name);
     list.insert(0, entry);
 }
 
-/// Whether an entry gives the variable this very value. An empty value may be left out.
-pub(super) fn says(existing: &Value, entry: &Value) -> bool {
-    let [text, wanted_text] = [existing, entry].map(|entry| entry["value"].as_str().unwrap_or_default());
-    let (from, wanted) = (&existing["valueFrom"], &entry["valueFrom"]);
-    text == wanted_text && from.is_null() == wanted.is_null() && contains(from, wanted)
+/// Whether two entries give a variable the same value. An empty value may be absent.
+pub(super) fn has_same_value(existing: &Value, requested: &Value) -> bool {
+    let existing_source = &existing["valueFrom"];
+    let requested_source = &requested["valueFrom"];
+    literal_value(existing) == literal_value(requested)
+        && existing_source.is_null() == requested_source.is_null()
+        && contains(existing_source, requested_source)
+}
+
+fn literal_value(entry: &Value) -> &str {
+    entry["value"].as_str().unwrap_or_default()
 }

@@ -1,86 +1,86 @@
-//! `add-init-container`: one container that does a piece of work, unless one does it already.
+//! `add-init-container`: adds one container for a task, unless a container already does the task.
 //!
-//! What makes a container "one that does it already" is its work, not its name: plugins number theirs.
+//! Containers are compared by their task (image, command, arguments, variables and mounts) and not
+//! by name, because plugins number their containers.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{ApplyError, Content, EditLog, Kind, env, mount, place, same::contains, validate, volume};
+use super::{
+    ApplyError, ClaimContent, ClaimKind, EditApplier, env, mount, normalized_path, same::contains, validate, volume,
+};
 use crate::{
-    InitContainerPosition,
     edit::{
         InitContainer,
         edited::{EditedContainer, EditedPod},
         list::EditedList,
     },
     pod::list,
+    profile::InitContainerPosition,
 };
 
-impl EditLog {
+impl EditApplier {
     pub(super) fn add_init_container(
         &mut self,
-        by: &Arc<str>,
+        origin: &Arc<str>,
         container: &InitContainer,
         position: InitContainerPosition,
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
         check(container, pod)?;
-        let wanted = container.to_json().map_err(ApplyError::Invalid)?;
-        if let Some(existing) = pod.init_containers.iter_mut().find(|existing| self.does(existing, &wanted)) {
-            self.found(by, container, existing);
+        let requested = container.to_json().map_err(ApplyError::Invalid)?;
+        if let Some(existing) = pod.init_containers.iter_mut().find(|existing| self.does_task(existing, &requested)) {
+            self.adopt(origin, container, existing);
             return Ok(());
         }
         if pod.containers().any(|existing| existing.field("name") == &container.name) {
-            let owner = self.owner(Kind::InitContainer, &container.name);
+            let owner = self.owner(ClaimKind::InitContainer, &container.name);
             return Err(ApplyError::Conflict(format!(
-                "container {} of {owner} does something else than {by} wants",
+                "container {} has different definitions from {owner} and {origin}",
                 container.name
             )));
         }
-        self.check_mounts(by, container)?;
-        self.record(by, Kind::InitContainer, &container.name, variables(container));
+        self.check_mounts(origin, container)?;
+        self.record(origin, ClaimKind::InitContainer, &container.name, own_variables(container));
         match position {
-            InitContainerPosition::First => pod.init_containers.insert(0, EditedContainer::added(wanted)),
-            InitContainerPosition::Last => pod.init_containers.push(EditedContainer::added(wanted)),
+            InitContainerPosition::First => pod.init_containers.insert(0, EditedContainer::added(requested)),
+            InitContainerPosition::Last => pod.init_containers.push(EditedContainer::added(requested)),
         }
         Ok(())
     }
 
-    /// The work is done by a container that arrived with the pod, from an earlier review: what edits before this one did to
-    /// it now, they could not do then, and it is undone, or a second review would change the pod.
-    fn found(&mut self, by: &Arc<str>, wanted: &InitContainer, existing: &mut EditedContainer<'_>) {
-        if let Some(arrived) = self.before_edits(existing) {
-            *existing = arrived;
-            self.record(by, Kind::InitContainer, existing.name(), variables(wanted));
+    /// Adopts a container that an earlier review added. Earlier edits of this admission changed the
+    /// container now, but did not reach it in the first review. Their changes are undone; otherwise
+    /// a second review would change the pod.
+    fn adopt(&mut self, origin: &Arc<str>, requested: &InitContainer, existing: &mut EditedContainer<'_>) {
+        if let Some(received) = self.before_edits(existing) {
+            *existing = received;
+            self.record(origin, ClaimKind::InitContainer, existing.name(), own_variables(requested));
         }
     }
 
-    /// Whether a container of that name was added by an edit, with this variable among its own.
-    pub(super) fn has_its_own(&self, container: &str, variable: &str) -> bool {
-        let made = self.made(Kind::InitContainer, container).map(|entry| &entry.content);
-        matches!(made, Some(Content::Variables(own)) if own.iter().any(|own| own == variable))
-    }
-
-    /// A container as it arrived, if no edit of this admission added or found it.
+    /// Returns a container as received; `None` if an edit of this admission added or adopted it.
     fn before_edits<'a>(&self, existing: &EditedContainer<'a>) -> Option<EditedContainer<'a>> {
-        existing.before_edits().filter(|_| self.made(Kind::InitContainer, existing.name()).is_none())
+        existing.before_edits().filter(|_| self.claim(ClaimKind::InitContainer, existing.name()).is_none())
     }
 
-    /// Whether a container does this work already. Edits before the one that adds it did not reach it, since it was not there.
-    fn does(&self, existing: &EditedContainer<'_>, wanted: &Value) -> bool {
-        does(self.before_edits(existing).as_ref().unwrap_or(existing), wanted)
+    /// Whether a container already does the task. Ignores earlier edits of this admission, which
+    /// did not reach the container when it was added.
+    fn does_task(&self, existing: &EditedContainer<'_>, requested: &Value) -> bool {
+        does_task(self.before_edits(existing).as_ref().unwrap_or(existing), requested)
     }
 
-    /// A path that an edit before this one mounts another volume at. The container is not reached by that edit now, but would be
-    /// in a second review.
-    fn check_mounts(&self, by: &str, container: &InitContainer) -> Result<(), ApplyError> {
+    /// Refuses a mount at a path where an earlier edit mounts a different volume. That edit does
+    /// not reach the container in this review, but would reach it in a second one.
+    fn check_mounts(&self, origin: &str, container: &InitContainer) -> Result<(), ApplyError> {
         for mount in &container.mounts {
-            if let Some((volume, earlier)) = self.mounted_at(place(&mount.path))
+            if let Some((volume, earlier)) = self.volume_mounted_at(normalized_path(&mount.path))
                 && container.mounts.iter().all(|mount| mount.volume != volume)
             {
                 return Err(ApplyError::Conflict(format!(
-                    "init container {} of {by} has volume {} at {}, where {earlier} wants volume {volume}",
+                    "init container {} from {origin} mounts volume {} at {}, \
+                     where {earlier} mounts volume {volume}",
                     container.name, mount.volume, mount.path
                 )));
             }
@@ -89,24 +89,23 @@ impl EditLog {
     }
 }
 
-/// Whether a container does this work already, under any name: another webhook may have put its own in front since, and a
-/// plugin that numbers its containers then gives this one another name.
-fn does(existing: &EditedContainer<'_>, wanted: &Value) -> bool {
-    ["image", "command", "args"].into_iter().all(|key| contains(existing.field(key), &wanted[key]))
-        && all_in(list(wanted, "env"), &existing.env, env::says)
-        && all_in(list(wanted, "volumeMounts"), &existing.mounts, mount::is)
+/// Whether a container does the task under any name. Another webhook may have added a container in
+/// front since, and a plugin that numbers its containers then uses a different name.
+fn does_task(existing: &EditedContainer<'_>, requested: &Value) -> bool {
+    ["image", "command", "args"].into_iter().all(|key| contains(existing.field(key), &requested[key]))
+        && contains_all(&existing.env, list(requested, "env"), env::has_same_value)
+        && contains_all(&existing.mounts, list(requested, "volumeMounts"), mount::is_same_mount)
 }
 
-/// Whether each has one of its name and content among the others.
-fn all_in(wanted: &[Value], existing: &EditedList<'_>, is: impl Fn(&Value, &Value) -> bool) -> bool {
-    wanted
-        .iter()
-        .all(|wanted| existing.iter().any(|existing| existing["name"] == wanted["name"] && is(existing, wanted)))
+/// Whether the list contains every requested element, by name and content.
+fn contains_all(existing: &EditedList<'_>, requested: &[Value], is_same: impl Fn(&Value, &Value) -> bool) -> bool {
+    requested.iter().all(|requested| {
+        existing.iter().any(|existing| existing["name"] == requested["name"] && is_same(existing, requested))
+    })
 }
 
-/// The names of its own.
-fn variables(container: &InitContainer) -> Content {
-    Content::Variables(container.env.iter().map(|env| env.name.clone()).collect())
+fn own_variables(container: &InitContainer) -> ClaimContent {
+    ClaimContent::OwnVariables(container.env.iter().map(|env| env.name.clone()).collect())
 }
 
 fn check(container: &InitContainer, pod: &EditedPod<'_>) -> Result<(), ApplyError> {
@@ -116,7 +115,11 @@ fn check(container: &InitContainer, pod: &EditedPod<'_>) -> Result<(), ApplyErro
     container.mounts.iter().try_for_each(|mount| {
         mount::check(mount)?;
         validate::require(volume::exists(pod, &mount.volume), || {
-            format!("init container {} mounts volume {}, which the pod does not have", container.name, mount.volume)
+            format!(
+                "init container {} mounts volume {}, \
+                 which neither the pod nor an earlier edit defines",
+                container.name, mount.volume
+            )
         })
     })
 }

@@ -1,26 +1,26 @@
-//! Whether a pod has already what an edit would write.
+//! Compares the content of a pod with the content that an edit requests.
 //!
-//! The API server fills defaults in and drops empty values before a webhook is asked again, so "the same" means: all that
-//! the edit says is there, more may be.
+//! The API server fills in defaults and drops empty values before a second review. Therefore an
+//! element is the same if it contains everything that the edit requests; it may contain more.
 
 use serde_json::Value;
 
-/// Whether `existing` says everything that `wanted` says. Lists must match in full.
-pub(super) fn contains(existing: &Value, wanted: &Value) -> bool {
-    match (existing, wanted) {
-        (Value::Object(existing), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, wanted)| contains(existing.get(key).unwrap_or(&Value::Null), wanted))
+/// Whether `existing` contains everything in `requested`. Lists must match in full.
+pub(super) fn contains(existing: &Value, requested: &Value) -> bool {
+    match (existing, requested) {
+        (Value::Object(existing), Value::Object(requested)) => {
+            requested.iter().all(|(key, requested)| contains(existing.get(key).unwrap_or(&Value::Null), requested))
         }
-        (Value::Array(existing), Value::Array(wanted)) => {
-            existing.len() == wanted.len()
-                && existing.iter().zip(wanted).all(|(existing, wanted)| contains(existing, wanted))
+        (Value::Array(existing), Value::Array(requested)) => {
+            existing.len() == requested.len()
+                && existing.iter().zip(requested).all(|(existing, requested)| contains(existing, requested))
         }
-        (Value::Null, wanted) => is_dropped(wanted),
-        (existing, wanted) => existing == wanted,
+        (Value::Null, requested) => is_dropped(requested),
+        (existing, requested) => existing == requested,
     }
 }
 
-/// What Kubernetes leaves out of an object (`omitempty`).
+/// Whether Kubernetes omits the value from an object (`omitempty`).
 fn is_dropped(value: &Value) -> bool {
     match value {
         Value::Null => true,

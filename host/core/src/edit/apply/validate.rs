@@ -1,46 +1,55 @@
-//! What an edit may say at all, whatever the pod: names and paths as Kubernetes takes them.
+//! Validates the names and paths of an edit, independent of the pod, with Kubernetes' rules.
 //!
-//! Only what could do harm or would make the API server's own message unreadable is checked here; it judges the rest.
+//! Only values that could do harm, or that would make the API server's own message unreadable, are
+//! checked here. The API server checks the rest.
 
 use super::ApplyError;
 
-/// The longest DNS label (RFC 1123 section 2.1).
-const DNS_LABEL: usize = 63;
+/// Maximum length of a DNS label (RFC 1123 section 2.1).
+const MAX_DNS_LABEL: usize = 63;
 
-/// A volume's or container's name.
+/// Checks the name of a volume or container.
 pub(super) fn dns_label(what: &str, name: &str) -> Result<(), ApplyError> {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let good = !name.is_empty()
-        && name.len() <= DNS_LABEL
-        && name.bytes().all(inner)
+    let is_valid = !name.is_empty()
+        && name.len() <= MAX_DNS_LABEL
+        && name.bytes().all(is_dns_label_byte)
         && !name.starts_with('-')
         && !name.ends_with('-');
-    require(good, || format!("{what} name {name:?} must be a DNS label of {DNS_LABEL} characters at most"))
+    require(is_valid, || format!("{what} name {name:?} must be a DNS label of at most {MAX_DNS_LABEL} characters"))
 }
 
-/// An environment variable's name: any printable ASCII but `=`, as Kubernetes 1.34 has it; older ones may say no.
+/// Checks the name of an environment variable: printable ASCII without `=`, as in Kubernetes 1.34.
+/// Older versions may reject more.
 pub(super) fn env_name(name: &str) -> Result<(), ApplyError> {
-    let good = !name.is_empty() && name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=');
-    require(good, || format!("environment variable name {name:?} must be printable ASCII without '='"))
+    let is_valid = !name.is_empty() && name.bytes().all(is_env_name_byte);
+    require(is_valid, || format!("environment variable name {name:?} must be printable ASCII without '='"))
 }
 
-/// The place of a mount in a container.
+/// Checks the path of a mount in a container.
 pub(super) fn mount_path(path: &str) -> Result<(), ApplyError> {
-    let good = path.starts_with('/') && !path.contains([':', '\0']) && stays_below(&path[1..]);
-    require(good, || format!("mount path {path:?} must be absolute, without ':' and '..'"))
+    let is_valid = path.starts_with('/') && !path.contains([':', '\0']) && has_no_parent(&path[1..]);
+    require(is_valid, || format!("mount path {path:?} must be absolute and must not contain ':' or '..'"))
 }
 
-/// A path below a volume.
+/// Checks a path within a volume.
 pub(super) fn relative_path(what: &str, path: &str) -> Result<(), ApplyError> {
-    let good = !path.is_empty() && !path.starts_with('/') && !path.contains('\0') && stays_below(path);
-    require(good, || format!("{what} {path:?} must be relative, without '..'"))
+    let is_valid = !path.is_empty() && !path.starts_with('/') && !path.contains('\0') && has_no_parent(path);
+    require(is_valid, || format!("{what} {path:?} must be relative and must not contain '..'"))
 }
 
-/// Fails with the message unless `good`.
-pub(super) fn require(good: bool, message: impl FnOnce() -> String) -> Result<(), ApplyError> {
-    if good { Ok(()) } else { Err(ApplyError::Invalid(message())) }
+/// Fails with the message unless `condition` holds.
+pub(super) fn require(condition: bool, message: impl FnOnce() -> String) -> Result<(), ApplyError> {
+    if condition { Ok(()) } else { Err(ApplyError::Invalid(message())) }
 }
 
-fn stays_below(path: &str) -> bool {
+fn is_dns_label_byte(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+}
+
+fn is_env_name_byte(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte) && byte != b'='
+}
+
+fn has_no_parent(path: &str) -> bool {
     path.split('/').all(|part| part != "..")
 }

@@ -1,85 +1,100 @@
-//! `add-volume`: one volume, with the keys of one Secret merged into one volume.
+//! `add-volume`: adds one volume, and merges the keys of one Secret into one volume.
 //!
-//! A volume that is there already is only ever added to, never narrowed.
+//! An existing volume can gain keys, but never loses any.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{ApplyError, Content, EditLog, Kind, same::contains, validate};
+use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, same::contains, validate};
 use crate::{
     edit::{KeyToPath, SecretVolume, Volume, VolumeSource, edited::EditedPod},
     pod::list,
 };
 
-/// Kubernetes' default for the mode of a volume's files.
+/// Kubernetes' default mode of files in a volume.
 const DEFAULT_MODE: u32 = 0o644;
 
-/// Kubernetes' default for the life of a service-account token.
+/// Kubernetes' default lifetime of a service-account token.
 const TOKEN_SECONDS: u32 = 3600;
 
-impl EditLog {
+impl EditApplier {
     pub(super) fn add_volume(
         &mut self,
-        by: &Arc<str>,
+        origin: &Arc<str>,
         volume: &Volume,
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
         check(volume)?;
-        let wanted = volume.to_json().map_err(ApplyError::Invalid)?;
-        let conflict = |log: &Self| {
-            let owner = log.owner(Kind::Volume, &volume.name);
-            ApplyError::Conflict(format!("volume {} of {owner} holds something else than {by} wants", volume.name))
-        };
+        let requested = volume.to_json().map_err(ApplyError::Invalid)?;
         let existing = pod.volumes.iter().enumerate().find(|(_, existing)| existing["name"] == volume.name);
         let Some((index, existing)) = existing else {
-            pod.volumes.append(wanted);
-            self.record(by, Kind::Volume, &volume.name, Content::Any);
+            pod.volumes.append(requested);
+            self.record(origin, ClaimKind::Volume, &volume.name, ClaimContent::Any);
             return Ok(());
         };
-        let merged = match &volume.source {
+        let is_merged = match &volume.source {
             VolumeSource::Secret(secret) => {
-                let owner = if self.made(Kind::Volume, &volume.name).is_some() { Owner::Edit } else { Owner::Pod };
+                let owner = self.volume_owner(&volume.name);
                 merge(&mut pod.volumes.to_mut()[index], secret, owner)
             }
-            // A size limit comes back in Kubernetes' own spelling, so it is not compared.
+            // Kubernetes may rewrite the size limit, so it is not compared.
             VolumeSource::Memory { .. } => existing["emptyDir"]["medium"] == "Memory",
-            VolumeSource::Csi(_) | VolumeSource::ServiceAccountToken(_) => is(existing, &wanted),
-            // Nobody knows which defaults belong into it.
-            VolumeSource::Json(_) => contains(existing, &wanted),
+            VolumeSource::Csi(_) | VolumeSource::ServiceAccountToken(_) => is_same_volume(existing, &requested),
+            // The defaults of an arbitrary source are unknown.
+            VolumeSource::Json(_) => contains(existing, &requested),
         };
-        if merged { Ok(()) } else { Err(conflict(self)) }
+        if is_merged {
+            return Ok(());
+        }
+        let owner = self.owner(ClaimKind::Volume, &volume.name);
+        let name = &volume.name;
+        Err(ApplyError::Conflict(format!("volume {name} has different definitions from {owner} and {origin}")))
+    }
+
+    fn volume_owner(&self, name: &str) -> VolumeOwner {
+        match self.claim(ClaimKind::Volume, name) {
+            Some(_) => VolumeOwner::Edit,
+            None => VolumeOwner::Pod,
+        }
     }
 }
 
-/// Who put a volume into the pod.
+/// The side that added a volume to the pod.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
+enum VolumeOwner {
     Edit,
     Pod,
 }
 
-/// Adds the keys to a volume of the same Secret. False, and nothing changed, if it is another Secret's, a path is taken, or the
-/// pod's author lets the pod start without it and the edit does not.
-fn merge(existing: &mut Value, wanted: &SecretVolume, owner: Owner) -> bool {
+/// Adds keys to a volume of the same Secret.
+///
+/// Returns false, and changes nothing, if the volume has a different Secret, if a path has a
+/// different key, or if the pod's author made the Secret optional and the edit requires it.
+fn merge(existing: &mut Value, requested: &SecretVolume, owner: VolumeOwner) -> bool {
     let secret = &mut existing["secret"];
-    let becomes_required = !wanted.optional && secret["optional"] == true;
-    if secret["secretName"] != wanted.secret_name || (becomes_required && owner == Owner::Pod) {
+    let becomes_required = !requested.optional && secret["optional"] == true;
+    if secret["secretName"] != requested.secret_name || (becomes_required && owner == VolumeOwner::Pod) {
         return false;
     }
-    let items = list(secret, "items").to_vec();
-    let shows_all = items.is_empty();
-    if shows_all != wanted.items.is_empty() && !(shows_all && wanted.items.iter().all(|item| item.key == item.path)) {
+    let items = list(secret, "items");
+    let has_all_keys = items.is_empty();
+    if has_all_keys != requested.items.is_empty() && !(has_all_keys && requested.items.iter().all(is_at_default_path)) {
         return false;
     }
-    let at = |item: &KeyToPath| items.iter().find(|existing| existing["path"] == item.path);
-    if wanted.items.iter().any(|item| at(item).is_some_and(|existing| existing["key"] != item.key)) {
-        return false;
+    let mut missing = Vec::new();
+    for item in &requested.items {
+        match items.iter().find(|existing| existing["path"] == item.path) {
+            Some(existing) if existing["key"] != item.key => return false,
+            Some(_) => {}
+            None if has_all_keys => {}
+            None => missing.push(json!({ "key": item.key, "path": item.path })),
+        }
     }
-    if !shows_all {
-        let missing = wanted.items.iter().filter(|item| at(item).is_none());
-        let missing: Vec<_> = missing.map(|item| json!({ "key": item.key, "path": item.path })).collect();
-        secret["items"].as_array_mut().into_iter().for_each(|items| items.extend(missing.iter().cloned()));
+    if !missing.is_empty()
+        && let Some(items) = secret["items"].as_array_mut()
+    {
+        items.append(&mut missing);
     }
     if becomes_required {
         secret["optional"] = json!(false);
@@ -87,39 +102,44 @@ fn merge(existing: &mut Value, wanted: &SecretVolume, owner: Owner) -> bool {
     true
 }
 
-/// Whether a volume holds this and nothing else, but for the defaults that an API server fills in.
-fn is(existing: &Value, wanted: &Value) -> bool {
-    let mut filled = wanted.clone();
-    if let Some(projected) = filled.get_mut("projected") {
+/// Whether the file has the name that it has in a volume with all keys.
+fn is_at_default_path(item: &KeyToPath) -> bool {
+    item.key == item.path
+}
+
+/// Whether a volume has the requested content and nothing else, except defaults of the API server.
+fn is_same_volume(existing: &Value, requested: &Value) -> bool {
+    let mut with_defaults = requested.clone();
+    if let Some(projected) = with_defaults.get_mut("projected") {
         projected["defaultMode"] = json!(DEFAULT_MODE);
         let token = &mut projected["sources"][0]["serviceAccountToken"];
         if token["expirationSeconds"].is_null() {
             token["expirationSeconds"] = json!(TOKEN_SECONDS);
         }
     }
-    contains(existing, wanted) && contains(&filled, existing)
+    contains(existing, requested) && contains(&with_defaults, existing)
 }
 
 fn check(volume: &Volume) -> Result<(), ApplyError> {
     validate::dns_label("volume", &volume.name)?;
     match &volume.source {
-        VolumeSource::Secret(secret) => {
-            validate::require(!secret.secret_name.is_empty(), || {
-                format!("volume {} must name its Secret", volume.name)
-            })?;
-            let mut paths = BTreeSet::new();
-            secret.items.iter().try_for_each(|item| {
-                validate::relative_path("path in a volume", &item.path)?;
-                let new = paths.insert(&item.path);
-                validate::require(new, || format!("volume {} gives path {:?} twice", volume.name, item.path))
-            })
-        }
+        VolumeSource::Secret(secret) => check_secret(&volume.name, secret),
         VolumeSource::ServiceAccountToken(token) => validate::relative_path("path in a volume", &token.path),
         VolumeSource::Memory { .. } | VolumeSource::Csi(_) | VolumeSource::Json(_) => Ok(()),
     }
 }
 
-/// Whether the pod has a volume of that name.
+fn check_secret(name: &str, secret: &SecretVolume) -> Result<(), ApplyError> {
+    validate::require(!secret.secret_name.is_empty(), || format!("volume {name} must name a Secret"))?;
+    let mut paths = BTreeSet::new();
+    for item in &secret.items {
+        validate::relative_path("path in a volume", &item.path)?;
+        validate::require(paths.insert(&item.path), || format!("volume {name} has duplicate path {:?}", item.path))?;
+    }
+    Ok(())
+}
+
+/// Whether the pod has a volume with this name.
 pub(super) fn exists(pod: &EditedPod<'_>, name: &str) -> bool {
     pod.volumes.named(name).is_some()
 }

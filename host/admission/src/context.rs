@@ -1,0 +1,36 @@
+//! [`RequestContext`]: the facts of one request that hold from its first byte to its answer.
+//!
+//! It travels by reference through webhook and pipeline.
+
+use std::time::{Duration, Instant};
+
+use ampoule_telemetry::trace::Trace;
+use tokio::time::Instant as Deadline;
+
+/// When a request arrived, when its answer is due, and its trace. Cheap to clone.
+#[derive(Clone)]
+pub struct RequestContext {
+    /// When the first byte arrived. Metrics and the log measure from here.
+    pub arrived: Instant,
+    /// When the answer is due: the API server's timeout, less a margin.
+    pub deadline: Deadline,
+    /// Spans of this request; no spans if the request is not sampled.
+    pub trace: Trace,
+}
+
+// === impl RequestContext ===
+
+impl RequestContext {
+    /// A request that arrives now, without a trace, for commands and tests.
+    #[must_use]
+    pub fn untraced(budget: Duration) -> Self {
+        let arrived = Instant::now();
+        Self { arrived, deadline: Deadline::from_std(arrived) + budget, trace: Trace::default() }
+    }
+
+    /// The time left until the deadline.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Deadline::now())
+    }
+}

@@ -1,0 +1,138 @@
+//! A client of the Kubernetes API, and the namespace of this process: [`Cluster`].
+//!
+//! Watches use a client of their own, as their responses take longer.
+
+use std::time::Duration;
+
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use kube::{Api, Client, Config, Resource};
+
+/// Timeout of connections and responses: more than an API server needs for one object.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Timeout of watches: longer than every requested watch.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// A client of the API server, and the namespace of this process.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    /// The client for responses that arrive only when something changes.
+    watching: Client,
+    namespace: String,
+}
+
+/// Errors of requests to the API server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// Neither a kubeconfig nor a service account is available.
+    #[error("no API server is configured: set KUBECONFIG, or run in a pod with a service account")]
+    Unknown(#[source] kube::config::InferConfigError),
+    /// The API server refused the request.
+    #[error("{message} (HTTP status {code})")]
+    Refused {
+        /// The HTTP status code.
+        code: u16,
+        /// The API server's message.
+        message: String,
+    },
+    /// The response cannot be parsed. The parser's message is omitted: it may quote the response,
+    /// which may be a Secret.
+    #[error("the API server's response has an unexpected format")]
+    Unreadable,
+    /// The request failed.
+    #[error("the API server is unreachable: {0}")]
+    Unreachable(String),
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Creates the client from `KUBECONFIG`, or from the pod's service account. It sends no request
+    /// yet.
+    ///
+    /// The namespace is `POD_NAMESPACE`, or that of the kubeconfig or the service account.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is missing or not valid.
+    pub async fn connect() -> Result<Self, ClusterError> {
+        let mut config = Config::infer().await.map_err(ClusterError::Unknown)?;
+        config.connect_timeout = Some(RESPONSE_TIMEOUT);
+        config.read_timeout = Some(RESPONSE_TIMEOUT);
+        config.reset_reader_on_write = true;
+        // This chart and Flyte's set it by the downward API.
+        let namespace = std::env::var_os("POD_NAMESPACE").and_then(|name| name.into_string().ok());
+        let namespace = namespace.filter(|name| !name.is_empty()).unwrap_or(config.default_namespace.clone());
+        let mut watching = config.clone();
+        watching.read_timeout = Some(WATCH_TIMEOUT);
+        Ok(Self { client: Client::try_from(config)?, watching: Client::try_from(watching)?, namespace })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_client(client: Client, namespace: &str) -> Self {
+        Self { watching: client.clone(), client, namespace: namespace.to_owned() }
+    }
+
+    /// Returns the namespace of this process.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Returns the host name by which the API server calls a Service of this namespace.
+    pub fn host(&self, service: &str) -> String {
+        format!("{service}.{}.svc", self.namespace)
+    }
+
+    /// Returns the API for a kind of objects in the namespace of this process.
+    pub fn namespaced<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        self.namespaced_in(&self.namespace)
+    }
+
+    /// Returns the API for a kind of objects in another namespace.
+    pub(crate) fn namespaced_in<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Returns the API for a kind of cluster-scoped objects.
+    pub fn cluster_wide<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = ClusterResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::all(self.client.clone())
+    }
+
+    /// Returns the same cluster with the client for watches.
+    pub fn watching(&self) -> Self {
+        Self { client: self.watching.clone(), ..self.clone() }
+    }
+}
+
+// === impl ClusterError ===
+
+impl From<kube::Error> for ClusterError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused { code: status.code, message: status.message },
+            kube::Error::SerdeError(_) => Self::Unreadable,
+            // The client's message omits its source, which has the cause.
+            other => {
+                let mut cause: &dyn std::error::Error = &other;
+                while let Some(source) = cause.source() {
+                    cause = source;
+                }
+                Self::Unreachable(cause.to_string())
+            }
+        }
+    }
+}

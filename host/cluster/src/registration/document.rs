@@ -1,0 +1,107 @@
+//! The desired `MutatingWebhookConfiguration`: [`WebhookRegistration`].
+//!
+//! It has two webhooks: one for pods with Flyte's label, and one for pods with Ampoule's label.
+
+use ampoule_config::{NamespaceSelector, RegistrationConfig, WEBHOOK_PATH};
+use ampoule_core::TRIGGER_LABELS;
+use serde_json::{Value, json};
+
+/// The webhook for pods with Ampoule's label. The name of the other webhook is configurable: for
+/// Flyte it must be Flyte's.
+const AMPOULE_WEBHOOK: &str = "people.ampoule.dev";
+
+/// A registration in its desired state.
+pub(super) struct WebhookRegistration {
+    config: RegistrationConfig,
+    /// The CAs that the API server trusts, in PEM format; `None` leaves the field to its manager.
+    ca_bundle: Option<String>,
+}
+
+// === impl WebhookRegistration ===
+
+impl WebhookRegistration {
+    /// Creates the registration; `ca_bundle` is `None` if this program does not manage it.
+    pub(super) fn new(config: RegistrationConfig, ca_bundle: Option<String>) -> Self {
+        Self { config, ca_bundle }
+    }
+
+    /// Returns the object for a webhook with its Service in this namespace.
+    pub(super) fn document(&self, namespace: &str) -> Value {
+        let [flyte_label, ampoule_label] = TRIGGER_LABELS;
+        let flyte = json!({ "matchLabels": { flyte_label: "true" } });
+        // A pod with both labels is reviewed once, by the first webhook.
+        let ampoule = json!({
+            "matchLabels": { ampoule_label: "true" },
+            "matchExpressions": [{ "key": flyte_label, "operator": "NotIn", "values": ["true"] }],
+        });
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": { "name": self.config.name },
+            "webhooks": [
+                self.webhook(&self.config.webhook_name, &flyte, namespace),
+                self.webhook(AMPOULE_WEBHOOK, &ampoule, namespace),
+            ],
+        })
+    }
+
+    fn webhook(&self, name: &str, object_selector: &Value, namespace: &str) -> Value {
+        json!({
+            "name": name,
+            "admissionReviewVersions": ["v1", "v1beta1"],
+            "clientConfig": self.client_config(namespace),
+            "rules": [{ "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"] }],
+            "objectSelector": object_selector,
+            "namespaceSelector": self.namespace_selector(namespace),
+            "failurePolicy": self.config.failure_policy,
+            "matchPolicy": "Equivalent",
+            // A second review of a pod changes only containers that other webhooks added since the
+            // first: they get their secrets.
+            "reinvocationPolicy": "IfNeeded",
+            "sideEffects": "None",
+            "timeoutSeconds": self.config.timeout.as_secs(),
+        })
+    }
+
+    fn client_config(&self, namespace: &str) -> Value {
+        let mut client_config = json!({
+            "service": {
+                "name": self.config.service_name,
+                "namespace": namespace,
+                "path": WEBHOOK_PATH,
+                "port": self.config.service_port,
+            },
+        });
+        if let Some(pem) = &self.ca_bundle {
+            client_config["caBundle"] = data_encoding::BASE64.encode(pem.as_bytes()).into();
+        }
+        client_config
+    }
+
+    /// Returns the configured selector. The default excludes the webhook's own namespace and
+    /// `kube-system`.
+    fn namespace_selector(&self, namespace: &str) -> NamespaceSelector {
+        match &self.config.namespace_selector {
+            Some(selector) => selector.clone(),
+            None => NamespaceSelector::all_but([namespace, "kube-system"]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ampoule_config::Config;
+
+    use super::*;
+
+    #[test]
+    fn by_default_it_equals_the_registration_of_the_manifests() {
+        let manifest =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kustomize/components/cert-manager/webhook.yaml");
+        let manifest: Value = serde_saphyr::from_str(&std::fs::read_to_string(manifest).unwrap()).unwrap();
+        let config = Config::parse("", &[]).unwrap().registration;
+        let document = WebhookRegistration::new(config, None).document("ampoule");
+        assert_eq!(document["metadata"], manifest["metadata"]);
+        assert_eq!(document["webhooks"], manifest["webhooks"]);
+    }
+}

@@ -1,0 +1,39 @@
+//! Errors of the registration: [`RegistrationError`].
+//!
+//! Each names the object, and with it the key of the configuration that contains its name.
+
+use crate::client::ClusterError;
+
+/// Errors of applying or removing the registration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistrationError {
+    /// The API server refused a request, or is unreachable.
+    #[error("cannot {verb} the MutatingWebhookConfiguration {name} (registration.name)")]
+    Failed {
+        /// The action, such as `read`.
+        verb: &'static str,
+        /// The object's name.
+        name: String,
+        /// The cause.
+        source: ClusterError,
+    },
+    /// Running replicas restored the object after every removal.
+    #[error(
+        "the MutatingWebhookConfiguration {name} (registration.name) was restored after each removal: \
+         stop the running replicas first"
+    )]
+    PutBack {
+        /// The object's name.
+        name: String,
+    },
+}
+
+// === impl RegistrationError ===
+
+impl RegistrationError {
+    /// Wraps an error of the client.
+    pub(super) fn failed(verb: &'static str, name: &str, error: kube::Error) -> Self {
+        Self::Failed { verb, name: name.to_owned(), source: error.into() }
+    }
+}

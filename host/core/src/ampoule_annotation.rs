@@ -1,0 +1,137 @@
+//! Ampoule's own protocol, for pod authors: annotation `ampoule.dev/secrets`, a YAML list with one
+//! mapping per secret.
+//!
+//! Errors name their path, such as `ampoule.dev/secrets[1].env`. An entry without `env` and `file`
+//! has the default of Flyte's SDKs: an environment variable named `GROUP_KEY`.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest, annotation_text},
+    text,
+};
+
+pub use self::entry::SecretEntry;
+
+mod entry;
+mod yaml;
+
+/// The key of the annotation.
+pub(crate) const KEY: &str = "ampoule.dev/secrets";
+
+/// Maximum length of the value in bytes: a quarter of Kubernetes' limit for all annotations of an
+/// object.
+const MAX_VALUE: usize = 64 * 1024;
+
+/// The pattern of a variable's name, as in Flyte's SDKs.
+const VARIABLE: &str = "^[A-Z_][A-Z0-9_]*$";
+
+/// The path of a value in the list, as messages append it to the annotation's key: `[1].env`, or
+/// empty for the whole list.
+struct EntryPath(String);
+
+/// An error in the list.
+struct EntryError {
+    path: EntryPath,
+    reason: String,
+}
+
+/// An error in one field of an entry.
+struct FieldError {
+    field: &'static str,
+    reason: String,
+}
+
+/// Reads the requests of the list in its order; none if the annotation is missing.
+///
+/// # Errors
+///
+/// Returns the first error in the list, with its path.
+pub(crate) fn read_requests(annotations: &Map<String, Value>) -> Result<Vec<RequestedSecret>, AnnotationError> {
+    let Some(value) = annotations.get(KEY) else { return Ok(Vec::new()) };
+    let entries = read_entries(value)?.into_iter().enumerate();
+    let requests = entries.map(|(index, entry)| requested_secret(index, entry));
+    requests.collect::<Result<_, EntryError>>().map_err(AnnotationError::from)
+}
+
+/// Parses the list without checking its entries.
+fn read_entries(value: &Value) -> Result<Vec<SecretEntry>, EntryError> {
+    let text = annotation_text(value).map_err(|error| EntryPath::whole().error(error.to_string()))?;
+    if text.len() > MAX_VALUE {
+        let reason = format!("must be at most {MAX_VALUE} bytes long, got {}", text.len());
+        return Err(EntryPath::whole().error(reason));
+    }
+    yaml::parse(text)
+}
+
+fn requested_secret(index: usize, entry: SecretEntry) -> Result<RequestedSecret, EntryError> {
+    match secret_request(entry) {
+        Ok(request) => Ok(RequestedSecret { annotation: format!("{KEY}[{index}]"), request }),
+        Err(error) => Err(EntryPath(format!("[{index}].{}", error.field)).error(error.reason)),
+    }
+}
+
+/// Checks an entry and converts it to a request.
+fn secret_request(entry: SecretEntry) -> Result<SecretRequest, FieldError> {
+    if entry.key.is_empty() {
+        return Err(FieldError { field: "key", reason: "is required".to_owned() });
+    }
+    let (mount, env_var) = match entry.env {
+        Some(name) if !is_variable(&name) => {
+            let reason = format!("{} must match {VARIABLE}", text::quote(name.as_bytes()));
+            return Err(FieldError { field: "env", reason });
+        }
+        env if entry.file => (MountRequirement::File, env),
+        Some(name) => (MountRequirement::EnvVar, Some(name)),
+        None => (MountRequirement::EnvVar, Some(default_variable(&entry.group, &entry.key)?)),
+    };
+    Ok(SecretRequest { group: entry.group, group_version: entry.version, key: entry.key, mount, env_var })
+}
+
+// === impl EntryPath ===
+
+impl EntryPath {
+    fn whole() -> Self {
+        Self(String::new())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn error(self, reason: impl Into<String>) -> EntryError {
+        EntryError { path: self, reason: reason.into() }
+    }
+}
+
+// === impl AnnotationError ===
+
+impl From<EntryError> for AnnotationError {
+    fn from(error: EntryError) -> Self {
+        Self { annotation: format!("{KEY}{}", error.path.0), reason: error.reason }
+    }
+}
+
+/// Returns `GROUP_KEY`, or `KEY` without a group, as Flyte's SDK for version 2 does.
+fn default_variable(group: &str, key: &str) -> Result<String, FieldError> {
+    let joined = if group.is_empty() { key.to_owned() } else { format!("{group}_{key}") };
+    let name = joined.replace('-', "_").to_ascii_uppercase();
+    if is_variable(&name) {
+        return Ok(name);
+    }
+    let name = text::quote(name.as_bytes());
+    let reason = format!(
+        "is required, because the default {name} (from group and key) does not match {VARIABLE}; \
+         set env, or set file: true"
+    );
+    Err(FieldError { field: "env", reason })
+}
+
+fn is_variable(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    bytes.first().is_some_and(|byte| !byte.is_ascii_digit())
+        && bytes.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_')
+}
+
+#[cfg(test)]
+mod tests;

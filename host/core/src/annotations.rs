@@ -1,0 +1,43 @@
+//! Reads the secret requests of a pod from the annotations of both protocols.
+//!
+//! Each protocol has a module: `flyte` for Flyte's wire format, `ampoule_annotation` for the list
+//! that pod authors write. The rest of Ampoule sees only the types of `request`.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    ampoule_annotation, flyte,
+    request::{AnnotationError, RequestedSecret},
+};
+
+/// The labels that select pods for the webhook, each with the value `"true"`: Flyte's label and
+/// Ampoule's own. Both labels permit the annotations of both protocols.
+pub const TRIGGER_LABELS: [&str; 2] = ["inject-flyte-secrets", "ampoule.dev/inject"];
+
+/// Maximum number of secret requests of a pod, over both protocols.
+const MAX_REQUESTS: usize = 256;
+
+impl RequestedSecret {
+    /// Reads every secret request from a pod's annotations: Flyte's by index (`s2` before `s10`),
+    /// then Flyte's other keys in alphabetical order, then the list in `ampoule.dev/secrets`.
+    ///
+    /// A repeated request is served twice, as in Flyte. The second time it finds the edits of the
+    /// first in the pod.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first annotation, in that order, that is a request and cannot be parsed, or that
+    /// exceeds the maximum of 256 requests. Each request costs a plugin call and a line in the
+    /// audit log, and Kubernetes limits the size of annotations only after it called the webhooks.
+    pub fn from_annotations(annotations: &Map<String, Value>) -> Result<Vec<Self>, AnnotationError> {
+        let mut requests = flyte::read_requests(annotations)?;
+        requests.extend(ampoule_annotation::read_requests(annotations)?);
+        match requests.get(MAX_REQUESTS) {
+            None => Ok(requests),
+            Some(first_excess) => Err(AnnotationError {
+                annotation: first_excess.annotation.clone(),
+                reason: format!("too many secret requests: {} (limit {MAX_REQUESTS} per pod)", requests.len()),
+            }),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Loads a plugin: checks its component, compiles it, asks for its description, and configures it
+//! once.
+//!
+//! This finds every defect of a component and its settings outside the request path, so that a
+//! defective plugin never replaces a working one.
+
+use ampoule_component::{Surface, check_format};
+use std::{sync::Arc, time::Duration};
+
+use ampoule_core::{Conventions, Limits};
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::{
+    failure::Failure,
+    injector::PluginInjector,
+    instance::{PluginInstance, PluginSettings},
+    prepared::PreparedPlugin,
+    runtime::PluginRuntime,
+};
+use crate::{
+    compile::component::ComponentBytes,
+    contract::{
+        info::PluginInfo,
+        v0_1::{bindings::PluginPre, conversion},
+    },
+    error::{LoadErrorKind, RunError},
+    sandbox::{context::PluginContext, grants::Grants, outbound::budget::OutboundBudget, store::GuestState},
+};
+
+/// Time for `describe` and `configure` together. It is long, so that a busy machine does not reject
+/// a plugin that serves well.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Bytes of a plugin's settings. A ConfigMap cannot hold more, and every instance receives them.
+const MAX_SETTINGS: usize = 1 << 20;
+
+/// A plugin to load.
+#[derive(Clone, Debug)]
+pub struct PluginSpec {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The source of the component, as written in the configuration (`builtin:k8s`).
+    pub source: String,
+    /// The component.
+    pub component: ComponentBytes,
+    /// Its settings, for `configure`.
+    pub settings: serde_json::Value,
+    /// The webhook's conventions, from which it takes its defaults.
+    pub conventions: Conventions,
+    /// Its limits.
+    pub limits: Limits,
+    /// Its grants.
+    pub grants: Grants,
+}
+
+/// The names of a component that is a plugin.
+pub(crate) struct CheckedComponent {
+    pub(crate) surface: Surface,
+    pub(crate) contract_version: String,
+}
+
+/// Loads a plugin from a component with this SHA-256.
+pub(crate) async fn load(
+    runtime: Arc<PluginRuntime>,
+    spec: PluginSpec,
+    digest: String,
+) -> Result<PluginInjector, LoadErrorKind> {
+    let PluginSpec { name, source, component, settings, conventions, limits, grants } = spec;
+    let settings =
+        PluginSettings { json: settings.to_string(), conventions: conversion::to_wit_conventions(&conventions) };
+    if settings.json.len() > MAX_SETTINGS {
+        return Err(LoadErrorKind::SettingsSize { size: settings.json.len(), limit: MAX_SETTINGS });
+    }
+    let checked = check(&component, &limits)?;
+    checked.surface.check_grants(|grant| grants.has(grant))?;
+    let component = runtime.compiler.compile(component, &digest).await?;
+    let pre = runtime.link(&component)?;
+    let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
+    let observer = runtime.observer.of_plugin(&name, &digest);
+    let services = Arc::clone(&runtime.services);
+    let context = Arc::new(PluginContext { name, limits, grants, observer, services });
+    let info = try_out(&runtime, &context, &pre, Some(&settings)).await?;
+    Ok(PluginInjector::new(PreparedPlugin { runtime, context, pre, instances, info, source, digest, settings }))
+}
+
+/// Makes every check that needs no compilation.
+pub(crate) fn check(component: &[u8], limits: &Limits) -> Result<CheckedComponent, LoadErrorKind> {
+    check_format(component, limits.component_bytes)?;
+    let surface = Surface::read(component)?;
+    let contract_version = surface.check()?.to_owned();
+    Ok(CheckedComponent { surface, contract_version })
+}
+
+/// Runs a component once: gets its description and, if there are settings, configures it.
+pub(crate) async fn try_out(
+    runtime: &PluginRuntime,
+    plugin: &Arc<PluginContext>,
+    pre: &PluginPre<GuestState>,
+    settings: Option<&PluginSettings>,
+) -> Result<PluginInfo, LoadErrorKind> {
+    let limits = &plugin.limits;
+    let _permit = runtime.instances.acquire().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
+    let _ticking = runtime.ticker.hold();
+    let deadline = Instant::now() + DEADLINE;
+    let outbound = Arc::new(OutboundBudget::new(limits));
+    let instance = PluginInstance::start(plugin, pre, &outbound, deadline).await;
+    let mut instance = instance.map_err(|failure| LoadErrorKind::Start(failure_reason(&failure, limits)))?;
+    let info = instance.describe().await;
+    let info = info.map_err(|failure| LoadErrorKind::Describe(failure_reason(&failure, limits)))?;
+    if let Some(settings) = settings {
+        let accepted = instance.configure(settings).await;
+        let accepted = accepted.map_err(|failure| LoadErrorKind::Configure(failure_reason(&failure, limits)))?;
+        accepted.map_err(LoadErrorKind::Settings)?;
+    }
+    Ok(info)
+}
+
+/// Describes a failure of a plugin that is being loaded. It has all details, because its reader is
+/// the admin.
+pub(crate) fn failure_reason(failure: &Failure, limits: &Limits) -> String {
+    match failure {
+        Failure::Deadline => format!("it did not finish within {} s", DEADLINE.as_secs()),
+        Failure::Trap { reason: _, detail } | Failure::Start { reason: _, detail } => {
+            format!("it {}: {detail}", failure.predicate(limits))
+        }
+        Failure::Exceeded(_) | Failure::Busy => format!("it {}", failure.predicate(limits)),
+    }
+}

@@ -1,0 +1,75 @@
+//! [`PluginRuntime`]: what all plugins of an engine share.
+//!
+//! A plugin's own part is [`PreparedPlugin`](super::prepared::PreparedPlugin).
+
+use ampoule_component::CONTRACT;
+use ampoule_core::text::clean;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use wasmtime::{
+    Engine,
+    component::{Component, Linker},
+};
+
+use crate::{
+    compile::component_compiler::ComponentCompiler,
+    contract::v0_1::{self, bindings::PluginPre},
+    error::{EngineError, LoadErrorKind},
+    observer::CallObserver,
+    sandbox::{services::HostServices, store::GuestState, ticker::EpochTicker, wasi},
+};
+
+/// Bytes of wasmtime's explanation of a mismatch.
+const MAX_MISMATCH: usize = 1 << 10;
+
+/// What all plugins of an engine share.
+pub(crate) struct PluginRuntime {
+    pub(crate) compiler: Arc<ComponentCompiler>,
+    pub(crate) ticker: EpochTicker,
+    /// Permits for concurrent instances, over all plugins.
+    pub(crate) instances: Arc<Semaphore>,
+    pub(crate) observer: Arc<dyn CallObserver>,
+    pub(crate) services: Arc<HostServices>,
+    linker: Linker<GuestState>,
+}
+
+// === impl PluginRuntime ===
+
+impl PluginRuntime {
+    /// Starts the ticker of `engine`.
+    pub(crate) fn start(
+        engine: &Engine,
+        compiler: ComponentCompiler,
+        max_instances: usize,
+        observer: Arc<dyn CallObserver>,
+        services: HostServices,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            compiler: Arc::new(compiler),
+            ticker: EpochTicker::start(engine)?,
+            instances: Arc::new(Semaphore::new(max_instances)),
+            observer,
+            services: Arc::new(services),
+            linker: build_linker(engine).map_err(|error| EngineError::Wasmtime(format!("{error:#}")))?,
+        })
+    }
+
+    /// Resolves the imports of a component.
+    pub(crate) fn link(&self, component: &Component) -> Result<PluginPre<GuestState>, LoadErrorKind> {
+        self.linker.instantiate_pre(component).and_then(PluginPre::new).map_err(|error| mismatch(&error))
+    }
+}
+
+/// Builds the linker with every import that any plugin can have. [`ampoule_component::Surface`]
+/// checks which of them a component can import.
+fn build_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
+    let mut linker = Linker::new(engine);
+    v0_1::host::add_to_linker(&mut linker)?;
+    wasi::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+fn mismatch(error: &wasmtime::Error) -> LoadErrorKind {
+    LoadErrorKind::Mismatch { contract: CONTRACT, reason: clean(&format!("{error:#}"), MAX_MISMATCH) }
+}

@@ -1,0 +1,121 @@
+//! [`PluginSession`]: one plugin during one admission. It creates the instance at the first
+//! request.
+//!
+//! The instance serves the requests of one pod, as long as it answers with edits. After any other
+//! answer the session drops the instance and its permit, because the next plugin is called and may
+//! take long: instances of one plugin do not wait for those of another. The next request of the
+//! same pod gets a new instance.
+//!
+//! Therefore an admission that waits for a plugin holds permits only of plugins that come later in
+//! the order of injectors. Two admissions can wait for each other only if the engine has fewer
+//! permits than its plugins together, and only until the wait times out.
+
+use std::{sync::Arc, time::Duration};
+
+use ampoule_core::{Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretRequest};
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{
+    failure::{Failure, PluginIdentity},
+    instance::PluginInstance,
+    permits::InstancePermit,
+    prepared::PreparedPlugin,
+    timing::{CallPhase, CallTiming, ObserveOnDrop, Stopwatch},
+};
+use crate::{observer::CallOutcome, sandbox::outbound::budget::OutboundBudget};
+
+/// One plugin during one admission.
+pub(crate) struct PluginSession {
+    plugin: Arc<PreparedPlugin>,
+    outbound: Arc<OutboundBudget>,
+    instance: Option<PermittedInstance>,
+}
+
+/// An instance that answered with edits, and its permit.
+struct PermittedInstance {
+    // Declared before `permit`: fields are dropped in order, and the instance must end before its
+    // permit.
+    instance: PluginInstance,
+    permit: InstancePermit,
+}
+
+// === impl PluginSession ===
+
+impl PluginSession {
+    pub(crate) fn new(plugin: Arc<PreparedPlugin>) -> Self {
+        let outbound = Arc::new(OutboundBudget::new(&plugin.context.limits));
+        Self { plugin, outbound, instance: None }
+    }
+
+    /// Calls the plugin, which has to answer within `deadline`. The wait for a permit has its own
+    /// limit.
+    pub(crate) async fn call(
+        &mut self,
+        request: &SecretRequest,
+        pod: &PodView,
+        deadline: Duration,
+        timing: &mut CallTiming,
+    ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
+        let mut stopwatch = Stopwatch::start();
+        // Taken out, and put back only after edits: an instance whose call failed or was aborted
+        // must not be called again.
+        let (permit, existing) = match self.instance.take() {
+            Some(PermittedInstance { instance, permit }) => (permit, Some(instance)),
+            None => {
+                let permit = InstancePermit::acquire(&self.plugin).await;
+                timing.queue = stopwatch.lap();
+                (permit?, None)
+            }
+        };
+        timing.phase = CallPhase::Start;
+        let _ticking = self.plugin.runtime.ticker.hold();
+        let deadline = Instant::now() + deadline;
+        let mut instance = match existing {
+            Some(instance) => instance,
+            None => {
+                let started = start_instance(&self.plugin, &self.outbound, deadline).await;
+                timing.start = Some(stopwatch.lap());
+                started?
+            }
+        };
+        timing.phase = CallPhase::Guest;
+        let host_time_before = instance.host_time();
+        let answer = instance.inject(request, pod, deadline).await;
+        timing.host = instance.host_time() - host_time_before;
+        timing.guest = stopwatch.lap().saturating_sub(timing.host);
+        timing.memory = Some(instance.memory());
+        let answer = answer?;
+        if answer.is_ok() {
+            self.instance = Some(PermittedInstance { instance, permit });
+        }
+        Ok(answer)
+    }
+}
+
+#[async_trait]
+impl InjectorSession for PluginSession {
+    async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
+        let plugin = Arc::clone(&self.plugin);
+        let limits = &plugin.context.limits;
+        let mut observed = ObserveOnDrop::start(&*plugin.context.observer);
+        let answer = self.call(request, pod, limits.deadline, &mut observed.timing).await;
+        let identity = PluginIdentity { name: &plugin.context.name, version: &plugin.info.version };
+        let injection = answer.map_err(|failure| failure.into_injector_failure(&identity, limits));
+        observed.outcome = CallOutcome::from_injection(&injection);
+        injection
+    }
+}
+
+/// Creates and configures an instance.
+async fn start_instance(
+    plugin: &PreparedPlugin,
+    outbound: &Arc<OutboundBudget>,
+    deadline: Instant,
+) -> Result<PluginInstance, Failure> {
+    let mut instance = PluginInstance::start(&plugin.context, &plugin.pre, outbound, deadline).await?;
+    match instance.configure(&plugin.settings).await? {
+        Ok(()) => Ok(instance),
+        Err(detail) => Err(Failure::Start { reason: "rejected settings that it accepted when it was loaded", detail }),
+    }
+}

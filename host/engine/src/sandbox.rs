@@ -1,0 +1,27 @@
+//! What a guest can use and reach. By default it reaches nothing.
+//!
+//! | module | task |
+//! | --- | --- |
+//! | [`limits`] | every bound that a guest can exceed |
+//! | [`grants`] | the grants of one plugin |
+//! | [`services`] | the parts of the host that plugins reach through grants |
+//! | [`context`] | one plugin as the host sees it: name, limits, grants, services |
+//! | [`store`] | the state of one instance, and the bounds that wasmtime enforces on it |
+//! | [`ticker`] | interrupts guests that compute |
+//! | [`wasi`] | WASI 0.2 |
+//! | [`outbound`] | HTTP requests of guests |
+//! | [`secrets`] | reads Kubernetes Secrets for guests |
+//! | [`cluster_secrets`] | the interface to the cluster |
+//! | [`log`] | log lines of guests |
+
+pub(crate) mod cluster_secrets;
+pub(crate) mod context;
+pub(crate) mod grants;
+pub(crate) mod limits;
+pub(crate) mod log;
+pub(crate) mod outbound;
+pub(crate) mod secrets;
+pub(crate) mod services;
+pub(crate) mod store;
+pub(crate) mod ticker;
+pub(crate) mod wasi;

@@ -1,0 +1,44 @@
+//! [`ClusterSecrets`]: the interface between the engine and the cluster.
+//!
+//! The server implements it. [`secrets`](super::secrets) checks the grants and counts the reads.
+
+use async_trait::async_trait;
+
+use ampoule_core::SecretName;
+
+/// Reads Kubernetes Secrets.
+#[async_trait]
+pub trait ClusterSecrets: Send + Sync {
+    /// Returns the current value of a key. `None` if the Secret does not exist or lacks the key.
+    ///
+    /// # Errors
+    ///
+    /// If the cluster refuses, or does not answer.
+    async fn read(&self, secret: &SecretName, key: &str) -> Result<Option<Vec<u8>>, ClusterSecretsError>;
+}
+
+/// Why a Secret could not be read. The texts never contain a value, because pod authors may see
+/// them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterSecretsError {
+    /// The cluster does not allow this process to read it.
+    #[error("{0}")]
+    Denied(String),
+    /// The cluster does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The implementation for a process without a cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NoCluster;
+
+// === impl NoCluster ===
+
+#[async_trait]
+impl ClusterSecrets for NoCluster {
+    async fn read(&self, _secret: &SecretName, _key: &str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+        Err(ClusterSecretsError::Unavailable("this program is not connected to a cluster".to_owned()))
+    }
+}

@@ -1,0 +1,54 @@
+//! [`LogBudget`]: writes the log lines of a guest to the host's log, under the plugin's name.
+//!
+//! A plugin can log in a loop. This module bounds the lines that are kept; the store bounds the
+//! number of calls.
+
+use tracing::{debug, error, info, warn};
+
+use ampoule_core::text::clean;
+
+/// Bytes that are kept of a line: the contract's 1 KiB.
+const MAX_LINE: usize = 1 << 10;
+
+/// The number of lines that one instance can still write.
+pub(crate) struct LogBudget {
+    lines_left: u32,
+}
+
+/// The level of a guest's log line.
+#[derive(Clone, Copy)]
+pub(crate) enum GuestLogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+// === impl LogBudget ===
+
+impl LogBudget {
+    pub(crate) fn new(lines: u32) -> Self {
+        Self { lines_left: lines }
+    }
+
+    /// Writes a line, cut to [`MAX_LINE`] bytes. Drops it if the budget is used up.
+    pub(crate) fn write(&mut self, plugin: &str, level: GuestLogLevel, message: &str) {
+        if self.lines_left == 0 {
+            return;
+        }
+        self.lines_left -= 1;
+        write_line(level, plugin, &clean(message, MAX_LINE));
+        if self.lines_left == 0 {
+            warn!(target: "ampoule::plugin", plugin, "further log lines of this instance are dropped");
+        }
+    }
+}
+
+fn write_line(level: GuestLogLevel, plugin: &str, message: &str) {
+    match level {
+        GuestLogLevel::Debug => debug!(target: "ampoule::plugin", plugin, "{message}"),
+        GuestLogLevel::Info => info!(target: "ampoule::plugin", plugin, "{message}"),
+        GuestLogLevel::Warn => warn!(target: "ampoule::plugin", plugin, "{message}"),
+        GuestLogLevel::Error => error!(target: "ampoule::plugin", plugin, "{message}"),
+    }
+}

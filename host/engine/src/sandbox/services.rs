@@ -1,0 +1,24 @@
+//! [`HostServices`]: the parts of the host that plugins reach through their grants.
+//!
+//! All plugins of an engine share them.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::{
+    cluster_secrets::ClusterSecrets,
+    outbound::{answers::HttpAnswers, resolve::Resolver},
+};
+
+/// The services behind the imports of a plugin.
+pub(crate) struct HostServices {
+    /// Resolves the hosts that plugins call.
+    pub(crate) resolver: Arc<dyn Resolver>,
+    /// Reads Kubernetes Secrets.
+    pub(crate) secrets: Arc<dyn ClusterSecrets>,
+    /// Answers HTTP requests instead of their hosts, in tests of plugins.
+    pub(crate) http: Option<Arc<dyn HttpAnswers>>,
+    /// The runtime for network I/O that guests wait for.
+    pub(crate) network: Handle,
+}

@@ -1,0 +1,247 @@
+//! [`GuestState`]: the store of an instance, and the bounds that wasmtime enforces on it.
+//!
+//! A store is created per plugin and admission and dropped afterwards, so that nothing in it
+//! reaches another pod.
+
+use ampoule_core::SecretName;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use wasmtime::{CallHook, Engine, ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
+
+use super::{
+    context::PluginContext,
+    limits::{CORE_INSTANCES, ExceededLimit, MEMORIES, TABLE_ELEMENTS, TABLES},
+    log::{GuestLogLevel, LogBudget},
+    outbound::budget::OutboundBudget,
+    secrets::{SecretReadError, read_secret},
+    wasi::GuestWasi,
+};
+
+/// The host's data for one instance.
+pub(crate) struct GuestState {
+    pub(crate) plugin: Arc<PluginContext>,
+    /// The time at which the guest is interrupted.
+    pub(crate) deadline: Instant,
+    log: LogBudget,
+    usage: ResourceUsage,
+    host_calls_left: u32,
+    host_time: HostTime,
+    /// Shared by all instances of the plugin for one admission.
+    outbound: Arc<OutboundBudget>,
+    wasi: Option<Box<GuestWasi>>,
+}
+
+/// The growing resources of an instance. A growth beyond the guest's own maximum fails in any case,
+/// so it is neither counted nor recorded as refused.
+struct ResourceUsage {
+    memory: Meter,
+    table_elements: Meter,
+    refused: Option<ExceededLimit>,
+}
+
+/// The time that the guest spent in calls of the host. A host function may call the guest back for
+/// memory; that time counts as well.
+#[derive(Default)]
+struct HostTime {
+    depth: u32,
+    since: Option<Instant>,
+    spent: Duration,
+}
+
+/// An amount and its limit.
+struct Meter {
+    used: usize,
+    limit: usize,
+}
+
+/// Creates an empty store that interrupts its guest at `deadline`, and yields to other guests on
+/// every tick until then.
+pub(crate) fn new_store(
+    engine: &Engine,
+    plugin: &Arc<PluginContext>,
+    outbound: &Arc<OutboundBudget>,
+    deadline: Instant,
+) -> Store<GuestState> {
+    let mut store = Store::new(engine, GuestState::new(plugin, outbound, deadline));
+    store.limiter(|state| &mut state.usage);
+    store.call_hook(|mut store, hook| store.data_mut().on_call(hook));
+    store.set_hostcall_fuel(plugin.limits.host_call_bytes);
+    store.set_max_component_handles(plugin.limits.handles);
+    store.epoch_deadline_callback(|store| Ok(store.data().on_tick()));
+    store.set_epoch_deadline(1);
+    store
+}
+
+// === impl GuestState ===
+
+impl GuestState {
+    fn new(plugin: &Arc<PluginContext>, outbound: &Arc<OutboundBudget>, deadline: Instant) -> Self {
+        let limits = &plugin.limits;
+        Self {
+            plugin: Arc::clone(plugin),
+            deadline,
+            log: LogBudget::new(limits.log_lines),
+            usage: ResourceUsage {
+                memory: Meter { used: 0, limit: limits.memory },
+                table_elements: Meter { used: 0, limit: limits.table_elements },
+                refused: None,
+            },
+            host_calls_left: limits.host_calls,
+            host_time: HostTime::default(),
+            outbound: Arc::clone(outbound),
+            wasi: None,
+        }
+    }
+
+    /// The limit that a growth of memory or tables would have exceeded, if one was refused. A guest
+    /// without memory usually traps; this is then the cause of the trap.
+    pub(crate) fn refused_growth(&self) -> Option<ExceededLimit> {
+        self.usage.refused
+    }
+
+    /// The time that the guest has spent in the host so far.
+    pub(crate) fn host_time(&self) -> Duration {
+        let current = self.host_time.since.map(|since| since.elapsed());
+        self.host_time.spent + current.unwrap_or_default()
+    }
+
+    /// The size of its linear memory in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.usage.memory.used
+    }
+
+    /// Writes a line of the guest to the log.
+    pub(crate) fn write_log(&mut self, level: GuestLogLevel, message: &str) {
+        self.log.write(&self.plugin.name, level, message);
+    }
+
+    /// Reads a Kubernetes Secret for the guest.
+    pub(crate) async fn read_secret(&mut self, secret: SecretName, key: String) -> Result<Vec<u8>, SecretReadError> {
+        read_secret(&self.plugin, &self.outbound, secret, key).await
+    }
+
+    /// The guest's WASI, created at its first use.
+    fn wasi(&mut self) -> &mut GuestWasi {
+        self.wasi.get_or_insert_with(|| Box::new(GuestWasi::new(&self.plugin, Arc::clone(&self.outbound))))
+    }
+
+    /// Measures and counts the calls of the host.
+    fn on_call(&mut self, hook: CallHook) -> wasmtime::Result<()> {
+        match hook {
+            CallHook::CallingHost => {
+                self.host_time.enter();
+                self.count_host_call()
+            }
+            CallHook::ReturningFromHost => {
+                self.host_time.leave();
+                Ok(())
+            }
+            CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
+        }
+    }
+
+    /// Interrupts the guest after its deadline, and yields to other guests before.
+    fn on_tick(&self) -> UpdateDeadline {
+        if Instant::now() >= self.deadline { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }
+    }
+
+    fn count_host_call(&mut self) -> wasmtime::Result<()> {
+        self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or(ExceededLimit::HostCalls)?;
+        Ok(())
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi().view()
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.wasi().http_view()
+    }
+}
+
+// === impl HostTime ===
+
+impl HostTime {
+    fn enter(&mut self) {
+        if self.depth == 0 {
+            self.since = Some(Instant::now());
+        }
+        self.depth += 1;
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth == 0 {
+            self.spent += self.since.take().map(|since| since.elapsed()).unwrap_or_default();
+        }
+    }
+}
+
+// === impl ResourceUsage ===
+
+impl ResourceUsage {
+    fn grow_memory(&mut self, by: usize) -> bool {
+        let grown = self.memory.grow(by);
+        if !grown {
+            self.refused = Some(ExceededLimit::Memory);
+        }
+        grown
+    }
+
+    fn grow_tables(&mut self, by: usize) -> bool {
+        let grown = self.table_elements.grow(by);
+        if !grown {
+            self.refused = Some(ExceededLimit::TableElements);
+        }
+        grown
+    }
+}
+
+impl ResourceLimiter for ResourceUsage {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(is_within(desired, maximum) && self.grow_memory(desired.saturating_sub(current)))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // A maximum of `TABLE_ELEMENTS` or more is the pool's, not the guest's own.
+        let own_maximum = maximum.filter(|maximum| *maximum < TABLE_ELEMENTS);
+        Ok(is_within(desired, own_maximum) && self.grow_tables(desired.saturating_sub(current)))
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES as usize
+    }
+}
+
+// === impl Meter ===
+
+impl Meter {
+    /// Counts a growth. Returns false, and counts nothing, if it would exceed the limit.
+    fn grow(&mut self, by: usize) -> bool {
+        let wanted = self.used.saturating_add(by);
+        let fits = wanted <= self.limit;
+        if fits {
+            self.used = wanted;
+        }
+        fits
+    }
+}
+
+fn is_within(desired: usize, maximum: Option<usize>) -> bool {
+    maximum.is_none_or(|maximum| desired <= maximum)
+}
