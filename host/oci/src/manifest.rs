@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn finds_the_component_among_the_layers() {
         for kinds in [&["application/wasm"][..], &["text/plain", "application/wasm"]] {
-            let manifest = Manifest::parse(of_layers(kinds).as_bytes()).unwrap();
+            let manifest = Manifest::parse(manifest_with_layers(kinds).as_bytes()).unwrap();
             assert_eq!(manifest.component().unwrap().size, 7);
         }
     }
