@@ -77,7 +77,7 @@ const KEEPERS: [(&str, &[&str]); 10] = [
     ("wasmtime-wasi-http", &["ampoule-engine"]),
     ("wit-bindgen", &["ampoule-plugin-sdk"]),
     ("wit-bindgen-c", &["ampoule-plugin-build"]),
-    ("wit-component", &["ampoule-plugin-build"]),
+    ("wit-component", &["ampoule-plugin-build", "xtask"]),
     ("axum", &["ampoule-admission", "ampoule-cli", "ampoule-net", "ampoule-server", "ampoule-tests"]),
     ("hyper", HTTP),
     ("rustls", TLS),

@@ -112,7 +112,11 @@ fn watch_response(reply: WatchReply) -> Response {
         WatchReply::Open(events) => Body::from_stream(lines(events).chain(stream::pending())),
         WatchReply::End(events) => Body::from_stream(lines(events)),
         WatchReply::Break(events) => {
-            let broken = stream::once(async { Err(std::io::Error::other("connection lost")) });
+            // hyper sends the head and the events while the body is pending.
+            let broken = stream::once(async {
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("connection lost"))
+            });
             Body::from_stream(lines(events).chain(broken))
         }
         WatchReply::Error(code) => {

@@ -176,8 +176,8 @@ async fn edits_of_annotations_that_belong_to_the_webhook() {
             ..Guest::default()
         };
         let expected = format!(
-            "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: wat: answered with an \
-             edit that is refused: annotation {key} is the webhook's own; no plugin may set it"
+            "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: wat: returned an \
+             invalid edit: annotation {key} is reserved for secret requests and cannot be set by a plugin"
         );
         assert_eq!(mutated(&guest).await, expected);
     }

@@ -24,6 +24,9 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::*;
 use crate::tls::{self, ServingCert};
 
+/// The names of the certificate.
+const NAMES: [&str; 2] = ["localhost", "ampoule.ampoule.svc"];
+
 /// A served port.
 struct ServedPort {
     address: SocketAddr,
@@ -40,9 +43,9 @@ struct Gate {
     open: Arc<Notify>,
 }
 
-/// A new certificate for `localhost`, and the PEM that clients must trust.
-fn localhost_certificate() -> (CertifiedKey, String) {
-    let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+/// A new certificate for the names that the tests use, and the PEM that clients must trust.
+fn test_certificate() -> (CertifiedKey, String) {
+    let issued = rcgen::generate_simple_self_signed(NAMES.map(str::to_owned)).unwrap();
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
     let chain = vec![issued.cert.der().clone()];
     (CertifiedKey::from_der(chain, key, &tls::provider()).unwrap(), issued.cert.pem())
@@ -50,7 +53,7 @@ fn localhost_certificate() -> (CertifiedKey, String) {
 
 impl ServedPort {
     async fn with(max_connections: usize, grace: Duration, gate: &Gate) -> Self {
-        let (key, ca_pem) = localhost_certificate();
+        let (key, ca_pem) = test_certificate();
         let cert = Arc::new(ServingCert::default());
         cert.install(key);
         let metrics = ConnectionMetrics::default();
@@ -152,7 +155,7 @@ async fn a_new_certificate_serves_the_next_handshake() {
     let mut served =
         ServedPort { address, ca_pem: String::new(), metrics: ConnectionMetrics::default(), trigger, ended };
     for _ in 0..2 {
-        let (key, ca_pem) = localhost_certificate();
+        let (key, ca_pem) = test_certificate();
         cert.install(key);
         served.ca_pem = ca_pem;
         assert_eq!(text(served.http1().await.send_request(request("/")).await.unwrap()).await, "hello");
