@@ -483,7 +483,7 @@ async fn a_signature_is_next_to_a_plugin_in_a_config_map_and_in_a_folder() -> Re
         assert!(loaded.contains(", signed by release ("), "{loaded}");
         let demanded = "the component must be signed by a key of trust.keys (trust.requireSignature): release:";
         for (key, reason) in [
-            ("by-other.wasm", "by-other.wasm.sig is not by this key, or not of this component"),
+            ("by-other.wasm", "by-other.wasm.sig is not by this key, or not for this component"),
             ("unsigned.wasm", "unsigned.wasm.sig does not exist"),
         ] {
             assert_eq!(check(key)?, Err(format!("error: injector mine: {place}{key}: {demanded} {reason}\n")));

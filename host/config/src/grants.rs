@@ -1,31 +1,36 @@
-//! Section `grants` of an injector: what its plugin may reach beyond its sandbox. Nothing, if the section is left out.
+//! Section `grants` of an injector: the accesses of its plugin beyond the sandbox. The default is
+//! none.
 //!
-//! Names and paths only: values and certificates are read when the plugin is loaded.
+//! The section has names and paths only: values and certificates are read when the plugin is
+//! loaded.
 
-use std::{collections::BTreeSet, path::PathBuf};
-
-use ampoule_core::{Destination, SecretName};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
-
-use super::{
-    ConfigError,
-    file::section,
-    registration::{is_label, object_name},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
 };
 
-/// What a plugin may reach.
+use ampoule_core::{Destination, SecretName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ConfigError,
+    names::{check_object_name, is_label},
+    section::section,
+};
+
+/// The accesses of a plugin beyond its sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantsConfig {
-    /// Hosts that it may call by HTTP over TLS.
+    /// Hosts that the plugin may call by HTTP over TLS.
     pub http: Option<HttpGrantConfig>,
-    /// Kubernetes Secrets that it may read.
+    /// Kubernetes Secrets that the plugin may read.
     pub kubernetes_secrets: BTreeSet<SecretName>,
-    /// Variables of the webhook's environment that it may see.
+    /// Variables of the webhook's environment that the plugin may read.
     pub environment: BTreeSet<String>,
-    /// Whether its clocks go.
+    /// Whether the plugin's clocks advance.
     pub clock: bool,
-    /// Whether its random numbers are random.
+    /// Whether the plugin's random numbers are random.
     pub randomness: bool,
 }
 
@@ -34,36 +39,48 @@ pub struct GrantsConfig {
 pub struct HttpGrantConfig {
     /// The hosts and their ports; at least one.
     pub hosts: Vec<Destination>,
-    /// Certificates in PEM that are trusted beside the public roots.
+    /// CA certificates in PEM form, in addition to the public roots.
     pub ca_file: Option<PathBuf>,
 }
 
-/// Section `grants` as it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// The accesses of a plugin beyond its sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct GrantsFile {
     #[serde(deserialize_with = "section")]
-    http: HttpGrantFile,
+    http: HttpGrantSection,
+    /// Kubernetes Secrets that the plugin may read.
     #[serde(deserialize_with = "section")]
-    kubernetes_secrets: Vec<SecretsFile>,
+    kubernetes_secrets: Vec<SecretsEntry>,
+    /// Names of variables of the webhook's environment that the plugin may read.
     #[serde(deserialize_with = "section")]
     environment: Vec<String>,
+    /// Whether the plugin's clocks advance.
     clock: bool,
+    /// Whether the plugin's random numbers are random.
     randomness: bool,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Calls by HTTP over TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct HttpGrantFile {
+struct HttpGrantSection {
+    /// Hosts that the plugin may call: `host`, `host:port` or `[IPv6 address]:port`. The default
+    /// port is 443.
     #[serde(deserialize_with = "section")]
     hosts: Vec<String>,
+    /// File with CA certificates in PEM form, in addition to the public roots. Requires `hosts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Secrets of one namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct SecretsFile {
+struct SecretsEntry {
+    /// The namespace. Required.
     namespace: String,
+    /// Names of the Secrets; at least one.
     #[serde(deserialize_with = "section")]
     names: Vec<String>,
 }
@@ -71,108 +88,110 @@ struct SecretsFile {
 // === impl GrantsFile ===
 
 impl GrantsFile {
-    /// Checks what stands under `key`.
+    /// Checks the section, which is the value of `key`.
+    ///
+    /// # Errors
+    ///
+    /// The first error in the section.
     pub fn check(self, key: &str) -> Result<GrantsConfig, ConfigError> {
-        let Self { http, kubernetes_secrets, environment, clock, randomness } = self;
-        let http = http.check(&format!("{key}.http"))?;
-        let mut secrets = BTreeSet::new();
-        for (i, entry) in kubernetes_secrets.into_iter().enumerate() {
-            secrets.extend(entry.check(&format!("{key}.kubernetesSecrets[{i}]"))?);
+        let mut kubernetes_secrets = BTreeSet::new();
+        for (i, entry) in self.kubernetes_secrets.into_iter().enumerate() {
+            kubernetes_secrets.extend(entry.check(&format!("{key}.kubernetesSecrets[{i}]"))?);
         }
-        for (i, name) in environment.iter().enumerate() {
+        for (i, name) in self.environment.iter().enumerate() {
             if name.is_empty() || name.contains(['=', '\0']) {
-                let reason = format!("{name:?} is no name of an environment variable");
+                let reason = format!("{name:?} is not a valid name of an environment variable");
                 return Err(ConfigError::at(format!("{key}.environment[{i}]"), reason));
             }
         }
-        let environment = environment.into_iter().collect();
-        Ok(GrantsConfig { http, kubernetes_secrets: secrets, environment, clock, randomness })
+        Ok(GrantsConfig {
+            http: self.http.check(&format!("{key}.http"))?,
+            kubernetes_secrets,
+            environment: self.environment.into_iter().collect(),
+            clock: self.clock,
+            randomness: self.randomness,
+        })
     }
 }
 
-// === impl HttpGrantFile ===
+impl From<&GrantsConfig> for GrantsFile {
+    fn from(config: &GrantsConfig) -> Self {
+        let GrantsConfig { http, kubernetes_secrets, environment, clock, randomness } = config.clone();
+        let mut by_namespace = BTreeMap::<_, Vec<_>>::new();
+        for SecretName { namespace, name } in kubernetes_secrets {
+            by_namespace.entry(namespace).or_default().push(name);
+        }
+        let http = http.map(|HttpGrantConfig { hosts, ca_file }| HttpGrantSection {
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            ca_file,
+        });
+        Self {
+            http: http.unwrap_or_default(),
+            kubernetes_secrets: by_namespace
+                .into_iter()
+                .map(|(namespace, names)| SecretsEntry { namespace, names })
+                .collect(),
+            environment: environment.into_iter().collect(),
+            clock,
+            randomness,
+        }
+    }
+}
 
-impl HttpGrantFile {
+// === impl HttpGrantSection ===
+
+impl HttpGrantSection {
     fn check(self, key: &str) -> Result<Option<HttpGrantConfig>, ConfigError> {
-        let Self { hosts, ca_file } = self;
-        if hosts.is_empty() {
-            return match ca_file {
-                None => Ok(None),
-                Some(_) => Err(ConfigError::at(format!("{key}.caFile"), "makes no sense without hosts")),
-            };
+        let ca_file = |reason| Err(ConfigError::at(format!("{key}.caFile"), reason));
+        if self.hosts.is_empty() {
+            return if self.ca_file.is_none() { Ok(None) } else { ca_file("has no effect without hosts") };
         }
         let parse = |(i, host): (usize, &String)| {
             Destination::parse(host).map_err(|reason| ConfigError::at(format!("{key}.hosts[{i}]"), reason))
         };
-        let hosts = hosts.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
-        if ca_file.as_ref().is_some_and(|path| !path.is_absolute()) {
-            return Err(ConfigError::at(format!("{key}.caFile"), "is no absolute path"));
+        let hosts = self.hosts.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+        if self.ca_file.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return ca_file("is not an absolute path");
         }
-        Ok(Some(HttpGrantConfig { hosts, ca_file }))
+        Ok(Some(HttpGrantConfig { hosts, ca_file: self.ca_file }))
     }
 }
 
-// === impl SecretsFile ===
+// === impl SecretsEntry ===
 
-impl SecretsFile {
+impl SecretsEntry {
     fn check(self, key: &str) -> Result<Vec<SecretName>, ConfigError> {
-        let Self { namespace, names } = self;
+        let namespace = self.namespace;
         if !is_label(&namespace) {
-            let reason = format!("{namespace:?} is no name of a namespace; use 1 to 63 of a-z, 0-9 and - between them");
-            return Err(ConfigError::at(format!("{key}.namespace"), reason));
+            let reason = "is not a valid name of a namespace; use 1 to 63 of a-z, 0-9 and -, and start and end with a \
+                          letter or digit";
+            return Err(ConfigError::at(format!("{key}.namespace"), format!("{namespace:?} {reason}")));
         }
-        if names.is_empty() {
-            return Err(ConfigError::at(format!("{key}.names"), "is empty; name each Secret that the plugin may read"));
+        if self.names.is_empty() {
+            return Err(ConfigError::at(format!("{key}.names"), "is empty; list each Secret that the plugin may read"));
         }
-        let named = |(i, name)| {
-            let name = object_name(&format!("{key}.names[{i}]"), name)?;
+        let checked = |(i, name): (usize, String)| {
+            check_object_name(&format!("{key}.names[{i}]"), &name)?;
             Ok(SecretName { namespace: namespace.clone(), name })
         };
-        names.into_iter().enumerate().map(named).collect()
+        self.names.into_iter().enumerate().map(checked).collect()
     }
 }
 
 // === impl GrantsConfig ===
 
 impl GrantsConfig {
-    /// Whether whoever has the others has these.
+    /// Whether `others` contains all of these grants.
+    #[must_use]
     pub fn are_within(&self, others: &Self) -> bool {
-        let Self { http, kubernetes_secrets, environment, clock, randomness } = self;
-        let http = http.as_ref().is_none_or(|http| {
-            let there = others.http.as_ref();
-            there.is_some_and(|there| {
-                http.hosts.iter().all(|host| there.hosts.contains(host)) && http.ca_file == there.ca_file
+        let http = self.http.as_ref().is_none_or(|http| {
+            others.http.as_ref().is_some_and(|other| {
+                http.hosts.iter().all(|host| other.hosts.contains(host)) && http.ca_file == other.ca_file
             })
         });
-        http && kubernetes_secrets.is_subset(&others.kubernetes_secrets)
-            && environment.is_subset(&others.environment)
-            && *clock <= others.clock
-            && *randomness <= others.randomness
-    }
-
-    /// The section that says this.
-    pub(super) fn effective(&self) -> Value {
-        let Self { http, kubernetes_secrets, environment, clock, randomness } = self;
-        let mut by_namespace = Map::new();
-        for SecretName { namespace, name } in kubernetes_secrets {
-            let names = by_namespace.entry(namespace).or_insert_with(|| json!([]));
-            names.as_array_mut().into_iter().for_each(|names| names.push(json!(name)));
-        }
-        let secrets =
-            by_namespace.into_iter().map(|(namespace, names)| json!({ "namespace": namespace, "names": names }));
-        let mut section = json!({
-            "http": { "hosts": [] },
-            "kubernetesSecrets": secrets.collect::<Vec<_>>(),
-            "environment": environment,
-            "clock": clock,
-            "randomness": randomness,
-        });
-        if let Some(HttpGrantConfig { hosts, ca_file }) = http {
-            section["http"]["hosts"] = hosts.iter().map(ToString::to_string).collect();
-            if let Some(path) = ca_file {
-                section["http"]["caFile"] = json!(path);
-            }
-        }
-        section
+        http && self.kubernetes_secrets.is_subset(&others.kubernetes_secrets)
+            && self.environment.is_subset(&others.environment)
+            && self.clock <= others.clock
+            && self.randomness <= others.randomness
     }
 }

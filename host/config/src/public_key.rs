@@ -1,6 +1,6 @@
-//! A key whose owner vouches for components: [`PublicKey`], of cosign (and so openssl) or minisign.
+//! [`PublicKey`]: a key of cosign, openssl or minisign that signs components.
 //!
-//! What is signed is the caller's business; here a signature over some bytes is right or it is not.
+//! The module verifies signatures of bytes; the caller selects the bytes.
 
 use std::{fmt, str::FromStr};
 
@@ -9,14 +9,14 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use sha2::{Digest as _, Sha256};
 use x509_parser::{oid_registry, prelude::FromDer as _, x509::SubjectPublicKeyInfo};
 
-/// What can be given.
+/// The supported keys.
 const KNOWN: &str = "use an ECDSA P-256 key in PEM form (cosign.pub) or a minisign key (minisign.pub)";
-/// Bytes of a point of P-256, uncompressed (SEC 1, section 2.3.3).
+/// Length of an uncompressed point of P-256 in bytes (SEC 1, section 2.3.3).
 const POINT: usize = 65;
-/// Bytes of a minisign key before the key itself: its algorithm, and its id.
+/// Position of the id in a minisign key: after the algorithm, before the key itself.
 const MINISIGN_ID: std::ops::Range<usize> = 2..10;
 
-/// A public key. Two are equal if they are written the same.
+/// A public key. Keys are equal if their texts are equal.
 #[derive(Clone, Debug)]
 pub struct PublicKey {
     text: String,
@@ -26,32 +26,33 @@ pub struct PublicKey {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    /// The point, uncompressed.
+    /// The uncompressed point.
     P256(Vec<u8>),
     Minisign(minisign_verify::PublicKey),
 }
 
-/// Why a signature does not count.
+/// The reason why a signature is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
-    /// It cannot be read.
-    #[error("is no signature as {0} writes it")]
+    /// The signature cannot be read.
+    #[error("is not a signature of {0}")]
     Unreadable(&'static str),
-    /// It is by somebody else, or of something else.
-    #[error("is not by this key, or not of this component")]
+    /// The signature is by another key, or of other bytes.
+    #[error("is not by this key, or not for this component")]
     Wrong,
 }
 
 // === impl PublicKey ===
 
 impl PublicKey {
-    /// What tells the key from others: for minisign its own id, otherwise the start of the SHA-256 of its DER form.
+    /// An identifier: for minisign the id in the key, otherwise the first 16 digits of the SHA-256
+    /// of its DER form.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What the name of a file with a signature by this key ends with, as the tools write them.
+    /// The extension of signature files, as the tools write it.
     #[must_use]
     pub fn extension(&self) -> &'static str {
         match self.kind {
@@ -60,17 +61,18 @@ impl PublicKey {
         }
     }
 
-    /// Whether this is a key of cosign.
+    /// Whether this is an ECDSA P-256 key, as cosign uses.
     #[must_use]
     pub fn is_p256(&self) -> bool {
         matches!(self.kind, Kind::P256(_))
     }
 
-    /// Verifies a signature: base64 (cosign) or DER (openssl) of ECDSA over SHA-256, or minisign's four lines.
+    /// Verifies a signature: ECDSA over SHA-256 in base64 (cosign) or DER (openssl), or the four
+    /// lines of minisign.
     ///
     /// # Errors
     ///
-    /// If it is not of these bytes by this key.
+    /// If the signature is not by this key and of these bytes.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
         match &self.kind {
             Kind::P256(point) => {
@@ -87,7 +89,8 @@ impl PublicKey {
                 let text = std::str::from_utf8(signature).ok();
                 let signature = text.and_then(|text| minisign_verify::Signature::decode(text).ok());
                 let signature = signature.ok_or(BadSignature::Unreadable("minisign"))?;
-                // Signatures of the component itself instead of its hash are what minisign wrote before 2021.
+                // `true` allows signatures of the message itself instead of its hash: minisign
+                // wrote these before 2021.
                 key.verify(message, &signature, true).map_err(|_| BadSignature::Wrong)
             }
         }
@@ -108,7 +111,7 @@ impl FromStr for PublicKey {
 }
 
 impl fmt::Display for PublicKey {
-    /// As it was written.
+    /// Writes the original text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -121,31 +124,31 @@ impl PartialEq for PublicKey {
 }
 
 fn p256(text: &str) -> Result<(Kind, String), String> {
-    let pem = pem::parse(text).map_err(|_| format!("is no readable PEM; {KNOWN}"))?;
+    let pem = pem::parse(text).map_err(|_| format!("is not readable PEM; {KNOWN}"))?;
     if pem.tag() != "PUBLIC KEY" {
         return Err(format!("is a PEM block {:?}, not a PUBLIC KEY; {KNOWN}", pem.tag()));
     }
     let key = SubjectPublicKeyInfo::from_der(pem.contents()).ok().filter(|(rest, _)| rest.is_empty());
-    let (_, key) = key.ok_or_else(|| format!("is no readable public key; {KNOWN}"))?;
+    let (_, key) = key.ok_or_else(|| format!("is not a readable public key; {KNOWN}"))?;
     let curve = key.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
     let is_p256 =
         key.algorithm.algorithm == oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY && curve == Some(oid_registry::OID_EC_P256);
-    // As all tools write it, and ring wants it: both halves of the point, behind a 4.
+    // ring requires the uncompressed form, which all tools write: a 4 and both coordinates.
     let point = key.subject_public_key.data.to_vec();
     if !is_p256 || point.len() != POINT || point[0] != 4 {
-        return Err(format!("is a key of another kind; {KNOWN}"));
+        return Err(format!("is not a key on the curve P-256; {KNOWN}"));
     }
     let fingerprint = HEXLOWER.encode(&Sha256::digest(pem.contents()));
     Ok((Kind::P256(point), fingerprint[..16].to_owned()))
 }
 
-/// The key alone, or after a comment in a line of its own.
+/// Parses the key, with or without the line of comment before it.
 fn minisign(text: &str) -> Result<(Kind, String), String> {
-    let wrong = || format!("is no key of minisign and no PEM; {KNOWN}");
+    let wrong = || format!("is neither a minisign key nor PEM; {KNOWN}");
     let line = text.lines().last().map(str::trim).ok_or_else(wrong)?;
     let key = minisign_verify::PublicKey::from_base64(line).map_err(|_| wrong())?;
     let bytes = BASE64.decode(line.as_bytes()).map_err(|_| wrong())?;
-    // Minisign shows it as a number, of which the lowest byte stands first.
+    // Minisign displays the id as a number; the key has its lowest byte first.
     let id: Vec<u8> = bytes[MINISIGN_ID].iter().rev().copied().collect();
     Ok((Kind::Minisign(key), HEXUPPER.encode(&id)))
 }
@@ -156,7 +159,7 @@ mod tests {
 
     const COMPONENT: &[u8] = b"a component";
 
-    /// Recorded: what `minisign` 0.11 wrote.
+    /// Recorded output of `minisign` 0.11.
     const MINISIGN: &str = "untrusted comment: minisign public key F76C7BE8E6E18448
 RWRIhOHm6Hts9y6nrX07KM3RWg3ZMABnB7RLBmBYn2wUM+aMzUe4DUWt
 ";
@@ -165,13 +168,14 @@ RURIhOHm6Hts97VtlmL/33c6vlkWuQCOAcwMpI4Ygq//e5/M4wYTWXylc2AvGAPKSoAmP8Rb6KUhjXHC
 trusted comment: file:c
 IP+i0UwO+cbW+04v8RC69mKeq7kOwaKBQP5j1rL6u4amkTXabKxVgB9NhruwWSbziEJd1u72u4Sj48f3mCefDw==
 ";
-    /// The same, by its flag `-l`.
+    /// The same with the flag `-l`.
     const MINISIGN_LEGACY: &str = "untrusted comment: signature from minisign secret key
 RWRIhOHm6Hts9+ECwgjPPRiS1Qo2GxpN4yLGnjOM9Ws2vaR4cX7sNEoGzt7RIuIkCcp/l9f0yGhSJvMTgwtdUyA5mV0H6eu2BQ4=
 trusted comment: file:c
 zdTq7xY1TsRbNU/9RAA+spnawGGFt4UsvvJxpuCoyKcVFEObqNR1khVrrztOe1VaLf3QnIsKvgmo6SUQ0xy3BA==
 ";
-    /// Recorded: what `openssl ec -pubout` and `openssl dgst -sha256 -sign` wrote, the signature in base64 as `cosign sign-blob` does.
+    /// Recorded output of `openssl ec -pubout` and `openssl dgst -sha256 -sign`; the signature is
+    /// in base64, as `cosign sign-blob` writes it.
     const P256: &str = "-----BEGIN PUBLIC KEY-----
 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEFSOEcsINpkeY4BRIbq+jzj/NqHOG
 E0dQjTNDq81nJ9w+mfUYe7Fo3twBgOxX3MJtV7IfwFj0qknFmC6sgG/slQ==
@@ -189,7 +193,7 @@ E0dQjTNDq81nJ9w+mfUYe7Fo3twBgOxX3MJtV7IfwFj0qknFmC6sgG/slQ==
     }
 
     #[test]
-    fn verifies_what_the_tools_sign_and_nothing_else() {
+    fn accepts_only_the_signatures_of_the_tools() {
         for (text, id, signatures) in [
             (MINISIGN, "F76C7BE8E6E18448", vec![MINISIGN_SIGNATURE.into(), MINISIGN_LEGACY.into()]),
             (
@@ -208,14 +212,14 @@ E0dQjTNDq81nJ9w+mfUYe7Fo3twBgOxX3MJtV7IfwFj0qknFmC6sgG/slQ==
     }
 
     #[test]
-    fn refuses_signatures_of_others_and_what_is_none() {
+    fn refuses_other_signatures_and_other_bytes() {
         let other = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
         assert_eq!(key(other).verify(COMPONENT, MINISIGN_SIGNATURE.as_bytes()), Err(BadSignature::Wrong));
         let changed = MINISIGN_SIGNATURE.replace("file:c", "file:d");
         assert_eq!(
             key(MINISIGN).verify(COMPONENT, changed.as_bytes()),
             Err(BadSignature::Wrong),
-            "its comment is signed"
+            "the signature covers the comment"
         );
         for garbage in [&b""[..], b"garbage", b"\xff\xfe", P256_SIGNATURE.as_bytes()] {
             assert_eq!(key(MINISIGN).verify(COMPONENT, garbage), Err(BadSignature::Unreadable("minisign")));
@@ -229,7 +233,7 @@ E0dQjTNDq81nJ9w+mfUYe7Fo3twBgOxX3MJtV7IfwFj0qknFmC6sgG/slQ==
     }
 
     #[test]
-    fn a_key_that_is_none_is_refused_with_what_would_be_one() {
+    fn refuses_an_invalid_key_with_the_supported_ones() {
         let p384 = "-----BEGIN PUBLIC KEY-----
 MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEw8ssEhPmsUQn0ya0pOJaqR14X0xg+Qor
 pqeC3qwZiBWjeRDnXJWgmh0U9z7oP3UuIQHKZKTyIb8F+w164Oh42y8ybbVjosqQ
@@ -242,13 +246,13 @@ E0dQjTNDq81nJ9w=
         let private = P256.replace("PUBLIC", "EC PRIVATE");
         for (text, reason) in [
             ("", "is missing"),
-            ("RWQ", "is no key of minisign and no PEM"),
-            (MINISIGN_SIGNATURE, "is no key of minisign and no PEM"),
+            ("RWQ", "is neither a minisign key nor PEM"),
+            (MINISIGN_SIGNATURE, "is neither a minisign key nor PEM"),
             (private.as_str(), "is a PEM block \"EC PRIVATE KEY\", not a PUBLIC KEY"),
-            ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is no readable public key"),
-            ("-----BEGIN PUBLIC KEY-----", "is no readable PEM"),
-            (p384, "is a key of another kind"),
-            (compressed, "is a key of another kind"),
+            ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is not a readable public key"),
+            ("-----BEGIN PUBLIC KEY-----", "is not readable PEM"),
+            (p384, "is not a key on the curve P-256"),
+            (compressed, "is not a key on the curve P-256"),
         ] {
             assert_eq!(text.parse::<PublicKey>().unwrap_err(), format!("{reason}; {KNOWN}"), "{text}");
         }

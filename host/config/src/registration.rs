@@ -1,116 +1,98 @@
-//! Sections `registration` and `certificates`: how the API server comes to know the webhook, and why it trusts it.
+//! Sections `registration` and `certificates`: how the API server finds and trusts the webhook.
 //!
-//! What stands in a file, what it becomes, and the way back; the rules are those that the API server has for the same fields.
+//! The rules are those of the API server for the same fields.
 
 use std::{collections::BTreeMap, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::{ConfigError, check::within, file::section};
+use crate::{
+    ConfigError,
+    names::{check_object_name, is_label},
+    section::{seconds, section},
+};
 
-const DAY: u64 = 24 * 60 * 60;
-/// A third of it must do for the API server to hear of the next one. Only a test wants one as short as this.
-const SHORTEST_VALIDITY: u64 = 30;
-/// Clients of a public certificate take 398 days at most; ten years is what some make by hand.
-const LONGEST_VALIDITY: u64 = 3650 * DAY;
+/// The path on which the webhook serves reviews. The registration contains it.
+pub const WEBHOOK_PATH: &str = "/mutate--v1-pod";
 
-/// Section `registration`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// The registration of the webhook with the API server.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct RegistrationFile {
-    /// Whether the process registers itself.
-    pub enabled: bool,
-    /// The name of the `MutatingWebhookConfiguration`.
-    pub name: String,
-    /// The name of the webhook in it, which stands in front of every refusal.
-    pub webhook_name: String,
-    /// The Service that the API server calls, in the namespace of the process.
-    pub service_name: String,
-    /// The Service's port.
-    pub service_port: u64,
-    /// What the API server does with a pod while nobody answers.
-    pub failure_policy: FailurePolicy,
-    /// The namespaces whose pods are asked about. Left out: all but `kube-system` and the webhook's own.
-    pub namespace_selector: Option<NamespaceSelector>,
-    /// How long the API server waits for an answer.
-    pub timeout_seconds: u64,
-}
-
-/// Section `certificates`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct CertificatesFile {
-    /// Where the serving process takes its certificate from.
-    pub mode: CertificateMode,
-    /// The Secret with `ca.crt`, `tls.crt` and `tls.key`, in the namespace of the process.
-    pub secret_name: String,
-    /// Whether `init-certs` writes the three into `server.certDir` as well.
-    pub copy_to_cert_dir: bool,
-    /// How long a certificate is valid that this program makes.
-    pub validity_seconds: u64,
-}
-
-/// Where the serving process takes its certificate from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CertificateMode {
-    /// From `server.certDir`, and whoever writes there renews it.
-    #[default]
-    Folder,
-    /// From the Secret, by the API server; the process makes and renews it.
-    Cluster,
-}
-
-/// How the API server comes to know the webhook.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[schemars(extend("x-takes-effect" = "restart"))]
 pub struct RegistrationConfig {
     /// Whether the process registers itself.
     pub enabled: bool,
-    /// The name of the `MutatingWebhookConfiguration`.
+    /// Name of the `MutatingWebhookConfiguration`.
     pub name: String,
-    /// The name of the webhook in it.
+    /// Name of the webhook in it, with at least three parts. The API server puts it in front of
+    /// every refusal.
     pub webhook_name: String,
-    /// The Service that the API server calls; the certificate is made for it.
+    /// Name of the Service that the API server calls, in the namespace of the process. The
+    /// certificate is issued for it.
     pub service_name: String,
-    /// The Service's port.
-    pub service_port: u16,
-    /// What the API server does with a pod while nobody answers.
+    /// Port of the Service.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub service_port: u64,
+    /// What the API server does with a pod if the webhook does not answer.
     pub failure_policy: FailurePolicy,
-    /// The namespaces whose pods are asked about; none is all but `kube-system` and the webhook's own.
+    /// Namespaces whose pods are sent to the webhook. Without it, all but `kube-system` and the
+    /// webhook's own.
     pub namespace_selector: Option<NamespaceSelector>,
-    /// How long the API server waits for an answer, in whole seconds.
+    /// Maximum time that the API server waits for an answer.
+    // The API server accepts at most 30 s.
+    #[serde(rename = "timeoutSeconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 1, max = 30))]
     pub timeout: Duration,
 }
 
-/// Where the certificate is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The webhook's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("x-takes-effect" = "restart"))]
 pub struct CertificatesConfig {
-    /// Where the serving process takes its certificate from.
+    /// Source of the certificate of the serving process.
     pub mode: CertificateMode,
-    /// The Secret's name.
+    /// Name of the Secret with `ca.crt`, `tls.crt` and `tls.key`, in the namespace of the process.
     pub secret_name: String,
-    /// Whether `init-certs` writes to `server.certDir` as well.
+    /// Whether `ampoule init-certs` also writes the three files into `server.certDir`.
     pub copy_to_cert_dir: bool,
-    /// How long a certificate is valid that this program makes.
+    /// Validity of the certificates that Ampoule issues.
+    // The API server must learn of the next certificate within a third of it: only tests need 30 s.
+    // Clients of public certificates accept 398 days; certificates made by hand often have ten
+    // years.
+    #[serde(rename = "validitySeconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 30, max = 315_360_000))]
     pub validity: Duration,
 }
 
-/// What the API server does with a pod while nobody answers. Spelt as the API server does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// The source of the certificate of the serving process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateMode {
+    /// The folder `server.certDir`. Another program renews the certificate.
+    #[default]
+    Folder,
+    /// The Secret, through the API server. The process issues and renews the certificate. Requires
+    /// `registration.enabled`.
+    Cluster,
+}
+
+/// What the API server does with a pod if the webhook does not answer. Spelled as in Kubernetes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum FailurePolicy {
-    /// It is refused.
+    /// The pod is refused.
     #[default]
     Fail,
-    /// It is admitted without its secrets.
+    /// The pod is admitted without its secrets.
     Ignore,
 }
 
-/// A label selector, as Kubernetes writes one. An empty one selects everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// A label selector of Kubernetes. An empty one selects everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct NamespaceSelector {
-    /// Labels with exactly these values.
+    /// Labels and their exact values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "section")]
     pub match_labels: BTreeMap<String, String>,
     /// Further conditions, all of which must hold.
@@ -118,35 +100,35 @@ pub struct NamespaceSelector {
     pub match_expressions: Vec<LabelCondition>,
 }
 
-/// One condition on a label.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// A condition on a label.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LabelCondition {
-    /// The label.
+    /// The label. Required.
     pub key: String,
-    /// How its value is compared.
+    /// How the label's value is compared. Required.
     pub operator: LabelOperator,
-    /// With what; empty for `Exists` and `DoesNotExist`.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    /// The values for `In` and `NotIn`; empty for `Exists` and `DoesNotExist`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default, deserialize_with = "section")]
     pub values: Vec<String>,
 }
 
-/// How a label's value is compared. Spelt as the API server does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// How a label's value is compared. Spelled as in Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum LabelOperator {
-    /// Is one of the values.
+    /// The label has one of the values.
     In,
-    /// Is none of the values, or the label is not there.
+    /// The label has none of the values, or does not exist.
     NotIn,
-    /// The label is there.
+    /// The label exists.
     Exists,
-    /// The label is not there.
+    /// The label does not exist.
     DoesNotExist,
 }
 
-// === impl RegistrationFile ===
+// === impl RegistrationConfig ===
 
-impl Default for RegistrationFile {
+impl Default for RegistrationConfig {
     fn default() -> Self {
         Self {
             enabled: false,
@@ -156,120 +138,53 @@ impl Default for RegistrationFile {
             service_port: 443,
             failure_policy: FailurePolicy::default(),
             namespace_selector: None,
-            // What the API server takes where a registration does not say.
-            timeout_seconds: 10,
+            // The API server's default for a registration without a timeout.
+            timeout: Duration::from_secs(10),
         }
     }
 }
-
-impl RegistrationFile {
-    pub(super) fn check(self) -> Result<RegistrationConfig, ConfigError> {
-        let Self {
-            enabled,
-            name,
-            webhook_name,
-            service_name,
-            service_port,
-            failure_policy,
-            namespace_selector,
-            timeout_seconds,
-        } = self;
-        let port = within("registration.servicePort", service_port, 1..=u64::from(u16::MAX))?;
-        // The API server takes no more than 30 s.
-        let seconds = within("registration.timeoutSeconds", timeout_seconds, 1..=30)?;
-        if let Some(selector) = &namespace_selector {
-            selector.check()?;
-        }
-        Ok(RegistrationConfig {
-            enabled,
-            name: object_name("registration.name", name)?,
-            webhook_name: self::webhook_name(webhook_name)?,
-            service_name: self::service_name(service_name)?,
-            service_port: u16::try_from(port).expect("the range is that of u16"),
-            failure_policy,
-            namespace_selector,
-            timeout: Duration::from_secs(seconds),
-        })
-    }
-}
-
-// === impl CertificatesFile ===
-
-impl Default for CertificatesFile {
-    fn default() -> Self {
-        Self {
-            mode: CertificateMode::default(),
-            secret_name: "ampoule-tls".to_owned(),
-            copy_to_cert_dir: false,
-            validity_seconds: 90 * DAY,
-        }
-    }
-}
-
-impl CertificatesFile {
-    pub(super) fn check(self, registration: &RegistrationConfig) -> Result<CertificatesConfig, ConfigError> {
-        let Self { mode, secret_name, copy_to_cert_dir, validity_seconds } = self;
-        if mode == CertificateMode::Cluster && !registration.enabled {
-            let reason = "cluster needs registration.enabled: somebody has to tell the API server of each new CA";
-            return Err(ConfigError::at("certificates.mode", reason));
-        }
-        let validity = within("certificates.validitySeconds", validity_seconds, SHORTEST_VALIDITY..=LONGEST_VALIDITY)?;
-        Ok(CertificatesConfig {
-            mode,
-            secret_name: object_name("certificates.secretName", secret_name)?,
-            copy_to_cert_dir,
-            validity: Duration::from_secs(validity),
-        })
-    }
-}
-
-// === impl RegistrationConfig ===
 
 impl RegistrationConfig {
-    /// As the configuration file says it.
-    pub(super) fn effective(&self) -> Value {
-        let Self {
-            enabled,
-            name,
-            webhook_name,
-            service_name,
-            service_port,
-            failure_policy,
-            namespace_selector,
-            timeout,
-        } = self;
-        json!({
-            "enabled": enabled,
-            "name": name,
-            "webhookName": webhook_name,
-            "serviceName": service_name,
-            "servicePort": service_port,
-            "failurePolicy": failure_policy,
-            "namespaceSelector": namespace_selector,
-            "timeoutSeconds": timeout.as_secs(),
-        })
+    pub(crate) fn check(self) -> Result<Self, ConfigError> {
+        if let Some(selector) = &self.namespace_selector {
+            selector.check("registration.namespaceSelector")?;
+        }
+        check_object_name("registration.name", &self.name)?;
+        check_webhook_name(&self.webhook_name)?;
+        check_service_name(&self.service_name)?;
+        Ok(self)
     }
 }
 
 // === impl CertificatesConfig ===
 
+impl Default for CertificatesConfig {
+    fn default() -> Self {
+        Self {
+            mode: CertificateMode::default(),
+            secret_name: "ampoule-tls".to_owned(),
+            copy_to_cert_dir: false,
+            validity: Duration::from_hours(90 * 24),
+        }
+    }
+}
+
 impl CertificatesConfig {
-    /// As the configuration file says it.
-    pub(super) fn effective(&self) -> Value {
-        let Self { mode, secret_name, copy_to_cert_dir, validity } = self;
-        json!({
-            "mode": mode,
-            "secretName": secret_name,
-            "copyToCertDir": copy_to_cert_dir,
-            "validitySeconds": validity.as_secs(),
-        })
+    pub(crate) fn check(self, registration: &RegistrationConfig) -> Result<Self, ConfigError> {
+        if self.mode == CertificateMode::Cluster && !registration.enabled {
+            let reason = "cluster requires registration.enabled: the API server must learn of each new CA";
+            return Err(ConfigError::at("certificates.mode", reason));
+        }
+        check_object_name("certificates.secretName", &self.secret_name)?;
+        Ok(self)
     }
 }
 
 // === impl NamespaceSelector ===
 
 impl NamespaceSelector {
-    /// Every namespace but these, by the label that the API server gives each.
+    /// Every namespace except these, by the label that the API server sets on each.
+    #[must_use]
     pub fn all_but<const N: usize>(names: [&str; N]) -> Self {
         let condition = LabelCondition {
             key: "kubernetes.io/metadata.name".to_owned(),
@@ -279,49 +194,34 @@ impl NamespaceSelector {
         Self { match_labels: BTreeMap::new(), match_expressions: vec![condition] }
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let Self { match_labels: _, match_expressions } = self;
-        for (i, LabelCondition { key: _, operator, values }) in match_expressions.iter().enumerate() {
-            let wants_values = matches!(operator, LabelOperator::In | LabelOperator::NotIn);
-            if values.is_empty() == wants_values {
-                let reason = if wants_values {
-                    "is missing, and the operator compares with it"
+    fn check(&self, key: &str) -> Result<(), ConfigError> {
+        for (i, condition) in self.match_expressions.iter().enumerate() {
+            let needs_values = matches!(condition.operator, LabelOperator::In | LabelOperator::NotIn);
+            if condition.values.is_empty() == needs_values {
+                let reason = if needs_values {
+                    "is missing; the operator requires it"
                 } else {
-                    "makes no sense with this operator"
+                    "has no effect with this operator"
                 };
-                let key = format!("registration.namespaceSelector.matchExpressions[{i}].values");
-                return Err(ConfigError::at(key, reason));
+                return Err(ConfigError::at(format!("{key}.matchExpressions[{i}].values"), reason));
             }
         }
         Ok(())
     }
 }
 
-/// RFC 1123: what the names of most objects are.
-pub(super) fn object_name(key: &str, name: String) -> Result<String, ConfigError> {
-    if name.len() <= 253 && name.split('.').all(is_label) {
-        return Ok(name);
+fn check_service_name(name: &str) -> Result<(), ConfigError> {
+    if is_label(name) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Ok(());
     }
-    Err(ConfigError::at(key, format!("{name:?} is no name of an object; use a-z, 0-9, - and . between them")))
+    let reason = "is not a valid Service name; use 1 to 63 of a-z, 0-9 and -, and start with a letter";
+    Err(ConfigError::at("registration.serviceName", format!("{name:?} {reason}")))
 }
 
-fn service_name(name: String) -> Result<String, ConfigError> {
-    if is_label(&name) && !name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Ok(name);
-    }
-    let reason = format!("{name:?} is no name of a Service; use 1 to 63 of a-z, 0-9 and -, a letter first");
-    Err(ConfigError::at("registration.serviceName", reason))
-}
-
-fn webhook_name(name: String) -> Result<String, ConfigError> {
+fn check_webhook_name(name: &str) -> Result<(), ConfigError> {
     if name.len() <= 253 && name.split('.').count() >= 3 && name.split('.').all(is_label) {
-        return Ok(name);
+        return Ok(());
     }
-    let reason = format!("{name:?} is no name of a webhook; use three or more parts, such as secrets.ampoule.dev");
-    Err(ConfigError::at("registration.webhookName", reason))
-}
-
-pub(super) fn is_label(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=63).contains(&text.len()) && text.chars().all(allowed) && !text.starts_with('-') && !text.ends_with('-')
+    let reason = "is not a valid webhook name; use at least three parts, such as secrets.ampoule.dev";
+    Err(ConfigError::at("registration.webhookName", format!("{name:?} {reason}")))
 }

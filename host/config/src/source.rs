@@ -1,37 +1,40 @@
-//! Where a component is, as the configuration writes it: [`ComponentSource`], and [`OciReference`] for one in a registry.
+//! [`ComponentSource`]: the source of a component; and [`OciReference`] for a component in a
+//! registry.
 //!
-//! Nothing is looked for here; a reference is checked as the registries' own specification has it.
+//! The text is parsed only. The rules for references are those of OCI's distribution specification.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-/// What can be written.
+/// The forms of a source.
 const KNOWN: &str = "use builtin:NAME, file:PATH, configmap:NAME/KEY or oci:REGISTRY/REPOSITORY:TAG";
-/// The most that a registry has to take for a repository's name with the registry in front (OCI distribution, "Pull").
+/// Maximum length of registry and repository that every registry accepts (OCI distribution,
+/// "Pull").
 const LONGEST_REPOSITORY: usize = 255;
-/// The same of a tag.
+/// Maximum length of a tag (OCI distribution, "Pull").
 const LONGEST_TAG: usize = 128;
-/// The longest name of a ConfigMap or of a key in one.
+/// Maximum length of the name of a ConfigMap, and of its keys.
 const LONGEST_NAME: usize = 253;
 
-/// Where a component is.
+/// The source of a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ComponentSource {
-    /// In this program, under this name.
+    /// A plugin of this name that is built into the program.
     Builtin(String),
-    /// In a file.
+    /// A file.
     File(PathBuf),
-    /// In a ConfigMap of the process' own namespace.
+    /// A ConfigMap in the namespace of the process.
     ConfigMap {
-        /// The ConfigMap's name.
+        /// The name of the ConfigMap.
         name: String,
         /// The key in its `binaryData` or `data`.
         key: String,
     },
-    /// In a registry.
+    /// A registry.
     Oci(OciReference),
 }
 
-/// A component in a registry: `REGISTRY/REPOSITORY:TAG`, `REGISTRY/REPOSITORY@sha256:…`, or with both, where the digest counts.
+/// A component in a registry: `REGISTRY/REPOSITORY:TAG`, `REGISTRY/REPOSITORY@sha256:…`, or both;
+/// the digest wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OciReference {
     registry: String,
@@ -43,26 +46,30 @@ pub struct OciReference {
 // === impl ComponentSource ===
 
 impl ComponentSource {
-    /// Reads what the configuration writes. The error says what would be right.
+    /// Parses a source.
+    ///
+    /// # Errors
+    ///
+    /// The error describes the valid forms.
     pub fn parse(text: &str, builtins: &[&str]) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("builtin", name)) if builtins.contains(&name) => Ok(Self::Builtin(name.to_owned())),
             Some(("builtin", name)) => {
-                let there = if builtins.is_empty() { "none".to_owned() } else { builtins.join(", ") };
-                Err(format!("{name:?} is no built-in plugin of this program (there: {there})"))
+                let known = if builtins.is_empty() { "none".to_owned() } else { builtins.join(", ") };
+                Err(format!("{name:?} is not a built-in plugin of this program (built-in plugins: {known})"))
             }
-            Some(("file", "")) => Err("file: wants a path after the colon".to_owned()),
+            Some(("file", "")) => Err("file: requires a path after the colon".to_owned()),
             Some(("file", path)) => Ok(Self::File(PathBuf::from(path))),
             Some(("configmap", place)) => config_map(place),
             Some(("oci", reference)) => reference.parse().map(Self::Oci),
             _ if text.is_empty() => Err(format!("is missing; {KNOWN}")),
-            _ => Err(format!("{text:?} is no place of a component; {KNOWN}")),
+            _ => Err(format!("{text:?} is not a source of a component; {KNOWN}")),
         }
     }
 }
 
 impl fmt::Display for ComponentSource {
-    /// As the configuration writes it.
+    /// Writes the source as in the configuration.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Builtin(name) => write!(f, "builtin:{name}"),
@@ -73,9 +80,9 @@ impl fmt::Display for ComponentSource {
     }
 }
 
-/// Kubernetes' own rules for both names, but for their finer points, which its answer tells.
+/// Checks both names by the rules of Kubernetes, except for details that the API server checks.
 fn config_map(place: &str) -> Result<ComponentSource, String> {
-    let wrong = || format!("{place:?} is no ConfigMap with a key; use configmap:NAME/KEY");
+    let wrong = || format!("{place:?} is not a ConfigMap with a key; use configmap:NAME/KEY");
     let (name, key) = place.split_once('/').ok_or_else(wrong)?;
     let in_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     let in_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -91,7 +98,7 @@ fn config_map(place: &str) -> Result<ComponentSource, String> {
 // === impl OciReference ===
 
 impl OciReference {
-    /// The registry as it is written, with its port: what credentials and `registries.insecure` go by.
+    /// The registry as written, with its port. Credentials and `registries.insecure` refer to it.
     #[must_use]
     pub fn registry(&self) -> &str {
         &self.registry
@@ -100,7 +107,7 @@ impl OciReference {
     /// The host that serves the registry's API, with its port.
     #[must_use]
     pub fn host(&self) -> &str {
-        // Docker Hub's address has never been its name.
+        // Docker Hub serves its API under another name.
         if self.registry == "docker.io" { "registry-1.docker.io" } else { &self.registry }
     }
 
@@ -110,19 +117,19 @@ impl OciReference {
         &self.repository
     }
 
-    /// The tag; none if only a digest is given.
+    /// The tag; `None` if the reference has only a digest.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The manifest's digest, `sha256:…`; none if only a tag is given.
+    /// The manifest's digest, `sha256:…`; `None` if the reference has only a tag.
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_deref()
     }
 
-    /// The same repository, at this digest.
+    /// The same reference with this digest.
     #[must_use]
     pub fn at(&self, digest: &str) -> Self {
         Self { digest: Some(digest.to_owned()), ..self.clone() }
@@ -137,7 +144,7 @@ impl FromStr for OciReference {
             Some((name, digest)) => (name, Some(digest)),
             None => (text, None),
         };
-        // The registry's own port stands before the first slash.
+        // A colon before the first slash belongs to the registry's port.
         let tag_at = name.rfind(':').filter(|colon| name.rfind('/').is_some_and(|slash| slash < *colon));
         let (name, tag) = tag_at.map_or((name, None), |colon| (&name[..colon], Some(&name[colon + 1..])));
         let (registry, repository) = name.split_once('/').unwrap_or_default();
@@ -147,16 +154,18 @@ impl FromStr for OciReference {
             ));
         }
         if repository.len() + registry.len() >= LONGEST_REPOSITORY || !repository.split('/').all(is_path_component) {
-            return Err(format!("{repository:?} is no repository's name; use a-z, 0-9, and . _ - / between them"));
+            return Err(format!(
+                "{repository:?} is not the name of a repository; use a-z, 0-9, and . _ - / between them"
+            ));
         }
         if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
-            return Err(format!("{tag:?} is no tag; use 1 to {LONGEST_TAG} of letters, digits, . _ and -"));
+            return Err(format!("{tag:?} is not a tag; use 1 to {LONGEST_TAG} of letters, digits, . _ and -"));
         }
         if let Some(digest) = digest.filter(|digest| !is_digest(digest)) {
-            return Err(format!("{digest:?} is no digest; use sha256: and 64 of 0-9 and a-f"));
+            return Err(format!("{digest:?} is not a digest; use sha256: and 64 of 0-9 and a-f"));
         }
         if tag.is_none() && digest.is_none() {
-            return Err(format!("{text:?} names neither a tag nor a digest; append :TAG or @sha256:…"));
+            return Err(format!("{text:?} has neither a tag nor a digest; append :TAG or @sha256:…"));
         }
         let owned = |part: Option<&str>| part.map(ToOwned::to_owned);
         let (registry, repository) = (registry.to_owned(), repository.to_owned());
@@ -178,8 +187,9 @@ impl fmt::Display for OciReference {
     }
 }
 
-/// A host with a dot or a port, or `localhost`: what tells a registry from the first part of a repository's name.
-pub(super) fn is_registry(text: &str) -> bool {
+/// Whether the text is a host with a dot or a port, or `localhost`. The first part of a repository
+/// name has neither.
+pub(crate) fn is_registry(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
@@ -193,17 +203,18 @@ pub(super) fn is_registry(text: &str) -> bool {
     named && good_host && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-/// Whether this is the digest that this program can compare.
+/// Whether the text is a digest of the supported algorithm, `sha256:…`.
+#[must_use]
 pub fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(is_sha256)
 }
 
-/// Whether this is a SHA-256 in hexadecimal.
-pub fn is_sha256(text: &str) -> bool {
+/// Whether the text is a SHA-256 in hexadecimal.
+pub(crate) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, of OCI's distribution specification.
+/// Whether the text matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` (OCI distribution, "Pull").
 fn is_path_component(text: &str) -> bool {
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let separators = text.split(word).filter(|separator| !separator.is_empty());
@@ -213,7 +224,7 @@ fn is_path_component(text: &str) -> bool {
     text.starts_with(word) && text.ends_with(word) && separated
 }
 
-/// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`, of the same.
+/// Whether the text matches `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}` (OCI distribution, "Pull").
 fn is_tag(text: &str) -> bool {
     let first = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.len() <= LONGEST_TAG && text.starts_with(first) && text.chars().all(|c| first(c) || matches!(c, '.' | '-'))
@@ -249,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_the_parts_of_a_reference() {
+    fn parses_the_parts_of_a_reference() {
         let reference: OciReference = format!("docker.io/team/plugin:1@{DIGEST}").parse().unwrap();
         assert_eq!((reference.registry(), reference.host()), ("docker.io", "registry-1.docker.io"));
         assert_eq!((reference.repository(), reference.tag()), ("team/plugin", Some("1")));
@@ -257,20 +268,20 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_source_is_refused_with_what_would_be_right() {
+    fn refuses_an_invalid_source_with_the_valid_forms() {
         refuses("", &format!("is missing; {KNOWN}"));
-        refuses("/x.wasm", &format!("\"/x.wasm\" is no place of a component; {KNOWN}"));
-        refuses("https://x", &format!("\"https://x\" is no place of a component; {KNOWN}"));
-        refuses("builtin:x", "\"x\" is no built-in plugin of this program (there: k8s)");
-        refuses("file:", "file: wants a path after the colon");
+        refuses("/x.wasm", &format!("\"/x.wasm\" is not a source of a component; {KNOWN}"));
+        refuses("https://x", &format!("\"https://x\" is not a source of a component; {KNOWN}"));
+        refuses("builtin:x", "\"x\" is not a built-in plugin of this program (built-in plugins: k8s)");
+        refuses("file:", "file: requires a path after the colon");
         for place in ["", "name", "name/", "/key", "a/b/c", "Name/key", "name/k y"] {
-            let expected = format!("{place:?} is no ConfigMap with a key; use configmap:NAME/KEY");
+            let expected = format!("{place:?} is not a ConfigMap with a key; use configmap:NAME/KEY");
             refuses(&format!("configmap:{place}"), &expected);
         }
     }
 
     #[test]
-    fn a_wrong_reference_is_refused_with_what_would_be_right() {
+    fn refuses_an_invalid_reference_with_the_valid_forms() {
         for text in ["", "plugin:1", "team/plugin:1", "ghcr.io:99999/a:1", "a b.io/a:1", ":5000/a:1", "[x]:1/a:1"] {
             let expected = format!(
                 "{text:?} does not begin with a registry; use REGISTRY/REPOSITORY:TAG, such as ghcr.io/team/plugin:1.0"
@@ -278,13 +289,14 @@ mod tests {
             refuses(&format!("oci:{text}"), &expected);
         }
         for repository in ["", "A", "a//b", "a/", "-a", "a-", "a___b", "a..b", "../a"] {
-            let expected = format!("{repository:?} is no repository's name; use a-z, 0-9, and . _ - / between them");
+            let expected =
+                format!("{repository:?} is not the name of a repository; use a-z, 0-9, and . _ - / between them");
             refuses(&format!("oci:ghcr.io/{repository}:1"), &expected);
         }
-        refuses("oci:ghcr.io/a:", "\"\" is no tag; use 1 to 128 of letters, digits, . _ and -");
-        refuses("oci:ghcr.io/a:-x", "\"-x\" is no tag; use 1 to 128 of letters, digits, . _ and -");
-        refuses("oci:ghcr.io/a@sha256:AB", "\"sha256:AB\" is no digest; use sha256: and 64 of 0-9 and a-f");
-        refuses("oci:ghcr.io/a@sha512:00", "\"sha512:00\" is no digest; use sha256: and 64 of 0-9 and a-f");
-        refuses("oci:ghcr.io/a", "\"ghcr.io/a\" names neither a tag nor a digest; append :TAG or @sha256:…");
+        refuses("oci:ghcr.io/a:", "\"\" is not a tag; use 1 to 128 of letters, digits, . _ and -");
+        refuses("oci:ghcr.io/a:-x", "\"-x\" is not a tag; use 1 to 128 of letters, digits, . _ and -");
+        refuses("oci:ghcr.io/a@sha256:AB", "\"sha256:AB\" is not a digest; use sha256: and 64 of 0-9 and a-f");
+        refuses("oci:ghcr.io/a@sha512:00", "\"sha512:00\" is not a digest; use sha256: and 64 of 0-9 and a-f");
+        refuses("oci:ghcr.io/a", "\"ghcr.io/a\" has neither a tag nor a digest; append :TAG or @sha256:…");
     }
 }

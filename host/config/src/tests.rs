@@ -1,8 +1,12 @@
-//! The configuration: defaults, every key, and every error by its whole message.
+//! Tests of the configuration: defaults, every key, and the whole message of every error.
 //!
-//! A message names the key that the reader can change, and what it may be.
+//! A message names the key to change, and the valid values.
 
+mod reference;
+mod schema;
 mod trust;
+
+use std::time::Duration;
 
 use super::*;
 
@@ -18,7 +22,7 @@ fn config(yaml: &str) -> Config {
 }
 
 #[test]
-fn an_empty_file_is_every_default() {
+fn an_empty_file_has_every_default() {
     for yaml in ["", "# nothing\n", "---\n", "{}", "server:\nengine:\nconventions:\ninjectors:\n"] {
         let config = config(yaml);
         assert_eq!(config.conventions, ampoule_core::Profile::FlyteV1.conventions());
@@ -90,33 +94,34 @@ fn grants_are_off_by_default_and_checked_one_by_one() {
     }
     assert_eq!(config("").injectors[0].grants, GrantsConfig::default());
     for (grants, expected) in [
-        ("http: { caFile: /ca.crt }", "http.caFile: makes no sense without hosts"),
-        ("http: { hosts: [a.example], caFile: ca.crt }", "http.caFile: is no absolute path"),
+        ("http: { caFile: /ca.crt }", "http.caFile: has no effect without hosts"),
+        ("http: { hosts: [a.example], caFile: ca.crt }", "http.caFile: is not an absolute path"),
         (
             "http: { hosts: [a.example, \"https://b.example/\"] }",
-            "http.hosts[1]: \"https://b.example/\" has no port between 1 and 65535 after its last colon",
+            "http.hosts[1]: \"https://b.example/\" must have a port between 1 and 65535 after its last colon",
         ),
         (
             "http: { hosts: [\"*.example\"] }",
-            "http.hosts[0]: \"*.example\" is no host: write host, host:port or [IPv6 address]:port, without a scheme or a path",
+            "http.hosts[0]: \"*.example\" is not a host: use host, host:port or [IPv6 address]:port, without a scheme or path",
         ),
         (
             "http: { hosts: [\"169.254.169.254:80\"] }",
-            "http.hosts[0]: \"169.254.169.254:80\" is a link-local address, which no plugin may call",
+            "http.hosts[0]: \"169.254.169.254:80\" is a link-local address, which plugins may not call",
         ),
         (
             "kubernetesSecrets: [{ namespace: a.b, names: [c] }]",
-            "kubernetesSecrets[0].namespace: \"a.b\" is no name of a namespace; use 1 to 63 of a-z, 0-9 and - between them",
+            "kubernetesSecrets[0].namespace: \"a.b\" is not a valid name of a namespace; use 1 to 63 of a-z, 0-9 and -, and start and \
+             end with a letter or digit",
         ),
         (
             "kubernetesSecrets: [{ namespace: a }]",
-            "kubernetesSecrets[0].names: is empty; name each Secret that the plugin may read",
+            "kubernetesSecrets[0].names: is empty; list each Secret that the plugin may read",
         ),
         (
             "kubernetesSecrets: [{ namespace: a, names: [\"*\"] }]",
-            "kubernetesSecrets[0].names[0]: \"*\" is no name of an object; use a-z, 0-9, - and . between them",
+            "kubernetesSecrets[0].names[0]: \"*\" is not a valid object name; use a-z, 0-9, - and ., and start and end with a letter or digit",
         ),
-        ("environment: [\"A=B\"]", "environment[0]: \"A=B\" is no name of an environment variable"),
+        ("environment: [\"A=B\"]", "environment[0]: \"A=B\" is not a valid name of an environment variable"),
     ] {
         refuses(&with(grants), &format!("configuration: injectors[0].grants.{expected}"));
     }
@@ -128,7 +133,7 @@ fn grants_are_off_by_default_and_checked_one_by_one() {
 }
 
 #[test]
-fn what_is_in_effect_reads_as_itself() {
+fn the_effective_document_gives_the_same_configuration() {
     for yaml in ["", EVERY_KEY, "globalSecrets: { enabled: false }", "injectors: []"] {
         let config = config(yaml);
         for document in [config.effective(), config.concise()] {
@@ -139,7 +144,7 @@ fn what_is_in_effect_reads_as_itself() {
 }
 
 #[test]
-fn unknown_keys_are_refused_with_those_that_are_known() {
+fn unknown_keys_are_refused_with_the_known_ones() {
     refuses(
         "plugin: {}",
         "configuration, line 1, column 1: plugin: unknown field `plugin`, expected one of profile, conventions, \
@@ -192,13 +197,17 @@ fn wrong_types_are_refused_with_their_place() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_refused() {
-    let at = "no IP address with a port, such as 0.0.0.0:9443 or [::]:9443";
-    refuses("server: { listen: localhost }", &format!("configuration: server.listen: \"localhost\" is {at}"));
-    refuses("server: { admin: \":1\" }", &format!("configuration: server.admin: \":1\" is {at}"));
+fn invalid_values_are_refused() {
+    let at = "not an IP address with a port, such as 0.0.0.0:9443 or [::]:9443";
+    for (key, value) in [("listen", "localhost"), ("admin", ":1")] {
+        refuses(
+            &format!("server:\n  {key}: '{value}'"),
+            &format!("configuration, line 2, column {}: server.{key}: {value:?} is {at}", 5 + key.len()),
+        );
+    }
     refuses(
         "server: { admin: \"127.0.0.1:9443\" }",
-        "configuration: server.admin: port 9443 is the webhook's already (server.listen)",
+        "configuration: server.admin: port 9443 is already used by server.listen",
     );
     refuses(
         "server: { maxConnections: 0 }",
@@ -219,8 +228,7 @@ fn values_that_make_no_sense_are_refused() {
     refuses("engine: { maxConcurrent: 0 }", "configuration: engine.maxConcurrent: must be between 1 and 10000, not 0");
     refuses(
         "engine: { maxConcurrent: 8 }\ninjectors: [{ name: a, component: file:/a.wasm }]",
-        "configuration: engine.maxConcurrent: 8 is less than the 16 of all injectors together \
-         (injectors[].limits.instances)",
+        "configuration: engine.maxConcurrent: 8 is less than 16, the sum of injectors[].limits.instances",
     );
     refuses("engine: { guestThreads: 0 }", "configuration: engine.guestThreads: must be between 1 and 1024, not 0");
     refuses(
@@ -229,19 +237,20 @@ fn values_that_make_no_sense_are_refused() {
     );
     refuses(
         "engine: { cacheDirectory: \"\" }",
-        "configuration: engine.cacheDirectory: is empty; leave the key out for no cache",
+        "configuration: engine.cacheDirectory: must not be empty; omit the key to disable the cache",
     );
     refuses(
         "conventions: { envPrefix: a=b }",
-        "configuration: conventions.envPrefix: \"a=b\" cannot start the name of a variable; use letters, digits and _",
+        "configuration: conventions.envPrefix: \"a=b\" cannot start the name of a variable; use letters, digits and _, \
+         no digit first",
     );
     refuses(
         "globalSecrets: { envPrefix: \"\" }",
-        "configuration: globalSecrets.envPrefix: is empty: any pod could ask for any variable of the webhook",
+        "configuration: globalSecrets.envPrefix: must not be empty: pods could request every environment variable of the webhook",
     );
     refuses(
         "globalSecrets: { directory: secrets }",
-        "configuration: globalSecrets.directory: \"secrets\" is no absolute path",
+        "configuration: globalSecrets.directory: \"secrets\" is not an absolute path",
     );
     refuses(
         "globalSecrets: { delivery: secret }",
@@ -250,29 +259,35 @@ fn values_that_make_no_sense_are_refused() {
     for path in ["secrets", "/a/../b", "/a:b"] {
         refuses(
             &format!("conventions: {{ mountDirectory: \"{path}\" }}"),
-            &format!("configuration: conventions.mountDirectory: {path:?} is no absolute path without .. and :"),
+            &format!("configuration: conventions.mountDirectory: {path:?} is not an absolute path without .. and :"),
         );
     }
 }
 
 #[test]
-fn a_registration_is_checked_by_the_rules_of_the_api_server() {
+fn the_registration_follows_the_rules_of_the_api_server() {
     for (keys, expected) in [
-        ("name: A", "name: \"A\" is no name of an object; use a-z, 0-9, - and . between them"),
-        ("name: a..b", "name: \"a..b\" is no name of an object; use a-z, 0-9, - and . between them"),
+        (
+            "name: A",
+            "name: \"A\" is not a valid object name; use a-z, 0-9, - and ., and start and end with a letter or digit",
+        ),
+        (
+            "name: a..b",
+            "name: \"a..b\" is not a valid object name; use a-z, 0-9, - and ., and start and end with a letter or digit",
+        ),
         (
             "webhookName: a.b",
-            "webhookName: \"a.b\" is no name of a webhook; use three or more parts, such as secrets.ampoule.dev",
+            "webhookName: \"a.b\" is not a valid webhook name; use at least three parts, such as secrets.ampoule.dev",
         ),
         (
             "serviceName: 1a",
-            "serviceName: \"1a\" is no name of a Service; use 1 to 63 of a-z, 0-9 and -, a letter first",
+            "serviceName: \"1a\" is not a valid Service name; use 1 to 63 of a-z, 0-9 and -, and start with a letter",
         ),
         ("servicePort: 65536", "servicePort: must be between 1 and 65535, not 65536"),
         ("timeoutSeconds: 31", "timeoutSeconds: must be between 1 and 30, not 31"),
         (
             "namespaceSelector: { matchExpressions: [{ key: a, operator: Exists, values: [b] }] }",
-            "namespaceSelector.matchExpressions[0].values: makes no sense with this operator",
+            "namespaceSelector.matchExpressions[0].values: has no effect with this operator",
         ),
     ] {
         refuses(&format!("registration: {{ {keys} }}"), &format!("configuration: registration.{expected}"));
@@ -289,32 +304,32 @@ fn injectors_are_checked_one_by_one() {
     let known = "use builtin:NAME, file:PATH, configmap:NAME/KEY or oci:REGISTRY/REPOSITORY:TAG";
     refuses(
         "globalSecrets: { enabled: false }\ninjectors: []",
-        "configuration: injectors: is empty, and globalSecrets.enabled is false: nobody could be asked for a secret",
+        "configuration: injectors: is empty, and globalSecrets.enabled is false: no secret could be found",
     );
     refuses(
         &with("name: global, component: \"builtin:k8s\""),
-        "configuration: injectors[1].name: \"global\" is the name of the webhook's own secrets (globalSecrets)",
+        "configuration: injectors[1].name: \"global\" is reserved for the webhook's own secrets (globalSecrets)",
     );
     refuses(
         &with("component: \"builtin:k8s\""),
-        "configuration: injectors[1].name: \"\" is no name; use 1 to 63 of a-z, 0-9 and -",
+        "configuration: injectors[1].name: \"\" is not a valid name; use 1 to 63 of a-z, 0-9 and -",
     );
     refuses(
         &with("name: K8s, component: \"builtin:k8s\""),
-        "configuration: injectors[1].name: \"K8s\" is no name; use 1 to 63 of a-z, 0-9 and -",
+        "configuration: injectors[1].name: \"K8s\" is not a valid name; use 1 to 63 of a-z, 0-9 and -",
     );
     refuses(
         &with("name: ok, component: \"builtin:aws\""),
-        "configuration: injectors[1].name: \"ok\" is the name of an earlier injector already",
+        "configuration: injectors[1].name: \"ok\" is already the name of an earlier injector",
     );
     for (component, reason) in [
         ("", format!("is missing; {known}")),
-        ("k8s", format!("\"k8s\" is no place of a component; {known}")),
-        ("http://x", format!("\"http://x\" is no place of a component; {known}")),
-        ("builtin:vault", "\"vault\" is no built-in plugin of this program (there: k8s, aws)".to_owned()),
-        ("file:", "file: wants a path after the colon".to_owned()),
-        ("configmap:a", "\"a\" is no ConfigMap with a key; use configmap:NAME/KEY".to_owned()),
-        ("oci:x.io/a", "\"x.io/a\" names neither a tag nor a digest; append :TAG or @sha256:…".to_owned()),
+        ("k8s", format!("\"k8s\" is not a source of a component; {known}")),
+        ("http://x", format!("\"http://x\" is not a source of a component; {known}")),
+        ("builtin:vault", "\"vault\" is not a built-in plugin of this program (built-in plugins: k8s, aws)".to_owned()),
+        ("file:", "file: requires a path after the colon".to_owned()),
+        ("configmap:a", "\"a\" is not a ConfigMap with a key; use configmap:NAME/KEY".to_owned()),
+        ("oci:x.io/a", "\"x.io/a\" has neither a tag nor a digest; append :TAG or @sha256:…".to_owned()),
     ] {
         refuses(
             &with(&format!("name: x, component: \"{component}\"")),
@@ -336,10 +351,10 @@ fn injectors_are_checked_one_by_one() {
 }
 
 #[test]
-fn a_certificate_of_our_own_has_a_life_and_somebody_who_tells_of_it() {
+fn certificates_have_a_validity_and_require_the_registration() {
     refuses(
         "certificates: { mode: cluster }",
-        "configuration: certificates.mode: cluster needs registration.enabled: somebody has to tell the API server of each new CA",
+        "configuration: certificates.mode: cluster requires registration.enabled: the API server must learn of each new CA",
     );
     refuses(
         "certificates: { validitySeconds: 29 }",
@@ -350,10 +365,10 @@ fn a_certificate_of_our_own_has_a_life_and_somebody_who_tells_of_it() {
 }
 
 #[test]
-fn spans_go_to_a_whole_address_without_credentials() {
+fn the_endpoint_of_spans_is_a_complete_url_without_credentials() {
     assert_eq!(config("").tracing, None);
-    let whole = "is no whole address of a collector, such as http://collector:4318/v1/traces";
-    let credentials = "must hold no credentials and no query: write them as headers into tracing.headersFile";
+    let whole = "is not a complete URL of a collector, such as http://collector:4318/v1/traces";
+    let credentials = "must contain neither credentials nor a query; put them as headers into tracing.headersFile";
     for (endpoint, reason) in [
         ("", whole),
         ("collector:4318", whole),
@@ -374,7 +389,7 @@ fn spans_go_to_a_whole_address_without_credentials() {
     );
     refuses(
         "tracing: { sampleRatio: 0.5 }",
-        "configuration: tracing.endpoint: is missing, and the rest of the section is about it",
+        "configuration: tracing.endpoint: is missing, and the section has other keys",
     );
 }
 
@@ -386,7 +401,7 @@ fn errors_name_the_file() {
     assert_eq!(error, format!("{}: cannot be read: No such file or directory (os error 2)", path.display()));
     std::fs::write(&path, "injectors: [{}]").unwrap();
     let error = Config::load(Some(&path), &BUILTINS).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("{}: injectors[0].name: \"\" is no name", path.display())), "{error}");
+    assert!(error.starts_with(&format!("{}: injectors[0].name: \"\" is not a valid name", path.display())), "{error}");
 }
 
 const EVERY_KEY: &str = "

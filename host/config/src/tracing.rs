@@ -1,85 +1,83 @@
-//! Section `tracing`: where spans go, and how many.
-//!
-//! Without an endpoint there are none.
+//! Section `tracing`: the collector of trace spans, and the share of admissions that is traced.
 
 use std::path::PathBuf;
 
 use http::Uri;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, check::within};
+use crate::ConfigError;
 
-/// Where spans go, and how many.
+/// The collector of trace spans, and the share of admissions that is traced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TracingConfig {
-    /// Where a collector takes OTLP over HTTP: an address with scheme, host and path, and without credentials.
+    /// The URL that takes OTLP over HTTP: scheme, host and path, without credentials.
     pub endpoint: Uri,
-    /// The share of admissions that are traced, where the API server does not say.
+    /// The share of admissions that is traced, unless the API server decides.
     pub sample_ratio: f64,
-    /// A file with HTTP headers for the collector, which may be secret.
+    /// A file with HTTP headers for the collector, which may be confidential.
     pub headers_file: Option<PathBuf>,
-    /// CA certificates beside the system's, in PEM form.
+    /// CA certificates in PEM form, in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
-/// Section `tracing`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+/// Trace spans, exported as OTLP over HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct TracingFile {
-    /// Where a collector takes OTLP over HTTP. Left out: there are no spans.
-    pub endpoint: Option<String>,
-    /// The share of admissions that are traced, from 0 to 1. Left out: all of them, as OpenTelemetry has it.
-    pub sample_ratio: Option<f64>,
-    /// A file with HTTP headers for the collector.
-    pub headers_file: Option<PathBuf>,
-    /// CA certificates in PEM form.
-    pub ca_file: Option<PathBuf>,
+#[schemars(extend("x-takes-effect" = "restart"))]
+pub(crate) struct TracingSection {
+    /// URL of the collector, such as `http://collector:4318/v1/traces`, without credentials and
+    /// query. Without it, no spans are exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    /// Share of admissions that is traced, unless the API server decides. Without it, all (1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    sample_ratio: Option<f64>,
+    /// File with HTTP headers for the collector, one `name: value` per line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers_file: Option<PathBuf>,
+    /// File with CA certificates in PEM form, in addition to the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<PathBuf>,
 }
 
-// === impl TracingConfig ===
+// === impl TracingSection ===
 
-impl TracingConfig {
-    pub(super) fn effective(&self) -> Value {
-        let Self { endpoint, sample_ratio, headers_file, ca_file } = self;
-        let mut document = json!({ "endpoint": endpoint.to_string(), "sampleRatio": sample_ratio });
-        for (key, path) in [("headersFile", headers_file), ("caFile", ca_file)] {
-            if let Some(path) = path {
-                document[key] = json!(path);
-            }
+impl TracingSection {
+    /// Checks the section; `None` if no spans are exported.
+    pub(crate) fn check(self) -> Result<Option<TracingConfig>, ConfigError> {
+        if self == Self::default() {
+            return Ok(None);
         }
-        document
+        let at = |reason| ConfigError::at("tracing.endpoint", reason);
+        let endpoint = self.endpoint.ok_or_else(|| at("is missing, and the section has other keys"))?;
+        Ok(Some(TracingConfig {
+            endpoint: address(&endpoint).map_err(at)?,
+            sample_ratio: self.sample_ratio.unwrap_or(1.0),
+            headers_file: self.headers_file,
+            ca_file: self.ca_file,
+        }))
     }
 }
 
-// === impl TracingFile ===
-
-impl TracingFile {
-    /// None if there are to be no spans.
-    pub(super) fn check(self) -> Result<Option<TracingConfig>, ConfigError> {
-        let Some(endpoint) = &self.endpoint else {
-            return match self {
-                Self { endpoint: None, sample_ratio: None, headers_file: None, ca_file: None } => Ok(None),
-                _ => Err(ConfigError::at("tracing.endpoint", "is missing, and the rest of the section is about it")),
-            };
-        };
-        let endpoint = address(endpoint).map_err(|reason| ConfigError::at("tracing.endpoint", reason))?;
-        let Self { endpoint: _, sample_ratio, headers_file, ca_file } = self;
-        let sample_ratio = within("tracing.sampleRatio", sample_ratio.unwrap_or(1.0), 0.0..=1.0)?;
-        Ok(Some(TracingConfig { endpoint, sample_ratio, headers_file, ca_file }))
+impl From<&TracingConfig> for TracingSection {
+    fn from(config: &TracingConfig) -> Self {
+        let TracingConfig { endpoint, sample_ratio, headers_file, ca_file } = config.clone();
+        Self { endpoint: Some(endpoint.to_string()), sample_ratio: Some(sample_ratio), headers_file, ca_file }
     }
 }
 
 fn address(text: &str) -> Result<Uri, &'static str> {
     let address: Uri = text.parse().unwrap_or_default();
-    let named = matches!(address.scheme_str(), Some("http" | "https"));
+    let is_http = matches!(address.scheme_str(), Some("http" | "https"));
     let authority = address.authority().map_or("", |authority| authority.as_str());
-    // Not repeated: the effective configuration and the log show an endpoint.
+    // The message does not quote the text: it may contain a password.
     if authority.contains('@') || address.query().is_some() {
-        return Err("must hold no credentials and no query: write them as headers into tracing.headersFile");
+        return Err("must contain neither credentials nor a query; put them as headers into tracing.headersFile");
     }
-    if !named || authority.is_empty() || address.path() == "/" {
-        return Err("is no whole address of a collector, such as http://collector:4318/v1/traces");
+    if !is_http || authority.is_empty() || address.path() == "/" {
+        return Err("is not a complete URL of a collector, such as http://collector:4318/v1/traces");
     }
     Ok(address)
 }

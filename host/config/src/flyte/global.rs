@@ -1,23 +1,21 @@
-//! Flyte's section `secrets`: where its Global secret manager looks, which is asked before every other, in Flyte as here.
+//! Flyte's section `secrets`: the location of the global secrets, which are consulted first, in
+//! Flyte as in Ampoule.
 //!
-//! Its `secrets-prefix` is a folder, whatever the name says.
+//! Its key `secrets-prefix` is a folder, despite its name.
 
-use super::{
-    super::{ConfigError, file::GlobalSecretsFile},
-    translate::Origins,
-    tree::Tree,
-};
+use super::{place::Origins, tree::Tree};
+use crate::{ConfigError, global_secrets::GlobalSecretsSection};
 
-/// Where global secrets are looked for. They are always on.
-pub(super) fn secrets(tree: &Tree, origins: &mut Origins) -> Result<GlobalSecretsFile, ConfigError> {
-    let mut file = GlobalSecretsFile::default();
+/// The location of the global secrets. They are always enabled.
+pub(super) fn secrets(tree: &Tree, origins: &mut Origins) -> Result<GlobalSecretsSection, ConfigError> {
+    let mut section = GlobalSecretsSection::default();
     if let Some(prefix) = tree.find("secrets.env-prefix") {
         origins.add("globalSecrets.envPrefix", prefix.place());
-        file.env_prefix = prefix.text()?;
+        section.env_prefix = prefix.text()?;
     }
     if let Some(directory) = tree.find("secrets.secrets-prefix") {
         origins.add("globalSecrets.directory", directory.place());
-        file.directory = directory.text()?.into();
+        section.directory = directory.text()?.into();
     }
-    Ok(file)
+    Ok(section)
 }

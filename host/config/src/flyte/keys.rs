@@ -1,66 +1,67 @@
-//! Every key of Flyte's sections `webhook` and `secrets`, in both versions, and what becomes of it here.
+//! Every key of Flyte's sections `webhook` and `secrets`, in both versions, and its effect in
+//! Ampoule.
 //!
-//! After flyte-behaviour sections 4.3, 7 and 8. A key that is not in this table is unknown, and said to be.
+//! The table follows flyte-behaviour sections 4.3, 7 and 8. A key that is not in the table is
+//! reported as unknown.
 
-/// One key.
+/// A key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
-    /// From the root. What stands below it belongs to it.
+    /// The path from the root. Keys below it belong to it.
     pub(super) path: &'static str,
-    /// Whether it is there in Flyte 2 only, and so tells the version.
+    /// Whether only Flyte 2 has the key.
     pub(super) only_v2: bool,
-    pub(super) fate: Fate,
+    pub(super) effect: Effect,
 }
 
-/// What becomes of a key.
+/// The effect of a key.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fate {
-    Used,
-    /// It has its effect, and its author should know this of it.
-    UsedWith(&'static str),
-    /// It has no effect, for this reason.
-    Ignored(&'static str),
+pub(super) enum Effect {
+    /// The same as in Flyte.
+    Full,
+    /// The same as in Flyte, with a remark for the author.
+    Remarkable(&'static str),
+    /// None, for this reason.
+    None(&'static str),
 }
-
-use Fate::{Ignored, Used, UsedWith};
 
 /// All keys.
 pub(super) const KEYS: [Key; 29] = [
-    v1("webhook.metrics-prefix", Ignored("metrics have names of their own here, see /metrics")),
-    v1("webhook.certDir", Used),
-    v1("webhook.localCert", Used),
-    v1("webhook.listenPort", Used),
-    v2("webhook.cacheInvalidationPort", Ignored("no value of a secret is cached here")),
-    v1("webhook.serviceName", Used),
-    v1("webhook.servicePort", Used),
-    v1("webhook.secretName", Used),
-    v1("webhook.secretManagerType", Used),
-    v2("webhook.secretManagerTypes", Used),
-    v1("webhook.awsSecretManager.sidecarImage", Used),
-    v1("webhook.awsSecretManager.resources", Used),
-    v1("webhook.gcpSecretManager.sidecarImage", Used),
-    v1("webhook.gcpSecretManager.resources", Used),
-    v2("webhook.azureSecretManager.sidecarImage", Used),
-    v2("webhook.azureSecretManager.resources", Used),
-    v1("webhook.vaultSecretManager.role", Used),
+    v1("webhook.metrics-prefix", Effect::None("Ampoule's metrics have fixed names, see /metrics")),
+    v1("webhook.certDir", Effect::Full),
+    v1("webhook.localCert", Effect::Full),
+    v1("webhook.listenPort", Effect::Full),
+    v2("webhook.cacheInvalidationPort", Effect::None("Ampoule caches no secret values")),
+    v1("webhook.serviceName", Effect::Full),
+    v1("webhook.servicePort", Effect::Full),
+    v1("webhook.secretName", Effect::Full),
+    v1("webhook.secretManagerType", Effect::Full),
+    v2("webhook.secretManagerTypes", Effect::Full),
+    v1("webhook.awsSecretManager.sidecarImage", Effect::Full),
+    v1("webhook.awsSecretManager.resources", Effect::Full),
+    v1("webhook.gcpSecretManager.sidecarImage", Effect::Full),
+    v1("webhook.gcpSecretManager.resources", Effect::Full),
+    v2("webhook.azureSecretManager.sidecarImage", Effect::Full),
+    v2("webhook.azureSecretManager.resources", Effect::Full),
+    v1("webhook.vaultSecretManager.role", Effect::Full),
     v1(
         "webhook.vaultSecretManager.kvVersion",
-        UsedWith("Flyte calls it deprecated, as a secret's group version says the same"),
+        Effect::Remarkable("Flyte deprecates it in favour of a secret's group version"),
     ),
-    v1("webhook.vaultSecretManager.annotations", Used),
-    v2("webhook.embeddedSecretManagerConfig", Ignored("Embedded is not among the secret managers")),
-    v2("webhook.imageBuilderConfig", Ignored("no image is changed here, nor by Flyte's own webhook")),
-    v2("webhook.webhookTimeout", UsedWith("it is the registration's timeout here, and without effect in Flyte")),
-    v1("webhook.disableCreateMutatingWebhookConfig", Used),
-    v1("webhook.namespaceSelector", Used),
-    v2("webhook.kubeClientConfig", Ignored("what the API server is asked is too little to need a limit")),
-    v2("webhook.secretEnvVarPrefix", Used),
-    v1("secrets.secrets-prefix", Used),
-    v1("secrets.env-prefix", Used),
-    v2("secrets.type", Ignored("it has no effect in Flyte either")),
+    v1("webhook.vaultSecretManager.annotations", Effect::Full),
+    v2("webhook.embeddedSecretManagerConfig", Effect::None("no secret manager of the type Embedded is configured")),
+    v2("webhook.imageBuilderConfig", Effect::None("neither Ampoule nor Flyte's webhook changes images")),
+    v2("webhook.webhookTimeout", Effect::Remarkable("Ampoule uses it as the registration's timeout; Flyte ignores it")),
+    v1("webhook.disableCreateMutatingWebhookConfig", Effect::Full),
+    v1("webhook.namespaceSelector", Effect::Full),
+    v2("webhook.kubeClientConfig", Effect::None("Ampoule sends too few requests to the API server to need a limit")),
+    v2("webhook.secretEnvVarPrefix", Effect::Full),
+    v1("secrets.secrets-prefix", Effect::Full),
+    v1("secrets.env-prefix", Effect::Full),
+    v2("secrets.type", Effect::None("Flyte ignores it as well")),
 ];
 
-/// Flags of Flyte's commands: the key that each sets, and whether it may stand without a value.
+/// Flags of Flyte's commands: the key that each flag sets, and whether its value is optional.
 pub const FLAGS: [(&str, bool); 31] = [
     ("webhook.metrics-prefix", false),
     ("webhook.certDir", false),
@@ -95,10 +96,10 @@ pub const FLAGS: [(&str, bool); 31] = [
     ("secrets.env-prefix", false),
 ];
 
-const fn v1(path: &'static str, fate: Fate) -> Key {
-    Key { path, only_v2: false, fate }
+const fn v1(path: &'static str, effect: Effect) -> Key {
+    Key { path, only_v2: false, effect }
 }
 
-const fn v2(path: &'static str, fate: Fate) -> Key {
-    Key { path, only_v2: true, fate }
+const fn v2(path: &'static str, effect: Effect) -> Key {
+    Key { path, only_v2: true, effect }
 }

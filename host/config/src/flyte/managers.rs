@@ -1,14 +1,11 @@
-//! Flyte's secret managers, and the injector that each is here: its plugin, and its settings in the plugin's terms.
+//! Flyte's secret managers, and the injector for each: its plugin, and the plugin's settings.
 //!
-//! A setting that no file says is left to the plugin, which has Flyte's defaults.
+//! A setting that no file has is left to the plugin, which has Flyte's defaults.
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    super::{ConfigError, ProfileName, file::InjectorFile},
-    Notice, Place,
-    tree::Tree,
-};
+use super::{Notice, place::Place, tree::Tree};
+use crate::{ConfigError, ProfileName, injector::InjectorEntry};
 
 /// A kind of secret manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +19,7 @@ enum Manager {
     Embedded,
 }
 
-/// In the spelling of Flyte.
+/// The names in Flyte's spelling.
 const NAMES: [(&str, Manager); 7] = [
     ("K8s", Manager::K8s),
     ("AWS", Manager::Aws),
@@ -35,72 +32,68 @@ const NAMES: [(&str, Manager); 7] = [
 
 const SUPPORTED: &str = "K8s, AWS, GCP, Azure, Vault or Global";
 
-/// The injectors in the order in which Flyte asks, and the key that named each.
+/// The injectors in Flyte's order, and the key that named each.
 ///
-/// Global secrets come before all of them, in Flyte as here, and are no injector.
+/// Global secrets are not an injector: they are consulted first, in Flyte as in Ampoule.
 pub(super) fn injectors(
     tree: &Tree,
     profile: ProfileName,
     notices: &mut Vec<Notice>,
-) -> Result<Vec<(InjectorFile, Place)>, ConfigError> {
+) -> Result<Vec<(InjectorEntry, Place)>, ConfigError> {
     let mut injectors = Vec::new();
     let mut seen = Vec::new();
     for (name, place) in named(tree, profile, notices)? {
         let manager = Manager::parse(&name, profile, &place, notices)?;
         if seen.contains(&manager) {
-            notices.push(Notice::Warning(format!("{place}: is ignored: {name} is in the list already")));
+            notices.push(Notice::Warning(format!("{place}: is ignored: {name} is in the list twice")));
             continue;
         }
         seen.push(manager);
         if let Some(builtin) = manager.builtin() {
             let settings = manager.settings(tree)?;
-            let component = format!("builtin:{builtin}");
-            let file = InjectorFile { name: builtin.to_owned(), component, settings, ..InjectorFile::default() };
-            injectors.push((file, place));
+            let component = Some(format!("builtin:{builtin}"));
+            let entry = InjectorEntry { name: builtin.to_owned(), component, settings, ..InjectorEntry::default() };
+            injectors.push((entry, place));
         }
     }
     Ok(injectors)
 }
 
-/// Whether a manager is named that only Flyte 2 has; and where.
+/// The place of a manager that only Flyte 2 has.
 pub(super) fn only_v2(tree: &Tree) -> Option<Place> {
     let found = tree.find("webhook.secretManagerType")?;
     let name = found.text().ok()?;
     matches!(Manager::find(&name)?.1, Manager::Azure | Manager::Embedded).then(|| found.place())
 }
 
-/// What the configuration names, or what Flyte takes where it names nothing.
+/// The managers that the configuration names, or else Flyte's default.
 fn named(tree: &Tree, profile: ProfileName, notices: &mut Vec<Notice>) -> Result<Vec<(String, Place)>, ConfigError> {
     let single = tree.find("webhook.secretManagerType");
     if let Some(list) = tree.find("webhook.secretManagerTypes") {
         let names = list.list()?;
         if !names.is_empty() {
             if let Some(single) = single {
-                let text = format!("{}: is ignored: secretManagerTypes is there as well", single.place());
+                let text = format!("{}: is ignored because of secretManagerTypes", single.place());
                 notices.push(Notice::Warning(text));
             }
             let place = list.place();
-            let at = |i| Place { key: format!("{}[{i}]", place.key), file: place.file.clone() };
+            let at = |i| place.part(format_args!("[{i}]"));
             return Ok(names.into_iter().enumerate().map(|(i, name)| (name, at(i))).collect());
         }
     }
     if let Some(single) = single {
         if profile == ProfileName::FlyteV2 {
-            let text = format!("{}: is honoured, but deprecated in Flyte 2: use secretManagerTypes", single.place());
+            let text =
+                format!("{}: takes effect, but is deprecated in Flyte 2; use secretManagerTypes", single.place());
             notices.push(Notice::Warning(text));
         }
         return Ok(vec![(single.text()?, single.place())]);
     }
     match profile {
-        ProfileName::FlyteV1 => {
-            let place = Place { key: "webhook.secretManagerType".to_owned(), file: None };
-            Ok(vec![("K8s".to_owned(), place)])
-        }
+        ProfileName::FlyteV1 => Ok(vec![("K8s".to_owned(), Place::missing("webhook.secretManagerType"))]),
         ProfileName::FlyteV2 => {
-            let place = Place { key: "webhook.secretManagerTypes".to_owned(), file: None };
-            let reason =
-                format!("is missing, and Flyte 2 takes Embedded then, which is not supported yet; name {SUPPORTED}");
-            Err(place.error(reason))
+            let reason = format!("is missing, and Flyte's default, Embedded, is not supported yet; use {SUPPORTED}");
+            Err(Place::missing("webhook.secretManagerTypes").error(reason))
         }
     }
 }
@@ -108,26 +101,26 @@ fn named(tree: &Tree, profile: ProfileName, notices: &mut Vec<Notice>) -> Result
 // === impl Manager ===
 
 impl Manager {
-    /// The spelling and the manager, in whatever letter case it is named.
+    /// Finds a manager in any letter case; returns Flyte's spelling and the manager.
     fn find(name: &str) -> Option<(&'static str, Self)> {
         NAMES.into_iter().find(|(spelling, _)| spelling.eq_ignore_ascii_case(name))
     }
 
     fn parse(name: &str, profile: ProfileName, place: &Place, notices: &mut Vec<Notice>) -> Result<Self, ConfigError> {
         let Some((spelling, manager)) = Self::find(name) else {
-            return Err(place.error(format!("{name:?} is no secret manager; use {SUPPORTED}")));
+            return Err(place.clone().error(format!("{name:?} is not a secret manager; use {SUPPORTED}")));
         };
         if manager == Self::Embedded {
-            return Err(place.error(format!("Embedded is not supported yet; use {SUPPORTED}")));
+            return Err(place.clone().error(format!("Embedded is not supported yet; use {SUPPORTED}")));
         }
         if spelling != name && profile == ProfileName::FlyteV1 {
-            let text = format!("{place}: {name} is taken for {spelling}; Flyte 1 itself takes that spelling only");
+            let text = format!("{place}: {name} is read as {spelling}; Flyte 1 accepts only that spelling");
             notices.push(Notice::Warning(text));
         }
         Ok(manager)
     }
 
-    /// The plugin.
+    /// The name of the built-in plugin.
     fn builtin(self) -> Option<&'static str> {
         match self {
             Self::Global | Self::Embedded => None,
@@ -139,7 +132,7 @@ impl Manager {
         }
     }
 
-    /// Its section, in the plugin's terms.
+    /// The plugin's settings from the manager's section.
     fn settings(self, tree: &Tree) -> Result<Map<String, Value>, ConfigError> {
         match self {
             Self::Global | Self::Embedded | Self::K8s => Ok(Map::new()),
@@ -178,7 +171,7 @@ fn vault(tree: &Tree, section: &str) -> Result<Map<String, Value>, ConfigError> 
         if !matches!(version.as_str(), "1" | "2") {
             return Err(found
                 .place()
-                .error(format!("{version:?} is no version of Vault's KV engine; use \"1\" or \"2\"")));
+                .error(format!("{version:?} is not a version of Vault's KV engine; use \"1\" or \"2\"")));
         }
         settings.insert("kvVersion".to_owned(), version.into());
     }

@@ -1,6 +1,7 @@
-//! Flyte's files: what each amounts to in this program's own terms, what their author is told, and every error by its whole message.
+//! Tests of Flyte's files: their translation, the notices, and the whole message of every error.
 //!
-//! The files are as Flyte's charts render them, with sections of other programs that must not matter. `DIR` is their folder.
+//! The files are as Flyte's charts render them, with sections of other programs that must have no
+//! effect. `DIR` is their folder.
 
 mod charts;
 mod errors;
@@ -11,7 +12,7 @@ use super::{super::Config, *};
 
 const BUILTINS: [&str; 5] = ["k8s", "aws", "gcp", "azure", "vault"];
 
-/// A folder with these files, and what reading all of them gives.
+/// Writes the files into a folder and loads all of them.
 fn load(files: &[(&str, &str)], profile: Option<ProfileName>, flags: &[(&str, &str)]) -> Result<LoadedConfig, String> {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -37,13 +38,13 @@ fn notices(loaded: &LoadedConfig) -> Vec<String> {
     loaded.notices.iter().map(ToString::to_string).collect()
 }
 
-/// What the files amount to, as short as it can be said, and what is told.
+/// Compares the concise translation of the files, and the notices.
 #[track_caller]
-fn check(files: &[(&str, &str)], native: &str, told: &[&str]) {
+fn check(files: &[(&str, &str)], native: &str, expected_notices: &[&str]) {
     let loaded = load(files, None, &[]).unwrap();
     let expected: serde_json::Value = serde_saphyr::from_str(native).unwrap();
     assert_eq!(loaded.config.concise(), expected);
-    assert_eq!(notices(&loaded), told);
+    assert_eq!(notices(&loaded), expected_notices);
     for document in [expected, loaded.config.effective()] {
         let document = serde_saphyr::to_string(&document).unwrap();
         assert_eq!(Config::parse(&document, &BUILTINS).unwrap(), loaded.config, "{document}");
@@ -55,7 +56,7 @@ fn refuses(yaml: &str, expected: &str) {
     assert_eq!(load(&[("flyte.yaml", yaml)], None, &[]).unwrap_err(), expected, "{yaml}");
 }
 
-const V1: &str = "note: profile flyte-v1, since no key is of Flyte 2 alone; --profile says otherwise";
+const V1: &str = "note: profile flyte-v1, because no key exists only in Flyte 2; --profile overrides it";
 
 #[test]
 fn every_manager_becomes_its_plugin_with_its_settings() {
@@ -79,7 +80,7 @@ fn every_manager_becomes_its_plugin_with_its_settings() {
             r#"[{"name":"vault","component":"builtin:vault","settings":{"role":"team","kvVersion":"1","annotations":{"vault.hashicorp.com/Namespace":"ns1"}}}]"#,
         ),
         (
-            // As a list, which keeps the letter case of keys in Flyte.
+            // Flyte keeps the letter case of keys only in a list.
             "  secretManagerType: Vault\n  vaultSecretManager: { annotations: [{ a/B: c }, { d/E: 1 }] }",
             r#"[{"name":"vault","component":"builtin:vault","settings":{"annotations":{"a/B":"c","d/E":"1"}}}]"#,
         ),
@@ -91,7 +92,7 @@ fn every_manager_becomes_its_plugin_with_its_settings() {
             "  secretManagerTypes: Vault, aws",
             r#"[{"name":"vault","component":"builtin:vault"},{"name":"aws","component":"builtin:aws"}]"#,
         ),
-        // Global secrets come before all managers and are no injector.
+        // Global secrets are consulted first and are not an injector.
         ("  secretManagerType: Global", "[]"),
         ("  secretManagerTypes: [AWS, Global]", r#"[{"name":"aws","component":"builtin:aws"}]"#),
         ("  secretManagerType: K8s\n  secretManagerTypes: []", r#"[{"name":"k8s","component":"builtin:k8s"}]"#),
@@ -118,7 +119,7 @@ fn later_files_win_key_by_key_in_any_letter_case() {
     assert_eq!(server.listen.to_string(), "0.0.0.0:8443");
     assert_eq!(registration.service_port, 8443);
     assert!(certificates.copy_to_cert_dir);
-    // What no file says is left to the plugin, which has Flyte's defaults.
+    // Settings that no file has are left to the plugin, which has Flyte's defaults.
     let resources = serde_json::json!({ "limits": { "cpu": "1" } });
     assert_eq!(injectors[0].settings, serde_json::json!({ "image": "a:1", "resources": resources }));
 }
@@ -142,7 +143,7 @@ fn patterns_keep_their_order_and_each_file_is_read_once() {
     for (glob, reason) in [
         ("none-*.yaml", "matches no file"),
         ("folder.yaml", "matches no file"),
-        ("[", "is no pattern of files: invalid range pattern"),
+        ("[", "is not a valid file pattern: invalid range pattern"),
     ] {
         let globs = vec![pattern("a.yaml"), pattern(glob)];
         let error = FlyteSource { globs, ..FlyteSource::default() }.load(&BUILTINS).unwrap_err();
@@ -151,13 +152,15 @@ fn patterns_keep_their_order_and_each_file_is_read_once() {
 }
 
 #[test]
-fn the_profile_follows_from_the_keys_unless_it_is_said() {
+fn the_keys_determine_the_profile_unless_it_is_given() {
     let told = |yaml: &str, profile| {
         let loaded = load(&[("a.yaml", yaml)], profile, &[]).unwrap();
         (loaded.config.conventions.profile.as_str(), notices(&loaded))
     };
     let v2 = |key: &str| {
-        format!("note: profile flyte-v2, since webhook.{key} (DIR/a.yaml) is of Flyte 2; --profile says otherwise")
+        format!(
+            "note: profile flyte-v2, because webhook.{key} (DIR/a.yaml) exists only in Flyte 2; --profile overrides it"
+        )
     };
     assert_eq!(told("webhook: { secretManagerType: AWS }", None), ("flyte-v1", vec![V1.to_owned()]));
     assert_eq!(
@@ -165,7 +168,7 @@ fn the_profile_follows_from_the_keys_unless_it_is_said() {
         (
             "flyte-v2",
             vec![
-                "warning: webhook.secretManagerType (DIR/a.yaml): is honoured, but deprecated in Flyte 2: use secretManagerTypes"
+                "warning: webhook.secretManagerType (DIR/a.yaml): takes effect, but is deprecated in Flyte 2; use secretManagerTypes"
                     .to_owned()
             ]
         )
@@ -177,7 +180,7 @@ fn the_profile_follows_from_the_keys_unless_it_is_said() {
 }
 
 #[test]
-fn says_which_keys_have_no_effect() {
+fn reports_the_keys_without_effect() {
     let yaml = "
 webhook:
   metrics-prefix: 'flyte:'
@@ -193,12 +196,12 @@ secrets:
         notices(&loaded),
         [
             V1,
-            "warning: webhook.metrics-prefix (DIR/a.yaml): is ignored: metrics have names of their own here, see /metrics",
-            "warning: webhook.vaultSecretManager.kvVersion (DIR/a.yaml): is honoured; Flyte calls it deprecated, as a secret's \
-             group version says the same",
-            "warning: ignored, as they are no keys of Flyte: secrets.folder (DIR/a.yaml), \
+            "warning: webhook.metrics-prefix (DIR/a.yaml): is ignored: Ampoule's metrics have fixed names, see /metrics",
+            "warning: webhook.vaultSecretManager.kvVersion (DIR/a.yaml): takes effect; Flyte deprecates it in favour of a \
+             secret's group version",
+            "warning: ignored, because Flyte has no such keys: secrets.folder (DIR/a.yaml), \
              webhook.awsSecretManager.sidecarImages (DIR/a.yaml), --webhook.certdirs, webhook.secretManagers (DIR/a.yaml)",
-            "warning: webhook.secretManagerType (DIR/a.yaml): aws is taken for AWS; Flyte 1 itself takes that spelling only",
+            "warning: webhook.secretManagerType (DIR/a.yaml): aws is read as AWS; Flyte 1 accepts only that spelling",
         ]
     );
 }

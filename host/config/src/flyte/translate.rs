@@ -1,41 +1,39 @@
-//! From the merged tree to a [`ConfigFile`], with the way back from each of its keys to the one that Flyte's file has.
+//! Translates the merged tree to a [`ConfigFile`], and records the origin of each of its keys.
 //!
-//! Nothing is validated here beyond the kind of each value: that is for the check that every configuration goes through.
+//! Only the kind of each value is checked here. All other rules are those of every configuration.
+
+use std::time::Duration;
 
 use ampoule_core::Profile;
 
 use super::{
-    super::{
-        ConfigError, ConfigFile, NamespaceSelector, ProfileName,
-        file::{ConventionsFile, ServerFile},
-        registration::{CertificatesFile, RegistrationFile},
-    },
-    Notice, Place, global,
-    keys::{Fate, KEYS, Key},
+    Notice, global,
+    keys::{Effect, KEYS, Key},
     managers,
+    place::Origins,
     tree::Tree,
 };
+use crate::{
+    CertificatesConfig, ConfigError, NamespaceSelector, ProfileName, RegistrationConfig, ServerConfig,
+    conventions::ConventionsSection, file::ConfigFile,
+};
 
-/// The name of the webhook within its registration, in both versions of Flyte.
+/// Name of the webhook in its registration, in both versions of Flyte.
 const WEBHOOK_NAME: &str = "flyte-pod-webhook.flyte.org";
-/// The Service, the Secret and the registration, in both versions of Flyte.
+/// Name of the Service, the Secret and the registration, in both versions of Flyte.
 const OBJECT_NAME: &str = "flyte-pod-webhook";
 
-/// What the tree amounts to.
+/// The translated configuration.
 pub(super) struct Translation {
     pub(super) file: ConfigFile,
     pub(super) origins: Origins,
     pub(super) notices: Vec<Notice>,
 }
 
-/// Which of Flyte's keys each of ours came from.
-#[derive(Debug, Default)]
-pub(super) struct Origins(Vec<(String, Place)>);
-
-/// Looks an environment variable up.
+/// Looks up an environment variable.
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Says the tree in this program's own terms.
+/// Translates the tree. Without a profile, the keys determine it.
 pub(super) fn translate(
     tree: &Tree,
     profile: Option<ProfileName>,
@@ -44,8 +42,8 @@ pub(super) fn translate(
     let mut notices = Vec::new();
     let mut unknown = Vec::new();
     collect_unknown(tree, &mut unknown)?;
-    let profile = profile.unwrap_or_else(|| infer(tree, &mut notices));
-    about_keys(tree, &unknown, &mut notices);
+    let profile = profile.unwrap_or_else(|| detect_profile(tree, &mut notices));
+    add_key_notices(tree, &unknown, &mut notices);
     let mut origins = Origins::default();
     let mut file = ConfigFile {
         profile,
@@ -65,36 +63,33 @@ pub(super) fn translate(
     Ok(Translation { file, origins, notices })
 }
 
-/// The version of Flyte that the keys are of.
-fn infer(tree: &Tree, notices: &mut Vec<Notice>) -> ProfileName {
-    let telling = KEYS.iter().filter(|key| key.only_v2).find_map(|key| Some(tree.find(key.path)?.place()));
-    let (profile, reason) = match telling.or_else(|| managers::only_v2(tree)) {
-        Some(place) => (Profile::FlyteV2, format!("{place} is of Flyte 2")),
-        None => (Profile::FlyteV1, "no key is of Flyte 2 alone".to_owned()),
+/// The profile of the version of Flyte that has all keys of the tree.
+fn detect_profile(tree: &Tree, notices: &mut Vec<Notice>) -> ProfileName {
+    let only_v2 = KEYS.iter().filter(|key| key.only_v2).find_map(|key| Some(tree.find(key.path)?.place()));
+    let (profile, reason) = match only_v2.or_else(|| managers::only_v2(tree)) {
+        Some(place) => (Profile::FlyteV2, format!("{place} exists only in Flyte 2")),
+        None => (Profile::FlyteV1, "no key exists only in Flyte 2".to_owned()),
     };
-    notices.push(Notice::Info(format!("profile {profile}, since {reason}; --profile says otherwise")));
-    match profile {
-        Profile::FlyteV1 => ProfileName::FlyteV1,
-        Profile::FlyteV2 => ProfileName::FlyteV2,
-    }
+    notices.push(Notice::Info(format!("profile {profile}, because {reason}; --profile overrides it")));
+    profile.into()
 }
 
-/// What the author of each key should know of it, and which keys nobody knows.
-fn about_keys(tree: &Tree, unknown: &[String], notices: &mut Vec<Notice>) {
-    for Key { path, fate, .. } in KEYS {
-        let Some(place) = tree.find(path).map(|found| found.place()) else { continue };
-        match fate {
-            Fate::Used => {}
-            Fate::UsedWith(remark) => notices.push(Notice::Warning(format!("{place}: is honoured; {remark}"))),
-            Fate::Ignored(reason) => notices.push(Notice::Warning(format!("{place}: is ignored: {reason}"))),
+/// Adds the remarks for keys that are present, and for keys that are unknown.
+fn add_key_notices(tree: &Tree, unknown: &[String], notices: &mut Vec<Notice>) {
+    for key in KEYS {
+        let Some(place) = tree.find(key.path).map(|found| found.place()) else { continue };
+        match key.effect {
+            Effect::Full => {}
+            Effect::Remarkable(remark) => notices.push(Notice::Warning(format!("{place}: takes effect; {remark}"))),
+            Effect::None(reason) => notices.push(Notice::Warning(format!("{place}: is ignored: {reason}"))),
         }
     }
     if !unknown.is_empty() {
-        notices.push(Notice::Warning(format!("ignored, as they are no keys of Flyte: {}", unknown.join(", "))));
+        notices.push(Notice::Warning(format!("ignored, because Flyte has no such keys: {}", unknown.join(", "))));
     }
 }
 
-/// The keys that are not in the table, and an error for what should be a mapping and is none.
+/// Collects the keys that are not in the table. A value in place of a mapping is an error.
 fn collect_unknown(tree: &Tree, unknown: &mut Vec<String>) -> Result<(), ConfigError> {
     for found in tree.keys() {
         let path = found.path().to_lowercase();
@@ -115,8 +110,8 @@ fn collect_unknown(tree: &Tree, unknown: &mut Vec<String>) -> Result<(), ConfigE
     Ok(())
 }
 
-fn conventions(tree: &Tree, origins: &mut Origins) -> Result<ConventionsFile, ConfigError> {
-    let mut file = ConventionsFile::default();
+fn conventions(tree: &Tree, origins: &mut Origins) -> Result<ConventionsSection, ConfigError> {
+    let mut file = ConventionsSection::default();
     if let Some(prefix) = tree.find("webhook.secretEnvVarPrefix") {
         origins.add("conventions.envPrefix", prefix.place());
         file.env_prefix = Some(prefix.text()?);
@@ -124,16 +119,16 @@ fn conventions(tree: &Tree, origins: &mut Origins) -> Result<ConventionsFile, Co
     Ok(file)
 }
 
-fn server(tree: &Tree, origins: &mut Origins, lookup: Lookup<'_>) -> Result<ServerFile, ConfigError> {
-    let mut file = ServerFile::default();
+fn server(tree: &Tree, origins: &mut Origins, lookup: Lookup<'_>) -> Result<ServerConfig, ConfigError> {
+    let mut file = ServerConfig::default();
     if let Some(port) = tree.find("webhook.listenPort") {
         origins.add("server.listen", port.place());
-        let number = port.number(0..=u64::from(u16::MAX))?;
-        // The other port cannot be said in Flyte's terms, so that this one has to give way to it.
-        if file.admin.ends_with(&format!(":{number}")) {
-            return Err(port.place().error(format!("{number} is the port for health and metrics already")));
+        let number = port.number(0..=u16::MAX)?;
+        // Flyte has no key for the admin port: the error must name this one.
+        if file.admin.port() == number {
+            return Err(port.place().error(format!("{number} is already the port for health and metrics")));
         }
-        file.listen = format!("0.0.0.0:{number}");
+        file.listen.set_port(number);
     }
     if let Some(dir) = tree.find("webhook.certDir") {
         origins.add("server.certDir", dir.place());
@@ -145,15 +140,15 @@ fn server(tree: &Tree, origins: &mut Origins, lookup: Lookup<'_>) -> Result<Serv
     Ok(file)
 }
 
-fn registration(tree: &Tree, origins: &mut Origins) -> Result<RegistrationFile, ConfigError> {
-    let mut file = RegistrationFile {
+fn registration(tree: &Tree, origins: &mut Origins) -> Result<RegistrationConfig, ConfigError> {
+    let mut file = RegistrationConfig {
         enabled: true,
         name: OBJECT_NAME.to_owned(),
         webhook_name: WEBHOOK_NAME.to_owned(),
         service_name: OBJECT_NAME.to_owned(),
-        // Flyte leaves out no namespace where none is said.
+        // The default of Flyte is all namespaces.
         namespace_selector: Some(NamespaceSelector::default()),
-        ..RegistrationFile::default()
+        ..RegistrationConfig::default()
     };
     if let Some(disabled) = tree.find("webhook.disableCreateMutatingWebhookConfig") {
         file.enabled = !disabled.flag()?;
@@ -166,26 +161,24 @@ fn registration(tree: &Tree, origins: &mut Origins) -> Result<RegistrationFile, 
         file.name.clone_from(&file.service_name);
     }
     if let Some(port) = tree.find("webhook.servicePort") {
-        file.service_port = port.number(1..=u64::from(u16::MAX))?;
+        file.service_port = port.number(1..=65_535)?;
     }
     if let Some(timeout) = tree.find("webhook.webhookTimeout") {
-        file.timeout_seconds = timeout.number(1..=30)?;
+        file.timeout = Duration::from_secs(timeout.number(1..=30)?);
     }
     if let Some(selector) = tree.find("webhook.namespaceSelector") {
         origins.add("registration.namespaceSelector", selector.place());
         let text = serde_json::Value::Object(selector.mapping()?);
         let parsed = serde_path_to_error::deserialize(text).map_err(|error| {
-            let mut place = selector.place();
-            place.key = format!("{}.{}", place.key, error.path());
-            place.error(error.into_inner().to_string())
+            selector.place().part(format_args!(".{}", error.path())).error(error.inner().to_string())
         })?;
         file.namespace_selector = Some(parsed);
     }
     Ok(file)
 }
 
-fn certificates(tree: &Tree, origins: &mut Origins) -> Result<CertificatesFile, ConfigError> {
-    let mut file = CertificatesFile { secret_name: OBJECT_NAME.to_owned(), ..CertificatesFile::default() };
+fn certificates(tree: &Tree, origins: &mut Origins) -> Result<CertificatesConfig, ConfigError> {
+    let mut file = CertificatesConfig { secret_name: OBJECT_NAME.to_owned(), ..CertificatesConfig::default() };
     if let Some(name) = tree.find("webhook.secretName") {
         origins.add("certificates.secretName", name.place());
         file.secret_name = name.text()?;
@@ -194,25 +187,4 @@ fn certificates(tree: &Tree, origins: &mut Origins) -> Result<CertificatesFile, 
         file.copy_to_cert_dir = local.flag()?;
     }
     Ok(file)
-}
-
-// === impl Origins ===
-
-impl Origins {
-    /// That this key and all below it say what stands there.
-    pub(super) fn add(&mut self, key: &str, place: Place) {
-        self.0.push((key.to_owned(), place));
-    }
-
-    /// The same error, at the key that its reader has.
-    pub(super) fn explain(&self, error: ConfigError) -> ConfigError {
-        let below =
-            |key: &str| error.key.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        match self.0.iter().find_map(|(key, place)| Some((below(key)?, place))) {
-            Some((rest, Place { key, file })) => {
-                Place { key: format!("{key}{rest}"), file: file.clone() }.error(error.reason.clone())
-            }
-            None => error,
-        }
-    }
 }

@@ -1,21 +1,22 @@
-//! Several files as one: [`Tree`], merged as viper merges, with each key's spelling and the file that it came from.
+//! [`Tree`]: several files, merged as viper merges them, with the spelling and the file of each
+//! key.
 //!
-//! Mappings are merged, everything else is replaced by what is read later. Keys are the same in any letter case.
+//! Mappings are merged; other values are replaced by later ones. Keys are not case-sensitive.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use super::Place;
+use super::place::Place;
 
 /// A mapping.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
-    /// By the key in lower case.
+    /// The entries by their keys in lower case.
     entries: BTreeMap<String, Entry>,
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     File(Arc<Path>),
@@ -23,7 +24,7 @@ pub(super) enum Source {
     Flag,
 }
 
-/// What is known of a key.
+/// An entry of the tree.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {
     entry: &'a Entry,
@@ -31,9 +32,9 @@ pub(super) struct Found<'a> {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    /// From the root, as it was written last.
+    /// The path from the root, in its latest spelling.
     path: String,
-    /// The last part of the path, which may hold dots itself.
+    /// The last part of the path, which may contain dots.
     name: String,
     source: Source,
     node: Node,
@@ -48,12 +49,12 @@ enum Node {
 // === impl Tree ===
 
 impl Tree {
-    /// Puts a mapping over what is there.
+    /// Merges a mapping into the tree. Its values win.
     pub(super) fn merge(&mut self, entries: Map<String, Value>, source: &Source) {
         self.merge_at("", entries, source);
     }
 
-    /// Puts a single value over what is there.
+    /// Sets a single value.
     pub(super) fn set(&mut self, path: &str, value: &str) {
         let leaf = Value::String(value.to_owned());
         let nested =
@@ -63,7 +64,7 @@ impl Tree {
         }
     }
 
-    /// What stands at a path, if anything does. A key without a value is not there.
+    /// The entry at a path. A key without a value counts as missing.
     pub(super) fn find(&self, path: &str) -> Option<Found<'_>> {
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         let entry = self.entries.get(&first.to_lowercase())?;
@@ -75,7 +76,7 @@ impl Tree {
         }
     }
 
-    /// Every key in this mapping, but not those further down.
+    /// The entries of this mapping, without those of nested mappings.
     pub(super) fn keys(&self) -> impl Iterator<Item = Found<'_>> {
         self.entries.values().map(|entry| Found { entry })
     }
@@ -90,7 +91,7 @@ impl Tree {
                     tree.merge_at(&path, entries, source);
                     Node::Branch(tree)
                 }
-                // A section whose keys are all commented out takes nothing away.
+                // A section without content removes no keys.
                 (Value::Null, Some(Entry { node: node @ Node::Branch(_), .. })) => node,
                 (value, _) => Node::Leaf(value),
             };
@@ -107,26 +108,26 @@ impl Tree {
 // === impl Found ===
 
 impl<'a> Found<'a> {
-    /// Where it stands.
+    /// The place of the key.
     pub(super) fn place(self) -> Place {
-        let Entry { path, source, .. } = self.entry;
-        match source {
+        let path = &self.entry.path;
+        match &self.entry.source {
             Source::File(file) => Place { key: path.clone(), file: Some(file.to_path_buf()) },
             Source::Flag => Place { key: format!("--{path}"), file: None },
         }
     }
 
-    /// The path from the root, as it is written.
+    /// The path from the root, as written.
     pub(super) fn path(self) -> &'a str {
         &self.entry.path
     }
 
-    /// Whether it is a key without a value.
+    /// Whether the key has no value.
     pub(super) fn is_null(self) -> bool {
         matches!(self.entry.node, Node::Leaf(Value::Null))
     }
 
-    /// The mapping, if it is one.
+    /// The mapping, if the value is a mapping.
     pub(super) fn branch(self) -> Option<&'a Tree> {
         match &self.entry.node {
             Node::Branch(tree) => Some(tree),
@@ -134,7 +135,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// The value, in the keys' own spelling.
+    /// The value, with keys in their original spelling.
     pub(super) fn json(self) -> Value {
         self.entry.node.to_json()
     }

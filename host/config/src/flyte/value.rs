@@ -1,13 +1,14 @@
-//! Values as Flyte takes them: a number may be quoted, a flag may be text, a list may be text with commas, a mapping may be a
-//! list of mappings.
+//! Values as Flyte reads them: a number may be quoted, a flag may be text, a list may be text with
+//! commas, and a mapping may be a list of mappings.
 //!
-//! The last is Flyte's own way to keep the letter case of keys, which viper loses.
+//! Flyte uses the list of mappings to keep the letter case of keys, which viper loses.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use serde_json::{Map, Value};
 
-use super::{super::ConfigError, tree::Found};
+use super::tree::Found;
+use crate::ConfigError;
 
 impl Found<'_> {
     pub(super) fn text(self) -> Result<String, ConfigError> {
@@ -15,7 +16,7 @@ impl Found<'_> {
     }
 
     pub(super) fn flag(self) -> Result<bool, ConfigError> {
-        // What Go's strconv.ParseBool takes.
+        // The values that Go's strconv.ParseBool accepts.
         match scalar(&self.json()).as_deref() {
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
@@ -23,14 +24,14 @@ impl Found<'_> {
         }
     }
 
-    pub(super) fn number(self, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
+    pub(super) fn number<T: FromStr + PartialOrd + Display>(self, range: RangeInclusive<T>) -> Result<T, ConfigError> {
         let number = scalar(&self.json()).and_then(|text| text.parse().ok()).filter(|number| range.contains(number));
         number.ok_or_else(|| {
             self.place().error(format!("must be a whole number between {} and {}", range.start(), range.end()))
         })
     }
 
-    /// The items of a list, each with its key's path.
+    /// The items of a list.
     pub(super) fn list(self) -> Result<Vec<String>, ConfigError> {
         let items = match self.json() {
             Value::Array(items) => items.iter().map(scalar).collect(),
@@ -40,20 +41,16 @@ impl Found<'_> {
         items.ok_or_else(|| self.place().error("must be a list of text"))
     }
 
-    /// A mapping of any keys.
+    /// A mapping with any keys.
     pub(super) fn mapping(self) -> Result<Map<String, Value>, ConfigError> {
         unlisted(self.json()).ok_or_else(|| self.place().error("must be a mapping"))
     }
 
-    /// A mapping of any keys to text.
+    /// A mapping from any keys to text.
     pub(super) fn text_mapping(self) -> Result<BTreeMap<String, String>, ConfigError> {
         let texts = self.mapping()?.into_iter().map(|(key, value)| match scalar(&value) {
             Some(text) => Ok((key, text)),
-            None => {
-                let mut place = self.place();
-                place.key = format!("{}.{key}", place.key);
-                Err(place.error("must be text"))
-            }
+            None => Err(self.place().part(format_args!(".{key}")).error("must be text")),
         });
         texts.collect()
     }
@@ -68,7 +65,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// A mapping, or the mappings of a list as one.
+/// A mapping, or the merged mappings of a list.
 fn unlisted(value: Value) -> Option<Map<String, Value>> {
     match value {
         Value::Object(entries) => Some(entries),

@@ -1,6 +1,7 @@
-//! What Flyte's charts render, and what it amounts to: flyte-core, flyte-binary of Flyte 1, flyte-binary of Flyte 2.
+//! The files of Flyte's charts and their translation: flyte-core, flyte-binary of Flyte 1,
+//! flyte-binary of Flyte 2.
 //!
-//! Abridged where it is not about the webhook, but with every section that is there.
+//! Sections that do not concern the webhook are abridged.
 
 use super::{V1, check};
 
@@ -86,7 +87,7 @@ injectors:
 
 #[test]
 fn reads_the_files_of_the_chart_flyte_binary_of_flyte_2() {
-    // The chart's own list, and one in a later file in its place.
+    // A later file replaces the chart's own list.
     let core = "
 logger: { show-source: true, level: 1 }
 webhook:
@@ -145,23 +146,23 @@ injectors:
   component: builtin:k8s
 ",
         &[
-            "note: profile flyte-v2, since webhook.cacheInvalidationPort (DIR/100-inline-config.yaml) is of Flyte 2; --profile \
-             says otherwise",
-            "warning: webhook.cacheInvalidationPort (DIR/100-inline-config.yaml): is ignored: no value of a secret is cached here",
-            "warning: webhook.embeddedSecretManagerConfig (DIR/000-core.yaml): is ignored: Embedded is not among the secret managers",
-            "warning: webhook.imageBuilderConfig (DIR/100-inline-config.yaml): is ignored: no image is changed here, nor by \
-             Flyte's own webhook",
-            "warning: webhook.webhookTimeout (DIR/100-inline-config.yaml): is honoured; it is the registration's timeout here, \
-             and without effect in Flyte",
-            "warning: webhook.kubeClientConfig (DIR/100-inline-config.yaml): is ignored: what the API server is asked is too \
-             little to need a limit",
-            "warning: secrets.type (DIR/100-inline-config.yaml): is ignored: it has no effect in Flyte either",
-            "warning: webhook.secretManagerTypes[3] (DIR/100-inline-config.yaml): is ignored: k8s is in the list already",
+            "note: profile flyte-v2, because webhook.cacheInvalidationPort (DIR/100-inline-config.yaml) exists only in Flyte 2; \
+             --profile overrides it",
+            "warning: webhook.cacheInvalidationPort (DIR/100-inline-config.yaml): is ignored: Ampoule caches no secret values",
+            "warning: webhook.embeddedSecretManagerConfig (DIR/000-core.yaml): is ignored: no secret manager of the type Embedded is configured",
+            "warning: webhook.imageBuilderConfig (DIR/100-inline-config.yaml): is ignored: neither Ampoule nor Flyte's \
+             webhook changes images",
+            "warning: webhook.webhookTimeout (DIR/100-inline-config.yaml): takes effect; Ampoule uses it as the \
+             registration's timeout; Flyte ignores it",
+            "warning: webhook.kubeClientConfig (DIR/100-inline-config.yaml): is ignored: Ampoule sends too few requests \
+             to the API server to need a limit",
+            "warning: secrets.type (DIR/100-inline-config.yaml): is ignored: Flyte ignores it as well",
+            "warning: webhook.secretManagerTypes[3] (DIR/100-inline-config.yaml): is ignored: k8s is in the list twice",
         ],
     );
 }
 
-/// What `flyte-propeller-config` holds, abridged where it is not about the webhook.
+/// The content of `flyte-propeller-config`; sections that do not concern the webhook are abridged.
 const FLYTE_CORE: &[(&str, &str)] = &[
     (
         "admin.yaml",

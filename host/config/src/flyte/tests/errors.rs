@@ -1,15 +1,15 @@
-//! What is wrong with Flyte's files, by the whole message: each names the key as its author wrote it, and the file.
+//! Errors in Flyte's files: each message names the key as its author wrote it, and the file.
 //!
-//! Whatever the check of this program's own files finds is said in Flyte's terms, too.
+//! This includes the errors of the common check.
 
 use super::*;
 
 #[test]
-fn errors_name_the_key_and_the_file_that_flyte_has() {
+fn errors_name_the_key_and_the_file_of_flyte() {
     let supported = "K8s, AWS, GCP, Azure, Vault or Global";
     refuses(
         "webhook: { secretManagerType: Conjur }",
-        &format!("DIR/flyte.yaml: webhook.secretManagerType: \"Conjur\" is no secret manager; use {supported}"),
+        &format!("DIR/flyte.yaml: webhook.secretManagerType: \"Conjur\" is not a secret manager; use {supported}"),
     );
     refuses(
         "webhook: { secretManagerTypes: [K8s, Embedded] }",
@@ -22,14 +22,13 @@ fn errors_name_the_key_and_the_file_that_flyte_has() {
     refuses(
         "webhook: { secretEnvVarPrefix: _X_ }",
         &format!(
-            "configuration: webhook.secretManagerTypes: is missing, and Flyte 2 takes Embedded then, which is not supported yet; \
-             name {supported}"
+            "configuration: webhook.secretManagerTypes: is missing, and Flyte's default, Embedded, is not supported yet; use {supported}"
         ),
     );
 }
 
 #[test]
-fn a_value_is_wrong_at_its_key_whoever_finds_it() {
+fn an_invalid_value_is_reported_at_its_key() {
     for (yaml, reason) in [
         ("[]", ": must be a mapping"),
         ("webhook: 7", ": webhook: must be a mapping"),
@@ -38,35 +37,36 @@ fn a_value_is_wrong_at_its_key_whoever_finds_it() {
         ("webhook: {}\nwebhook: {}", ", line 2, column 1: duplicate mapping key: webhook"),
         ("webhook: { listenPort: 70000 }", ": webhook.listenPort: must be a whole number between 0 and 65535"),
         ("webhook: { listenPort: https }", ": webhook.listenPort: must be a whole number between 0 and 65535"),
-        ("webhook: { listenPort: 10254 }", ": webhook.listenPort: 10254 is the port for health and metrics already"),
+        ("webhook: { listenPort: 10254 }", ": webhook.listenPort: 10254 is already the port for health and metrics"),
         ("webhook: { servicePort: 0 }", ": webhook.servicePort: must be a whole number between 1 and 65535"),
         ("webhook: { localCert: maybe }", ": webhook.localCert: must be true or false"),
         (
             "secrets: { env-prefix: '' }",
-            ": secrets.env-prefix: is empty: any pod could ask for any variable of the webhook",
+            ": secrets.env-prefix: must not be empty: pods could request every environment variable of the webhook",
         ),
-        ("secrets: { secrets-prefix: a }", ": secrets.secrets-prefix: \"a\" is no absolute path"),
+        ("secrets: { secrets-prefix: a }", ": secrets.secrets-prefix: \"a\" is not an absolute path"),
         ("webhook: { certDir: [/a] }", ": webhook.certDir: must be text"),
         ("webhook: { secretManagerTypes: { K8s: true } }", ": webhook.secretManagerTypes: must be a list of text"),
         (
             "webhook: { SERVICENAME: Flyte }",
-            ": webhook.SERVICENAME: \"Flyte\" is no name of an object; use a-z, 0-9, - and . between them",
+            ": webhook.SERVICENAME: \"Flyte\" is not a valid object name; use a-z, 0-9, - and ., and start and end with a letter or digit",
         ),
         (
             "webhook: { serviceName: a.b }",
-            ": webhook.serviceName: \"a.b\" is no name of a Service; use 1 to 63 of a-z, 0-9 and -, a letter first",
+            ": webhook.serviceName: \"a.b\" is not a valid Service name; use 1 to 63 of a-z, 0-9 and -, and start with a letter",
         ),
         (
             "webhook: { secretName: '' }",
-            ": webhook.secretName: \"\" is no name of an object; use a-z, 0-9, - and . between them",
+            ": webhook.secretName: \"\" is not a valid object name; use a-z, 0-9, - and ., and start and end with a letter or digit",
         ),
         (
             "webhook: { secretManagerTypes: [K8s], secretEnvVarPrefix: 'a=b' }",
-            ": webhook.secretEnvVarPrefix: \"a=b\" cannot start the name of a variable; use letters, digits and _",
+            ": webhook.secretEnvVarPrefix: \"a=b\" cannot start the name of a variable; use letters, digits and _, \
+         no digit first",
         ),
         (
             "webhook: { secretManagerType: Vault, vaultSecretManager: { kvVersion: 3 } }",
-            ": webhook.vaultSecretManager.kvVersion: \"3\" is no version of Vault's KV engine; use \"1\" or \"2\"",
+            ": webhook.vaultSecretManager.kvVersion: \"3\" is not a version of Vault's KV engine; use \"1\" or \"2\"",
         ),
         (
             "webhook: { secretManagerType: Vault, vaultSecretManager: { annotations: { a: [] } } }",
@@ -87,7 +87,7 @@ fn a_value_is_wrong_at_its_key_whoever_finds_it() {
         ),
         (
             "webhook: { namespaceSelector: { matchExpressions: [{ key: a, operator: In }] } }",
-            ": webhook.namespaceSelector.matchExpressions[0].values: is missing, and the operator compares with it",
+            ": webhook.namespaceSelector.matchExpressions[0].values: is missing; the operator requires it",
         ),
     ] {
         refuses(yaml, &format!("DIR/flyte.yaml{reason}"));
@@ -99,6 +99,6 @@ fn a_backend_that_is_not_built_in_is_an_error_at_its_name() {
     let source = FlyteSource { flags: vec![("webhook.secretManagerType".into(), "GCP".into())], ..Default::default() };
     assert_eq!(
         source.load(&["k8s", "aws"]).unwrap_err().to_string(),
-        "configuration: --webhook.secretManagerType: \"gcp\" is no built-in plugin of this program (there: k8s, aws)"
+        "configuration: --webhook.secretManagerType: \"gcp\" is not a built-in plugin of this program (built-in plugins: k8s, aws)"
     );
 }

@@ -1,0 +1,192 @@
+//! List `injectors`: the plugins and their order.
+
+use std::collections::HashSet;
+
+use ampoule_core::Limits;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    ComponentSource, ConfigError, GLOBAL_INJECTOR, GrantsConfig, GrantsFile, TrustConfig, limits::LimitsSection,
+    names::check_name, section::section, source::is_sha256,
+};
+
+/// An injector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InjectorConfig {
+    /// The name in messages and metrics.
+    pub name: String,
+    /// The source of the component.
+    pub component: ComponentSource,
+    /// The required SHA-256 of the component, in hexadecimal.
+    pub sha256: Option<String>,
+    /// The name of the key that must have signed the component.
+    pub signed_by: Option<String>,
+    /// The plugin's settings, a JSON object.
+    pub settings: Value,
+    /// The plugin's resources.
+    pub limits: Limits,
+    /// The plugin's accesses beyond its sandbox.
+    pub grants: GrantsConfig,
+    /// Whether the webhook serves only if this plugin is loaded. Otherwise, while it is not loaded,
+    /// only the pods that need it are refused.
+    pub required: bool,
+}
+
+/// Declares a document with the keys of an injector, and further keys before and after them.
+macro_rules! injector_document {
+    (
+        $(#[$attribute:meta])*
+        struct $name:ident { { $($before:tt)* } { $($after:tt)* } }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+        #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+        pub(crate) struct $name {
+            $($before)*
+            /// Source of the component: `builtin:NAME`, `file:PATH`, `configmap:NAME/KEY` or
+            /// `oci:REGISTRY/REPOSITORY:TAG`. Required in `injectors`; in a ConfigMap, the default
+            /// is its own key `plugin.wasm`.
+            pub(crate) component: Option<String>,
+            /// SHA-256 that the component must have: 64 hexadecimal digits, as
+            /// `ampoule plugin inspect` prints it.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) sha256: Option<String>,
+            /// Name of the key of `trust.keys` that must have signed the component.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) signed_by: Option<String>,
+            /// Settings of the plugin. Their keys are the plugin's.
+            #[serde(deserialize_with = "section")]
+            pub(crate) settings: Map<String, Value>,
+            #[serde(deserialize_with = "section")]
+            pub(crate) limits: LimitsSection,
+            #[serde(deserialize_with = "section")]
+            pub(crate) grants: GrantsFile,
+            /// Whether the webhook serves only if this plugin is loaded. Otherwise, while it is not
+            /// loaded, only the pods that need it are refused. The default is `true` in
+            /// `injectors` and `false` in a ConfigMap.
+            pub(crate) required: Option<bool>,
+            $($after)*
+        }
+    };
+}
+
+injector_document! {
+    /// An injector.
+    struct InjectorEntry {
+        {
+            /// Unique name in messages and metrics: 1 to 63 of a-z, 0-9 and -. Required. `global`
+            /// is reserved.
+            pub(crate) name: String,
+        }
+        {}
+    }
+}
+
+injector_document! {
+    /// The document `injector.yaml` of a ConfigMap that adds an injector. The injector has the name
+    /// of the ConfigMap.
+    struct ConfigMapDocument {
+        {}
+        {
+            /// Position in the order of injectors. Those of the configuration have 0. Of equal
+            /// positions, ConfigMaps are after the configuration, sorted by name.
+            pub(crate) order: i32,
+        }
+    }
+}
+
+// === impl InjectorConfig ===
+
+impl InjectorConfig {
+    /// A built-in plugin with the default of every key.
+    fn builtin(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            component: ComponentSource::Builtin(name.to_owned()),
+            sha256: None,
+            signed_by: None,
+            settings: Value::Object(Map::new()),
+            limits: Limits::default(),
+            grants: GrantsConfig::default(),
+            required: true,
+        }
+    }
+}
+
+// === impl InjectorEntry ===
+
+impl InjectorEntry {
+    /// Checks the entry, which is the value of `key`; an empty key is the document. The bounds are
+    /// checked already.
+    pub(crate) fn check(
+        self,
+        key: &str,
+        builtins: &[&str],
+        trust: &TrustConfig,
+    ) -> Result<InjectorConfig, ConfigError> {
+        let at = |part: &str| if key.is_empty() { part.to_owned() } else { format!("{key}.{part}") };
+        check_name(&at("name"), &self.name)?;
+        if self.name == GLOBAL_INJECTOR {
+            let reason = format!("{:?} is reserved for the webhook's own secrets (globalSecrets)", self.name);
+            return Err(ConfigError::at(at("name"), reason));
+        }
+        let component = ComponentSource::parse(self.component.as_deref().unwrap_or_default(), builtins)
+            .map_err(|reason| ConfigError::at(at("component"), reason))?;
+        if let Some(digest) = self.sha256.as_ref().filter(|digest| !is_sha256(digest)) {
+            let reason = "is not a SHA-256; use 64 of 0-9 and a-f, as `ampoule plugin inspect` prints it";
+            return Err(ConfigError::at(at("sha256"), format!("{digest:?} {reason}")));
+        }
+        if let Some(signer) = &self.signed_by {
+            trust.check_signer(signer, &component).map_err(|reason| ConfigError::at(at("signedBy"), reason))?;
+        }
+        Ok(InjectorConfig {
+            name: self.name,
+            component,
+            sha256: self.sha256,
+            signed_by: self.signed_by,
+            settings: Value::Object(self.settings),
+            limits: self.limits.over(Limits::default()),
+            grants: self.grants.check(&at("grants"))?,
+            required: self.required.unwrap_or(true),
+        })
+    }
+}
+
+impl From<&InjectorConfig> for InjectorEntry {
+    fn from(config: &InjectorConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            component: Some(config.component.to_string()),
+            sha256: config.sha256.clone(),
+            signed_by: config.signed_by.clone(),
+            settings: config.settings.as_object().cloned().unwrap_or_default(),
+            limits: (&config.limits).into(),
+            grants: (&config.grants).into(),
+            required: Some(config.required),
+        }
+    }
+}
+
+/// Checks the list. If the key is left out, the first built-in plugin is the only injector.
+pub(crate) fn check_all(
+    entries: Option<Vec<InjectorEntry>>,
+    builtins: &[&str],
+    trust: &TrustConfig,
+) -> Result<Vec<InjectorConfig>, ConfigError> {
+    let Some(entries) = entries else {
+        return Ok(builtins.first().map(|name| InjectorConfig::builtin(name)).into_iter().collect());
+    };
+    let mut names = HashSet::new();
+    let mut injectors = Vec::new();
+    for (i, entry) in entries.into_iter().enumerate() {
+        let injector = entry.check(&format!("injectors[{i}]"), builtins, trust)?;
+        if !names.insert(injector.name.clone()) {
+            let reason = format!("{:?} is already the name of an earlier injector", injector.name);
+            return Err(ConfigError::at(format!("injectors[{i}].name"), reason));
+        }
+        injectors.push(injector);
+    }
+    Ok(injectors)
+}
