@@ -60,6 +60,7 @@ type NewCompiler = fn(u64) -> Option<Arc<dyn Compiler>>;
 struct PipelineParts {
     settings: EngineSettings,
     /// The number of concurrent instances that the engine supports.
+    instances: usize,
     engine: Arc<PluginEngine>,
     slots: Vec<PluginSlot>,
 }

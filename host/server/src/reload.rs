@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use self::report::ReloadOutcome;
 pub(crate) use self::report::Reporter;
-use crate::plugins::{LoadedPipeline, Loader, PluginStates, PluginStatus};
+use crate::plugins::{Loader, PluginStates, PluginStatus};
 use ampoule_admission::pipeline::ServingPipeline;
 use ampoule_config::{Config, ConfigError, LoadedConfig, Notice};
 use ampoule_net::watch::Watch;
