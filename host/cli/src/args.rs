@@ -129,6 +129,8 @@ pub(crate) enum ConfigCommand {
     Check(ConfigArg),
     /// Convert Flyte's configuration files to Ampoule's format and print the result.
     Convert(ConvertArgs),
+    /// Print the JSON Schema of the configuration file.
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ mod compile;
 mod component;
 mod config_check;
 mod config_convert;
+mod config_schema;
 mod explain;
 mod init_certs;
 mod input;
@@ -31,6 +32,7 @@ use self::{
     compile::compile,
     config_check::config_check,
     config_convert::config_convert,
+    config_schema::config_schema,
     explain::explain,
     init_certs::init_certs,
     inspect::plugin_inspect,
@@ -82,6 +84,7 @@ fn run_command(command: Command, builtins: Builtins) -> anyhow::Result<ExitCode>
         Command::Request(args) => request(args),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args, builtins),
         Command::Config(ConfigCommand::Convert(args)) => config_convert(args, builtins),
+        Command::Config(ConfigCommand::Schema) => config_schema(),
         Command::Plugin(PluginCommand::Inspect(args)) => plugin_inspect(&args, builtins),
         Command::Plugin(PluginCommand::List(args)) => plugin_list(&args),
         Command::Plugin(PluginCommand::New(args)) => plugin_new(&args),

@@ -4,7 +4,6 @@
 //! atomically. If the configuration is invalid, the previous pipeline stays in use. If a plugin
 //! does not load, its predecessor stays in use. [`Reporter`] reports both.
 
-mod fixed;
 mod report;
 
 use std::{sync::Arc, time::Duration};
@@ -16,7 +15,7 @@ use self::report::ReloadOutcome;
 pub(crate) use self::report::Reporter;
 use crate::plugins::{Loader, PluginStates, PluginStatus};
 use ampoule_admission::pipeline::ServingPipeline;
-use ampoule_config::{Config, ConfigError, LoadedConfig, Notice};
+use ampoule_config::{Config, ConfigError, LoadedConfig, Notice, changed_fixed_keys};
 use ampoule_net::watch::Watch;
 
 /// Delay before a retry after a plugin failed to load. The cause may be temporary, such as a
@@ -108,7 +107,7 @@ impl Reloader {
                 let problems = problems(&loaded.plugins);
                 self.retry = !problems.is_empty();
                 self.states.set(loaded.plugins);
-                ReloadOutcome::Applied { fixed: fixed::changed(&self.at_start, config), problems }
+                ReloadOutcome::Applied { fixed: changed_fixed_keys(&self.at_start, config), problems }
             }
             Err(error) => {
                 self.retry = true;

@@ -141,18 +141,37 @@ fn a_number_that_is_not_finite_is_refused() {
 
 #[test]
 fn names_the_changed_keys_that_need_a_restart() {
-    let changed = |before: &str, after: &str| {
+    let check = |before: &str, after: &str, expected: &[&str]| {
         let [before, after] = [before, after].map(|yaml| Config::parse(yaml, &BUILTINS).unwrap());
-        changed_fixed_keys(&before, &after)
+        assert_eq!(changed_fixed_keys(&before, &after), expected);
     };
-    let everywhere = "profile: flyte-v2\nserver: { admin: 0.0.0.0:1, listen: 0.0.0.0:9443 }\naudit: { log: false }\n\
-                      registration: { timeoutSeconds: 3 }\ncertificates: { validitySeconds: 60 }";
-    assert_eq!(
-        changed("", everywhere),
-        ["certificates.validitySeconds", "registration.timeoutSeconds", "server.admin"]
+    check("", "", &[]);
+    check("", "server: { listen: 0.0.0.0:9443 }", &[]);
+    check(
+        "",
+        "profile: flyte-v2\nonFailure: admit\nconventions: { envPrefix: X_ }\nglobalSecrets: { enabled: false }\n\
+         engine: { maxConcurrent: 99 }\ninjectors: [{ name: other, component: builtin:k8s }]",
+        &[],
     );
+    check(
+        "server: { listen: 0.0.0.0:1, certDir: /a }",
+        "server: { certDir: /b }",
+        &["server.certDir", "server.listen"],
+    );
+    check(
+        "",
+        "server: { admin: 0.0.0.0:1, shutdownDelaySeconds: 1, shutdownGraceSeconds: 1, maxConnections: 1 }",
+        &["server.admin", "server.maxConnections", "server.shutdownDelaySeconds", "server.shutdownGraceSeconds"],
+    );
+    check(
+        "registration: { enabled: true }",
+        "registration: { enabled: false, namespaceSelector: {}, timeoutSeconds: 3 }",
+        &["registration.enabled", "registration.namespaceSelector", "registration.timeoutSeconds"],
+    );
+    check("", "certificates: { validitySeconds: 3600 }", &["certificates.validitySeconds"]);
     let on = "tracing: { endpoint: 'http://collector:4318/v1/traces' }";
-    assert_eq!(changed(on, ""), ["tracing.endpoint", "tracing.sampleRatio"]);
+    check("", on, &["tracing.endpoint", "tracing.sampleRatio"]);
+    check(on, "", &["tracing.endpoint", "tracing.sampleRatio"]);
 }
 
 #[test]
