@@ -1,6 +1,6 @@
-//! Runs each fuzz target of `tests/fuzz` for a limited time, one per processor at a time, and prints
-//! one line per result. It does the work of cargo-fuzz with the pinned toolchain: LLVM's coverage
-//! instrumentation also works in a stable compiler.
+//! Runs each fuzz target of `tests/fuzz` for a limited time, one per processor at a time, and
+//! prints one line per result. It does the work of cargo-fuzz with the pinned toolchain: LLVM's
+//! coverage instrumentation also works in a stable compiler.
 
 use std::fmt;
 use std::fs;
@@ -63,7 +63,7 @@ pub(crate) fn run(seconds: u64, name: Option<&str>) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds the targets, apart from everything else that is built here: they are instrumented throughout.
+/// Builds the targets in a folder of their own, because all of their code is instrumented.
 fn build(only: Option<&str>) -> Result<Vec<Target>> {
     let names = names(only)?;
     let folder = workspace::target_folder()?.join("fuzz");
