@@ -55,30 +55,22 @@ impl ConfigMapInjector {
         trust: &TrustConfig,
         most: &Limits,
     ) -> Result<Self, ConfigError> {
-        Self::parse_unlocated(map, yaml, builtins, trust, most)
-            .map_err(|error| error.in_file(format!("ConfigMap {map}: {DOCUMENT}")))
-    }
-
-    fn parse_unlocated(
-        map: &str,
-        yaml: &str,
-        builtins: &[&str],
-        trust: &TrustConfig,
-        most: &Limits,
-    ) -> Result<Self, ConfigError> {
-        let document: ConfigMapDocument = parse_document(yaml)?;
-        let entry = InjectorEntry {
-            name: map.to_owned(),
-            component: document.component.or_else(|| Some(format!("configmap:{map}/{COMPONENT}"))),
-            sha256: document.sha256,
-            signed_by: document.signed_by,
-            settings: document.settings,
-            limits: document.limits.within(most)?,
-            grants: document.grants,
-            required: document.required.or(Some(false)),
+        let parse = || -> Result<Self, ConfigError> {
+            let document: ConfigMapDocument = parse_document(yaml)?;
+            let entry = InjectorEntry {
+                name: map.to_owned(),
+                component: document.component.or_else(|| Some(format!("configmap:{map}/{COMPONENT}"))),
+                sha256: document.sha256,
+                signed_by: document.signed_by,
+                settings: document.settings,
+                limits: document.limits.within(most)?,
+                grants: document.grants,
+                required: document.required.or(Some(false)),
+            };
+            bounds::check("", &entry)?;
+            Ok(Self { config: entry.check("", builtins, trust)?, order: document.order })
         };
-        bounds::check("", &entry)?;
-        Ok(Self { config: entry.check("", builtins, trust)?, order: document.order })
+        parse().map_err(|error| error.in_file(format!("ConfigMap {map}: {DOCUMENT}")))
     }
 }
 

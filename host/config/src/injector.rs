@@ -97,27 +97,14 @@ injector_document! {
     }
 }
 
-// === impl InjectorConfig ===
-
-impl InjectorConfig {
-    /// A built-in plugin with the default of every key.
-    fn builtin(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            component: ComponentSource::Builtin(name.to_owned()),
-            sha256: None,
-            signed_by: None,
-            settings: Value::Object(Map::new()),
-            limits: Limits::default(),
-            grants: GrantsConfig::default(),
-            required: true,
-        }
-    }
-}
-
 // === impl InjectorEntry ===
 
 impl InjectorEntry {
+    /// A built-in plugin with the default of every key.
+    pub(crate) fn builtin(name: &str) -> Self {
+        Self { name: name.to_owned(), component: Some(format!("builtin:{name}")), ..Self::default() }
+    }
+
     /// Checks the entry, which is the value of `key`; an empty key is the document. The bounds are
     /// checked already.
     pub(crate) fn check(
@@ -175,9 +162,8 @@ pub(crate) fn check_all(
     builtins: &[&str],
     trust: &TrustConfig,
 ) -> Result<Vec<InjectorConfig>, ConfigError> {
-    let Some(entries) = entries else {
-        return Ok(builtins.first().map(|name| InjectorConfig::builtin(name)).into_iter().collect());
-    };
+    let entries =
+        entries.unwrap_or_else(|| builtins.first().map(|name| InjectorEntry::builtin(name)).into_iter().collect());
     let mut names = HashSet::new();
     let mut injectors = Vec::new();
     for (i, entry) in entries.into_iter().enumerate() {

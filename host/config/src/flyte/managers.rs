@@ -50,9 +50,7 @@ pub(super) fn injectors(
         }
         seen.push(manager);
         if let Some(builtin) = manager.builtin() {
-            let settings = manager.settings(tree)?;
-            let component = Some(format!("builtin:{builtin}"));
-            let entry = InjectorEntry { name: builtin.to_owned(), component, settings, ..InjectorEntry::default() };
+            let entry = InjectorEntry { settings: manager.settings(tree)?, ..InjectorEntry::builtin(builtin) };
             injectors.push((entry, place));
         }
     }
