@@ -17,7 +17,7 @@ use super::budget::{self, Budget, Violation};
 use super::repository::{File, files, paths};
 
 /// Modules that are still in a cycle, by crate.
-const BUDGET: &Budget = &[("host/core", 5), ("host/engine", 23), ("host/server", 30)];
+const BUDGET: &Budget = &[];
 
 #[test]
 fn modules_of_the_host_form_no_cycles() {

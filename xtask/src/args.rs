@@ -42,7 +42,7 @@ enum Command {
     /// Check format, lints, documentation, licences and sources of crates; every warning is an
     /// error, advisories are reported.
     Check,
-    /// Build the book into `target/book`, and check the links of every Markdown file of the repository.
+    /// Build the book into `target/book`, and check the links of every Markdown file.
     Docs,
     /// Rewrite the snapshots of our own output with the current output.
     Bless {

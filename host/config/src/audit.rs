@@ -1,4 +1,6 @@
 //! Section `audit`: where the webhook records which pod got which secret.
+//!
+//! The records name secrets and never contain a value.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! Section `grants` of an injector: the accesses of its plugin beyond the sandbox. The default is
-//! none.
+//! Section `grants` of an injector: the accesses of its plugin beyond the sandbox. By default it
+//! has no access.
 //!
 //! The section has names and paths only: values and certificates are read when the plugin is
 //! loaded.

@@ -106,7 +106,7 @@ impl PluginEngine {
     /// variable, for a pod that does not exist.
     ///
     /// Any answer is good. No answer in time is good as well, because a backend can be slow. The
-    /// result tells whether both answers have the same edits, because the API server may review a
+    /// result reports whether both answers have the same edits, because the API server may review a
     /// pod twice.
     ///
     /// # Errors

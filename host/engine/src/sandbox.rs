@@ -9,7 +9,8 @@
 //! | [`store`] | the state of one instance, and the bounds that wasmtime enforces on it |
 //! | [`ticker`] | interrupts guests that compute |
 //! | [`wasi`] | WASI 0.2 |
-//! | [`outbound`] | HTTP requests of guests |
+//! | [`guest_http`] | HTTP requests of guests |
+//! | [`outbound`] | granted hosts, name resolution and budgets |
 //! | [`secrets`] | reads Kubernetes Secrets for guests |
 //! | [`cluster_secrets`] | the interface to the cluster |
 //! | [`log`] | log lines of guests |
@@ -17,6 +18,7 @@
 pub(crate) mod cluster_secrets;
 pub(crate) mod context;
 pub(crate) mod grants;
+pub(crate) mod guest_http;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod outbound;

@@ -1,8 +1,8 @@
 //! The network without Kubernetes: listening sockets, TLS, outbound HTTP, back-off, and reading and
 //! watching files.
 //!
-//! This crate knows no configuration, no metric registry and no API server; callers pass what it
-//! needs.
+//! This crate does not depend on the configuration, a metric registry or the API server; callers
+//! pass what it needs.
 
 pub mod backoff;
 pub mod file;

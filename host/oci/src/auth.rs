@@ -29,8 +29,8 @@ struct TokenResponse {
     access_token: String,
 }
 
-/// Returns the header for all further requests. `None` if the registry requires a user and there is
-/// none.
+/// Returns the header for all further requests. `None` if the registry requires a user and no
+/// credentials are configured.
 pub(crate) async fn authorize(
     client: &RegistryClient,
     refusal: &RegistryResponse,

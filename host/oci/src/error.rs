@@ -56,7 +56,7 @@ pub enum OciError {
         /// The limit.
         most: usize,
     },
-    /// The registry requires credentials, and there are none.
+    /// The registry requires credentials, and no credentials are configured.
     #[error(
         "{host} requires credentials to {actions} {repository}; {hint} \
          (registries.credentialsFile, --credentials-file)"

@@ -27,7 +27,8 @@
 //!
 //!     fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
 //!         let volume = SecretVolume::new(&request.group).item(&request.key, &request.key);
-//!         Ok(vec![Edit::add_volume("secret", volume), Edit::mount_volume(VolumeMount::new("secret", "/secret"))])
+//!         let mount = VolumeMount::new("secret", "/secret");
+//!         Ok(vec![Edit::add_volume("secret", volume), Edit::mount_volume(mount)])
 //!     }
 //! }
 //!

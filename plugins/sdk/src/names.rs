@@ -1,7 +1,7 @@
 //! Validation of names from requests before they become part of a pod: [`env_name`],
 //! [`path_segment`], [`path_within`].
 //!
-//! The strings of a request are what the pod's author wrote. Each function returns a string that is
+//! The pod's author wrote the strings of a request. Each function returns a string that is
 //! safe in its position, or an `invalid-request` that describes what to change.
 
 use crate::InjectionError::{self, InvalidRequest};

@@ -24,8 +24,8 @@ mod contract {
     }
 }
 /// The engine's conversion is compiled here from its source, because its types come from wasmtime's
-/// bindings and an instrumented wasmtime would slow down every execution. Contract 0.2 has no list of
-/// edits to convert, and removes this.
+/// bindings and an instrumented wasmtime would slow down every execution. Contract 0.2 has no list
+/// of edits to convert, and removes this.
 #[path = "../../../host/engine/src/contract/v0_1/conversion/edits.rs"]
 mod conversion;
 #[path = "edits/generate.rs"]

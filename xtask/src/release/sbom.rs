@@ -27,7 +27,7 @@ pub(super) fn make(source: &Source, target: &str) -> Result<Value> {
 
 fn document(graph: &Graph, lock: &str, source: &Source, target: &str) -> Value {
     let components: Vec<_> = graph.crates.values().map(|package| component(package, lock)).collect();
-    // The crate with the main function has the same name and version, and is another component.
+    // The crate with the main function has the same name and version as the binary.
     let reference = format!("binary:ampoule@{}", source.version);
     let mut dependencies: Vec<_> = graph
         .crates

@@ -1,5 +1,5 @@
-//! The spelling checker `typos` from PyPI, in a virtual environment in the cache folder, pinned by version and hash.
-//! `tests/tidy` runs it.
+//! The spelling checker `typos` from PyPI, in a virtual environment in the cache folder, pinned by
+//! version and hash. `tests/tidy` runs it.
 
 use std::path::{Path, PathBuf};
 

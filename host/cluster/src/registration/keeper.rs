@@ -35,8 +35,8 @@ use ampoule_telemetry::metrics::Metrics;
 const FIELD_MANAGER: &str = "ampoule";
 /// Time between two reads without an event of the watch.
 const LOOK: Duration = Duration::from_secs(60);
-/// The pause after the first failure or repair, and the longest after several in a row: two programs
-/// that restore the object in turn must not keep each other busy.
+/// The pause after the first failure or repair, and the longest after several in a row: two
+/// programs that restore the object in turn must not keep each other busy.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -123,7 +123,8 @@ impl RegistrationKeeper {
         }
     }
 
-    /// Returns when the object or the requested trust may have changed, or it is time to read again.
+    /// Returns when the object or the requested trust may have changed, or it is time to read
+    /// again.
     async fn wait(&mut self, follower: &mut ObjectFollower<MutatingWebhookConfiguration>, version: &str) {
         let Self { timing, wishes, foreign_cas, blind, .. } = self;
         let look = if foreign_cas.is_empty() { LOOK } else { LOOK.min(timing.stay) };

@@ -111,7 +111,7 @@ fn verify_cosign(cosign: &CosignSignature, key: &TrustedKey, digest: &str) -> Re
         BadSignature::Wrong => "the cosign signature is not by this key".to_owned(),
         unreadable @ BadSignature::Unreadable(_) => format!("the cosign signature {unreadable}"),
     })?;
-    // The document is parsed only now: until here, anybody could have written it.
+    // The document is parsed only now: until here, any client could have written it.
     let signed = cosign.signed_digest().map_err(|error| error.to_string())?;
     if signed != digest {
         return Err(format!("the cosign signature is for {signed}, not for {digest}"));

@@ -18,7 +18,7 @@ const HEADER: &str = "# Configuration
 The configuration is one YAML file. Every key is optional unless its description has the word *Required*. An unknown
 key is an error. The unit of a number is part of the key. A section or list without content has its defaults.
 
-`ampoule config check` prints the effective value of every key. `ampoule config schema` prints the JSON Schema of the file.
+`ampoule config check` prints the effective value of every key. `ampoule config schema` prints its JSON Schema.
 
 The process reloads the file when it changes. A key that takes effect *at restart* keeps its old value until the process
 starts again.

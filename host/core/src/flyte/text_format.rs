@@ -39,8 +39,8 @@ struct SecretFields {
 ///
 /// # Errors
 ///
-/// Returns the first syntax error; if there is none, a string that is not UTF-8 or a number without
-/// a mount requirement.
+/// Returns the first syntax error; without a syntax error, a string that is not UTF-8 or a number
+/// without a mount requirement.
 pub(super) fn parse(text: &[u8]) -> Result<SecretRequest, TextError> {
     let mut tokens = Tokenizer::new(text);
     let mut fields = SecretFields::default();
@@ -177,7 +177,7 @@ fn parse_integer(word: &[u8]) -> Option<i32> {
         [b'0', b'x' | b'X', digits @ ..] if !digits.is_empty() => (16, digits),
         [b'0', b'o' | b'O', digits @ ..] if !digits.is_empty() => (8, digits),
         [b'0', b'b' | b'B', digits @ ..] if !digits.is_empty() => (2, digits),
-        // The zero of `02` remains a digit: an underscore may follow it, as it may follow `0x`.
+        // The zero of `02` remains a digit: an underscore may follow it, like after `0x`.
         [b'0', ..] => (8, unsigned),
         _ => (10, unsigned),
     };

@@ -13,10 +13,7 @@ use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{
-    context::PluginContext,
-    outbound::{budget::OutboundBudget, gate::HttpGate},
-};
+use super::{context::PluginContext, guest_http::gate::HttpGate, outbound::budget::OutboundBudget};
 
 /// Bytes of one request for random numbers. wasmtime-wasi's default is 64 MiB.
 const MAX_RANDOM: u64 = 64 << 10;

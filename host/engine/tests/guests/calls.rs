@@ -1,4 +1,4 @@
-//! Calls: answers, traps, limits, and the effect of one plugin's calls on another's.
+//! Calls: answers, traps, limits, and the effect of one plugin's calls on those of other plugins.
 //!
 //! Every message for a pod author is here in full.
 

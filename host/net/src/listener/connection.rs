@@ -2,8 +2,8 @@
 //!
 //! A connection ends when it is too old, when it is idle, when the process drains, or when it does
 //! not end by itself. HTTP/2 can announce the end such that no request is lost. HTTP/1.1 can
-//! announce it only with a response that has `connection: close`: a request may already be under
-//! way when an idle connection closes, and the API server does not repeat it. An old HTTP/1.1
+//! announce it only with a response that has `connection: close`: a request may already be in
+//! progress when an idle connection closes, and the API server does not repeat it. An old HTTP/1.1
 //! connection therefore ends with its next response.
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             // Also for a connection that is ending: a client that never sends, or never reads its
-            // response, would keep its permit for ever.
+            // response, would keep its permit forever.
             () = activity.wait_until_idle(idle, &eviction), if !was_idle => {
                 was_idle = true;
                 connection.as_mut().graceful_shutdown();

@@ -25,7 +25,7 @@ pub(crate) struct OutboundBudget {
 }
 
 /// A request or response body that fails when the budget is used up.
-pub(super) struct CountedBody<B> {
+pub(crate) struct CountedBody<B> {
     body: B,
     budget: Arc<OutboundBudget>,
     /// The error of a body that exceeds the budget.
@@ -43,7 +43,7 @@ impl OutboundBudget {
         }
     }
 
-    /// Counts a call. Returns false if there is none left.
+    /// Counts a call. Returns false if the budget is used up.
     pub(crate) fn count_call(&self) -> bool {
         self.calls_left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
@@ -63,11 +63,11 @@ impl OutboundBudget {
 // === impl CountedBody ===
 
 impl<B> CountedBody<B> {
-    pub(super) fn for_request(body: B, budget: Arc<OutboundBudget>) -> Self {
+    pub(crate) fn for_request(body: B, budget: Arc<OutboundBudget>) -> Self {
         Self { body, budget, exceeded: || Error::HttpRequestBodySize(None) }
     }
 
-    pub(super) fn for_response(body: B, budget: Arc<OutboundBudget>) -> Self {
+    pub(crate) fn for_response(body: B, budget: Arc<OutboundBudget>) -> Self {
         Self { body, budget, exceeded: || Error::HttpResponseBodySize(None) }
     }
 }

@@ -17,8 +17,8 @@ const MAX_LOOKUPS: usize = 4;
 #[derive(Clone)]
 pub struct HttpGrant {
     destinations: HashSet<Destination>,
-    pub(super) tls: Arc<ClientConfig>,
-    pub(super) lookups: Arc<Semaphore>,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) lookups: Arc<Semaphore>,
 }
 
 /// Why a certificate cannot be trusted as a root.
@@ -61,7 +61,7 @@ impl HttpGrant {
     }
 
     /// Whether the plugin can call this destination.
-    pub(super) fn covers(&self, destination: &Destination) -> bool {
+    pub(crate) fn covers(&self, destination: &Destination) -> bool {
         self.destinations.contains(destination)
     }
 }

@@ -1,6 +1,6 @@
 //! [`Resolver`]: resolves a host name to addresses. [`SystemResolver`] is the default.
 //!
-//! [`exchange`](super::exchange) checks the addresses.
+//! [`exchange`](crate::sandbox::guest_http::exchange) checks the addresses.
 
 use std::{io, net::IpAddr};
 

@@ -122,7 +122,7 @@ async fn an_old_http1_connection_ends_with_its_next_response() {
     let mut client = http1(client).await;
     assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), false));
     sleep(2 * AGE).await;
-    assert!(!ended.is_finished(), "a request may be under way");
+    assert!(!ended.is_finished(), "a request may be in progress");
     assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), true));
     timeout(SOON, ended).await.unwrap().unwrap();
 }
@@ -149,7 +149,7 @@ async fn a_leaving_port_ends_connections_with_their_next_response() {
     assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), false));
     trigger.leave();
     sleep(AGE).await;
-    assert!(!ended.is_finished(), "a request may be under way");
+    assert!(!ended.is_finished(), "a request may be in progress");
     assert_eq!(text(client.send_request(request("/")).await).await, ("hello".to_owned(), true));
     timeout(SOON, ended).await.unwrap().unwrap();
 }

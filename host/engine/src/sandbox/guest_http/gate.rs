@@ -11,12 +11,14 @@ use ::http::{Method, Request, Response, uri::Scheme};
 use tracing::warn;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::{
-    budget::OutboundBudget,
-    exchange::{ConnectionDriver, Exchange},
-    grant::HttpGrant,
+use super::exchange::{ConnectionDriver, Exchange};
+use crate::{
+    sandbox::{
+        context::PluginContext,
+        outbound::{budget::OutboundBudget, grant::HttpGrant},
+    },
+    threads::spawn_on,
 };
-use crate::{sandbox::context::PluginContext, threads::spawn_on};
 
 /// Bytes of a request body that a guest passes in one call.
 const CHUNK: usize = 64 << 10;

@@ -27,13 +27,15 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tracing::warn;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::{
-    answers::HttpAnswers,
-    budget::{CountedBody, OutboundBudget},
-    grant::HttpGrant,
-};
 use crate::{
-    sandbox::context::PluginContext,
+    sandbox::{
+        context::PluginContext,
+        outbound::{
+            answers::HttpAnswers,
+            budget::{CountedBody, OutboundBudget},
+            grant::HttpGrant,
+        },
+    },
     threads::{AbortOnDrop, spawn_on},
 };
 
