@@ -203,8 +203,8 @@ async fn a_registry_is_reached_only_as_configured() -> Result<()> {
     let keys = "(registries.credentialsFile, --credentials-file)";
     let refused = desk.push(&reference, guest(), &["--ca-file", &ca])?.unwrap_err();
     let expected = format!(
-        "error: {reference}: {host} lets nobody pull,push team/echo without credentials; no file with some is named or \
-         there {keys}\n"
+        "error: {reference}: {host} requires credentials to pull,push team/echo; no credentials file is configured or \
+         found {keys}\n"
     );
     assert_eq!(refused, expected);
     let wrong =
@@ -213,7 +213,7 @@ async fn a_registry_is_reached_only_as_configured() -> Result<()> {
     let refused = desk.push(&reference, guest(), &flags)?.unwrap_err();
     assert!(
         refused.starts_with(&format!(
-            "error: {reference}: {host} does not let the user of its credentials pull,push team/echo: 401 "
+            "error: {reference}: {host} does not allow the configured user to pull,push team/echo: 401 "
         )),
         "{refused}"
     );
@@ -242,12 +242,11 @@ async fn a_token_is_asked_for_where_the_registry_says() -> Result<()> {
 
     let refused = desk.push(&private, guest(), &flags[..2])?.unwrap_err();
     let expected = format!(
-        "error: {private}: http://{tokens} is plain HTTP, by which only the hosts in registries.insecure (--insecure) \
-         are asked\n"
+        "error: {private}: http://{tokens}: plain HTTP is allowed only for hosts in registries.insecure (--insecure)\n"
     );
     assert_eq!(refused, expected);
     let refused = desk.push(&private, guest(), &flags)?.unwrap_err();
-    let expected = format!("error: {private}: {host} does not let nobody in particular pull,push team/echo: 401 ");
+    let expected = format!("error: {private}: {host} does not allow anonymous clients to pull,push team/echo: 401 ");
     assert!(refused.starts_with(&expected), "{refused}");
 
     let known = Desk::new()?.with("DOCKER_CONFIG", registry.docker_config()?);
@@ -275,13 +274,13 @@ async fn the_answers_of_a_registry_are_verified() -> Result<()> {
         anyhow::Ok(output?.unwrap_err().trim_start_matches("error: injector mine: ").trim_end().to_owned())
     };
     let reference = format!("oci:{host}/team/echo:1");
-    assert_eq!(pull(&reference, "")?, format!("{reference}: there is no {host}/team/echo:1"));
+    assert_eq!(pull(&reference, "")?, format!("{reference}: the registry has no {host}/team/echo:1"));
 
     let pushed = desk.push(&format!("{host}/team/echo:1"), guest(), &["--insecure", &host])?;
     let pushed = pushed.map_err(anyhow::Error::msg)?;
     let none = sha256(b"");
     let source = format!("oci:{host}/team/echo@sha256:{none}");
-    assert_eq!(pull(&source, "")?, format!("{source}: there is no {host}/team/echo@sha256:{none}"));
+    assert_eq!(pull(&source, "")?, format!("{source}: the registry has no {host}/team/echo@sha256:{none}"));
     assert_eq!(
         pull(&reference, &format!("    sha256: {none}\n"))?,
         format!("{reference}: its SHA-256 is {}, and {none} is pinned (injectors[].sha256)", sha256(guest()))
