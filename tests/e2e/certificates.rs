@@ -136,7 +136,7 @@ fn folder_of(ca: &CertificatePair, certificate: &CertificatePair, key: &Certific
 fn timeless(text: &str) -> String {
     let is_time = |word: &str| word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
     let word = |word: &str| {
-        let bare = word.trim_end_matches([',', '\n']);
+        let bare = word.trim_end_matches([',', ')', '\n']);
         if is_time(bare) { word.replace(bare, "TIME") } else { word.to_owned() }
     };
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
@@ -169,7 +169,8 @@ async fn a_certificate_that_the_api_server_would_refuse_stops_the_start_with_a_r
         (
             "for another Service",
             folder_of(&stranger, &stranger, &stranger),
-            "tls.crt is not for certificates.certificates.svc, but for other, other.certificates, other.certificates.svc",
+            "tls.crt is not valid for certificates.certificates.svc; its names are other, other.certificates, \
+             other.certificates.svc",
         ),
         (
             "a key of another certificate",

@@ -178,7 +178,7 @@ async fn flytes_chart_works_with_the_image_replaced() -> Result<()> {
     // The chart creates an empty Secret.
     pod.namespace.create_secret::<&str>("flyte-pod-webhook", &[]).await?;
     let output = pod.init_certs()?;
-    assert_eq!(output, "secret flyte-chart/flyte-pod-webhook: replaced, since tls.crt is missing\n");
+    assert_eq!(output, "secret flyte-chart/flyte-pod-webhook: replaced, because tls.crt is missing\n");
     let first = pod.secret("flyte-pod-webhook").await?;
     assert_eq!(pod.init_certs()?, "secret flyte-chart/flyte-pod-webhook: kept\n");
     assert_eq!(pod.secret("flyte-pod-webhook").await?, first, "a valid pair is not changed");
@@ -323,7 +323,7 @@ async fn a_pair_is_renewed_before_it_expires_and_its_ca_stays_trusted() -> Resul
 
     store(&issue(91)?).await?;
     let output = pod.init_certs()?;
-    assert!(output.starts_with("secret flyte-renewal/renewal: replaced, since tls.crt expired at "), "{output}");
+    assert!(output.starts_with("secret flyte-renewal/renewal: replaced, because tls.crt expired at "), "{output}");
     Ok(())
 }
 
@@ -340,8 +340,8 @@ async fn an_unusable_pair_is_replaced_unless_it_is_immutable() -> Result<()> {
     secret.data.get_or_insert_default().insert("theirs".to_owned(), k8s_openapi::ByteString(b"kept".to_vec()));
     api.replace("pairs", &PostParams::default(), &secret).await?;
     let output = pod.init_certs()?;
-    let expected = "secret flyte-pairs/pairs: replaced, since tls.crt is not for renamed.flyte-pairs.svc, but for pairs, \
-                    pairs.flyte-pairs, pairs.flyte-pairs.svc\n";
+    let expected = "secret flyte-pairs/pairs: replaced, because tls.crt is not valid for renamed.flyte-pairs.svc; \
+                    its names are pairs, pairs.flyte-pairs, pairs.flyte-pairs.svc\n";
     assert_eq!(output, expected);
     let mut secret = api.get("pairs").await?;
     assert_eq!(secret.data.as_ref().map(|data| data["theirs"].0.as_slice()), Some(&b"kept"[..]));
@@ -351,8 +351,8 @@ async fn an_unusable_pair_is_replaced_unless_it_is_immutable() -> Result<()> {
     assert_eq!(pod.init_certs()?, "secret flyte-pairs/pairs: kept\n", "Flyte's own are immutable");
     fs::write(&config, fs::read_to_string(&config)?.replace("serviceName: renamed", "serviceName: again"))?;
     let output = pod.fail_to_init_certs()?;
-    let expected = "error: secret flyte-pairs/pairs is immutable, and tls.crt is not for again.flyte-pairs.svc, but for \
-                    renamed, renamed.flyte-pairs, renamed.flyte-pairs.svc; delete it, and run this again\n";
+    let expected = "error: secret flyte-pairs/pairs is immutable, and tls.crt is not valid for again.flyte-pairs.svc; its \
+                    names are renamed, renamed.flyte-pairs, renamed.flyte-pairs.svc; delete the secret and try again\n";
     assert!(output.ends_with(expected), "{output}");
     Ok(())
 }

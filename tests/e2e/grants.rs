@@ -99,7 +99,7 @@ async fn a_secret_is_read_with_the_webhooks_rights_and_only_if_granted() -> Resu
     let refused = read(&granted).await?;
     assert_eq!(
         refused,
-        "LookupError::Denied(\"the API server does not let the webhook read Secret grants-secrets/token: its role has no `get` on it\")"
+        "LookupError::Denied(\"the webhook's role does not allow `get` on Secret grants-secrets/token\")"
     );
     let role: Role = serde_json::from_value(json!({
         "metadata": { "name": "webhook-store-token" },

@@ -258,6 +258,6 @@ async fn a_deleted_secret_is_recreated_while_pods_are_created() -> Result<()> {
     stop.store(true, Ordering::Relaxed);
     load.await?.context("no pod is refused")?;
     let log = ampoule.stop().await?.log;
-    assert!(log.contains("replaced, since tls.key is missing"), "{log}");
+    assert!(log.contains("replaced, because tls.key is missing"), "{log}");
     Ok(())
 }

@@ -16,9 +16,9 @@ const EDGES: [(&str, &[&str]); 29] = [
     ("ampoule-config", &["ampoule-core"]),
     ("ampoule-net", &[]),
     ("ampoule-review", &["ampoule-core"]),
-    ("ampoule-telemetry", &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-net"]),
+    ("ampoule-telemetry", &["ampoule-config", "ampoule-core", "ampoule-net"]),
     ("ampoule-oci", &["ampoule-config", "ampoule-net"]),
-    ("ampoule-cluster", &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-net", "ampoule-telemetry"]),
+    ("ampoule-cluster", &["ampoule-config", "ampoule-core", "ampoule-net", "ampoule-telemetry"]),
     ("ampoule-admission", &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-review", "ampoule-telemetry"]),
     (
         "ampoule-components",

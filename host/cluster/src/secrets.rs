@@ -2,7 +2,7 @@
 //!
 //! It connects on the first read: without such a plugin, it sends the API server no request.
 
-use ampoule_engine::{ClusterSecrets, ClusterSecretsError, SecretName};
+use ampoule_core::{ClusterSecrets, ClusterSecretsError, SecretName};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;

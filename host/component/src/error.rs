@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::grant::Grant;
+use ampoule_core::Grant;
 
 /// The defect of a component, of its settings or of its environment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

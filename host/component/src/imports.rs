@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use ampoule_core::text::clean;
 use wasmparser::{BinaryReaderError, Chunk, ComponentExternalKind, Parser, Payload};
 
-use crate::{error::LoadErrorKind, grant::Grant};
+use ampoule_core::Grant;
+
+use crate::error::LoadErrorKind;
 
 /// The version of the contract that this engine supports.
 pub const CONTRACT_VERSION: &str = "0.1.0";

@@ -7,14 +7,12 @@
 
 mod error;
 mod format;
-mod grant;
 mod imports;
 mod proposals;
 
 pub use self::{
     error::{LoadErrorKind, RunError},
     format::check as check_format,
-    grant::Grant,
     imports::{CONTRACT, CONTRACT_VERSION, CUT_SHORT, Surface},
     proposals::{DISABLED, find_disabled},
 };

@@ -95,7 +95,7 @@ impl ConfigFile {
             audit: self.audit,
             tracing: self.tracing.check()?,
             config_maps: self.plugins.config_maps,
-            config_map_limits: self.plugins.config_map_limits.over(ConfigMapInjector::default_limits()),
+            config_map_limits: self.plugins.config_map_limits.over(&ConfigMapInjector::default_limits()),
             injectors,
         })
     }

@@ -134,7 +134,7 @@ impl InjectorEntry {
             sha256: self.sha256,
             signed_by: self.signed_by,
             settings: Value::Object(self.settings),
-            limits: self.limits.over(Limits::default()),
+            limits: self.limits.over(&Limits::default()),
             grants: self.grants.check(&at("grants"))?,
             required: self.required.unwrap_or(true),
         })

@@ -41,14 +41,14 @@ pub(crate) struct LimitsSection {
 
 impl LimitsSection {
     /// These limits; `base` has those that the section leaves out. The bounds are checked already.
-    pub(crate) fn over(self, base: Limits) -> Limits {
+    pub(crate) fn over(self, base: &Limits) -> Limits {
         Limits {
             memory: self.memory_mib.map_or(base.memory, |mib| mib << 20),
             deadline: self.deadline_millis.map_or(base.deadline, Duration::from_millis),
             instances: self.instances.unwrap_or(base.instances),
             queue_wait: self.queue_wait_millis.map_or(base.queue_wait, Duration::from_millis),
             component_bytes: self.component_mib.map_or(base.component_bytes, |mib| mib << 20),
-            ..base
+            ..base.clone()
         }
     }
 

@@ -6,13 +6,16 @@
 
 mod ampoule_annotation;
 mod annotations;
+mod cluster_secrets;
 mod destination;
 mod diff;
 mod edit;
 mod flyte;
+mod grant;
 mod injector;
 mod limits;
 mod mutator;
+mod observer;
 mod outcome;
 mod pod;
 mod profile;
@@ -23,6 +26,7 @@ pub mod text;
 pub use self::{
     ampoule_annotation::SecretEntry,
     annotations::TRIGGER_LABELS,
+    cluster_secrets::{ClusterSecrets, ClusterSecretsError, NoCluster},
     destination::{Destination, prohibited_address},
     diff::diff,
     edit::{
@@ -30,12 +34,14 @@ pub use self::{
         SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume, VolumeMount,
         VolumeSource,
     },
+    grant::Grant,
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector},
     limits::Limits,
     mutator::{
         Admitted, Attempt, InjectorAnswer, Mutation, OnFailure, PendingMutation, PodMutator, Refusal, RefusalCode,
         RequestReport,
     },
+    observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
     outcome::AdmissionOutcome,
     pod::{ContainerKind, ContainerView, Pod, PodError, PodView},
     profile::{Conventions, EnvPlacement, InitContainerPosition, Profile},

@@ -3,6 +3,7 @@
 //!
 //! [`crate::threads`] describes which thread runs which code.
 
+use ampoule_core::{CallObserver, ClusterSecrets, NoCluster, Unobserved};
 use std::{num::NonZero, path::PathBuf, sync::Arc, thread};
 
 use tokio::sync::Semaphore;
@@ -16,7 +17,6 @@ use crate::{
         wasmtime_config::{self, Allocation},
     },
     error::{EngineError, LoadError, LoadErrorKind, RunError},
-    observer::{CallObserver, Unobserved},
     plugin::{
         injector::PluginInjector,
         inspect::{self, Inspection},
@@ -25,7 +25,6 @@ use crate::{
         trial::{self, Trial},
     },
     sandbox::{
-        cluster_secrets::{ClusterSecrets, NoCluster},
         outbound::{
             answers::HttpAnswers,
             resolve::{Resolver, SystemResolver},

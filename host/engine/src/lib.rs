@@ -17,7 +17,6 @@
 //! | `contract` | bindings and conversions, one folder per version of the contract |
 //! | `compile` | turns the bytes of a component into code |
 //! | `sandbox` | what a guest can use and reach: store, limits, WASI, HTTP, Secrets, log |
-//! | `observer` | reports calls and refusals to the metrics |
 //! | `threads` | the threads that guests run on |
 //! | `error` | errors of start, load and run |
 
@@ -25,14 +24,16 @@ mod compile;
 mod contract;
 mod engine;
 mod error;
-mod observer;
 mod plugin;
 mod sandbox;
 mod threads;
 
 /// Types of the core that are part of this crate's interface.
-pub use ampoule_component::{CONTRACT_VERSION, Grant};
-pub use ampoule_core::{Destination, Limits, SecretName};
+pub use ampoule_component::CONTRACT_VERSION;
+pub use ampoule_core::{
+    Call, CallObserver, CallOutcome, ClusterSecrets, ClusterSecretsError, Destination, Grant, Limits, PluginObserver,
+    SecretName, Unobserved,
+};
 
 pub use self::{
     compile::{
@@ -44,10 +45,8 @@ pub use self::{
     contract::info::PluginInfo,
     engine::{EngineConfig, PluginEngine},
     error::{EngineError, LoadError, LoadErrorKind, RunError},
-    observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
     plugin::{injector::PluginInjector, inspect::Inspection, load::PluginSpec, trial::Trial},
     sandbox::{
-        cluster_secrets::{ClusterSecrets, ClusterSecretsError},
         grants::Grants,
         outbound::{
             answers::HttpAnswers,

@@ -12,10 +12,8 @@
 //! | [`guest_http`] | HTTP requests of guests |
 //! | [`outbound`] | granted hosts, name resolution and budgets |
 //! | [`secrets`] | reads Kubernetes Secrets for guests |
-//! | [`cluster_secrets`] | the interface to the cluster |
 //! | [`log`] | log lines of guests |
 
-pub(crate) mod cluster_secrets;
 pub(crate) mod context;
 pub(crate) mod grants;
 pub(crate) mod guest_http;

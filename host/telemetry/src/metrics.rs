@@ -12,7 +12,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ampoule_engine::{CallObserver, PluginObserver, Unobserved};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -26,7 +25,7 @@ use self::{
     process::ProcessMetrics,
 };
 use crate::plugin_state::PluginState;
-use ampoule_core::AdmissionOutcome;
+use ampoule_core::{AdmissionOutcome, CallObserver, PluginObserver, Unobserved};
 use ampoule_net::listener::ConnectionMetrics;
 
 /// From a pod without secret requests (20 µs) to the API server's longest timeout (30 s).

@@ -9,12 +9,12 @@ mod export;
 #[cfg(test)]
 mod tests;
 
+use ampoule_core::CallObserver;
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
-use ampoule_engine::CallObserver;
 use futures_util::future::Either;
 use hyper::HeaderMap;
 use opentelemetry::{

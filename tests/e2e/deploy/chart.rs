@@ -192,7 +192,7 @@ fn the_schema_rejects_values_that_the_chart_cannot_use() -> Result<()> {
         ("replicas=0", "at '/replicas': minimum: got 0, want 1"),
         ("certificates.mode=acme", "at '/certificates/mode': value must be one of"),
         ("config.profil=flyte-v1", "additional properties 'profil' not allowed"),
-        ("config.profile=flyte-v3", "at '/config/profile': value must be one of"),
+        ("config.profile=flyte-v3", "at '/config/profile': 'oneOf' failed"),
         ("webhook.timeoutSeconds=31", "at '/webhook/timeoutSeconds': maximum: got 31, want 30"),
         ("fullnameOverride=Not_A_Name", "at '/fullnameOverride': 'Not_A_Name' does not match pattern"),
         ("image.digest=abc", "at '/image/digest': 'abc' does not match pattern"),

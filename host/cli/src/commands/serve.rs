@@ -51,13 +51,12 @@ mod tests {
         let (release, blocked) = mpsc::channel();
         let runtime = process_runtime().unwrap();
         let (running, started) = mpsc::channel();
-        let guest = runtime.block_on(async {
-            tokio::spawn(async move {
-                running.send(()).unwrap();
-                blocked.recv().unwrap();
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            })
+        let guest = runtime.spawn(async move {
+            running.send(()).unwrap();
+            blocked.recv().unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
         });
+        runtime.block_on(async {});
         started.recv().unwrap();
         // `block_on` has returned, and the task still blocks its thread.
         assert!(!guest.is_finished());

@@ -18,6 +18,8 @@ use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 
 use super::*;
 
+/// Time for the server to send what precedes a broken connection.
+const FLUSH: Duration = Duration::from_millis(200);
 /// Generous limit for a machine under load; the pauses in these tests add up to a few seconds.
 const SOON: Duration = Duration::from_secs(60);
 
@@ -114,7 +116,7 @@ fn watch_response(reply: WatchReply) -> Response {
         WatchReply::Break(events) => {
             // hyper sends the head and the events while the body is pending.
             let broken = stream::once(async {
-                tokio::task::yield_now().await;
+                sleep(FLUSH).await;
                 Err(std::io::Error::other("connection lost"))
             });
             Body::from_stream(lines(events).chain(broken))

@@ -2,8 +2,8 @@
 //!
 //! `ampoule inspect` shows it.
 
-use ampoule_component::Grant;
 use ampoule_core::Limits;
+use ampoule_core::{Grant, Unobserved};
 use std::sync::Arc;
 
 use super::{
@@ -14,7 +14,6 @@ use crate::{
     compile::component::ComponentBytes,
     contract::info::PluginInfo,
     error::LoadErrorKind,
-    observer::Unobserved,
     sandbox::{context::PluginContext, grants::Grants},
 };
 

@@ -3,7 +3,7 @@
 //! A plugin's own part is [`PreparedPlugin`](super::prepared::PreparedPlugin).
 
 use ampoule_component::CONTRACT;
-use ampoule_core::text::clean;
+use ampoule_core::{CallObserver, text::clean};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -16,7 +16,6 @@ use crate::{
     compile::component_compiler::ComponentCompiler,
     contract::v0_1::{self, bindings::PluginPre},
     error::{EngineError, LoadErrorKind},
-    observer::CallObserver,
     sandbox::{services::HostServices, store::GuestState, ticker::EpochTicker, wasi},
 };
 

@@ -23,7 +23,9 @@ use super::{
     prepared::PreparedPlugin,
     timing::{CallPhase, CallTiming, ObserveOnDrop, Stopwatch},
 };
-use crate::{observer::CallOutcome, sandbox::outbound::budget::OutboundBudget};
+use ampoule_core::CallOutcome;
+
+use crate::sandbox::outbound::budget::OutboundBudget;
 
 /// One plugin during one admission.
 pub(crate) struct PluginSession {

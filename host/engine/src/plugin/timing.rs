@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::observer::{Call, CallOutcome, PluginObserver};
+use ampoule_core::{Call, CallOutcome, PluginObserver};
 
 /// The time of each phase of a call, as far as the call got.
 #[derive(Clone, Copy, Default)]

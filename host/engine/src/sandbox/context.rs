@@ -3,12 +3,12 @@
 //! The state of an instance holds one pointer to it, so that an instance costs the same for any
 //! number of grants.
 
-use ampoule_component::Grant;
+use ampoule_core::Grant;
 use ampoule_core::Limits;
 use std::sync::Arc;
 
 use super::{grants::Grants, services::HostServices};
-use crate::observer::PluginObserver;
+use ampoule_core::PluginObserver;
 
 /// A plugin's name, limits and grants, and the services that the grants give access to.
 pub(crate) struct PluginContext {

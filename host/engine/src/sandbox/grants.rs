@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use secrecy::SecretString;
 
-use ampoule_component::Grant;
+use ampoule_core::Grant;
 
 use super::outbound::grant::HttpGrant;
 

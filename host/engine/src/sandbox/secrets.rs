@@ -3,13 +3,13 @@
 //! It checks the grant and counts the read. [`cluster_secrets`](super::cluster_secrets) is the
 //! interface to the cluster.
 
-use ampoule_component::Grant;
 use ampoule_core::SecretName;
+use ampoule_core::{ClusterSecretsError, Grant};
 use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{cluster_secrets::ClusterSecretsError, context::PluginContext, outbound::budget::OutboundBudget};
+use super::{context::PluginContext, outbound::budget::OutboundBudget};
 use crate::threads::spawn_on;
 
 /// Why a plugin did not get a value.

@@ -2,14 +2,12 @@
 //!
 //! All plugins of an engine share them.
 
+use ampoule_core::ClusterSecrets;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::{
-    cluster_secrets::ClusterSecrets,
-    outbound::{answers::HttpAnswers, resolve::Resolver},
-};
+use super::outbound::{answers::HttpAnswers, resolve::Resolver};
 
 /// The services behind the imports of a plugin.
 pub(crate) struct HostServices {

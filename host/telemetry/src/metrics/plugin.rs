@@ -11,8 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ampoule_core::FailureKind;
-use ampoule_engine::{Call, CallOutcome, Grant, PluginObserver};
+use ampoule_core::{Call, CallOutcome, FailureKind, Grant, PluginObserver};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},

@@ -2,12 +2,12 @@
 //!
 //! The current context of the thread identifies the admission of a call; `Trace::follow` sets it.
 
+use ampoule_core::{Call, CallObserver, CallOutcome, Grant, PluginObserver};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ampoule_engine::{Call, CallObserver, CallOutcome, Grant, PluginObserver};
 use opentelemetry::{Context, KeyValue, trace::TraceContextExt as _};
 use opentelemetry_sdk::trace::SdkTracer;
 

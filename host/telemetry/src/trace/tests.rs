@@ -4,8 +4,7 @@
 
 use std::sync::Mutex;
 
-use ampoule_core::{AdmissionOutcome, FailureKind, RequestReport, SecretRequest};
-use ampoule_engine::{Call, CallOutcome, Unobserved};
+use ampoule_core::{AdmissionOutcome, Call, CallOutcome, FailureKind, RequestReport, SecretRequest, Unobserved};
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::{error::OTelSdkResult, trace::SpanData};
 

@@ -6,7 +6,7 @@
 //! The guest gets the errors of the interface. The log gets the host name and the kind of the
 //! failure, and never a path, a header or a body.
 
-use ampoule_component::Grant;
+use ampoule_core::Grant;
 use ampoule_core::{Destination, prohibited_address};
 use std::{
     error::Error as _,

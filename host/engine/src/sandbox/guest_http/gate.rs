@@ -3,8 +3,8 @@
 //! The gate does no I/O. [`exchange`](super::exchange) checks the addresses of a host when it
 //! connects.
 
-use ampoule_component::Grant;
 use ampoule_core::Destination;
+use ampoule_core::Grant;
 use std::{future::ready, sync::Arc};
 
 use ::http::{Method, Request, Response, uri::Scheme};
@@ -110,11 +110,11 @@ impl WasiHttpHooks for HttpGate {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use ampoule_core::NoCluster;
+
     use super::*;
     use crate::{
-        Call, Grants, Limits, PluginObserver, SystemResolver,
-        sandbox::{cluster_secrets::NoCluster, services::HostServices},
-        threads::GuestThreads,
+        Call, Grants, Limits, PluginObserver, SystemResolver, sandbox::services::HostServices, threads::GuestThreads,
     };
 
     /// Counts refusals.

@@ -1,10 +1,10 @@
-//! [`ClusterSecrets`]: the interface between the engine and the cluster.
+//! [`ClusterSecrets`]: reads Kubernetes Secrets for plugins.
 //!
-//! The server implements it. [`secrets`](super::secrets) checks the grants and counts the reads.
+//! The Kubernetes client implements it. The engine checks the grants and counts the reads.
 
 use async_trait::async_trait;
 
-use ampoule_core::SecretName;
+use crate::secret_name::SecretName;
 
 /// Reads Kubernetes Secrets.
 #[async_trait]
@@ -20,7 +20,6 @@ pub trait ClusterSecrets: Send + Sync {
 /// Why a Secret could not be read. The texts never contain a value, because pod authors may see
 /// them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum ClusterSecretsError {
     /// The cluster does not allow this process to read it.
     #[error("{0}")]
@@ -32,7 +31,7 @@ pub enum ClusterSecretsError {
 
 /// The implementation for a process without a cluster.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NoCluster;
+pub struct NoCluster;
 
 // === impl NoCluster ===
 

@@ -1,14 +1,15 @@
-//! [`CallObserver`]: receives every call and every refusal. The server implements it with its
-//! metrics.
+//! [`CallObserver`]: receives every call of a plugin and every refusal. Metrics and traces implement
+//! it.
 //!
 //! An observer gets names, outcomes and times. It never gets a request, an answer or a text that a
 //! guest wrote.
 
 use std::{sync::Arc, time::Duration};
 
-use ampoule_core::{FailureKind, Injection, InjectionError};
-
-use ampoule_component::Grant;
+use crate::{
+    grant::Grant,
+    injector::{FailureKind, Injection, InjectionError},
+};
 
 /// Creates the observer of each plugin.
 pub trait CallObserver: Send + Sync {
@@ -129,7 +130,9 @@ impl CallOutcome {
         }
     }
 
-    pub(crate) fn from_injection(injection: &Injection) -> Self {
+    /// The outcome of a call that returned this.
+    #[must_use]
+    pub fn from_injection(injection: &Injection) -> Self {
         match injection {
             Ok(Ok(_)) => Self::Injected,
             Ok(Err(InjectionError::NotFound(_))) => Self::NotFound,

@@ -1,6 +1,6 @@
 //! [`Grant`]: the kinds of grants, their names, and the remedy for a component that lacks one.
 //!
-//! The grants of one plugin are `Grants` of the engine.
+//! The grants of one plugin are the engine's `Grants`.
 
 use std::fmt;
 
