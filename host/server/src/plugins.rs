@@ -1,7 +1,7 @@
 //! Builds pipelines from the configuration and its components: [`Loader`].
 //!
 //! A new pipeline reuses the engine if its settings are unchanged, and a plugin if all its inputs
-//! are unchanged. If a plugin does not load, its predecessor stays in use ([`slot`]).
+//! are unchanged. If a plugin does not load, its predecessor stays in use (`slot`).
 
 #[cfg(test)]
 mod flyte_settings;

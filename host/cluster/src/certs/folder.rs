@@ -1,4 +1,4 @@
-//! Certificate pairs as files: [`write`] creates them, and [`CertFolder`] reads a mounted folder.
+//! Certificate pairs as files: [`write()`] creates them, and [`CertFolder`] reads a mounted folder.
 //!
 //! Each file is replaced atomically, the key first: a reader that finds a new certificate also
 //! finds its key.

@@ -88,7 +88,7 @@ impl<'a> Page<'a> {
             let (value, meaning) = (&variant["const"], &variant["description"]);
             let (value, meaning) = (value.as_str().unwrap_or_default(), meaning.as_str().unwrap_or_default());
             let meaning = meaning.replace('\n', "\n  ");
-            let _ = write!(self.text, "{}* `{value}`: {meaning}\n", if i == 0 { "\n" } else { "" });
+            let _ = writeln!(self.text, "{}* `{value}`: {meaning}", if i == 0 { "\n" } else { "" });
         }
     }
 

@@ -11,8 +11,8 @@ use crate::{
 
 /// Whether the schema accepts the value. Covers the keywords that the schema has.
 fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
-    let keywords = schema.as_object().into_iter().flatten();
-    keywords.map(|(keyword, argument)| accepts_keyword(root, schema, keyword, argument, value)).all(|accepted| accepted)
+    let mut keywords = schema.as_object().into_iter().flatten();
+    keywords.all(|(keyword, argument)| accepts_keyword(root, schema, keyword, argument, value))
 }
 
 fn accepts_keyword(root: &Value, schema: &Value, keyword: &str, argument: &Value, value: &Value) -> bool {

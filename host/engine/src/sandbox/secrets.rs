@@ -1,6 +1,6 @@
 //! [`read_secret`]: reads a Kubernetes Secret for a plugin.
 //!
-//! It checks the grant and counts the read. [`cluster_secrets`](super::cluster_secrets) is the
+//! It checks the grant and counts the read. [`ClusterSecrets`](ampoule_core::ClusterSecrets) is the
 //! interface to the cluster.
 
 use ampoule_core::SecretName;
