@@ -46,8 +46,8 @@ fn an_import_without_a_grant_is_refused_with_its_name() {
     refused(
         "http_client",
         guest("http_client"),
-        "the component imports wasi:http/types@0.2.12, which requires the grant http: list the hosts that it may call in \
-         injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)",
+        "the component imports wasi:http/types@0.2.12, which requires the grant http: list the allowed hosts in \
+         injectors[].grants.http.hosts, or build the plugin without HTTP (JavaScript: `--disable http`)",
     );
 }
 

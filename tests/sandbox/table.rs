@@ -64,8 +64,8 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "http_client",
             json!({}),
             "group",
-            "not loaded: the component imports wasi:http/types@0.2.12, which requires the grant http: list the hosts that it may call \
-             in injectors[].grants.http.hosts, or build the plugin without it (JavaScript: `--disable http`)",
+            "not loaded: the component imports wasi:http/types@0.2.12, which requires the grant http: list the allowed hosts \
+             in injectors[].grants.http.hosts, or build the plugin without HTTP (JavaScript: `--disable http`)",
         ),
         (
             "secret_reader",
@@ -144,7 +144,7 @@ fn every_limit_can_be_set_per_plugin() {
         (
             "log_flood",
             Limits { host_calls: 10, ..defaults() },
-            "limit: plugin log_flood 1.0.0 called the host more often than its limit of 10 calls",
+            "limit: plugin log_flood 1.0.0 exceeded its limit of 10 host calls",
         ),
         (
             "huge_strings",
