@@ -225,7 +225,7 @@ async fn annotate(cluster: &Cluster) -> Result<()> {
 /// reason.
 async fn ignores_a_name_that_is_taken(cluster: &Cluster, document: &str) -> Result<()> {
     cluster.apply_as("k8s", guest("echo"), document).await?;
-    let reason = "ConfigMap k8s: the configuration has an injector of this name";
+    let reason = "ConfigMap k8s: the configuration already has an injector of this name";
     eventually("a name that is taken", LIVE, async || {
         let plugins = cluster.plugins().await?;
         let k8s: Vec<_> = plugins.iter().filter(|status| status["name"] == "k8s").collect();
