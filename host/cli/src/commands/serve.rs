@@ -51,15 +51,14 @@ mod tests {
         let (release, blocked) = mpsc::channel();
         let runtime = process_runtime().unwrap();
         let (running, started) = mpsc::channel();
-        let guest = runtime.block_on(async {
-            tokio::spawn(async move {
-                running.send(()).unwrap();
-                blocked.recv().unwrap();
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            })
+        let guest = runtime.spawn(async move {
+            running.send(()).unwrap();
+            blocked.recv().unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
         });
         started.recv().unwrap();
-        // `block_on` has returned, and the task still blocks its thread.
+        // `block_on` returns although the guest blocks a thread.
+        runtime.block_on(async {});
         assert!(!guest.is_finished());
         release.send(()).unwrap();
         runtime.block_on(guest).expect("timers of the runtime still run");
