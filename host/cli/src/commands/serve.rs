@@ -58,7 +58,8 @@ mod tests {
         });
         runtime.block_on(async {});
         started.recv().unwrap();
-        // `block_on` has returned, and the task still blocks its thread.
+        // `block_on` returns although the guest blocks a thread.
+        runtime.block_on(async {});
         assert!(!guest.is_finished());
         release.send(()).unwrap();
         runtime.block_on(guest).expect("timers of the runtime still run");

@@ -48,11 +48,11 @@ pub struct PluginStatus {
 pub struct ServingPlugin {
     /// The version that the plugin reports.
     pub version: String,
-    /// SHA-256 of its component, in hexadecimal.
+    /// SHA-256 of the component, in hexadecimal.
     pub digest: String,
-    /// Whose signature was verified, as `NAME (ID)` of the key.
+    /// The key that verified the component's signature, as `NAME (ID)`.
     pub signer: Option<String>,
-    /// What its author should know of it.
+    /// A warning for the plugin's author.
     pub warning: Option<String>,
 }
 
