@@ -193,11 +193,12 @@ async fn a_registry_is_reached_only_as_configured() -> Result<()> {
     let (open, closed, desk) = (Registry::open().await?, Registry::with_password().await?, Desk::new()?);
     let (host, reference) = (open.host(), format!("{}/team/echo:1", open.host()));
     let refused = desk.push(&reference, guest(), &[])?.unwrap_err();
-    assert!(refused.starts_with(&format!("error: {reference}: {host} cannot be asked: ")), "{refused}");
+    assert!(refused.starts_with(&format!("error: {reference}: the request to {host} failed: ")), "{refused}");
 
     let (host, reference) = (closed.host(), format!("{}/team/echo:1", closed.host()));
     let refused = desk.push(&reference, guest(), &[])?.unwrap_err();
-    let expected = format!("error: {reference}: {host} cannot be asked: invalid peer certificate: UnknownIssuer\n");
+    let expected =
+        format!("error: {reference}: the request to {host} failed: invalid peer certificate: UnknownIssuer\n");
     assert_eq!(refused, expected);
     let ca = closed.ca_file().display().to_string();
     let keys = "(registries.credentialsFile, --credentials-file)";
@@ -260,7 +261,7 @@ async fn a_token_is_asked_for_where_the_registry_says() -> Result<()> {
     }
     let refused = pull(&desk, &private)?.unwrap_err();
     let expected =
-        format!("error: injector mine: oci:{private}: {host} does not let nobody in particular pull team/echo: 401 ");
+        format!("error: injector mine: oci:{private}: {host} does not allow anonymous clients to pull team/echo: 401 ");
     assert!(refused.starts_with(&expected), "{refused}");
     Ok(())
 }
@@ -283,7 +284,7 @@ async fn the_answers_of_a_registry_are_verified() -> Result<()> {
     assert_eq!(pull(&source, "")?, format!("{source}: the registry has no {host}/team/echo@sha256:{none}"));
     assert_eq!(
         pull(&reference, &format!("    sha256: {none}\n"))?,
-        format!("{reference}: its SHA-256 is {}, and {none} is pinned (injectors[].sha256)", sha256(guest()))
+        format!("{reference}: the component's SHA-256 is {}, but injectors[].sha256 pins {none}", sha256(guest()))
     );
 
     // A custom section makes the component large, and an engine ignores it.
@@ -325,7 +326,10 @@ async fn a_pinned_plugin_in_the_cache_needs_no_registry() -> Result<()> {
     drop(registry);
     assert!(pull(&pinned)?.is_ok());
     let refused = pull(&by_tag)?.unwrap_err();
-    assert!(refused.starts_with(&format!("error: injector mine: {by_tag}: {host} cannot be asked: ")), "{refused}");
+    assert!(
+        refused.starts_with(&format!("error: injector mine: {by_tag}: the request to {host} failed: ")),
+        "{refused}"
+    );
     Ok(())
 }
 
@@ -366,7 +370,7 @@ async fn a_plugin_from_a_registry_needs_a_signature_of_the_right_key() -> Result
         for (name, reason) in [
             ("unsigned", "the registry has no cosign signature".to_owned()),
             ("by-other", "the cosign signature is not by this key".to_owned()),
-            ("of-other", format!("the signature is of {elsewhere}, and this is {digest}")),
+            ("of-other", format!("the cosign signature is for {elsewhere}, not for {digest}")),
         ] {
             let expected = format!("error: injector mine: oci:{host}/{name}:1: {demanded}: release: {reason}\n");
             assert_eq!(check(name, &head, injector)?, Err(expected));

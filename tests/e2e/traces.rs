@@ -160,7 +160,7 @@ async fn an_unreachable_collector_is_logged_once_and_affects_no_admission() -> R
     }
     let [line] = &logged(&ampoule, DOWN, 1).await?[..] else { panic!("{}", ampoule.log().unwrap()) };
     assert_eq!((&line["level"], &line["endpoint"]), (&"WARN".into(), &endpoint.as_str().into()));
-    assert_eq!(line["error"], "it cannot be asked: Connection refused (os error 111)");
+    assert_eq!(line["error"], "the collector is unreachable: Connection refused (os error 111)");
     assert_eq!(lines(&ampoule.log()?, UP).len(), 0);
 
     let collector = Collector::listen(([127, 0, 0, 1], port).into()).await?;
@@ -223,7 +223,7 @@ async fn tokens_and_certificates_are_read_from_files() -> Result<()> {
     let mut connection = ampoule.connect().await?;
     assert!(Ampoule::review(&mut connection, &asked).await?.allowed);
     let line = logged(&ampoule, DOWN, 1).await?.remove(0);
-    assert_eq!(line["error"], "it cannot be asked: invalid peer certificate: UnknownIssuer");
+    assert_eq!(line["error"], "the collector is unreachable: invalid peer certificate: UnknownIssuer");
     ampoule.stop().await?.ensure_clean()
 }
 
