@@ -305,7 +305,7 @@ async fn the_answers_of_a_registry_are_verified() -> Result<()> {
     assert_eq!(
         pull(pushed.trim_end(), "")?,
         format!(
-            "{}: the registry gives another layer than was asked for: its digest is sha256:{}, not {layer}",
+            "{}: the registry returned the wrong layer: its digest is sha256:{} instead of {layer}",
             pushed.trim_end(),
             sha256(&changed)
         )
