@@ -1,4 +1,6 @@
 //! Keys `profile`, `conventions` and `onFailure`: how edits change a pod.
+//!
+//! The defaults depend on the profile.
 
 use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure, Profile};
 use clap::ValueEnum;
