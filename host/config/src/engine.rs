@@ -1,4 +1,6 @@
 //! Section `engine`: the WebAssembly engine that runs the plugins.
+//!
+//! Compiled components and the threads of guests belong to it.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,6 @@
 //! [`ConfigError`]: one error of a configuration, with the file, the place and the key.
+//!
+//! Every error names what its reader can change.
 
 use std::{fmt, path::PathBuf};
 

@@ -1,4 +1,6 @@
 //! Section `globalSecrets`: the webhook's own secrets.
+//!
+//! The injector of these secrets is called before every plugin.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,6 @@
 //! List `injectors`: the plugins and their order.
+//!
+//! Each entry names a component and its settings, limits and grants.
 
 use std::collections::HashSet;
 

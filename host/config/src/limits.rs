@@ -1,4 +1,6 @@
 //! Section `limits` of an injector: the resources of its plugin.
+//!
+//! Limits that are left out keep their defaults.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! Reads YAML documents; errors have line, column and key.
+//!
+//! Anchors and further documents are refused.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

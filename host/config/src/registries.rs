@@ -1,4 +1,6 @@
 //! Section `registries`: access to OCI registries.
+//!
+//! Credentials and certificates are read from files.
 
 use std::{path::PathBuf, time::Duration};
 

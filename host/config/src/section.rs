@@ -1,4 +1,6 @@
 //! Serde helpers of the sections: empty sections, and durations with their unit in the key.
+//!
+//! Every section uses them, so that null and an empty section are equal.
 
 use serde::{Deserialize, Deserializer};
 

@@ -1,4 +1,6 @@
 //! Section `server`: ports, connections and shutdown.
+//!
+//! These keys take effect when the process starts.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

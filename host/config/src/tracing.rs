@@ -1,4 +1,6 @@
 //! Section `tracing`: the collector of trace spans, and the share of admissions that is traced.
+//!
+//! These keys take effect when the process starts.
 
 use std::path::PathBuf;
 

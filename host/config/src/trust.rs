@@ -1,4 +1,6 @@
 //! Section `trust`: the keys that sign components.
+//!
+//! A change takes effect at reload, also for plugins that are loaded.
 
 use std::collections::HashSet;
 

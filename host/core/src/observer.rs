@@ -1,5 +1,5 @@
-//! [`CallObserver`]: receives every call of a plugin and every refusal. Metrics and traces implement
-//! it.
+//! [`CallObserver`]: receives every call of a plugin and every refusal. Metrics and traces
+//! implement it.
 //!
 //! An observer gets names, outcomes and times. It never gets a request, an answer or a text that a
 //! guest wrote.

@@ -1,4 +1,6 @@
 //! Digests as registries write them: `sha256:` and the hash in hexadecimal.
+//!
+//! Only SHA-256 is supported.
 
 use data_encoding::HEXLOWER;
 use hyper::body::Bytes;

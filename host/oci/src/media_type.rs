@@ -1,4 +1,6 @@
 //! Media types and annotation keys in registries.
+//!
+//! They follow the layout of the CNCF for WebAssembly.
 
 /// A component, in the CNCF's layout:
 /// <https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/>.

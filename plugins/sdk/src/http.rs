@@ -13,7 +13,8 @@
 //! struct Answer { value: String }
 //!
 //! fn fetch(token: &str) -> Result<String, InjectionError> {
-//!     let response = http::get("https://secrets.example.com/v1/db").header("authorization", token).send()?;
+//!     let request = http::get("https://secrets.example.com/v1/db");
+//!     let response = request.header("authorization", token).send()?;
 //!     match response.status {
 //!         200 => Ok(response.json::<Answer>()?.value),
 //!         404 => Err(InjectionError::not_found("the store has no secret db")),

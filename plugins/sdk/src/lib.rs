@@ -19,13 +19,18 @@
 //!     const NAME: &'static str = "files";
 //!     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 //!     const MOUNTS: &'static [MountRequirement] = &[MountRequirement::File];
-//!     const SETTINGS_SCHEMA: &'static str = r#"{"type": "object", "additionalProperties": false}"#;
+//!     const SETTINGS_SCHEMA: &'static str =
+//!         r#"{"type": "object", "additionalProperties": false}"#;
 //!
 //!     fn new(_settings: Settings, _conventions: &Conventions) -> Result<Self, String> {
 //!         Ok(Self)
 //!     }
 //!
-//!     fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+//!     fn inject(
+//!         &self,
+//!         request: &SecretRequest,
+//!         _pod: &PodView,
+//!     ) -> Result<Vec<Edit>, InjectionError> {
 //!         let volume = SecretVolume::new(&request.group).item(&request.key, &request.key);
 //!         let mount = VolumeMount::new("secret", "/secret");
 //!         Ok(vec![Edit::add_volume("secret", volume), Edit::mount_volume(mount)])
