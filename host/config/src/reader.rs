@@ -1,6 +1,6 @@
 //! Reads YAML documents; errors have line, column and key.
 //!
-//! Anchors and further documents are refused.
+//! Configuration files and ConfigMaps use the same reader.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Section `trust`: the keys that sign components.
 //!
-//! A change takes effect at reload, also for plugins that are loaded.
+//! Injectors name these keys in `signedBy`.
 
 use std::collections::HashSet;
 
