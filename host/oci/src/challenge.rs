@@ -44,7 +44,7 @@ impl Challenge {
 }
 
 /// Returns the URL at which a token server issues a token for a scope. `None` if the realm is not a
-/// URL with a host.
+/// URL with a host, or if it contains a user: a registry must not choose the credentials.
 #[must_use]
 pub fn token_url(realm: &str, service: Option<&str>, scope: &str) -> Option<Uri> {
     let mut query = Serializer::new(String::new());
@@ -54,7 +54,9 @@ pub fn token_url(realm: &str, service: Option<&str>, scope: &str) -> Option<Uri>
     let query = query.append_pair("scope", scope).finish();
     let separator = if realm.contains('?') { '&' } else { '?' };
     let url: Uri = format!("{realm}{separator}{query}").parse().ok()?;
-    url.authority().is_some().then_some(url)
+    let authority = url.authority()?;
+    let valid = !authority.host().is_empty() && !authority.as_str().contains('@');
+    valid.then_some(url)
 }
 
 fn find_scheme<'a, 'text>(challenges: &'a [ChallengeRef<'text>], scheme: &str) -> Option<&'a ChallengeRef<'text>> {
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_url_needs_a_host_and_escapes_what_it_is_given() {
+    fn a_token_url_needs_a_host_without_a_user_and_escapes_its_parameters() {
         let scope = "repository:a/b:pull";
         for (realm, service, expected) in [
             (
@@ -104,6 +106,9 @@ mod tests {
             ("", None, None),
             ("/token", None, None),
             ("https://a b/", None, None),
+            ("https://user:password@auth.example/", None, None),
+            ("https://a@@://b/", None, None),
+            ("https://:443/", None, None),
         ] {
             let url = token_url(realm, service, scope).map(|url| url.to_string());
             assert_eq!(url.as_deref(), expected, "{realm}");
