@@ -1,8 +1,9 @@
 //! Follows the objects of one kind: [`ObjectFollower`] lists them, watches them, and recovers from
 //! a broken watch.
 //!
-//! A watch ends regularly, breaks with its connection, or expires (`410 Gone`) because the API
-//! server no longer has the resourceVersion. Decision 0067 explains why this is not `kube-runtime`.
+//! A watch ends regularly, breaks with its connection, fails, or expires (`410 Gone`) because the
+//! API server no longer has the resourceVersion. Decision 0067 explains why this is not
+//! `kube-runtime`.
 
 #[cfg(test)]
 mod tests;
@@ -60,13 +61,13 @@ pub struct ObjectFollower<K> {
 enum WatchEnd {
     /// The caller has seen enough.
     Stopped,
-    /// The API server ended the watch after its time; it can continue.
-    TimedOut,
+    /// The API server ended the watch after its time, or its connection broke; it can continue.
+    Ended,
     /// The resourceVersion expired; list again.
     Expired,
     /// The API server did not start the watch.
     NotStarted(ClusterError),
-    /// The watch broke.
+    /// The API server reported an error, or sent something unreadable.
     Broken(ClusterError),
 }
 
@@ -123,7 +124,7 @@ where
                 })
                 .await;
             match end {
-                WatchEnd::Stopped | WatchEnd::TimedOut => {
+                WatchEnd::Stopped | WatchEnd::Ended => {
                     sleep(self.backoff.pause()).await;
                     continue;
                 }
@@ -158,7 +159,7 @@ where
             .await;
         match end {
             WatchEnd::Stopped => {}
-            WatchEnd::TimedOut | WatchEnd::Expired | WatchEnd::Broken(_) => {
+            WatchEnd::Ended | WatchEnd::Expired | WatchEnd::Broken(_) => {
                 sleep(self.backoff.pause()).await;
             }
             WatchEnd::NotStarted(error) => return Err(error),
@@ -222,7 +223,7 @@ where
                     if started.elapsed() >= LONGEST_PAUSE {
                         self.backoff.reset();
                     }
-                    return WatchEnd::TimedOut;
+                    return WatchEnd::Ended;
                 }
                 Err(error) => return WatchEnd::Broken(error.into()),
             };

@@ -32,6 +32,8 @@ enum WatchReply {
     End(Vec<Value>),
     /// Events, after which the connection breaks.
     Break(Vec<Value>),
+    /// No response: the connection breaks before.
+    Close,
     /// No watch, but an error of this status.
     Error(u16),
 }
@@ -121,6 +123,11 @@ fn watch_response(reply: WatchReply) -> Response {
             });
             Body::from_stream(lines(events).chain(broken))
         }
+        WatchReply::Close => {
+            // hyper sends no head if the body fails at once.
+            let failed = Err::<Bytes, _>(std::io::Error::other("connection lost"));
+            Body::from_stream(stream::iter([failed]))
+        }
         WatchReply::Error(code) => {
             let status_code = StatusCode::from_u16(code).unwrap();
             return (status_code, status(code).to_string()).into_response();
@@ -171,6 +178,15 @@ async fn after_a_broken_connection_a_new_watch_continues_at_the_last_version() {
     let (changes, requests) = follow(vec![broken, open], 2).await;
     assert_eq!(changes, ["applied a", "applied b"]);
     assert_eq!(requests, ["list", "watch 10", "watch 11"]);
+}
+
+#[tokio::test]
+async fn a_watch_that_cannot_start_or_fails_leads_to_a_list_and_a_new_watch() {
+    let failed = WatchReply::Open(vec![event("ERROR", &status(500))]);
+    let open = WatchReply::Open(vec![event("ADDED", &object("b", 31))]);
+    let (changes, requests) = follow(vec![WatchReply::Close, failed, open], 3).await;
+    assert_eq!(changes, ["listed listed-20", "listed listed-30", "applied b"]);
+    assert_eq!(requests, ["list", "watch 10", "list", "watch 20", "list", "watch 30"]);
 }
 
 #[tokio::test]
