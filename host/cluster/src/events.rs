@@ -5,6 +5,7 @@
 
 use std::env;
 
+use ampoule_core::text::prefix;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -117,10 +118,10 @@ impl EventRecorder {
             type_: Some(kind.as_str().to_owned()),
             reason: Some(reason.to_owned()),
             action: Some("Configure".to_owned()),
-            note: Some(truncate(note, LONGEST_NOTE).to_owned()),
+            note: Some(prefix(note, LONGEST_NOTE).to_owned()),
             regarding: Some(regarding),
             reporting_controller: Some(CONTROLLER.to_owned()),
-            reporting_instance: self.pod.name.as_deref().map(|pod| truncate(pod, LONGEST_INSTANCE).to_owned()),
+            reporting_instance: self.pod.name.as_deref().map(|pod| prefix(pod, LONGEST_INSTANCE).to_owned()),
             ..Event::default()
         }
     }
@@ -139,8 +140,4 @@ impl EventKind {
 
 fn env_var(name: &str) -> Option<String> {
     env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
-}
-
-fn truncate(text: &str, longest: usize) -> &str {
-    &text[..text.floor_char_boundary(longest)]
 }

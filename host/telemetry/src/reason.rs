@@ -2,7 +2,7 @@
 //!
 //! Parser errors span several lines, and repeat text from registries, ConfigMaps and plugins.
 
-use ampoule_core::text::clean;
+use ampoule_core::text;
 
 /// Maximum length in bytes. Longer than every message of this program; the readiness page, Events
 /// and refusals of pods show the line.
@@ -10,8 +10,7 @@ const LONGEST: usize = 1024;
 
 /// Formats an error and its causes as one line, without control characters.
 pub fn one_line(error: &anyhow::Error) -> String {
-    let words = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
-    clean(&words, LONGEST)
+    text::one_line(&format!("{error:#}"), LONGEST)
 }
 
 #[cfg(test)]

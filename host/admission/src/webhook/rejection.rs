@@ -2,6 +2,7 @@
 //!
 //! A text may repeat a header, cut to a bound; it never repeats a byte of a body.
 
+use ampoule_core::text::first_chars;
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -52,10 +53,7 @@ pub(super) fn check_content_type(header: Option<&HeaderValue>) -> Result<(), Rej
     if essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
         return Ok(());
     }
-    let received = text.map_or_else(
-        || "not given".to_owned(),
-        |text| format!("{:?}", text.chars().take(MAX_TYPE).collect::<String>()),
-    );
+    let received = text.map_or_else(|| "not given".to_owned(), |text| format!("{:?}", first_chars(&text, MAX_TYPE)));
     Err(Rejection::ContentType(received))
 }
 

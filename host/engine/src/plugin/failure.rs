@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use ampoule_core::{FailureKind, InjectorFailure, Limits, text::clean};
+use ampoule_core::{FailureKind, InjectorFailure, Limits, text::one_line};
 use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
@@ -181,6 +181,5 @@ impl fmt::Display for ByteSize {
 
 /// The error of wasmtime and its backtrace, in one line.
 fn detail(error: &wasmtime::Error) -> String {
-    let words: Vec<String> = format!("{error:#}").split_whitespace().map(str::to_owned).collect();
-    clean(&words.join(" "), MAX_DETAIL)
+    one_line(&format!("{error:#}"), MAX_DETAIL)
 }
