@@ -2,6 +2,7 @@
 //! It prints one line per tool. If all tools are present, that takes a fraction of a second.
 
 pub(crate) mod cache;
+mod cargo_tool;
 pub(crate) mod cross;
 mod curl;
 mod cxx;
