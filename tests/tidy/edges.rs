@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every allowed dependency between the crates of this workspace, except development dependencies.
-const EDGES: [(&str, &[&str]); 29] = [
+const EDGES: [(&str, &[&str]); 30] = [
     ("ampoule", &["ampoule-cli", "ampoule-plugin-bundle"]),
     ("ampoule-core", &[]),
     ("ampoule-component", &["ampoule-core"]),
@@ -54,6 +54,7 @@ const EDGES: [(&str, &[&str]); 29] = [
         ],
     ),
     ("ampoule-budget", &["ampoule-core", "ampoule-review"]),
+    ("ampoule-links", &[]),
     ("ampoule-load", &[]),
     ("ampoule-plugin-aws", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-azure", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
@@ -66,7 +67,7 @@ const EDGES: [(&str, &[&str]); 29] = [
     ("ampoule-plugin-sdk", &[]),
     ("ampoule-plugin-vault", &["ampoule-plugin-sdk"]),
     ("ampoule-test-guests", &["ampoule-plugin-build", "ampoule-plugin-sdk"]),
-    ("xtask", &["ampoule-plugin-build"]),
+    ("xtask", &["ampoule-links", "ampoule-plugin-build"]),
     ("ampoule-tests", &["*"]),
 ];
 

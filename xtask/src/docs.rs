@@ -1,16 +1,14 @@
 //! Builds the book in `docs/`, and checks the links of every Markdown file of the repository.
 //! Links within the repository must resolve, with their anchors. Others are not fetched.
 
-mod links;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use ampoule_links::{Page, Pages};
 use anyhow::{Context, Result};
 
-use self::links::{Page, Pages};
 use crate::job;
 use crate::progress::{BAD, GOOD, Progress};
 use crate::setup;

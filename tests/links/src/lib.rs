@@ -11,12 +11,14 @@ use anyhow::{Context, Result};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 /// Markdown files by their path from the root of the repository.
-pub(super) struct Pages(BTreeMap<String, Page>);
+#[derive(Debug)]
+pub struct Pages(BTreeMap<String, Page>);
 
 /// The links and headings of one file.
-pub(super) struct Page {
+#[derive(Debug)]
+pub struct Page {
     /// Its path from the root of the repository, with `/`.
-    pub(super) path: String,
+    pub path: String,
     headings: Vec<String>,
     anchors: BTreeSet<String>,
     links: Vec<String>,
@@ -32,7 +34,12 @@ struct LocalLink {
 // === impl Pages ===
 
 impl Pages {
-    pub(super) fn read(root: &Path, paths: &[String]) -> Result<Self> {
+    /// Reads and parses the files with these paths.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read.
+    pub fn read(root: &Path, paths: &[String]) -> Result<Self> {
         let mut pages = BTreeMap::new();
         for path in paths {
             let text = fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))?;
@@ -41,20 +48,32 @@ impl Pages {
         Ok(Self(pages))
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// The number of files.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<&Page> {
+    /// Whether there are no files.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The file with this path.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Page> {
         self.0.get(path)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Page> {
+    /// The files, in the order of their paths.
+    pub fn iter(&self) -> impl Iterator<Item = &Page> {
         self.0.values()
     }
 
     /// One message for each link whose file or anchor does not exist.
-    pub(super) fn broken_links(&self, root: &Path) -> Vec<String> {
+    #[must_use]
+    pub fn broken_links(&self, root: &Path) -> Vec<String> {
         let mut broken = Vec::new();
         for page in self.iter() {
             for link in &page.links {
@@ -91,6 +110,7 @@ impl Page {
                 Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
                     page.links.push(dest_url.into_string());
                 }
+                Event::Html(html) | Event::InlineHtml(html) => page.add_html(&html),
                 _ => {}
             }
         }
@@ -101,13 +121,23 @@ impl Page {
         page
     }
 
+    fn add_html(&mut self, html: &str) {
+        for attribute in ["href=\"", "src=\""] {
+            self.links.extend(attribute_values(html, attribute));
+        }
+        for attribute in ["id=\"", "name=\""] {
+            self.anchors.extend(attribute_values(html, attribute));
+        }
+    }
+
     /// The text of the first heading.
-    pub(super) fn title(&self) -> Option<&str> {
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
         self.headings.first().map(String::as_str)
     }
 
     /// The files of the repository that this page links to.
-    pub(super) fn local_targets(&self) -> impl Iterator<Item = String> {
+    pub fn local_targets(&self) -> impl Iterator<Item = String> {
         self.links.iter().filter_map(|link| self.resolve(link)).map(|link| link.file)
     }
 
@@ -134,6 +164,12 @@ fn joined(page: &str, target: &str) -> String {
         }
     }
     path.to_string_lossy().into_owned()
+}
+
+/// The values of an attribute in HTML.
+fn attribute_values(html: &str, attribute: &str) -> impl Iterator<Item = String> {
+    let values = html.split(attribute).skip(1).filter_map(|rest| rest.split_once('"'));
+    values.map(|(value, _)| value.to_owned())
 }
 
 /// Letters, digits, `-` and `_` in lower case; a space becomes `-`, and every other character is
@@ -190,6 +226,15 @@ mod tests {
                 ("docs/b.md", "# B\n## Two words\n## B\n[a](../a.md) [twice](#b-1) ![image](../a.md)\n"),
             ],
             &[],
+        );
+    }
+
+    #[test]
+    fn links_and_anchors_in_html_count() {
+        check(&[("a.md", "# A\n<a id=\"here\"></a>\n\n[b](#here)\n")], &[]);
+        check(
+            &[("a.md", "# A\n<a href=\"gone.md\">b</a>\n")],
+            &["a.md: the link gone.md has no target: there is no gone.md"],
         );
     }
 
