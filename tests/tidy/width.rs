@@ -59,7 +59,8 @@ fn too_long<'a>(lines: impl Iterator<Item = (usize, &'a str)>, limit: usize) -> 
     measured.filter(|(_, width)| *width > limit).collect()
 }
 
-/// Columns of a line without link targets; 0 for one long word that cannot be wrapped.
+/// Width of a line in columns, without link targets. 0 for a single long word, which cannot be
+/// wrapped.
 fn width(line: &str) -> usize {
     let text = line.trim_start().trim_start_matches(['/', '!', '*', '-', '[']).trim();
     if !text.contains(' ') || text.contains("]: http") {

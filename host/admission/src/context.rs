@@ -1,4 +1,4 @@
-//! [`RequestContext`]: the facts of one request that hold from its first byte to its answer.
+//! [`RequestContext`]: the properties of one request that do not change while it is handled.
 //!
 //! It travels by reference through webhook and pipeline.
 

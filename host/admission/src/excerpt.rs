@@ -1,4 +1,4 @@
-//! [`cut`]: text of a client, shortened for a log line.
+//! [`cut`]: shortens text that a client sent, for a log line.
 //!
 //! Kubernetes limits names to 253 bytes; a client that sends more gets a shorter name in the log.
 

@@ -32,7 +32,7 @@ pub struct Args {
 pub(crate) enum Command {
     /// Serve the webhook and the admin port until SIGTERM or SIGINT.
     Serve(ServeArgs),
-    /// Replace Flyte's webhook: `serve`, configured by Flyte's files, with the command line of its
+    /// Replace Flyte's webhook: run `serve` with Flyte's configuration files and the flags of its
     /// chart.
     #[command(alias = "webhooks")]
     Webhook(Box<WebhookArgs>),
@@ -105,7 +105,7 @@ pub(crate) struct RequestArgs {
     /// Key within the group.
     #[arg(long, value_name = "KEY")]
     pub(crate) key: String,
-    /// Version of the group, for backends with versions.
+    /// Version of the secret's group; only backends with versions use it.
     #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
     pub(crate) group_version: String,
     /// Environment variable for the secret or, with --file, for the file's path (default: GROUP_KEY

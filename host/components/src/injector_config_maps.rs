@@ -1,5 +1,5 @@
-//! ConfigMaps that define injectors, followed by a watch: [`InjectorConfigMaps`]. They are in the
-//! process' own namespace and have the label.
+//! [`InjectorConfigMaps`]: watches the ConfigMaps that define injectors. They are in the process' own
+//! namespace and have the label that marks injectors.
 //!
 //! The last known ConfigMaps stay in effect while the API server is unavailable.
 

@@ -32,7 +32,7 @@ pub struct RegistriesConfig {
     #[serde(deserialize_with = "section")]
     pub insecure: Vec<String>,
     /// Interval at which the digest of a tag is looked up.
-    // A day: a component that should not change is named by its digest.
+    // At most a day. For a component that must not change, name a digest instead of a tag.
     #[serde(rename = "refreshSeconds", serialize_with = "seconds::serialize", deserialize_with = "refresh")]
     #[schemars(with = "u64", range(min = 1, max = 86_400))]
     pub refresh: Duration,

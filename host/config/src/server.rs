@@ -18,8 +18,8 @@ pub struct ServerConfig {
     #[serde(deserialize_with = "address")]
     #[schemars(with = "String")]
     pub listen: SocketAddr,
-    /// IP address and port of health, metrics and plugin list. The port must differ from that of
-    /// `listen`.
+    /// IP address and port that serve the health checks, the metrics and the plugin list. The port
+    /// must differ from that of `listen`.
     #[serde(deserialize_with = "address")]
     #[schemars(with = "String")]
     pub admin: SocketAddr,

@@ -41,8 +41,8 @@ pub struct Call {
     /// Time of creating and configuring the instance. `None` if the instance served an earlier
     /// secret of the same pod.
     pub start: Option<Duration>,
-    /// Time in the guest. If the call was abandoned in the guest, it includes the host calls of the
-    /// guest.
+    /// Time spent in guest code. For a call that was abandoned while the guest ran, it includes the
+    /// time of its host calls.
     pub guest: Duration,
     /// Time in host calls of the guest (reads of Secrets, HTTP, log lines), and time that a
     /// computing guest yielded to others. Host calls of `configure` count as `start`.

@@ -34,8 +34,8 @@ pub struct Vault {
 pub struct Settings {
     /// Vault role for the pod's service account.
     role: String,
-    /// Version of the KV secrets engine for requests with a group version other than `kv1`, `kv2`
-    /// and `db`.
+    /// Version of the KV secrets engine, used if the request's group version is not `kv1`, `kv2`
+    /// or `db`.
     kv_version: KvVersion,
     /// Annotations for every pod that gets a secret from Vault. They take precedence over the
     /// annotations of this plugin; the pod's own annotations take precedence over both.

@@ -13,8 +13,8 @@ pub(crate) struct RegistryArgs {
     /// ~/.docker).
     #[arg(long, value_name = "FILE")]
     credentials_file: Option<PathBuf>,
-    /// CA certificates in PEM form to trust in addition to the system's (or Mozilla's if it has
-    /// none).
+    /// File with CA certificates (PEM) to trust in addition to the system's. If the system has
+    /// none, Mozilla's are trusted in addition.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Registry to access by plain HTTP, such as localhost:5000 (repeatable).

@@ -109,7 +109,7 @@ async fn imports_with_invalid_names() {
     let refusal = "which plugins cannot import: they can import ampoule:injector/log@0.1.0 and WASI 0.2";
     let (long, cut) = ("x".repeat(50_000), "x".repeat(125));
     for (name, shown) in [("red\u{1b}[31m\nline", "red [31m line"), (&long, &format!("{cut}…"))] {
-        // One import with that name and instance type 0.
+        // One import: its name, and its type (5: an instance; 0: the index of the type).
         let section = [&[1, 0], &*leb128(name.len()), name.as_bytes(), &[5, 0]].concat();
         let component = with_section(10, &section);
         let expected = format!("not loaded: the component imports {shown}, {refusal}");

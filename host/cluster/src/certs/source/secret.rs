@@ -36,7 +36,7 @@ pub struct SecretSource {
 // === impl SecretSource ===
 
 impl SecretSource {
-    /// Ensures that a pair exists, and returns it with the source of its successors.
+    /// Ensures that a certificate pair exists. Returns it, and the source of later pairs.
     ///
     /// # Errors
     ///
