@@ -14,6 +14,7 @@ mod flyte;
 mod grant;
 mod injector;
 mod limits;
+mod memory;
 mod mutator;
 mod observer;
 mod outcome;
@@ -37,6 +38,7 @@ pub use self::{
     grant::Grant,
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector},
     limits::Limits,
+    memory::{AdmissionMemory, UnlimitedMemory},
     mutator::{
         Admitted, Attempt, InjectorAnswer, Mutation, OnFailure, PendingMutation, PodMutator, Refusal, RefusalCode,
         RequestReport,
