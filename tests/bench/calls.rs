@@ -20,6 +20,7 @@ use std::{
 use ampoule_admission::{RequestContext, pipeline::Pipeline};
 use ampoule_core::{
     MountRequirement, PendingMutation, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest,
+    UnlimitedMemory,
 };
 use ampoule_engine::PluginEngine;
 use ampoule_review as review;
@@ -84,7 +85,7 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
         bencher.iter(|| RequestedSecret::from_annotations(black_box(&pod).annotations()).expect("they are requests"));
     });
     let mutator = place.k8s();
-    let asked = || place.runtime.block_on(mutator.ask(&pod, "flytesnacks-development"));
+    let asked = || place.runtime.block_on(mutator.ask(&pod, "flytesnacks-development", &UnlimitedMemory));
     criterion.bench_function("review: assemble the patch", |bencher| {
         bencher.iter_batched(asked, PendingMutation::finish, BatchSize::SmallInput);
     });

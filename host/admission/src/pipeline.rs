@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 use ampoule_config::AuditConfig;
 use ampoule_core::{
     InjectorAnswer, Mutation, OnFailure, Pod, PodMutator, Refusal, RefusalCode, RequestReport, RequestedSecret,
+    UnlimitedMemory,
 };
 use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
@@ -131,7 +132,7 @@ impl Pipeline {
         let budget = context.time_left();
         let (phases, trace) = (self.metrics.phases(), context.trace.clone());
         let work = self.engine.run(context.trace.follow(async move {
-            let pending = mutator.ask(&pod, &namespace).await;
+            let pending = mutator.ask(&pod, &namespace, &UnlimitedMemory).await;
             trace.part("patch", || phases.timed(Phase::Patch, || pending.finish()))
         }));
         let finished = timeout_at(context.deadline, work).await.map_err(|_| PipelineError::Deadline(budget))?;

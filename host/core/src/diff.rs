@@ -56,7 +56,7 @@ impl<'d> Differ<'d> {
         self.path.pop();
     }
 
-    fn value(&mut self, before: &'d Value, after: &'d mut Value) {
+    pub(crate) fn value(&mut self, before: &'d Value, after: &'d mut Value) {
         match (before, after) {
             (Value::Object(before), Value::Object(after)) => self.object(before, after),
             (before, after) if before == after => {}
@@ -147,7 +147,7 @@ impl<'d> Differ<'d> {
         });
     }
 
-    fn remove(&mut self) {
+    pub(crate) fn remove(&mut self) {
         let path = self.pointer();
         self.operations.push(PatchOperation::Remove(RemoveOperation { path }));
     }

@@ -5,7 +5,9 @@
 //! converts them to Kubernetes' JSON.
 
 pub(crate) mod apply;
+pub(crate) mod budget;
 pub(crate) mod edited;
+mod index;
 mod json;
 mod list;
 

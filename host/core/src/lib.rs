@@ -37,7 +37,7 @@ pub use self::{
     },
     grant::Grant,
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector},
-    limits::Limits,
+    limits::{Limits, PodLimits},
     memory::{AdmissionMemory, UnlimitedMemory},
     mutator::{
         Admitted, Attempt, InjectorAnswer, Mutation, OnFailure, PendingMutation, PodMutator, Refusal, RefusalCode,

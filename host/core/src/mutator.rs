@@ -14,7 +14,10 @@ use json_patch::Patch;
 use self::pod_draft::PodDraft;
 pub use self::refusal::{Refusal, RefusalCode};
 use crate::{
+    edit::budget::EditBudget,
     injector::{InjectionError, InjectorFailure, InjectorSession, SecretInjector},
+    limits::PodLimits,
+    memory::{AdmissionMemory, UnlimitedMemory},
     pod::Pod,
     profile::Conventions,
     request::{RequestedSecret, SecretRequest},
@@ -24,6 +27,7 @@ use crate::{
 pub struct PodMutator {
     injectors: Vec<Arc<dyn SecretInjector>>,
     conventions: Conventions,
+    limits: PodLimits,
 }
 
 /// The response for a pod that cannot get a secret. The caller of [`PodMutator`] applies it.
@@ -103,6 +107,10 @@ pub enum InjectorAnswer {
     Rejected(String),
     /// The edits contradict the pod or an earlier edit.
     Conflict(String),
+    /// The edits exceed a limit of the pod ([`PodLimits`]).
+    TooLarge(String),
+    /// Other admissions use the memory that the edits need.
+    MemoryExhausted,
 }
 
 // === impl PodMutator ===
@@ -111,7 +119,13 @@ impl PodMutator {
     /// Creates a mutator that calls the injectors in this order.
     #[must_use]
     pub fn new(injectors: Vec<Arc<dyn SecretInjector>>, conventions: Conventions) -> Self {
-        Self { injectors, conventions }
+        Self { injectors, conventions, limits: PodLimits::default() }
+    }
+
+    /// Sets the limits of a pod.
+    #[must_use]
+    pub fn with_limits(self, limits: PodLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Injects all secrets that the pod's annotations request, or none.
@@ -119,29 +133,38 @@ impl PodMutator {
     /// `namespace` is that of the admission request. With deterministic injectors,
     /// `mutate(mutate(pod)) == mutate(pod)`.
     pub async fn mutate(&self, pod: &Pod, namespace: &str) -> Mutation {
-        self.ask(pod, namespace).await.finish()
+        self.ask(pod, namespace, &UnlimitedMemory).await.finish()
     }
 
     /// Runs the first half of [`PodMutator::mutate`]: calls the injectors for every request, and
-    /// applies their edits to a draft of the pod.
-    pub async fn ask<'a>(&'a self, pod: &'a Pod, namespace: &str) -> PendingMutation<'a> {
+    /// applies their edits to a draft of the pod. Reserves memory for large patches.
+    pub async fn ask<'a>(
+        &'a self,
+        pod: &'a Pod,
+        namespace: &str,
+        memory: &'a dyn AdmissionMemory,
+    ) -> PendingMutation<'a> {
         let mut reports = Vec::new();
         let draft = match RequestedSecret::from_annotations(pod.annotations()) {
             Err(error) => Err(Refusal::for_annotation(&error)),
             Ok(requests) if requests.is_empty() => Ok(None),
-            Ok(requests) => self.serve_all(pod, namespace, requests, &mut reports).await.map(Some),
+            Ok(_) if pod.container_count() > self.limits.containers => Err(Refusal::for_containers(pod, &self.limits)),
+            Ok(requests) => {
+                let budget = EditBudget::new(&self.limits, memory);
+                let draft = PodDraft::new(pod, &self.conventions, budget);
+                self.serve_all(draft, namespace, requests, &mut reports).await.map(Some)
+            }
         };
         PendingMutation { pod, draft, reports }
     }
 
     async fn serve_all<'a>(
         &'a self,
-        pod: &'a Pod,
+        mut draft: PodDraft<'a>,
         namespace: &str,
         requests: Vec<RequestedSecret>,
         reports: &mut Vec<RequestReport>,
     ) -> Result<PodDraft<'a>, Refusal> {
-        let mut draft = PodDraft::new(pod, &self.conventions);
         let mut chain = Chain::open(&self.injectors);
         for requested in requests {
             let attempts = chain.serve(&requested, &mut draft, namespace).await;
@@ -190,7 +213,7 @@ impl<'a> Chain<'a> {
         for (injector, session) in &mut self.links {
             let answer = match session.inject(&requested.request, &view).await {
                 Ok(Ok(edits)) => {
-                    draft.apply_all(&format!("injector {} for {}", injector.name(), requested.annotation), edits)
+                    draft.apply_all(&format!("injector {} for {}", injector.name(), requested.annotation), &edits)
                 }
                 Ok(Err(error)) => InjectorAnswer::Declined(error),
                 Err(failure) => InjectorAnswer::Failed(failure),
@@ -221,13 +244,19 @@ impl InjectorAnswer {
             Self::Failed(failure) => failure.kind.as_str(),
             Self::Rejected(_) => "rejected",
             Self::Conflict(_) => "conflict",
+            Self::TooLarge(_) => "too-large",
+            Self::MemoryExhausted => "memory-exhausted",
         }
     }
 
     /// Whether the chain calls no further injector after this answer.
     fn is_final(&self) -> bool {
         match self {
-            Self::Injected { .. } | Self::Conflict(_) | Self::Declined(InjectionError::Denied(_)) => true,
+            Self::Injected { .. }
+            | Self::Conflict(_)
+            | Self::TooLarge(_)
+            | Self::MemoryExhausted
+            | Self::Declined(InjectionError::Denied(_)) => true,
             Self::Declined(_) | Self::Failed(_) | Self::Rejected(_) => false,
         }
     }

@@ -153,6 +153,13 @@ impl Pod {
         }
     }
 
+    /// Returns the number of containers, with init containers.
+    #[must_use]
+    pub fn container_count(&self) -> usize {
+        let spec = &self.0["spec"];
+        list(spec, "initContainers").len() + list(spec, "containers").len()
+    }
+
     /// Returns the JSON document.
     #[must_use]
     pub fn as_json(&self) -> &Value {

@@ -15,6 +15,8 @@ mod edits;
 mod generate;
 #[path = "core/laws.rs"]
 mod laws;
+#[path = "core/limits.rs"]
+mod limits;
 #[path = "core/patch.rs"]
 mod patch;
 #[path = "core/pods.rs"]

@@ -172,6 +172,8 @@ fn answer_kind(answer: &InjectorAnswer) -> &'static str {
         InjectorAnswer::Failed(_) => "failed",
         InjectorAnswer::Rejected(_) => "rejected",
         InjectorAnswer::Conflict(_) => "conflict",
+        InjectorAnswer::TooLarge(_) => "too-large",
+        InjectorAnswer::MemoryExhausted => "memory-exhausted",
     }
 }
 

@@ -1,12 +1,14 @@
 //! Applies edits to a pod's JSON, and refuses edits that contradict the pod or each other.
 //!
-//! Every edit first checks whether the pod already has the requested content, including defaults
+//! All edits of an answer are validated before the first one is applied ([`prepare`]). Every edit
+//! first checks whether the pod already has the requested content, including defaults
 //! that the API server filled in. Therefore a second review changes nothing.
 
 mod annotation;
 mod env;
 mod init_container;
 mod mount;
+mod prepare;
 mod pull_secret;
 mod same;
 mod validate;
@@ -14,7 +16,8 @@ mod volume;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{EnvVar, PodEdit, edited::EditedPod};
+use self::prepare::PreparedEdit;
+use super::{EnvVar, PodEdit, budget::EditBudget, edited::EditedPod, index::normalized_path};
 use crate::profile::Conventions;
 
 /// The containers that had an injected variable with a different value, by the variable's name.
@@ -22,8 +25,8 @@ pub(crate) type VariableCollisions = BTreeMap<String, Vec<String>>;
 
 /// Applies the edits of one admission, and records the names that they claim and their origins, to
 /// detect two injectors that need one name for different content.
-#[derive(Default)]
-pub(crate) struct EditApplier {
+pub(crate) struct EditApplier<'a> {
+    budget: EditBudget<'a>,
     claims: BTreeMap<ClaimKind, BTreeMap<String, Claim>>,
     /// The variables of the pod that differ from injected ones.
     pub(crate) variable_collisions: VariableCollisions,
@@ -36,6 +39,10 @@ pub(crate) enum ApplyError {
     Conflict(String),
     /// The edit is invalid for any pod: the plugin has a bug.
     Invalid(String),
+    /// The edits of the admission exceed a limit of the pod.
+    TooLarge(String),
+    /// Other admissions use the memory that the edits need.
+    MemoryExhausted,
 }
 
 /// Kinds of names that an edit can claim.
@@ -43,7 +50,7 @@ pub(crate) enum ApplyError {
 enum ClaimKind {
     Env,
     Volume,
-    /// The name is a path, normalized by [`normalized_path`].
+    /// The name is a path without trailing slashes.
     Mount,
     InitContainer,
     Annotation,
@@ -68,26 +75,46 @@ enum ClaimContent {
 
 // === impl EditApplier ===
 
-impl EditApplier {
-    /// Applies one edit. `origin` names the injector and the annotation in messages:
+impl<'a> EditApplier<'a> {
+    pub(crate) fn new(budget: EditBudget<'a>) -> Self {
+        Self { budget, claims: BTreeMap::new(), variable_collisions: VariableCollisions::new() }
+    }
+
+    /// Applies all edits of an answer. `origin` names the injector and the annotation in messages:
     /// `injector k8s for flyte.secrets/s0`.
-    pub(crate) fn apply(
+    ///
+    /// # Errors
+    ///
+    /// After [`ApplyError::Invalid`], the pod is unchanged. After other errors, a part of the edits
+    /// may have been applied, and the pod must not be used.
+    pub(crate) fn apply_all(
         &mut self,
         origin: &Arc<str>,
-        edit: &PodEdit,
+        edits: &[PodEdit],
+        pod: &mut EditedPod<'_>,
+        conventions: &Conventions,
+    ) -> Result<(), ApplyError> {
+        let prepared = prepare::all(edits, pod)?;
+        prepared.into_iter().try_for_each(|edit| self.apply(origin, edit, pod, conventions))
+    }
+
+    fn apply(
+        &mut self,
+        origin: &Arc<str>,
+        PreparedEdit { edit, json }: PreparedEdit<'_>,
         pod: &mut EditedPod<'_>,
         conventions: &Conventions,
     ) -> Result<(), ApplyError> {
         match edit {
-            PodEdit::SetEnv(env) => self.set_env(origin, env, pod, conventions.env_placement),
-            PodEdit::AddVolume(volume) => self.add_volume(origin, volume, pod),
-            PodEdit::MountVolume(mount) => self.mount_volume(origin, mount, pod),
+            PodEdit::SetEnv(env) => self.set_env(origin, env, &json, pod, conventions.env_placement),
+            PodEdit::AddVolume(volume) => self.add_volume(origin, volume, json, pod),
+            PodEdit::MountVolume(mount) => self.mount_volume(origin, mount, &json, pod),
             PodEdit::AddInitContainer(container) => {
                 let position = container.position.unwrap_or(conventions.init_container_position);
-                self.add_init_container(origin, container, position, pod)
+                self.add_init_container(origin, container, json, position, pod)
             }
-            PodEdit::SetAnnotation(annotation) => self.set_annotation(origin, annotation, pod),
-            PodEdit::AddImagePullSecret(name) => pull_secret::add(name, pod),
+            PodEdit::SetAnnotation(annotation) => self.set_annotation(origin, annotation, json, pod),
+            PodEdit::AddImagePullSecret(name) => self.add_pull_secret(name, json, pod),
         }
     }
 
@@ -121,9 +148,4 @@ impl EditApplier {
             ClaimContent::Any | ClaimContent::Variable(_) | ClaimContent::OwnVariables(_) => None,
         }
     }
-}
-
-/// Returns a mount path without trailing slashes.
-fn normalized_path(path: &str) -> &str {
-    path.trim_end_matches('/')
 }

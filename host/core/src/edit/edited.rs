@@ -2,7 +2,7 @@
 //!
 //! Edits cannot touch most parts of a pod; those parts are neither copied nor compared.
 
-use std::{borrow::Cow, mem::take};
+use std::{borrow::Cow, cell::OnceCell, mem::take};
 
 use json_patch::Patch;
 use serde_json::{Map, Value};
@@ -29,6 +29,8 @@ pub(super) struct EditedContainer<'a> {
     base: Cow<'a, Value>,
     pub(super) env: EditedList<'a>,
     pub(super) mounts: EditedList<'a>,
+    /// The container without edits. Many comparisons share it and its indexes.
+    before: OnceCell<Box<EditedContainer<'a>>>,
 }
 
 // === impl EditedPod ===
@@ -79,6 +81,11 @@ impl<'a> EditedPod<'a> {
         self.init_containers.iter().chain(&self.containers)
     }
 
+    /// Returns the number of containers, with init containers.
+    pub(super) fn container_count(&self) -> usize {
+        self.init_containers.len() + self.containers.len()
+    }
+
     /// Returns all containers, init containers first.
     pub(super) fn containers_mut(&mut self) -> impl Iterator<Item = &mut EditedContainer<'a>> {
         self.init_containers.iter_mut().chain(&mut self.containers)
@@ -93,6 +100,7 @@ impl<'a> EditedContainer<'a> {
             base: Cow::Borrowed(container),
             env: EditedList::received(list(container, "env")),
             mounts: EditedList::received(list(container, "volumeMounts")),
+            before: OnceCell::new(),
         }
     }
 
@@ -100,14 +108,21 @@ impl<'a> EditedContainer<'a> {
     pub(super) fn added(mut container: Value) -> Self {
         let env = take_list(&mut container, "env");
         let mounts = take_list(&mut container, "volumeMounts");
-        Self { base: Cow::Owned(container), env, mounts }
+        Self { base: Cow::Owned(container), env, mounts, before: OnceCell::new() }
     }
 
     /// Returns the container as received; `None` if an edit added it.
-    pub(super) fn before_edits(&self) -> Option<Self> {
-        match &self.base {
-            Cow::Borrowed(container) => Some(Self::received(container)),
+    pub(super) fn before_edits(&self) -> Option<&Self> {
+        match self.base {
+            Cow::Borrowed(container) => Some(self.before.get_or_init(|| Box::new(Self::received(container)))),
             Cow::Owned(_) => None,
+        }
+    }
+
+    /// Discards the edits of a received container.
+    pub(super) fn undo_edits(&mut self) {
+        if let Cow::Borrowed(container) = self.base {
+            *self = Self::received(container);
         }
     }
 

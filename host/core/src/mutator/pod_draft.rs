@@ -1,7 +1,7 @@
-//! A pod with the edits accepted so far. Of each injector, either all edits are applied or none.
+//! A pod with the edits accepted so far.
 //!
-//! The draft is not copied per answer. After an edit fails, which is rare, the accepted edits are
-//! applied again from the start.
+//! The draft is not copied per answer. An invalid answer changes nothing, and after any other error
+//! the pod is refused.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::{
     edit::{
         PodEdit,
         apply::{ApplyError, EditApplier},
+        budget::EditBudget,
         edited::EditedPod,
     },
     pod::{Pod, PodView},
@@ -21,23 +22,16 @@ pub(super) struct PodDraft<'a> {
     pod: EditedPod<'a>,
     received: &'a Pod,
     conventions: &'a Conventions,
-    applier: EditApplier,
-    accepted: Vec<(Arc<str>, Vec<PodEdit>)>,
+    applier: EditApplier<'a>,
     view: Option<Arc<PodView>>,
 }
 
 // === impl PodDraft ===
 
 impl<'a> PodDraft<'a> {
-    pub(super) fn new(received: &'a Pod, conventions: &'a Conventions) -> Self {
-        Self {
-            pod: EditedPod::new(received),
-            received,
-            conventions,
-            applier: EditApplier::default(),
-            accepted: Vec::new(),
-            view: None,
-        }
+    pub(super) fn new(received: &'a Pod, conventions: &'a Conventions, budget: EditBudget<'a>) -> Self {
+        let applier = EditApplier::new(budget);
+        Self { pod: EditedPod::new(received), received, conventions, applier, view: None }
     }
 
     /// Returns the current view for injectors. Computed again only after an edit that changes it.
@@ -53,36 +47,30 @@ impl<'a> PodDraft<'a> {
     }
 
     /// Applies all edits of an injector, or none. `origin` names the injector and the annotation in
-    /// messages.
-    pub(super) fn apply_all(&mut self, origin: &str, edits: Vec<PodEdit>) -> InjectorAnswer {
+    /// messages. After an answer that ends the chain without an injection, the draft must not be
+    /// used.
+    pub(super) fn apply_all(&mut self, origin: &str, edits: &[PodEdit]) -> InjectorAnswer {
         let origin = Arc::from(origin);
-        if let Err(error) = self.apply(&origin, &edits) {
-            self.restore();
-            return match error {
-                ApplyError::Conflict(reason) => InjectorAnswer::Conflict(reason),
-                ApplyError::Invalid(reason) => InjectorAnswer::Rejected(reason),
-            };
+        if let Err(error) = self.applier.apply_all(&origin, edits, &mut self.pod, self.conventions) {
+            return error.into();
         }
-        let count = edits.len();
         if edits.iter().any(changes_view) {
             self.view = None;
         }
-        self.accepted.push((origin, edits));
-        InjectorAnswer::Injected { edits: count }
+        InjectorAnswer::Injected { edits: edits.len() }
     }
+}
 
-    fn apply(&mut self, origin: &Arc<str>, edits: &[PodEdit]) -> Result<(), ApplyError> {
-        edits.iter().try_for_each(|edit| self.applier.apply(origin, edit, &mut self.pod, self.conventions))
-    }
+// === impl InjectorAnswer ===
 
-    /// Discards the current state and applies the accepted edits to the received pod again.
-    fn restore(&mut self) {
-        let accepted = std::mem::take(&mut self.accepted);
-        *self = Self::new(self.received, self.conventions);
-        for (origin, edits) in &accepted {
-            self.apply(origin, edits).expect("accepted edits apply to the same pod again");
+impl From<ApplyError> for InjectorAnswer {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Conflict(reason) => Self::Conflict(reason),
+            ApplyError::Invalid(reason) => Self::Rejected(reason),
+            ApplyError::TooLarge(reason) => Self::TooLarge(reason),
+            ApplyError::MemoryExhausted => Self::MemoryExhausted,
         }
-        self.accepted = accepted;
     }
 }
 

@@ -8,6 +8,8 @@ use std::fmt;
 use super::{InjectorAnswer, RequestReport};
 use crate::{
     injector::{FailureKind, InjectionError},
+    limits::PodLimits,
+    pod::Pod,
     request::AnnotationError,
     text,
 };
@@ -74,7 +76,8 @@ impl RefusalCode {
             InjectorAnswer::Declined(error) => Some(Self::for_error(error)),
             InjectorAnswer::Failed(failure) => Some(Self::for_failure(failure.kind)),
             InjectorAnswer::Rejected(_) => Some(Self::Internal),
-            InjectorAnswer::Conflict(_) => Some(Self::BadRequest),
+            InjectorAnswer::Conflict(_) | InjectorAnswer::TooLarge(_) => Some(Self::BadRequest),
+            InjectorAnswer::MemoryExhausted => Some(Self::TooManyRequests),
         }
     }
 
@@ -105,14 +108,28 @@ impl Refusal {
         let last = report.attempts.last().map(|attempt| &attempt.answer);
         let code = match last {
             Some(InjectorAnswer::Injected { .. }) => return None,
-            // These two end the chain, and determine the code independent of earlier answers.
-            Some(answer @ (InjectorAnswer::Conflict(_) | InjectorAnswer::Declined(InjectionError::Denied(_)))) => {
-                RefusalCode::for_answer(answer)
-            }
+            // These end the chain, and determine the code independent of earlier answers.
+            Some(
+                answer @ (InjectorAnswer::Conflict(_)
+                | InjectorAnswer::TooLarge(_)
+                | InjectorAnswer::MemoryExhausted
+                | InjectorAnswer::Declined(InjectionError::Denied(_))),
+            ) => RefusalCode::for_answer(answer),
             _ => report.attempts.iter().filter_map(|attempt| RefusalCode::for_answer(&attempt.answer)).max(),
         };
         let code = code.unwrap_or(RefusalCode::BadRequest);
         Some(Self { code, message: truncated(&report.to_string()) })
+    }
+
+    /// Returns the refusal for a pod with too many containers.
+    pub(super) fn for_containers(pod: &Pod, limits: &PodLimits) -> Self {
+        let message = format!(
+            "the pod has {} containers; secrets are injected into at most {} (server.maxContainers); use fewer \
+             containers",
+            pod.container_count(),
+            limits.containers
+        );
+        Self { code: RefusalCode::BadRequest, message }
     }
 
     /// Returns the refusal for an annotation that cannot be parsed.
@@ -153,6 +170,10 @@ impl fmt::Display for InjectorAnswer {
             Self::Failed(failure) => failure.fmt(f),
             Self::Rejected(reason) => write!(f, "returned an invalid edit: {reason}"),
             Self::Conflict(reason) => write!(f, "conflict: {reason}"),
+            Self::TooLarge(reason) => write!(f, "too large: {reason}"),
+            Self::MemoryExhausted => {
+                f.write_str("the webhook's memory is in use by other admissions; retry in a second")
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::Value;
 
 use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, validate};
 use crate::edit::{Annotation, AnnotationCollision, edited::EditedPod};
@@ -13,18 +13,15 @@ use crate::edit::{Annotation, AnnotationCollision, edited::EditedPod};
 /// secrets in the name of the pod's author.
 const RESERVED_PREFIXES: [&str; 2] = ["flyte.secrets/", "ampoule.dev/"];
 
-impl EditApplier {
+impl EditApplier<'_> {
     pub(super) fn set_annotation(
         &mut self,
         origin: &Arc<str>,
         annotation: &Annotation,
+        value: Value,
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
         let key = &annotation.key;
-        validate::require(!key.is_empty(), || "annotation key must not be empty".to_owned())?;
-        validate::require(!RESERVED_PREFIXES.iter().any(|prefix| key.starts_with(prefix)), || {
-            format!("annotation {key} is reserved for secret requests and cannot be set by a plugin")
-        })?;
         match pod.annotations.get(key) {
             Some(existing) if *existing == annotation.value => Ok(()),
             Some(_) if annotation.collision == AnnotationCollision::IfAbsent => Ok(()),
@@ -33,10 +30,20 @@ impl EditApplier {
                 Err(ApplyError::Conflict(format!("annotation {key} has different values from {owner} and {origin}")))
             }
             None => {
-                pod.annotations.to_mut().insert(key.clone(), json!(annotation.value));
+                self.budget.change(&value, 1)?;
+                pod.annotations.to_mut().insert(key.clone(), value);
                 self.record(origin, ClaimKind::Annotation, key, ClaimContent::Any);
                 Ok(())
             }
         }
     }
+}
+
+/// Checks the key of an annotation.
+pub(super) fn check(annotation: &Annotation) -> Result<(), ApplyError> {
+    let key = &annotation.key;
+    validate::require(!key.is_empty(), || "annotation key must not be empty".to_owned())?;
+    validate::require(!RESERVED_PREFIXES.iter().any(|prefix| key.starts_with(prefix)), || {
+        format!("annotation {key} is reserved for secret requests and cannot be set by a plugin")
+    })
 }

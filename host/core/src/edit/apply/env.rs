@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, same::contains, validate};
+use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, same::contains};
 use crate::{
     edit::{
         EnvVar,
@@ -17,34 +17,55 @@ use crate::{
     profile::EnvPlacement,
 };
 
-impl EditApplier {
+impl EditApplier<'_> {
     pub(super) fn set_env(
         &mut self,
         origin: &Arc<str>,
         env: &EnvVar,
+        entry: &Value,
         pod: &mut EditedPod<'_>,
         placement: EnvPlacement,
     ) -> Result<(), ApplyError> {
-        validate::env_name(&env.name)?;
-        let entry = env.to_json().map_err(ApplyError::Invalid)?;
-        let is_first = self.claim_variable(origin, env, &entry)?;
+        let is_first = self.claim_variable(origin, env, entry)?;
+        self.budget.visit(pod.container_count())?;
         for container in pod.containers_mut() {
             // An injected container depends on its own variables, independent of the conventions.
             if self.is_own_variable(container.name(), &env.name) {
                 continue;
             }
             let is_present = container.env.named(&env.name).is_some();
-            if is_first && is_present && has_other_value(container, &env.name, &entry) {
+            if is_first && is_present && has_other_value(container, &env.name, entry) {
                 let containers = self.variable_collisions.entry(env.name.clone()).or_default();
                 containers.push(container.name().to_owned());
             }
             match (placement, is_present) {
                 (EnvPlacement::AppendIfAbsent, true) => {}
-                (EnvPlacement::AppendIfAbsent, false) => container.env.append(entry.clone()),
-                (EnvPlacement::ReplaceAndPrepend, false) => container.env.prepend(entry.clone()),
-                (EnvPlacement::ReplaceAndPrepend, true) => replace_and_prepend(&mut container.env, &env.name, &entry),
+                (EnvPlacement::AppendIfAbsent, false) => {
+                    self.budget.change(entry, 1)?;
+                    container.env.append(entry.clone());
+                }
+                (EnvPlacement::ReplaceAndPrepend, false) => {
+                    self.budget.change(entry, 1)?;
+                    container.env.prepend(entry.clone());
+                }
+                (EnvPlacement::ReplaceAndPrepend, true) => self.move_to_front(&mut container.env, &env.name, entry)?,
             }
         }
+        Ok(())
+    }
+
+    /// Moves an existing entry with the same value unchanged, to keep the defaults that the API
+    /// server filled in.
+    fn move_to_front(&mut self, list: &mut EditedList<'_>, name: &str, entry: &Value) -> Result<(), ApplyError> {
+        let existing = list.all_named(name).count();
+        self.budget.visit(existing)?;
+        self.budget.change(&Value::Null, existing)?;
+        let same = list.all_named(name).find(|existing| has_same_value(existing, entry));
+        let entry = same.unwrap_or(entry);
+        self.budget.change(entry, 1)?;
+        let entry = entry.clone();
+        list.remove_named(name);
+        list.prepend(entry);
         Ok(())
     }
 
@@ -66,17 +87,7 @@ impl EditApplier {
 }
 
 fn has_other_value(container: &EditedContainer<'_>, name: &str, entry: &Value) -> bool {
-    container.env.iter().any(|existing| existing["name"] == name && !has_same_value(existing, entry))
-}
-
-/// Moves an existing entry with the same value unchanged, to keep the defaults that the API server
-/// filled in.
-fn replace_and_prepend(list: &mut EditedList<'_>, name: &str, entry: &Value) {
-    let existing = list.iter().find(|existing| existing["name"] == name && has_same_value(existing, entry));
-    let entry = existing.unwrap_or(entry).clone();
-    let list = list.to_mut();
-    list.retain(|existing| existing["name"] != name);
-    list.insert(0, entry);
+    container.env.all_named(name).any(|existing| !has_same_value(existing, entry))
 }
 
 /// Whether two entries give a variable the same value. An empty value may be absent.

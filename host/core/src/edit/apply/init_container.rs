@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{
-    ApplyError, ClaimContent, ClaimKind, EditApplier, env, mount, normalized_path, same::contains, validate, volume,
-};
+use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, env, mount, normalized_path, same::contains, validate};
 use crate::{
     edit::{
         InitContainer,
@@ -20,16 +18,16 @@ use crate::{
     profile::InitContainerPosition,
 };
 
-impl EditApplier {
+impl EditApplier<'_> {
     pub(super) fn add_init_container(
         &mut self,
         origin: &Arc<str>,
         container: &InitContainer,
+        requested: Value,
         position: InitContainerPosition,
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
-        check(container, pod)?;
-        let requested = container.to_json().map_err(ApplyError::Invalid)?;
+        self.budget.visit(comparisons(pod, container))?;
         if let Some(existing) = pod.init_containers.iter_mut().find(|existing| self.does_task(existing, &requested)) {
             self.adopt(origin, container, existing);
             return Ok(());
@@ -42,6 +40,7 @@ impl EditApplier {
             )));
         }
         self.check_mounts(origin, container)?;
+        self.budget.change(&requested, 1)?;
         self.record(origin, ClaimKind::InitContainer, &container.name, own_variables(container));
         match position {
             InitContainerPosition::First => pod.init_containers.insert(0, EditedContainer::added(requested)),
@@ -54,21 +53,21 @@ impl EditApplier {
     /// container now, but did not reach it in the first review. Their changes are undone; otherwise
     /// a second review would change the pod.
     fn adopt(&mut self, origin: &Arc<str>, requested: &InitContainer, existing: &mut EditedContainer<'_>) {
-        if let Some(received) = self.before_edits(existing) {
-            *existing = received;
+        if self.before_edits(existing).is_some() {
+            existing.undo_edits();
             self.record(origin, ClaimKind::InitContainer, existing.name(), own_variables(requested));
         }
     }
 
     /// Returns a container as received; `None` if an edit of this admission added or adopted it.
-    fn before_edits<'a>(&self, existing: &EditedContainer<'a>) -> Option<EditedContainer<'a>> {
+    fn before_edits<'c, 'a>(&self, existing: &'c EditedContainer<'a>) -> Option<&'c EditedContainer<'a>> {
         existing.before_edits().filter(|_| self.claim(ClaimKind::InitContainer, existing.name()).is_none())
     }
 
     /// Whether a container already does the task. Ignores earlier edits of this admission, which
     /// did not reach the container when it was added.
     fn does_task(&self, existing: &EditedContainer<'_>, requested: &Value) -> bool {
-        does_task(self.before_edits(existing).as_ref().unwrap_or(existing), requested)
+        does_task(self.before_edits(existing).unwrap_or(existing), requested)
     }
 
     /// Refuses a mount at a path where an earlier edit mounts a different volume. That edit does
@@ -100,7 +99,8 @@ fn does_task(existing: &EditedContainer<'_>, requested: &Value) -> bool {
 /// Whether the list contains every requested element, by name and content.
 fn contains_all(existing: &EditedList<'_>, requested: &[Value], is_same: impl Fn(&Value, &Value) -> bool) -> bool {
     requested.iter().all(|requested| {
-        existing.iter().any(|existing| existing["name"] == requested["name"] && is_same(existing, requested))
+        let name = requested["name"].as_str().unwrap_or_default();
+        existing.all_named(name).any(|existing| is_same(existing, requested))
     })
 }
 
@@ -108,18 +108,16 @@ fn own_variables(container: &InitContainer) -> ClaimContent {
     ClaimContent::OwnVariables(container.env.iter().map(|env| env.name.clone()).collect())
 }
 
-fn check(container: &InitContainer, pod: &EditedPod<'_>) -> Result<(), ApplyError> {
+/// Checks the names and paths of an init container.
+pub(super) fn check(container: &InitContainer) -> Result<(), ApplyError> {
     validate::dns_label("init container", &container.name)?;
     validate::require(!container.image.is_empty(), || format!("init container {} must have an image", container.name))?;
     container.env.iter().try_for_each(|env| validate::env_name(&env.name))?;
-    container.mounts.iter().try_for_each(|mount| {
-        mount::check(mount)?;
-        validate::require(volume::exists(pod, &mount.volume), || {
-            format!(
-                "init container {} mounts volume {}, \
-                 which neither the pod nor an earlier edit defines",
-                container.name, mount.volume
-            )
-        })
-    })
+    container.mounts.iter().try_for_each(mount::check)
+}
+
+/// The elements that the search for an equal container compares, and those of the containers.
+fn comparisons(pod: &EditedPod<'_>, container: &InitContainer) -> usize {
+    let elements = container.env.len() + container.mounts.len();
+    (pod.container_count() + container.mounts.len()) * (1 + elements)
 }

@@ -6,28 +6,26 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, normalized_path, same::contains, validate, volume};
+use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, normalized_path, same::contains, validate};
 use crate::edit::{VolumeMount, edited::EditedPod};
 
-impl EditApplier {
+impl EditApplier<'_> {
     pub(super) fn mount_volume(
         &mut self,
         origin: &Arc<str>,
         mount: &VolumeMount,
+        requested: &Value,
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
-        check(mount)?;
-        validate::require(volume::exists(pod, &mount.volume), || {
-            format!("cannot mount volume {}, which neither the pod nor an earlier edit defines", mount.volume)
-        })?;
         self.claim_path(origin, mount)?;
-        let requested = mount.to_json();
+        self.budget.visit(pod.container_count())?;
+        let path = normalized_path(&mount.path);
         for container in pod.containers_mut() {
             let mounts = &container.mounts;
-            if mounts.iter().any(|existing| existing["name"] == mount.volume) {
+            if mounts.named(&mount.volume).is_some() {
                 continue;
             }
-            if let Some(other) = mounts.iter().find(|existing| is_mounted_at(existing, &mount.path)) {
+            if let Some(other) = mounts.mounted_at(path) {
                 let other = other["name"].as_str().unwrap_or_default();
                 let owner = self.owner(ClaimKind::Volume, other);
                 let container = container.name();
@@ -37,6 +35,7 @@ impl EditApplier {
                     mount.path, mount.volume
                 )));
             }
+            self.budget.change(requested, 1)?;
             container.mounts.append(requested.clone());
         }
         Ok(())
@@ -80,8 +79,4 @@ fn is_read_only(mount: &Value) -> bool {
 
 fn sub_path(mount: &Value) -> &str {
     mount["subPath"].as_str().unwrap_or_default()
-}
-
-fn is_mounted_at(existing: &Value, path: &str) -> bool {
-    existing["mountPath"].as_str().is_some_and(|existing| normalized_path(existing) == normalized_path(path))
 }

@@ -2,16 +2,23 @@
 //!
 //! The Secret itself is not checked; the kubelet reports errors in it.
 
-use serde_json::json;
+use serde_json::Value;
 
-use super::{ApplyError, validate};
+use super::{ApplyError, EditApplier};
 use crate::edit::edited::EditedPod;
 
-/// Adds the name unless the pod already has it.
-pub(super) fn add(name: &str, pod: &mut EditedPod<'_>) -> Result<(), ApplyError> {
-    validate::require(!name.is_empty(), || "image pull secret name must not be empty".to_owned())?;
-    if pod.pull_secrets.named(name).is_none() {
-        pod.pull_secrets.append(json!({ "name": name }));
+impl EditApplier<'_> {
+    /// Adds the name unless the pod already has it.
+    pub(super) fn add_pull_secret(
+        &mut self,
+        name: &str,
+        requested: Value,
+        pod: &mut EditedPod<'_>,
+    ) -> Result<(), ApplyError> {
+        if pod.pull_secrets.named(name).is_none() {
+            self.budget.change(&requested, 1)?;
+            pod.pull_secrets.append(requested);
+        }
+        Ok(())
     }
-    Ok(())
 }

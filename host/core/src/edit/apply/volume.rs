@@ -18,17 +18,16 @@ const DEFAULT_MODE: u32 = 0o644;
 /// Kubernetes' default lifetime of a service-account token.
 const TOKEN_SECONDS: u32 = 3600;
 
-impl EditApplier {
+impl EditApplier<'_> {
     pub(super) fn add_volume(
         &mut self,
         origin: &Arc<str>,
         volume: &Volume,
+        requested: Value,
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
-        check(volume)?;
-        let requested = volume.to_json().map_err(ApplyError::Invalid)?;
-        let existing = pod.volumes.iter().enumerate().find(|(_, existing)| existing["name"] == volume.name);
-        let Some((index, existing)) = existing else {
+        let Some(existing) = pod.volumes.named(&volume.name) else {
+            self.budget.change(&requested, 1)?;
             pod.volumes.append(requested);
             self.record(origin, ClaimKind::Volume, &volume.name, ClaimContent::Any);
             return Ok(());
@@ -36,7 +35,9 @@ impl EditApplier {
         let is_merged = match &volume.source {
             VolumeSource::Secret(secret) => {
                 let owner = self.volume_owner(&volume.name);
-                merge(&mut pod.volumes.to_mut()[index], secret, owner)
+                self.budget.visit(list(&existing["secret"], "items").len() * secret.items.len().max(1))?;
+                self.budget.change(&requested, 1)?;
+                pod.volumes.named_mut(&volume.name).is_some_and(|existing| merge(existing, secret, owner))
             }
             // Kubernetes may rewrite the size limit, so it is not compared.
             VolumeSource::Memory { .. } => existing["emptyDir"]["medium"] == "Memory",
@@ -120,7 +121,8 @@ fn is_same_volume(existing: &Value, requested: &Value) -> bool {
     contains(existing, requested) && contains(&with_defaults, existing)
 }
 
-fn check(volume: &Volume) -> Result<(), ApplyError> {
+/// Checks the names and paths of a volume.
+pub(super) fn check(volume: &Volume) -> Result<(), ApplyError> {
     validate::dns_label("volume", &volume.name)?;
     match &volume.source {
         VolumeSource::Secret(secret) => check_secret(&volume.name, secret),
@@ -137,9 +139,4 @@ fn check_secret(name: &str, secret: &SecretVolume) -> Result<(), ApplyError> {
         validate::require(paths.insert(&item.path), || format!("volume {name} has duplicate path {:?}", item.path))?;
     }
     Ok(())
-}
-
-/// Whether the pod has a volume with this name.
-pub(super) fn exists(pod: &EditedPod<'_>, name: &str) -> bool {
-    pod.volumes.named(name).is_some()
 }

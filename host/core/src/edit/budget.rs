@@ -1,0 +1,84 @@
+//! [`EditBudget`]: bounds what the edits of one admission become in a pod.
+//!
+//! The author of a pod chooses its containers and its requests, and each edit of a plugin reaches
+//! every container. The budget is checked before an edit is copied.
+
+use serde_json::Value;
+
+use super::apply::ApplyError;
+use crate::{limits::PodLimits, memory::AdmissionMemory};
+
+/// Bytes of an operation of the patch without its value: the path and the names of the fields.
+const OPERATION: usize = 80;
+/// Bytes of memory for a byte of the patch: the value in two forms, the text of the patch, its
+/// base64 and the answer. `host/core/tests/memory.rs` verifies it.
+const MEMORY_PER_BYTE: usize = 24;
+/// Bytes of the patch for which no memory is reserved; the patch of almost every pod is smaller.
+const UNRESERVED: usize = 8 * 1024;
+/// Bytes of the patch for which memory is reserved at once.
+const STEP: usize = 32 * 1024;
+
+/// What is left for the edits of one admission.
+pub(crate) struct EditBudget<'a> {
+    limits: &'a PodLimits,
+    memory: &'a dyn AdmissionMemory,
+    steps: usize,
+    bytes: usize,
+    reserved: usize,
+}
+
+// === impl EditBudget ===
+
+impl<'a> EditBudget<'a> {
+    pub(crate) fn new(limits: &'a PodLimits, memory: &'a dyn AdmissionMemory) -> Self {
+        Self { limits, memory, steps: 0, bytes: 0, reserved: UNRESERVED }
+    }
+
+    /// Counts the containers or elements that an edit visits.
+    pub(super) fn visit(&mut self, elements: usize) -> Result<(), ApplyError> {
+        self.steps = self.steps.saturating_add(elements);
+        if self.steps <= self.limits.steps {
+            return Ok(());
+        }
+        let message = format!(
+            "the secrets need more than {} changes of containers and volumes; request fewer secrets or use fewer \
+             containers",
+            self.limits.steps
+        );
+        Err(ApplyError::TooLarge(message))
+    }
+
+    /// Counts an element that is added, or removed if `value` is null, as often as `times`.
+    pub(super) fn change(&mut self, value: &Value, times: usize) -> Result<(), ApplyError> {
+        let bytes = (OPERATION + json_length(value)).saturating_mul(times);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.limits.patch_bytes {
+            let message = format!(
+                "the secrets would add more than {} KiB to the pod; request fewer secrets or use fewer containers",
+                self.limits.patch_bytes / 1024
+            );
+            return Err(ApplyError::TooLarge(message));
+        }
+        if self.bytes > self.reserved {
+            let more = (self.bytes - self.reserved).next_multiple_of(STEP);
+            if !self.memory.grow(more * MEMORY_PER_BYTE) {
+                return Err(ApplyError::MemoryExhausted);
+            }
+            self.reserved += more;
+        }
+        Ok(())
+    }
+}
+
+/// Returns about the bytes of a value as JSON. Escapes are not counted.
+fn json_length(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(_) => 20,
+        Value::String(text) => text.len() + 2,
+        Value::Array(elements) => elements.iter().map(|element| json_length(element) + 1).sum::<usize>() + 2,
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| key.len() + 4 + json_length(value)).sum::<usize>() + 2
+        }
+    }
+}
