@@ -8,6 +8,7 @@ mod connection;
 mod drain;
 mod idle_eviction;
 mod metrics;
+mod peer;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use self::{
 pub use self::{
     drain::{Drain, DrainTrigger},
     metrics::{ConnectionMetrics, OpenConnection},
+    peer::Peer,
 };
 
 /// Limit for the TLS handshake, which takes two round trips. A slower client only occupies a
@@ -93,7 +95,7 @@ impl Listener {
         // Kept across iterations: a connection that waits for its permit must not be dropped.
         let mut accepted = Box::pin(accept(&self.socket, &permits, &eviction));
         loop {
-            let (stream, permit) = tokio::select! {
+            let (stream, peer, permit) = tokio::select! {
                 accepted = accepted.as_mut() => accepted,
                 Some(_) = connections.join_next() => continue,
                 () = drain.started() => break,
@@ -103,7 +105,7 @@ impl Listener {
             let (tls, router) = (self.tls.clone(), router.clone());
             let life = ConnectionLife::new(drain.clone(), self.max_age, Arc::clone(&eviction));
             connections.spawn(async move {
-                serve(stream, tls, router, life).await;
+                serve(stream, peer, tls, router, life).await;
                 drop((permit, open));
             });
         }
@@ -126,23 +128,23 @@ async fn accept(
     socket: &TcpListener,
     permits: &Arc<Semaphore>,
     eviction: &IdleEviction,
-) -> (TcpStream, OwnedSemaphorePermit) {
-    let stream = accept_stream(socket).await;
+) -> (TcpStream, Peer, OwnedSemaphorePermit) {
+    let (stream, peer) = accept_stream(socket).await;
     loop {
         match timeout(EVICTION_INTERVAL, Arc::clone(permits).acquire_owned()).await {
             Ok(permit) => {
                 eviction.cancel();
-                return (stream, permit.expect("the semaphore is never closed"));
+                return (stream, peer, permit.expect("the semaphore is never closed"));
             }
             Err(_) => eviction.request(),
         }
     }
 }
 
-async fn accept_stream(socket: &TcpListener) -> TcpStream {
+async fn accept_stream(socket: &TcpListener) -> (TcpStream, Peer) {
     loop {
         match socket.accept().await {
-            Ok((stream, _peer)) => return stream,
+            Ok((stream, address)) => return (stream, Peer::new(address)),
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 warn!(%error, "cannot accept connections");
@@ -152,12 +154,12 @@ async fn accept_stream(socket: &TcpListener) -> TcpStream {
     }
 }
 
-async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, life: ConnectionLife) {
+async fn serve(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: Router, life: ConnectionLife) {
     // Each response is one small write. Without this, Nagle's algorithm may delay it until the
     // client's next packet.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return connection::serve(stream, Protocol::Http1, router, life).await;
+        return connection::serve(stream, Protocol::Http1, peer, router, life).await;
     };
     let handshake = tokio::select! {
         handshake = timeout(HANDSHAKE, tls.accept(stream)) => handshake,
@@ -167,8 +169,10 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, life
     };
     match handshake {
         Ok(Ok(stream)) => {
-            let protocol = Protocol::from_alpn(stream.get_ref().1.alpn_protocol());
-            connection::serve(stream, protocol, router, life).await;
+            let session = stream.get_ref().1;
+            let protocol = Protocol::from_alpn(session.alpn_protocol());
+            let peer = peer.with_certificates(session.peer_certificates());
+            connection::serve(stream, protocol, peer, router, life).await;
         }
         Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
         Err(_) => debug!("TLS handshake timed out"),

@@ -37,7 +37,7 @@ use tokio::{
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::{drain::Drain, idle_eviction::IdleEviction};
+use super::{drain::Drain, idle_eviction::IdleEviction, peer::Peer};
 
 /// Longer than the 90 s after which Kubernetes' clients close an idle connection, so that they
 /// close it first and no request is lost. Also the limit for a request's head, which hyper counts
@@ -88,13 +88,14 @@ struct Activity {
 struct OpenRequest(Arc<Activity>);
 
 /// Serves a connection until it ends.
-pub(super) async fn serve<S>(stream: S, protocol: Protocol, router: Router, mut life: ConnectionLife)
+pub(super) async fn serve<S>(stream: S, protocol: Protocol, peer: Peer, router: Router, mut life: ConnectionLife)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let activity = Arc::new(Activity::new());
     let (requests, shared_life) = (Arc::clone(&activity), Arc::new(life.clone()));
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
         let open = OpenRequest::new(&requests);
         respond(request, protocol, router.clone(), Arc::clone(&shared_life), open)
     });

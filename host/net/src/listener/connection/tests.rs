@@ -42,6 +42,7 @@ impl ServedConnection {
         let old_at = old.map(|age| Instant::now() + age);
         let eviction = Arc::default();
         let life = ConnectionLife { drain, old_at, idle, farewell: TEST_FAREWELL, eviction };
+        let peer = Peer::new("127.0.0.1:1".parse().unwrap());
         let open = Arc::new(Notify::new());
         let opened = Arc::clone(&open);
         let wait = async move || {
@@ -49,7 +50,7 @@ impl ServedConnection {
             "done"
         };
         let router = Router::new().route("/", get(async || "hello")).route("/wait", get(wait));
-        Self { client, ended: tokio::spawn(serve(server, protocol, router, life)), trigger, open }
+        Self { client, ended: tokio::spawn(serve(server, protocol, peer, router, life)), trigger, open }
     }
 }
 
