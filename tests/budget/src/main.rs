@@ -54,6 +54,13 @@ fn workload(name: &str) -> Option<Box<dyn Fn()>> {
         "mutate-1-1" => mutation(1, 1),
         "mutate-3-1" => mutation(3, 1),
         "mutate-20-40" => mutation(20, 40),
+        "size-1" => sized(20, 1, 500),
+        "size-2" => sized(20, 1, 1000),
+        "size-4" => sized(20, 1, 2000),
+        "size-8" => sized(20, 1, 4000),
+        // Not in the budget: the largest pods that are admitted.
+        "largest-list" => sized(256, 1, 30_000),
+        "largest-lists" => sized(12, 400, 75),
         _ => return None,
     })
 }
@@ -62,6 +69,21 @@ fn mutation(secrets: usize, containers: usize) -> Box<dyn Fn()> {
     let mutator = PodMutator::new(vec![Arc::new(Edits)], Profile::FlyteV1.conventions());
     let pod = parsed(&pod(secrets, containers).to_string());
     Box::new(move || _ = black_box(pollster::block_on(mutator.mutate(&pod, "flytesnacks-development"))))
+}
+
+/// A mutation that replaces and moves variables, in containers with this number of variables.
+fn sized(secrets: usize, containers: usize, variables: usize) -> Box<dyn Fn()> {
+    let mutator = PodMutator::new(vec![Arc::new(Edits)], Profile::FlyteV2.conventions());
+    let mut pod = pod(secrets, containers);
+    let env: Value = (0..variables).map(|i| json!({ "name": format!("VARIABLE_{i}"), "value": "x" })).collect();
+    for container in pod["spec"]["containers"].as_array_mut().into_iter().flatten() {
+        container["env"] = env.clone();
+    }
+    let pod = parsed(&pod.to_string());
+    Box::new(move || {
+        let mutation = pollster::block_on(mutator.mutate(&pod, "flytesnacks-development"));
+        black_box(mutation.outcome.expect("the pod is admitted"));
+    })
 }
 
 fn parsed(text: &str) -> Pod {

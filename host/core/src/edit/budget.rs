@@ -48,9 +48,13 @@ impl<'a> EditBudget<'a> {
         Err(ApplyError::TooLarge(message))
     }
 
-    /// Counts an element that is added, or removed if `value` is null, as often as `times`.
-    pub(super) fn change(&mut self, value: &Value, times: usize) -> Result<(), ApplyError> {
-        let bytes = (OPERATION + json_length(value)).saturating_mul(times);
+    /// Counts elements that are removed.
+    pub(super) fn remove(&mut self, elements: usize) -> Result<(), ApplyError> {
+        self.add(OPERATION.saturating_mul(elements))
+    }
+
+    /// Counts the bytes of an operation ([`operation_length`]).
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), ApplyError> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.limits.patch_bytes {
             let message = format!(
@@ -68,6 +72,11 @@ impl<'a> EditBudget<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns about the bytes of an operation of the patch that adds a value.
+pub(super) fn operation_length(value: &Value) -> usize {
+    OPERATION + json_length(value)
 }
 
 /// Returns about the bytes of a value as JSON. Escapes are not counted.

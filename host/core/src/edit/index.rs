@@ -29,7 +29,9 @@ pub(super) enum ListKey {
 
 /// The positions of elements by one key, in the order of the list. The first search builds it.
 #[derive(Default)]
-pub(super) struct KeyIndex(OnceCell<HashMap<String, Vec<Position>>>);
+pub(super) struct KeyIndex(OnceCell<Box<Positions>>);
+
+type Positions = HashMap<String, Vec<Position>>;
 
 // === impl ListKey ===
 
@@ -55,7 +57,7 @@ impl KeyIndex {
         elements: impl Iterator<Item = (Position, &'v Value)>,
     ) -> &[Position] {
         let index = self.0.get_or_init(|| {
-            let mut index = HashMap::<String, Vec<Position>>::new();
+            let mut index = Box::<Positions>::default();
             for (position, element) in elements {
                 if let Some(found) = key.read(element) {
                     index.entry(found.to_owned()).or_default().push(position);
@@ -68,7 +70,8 @@ impl KeyIndex {
 
     /// Adds an element at an end of the list.
     pub(super) fn add(&mut self, key: ListKey, position: Position, element: &Value) {
-        let (Some(index), Some(found)) = (self.0.get_mut(), key.read(element)) else { return };
+        let Some(index) = self.0.get_mut() else { return };
+        let Some(found) = key.read(element) else { return };
         let positions = index.entry(found.to_owned()).or_default();
         match position {
             Position::Front(_) => positions.insert(0, position),

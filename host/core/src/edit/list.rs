@@ -11,7 +11,7 @@ use super::index::{KeyIndex, ListKey, Position};
 use crate::diff::{Differ, Step};
 
 /// Elements up to which a scan is faster than an index.
-const MAX_SCANNED: usize = 16;
+const MAX_SCANNED: usize = 32;
 /// Elements up to which the patch of a list with removed elements is the shortest one. The search
 /// for it takes the product of the elements and of the changes.
 const MAX_COMPARED: usize = 256;
@@ -203,9 +203,29 @@ impl<'a> EditedList<'a> {
 
     fn first(&self, key: ListKey, wanted: &str) -> Option<Position> {
         if self.len() <= MAX_SCANNED {
-            return self.entries().find(|(_, element)| key.read(element) == Some(wanted)).map(|(position, _)| position);
+            return self.scan(key, wanted);
         }
         self.index(key).find(key, wanted, self.entries()).first().copied()
+    }
+
+    /// Returns the same as [`EditedList::first`], for a short list.
+    fn scan(&self, key: ListKey, wanted: &str) -> Option<Position> {
+        let is_wanted =
+            |element: &Option<Value>| element.as_ref().and_then(|element| key.read(element)) == Some(wanted);
+        if let Some(i) = self.front.iter().rposition(is_wanted) {
+            return Some(Position::Front(i));
+        }
+        let is_received = |i: usize, element: &Value| key.read(element) == Some(wanted) && self.is_kept(i);
+        let mut received = self.received.iter().enumerate();
+        if let Some((i, _)) = received.find(|(i, element)| is_received(*i, element)) {
+            return Some(Position::Received(i));
+        }
+        self.back.iter().position(is_wanted).map(Position::Back)
+    }
+
+    /// Whether no edit removed a received element. No edit changes its keys.
+    fn is_kept(&self, i: usize) -> bool {
+        !matches!(self.changed.get(&i), Some(None))
     }
 
     fn all(&self, key: ListKey, wanted: &str) -> Vec<Position> {

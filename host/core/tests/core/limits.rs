@@ -123,7 +123,7 @@ fn a_large_patch_reserves_memory_and_is_refused_for_now_if_there_is_none() {
 #[test]
 fn long_lists_get_the_same_edits_as_short_ones() {
     let request_names = ["KEY_0", "KEY_1", "KEY_2"];
-    for length in [0_usize, 1, 14, 15, 16, 17, 40, 255, 256, 300, 2000] {
+    for length in [0_usize, 1, 14, 30, 31, 32, 33, 40, 255, 256, 300, 2000] {
         let places =
             [vec![], vec![0], vec![length / 2], vec![length.saturating_sub(1)], vec![0, length / 3, length / 2]];
         for places in places {

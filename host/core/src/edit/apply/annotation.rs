@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, validate};
-use crate::edit::{Annotation, AnnotationCollision, edited::EditedPod};
+use crate::edit::{Annotation, AnnotationCollision, budget::operation_length, edited::EditedPod};
 
 /// Prefixes of annotations that contain secret requests. A plugin that sets one could request
 /// secrets in the name of the pod's author.
@@ -30,7 +30,7 @@ impl EditApplier<'_> {
                 Err(ApplyError::Conflict(format!("annotation {key} has different values from {owner} and {origin}")))
             }
             None => {
-                self.budget.change(&value, 1)?;
+                self.budget.add(operation_length(&value))?;
                 pod.annotations.to_mut().insert(key.clone(), value);
                 self.record(origin, ClaimKind::Annotation, key, ClaimContent::Any);
                 Ok(())

@@ -11,6 +11,7 @@ use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, same::contains};
 use crate::{
     edit::{
         EnvVar,
+        budget::operation_length,
         edited::{EditedContainer, EditedPod},
         list::EditedList,
     },
@@ -28,6 +29,7 @@ impl EditApplier<'_> {
     ) -> Result<(), ApplyError> {
         let is_first = self.claim_variable(origin, env, entry)?;
         self.budget.visit(pod.container_count())?;
+        let bytes = operation_length(entry);
         for container in pod.containers_mut() {
             // An injected container depends on its own variables, independent of the conventions.
             if self.is_own_variable(container.name(), &env.name) {
@@ -41,11 +43,11 @@ impl EditApplier<'_> {
             match (placement, is_present) {
                 (EnvPlacement::AppendIfAbsent, true) => {}
                 (EnvPlacement::AppendIfAbsent, false) => {
-                    self.budget.change(entry, 1)?;
+                    self.budget.add(bytes)?;
                     container.env.append(entry.clone());
                 }
                 (EnvPlacement::ReplaceAndPrepend, false) => {
-                    self.budget.change(entry, 1)?;
+                    self.budget.add(bytes)?;
                     container.env.prepend(entry.clone());
                 }
                 (EnvPlacement::ReplaceAndPrepend, true) => self.move_to_front(&mut container.env, &env.name, entry)?,
@@ -59,10 +61,10 @@ impl EditApplier<'_> {
     fn move_to_front(&mut self, list: &mut EditedList<'_>, name: &str, entry: &Value) -> Result<(), ApplyError> {
         let existing = list.all_named(name).count();
         self.budget.visit(existing)?;
-        self.budget.change(&Value::Null, existing)?;
+        self.budget.remove(existing)?;
         let same = list.all_named(name).find(|existing| has_same_value(existing, entry));
         let entry = same.unwrap_or(entry);
-        self.budget.change(entry, 1)?;
+        self.budget.add(operation_length(entry))?;
         let entry = entry.clone();
         list.remove_named(name);
         list.prepend(entry);

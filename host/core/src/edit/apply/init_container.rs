@@ -11,6 +11,7 @@ use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, env, mount, normal
 use crate::{
     edit::{
         InitContainer,
+        budget::operation_length,
         edited::{EditedContainer, EditedPod},
         list::EditedList,
     },
@@ -40,7 +41,7 @@ impl EditApplier<'_> {
             )));
         }
         self.check_mounts(origin, container)?;
-        self.budget.change(&requested, 1)?;
+        self.budget.add(operation_length(&requested))?;
         self.record(origin, ClaimKind::InitContainer, &container.name, own_variables(container));
         match position {
             InitContainerPosition::First => pod.init_containers.insert(0, EditedContainer::added(requested)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, normalized_path, same::contains, validate};
-use crate::edit::{VolumeMount, edited::EditedPod};
+use crate::edit::{VolumeMount, budget::operation_length, edited::EditedPod};
 
 impl EditApplier<'_> {
     pub(super) fn mount_volume(
@@ -19,6 +19,7 @@ impl EditApplier<'_> {
     ) -> Result<(), ApplyError> {
         self.claim_path(origin, mount)?;
         self.budget.visit(pod.container_count())?;
+        let bytes = operation_length(requested);
         let path = normalized_path(&mount.path);
         for container in pod.containers_mut() {
             let mounts = &container.mounts;
@@ -35,7 +36,7 @@ impl EditApplier<'_> {
                     mount.path, mount.volume
                 )));
             }
-            self.budget.change(requested, 1)?;
+            self.budget.add(bytes)?;
             container.mounts.append(requested.clone());
         }
         Ok(())

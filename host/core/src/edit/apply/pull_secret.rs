@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::{ApplyError, EditApplier};
-use crate::edit::edited::EditedPod;
+use crate::edit::{budget::operation_length, edited::EditedPod};
 
 impl EditApplier<'_> {
     /// Adds the name unless the pod already has it.
@@ -16,7 +16,7 @@ impl EditApplier<'_> {
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
         if pod.pull_secrets.named(name).is_none() {
-            self.budget.change(&requested, 1)?;
+            self.budget.add(operation_length(&requested))?;
             pod.pull_secrets.append(requested);
         }
         Ok(())

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, same::contains, validate};
 use crate::{
-    edit::{KeyToPath, SecretVolume, Volume, VolumeSource, edited::EditedPod},
+    edit::{KeyToPath, SecretVolume, Volume, VolumeSource, budget::operation_length, edited::EditedPod},
     pod::list,
 };
 
@@ -27,7 +27,7 @@ impl EditApplier<'_> {
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
         let Some(existing) = pod.volumes.named(&volume.name) else {
-            self.budget.change(&requested, 1)?;
+            self.budget.add(operation_length(&requested))?;
             pod.volumes.append(requested);
             self.record(origin, ClaimKind::Volume, &volume.name, ClaimContent::Any);
             return Ok(());
@@ -36,7 +36,7 @@ impl EditApplier<'_> {
             VolumeSource::Secret(secret) => {
                 let owner = self.volume_owner(&volume.name);
                 self.budget.visit(list(&existing["secret"], "items").len() * secret.items.len().max(1))?;
-                self.budget.change(&requested, 1)?;
+                self.budget.add(operation_length(&requested))?;
                 pod.volumes.named_mut(&volume.name).is_some_and(|existing| merge(existing, secret, owner))
             }
             // Kubernetes may rewrite the size limit, so it is not compared.
