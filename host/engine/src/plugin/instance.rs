@@ -20,8 +20,8 @@ use crate::{
         },
     },
     sandbox::{
+        budgets::AdmissionBudgets,
         context::PluginContext,
-        outbound::budget::OutboundBudget,
         store::{GuestState, new_store},
     },
 };
@@ -41,14 +41,14 @@ pub(crate) struct PluginInstance {
 // === impl PluginInstance ===
 
 impl PluginInstance {
-    /// Creates an instance. Its outbound calls and bytes count against `outbound`.
+    /// Creates an instance. Its log lines, outbound calls and bytes count against `budgets`.
     pub(crate) async fn start(
         plugin: &Arc<PluginContext>,
         pre: &PluginPre<GuestState>,
-        outbound: &Arc<OutboundBudget>,
+        budgets: &AdmissionBudgets,
         deadline: Instant,
     ) -> Result<Self, Failure> {
-        let mut store = new_store(pre.engine(), plugin, outbound, deadline);
+        let mut store = new_store(pre.engine(), plugin, budgets, deadline);
         match timeout_at(deadline, pre.instantiate_async(&mut store)).await {
             Ok(Ok(exports)) => Ok(Self { store, exports }),
             Ok(Err(error)) => Err(Failure::from_start_error(&error, store.data())),

@@ -24,7 +24,7 @@ use crate::{
         v0_1::{bindings::PluginPre, conversion},
     },
     error::{LoadErrorKind, RunError},
-    sandbox::{context::PluginContext, grants::Grants, outbound::budget::OutboundBudget, store::GuestState},
+    sandbox::{budgets::AdmissionBudgets, context::PluginContext, grants::Grants, store::GuestState},
 };
 
 /// Time for `describe` and `configure` together. It is long, so that a busy machine does not reject
@@ -102,8 +102,8 @@ pub(crate) async fn try_out(
     let _permit = runtime.instances.acquire().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
     let _ticking = runtime.ticker.hold();
     let deadline = Instant::now() + DEADLINE;
-    let outbound = Arc::new(OutboundBudget::new(limits));
-    let instance = PluginInstance::start(plugin, pre, &outbound, deadline).await;
+    let budgets = AdmissionBudgets::new(limits);
+    let instance = PluginInstance::start(plugin, pre, &budgets, deadline).await;
     let mut instance = instance.map_err(|failure| LoadErrorKind::Start(failure_reason(&failure, limits)))?;
     let info = instance.describe().await;
     let info = info.map_err(|failure| LoadErrorKind::Describe(failure_reason(&failure, limits)))?;

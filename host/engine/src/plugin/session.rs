@@ -25,12 +25,12 @@ use super::{
 };
 use ampoule_core::CallOutcome;
 
-use crate::sandbox::outbound::budget::OutboundBudget;
+use crate::sandbox::budgets::AdmissionBudgets;
 
 /// One plugin during one admission.
 pub(crate) struct PluginSession {
     plugin: Arc<PreparedPlugin>,
-    outbound: Arc<OutboundBudget>,
+    budgets: AdmissionBudgets,
     instance: Option<PermittedInstance>,
 }
 
@@ -46,8 +46,8 @@ struct PermittedInstance {
 
 impl PluginSession {
     pub(crate) fn new(plugin: Arc<PreparedPlugin>) -> Self {
-        let outbound = Arc::new(OutboundBudget::new(&plugin.context.limits));
-        Self { plugin, outbound, instance: None }
+        let budgets = AdmissionBudgets::new(&plugin.context.limits);
+        Self { plugin, budgets, instance: None }
     }
 
     /// Calls the plugin, which has to answer within `deadline`. The wait for a permit has its own
@@ -76,7 +76,7 @@ impl PluginSession {
         let mut instance = match existing {
             Some(instance) => instance,
             None => {
-                let started = start_instance(&self.plugin, &self.outbound, deadline).await;
+                let started = start_instance(&self.plugin, &self.budgets, deadline).await;
                 timing.start = Some(stopwatch.lap());
                 started?
             }
@@ -112,10 +112,10 @@ impl InjectorSession for PluginSession {
 /// Creates and configures an instance.
 async fn start_instance(
     plugin: &PreparedPlugin,
-    outbound: &Arc<OutboundBudget>,
+    budgets: &AdmissionBudgets,
     deadline: Instant,
 ) -> Result<PluginInstance, Failure> {
-    let mut instance = PluginInstance::start(&plugin.context, &plugin.pre, outbound, deadline).await?;
+    let mut instance = PluginInstance::start(&plugin.context, &plugin.pre, budgets, deadline).await?;
     match instance.configure(&plugin.settings).await? {
         Ok(()) => Ok(instance),
         Err(detail) => Err(Failure::Start { reason: "rejected settings that it accepted when it was loaded", detail }),

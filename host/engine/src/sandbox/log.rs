@@ -1,7 +1,9 @@
 //! [`LogBudget`]: writes the log lines of a guest to the host's log, under the plugin's name.
 //!
-//! A plugin can log in a loop. This module bounds the lines that are kept; the store bounds the
-//! number of calls.
+//! A plugin can log in a loop, and an admission can start many instances. This module bounds the
+//! lines of an admission; the store bounds the number of calls.
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tracing::{debug, error, info, warn};
 
@@ -10,9 +12,9 @@ use ampoule_core::text::clean;
 /// Bytes that are kept of a line: the contract's 1 KiB.
 const MAX_LINE: usize = 1 << 10;
 
-/// The number of lines that one instance can still write.
+/// The number of lines that the instances of a plugin can still write for one admission.
 pub(crate) struct LogBudget {
-    lines_left: u32,
+    lines_left: AtomicU32,
 }
 
 /// The level of a guest's log line.
@@ -28,18 +30,16 @@ pub(crate) enum GuestLogLevel {
 
 impl LogBudget {
     pub(crate) fn new(lines: u32) -> Self {
-        Self { lines_left: lines }
+        Self { lines_left: AtomicU32::new(lines) }
     }
 
     /// Writes a line, cut to [`MAX_LINE`] bytes. Drops it if the budget is used up.
-    pub(crate) fn write(&mut self, plugin: &str, level: GuestLogLevel, message: &str) {
-        if self.lines_left == 0 {
-            return;
-        }
-        self.lines_left -= 1;
+    pub(crate) fn write(&self, plugin: &str, level: GuestLogLevel, message: &str) {
+        let counted = self.lines_left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let Ok(left) = counted else { return };
         write_line(level, plugin, &clean(message, MAX_LINE));
-        if self.lines_left == 0 {
-            warn!(target: "ampoule::plugin", plugin, "further log lines of this instance are dropped");
+        if left == 1 {
+            warn!(target: "ampoule::plugin", plugin, "further log lines of this admission are dropped");
         }
     }
 }

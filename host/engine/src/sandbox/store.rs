@@ -12,10 +12,10 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::{
+    budgets::AdmissionBudgets,
     context::PluginContext,
     limits::{CORE_INSTANCES, ExceededLimit, MEMORIES, TABLE_ELEMENTS, TABLES},
-    log::{GuestLogLevel, LogBudget},
-    outbound::budget::OutboundBudget,
+    log::GuestLogLevel,
     secrets::{SecretReadError, read_secret},
     wasi::GuestWasi,
 };
@@ -25,12 +25,11 @@ pub(crate) struct GuestState {
     pub(crate) plugin: Arc<PluginContext>,
     /// The time at which the guest is interrupted.
     pub(crate) deadline: Instant,
-    log: LogBudget,
     usage: ResourceUsage,
     host_calls_left: u32,
     host_time: HostTime,
     /// Shared by all instances of the plugin for one admission.
-    outbound: Arc<OutboundBudget>,
+    budgets: AdmissionBudgets,
     wasi: Option<Box<GuestWasi>>,
 }
 
@@ -62,10 +61,10 @@ struct Meter {
 pub(crate) fn new_store(
     engine: &Engine,
     plugin: &Arc<PluginContext>,
-    outbound: &Arc<OutboundBudget>,
+    budgets: &AdmissionBudgets,
     deadline: Instant,
 ) -> Store<GuestState> {
-    let mut store = Store::new(engine, GuestState::new(plugin, outbound, deadline));
+    let mut store = Store::new(engine, GuestState::new(plugin, budgets, deadline));
     store.limiter(|state| &mut state.usage);
     store.call_hook(|mut store, hook| store.data_mut().on_call(hook));
     store.set_hostcall_fuel(plugin.limits.host_call_bytes);
@@ -78,12 +77,11 @@ pub(crate) fn new_store(
 // === impl GuestState ===
 
 impl GuestState {
-    fn new(plugin: &Arc<PluginContext>, outbound: &Arc<OutboundBudget>, deadline: Instant) -> Self {
+    fn new(plugin: &Arc<PluginContext>, budgets: &AdmissionBudgets, deadline: Instant) -> Self {
         let limits = &plugin.limits;
         Self {
             plugin: Arc::clone(plugin),
             deadline,
-            log: LogBudget::new(limits.log_lines),
             usage: ResourceUsage {
                 memory: Meter { used: 0, limit: limits.memory },
                 table_elements: Meter { used: 0, limit: limits.table_elements },
@@ -91,7 +89,7 @@ impl GuestState {
             },
             host_calls_left: limits.host_calls,
             host_time: HostTime::default(),
-            outbound: Arc::clone(outbound),
+            budgets: budgets.clone(),
             wasi: None,
         }
     }
@@ -114,18 +112,18 @@ impl GuestState {
     }
 
     /// Writes a line of the guest to the log.
-    pub(crate) fn write_log(&mut self, level: GuestLogLevel, message: &str) {
-        self.log.write(&self.plugin.name, level, message);
+    pub(crate) fn write_log(&self, level: GuestLogLevel, message: &str) {
+        self.budgets.log.write(&self.plugin.name, level, message);
     }
 
     /// Reads a Kubernetes Secret for the guest.
     pub(crate) async fn read_secret(&mut self, secret: SecretName, key: String) -> Result<Vec<u8>, SecretReadError> {
-        read_secret(&self.plugin, &self.outbound, secret, key).await
+        read_secret(&self.plugin, &self.budgets.outbound, secret, key).await
     }
 
     /// The guest's WASI, created at its first use.
     fn wasi(&mut self) -> &mut GuestWasi {
-        self.wasi.get_or_insert_with(|| Box::new(GuestWasi::new(&self.plugin, Arc::clone(&self.outbound))))
+        self.wasi.get_or_insert_with(|| Box::new(GuestWasi::new(&self.plugin, Arc::clone(&self.budgets.outbound))))
     }
 
     /// Measures and counts the calls of the host.

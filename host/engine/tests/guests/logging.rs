@@ -13,7 +13,7 @@ use ampoule_engine::{Limits, PluginSpec};
 
 use super::{
     engine,
-    guest::{INJECTED, injecting},
+    guest::{INJECTED, NOT_FOUND, injecting},
     spec,
 };
 
@@ -46,13 +46,22 @@ static LOG: LazyLock<CapturedLog> = LazyLock::new(|| {
 
 /// The lines that a plugin with this name logs in one call.
 async fn logged(plugin: &str, inject: &str) -> Vec<String> {
+    logged_by(plugin, &format!("{inject} i32.const {INJECTED}"), 1).await
+}
+
+/// The lines that a plugin logs during one admission with this number of requests.
+async fn logged_by(plugin: &str, inject: &str, requests: usize) -> Vec<String> {
     LazyLock::force(&LOG);
     let engine = engine();
-    let component = injecting(&format!("{inject} i32.const {INJECTED}")).build();
+    let component = injecting(inject).build();
     let spec = PluginSpec { name: plugin.to_owned(), ..spec(component, Limits::default()) };
     let mut session = engine.load(spec).await.unwrap().open();
-    let answer = engine.run(async move { session.inject(&SecretRequest::default(), &PodView::default()).await });
-    answer.await.unwrap().unwrap().unwrap();
+    let calls = engine.run(async move {
+        for _ in 0..requests {
+            let _ = session.inject(&SecretRequest::default(), &PodView::default()).await.unwrap();
+        }
+    });
+    calls.await.unwrap();
     let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
     log.lines().filter(|line| line.contains(&format!("plugin=\"{plugin}\""))).map(str::to_owned).collect()
 }
@@ -68,11 +77,14 @@ async fn logs_with_the_plugins_name_at_its_level_on_one_line() {
 }
 
 #[tokio::test]
-async fn keeps_64_lines_of_one_kibibyte_per_instance() {
+async fn keeps_64_lines_of_one_kibibyte_per_admission() {
     let flood = "(local $i i32) (loop (call $log (i32.const 1) (i32.const 8192) (i32.const 5000)) \
                  (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000))))";
     let lines = logged("flood", flood).await;
+    // An answer without edits ends the instance, so that each request gets a new one.
+    let by_many = logged_by("many", &format!("{flood} i32.const {NOT_FOUND}"), 20).await;
+    assert_eq!(by_many.len(), 65);
     assert_eq!(lines.len(), 65);
     assert!(lines.iter().all(|line| line.len() < 1024 + 100));
-    insta::assert_snapshot!(lines[64].trim_start(), @r#"WARN ampoule::plugin: further log lines of this instance are dropped plugin="flood""#);
+    insta::assert_snapshot!(lines[64].trim_start(), @r#"WARN ampoule::plugin: further log lines of this admission are dropped plugin="flood""#);
 }
