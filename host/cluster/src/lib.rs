@@ -9,6 +9,7 @@ mod client;
 pub mod events;
 pub mod follow;
 pub mod registration;
+pub mod request_header;
 mod secrets;
 
 pub use self::{

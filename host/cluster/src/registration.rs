@@ -6,6 +6,7 @@
 //! `caBundle` that this program does not manage is left out, so that its manager, such as
 //! cert-manager, keeps it.
 
+mod api_service;
 mod document;
 mod drift;
 mod error;
@@ -15,6 +16,8 @@ mod trust;
 mod uninstall;
 
 pub use self::{
+    api_service::remove_api_service,
+    document::ReviewRoute,
     error::RegistrationError,
     keeper::RegistrationKeeper,
     trust::{Trust, TrustTiming},

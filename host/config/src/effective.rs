@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Config, file::ConfigFile};
+use crate::{Config, file::ConfigFile, global_secrets::GlobalSecretsSection};
 
 impl Config {
     /// The document with every key and its effective value. Keys of the engine that depend on the
@@ -40,6 +40,8 @@ impl Config {
 pub(crate) fn defaults(profile: &str) -> Value {
     let file = format!("{{ profile: {profile}, injectors: [{{ name: x, component: file:x }}] }}");
     let mut defaults = Config::parse(&file, &[]).expect("the defaults are valid").effective();
+    let global_secrets = GlobalSecretsSection::default();
+    defaults["globalSecrets"] = serde_json::to_value(global_secrets).expect("every key has a JSON form");
     for required in ["name", "component"] {
         if let Value::Object(injector) = &mut defaults["injectors"][0] {
             injector.remove(required);

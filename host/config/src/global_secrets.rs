@@ -26,7 +26,8 @@ pub struct GlobalSecretsConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(crate) struct GlobalSecretsSection {
-    /// Whether the webhook serves its own secrets.
+    /// Whether the webhook serves its own secrets. An answer then contains their values, which
+    /// `server.clients` must allow.
     pub(crate) enabled: bool,
     /// Prefix of the environment variables of the webhook that contain secrets. Must not be empty.
     pub(crate) env_prefix: String,
@@ -52,7 +53,7 @@ pub(crate) enum DeliveryName {
 impl Default for GlobalSecretsSection {
     fn default() -> Self {
         Self {
-            enabled: true,
+            enabled: false,
             env_prefix: "FLYTE_SECRET_".to_owned(),
             directory: "/etc/secrets".into(),
             delivery: DeliveryName::default(),
@@ -85,8 +86,10 @@ impl GlobalSecretsSection {
 impl From<Option<&GlobalSecretsConfig>> for GlobalSecretsSection {
     fn from(config: Option<&GlobalSecretsConfig>) -> Self {
         match config.cloned() {
-            Some(GlobalSecretsConfig { env_prefix, directory }) => Self { env_prefix, directory, ..Self::default() },
-            None => Self { enabled: false, ..Self::default() },
+            Some(GlobalSecretsConfig { env_prefix, directory }) => {
+                Self { enabled: true, env_prefix, directory, ..Self::default() }
+            }
+            None => Self::default(),
         }
     }
 }

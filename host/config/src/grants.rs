@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
 };
 
-use ampoule_core::{Destination, SecretName};
+use ampoule_core::{Destination, Grant, SecretName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -181,6 +181,20 @@ impl SecretsEntry {
 // === impl GrantsConfig ===
 
 impl GrantsConfig {
+    /// Returns the key of the first grant by which a plugin reads something that it could answer
+    /// with.
+    #[must_use]
+    pub fn first_that_reads(&self) -> Option<&'static str> {
+        // Taken apart once, so that a new grant does not compile until it is decided here.
+        let Self { http, kubernetes_secrets, environment, clock: _, randomness: _ } = self;
+        let grants = [
+            (Grant::Http, http.is_some()),
+            (Grant::KubernetesSecrets, !kubernetes_secrets.is_empty()),
+            (Grant::Environment, !environment.is_empty()),
+        ];
+        grants.into_iter().find_map(|(grant, given)| given.then(|| grant.key()))
+    }
+
     /// Whether `others` contains all of these grants.
     #[must_use]
     pub fn are_within(&self, others: &Self) -> bool {

@@ -5,6 +5,7 @@
 
 mod audit;
 mod bounds;
+mod clients;
 mod config_map;
 mod conventions;
 mod effective;
@@ -36,6 +37,7 @@ use ampoule_core::{Conventions, Limits, OnFailure};
 
 pub use self::{
     audit::AuditConfig,
+    clients::{AGGREGATED_PATH, API_GROUP, API_RESOURCE, API_VERSION, ClientMode, ClientsConfig, values_remedy},
     config_map::{ConfigMapInjector, DOCUMENT},
     conventions::ProfileName,
     engine::EngineSettings,

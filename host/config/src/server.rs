@@ -7,7 +7,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::{ConfigError, section::seconds};
+use crate::{
+    ClientsConfig, ConfigError,
+    section::{seconds, section},
+};
 
 /// Ports, certificate folder, connections and shutdown of the process.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -46,6 +49,9 @@ pub struct ServerConfig {
     /// Maximum number of concurrent admissions, including those that wait for a plugin.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_admissions: usize,
+    /// Authentication of the webhook's clients.
+    #[serde(deserialize_with = "section")]
+    pub clients: ClientsConfig,
 }
 
 // === impl ServerConfig ===
@@ -66,6 +72,7 @@ impl Default for ServerConfig {
             // API servers have at most 600 pods in flight over all replicas
             // (--max-mutating-requests-inflight).
             max_admissions: 512,
+            clients: ClientsConfig::default(),
         }
     }
 }
@@ -76,6 +83,7 @@ impl ServerConfig {
             let reason = format!("port {} is already used by server.listen", self.admin.port());
             return Err(ConfigError::at("server.admin", reason));
         }
+        self.clients.check()?;
         Ok(self)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A message names the key to change, and the valid values.
 
+mod clients;
 mod reference;
 mod schema;
 mod trust;
@@ -134,7 +135,7 @@ fn grants_are_off_by_default_and_checked_one_by_one() {
 
 #[test]
 fn the_effective_document_gives_the_same_configuration() {
-    for yaml in ["", EVERY_KEY, "globalSecrets: { enabled: false }", "injectors: []"] {
+    for yaml in ["", EVERY_KEY, "globalSecrets: { enabled: true }\ninjectors: []"] {
         let config = config(yaml);
         for document in [config.effective(), config.concise()] {
             let document = serde_saphyr::to_string(&document).unwrap();
@@ -153,7 +154,7 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     refuses(
         "server:\n  tls: {}",
         "configuration, line 2, column 3: server.tls: unknown field `tls`, expected one of listen, admin, certDir, \
-         shutdownDelaySeconds, shutdownGraceSeconds, maxConnections, maxConnectionAgeSeconds, maxAdmissions",
+         shutdownDelaySeconds, shutdownGraceSeconds, maxConnections, maxConnectionAgeSeconds, maxAdmissions, clients",
     );
     refuses(
         "injectors:\n- name: k8s\n  component: builtin:k8s\n  limits: { memoryMb: 3 }",
@@ -245,15 +246,15 @@ fn invalid_values_are_refused() {
          no digit first",
     );
     refuses(
-        "globalSecrets: { envPrefix: \"\" }",
+        "globalSecrets: { enabled: true, envPrefix: \"\" }",
         "configuration: globalSecrets.envPrefix: must not be empty: pods could request every environment variable of the webhook",
     );
     refuses(
-        "globalSecrets: { directory: secrets }",
+        "globalSecrets: { enabled: true, directory: secrets }",
         "configuration: globalSecrets.directory: \"secrets\" is not an absolute path",
     );
     refuses(
-        "globalSecrets: { delivery: secret }",
+        "globalSecrets: { enabled: true, delivery: secret }",
         "configuration: globalSecrets.delivery: secret is not supported by this version; use value",
     );
     for path in ["secrets", "/a/../b", "/a:b"] {
@@ -303,7 +304,7 @@ fn injectors_are_checked_one_by_one() {
     let with = |entry: &str| format!("injectors: [{{ name: ok, component: \"builtin:k8s\" }}, {{ {entry} }}]");
     let known = "use builtin:NAME, file:PATH, configmap:NAME/KEY or oci:REGISTRY/REPOSITORY:TAG";
     refuses(
-        "globalSecrets: { enabled: false }\ninjectors: []",
+        "injectors: []",
         "configuration: injectors: is empty, and globalSecrets.enabled is false: no secret could be found",
     );
     refuses(
@@ -426,6 +427,7 @@ server:
   maxConnections: 7
   maxConnectionAgeSeconds: 30
   maxAdmissions: 5
+  clients: { mode: certificate, caFile: /etc/ampoule/clients.crt, allowedNames: [api-server] }
 registration:
   enabled: true
   name: secrets

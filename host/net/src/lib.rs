@@ -5,6 +5,8 @@
 //! pass what it needs.
 
 pub mod backoff;
+pub mod cgroup;
+pub mod client_cas;
 pub mod file;
 pub mod listener;
 pub mod outbound;

@@ -7,24 +7,42 @@ use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use rustls::{
-    ServerConfig,
+    ConfigBuilder, ServerConfig, WantsVerifier,
     crypto::{CryptoProvider, ring},
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
+
+use crate::client_cas::ClientCas;
 
 /// The certificate for new connections. Every handshake fails until one is installed.
 #[derive(Default)]
 pub struct ServingCert(ArcSwapOption<CertifiedKey>);
 
 /// Returns the TLS configuration of the webhook: TLS 1.2 and 1.3, HTTP/2 preferred, with the
-/// installed certificate.
+/// installed certificate. Clients need no certificate.
 #[must_use]
 pub fn server_config(cert: Arc<ServingCert>) -> ServerConfig {
-    let builder = ServerConfig::builder_with_provider(provider())
+    with_protocols(builder().with_no_client_auth().with_cert_resolver(cert))
+}
+
+/// Returns the same configuration for clients that need a certificate of these CAs.
+#[must_use]
+pub fn server_config_for_clients(cert: Arc<ServingCert>, cas: Arc<ClientCas>) -> ServerConfig {
+    let mut config = builder().with_client_cert_verifier(cas).with_cert_resolver(cert);
+    // A resumed session is not verified again: it would outlive the CA of its client.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    with_protocols(config)
+}
+
+fn builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .expect("the ring provider supports the default versions");
-    let mut config = builder.with_no_client_auth().with_cert_resolver(cert);
+        .expect("the ring provider supports the default versions")
+}
+
+fn with_protocols(mut config: ServerConfig) -> ServerConfig {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config
 }

@@ -3,6 +3,7 @@
 //! Every label has a bounded set of values: names from the configuration, and enums of this
 //! program. No label contains text from a request.
 
+mod clients;
 mod phase;
 mod plugin;
 mod process;
@@ -18,8 +19,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use self::phase::Phase;
+pub use self::{clients::ClientRefusal, phase::Phase};
 use self::{
+    clients::ClientMetrics,
     phase::Phases,
     plugin::{PluginFamilies, PluginMetrics},
     process::ProcessMetrics,
@@ -46,6 +48,7 @@ pub struct Metrics {
     admissions: Family<OutcomeLabel, Counter>,
     admission_duration: Family<OutcomeLabel, Histogram, fn() -> Histogram>,
     rejections: Family<ReasonLabel, Counter>,
+    clients: ClientMetrics,
     phases: Arc<Phases>,
     plugin_families: PluginFamilies,
     plugins: Family<PluginLabels, Gauge>,
@@ -141,6 +144,7 @@ impl Metrics {
             admissions: Family::default(),
             admission_duration: Family::new_with_constructor(|| Histogram::new(ADMISSION_BUCKETS)),
             rejections: Family::default(),
+            clients: ClientMetrics::default(),
             phases: Arc::new(Phases::new(counts)),
             plugin_families: PluginFamilies::new(),
             plugins: Family::default(),
@@ -172,6 +176,7 @@ impl Metrics {
             "Requests without a readable review, by reason",
             self.rejections.clone(),
         );
+        self.clients.register(registry);
         self.phases.register(registry);
         self.plugin_families.register(registry);
         registry.register("plugin_info", "Loaded plugins; always 1", self.plugins.clone());
@@ -239,6 +244,17 @@ impl Metrics {
     /// Records a request without a readable review.
     pub fn rejected(&self, reason: &'static str) {
         self.rejections.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Returns the counter of clients that were refused for this reason.
+    #[must_use]
+    pub fn refused_clients(&self, refusal: ClientRefusal) -> Counter {
+        self.clients.refused(refusal)
+    }
+
+    /// Sets whether answers with values are allowed to any client.
+    pub fn set_values_to_anyone(&self, allowed: bool) {
+        self.clients.set_values_to_anyone(allowed);
     }
 
     /// Records that a plugin was loaded.

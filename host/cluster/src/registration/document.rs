@@ -2,7 +2,7 @@
 //!
 //! It has two webhooks: one for pods with Flyte's label, and one for pods with Ampoule's label.
 
-use ampoule_config::{NamespaceSelector, RegistrationConfig, WEBHOOK_PATH};
+use ampoule_config::{AGGREGATED_PATH, NamespaceSelector, RegistrationConfig, WEBHOOK_PATH};
 use ampoule_core::TRIGGER_LABELS;
 use serde_json::{Value, json};
 
@@ -10,9 +10,20 @@ use serde_json::{Value, json};
 /// Flyte it must be Flyte's.
 const AMPOULE_WEBHOOK: &str = "people.ampoule.dev";
 
+/// The way of a review from the API server to the webhook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReviewRoute {
+    /// The API server calls the webhook's Service.
+    #[default]
+    Direct,
+    /// The API server calls itself, and forwards the review to the webhook's `APIService`.
+    Aggregated,
+}
+
 /// A registration in its desired state.
 pub(super) struct WebhookRegistration {
     config: RegistrationConfig,
+    route: ReviewRoute,
     /// The CAs that the API server trusts, in PEM format; `None` leaves the field to its manager.
     ca_bundle: Option<String>,
 }
@@ -21,8 +32,8 @@ pub(super) struct WebhookRegistration {
 
 impl WebhookRegistration {
     /// Creates the registration; `ca_bundle` is `None` if this program does not manage it.
-    pub(super) fn new(config: RegistrationConfig, ca_bundle: Option<String>) -> Self {
-        Self { config, ca_bundle }
+    pub(super) fn new(config: RegistrationConfig, route: ReviewRoute, ca_bundle: Option<String>) -> Self {
+        Self { config, route, ca_bundle }
     }
 
     /// Returns the object for a webhook with its Service in this namespace.
@@ -64,6 +75,11 @@ impl WebhookRegistration {
     }
 
     fn client_config(&self, namespace: &str) -> Value {
+        if self.route == ReviewRoute::Aggregated {
+            // The API server calls this Service, which is itself, with its own CA and credentials.
+            let service = json!({ "name": "kubernetes", "namespace": "default", "path": AGGREGATED_PATH, "port": 443 });
+            return json!({ "service": service });
+        }
         let mut client_config = json!({
             "service": {
                 "name": self.config.service_name,
@@ -99,9 +115,20 @@ mod tests {
         let manifest =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kustomize/components/cert-manager/webhook.yaml");
         let manifest: Value = serde_saphyr::from_str(&std::fs::read_to_string(manifest).unwrap()).unwrap();
-        let config = Config::parse("", &[]).unwrap().registration;
-        let document = WebhookRegistration::new(config, None).document("ampoule");
+        let config = Config::parse("", &["k8s"]).unwrap().registration;
+        let document = WebhookRegistration::new(config, ReviewRoute::Direct, None).document("ampoule");
         assert_eq!(document["metadata"], manifest["metadata"]);
         assert_eq!(document["webhooks"], manifest["webhooks"]);
+    }
+
+    #[test]
+    fn behind_an_api_service_the_api_server_calls_itself() {
+        let config = Config::parse("", &["k8s"]).unwrap().registration;
+        let registration = WebhookRegistration::new(config, ReviewRoute::Aggregated, Some("PEM".to_owned()));
+        for webhook in registration.document("ampoule")["webhooks"].as_array().unwrap() {
+            let path = "/apis/admission.ampoule.dev/v1/mutations";
+            let service = json!({ "name": "kubernetes", "namespace": "default", "path": path, "port": 443 });
+            assert_eq!(webhook["clientConfig"], json!({ "service": service }));
+        }
     }
 }

@@ -89,11 +89,11 @@ mod tests {
     use ampoule_config::Config;
 
     use super::*;
-    use crate::registration::document::WebhookRegistration;
+    use crate::registration::document::{ReviewRoute, WebhookRegistration};
 
     fn wanted() -> Value {
-        let config = Config::parse("", &[]).unwrap().registration;
-        WebhookRegistration::new(config, None).document("ampoule")
+        let config = Config::parse("", &["k8s"]).unwrap().registration;
+        WebhookRegistration::new(config, ReviewRoute::Direct, None).document("ampoule")
     }
 
     /// Changes the stored document and compares the reported field.

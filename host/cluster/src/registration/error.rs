@@ -18,6 +18,16 @@ pub enum RegistrationError {
         /// The cause.
         source: ClusterError,
     },
+    /// The API server refused a request for the `APIService`, or is unreachable.
+    #[error("cannot {verb} the APIService {name} (server.clients.mode requestHeader)")]
+    ApiService {
+        /// The action, such as `read`.
+        verb: &'static str,
+        /// The object's name.
+        name: String,
+        /// The cause.
+        source: ClusterError,
+    },
     /// Running replicas restored the object after every removal.
     #[error(
         "the MutatingWebhookConfiguration {name} (registration.name) was restored after each removal: \

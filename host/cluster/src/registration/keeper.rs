@@ -15,7 +15,8 @@ use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
 use super::{
-    document::WebhookRegistration,
+    api_service::ApiServiceRegistration,
+    document::{ReviewRoute, WebhookRegistration},
     drift,
     error::RegistrationError,
     foreign_cas::ForeignCas,
@@ -44,6 +45,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub struct RegistrationKeeper {
     cluster: Cluster,
     config: RegistrationConfig,
+    route: ReviewRoute,
     timing: TrustTiming,
     metrics: Metrics,
     trust: Trust,
@@ -71,7 +73,26 @@ impl RegistrationKeeper {
     pub fn new(cluster: Cluster, config: RegistrationConfig, timing: TrustTiming, metrics: Metrics) -> Self {
         let (trust, wishes, granted) = Trust::new();
         let foreign_cas = ForeignCas::default();
-        Self { cluster, config, timing, metrics, trust, wishes, granted, foreign_cas, blind: false, old_mark: None }
+        let route = ReviewRoute::default();
+        Self {
+            cluster,
+            config,
+            route,
+            timing,
+            metrics,
+            trust,
+            wishes,
+            granted,
+            foreign_cas,
+            blind: false,
+            old_mark: None,
+        }
+    }
+
+    /// Sets the way of a review to the webhook. The default is direct.
+    #[must_use]
+    pub fn with_route(self, route: ReviewRoute) -> Self {
+        Self { route, ..self }
     }
 
     /// Returns the handle for requests of trust.
@@ -170,7 +191,7 @@ impl RegistrationKeeper {
         let found = found.map(|found| serde_json::to_value(found).expect("an API object serializes"));
 
         let desired = self.document(None);
-        let stored = found.as_ref().map(|found| drift::ca_bundles(&desired, found)).unwrap_or_default();
+        let stored = self.stored_bundles(&desired, found.as_ref()).await?;
         let bundle = wanted.bundle.as_ref().map(|bundle| self.with_foreign_cas(bundle, &stored));
         // Without a requested bundle, the stored one stays.
         let trusted =
@@ -183,6 +204,9 @@ impl RegistrationKeeper {
         let granted = *self.granted.borrow() == wanted.number;
         let mut version = version;
         if always || changed.is_some() || overdue {
+            if self.route == ReviewRoute::Aggregated {
+                self.api_service().write(FIELD_MANAGER, &self.config, bundle.as_ref()).await?;
+            }
             version = self.write(&api, &self.document(bundle.as_ref()), found.as_ref()).await?;
         }
         if found.is_some() && !trusted {
@@ -190,6 +214,18 @@ impl RegistrationKeeper {
         }
         self.granted.send_replace(wanted.number);
         Ok(Some(Reconciled { changed: changed.filter(|_| granted && !always), version }))
+    }
+
+    /// Returns the bundles with which the API server verifies the webhook's certificate now.
+    async fn stored_bundles(&self, desired: &Value, found: Option<&Value>) -> Result<Vec<CaBundle>, RegistrationError> {
+        match self.route {
+            ReviewRoute::Direct => Ok(found.map(|found| drift::ca_bundles(desired, found)).unwrap_or_default()),
+            ReviewRoute::Aggregated => Ok(vec![self.api_service().stored_bundle().await?]),
+        }
+    }
+
+    fn api_service(&self) -> ApiServiceRegistration {
+        ApiServiceRegistration::new(&self.cluster)
     }
 
     /// Applies the document and returns the object's version. Replaces the webhooks if fields of
@@ -246,7 +282,7 @@ impl RegistrationKeeper {
     }
 
     fn document(&self, bundle: Option<&CaBundle>) -> Value {
-        let registration = WebhookRegistration::new(self.config.clone(), bundle.map(CaBundle::to_pem));
+        let registration = WebhookRegistration::new(self.config.clone(), self.route, bundle.map(CaBundle::to_pem));
         registration.document(self.cluster.namespace())
     }
 

@@ -8,7 +8,7 @@ use crate::{ConfigError, global_secrets::GlobalSecretsSection};
 
 /// The location of the global secrets. They are always enabled.
 pub(super) fn secrets(tree: &Tree, origins: &mut Origins) -> Result<GlobalSecretsSection, ConfigError> {
-    let mut section = GlobalSecretsSection::default();
+    let mut section = GlobalSecretsSection { enabled: true, ..GlobalSecretsSection::default() };
     if let Some(prefix) = tree.find("secrets.env-prefix") {
         origins.add("globalSecrets.envPrefix", prefix.place());
         section.env_prefix = prefix.text()?;

@@ -11,6 +11,11 @@ fn reads_the_files_of_the_chart_flyte_core() {
         FLYTE_CORE,
         "
 profile: flyte-v1
+globalSecrets:
+  enabled: true
+server:
+  clients:
+    acceptValuesToAnyone: true
 registration:
   enabled: true
   name: flyte-pod-webhook
@@ -56,8 +61,12 @@ webhook:
         &[("000-core.yaml", core), ("100-inline-config.yaml", inline), ("003-notes.txt", "not: [yaml")],
         "
 profile: flyte-v1
+globalSecrets:
+  enabled: true
 server:
   certDir: /var/run/flyte/certs
+  clients:
+    acceptValuesToAnyone: true
 registration:
   name: flyte-backend-flyte-binary-webhook
   webhookName: flyte-pod-webhook.flyte.org
@@ -123,10 +132,13 @@ profile: flyte-v2
 conventions:
   envPrefix: _ACME_
 globalSecrets:
+  enabled: true
   envPrefix: ACME_SECRET_
   directory: /var/run/secrets
 server:
   certDir: /var/run/flyte/certs
+  clients:
+    acceptValuesToAnyone: true
 registration:
   enabled: true
   name: flyte-webhook
