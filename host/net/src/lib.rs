@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod cgroup;
+pub mod cgroup;
 pub mod client_cas;
 pub mod file;
 pub mod listener;

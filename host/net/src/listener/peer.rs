@@ -41,11 +41,9 @@ mod tests {
 
     #[test]
     fn an_ipv4_client_has_one_address_on_every_socket() {
-        for (address, expected) in [
-            ("127.0.0.2:80", "127.0.0.2"),
-            ("[::ffff:127.0.0.2]:80", "127.0.0.2"),
-            ("[2001:db8::1]:80", "2001:db8::1"),
-        ] {
+        for (address, expected) in
+            [("127.0.0.2:80", "127.0.0.2"), ("[::ffff:127.0.0.2]:80", "127.0.0.2"), ("[2001:db8::1]:80", "2001:db8::1")]
+        {
             assert_eq!(Peer::new(address.parse().unwrap()).address.to_string(), expected, "{address}");
         }
     }
