@@ -56,13 +56,57 @@ fn skips_fields_that_are_not_needed() {
 #[test]
 fn bounds_the_parsed_body_in_memory() {
     let list = |length: usize| format!("[0{}]", ",0".repeat(length - 1));
-    refuses(list(MAX_VALUES), "the body holds more than 250000 values");
+    refuses(list(MAX_VALUES), "the body holds more than 100000 values");
     refuses(
         list(MAX_VALUES - 1),
         "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1",
     );
     let text = format!(r#"["{}\"{}"]"#, ",".repeat(MAX_VALUES), "[".repeat(MAX_VALUES));
     refuses(text, "the body is not an AdmissionReview of admission.k8s.io/v1 or admission.k8s.io/v1beta1");
+}
+
+/// A pod of `count` containers as an API server sends it: with the managed fields of its creation.
+fn large_pod(count: usize) -> Value {
+    let names = || (0..10).map(|number| format!("VARIABLE_{number}"));
+    let env: Vec<_> = names().map(|name| json!({ "name": name, "value": "some value" })).collect();
+    let mounts: Vec<_> = (0..4)
+        .map(|number| json!({ "name": "data", "mountPath": format!("/data/{number}"), "readOnly": true }))
+        .collect();
+    let probe = json!({ "httpGet": { "path": "/", "port": 80 }, "periodSeconds": 10, "failureThreshold": 3 });
+    let container = json!({
+        "name": "main", "image": "registry.example/team/image:1", "command": ["run"], "args": ["--a", "--b"],
+        "env": env, "volumeMounts": mounts, "livenessProbe": probe, "readinessProbe": probe,
+        "resources": { "limits": { "cpu": "1", "memory": "1Gi" }, "requests": { "cpu": "1", "memory": "1Gi" } },
+        "ports": [{ "name": "http", "containerPort": 80, "protocol": "TCP" }], "imagePullPolicy": "Always",
+        "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+    });
+    let managed: Value = (0..count).map(|number| (format!("k:{number}"), managed_fields(&container))).collect();
+    json!({
+        "kind": "Pod", "apiVersion": "v1",
+        "metadata": { "generateName": "train-", "managedFields": [{ "fieldsV1": { "f:spec": managed } }] },
+        "spec": { "containers": vec![container; count] },
+    })
+}
+
+/// The fields of a value as server-side apply tracks them; a list has one entry per element.
+fn managed_fields(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (format!("f:{key}"), managed_fields(value))).collect()
+        }
+        Value::Array(elements) if elements[0].is_object() => {
+            elements.iter().enumerate().map(|(key, value)| (format!("k:{key}"), managed_fields(value))).collect()
+        }
+        _ => json!({}),
+    }
+}
+
+#[test]
+fn a_pod_of_the_maximum_number_of_containers_is_within_the_limit_of_values() {
+    let body = review(&json!({ "uid": "7f", "object": large_pod(400) }));
+    let values = DocumentShape::count(&body).values;
+    assert!((MAX_VALUES / 3..MAX_VALUES).contains(&values), "{values}");
+    assert!(matches!(parse(&body).unwrap().subject, ReviewSubject::Pod(_)));
 }
 
 #[test]

@@ -81,7 +81,7 @@ async fn answers_a_malformed_body_with_a_reason() {
         (b"{\"kind\":".to_vec(), 400, "the body is not readable JSON: EOF while parsing a value at line 1 column 8\n"),
         (vec![b' '; 8 << 20], 413, "the body is larger than 7 MiB\n"),
         (vec![b'['; 200_000], 400, "the body is not readable JSON: recursion limit exceeded at line 1 column 128\n"),
-        (vec![b'['; 6 << 20], 400, "the body holds more than 250000 values\n"),
+        (vec![b'['; 6 << 20], 400, "the body holds more than 100000 values\n"),
     ];
     for (body, status, text) in cases {
         assert_eq!(post(body).await, (StatusCode::from_u16(status).unwrap(), text.to_owned()));
