@@ -19,7 +19,10 @@ const EDGES: [(&str, &[&str]); 30] = [
     ("ampoule-telemetry", &["ampoule-config", "ampoule-core", "ampoule-net"]),
     ("ampoule-oci", &["ampoule-config", "ampoule-net"]),
     ("ampoule-cluster", &["ampoule-config", "ampoule-core", "ampoule-net", "ampoule-telemetry"]),
-    ("ampoule-admission", &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-review", "ampoule-telemetry"]),
+    (
+        "ampoule-admission",
+        &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-net", "ampoule-review", "ampoule-telemetry"],
+    ),
     (
         "ampoule-components",
         &["ampoule-cluster", "ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-net", "ampoule-oci"],

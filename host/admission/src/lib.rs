@@ -5,10 +5,12 @@
 //! the injector that the host itself implements.
 
 mod audit;
+pub mod clients;
 mod context;
 mod decision;
 mod excerpt;
 pub mod global_secrets;
+pub mod memory;
 pub mod pipeline;
 pub mod webhook;
 

@@ -18,6 +18,7 @@ mod grants;
 mod injector;
 mod limits;
 mod names;
+mod pods;
 pub mod public_key;
 mod reader;
 mod registration;
@@ -46,6 +47,7 @@ pub use self::{
     global_secrets::{GLOBAL_INJECTOR, GlobalSecretsConfig},
     grants::{GrantsConfig, GrantsFile, HttpGrantConfig},
     injector::InjectorConfig,
+    pods::PodsConfig,
     reader::parse_document,
     registration::{
         CertificateMode, CertificatesConfig, FailurePolicy, LabelCondition, LabelOperator, NamespaceSelector,
@@ -98,6 +100,8 @@ pub struct Config {
     pub trust: TrustConfig,
     /// Access to OCI registries.
     pub registries: RegistriesConfig,
+    /// Limits of the pods that get secrets.
+    pub pods: PodsConfig,
     /// Where the webhook records which pod got which secret.
     pub audit: AuditConfig,
     /// The export of trace spans; `None` if disabled.
@@ -127,6 +131,15 @@ impl ConfigSource {
                 Ok(LoadedConfig { config: Config::load(path.as_deref(), builtins)?, notices: Vec::new() })
             }
             Self::Flyte(source) => source.load(builtins),
+        }
+    }
+
+    /// Returns an error with the file of this source, if it is one file.
+    #[must_use]
+    pub fn locate(&self, error: ConfigError) -> ConfigError {
+        match self {
+            Self::Native(Some(path)) => error.in_file(path),
+            Self::Native(None) | Self::Flyte(_) => error,
         }
     }
 }

@@ -6,7 +6,6 @@
 
 pub mod backoff;
 pub mod cgroup;
-pub mod client_cas;
 pub mod file;
 pub mod listener;
 pub mod outbound;

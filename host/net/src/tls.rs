@@ -3,6 +3,8 @@
 //!
 //! The certificate stays in memory; no file is read while a client waits.
 
+mod client_cas;
+
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
@@ -13,7 +15,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::client_cas::ClientCas;
+pub use self::client_cas::{ClientCaError, ClientCas};
 
 /// The certificate for new connections. Every handshake fails until one is installed.
 #[derive(Default)]

@@ -23,7 +23,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
 use tracing::debug;
 
-use crate::tls::provider;
+use super::provider;
 
 /// The CAs of client certificates. Handshakes verify with the CAs that were installed last.
 pub struct ClientCas {
