@@ -9,6 +9,8 @@ mod audit;
 mod authors;
 #[path = "e2e/certificates.rs"]
 mod certificates;
+#[path = "e2e/clients.rs"]
+mod clients;
 #[path = "e2e/cluster.rs"]
 mod cluster;
 #[path = "e2e/compiling.rs"]

@@ -37,7 +37,8 @@ pub(crate) fn config(profile: &str, injectors: &str) -> String {
 /// A configuration with this section for the webhook's own secrets.
 pub(crate) fn with_global_secrets(profile: &str, global_secrets: &str, injectors: &str) -> String {
     format!(
-        "profile: {profile}\nserver: {{ shutdownDelaySeconds: 0, shutdownGraceSeconds: 10 }}\n\
+        "profile: {profile}\nserver: {{ shutdownDelaySeconds: 0, shutdownGraceSeconds: 10, clients: {{ \
+         acceptValuesToAnyone: true }} }}\n\
          globalSecrets: {global_secrets}\ninjectors:\n{injectors}"
     )
 }

@@ -53,6 +53,9 @@ struct Programs {
     kube_apiserver: PathBuf,
 }
 
+/// Further flags of kube-apiserver, which may name files in the server's folder.
+type Flags<'a> = dyn Fn(&Path) -> Result<Vec<String>> + Sync + 'a;
+
 /// A running API server. Both programs end when this value is dropped, or with the test process.
 pub struct ApiServer {
     // In the order in which they must end.
@@ -92,6 +95,20 @@ impl ApiServer {
     ///
     /// If the programs are missing or not ready in time, with their output.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&|_| Ok(Vec::new())).await
+    }
+
+    /// Starts a server with further flags of kube-apiserver. `flags` may write files into the
+    /// server's folder. It runs until the test process ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiServer::start`], and those of `flags`.
+    pub async fn apart_with(flags: &Flags<'_>) -> Result<&'static Self> {
+        Ok(Box::leak(Box::new(Self::start_with(flags).await?)))
+    }
+
+    async fn start_with(flags: &Flags<'_>) -> Result<Self> {
         let find = |name, variable| find_among("KUBEBUILDER_ASSETS", name, variable);
         let programs = Programs {
             etcd: find("etcd", "AMPOULE_ETCD")?,
@@ -99,7 +116,7 @@ impl ApiServer {
         };
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match Self::attempt(&programs).await {
+            match Self::attempt(&programs, flags).await {
                 Ok(server) => return Ok(server),
                 Err(error) if format!("{error:#}").contains("address already in use") => last = Some(error),
                 Err(error) => return Err(error),
@@ -108,13 +125,13 @@ impl ApiServer {
         Err(last.context("no attempt was made")?)
     }
 
-    async fn attempt(programs: &Programs) -> Result<Self> {
+    async fn attempt(programs: &Programs, flags: &Flags<'_>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-kube-").tempdir()?;
         let path = folder.path();
         let ca = write_credentials(path)?;
         let [client, peer, secure] = free_ports()?;
         let etcd = etcd(programs, path, client, peer)?;
-        let kube_apiserver = kube_apiserver(programs, path, client, secure)?;
+        let kube_apiserver = kube_apiserver(programs, path, client, secure, &flags(path)?)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, secure));
         let trust = Trust::root(&ca)?;
         let ready = eventually("the API server", READY, async || {
@@ -244,7 +261,7 @@ fn etcd(programs: &Programs, folder: &Path, client: u16, peer: u16) -> Result<Pr
     Process::spawn_in(&mut command, &folder.join("etcd.log"), folder)
 }
 
-fn kube_apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> Result<Process> {
+fn kube_apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16, further: &[String]) -> Result<Process> {
     let mut command = Command::new(&programs.kube_apiserver);
     let file = |name: &str| folder.join(name).into_os_string();
     let port = port.to_string();
@@ -275,6 +292,7 @@ fn kube_apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16) -> R
         argument.push(value);
         command.arg(argument);
     }
+    command.args(further);
     Process::spawn(&mut command, &folder.join("kube-apiserver.log"))
 }
 

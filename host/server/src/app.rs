@@ -6,6 +6,7 @@
 //! immediately.
 
 mod certificate;
+mod clients;
 mod process_args;
 mod ready_file;
 mod signals;
@@ -17,27 +18,26 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep},
 };
-use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 pub use self::process_args::ProcessArgs;
-use self::{certificate::CertificateSetup, ready_file::ReadyFile, signals::Signals};
+use self::{certificate::CertificateSetup, clients::ClientAuth, ready_file::ReadyFile, signals::Signals};
 use crate::{
     admin,
     plugins::{Loader, PluginStates},
     reload::{self, Reloader, Reporter},
 };
-use ampoule_admission::webhook;
+use ampoule_admission::{clients as admission_clients, webhook};
 use ampoule_cluster::{
     Cluster,
     events::Events,
-    registration::{RegistrationKeeper, Trust, TrustTiming},
+    registration::{RegistrationKeeper, ReviewRoute, Trust, TrustTiming},
 };
 use ampoule_components::builtins::{self, Builtins};
-use ampoule_config::{Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
+use ampoule_config::{ClientMode, Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
 use ampoule_net::{
     listener::{Drain, DrainTrigger, Listener},
-    tls::{self, ServingCert},
+    tls::ServingCert,
 };
 use ampoule_telemetry::{
     metrics::Metrics,
@@ -114,6 +114,8 @@ impl StartOptions {
         if let Some(cert_dir) = &self.process.cert_dir {
             server.cert_dir.clone_from(cert_dir);
         }
+        let config = &configured.config;
+        config.check_values(&config.server.clients).map_err(|error| self.config.locate(error))?;
         Ok(configured)
     }
 }
@@ -132,6 +134,7 @@ impl App {
         let configured = options.load_config(builtins)?;
         configured.notices.iter().for_each(reload::log_notice);
         let metrics = Metrics::new();
+        report_values(&configured.config.server, &metrics);
         let traces = Traces::start(configured.config.tracing.as_ref())?;
         let server = &configured.config.server;
         let admin = bind(server.admin, ADMIN_CONNECTIONS, &metrics, "admin").await?;
@@ -211,18 +214,21 @@ impl Startup {
             trust: registration.as_ref().map(ClusterRegistration::trust),
         };
         let ca = certificate.start(&mut followers).await?;
+        let clients = ClientAuth::start(&server.clients, cluster, &readiness, &self.metrics, &mut followers).await?;
 
         let events = Events::connect(cluster).await;
         let reporter = Reporter::new(self.metrics.clone(), pipeline_part, events);
         let loader = Loader::new(self.builtins, self.metrics.clone()).with_traces(self.traces.clone());
+        let loader = if server.clients.allow_values() { loader } else { loader.without_values() };
         let ready_file = self.options.process.ready_file.clone();
         let read = move || self.options.load_config(self.builtins);
         let reloader = Reloader::start(self.configured, read, loader, states, reporter).await?;
+        let metrics = self.metrics.clone();
         let router = webhook::router(reloader.serving(), self.metrics, self.traces.clone(), server.max_admissions);
+        let router = admission_clients::protect(router, clients.rule.clone(), metrics);
         followers.spawn(reloader.run());
 
-        let tls = TlsAcceptor::from(Arc::new(tls::server_config(cert)));
-        let webhook = self.webhook.with_tls(tls).with_max_age(server.max_connection_age);
+        let webhook = self.webhook.with_tls(clients.tls(cert)).with_max_age(server.max_connection_age);
         let webhook = RunningPort::spawn(|drain| webhook.run(router, drain, server.shutdown_grace));
         // Only now: the API server must not call a port that does not serve.
         if let Some(registration) = registration {
@@ -278,7 +284,11 @@ impl ClusterRegistration {
     async fn prepare(config: &Config, part: ReadinessGate, metrics: &Metrics) -> anyhow::Result<Self> {
         let cluster = Cluster::connect().await?;
         let timing = TrustTiming::from_config(&config.certificates);
-        let keeper = RegistrationKeeper::new(cluster.clone(), config.registration.clone(), timing, metrics.clone());
+        let keeper = RegistrationKeeper::new(cluster.clone(), config.registration.clone(), timing, metrics.clone())
+            .with_route(match config.server.clients.mode {
+                ClientMode::RequestHeader => ReviewRoute::Aggregated,
+                ClientMode::Open | ClientMode::Certificate => ReviewRoute::Direct,
+            });
         Ok(Self { cluster, keeper, part })
     }
 
@@ -293,6 +303,19 @@ impl ClusterRegistration {
         followers.spawn(self.keeper.run());
         Ok(())
     }
+}
+
+/// Reports whether the configuration allows answers with values to clients that are not
+/// authenticated.
+fn report_values(server: &ServerConfig, metrics: &Metrics) {
+    let allowed = server.clients.allow_values_to_anyone();
+    if allowed {
+        warn!(
+            "any client that reaches the webhook's port can read global secrets and values of plugins \
+             (server.clients.acceptValuesToAnyone)"
+        );
+    }
+    metrics.set_values_to_anyone(allowed);
 }
 
 /// Serves for the shutdown delay, then drains the webhook's port and exports the pending traces.

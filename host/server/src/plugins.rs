@@ -7,6 +7,7 @@
 mod flyte_settings;
 mod missing_plugin;
 mod recipe;
+mod references_only;
 mod slot;
 mod status;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use ampoule_engine::{CallObserver, Compiler, EngineConfig, PluginEngine};
 pub use self::status::{PluginStates, PluginStatus, ServingPlugin};
 use self::{
     recipe::LoadedPlugin,
+    references_only::ReferencesOnly,
     slot::{PluginSlot, SlotFiller},
 };
 
@@ -27,7 +29,7 @@ use crate::compiler::ChildCompiler;
 use ampoule_admission::{global_secrets::GlobalSecrets, pipeline::Pipeline};
 use ampoule_cluster::ClusterReader;
 use ampoule_components::{Components, FetchedInjector, builtins::Builtins};
-use ampoule_config::{Config, EngineSettings};
+use ampoule_config::{Config, EngineSettings, values_remedy};
 use ampoule_telemetry::{
     metrics::{Metrics, PluginLabels},
     plugin_state::PluginState,
@@ -49,6 +51,8 @@ pub struct Loader {
     traces: Traces,
     /// Creates the compiler for components that are not built in.
     new_compiler: NewCompiler,
+    /// Whether an answer may contain a value.
+    values: bool,
     /// The parts of the last pipeline.
     last: Option<PipelineParts>,
 }
@@ -71,13 +75,19 @@ impl Loader {
     /// Creates a loader that has loaded nothing yet.
     pub fn new(builtins: Builtins, metrics: Metrics) -> Self {
         let components = Components::new(builtins);
-        Self { components, metrics, traces: Traces::default(), new_compiler: child_compiler, last: None }
+        Self { components, metrics, traces: Traces::default(), new_compiler: child_compiler, values: true, last: None }
     }
 
     /// Records calls of plugins in traces as well.
     #[must_use]
     pub fn with_traces(self, traces: Traces) -> Self {
         Self { traces, ..self }
+    }
+
+    /// Refuses plugins that read values, and answers with a value.
+    #[must_use]
+    pub fn without_values(self) -> Self {
+        Self { values: false, ..self }
     }
 
     /// Loads every configured plugin from the current content of its source, and builds their
@@ -98,6 +108,9 @@ impl Loader {
     async fn build(&mut self, config: &Config) -> anyhow::Result<LoadedPipeline> {
         let offers = self.components.fetch(config).await?;
         let (ignored, mut offers): (Vec<_>, Vec<_>) = offers.into_iter().partition(|offer| offer.is_ignored(config));
+        if !self.values {
+            refuse_readers(&mut offers);
+        }
         let instances = allot_instances(&config.engine, &mut offers);
         let (engine, instances) = self.engine(&config.engine, instances)?;
         let filler = SlotFiller {
@@ -151,11 +164,16 @@ impl Loader {
                 std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
             chain.push(Arc::new(GlobalSecrets::new(global, &config.conventions.env_prefix, environment)));
         }
-        chain.extend(slots.iter().map(PluginSlot::injector));
+        chain.extend(slots.iter().map(PluginSlot::injector).map(|injector| self.restrict(injector)));
         let mutator = PodMutator::new(chain, config.conventions.clone());
         Pipeline::new(Arc::clone(engine), mutator, self.metrics.clone())
             .with_on_failure(config.on_failure)
             .with_audit(config.audit)
+    }
+
+    /// Denies the injector's answers with values unless they are allowed.
+    fn restrict(&self, injector: Arc<dyn SecretInjector>) -> Arc<dyn SecretInjector> {
+        if self.values { injector } else { Arc::new(ReferencesOnly(injector)) }
     }
 
     /// Adds the series of the plugins in use and removes those of all others.
@@ -181,6 +199,16 @@ impl Loader {
 impl PipelineParts {
     fn labels(&self) -> Vec<PluginLabels> {
         self.slots.iter().filter_map(|slot| slot.serving.as_ref()).map(LoadedPlugin::labels).collect()
+    }
+}
+
+/// Rejects plugins of ConfigMaps with a grant that reads. The check of the configuration rejects all
+/// others.
+fn refuse_readers(offers: &mut [FetchedInjector]) {
+    for offer in offers {
+        let Some(grant) = offer.config.as_ref().and_then(|config| config.grants.first_that_reads()) else { continue };
+        offer.config = None;
+        offer.component = Err(anyhow::anyhow!("injector {}: grants.{grant} {}", offer.name, values_remedy()));
     }
 }
 

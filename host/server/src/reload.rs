@@ -101,6 +101,10 @@ impl Reloader {
             Ok(loaded) => &loaded.config,
             Err(error) => return ReloadOutcome::refused(&error.clone().into()),
         };
+        // The clients are authenticated as they were at the start.
+        if let Err(error) = config.check_values(&self.at_start.server.clients) {
+            return ReloadOutcome::refused(&error.into());
+        }
         match self.loader.load(config).await {
             Ok(loaded) => {
                 self.serving.install(loaded.pipeline);

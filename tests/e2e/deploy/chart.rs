@@ -16,7 +16,7 @@ fn render(values: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_accepts_the_chart_with_three_sets_of_values() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("hooks").await?;
-    for (values, count) in [("defaults", 10), ("flyte", 10), ("everything", 17)] {
+    for (values, count) in [("defaults", 10), ("flyte", 10), ("everything", 21)] {
         let objects = render(&["--values", &format!("deploy/chart/ci/{values}-values.yaml")])?;
         let names: Vec<_> = objects.iter().map(name).collect();
         assert_eq!(objects.len(), count, "{values}: {names:?}");
@@ -119,6 +119,44 @@ fn values_have_their_effect() -> Result<()> {
             "/spec/template/spec/volumes/3/image/reference",
             json!("registry.example.org/plugins:1"),
         ),
+        (
+            &["clients.mode=certificate", "clients.caBundle=PEM", "clients.allowedNames={api}"],
+            deployment,
+            "/spec/template/spec/volumes/2/configMap/name",
+            json!("hook-ampoule-clients"),
+        ),
+        (
+            &["clients.mode=certificate", "clients.caConfigMap=theirs", "clients.allowedNames={api}"],
+            deployment,
+            "/spec/template/spec/volumes/2/configMap/name",
+            json!("theirs"),
+        ),
+        (
+            &["clients.mode=requestHeader", "config.registration.enabled=false"],
+            "MutatingWebhookConfiguration/hook-ampoule",
+            "/webhooks/1/clientConfig",
+            json!({ "service": { "namespace": "default", "name": "kubernetes", "port": 443,
+                                 "path": "/apis/admission.ampoule.dev/v1/mutations" } }),
+        ),
+        (
+            &["clients.mode=requestHeader"],
+            "APIService/v1.admission.ampoule.dev",
+            "/spec/service",
+            json!({ "namespace": "hooks", "name": "hook-ampoule", "port": 443 }),
+        ),
+        (
+            &["clients.mode=requestHeader"],
+            "ClusterRole/hooks-hook-ampoule",
+            "/rules/2/resourceNames",
+            json!(["v1.admission.ampoule.dev"]),
+        ),
+        (
+            &["networkPolicy.apiServerCIDRs={10.0.0.1/32}"],
+            "NetworkPolicy/hook-ampoule",
+            "/spec/ingress/0/from/0/ipBlock/cidr",
+            json!("10.0.0.1/32"),
+        ),
+        (&["networkPolicy.enabled=true"], "NetworkPolicy/hook-ampoule", "/spec/ingress/0/from", Value::Null),
     ];
     for (values, object, path, expected) in table {
         let words: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
@@ -150,6 +188,10 @@ fn a_value_switches_an_object_off_or_on() -> Result<()> {
         (&["certificates.mode=cert-manager"], "Issuer/hook-ampoule", true),
         (&["certificates.mode=cert-manager", "certificates.issuerRef.name=theirs"], "Issuer/hook-ampoule", false),
         (&["networkPolicy.enabled=true"], "NetworkPolicy/hook-ampoule", true),
+        (&[], "NetworkPolicy/hook-ampoule", false),
+        (&[], "APIService/v1.admission.ampoule.dev", false),
+        (&["clients.mode=requestHeader"], "RoleBinding/hooks-hook-ampoule", true),
+        (&["clients.mode=requestHeader", "rbac.create=false"], "RoleBinding/hooks-hook-ampoule", false),
         (&["monitoring.serviceMonitor.enabled=true"], "Service/hook-ampoule-metrics", true),
         (&["monitoring.dashboard.enabled=true"], "ConfigMap/hook-ampoule-dashboard", true),
         (&["plugins.binaryData.a\\.wasm=AGFzbQ0AAQA="], "ConfigMap/hook-ampoule-plugins", true),
@@ -177,6 +219,8 @@ fn a_changed_configuration_starts_new_pods_only_if_necessary() -> Result<()> {
         ("config.injectors[0].name=mine", true),
         ("config.engine.guestThreads=3", true),
         ("config.server.maxConnections=3", false),
+        ("clients.mode=requestHeader", false),
+        ("clients.acceptValuesToAnyone=true", false),
         ("config.registration.timeoutSeconds=3", false),
         ("config.certificates.validitySeconds=3600", false),
     ] {
@@ -190,6 +234,7 @@ fn the_schema_rejects_values_that_the_chart_cannot_use() -> Result<()> {
     for (value, reason) in [
         ("replica=3", "additional properties 'replica' not allowed"),
         ("replicas=0", "at '/replicas': minimum: got 0, want 1"),
+        ("clients.mode=token", "at '/clients/mode': value must be one of"),
         ("certificates.mode=acme", "at '/certificates/mode': value must be one of"),
         ("config.profil=flyte-v1", "additional properties 'profil' not allowed"),
         ("config.profile=flyte-v3", "at '/config/profile': 'oneOf' failed"),

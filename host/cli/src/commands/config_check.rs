@@ -17,8 +17,13 @@ use ampoule_telemetry::metrics::Metrics;
 
 pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let runtime = quiet_runtime()?;
-    let config = load_config(&args.clone().into(), builtins)?;
+    let source = args.clone().into();
+    let config = load_config(&source, builtins)?;
+    config.check_values(&config.server.clients).map_err(|error| source.locate(error))?;
     let mut text = output::yaml(&config.effective())?;
+    if config.server.clients.allow_values_to_anyone() {
+        text += "# any client that reaches the port can read values: server.clients.acceptValuesToAnyone\n";
+    }
     let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     text += "# plugins loaded:\n";
     for plugin in &loaded.plugins {

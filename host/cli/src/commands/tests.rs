@@ -26,7 +26,7 @@ const WITHOUT_KEY: &str = "m4zg54lqhiqce4ltmvzc11lomzxsecq";
 
 static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
     let builtins = ampoule_plugin_bundle::COMPONENTS;
-    let config = Config::parse("", &builtins::names(builtins)).unwrap();
+    let config = Config::parse("globalSecrets: { enabled: true }", &builtins::names(builtins)).unwrap();
     run(Loader::new(builtins, Metrics::new()).load(&config)).unwrap().pipeline
 });
 

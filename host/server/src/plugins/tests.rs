@@ -238,7 +238,8 @@ async fn a_required_plugin_is_necessary_and_an_optional_one_is_not() {
             .map_err(|refusal| (refusal.code, refusal.message))
     };
     assert!(decide(&loads, "X").await.is_ok(), "the next plugin has the secret");
-    assert_eq!(loads.load("injectors: [{ name: two, component: FILE, required: false }]").await, Ok(0));
+    let with_global = "globalSecrets: { enabled: true }\ninjectors: [{ name: two, component: FILE, required: false }]";
+    assert_eq!(loads.load(with_global).await, Ok(0));
     let refusal = format!(
         "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: global: not found: \
          secrets not found - Env [FLYTE_SECRET_GROUP_KEY], file [/etc/secrets/group/key]; two: unavailable: the plugin is \
