@@ -200,7 +200,7 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     cluster.status("failed").await?;
     let refusal = cluster.ask().await?.err().context("no plugin has it")?;
     assert!(
-        refusal.contains("mine: unavailable: the plugin is not loaded: plugin mine (configmap:mine/plugin.wasm"),
+        refusal.contains("mine: unavailable: plugin mine is not loaded"),
         "{refusal}"
     );
     cluster.installed.namespace.dry_run_pod(&steady("probe")).await??;

@@ -27,6 +27,9 @@ const WATCH_SECONDS: u32 = 120;
 /// The pause after the first failure, and the longest after failures in a row.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The number of objects in one response to a list. A ConfigMap has at most 1 MiB, so that a page
+/// and its parsed objects take about 20 MiB.
+const PAGE: u32 = 8;
 /// The HTTP status of an expired resourceVersion.
 const GONE: u16 = 410;
 
@@ -54,6 +57,8 @@ pub enum ObjectChange<K> {
 pub struct ObjectFollower<K> {
     api: Api<K>,
     selector: ObjectSelector,
+    /// Reduces the objects of a list after each page.
+    trim: fn(&mut Vec<K>),
     backoff: Backoff,
 }
 
@@ -76,7 +81,7 @@ enum WatchEnd {
 impl ObjectSelector {
     fn list_params(&self) -> ListParams {
         match self {
-            Self::Labels(labels) => ListParams::default().labels(labels),
+            Self::Labels(labels) => ListParams::default().labels(labels).limit(PAGE),
             Self::Name(name) => ListParams::default().fields(&format!("metadata.name={name}")),
         }
     }
@@ -100,7 +105,13 @@ where
     /// watch.
     #[must_use]
     pub fn new(api: Api<K>, selector: ObjectSelector) -> Self {
-        Self { api, selector, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) }
+        Self { api, selector, trim: |_| {}, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) }
+    }
+
+    /// Reduces the listed objects after each page of a list, so that a list takes bounded memory.
+    #[must_use]
+    pub fn with_trim(self, trim: fn(&mut Vec<K>)) -> Self {
+        Self { trim, ..self }
     }
 
     /// Returns all objects, and the resourceVersion from which [`ObjectFollower::run`] continues.
@@ -109,34 +120,53 @@ where
     ///
     /// If the objects cannot be listed.
     pub async fn list(&self) -> Result<(Vec<K>, String), ClusterError> {
-        let list = self.api.list(&self.selector.list_params()).await?;
-        Ok((list.items, list.metadata.resource_version.unwrap_or_default()))
+        let mut params = self.selector.list_params();
+        let mut objects = Vec::new();
+        loop {
+            let page = self.api.list(&params).await?;
+            objects.extend(page.items);
+            (self.trim)(&mut objects);
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            // Every page has the version of the whole list.
+            if params.continue_token.is_none() {
+                return Ok((objects, page.metadata.resource_version.unwrap_or_default()));
+            }
+        }
     }
 
     /// Reports every change since `version`. Failures are logged and retried with back-off, so it
     /// never returns.
-    pub async fn run(mut self, mut version: String, mut report: impl FnMut(ObjectChange<K>)) -> Infallible {
+    pub async fn run(self, version: String, mut report: impl FnMut(ObjectChange<K>)) -> Infallible {
+        let report = |change| {
+            report(change);
+            ControlFlow::Continue(())
+        };
+        self.run_or_list(version, report).await
+    }
+
+    /// Like [`ObjectFollower::run`], but lists all objects again, after a pause, when `report`
+    /// breaks.
+    pub async fn run_or_list(
+        mut self,
+        mut version: String,
+        mut report: impl FnMut(ObjectChange<K>) -> ControlFlow<()>,
+    ) -> Infallible {
         loop {
-            let end = self
-                .watch(&mut version, |change| {
-                    report(change);
-                    ControlFlow::Continue(())
-                })
-                .await;
-            match end {
-                WatchEnd::Stopped | WatchEnd::Ended => {
+            match self.watch(&mut version, &mut report).await {
+                WatchEnd::Ended => {
                     sleep(self.backoff.pause()).await;
                     continue;
                 }
                 // Not a failure, but an API server that expires every watch must not be kept busy.
-                WatchEnd::Expired => sleep(self.backoff.pause()).await,
+                WatchEnd::Stopped | WatchEnd::Expired => sleep(self.backoff.pause()).await,
                 WatchEnd::NotStarted(error) | WatchEnd::Broken(error) => {
                     self.rest(&error, "watch failed; the objects are listed instead").await;
                 }
             }
             let (objects, listed_at) = self.list_until_success().await;
             version = listed_at;
-            report(ObjectChange::Listed(objects));
+            // A list is complete, so there is nothing to list again.
+            let _ = report(ObjectChange::Listed(objects));
         }
     }
 

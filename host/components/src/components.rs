@@ -7,20 +7,22 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use futures_util::future::join_all;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
 use crate::{
     builtins::{self, Builtins},
-    fetch::{Component, ComponentRequest, Fetcher, LARGEST_SIGNATURE},
+    fetch::{Fetcher, LARGEST_SIGNATURE},
     file_digests::FileDigests,
-    injector_config_maps::{ConfigMapsByName, InjectorConfigMaps},
+    injector_config_maps::InjectorConfigMaps,
+    injector_fetcher::{FetchRecord, InjectorFetcher, PinnedComponent},
     injectors::{self, ListedInjector},
+    kept_config_maps::{ConfigMapsByName, KeptConfigMaps},
     named_config_maps::NamedConfigMaps,
+    registry_access::RegistryAccess,
     tag_poller::TagPoller,
 };
-use ampoule_cluster::{Cluster, events::ConfigMapReference};
-use ampoule_config::{ComponentSource, Config, InjectorConfig, RegistriesConfig, TrustConfig};
+use ampoule_cluster::Cluster;
+use ampoule_config::{ComponentSource, Config, InjectorConfig, RegistriesConfig};
 use ampoule_net::{file, watch::Watch};
 
 /// The injectors of the last configuration, and the watches of their sources.
@@ -30,29 +32,11 @@ pub struct Components {
     files: Watch<BTreeMap<PathBuf, Result<String, String>>>,
     /// `None` if the configuration accepts no injectors from ConfigMaps.
     injector_maps: Option<InjectorConfigMaps>,
+    /// The ConfigMaps of the last list.
+    listed_maps: KeptConfigMaps,
     named_maps: Option<NamedConfigMaps>,
     tags: TagPoller,
-    /// Components from registries that a digest names: the next fetch returns the same.
     pinned: Vec<PinnedComponent>,
-}
-
-/// A component that a digest names, with the conditions of its verification.
-struct PinnedComponent {
-    request: ComponentRequest,
-    trust: TrustConfig,
-    component: Component,
-}
-
-/// An injector and its component, or the reason why it has none.
-pub struct FetchedInjector {
-    /// The name of the injector.
-    pub name: String,
-    /// The ConfigMap that defines it; `None` for the configuration.
-    pub origin: Option<ConfigMapReference>,
-    /// `None` if the ConfigMap is not valid.
-    pub config: Option<InjectorConfig>,
-    /// The verified component.
-    pub component: anyhow::Result<Component>,
 }
 
 // === impl Components ===
@@ -65,43 +49,53 @@ impl Components {
             cluster: OnceCell::new(),
             files: Watch::new(BTreeMap::new(), BTreeMap::new),
             injector_maps: None,
+            listed_maps: KeptConfigMaps::default(),
             named_maps: None,
             tags: TagPoller::default(),
             pinned: Vec::new(),
         }
     }
 
-    /// Returns every injector with its present component, in the order in which a pod uses them.
-    /// From now on it follows the sources of these injectors only.
+    /// Returns every injector in the order in which a pod uses them. Only the first call with
+    /// injectors from ConfigMaps sends a request.
     ///
     /// # Errors
     ///
     /// If the configuration accepts injectors from ConfigMaps, and they cannot be listed.
-    pub async fn fetch(&mut self, config: &Config) -> anyhow::Result<Vec<FetchedInjector>> {
-        let maps = self.injector_maps(config).await?;
-        let injectors = injectors::list(config, &maps, &builtins::names(self.builtins));
-        // Before the fetch: the next poll then detects a change in between.
-        self.follow(&injectors, &maps, &config.registries).await;
-        let fetcher = Fetcher::new(config, self.builtins, maps);
-        // All at once, so that the slowest source determines the time.
-        let fetches = injectors.into_iter().map(|injector| self.fetch_one(injector, &fetcher, &config.trust));
-        let fetched = join_all(fetches).await;
-        self.pinned = fetched.iter().filter_map(|one| PinnedComponent::new(one, &config.trust)).collect();
-        Ok(fetched)
+    pub async fn list(&mut self, config: &Config) -> anyhow::Result<Vec<ListedInjector>> {
+        if config.config_maps && self.injector_maps.is_none() {
+            let context = "plugins.configMaps: the ConfigMaps cannot be listed";
+            let cluster = self.cluster.get_or_try_init(Cluster::connect).await.context(context)?;
+            self.injector_maps = Some(InjectorConfigMaps::follow(cluster).await.context(context)?);
+        }
+        Ok(self.list_known(config))
     }
 
-    async fn fetch_one(&self, injector: ListedInjector, fetcher: &Fetcher, trust: &TrustConfig) -> FetchedInjector {
-        let ListedInjector { name, origin, config } = injector;
-        let config = match config {
-            Ok(config) => config,
-            Err(error) => return FetchedInjector { name, origin, config: None, component: Err(error) },
-        };
-        let request = ComponentRequest::from(&config);
-        let component = match self.pinned.iter().find(|pinned| pinned.serves(&request, trust)) {
-            Some(pinned) => Ok(pinned.component.clone()),
-            None => fetcher.fetch(request).await.with_context(|| format!("injector {name}")),
-        };
-        FetchedInjector { name, origin, config: Some(config), component }
+    /// Returns every injector that is known without a request.
+    pub fn list_known(&mut self, config: &Config) -> Vec<ListedInjector> {
+        if !config.config_maps {
+            self.injector_maps = None;
+        }
+        self.listed_maps = self.injector_maps.as_mut().map(InjectorConfigMaps::get).unwrap_or_default();
+        injectors::list(config, &self.listed_maps, &builtins::names(self.builtins))
+    }
+
+    /// Follows the sources of these injectors only, which [`Components::list`] has returned. Returns
+    /// the fetcher of their components.
+    pub async fn follow(&mut self, config: &Config, injectors: &[ListedInjector]) -> InjectorFetcher {
+        self.pinned.retain(|pinned| pinned.is_used(injectors));
+        let maps = self.listed_maps.maps.clone();
+        // Before the fetch: the next poll then detects a change in between.
+        self.follow_sources(injectors, &maps, &config.registries).await;
+        InjectorFetcher::new(Fetcher::new(config, self.builtins, maps), config, self.pinned.clone())
+    }
+
+    /// Keeps what a fetch found out.
+    pub fn record(&mut self, record: FetchRecord) {
+        self.pinned.extend(record.pinned);
+        if let Some((reference, result)) = record.tag {
+            self.tags.record(&reference, result);
+        }
     }
 
     /// Waits until a source of the last fetch has changed, or an injector was added or removed.
@@ -115,33 +109,27 @@ impl Components {
         }
     }
 
-    /// Returns the ConfigMaps that define injectors.
-    async fn injector_maps(&mut self, config: &Config) -> anyhow::Result<ConfigMapsByName> {
-        if !config.config_maps {
-            self.injector_maps = None;
-            return Ok(ConfigMapsByName::new());
-        }
-        if self.injector_maps.is_none() {
-            let context = "plugins.configMaps: the ConfigMaps cannot be listed";
-            let cluster = self.cluster.get_or_try_init(Cluster::connect).await.context(context)?;
-            self.injector_maps = Some(InjectorConfigMaps::follow(cluster).await.context(context)?);
-        }
-        Ok(self.injector_maps.as_mut().map(InjectorConfigMaps::get).unwrap_or_default())
-    }
-
-    async fn follow(&mut self, injectors: &[ListedInjector], maps: &ConfigMapsByName, registries: &RegistriesConfig) {
+    async fn follow_sources(
+        &mut self,
+        injectors: &[ListedInjector],
+        maps: &ConfigMapsByName,
+        registries: &RegistriesConfig,
+    ) {
         let configs: Vec<_> = injectors.iter().filter_map(|injector| injector.config.as_ref().ok()).collect();
         self.follow_files(&configs).await;
         let mut tags = Vec::new();
         let mut named = Vec::new();
-        for config in configs {
+        for injector in injectors {
+            let Ok(config) = &injector.config else { continue };
             match &config.component {
-                ComponentSource::Oci(reference) if reference.digest().is_none() => tags.push(reference.clone()),
+                ComponentSource::Oci(reference) if reference.digest().is_none() => {
+                    tags.push((reference.clone(), RegistryAccess::new(injector.origin.is_some())));
+                }
                 ComponentSource::ConfigMap { name, key: _ } if !maps.contains_key(name) => named.push(name.clone()),
                 _ => {}
             }
         }
-        self.tags.follow(registries, tags).await;
+        self.tags.follow(registries, tags);
         self.named_maps = self.follow_named(named).await;
     }
 
@@ -176,32 +164,6 @@ async fn named_maps_changed(maps: Option<&mut NamedConfigMaps>) {
     }
 }
 
-// === impl FetchedInjector ===
-
-impl FetchedInjector {
-    /// Whether a ConfigMap defines an injector whose name the configuration already uses.
-    pub fn is_ignored(&self, config: &Config) -> bool {
-        self.origin.is_some() && config.names(&self.name)
-    }
-}
-
-// === impl PinnedComponent ===
-
-impl PinnedComponent {
-    /// `None` for mutable tags and for sources that need no network.
-    fn new(injector: &FetchedInjector, trust: &TrustConfig) -> Option<Self> {
-        let config = injector.config.as_ref()?;
-        let component = injector.component.as_ref().ok()?;
-        let ComponentSource::Oci(reference) = &config.component else { return None };
-        reference.digest()?;
-        Some(Self { request: config.into(), trust: trust.clone(), component: component.clone() })
-    }
-
-    fn serves(&self, request: &ComponentRequest, trust: &TrustConfig) -> bool {
-        self.request == *request && self.trust == *trust
-    }
-}
-
 /// Returns the files that a plugin consists of, with a limit in bytes for each.
 fn files(config: &InjectorConfig) -> Vec<(PathBuf, usize)> {
     let mut files = Vec::new();
@@ -224,11 +186,22 @@ mod tests {
         time::Duration,
     };
 
+    use futures_util::future::join_all;
     use hyper::{StatusCode, Uri, body::Bytes};
     use serde_json::json;
     use tokio::{net::TcpListener, sync::Barrier, time::timeout};
 
     use super::*;
+    use crate::{fetch::Component, injector_fetcher::FetchedInjector};
+
+    /// Fetches all components at once, as the loader does.
+    async fn fetch_all(components: &mut Components, config: &Config) -> Vec<FetchedInjector> {
+        let listed = components.list(config).await.unwrap();
+        let fetcher = components.follow(config, &listed).await;
+        let fetched = join_all(listed.into_iter().map(|injector| fetcher.fetch(injector))).await;
+        fetched.iter().for_each(|injector| components.record(fetcher.record(injector)));
+        fetched
+    }
 
     #[tokio::test]
     async fn fetches_present_components_and_follows_the_files_of_the_last_fetch() {
@@ -240,7 +213,7 @@ mod tests {
             let injector = |(i, source)| format!("- {{ name: p{i}, component: '{source}' }}\n");
             let injectors: String = sources.iter().enumerate().map(injector).collect();
             let config = Config::parse(&format!("injectors:\n{injectors}"), &["k8s", "aws"]).unwrap();
-            let fetched = components.fetch(&config).await.unwrap().into_iter();
+            let fetched = fetch_all(components, &config).await.into_iter();
             let text = |component: Component| String::from_utf8_lossy(&component.bytes).into_owned();
             fetched
                 .map(|one| one.component.map_or_else(|error| error.root_cause().to_string(), text))
@@ -269,7 +242,7 @@ mod tests {
         let ca = folder.path().join("ca.crt");
         let grants = format!("grants: {{ http: {{ hosts: [a.example], caFile: {} }} }}", ca.display());
         let config = format!("injectors: [{{ name: p, component: builtin:k8s, {grants} }}]");
-        components.fetch(&Config::parse(&config, &["k8s"]).unwrap()).await.unwrap();
+        fetch_all(&mut components, &Config::parse(&config, &["k8s"]).unwrap()).await;
         fs::write(&ca, "another").unwrap();
         components.changed().await;
     }
@@ -313,7 +286,7 @@ mod tests {
         };
         let mut components = Components::new(&[]);
         let mut fetch = async |extra: &str| {
-            let fetched = timeout(Duration::from_secs(10), components.fetch(&config(extra))).await.unwrap().unwrap();
+            let fetched = timeout(Duration::from_secs(10), fetch_all(&mut components, &config(extra))).await.unwrap();
             let bytes = fetched.into_iter().map(|one| Bytes::from(one.component.unwrap().bytes));
             (bytes.collect::<Vec<_>>(), requested.load(Ordering::Relaxed))
         };

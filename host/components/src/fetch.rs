@@ -27,7 +27,7 @@ pub use self::{
     file::LARGEST_SIGNATURE,
     signature::Signer,
 };
-use crate::{builtins::Builtins, injector_config_maps::ConfigMapsByName};
+use crate::{builtins::Builtins, kept_config_maps::ConfigMapsByName, registry_access::RegistryAccess};
 use ampoule_cluster::Cluster;
 use ampoule_config::{ComponentSource, Config, InjectorConfig, OciReference, RegistriesConfig, TrustConfig};
 use ampoule_oci::Registry;
@@ -57,6 +57,9 @@ pub struct ComponentRequest {
     pub sha256: Option<String>,
     /// The name of the only key in the configuration that may have signed the component.
     pub signed_by: Option<String>,
+    /// Whether a ConfigMap names the source. Its registry must have an address that plugins may
+    /// call.
+    pub from_config_map: bool,
 }
 
 /// A component that may be loaded.
@@ -66,6 +69,8 @@ pub struct Component {
     pub bytes: ComponentBytes,
     /// Its SHA-256 in hexadecimal.
     pub digest: String,
+    /// The digest of its manifest in a registry.
+    pub manifest: Option<String>,
     /// The key whose signature was verified; `None` if no signature was required.
     pub signer: Option<Signer>,
 }
@@ -133,7 +138,9 @@ impl Fetcher {
                 let map = self.config_map(&name).await?;
                 blocking(move || conditions.read_config_map(&map, &key)).await
             }
-            ComponentSource::Oci(reference) => self.pull(&reference, conditions).await,
+            ComponentSource::Oci(reference) => {
+                self.pull(&reference, conditions, RegistryAccess::new(request.from_config_map)).await
+            }
         }
     }
 
@@ -150,21 +157,26 @@ impl Fetcher {
         Ok(Arc::new(config_map::get(cluster, name).await?))
     }
 
-    async fn pull(&self, reference: &OciReference, conditions: Conditions) -> Result<Component, FetchErrorKind> {
+    async fn pull(
+        &self,
+        reference: &OciReference,
+        conditions: Conditions,
+        access: RegistryAccess,
+    ) -> Result<Component, FetchErrorKind> {
         let (registries, cache) = (self.registries.clone(), self.cache.clone());
-        let registry = blocking(move || Ok(Registry::open(&registries, cache)?)).await?;
+        let registry = blocking(move || Ok(Registry::open(&registries, cache)?.checking(access.check()))).await?;
         let pulled = registry.pull(reference, conditions.limit).await?;
         let (bytes, signature) = (pulled.component.clone(), conditions.signature.clone());
         let digest = blocking(move || conditions.pinned_digest(&bytes)).await?;
         let signer = match signature {
             None => None,
             Some(required) => {
-                let manifest = pulled.digest;
+                let manifest = pulled.digest.clone();
                 let signatures = registry.signatures(reference, &manifest).await?;
                 Some(blocking(move || required.verify_cosign(&manifest, &signatures)).await?)
             }
         };
-        Ok(Component { bytes: pulled.component.into(), digest, signer })
+        Ok(Component { bytes: pulled.component.into(), digest, manifest: Some(pulled.digest), signer })
     }
 }
 
@@ -181,7 +193,7 @@ impl Conditions {
     /// A built-in plugin needs no signature: it is part of the program.
     fn verify_builtin(&self, bytes: &'static [u8]) -> Result<Component, FetchErrorKind> {
         let digest = self.pinned_digest(bytes)?;
-        Ok(Component { bytes: ComponentBytes::BuiltIn(bytes), digest, signer: None })
+        Ok(Component { bytes: ComponentBytes::BuiltIn(bytes), digest, manifest: None, signer: None })
     }
 
     fn read_file(&self, path: &Path) -> Result<Component, FetchErrorKind> {
@@ -203,7 +215,7 @@ impl Conditions {
         let digest = self.pinned_digest(&bytes)?;
         let required = self.signature.as_ref();
         let signer = required.map(|required| required.verify_detached(&bytes, find)).transpose()?;
-        Ok(Component { bytes: bytes.into(), digest, signer })
+        Ok(Component { bytes: bytes.into(), digest, manifest: None, signer })
     }
 
     /// Returns the SHA-256 of a component if it is the pinned one, or if none is pinned.
@@ -225,6 +237,7 @@ impl From<&InjectorConfig> for ComponentRequest {
             limit: injector.limits.component_bytes,
             sha256: injector.sha256.clone(),
             signed_by: injector.signed_by.clone(),
+            from_config_map: false,
         }
     }
 }
@@ -245,6 +258,7 @@ mod tests {
                 limit: 1,
                 sha256: Some(sha256),
                 signed_by: None,
+                from_config_map: false,
             };
             assert_eq!(fetcher().fetch(request).await.is_ok(), expected);
         }

@@ -8,37 +8,62 @@ use anyhow::ensure;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
 
-use crate::injector_config_maps::ConfigMapsByName;
+use crate::kept_config_maps::{KeptConfigMaps, MOST_BYTES, MOST_MAPS};
 use ampoule_cluster::events::ConfigMapReference;
 use ampoule_config::{Config, ConfigMapInjector, DOCUMENT, InjectorConfig};
 
 /// An injector whose component is not fetched yet.
-pub(crate) struct ListedInjector {
-    pub(crate) name: String,
+pub struct ListedInjector {
+    /// The name of the injector.
+    pub name: String,
     /// The ConfigMap that defines it; `None` for the configuration.
-    pub(crate) origin: Option<ConfigMapReference>,
+    pub origin: Option<ConfigMapReference>,
     /// The configuration, or why the ConfigMap is not valid.
-    pub(crate) config: anyhow::Result<InjectorConfig>,
+    pub config: anyhow::Result<InjectorConfig>,
+    /// Whether the ConfigMap exceeds a bound, so that not even its previous plugin may stay in
+    /// memory.
+    pub is_dropped: bool,
+}
+
+// === impl ListedInjector ===
+
+impl ListedInjector {
+    /// Whether a ConfigMap defines an injector whose name the configuration already uses.
+    #[must_use]
+    pub fn is_ignored(&self, config: &Config) -> bool {
+        self.origin.is_some() && config.names(&self.name)
+    }
 }
 
 /// Returns all injectors in the order in which a pod uses them.
-pub(crate) fn list(config: &Config, maps: &ConfigMapsByName, builtins: &[&str]) -> Vec<ListedInjector> {
+pub(crate) fn list(config: &Config, maps: &KeptConfigMaps, builtins: &[&str]) -> Vec<ListedInjector> {
     let mut injectors: Vec<_> = config.injectors.iter().map(|config| (0, configured(config))).collect();
     let mut instances = 0;
-    for (name, map) in maps {
+    for (name, map) in &maps.maps {
         let origin = Some(ConfigMapReference { name: name.clone(), uid: map.uid().unwrap_or_default() });
         let parsed = parse(name, map, config, builtins, &mut instances);
         // The default order of a ConfigMap whose document is not valid.
         let order = parsed.as_ref().map_or(0, |parsed| parsed.order);
         let config = parsed.map(|parsed| parsed.config);
-        injectors.push((order, ListedInjector { name: name.clone(), origin, config }));
+        injectors.push((order, ListedInjector { name: name.clone(), origin, config, is_dropped: false }));
     }
+    injectors.extend(maps.dropped().map(|origin| (0, dropped(origin))));
     injectors.sort_by_key(|(order, _)| *order);
     injectors.into_iter().map(|(_, injector)| injector).collect()
 }
 
 fn configured(config: &InjectorConfig) -> ListedInjector {
-    ListedInjector { name: config.name.clone(), origin: None, config: Ok(config.clone()) }
+    ListedInjector { name: config.name.clone(), origin: None, config: Ok(config.clone()), is_dropped: false }
+}
+
+/// The injector of a ConfigMap that is not kept in memory.
+fn dropped(origin: ConfigMapReference) -> ListedInjector {
+    let name = origin.name.clone();
+    let config = Err(anyhow::anyhow!(
+        "ConfigMap {name}: not used: only the first {MOST_MAPS} ConfigMaps by name are, with {} MiB together",
+        MOST_BYTES >> 20
+    ));
+    ListedInjector { name, origin: Some(origin), config, is_dropped: true }
 }
 
 /// Parses a ConfigMap, and adds its instances to those of the ConfigMaps before it.
@@ -70,7 +95,7 @@ fn document(map: &ConfigMap) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use kube::core::ObjectMeta;
 
     use super::*;
 
@@ -81,7 +106,8 @@ mod tests {
         let config = Config::parse(config, &["k8s"]).unwrap();
         let map = |(name, document): (&str, &str)| {
             let data = [(DOCUMENT.to_owned(), document.to_owned())].into();
-            (name.to_owned(), Arc::new(ConfigMap { data: Some(data), ..ConfigMap::default() }))
+            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+            ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }
         };
         let maps = [
             ("z", "order: -1\nlimits: { instances: 9 }"),
@@ -91,7 +117,7 @@ mod tests {
             ("a", ""),
             ("zz", "limits: { instances: 1 }"),
         ];
-        let maps = maps.map(map).into();
+        let maps = KeptConfigMaps::listed(maps.map(map).into());
         let names = list(&config, &maps, &["k8s"]).into_iter().map(|injector| match injector.config {
             Ok(_) => injector.name,
             Err(error) => error.to_string(),
@@ -108,5 +134,20 @@ mod tests {
             "y",
         ];
         assert_eq!(names.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn config_maps_above_the_bounds_are_listed_with_the_reason() {
+        let map = |i: usize| {
+            let metadata = ObjectMeta { name: Some(format!("m{i:02}")), ..ObjectMeta::default() };
+            ConfigMap { metadata, ..ConfigMap::default() }
+        };
+        let maps = KeptConfigMaps::listed((0..66).map(map).collect());
+        let config = Config::parse("plugins: { configMapLimits: { instances: 10000 } }", &["k8s"]).unwrap();
+        let errors = list(&config, &maps, &["k8s"]).into_iter().filter_map(|injector| injector.config.err());
+        let expected = |name| {
+            format!("ConfigMap {name}: not used: only the first 64 ConfigMaps by name are, with 64 MiB together")
+        };
+        assert_eq!(errors.map(|error| error.to_string()).collect::<Vec<_>>(), ["m64", "m65"].map(expected));
     }
 }

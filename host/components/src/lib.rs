@@ -11,11 +11,16 @@ pub mod fetch;
 mod file_digests;
 pub mod grants;
 mod injector_config_maps;
+mod injector_fetcher;
 mod injectors;
+mod kept_config_maps;
 mod named_config_maps;
+mod registry_access;
 mod tag_poller;
 
 pub use self::{
-    components::{Components, FetchedInjector},
-    injector_config_maps::ConfigMapsByName,
+    components::Components,
+    injector_fetcher::{FetchRecord, FetchedInjector, InjectorFetcher},
+    injectors::ListedInjector,
+    kept_config_maps::ConfigMapsByName,
 };

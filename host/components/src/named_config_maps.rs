@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
@@ -27,13 +28,13 @@ impl NamedConfigMaps {
     /// Reads the version of each ConfigMap.
     pub(crate) async fn read(cluster: &Cluster, names: Vec<String>) -> Self {
         let api = cluster.namespaced();
-        let mut known = BTreeMap::new();
-        for name in names {
+        let versions = names.into_iter().map(async |name| {
             // If the API server does not respond, the component cannot be loaded either. Its first
             // response then counts as a change.
             let version = version(&api, &name).await.unwrap_or_default();
-            known.insert(name, version);
-        }
+            (name, version)
+        });
+        let known = join_all(versions).await.into_iter().collect();
         Self { api, known, timer: PollTimer::default() }
     }
 

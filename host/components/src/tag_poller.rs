@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::{task::spawn_blocking, time::Instant};
 use tracing::{info, warn};
 
+use crate::{injector_fetcher::TagResult, registry_access::RegistryAccess};
 use ampoule_config::{OciReference, RegistriesConfig};
 use ampoule_net::watch::PollTimer;
 use ampoule_oci::{OciError, Registry};
@@ -27,6 +28,7 @@ pub(crate) struct TagPoller {
 /// A tag and the result of the last poll.
 struct PolledTag {
     reference: OciReference,
+    access: RegistryAccess,
     /// The digest of the manifest; `None` if the registry never reported one.
     digest: Option<String>,
     /// Whether the last poll failed.
@@ -38,24 +40,28 @@ struct PolledTag {
 // === impl TagPoller ===
 
 impl TagPoller {
-    /// Follows exactly these references, and resolves the new ones. Call it before they are pulled.
-    pub(crate) async fn follow(&mut self, registries: &RegistriesConfig, references: Vec<OciReference>) {
+    /// Follows exactly these references. It sends no request: the pull of a new one reports its
+    /// manifest by [`TagPoller::record`].
+    pub(crate) fn follow(&mut self, registries: &RegistriesConfig, references: Vec<(OciReference, RegistryAccess)>) {
         let mut before = std::mem::take(&mut self.known);
         if self.registries != *registries {
             before.clear();
             self.registries = registries.clone();
             self.timer = PollTimer::default();
         }
-        let mut new = Vec::new();
-        for reference in references {
+        for (reference, access) in references {
             let name = reference.to_string();
-            match before.remove(&name) {
-                Some(tag) => drop(self.known.insert(name, tag)),
-                None => new.push(reference),
-            }
+            let tag = before.remove(&name).unwrap_or_else(|| PolledTag::new(reference));
+            // Injectors of the configuration may name the same reference without a check.
+            self.known.entry(name).or_insert(PolledTag { access, ..tag });
         }
-        let resolved = join_all(new.into_iter().map(|reference| PolledTag::resolve(registries, reference))).await;
-        self.known.extend(resolved.into_iter().map(|tag| (tag.reference.to_string(), tag)));
+    }
+
+    /// Keeps the result of a pull.
+    pub(crate) fn record(&mut self, reference: &OciReference, result: TagResult) {
+        if let Some(tag) = self.known.get_mut(&reference.to_string()) {
+            tag.record(result);
+        }
     }
 
     /// Waits until a tag names another manifest than at the last poll. Cancel safe.
@@ -84,7 +90,8 @@ impl TagPoller {
     async fn poll(&self) -> Vec<(String, Result<String, OciError>)> {
         let now = Instant::now();
         let due = self.known.iter().filter(|(_, tag)| tag.not_before <= now);
-        let requests = due.map(async |(name, tag)| (name.clone(), resolve(&self.registries, &tag.reference).await));
+        let requests =
+            due.map(async |(name, tag)| (name.clone(), resolve(&self.registries, &tag.reference, tag.access).await));
         join_all(requests).await
     }
 }
@@ -92,12 +99,24 @@ impl TagPoller {
 // === impl PolledTag ===
 
 impl PolledTag {
-    async fn resolve(registries: &RegistriesConfig, reference: OciReference) -> Self {
-        let result = resolve(registries, &reference).await;
-        let mut tag = Self { reference, digest: None, has_failed: false, not_before: Instant::now() };
-        // A failure is not logged: the pull that follows reports it.
-        tag.update(result);
-        tag
+    fn new(reference: OciReference) -> Self {
+        let access = RegistryAccess::FromConfigMap;
+        Self { reference, access, digest: None, has_failed: false, not_before: Instant::now() }
+    }
+
+    /// Stores the result of a pull. The pull reports its failure, so that the poller does not.
+    fn record(&mut self, result: TagResult) {
+        match result {
+            TagResult::Pulled(digest) => {
+                self.has_failed = false;
+                self.digest = Some(digest);
+            }
+            TagResult::Failed => self.has_failed = true,
+            TagResult::Busy(wait) => {
+                self.has_failed = true;
+                self.not_before = Instant::now() + wait.min(LONGEST_WAIT);
+            }
+        }
     }
 
     fn warn_at_first_failure(&self, result: &Result<String, OciError>) {
@@ -131,10 +150,15 @@ impl PolledTag {
 }
 
 /// Returns the digest of the manifest that a tag names.
-async fn resolve(registries: &RegistriesConfig, reference: &OciReference) -> Result<String, OciError> {
+async fn resolve(
+    registries: &RegistriesConfig,
+    reference: &OciReference,
+    access: RegistryAccess,
+) -> Result<String, OciError> {
     let registries = registries.clone();
     let opened = spawn_blocking(move || Registry::open(&registries, None)).await;
-    opened.expect("reading credentials does not panic")?.resolve(reference).await
+    let registry = opened.expect("reading credentials does not panic")?.checking(access.check());
+    registry.resolve(reference).await
 }
 
 #[cfg(test)]
@@ -172,7 +196,10 @@ mod tests {
         let registries =
             RegistriesConfig { insecure: vec![host.clone()], refresh: REFRESH, ..RegistriesConfig::default() };
         let mut tags = TagPoller::default();
-        tags.follow(&registries, vec![format!("{host}/p:1").parse().unwrap()]).await;
+        let reference: OciReference = format!("{host}/p:1").parse().unwrap();
+        tags.follow(&registries, vec![(reference.clone(), RegistryAccess::FromConfigMap)]);
+        let pulled = resolve(&registries, &reference, RegistryAccess::FromConfigMap).await.unwrap();
+        tags.record(&reference, TagResult::Pulled(pulled));
         (tags, requested)
     }
 

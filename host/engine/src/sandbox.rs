@@ -6,6 +6,7 @@
 //! | [`grants`] | the grants of one plugin |
 //! | [`services`] | the parts of the host that plugins reach through grants |
 //! | [`context`] | one plugin as the host sees it: name, limits, grants, services |
+//! | [`budgets`] | what the instances of a plugin share during one admission |
 //! | [`store`] | the state of one instance, and the bounds that wasmtime enforces on it |
 //! | [`ticker`] | interrupts guests that compute |
 //! | [`wasi`] | WASI 0.2 |
@@ -14,6 +15,7 @@
 //! | [`secrets`] | reads Kubernetes Secrets for guests |
 //! | [`log`] | log lines of guests |
 
+pub(crate) mod budgets;
 pub(crate) mod context;
 pub(crate) mod grants;
 pub(crate) mod guest_http;

@@ -5,8 +5,13 @@
 
 use std::{
     error::Error,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,11 +19,15 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        Client,
+        connect::{HttpConnector, dns::Name},
+    },
     rt::TokioExecutor,
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use tower::Service;
 
 use crate::{file, tls};
 
@@ -29,7 +38,18 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub const PROGRAM: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"));
 
 /// An HTTP/1.1 client, with or without TLS according to the URL. It follows no redirects.
-pub type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub type HttpClient = Client<HttpsConnector<HttpConnector<CheckedResolver>>, Full<Bytes>>;
+
+/// The certificates that a client trusts.
+pub type Roots = RootCertStore;
+
+/// Returns whether the host itself may connect to an address.
+pub type AddressCheck = fn(IpAddr) -> bool;
+
+/// The system's resolver, without the addresses that a check rejects. It resolves a name once, so
+/// that no second look-up can return another address.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckedResolver(Option<AddressCheck>);
 
 /// A CA file that cannot be used.
 #[derive(Debug)]
@@ -42,7 +62,13 @@ pub struct CaFileError {
 
 /// Returns a client that trusts `roots`.
 pub fn client(roots: RootCertStore) -> HttpClient {
-    let mut connector = HttpConnector::new();
+    checked_client(roots, None)
+}
+
+/// Returns a client that connects only to the addresses of host *names* that the check accepts. An
+/// address in place of a name is not resolved: check it with the URL.
+pub fn checked_client(roots: RootCertStore, check: Option<AddressCheck>) -> HttpClient {
+    let mut connector = HttpConnector::new_with_resolver(CheckedResolver(check));
     connector.set_connect_timeout(Some(CONNECT));
     connector.enforce_http(false);
     let connector = HttpsConnectorBuilder::new()
@@ -51,6 +77,31 @@ pub fn client(roots: RootCertStore) -> HttpClient {
         .enable_http1()
         .wrap_connector(connector);
     Client::builder(TokioExecutor::new()).build(connector)
+}
+
+// === impl CheckedResolver ===
+
+impl Service<Name> for CheckedResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let check = self.0;
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let allowed = |address: &SocketAddr| check.is_none_or(|check| check(address.ip()));
+            let addresses: Vec<_> = found.into_iter().filter(allowed).collect();
+            if addresses.is_empty() {
+                return Err(io::Error::other("the host has no address that may be called"));
+            }
+            Ok(addresses.into_iter())
+        })
+    }
 }
 
 /// Returns the system's certificates, or Mozilla's if the system has none, and those of the file.

@@ -13,7 +13,7 @@ use hyper::{
 };
 
 use crate::error::OciError;
-use ampoule_net::outbound::{self, CaFileError, HttpClient, PROGRAM, root_cause};
+use ampoule_net::outbound::{self, AddressCheck, CaFileError, HttpClient, PROGRAM, Roots, root_cause};
 
 /// Limit for redirects. A registry redirects to a storage service, which may redirect again.
 const MOST_REDIRECTS: usize = 5;
@@ -24,6 +24,9 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(5 * 60);
 pub(crate) struct RegistryClient {
     client: HttpClient,
     insecure: Vec<String>,
+    /// The check of hosts that are not in `insecure`, and its client.
+    checked: Option<(AddressCheck, HttpClient)>,
+    roots: Roots,
 }
 
 /// One request.
@@ -56,7 +59,13 @@ impl RegistryClient {
     pub(crate) fn new(ca_file: Option<&Path>, insecure: Vec<String>) -> Result<Self, OciError> {
         let roots = outbound::roots(ca_file)?;
         // The client supports both HTTP and TLS; `check` decides for each URL.
-        Ok(Self { client: outbound::client(roots), insecure })
+        Ok(Self { client: outbound::client(roots.clone()), insecure, checked: None, roots })
+    }
+
+    /// Calls only addresses that the check accepts, and the hosts in `registries.insecure`.
+    pub(crate) fn checking(mut self, check: Option<AddressCheck>) -> Self {
+        self.checked = check.map(|check| (check, outbound::checked_client(self.roots.clone(), Some(check))));
+        self
     }
 
     /// Returns the URL of a path on a registry's host.
@@ -92,7 +101,11 @@ impl RegistryClient {
         *message.uri_mut() = request.url;
         *message.headers_mut() = request.headers;
         message.headers_mut().insert(USER_AGENT, HeaderValue::from_static(PROGRAM));
-        let response = match self.client.request(message).await {
+        let client = match &self.checked {
+            Some((_, checked)) if !self.is_insecure(&host) => checked,
+            _ => &self.client,
+        };
+        let response = match client.request(message).await {
             Ok(response) => response,
             Err(error) => return Err(unreachable(host, &error)),
         };
@@ -109,12 +122,24 @@ impl RegistryClient {
     }
 
     fn check(&self, url: &Uri) -> Result<(), OciError> {
+        self.check_address(url)?;
         match url.scheme_str() {
             Some("https") => Ok(()),
             Some("http") if self.is_insecure(&host(url)) => Ok(()),
             // Without the query, which may contain a secret.
             _ => Err(OciError::PlainHttp { url: format!("{}://{}", url.scheme_str().unwrap_or_default(), host(url)) }),
         }
+    }
+
+    /// Checks a host that is an address. The client's resolver checks those of names.
+    fn check_address(&self, url: &Uri) -> Result<(), OciError> {
+        let Some((check, _)) = &self.checked else { return Ok(()) };
+        let name = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let is_prohibited = name.parse().is_ok_and(|address| !check(address));
+        if is_prohibited && !self.is_insecure(&host(url)) {
+            return Err(OciError::ProhibitedAddress { host: host(url) });
+        }
+        Ok(())
     }
 
     fn is_insecure(&self, host: &str) -> bool {
@@ -214,6 +239,41 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(resolve(&from, location).map(|url| url.to_string()).as_deref(), expected, "{location}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_checked_client_calls_only_allowed_addresses_and_listed_hosts() {
+        let app = Router::new().route("/", get(|| async { "answer" }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let listed = format!("localhost:{port}");
+        let check: AddressCheck = |address| !address.is_loopback();
+        let client = RegistryClient::new(None, vec![listed.clone()]).unwrap().checking(Some(check));
+        let prohibited = |host: &str| {
+            format!("{host} is an address that plugins may not call; a ConfigMap must name another registry")
+        };
+        for (url, expected) in [
+            (format!("http://{listed}/"), Ok(())),
+            (format!("https://127.0.0.1:{port}/"), Err(prohibited(&format!("127.0.0.1:{port}")))),
+            ("https://[::1]:1/".to_owned(), Err(prohibited("[::1]:1"))),
+            // The name is resolved, and the port is not listed.
+            (
+                "https://localhost:1/".to_owned(),
+                Err("the request to localhost:1 failed: the host has no address that may be called".to_owned()),
+            ),
+        ] {
+            let request = RegistryRequest {
+                method: Method::GET,
+                url: url.parse().unwrap(),
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+                limit: 100,
+                what: "a test".to_owned(),
+            };
+            let result = client.send(request).await.map(drop).map_err(|error| error.to_string());
+            assert_eq!(result, expected, "{url}");
         }
     }
 

@@ -32,6 +32,12 @@ pub enum OciError {
         /// Scheme and host of the URL.
         url: String,
     },
+    /// The host is an address that registries of ConfigMaps must not have.
+    #[error("{host} is an address that plugins may not call; a ConfigMap must name another registry")]
+    ProhibitedAddress {
+        /// Host and port.
+        host: String,
+    },
     /// There was no response.
     #[error("the request to {host} failed: {reason}")]
     Unreachable {

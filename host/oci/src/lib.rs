@@ -18,6 +18,8 @@ mod push;
 mod registry;
 mod repository;
 
+pub use ampoule_net::outbound::AddressCheck;
+
 pub use self::{
     cosign::CosignSignature,
     error::OciError,

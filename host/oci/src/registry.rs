@@ -20,6 +20,7 @@ use crate::{
     repository::Repository,
 };
 use ampoule_config::{OciReference, RegistriesConfig};
+use ampoule_net::outbound::AddressCheck;
 
 /// Limit for one operation: 64 MiB at ten megabits a second.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -60,6 +61,12 @@ impl Registry {
             credentials: Credentials::read(config.credentials_file.as_deref())?,
             cache: cache.map(|folder| Arc::new(BlobCache::new(folder))),
         })
+    }
+
+    /// Calls only hosts whose addresses the check accepts, and hosts in `registries.insecure`.
+    #[must_use]
+    pub fn checking(self, check: Option<AddressCheck>) -> Self {
+        Self { client: self.client.checking(check), ..self }
     }
 
     /// Pulls a component of at most `limit` bytes. A component that the reference names by digest

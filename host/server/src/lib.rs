@@ -5,6 +5,7 @@
 //! `serve` and for other commands.
 
 mod admin;
+mod api_server;
 pub mod app;
 pub mod compiler;
 pub mod plugins;

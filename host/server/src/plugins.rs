@@ -5,21 +5,29 @@
 
 #[cfg(test)]
 mod flyte_settings;
+mod instances;
 mod missing_plugin;
+mod pending_load;
+mod public_reason;
 mod recipe;
+mod reduction;
 mod references_only;
 mod slot;
 mod status;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use ampoule_core::{PodMutator, SecretInjector};
-use ampoule_engine::{CallObserver, Compiler, EngineConfig, PluginEngine};
+use ampoule_engine::{CallObserver, Compiler, EngineConfig, EngineError, PluginEngine};
+use anyhow::Context as _;
+use tracing::warn;
 
 pub use self::status::{PluginStates, PluginStatus, ServingPlugin};
 use self::{
+    instances::{LoweredInstances, allot_instances},
+    pending_load::{FilledResult, LoadStep, PendingLoad},
     recipe::LoadedPlugin,
     references_only::ReferencesOnly,
     slot::{PluginSlot, SlotFiller},
@@ -28,11 +36,10 @@ use self::{
 use crate::compiler::ChildCompiler;
 use ampoule_admission::{global_secrets::GlobalSecrets, pipeline::Pipeline};
 use ampoule_cluster::ClusterReader;
-use ampoule_components::{Components, FetchedInjector, builtins::Builtins};
+use ampoule_components::{Components, ListedInjector, builtins::Builtins};
 use ampoule_config::{Config, EngineSettings, values_remedy};
 use ampoule_telemetry::{
     metrics::{Metrics, PluginLabels},
-    plugin_state::PluginState,
     trace::Traces,
 };
 
@@ -53,20 +60,41 @@ pub struct Loader {
     new_compiler: NewCompiler,
     /// Whether an answer may contain a value.
     values: bool,
+    /// The memory limit of the container in bytes; `None` without a limit.
+    memory_limit: Option<u64>,
+    /// The plugins that got fewer instances at the last load.
+    lowered: Vec<LoweredInstances>,
+    /// The load in progress.
+    pending: Option<PendingLoad>,
     /// The parts of the last pipeline.
-    last: Option<PipelineParts>,
+    last: Option<Arc<PipelineParts>>,
+}
+
+/// What a load reports.
+pub enum LoaderEvent {
+    /// The content of a source differs from that of the last load.
+    SourceChanged,
+    /// A pipeline that replaces the last one.
+    Loaded(LoadedPipeline),
+    /// A required plugin without a predecessor does not load. The load ends.
+    Refused(anyhow::Error),
+    /// Every plugin was tried. The load ends.
+    Done,
 }
 
 /// Creates a compiler with a memory limit in MiB. `None` compiles in this process.
 type NewCompiler = fn(u64) -> Option<Arc<dyn Compiler>>;
 
 /// The parts of a pipeline that the next one can reuse.
+#[derive(Clone)]
 struct PipelineParts {
-    settings: EngineSettings,
+    config: Arc<Config>,
     /// The number of concurrent instances that the engine supports.
     instances: usize,
     engine: Arc<PluginEngine>,
     slots: Vec<PluginSlot>,
+    /// The plugins that are not in the chain.
+    ignored: Vec<PluginStatus>,
 }
 
 // === impl Loader ===
@@ -75,13 +103,29 @@ impl Loader {
     /// Creates a loader that has loaded nothing yet.
     pub fn new(builtins: Builtins, metrics: Metrics) -> Self {
         let components = Components::new(builtins);
-        Self { components, metrics, traces: Traces::default(), new_compiler: child_compiler, values: true, last: None }
+        Self {
+            components,
+            metrics,
+            traces: Traces::default(),
+            new_compiler: child_compiler,
+            values: true,
+            memory_limit: None,
+            lowered: Vec::new(),
+            pending: None,
+            last: None,
+        }
     }
 
     /// Records calls of plugins in traces as well.
     #[must_use]
     pub fn with_traces(self, traces: Traces) -> Self {
         Self { traces, ..self }
+    }
+
+    /// Keeps the memory of all instances below half of this limit in bytes.
+    #[must_use]
+    pub fn with_memory_limit(self, memory_limit: Option<u64>) -> Self {
+        Self { memory_limit, ..self }
     }
 
     /// Refuses plugins that read values, and answers with a value.
@@ -99,54 +143,155 @@ impl Loader {
     /// A required plugin without a predecessor does not load. The parts of the last pipeline remain
     /// available for reuse.
     pub async fn load(&mut self, config: &Config) -> anyhow::Result<LoadedPipeline> {
-        let start = Instant::now();
-        let loaded = self.build(config).await;
-        self.metrics.config_loaded(start.elapsed());
-        loaded
+        self.begin(config).await?;
+        let mut last = None;
+        loop {
+            match self.next_step().await {
+                LoaderEvent::Loaded(loaded) => last = Some(loaded),
+                LoaderEvent::Refused(error) => return Err(error),
+                LoaderEvent::SourceChanged => {}
+                LoaderEvent::Done => break,
+            }
+        }
+        last.context("a load ends with a pipeline or an error")
     }
 
-    async fn build(&mut self, config: &Config) -> anyhow::Result<LoadedPipeline> {
-        let offers = self.components.fetch(config).await?;
-        let (ignored, mut offers): (Vec<_>, Vec<_>) = offers.into_iter().partition(|offer| offer.is_ignored(config));
+    /// Starts to load every configured plugin in the background. [`Loader::next`] reports the
+    /// pipelines: the first one when the required plugins are loaded, and another one for each of
+    /// the other plugins.
+    ///
+    /// # Errors
+    ///
+    /// The ConfigMaps with injectors cannot be listed, or there is no engine.
+    pub async fn begin(&mut self, config: &Config) -> anyhow::Result<()> {
+        self.pending = None;
+        let listed = self.components.list(config).await?;
+        let fetcher = self.components.follow(config, &listed).await;
+        let (ignored, mut listed): (Vec<_>, Vec<_>) = listed.into_iter().partition(|one| one.is_ignored(config));
         if !self.values {
-            refuse_readers(&mut offers);
+            refuse_readers(&mut listed);
         }
-        let instances = allot_instances(&config.engine, &mut offers);
-        let (engine, instances) = self.engine(&config.engine, instances)?;
+        let allotment = allot_instances(config, self.memory_limit, &mut listed);
+        self.report_lowered(allotment.lowered);
+        let (engine, instances) = self.engine(&config.engine, allotment.instances)?;
         let filler = SlotFiller {
-            engine: &engine,
-            conventions: &config.conventions,
-            trust: &config.trust,
-            last: self.last.as_ref(),
+            engine: Arc::clone(&engine),
+            conventions: config.conventions.clone(),
+            trust: config.trust.clone(),
+            last: self.last.clone(),
         };
-        let mut slots = Vec::new();
-        for offer in offers {
-            let slot = filler.fill(offer).await;
-            if slot.status.required && slot.status.state == PluginState::Failed {
-                return Err(anyhow::Error::msg(slot.status.error.unwrap_or_default()));
-            }
-            slots.push(slot);
+        let required = config.injectors.iter().filter(|injector| injector.required);
+        let required = required.map(|injector| injector.name.clone()).collect();
+        let parts = PipelineParts {
+            config: Arc::new(config.clone()),
+            instances,
+            engine,
+            slots: Vec::new(),
+            ignored: ignored.into_iter().map(PluginStatus::ignored).collect(),
+        };
+        self.pending = Some(PendingLoad::start(fetcher, filler, listed, &required, parts));
+        Ok(())
+    }
+
+    /// Returns the pipeline that serves, without what a new configuration removes: injectors,
+    /// grants, keys and global secrets. `None` if it removes nothing. Sends no request, and compiles
+    /// nothing.
+    pub fn reduce(&mut self, config: &Config) -> Option<LoadedPipeline> {
+        let listed = self.components.list_known(config);
+        if let Some(pending) = &mut self.pending {
+            pending.revoke(config, &listed);
         }
-        let pipeline = self.chain(config, &slots, &engine);
-        let parts = PipelineParts { settings: config.engine.clone(), instances, engine, slots };
+        let reduced = reduction::reduce(self.last.as_ref()?, config, &listed)?;
+        Some(self.install(reduced))
+    }
+
+    /// Whether plugins are being loaded.
+    pub fn is_loading(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Waits for the next result of [`Loader::begin`], or until the content of a source differs from
+    /// that of the last load. Cancel safe.
+    pub async fn next(&mut self) -> LoaderEvent {
+        loop {
+            let filled = tokio::select! {
+                () = self.components.changed() => return LoaderEvent::SourceChanged,
+                filled = wait(self.pending.as_mut()) => filled,
+            };
+            if let Some(event) = self.advance(filled) {
+                return event;
+            }
+        }
+    }
+
+    /// Waits for the next result of [`Loader::begin`]. Cancel safe.
+    pub(crate) async fn next_step(&mut self) -> LoaderEvent {
+        loop {
+            let filled = wait(self.pending.as_mut()).await;
+            if let Some(event) = self.advance(filled) {
+                return event;
+            }
+        }
+    }
+
+    fn advance(&mut self, filled: FilledResult) -> Option<LoaderEvent> {
+        let filled = filled.map(|result| {
+            result.map(|(filled, record)| {
+                self.components.record(record);
+                filled
+            })
+        });
+        let pending = self.pending.as_mut()?;
+        match pending.advance(filled)? {
+            LoadStep::Pipeline(parts) => Some(LoaderEvent::Loaded(self.install(parts))),
+            LoadStep::Refused(error) => {
+                self.end_load();
+                Some(LoaderEvent::Refused(error))
+            }
+            LoadStep::Done => {
+                self.end_load();
+                Some(LoaderEvent::Done)
+            }
+        }
+    }
+
+    fn end_load(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.metrics.config_loaded(pending.started.elapsed());
+        }
+    }
+
+    /// Builds the pipeline of these parts, and reuses them for the next one.
+    fn install(&mut self, parts: PipelineParts) -> LoadedPipeline {
+        let pipeline = self.chain(&parts.config, &parts.slots, &parts.engine);
         self.update_metrics(&parts);
         let chained = parts.slots.iter().map(|slot| slot.status.clone());
-        let plugins = chained.chain(ignored.into_iter().map(PluginStatus::ignored)).collect();
-        self.last = Some(parts);
-        Ok(LoadedPipeline { pipeline, plugins })
+        let plugins = chained.chain(parts.ignored.iter().cloned()).collect();
+        self.last = Some(Arc::new(parts));
+        LoadedPipeline { pipeline, plugins }
     }
 
-    /// Waits until the content of a source differs from that of the last [`Loader::load`]. Cancel
-    /// safe.
-    pub async fn changed(&mut self) {
-        self.components.changed().await;
+    /// Logs the plugins that get fewer instances than configured, if they differ from the last ones.
+    fn report_lowered(&mut self, lowered: Vec<LoweredInstances>) {
+        if lowered != self.lowered {
+            for LoweredInstances { plugin, configured, instances } in &lowered {
+                warn!(
+                    plugin,
+                    configured,
+                    instances,
+                    "limits.instances is lowered: the memory of all instances must fit into half of the container's \
+                     memory limit"
+                );
+            }
+            self.lowered = lowered;
+        }
     }
 
     /// Returns the last engine if it has the same settings and enough instances, otherwise a new
     /// engine; with the number of instances that it supports.
     fn engine(&self, settings: &EngineSettings, instances: usize) -> anyhow::Result<(Arc<PluginEngine>, usize)> {
         if let Some(last) = &self.last
-            && last.settings == *settings
+            && last.config.engine == *settings
             && last.instances >= instances
         {
             return Ok((Arc::clone(&last.engine), last.instances));
@@ -179,7 +324,7 @@ impl Loader {
     /// Adds the series of the plugins in use and removes those of all others.
     fn update_metrics(&self, parts: &PipelineParts) {
         let labels = parts.labels();
-        for before in self.last.iter().flat_map(PipelineParts::labels) {
+        for before in self.last.iter().flat_map(|last| last.labels()) {
             if !labels.contains(&before) {
                 self.metrics.unloaded(&before);
             }
@@ -204,44 +349,27 @@ impl PipelineParts {
 
 /// Rejects plugins of ConfigMaps with a grant that reads. The check of the configuration rejects all
 /// others.
-fn refuse_readers(offers: &mut [FetchedInjector]) {
-    for offer in offers {
-        let Some(grant) = offer.config.as_ref().and_then(|config| config.grants.first_that_reads()) else { continue };
-        offer.config = None;
-        offer.component = Err(anyhow::anyhow!("injector {}: grants.{grant} {}", offer.name, values_remedy()));
+fn refuse_readers(injectors: &mut [ListedInjector]) {
+    for injector in injectors {
+        let config = injector.config.as_ref().ok();
+        let Some(grant) = config.and_then(|config| config.grants.first_that_reads()) else { continue };
+        injector.config = Err(anyhow::anyhow!("injector {}: grants.{grant} {}", injector.name, values_remedy()));
     }
 }
 
-/// Returns the number of instances that the engine needs, so that every plugin can use all its
-/// instances at once and no plugin takes those of another. If `engine.maxConcurrent` is lower,
-/// plugins of ConfigMaps that exceed it are rejected: plugins of the configuration take precedence,
-/// and the configuration check ensures that they fit.
-fn allot_instances(settings: &EngineSettings, offers: &mut [FetchedInjector]) -> usize {
-    let mut total = 0;
-    let (configured, from_config_maps): (Vec<_>, Vec<_>) = offers.iter_mut().partition(|offer| offer.origin.is_none());
-    for offer in configured.into_iter().chain(from_config_maps) {
-        let with = total + offer.config.as_ref().map_or(0, |config| config.limits.instances);
-        match settings.max_concurrent.filter(|most| with > *most) {
-            None => total = with,
-            Some(most) => {
-                let reason = format!(
-                    "engine.maxConcurrent: {most} is less than the {with} of all injectors together (limits.instances)"
-                );
-                offer.config = None;
-                offer.component = Err(anyhow::anyhow!("injector {}: {reason}", offer.name));
-            }
-        }
+/// Waits for a plugin of a pending load. Never ends without one.
+async fn wait(pending: Option<&mut PendingLoad>) -> FilledResult {
+    match pending {
+        Some(pending) => pending.wait().await,
+        None => std::future::pending().await,
     }
-    // In steps, so that few changes need a new engine.
-    let step = EngineConfig::default().max_concurrent;
-    settings.max_concurrent.unwrap_or_else(|| total.max(1).next_multiple_of(step))
 }
 
 /// Builds an engine with these settings.
 ///
 /// # Errors
 ///
-/// The engine cannot be created, for example because its cache directory is not private.
+/// The engine cannot be created.
 pub fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Result<Arc<PluginEngine>> {
     build_engine(settings, Arc::new(metrics.clone()), child_compiler)
 }
@@ -266,5 +394,13 @@ fn build_engine(
         secrets: Arc::new(ClusterReader::default()),
         http: default.http,
     };
-    Ok(Arc::new(PluginEngine::new(config)?))
+    let engine = match PluginEngine::new(config.clone()) {
+        // Not a reason to serve nothing: without the cache, each start compiles all components.
+        Err(error @ EngineError::CacheFolder { .. }) => {
+            warn!(%error, "compiled components are not cached");
+            PluginEngine::new(EngineConfig { cache_dir: None, ..config })
+        }
+        result => result,
+    };
+    Ok(Arc::new(engine?))
 }

@@ -1,19 +1,24 @@
 //! Applies changes of the configuration and of components to the running process: [`Reloader`].
 //!
 //! A change is read, checked and loaded in the background, and then replaces the pipeline
-//! atomically. If the configuration is invalid, the previous pipeline stays in use. If a plugin
+//! atomically. What the change removes takes effect before anything is loaded; the required plugins
+//! take effect together, and each of the others once it is loaded. If the configuration is invalid, the previous pipeline stays in use. If a plugin
 //! does not load, its predecessor stays in use. [`Reporter`] reports both.
 
 mod report;
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::bail;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use self::report::ReloadOutcome;
 pub(crate) use self::report::Reporter;
-use crate::plugins::{Loader, PluginStates, PluginStatus};
+use crate::{
+    api_server::until_reachable,
+    plugins::{LoadedPipeline, Loader, LoaderEvent, PluginStates, PluginStatus},
+};
 use ampoule_admission::pipeline::ServingPipeline;
 use ampoule_config::{Config, ConfigError, LoadedConfig, Notice, changed_fixed_keys};
 use ampoule_net::watch::Watch;
@@ -36,6 +41,10 @@ pub(crate) struct Reloader {
     states: PluginStates,
     reporter: Reporter,
     retry: bool,
+    /// Whether the plugins of the start are being loaded.
+    is_first_load: bool,
+    /// Whether a source changed during a load.
+    source_changed: bool,
 }
 
 // === impl Reloader ===
@@ -55,16 +64,31 @@ impl Reloader {
         mut reporter: Reporter,
     ) -> anyhow::Result<Self> {
         let at_start = first.config.clone();
-        let loaded = loader.load(&at_start).await?;
-        let problems = problems(&loaded.plugins);
-        let retry = !problems.is_empty();
-        reporter.report_start(problems).await;
+        let begun = async || loader.begin(&at_start).await;
+        until_reachable("the ConfigMaps with injectors", begun).await?;
+        let loaded = match loader.next_step().await {
+            LoaderEvent::Loaded(loaded) => loaded,
+            LoaderEvent::Refused(error) => return Err(error),
+            LoaderEvent::SourceChanged | LoaderEvent::Done => bail!("the first load ended without a pipeline"),
+        };
+        reporter.report_start(problems(&loaded.plugins)).await;
         reporter.report_plugins(&loaded.plugins).await;
         states.set(loaded.plugins);
         let serving = Arc::new(ServingPipeline::new(loaded.pipeline));
         let configured = Ok(first);
         let watch = Watch::new(configured.clone(), read);
-        Ok(Self { watch, configured, at_start, loader, serving, states, reporter, retry })
+        Ok(Self {
+            watch,
+            configured,
+            at_start,
+            loader,
+            serving,
+            states,
+            reporter,
+            retry: false,
+            is_first_load: true,
+            source_changed: false,
+        })
     }
 
     /// Returns the pipeline that serves, which each reload replaces.
@@ -75,48 +99,93 @@ impl Reloader {
     /// Follows the sources of the pipeline. Never ends.
     pub(crate) async fn run(mut self) {
         loop {
-            self.wait_for_change().await;
-            let outcome = self.apply().await;
-            self.reporter.report(outcome).await;
-            self.reporter.report_plugins(&self.states.get()).await;
-        }
-    }
-
-    async fn wait_for_change(&mut self) {
-        tokio::select! {
-            read = self.watch.changed() => {
-                if let Ok(loaded) = &read {
-                    loaded.notices.iter().for_each(log_notice);
+            let is_retry = self.retry && !self.loader.is_loading();
+            tokio::select! {
+                read = self.watch.changed() => {
+                    if let Ok(loaded) = &read {
+                        loaded.notices.iter().for_each(log_notice);
+                    }
+                    self.configured = read;
+                    self.apply().await;
                 }
-                self.configured = read;
+                event = self.loader.next() => self.handle(event).await,
+                () = sleep(RETRY_DELAY), if is_retry => self.apply().await,
             }
-            () = self.loader.changed() => {}
-            () = sleep(RETRY_DELAY), if self.retry => {}
         }
     }
 
-    async fn apply(&mut self) -> ReloadOutcome {
+    async fn handle(&mut self, event: LoaderEvent) {
+        match event {
+            LoaderEvent::SourceChanged if self.loader.is_loading() => {
+                // The load continues: a source that changes often must not delay it forever.
+                self.source_changed = true;
+                self.remove().await;
+            }
+            LoaderEvent::SourceChanged => self.apply().await,
+            LoaderEvent::Loaded(loaded) => self.install(loaded).await,
+            LoaderEvent::Refused(error) => self.refuse(&error).await,
+            LoaderEvent::Done => self.finish().await,
+        }
+    }
+
+    /// Puts removals of the configuration into effect, and starts to load the rest.
+    async fn apply(&mut self) {
         self.retry = false;
+        self.is_first_load = false;
+        self.source_changed = false;
         let config = match &self.configured {
-            Ok(loaded) => &loaded.config,
-            Err(error) => return ReloadOutcome::refused(&error.clone().into()),
+            Ok(loaded) => loaded.config.clone(),
+            Err(error) => {
+                let outcome = ReloadOutcome::refused(&error.clone().into());
+                return self.reporter.report(outcome).await;
+            }
         };
         // The clients are authenticated as they were at the start.
         if let Err(error) = config.check_values(&self.at_start.server.clients) {
-            return ReloadOutcome::refused(&error.into());
+            return self.reporter.report(ReloadOutcome::refused(&error.into())).await;
         }
-        match self.loader.load(config).await {
-            Ok(loaded) => {
-                self.serving.install(loaded.pipeline);
-                let problems = problems(&loaded.plugins);
-                self.retry = !problems.is_empty();
-                self.states.set(loaded.plugins);
-                ReloadOutcome::Applied { fixed: changed_fixed_keys(&self.at_start, config), problems }
-            }
-            Err(error) => {
-                self.retry = true;
-                ReloadOutcome::refused(&error)
-            }
+        self.remove().await;
+        if let Err(error) = self.loader.begin(&config).await {
+            self.refuse(&error).await;
+        }
+    }
+
+    /// Removes from the pipeline what the configuration and the ConfigMaps no longer permit.
+    async fn remove(&mut self) {
+        let Ok(LoadedConfig { config, .. }) = &self.configured else { return };
+        if let Some(reduced) = self.loader.reduce(config) {
+            info!("removals of the configuration are in effect");
+            self.install(reduced).await;
+        }
+    }
+
+    async fn install(&mut self, loaded: LoadedPipeline) {
+        self.serving.install(loaded.pipeline);
+        self.states.set(loaded.plugins);
+        self.reporter.report_plugins(&self.states.get()).await;
+    }
+
+    async fn refuse(&mut self, error: &anyhow::Error) {
+        self.retry = true;
+        self.reporter.report(ReloadOutcome::refused(error)).await;
+    }
+
+    /// Reports the result of a load after its last plugin.
+    async fn finish(&mut self) {
+        let plugins = self.states.get();
+        let problems = problems(&plugins);
+        self.retry = !problems.is_empty();
+        // The start reports plugins that do not load, and no applied change.
+        if !std::mem::take(&mut self.is_first_load) || self.retry {
+            let fixed = match &self.configured {
+                Ok(loaded) => changed_fixed_keys(&self.at_start, &loaded.config),
+                Err(_) => Vec::new(),
+            };
+            let public_problems = plugins.iter().filter_map(PluginStatus::public_problem).collect();
+            self.reporter.report(ReloadOutcome::Applied { fixed, problems, public_problems }).await;
+        }
+        if self.source_changed {
+            self.apply().await;
         }
     }
 }

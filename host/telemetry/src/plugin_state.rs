@@ -14,8 +14,10 @@ pub enum PluginState {
     Loaded,
     /// The configured component failed to load; the previous one still serves.
     ServingPrevious,
-    /// No component serves, and pods that request this plugin are refused with the reason.
+    /// No component serves, and pods that request this plugin are refused.
     Failed,
+    /// No component serves yet: the plugin is being fetched or compiled.
+    Loading,
     /// The plugin is not used: the configuration has another plugin of the same name.
     Ignored,
 }
@@ -24,7 +26,7 @@ pub enum PluginState {
 
 impl PluginState {
     /// The states of plugins that are in use.
-    pub const ALL: [Self; 3] = [Self::Loaded, Self::ServingPrevious, Self::Failed];
+    pub const ALL: [Self; 4] = [Self::Loaded, Self::ServingPrevious, Self::Failed, Self::Loading];
 
     /// The name in metrics and messages.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +34,7 @@ impl PluginState {
             Self::Loaded => "loaded",
             Self::ServingPrevious => "serving-previous",
             Self::Failed => "failed",
+            Self::Loading => "loading",
             Self::Ignored => "ignored",
         }
     }

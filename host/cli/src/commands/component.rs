@@ -35,5 +35,7 @@ pub(super) async fn fetch_component(
 ) -> anyhow::Result<Component> {
     let fetcher = Fetcher::trusting(registries, builtins);
     let limit = Limits::default().component_bytes;
-    Ok(fetcher.fetch(ComponentRequest { source: source.clone(), limit, sha256: None, signed_by: None }).await?)
+    let source = source.clone();
+    let request = ComponentRequest { source, limit, sha256: None, signed_by: None, from_config_map: false };
+    Ok(fetcher.fetch(request).await?)
 }

@@ -97,6 +97,7 @@ mod tests {
             source: format!("builtin:{name}"),
             serving,
             error: error.map(str::to_owned),
+            public_error: None,
         };
         let plugins = [
             status("k8s", PluginState::Loaded, Some(serving.clone()), None),

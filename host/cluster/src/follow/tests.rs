@@ -136,6 +136,37 @@ fn watch_response(reply: WatchReply) -> Response {
     body.into_response()
 }
 
+#[tokio::test]
+async fn a_list_reads_pages_and_reduces_the_objects_after_each_page() {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let received = Arc::clone(&requests);
+    let router = Router::new().fallback(async move |uri: Uri| {
+        let query = uri.query().unwrap_or_default().to_owned();
+        let next = if query.contains("continue=third") {
+            Value::Null
+        } else if query.contains("continue=second") {
+            "third".into()
+        } else {
+            "second".into()
+        };
+        received.lock().unwrap().push(query);
+        let items = [object("a", 1), object("b", 1)];
+        let metadata = json!({ "resourceVersion": "7", "continue": next });
+        json!({ "apiVersion": "v1", "kind": "ConfigMapList", "metadata": metadata, "items": items }).to_string()
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = Client::try_from(Config::new(url.parse().unwrap())).unwrap();
+    let api: Api<ConfigMap> = Api::namespaced(client, "ampoule");
+    let follower = ObjectFollower::new(api, ObjectSelector::Labels("a=b".to_owned()));
+    let (objects, version) = follower.with_trim(|objects| objects.truncate(3)).list().await.unwrap();
+    assert_eq!((objects.len(), version.as_str()), (3, "7"));
+    let requests = requests.lock().unwrap();
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|query| query.contains("limit=8")), "{requests:?}");
+}
+
 /// Follows until `count` changes are reported, and returns them and the requests.
 async fn follow(watches: Vec<WatchReply>, count: usize) -> (Vec<String>, Vec<String>) {
     let server = FakeApiServer::start(watches).await;

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use crate::api_server::until_reachable;
 use ampoule_cluster::{
     Cluster,
     certs::{self, CertFolder, CertIssuer, CertKeeper, FolderSource, SecretSource},
@@ -42,12 +43,15 @@ impl CertificateSetup<'_> {
         let service = &self.config.registration.service_name;
         let certificates = &self.config.certificates;
         if let (CertificateMode::Cluster, Some(cluster)) = (certificates.mode, self.cluster) {
-            let issuer = CertIssuer {
-                service: service.clone(),
-                secret: certificates.secret_name.clone(),
-                validity: certificates.validity,
-            };
-            let (pair, source) = SecretSource::start(issuer, cluster.clone(), self.metrics.clone()).await?;
+            let started = until_reachable("the certificate's Secret", async || {
+                let issuer = CertIssuer {
+                    service: service.clone(),
+                    secret: certificates.secret_name.clone(),
+                    validity: certificates.validity,
+                };
+                Ok(SecretSource::start(issuer, cluster.clone(), self.metrics.clone()).await?)
+            });
+            let (pair, source) = started.await?;
             keeper.serve(pair);
             followers.spawn(keeper.follow(source));
             return Ok(None);

@@ -1,9 +1,8 @@
-//! The placeholder in the chain for an optional plugin that is not loaded: [`MissingPlugin`].
+//! The placeholder in the chain for a plugin that is not loaded: [`MissingPlugin`].
 //!
 //! A pod whose secrets come from other plugins is not affected. A pod that needs this plugin is
-//! refused, with the plugin's name and the reason.
-
-use std::sync::Arc;
+//! refused with the plugin's name. The reason is for the admin: it may contain paths, hosts and
+//! hashes, and pod authors must not learn from it.
 
 use ampoule_core::{Injection, InjectionError, InjectorSession, PodView, SecretInjector, SecretRequest};
 use async_trait::async_trait;
@@ -11,17 +10,22 @@ use async_trait::async_trait;
 /// A plugin that is not loaded.
 pub(super) struct MissingPlugin {
     name: String,
-    reason: Arc<str>,
+    is_loading: bool,
 }
 
-struct MissingPluginSession(Arc<str>);
+struct MissingPluginSession(String);
 
 // === impl MissingPlugin ===
 
 impl MissingPlugin {
-    /// Creates the placeholder for a plugin that is not loaded for this reason.
-    pub(super) fn new(name: &str, reason: &str) -> Self {
-        Self { name: name.to_owned(), reason: reason.into() }
+    /// Creates the placeholder. `is_loading` if the plugin was not tried yet.
+    pub(super) fn new(name: &str, is_loading: bool) -> Self {
+        Self { name: name.to_owned(), is_loading }
+    }
+
+    fn message(&self) -> String {
+        let yet = if self.is_loading { " yet" } else { "" };
+        format!("plugin {} is not loaded{yet}", self.name)
     }
 }
 
@@ -31,7 +35,7 @@ impl SecretInjector for MissingPlugin {
     }
 
     fn open(&self) -> Box<dyn InjectorSession> {
-        Box::new(MissingPluginSession(Arc::clone(&self.reason)))
+        Box::new(MissingPluginSession(self.message()))
     }
 }
 
@@ -40,6 +44,6 @@ impl SecretInjector for MissingPlugin {
 #[async_trait]
 impl InjectorSession for MissingPluginSession {
     async fn inject(&mut self, _request: &SecretRequest, _pod: &PodView) -> Injection {
-        Ok(Err(InjectionError::Unavailable(format!("the plugin is not loaded: {}", self.0))))
+        Ok(Err(InjectionError::Unavailable(self.0.clone())))
     }
 }

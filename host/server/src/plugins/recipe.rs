@@ -66,7 +66,14 @@ impl PluginRecipe {
     pub(super) fn is_allowed(&self, config: Option<&InjectorConfig>, trust: &TrustConfig) -> bool {
         let now = config.unwrap_or(&self.config);
         let pinned = now.sha256.as_ref().is_none_or(|pin| *pin == self.component.digest);
-        pinned && self.config.grants.are_within(&now.grants) && self.is_vouched_for(now, trust)
+        pinned && self.is_permitted(config, trust)
+    }
+
+    /// Whether this plugin may serve until its successor is loaded. Another pin is no obstacle: it
+    /// is how an admin installs a new version.
+    pub(super) fn is_permitted(&self, config: Option<&InjectorConfig>, trust: &TrustConfig) -> bool {
+        let now = config.unwrap_or(&self.config);
+        self.config.grants.are_within(&now.grants) && self.is_vouched_for(now, trust)
     }
 
     fn is_vouched_for(&self, now: &InjectorConfig, trust: &TrustConfig) -> bool {
@@ -156,7 +163,7 @@ mod tests {
 
     fn served(injector: &str, signer: Option<Signer>) -> PluginRecipe {
         let config = config(injector, false, &[("release", KEYS[0])]);
-        let component = Component { bytes: Vec::new().into(), digest: "a".repeat(64), signer };
+        let component = Component { bytes: Vec::new().into(), digest: "a".repeat(64), manifest: None, signer };
         let conventions = Profile::FlyteV1.conventions();
         PluginRecipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component, ca: None }
     }

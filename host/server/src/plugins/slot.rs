@@ -14,15 +14,17 @@ use anyhow::Context as _;
 use super::{
     PipelineParts,
     missing_plugin::MissingPlugin,
+    public_reason::public_reason,
     recipe::{LoadedPlugin, PluginRecipe},
     status::{PluginStatus, ServingPlugin},
 };
 use ampoule_cluster::events::ConfigMapReference;
-use ampoule_components::{FetchedInjector, fetch::Component, grants};
+use ampoule_components::{FetchedInjector, ListedInjector, fetch::Component, grants};
 use ampoule_config::{InjectorConfig, TrustConfig};
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
 /// A position in the chain.
+#[derive(Clone)]
 pub(super) struct PluginSlot {
     pub(super) status: PluginStatus,
     /// `None` for a [`MissingPlugin`].
@@ -30,12 +32,12 @@ pub(super) struct PluginSlot {
 }
 
 /// Loads the plugins of slots.
-pub(super) struct SlotFiller<'a> {
-    pub(super) engine: &'a Arc<PluginEngine>,
-    pub(super) conventions: &'a Conventions,
-    pub(super) trust: &'a TrustConfig,
+pub(super) struct SlotFiller {
+    pub(super) engine: Arc<PluginEngine>,
+    pub(super) conventions: Conventions,
+    pub(super) trust: TrustConfig,
     /// The parts of the previous pipeline.
-    pub(super) last: Option<&'a PipelineParts>,
+    pub(super) last: Option<Arc<PipelineParts>>,
 }
 
 // === impl PluginSlot ===
@@ -45,23 +47,30 @@ impl PluginSlot {
     pub(super) fn injector(&self) -> Arc<dyn SecretInjector> {
         match &self.serving {
             Some(loaded) => Arc::new(loaded.plugin.clone()),
-            None => {
-                let reason = self.status.error.as_deref().unwrap_or_default();
-                Arc::new(MissingPlugin::new(&self.status.name, reason))
-            }
+            None => Arc::new(MissingPlugin::new(&self.status.name, self.status.state == PluginState::Loading)),
         }
+    }
+
+    /// Removes the plugin, whose grants, key or source were revoked.
+    pub(super) fn revoke(&mut self) {
+        self.serving = None;
+        self.status.serving = None;
+        self.status.state = PluginState::Loading;
+        self.status.error = None;
+        self.status.public_error = None;
     }
 }
 
 // === impl SlotFiller ===
 
-impl SlotFiller<'_> {
+impl SlotFiller {
     /// Fills the slot of an injector. Never fails: without a plugin, the status has the error.
     pub(super) async fn fill(&self, offer: FetchedInjector) -> PluginSlot {
-        let before = self.predecessor(&offer);
-        let kept = before.and_then(|before| before.serving.as_ref());
-        let FetchedInjector { name, origin, config, component } = offer;
+        let before = self.predecessor(&offer.name, offer.origin.is_some());
+        let kept = before.and_then(|before| before.serving.as_ref()).filter(|_| !offer.is_dropped);
+        let FetchedInjector { name, origin, config, component, is_dropped: _ } = offer;
         let (serving, error) = self.load_first(config.as_ref(), component, kept, origin.as_ref()).await;
+        let public_error = error.as_ref().map(|error| public_reason(error, config.as_ref()));
         let error = error.map(|error| one_line(&error));
         let is_new = match (&serving, kept) {
             (Some(loaded), Some(kept)) => !kept.recipe.builds_same_plugin(&loaded.recipe),
@@ -87,16 +96,49 @@ impl SlotFiller<'_> {
             name,
             origin,
             error,
+            public_error,
         };
         PluginSlot { status, serving }
     }
 
+    /// Returns the slot of an injector until it is filled: the previous plugin if it is permitted,
+    /// otherwise a missing plugin.
+    pub(super) fn keep(&self, injector: &ListedInjector) -> PluginSlot {
+        let config = injector.config.as_ref().ok();
+        let required = config.is_some_and(|config| config.required);
+        if let Some(before) = self.predecessor(&injector.name, injector.origin.is_some()) {
+            let mut slot = before.clone();
+            slot.status.origin.clone_from(&injector.origin);
+            slot.status.required = required;
+            let is_permitted = 
+                |loaded: &LoadedPlugin| !injector.is_dropped && loaded.recipe.is_permitted(config, &self.trust);
+            if slot.serving.as_ref().is_some_and(|loaded| !is_permitted(loaded)) {
+                slot.revoke();
+            }
+            return slot;
+        }
+        let source =
+            config.map_or_else(|| format!("configmap:{}", injector.name), |config| config.component.to_string());
+        let status = PluginStatus {
+            name: injector.name.clone(),
+            origin: injector.origin.clone(),
+            state: PluginState::Loading,
+            generation: 0,
+            required,
+            source,
+            serving: None,
+            error: None,
+            public_error: None,
+        };
+        PluginSlot { status, serving: None }
+    }
+
     /// Finds the slot of the previous pipeline that an injector continues: same name, and both or
     /// neither from a ConfigMap.
-    fn predecessor(&self, offer: &FetchedInjector) -> Option<&PluginSlot> {
+    fn predecessor(&self, name: &str, from_config_map: bool) -> Option<&PluginSlot> {
         let slots = self.last.iter().flat_map(|last| &last.slots);
-        let mut same_name = slots.filter(|slot| slot.status.name == offer.name);
-        same_name.find(|slot| slot.status.origin.is_some() == offer.origin.is_some())
+        let mut same_name = slots.filter(|slot| slot.status.name == name);
+        same_name.find(|slot| slot.status.origin.is_some() == from_config_map)
     }
 
     /// Returns the first plugin that loads, and the error of the configured plugin.
@@ -119,7 +161,7 @@ impl SlotFiller<'_> {
         let ca = config.map_or(Ok(None), |config| {
             grants::read_ca(&config.grants).with_context(|| format!("injector {}", config.name))
         });
-        let before = before.filter(|before| before.recipe.is_allowed(config, self.trust));
+        let before = before.filter(|before| before.recipe.is_allowed(config, &self.trust));
         let kept = before.map(|before| &before.recipe);
         let (mut recipes, mut error) = (Vec::new(), None);
         match (component, ca) {
@@ -127,7 +169,7 @@ impl SlotFiller<'_> {
             (Err(reason), Ok(ca)) => {
                 error = Some(reason);
                 let reusable =
-                    |kept: &&PluginRecipe| config.is_some_and(|config| kept.is_component_usable(config, self.trust));
+                    |kept: &&PluginRecipe| config.is_some_and(|config| kept.is_component_usable(config, &self.trust));
                 // The settings of a ConfigMap belong to the component in the same ConfigMap.
                 let kept = kept.filter(reusable).filter(|_| origin.is_none());
                 recipes.extend(kept.and_then(|kept| configured(kept.component.clone(), ca)));
@@ -149,13 +191,13 @@ impl SlotFiller<'_> {
 
     /// Reuses the plugin of the previous pipeline with the same recipe, or loads a new one.
     async fn load_or_reuse(&self, recipe: PluginRecipe) -> anyhow::Result<LoadedPlugin> {
-        let same_engine = self.last.filter(|last| Arc::ptr_eq(&last.engine, self.engine));
+        let same_engine = self.last.as_ref().filter(|last| Arc::ptr_eq(&last.engine, &self.engine));
         let slots = same_engine.into_iter().flat_map(|last| &last.slots);
         let mut loaded = slots.filter_map(|slot| slot.serving.as_ref());
         match loaded.find(|loaded| loaded.recipe.builds_same_plugin(&recipe)) {
             // The new recipe may have another signer for the same component.
             Some(loaded) => Ok(LoadedPlugin { recipe, ..loaded.clone() }),
-            None => recipe.load(self.engine).await,
+            None => recipe.load(&self.engine).await,
         }
     }
 }

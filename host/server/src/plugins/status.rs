@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use ampoule_cluster::events::ConfigMapReference;
-use ampoule_components::FetchedInjector;
+use ampoule_components::ListedInjector;
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
 /// The states of all plugins, including those that are not loaded. Cheap to clone.
@@ -40,6 +40,9 @@ pub struct PluginStatus {
     pub serving: Option<ServingPlugin>,
     /// Why the configured plugin does not serve.
     pub error: Option<String>,
+    /// The reason for the author of the ConfigMap, without paths, hosts and hashes.
+    #[serde(skip)]
+    pub public_error: Option<String>,
 }
 
 /// A plugin that serves.
@@ -83,29 +86,51 @@ impl PluginStates {
 
 impl PluginStatus {
     /// Creates the status of a plugin that is not in the chain.
-    pub(super) fn ignored(offer: FetchedInjector) -> Self {
+    pub(super) fn ignored(injector: ListedInjector) -> Self {
+        let error = injector.config.err().map(|error| one_line(&error));
         Self {
-            source: format!("configmap:{}", offer.name),
-            name: offer.name,
-            origin: offer.origin,
+            source: format!("configmap:{}", injector.name),
+            name: injector.name,
+            origin: injector.origin,
             state: PluginState::Ignored,
             generation: 0,
             required: false,
             serving: None,
-            error: offer.component.err().map(|error| one_line(&error)),
+            public_error: error.clone(),
+            error,
         }
     }
 
     /// Describes the problem of the plugin and its effect.
     pub fn problem(&self) -> Option<String> {
-        let error = self.error.as_ref()?;
-        Some(match self.state {
-            PluginState::Failed => format!("{error}; pods that need {} are refused", self.name),
+        Some(self.describe(self.error.as_ref()?))
+    }
+
+    /// Describes the problem for a reader who is less trusted than the admin, if a ConfigMap
+    /// defines the plugin.
+    pub fn public_problem(&self) -> Option<String> {
+        match (&self.origin, &self.public_error) {
+            (Some(_), Some(error)) => Some(self.describe(error)),
+            _ => self.problem(),
+        }
+    }
+
+    /// Describes a plugin that serves, without the hash of its component: the source may be a file
+    /// of the container.
+    pub fn public_line(&self) -> String {
+        let version = self.serving.as_ref().map(|serving| serving.version.as_str()).unwrap_or_default();
+        let Self { name, state, source, generation, .. } = self;
+        format!("{name} {state}: {source}, generation {generation}, version {version}")
+    }
+
+    fn describe(&self, error: &str) -> String {
+        match self.state {
+            PluginState::Failed | PluginState::Loading => format!("{error}; pods that need {} are refused", self.name),
             PluginState::Ignored => format!("{error}; the plugin is not used"),
             PluginState::Loaded | PluginState::ServingPrevious => {
                 format!("{error}; the previous plugin stays in use")
             }
-        })
+        }
     }
 }
 

@@ -12,8 +12,6 @@ use tempfile::TempDir;
 use ampoule_components::builtins;
 
 use super::*;
-use ampoule_cluster::events::ConfigMapReference;
-use ampoule_config::InjectorConfig;
 
 /// Two plugins, the second in a file.
 const TWO: &str = "injectors: [{ name: one, component: builtin:aws }, { name: two, component: FILE }]";
@@ -59,15 +57,19 @@ impl Fixture {
         let _ = fs::remove_dir_all(&cache);
         fs::create_dir(&cache).unwrap();
         fs::set_permissions(&cache, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        let engine = if text.contains("engine:") { "" } else { "engine: { cacheDirectory: CACHE }\n" };
-        let text = [engine, text].concat().replace("CACHE", &cache.display().to_string());
-        let text = text.replace("FILE", &format!("\"file:{}\"", self.path("plugin.wasm").display()));
-        let config = Config::parse(&text, &builtins::names(COMPONENTS)).unwrap();
+        let config = self.parse(text);
         let loaded = self.loader.load(&config).await.map_err(|error| format!("{error:#}"))?;
         self.pipeline = Some(loaded.pipeline);
         self.states = loaded.plugins.iter().map(ToString::to_string).collect();
         // Each compiled plugin has a checksum file.
         Ok(fs::read_dir(&cache).unwrap().count() / 2)
+    }
+
+    fn parse(&self, text: &str) -> Config {
+        let engine = if text.contains("engine:") { "" } else { "engine: { cacheDirectory: CACHE }\n" };
+        let text = [engine, text].concat().replace("CACHE", &self.path("cache").display().to_string());
+        let text = text.replace("FILE", &format!("\"file:{}\"", self.path("plugin.wasm").display()));
+        Config::parse(&text, &builtins::names(COMPONENTS)).unwrap()
     }
 
     /// The names of the plugins in the metrics.
@@ -242,8 +244,8 @@ async fn a_required_plugin_is_necessary_and_an_optional_one_is_not() {
     assert_eq!(loads.load(with_global).await, Ok(0));
     let refusal = format!(
         "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: global: not found: \
-         secrets not found - Env [FLYTE_SECRET_GROUP_KEY], file [/etc/secrets/group/key]; two: unavailable: the plugin is \
-         not loaded: {missing}"
+         secrets not found - Env [FLYTE_SECRET_GROUP_KEY], file [/etc/secrets/group/key]; two: unavailable: plugin two is \
+         not loaded"
     );
     assert_eq!(decide(&loads, "X").await, Err((RefusalCode::Unavailable, refusal)));
     loads.write("k8s");
@@ -257,29 +259,70 @@ fn a_loader_compiles_foreign_components_in_a_child_process() {
     assert!((loader.new_compiler)(512).is_some());
 }
 
-#[test]
-fn the_engine_has_room_for_the_instances_of_all_plugins() {
-    let offers = |count: usize, origin: Option<ConfigMapReference>| {
-        let injectors: String = (0..count).map(|i| format!("- {{ name: p{i}, component: file:/p.wasm }}\n")).collect();
-        let offer = move |config: InjectorConfig| FetchedInjector {
-            name: config.name.clone(),
-            origin: origin.clone(),
-            config: Some(config),
-            component: Err(anyhow::anyhow!("not fetched")),
-        };
-        let config = Config::parse(&format!("injectors:\n{injectors}"), &[]).unwrap();
-        config.injectors.into_iter().map(offer).collect::<Vec<_>>()
-    };
-    let settings = |most| EngineSettings { max_concurrent: most, ..EngineSettings::default() };
-    for (count, expected) in [(1, 64), (4, 64), (5, 128)] {
-        assert_eq!(allot_instances(&settings(None), &mut offers(count, None)), expected, "{count} of them");
+/// The name and the state of each plugin.
+fn summary(plugins: &[PluginStatus]) -> Vec<String> {
+    plugins.iter().map(|status| format!("{} {}", status.name, status.state)).collect()
+}
+
+#[tokio::test]
+async fn a_removal_takes_effect_before_anything_is_loaded() {
+    let base = "globalSecrets: { enabled: true }\nonFailure: admit\ninjectors: [{ name: one, component: builtin:aws }, \
+                { name: two, component: FILE, grants: { clock: true } }]";
+    let pin = format!("FILE, sha256: {}", "0".repeat(64));
+    let mut loads = Fixture::new();
+    for (what, changed, expected) in [
+        ("nothing", base.to_owned(), None),
+        ("an injector is added", base.replace("[{", "[{ name: new, component: builtin:gcp }, {"), None),
+        ("a grant is added", base.replace("clock: true", "clock: true, randomness: true"), None),
+        ("another pin", base.replace("FILE", &pin), None),
+        ("an injector", base.replace("{ name: one, component: builtin:aws }, ", ""), Some(vec!["two loaded"])),
+        ("a grant", base.replace("clock: true", "clock: false"), Some(vec!["one loaded", "two loading"])),
+        ("global secrets", base.replace("enabled: true", "enabled: false"), Some(vec!["one loaded", "two loaded"])),
+        ("the admission without secrets", base.replace("admit", "deny"), Some(vec!["one loaded", "two loaded"])),
+    ] {
+        loads.load(base).await.unwrap();
+        let config = loads.parse(&changed);
+        let reduced = loads.loader.reduce(&config).map(|reduced| summary(&reduced.plugins));
+        let expected = expected.map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(reduced, expected, "{what}");
+        assert!(loads.loader.reduce(&config).is_none(), "{what} is in effect already");
     }
-    let mut both = offers(2, Some(ConfigMapReference::default()));
-    both.extend(offers(2, None));
-    assert_eq!(allot_instances(&settings(Some(48)), &mut both), 48);
-    let refused: Vec<_> = both.iter().map(|offer| offer.config.is_none()).collect();
-    assert_eq!(refused, [false, true, false, false], "plugins of the configuration take precedence");
-    let reason =
-        "injector p1: engine.maxConcurrent: 48 is less than the 64 of all injectors together (limits.instances)";
-    assert_eq!(both[1].component.as_ref().unwrap_err().to_string(), reason);
+}
+
+#[tokio::test]
+async fn an_optional_plugin_does_not_delay_the_required_ones() {
+    // A registry that accepts connections and never responds.
+    let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hangs = format!("oci:localhost:{}/p:1", registry.local_addr().unwrap().port());
+    let text = format!(
+        "injectors: [{{ name: slow, component: '{hangs}', required: false }}, {{ name: two, component: FILE, required: false }}, \
+         {{ name: one, component: builtin:aws }}]"
+    );
+    let mut loads = Fixture::new();
+    fs::create_dir(loads.path("cache")).unwrap();
+    let config = loads.parse(&text);
+    loads.loader.begin(&config).await.unwrap();
+    for expected in [["slow loading", "two loading", "one loaded"], ["slow loading", "two loaded", "one loaded"]] {
+        let LoaderEvent::Loaded(loaded) = loads.loader.next_step().await else { panic!("a pipeline") };
+        assert_eq!(summary(&loaded.plugins), expected);
+    }
+    assert!(loads.loader.is_loading());
+    // A change does not wait for the registry.
+    let config = loads.parse("injectors: [{ name: one, component: builtin:aws }]");
+    let reduced = loads.loader.reduce(&config).unwrap();
+    assert_eq!(summary(&reduced.plugins), ["one loaded"]);
+    loads.loader.begin(&config).await.unwrap();
+    assert!(matches!(loads.loader.next_step().await, LoaderEvent::Loaded(_)));
+    assert!(matches!(loads.loader.next_step().await, LoaderEvent::Done));
+}
+
+#[tokio::test]
+async fn an_unusable_cache_directory_does_not_prevent_the_start() {
+    let mut loads = Fixture::new();
+    fs::write(loads.path("file"), "").unwrap();
+    let directory = loads.path("file").display().to_string();
+    let text =
+        format!("engine: {{ cacheDirectory: {directory} }}\ninjectors: [{{ name: one, component: builtin:aws }}]");
+    assert_eq!(loads.load(&text).await, Ok(0));
+    assert!(loads.states[0].starts_with("one loaded: "), "{}", loads.states[0]);
 }

@@ -25,7 +25,10 @@ pub(crate) struct Reporter {
 pub(super) enum ReloadOutcome {
     /// The change is in effect, except for keys that need a restart (`fixed`) and plugins that do
     /// not load (`problems`).
-    Applied { fixed: Vec<String>, problems: Vec<String> },
+    ///
+    /// Everyone who may read Events in the namespace sees `public_problems`, without paths, hosts
+    /// and hashes of plugins from ConfigMaps.
+    Applied { fixed: Vec<String>, problems: Vec<String>, public_problems: Vec<String> },
     /// The previous configuration stays in effect.
     Refused { reason: String },
 }
@@ -43,7 +46,8 @@ impl Reporter {
         if problems.is_empty() {
             return self.part.ready();
         }
-        self.report(ReloadOutcome::Applied { fixed: Vec::new(), problems }).await;
+        let public_problems = problems.clone();
+        self.report(ReloadOutcome::Applied { fixed: Vec::new(), problems, public_problems }).await;
     }
 
     /// Writes an Event about each ConfigMap whose plugin has a new state.
@@ -51,9 +55,11 @@ impl Reporter {
         let before = std::mem::replace(&mut self.plugins, plugins.to_vec());
         for status in plugins.iter().filter(|status| !before.contains(status)) {
             let Some(origin) = &status.origin else { continue };
-            let (kind, reason, note) = match status.problem() {
-                Some(problem) => (EventKind::Warning, "PluginRefused", problem),
-                None => (EventKind::Normal, "PluginLoaded", status.to_string()),
+            let (kind, reason, note) = match (status.public_problem(), &status.serving) {
+                (Some(problem), _) => (EventKind::Warning, "PluginRefused", problem),
+                (None, Some(_)) => (EventKind::Normal, "PluginLoaded", status.public_line()),
+                // It is being loaded: the result gets an Event.
+                (None, None) => continue,
             };
             self.events.write_about(origin, kind, reason, &note).await;
         }
@@ -68,7 +74,7 @@ impl Reporter {
             ReloadOutcome::Refused { reason } => {
                 error!(reason, "change refused; the previous configuration stays in effect");
             }
-            ReloadOutcome::Applied { fixed, problems } => {
+            ReloadOutcome::Applied { fixed, problems, .. } => {
                 info!("configuration applied");
                 problems.iter().for_each(|reason| error!(reason, "plugin refused"));
                 if !fixed.is_empty() {
@@ -97,8 +103,8 @@ impl ReloadOutcome {
     /// The reason why a part of the configuration is not in effect.
     fn refusal(&self) -> Option<String> {
         match self {
-            Self::Applied { problems, fixed: _ } if problems.is_empty() => None,
-            Self::Applied { problems, fixed: _ } => Some(problems.join("; ")),
+            Self::Applied { problems, .. } if problems.is_empty() => None,
+            Self::Applied { problems, .. } => Some(problems.join("; ")),
             Self::Refused { reason } => Some(reason.clone()),
         }
     }
@@ -106,11 +112,7 @@ impl ReloadOutcome {
     /// The note on the readiness page.
     fn note(&self) -> Option<String> {
         match self {
-            Self::Applied { fixed, problems } => {
-                let fixed = (!fixed.is_empty()).then(|| format!("takes effect after a restart: {}", fixed.join(", ")));
-                let notes: Vec<_> = problems.iter().cloned().chain(fixed).collect();
-                (!notes.is_empty()).then(|| notes.join("; "))
-            }
+            Self::Applied { fixed, problems, .. } => join_notes(fixed, problems),
             Self::Refused { reason } => {
                 Some(format!("change refused; the previous configuration stays in effect: {reason}"))
             }
@@ -118,17 +120,27 @@ impl ReloadOutcome {
     }
 
     fn event(&self) -> (EventKind, &'static str, String) {
-        match (self, self.note()) {
+        let note = match self {
+            Self::Applied { fixed, public_problems, .. } => join_notes(fixed, public_problems),
+            Self::Refused { .. } => self.note(),
+        };
+        match (self, note) {
             (Self::Refused { .. }, note) => (EventKind::Warning, "ConfigurationRefused", note.unwrap_or_default()),
             (Self::Applied { .. }, None) => {
                 (EventKind::Normal, "ConfigurationApplied", "configuration applied".to_owned())
             }
-            (Self::Applied { problems, fixed: _ }, Some(note)) if problems.is_empty() => {
+            (Self::Applied { problems, .. }, Some(note)) if problems.is_empty() => {
                 (EventKind::Warning, "RestartNeeded", format!("configuration applied; {note}"))
             }
             (Self::Applied { .. }, Some(note)) => (EventKind::Warning, "PluginRefused", note),
         }
     }
+}
+
+fn join_notes(fixed: &[String], problems: &[String]) -> Option<String> {
+    let fixed = (!fixed.is_empty()).then(|| format!("takes effect after a restart: {}", fixed.join(", ")));
+    let notes: Vec<_> = problems.iter().cloned().chain(fixed).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 #[cfg(test)]
@@ -137,11 +149,13 @@ mod tests {
     use ampoule_telemetry::readiness::Readiness;
 
     fn applied(fixed: &[&str]) -> ReloadOutcome {
-        ReloadOutcome::Applied { fixed: fixed.iter().map(|key| (*key).to_owned()).collect(), problems: Vec::new() }
+        let fixed = fixed.iter().map(|key| (*key).to_owned()).collect();
+        ReloadOutcome::Applied { fixed, problems: Vec::new(), public_problems: Vec::new() }
     }
 
     fn partly(problems: &[&str]) -> ReloadOutcome {
-        ReloadOutcome::Applied { fixed: Vec::new(), problems: problems.iter().map(|text| (*text).to_owned()).collect() }
+        let problems: Vec<_> = problems.iter().map(|text| (*text).to_owned()).collect();
+        ReloadOutcome::Applied { fixed: Vec::new(), public_problems: problems.clone(), problems }
     }
 
     fn check(outcome: &ReloadOutcome, on_the_page: Option<&str>, event: (EventKind, &str, &str)) {
@@ -171,6 +185,15 @@ mod tests {
             Some("x is wrong; y is"),
             (Warning, "PluginRefused", "x is wrong; y is"),
         );
+    }
+
+    #[test]
+    fn an_event_has_the_public_problems() {
+        let problems = |text: &str| vec![text.to_owned()];
+        let (problems, public_problems) = (problems("the file /etc/x is missing"), problems("it is not loaded"));
+        let outcome = ReloadOutcome::Applied { fixed: Vec::new(), problems, public_problems };
+        let event = (EventKind::Warning, "PluginRefused", "it is not loaded");
+        check(&outcome, Some("the file /etc/x is missing"), event);
     }
 
     #[tokio::test]
