@@ -2,12 +2,16 @@
 //!
 //! It travels by reference through webhook and pipeline.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use ampoule_core::{AdmissionMemory, UnlimitedMemory};
 use ampoule_telemetry::trace::Trace;
 use tokio::time::Instant as Deadline;
 
-/// When a request arrived, when its answer is due, and its trace. Cheap to clone.
+/// When a request arrived, when its answer is due, its trace and its memory. Cheap to clone.
 #[derive(Clone)]
 pub struct RequestContext {
     /// When the first byte arrived. Metrics and the log measure from here.
@@ -16,16 +20,23 @@ pub struct RequestContext {
     pub deadline: Deadline,
     /// Spans of this request; no spans if the request is not sampled.
     pub trace: Trace,
+    /// The memory that this request may use until its answer.
+    pub memory: Arc<dyn AdmissionMemory>,
 }
 
 // === impl RequestContext ===
 
 impl RequestContext {
-    /// A request that arrives now, without a trace, for commands and tests.
+    /// A request that arrives now, without a trace and a limit of memory, for commands and tests.
     #[must_use]
     pub fn untraced(budget: Duration) -> Self {
         let arrived = Instant::now();
-        Self { arrived, deadline: Deadline::from_std(arrived) + budget, trace: Trace::default() }
+        Self {
+            arrived,
+            deadline: Deadline::from_std(arrived) + budget,
+            trace: Trace::default(),
+            memory: Arc::new(UnlimitedMemory),
+        }
     }
 
     /// The time left until the deadline.

@@ -12,7 +12,6 @@ use std::{sync::Arc, time::Duration};
 use ampoule_config::AuditConfig;
 use ampoule_core::{
     InjectorAnswer, Mutation, OnFailure, Pod, PodMutator, Refusal, RefusalCode, RequestReport, RequestedSecret,
-    UnlimitedMemory,
 };
 use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
@@ -130,9 +129,9 @@ impl Pipeline {
     async fn mutate(&self, pod: Pod, namespace: &str, context: &RequestContext) -> Result<Mutation, PipelineError> {
         let (mutator, namespace) = (Arc::clone(&self.mutator), namespace.to_owned());
         let budget = context.time_left();
-        let (phases, trace) = (self.metrics.phases(), context.trace.clone());
+        let (phases, trace, memory) = (self.metrics.phases(), context.trace.clone(), Arc::clone(&context.memory));
         let work = self.engine.run(context.trace.follow(async move {
-            let pending = mutator.ask(&pod, &namespace, &UnlimitedMemory).await;
+            let pending = mutator.ask(&pod, &namespace, &*memory).await;
             trace.part("patch", || phases.timed(Phase::Patch, || pending.finish()))
         }));
         let finished = timeout_at(context.deadline, work).await.map_err(|_| PipelineError::Deadline(budget))?;

@@ -11,9 +11,15 @@ mod rejection;
 mod tests;
 mod timeout;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Instant,
+};
 
 use ampoule_config::WEBHOOK_PATH;
+use ampoule_core::AdmissionMemory;
+use ampoule_net::listener::Peer;
 use ampoule_telemetry::{
     metrics::{Metrics, Phase},
     trace::Traces,
@@ -21,38 +27,48 @@ use ampoule_telemetry::{
 use axum::{
     Router,
     body::Body,
-    extract::{RawQuery, State},
+    extract::{Extension, RawQuery, State},
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
     routing::post,
 };
-use tokio::{
-    sync::Semaphore,
-    time::{Instant as Deadline, timeout_at},
-};
+use tokio::{sync::Semaphore, time::Instant as Deadline};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::info;
 
-use self::{intake::Intake, rejection::Rejection};
-use crate::{context::RequestContext, pipeline::ServingPipeline};
+use self::rejection::Rejection;
+use crate::{
+    context::RequestContext,
+    memory::{MemoryLease, MemoryPool},
+    pipeline::ServingPipeline,
+};
 
+/// The address of a client that no listener reports, in tests.
+const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 struct Webhook {
     pipeline: Arc<ServingPipeline>,
     metrics: Metrics,
     traces: Traces,
-    intake: Intake,
+    memory: Arc<MemoryPool>,
     /// One permit per running admission, including those that wait for a plugin instance.
     admission_permits: Semaphore,
     max_admissions: usize,
 }
 
 /// The webhook's routes. `metrics` counts requests without a review; the pipeline counts the rest.
-/// At most `max_admissions` run at once; further ones are rejected at once instead of queued.
-pub fn router(pipeline: Arc<ServingPipeline>, metrics: Metrics, traces: Traces, max_admissions: usize) -> Router {
+/// All requests together use `memory`. At most `max_admissions` run at once; further ones are
+/// rejected at once instead of queued.
+pub fn router(
+    pipeline: Arc<ServingPipeline>,
+    metrics: Metrics,
+    traces: Traces,
+    memory: Arc<MemoryPool>,
+    max_admissions: usize,
+) -> Router {
     let admission_permits = Semaphore::new(max_admissions);
-    let webhook = Webhook { pipeline, metrics, traces, intake: Intake::default(), admission_permits, max_admissions };
+    let webhook = Webhook { pipeline, metrics, traces, memory, admission_permits, max_admissions };
     Router::new()
         .route(WEBHOOK_PATH, post(mutate))
         .method_not_allowed_fallback(async || Rejection::Method.into_response())
@@ -64,11 +80,13 @@ pub fn router(pipeline: Arc<ServingPipeline>, metrics: Metrics, traces: Traces, 
 async fn mutate(
     State(webhook): State<Arc<Webhook>>,
     RawQuery(query): RawQuery,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let context = webhook.context(&headers, query.as_deref());
-    match webhook.answer(&headers, body, &context).await {
+    let lease = webhook.memory.lease(peer.map_or(NO_ADDRESS, |Extension(peer)| peer.address));
+    let context = webhook.context(&headers, query.as_deref(), Arc::clone(&lease));
+    match webhook.answer(&headers, body, &lease, &context).await {
         Ok(answer) => ([(header::CONTENT_TYPE, JSON)], answer).into_response(),
         Err(rejection) => webhook.reject(&rejection, &context),
     }
@@ -77,21 +95,29 @@ async fn mutate(
 // === impl Webhook ===
 
 impl Webhook {
-    fn context(&self, headers: &HeaderMap, query: Option<&str>) -> RequestContext {
+    fn context(&self, headers: &HeaderMap, query: Option<&str>, memory: Arc<MemoryLease>) -> RequestContext {
         let arrived = Instant::now();
         let deadline = Deadline::from_std(arrived) + timeout::budget(query);
-        RequestContext { arrived, deadline, trace: self.traces.begin(headers, arrived) }
+        RequestContext { arrived, deadline, trace: self.traces.begin(headers, arrived), memory }
     }
 
-    async fn answer(&self, headers: &HeaderMap, body: Body, context: &RequestContext) -> Result<Vec<u8>, Rejection> {
+    async fn answer(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        lease: &Arc<MemoryLease>,
+        context: &RequestContext,
+    ) -> Result<Vec<u8>, Rejection> {
         rejection::check_content_type(headers.get(header::CONTENT_TYPE))?;
-        let body = timeout_at(context.deadline, self.intake.read(body)).await.map_err(|_| Rejection::Slow)??;
+        let body = intake::read(body, lease, intake::deadline(context.deadline)).await?;
+        // The document stays in memory until the answer, and the lease with it.
+        if !lease.grow(ampoule_review::memory_bound(body.bytes())?) {
+            return Err(Rejection::Crowded);
+        }
         let request = ampoule_review::parse(body.bytes())?;
+        drop(body);
         self.metrics.phases().observe(Phase::Parse, context.arrived.elapsed());
         context.trace.record_phase("parse", context.arrived);
-        // The parsed pod is a copy of a similar size, so the body's memory permits are held until
-        // the answer.
-        let _memory = body.into_permit();
         let pipeline = self.pipeline.current();
         // Acquired only now: an answer repeats the review's uid, and a slow body must not hold a
         // permit.

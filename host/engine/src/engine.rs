@@ -51,7 +51,8 @@ pub struct EngineConfig {
     /// Concurrent instances, over all plugins. Together with the memory limits of the plugins it
     /// bounds the memory of guests.
     pub max_concurrent: usize,
-    /// Threads for guests that compute for longer than a millisecond.
+    /// Threads for guests that compute for longer than a millisecond. The default follows the CPU
+    /// limit of the container.
     pub guest_threads: usize,
     /// Receives every call.
     pub observer: Arc<dyn CallObserver>,

@@ -1,14 +1,16 @@
-//! The accept loop of both ports: every connection has a permit and time limits, and every task has
-//! an owner.
+//! The accept loop of both ports: every connection has a slot and time limits, and every task has an
+//! owner.
 //!
 //! The webhook's port serves TLS, with HTTP/1.1 or HTTP/2 chosen by ALPN; the admin port serves
 //! plain HTTP/1.1.
 
+mod activity;
 mod connection;
 mod drain;
-mod idle_eviction;
+mod limits;
 mod metrics;
 mod peer;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +19,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -26,19 +27,17 @@ use tracing::{debug, warn};
 
 use self::{
     connection::{ConnectionLife, Protocol},
-    idle_eviction::IdleEviction,
+    table::{ConnectionSlot, ConnectionTable},
 };
 pub use self::{
     drain::{Drain, DrainTrigger},
+    limits::ConnectionLimits,
     metrics::{ConnectionMetrics, OpenConnection},
     peer::Peer,
 };
 
-/// Limit for the TLS handshake, which takes two round trips. A slower client only occupies a
-/// permit.
+/// Limit for the TLS handshake, which takes two round trips. A slower client only occupies a slot.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Interval at which a waiting connection requests the eviction of an idle one.
-const EVICTION_INTERVAL: Duration = Duration::from_millis(20);
 /// Pause after a failed accept. Without free file descriptors, `accept` fails until a connection
 /// ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -47,7 +46,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Listener {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
-    max_connections: usize,
+    limits: ConnectionLimits,
     max_age: Option<Duration>,
     metrics: ConnectionMetrics,
 }
@@ -60,8 +59,8 @@ impl Listener {
     /// # Errors
     ///
     /// If the address cannot be bound.
-    pub async fn bind(address: SocketAddr, max_connections: usize, metrics: ConnectionMetrics) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, tls: None, max_connections, max_age: None, metrics })
+    pub async fn bind(address: SocketAddr, limits: ConnectionLimits, metrics: ConnectionMetrics) -> io::Result<Self> {
+        Ok(Self { socket: TcpListener::bind(address).await?, tls: None, limits, max_age: None, metrics })
     }
 
     /// Serves TLS instead of plain HTTP.
@@ -89,24 +88,23 @@ impl Listener {
     /// Serves until `drain` starts, then stops accepting, gives open requests `grace` to end, and
     /// closes the rest.
     pub async fn run(self, router: Router, mut drain: Drain, grace: Duration) {
-        let permits = Arc::new(Semaphore::new(self.max_connections));
-        let eviction = Arc::new(IdleEviction::default());
+        let table = ConnectionTable::new(self.limits);
         let mut connections = JoinSet::new();
-        // Kept across iterations: a connection that waits for its permit must not be dropped.
-        let mut accepted = Box::pin(accept(&self.socket, &permits, &eviction));
+        // Kept across iterations: a connection that waits for its slot must not be dropped.
+        let mut accepted = Box::pin(accept(&self.socket, &table));
         loop {
-            let (stream, peer, permit) = tokio::select! {
+            let (stream, peer, slot) = tokio::select! {
                 accepted = accepted.as_mut() => accepted,
                 Some(_) = connections.join_next() => continue,
                 () = drain.started() => break,
             };
-            accepted.set(accept(&self.socket, &permits, &eviction));
+            accepted.set(accept(&self.socket, &table));
             let open = self.metrics.opened();
             let (tls, router) = (self.tls.clone(), router.clone());
-            let life = ConnectionLife::new(drain.clone(), self.max_age, Arc::clone(&eviction));
+            let life = ConnectionLife::new(drain.clone(), self.max_age, self.limits.idle);
             connections.spawn(async move {
-                serve(stream, peer, tls, router, life).await;
-                drop((permit, open));
+                serve(stream, peer, tls, router, life, &slot).await;
+                drop((slot, open));
             });
         }
         drop(accepted);
@@ -122,21 +120,14 @@ async fn join_all(connections: &mut JoinSet<()>) {
     while connections.join_next().await.is_some() {}
 }
 
-/// Returns the next connection once it has a permit. While it waits, idle connections are evicted.
-/// Further connections wait in the kernel's queue, which is bounded too.
-async fn accept(
-    socket: &TcpListener,
-    permits: &Arc<Semaphore>,
-    eviction: &IdleEviction,
-) -> (TcpStream, Peer, OwnedSemaphorePermit) {
-    let (stream, peer) = accept_stream(socket).await;
+/// Returns the next connection once it has a slot. Further connections wait in the kernel's queue,
+/// which is bounded too.
+async fn accept(socket: &TcpListener, table: &Arc<ConnectionTable>) -> (TcpStream, Peer, ConnectionSlot) {
     loop {
-        match timeout(EVICTION_INTERVAL, Arc::clone(permits).acquire_owned()).await {
-            Ok(permit) => {
-                eviction.cancel();
-                return (stream, peer, permit.expect("the semaphore is never closed"));
-            }
-            Err(_) => eviction.request(),
+        let (stream, peer) = accept_stream(socket).await;
+        match table.slot(peer.address).await {
+            Some(slot) => return (stream, peer, slot),
+            None => debug!(peer = %peer.address, "connection closed: its peer has too many busy ones"),
         }
     }
 }
@@ -154,17 +145,24 @@ async fn accept_stream(socket: &TcpListener) -> (TcpStream, Peer) {
     }
 }
 
-async fn serve(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: Router, life: ConnectionLife) {
+async fn serve(
+    stream: TcpStream,
+    peer: Peer,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    life: ConnectionLife,
+    slot: &ConnectionSlot,
+) {
     // Each response is one small write. Without this, Nagle's algorithm may delay it until the
     // client's next packet.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return connection::serve(stream, Protocol::Http1, peer, router, life).await;
+        return connection::serve(stream, Protocol::Http1, peer, router, life, slot).await;
     };
     let handshake = tokio::select! {
         handshake = timeout(HANDSHAKE, tls.accept(stream)) => handshake,
-        () = life.handshake_evicted() => {
-            return debug!("slow TLS handshake closed in favour of a waiting connection");
+        () = slot.evicted() => {
+            return debug!("slow TLS handshake closed in favour of a new connection");
         }
     };
     match handshake {
@@ -172,7 +170,7 @@ async fn serve(stream: TcpStream, peer: Peer, tls: Option<TlsAcceptor>, router: 
             let session = stream.get_ref().1;
             let protocol = Protocol::from_alpn(session.alpn_protocol());
             let peer = peer.with_certificates(session.peer_certificates());
-            connection::serve(stream, protocol, peer, router, life).await;
+            connection::serve(stream, protocol, peer, router, life, slot).await;
         }
         Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
         Err(_) => debug!("TLS handshake timed out"),

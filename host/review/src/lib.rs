@@ -18,11 +18,8 @@ use serde::{
 };
 use serde_json::Value;
 
+pub use self::respond::{Reply, Verdict, respond};
 use self::shape::DocumentShape;
-pub use self::{
-    respond::{Reply, Verdict, respond},
-    shape::memory_bound,
-};
 
 /// JSON values per body. A pod of 400 containers with all their managed fields has about 50,000.
 /// [`memory_bound`] bounds the memory of the values; this limit bounds the time to parse them.
@@ -97,6 +94,17 @@ pub enum ReviewError {
         /// The expected type or property.
         expected: &'static str,
     },
+}
+
+/// Returns an upper bound of the bytes that [`parse`] allocates for this body, without the body
+/// itself. Text that is not JSON has a bound too.
+///
+/// # Errors
+///
+/// If the body has too many values.
+pub fn memory_bound(body: &[u8]) -> Result<usize, ReviewError> {
+    let shape = DocumentShape::at_most(body);
+    if shape.values > MAX_VALUES { Err(ReviewError::TooManyValues) } else { Ok(shape.memory(body)) }
 }
 
 /// Parses a review.

@@ -1,4 +1,4 @@
-//! [`memory_bound`]: how much memory a JSON document takes once it is parsed, from its text alone.
+//! [`DocumentShape`]: how much memory a JSON document takes once it is parsed, from its text alone.
 //!
 //! An object of eight bytes takes more than 600 bytes as a `serde_json::Value`, so the length of a
 //! body does not bound its memory. `tests/memory.rs` measures the bound with a counting allocator.
@@ -39,20 +39,22 @@ pub(crate) struct DocumentShape {
     objects: usize,
 }
 
-/// Returns an upper bound of the bytes that [`parse`](crate::parse) allocates for this body,
-/// without the body itself. It does not fail: text that is not JSON has a bound too.
-#[must_use]
-pub fn memory_bound(body: &[u8]) -> usize {
-    let shape = if body.len() <= SMALL { DocumentShape::at_most(body) } else { DocumentShape::count(body) };
-    // Each text once in the document, and the longest text three times in the parser's buffer for
-    // escapes.
-    let texts = if body.contains(&b'\\') { 4 * body.len() } else { body.len() };
-    shape.memory() + texts + FIXED
-}
-
 // === impl DocumentShape ===
 
 impl DocumentShape {
+    /// Counts the parts of a body, or an upper bound of each if the body is small.
+    pub(crate) fn at_most(body: &[u8]) -> Self {
+        if body.len() <= SMALL { Self::estimate(body) } else { Self::count(body) }
+    }
+
+    /// An upper bound of the bytes that the parser allocates for this body, which has this shape.
+    pub(crate) fn memory(self, body: &[u8]) -> usize {
+        // Each text once in the document, and the longest text three times in the parser's buffer
+        // for escapes.
+        let texts = if body.contains(&b'\\') { 4 * body.len() } else { body.len() };
+        self.parts() + texts + FIXED
+    }
+
     /// Counts the parts of a document. Outside of strings, a comma separates two values, and a
     /// bracket that does not close at once precedes the first value.
     pub(crate) fn count(body: &[u8]) -> Self {
@@ -98,13 +100,13 @@ impl DocumentShape {
     }
 
     /// Counts the same bytes inside of strings too, which is faster and never less.
-    fn at_most(body: &[u8]) -> Self {
+    fn estimate(body: &[u8]) -> Self {
         let count = |byte: u8| body.iter().filter(|found| **found == byte).count();
         let (arrays, objects) = (count(b'['), count(b'{'));
         Self { values: 1 + count(b',') + arrays + objects, keys: count(b':'), arrays, objects }
     }
 
-    fn memory(self) -> usize {
+    fn parts(self) -> usize {
         // A value of an object is a part of its entry. In text that is not JSON, there may be more
         // colons than values.
         let elements = self.values.saturating_sub(self.keys);
@@ -132,8 +134,9 @@ mod tests {
         ] {
             let expected = DocumentShape { values, keys, arrays, objects };
             assert_eq!(DocumentShape::count(text.as_bytes()), expected, "{text}");
-            let fast = DocumentShape::at_most(text.as_bytes());
-            assert!(fast.values >= values && fast.keys >= keys && fast.memory() >= expected.memory(), "{text}");
+            let estimate = DocumentShape::estimate(text.as_bytes());
+            assert!(estimate.values >= values && estimate.keys >= keys, "{text}");
+            assert!(estimate.parts() >= expected.parts(), "{text}");
         }
     }
 }

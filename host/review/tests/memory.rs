@@ -79,7 +79,7 @@ fn typical_pod() -> String {
 
 #[test]
 fn no_body_takes_more_memory_than_its_bound() {
-    for bytes in [64, 1024, 15 * 1024, 17 * 1024, 99_000, 200_000, 900_000] {
+    for bytes in [64, 1024, 15 * 1024, 17 * 1024, 90_000, 450_000] {
         for (shape, object) in [
             ("empty objects", list("{}", bytes)),
             ("objects of one key", list(r#"{"a":1}"#, bytes)),
@@ -102,7 +102,8 @@ fn no_body_takes_more_memory_than_its_bound() {
             ("a typical pod", typical_pod()),
         ] {
             for body in [review(&object), object.clone(), review(&object).replace("\"uid\"", "\"other\"")] {
-                let (peak, bound) = (peak_of_parsing(body.as_bytes()), memory_bound(body.as_bytes()));
+                let Ok(bound) = memory_bound(body.as_bytes()) else { continue };
+                let peak = peak_of_parsing(body.as_bytes());
                 assert!(peak <= bound, "{shape} of {} bytes: {peak} bytes, bound {bound}", body.len());
             }
         }
@@ -112,7 +113,7 @@ fn no_body_takes_more_memory_than_its_bound() {
 #[test]
 fn the_bound_of_a_typical_pod_is_near_its_memory() {
     let body = review(&typical_pod());
-    let (peak, bound) = (peak_of_parsing(body.as_bytes()), memory_bound(body.as_bytes()));
+    let (peak, bound) = (peak_of_parsing(body.as_bytes()), memory_bound(body.as_bytes()).unwrap());
     assert!(bound < 6 * peak, "{} bytes: {peak} bytes, bound {bound}", body.len());
     assert!(bound < 64 * 1024, "{} bytes: {peak} bytes, bound {bound}", body.len());
 }

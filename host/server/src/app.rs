@@ -27,7 +27,7 @@ use crate::{
     plugins::{Loader, PluginStates},
     reload::{self, Reloader, Reporter},
 };
-use ampoule_admission::{clients as admission_clients, webhook};
+use ampoule_admission::{clients as admission_clients, memory::MemoryPool, webhook};
 use ampoule_cluster::{
     Cluster,
     events::Events,
@@ -36,7 +36,8 @@ use ampoule_cluster::{
 use ampoule_components::builtins::{self, Builtins};
 use ampoule_config::{ClientMode, Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
 use ampoule_net::{
-    listener::{Drain, DrainTrigger, Listener},
+    cgroup,
+    listener::{ConnectionLimits, Drain, DrainTrigger, Listener},
     tls::ServingCert,
 };
 use ampoule_telemetry::{
@@ -45,8 +46,6 @@ use ampoule_telemetry::{
     trace::Traces,
 };
 
-/// Connection limit of the admin port. Its clients are the kubelet and one or two scrapers.
-const ADMIN_CONNECTIONS: usize = 64;
 /// Shutdown grace of the admin port. Probes and scrapes are short.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
 
@@ -137,8 +136,9 @@ impl App {
         report_values(&configured.config.server, &metrics);
         let traces = Traces::start(configured.config.tracing.as_ref())?;
         let server = &configured.config.server;
-        let admin = bind(server.admin, ADMIN_CONNECTIONS, &metrics, "admin").await?;
-        let webhook = bind(server.listen, server.max_connections, &metrics, "webhook").await?;
+        let admin = bind(server.admin, ConnectionLimits::admin(), &metrics, "admin").await?;
+        let limits = ConnectionLimits::webhook(server.max_connections);
+        let webhook = bind(server.listen, limits, &metrics, "webhook").await?;
         let startup = Startup { options, configured, builtins, webhook, admin, metrics, traces };
         Ok(Self { startup, signals })
     }
@@ -224,7 +224,9 @@ impl Startup {
         let read = move || self.options.load_config(self.builtins);
         let reloader = Reloader::start(self.configured, read, loader, states, reporter).await?;
         let metrics = self.metrics.clone();
-        let router = webhook::router(reloader.serving(), self.metrics, self.traces.clone(), server.max_admissions);
+        let memory = MemoryPool::for_limit(cgroup::memory_limit());
+        let (serving, traces) = (reloader.serving(), self.traces.clone());
+        let router = webhook::router(serving, self.metrics, traces, memory, server.max_admissions);
         let router = admission_clients::protect(router, clients.rule.clone(), metrics);
         followers.spawn(reloader.run());
 
@@ -328,11 +330,11 @@ async fn drain_webhook(webhook: RunningPort, traces: Traces, server: &ServerConf
 
 async fn bind(
     address: SocketAddr,
-    connections: usize,
+    limits: ConnectionLimits,
     metrics: &Metrics,
     port: &'static str,
 ) -> anyhow::Result<Listener> {
     let key = if port == "webhook" { "listen" } else { port };
-    let listener = Listener::bind(address, connections, metrics.port(port)).await;
+    let listener = Listener::bind(address, limits, metrics.port(port)).await;
     listener.with_context(|| format!("cannot listen on {address} (server.{key}, --{key})"))
 }

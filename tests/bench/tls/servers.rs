@@ -13,6 +13,7 @@ use std::{
 };
 
 use ampoule_admission::{
+    memory::MemoryPool,
     pipeline::{Pipeline, ServingPipeline},
     webhook,
 };
@@ -20,7 +21,7 @@ use ampoule_cluster::certs::{self, CertificatePair};
 use ampoule_config::WEBHOOK_PATH;
 use ampoule_load::Target;
 use ampoule_net::{
-    listener::{Drain, DrainTrigger, Listener},
+    listener::{ConnectionLimits, Drain, DrainTrigger, Listener},
     tls::{self, ServingCert},
 };
 use ampoule_telemetry::{
@@ -52,6 +53,8 @@ pub(crate) const SERVERS: [Server; 5] = [Server::Bare, Server::Noop, Server::Amp
 pub(crate) const TIMED: [Server; 3] = [Server::Bare, Server::Noop, Server::Ampoule];
 
 const GRACE: Duration = Duration::from_secs(5);
+/// Connections of a server, and admissions at once.
+const CONNECTIONS: usize = 1024;
 
 /// A measured server.
 #[derive(Clone, Copy)]
@@ -165,7 +168,9 @@ async fn start(router: Router, signed: &CertificatePair, metrics: &Metrics) -> R
     cert.install(signed.certified_key());
     let tls = TlsAcceptor::from(Arc::new(tls::server_config(cert)));
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listener = Listener::bind(any, 1024, metrics.port("bench")).await?.with_tls(tls);
+    // All load comes from one address.
+    let limits = ConnectionLimits { per_peer: usize::MAX, ..ConnectionLimits::webhook(CONNECTIONS) };
+    let listener = Listener::bind(any, limits, metrics.port("bench")).await?.with_tls(tls);
     let address = listener.local_addr()?;
     let (trigger, drain) = DrainTrigger::new();
     tokio::spawn(run(listener, router, drain));
@@ -180,7 +185,8 @@ fn ampoule(runtime: &Runtime, metrics: &Metrics) -> Router {
     let engine = support::engine(metrics);
     let mutator = support::mutator(support::k8s(runtime, &engine));
     let pipeline = Arc::new(ServingPipeline::new(Pipeline::new(engine, mutator, metrics.clone())));
-    webhook::router(pipeline, metrics.clone(), Traces::default(), 1024)
+    let memory = MemoryPool::new(1 << 30);
+    webhook::router(pipeline, metrics.clone(), Traces::default(), memory, CONNECTIONS)
 }
 
 /// Reads the review into types and allows it.

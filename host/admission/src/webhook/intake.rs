@@ -1,13 +1,16 @@
-//! Reads request bodies: each within a size limit, and all of them together within a memory limit.
+//! Reads request bodies: each within a size limit and a time limit, and all of them within the
+//! memory pool.
 //!
-//! Memory permits are acquired as bytes arrive, so that a client that only announces a large body
-//! uses none, and are held until the answer.
+//! Memory is charged as bytes arrive, so that a client that only announces a large body uses none.
+
+use std::{sync::Arc, time::Duration};
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
 use super::rejection::Rejection;
+use crate::memory::{CompleteBody, MemoryLease};
 
 /// Bytes of the largest body: 7 MiB, as in controller-runtime; a review may hold an object of
 /// etcd's maximum size twice.
@@ -15,68 +18,36 @@ const MAX_BODY: usize = 7 << 20;
 /// Bytes of a larger body that are read and discarded, so that the client finishes sending and
 /// reads the answer.
 const MAX_DISCARDED: usize = 4 * MAX_BODY;
-/// Bytes of all bodies at once. 64 MiB is several thousand reviews of the usual size.
-const TOTAL_MEMORY: usize = 64 << 20;
-/// Bytes per permit.
-const UNIT: usize = 1024;
+/// Time for a body, whatever timeout the client announces. An API server sends it at once.
+const BODY: Duration = Duration::from_secs(2);
 
-/// The memory limit for bodies.
-pub(super) struct Intake {
-    memory: Semaphore,
+/// When a body must have arrived: two seconds from now, or earlier with the request's deadline.
+pub(super) fn deadline(request: Instant) -> Instant {
+    request.min(Instant::now() + BODY)
 }
 
-/// A body in memory, and its memory permit.
-pub(super) struct ReadBody<'a> {
-    bytes: Vec<u8>,
-    permit: SemaphorePermit<'a>,
+/// Reads a body to its end.
+pub(super) async fn read(body: Body, lease: &Arc<MemoryLease>, deadline: Instant) -> Result<CompleteBody, Rejection> {
+    timeout_at(deadline, read_to_end(body, lease)).await.unwrap_or(Err(Rejection::Slow))
 }
 
-// === impl Intake ===
-
-impl Default for Intake {
-    fn default() -> Self {
-        Self { memory: Semaphore::new(TOTAL_MEMORY / UNIT) }
-    }
-}
-
-impl Intake {
-    /// Reads a body to its end.
-    pub(super) async fn read(&self, mut body: Body) -> Result<ReadBody<'_>, Rejection> {
-        let mut permit = self.acquire(1)?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = next(&mut body).await? {
-            let length = bytes.len() + chunk.len();
-            if length > MAX_BODY {
-                drop((bytes, permit));
-                discard(&mut body, length).await;
-                return Err(Rejection::TooLarge(MAX_BODY));
-            }
-            let units = length.div_ceil(UNIT);
-            if units > permit.num_permits() {
-                permit.merge(self.acquire(units - permit.num_permits())?);
-            }
-            bytes.extend_from_slice(&chunk);
+async fn read_to_end(mut body: Body, lease: &Arc<MemoryLease>) -> Result<CompleteBody, Rejection> {
+    let mut arriving = lease.body();
+    loop {
+        let part = tokio::select! {
+            part = next(&mut body) => part?,
+            () = arriving.evicted() => return Err(Rejection::Evicted),
+        };
+        let Some(part) = part else { break };
+        let length = arriving.len() + part.len();
+        if length > MAX_BODY {
+            drop(arriving);
+            discard(&mut body, length).await;
+            return Err(Rejection::TooLarge(MAX_BODY));
         }
-        Ok(ReadBody { bytes, permit })
+        arriving.extend(&part).map_err(|_| Rejection::Evicted)?;
     }
-
-    fn acquire(&self, units: usize) -> Result<SemaphorePermit<'_>, Rejection> {
-        let units = u32::try_from(units).map_err(|_| Rejection::TooLarge(MAX_BODY))?;
-        self.memory.try_acquire_many(units).map_err(|_| Rejection::Crowded)
-    }
-}
-
-// === impl ReadBody ===
-
-impl<'a> ReadBody<'a> {
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Frees the bytes and keeps the permit, for the document that was parsed from them.
-    pub(super) fn into_permit(self) -> SemaphorePermit<'a> {
-        self.permit
-    }
+    arriving.complete().map_err(|_| Rejection::Evicted)
 }
 
 async fn discard(body: &mut Body, mut read: usize) {
@@ -99,24 +70,55 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, Rejection> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
 
-    #[tokio::test]
-    async fn bodies_share_the_memory_and_release_it() {
-        let intake = Intake { memory: Semaphore::new(4) };
-        let held = intake.read(Body::from(vec![0; 3 * UNIT])).await.unwrap();
-        assert_eq!(held.bytes().len(), 3 * UNIT);
-        assert!(matches!(intake.read(Body::from(vec![0; 2 * UNIT])).await, Err(Rejection::Crowded)));
-        drop(held);
-        assert!(intake.read(Body::from(vec![0; 4 * UNIT])).await.is_ok());
-        assert_eq!(intake.memory.available_permits(), 4);
+    use futures_util::{FutureExt as _, stream};
+
+    use super::*;
+    use crate::memory::MemoryPool;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// A body of these parts that then neither continues nor ends.
+    fn unfinished(parts: &[usize]) -> Body {
+        let parts: Vec<_> = parts.iter().map(|length| Ok::<_, std::io::Error>(vec![0; *length])).collect();
+        Body::from_stream(stream::StreamExt::chain(stream::iter(parts), stream::pending()))
+    }
+
+    async fn read_all(body: Body, pool: &Arc<MemoryPool>) -> Result<CompleteBody, Rejection> {
+        read(body, &pool.lease(PEER), Instant::now() + Duration::from_secs(30)).await
     }
 
     #[tokio::test]
     async fn the_limit_is_exact() {
-        let intake = Intake::default();
-        assert!(intake.read(Body::from(vec![0; MAX_BODY])).await.is_ok());
-        assert!(matches!(intake.read(Body::from(vec![0; MAX_BODY + 1])).await, Err(Rejection::TooLarge(MAX_BODY))));
-        assert_eq!(intake.memory.available_permits(), TOTAL_MEMORY / UNIT);
+        let pool = MemoryPool::for_limit(None);
+        assert_eq!(read_all(Body::from(vec![0; MAX_BODY]), &pool).await.unwrap().bytes().len(), MAX_BODY);
+        let error = read_all(Body::from(vec![0; MAX_BODY + 1]), &pool).await.err();
+        assert!(matches!(error, Some(Rejection::TooLarge(MAX_BODY))));
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_has_two_seconds_or_less() {
+        let (pool, now) = (MemoryPool::for_limit(None), Instant::now());
+        let long = deadline(now + Duration::from_secs(30)) - now;
+        assert!((BODY..Duration::from_secs(30)).contains(&long), "{long:?}");
+        assert_eq!(deadline(now + BODY / 2), now + BODY / 2);
+        let read = read(unfinished(&[1]), &pool.lease(PEER), now).await;
+        assert!(matches!(read, Err(Rejection::Slow)));
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_small_body_is_read_beside_unfinished_ones_of_the_same_client() {
+        let pool = MemoryPool::new(32 << 20);
+        let mut unfinished: Vec<_> =
+            (0..10).map(|_| Box::pin(read_all(unfinished(&[4 << 20, 3 << 20]), &pool))).collect();
+        let mut states = || unfinished.iter_mut().map(|read| read.now_or_never()).collect::<Vec<_>>();
+        states();
+        let used = pool.used();
+        assert!(used <= 16 << 20, "{used}");
+        let good = read_all(Body::from(vec![0; 3 << 20]), &pool).await.unwrap();
+        assert_eq!(good.bytes().len(), 3 << 20);
     }
 }

@@ -29,8 +29,11 @@ pub(super) enum Rejection {
     /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     Slow,
-    /// The memory for bodies is used up.
+    /// The memory for requests is used up, and this body was not complete yet.
     #[error("too many request bodies are being read; retry")]
+    Evicted,
+    /// The memory for requests is used up.
+    #[error("the requests in progress use all memory for requests; retry")]
     Crowded,
     /// The body is not a review.
     #[error(transparent)]
@@ -67,7 +70,7 @@ impl Rejection {
             Self::TooLarge(_) => "too-large",
             Self::Interrupted => "interrupted",
             Self::Slow => "slow",
-            Self::Crowded => "crowded",
+            Self::Evicted | Self::Crowded => "crowded",
             Self::Review(_) => "not-a-review",
             Self::Method => "method",
             Self::Path => "path",
@@ -80,7 +83,7 @@ impl Rejection {
             Self::ContentType(_) | Self::Interrupted | Self::Review(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Evicted | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Path => StatusCode::NOT_FOUND,
             Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
@@ -91,9 +94,14 @@ impl Rejection {
 impl IntoResponse for &Rejection {
     fn into_response(self) -> Response {
         let mut response = (self.status(), format!("{self}\n")).into_response();
-        if matches!(self, Rejection::Crowded) {
+        let headers = response.headers_mut();
+        if matches!(self, Rejection::Evicted | Rejection::Crowded) {
             // The API server then retries until its own timeout.
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(self, Rejection::Evicted | Rejection::Slow) {
+            // The rest of the body may never arrive.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -27,6 +27,8 @@ use crate::pipeline::Pipeline;
 /// Flyte's annotation for group user-info, key user_secret.
 const ASKS: &str = "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau";
 
+mod slow_clients;
+
 /// A body that never arrives.
 struct Never;
 
@@ -44,10 +46,15 @@ fn router() -> Router {
 }
 
 fn router_with(max_admissions: usize, on_failure: OnFailure, metrics: &Metrics) -> Router {
+    router_of(max_admissions, on_failure, metrics, MemoryPool::for_limit(None))
+}
+
+fn router_of(max_admissions: usize, on_failure: OnFailure, metrics: &Metrics, memory: Arc<MemoryPool>) -> Router {
     let engine = PluginEngine::new(EngineConfig { max_concurrent: 4, ..EngineConfig::default() }).unwrap();
     let mutator = PodMutator::new(Vec::new(), Profile::FlyteV1.conventions());
     let pipeline = Pipeline::new(Arc::new(engine), mutator, metrics.clone()).with_on_failure(on_failure);
-    super::router(Arc::new(ServingPipeline::new(pipeline)), metrics.clone(), Traces::default(), max_admissions)
+    let pipeline = Arc::new(ServingPipeline::new(pipeline));
+    super::router(pipeline, metrics.clone(), Traces::default(), memory, max_admissions)
 }
 
 async fn send(request: Request<Body>) -> (StatusCode, String) {
@@ -80,7 +87,7 @@ async fn answers_a_malformed_body_with_a_reason() {
         (b"canary".to_vec(), 400, "the body is not readable JSON: expected value at line 1 column 1\n"),
         (b"{\"kind\":".to_vec(), 400, "the body is not readable JSON: EOF while parsing a value at line 1 column 8\n"),
         (vec![b' '; 8 << 20], 413, "the body is larger than 7 MiB\n"),
-        (vec![b'['; 200_000], 400, "the body is not readable JSON: recursion limit exceeded at line 1 column 128\n"),
+        (vec![b'['; 90_000], 400, "the body is not readable JSON: recursion limit exceeded at line 1 column 128\n"),
         (vec![b'['; 6 << 20], 400, "the body holds more than 100000 values\n"),
     ];
     for (body, status, text) in cases {
@@ -249,11 +256,14 @@ async fn a_request_that_needs_no_injector_is_answered_above_the_limit() {
 
 #[test]
 fn a_body_above_the_memory_limit_gets_a_retry_time() {
-    let response = Rejection::Crowded.into_response();
-    assert_eq!(
-        (response.status(), &response.headers()[header::RETRY_AFTER]),
-        (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from_static("1"))
-    );
+    for (rejection, closes) in [(Rejection::Crowded, false), (Rejection::Evicted, true)] {
+        let response = rejection.into_response();
+        assert_eq!(
+            (response.status(), &response.headers()[header::RETRY_AFTER]),
+            (StatusCode::SERVICE_UNAVAILABLE, &HeaderValue::from_static("1"))
+        );
+        assert_eq!(response.headers().contains_key(header::CONNECTION), closes);
+    }
 }
 
 /// Any JSON, with a bias to the keys of a review.

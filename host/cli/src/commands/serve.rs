@@ -3,7 +3,7 @@
 //! `webhook` is `serve` with Flyte's configuration, so that Flyte's chart can start Ampoule
 //! unchanged.
 
-use std::{io, process::ExitCode};
+use std::{io, num::NonZero, process::ExitCode, thread::available_parallelism};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -12,6 +12,10 @@ use crate::args::{WebhookArgs, WebhookCommand};
 use ampoule_components::builtins::Builtins;
 use ampoule_server::app::{App, StartOptions};
 use ampoule_telemetry::log;
+
+/// Threads that serve HTTP, at most. On a large node without a CPU limit, more threads would parse
+/// more large bodies at once, and each thread has memory of its own.
+const MAX_HTTP_THREADS: usize = 16;
 
 /// `ampoule serve`.
 pub(crate) fn serve(options: StartOptions, builtins: Builtins) -> anyhow::Result<ExitCode> {
@@ -36,8 +40,15 @@ pub(crate) fn webhook(args: WebhookArgs, builtins: Builtins) -> anyhow::Result<E
 /// runtime's timers, which panic after a shutdown. A shutdown also waits for threads that block.
 /// The end of the process ends both.
 fn process_runtime() -> io::Result<&'static Runtime> {
-    let runtime = Builder::new_multi_thread().thread_name("ampoule-http").enable_all().build()?;
+    let threads = http_threads(available_parallelism().map_or(1, NonZero::get));
+    let runtime =
+        Builder::new_multi_thread().worker_threads(threads).thread_name("ampoule-http").enable_all().build()?;
     Ok(Box::leak(Box::new(runtime)))
+}
+
+/// The number of threads for `parallelism` processors, which follows the CPU limit of the container.
+fn http_threads(parallelism: usize) -> usize {
+    parallelism.clamp(1, MAX_HTTP_THREADS)
 }
 
 #[cfg(test)]
@@ -45,6 +56,15 @@ mod tests {
     use std::{sync::mpsc, time::Duration};
 
     use super::*;
+
+    #[test]
+    fn the_threads_follow_the_processors_up_to_a_bound() {
+        for (parallelism, threads) in [(0, 1), (1, 1), (2, 2), (16, 16), (128, 16)] {
+            assert_eq!(http_threads(parallelism), threads, "{parallelism}");
+        }
+        let expected = http_threads(available_parallelism().unwrap().get());
+        assert_eq!(process_runtime().unwrap().metrics().num_workers(), expected);
+    }
 
     #[test]
     fn the_runtime_outlives_serving_without_waiting_for_a_blocked_task() {

@@ -9,15 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    convert::Infallible,
-    pin::pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::Response};
 use hyper::{
@@ -32,19 +24,19 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::{drain::Drain, idle_eviction::IdleEviction, peer::Peer};
+use super::{
+    activity::{Activity, OpenRequest},
+    drain::Drain,
+    peer::Peer,
+    table::ConnectionSlot,
+};
 
-/// Longer than the 90 s after which Kubernetes' clients close an idle connection, so that they
-/// close it first and no request is lost. Also the limit for a request's head, which hyper counts
-/// from the previous response.
-const IDLE: Duration = Duration::from_secs(120);
-/// A connection that has been idle for less than this may be in use.
-const MOMENT: Duration = Duration::from_secs(1);
 /// Time that an idle connection gets to complete its graceful shutdown.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Interval of pings to a silent HTTP/2 client, and the limit for the reply.
@@ -65,8 +57,6 @@ pub(super) struct ConnectionLife {
     idle: Duration,
     /// Time for the graceful shutdown of an idle connection.
     farewell: Duration,
-    /// Another connection waits for a permit, and this one has been idle for a moment.
-    eviction: Arc<IdleEviction>,
 }
 
 /// The HTTP version of a connection.
@@ -78,28 +68,36 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// In-flight request count, and when the connection last became idle.
-struct Activity {
-    open: AtomicUsize,
-    idle_since: Mutex<Instant>,
+/// What the requests of a connection share.
+struct RequestService {
+    protocol: Protocol,
+    peer: Peer,
+    router: Router,
+    life: ConnectionLife,
+    /// A response ends the connection.
+    closing: Arc<Notify>,
 }
 
-/// Counts as one in-flight request until it is dropped.
-struct OpenRequest(Arc<Activity>);
-
 /// Serves a connection until it ends.
-pub(super) async fn serve<S>(stream: S, protocol: Protocol, peer: Peer, router: Router, mut life: ConnectionLife)
-where
+pub(super) async fn serve<S>(
+    stream: S,
+    protocol: Protocol,
+    peer: Peer,
+    router: Router,
+    mut life: ConnectionLife,
+    slot: &ConnectionSlot,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let activity = Arc::new(Activity::new());
-    let (requests, shared_life) = (Arc::clone(&activity), Arc::new(life.clone()));
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        let open = OpenRequest::new(&requests);
-        respond(request, protocol, router.clone(), Arc::clone(&shared_life), open)
+    let (activity, closing) = (Arc::clone(slot.activity()), Arc::new(Notify::new()));
+    let (idle, farewell) = (life.idle, life.farewell);
+    let (shared_life, is_closing) = (life.clone(), Arc::clone(&closing));
+    let requests = Arc::new(RequestService { protocol, peer, router, life: shared_life, closing: is_closing });
+    let counted = Arc::clone(&activity);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let open = OpenRequest::new(&counted);
+        Arc::clone(&requests).respond(request, open)
     });
-    let (idle, farewell, eviction) = (life.idle, life.farewell, Arc::clone(&life.eviction));
     let builder = builder(protocol, idle);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut farewell_over = pin!(sleep(Duration::MAX));
@@ -112,13 +110,17 @@ where
                 // Usually the client ended it. The error contains no request content.
                 return ended.unwrap_or_else(|error| debug!(error, "connection ended early"));
             }
-            () = life.must_end(protocol), if !is_ending => {
+            () = life.must_end(protocol, &closing), if !is_ending => {
                 is_ending = true;
                 connection.as_mut().graceful_shutdown();
             }
             // Also for a connection that is ending: a client that never sends, or never reads its
-            // response, would keep its permit forever.
-            () = activity.wait_until_idle(idle, &eviction), if !was_idle => {
+            // response, would keep its slot forever.
+            is_evicted = leaves(&activity, idle, slot), if !was_idle => {
+                // Its graceful shutdown would wait for the first request.
+                if is_evicted && protocol == Protocol::Http1 && !activity.is_busy() {
+                    return debug!("idle connection closed in favour of a new connection");
+                }
                 was_idle = true;
                 connection.as_mut().graceful_shutdown();
                 farewell_over.set(sleep(farewell));
@@ -135,19 +137,12 @@ where
     }
 }
 
-async fn respond(
-    request: Request<Incoming>,
-    protocol: Protocol,
-    router: Router,
-    life: Arc<ConnectionLife>,
-    open: OpenRequest,
-) -> Result<Response, Infallible> {
-    let Ok(mut response) = router.oneshot(request.map(Body::new)).await;
-    if protocol == Protocol::Http1 && life.is_over() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+/// Returns once the connection must give up its slot, and whether it was evicted.
+async fn leaves(activity: &Activity, idle: Duration, slot: &ConnectionSlot) -> bool {
+    tokio::select! {
+        () = activity.wait_until_idle(idle) => false,
+        () = slot.evicted() => true,
     }
-    drop(open);
-    Ok(response)
 }
 
 /// Fixes the HTTP version. Detecting it would wait for the first byte without a limit.
@@ -167,20 +162,37 @@ fn builder(protocol: Protocol, idle: Duration) -> Builder<TokioExecutor> {
     builder
 }
 
+// === impl RequestService ===
+
+impl RequestService {
+    async fn respond(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        open: OpenRequest,
+    ) -> Result<Response, Infallible> {
+        request.extensions_mut().insert(self.peer.clone());
+        let Ok(mut response) = self.router.clone().oneshot(request.map(Body::new)).await;
+        let headers = response.headers_mut();
+        if self.protocol == Protocol::Http1 && self.life.is_over() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        // HTTP/2 has no such header: the connection itself announces its end.
+        if self.protocol == Protocol::Http2 && headers.remove(header::CONNECTION).is_some() {
+            self.closing.notify_one();
+        }
+        drop(open);
+        Ok(response)
+    }
+}
+
 // === impl ConnectionLife ===
 
 impl ConnectionLife {
     /// Starts now. The age limit varies by a tenth, so that connections that begin together do not
     /// end together.
-    pub(super) fn new(drain: Drain, max_age: Option<Duration>, eviction: Arc<IdleEviction>) -> Self {
+    pub(super) fn new(drain: Drain, max_age: Option<Duration>, idle: Duration) -> Self {
         let old_at = max_age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
-        Self { drain, old_at, idle: IDLE, farewell: FAREWELL, eviction }
-    }
-
-    /// Returns once the handshake has taken a moment and another connection waits for the permit.
-    pub(super) async fn handshake_evicted(&self) {
-        sleep(MOMENT).await;
-        self.eviction.requested().await;
+        Self { drain, old_at, idle, farewell: FAREWELL }
     }
 
     /// Whether the client should open another connection for its next request.
@@ -189,11 +201,12 @@ impl ConnectionLife {
     }
 
     /// Returns once the connection must end even while no request is open.
-    async fn must_end(&mut self, protocol: Protocol) {
+    async fn must_end(&mut self, protocol: Protocol, closing: &Notify) {
         let old_at = self.old_at.filter(|_| protocol == Protocol::Http2);
         tokio::select! {
             () = self.drain.started() => {}
             () = sleep_until_some(old_at) => {}
+            () = closing.notified() => {}
         }
     }
 }
@@ -212,68 +225,5 @@ impl Protocol {
     /// Maps the protocol that TLS negotiated; HTTP/1.1 for a client that does not negotiate.
     pub(super) fn from_alpn(alpn: Option<&[u8]>) -> Self {
         if alpn == Some(b"h2") { Self::Http2 } else { Self::Http1 }
-    }
-}
-
-// === impl Activity ===
-
-impl Activity {
-    fn new() -> Self {
-        Self { open: AtomicUsize::new(0), idle_since: Mutex::new(Instant::now()) }
-    }
-
-    /// Returns once no request was open for `limit`, or for a moment if another connection waits
-    /// for the permit.
-    async fn wait_until_idle(&self, limit: Duration, eviction: &IdleEviction) {
-        loop {
-            // A busy connection does not take eviction requests, so that they reach one that can
-            // close.
-            sleep_until(self.idle_since() + limit.min(MOMENT)).await;
-            if self.was_idle_for(limit) {
-                return;
-            }
-            if !self.was_idle_for(MOMENT) {
-                continue;
-            }
-            tokio::select! {
-                () = sleep_until(self.idle_since() + limit) => {}
-                () = eviction.requested() => {
-                    if self.was_idle_for(MOMENT) {
-                        return;
-                    }
-                    // This connection became busy while it waited; another one may be idle.
-                    eviction.pass_on();
-                }
-            }
-        }
-    }
-
-    fn was_idle_for(&self, time: Duration) -> bool {
-        Instant::now() >= self.idle_since() + time
-    }
-
-    /// Returns when the last request ended; the present while a request is open.
-    fn idle_since(&self) -> Instant {
-        match self.open.load(Ordering::Acquire) {
-            0 => *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner),
-            _ => Instant::now(),
-        }
-    }
-}
-
-// === impl OpenRequest ===
-
-impl OpenRequest {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.open.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for OpenRequest {
-    fn drop(&mut self) {
-        let activity = &self.0;
-        *activity.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        activity.open.fetch_sub(1, Ordering::AcqRel);
     }
 }

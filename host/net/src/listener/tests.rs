@@ -24,6 +24,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::*;
 use crate::tls::{self, ServingCert};
 
+mod crowds;
+
 /// The names of the certificate.
 const NAMES: [&str; 2] = ["localhost", "ampoule.ampoule.svc"];
 
@@ -57,7 +59,9 @@ impl ServedPort {
         let cert = Arc::new(ServingCert::default());
         cert.install(key);
         let metrics = ConnectionMetrics::default();
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), max_connections, metrics.clone()).await.unwrap();
+        // All clients of a test have one address.
+        let limits = ConnectionLimits { per_peer: usize::MAX, ..ConnectionLimits::webhook(max_connections) };
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits, metrics.clone()).await.unwrap();
         let listener = listener.with_tls(TlsAcceptor::from(Arc::new(tls::server_config(cert))));
         let address = listener.local_addr().unwrap();
         let (trigger, drain) = DrainTrigger::new();
@@ -147,7 +151,8 @@ async fn a_returning_client_resumes_its_tls_session() {
 #[tokio::test]
 async fn a_new_certificate_serves_the_next_handshake() {
     let cert = Arc::new(ServingCert::default());
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), 8, ConnectionMetrics::default()).await.unwrap();
+    let (address, limits) = ("127.0.0.1:0".parse().unwrap(), ConnectionLimits::webhook(8));
+    let listener = Listener::bind(address, limits, ConnectionMetrics::default()).await.unwrap();
     let listener = listener.with_tls(TlsAcceptor::from(Arc::new(tls::server_config(Arc::clone(&cert)))));
     let address = listener.local_addr().unwrap();
     let (trigger, drain) = DrainTrigger::new();

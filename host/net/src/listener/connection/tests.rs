@@ -2,7 +2,7 @@
 //!
 //! The client is hyper's; client and server share a stream in memory.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::{http::StatusCode, routing::get};
 use http_body_util::BodyExt as _;
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::listener::DrainTrigger;
+use crate::listener::{ConnectionLimits, DrainTrigger, table::ConnectionTable};
 
 const AGE: Duration = Duration::from_millis(500);
 const SHORT: Duration = Duration::from_secs(1);
@@ -40,8 +40,7 @@ impl ServedConnection {
         let (client, server) = tokio::io::duplex(64 * 1024);
         let (trigger, drain) = DrainTrigger::new();
         let old_at = old.map(|age| Instant::now() + age);
-        let eviction = Arc::default();
-        let life = ConnectionLife { drain, old_at, idle, farewell: TEST_FAREWELL, eviction };
+        let life = ConnectionLife { drain, old_at, idle, farewell: TEST_FAREWELL };
         let peer = Peer::new("127.0.0.1:1".parse().unwrap());
         let open = Arc::new(Notify::new());
         let opened = Arc::clone(&open);
@@ -49,8 +48,13 @@ impl ServedConnection {
             opened.notified().await;
             "done"
         };
-        let router = Router::new().route("/", get(async || "hello")).route("/wait", get(wait));
-        Self { client, ended: tokio::spawn(serve(server, protocol, peer, router, life)), trigger, open }
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .route("/wait", get(wait))
+            .route("/close", get(async || ([(header::CONNECTION, "close")], "bye")));
+        let slot = ConnectionTable::new(ConnectionLimits::webhook(1)).take_slot(peer.address).unwrap();
+        let ended = tokio::spawn(async move { serve(server, protocol, peer, router, life, &slot).await });
+        Self { client, ended, trigger, open }
     }
 }
 
@@ -168,11 +172,28 @@ async fn a_request_that_arrived_before_the_drain_is_answered() {
 }
 
 #[tokio::test]
+async fn a_response_can_end_the_connection_after_the_open_requests() {
+    let ServedConnection { client, ended, open, trigger: _trigger } =
+        ServedConnection::new(Protocol::Http2, None, SOON);
+    let mut client = http2(client).await;
+    let waiting = tokio::spawn(client.send_request(request("/wait")));
+    tokio::task::yield_now().await;
+    assert_eq!(text(client.send_request(request("/close")).await).await, ("bye".to_owned(), false));
+    open.notify_one();
+    assert_eq!(text(waiting.await.unwrap()).await.0, "done");
+    timeout(SOON, ended).await.unwrap().unwrap();
+    let ServedConnection { client, ended, trigger: _trigger, .. } = ServedConnection::new(Protocol::Http1, None, SOON);
+    let mut client = http1(client).await;
+    assert_eq!(text(client.send_request(request("/close")).await).await, ("bye".to_owned(), true));
+    timeout(SOON, ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn connections_that_begin_together_do_not_end_together() {
     let (_trigger, drain) = DrainTrigger::new();
     let age = Duration::from_secs(100);
     let begun = Instant::now();
-    let ends = || ConnectionLife::new(drain.clone(), Some(age), Arc::default()).old_at.unwrap() - begun;
+    let ends = || ConnectionLife::new(drain.clone(), Some(age), SOON).old_at.unwrap() - begun;
     let ends: Vec<_> = (0..100).map(|_| ends()).collect();
     let around = age.mul_f64(0.9)..=age.mul_f64(1.1) + SHORT;
     assert!(ends.iter().all(|end| around.contains(end)), "{ends:?}");
