@@ -38,7 +38,7 @@ pub struct ServerConfig {
     #[serde(rename = "shutdownGraceSeconds", with = "seconds")]
     #[schemars(with = "u64", range(max = 3600))]
     pub shutdown_grace: Duration,
-    /// Maximum number of open connections to the webhook.
+    /// Maximum number of open connections to the webhook. One address has at most half of them.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
     /// Maximum age of a connection to the webhook. The actual age varies by a tenth.
