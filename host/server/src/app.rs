@@ -24,6 +24,7 @@ pub use self::process_args::ProcessArgs;
 use self::{certificate::CertificateSetup, clients::ClientAuth, ready_file::ReadyFile, signals::Signals};
 use crate::{
     admin,
+    api_server::until_reachable,
     plugins::{Loader, PluginStates},
     reload::{self, Reloader, Reporter},
 };
@@ -36,6 +37,7 @@ use ampoule_cluster::{
 use ampoule_components::builtins::{self, Builtins};
 use ampoule_config::{ClientMode, Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
 use ampoule_net::{
+    cgroup,
     cgroup,
     listener::{ConnectionLimits, Drain, DrainTrigger, Listener},
     tls::ServingCert,
@@ -219,6 +221,7 @@ impl Startup {
         let events = Events::connect(cluster).await;
         let reporter = Reporter::new(self.metrics.clone(), pipeline_part, events);
         let loader = Loader::new(self.builtins, self.metrics.clone()).with_traces(self.traces.clone());
+        let loader = loader.with_memory_limit(cgroup::memory_limit());
         let loader = if server.clients.allow_values() { loader } else { loader.without_values() };
         let ready_file = self.options.process.ready_file.clone();
         let read = move || self.options.load_config(self.builtins);
@@ -300,7 +303,7 @@ impl ClusterRegistration {
 
     /// Registers the webhook and keeps the registration up to date.
     async fn start(mut self, followers: &mut JoinSet<()>) -> anyhow::Result<()> {
-        self.keeper.start().await?;
+        until_reachable("the registration", async || Ok(self.keeper.start().await?)).await?;
         self.part.ready();
         followers.spawn(self.keeper.run());
         Ok(())
