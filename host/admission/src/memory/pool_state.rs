@@ -1,4 +1,6 @@
 //! [`PoolState`]: who has which part of the pool, and which body is evicted.
+//!
+//! It only counts: the caller frees the bytes of an evicted body, outside of the lock.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 

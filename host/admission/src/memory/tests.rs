@@ -1,4 +1,6 @@
 //! Leases of small pools: what fits, what is evicted, and what is returned.
+//!
+//! The clients are addresses of the loopback network.
 
 use super::{body::BodyEvicted, *};
 

@@ -1,4 +1,6 @@
 //! [`Activity`]: the requests that are open on one connection, and since when it is idle.
+//!
+//! The connection itself and the table of all connections share it.
 
 use std::{
     sync::{

@@ -69,8 +69,8 @@ impl ConnectionTable {
         Arc::new(Self { limits, open: Mutex::default(), ended: Notify::new() })
     }
 
-    /// Returns a slot once there is one. `None`: this peer has too many busy connections; the caller
-    /// closes the new one, so that it does not delay the connections of other peers.
+    /// Returns a slot once there is one. `None`: this peer has too many busy connections; the
+    /// caller closes the new one, so that it does not delay the connections of other peers.
     pub(super) async fn slot(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionSlot> {
         loop {
             match self.take_slot(peer) {

@@ -1,4 +1,6 @@
 //! Slots above each limit: who is evicted, who waits, and who is refused.
+//!
+//! No test waits: a connection counts as idle either at once or never.
 
 use futures_util::FutureExt as _;
 
