@@ -76,7 +76,7 @@ impl ConnectionTable {
             match self.take_slot(peer) {
                 Ok(slot) => return Some(slot),
                 Err(NoSlot::Peer) => return None,
-                // The time limit is for connections that become idle, which notify nobody.
+                // The time limit is for connections that become idle: they send no notification.
                 Err(NoSlot::Port) => _ = timeout(RETRY, self.ended.notified()).await,
             }
         }
