@@ -3,6 +3,8 @@
 //! Every test has its own namespace and process; the API server is shared. `cargo xtask test`
 //! installs the programs that the tests need.
 
+#[path = "attack/attack.rs"]
+mod attack;
 #[path = "e2e/audit.rs"]
 mod audit;
 #[path = "e2e/authors.rs"]

@@ -5,7 +5,7 @@
 //! called with its answer; never a value. The log's level does not apply to the lines; only
 //! `audit.log` switches them off.
 
-use ampoule_core::{AdmissionOutcome, RequestReport};
+use ampoule_core::{AdmissionOutcome, InjectorAnswer, RequestReport};
 use ampoule_telemetry::{log::AUDIT_TARGET, record::AdmissionRecord};
 use serde::Serialize;
 use tracing::info;
@@ -13,7 +13,7 @@ use tracing::info;
 use crate::excerpt::cut;
 
 /// The API server may drop or cut a large audit event, and a pod has a handful of secrets. The log
-/// has all of them.
+/// has all of them, and the annotation states how many it omits.
 const MAX_ANNOTATION_ENTRIES: usize = 32;
 
 /// One secret. Pod authors may write names of any length, so names are cut.
@@ -23,6 +23,10 @@ struct AuditEntry<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     version: &'a str,
     key: &'a str,
+    /// The name under which the injector found the secret; empty if it does not tell. It differs
+    /// from the request if one secret has several spellings.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    found: &'a str,
     /// The last injector called; empty if none was.
     injector: &'a str,
     /// The SHA-256 of the injector's component; empty for injectors that are part of the program.
@@ -33,6 +37,12 @@ struct AuditEntry<'a> {
     /// The outcome for the pod: a pod that is refused, or admitted without its secrets, did not get
     /// this one.
     verdict: &'static str,
+}
+
+/// The last element of an annotation that does not list all secrets.
+#[derive(Serialize)]
+struct Omitted {
+    omitted: usize,
 }
 
 /// Writes one log line per secret.
@@ -49,6 +59,7 @@ pub(crate) fn log(record: &AdmissionRecord<'_>) {
             group = entry.group,
             version = entry.version,
             key = entry.key,
+            found = entry.found,
             injector = entry.injector,
             digest = entry.digest,
             answer = entry.answer,
@@ -59,14 +70,28 @@ pub(crate) fn log(record: &AdmissionRecord<'_>) {
 }
 
 /// The value of the audit event's annotation `secrets`: a JSON list, or `None` if no secret was
-/// requested.
+/// requested. Secrets whose value is in the answer come first. If there are too many, the last
+/// element is `{"omitted": N}`.
 pub(crate) fn annotation(requests: &[RequestReport], outcome: AdmissionOutcome) -> Option<String> {
     if requests.is_empty() {
         return None;
     }
-    let first = requests.iter().take(MAX_ANNOTATION_ENTRIES);
-    let entries: Vec<_> = first.map(|report| AuditEntry::new(report, outcome)).collect();
-    Some(serde_json::to_string(&entries).expect("strings always serialize"))
+    let (values, others): (Vec<_>, Vec<_>) = requests.iter().partition(|report| delivers_value(report));
+    let first = values.into_iter().chain(others).take(MAX_ANNOTATION_ENTRIES);
+    let mut entries: Vec<_> = first.map(|report| json_text(&AuditEntry::new(report, outcome))).collect();
+    let omitted = requests.len().saturating_sub(MAX_ANNOTATION_ENTRIES);
+    entries.extend((omitted > 0).then(|| json_text(&Omitted { omitted })));
+    Some(format!("[{}]", entries.join(",")))
+}
+
+/// Whether the answer contains the value of a secret, and not only a reference to it.
+fn delivers_value(report: &RequestReport) -> bool {
+    let last = report.attempts.last();
+    last.is_some_and(|attempt| matches!(attempt.answer, InjectorAnswer::Injected { values: 1.., .. }))
+}
+
+fn json_text(entry: &impl Serialize) -> String {
+    serde_json::to_string(entry).expect("strings and numbers always serialize")
 }
 
 // === impl AuditEntry ===
@@ -78,6 +103,7 @@ impl<'a> AuditEntry<'a> {
             group: cut(&report.request.group),
             version: cut(&report.request.group_version),
             key: cut(&report.request.key),
+            found: last.and_then(|attempt| attempt.found_name.as_deref()).map_or("", cut),
             injector: last.map_or("", |attempt| attempt.injector.as_str()),
             digest: last.and_then(|attempt| attempt.digest.as_deref()).unwrap_or_default(),
             answer: last.map_or("nobody-asked", |attempt| attempt.answer.as_str()),
@@ -88,7 +114,7 @@ impl<'a> AuditEntry<'a> {
 
 #[cfg(test)]
 mod tests {
-    use ampoule_core::SecretRequest;
+    use ampoule_core::{Attempt, SecretRequest};
     use serde_json::Value;
 
     use super::*;
@@ -97,11 +123,34 @@ mod tests {
     fn an_annotation_stays_short_whatever_a_pod_requests() {
         let request = SecretRequest { group: "g".repeat(100_000), key: "k".to_owned(), ..SecretRequest::default() };
         let report = RequestReport { annotation: "flyte.secrets/s0".to_owned(), request, attempts: Vec::new() };
-        let reports = vec![report; MAX_ANNOTATION_ENTRIES + 1];
+        let reports = vec![report; MAX_ANNOTATION_ENTRIES + 3];
         let annotation = annotation(&reports, AdmissionOutcome::Refused).unwrap();
         let entries: Vec<Value> = serde_json::from_str(&annotation).unwrap();
-        assert_eq!(entries.len(), MAX_ANNOTATION_ENTRIES);
+        assert_eq!(entries.len(), MAX_ANNOTATION_ENTRIES + 1);
+        assert_eq!(entries[MAX_ANNOTATION_ENTRIES], serde_json::json!({ "omitted": 3 }));
         assert!(annotation.len() < 32 << 10, "{}", annotation.len());
+    }
+
+    #[test]
+    fn secrets_whose_value_is_in_the_answer_are_never_omitted_for_references() {
+        let report = |key: &str, values: usize| RequestReport {
+            annotation: "flyte.secrets/s0".to_owned(),
+            request: SecretRequest { key: key.to_owned(), ..SecretRequest::default() },
+            attempts: vec![Attempt {
+                injector: "global".to_owned(),
+                digest: None,
+                answer: InjectorAnswer::Injected { edits: 2, values },
+                found_name: Some("variable FLYTE_SECRET_DB_PASS".to_owned()),
+            }],
+        };
+        let mut reports = vec![report("reference", 0); MAX_ANNOTATION_ENTRIES];
+        reports.push(report("pAsS", 1));
+        let annotation = annotation(&reports, AdmissionOutcome::Mutated).unwrap();
+        let entries: Vec<Value> = serde_json::from_str(&annotation).unwrap();
+        assert_eq!(entries[0]["key"], "pAsS");
+        assert_eq!(entries[0]["found"], "variable FLYTE_SECRET_DB_PASS");
+        assert_eq!(entries[1]["key"], "reference");
+        assert_eq!(entries[MAX_ANNOTATION_ENTRIES]["omitted"], 1);
     }
 
     #[test]

@@ -23,9 +23,24 @@ use ampoule_config::{GLOBAL_INJECTOR, GlobalSecretsConfig};
 /// The variable that gives Flyte's SDK the prefix of variable names.
 const PREFIX_VARIABLE: &str = "FLYTE_SECRETS_ENV_PREFIX";
 
+const NOT_CANONICAL: &str = "group and key of a global secret must be plain names: without empty parts, `.`, parts \
+                             that begin with `..`, and letters such as `ſ` whose capital is another letter";
+
 /// The webhook's own secrets. Clones share them.
 #[derive(Clone)]
 pub struct GlobalSecrets(Arc<SecretStore>);
+
+/// The secrets, and the name of the last one that was found.
+struct GlobalSession {
+    store: Arc<SecretStore>,
+    found_name: Option<String>,
+}
+
+/// A value, and the name under which it was found.
+struct FoundSecret {
+    name: String,
+    value: SecretValue,
+}
 
 struct SecretStore {
     env_prefix: String,
@@ -63,47 +78,74 @@ impl SecretInjector for GlobalSecrets {
     }
 
     fn open(&self) -> Box<dyn InjectorSession> {
-        Box::new(self.clone())
+        Box::new(GlobalSession { store: Arc::clone(&self.0), found_name: None })
     }
 }
 
 #[async_trait]
-impl InjectorSession for GlobalSecrets {
+impl InjectorSession for GlobalSession {
     async fn inject(&mut self, request: &SecretRequest, _: &PodView) -> Injection {
-        Ok(self.0.inject(request))
+        Ok(self.store.find(request).map(|found| {
+            self.found_name = Some(found.name);
+            self.store.edits(request, found.value)
+        }))
+    }
+
+    fn found_name(&self) -> Option<&str> {
+        self.found_name.as_deref()
     }
 }
 
 // === impl SecretStore ===
 
 impl SecretStore {
-    fn inject(&self, request: &SecretRequest) -> Result<Vec<PodEdit>, InjectionError> {
+    /// Checks the request and finds its value.
+    fn find(&self, request: &SecretRequest) -> Result<FoundSecret, InjectionError> {
         let SecretRequest { group, key, mount, .. } = request;
         if group.is_empty() || key.is_empty() {
             let reason = format!("both key and group are required parameters. Secret: [{request}]");
             return Err(InjectionError::InvalidRequest(reason));
         }
-        let value = self.find(group, key)?;
+        if !is_canonical(group) || !is_canonical(key) {
+            return Err(InjectionError::InvalidRequest(NOT_CANONICAL.to_owned()));
+        }
+        let found = self.read(group, key)?;
         if *mount == MountRequirement::File {
             let reason = format!("global secrets can only be injected as environment variables [{group}/{key}]");
             return Err(InjectionError::Unsupported(reason));
         }
-        let name = upper(&[&self.pod_env_prefix, group, "_", key]);
+        Ok(found)
+    }
+
+    fn edits(&self, request: &SecretRequest, value: SecretValue) -> Vec<PodEdit> {
+        let name = upper(&[&self.pod_env_prefix, &request.group, "_", &request.key]);
         let set = |name: &str, source| PodEdit::SetEnv(EnvVar { name: name.to_owned(), source });
-        Ok(vec![
+        vec![
             set(PREFIX_VARIABLE, EnvSource::Literal(self.pod_env_prefix.clone())),
             set(&name, EnvSource::SecretValue(value)),
-        ])
+        ]
     }
 
     /// Looks in the environment first. A variable that is set to an empty value counts as found.
-    fn find(&self, group: &str, key: &str) -> Result<SecretValue, InjectionError> {
+    fn read(&self, group: &str, key: &str) -> Result<FoundSecret, InjectionError> {
         let variable = [self.env_prefix.as_str(), &upper(&[group, "_", key])].concat();
         if let Some(value) = self.environment.get(&variable) {
-            return Ok(value.clone());
+            return Ok(FoundSecret { name: format!("variable {variable}"), value: value.clone() });
         }
-        self.files.read(group, key).map_err(|error| error.into_answer(&variable, &self.files.path(group, key)))
+        let path = self.files.path(group, key);
+        let value = self.files.read(group, key).map_err(|error| error.into_answer(&variable, &path))?;
+        Ok(FoundSecret { name: format!("file {group}/{key}"), value })
     }
+}
+
+/// Whether no other spelling names the same file, and the capital letters of no other name are the
+/// same because of a letter such as `ſ`, whose capital is `S`.
+///
+/// Kubernetes keeps the files of a mounted Secret in folders that begin with `..`.
+fn is_canonical(name: &str) -> bool {
+    let is_plain = |part: &str| !part.is_empty() && part != "." && !part.starts_with("..");
+    let becomes_ascii = |c: char| !c.is_ascii() && c.to_uppercase().any(|capital| capital.is_ascii());
+    name.split('/').all(is_plain) && !name.contains('\0') && !name.chars().any(becomes_ascii)
 }
 
 fn upper(parts: &[&str]) -> String {

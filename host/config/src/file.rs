@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AuditConfig, CertificatesConfig, Config, ConfigError, ConfigMapInjector, EngineSettings, ProfileName,
+    AuditConfig, CertificatesConfig, Config, ConfigError, ConfigMapInjector, EngineSettings, PodsConfig, ProfileName,
     RegistrationConfig, RegistriesConfig, ServerConfig, bounds,
     conventions::{ConventionsSection, OnFailureName},
     global_secrets::GlobalSecretsSection,
@@ -41,6 +41,8 @@ pub(crate) struct ConfigFile {
     pub(crate) trust: TrustSection,
     #[serde(deserialize_with = "section")]
     pub(crate) registries: RegistriesConfig,
+    #[serde(deserialize_with = "section")]
+    pub(crate) pods: PodsConfig,
     #[serde(deserialize_with = "section")]
     pub(crate) audit: AuditConfig,
     #[serde(deserialize_with = "section")]
@@ -92,6 +94,7 @@ impl ConfigFile {
             engine: self.engine.check(instances)?,
             trust,
             registries: self.registries.check()?,
+            pods: self.pods,
             audit: self.audit,
             tracing: self.tracing.check()?,
             config_maps: self.plugins.config_maps,
@@ -115,6 +118,7 @@ impl From<&Config> for ConfigFile {
             engine: config.engine.clone(),
             trust: (&config.trust).into(),
             registries: config.registries.clone(),
+            pods: config.pods,
             audit: config.audit,
             tracing: config.tracing.as_ref().map(Into::into).unwrap_or_default(),
             plugins: PluginsSection {

@@ -149,7 +149,7 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     refuses(
         "plugin: {}",
         "configuration, line 1, column 1: plugin: unknown field `plugin`, expected one of profile, conventions, \
-         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, audit, tracing, plugins, injectors",
+         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, audit, tracing, plugins, injectors",
     );
     refuses(
         "server:\n  tls: {}",

@@ -263,6 +263,21 @@ pub enum AnnotationCollision {
     MustOwn,
 }
 
+// === impl PodEdit ===
+
+impl PodEdit {
+    /// Whether the edit contains a value that the injector fetched.
+    #[must_use]
+    pub fn contains_value(&self) -> bool {
+        let is_value = |env: &EnvVar| matches!(env.source, EnvSource::SecretValue(_));
+        match self {
+            Self::SetEnv(env) => is_value(env),
+            Self::AddInitContainer(container) => container.env.iter().any(is_value),
+            Self::AddVolume(_) | Self::MountVolume(_) | Self::SetAnnotation(_) | Self::AddImagePullSecret(_) => false,
+        }
+    }
+}
+
 // === impl SecretValue ===
 
 impl SecretValue {

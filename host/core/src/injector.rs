@@ -30,6 +30,12 @@ pub trait SecretInjector: Send + Sync {
 pub trait InjectorSession: Send {
     /// Returns the edits that put the secret into the pod.
     async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection;
+
+    /// Returns the name under which the backend found the last injected secret, for the audit
+    /// trail; `None` if the backend does not tell. Several requests can find the same secret.
+    fn found_name(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// The injector's answer, or the failure that prevented an answer.

@@ -53,7 +53,7 @@ pub struct Limits {
 /// The bounds of one pod with secret requests, independent of its plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodLimits {
-    /// Containers, with init containers (`server.maxContainers`). 400: the largest pods known have
+    /// Containers, with init containers (`pods.maxContainers`). 400: the largest pods known have
     /// some dozens.
     pub containers: usize,
     /// Containers and elements of lists that all edits together visit. 200,000 take about 20 ms.

@@ -89,6 +89,8 @@ pub struct Attempt {
     pub digest: Option<String>,
     /// The answer.
     pub answer: InjectorAnswer,
+    /// The name under which the injector found the secret ([`InjectorSession::found_name`]).
+    pub found_name: Option<String>,
 }
 
 /// An injector's answer, after its edits were applied.
@@ -98,6 +100,8 @@ pub enum InjectorAnswer {
     Injected {
         /// The number of edits.
         edits: usize,
+        /// The number of edits that contain a value that the injector fetched.
+        values: usize,
     },
     /// The injector did not inject, for the reason that it gives.
     Declined(InjectionError),
@@ -219,10 +223,13 @@ impl<'a> Chain<'a> {
                 Err(failure) => InjectorAnswer::Failed(failure),
             };
             let is_final = answer.is_final();
+            let is_injected = matches!(answer, InjectorAnswer::Injected { .. });
+            let found_name = session.found_name().filter(|_| is_injected).map(str::to_owned);
             attempts.push(Attempt {
                 injector: injector.name().to_owned(),
                 digest: injector.digest().map(str::to_owned),
                 answer,
+                found_name,
             });
             if is_final {
                 break;

@@ -9,6 +9,7 @@
 //! | [`prefix`] | bytes | kept | none |
 //! | [`first_chars`] | characters | kept | none |
 //! | [`truncate`] | bytes | kept | the caller's |
+//! | [`printable`] | none | become spaces | – |
 //! | [`clean`] | bytes | become spaces | `…` |
 //! | [`clean_chars`] | characters | become spaces | `…` |
 //! | [`one_line`] | bytes | become spaces, white space is collapsed | `…` |
@@ -148,6 +149,15 @@ fn excerpt(bytes: &[u8]) -> String {
         None => text.into_owned(),
         Some((end, _)) => format!("{}{ELLIPSIS}", &text[..end]),
     }
+}
+
+/// Replaces unprintable characters by spaces, without a limit.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.contains(is_unprintable) {
+        return Cow::Owned(text.chars().map(printable_or_space).collect());
+    }
+    Cow::Borrowed(text)
 }
 
 fn printable_or_space(character: char) -> char {

@@ -1,8 +1,11 @@
 //! `ampoule compile`: compiles a component from stdin to stdout. Internal: `serve` starts it
 //! ([`ampoule_server::compiler`]).
 //!
-//! The process first limits its own resources. Errors are written to stderr; the exit code is
+//! The process first limits its own resources, and gives up the network and all files
+//! ([`confinement`]): the component comes from a stranger. Errors are written to stderr; the exit code is
 //! [`REFUSED`] if the component is invalid.
+
+mod confinement;
 
 use std::{
     io::{Read as _, Write as _, stdin, stdout},
@@ -34,6 +37,7 @@ pub(crate) fn compile(args: &CompileArgs) -> anyhow::Result<ExitCode> {
         let [current, maximum] = limits.map(|limit| Some(limit.min(allowed)));
         setrlimit(resource, Rlimit { current, maximum })?;
     }
+    confinement::confine()?;
     let mut component = Vec::new();
     stdin().lock().read_to_end(&mut component)?;
     match ampoule_engine::precompile(&component, args.allocation.into()) {

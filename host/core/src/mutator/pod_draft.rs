@@ -57,7 +57,8 @@ impl<'a> PodDraft<'a> {
         if edits.iter().any(changes_view) {
             self.view = None;
         }
-        InjectorAnswer::Injected { edits: edits.len() }
+        let values = edits.iter().filter(|edit| edit.contains_value()).count();
+        InjectorAnswer::Injected { edits: edits.len(), values }
     }
 }
 

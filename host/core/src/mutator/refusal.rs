@@ -118,13 +118,13 @@ impl Refusal {
             _ => report.attempts.iter().filter_map(|attempt| RefusalCode::for_answer(&attempt.answer)).max(),
         };
         let code = code.unwrap_or(RefusalCode::BadRequest);
-        Some(Self { code, message: truncated(&report.to_string()) })
+        Some(Self { code, message: shown(&report.to_string()) })
     }
 
     /// Returns the refusal for a pod with too many containers.
     pub(super) fn for_containers(pod: &Pod, limits: &PodLimits) -> Self {
         let message = format!(
-            "the pod has {} containers; secrets are injected into at most {} (server.maxContainers); use fewer \
+            "the pod has {} containers; secrets are injected into at most {} (pods.maxContainers); use fewer \
              containers",
             pod.container_count(),
             limits.containers
@@ -134,7 +134,7 @@ impl Refusal {
 
     /// Returns the refusal for an annotation that cannot be parsed.
     pub(super) fn for_annotation(error: &AnnotationError) -> Self {
-        Self { code: RefusalCode::BadRequest, message: truncated(&error.to_string()) }
+        Self { code: RefusalCode::BadRequest, message: shown(&error.to_string()) }
     }
 }
 
@@ -165,7 +165,7 @@ impl fmt::Display for RequestReport {
 impl fmt::Display for InjectorAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Injected { edits } => write!(f, "injected ({edits} edits)"),
+            Self::Injected { edits, .. } => write!(f, "injected ({edits} edits)"),
             Self::Declined(error) => error.fmt(f),
             Self::Failed(failure) => failure.fmt(f),
             Self::Rejected(reason) => write!(f, "returned an invalid edit: {reason}"),
@@ -194,7 +194,9 @@ fn fair_share(mut lengths: Vec<usize>, mut room: usize) -> usize {
     usize::MAX
 }
 
-/// Cuts a message as a last resort: with more injectors than fit, or a very long annotation key.
-fn truncated(message: &str) -> String {
-    text::truncate(message, MAX_MESSAGE, " … (shortened)").into_owned()
+/// Makes a message safe for a terminal: names of the pod and reasons of plugins can contain line
+/// breaks, escape sequences and marks of the reading direction. Cuts it as a last resort: with more
+/// injectors than fit, or a very long annotation key.
+fn shown(message: &str) -> String {
+    text::truncate(&text::printable(message), MAX_MESSAGE, " … (shortened)").into_owned()
 }

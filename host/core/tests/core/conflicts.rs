@@ -300,3 +300,15 @@ fn an_init_container_keeps_its_own_variables() {
         }
     }
 }
+
+#[test]
+fn names_of_the_pod_in_a_message_cannot_change_the_terminal_or_the_line() {
+    let spec = json!({
+        "containers": [{ "name": "a\nallowed\u{1b}[2J\u{202e}", "volumeMounts": [{ "name": "x", "mountPath": "/s" }] }],
+        "volumes": [{ "name": "x", "emptyDir": {} }],
+    });
+    let edits = vec![volume("v", VolumeSource::Memory { size_limit: None }), mount("v", "/s")];
+    let refusal = mutate(&mutator(Profile::FlyteV1, vec![Scripted::edits("one", edits)]), &pod_asking(1, spec)).outcome;
+    let message = refusal.unwrap_err().message;
+    assert!(message.contains("container a allowed [2J  mounts volume x from the pod at /s"), "{message:?}");
+}

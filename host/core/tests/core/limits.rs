@@ -57,7 +57,7 @@ fn a_pod_with_more_containers_than_the_limit_is_refused_before_an_injector_is_ca
     assert_eq!(refusal.code, RefusalCode::BadRequest);
     assert_eq!(
         refusal.message,
-        "the pod has 401 containers; secrets are injected into at most 400 (server.maxContainers); use fewer containers"
+        "the pod has 401 containers; secrets are injected into at most 400 (pods.maxContainers); use fewer containers"
     );
     assert!(
         mutate(&mutator(Profile::FlyteV1, vec![two_variables("x")]), &pod_asking(1, containers(400))).outcome.is_ok()
