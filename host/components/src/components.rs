@@ -80,8 +80,8 @@ impl Components {
         injectors::list(config, &self.listed_maps, &builtins::names(self.builtins))
     }
 
-    /// Follows the sources of these injectors only, which [`Components::list`] has returned. Returns
-    /// the fetcher of their components.
+    /// Follows the sources of these injectors only, which [`Components::list`] has returned.
+    /// Returns the fetcher of their components.
     pub async fn follow(&mut self, config: &Config, injectors: &[ListedInjector]) -> InjectorFetcher {
         self.pinned.retain(|pinned| pinned.is_used(injectors));
         let maps = self.listed_maps.maps.clone();

@@ -30,6 +30,7 @@ pub use self::{
 use crate::{builtins::Builtins, kept_config_maps::ConfigMapsByName, registry_access::RegistryAccess};
 use ampoule_cluster::Cluster;
 use ampoule_config::{ComponentSource, Config, InjectorConfig, OciReference, RegistriesConfig, TrustConfig};
+pub use ampoule_oci::OciError;
 use ampoule_oci::Registry;
 
 /// The directory for pulled components, within the engine's directory for compiled ones.

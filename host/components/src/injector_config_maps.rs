@@ -1,5 +1,5 @@
-//! [`InjectorConfigMaps`]: watches the ConfigMaps that define injectors. They are in the process' own
-//! namespace and have the label that marks injectors.
+//! [`InjectorConfigMaps`]: watches the ConfigMaps that define injectors. They are in the process'
+//! own namespace and have the label that marks injectors.
 //!
 //! The last known ConfigMaps stay in effect while the API server is unavailable.
 

@@ -38,7 +38,6 @@ use ampoule_components::builtins::{self, Builtins};
 use ampoule_config::{ClientMode, Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
 use ampoule_net::{
     cgroup,
-    cgroup,
     listener::{ConnectionLimits, Drain, DrainTrigger, Listener},
     tls::ServingCert,
 };

@@ -194,8 +194,8 @@ impl Loader {
     }
 
     /// Returns the pipeline that serves, without what a new configuration removes: injectors,
-    /// grants, keys and global secrets. `None` if it removes nothing. Sends no request, and compiles
-    /// nothing.
+    /// grants, keys and global secrets. `None` if it removes nothing. Sends no request, and
+    /// compiles nothing.
     pub fn reduce(&mut self, config: &Config) -> Option<LoadedPipeline> {
         let listed = self.components.list_known(config);
         if let Some(pending) = &mut self.pending {
@@ -210,8 +210,8 @@ impl Loader {
         self.pending.is_some()
     }
 
-    /// Waits for the next result of [`Loader::begin`], or until the content of a source differs from
-    /// that of the last load. Cancel safe.
+    /// Waits for the next result of [`Loader::begin`], or until the content of a source differs
+    /// from that of the last load. Cancel safe.
     pub async fn next(&mut self) -> LoaderEvent {
         loop {
             let filled = tokio::select! {
@@ -271,7 +271,8 @@ impl Loader {
         LoadedPipeline { pipeline, plugins }
     }
 
-    /// Logs the plugins that get fewer instances than configured, if they differ from the last ones.
+    /// Logs the plugins that get fewer instances than configured, if they differ from the last
+    /// ones.
     fn report_lowered(&mut self, lowered: Vec<LoweredInstances>) {
         if lowered != self.lowered {
             for LoweredInstances { plugin, configured, instances } in &lowered {
@@ -310,7 +311,7 @@ impl Loader {
             chain.push(Arc::new(GlobalSecrets::new(global, &config.conventions.env_prefix, environment)));
         }
         chain.extend(slots.iter().map(PluginSlot::injector).map(|injector| self.restrict(injector)));
-        let mutator = PodMutator::new(chain, config.conventions.clone());
+        let mutator = PodMutator::new(chain, config.conventions.clone()).with_limits(config.pods.limits());
         Pipeline::new(Arc::clone(engine), mutator, self.metrics.clone())
             .with_on_failure(config.on_failure)
             .with_audit(config.audit)
@@ -347,8 +348,8 @@ impl PipelineParts {
     }
 }
 
-/// Rejects plugins of ConfigMaps with a grant that reads. The check of the configuration rejects all
-/// others.
+/// Rejects plugins of ConfigMaps with a grant that reads. The check of the configuration rejects
+/// all others.
 fn refuse_readers(injectors: &mut [ListedInjector]) {
     for injector in injectors {
         let config = injector.config.as_ref().ok();

@@ -2,8 +2,9 @@
 //!
 //! A change is read, checked and loaded in the background, and then replaces the pipeline
 //! atomically. What the change removes takes effect before anything is loaded; the required plugins
-//! take effect together, and each of the others once it is loaded. If the configuration is invalid, the previous pipeline stays in use. If a plugin
-//! does not load, its predecessor stays in use. [`Reporter`] reports both.
+//! take effect together, and each of the others once it is loaded. If the configuration is invalid,
+//! the previous pipeline stays in use. If a plugin does not load, its predecessor stays in use.
+//! [`Reporter`] reports both.
 
 mod report;
 

@@ -1,8 +1,8 @@
 //! [`public_reason`]: why a plugin does not load, for the author of its ConfigMap.
 //!
 //! That author is less trusted than the admin. The reason must not reveal the hash, the existence
-//! or the format of a file of the container, nor whether a host of the network answers. The log, the
-//! admin port and the readiness page have the complete reason.
+//! or the format of a file of the container, nor whether a host of the network answers. The log,
+//! the admin port and the readiness page have the complete reason.
 
 use ampoule_components::fetch::{FetchError, FetchErrorKind};
 use ampoule_config::{ComponentSource, InjectorConfig};
@@ -47,6 +47,7 @@ fn load_reason(kind: &LoadErrorKind, is_own: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use ampoule_components::fetch::OciError;
     use ampoule_config::Config;
 
     use super::*;
@@ -99,9 +100,9 @@ mod tests {
         let config = config("oci:registry.example/a:1");
         let host = || "registry.example".to_owned();
         let errors = [
-            ampoule_oci::OciError::Unreachable { host: host(), reason: "connection refused".to_owned() },
-            ampoule_oci::OciError::Deadline { host: host(), limit: std::time::Duration::from_secs(60) },
-            ampoule_oci::OciError::ProhibitedAddress { host: host() },
+            OciError::Unreachable { host: host(), reason: "connection refused".to_owned() },
+            OciError::Deadline { host: host(), limit: std::time::Duration::from_secs(60) },
+            OciError::ProhibitedAddress { host: host() },
         ];
         for error in errors {
             let reason = public_reason(&fetch(FetchErrorKind::Oci(error)), Some(&config));

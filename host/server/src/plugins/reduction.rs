@@ -1,7 +1,7 @@
 //! [`reduce`]: the parts of a pipeline that a new configuration still permits.
 //!
-//! A removal takes effect before anything is fetched or compiled. The reduced pipeline has only what
-//! both configurations permit.
+//! A removal takes effect before anything is fetched or compiled. The reduced pipeline has only
+//! what both configurations permit.
 
 use std::sync::Arc;
 
@@ -41,7 +41,8 @@ pub(super) fn entry<'a>(
     })
 }
 
-/// Returns the slot, without its plugin if that is not permitted. `None` if the injector is removed.
+/// Returns the slot, without its plugin if that is not permitted. `None` if the injector is
+/// removed.
 fn permitted_slot(slot: &PluginSlot, config: &Config, injectors: &[ListedInjector]) -> Option<PluginSlot> {
     let injector = entry(slot, config, injectors)?;
     let mut slot = slot.clone();
