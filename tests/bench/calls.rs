@@ -19,8 +19,7 @@ use std::{
 
 use ampoule_admission::{RequestContext, pipeline::Pipeline};
 use ampoule_core::{
-    MountRequirement, PendingMutation, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest,
-    UnlimitedMemory,
+    MountRequirement, PendingMutation, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest, UnlimitedMemory,
 };
 use ampoule_engine::PluginEngine;
 use ampoule_review as review;

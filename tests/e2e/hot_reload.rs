@@ -199,10 +199,7 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     cluster.apply(b"garbage", "").await?;
     cluster.status("failed").await?;
     let refusal = cluster.ask().await?.err().context("no plugin has it")?;
-    assert!(
-        refusal.contains("mine: unavailable: plugin mine is not loaded"),
-        "{refusal}"
-    );
+    assert!(refusal.contains("mine: unavailable: plugin mine is not loaded"), "{refusal}");
     cluster.installed.namespace.dry_run_pod(&steady("probe")).await??;
     assert_eq!(cluster.ampoule.admin("/readyz").await?.status, 200);
     let words: Vec<_> = cluster.events().await?.into_iter().map(|[_, word, _]| word).collect();

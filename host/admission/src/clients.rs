@@ -1,8 +1,8 @@
 //! Who may send a review: [`protect`] refuses other clients before a body is read.
 //!
-//! The TLS layer has already verified that a certificate belongs to a configured CA. Here, its names
-//! are checked, and the user for whom the API server forwards a request. A refused client gets
-//! 401 or 403, is counted, and does not reach the audit trail.
+//! The TLS layer has already verified that a certificate belongs to a configured CA. Here, its
+//! names are checked, and the user for whom the API server forwards a request. A refused client
+//! gets 401 or 403, is counted, and does not reach the audit trail.
 
 mod aggregated;
 mod names;
@@ -32,8 +32,8 @@ struct ClientCheck {
 
 /// Returns the webhook's routes for clients that satisfy the rule.
 ///
-/// Behind a front proxy, the routes are those of an aggregated API: discovery, and the path to which
-/// the API server forwards reviews.
+/// Behind a front proxy, the routes are those of an aggregated API: discovery, and the path to
+/// which the API server forwards reviews.
 pub fn protect(webhook: Router, rule: ClientRule, metrics: Metrics) -> Router {
     let router = match &rule {
         ClientRule::Open => return webhook,

@@ -30,12 +30,12 @@ const API_SERVER_USER: &str = "system:apiserver";
 pub struct ClientsConfig {
     /// How a client proves its identity.
     pub mode: ClientMode,
-    /// File with the CA certificates of clients in PEM form. A change takes effect at once. Required
-    /// for `certificate`, and only allowed there.
+    /// File with the CA certificates of clients in PEM form. A change takes effect at once.
+    /// Required for `certificate`, and only allowed there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// Names of the clients: the common name of the certificate's subject, or one of its alternative
-    /// names (DNS or URI). At least one for `certificate`, and only allowed there.
+    /// Names of the clients: the common name of the certificate's subject, or one of its
+    /// alternative names (DNS or URI). At least one for `certificate`, and only allowed there.
     #[serde(deserialize_with = "section")]
     pub allowed_names: Vec<String>,
     /// Users who may send reviews through the API server. Only allowed for `requestHeader`.
@@ -53,10 +53,11 @@ pub enum ClientMode {
     /// Not at all. Answers contain no values, unless `acceptValuesToAnyone` is true.
     #[default]
     Open,
-    /// With a certificate of a CA in `caFile`. The API server needs an admission configuration whose
-    /// `kubeConfigFile` has this certificate.
+    /// With a certificate of a CA in `caFile`. The API server needs an admission configuration
+    /// whose `kubeConfigFile` has this certificate.
     Certificate,
-    /// With the front-proxy certificate of the API server, which forwards reviews to an `APIService`.
+    /// With the front-proxy certificate of the API server, which forwards reviews to an
+    /// `APIService`.
     RequestHeader,
 }
 

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn default_limits_do_not_exceed_the_maximum() {
-        let config = "plugins: { configMapLimits: { memoryMiB: 8, deadlineMillis: 300 }, configMaps: true }\ninjectors: []";
+        let config =
+            "plugins: { configMapLimits: { memoryMiB: 8, deadlineMillis: 300 }, configMaps: true }\ninjectors: []";
         let config = super::super::Config::parse(config, &[]).unwrap();
         let (trust, most) = (&config.trust, &config.config_map_limits);
         let limits = ConfigMapInjector::parse("mine", "", &[], trust, most).unwrap().config.limits;

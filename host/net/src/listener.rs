@@ -1,5 +1,5 @@
-//! The accept loop of both ports: every connection has a slot and time limits, and every task has an
-//! owner.
+//! The accept loop of both ports: every connection has a slot and time limits, and every task has
+//! an owner.
 //!
 //! The webhook's port serves TLS, with HTTP/1.1 or HTTP/2 chosen by ALPN; the admin port serves
 //! plain HTTP/1.1.

@@ -19,13 +19,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use self::{clients::ClientRefusal, phase::Phase};
 use self::{
     clients::ClientMetrics,
     phase::Phases,
     plugin::{PluginFamilies, PluginMetrics},
     process::ProcessMetrics,
 };
+pub use self::{clients::ClientRefusal, phase::Phase};
 use crate::plugin_state::PluginState;
 use ampoule_core::{AdmissionOutcome, CallObserver, PluginObserver, Unobserved};
 use ampoule_net::listener::ConnectionMetrics;

@@ -1,5 +1,5 @@
-//! The environment of the cargo that builds a plugin (the inner cargo). It removes the settings that
-//! the cargo of this build (the outer cargo) exported, and sets flags that make the output
+//! The environment of the cargo that builds a plugin (the inner cargo). It removes the settings
+//! that the cargo of this build (the outer cargo) exported, and sets flags that make the output
 //! independent of the machine.
 //!
 //! An outer `cargo clippy` sets a wrapper for rustc, and an outer `cargo test` sets flags and

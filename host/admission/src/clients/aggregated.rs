@@ -1,8 +1,8 @@
 //! The routes of an aggregated API: the path to which the API server forwards reviews, and
 //! discovery.
 //!
-//! Without discovery, `kubectl api-resources` reports an error, and the deletion of namespaces waits
-//! for the group. The group has one resource, which can only be created: a review. It is not
+//! Without discovery, `kubectl api-resources` reports an error, and the deletion of namespaces
+//! waits for the group. The group has one resource, which can only be created: a review. It is not
 //! namespaced, so the deletion of a namespace does not concern it.
 
 use ampoule_config::{AGGREGATED_PATH, API_GROUP, API_RESOURCE, API_VERSION, WEBHOOK_PATH};

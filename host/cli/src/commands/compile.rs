@@ -2,8 +2,8 @@
 //! ([`ampoule_server::compiler`]).
 //!
 //! The process first limits its own resources, and gives up the network and all files
-//! ([`confinement`]): the component comes from a stranger. Errors are written to stderr; the exit code is
-//! [`REFUSED`] if the component is invalid.
+//! ([`confinement`]): the component comes from a stranger. Errors are written to stderr; the exit
+//! code is [`REFUSED`] if the component is invalid.
 
 mod confinement;
 

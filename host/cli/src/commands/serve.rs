@@ -46,7 +46,8 @@ fn process_runtime() -> io::Result<&'static Runtime> {
     Ok(Box::leak(Box::new(runtime)))
 }
 
-/// The number of threads for `parallelism` processors, which follows the CPU limit of the container.
+/// The number of threads for `parallelism` processors, which follows the CPU limit of the
+/// container.
 fn http_threads(parallelism: usize) -> usize {
     parallelism.clamp(1, MAX_HTTP_THREADS)
 }

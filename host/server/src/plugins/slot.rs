@@ -110,7 +110,7 @@ impl SlotFiller {
             let mut slot = before.clone();
             slot.status.origin.clone_from(&injector.origin);
             slot.status.required = required;
-            let is_permitted = 
+            let is_permitted =
                 |loaded: &LoadedPlugin| !injector.is_dropped && loaded.recipe.is_permitted(config, &self.trust);
             if slot.serving.as_ref().is_some_and(|loaded| !is_permitted(loaded)) {
                 slot.revoke();
