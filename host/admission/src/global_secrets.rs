@@ -24,7 +24,7 @@ use ampoule_config::{GLOBAL_INJECTOR, GlobalSecretsConfig};
 const PREFIX_VARIABLE: &str = "FLYTE_SECRETS_ENV_PREFIX";
 
 const NOT_CANONICAL: &str = "group and key of a global secret must be plain names: without empty parts, `.`, parts \
-                             that begin with `..`, and letters such as `ſ` whose capital is another letter";
+                             that begin with `..`, and letters such as `ſ` whose capital is an ASCII letter";
 
 /// The webhook's own secrets. Clones share them.
 #[derive(Clone)]

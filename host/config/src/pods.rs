@@ -1,4 +1,6 @@
 //! Section `pods`: limits of the pods that get secrets.
+//!
+//! A change takes effect with the next reload.
 
 use ampoule_core::PodLimits;
 use schemars::JsonSchema;

@@ -1,4 +1,6 @@
-//! [`AdmissionMemory`]: the memory that one admission may use, seen from the code that uses it.
+//! [`AdmissionMemory`]: the memory that one admission may use.
+//!
+//! The pool is in another crate; this one has no I/O and no locks.
 
 /// The memory of one admission, which a pool of all admissions bounds.
 pub trait AdmissionMemory: Send + Sync {

@@ -17,7 +17,12 @@ mod volume;
 use std::{collections::BTreeMap, sync::Arc};
 
 use self::prepare::PreparedEdit;
-use super::{EnvVar, PodEdit, budget::EditBudget, edited::EditedPod, index::normalized_path};
+use super::{
+    EnvVar, PodEdit,
+    budget::{BudgetError, EditBudget},
+    edited::EditedPod,
+    index::normalized_path,
+};
 use crate::profile::Conventions;
 
 /// The containers that had an injected variable with a different value, by the variable's name.
@@ -71,6 +76,17 @@ enum ClaimContent {
     MountedVolume(String),
     /// The variables that an init container sets itself.
     OwnVariables(Vec<String>),
+}
+
+// === impl ApplyError ===
+
+impl From<BudgetError> for ApplyError {
+    fn from(error: BudgetError) -> Self {
+        match error {
+            BudgetError::TooLarge(reason) => Self::TooLarge(reason),
+            BudgetError::MemoryExhausted => Self::MemoryExhausted,
+        }
+    }
 }
 
 // === impl EditApplier ===

@@ -5,7 +5,6 @@
 
 use serde_json::Value;
 
-use super::apply::ApplyError;
 use crate::{limits::PodLimits, memory::AdmissionMemory};
 
 /// Bytes of an operation of the patch without its value: the path and the names of the fields.
@@ -17,6 +16,15 @@ const MEMORY_PER_BYTE: usize = 24;
 const UNRESERVED: usize = 8 * 1024;
 /// Bytes of the patch for which memory is reserved at once.
 const STEP: usize = 32 * 1024;
+
+/// Why an edit does not fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum BudgetError {
+    /// The edits of the admission exceed a limit of the pod.
+    TooLarge(String),
+    /// Other admissions use the memory that the edits need.
+    MemoryExhausted,
+}
 
 /// What is left for the edits of one admission.
 pub(crate) struct EditBudget<'a> {
@@ -35,7 +43,7 @@ impl<'a> EditBudget<'a> {
     }
 
     /// Counts the containers or elements that an edit visits.
-    pub(super) fn visit(&mut self, elements: usize) -> Result<(), ApplyError> {
+    pub(super) fn visit(&mut self, elements: usize) -> Result<(), BudgetError> {
         self.steps = self.steps.saturating_add(elements);
         if self.steps <= self.limits.steps {
             return Ok(());
@@ -45,28 +53,28 @@ impl<'a> EditBudget<'a> {
              containers",
             self.limits.steps
         );
-        Err(ApplyError::TooLarge(message))
+        Err(BudgetError::TooLarge(message))
     }
 
     /// Counts elements that are removed.
-    pub(super) fn remove(&mut self, elements: usize) -> Result<(), ApplyError> {
+    pub(super) fn remove(&mut self, elements: usize) -> Result<(), BudgetError> {
         self.add(OPERATION.saturating_mul(elements))
     }
 
     /// Counts the bytes of an operation ([`operation_length`]).
-    pub(super) fn add(&mut self, bytes: usize) -> Result<(), ApplyError> {
+    pub(super) fn add(&mut self, bytes: usize) -> Result<(), BudgetError> {
         self.bytes = self.bytes.saturating_add(bytes);
         if self.bytes > self.limits.patch_bytes {
             let message = format!(
                 "the secrets would add more than {} KiB to the pod; request fewer secrets or use fewer containers",
                 self.limits.patch_bytes / 1024
             );
-            return Err(ApplyError::TooLarge(message));
+            return Err(BudgetError::TooLarge(message));
         }
         if self.bytes > self.reserved {
             let more = (self.bytes - self.reserved).next_multiple_of(STEP);
             if !self.memory.grow(more * MEMORY_PER_BYTE) {
-                return Err(ApplyError::MemoryExhausted);
+                return Err(BudgetError::MemoryExhausted);
             }
             self.reserved += more;
         }

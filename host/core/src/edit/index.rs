@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// The place of an element in an edited list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Position {
+pub(super) enum ElementPosition {
     /// In the front, counted from its end: the last one is the first element of the list.
     Front(usize),
     /// In the received list.
@@ -29,9 +29,9 @@ pub(super) enum ListKey {
 
 /// The positions of elements by one key, in the order of the list. The first search builds it.
 #[derive(Default)]
-pub(super) struct KeyIndex(OnceCell<Box<Positions>>);
+pub(super) struct KeyIndex(OnceCell<Box<IndexedPositions>>);
 
-type Positions = HashMap<String, Vec<Position>>;
+type IndexedPositions = HashMap<String, Vec<ElementPosition>>;
 
 // === impl ListKey ===
 
@@ -54,10 +54,10 @@ impl KeyIndex {
         &self,
         key: ListKey,
         wanted: &str,
-        elements: impl Iterator<Item = (Position, &'v Value)>,
-    ) -> &[Position] {
+        elements: impl Iterator<Item = (ElementPosition, &'v Value)>,
+    ) -> &[ElementPosition] {
         let index = self.0.get_or_init(|| {
-            let mut index = Box::<Positions>::default();
+            let mut index = Box::<IndexedPositions>::default();
             for (position, element) in elements {
                 if let Some(found) = key.read(element) {
                     index.entry(found.to_owned()).or_default().push(position);
@@ -69,13 +69,13 @@ impl KeyIndex {
     }
 
     /// Adds an element at an end of the list.
-    pub(super) fn add(&mut self, key: ListKey, position: Position, element: &Value) {
+    pub(super) fn add(&mut self, key: ListKey, position: ElementPosition, element: &Value) {
         let Some(index) = self.0.get_mut() else { return };
         let Some(found) = key.read(element) else { return };
         let positions = index.entry(found.to_owned()).or_default();
         match position {
-            Position::Front(_) => positions.insert(0, position),
-            Position::Received(_) | Position::Back(_) => positions.push(position),
+            ElementPosition::Front(_) => positions.insert(0, position),
+            ElementPosition::Received(_) | ElementPosition::Back(_) => positions.push(position),
         }
     }
 

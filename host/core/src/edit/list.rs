@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, mem::take};
 
 use serde_json::Value;
 
-use super::index::{KeyIndex, ListKey, Position};
+use super::index::{ElementPosition, KeyIndex, ListKey};
 use crate::diff::{Differ, Step};
 
 /// Elements up to which a scan is faster than an index.
@@ -65,20 +65,20 @@ impl<'a> EditedList<'a> {
     }
 
     pub(super) fn append(&mut self, value: Value) {
-        self.add(Position::Back(self.back.len()), value);
+        self.add(ElementPosition::Back(self.back.len()), value);
     }
 
     pub(super) fn prepend(&mut self, value: Value) {
-        self.add(Position::Front(self.front.len()), value);
+        self.add(ElementPosition::Front(self.front.len()), value);
     }
 
     /// Removes all elements with this name.
     pub(super) fn remove_named(&mut self, name: &str) {
         for position in self.all(ListKey::Name, name) {
             match position {
-                Position::Front(i) => self.front[i] = None,
-                Position::Received(i) => _ = self.changed.insert(i, None),
-                Position::Back(i) => self.back[i] = None,
+                ElementPosition::Front(i) => self.front[i] = None,
+                ElementPosition::Received(i) => _ = self.changed.insert(i, None),
+                ElementPosition::Back(i) => self.back[i] = None,
             }
         }
         self.by_name.remove(name);
@@ -88,9 +88,11 @@ impl<'a> EditedList<'a> {
     /// Returns the first element with this name, to change anything but its keys.
     pub(super) fn named_mut(&mut self, name: &str) -> Option<&mut Value> {
         match self.first(ListKey::Name, name)? {
-            Position::Front(i) => self.front[i].as_mut(),
-            Position::Received(i) => self.changed.entry(i).or_insert_with(|| Some(self.received[i].clone())).as_mut(),
-            Position::Back(i) => self.back[i].as_mut(),
+            ElementPosition::Front(i) => self.front[i].as_mut(),
+            ElementPosition::Received(i) => {
+                self.changed.entry(i).or_insert_with(|| Some(self.received[i].clone())).as_mut()
+            }
+            ElementPosition::Back(i) => self.back[i].as_mut(),
         }
     }
 
@@ -192,16 +194,16 @@ impl<'a> EditedList<'a> {
         self.merged = merged;
     }
 
-    fn add(&mut self, position: Position, value: Value) {
+    fn add(&mut self, position: ElementPosition, value: Value) {
         self.by_name.add(ListKey::Name, position, &value);
         self.by_mount_path.add(ListKey::MountPath, position, &value);
         match position {
-            Position::Front(_) => self.front.push(Some(value)),
-            Position::Received(_) | Position::Back(_) => self.back.push(Some(value)),
+            ElementPosition::Front(_) => self.front.push(Some(value)),
+            ElementPosition::Received(_) | ElementPosition::Back(_) => self.back.push(Some(value)),
         }
     }
 
-    fn first(&self, key: ListKey, wanted: &str) -> Option<Position> {
+    fn first(&self, key: ListKey, wanted: &str) -> Option<ElementPosition> {
         if self.len() <= MAX_SCANNED {
             return self.scan(key, wanted);
         }
@@ -209,18 +211,18 @@ impl<'a> EditedList<'a> {
     }
 
     /// Returns the same as [`EditedList::first`], for a short list.
-    fn scan(&self, key: ListKey, wanted: &str) -> Option<Position> {
+    fn scan(&self, key: ListKey, wanted: &str) -> Option<ElementPosition> {
         let is_wanted =
             |element: &Option<Value>| element.as_ref().and_then(|element| key.read(element)) == Some(wanted);
         if let Some(i) = self.front.iter().rposition(is_wanted) {
-            return Some(Position::Front(i));
+            return Some(ElementPosition::Front(i));
         }
         let is_received = |i: usize, element: &Value| key.read(element) == Some(wanted) && self.is_kept(i);
         let mut received = self.received.iter().enumerate();
         if let Some((i, _)) = received.find(|(i, element)| is_received(*i, element)) {
-            return Some(Position::Received(i));
+            return Some(ElementPosition::Received(i));
         }
-        self.back.iter().position(is_wanted).map(Position::Back)
+        self.back.iter().position(is_wanted).map(ElementPosition::Back)
     }
 
     /// Whether no edit removed a received element. No edit changes its keys.
@@ -228,7 +230,7 @@ impl<'a> EditedList<'a> {
         !matches!(self.changed.get(&i), Some(None))
     }
 
-    fn all(&self, key: ListKey, wanted: &str) -> Vec<Position> {
+    fn all(&self, key: ListKey, wanted: &str) -> Vec<ElementPosition> {
         if self.len() <= MAX_SCANNED {
             let found = self.entries().filter(|(_, element)| key.read(element) == Some(wanted));
             return found.map(|(position, _)| position).collect();
@@ -244,19 +246,20 @@ impl<'a> EditedList<'a> {
     }
 
     /// Returns all elements in their order.
-    fn entries(&self) -> impl Iterator<Item = (Position, &Value)> {
-        let front = self.front.iter().enumerate().rev().map(|(i, element)| (Position::Front(i), element.as_ref()));
-        let received = (0..self.received.len()).map(|i| (Position::Received(i), self.received_element(i)));
-        let back = self.back.iter().enumerate().map(|(i, element)| (Position::Back(i), element.as_ref()));
+    fn entries(&self) -> impl Iterator<Item = (ElementPosition, &Value)> {
+        let front =
+            self.front.iter().enumerate().rev().map(|(i, element)| (ElementPosition::Front(i), element.as_ref()));
+        let received = (0..self.received.len()).map(|i| (ElementPosition::Received(i), self.received_element(i)));
+        let back = self.back.iter().enumerate().map(|(i, element)| (ElementPosition::Back(i), element.as_ref()));
         let all = front.chain(received).chain(back);
         all.filter_map(|(position, element)| Some((position, element?)))
     }
 
-    fn get(&self, position: Position) -> Option<&Value> {
+    fn get(&self, position: ElementPosition) -> Option<&Value> {
         match position {
-            Position::Front(i) => self.front[i].as_ref(),
-            Position::Received(i) => self.received_element(i),
-            Position::Back(i) => self.back[i].as_ref(),
+            ElementPosition::Front(i) => self.front[i].as_ref(),
+            ElementPosition::Received(i) => self.received_element(i),
+            ElementPosition::Back(i) => self.back[i].as_ref(),
         }
     }
 
