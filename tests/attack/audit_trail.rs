@@ -1,4 +1,6 @@
 //! Evasion of the audit trail: other spellings of a global secret.
+//!
+//! The variable is the webhook's own; the pod names it by group and key.
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, Review, annotation, asking};

@@ -1,4 +1,6 @@
 //! Tests of the limits of one pod: what an edit becomes is bounded before it is copied.
+//!
+//! Long lists are compared with a simple model, because they are searched by an index.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
