@@ -1,4 +1,6 @@
 //! Small inputs with a large cost: pods with many containers, and bodies with many JSON values.
+//!
+//! A cheap refusal is the expected answer; a good pod is served meanwhile.
 
 use ampoule_tests::{Ampoule, Response, Review};
 use anyhow::Result;

@@ -1,4 +1,6 @@
 //! Shared by the attacks: a process under attack, and a second client that must be served.
+//!
+//! The limits are those of the chart, and generous in time, because the machine may be busy.
 
 use std::time::{Duration, Instant};
 
