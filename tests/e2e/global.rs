@@ -55,7 +55,8 @@ async fn the_webhooks_own_secrets_precede_plugins_and_are_not_logged() -> Result
         refusal.by("secrets"),
         Some(
             "secret ../token (annotation flyte.secrets/s0, mount any) could not be injected: global: invalid request: group \
-             and key leave the folder of global secrets; k8s: invalid request: group \"..\" cannot name a file: \
+             and key of a global secret must be plain names: without empty parts, `.`, parts that begin with `..`, \
+             and letters such as `ſ` whose capital is an ASCII letter; k8s: invalid request: group \"..\" cannot name a file: \
              leave out `/`, `:` and leading `..`"
         )
     );

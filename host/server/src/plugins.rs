@@ -75,7 +75,7 @@ pub enum LoaderEvent {
     /// The content of a source differs from that of the last load.
     SourceChanged,
     /// A pipeline that replaces the last one.
-    Loaded(LoadedPipeline),
+    Loaded(Box<LoadedPipeline>),
     /// A required plugin without a predecessor does not load. The load ends.
     Refused(anyhow::Error),
     /// Every plugin was tried. The load ends.
@@ -147,7 +147,7 @@ impl Loader {
         let mut last = None;
         loop {
             match self.next_step().await {
-                LoaderEvent::Loaded(loaded) => last = Some(loaded),
+                LoaderEvent::Loaded(loaded) => last = Some(*loaded),
                 LoaderEvent::Refused(error) => return Err(error),
                 LoaderEvent::SourceChanged => {}
                 LoaderEvent::Done => break,
@@ -243,7 +243,7 @@ impl Loader {
         });
         let pending = self.pending.as_mut()?;
         match pending.advance(filled)? {
-            LoadStep::Pipeline(parts) => Some(LoaderEvent::Loaded(self.install(parts))),
+            LoadStep::Pipeline(parts) => Some(LoaderEvent::Loaded(Box::new(self.install(parts)))),
             LoadStep::Refused(error) => {
                 self.end_load();
                 Some(LoaderEvent::Refused(error))

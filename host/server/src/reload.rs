@@ -68,7 +68,7 @@ impl Reloader {
         let begun = async || loader.begin(&at_start).await;
         until_reachable("the ConfigMaps with injectors", begun).await?;
         let loaded = match loader.next_step().await {
-            LoaderEvent::Loaded(loaded) => loaded,
+            LoaderEvent::Loaded(loaded) => *loaded,
             LoaderEvent::Refused(error) => return Err(error),
             LoaderEvent::SourceChanged | LoaderEvent::Done => bail!("the first load ended without a pipeline"),
         };
@@ -123,7 +123,7 @@ impl Reloader {
                 self.remove().await;
             }
             LoaderEvent::SourceChanged => self.apply().await,
-            LoaderEvent::Loaded(loaded) => self.install(loaded).await,
+            LoaderEvent::Loaded(loaded) => self.install(*loaded).await,
             LoaderEvent::Refused(error) => self.refuse(&error).await,
             LoaderEvent::Done => self.finish().await,
         }

@@ -54,11 +54,13 @@ fn with_flytes_names_every_object_has_the_name_of_flytes_chart() -> Result<()> {
     Ok(())
 }
 
-/// A value, an object, and the path of the field that the value determines.
+/// Values, an object, the path of the field that the values determine, and its content.
+type Effect = (&'static [&'static str], &'static str, &'static str, Value);
+
 #[test]
 fn values_have_their_effect() -> Result<()> {
     let deployment = "Deployment/hook-ampoule";
-    let table: &[(&[&str], &str, &str, Value)] = &[
+    let table: &[Effect] = &[
         (&["image.tag=1.2"], deployment, "/spec/template/spec/containers/0/image", json!("ampoule:1.2")),
         (&["image.tag=1.2", "replicas=5"], deployment, "/spec/replicas", json!(5)),
         (&["autoscaling.enabled=true"], deployment, "/spec/replicas", Value::Null),
@@ -119,6 +121,15 @@ fn values_have_their_effect() -> Result<()> {
             "/spec/template/spec/volumes/3/image/reference",
             json!("registry.example.org/plugins:1"),
         ),
+    ];
+    ensure_effects(table)
+}
+
+/// The values that authenticate the webhook's clients, as the table above.
+#[test]
+fn values_of_the_clients_have_their_effect() -> Result<()> {
+    let deployment = "Deployment/hook-ampoule";
+    let table: &[Effect] = &[
         (
             &["clients.mode=certificate", "clients.caBundle=PEM", "clients.allowedNames={api}"],
             deployment,
@@ -158,6 +169,11 @@ fn values_have_their_effect() -> Result<()> {
         ),
         (&["networkPolicy.enabled=true"], "NetworkPolicy/hook-ampoule", "/spec/ingress/0/from", Value::Null),
     ];
+    ensure_effects(table)
+}
+
+/// Renders the chart once for each row.
+fn ensure_effects(table: &[Effect]) -> Result<()> {
     for (values, object, path, expected) in table {
         let words: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
         let objects = render(&words).with_context(|| format!("{values:?}"))?;

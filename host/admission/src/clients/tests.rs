@@ -102,11 +102,14 @@ async fn a_client_certificate_needs_one_of_the_allowed_names() {
     check_status(&certificate_rule(&["x"]), elsewhere, 401, Some("no-certificate")).await;
 }
 
+/// The name of the certificate, headers, and the expected status and reason.
+type ForwardedCase<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, Option<&'a str>);
+
 #[tokio::test]
 async fn a_forwarded_review_needs_the_front_proxy_and_an_allowed_user() {
     let user = |name| ("x-remote-user", name);
     let rule = header_rule(&["front-proxy"], &["X-Remote-User", "X-Other-User"]);
-    let cases: [(&str, &[(&str, &str)], u16, Option<&str>); 8] = [
+    let cases: [ForwardedCase<'_>; 8] = [
         ("front-proxy", &[user("system:apiserver")], 200, None),
         ("client.example", &[user("system:apiserver")], 403, Some("name")),
         ("front-proxy", &[], 403, Some("user")),
@@ -174,7 +177,7 @@ async fn discovery_names_one_resource_for_every_user_of_the_front_proxy() {
         let router = protect(webhook(), header_rule(&[], &["X-Remote-User"]), Metrics::new());
         let headers = [("accept", accept), ("x-remote-user", "system:kube-aggregator")];
         let response = router.oneshot(request(Method::GET, path, Some(certificate("p")), &headers)).await.unwrap();
-        assert_eq!((response.status().as_u16(), &response.headers()["content-type"] == content_type), (200, true));
+        assert_eq!((response.status().as_u16(), response.headers()["content-type"] == content_type), (200, true));
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let document: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((&document["kind"], &document["apiVersion"]), (&kind.into(), &version.into()), "{path}");

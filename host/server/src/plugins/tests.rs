@@ -242,11 +242,10 @@ async fn a_required_plugin_is_necessary_and_an_optional_one_is_not() {
     assert!(decide(&loads, "X").await.is_ok(), "the next plugin has the secret");
     let with_global = "globalSecrets: { enabled: true }\ninjectors: [{ name: two, component: FILE, required: false }]";
     assert_eq!(loads.load(with_global).await, Ok(0));
-    let refusal = format!(
-        "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: global: not found: \
+    let refusal = "secret group/key (annotation ampoule.dev/secrets[0], mount env-var) could not be injected: global: not found: \
          secrets not found - Env [FLYTE_SECRET_GROUP_KEY], file [/etc/secrets/group/key]; two: unavailable: plugin two is \
          not loaded"
-    );
+        .to_owned();
     assert_eq!(decide(&loads, "X").await, Err((RefusalCode::Unavailable, refusal)));
     loads.write("k8s");
     assert_eq!(loads.load(optional).await, Ok(1), "one component for both");

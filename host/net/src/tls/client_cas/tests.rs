@@ -6,7 +6,7 @@
 use std::io;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use rustls::{ClientConfig, ProtocolVersion, SupportedProtocolVersion, sign::CertifiedKey, version};
+use rustls::{ClientConfig, SupportedProtocolVersion, sign::CertifiedKey, version};
 use rustls_pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -101,6 +101,9 @@ impl TestServer {
     }
 }
 
+/// What connects, with which certificate, the result, and the number of rejected clients so far.
+type ClientCase<'a> = (&'a str, Option<&'a TestClient>, Result<bool, &'a str>, u64);
+
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
 
 #[tokio::test]
@@ -111,7 +114,7 @@ async fn only_a_client_certificate_of_the_installed_ca_completes_a_handshake() {
         let server = TestServer::new();
         server.cas.install(known.pem().as_bytes()).unwrap();
         let (accepted, foreign) = (known.client(), unknown.client());
-        let cases: [(&str, Option<&TestClient>, Result<bool, &str>, u64); 4] = [
+        let cases: [ClientCase<'_>; 4] = [
             ("a client of the CA", Some(&accepted), Ok(true), 0),
             ("no certificate", None, Err("peer sent no certificates"), 0),
             ("an unknown CA", Some(&foreign), Err("invalid peer certificate"), 1),
@@ -123,7 +126,7 @@ async fn only_a_client_certificate_of_the_installed_ca_completes_a_handshake() {
                 Ok(has_certificate) => assert_eq!(met, Ok(has_certificate), "{what}"),
                 Err(reason) => {
                     let error = met.unwrap_err();
-                    assert!(error.starts_with(reason), "{what}, {:?}: {error}", ProtocolVersion::from(version.version));
+                    assert!(error.starts_with(reason), "{what}, {:?}: {error}", version.version);
                 }
             }
             assert_eq!(server.rejected.get(), rejected, "{what}");
