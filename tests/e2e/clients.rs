@@ -213,7 +213,8 @@ async fn check_discovery(server: &ApiServer, namespace: &Namespace) -> Result<()
     let resources = client.list_api_group_resources("admission.ampoule.dev/v1").await?;
     let names: Vec<_> = resources.resources.iter().map(|resource| resource.name.as_str()).collect();
     ensure!(names == ["mutations"], "{names:?}");
-    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    // API servers before 1.26 have only the second form.
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     eventually("aggregated discovery", NOTICED, async || {
         let request = hyper::Request::get("/apis").header("accept", aggregated).body(Vec::new())?;
         let text = client.request_text(request).await?;

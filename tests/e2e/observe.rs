@@ -28,7 +28,10 @@ use crate::deploy::check_kept;
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/metrics.md");
 
 /// Panels that show only zeros in this scenario, each with the reason.
-const ZERO: [(&str, &str); 1] = [("Restored registrations", "no API server is used from which it could be removed")];
+const ZERO: [(&str, &str); 2] = [
+    ("Restored registrations", "no API server is used from which it could be removed"),
+    ("Refused clients", "the port is open to every client"),
+];
 
 /// The alerts that must become active in this scenario, after their configured duration.
 const ACTIVE: [&str; 8] = [

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ampoule_core::MountRequirement::Any;
-use ampoule_tests::{Ampoule, Answer, Collector, Response, Review, Span, asking, eventually, free_ports};
+use ampoule_tests::{Ampoule, Answer, Collector, Response, Review, Span, asking, eventually};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -148,7 +148,10 @@ async fn an_unsampled_caller_is_not_traced_and_pending_spans_are_sent_at_the_end
 
 #[tokio::test]
 async fn an_unreachable_collector_is_logged_once_and_affects_no_admission() -> Result<()> {
-    let [port] = free_ports()?;
+    // Bound and not listening: no other test can listen on the port, and connections are refused.
+    let closed = tokio::net::TcpSocket::new_v4()?;
+    closed.bind(([127, 0, 0, 1], 0).into())?;
+    let port = closed.local_addr()?.port();
     let endpoint = format!("http://127.0.0.1:{port}/v1/traces");
     let ampoule = Ampoule::start_with(&traced(&endpoint, "", &config("flyte-v1", K8S)), &[SOON]).await?;
     let asked = Review::of(&asking("task", [ANY.to_owned()]), "flytesnacks");
@@ -163,6 +166,7 @@ async fn an_unreachable_collector_is_logged_once_and_affects_no_admission() -> R
     assert_eq!(line["error"], "the collector is unreachable: Connection refused (os error 111)");
     assert_eq!(lines(&ampoule.log()?, UP).len(), 0);
 
+    drop(closed);
     let collector = Collector::listen(([127, 0, 0, 1], port).into()).await?;
     assert!(Ampoule::review(&mut connection, &asked).await?.allowed);
     collector.wait_for("admission", 1).await?;

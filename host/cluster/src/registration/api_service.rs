@@ -8,7 +8,7 @@ use ampoule_config::{API_GROUP, API_VERSION, RegistrationConfig};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -40,7 +40,9 @@ impl ApiServiceRegistration {
         Ok(CaBundle::parse(&String::from_utf8_lossy(&pem.map(|pem| pem.0).unwrap_or_default())))
     }
 
-    /// Writes the object. Without a bundle, the `caBundle` stays with its manager.
+    /// Writes the object. Without a bundle, the `caBundle` stays unchanged.
+    ///
+    /// Not a server-side apply: Kubernetes 1.20 closes the connection of one for an `APIService`.
     pub(super) async fn write(
         &self,
         field_manager: &str,
@@ -48,9 +50,15 @@ impl ApiServiceRegistration {
         bundle: Option<&CaBundle>,
     ) -> Result<(), RegistrationError> {
         let document = document(config, &self.namespace, bundle);
-        let params = PatchParams::apply(field_manager).force();
-        let applied = self.api.patch(&name(), &params, &Patch::Apply(document)).await;
-        applied.map(drop).map_err(|error| failed("apply", error))
+        let manager = Some(field_manager.to_owned());
+        let params = PatchParams { field_manager: manager.clone(), ..PatchParams::default() };
+        match self.api.patch(&name(), &params, &Patch::Merge(&document)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            patched => return patched.map(drop).map_err(|error| failed("change", error)),
+        }
+        let object = serde_json::from_value(document).expect("the document is an APIService");
+        let params = PostParams { field_manager: manager, ..PostParams::default() };
+        self.api.create(&params, &object).await.map(drop).map_err(|error| failed("create", error))
     }
 }
 
