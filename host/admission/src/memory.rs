@@ -1,4 +1,4 @@
-//! [`MemoryPool`]: the memory of all requests in progress; [`MemoryLease`]: that of one request.
+//! [`MemoryPool`]: the memory of all requests in progress, and the lease of each.
 //!
 //! A lease is charged for the body's bytes as they arrive, for the parsed document before it is
 //! parsed, and for the edits of the pod. If the pool is exhausted, the largest body that is still
