@@ -102,6 +102,16 @@ impl MemoryLease {
         self.pool.lock().release(self.peer, bytes);
     }
 
+    /// Changes the memory of the request to this size. An answer is never refused for its memory.
+    pub(crate) fn set(&self, bytes: usize) {
+        let before = self.bytes.load(Ordering::Relaxed);
+        if before > bytes {
+            self.shrink(before - bytes);
+        } else {
+            let _ = self.grow(bytes - before);
+        }
+    }
+
     /// Takes over memory that is already charged.
     fn adopt(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);

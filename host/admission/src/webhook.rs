@@ -5,6 +5,7 @@
 //! HTTP error whose text gives the reason and repeats nothing of the body; every readable review
 //! gets a review as its answer.
 
+mod answer;
 mod intake;
 mod rejection;
 #[cfg(test)]
@@ -36,7 +37,7 @@ use tokio::{sync::Semaphore, time::Instant as Deadline};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::info;
 
-use self::rejection::Rejection;
+use self::{answer::LeasedAnswer, rejection::Rejection};
 use crate::{
     context::RequestContext,
     memory::{MemoryLease, MemoryPool},
@@ -87,7 +88,11 @@ async fn mutate(
     let lease = webhook.memory.lease(peer.map_or(NO_ADDRESS, |Extension(peer)| peer.address));
     let context = webhook.context(&headers, query.as_deref(), Arc::clone(&lease));
     match webhook.answer(&headers, body, &lease, &context).await {
-        Ok(answer) => ([(header::CONTENT_TYPE, JSON)], answer).into_response(),
+        Ok(answer) => {
+            // The context and its trace have ended; only the answer is left.
+            drop(context);
+            ([(header::CONTENT_TYPE, JSON)], LeasedAnswer::wrap(answer, lease)).into_response()
+        }
         Err(rejection) => webhook.reject(&rejection, &context),
     }
 }

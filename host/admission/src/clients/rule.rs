@@ -103,7 +103,7 @@ impl FrontProxyRules {
     /// So every header counts, and not only the first.
     fn are_all_users_in(&self, request: &Request, allowed: &[String]) -> bool {
         let values = self.username_headers.iter().flat_map(|header| request.headers().get_all(header.as_str()));
-        let mut users = values.map(|value| value.to_str().unwrap_or_default().trim()).peekable();
+        let mut users = values.map(|value| value.to_str().unwrap_or_default()).peekable();
         users.peek().is_some() && users.all(|user| allowed.iter().any(|allowed| allowed == user))
     }
 }

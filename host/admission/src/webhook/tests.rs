@@ -376,3 +376,19 @@ fn the_generator_of_requests_reaches_answers_and_rejections() {
     let readable = readable.count();
     assert!(creations >= 5 && readable > creations && readable < 95, "{creations} of {readable} of 100");
 }
+
+#[tokio::test]
+async fn an_answer_counts_in_the_memory_until_it_is_written() {
+    let memory = MemoryPool::for_limit(None);
+    let router = router_of(4, OnFailure::Deny, &Metrics::new(), Arc::clone(&memory));
+    let request = json!({ "uid": "1", "operation": "CREATE", "object": pod(&json!({})) });
+    let body =
+        json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request }).to_string();
+    let request = Request::post(WEBHOOK_PATH).header("content-type", "application/json").body(Body::from(body)).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    let held = memory.used();
+    let answer = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(held, answer.len(), "the answer, and no longer the request");
+    drop(answer);
+    assert_eq!(memory.used(), 0);
+}

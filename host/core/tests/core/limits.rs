@@ -5,8 +5,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ampoule_core::{
-    AdmissionMemory, EnvSource, EnvVar, KeyToPath, Mutation, Pod, PodEdit, PodLimits, PodMutator, Profile, RefusalCode,
-    SecretVolume, UnlimitedMemory, Volume, VolumeMount, VolumeSource,
+    AdmissionMemory, Annotation, EnvSource, EnvVar, KeyToPath, Mutation, Pod, PodEdit, PodLimits, PodMutator, Profile,
+    RefusalCode, SecretVolume, UnlimitedMemory, Volume, VolumeMount, VolumeSource,
 };
 use serde_json::{Value, json};
 
@@ -210,4 +210,23 @@ fn the_default_limits_admit_a_pod_of_the_usual_size() {
     let limits = PodLimits::default();
     assert_eq!((limits.containers, limits.patch_bytes), (400, 2 << 20));
     assert!(ask(&pod_asking(20, containers(40)), &UnlimitedMemory).outcome.is_ok());
+}
+
+#[test]
+fn the_keys_of_annotations_and_variables_that_stay_are_counted() {
+    let annotate = Scripted::answering("one", |request, _| {
+        let key = format!("{}{}", request.key, "k".repeat(200_000));
+        let annotation =
+            Annotation { key, value: String::new(), collision: ampoule_core::AnnotationCollision::IfAbsent };
+        Ok(Ok(vec![PodEdit::SetAnnotation(annotation)]))
+    });
+    let keep = Scripted::answering("one", |request, _| {
+        let value = "x".repeat(200_000);
+        Ok(Ok(vec![literal(&request.key.to_uppercase().replace('-', "_"), &value)]))
+    });
+    let present = variables(20, |i| format!("KEY_{i}"));
+    for injector in [annotate, keep] {
+        let refusal = mutate(&mutator(Profile::FlyteV1, vec![injector]), &pod_asking(20, present.clone())).outcome;
+        assert!(refusal.unwrap_err().message.contains("more than 2048 KiB"));
+    }
 }

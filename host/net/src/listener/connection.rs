@@ -39,6 +39,9 @@ use super::{
 
 /// Time that an idle connection gets to complete its graceful shutdown.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Time after which a connection that is ending is closed, whatever its client does: the longest
+/// request takes 30 s. An HTTP/2 client that ignores the announced end could send requests forever.
+const LONGEST_END: Duration = Duration::from_secs(35);
 /// Interval of pings to a silent HTTP/2 client, and the limit for the reply.
 const PING: Duration = Duration::from_secs(30);
 /// Bytes of a request's headers; the API server sends only a few.
@@ -57,6 +60,8 @@ pub(super) struct ConnectionLife {
     idle: Duration,
     /// Time for the graceful shutdown of an idle connection.
     farewell: Duration,
+    /// Time for the graceful shutdown of any connection.
+    longest_end: Duration,
 }
 
 /// The HTTP version of a connection.
@@ -90,7 +95,7 @@ pub(super) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (activity, closing) = (Arc::clone(slot.activity()), Arc::new(Notify::new()));
-    let (idle, farewell) = (life.idle, life.farewell);
+    let (idle, farewell, longest_end) = (life.idle, life.farewell, life.longest_end);
     let (shared_life, is_closing) = (life.clone(), Arc::clone(&closing));
     let requests = Arc::new(RequestService { protocol, peer, router, life: shared_life, closing: is_closing });
     let counted = Arc::clone(&activity);
@@ -101,6 +106,7 @@ pub(super) async fn serve<S>(
     let builder = builder(protocol, idle);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut farewell_over = pin!(sleep(Duration::MAX));
+    let mut end_over = pin!(sleep(Duration::MAX));
     let (mut is_ending, mut was_idle) = (false, false);
     loop {
         tokio::select! {
@@ -112,6 +118,7 @@ pub(super) async fn serve<S>(
             }
             () = life.must_end(protocol, &closing), if !is_ending => {
                 is_ending = true;
+                end_over.set(sleep(longest_end));
                 connection.as_mut().graceful_shutdown();
             }
             // Also for a connection that is ending: a client that never sends, or never reads its
@@ -121,10 +128,14 @@ pub(super) async fn serve<S>(
                 if is_evicted && protocol == Protocol::Http1 && !activity.is_busy() {
                     return debug!("idle connection closed in favour of a new connection");
                 }
+                if !is_ending {
+                    end_over.set(sleep(longest_end));
+                }
                 was_idle = true;
                 connection.as_mut().graceful_shutdown();
                 farewell_over.set(sleep(farewell));
             }
+            () = end_over.as_mut() => return debug!("connection closed: its client ignored the announced end"),
             () = farewell_over.as_mut() => {
                 // A request may have arrived before the client read the end of the connection.
                 let close_at = activity.idle_since() + farewell;
@@ -192,7 +203,7 @@ impl ConnectionLife {
     /// end together.
     pub(super) fn new(drain: Drain, max_age: Option<Duration>, idle: Duration) -> Self {
         let old_at = max_age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
-        Self { drain, old_at, idle, farewell: FAREWELL }
+        Self { drain, old_at, idle, farewell: FAREWELL, longest_end: LONGEST_END }
     }
 
     /// Whether the client should open another connection for its next request.

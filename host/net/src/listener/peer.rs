@@ -3,17 +3,20 @@
 //! Every request that a connection serves carries it as an extension.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
 use rustls_pki_types::CertificateDer;
 
+/// The bits of an IPv6 address that a host chooses itself (RFC 4291).
+const HOST_BITS: u32 = 64;
+
 /// The address and the client certificate of a connection. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The address of the client, or of a proxy before it. An IPv4 client of an IPv6 socket has its
-    /// IPv4 address.
+    /// IPv4 address. Of an IPv6 address, only the network (/64) counts: a host chooses the rest.
     pub address: IpAddr,
     /// The certificate chain of the client, its own certificate first, as this handshake verified
     /// it. Empty without TLS and for a client without a certificate.
@@ -26,7 +29,7 @@ impl Peer {
     /// A client that has presented no certificate yet.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address: address.ip().to_canonical(), certificates: Arc::default() }
+        Self { address: network(address.ip().to_canonical()), certificates: Arc::default() }
     }
 
     /// The same client after its TLS handshake.
@@ -35,15 +38,25 @@ impl Peer {
     }
 }
 
+/// Returns an IPv4 address, or the network of an IPv6 address.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> HOST_BITS << HOST_BITS).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv4_client_has_one_address_on_every_socket() {
-        for (address, expected) in
-            [("127.0.0.2:80", "127.0.0.2"), ("[::ffff:127.0.0.2]:80", "127.0.0.2"), ("[2001:db8::1]:80", "2001:db8::1")]
-        {
+    fn a_client_has_one_address_on_every_socket() {
+        for (address, expected) in [
+            ("127.0.0.2:80", "127.0.0.2"),
+            ("[::ffff:127.0.0.2]:80", "127.0.0.2"),
+            ("[2001:db8::1:2:3:4]:80", "2001:db8::"),
+        ] {
             assert_eq!(Peer::new(address.parse().unwrap()).address.to_string(), expected, "{address}");
         }
     }

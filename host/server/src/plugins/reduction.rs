@@ -17,6 +17,8 @@ pub(super) fn reduce(last: &PipelineParts, config: &Config, injectors: &[ListedI
     let reduced = Config {
         // The plugins that stay were configured with these conventions.
         conventions: last.config.conventions.clone(),
+        // Its engine stays as well. The next load compares its settings.
+        engine: last.config.engine.clone(),
         global_secrets: last.config.global_secrets.as_ref().and(config.global_secrets.clone()),
         on_failure: stricter(last.config.on_failure, config.on_failure),
         ..config.clone()

@@ -30,7 +30,7 @@ impl EditApplier<'_> {
                 Err(ApplyError::Conflict(format!("annotation {key} has different values from {owner} and {origin}")))
             }
             None => {
-                self.budget.add(operation_length(&value))?;
+                self.budget.add(key.len() + operation_length(&value))?;
                 pod.annotations.to_mut().insert(key.clone(), value);
                 self.record(origin, ClaimKind::Annotation, key, ClaimContent::Any);
                 Ok(())

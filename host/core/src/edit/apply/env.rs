@@ -75,6 +75,8 @@ impl EditApplier<'_> {
     /// the values, because a value may be a secret.
     fn claim_variable(&mut self, origin: &Arc<str>, env: &EnvVar, entry: &Value) -> Result<bool, ApplyError> {
         let Some(earlier) = self.claim(ClaimKind::Env, &env.name) else {
+            // The claim keeps a copy, even if every container has the variable.
+            self.budget.add(operation_length(entry))?;
             self.record(origin, ClaimKind::Env, &env.name, ClaimContent::Variable(env.clone()));
             return Ok(true);
         };

@@ -23,6 +23,7 @@ use crate::listener::{ConnectionLimits, DrainTrigger, table::ConnectionTable};
 const AGE: Duration = Duration::from_millis(500);
 const SHORT: Duration = Duration::from_secs(1);
 const TEST_FAREWELL: Duration = Duration::from_secs(3);
+const TEST_END: Duration = Duration::from_secs(6);
 /// Generous limit for a machine under load.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -40,7 +41,7 @@ impl ServedConnection {
         let (client, server) = tokio::io::duplex(64 * 1024);
         let (trigger, drain) = DrainTrigger::new();
         let old_at = old.map(|age| Instant::now() + age);
-        let life = ConnectionLife { drain, old_at, idle, farewell: TEST_FAREWELL };
+        let life = ConnectionLife { drain, old_at, idle, farewell: TEST_FAREWELL, longest_end: TEST_END };
         let peer = Peer::new("127.0.0.1:1".parse().unwrap());
         let open = Arc::new(Notify::new());
         let opened = Arc::clone(&open);
@@ -104,6 +105,18 @@ async fn a_connection_without_requests_ends_even_if_it_is_old_first() {
             timeout(SOON, ended).await.unwrap().unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn an_old_connection_ends_even_if_its_client_never_finishes() {
+    let ServedConnection { client, ended, trigger: _trigger, open: _never } =
+        ServedConnection::new(Protocol::Http2, Some(AGE), Duration::from_secs(3600));
+    let begun = Instant::now();
+    let mut http2 = http2(client).await;
+    let answer = tokio::spawn(async move { http2.send_request(request("/wait")).await.map(drop) });
+    timeout(SOON, ended).await.unwrap().unwrap();
+    assert!(begun.elapsed() >= TEST_END, "{:?}", begun.elapsed());
+    assert!(answer.await.unwrap().is_err());
 }
 
 #[tokio::test]
