@@ -37,6 +37,10 @@ pub(crate) struct Reloader {
     /// The last value of the watch.
     configured: ConfigRead,
     at_start: Config,
+    /// The last configuration that was accepted.
+    accepted: Config,
+    /// Whether the current configuration is refused.
+    is_refused: bool,
     loader: Loader,
     serving: Arc<ServingPipeline>,
     states: PluginStates,
@@ -81,6 +85,8 @@ impl Reloader {
         Ok(Self {
             watch,
             configured,
+            accepted: at_start.clone(),
+            is_refused: false,
             at_start,
             loader,
             serving,
@@ -134,27 +140,33 @@ impl Reloader {
         self.retry = false;
         self.is_first_load = false;
         self.source_changed = false;
-        let config = match &self.configured {
-            Ok(loaded) => loaded.config.clone(),
-            Err(error) => {
-                let outcome = ReloadOutcome::refused(&error.clone().into());
-                return self.reporter.report(outcome).await;
-            }
-        };
-        // The clients are authenticated as they were at the start.
-        if let Err(error) = config.check_values(&self.at_start.server.clients) {
+        if let Err(error) = self.accept() {
+            self.is_refused = true;
+            // A ConfigMap may have been removed; the rest waits for a valid configuration.
+            self.remove().await;
             return self.reporter.report(ReloadOutcome::refused(&error.into())).await;
         }
+        self.is_refused = false;
         self.remove().await;
+        let config = self.accepted.clone();
         if let Err(error) = self.loader.begin(&config).await {
             self.refuse(&error).await;
         }
     }
 
-    /// Removes from the pipeline what the configuration and the ConfigMaps no longer permit.
+    /// Accepts the current configuration, or returns why it is refused.
+    fn accept(&mut self) -> Result<(), ConfigError> {
+        let config = self.configured.clone()?.config;
+        // The clients are authenticated as they were at the start.
+        config.check_values(&self.at_start.server.clients)?;
+        self.accepted = config;
+        Ok(())
+    }
+
+    /// Removes from the pipeline what the accepted configuration and the ConfigMaps no longer
+    /// permit.
     async fn remove(&mut self) {
-        let Ok(LoadedConfig { config, .. }) = &self.configured else { return };
-        if let Some(reduced) = self.loader.reduce(config) {
+        if let Some(reduced) = self.loader.reduce(&self.accepted) {
             info!("removals of the configuration are in effect");
             self.install(reduced).await;
         }
@@ -177,11 +189,10 @@ impl Reloader {
         let problems = problems(&plugins);
         self.retry = !problems.is_empty();
         // The start reports plugins that do not load, and no applied change.
-        if !std::mem::take(&mut self.is_first_load) || self.retry {
-            let fixed = match &self.configured {
-                Ok(loaded) => changed_fixed_keys(&self.at_start, &loaded.config),
-                Err(_) => Vec::new(),
-            };
+        let is_reported = !std::mem::take(&mut self.is_first_load) || self.retry;
+        // The refusal of a later configuration stays visible.
+        if is_reported && !self.is_refused {
+            let fixed = changed_fixed_keys(&self.at_start, &self.accepted);
             let public_problems = plugins.iter().filter_map(PluginStatus::public_problem).collect();
             self.reporter.report(ReloadOutcome::Applied { fixed, problems, public_problems }).await;
         }

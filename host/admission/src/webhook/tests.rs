@@ -384,7 +384,8 @@ async fn an_answer_counts_in_the_memory_until_it_is_written() {
     let request = json!({ "uid": "1", "operation": "CREATE", "object": pod(&json!({})) });
     let body =
         json!({ "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request }).to_string();
-    let request = Request::post(WEBHOOK_PATH).header("content-type", "application/json").body(Body::from(body)).unwrap();
+    let request =
+        Request::post(WEBHOOK_PATH).header("content-type", "application/json").body(Body::from(body)).unwrap();
     let response = router.oneshot(request).await.unwrap();
     let held = memory.used();
     let answer = response.into_body().collect().await.unwrap().to_bytes();

@@ -23,7 +23,7 @@ use super::{
     slot::{PluginSlot, SlotFiller},
 };
 use ampoule_components::{FetchRecord, FetchedInjector, InjectorFetcher, ListedInjector};
-use ampoule_config::{Config, GrantsConfig};
+use ampoule_config::{Config, InjectorConfig};
 use ampoule_telemetry::plugin_state::PluginState;
 
 /// Maximum number of plugins of ConfigMaps that are fetched and compiled at once. It bounds the
@@ -41,9 +41,9 @@ pub(super) struct PendingLoad {
     required_left: usize,
     /// Whether a pipeline with these parts was built already.
     is_serving: bool,
-    /// The grants of the injectors of ConfigMaps.
-    grants: BTreeMap<String, GrantsConfig>,
-    /// The injectors of ConfigMaps that were removed or lost a grant since the start.
+    /// The valid injectors of ConfigMaps.
+    from_config_maps: BTreeMap<String, InjectorConfig>,
+    /// The injectors of ConfigMaps that were removed or restricted since the start.
     revoked: BTreeSet<String>,
     tasks: JoinSet<(FilledSlot, FetchRecord)>,
     turns: Arc<CompileTurns>,
@@ -106,12 +106,12 @@ impl PendingLoad {
         let loader = Arc::new(SlotLoader { fetcher, filler, turns: Arc::clone(&turns) });
         let mut tasks = JoinSet::new();
         let mut required_left = 0;
-        let mut grants = BTreeMap::new();
+        let mut from_config_maps = BTreeMap::new();
         for injector in injectors {
             let is_required = injector.origin.is_none() && required.contains(&injector.name);
             required_left += usize::from(is_required);
             if let (Some(_), Ok(config)) = (&injector.origin, &injector.config) {
-                grants.insert(injector.name.clone(), config.grants.clone());
+                from_config_maps.insert(injector.name.clone(), config.clone());
             }
             tasks.spawn(Arc::clone(&loader).load(injector, is_required));
         }
@@ -121,7 +121,7 @@ impl PendingLoad {
             parts,
             required_left,
             is_serving: false,
-            grants,
+            from_config_maps,
             revoked: BTreeSet::new(),
             tasks,
             turns,
@@ -161,17 +161,22 @@ impl PendingLoad {
         Some(LoadStep::Pipeline(self.parts.clone()))
     }
 
-    /// Removes the injectors of ConfigMaps that are not in this list any more, or have fewer grants
-    /// there.
+    /// Removes the injectors of ConfigMaps that are not in this list any more, or are restricted
+    /// there. The next load brings back what is permitted.
     pub(super) fn revoke(&mut self, config: &Config, injectors: &[ListedInjector]) {
-        let grants = &self.grants;
+        let at_start = &self.from_config_maps;
         let is_present = |slot: &PluginSlot| {
-            let now = entry(slot, config, injectors).map(|injector| &injector.config);
-            match (now, grants.get(&slot.status.name)) {
-                _ if slot.status.origin.is_none() => true,
-                (None, _) => false,
-                (Some(Ok(now)), Some(before)) => before.are_within(&now.grants),
-                (Some(_), _) => true,
+            if slot.status.origin.is_none() {
+                return true;
+            }
+            let Some(injector) = entry(slot, config, injectors) else { return false };
+            match (&injector.config, at_start.get(&slot.status.name)) {
+                _ if injector.is_dropped => false,
+                (Ok(now), Some(before)) => is_unrestricted(before, now),
+                // An invalid injector keeps its predecessor, which may have more grants.
+                (Ok(_), None) => false,
+                // An unreadable injector revokes nothing.
+                (Err(_), _) => true,
             }
         };
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parts.slots).into_iter().partition(is_present);
@@ -188,6 +193,11 @@ impl PendingLoad {
             *slot = filled;
         }
     }
+}
+
+/// Whether an injector has every grant that it had, and no other requirement of its component.
+fn is_unrestricted(before: &InjectorConfig, now: &InjectorConfig) -> bool {
+    before.grants.are_within(&now.grants) && before.signed_by == now.signed_by && before.sha256 == now.sha256
 }
 
 // === impl SlotLoader ===
