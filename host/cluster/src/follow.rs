@@ -108,7 +108,8 @@ where
         Self { api, selector, trim: |_| {}, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) }
     }
 
-    /// Reduces the listed objects after each page of a list, so that a list takes bounded memory.
+    /// Sets the function that reduces the listed objects after each page of a list. With it, a list
+    /// takes bounded memory.
     #[must_use]
     pub fn with_trim(self, trim: fn(&mut Vec<K>)) -> Self {
         Self { trim, ..self }

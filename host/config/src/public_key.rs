@@ -52,7 +52,7 @@ impl PublicKey {
         &self.id
     }
 
-    /// The extension of signature files, as the tools write it.
+    /// Returns the file extension that cosign or minisign gives to a signature.
     #[must_use]
     pub fn extension(&self) -> &'static str {
         match self.kind {

@@ -35,7 +35,7 @@ pub struct Limits {
     pub outbound_bytes: usize,
     /// Log lines that are kept. 64, as the contract specifies.
     pub log_lines: u32,
-    /// Edits in one answer. 256: the largest real answer has six.
+    /// Maximum number of edits in one answer. 256: the largest answer of a real plugin has six.
     pub edits: usize,
     /// Bytes of text and secret values in the edits of one answer. 256 KiB: a pod with more is near
     /// etcd's limit.

@@ -11,8 +11,9 @@ const SMALL: usize = 16 * 1024;
 /// Bytes of a `Value`. The feature `preserve_order` of serde_json would change all numbers here.
 const VALUE: usize = 32;
 const _: () = assert!(size_of::<Value>() == VALUE, "the bounds below are those of another map");
-/// Bytes of an element of an array: a vector has at most twice the necessary capacity, and grows by
-/// a copy, which adds the same half once more.
+/// Maximum bytes for an element of an array, three times [`VALUE`]. The capacity of a vector is at
+/// most twice the number of its elements. While the vector grows, its old buffer, half as large as
+/// the new one, exists as well.
 const ELEMENT: usize = 3 * VALUE;
 /// Bytes of an array's first allocation, which has room for four elements.
 const ARRAY: usize = 4 * VALUE;
@@ -107,8 +108,8 @@ impl DocumentShape {
     }
 
     fn parts(self) -> usize {
-        // A value of an object is a part of its entry. In text that is not JSON, there may be more
-        // colons than values.
+        // `ENTRY` includes the value of a key, so `elements` are only the other values. Text that
+        // is not JSON can have more colons than values.
         let elements = self.values.saturating_sub(self.keys);
         elements * (ELEMENT + TEXT) + self.keys * (ENTRY + 2 * TEXT) + self.arrays * ARRAY + self.objects * OBJECT
     }

@@ -138,7 +138,7 @@ fn describe_names(der: &CertificateDer<'_>) -> String {
     if dns.is_empty() { "it has no names".to_owned() } else { format!("its names are {}", dns.join(", ")) }
 }
 
-/// Checks the signature as the API server does, and returns the bundle.
+/// Checks, as the API server does, that a CA of `ca` signed the certificate. Returns `ca` as text.
 fn check_signature(
     leaf: &ParsedCertificate<'_>,
     intermediates: &[CertificateDer<'_>],

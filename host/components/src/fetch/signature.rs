@@ -1,7 +1,8 @@
-//! Signatures of components: [`SignatureRequirement`] verifies them, [`Signer`] identifies the key.
+//! Signatures of components: [`SignatureRequirement`] verifies them, [`Signer`] identifies the
+//! public key.
 //!
-//! There are two forms: a detached signature of the component, in a file or key beside it, and
-//! cosign's, which signs the manifest's digest.
+//! A signature has one of two forms: a detached signature of the component, in a file or ConfigMap
+//! key beside the component, or a cosign signature of the manifest's digest.
 
 use std::fmt;
 

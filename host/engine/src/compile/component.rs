@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 /// A component that is not compiled yet.
 #[derive(Clone, Debug)]
 pub enum ComponentBytes {
-    /// Part of this program: the cost of compiling it is known.
+    /// A component that is part of this program. The cost of its compilation is known, so the
+    /// serving process compiles it.
     BuiltIn(&'static [u8]),
     /// From outside this program: a few kilobytes can make the compiler use gigabytes.
     Foreign(Bytes),

@@ -39,8 +39,9 @@ use super::{
 
 /// Time that an idle connection gets to complete its graceful shutdown.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Time after which a connection that is ending is closed, whatever its client does: the longest
-/// request takes 30 s. An HTTP/2 client that ignores the announced end could send requests forever.
+/// Time after which an ending connection is closed even if requests are open. It is longer than the
+/// longest request (30 s). An HTTP/2 client that ignores GOAWAY could otherwise send requests
+/// forever.
 const LONGEST_END: Duration = Duration::from_secs(35);
 /// Interval of pings to a silent HTTP/2 client, and the limit for the reply.
 const PING: Duration = Duration::from_secs(30);

@@ -181,7 +181,7 @@ impl SlotFiller {
         for recipe in recipes {
             match self.load_or_reuse(recipe).await {
                 Ok(loaded) => return (Some(loaded), error),
-                // The error of the configured plugin is the one that the admin can fix.
+                // Keep the first error: that of the configured plugin, which the admin can fix.
                 Err(reason) => _ = error.get_or_insert(reason),
             }
         }
