@@ -17,8 +17,8 @@ use tokio::time::sleep;
 
 use crate::{cluster::Installed, support::request};
 
-/// Limit from `kubectl apply` to the first pod that it affects. It takes a quarter of a second on an
-/// idle machine, and more than five while the machine compiles something else.
+/// Limit from `kubectl apply` to the first pod that it affects. It takes a quarter of a second on
+/// an idle machine, and more than five seconds while the machine compiles something else.
 const LIVE: Duration = Duration::from_secs(30);
 /// Interval between two pods of the load.
 const PERIOD: Duration = Duration::from_millis(10);
