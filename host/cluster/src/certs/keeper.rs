@@ -19,7 +19,10 @@ use super::{
 };
 use crate::registration::Trust;
 use ampoule_net::tls::ServingCert;
-use ampoule_telemetry::{metrics::Metrics, readiness::ReadinessGate};
+use ampoule_telemetry::{
+    metrics::{CertificateReload, Metrics},
+    readiness::ReadinessGate,
+};
 
 /// Time before the expiry at which the process stops to be ready. For a short-lived certificate it
 /// is a twentieth of the remaining time.
@@ -66,6 +69,8 @@ impl CertKeeper {
         loop {
             let pair = self.next(&mut source).await;
             self.serve(pair);
+            // Only now: a pair that was found may still wait for trust.
+            self.metrics.certificate_reloaded(CertificateReload::Adopted);
         }
     }
 

@@ -49,7 +49,6 @@ impl PairSource for FolderSource {
             match found.check(self.host.as_deref(), SystemTime::now()) {
                 Ok(pair) => {
                     self.rejected = None;
-                    self.metrics.certificate_reloaded(CertificateReload::Adopted);
                     return pair;
                 }
                 Err(_) if self.rejected.as_ref() == Some(&found) => {}

@@ -92,7 +92,6 @@ impl PairSource for SecretSource {
                 Ok(None) => self.failing = false,
                 Ok(Some(pair)) => {
                     self.failing = false;
-                    self.metrics.certificate_reloaded(CertificateReload::Adopted);
                     return pair;
                 }
                 Err(error) => self.report_failure(error),
