@@ -4,9 +4,7 @@
 
 use std::sync::Arc;
 
-use ampoule_core::{
-    EnvSource, EnvVar, Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretInjector, SecretRequest,
-};
+use ampoule_core::{Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretInjector, SecretRequest};
 use async_trait::async_trait;
 
 /// The reason why a value is refused. The mutator puts the injector's name in front of it.
@@ -40,32 +38,17 @@ impl InjectorSession for ReferencesOnlySession {
     async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
         let answer = self.0.inject(request, pod).await?;
         let Ok(edits) = &answer else { return Ok(answer) };
-        if edits.iter().any(contains_value) {
+        // A literal is public: the plugin declares it so.
+        if edits.iter().any(PodEdit::contains_value) {
             return Ok(Err(InjectionError::Denied(REFUSED.to_owned())));
         }
         Ok(answer)
     }
 }
 
-fn contains_value(edit: &PodEdit) -> bool {
-    match edit {
-        PodEdit::SetEnv(variable) => is_value(variable),
-        PodEdit::AddInitContainer(container) => container.env.iter().any(is_value),
-        PodEdit::AddVolume(_)
-        | PodEdit::MountVolume(_)
-        | PodEdit::SetAnnotation(_)
-        | PodEdit::AddImagePullSecret(_) => false,
-    }
-}
-
-/// A literal is public: the plugin declares it so.
-fn is_value(variable: &EnvVar) -> bool {
-    matches!(variable.source, EnvSource::SecretValue(_))
-}
-
 #[cfg(test)]
 mod tests {
-    use ampoule_core::SecretValue;
+    use ampoule_core::{EnvSource, EnvVar, SecretValue};
 
     use super::*;
 
