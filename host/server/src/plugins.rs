@@ -310,14 +310,16 @@ impl Loader {
                 std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
             chain.push(Arc::new(GlobalSecrets::new(global, &config.conventions.env_prefix, environment)));
         }
-        chain.extend(slots.iter().map(PluginSlot::injector).map(|injector| self.restrict(injector)));
+        chain.extend(slots.iter().map(PluginSlot::injector));
+        let chain = chain.into_iter().map(|injector| self.restrict(injector)).collect();
         let mutator = PodMutator::new(chain, config.conventions.clone()).with_limits(config.pods.limits());
         Pipeline::new(Arc::clone(engine), mutator, self.metrics.clone())
             .with_on_failure(config.on_failure)
             .with_audit(config.audit)
     }
 
-    /// Denies the injector's answers with values unless they are allowed.
+    /// Denies the injector's answers with values unless they are allowed. For every injector, also
+    /// for those that the check of the configuration should have refused.
     fn restrict(&self, injector: Arc<dyn SecretInjector>) -> Arc<dyn SecretInjector> {
         if self.values { injector } else { Arc::new(ReferencesOnly(injector)) }
     }

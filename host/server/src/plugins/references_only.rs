@@ -44,6 +44,10 @@ impl InjectorSession for ReferencesOnlySession {
         }
         Ok(answer)
     }
+
+    fn found_name(&self) -> Option<&str> {
+        self.0.found_name()
+    }
 }
 
 #[cfg(test)]
