@@ -5,7 +5,6 @@
 //! gets 401 or 403, is counted, and does not reach the audit trail.
 
 mod aggregated;
-mod names;
 mod rule;
 #[cfg(test)]
 mod tests;

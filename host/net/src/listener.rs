@@ -5,6 +5,7 @@
 //! plain HTTP/1.1.
 
 mod activity;
+mod client_certificate;
 mod connection;
 mod drain;
 mod limits;
@@ -25,15 +26,16 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use self::{
-    connection::{ConnectionLife, Protocol},
-    table::{ConnectionSlot, ConnectionTable},
-};
 pub use self::{
+    client_certificate::{CertificateNames, ClientCertificate},
     drain::{Drain, DrainTrigger},
     limits::ConnectionLimits,
     metrics::{ConnectionMetrics, OpenConnection},
     peer::Peer,
+};
+use self::{
+    connection::{ConnectionLife, Protocol},
+    table::{ConnectionSlot, ConnectionTable},
 };
 
 /// Limit for the TLS handshake, which takes two round trips. A slower client only occupies a slot.
@@ -169,7 +171,7 @@ async fn serve(
         Ok(Ok(stream)) => {
             let session = stream.get_ref().1;
             let protocol = Protocol::from_alpn(session.alpn_protocol());
-            let peer = peer.with_certificates(session.peer_certificates());
+            let peer = peer.with_certificate(session.peer_certificates().and_then(<[_]>::first));
             connection::serve(stream, protocol, peer, router, life, slot).await;
         }
         Ok(Err(error)) => debug!(%error, "TLS handshake failed"),

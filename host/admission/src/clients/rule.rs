@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use ampoule_net::listener::Peer;
+use ampoule_net::listener::{CertificateNames, ClientCertificate, Peer};
 use ampoule_telemetry::metrics::ClientRefusal;
 use arc_swap::ArcSwapOption;
 use axum::extract::Request;
 
-use super::{aggregated, names::CertificateNames};
+use super::aggregated;
 
 /// The rule that a client must satisfy.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl ClientRule {
             Self::RequestHeader { proxy, allowed_users } => {
                 let names = certificate_names(request)?;
                 let rules = proxy.0.load_full().ok_or(ClientRefusal::Name)?;
-                if !rules.accepts(&names) {
+                if !rules.accepts(names) {
                     return Err(ClientRefusal::Name);
                 }
                 // Discovery is for every user: the API server checks who may read it.
@@ -73,10 +73,12 @@ impl ClientRule {
     }
 }
 
-fn certificate_names(request: &Request) -> Result<CertificateNames, ClientRefusal> {
-    let peer = request.extensions().get::<Peer>();
-    let leaf = peer.and_then(|peer| peer.certificates.first()).ok_or(ClientRefusal::NoCertificate)?;
-    CertificateNames::read(leaf).ok_or(ClientRefusal::Name)
+fn certificate_names(request: &Request) -> Result<&CertificateNames, ClientRefusal> {
+    match request.extensions().get::<Peer>().map(|peer| &peer.certificate) {
+        None | Some(ClientCertificate::None) => Err(ClientRefusal::NoCertificate),
+        Some(ClientCertificate::Unreadable) => Err(ClientRefusal::Name),
+        Some(ClientCertificate::Named(names)) => Ok(names),
+    }
 }
 
 // === impl FrontProxy ===

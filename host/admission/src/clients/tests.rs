@@ -4,7 +4,7 @@
 //! The webhook behind the check answers with the path and the query that it receives.
 
 use ampoule_config::{AGGREGATED_PATH, WEBHOOK_PATH};
-use ampoule_net::listener::Peer;
+use ampoule_net::listener::{ClientCertificate, Peer};
 use axum::{body::Body, http::Method, routing::post};
 use http_body_util::BodyExt as _;
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
@@ -51,7 +51,8 @@ fn request(method: Method, path: &str, peer: Option<CertificateDer<'static>>, he
     let body = Body::from_stream(futures_util::stream::pending::<Result<String, std::io::Error>>());
     let mut request = builder.body(body).unwrap();
     let address = "192.0.2.1".parse().unwrap();
-    request.extensions_mut().insert(Peer { address, certificates: peer.into_iter().collect() });
+    let certificate = peer.map(|peer| ClientCertificate::read(&peer)).unwrap_or_default();
+    request.extensions_mut().insert(Peer { address, certificate });
     request
 }
 

@@ -2,12 +2,11 @@
 //!
 //! Every request that a connection serves carries it as an extension.
 
-use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use rustls_pki_types::CertificateDer;
+
+use super::client_certificate::ClientCertificate;
 
 /// The bits of an IPv6 address that a host chooses itself (RFC 4291).
 const HOST_BITS: u32 = 64;
@@ -18,9 +17,8 @@ pub struct Peer {
     /// The address of the client, or of a proxy before it. An IPv4 client of an IPv6 socket has its
     /// IPv4 address. Of an IPv6 address, only the network (/64) counts: a host chooses the rest.
     pub address: IpAddr,
-    /// The certificate chain of the client, its own certificate first, as this handshake verified
-    /// it. Empty without TLS and for a client without a certificate.
-    pub certificates: Arc<[CertificateDer<'static>]>,
+    /// The certificate of the client, as this handshake verified it.
+    pub certificate: ClientCertificate,
 }
 
 // === impl Peer ===
@@ -29,12 +27,12 @@ impl Peer {
     /// A client that has presented no certificate yet.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address: network(address.ip().to_canonical()), certificates: Arc::default() }
+        Self { address: network(address.ip().to_canonical()), certificate: ClientCertificate::None }
     }
 
     /// The same client after its TLS handshake.
-    pub(super) fn with_certificates(self, verified: Option<&[CertificateDer<'static>]>) -> Self {
-        Self { certificates: verified.unwrap_or_default().into(), ..self }
+    pub(super) fn with_certificate(self, verified: Option<&CertificateDer<'_>>) -> Self {
+        Self { certificate: verified.map(ClientCertificate::read).unwrap_or_default(), ..self }
     }
 }
 

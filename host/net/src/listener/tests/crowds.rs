@@ -26,7 +26,7 @@ impl PlainPort {
         let address = listener.local_addr().unwrap();
         let (trigger, drain) = DrainTrigger::new();
         let body = async |body: axum::body::Bytes| format!("{}", body.len());
-        let peer = async |Extension(peer): Extension<Peer>| format!("{} {}", peer.address, peer.certificates.len());
+        let peer = async |Extension(peer): Extension<Peer>| format!("{} {:?}", peer.address, peer.certificate);
         let router = Router::new().route("/body", axum::routing::post(body)).route("/peer", get(peer));
         tokio::spawn(listener.run(router, drain, Duration::from_secs(5)));
         Self { address, metrics, _trigger: trigger }
@@ -70,7 +70,7 @@ async fn unfinished_bodies_of_one_client_leave_half_of_the_port() {
             tokio::task::yield_now().await;
         }
     }
-    assert_eq!(port.probe(1).await, "127.0.0.1 0");
+    assert_eq!(port.probe(1).await, "127.0.0.1 None");
     assert_eq!(port.metrics.accepted(), 65);
     for stream in streams.drain(64..) {
         closed(stream).await;
@@ -89,7 +89,7 @@ async fn probes_are_answered_beside_400_idle_connections() {
         streams.push(port.connect(2).await);
     }
     for from in [1, 2] {
-        assert_eq!(port.probe(from).await, format!("127.0.0.{from} 0"));
+        assert_eq!(port.probe(from).await, format!("127.0.0.{from} None"));
     }
 }
 
