@@ -4,6 +4,7 @@
 //! is served, and the process stays below the memory limit of the chart.
 
 mod audit_trail;
+mod plugin_edits;
 mod slow_clients;
 mod small_inputs;
 mod support;

@@ -76,7 +76,7 @@ fn parse(
 ) -> anyhow::Result<ConfigMapInjector> {
     ensure!(!config.names(name), "ConfigMap {name}: the configuration already has an injector of this name");
     let limits = &config.config_map_limits;
-    let parsed = ConfigMapInjector::parse(name, document(map), builtins, &config.trust, limits)?;
+    let parsed = ConfigMapInjector::parse(name, document(map), builtins, config)?;
     let own = parsed.config.limits.instances;
     let total = *instances + own;
     ensure!(
@@ -110,7 +110,7 @@ mod tests {
             ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }
         };
         let maps = [
-            ("z", "order: -1\nlimits: { instances: 9 }"),
+            ("z", "order: 2\nlimits: { instances: 9 }"),
             ("y", "order: 1"),
             ("x", ""),
             ("w", "nonsense"),
@@ -123,7 +123,6 @@ mod tests {
             Err(error) => error.to_string(),
         });
         let expected = [
-            "z",
             "b",
             "a",
             "ConfigMap a: the configuration already has an injector of this name",
@@ -132,6 +131,7 @@ mod tests {
             "ConfigMap zz: injector.yaml: limits.instances: with its 1, all ConfigMaps have 42, but the limit is 41 \
              (plugins.configMapLimits.instances)",
             "y",
+            "z",
         ];
         assert_eq!(names.collect::<Vec<_>>(), expected);
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use ampoule_core::Limits;
 
 use crate::{
-    ConfigError, InjectorConfig, TrustConfig, bounds,
-    injector::{ConfigMapDocument, InjectorEntry},
+    ComponentSource, Config, ConfigError, InjectorConfig, bounds,
+    injector::{ConfigMapDocument, InjectorEntry, InjectorRules},
     reader::parse_document,
 };
 
@@ -43,34 +43,65 @@ impl ConfigMapInjector {
         }
     }
 
-    /// Reads and checks the document of the ConfigMap `map`. `most` is the maximum of its limits.
+    /// Reads and checks the document of the ConfigMap `map`. The configuration has the maximum of
+    /// its limits and of its edits.
     ///
     /// # Errors
     ///
     /// The first error in the document, with the ConfigMap in place of the file.
-    pub fn parse(
-        map: &str,
-        yaml: &str,
-        builtins: &[&str],
-        trust: &TrustConfig,
-        most: &Limits,
-    ) -> Result<Self, ConfigError> {
+    pub fn parse(map: &str, yaml: &str, builtins: &[&str], config: &Config) -> Result<Self, ConfigError> {
+        let rules = InjectorRules {
+            builtins,
+            trust: &config.trust,
+            mount_directory: &config.conventions.mount_directory,
+            most_edits: Some(&config.config_map_edits),
+        };
         let parse = || -> Result<Self, ConfigError> {
             let document: ConfigMapDocument = parse_document(yaml)?;
+            let order = document.order;
             let entry = InjectorEntry {
                 name: map.to_owned(),
                 component: document.component.or_else(|| Some(format!("configmap:{map}/{COMPONENT}"))),
                 sha256: document.sha256,
                 signed_by: document.signed_by,
                 settings: document.settings,
-                limits: document.limits.within(most)?,
+                limits: document.limits.within(&config.config_map_limits)?,
                 grants: document.grants,
+                edits: document.edits,
                 required: document.required.or(Some(false)),
             };
             bounds::check("", &entry)?;
-            Ok(Self { config: entry.check("", builtins, trust)?, order: document.order })
+            let injector = Self { config: entry.check("", &rules)?, order };
+            injector.check_source(config)?;
+            Ok(injector)
         };
         parse().map_err(|error| error.in_file(format!("ConfigMap {map}: {DOCUMENT}")))
+    }
+
+    /// Refuses what the author of a ConfigMap must not decide.
+    fn check_source(&self, config: &Config) -> Result<(), ConfigError> {
+        let injector = &self.config;
+        let is_file = matches!(injector.component, ComponentSource::File(_));
+        let is_builtin = matches!(injector.component, ComponentSource::Builtin(_));
+        let has_settings = injector.settings.as_object().is_some_and(|settings| !settings.is_empty());
+        if is_file {
+            let reason = "file: is not permitted in a ConfigMap: it names a file of the webhook's container; use \
+                          configmap: or oci:";
+            return Err(ConfigError::at("component", reason));
+        }
+        if self.order < 0 {
+            let reason = format!(
+                "{} is negative, but the injectors of the configuration are before those of ConfigMaps",
+                self.order
+            );
+            return Err(ConfigError::at("order", reason));
+        }
+        if is_builtin && has_settings && config.trust.require_signature && !config.config_map_builtin_settings {
+            let reason = "no signature covers the settings of a built-in plugin, and trust.requireSignature is true \
+                          (plugins.configMapBuiltinSettings permits them)";
+            return Err(ConfigError::at("settings", reason));
+        }
+        Ok(())
     }
 }
 
@@ -79,8 +110,12 @@ mod tests {
     use super::*;
 
     fn parse(map: &str, yaml: &str) -> Result<ConfigMapInjector, String> {
-        let most = ConfigMapInjector::default_limits();
-        ConfigMapInjector::parse(map, yaml, &["k8s"], &TrustConfig::default(), &most).map_err(|error| error.to_string())
+        parse_with("", map, yaml)
+    }
+
+    fn parse_with(config: &str, map: &str, yaml: &str) -> Result<ConfigMapInjector, String> {
+        let config = Config::parse(config, &["k8s"]).unwrap();
+        ConfigMapInjector::parse(map, yaml, &["k8s"], &config).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -98,10 +133,10 @@ mod tests {
         let keys = "component: oci:ghcr.io/a/b:1\nsha256: DIGEST\nsettings: { a: 1 }\nlimits: { memoryMiB: 3 }\n\
                     grants: { clock: true }\nrequired: true"
             .replace("DIGEST", &"0".repeat(64));
-        let ConfigMapInjector { config, order } = parse("mine", &format!("{keys}\norder: -5")).unwrap();
+        let ConfigMapInjector { config, order } = parse("mine", &format!("{keys}\norder: 5")).unwrap();
         let entry = format!("injectors:\n- name: mine\n  {}", keys.replace('\n', "\n  "));
         assert_eq!(super::super::Config::parse(&entry, &[]).unwrap().injectors, [config]);
-        assert_eq!(order, -5);
+        assert_eq!(order, 5);
     }
 
     #[test]
@@ -109,8 +144,7 @@ mod tests {
         let config =
             "plugins: { configMapLimits: { memoryMiB: 8, deadlineMillis: 300 }, configMaps: true }\ninjectors: []";
         let config = super::super::Config::parse(config, &[]).unwrap();
-        let (trust, most) = (&config.trust, &config.config_map_limits);
-        let limits = ConfigMapInjector::parse("mine", "", &[], trust, most).unwrap().config.limits;
+        let limits = ConfigMapInjector::parse("mine", "", &[], &config).unwrap().config.limits;
         assert_eq!(limits, Limits { memory: 8 << 20, ..Limits::default() });
     }
 
@@ -121,7 +155,7 @@ mod tests {
                 "mine",
                 "name: x",
                 "ConfigMap mine: injector.yaml, line 1, column 1: name: unknown field `name`, expected one of component, sha256, \
-                 signedBy, settings, limits, grants, required, order",
+                 signedBy, settings, limits, grants, edits, required, order",
             ),
             (
                 "mine",

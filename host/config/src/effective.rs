@@ -2,9 +2,10 @@
 //!
 //! Reading it again gives the same [`Config`].
 
+use ampoule_core::EditPermissions;
 use serde_json::{Value, json};
 
-use crate::{Config, file::ConfigFile, global_secrets::GlobalSecretsSection};
+use crate::{Config, edits::EditsSection, file::ConfigFile, global_secrets::GlobalSecretsSection};
 
 impl Config {
     /// The document with every key and its effective value. Keys of the engine that depend on the
@@ -23,8 +24,12 @@ impl Config {
     pub fn concise(&self) -> Value {
         let mut document = self.effective();
         let mut defaults = defaults(self.conventions.profile.as_str());
-        for injector in document["injectors"].as_array_mut().into_iter().flatten() {
-            prune(injector, &defaults["injectors"][0]);
+        let mount_directory = &self.conventions.mount_directory;
+        defaults["plugins"]["configMapEdits"] = edits(&EditPermissions::ordinary(mount_directory));
+        for (injector, config) in document["injectors"].as_array_mut().into_iter().flatten().zip(&self.injectors) {
+            let mut default = defaults["injectors"][0].clone();
+            default["edits"] = edits(&config.component.default_edits(mount_directory));
+            prune(injector, &default);
         }
         // The reader should see both even if they are the default.
         for key in ["profile", "injectors"] {
@@ -48,6 +53,10 @@ pub(crate) fn defaults(profile: &str) -> Value {
         }
     }
     defaults
+}
+
+fn edits(permissions: &EditPermissions) -> Value {
+    serde_json::to_value(EditsSection::from(permissions)).expect("lists of names have a JSON form")
 }
 
 /// Removes entries that are equal to the default.

@@ -3,6 +3,7 @@
 //! The reader, the checks, the effective configuration, the JSON Schema and the reference page all
 //! derive from these structs. Each key is optional; its unit is part of its name.
 
+use ampoule_core::EditPermissions;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +11,9 @@ use crate::{
     AuditConfig, CertificatesConfig, Config, ConfigError, ConfigMapInjector, EngineSettings, PodsConfig, ProfileName,
     RegistrationConfig, RegistriesConfig, ServerConfig, bounds,
     conventions::{ConventionsSection, OnFailureName},
+    edits::EditsSection,
     global_secrets::GlobalSecretsSection,
-    injector::{self, InjectorEntry},
+    injector::{self, InjectorEntry, InjectorRules},
     limits::LimitsSection,
     section::section,
     tracing::TracingSection,
@@ -65,6 +67,13 @@ pub(crate) struct PluginsSection {
     /// them together.
     #[serde(deserialize_with = "section")]
     config_map_limits: LimitsSection,
+    /// Maximum of the `edits` of each such ConfigMap.
+    #[serde(deserialize_with = "section")]
+    config_map_edits: EditsSection,
+    /// Whether such a ConfigMap may have `settings` for a built-in plugin while
+    /// `trust.requireSignature` is on. These settings can name an image, and no signature covers
+    /// them.
+    config_map_builtin_settings: bool,
 }
 
 // === impl ConfigFile ===
@@ -77,7 +86,12 @@ impl ConfigFile {
         bounds::check("", &self)?;
         let global_secrets = self.global_secrets.check()?;
         let trust = self.trust.check()?;
-        let injectors = injector::check_all(self.injectors, builtins, &trust)?;
+        let conventions = self.conventions.check(self.profile)?;
+        let mount_directory = conventions.mount_directory.as_str();
+        let rules = InjectorRules { builtins, trust: &trust, mount_directory, most_edits: None };
+        let injectors = injector::check_all(self.injectors, &rules)?;
+        let most_edits = EditPermissions::ordinary(mount_directory);
+        let config_map_edits = self.plugins.config_map_edits.over(&most_edits, "plugins.configMapEdits")?;
         if injectors.is_empty() && global_secrets.is_none() && !self.plugins.config_maps {
             let reason = "is empty, and globalSecrets.enabled is false: no secret could be found";
             return Err(ConfigError::at("injectors", reason));
@@ -85,7 +99,7 @@ impl ConfigFile {
         let registration = self.registration.check()?;
         let instances = injectors.iter().map(|injector| injector.limits.instances).sum();
         Ok(Config {
-            conventions: self.conventions.check(self.profile)?,
+            conventions,
             on_failure: self.on_failure.into(),
             global_secrets,
             server: self.server.check()?,
@@ -99,6 +113,8 @@ impl ConfigFile {
             tracing: self.tracing.check()?,
             config_maps: self.plugins.config_maps,
             config_map_limits: self.plugins.config_map_limits.over(&ConfigMapInjector::default_limits()),
+            config_map_edits,
+            config_map_builtin_settings: self.plugins.config_map_builtin_settings,
             injectors,
         })
     }
@@ -124,6 +140,8 @@ impl From<&Config> for ConfigFile {
             plugins: PluginsSection {
                 config_maps: config.config_maps,
                 config_map_limits: (&config.config_map_limits).into(),
+                config_map_edits: (&config.config_map_edits).into(),
+                config_map_builtin_settings: config.config_map_builtin_settings,
             },
             injectors: Some(config.injectors.iter().map(Into::into).collect()),
         }

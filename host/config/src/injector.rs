@@ -4,14 +4,14 @@
 
 use std::collections::HashSet;
 
-use ampoule_core::Limits;
+use ampoule_core::{EditPermissions, Limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    ComponentSource, ConfigError, GLOBAL_INJECTOR, GrantsConfig, GrantsFile, TrustConfig, limits::LimitsSection,
-    names::check_name, section::section, source::is_sha256,
+    ComponentSource, ConfigError, GLOBAL_INJECTOR, GrantsConfig, GrantsFile, TrustConfig, edits::EditsSection,
+    limits::LimitsSection, names::check_name, section::section, source::is_sha256,
 };
 
 /// An injector.
@@ -31,6 +31,8 @@ pub struct InjectorConfig {
     pub limits: Limits,
     /// The plugin's accesses beyond its sandbox.
     pub grants: GrantsConfig,
+    /// What the plugin may change in a pod.
+    pub edits: EditPermissions,
     /// Whether the webhook serves only if this plugin is loaded. Otherwise, while it is not loaded,
     /// only the pods that need it are refused.
     pub required: bool,
@@ -65,6 +67,8 @@ macro_rules! injector_document {
             pub(crate) limits: LimitsSection,
             #[serde(deserialize_with = "section")]
             pub(crate) grants: GrantsFile,
+            #[serde(deserialize_with = "section")]
+            pub(crate) edits: EditsSection,
             /// Whether the webhook serves only if this plugin is loaded. Otherwise, while it is not
             /// loaded, only the pods that need it are refused. The default is `true` in
             /// `injectors` and `false` in a ConfigMap.
@@ -92,9 +96,37 @@ injector_document! {
     struct ConfigMapDocument {
         {}
         {
-            /// Position in the order of injectors. Those of the configuration have 0. Of equal
-            /// positions, ConfigMaps are after the configuration, sorted by name.
+            /// Position in the order of injectors: 0 or more. Those of the configuration have 0. Of
+            /// equal positions, ConfigMaps are after the configuration, sorted by name.
             pub(crate) order: i32,
+        }
+    }
+}
+
+/// What an entry depends on.
+pub(crate) struct InjectorRules<'a> {
+    /// The names of the built-in plugins.
+    pub(crate) builtins: &'a [&'a str],
+    pub(crate) trust: &'a TrustConfig,
+    /// The directory below which plugins may mount by default.
+    pub(crate) mount_directory: &'a str,
+    /// The most that the plugin may change in a pod; `None` without a ceiling.
+    pub(crate) most_edits: Option<&'a EditPermissions>,
+}
+
+// === impl InjectorRules ===
+
+impl InjectorRules<'_> {
+    fn permissions(
+        &self,
+        edits: &EditsSection,
+        component: &ComponentSource,
+        key: &str,
+    ) -> Result<EditPermissions, ConfigError> {
+        let default = component.default_edits(self.mount_directory);
+        match self.most_edits {
+            None => edits.over(&default, key),
+            Some(most) => edits.within(&default, most, key),
         }
     }
 }
@@ -109,29 +141,25 @@ impl InjectorEntry {
 
     /// Checks the entry, which is the value of `key`; an empty key is the document. The bounds are
     /// checked already.
-    pub(crate) fn check(
-        self,
-        key: &str,
-        builtins: &[&str],
-        trust: &TrustConfig,
-    ) -> Result<InjectorConfig, ConfigError> {
+    pub(crate) fn check(self, key: &str, rules: &InjectorRules<'_>) -> Result<InjectorConfig, ConfigError> {
         let at = |part: &str| if key.is_empty() { part.to_owned() } else { format!("{key}.{part}") };
         check_name(&at("name"), &self.name)?;
         if self.name == GLOBAL_INJECTOR {
             let reason = format!("{:?} is reserved for the webhook's own secrets (globalSecrets)", self.name);
             return Err(ConfigError::at(at("name"), reason));
         }
-        let component = ComponentSource::parse(self.component.as_deref().unwrap_or_default(), builtins)
+        let component = ComponentSource::parse(self.component.as_deref().unwrap_or_default(), rules.builtins)
             .map_err(|reason| ConfigError::at(at("component"), reason))?;
         if let Some(digest) = self.sha256.as_ref().filter(|digest| !is_sha256(digest)) {
             let reason = "is not a SHA-256; use 64 of 0-9 and a-f, as `ampoule plugin inspect` prints it";
             return Err(ConfigError::at(at("sha256"), format!("{digest:?} {reason}")));
         }
         if let Some(signer) = &self.signed_by {
-            trust.check_signer(signer, &component).map_err(|reason| ConfigError::at(at("signedBy"), reason))?;
+            rules.trust.check_signer(signer, &component).map_err(|reason| ConfigError::at(at("signedBy"), reason))?;
         }
         Ok(InjectorConfig {
             name: self.name,
+            edits: rules.permissions(&self.edits, &component, &at("edits"))?,
             component,
             sha256: self.sha256,
             signed_by: self.signed_by,
@@ -153,6 +181,7 @@ impl From<&InjectorConfig> for InjectorEntry {
             settings: config.settings.as_object().cloned().unwrap_or_default(),
             limits: (&config.limits).into(),
             grants: (&config.grants).into(),
+            edits: (&config.edits).into(),
             required: Some(config.required),
         }
     }
@@ -161,15 +190,14 @@ impl From<&InjectorConfig> for InjectorEntry {
 /// Checks the list. If the key is left out, the first built-in plugin is the only injector.
 pub(crate) fn check_all(
     entries: Option<Vec<InjectorEntry>>,
-    builtins: &[&str],
-    trust: &TrustConfig,
+    rules: &InjectorRules<'_>,
 ) -> Result<Vec<InjectorConfig>, ConfigError> {
-    let entries =
-        entries.unwrap_or_else(|| builtins.first().map(|name| InjectorEntry::builtin(name)).into_iter().collect());
+    let first_builtin = || rules.builtins.first().map(|name| InjectorEntry::builtin(name)).into_iter().collect();
+    let entries = entries.unwrap_or_else(first_builtin);
     let mut names = HashSet::new();
     let mut injectors = Vec::new();
     for (i, entry) in entries.into_iter().enumerate() {
-        let injector = entry.check(&format!("injectors[{i}]"), builtins, trust)?;
+        let injector = entry.check(&format!("injectors[{i}]"), rules)?;
         if !names.insert(injector.name.clone()) {
             let reason = format!("{:?} is already the name of an earlier injector", injector.name);
             return Err(ConfigError::at(format!("injectors[{i}].name"), reason));

@@ -8,6 +8,7 @@ mod bounds;
 mod clients;
 mod config_map;
 mod conventions;
+mod edits;
 mod effective;
 mod engine;
 mod error;
@@ -34,7 +35,7 @@ mod trust;
 
 use std::path::{Path, PathBuf};
 
-use ampoule_core::{Conventions, Limits, OnFailure};
+use ampoule_core::{Conventions, EditPermissions, Limits, OnFailure};
 
 pub use self::{
     audit::AuditConfig,
@@ -111,6 +112,11 @@ pub struct Config {
     /// The maximum limits of each such injector; the maximum of instances is for all of them
     /// together.
     pub config_map_limits: Limits,
+    /// What the plugins of ConfigMaps may change in a pod at most.
+    pub config_map_edits: EditPermissions,
+    /// Whether a ConfigMap may set the settings of a built-in plugin while `trust.requireSignature`
+    /// is on.
+    pub config_map_builtin_settings: bool,
     /// The injectors in the order in which they are consulted. Empty only with global secrets or
     /// injectors of ConfigMaps.
     pub injectors: Vec<InjectorConfig>,

@@ -5,6 +5,8 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use ampoule_core::EditPermissions;
+
 /// The forms of a source.
 const KNOWN: &str = "use builtin:NAME, file:PATH, configmap:NAME/KEY or oci:REGISTRY/REPOSITORY:TAG";
 /// Maximum length of registry and repository that every registry accepts (OCI distribution,
@@ -46,6 +48,15 @@ pub struct OciReference {
 // === impl ComponentSource ===
 
 impl ComponentSource {
+    /// What a plugin from this source may change in a pod unless its `edits` say otherwise.
+    #[must_use]
+    pub fn default_edits(&self, mount_directory: &str) -> EditPermissions {
+        match self {
+            Self::Builtin(_) => EditPermissions::builtin(),
+            Self::File(_) | Self::ConfigMap { .. } | Self::Oci(_) => EditPermissions::ordinary(mount_directory),
+        }
+    }
+
     /// Parses a source.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod cluster_secrets;
 mod destination;
 mod diff;
 mod edit;
+mod edit_permissions;
 mod flyte;
 mod grant;
 mod injector;
@@ -35,6 +36,7 @@ pub use self::{
         SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume, VolumeMount,
         VolumeSource,
     },
+    edit_permissions::{EditKind, EditPermissions, ForbiddenEdit, NamePattern},
     grant::Grant,
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector},
     limits::{Limits, PodLimits},

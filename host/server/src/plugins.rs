@@ -3,6 +3,7 @@
 //! A new pipeline reuses the engine if its settings are unchanged, and a plugin if all its inputs
 //! are unchanged. If a plugin does not load, its predecessor stays in use (`slot`).
 
+mod answer_check;
 #[cfg(test)]
 mod flyte_settings;
 mod instances;
@@ -11,7 +12,6 @@ mod pending_load;
 mod public_reason;
 mod recipe;
 mod reduction;
-mod references_only;
 mod slot;
 mod status;
 #[cfg(test)]
@@ -26,10 +26,10 @@ use tracing::warn;
 
 pub use self::status::{PluginStates, PluginStatus, ServingPlugin};
 use self::{
+    answer_check::{AnswerCheck, CheckedInjector},
     instances::{LoweredInstances, allot_instances},
     pending_load::{FilledResult, LoadStep, PendingLoad},
     recipe::LoadedPlugin,
-    references_only::ReferencesOnly,
     slot::{PluginSlot, SlotFiller},
 };
 
@@ -321,7 +321,10 @@ impl Loader {
     /// Denies the injector's answers with values unless they are allowed. For every injector, also
     /// for those that the check of the configuration should have refused.
     fn restrict(&self, injector: Arc<dyn SecretInjector>) -> Arc<dyn SecretInjector> {
-        if self.values { injector } else { Arc::new(ReferencesOnly(injector)) }
+        if self.values {
+            return injector;
+        }
+        Arc::new(CheckedInjector { injector, check: AnswerCheck::ReferencesOnly })
     }
 
     /// Adds the series of the plugins in use and removes those of all others.

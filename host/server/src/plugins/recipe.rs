@@ -3,11 +3,14 @@
 //! A recipe and its component are kept while the plugin serves. If the source becomes unavailable
 //! or broken, the plugin can therefore be loaded again.
 
+use std::sync::Arc;
+
 use ampoule_core::Conventions;
 use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec, Trial};
 use anyhow::Context as _;
 use tracing::{info, warn};
 
+use super::answer_check::{AnswerCheck, CheckedInjector};
 use ampoule_components::{
     fetch::{Component, ComponentRequest, Signer},
     grants,
@@ -45,8 +48,10 @@ const DIFFERS: &str = "two calls with the same request returned different edits:
 impl PluginRecipe {
     /// Whether both recipes build the same plugin.
     pub(super) fn builds_same_plugin(&self, other: &Self) -> bool {
-        // `required` and the trust settings do not affect the plugin itself.
-        let config = InjectorConfig { required: other.config.required, ..self.config.clone() };
+        // `required`, `edits` and the trust settings do not affect the plugin itself.
+        let mut config = self.config.clone();
+        config.required = other.config.required;
+        config.edits = other.config.edits.clone();
         config == other.config
             && self.conventions == other.conventions
             && self.component.digest == other.component.digest
@@ -119,6 +124,12 @@ impl PluginRecipe {
 // === impl LoadedPlugin ===
 
 impl LoadedPlugin {
+    /// Returns the injector for the chain, whose edits are limited to the permitted ones.
+    pub(super) fn injector(&self) -> CheckedInjector {
+        let check = AnswerCheck::Edits(Arc::new(self.recipe.config.edits.clone()));
+        CheckedInjector { injector: Arc::new(self.plugin.clone()), check }
+    }
+
     pub(super) fn labels(&self) -> PluginLabels {
         let Self { recipe, plugin, .. } = self;
         PluginLabels {

@@ -25,6 +25,7 @@ pub(super) fn reduce(last: &PipelineParts, config: &Config, injectors: &[ListedI
     };
     let has_lost_plugin = slots.len() != last.slots.len() || serving(&slots) != serving(&last.slots);
     let is_unchanged = !has_lost_plugin
+        && slots.iter().map(PluginSlot::edits).eq(last.slots.iter().map(PluginSlot::edits))
         && reduced.global_secrets == last.config.global_secrets
         && reduced.on_failure == last.config.on_failure;
     (!is_unchanged).then(|| PipelineParts { config: Arc::new(reduced), slots, ..last.clone() })
@@ -53,6 +54,7 @@ fn permitted_slot(slot: &PluginSlot, config: &Config, injectors: &[ListedInjecto
     if slot.serving.as_ref().is_some_and(|loaded| !is_permitted(loaded)) {
         slot.revoke();
     }
+    slot.restrict_edits(now);
     Some(slot)
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ampoule_core::{Conventions, SecretInjector};
+use ampoule_core::{Conventions, EditPermissions, SecretInjector};
 use ampoule_engine::PluginEngine;
 use anyhow::Context as _;
 
@@ -46,9 +46,22 @@ impl PluginSlot {
     /// Returns the injector for the chain.
     pub(super) fn injector(&self) -> Arc<dyn SecretInjector> {
         match &self.serving {
-            Some(loaded) => Arc::new(loaded.plugin.clone()),
+            Some(loaded) => Arc::new(loaded.injector()),
             None => Arc::new(MissingPlugin::new(&self.status.name, self.status.state == PluginState::Loading)),
         }
+    }
+
+    /// Restricts the edits of the plugin to those that the new configuration permits as well.
+    pub(super) fn restrict_edits(&mut self, config: Option<&InjectorConfig>) {
+        if let (Some(loaded), Some(config)) = (&mut self.serving, config) {
+            let edits = &mut loaded.recipe.config.edits;
+            *edits = edits.intersection(&config.edits);
+        }
+    }
+
+    /// Returns what the plugin may change in a pod; `None` without a plugin.
+    pub(super) fn edits(&self) -> Option<&EditPermissions> {
+        self.serving.as_ref().map(|loaded| &loaded.recipe.config.edits)
     }
 
     /// Removes the plugin, whose grants, key or source were revoked.
@@ -69,7 +82,11 @@ impl SlotFiller {
         let before = self.predecessor(&offer.name, offer.origin.is_some());
         let kept = before.and_then(|before| before.serving.as_ref()).filter(|_| !offer.is_dropped);
         let FetchedInjector { name, origin, config, component, is_dropped: _ } = offer;
-        let (serving, error) = self.load_first(config.as_ref(), component, kept, origin.as_ref()).await;
+        let (mut serving, error) = self.load_first(config.as_ref(), component, kept, origin.as_ref()).await;
+        if let (Some(loaded), Some(config)) = (&mut serving, &config) {
+            // Also for a plugin that stays although the new one does not load.
+            loaded.recipe.config.edits = config.edits.clone();
+        }
         let public_error = error.as_ref().map(|error| public_reason(error, config.as_ref()));
         let error = error.map(|error| one_line(&error));
         let is_new = match (&serving, kept) {
@@ -115,6 +132,7 @@ impl SlotFiller {
             if slot.serving.as_ref().is_some_and(|loaded| !is_permitted(loaded)) {
                 slot.revoke();
             }
+            slot.restrict_edits(config);
             return slot;
         }
         let source =

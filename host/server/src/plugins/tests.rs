@@ -4,7 +4,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use ampoule_core::{Pod, RefusalCode};
+use ampoule_core::{EditKind, NamePattern, Pod, RefusalCode};
 use ampoule_plugin_bundle::COMPONENTS;
 use serde_json::json;
 use tempfile::TempDir;
@@ -179,6 +179,27 @@ async fn the_previous_plugin_does_not_bring_back_a_revoked_grant() {
     assert!(loads.states[0].starts_with("two serving-previous: "), "{}", loads.states[0]);
     loads.load(without).await.unwrap();
     assert!(loads.states[0].starts_with("two failed: "), "{}", loads.states[0]);
+}
+
+#[tokio::test]
+async fn other_permissions_need_no_new_plugin_and_a_narrower_one_applies_at_once() {
+    let mut loads = Fixture::new();
+    loads.load(TWO).await.unwrap();
+    let edits = |loads: &Fixture| loads.loader.last.as_ref().unwrap().slots[1].edits().unwrap().clone();
+    let wide = edits(&loads);
+    let narrow = TWO.replace("FILE", "FILE, edits: { variables: [TOKEN], images: ['*'] }");
+    assert!(loads.loader.reduce(&loads.parse(TWO)).is_none(), "nothing changed");
+    assert!(loads.loader.reduce(&loads.parse(&narrow)).is_some(), "fewer variables are permitted");
+    let reduced = edits(&loads);
+    assert_eq!(reduced.first_beyond(EditKind::Variables, &wide), None);
+    assert_eq!(reduced.names(EditKind::Variables).len(), 1);
+    assert_eq!(reduced.names(EditKind::Images), [], "a wider permission waits for the load");
+    assert_eq!(loads.load(&narrow).await, Ok(0), "the plugin is the same");
+    assert_eq!(edits(&loads).names(EditKind::Images), [NamePattern::new("*")]);
+    fs::write(loads.path("plugin.wasm"), "garbage").unwrap();
+    assert_eq!(loads.load(TWO).await, Ok(0));
+    assert!(loads.states[1].starts_with("two serving-previous: "), "{}", loads.states[1]);
+    assert_eq!(edits(&loads), wide, "the previous plugin has the current permissions");
 }
 
 #[tokio::test]
