@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{bench, bless, budget, check, demo, docs, fuzz, image, plugins, release, setup, test};
+use crate::image::{self, BuildProfile};
+use crate::{bench, bless, budget, check, demo, docs, fuzz, plugins, release, setup, test};
 
 /// The commands of this project. Each installs the tools that it needs.
 #[derive(Parser)]
@@ -62,7 +63,11 @@ enum Command {
     },
     /// Compare the cost of an admission with `tests/budget/budget.yaml`, in instructions and
     /// ratios.
-    Budget,
+    Budget {
+        /// Profile of the static binary, of which only ratios are measured.
+        #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
+        profile: BuildProfile,
+    },
     /// Search for input that breaks a reader, a parser or the edits (`tests/fuzz`).
     Fuzz {
         /// Duration of the run of each target.
@@ -79,6 +84,9 @@ enum Command {
         /// binary.
         #[arg(long)]
         where_possible: bool,
+        /// Profile of the binary.
+        #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
+        profile: BuildProfile,
     },
     /// Build and check everything that a release publishes, in `target/release-artifacts`; sign and
     /// publish nothing.
@@ -124,11 +132,12 @@ impl Args {
             Some(Command::Bench { quick, filter }) => {
                 bench::run(if quick { bench::Samples::Quick } else { bench::Samples::Full }, filter.as_deref())
             }
-            Some(Command::Budget) => budget::run(),
+            Some(Command::Budget { profile }) => budget::run(profile),
             Some(Command::Fuzz { seconds, target }) => fuzz::run(seconds, target.as_deref()),
             Some(Command::Plugins) => plugins::run(),
-            Some(Command::Image { where_possible }) => {
-                image::run(if where_possible { image::Tools::WherePossible } else { image::Tools::Required })
+            Some(Command::Image { where_possible, profile }) => {
+                let tools = if where_possible { image::Tools::WherePossible } else { image::Tools::Required };
+                image::run(tools, profile)
             }
             Some(Command::Release { allow_modified, targets }) => {
                 release::run(&release::Options { allow_modified, targets })

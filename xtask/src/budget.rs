@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::image;
+use crate::image::{self, BuildProfile};
 use crate::job::{self, Log};
 use crate::progress::{BAD, GOOD, Progress};
 use crate::setup;
@@ -56,8 +56,9 @@ enum Verdict {
     Under,
 }
 
-/// Measures everything, and compares it with the budget.
-pub(crate) fn run() -> Result<ExitCode> {
+/// Measures everything, and compares it with the budget. The profile is that of the program whose
+/// times are compared; instructions are always those of a release.
+pub(crate) fn run(profile: BuildProfile) -> Result<ExitCode> {
     ensure!(
         cfg!(target_arch = "x86_64"),
         "{BUDGET} contains instruction counts for x86-64, but this machine is {}",
@@ -71,7 +72,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut progress = Progress::start(4, setup::cache::folder()?.join("budget.log"))?;
     let workloads = progress.step("build the workloads", build)?;
     let lines = progress.step("count instructions", |log| instructions(&workloads, &budget.instructions, log))?;
-    let ampoule = progress.step("build the static binary", image::build)?;
+    let ampoule = progress.step("build the static binary", |log| image::build(profile, log))?;
     let ratios = progress.step("compare fresh and reused instances", |_| ratios(&ampoule, &budget.fresh_to_reused))?;
     anstream::println!("\n{:<28}{:>12}{:>12}", "", "found", "budget");
     let lines: Vec<_> = lines.into_iter().chain(ratios).collect();

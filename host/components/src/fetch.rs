@@ -58,6 +58,8 @@ pub struct ComponentRequest {
     pub sha256: Option<String>,
     /// The name of the only key in the configuration that may have signed the component.
     pub signed_by: Option<String>,
+    /// The name that the signature must state.
+    pub signed_name: Option<String>,
     /// Whether a ConfigMap names the source. Its registry must have an address that plugins may
     /// call.
     pub from_config_map: bool,
@@ -126,7 +128,8 @@ impl Fetcher {
     async fn fetch_and_verify(&self, request: ComponentRequest) -> Result<Component, FetchErrorKind> {
         let conditions = Conditions {
             limit: request.limit,
-            signature: SignatureRequirement::new(&self.trust, request.signed_by.as_deref()),
+            signature: SignatureRequirement::new(&self.trust, request.signed_by.as_deref())
+                .map(|required| required.for_name(request.signed_name.clone())),
             sha256: request.sha256,
         };
         match request.source {
@@ -238,6 +241,7 @@ impl From<&InjectorConfig> for ComponentRequest {
             limit: injector.limits.component_bytes,
             sha256: injector.sha256.clone(),
             signed_by: injector.signed_by.clone(),
+            signed_name: injector.signed_name.clone(),
             from_config_map: false,
         }
     }
@@ -259,6 +263,7 @@ mod tests {
                 limit: 1,
                 sha256: Some(sha256),
                 signed_by: None,
+                signed_name: None,
                 from_config_map: false,
             };
             assert_eq!(fetcher().fetch(request).await.is_ok(), expected);

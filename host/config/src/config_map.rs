@@ -64,6 +64,7 @@ impl ConfigMapInjector {
                 component: document.component.or_else(|| Some(format!("configmap:{map}/{COMPONENT}"))),
                 sha256: document.sha256,
                 signed_by: document.signed_by,
+                signed_name: document.signed_name,
                 settings: document.settings,
                 limits: document.limits.within(&config.config_map_limits)?,
                 grants: document.grants,
@@ -155,7 +156,7 @@ mod tests {
                 "mine",
                 "name: x",
                 "ConfigMap mine: injector.yaml, line 1, column 1: name: unknown field `name`, expected one of component, sha256, \
-                 signedBy, settings, limits, grants, edits, required, order",
+                 signedBy, signedName, settings, limits, grants, edits, required, order",
             ),
             (
                 "mine",

@@ -25,6 +25,8 @@ pub struct InjectorConfig {
     pub sha256: Option<String>,
     /// The name of the key that must have signed the component.
     pub signed_by: Option<String>,
+    /// The name that the signature must state.
+    pub signed_name: Option<String>,
     /// The plugin's settings, a JSON object.
     pub settings: Value,
     /// The plugin's resources.
@@ -60,6 +62,12 @@ macro_rules! injector_document {
             /// Name of the key of `trust.keys` that must have signed the component.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) signed_by: Option<String>,
+            /// Name that the signature must state, so that a signature of another plugin by the same
+            /// key does not suffice: the repository (`docker-reference`) of cosign for a component in
+            /// a registry, otherwise `file:NAME` of minisign's trusted comment. Requires `signedBy` or
+            /// `trust.requireSignature`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub(crate) signed_name: Option<String>,
             /// Settings of the plugin. Their keys are the plugin's.
             #[serde(deserialize_with = "section")]
             pub(crate) settings: Map<String, Value>,
@@ -117,6 +125,19 @@ pub(crate) struct InjectorRules<'a> {
 // === impl InjectorRules ===
 
 impl InjectorRules<'_> {
+    fn check_signed_name(&self, name: &str, has_signer: bool, component: &ComponentSource) -> Result<(), String> {
+        if name.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        if matches!(component, ComponentSource::Builtin(_)) {
+            return Err("is not allowed for a built-in plugin, which has no signature".to_owned());
+        }
+        if !has_signer && !self.trust.require_signature {
+            return Err("has no effect without signedBy or trust.requireSignature".to_owned());
+        }
+        Ok(())
+    }
+
     fn permissions(
         &self,
         edits: &EditsSection,
@@ -157,12 +178,18 @@ impl InjectorEntry {
         if let Some(signer) = &self.signed_by {
             rules.trust.check_signer(signer, &component).map_err(|reason| ConfigError::at(at("signedBy"), reason))?;
         }
+        if let Some(name) = &self.signed_name {
+            rules
+                .check_signed_name(name, self.signed_by.is_some(), &component)
+                .map_err(|reason| ConfigError::at(at("signedName"), reason))?;
+        }
         Ok(InjectorConfig {
             name: self.name,
             edits: rules.permissions(&self.edits, &component, &at("edits"))?,
             component,
             sha256: self.sha256,
             signed_by: self.signed_by,
+            signed_name: self.signed_name,
             settings: Value::Object(self.settings),
             limits: self.limits.over(&Limits::default()),
             grants: self.grants.check(&at("grants"))?,
@@ -178,6 +205,7 @@ impl From<&InjectorConfig> for InjectorEntry {
             component: Some(config.component.to_string()),
             sha256: config.sha256.clone(),
             signed_by: config.signed_by.clone(),
+            signed_name: config.signed_name.clone(),
             settings: config.settings.as_object().cloned().unwrap_or_default(),
             limits: (&config.limits).into(),
             grants: (&config.grants).into(),

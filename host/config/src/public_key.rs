@@ -97,6 +97,21 @@ impl PublicKey {
     }
 }
 
+impl PublicKey {
+    /// Returns the name that a detached signature states for its component: `file:NAME` in
+    /// minisign's trusted comment, which the key has signed as well. `None` for signatures of cosign
+    /// and openssl, and without a name. Does not verify the signature.
+    #[must_use]
+    pub fn stated_name(&self, signature: &[u8]) -> Option<String> {
+        let Kind::Minisign(_) = &self.kind else { return None };
+        let text = std::str::from_utf8(signature).ok()?;
+        let signature = minisign_verify::Signature::decode(text).ok()?;
+        // minisign separates the fields by tabs.
+        let mut fields = signature.trusted_comment().split('\t');
+        fields.find_map(|field| field.strip_prefix("file:")).map(str::to_owned)
+    }
+}
+
 impl FromStr for PublicKey {
     type Err = String;
 

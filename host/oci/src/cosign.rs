@@ -43,6 +43,8 @@ struct CosignPayload {
 #[derive(Deserialize)]
 struct CosignCritical {
     image: CosignImage,
+    #[serde(default)]
+    identity: CosignIdentity,
     #[serde(rename = "type")]
     kind: String,
 }
@@ -53,16 +55,31 @@ struct CosignImage {
     digest: String,
 }
 
+#[derive(Default, Deserialize)]
+struct CosignIdentity {
+    #[serde(default, rename = "docker-reference")]
+    reference: String,
+}
+
+/// What a signed document names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedImage {
+    /// The digest of the manifest.
+    pub digest: String,
+    /// The repository for which it was signed (`docker-reference`). May be empty.
+    pub reference: String,
+}
+
 // === impl CosignSignature ===
 
 impl CosignSignature {
-    /// Returns the digest of the manifest that the document names. It does not verify the
+    /// Returns the manifest and the repository that the document names. It does not verify the
     /// signature.
     ///
     /// # Errors
     ///
     /// If the document is not one of cosign's.
-    pub fn signed_digest(&self) -> Result<String, CosignPayloadError> {
+    pub fn signed_image(&self) -> Result<SignedImage, CosignPayloadError> {
         let payload: CosignPayload = serde_json::from_slice(&self.payload)
             .map_err(|error| CosignPayloadError::Unreadable { line: error.line(), column: error.column() })?;
         let critical = payload.critical;
@@ -70,7 +87,7 @@ impl CosignSignature {
             let shown = critical.kind.chars().filter(|c| !c.is_control()).take(SHOWN);
             return Err(CosignPayloadError::Kind(shown.collect()));
         }
-        Ok(critical.image.digest)
+        Ok(SignedImage { digest: critical.image.digest, reference: critical.identity.reference })
     }
 }
 
@@ -81,10 +98,17 @@ mod tests {
     #[test]
     fn only_a_document_of_cosign_names_a_digest() {
         let image = r#""image":{"docker-manifest-digest":"sha256:ab"}"#;
+        let signed =
+            |reference: &str| Ok(SignedImage { digest: "sha256:ab".to_owned(), reference: reference.to_owned() });
+        let identity = r#""identity":{"docker-reference":"ghcr.io/a"}"#;
         for (payload, expected) in [
             (
                 format!(r#"{{"critical":{{{image},"type":"cosign container image signature"}},"optional":null}}"#),
-                Ok("sha256:ab".to_owned()),
+                signed(""),
+            ),
+            (
+                format!(r#"{{"critical":{{{image},{identity},"type":"cosign container image signature"}}}}"#),
+                signed("ghcr.io/a"),
             ),
             (
                 format!(r#"{{"critical":{{{image},"type":"other"}}}}"#),
@@ -93,7 +117,7 @@ mod tests {
             ("{}".to_owned(), Err("the signed document is not readable (line 1, column 2)".to_owned())),
         ] {
             let signature = CosignSignature { payload: payload.into_bytes(), signature: String::new() };
-            assert_eq!(signature.signed_digest().map_err(|error| error.to_string()), expected);
+            assert_eq!(signature.signed_image().map_err(|error| error.to_string()), expected);
         }
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::archive::{self, Entry};
 use super::source::Source;
-use crate::image::{self, inspect};
+use crate::image::{self, BuildProfile, inspect};
 use crate::job::{self, Log};
 use crate::setup::cross::{self, CrossTools};
 use crate::workspace;
@@ -71,7 +71,7 @@ impl Platform {
 
     /// Builds the binary.
     pub(super) fn build(&self, toolchain: &Toolchain, source: &Source, log: &Log) -> Result<PathBuf> {
-        let mut cargo = image::cargo_build(self.target);
+        let mut cargo = image::cargo_build(self.target, BuildProfile::Release);
         let variable = self.target.to_uppercase().replace('-', "_");
         // For this target only: the flags must not reach the plugins, which set their own.
         cargo.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), remap_flags()?);
@@ -80,7 +80,7 @@ impl Platform {
             tools.configure(&mut cargo);
         }
         log.run(&mut cargo, BUILD_MAX)?;
-        image::built(self.target)
+        image::built(self.target, BuildProfile::Release)
     }
 
     /// Packs the binary with the licence, in a folder named after the release.

@@ -36,6 +36,7 @@ pub(super) async fn fetch_component(
     let fetcher = Fetcher::trusting(registries, builtins);
     let limit = Limits::default().component_bytes;
     let source = source.clone();
-    let request = ComponentRequest { source, limit, sha256: None, signed_by: None, from_config_map: false };
+    let request =
+        ComponentRequest { source, limit, sha256: None, signed_by: None, signed_name: None, from_config_map: false };
     Ok(fetcher.fetch(request).await?)
 }

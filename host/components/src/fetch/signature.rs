@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::error::FetchErrorKind;
 use ampoule_config::{TrustConfig, TrustedKey, public_key::BadSignature};
+use ampoule_core::text::quote;
 use ampoule_oci::CosignSignature;
 
 /// The key whose signature of a component was verified.
@@ -23,6 +24,8 @@ pub struct Signer {
 #[derive(Clone)]
 pub(super) struct SignatureRequirement {
     keys: Vec<TrustedKey>,
+    /// The name that the signature must state; `None` accepts any.
+    name: Option<String>,
     /// For messages: the required keys.
     by: &'static str,
     /// For messages: what requires the signature.
@@ -51,16 +54,23 @@ impl SignatureRequirement {
         match signed_by {
             Some(name) => Some(Self {
                 keys: trust.key(name).cloned().into_iter().collect(),
+                name: None,
                 by: "the key",
                 demanded: format!("{name}, injectors[].signedBy"),
             }),
             None if trust.require_signature => Some(Self {
                 keys: trust.keys.clone(),
+                name: None,
                 by: "a key of trust.keys",
                 demanded: "trust.requireSignature".to_owned(),
             }),
             None => None,
         }
+    }
+
+    /// The same requirement, for signatures that state this name.
+    pub(super) fn for_name(self, name: Option<String>) -> Self {
+        Self { name, ..self }
     }
 
     /// Verifies a detached signature. `find` returns the name and the content of the signature with
@@ -73,7 +83,9 @@ impl SignatureRequirement {
         self.first_signer(|key| {
             let (name, signature) = find(key.key.extension())?;
             let Some(signature) = signature else { return Ok(Err(format!("{name} does not exist"))) };
-            Ok(key.key.verify(component, &signature).map_err(|reason| format!("{name} {reason}")))
+            let verified = key.key.verify(component, &signature).map_err(|reason| reason.to_string());
+            let named = verified.and_then(|()| self.check_detached_name(key, &signature));
+            Ok(named.map_err(|reason| format!("{name} {reason}")))
         })
     }
 
@@ -83,10 +95,45 @@ impl SignatureRequirement {
             if !key.key.is_p256() {
                 return Ok(Err("a minisign key, but registries have only signatures of cosign".to_owned()));
             }
-            let verified = signatures.iter().map(|signature| verify_cosign(signature, key, digest));
+            let verified = signatures.iter().map(|signature| self.verify_document(signature, key, digest));
             let missing = || Err("the registry has no cosign signature".to_owned());
             Ok(verified.reduce(Result::or).unwrap_or_else(missing))
         })
+    }
+
+    /// Verifies that `key` signed the manifest with this digest, for the required repository.
+    fn verify_document(&self, cosign: &CosignSignature, key: &TrustedKey, digest: &str) -> Result<(), String> {
+        key.key.verify(&cosign.payload, cosign.signature.as_bytes()).map_err(|reason| match reason {
+            BadSignature::Wrong => "the cosign signature is not by this key".to_owned(),
+            unreadable @ BadSignature::Unreadable(_) => format!("the cosign signature {unreadable}"),
+        })?;
+        // The document is parsed only now: until here, any client could have written it.
+        let signed = cosign.signed_image().map_err(|error| error.to_string())?;
+        if signed.digest != digest {
+            return Err(format!("the cosign signature is for {}, not for {digest}", signed.digest));
+        }
+        match &self.name {
+            Some(name) if *name != signed.reference => Err(format!(
+                "the cosign signature is for {}, not for {} (injectors[].signedName)",
+                quote(signed.reference.as_bytes()),
+                quote(name.as_bytes())
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the name that a verified detached signature states.
+    fn check_detached_name(&self, key: &TrustedKey, signature: &[u8]) -> Result<(), String> {
+        let Some(name) = &self.name else { return Ok(()) };
+        match key.key.stated_name(signature) {
+            Some(stated) if stated == *name => Ok(()),
+            Some(stated) => Err(format!(
+                "is for {}, not for {} (injectors[].signedName)",
+                quote(stated.as_bytes()),
+                quote(name.as_bytes())
+            )),
+            None => Err("states no name, which injectors[].signedName requires; sign with minisign".to_owned()),
+        }
     }
 
     /// Returns the first key for which `verify` finds a signature, or the reason for each key.
@@ -104,20 +151,6 @@ impl SignatureRequirement {
         let reason = if reasons.is_empty() { "there is no key".to_owned() } else { reasons.join("; ") };
         Err(FetchErrorKind::Unsigned { by: self.by, demanded: self.demanded.clone(), reason })
     }
-}
-
-/// Verifies that `key` signed the manifest with this digest.
-fn verify_cosign(cosign: &CosignSignature, key: &TrustedKey, digest: &str) -> Result<(), String> {
-    key.key.verify(&cosign.payload, cosign.signature.as_bytes()).map_err(|reason| match reason {
-        BadSignature::Wrong => "the cosign signature is not by this key".to_owned(),
-        unreadable @ BadSignature::Unreadable(_) => format!("the cosign signature {unreadable}"),
-    })?;
-    // The document is parsed only now: until here, any client could have written it.
-    let signed = cosign.signed_digest().map_err(|error| error.to_string())?;
-    if signed != digest {
-        return Err(format!("the cosign signature is for {signed}, not for {digest}"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -198,6 +231,20 @@ JsB89BPhZYch0U0hKANx5TY+ncrm0s8bfJxxHoenAEFhwhuXeb4PqIrtoQ==
     }
 
     #[test]
+    fn a_signature_for_another_repository_does_not_suffice() {
+        let trust = trust(&[("release", KEY)]);
+        let verify = |name: &str| {
+            let required = SignatureRequirement::new(&trust, None).unwrap().for_name(Some(name.to_owned()));
+            required.verify_cosign(DIGEST, &[recorded()]).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(verify("registry-testing.svc.lan/busybox"), Ok(()));
+        let expected = "the component must be signed by a key of trust.keys (trust.requireSignature): release: the \
+                        cosign signature is for \"registry-testing.svc.lan/busybox\", not for \"ghcr.io/a\" \
+                        (injectors[].signedName)";
+        assert_eq!(verify("ghcr.io/a"), Err(expected.to_owned()));
+    }
+
+    #[test]
     fn without_keys_every_component_is_refused() {
         assert_eq!(
             cosign(&trust(&[]), DIGEST, &[recorded()]).unwrap_err(),
@@ -220,6 +267,13 @@ wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJA
         };
         let required = SignatureRequirement::new(&trust, None).unwrap();
         assert_eq!(required.verify_detached(b"test", find("minisig")).unwrap().to_string(), "team (E7620F1842B4E81F)");
+        let named = |name: &str| required.clone().for_name(Some(name.to_owned()));
+        assert!(named("test").verify_detached(b"test", find("minisig")).is_ok());
+        assert_eq!(
+            named("vault").verify_detached(b"test", find("minisig")).unwrap_err().to_string(),
+            "the component must be signed by a key of trust.keys (trust.requireSignature): release: x.sig does not \
+             exist; team: x.minisig is for \"test\", not for \"vault\" (injectors[].signedName)"
+        );
         assert_eq!(
             required.verify_detached(b"test", find("sig")).unwrap_err().to_string(),
             format!(

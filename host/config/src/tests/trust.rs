@@ -56,6 +56,19 @@ fn an_invalid_hash_is_refused() {
 }
 
 #[test]
+fn a_name_in_the_signature_requires_a_signature() {
+    for (injector, expected) in [
+        ("component: file:/a, signedName: a", "has no effect without signedBy or trust.requireSignature"),
+        ("component: file:/a, signedBy: team, signedName: ''", "is empty"),
+        ("component: builtin:k8s, signedName: a", "is not allowed for a built-in plugin, which has no signature"),
+    ] {
+        refuses(&with(injector), &format!("configuration: injectors[0].signedName: {expected}"));
+    }
+    let named = config(&with("component: file:/a, signedBy: team, signedName: mine.wasm"));
+    assert_eq!(named.injectors[0].signed_name.as_deref(), Some("mine.wasm"));
+}
+
+#[test]
 fn the_signer_is_a_key_that_can_sign_the_component() {
     for (injector, expected) in [
         ("component: file:/a, signedBy: you", "\"you\" is not a key of trust.keys (keys: team)"),

@@ -197,7 +197,10 @@ impl PendingLoad {
 
 /// Whether an injector has every grant that it had, and no other requirement of its component.
 fn is_unrestricted(before: &InjectorConfig, now: &InjectorConfig) -> bool {
-    before.grants.are_within(&now.grants) && before.signed_by == now.signed_by && before.sha256 == now.sha256
+    before.grants.are_within(&now.grants)
+        && before.signed_by == now.signed_by
+        && before.signed_name == now.signed_name
+        && before.sha256 == now.sha256
 }
 
 // === impl SlotLoader ===

@@ -86,6 +86,9 @@ impl PluginRecipe {
         if built_in || (now.signed_by.is_none() && !trust.require_signature) {
             return true;
         }
+        if now.signed_name.is_some() && now.signed_name != self.config.signed_name {
+            return false;
+        }
         let Some(Signer { name, .. }) = &self.component.signer else { return false };
         // The name of the signer must still belong to the same key.
         let is_same_key = trust.key(name).is_some_and(|key| self.trust.key(name) == Some(key));
@@ -199,6 +202,7 @@ mod tests {
             ("the key is trusted", &signed, "", true, &release, true),
             ("the key was removed", &signed, "", true, &[("other", KEYS[1])], false),
             ("the key's name has another key", &signed, "", true, &[("release", KEYS[1])], false),
+            ("another name is required", &signed, "signedBy: release, signedName: other", false, &release, false),
             ("another signer is required", &signed, "signedBy: other", false, &[release[0], ("other", KEYS[1])], false),
             ("the key was removed, and no signature is required", &signed, "", false, &[], true),
         ] {
