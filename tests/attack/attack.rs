@@ -3,6 +3,8 @@
 //! The numbers are those of the hostile review that found them. During each attack, a second client
 //! is served, and the process stays below the memory limit of the chart.
 
+mod all_at_once;
+mod attacker;
 mod audit_trail;
 mod plugin_edits;
 mod slow_clients;

@@ -1,50 +1,24 @@
 //! Slow clients: unfinished bodies and idle connections. A second client, from another address, is
 //! served throughout.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use ampoule_tests::Ampoule;
 use anyhow::{Context as _, Result, ensure};
-use rustls_pki_types::ServerName;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
+    io::AsyncReadExt as _,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::support::{ensure_survived, serve_during, started};
+use super::{
+    attacker::{connect, unfinished},
+    support::{ensure_survived, serve_during, started},
+};
 
-/// The address of the attacker, which differs from that of the good client.
-const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 /// Connections of the attacker at once: the default of `server.maxConnections`.
 const CONNECTIONS: usize = 1024;
 const ATTACK: Duration = Duration::from_secs(6);
 /// Limit for a probe (`timeoutSeconds` in the chart).
 const PROBE: Duration = Duration::from_secs(5);
-
-async fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::from((ATTACKER, 0)))?;
-    Ok(timeout(PROBE, socket.connect(address)).await??)
-}
-
-/// A request whose body never ends. `None` if the server closes the connection first.
-async fn unfinished(ampoule: &Ampoule, announced: usize, sent: usize) -> Option<TlsStream<TcpStream>> {
-    let stream = connect(ampoule.webhook()).await.ok()?;
-    let name = ServerName::IpAddress(ampoule.webhook().ip().into());
-    let connector = TlsConnector::from(ampoule.trust().client_config());
-    let mut stream = timeout(PROBE, connector.connect(name, stream)).await.ok()?.ok()?;
-    let head = format!(
-        "POST /mutate--v1-pod?timeout=30s HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
-         content-length: {announced}\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await.ok()?;
-    stream.write_all(&vec![b' '; sent]).await.ok()?;
-    stream.flush().await.ok()?;
-    Some(stream)
-}
 
 /// Number 4: 1,024 unfinished bodies kept the API server out for 29 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

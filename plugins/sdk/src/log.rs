@@ -1,6 +1,6 @@
 //! Writes lines to the host's log, under the plugin's name.
 //!
-//! The host cuts a line at 1 KiB and keeps the first 64 lines of an instance. Never log the value
+//! The host cuts a line at 1 KiB and keeps the first 64 lines of an admission. Never log the value
 //! of a secret. In tests, [`testing::logs`](crate::testing::logs) returns the lines.
 
 pub use crate::bindings::ampoule::injector::log::Level;
