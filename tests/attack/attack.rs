@@ -6,6 +6,7 @@
 mod all_at_once;
 mod attacker;
 mod audit_trail;
+mod config_maps;
 mod plugin_edits;
 mod slow_clients;
 mod small_inputs;
