@@ -1,7 +1,8 @@
 //! Kubernetes Events about this process's Pod and about ConfigMaps with plugins: [`Events`].
 //!
 //! `kubectl describe pod` and `kubectl events` show them. They are written only in a Pod with
-//! access to the API server. If an Event cannot be written, the log has a warning.
+//! access to the API server, in the background: a slow API server delays no caller. If an Event
+//! cannot be written, the log has a warning.
 
 use std::env;
 
@@ -12,6 +13,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, api::PostParams};
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::client::{Cluster, ClusterError};
@@ -22,6 +24,10 @@ const CONTROLLER: &str = "ampoule.dev/webhook";
 const LONGEST_NOTE: usize = 1024;
 /// Maximum length of the reporting instance's name, in bytes.
 const LONGEST_INSTANCE: usize = 128;
+
+/// Maximum number of Events that wait for the API server. One change causes at most one for each
+/// reported ConfigMap, of which there are 128.
+const MOST_WAITING: usize = 256;
 
 /// Writes Events. The default writes none.
 #[derive(Default)]
@@ -37,7 +43,7 @@ pub enum EventKind {
 }
 
 struct EventRecorder {
-    api: Api<Event>,
+    waiting: mpsc::Sender<Event>,
     /// The process's own Pod.
     pod: ObjectReference,
 }
@@ -76,11 +82,13 @@ impl Events {
             uid: env_var("POD_UID"),
             ..ObjectReference::default()
         };
-        Self(Some(EventRecorder { api: cluster.namespaced(), pod }))
+        let (waiting, queue) = mpsc::channel(MOST_WAITING);
+        tokio::spawn(write_all(cluster.namespaced(), queue));
+        Self(Some(EventRecorder { waiting, pod }))
     }
 
     /// Writes an Event about a ConfigMap with a plugin, in the process's namespace.
-    pub async fn write_about(&self, map: &ConfigMapReference, kind: EventKind, reason: &'static str, note: &str) {
+    pub fn write_about(&self, map: &ConfigMapReference, kind: EventKind, reason: &'static str, note: &str) {
         let Some(recorder) = &self.0 else { return };
         let regarding = ObjectReference {
             kind: Some("ConfigMap".to_owned()),
@@ -88,25 +96,24 @@ impl Events {
             uid: Some(map.uid.clone()),
             ..recorder.pod.clone()
         };
-        recorder.write(regarding, kind, reason, note).await;
+        recorder.write(regarding, kind, reason, note);
     }
 
     /// Writes an Event about the Pod. `reason` is a machine-readable word, such as
     /// `ConfigurationRefused`; `note` is a sentence for operators, cut at the maximum length.
-    pub async fn write(&self, kind: EventKind, reason: &'static str, note: &str) {
+    pub fn write(&self, kind: EventKind, reason: &'static str, note: &str) {
         let Some(recorder) = &self.0 else { return };
-        recorder.write(recorder.pod.clone(), kind, reason, note).await;
+        recorder.write(recorder.pod.clone(), kind, reason, note);
     }
 }
 
 // === impl EventRecorder ===
 
 impl EventRecorder {
-    async fn write(&self, regarding: ObjectReference, kind: EventKind, reason: &'static str, note: &str) {
+    fn write(&self, regarding: ObjectReference, kind: EventKind, reason: &'static str, note: &str) {
         let event = self.event(regarding, kind, reason, note);
-        if let Err(error) = self.api.create(&PostParams::default(), &event).await {
-            let error = ClusterError::from(error);
-            warn!(%error, reason, "cannot write an Event");
+        if self.waiting.try_send(event).is_err() {
+            warn!(reason, limit = MOST_WAITING, "too many Events wait for the API server; this one is dropped");
         }
     }
 
@@ -123,6 +130,16 @@ impl EventRecorder {
             reporting_controller: Some(CONTROLLER.to_owned()),
             reporting_instance: self.pod.name.as_deref().map(|pod| prefix(pod, LONGEST_INSTANCE).to_owned()),
             ..Event::default()
+        }
+    }
+}
+
+/// Writes the Events in their order, until the last writer is dropped.
+async fn write_all(api: Api<Event>, mut queue: mpsc::Receiver<Event>) {
+    while let Some(event) = queue.recv().await {
+        if let Err(error) = api.create(&PostParams::default(), &event).await {
+            let (error, reason) = (ClusterError::from(error), event.reason.as_deref());
+            warn!(%error, reason, "cannot write an Event");
         }
     }
 }

@@ -166,7 +166,7 @@ impl FromStr for OciReference {
         }
         if repository.len() + registry.len() >= LONGEST_REPOSITORY || !repository.split('/').all(is_path_component) {
             return Err(format!(
-                "{repository:?} is not the name of a repository; use a-z, 0-9, and . _ - / between them"
+                "{repository:?} is not a valid repository name; use lowercase letters and digits, separated by `.`, `_`, `-` or `/`"
             ));
         }
         if let Some(tag) = tag.filter(|tag| !is_tag(tag)) {
@@ -300,8 +300,9 @@ mod tests {
             refuses(&format!("oci:{text}"), &expected);
         }
         for repository in ["", "A", "a//b", "a/", "-a", "a-", "a___b", "a..b", "../a"] {
-            let expected =
-                format!("{repository:?} is not the name of a repository; use a-z, 0-9, and . _ - / between them");
+            let expected = format!(
+                "{repository:?} is not a valid repository name; use lowercase letters and digits, separated by `.`, `_`, `-` or `/`"
+            );
             refuses(&format!("oci:ghcr.io/{repository}:1"), &expected);
         }
         refuses("oci:ghcr.io/a:", "\"\" is not a tag; use 1 to 128 of letters, digits, . _ and -");

@@ -74,10 +74,12 @@ impl Reloader {
         let loaded = match loader.next_step().await {
             LoaderEvent::Loaded(loaded) => *loaded,
             LoaderEvent::Refused(error) => return Err(error),
-            LoaderEvent::SourceChanged | LoaderEvent::Done => bail!("the first load ended without a pipeline"),
+            LoaderEvent::SourceChanged | LoaderEvent::Done => bail!(
+                "the first load ended before the required plugins were loaded; this is a defect of Ampoule, report it"
+            ),
         };
-        reporter.report_start(problems(&loaded.plugins)).await;
-        reporter.report_plugins(&loaded.plugins).await;
+        reporter.report_start(problems(&loaded.plugins));
+        reporter.report_plugins(&loaded.plugins);
         states.set(loaded.plugins);
         let serving = Arc::new(ServingPipeline::new(loaded.pipeline));
         let configured = Ok(first);
@@ -126,11 +128,11 @@ impl Reloader {
             LoaderEvent::SourceChanged if self.loader.is_loading() => {
                 // The load continues: a source that changes often must not delay it forever.
                 self.source_changed = true;
-                self.remove().await;
+                self.remove();
             }
             LoaderEvent::SourceChanged => self.apply().await,
-            LoaderEvent::Loaded(loaded) => self.install(*loaded).await,
-            LoaderEvent::Refused(error) => self.refuse(&error).await,
+            LoaderEvent::Loaded(loaded) => self.install(*loaded),
+            LoaderEvent::Refused(error) => self.refuse(&error),
             LoaderEvent::Done => self.finish().await,
         }
     }
@@ -143,14 +145,14 @@ impl Reloader {
         if let Err(error) = self.accept() {
             self.is_refused = true;
             // A ConfigMap may have been removed; the rest waits for a valid configuration.
-            self.remove().await;
-            return self.reporter.report(ReloadOutcome::refused(&error.into())).await;
+            self.remove();
+            return self.reporter.report(ReloadOutcome::refused(&error.into()));
         }
         self.is_refused = false;
-        self.remove().await;
+        self.remove();
         let config = self.accepted.clone();
         if let Err(error) = self.loader.begin(&config).await {
-            self.refuse(&error).await;
+            self.refuse(&error);
         }
     }
 
@@ -165,22 +167,22 @@ impl Reloader {
 
     /// Removes from the pipeline what the accepted configuration and the ConfigMaps no longer
     /// permit.
-    async fn remove(&mut self) {
+    fn remove(&mut self) {
         if let Some(reduced) = self.loader.reduce(&self.accepted) {
             info!("removals of the configuration are in effect");
-            self.install(reduced).await;
+            self.install(reduced);
         }
     }
 
-    async fn install(&mut self, loaded: LoadedPipeline) {
+    fn install(&mut self, loaded: LoadedPipeline) {
         self.serving.install(loaded.pipeline);
         self.states.set(loaded.plugins);
-        self.reporter.report_plugins(&self.states.get()).await;
+        self.reporter.report_plugins(&self.states.get());
     }
 
-    async fn refuse(&mut self, error: &anyhow::Error) {
+    fn refuse(&mut self, error: &anyhow::Error) {
         self.retry = true;
-        self.reporter.report(ReloadOutcome::refused(error)).await;
+        self.reporter.report(ReloadOutcome::refused(error));
     }
 
     /// Reports the result of a load after its last plugin.
@@ -194,7 +196,7 @@ impl Reloader {
         if is_reported && !self.is_refused {
             let fixed = changed_fixed_keys(&self.at_start, &self.accepted);
             let public_problems = plugins.iter().filter_map(PluginStatus::public_problem).collect();
-            self.reporter.report(ReloadOutcome::Applied { fixed, problems, public_problems }).await;
+            self.reporter.report(ReloadOutcome::Applied { fixed, problems, public_problems });
         }
         if self.source_changed {
             self.apply().await;

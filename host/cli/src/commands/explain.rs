@@ -52,7 +52,9 @@ impl Explanation {
             ReviewSubject::Pod(pod) => pod,
             ReviewSubject::NotAPod(error) => anyhow::bail!("the reviewed object is not a pod: {error}"),
             ReviewSubject::OutOfScope => {
-                anyhow::bail!("the review does not create a pod; the webhook allows it unchanged")
+                anyhow::bail!(
+                    "the review is not a request to create a pod; the webhook admits such an object unchanged"
+                )
             }
         };
         let triggered = is_triggered(&pod);

@@ -42,7 +42,9 @@ impl MutatedDocument {
             ReviewSubject::Pod(pod) => pipeline.decide(pod.clone(), &input.request.namespace, &request_context()).await,
             ReviewSubject::NotAPod(error) => anyhow::bail!("the reviewed object is not a pod: {error}"),
             ReviewSubject::OutOfScope => {
-                anyhow::bail!("the review does not create a pod; the webhook allows it unchanged")
+                anyhow::bail!(
+                    "the review is not a request to create a pod; the webhook admits such an object unchanged"
+                )
             }
         };
         let outcome = judgement.decision.clone().into_result();

@@ -38,7 +38,8 @@ impl Found<'_> {
             Value::String(text) => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
             _ => None,
         };
-        items.ok_or_else(|| self.place().error("must be a list of text"))
+        items
+            .ok_or_else(|| self.place().error("must be a list of strings, or one string with commas between the items"))
     }
 
     /// A mapping with any keys.

@@ -113,9 +113,9 @@ fn a_volume_with_two_definitions_is_a_conflict() {
 #[test]
 fn a_path_with_two_volumes_is_a_conflict() {
     let volumes = [memory_volume("v"), memory_volume("w")];
-    let expected = "mount path /x has different volumes: v from ONE, w from TWO";
+    let expected = "two volumes have the mount path /x: v from ONE, w from TWO";
     collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[mount("w", "/x")], expected);
-    let expected = "mount path /x/ has different volumes: v from ONE, w from TWO";
+    let expected = "two volumes have the mount path /x/: v from ONE, w from TWO";
     collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[mount("w", "/x/")], expected);
     // The first edit does not reach a container that a later edit adds, but would in a second
     // review.

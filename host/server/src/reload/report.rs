@@ -42,16 +42,16 @@ impl Reporter {
     }
 
     /// Reports that the first pipeline serves. `problems` are those of optional plugins.
-    pub(super) async fn report_start(&mut self, problems: Vec<String>) {
+    pub(super) fn report_start(&mut self, problems: Vec<String>) {
         if problems.is_empty() {
             return self.part.ready();
         }
         let public_problems = problems.clone();
-        self.report(ReloadOutcome::Applied { fixed: Vec::new(), problems, public_problems }).await;
+        self.report(ReloadOutcome::Applied { fixed: Vec::new(), problems, public_problems });
     }
 
     /// Writes an Event about each ConfigMap whose plugin has a new state.
-    pub(super) async fn report_plugins(&mut self, plugins: &[PluginStatus]) {
+    pub(super) fn report_plugins(&mut self, plugins: &[PluginStatus]) {
         let before = std::mem::replace(&mut self.plugins, plugins.to_vec());
         for status in plugins.iter().filter(|status| !before.contains(status)) {
             let Some(origin) = &status.origin else { continue };
@@ -61,11 +61,11 @@ impl Reporter {
                 // It is being loaded: the result gets an Event.
                 (None, None) => continue,
             };
-            self.events.write_about(origin, kind, reason, &note).await;
+            self.events.write_about(origin, kind, reason, &note);
         }
     }
 
-    pub(super) async fn report(&mut self, outcome: ReloadOutcome) {
+    pub(super) fn report(&mut self, outcome: ReloadOutcome) {
         let refused = outcome.refusal();
         if refused.is_some() && refused == self.refused {
             return;
@@ -89,7 +89,7 @@ impl Reporter {
             Some(note) => self.part.ready_with(note),
         }
         let (kind, reason, note) = outcome.event();
-        self.events.write(kind, reason, &note).await;
+        self.events.write(kind, reason, &note);
     }
 }
 
@@ -196,12 +196,12 @@ mod tests {
         check(&outcome, Some("the file /etc/x is missing"), event);
     }
 
-    #[tokio::test]
-    async fn reports_a_refusal_once_until_a_change_is_applied() {
+    #[test]
+    fn reports_a_refusal_once_until_a_change_is_applied() {
         let (readiness, metrics) = (Readiness::default(), Metrics::new());
         let part = readiness.add_gate("configuration", "not yet");
         let mut reporter = Reporter::new(metrics.clone(), part, Events::default());
-        reporter.report_start(Vec::new()).await;
+        reporter.report_start(Vec::new());
         let refused = |reason: &str| ReloadOutcome::Refused { reason: reason.to_owned() };
         let table = [
             (refused("a"), 0, 1, "[+]configuration ok: change refused; the previous configuration stays in effect: a"),
@@ -215,7 +215,7 @@ mod tests {
         ];
         for (outcome, applied, refused, line) in table {
             let successful = outcome.refusal().is_none();
-            reporter.report(outcome).await;
+            reporter.report(outcome);
             let report = readiness.report();
             assert!(report.ready);
             assert_eq!(report.lines.lines().next(), Some(line));

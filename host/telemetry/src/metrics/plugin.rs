@@ -91,11 +91,11 @@ impl PluginFamilies {
         let help = "Time of one plugin call, including the wait for an instance and its start, in seconds";
         registry.register("plugin_call_duration_seconds", help, self.call_duration.clone());
         registry.register("plugin_traps", "Plugin calls that ended without a response, by kind", self.traps.clone());
-        let help = "Host calls refused because the plugin lacks the grant, by the grant's key";
+        let help = "Host calls that were refused because the plugin does not have the grant, by key of the grant";
         registry.register("plugin_denied_calls", help, self.denied_calls.clone());
         let help = "Time in the plugin's own code, in seconds; its rate is the number of CPUs that the plugin uses";
         registry.register("plugin_guest_seconds", help, self.guest_seconds.clone());
-        let help = "Largest linear memory of any instance of the plugin, in bytes";
+        let help = "Maximum linear memory that an instance of the plugin has used, in bytes";
         registry.register("plugin_memory_high_water_bytes", help, self.memory.clone());
     }
 

@@ -46,7 +46,10 @@ fn an_invalid_value_is_reported_at_its_key() {
         ),
         ("secrets: { secrets-prefix: a }", ": secrets.secrets-prefix: \"a\" is not an absolute path"),
         ("webhook: { certDir: [/a] }", ": webhook.certDir: must be text"),
-        ("webhook: { secretManagerTypes: { K8s: true } }", ": webhook.secretManagerTypes: must be a list of text"),
+        (
+            "webhook: { secretManagerTypes: { K8s: true } }",
+            ": webhook.secretManagerTypes: must be a list of strings, or one string with commas between the items",
+        ),
         (
             "webhook: { SERVICENAME: Flyte }",
             ": webhook.SERVICENAME: \"Flyte\" is not a valid object name; use a-z, 0-9, - and ., and start and end with a letter or digit",

@@ -48,7 +48,7 @@ impl EditApplier<'_> {
         let path = normalized_path(&mount.path);
         match self.volume_mounted_at(path) {
             Some((volume, earlier)) if volume != mount.volume => Err(ApplyError::Conflict(format!(
-                "mount path {} has different volumes: {volume} from {earlier}, \
+                "two volumes have the mount path {}: {volume} from {earlier}, \
                  {} from {origin}",
                 mount.path, mount.volume
             ))),
