@@ -19,7 +19,8 @@ use std::{
 
 use ampoule_admission::{RequestContext, pipeline::Pipeline};
 use ampoule_core::{
-    MountRequirement, PendingMutation, Pod, PodMutator, RequestedSecret, SecretInjector, SecretRequest, UnlimitedMemory,
+    MountRequirement, PendingMutation, Pod, PodMutator, RequestedSecret, Requester, SecretInjector, SecretRequest,
+    UnlimitedMemory,
 };
 use ampoule_engine::PluginEngine;
 use ampoule_review as review;
@@ -83,8 +84,8 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
     criterion.bench_function("review: decode the annotations", |bencher| {
         bencher.iter(|| RequestedSecret::from_annotations(black_box(&pod).annotations()).expect("they are requests"));
     });
-    let mutator = place.k8s();
-    let asked = || place.runtime.block_on(mutator.ask(&pod, "flytesnacks-development", &UnlimitedMemory));
+    let (mutator, requester) = (place.k8s(), Requester::default());
+    let asked = || place.runtime.block_on(mutator.ask(&pod, "flytesnacks-development", &requester, &UnlimitedMemory));
     criterion.bench_function("review: assemble the patch", |bencher| {
         bencher.iter_batched(asked, PendingMutation::finish, BatchSize::SmallInput);
     });

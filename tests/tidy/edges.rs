@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every allowed dependency between the crates of this workspace, except development dependencies.
-const EDGES: [(&str, &[&str]); 30] = [
+const EDGES: [(&str, &[&str]); 31] = [
     ("ampoule", &["ampoule-cli", "ampoule-plugin-bundle"]),
     ("ampoule-core", &[]),
     ("ampoule-component", &["ampoule-core"]),
     ("ampoule-engine", &["ampoule-component", "ampoule-core"]),
     ("ampoule-config", &["ampoule-core"]),
     ("ampoule-net", &[]),
+    ("ampoule-policy", &["ampoule-core"]),
     ("ampoule-review", &["ampoule-core"]),
     ("ampoule-telemetry", &["ampoule-config", "ampoule-core", "ampoule-net"]),
     ("ampoule-oci", &["ampoule-config", "ampoule-net"]),
@@ -37,6 +38,7 @@ const EDGES: [(&str, &[&str]); 30] = [
             "ampoule-core",
             "ampoule-engine",
             "ampoule-net",
+            "ampoule-policy",
             "ampoule-telemetry",
         ],
     ),
@@ -75,7 +77,8 @@ const EDGES: [(&str, &[&str]); 30] = [
 ];
 
 /// Libraries that only these crates may depend on directly.
-const KEEPERS: [(&str, &[&str]); 10] = [
+const KEEPERS: [(&str, &[&str]); 11] = [
+    ("cel", &["ampoule-policy"]),
     ("wasmtime", &["ampoule-engine"]),
     ("wasmtime-wasi", &["ampoule-engine"]),
     ("wasmtime-wasi-http", &["ampoule-engine"]),

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn an_annotation_stays_short_whatever_a_pod_requests() {
         let request = SecretRequest { group: "g".repeat(100_000), key: "k".to_owned(), ..SecretRequest::default() };
-        let report = RequestReport { annotation: "flyte.secrets/s0".to_owned(), request, attempts: Vec::new() };
+        let report = RequestReport { annotation: "flyte.secrets/s0".to_owned(), request, attempts: Vec::new(), findings: Vec::new() };
         let reports = vec![report; MAX_ANNOTATION_ENTRIES + 3];
         let annotation = annotation(&reports, AdmissionOutcome::Refused).unwrap();
         let entries: Vec<Value> = serde_json::from_str(&annotation).unwrap();
@@ -142,6 +142,7 @@ mod tests {
                 answer: InjectorAnswer::Injected { edits: 2, values },
                 found_name: Some("variable FLYTE_SECRET_DB_PASS".to_owned()),
             }],
+            findings: Vec::new(),
         };
         let mut reports = vec![report("reference", 0); MAX_ANNOTATION_ENTRIES];
         reports.push(report("pAsS", 1));

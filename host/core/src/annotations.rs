@@ -18,6 +18,12 @@ pub const TRIGGER_LABELS: [&str; 2] = ["inject-flyte-secrets", "ampoule.dev/inje
 const MAX_REQUESTS: usize = 256;
 
 impl RequestedSecret {
+    /// Returns the name of the annotation protocol: `flyte` or `ampoule`.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        if self.annotation.starts_with(ampoule_annotation::KEY) { "ampoule" } else { "flyte" }
+    }
+
     /// Reads every secret request from a pod's annotations: Flyte's by index (`s2` before `s10`),
     /// then Flyte's other keys in alphabetical order, then the list in `ampoule.dev/secrets`.
     ///

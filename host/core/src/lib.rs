@@ -20,6 +20,7 @@ mod mutator;
 mod observer;
 mod outcome;
 mod pod;
+mod policy;
 mod profile;
 mod request;
 mod secret_name;
@@ -43,11 +44,14 @@ pub use self::{
     memory::{AdmissionMemory, UnlimitedMemory},
     mutator::{
         Admitted, Attempt, InjectorAnswer, Mutation, OnFailure, PendingMutation, PodMutator, Refusal, RefusalCode,
-        RequestReport,
+        RequestReport, ShadowComparison, ShadowInjector, ShadowResult, ShadowRun,
     },
     observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
     outcome::AdmissionOutcome,
     pod::{ContainerKind, ContainerView, Pod, PodError, PodView},
+    policy::{
+        InjectorFacts, PolicyAction, PolicyFinding, PolicyRule, PolicySession, RequestPolicy, RequestUser, Requester,
+    },
     profile::{Conventions, EnvPlacement, InitContainerPosition, Profile},
     request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest},
     secret_name::SecretName,

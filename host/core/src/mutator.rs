@@ -3,22 +3,32 @@
 //! [`PodMutator::mutate`] is the entry point. Its result lists every injector that was called and
 //! its answer, so that a refusal and `ampoule explain` report the same.
 
+mod gate;
 mod pod_draft;
 mod refusal;
+mod shadow;
 mod warnings;
 
 use std::sync::Arc;
 
 use json_patch::Patch;
 
-use self::pod_draft::PodDraft;
-pub use self::refusal::{Refusal, RefusalCode};
+use self::{
+    gate::{PodJudge, PolicyGate},
+    pod_draft::PodDraft,
+    shadow::{ServedAnswer, ShadowCall},
+};
+pub use self::{
+    refusal::{Refusal, RefusalCode},
+    shadow::{ShadowComparison, ShadowInjector, ShadowResult, ShadowRun},
+};
 use crate::{
-    edit::budget::EditBudget,
+    edit::{PodEdit, budget::EditBudget},
     injector::{InjectionError, InjectorFailure, InjectorSession, SecretInjector},
     limits::PodLimits,
     memory::{AdmissionMemory, UnlimitedMemory},
     pod::Pod,
+    policy::{InjectorFacts, PolicyFinding, RequestPolicy, Requester},
     profile::Conventions,
     request::{RequestedSecret, SecretRequest},
 };
@@ -28,6 +38,8 @@ pub struct PodMutator {
     injectors: Vec<Arc<dyn SecretInjector>>,
     conventions: Conventions,
     limits: PodLimits,
+    gate: Option<PolicyGate>,
+    shadows: Vec<ShadowInjector>,
 }
 
 /// The response for a pod that cannot get a secret. The caller of [`PodMutator`] applies it.
@@ -46,6 +58,7 @@ pub struct PendingMutation<'a> {
     /// `Ok(None)` if the pod has no secret requests.
     draft: Result<Option<PodDraft<'a>>, Refusal>,
     reports: Vec<RequestReport>,
+    shadows: Option<ShadowRun>,
 }
 
 /// The result for one pod.
@@ -77,6 +90,9 @@ pub struct RequestReport {
     pub request: SecretRequest,
     /// The calls of injectors, in order.
     pub attempts: Vec<Attempt>,
+    /// The policy rules that matched or failed, in the order of their evaluation. The last one
+    /// that denies decided.
+    pub findings: Vec<PolicyFinding>,
 }
 
 /// A call of one injector for one secret.
@@ -123,7 +139,26 @@ impl PodMutator {
     /// Creates a mutator that calls the injectors in this order.
     #[must_use]
     pub fn new(injectors: Vec<Arc<dyn SecretInjector>>, conventions: Conventions) -> Self {
-        Self { injectors, conventions, limits: PodLimits::default() }
+        Self { injectors, conventions, limits: PodLimits::default(), gate: None, shadows: Vec::new() }
+    }
+
+    /// Evaluates a policy before each call. `facts` are the properties of the injectors, in their
+    /// order; an injector without them is treated as one that may read values.
+    #[must_use]
+    pub fn with_policy(self, policy: Arc<dyn RequestPolicy>, facts: Vec<InjectorFacts>) -> Self {
+        Self { gate: Some(PolicyGate { policy, injectors: facts }), ..self }
+    }
+
+    /// Prepares calls of these injectors after each request that the chain answered.
+    #[must_use]
+    pub fn with_shadows(self, shadows: Vec<ShadowInjector>) -> Self {
+        Self { shadows, ..self }
+    }
+
+    /// Whether the mutator reads the user that creates a pod.
+    #[must_use]
+    pub fn has_policy(&self) -> bool {
+        self.gate.is_some()
     }
 
     /// Sets the limits of a pod.
@@ -137,7 +172,7 @@ impl PodMutator {
     /// `namespace` is that of the admission request. With deterministic injectors,
     /// `mutate(mutate(pod)) == mutate(pod)`.
     pub async fn mutate(&self, pod: &Pod, namespace: &str) -> Mutation {
-        self.ask(pod, namespace, &UnlimitedMemory).await.finish()
+        self.ask(pod, namespace, &Requester::default(), &UnlimitedMemory).await.finish()
     }
 
     /// Runs the first half of [`PodMutator::mutate`]: calls the injectors for every request, and
@@ -146,9 +181,11 @@ impl PodMutator {
         &'a self,
         pod: &'a Pod,
         namespace: &str,
+        requester: &Requester,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
         let mut reports = Vec::new();
+        let mut shadow_calls = Vec::new();
         let draft = match RequestedSecret::from_annotations(pod.annotations()) {
             Err(error) => Err(Refusal::for_annotation(&error)),
             Ok(requests) if requests.is_empty() => Ok(None),
@@ -156,23 +193,46 @@ impl PodMutator {
             Ok(requests) => {
                 let budget = EditBudget::new(&self.limits, memory);
                 let draft = PodDraft::new(pod, &self.conventions, budget);
-                self.serve_all(draft, namespace, requests, &mut reports).await.map(Some)
+                let origin = Origin { namespace, requester };
+                self.serve_all(draft, &origin, requests, &mut reports, &mut shadow_calls).await.map(Some)
             }
         };
-        PendingMutation { pod, draft, reports }
+        PendingMutation { pod, draft, reports, shadows: ShadowRun::open(&self.shadows, shadow_calls) }
     }
 
     async fn serve_all<'a>(
         &'a self,
         mut draft: PodDraft<'a>,
-        namespace: &str,
+        origin: &Origin<'_>,
         requests: Vec<RequestedSecret>,
         reports: &mut Vec<RequestReport>,
+        shadow_calls: &mut Vec<ShadowCall>,
     ) -> Result<PodDraft<'a>, Refusal> {
+        let view = self.gate.as_ref().map(|_| draft.view(origin.namespace));
+        let mut judge = PodJudge::open(self.gate.as_ref(), view.as_deref(), origin.requester);
+        let mut judged = judge.judge_all(&requests);
+        if judged.last().is_some_and(|findings| findings.iter().any(PolicyFinding::denies)) {
+            reports.extend(requests.into_iter().zip(judged).map(RequestReport::without_calls));
+            let refusal = reports.last().and_then(Refusal::for_report);
+            return Err(refusal.expect("the last report has a finding that denies"));
+        }
         let mut chain = Chain::open(&self.injectors);
-        for requested in requests {
-            let attempts = chain.serve(&requested, &mut draft, namespace).await;
-            let report = RequestReport { annotation: requested.annotation, request: requested.request, attempts };
+        for (position, requested) in requests.into_iter().enumerate() {
+            let findings = judged.get_mut(position).map(std::mem::take).unwrap_or_default();
+            let view = (!self.shadows.is_empty()).then(|| draft.view(origin.namespace));
+            let served = chain.serve(&requested, &mut draft, origin.namespace, &mut judge, findings).await;
+            let report = RequestReport {
+                annotation: requested.annotation,
+                request: requested.request,
+                attempts: served.attempts,
+                findings: served.findings,
+            };
+            let is_denied = report.findings.iter().any(PolicyFinding::denies);
+            if let Some(view) = view.filter(|_| !is_denied) {
+                let answer = report.attempts.last().map(|attempt| &attempt.answer);
+                let served = ServedAnswer::new(answer, served.edits);
+                shadow_calls.push(ShadowCall { request: report.request.clone(), view, served });
+            }
             let refusal = Refusal::for_report(&report);
             reports.push(report);
             if let Some(refusal) = refusal {
@@ -183,9 +243,29 @@ impl PodMutator {
     }
 }
 
+/// The origin of a pod.
+struct Origin<'a> {
+    namespace: &'a str,
+    requester: &'a Requester,
+}
+
+// === impl RequestReport ===
+
+impl RequestReport {
+    fn without_calls((requested, findings): (RequestedSecret, Vec<PolicyFinding>)) -> Self {
+        Self { annotation: requested.annotation, request: requested.request, attempts: Vec::new(), findings }
+    }
+}
+
 // === impl PendingMutation ===
 
 impl PendingMutation<'_> {
+    /// Takes the calls of the shadow injectors, which can run at any time. `None` without shadow
+    /// injectors or requests.
+    pub fn take_shadows(&mut self) -> Option<ShadowRun> {
+        self.shadows.take()
+    }
+
     /// Runs the second half of [`PodMutator::mutate`]: computes the patch.
     #[must_use]
     pub fn finish(self) -> Mutation {
@@ -209,23 +289,39 @@ impl<'a> Chain<'a> {
         Self { links: injectors.iter().map(|injector| (&**injector, injector.open())).collect() }
     }
 
-    /// Calls the injectors in order until one injects, denies, or causes a conflict. The draft
-    /// changes only if one injects.
-    async fn serve(&mut self, requested: &RequestedSecret, draft: &mut PodDraft<'a>, namespace: &str) -> Vec<Attempt> {
+    /// Calls the injectors in order until one injects, denies, or causes a conflict, or until the
+    /// policy denies the next call. The draft changes only if one injects.
+    async fn serve(
+        &mut self,
+        requested: &RequestedSecret,
+        draft: &mut PodDraft<'a>,
+        namespace: &str,
+        judge: &mut PodJudge<'_>,
+        findings: Vec<PolicyFinding>,
+    ) -> ServedRequest {
         let view = draft.view(namespace);
-        let mut attempts = Vec::new();
-        for (injector, session) in &mut self.links {
+        let mut served = ServedRequest { attempts: Vec::new(), findings, edits: None };
+        for (position, (injector, session)) in self.links.iter_mut().enumerate() {
+            if !judge.permits_injector(requested, position, &mut served.findings) {
+                break;
+            }
             let answer = match session.inject(&requested.request, &view).await {
                 Ok(Ok(edits)) => {
-                    draft.apply_all(&format!("injector {} for {}", injector.name(), requested.annotation), &edits)
+                    let origin = format!("injector {} for {}", injector.name(), requested.annotation);
+                    let answer = draft.apply_all(&origin, &edits);
+                    served.edits = Some(edits);
+                    answer
                 }
                 Ok(Err(error)) => InjectorAnswer::Declined(error),
                 Err(failure) => InjectorAnswer::Failed(failure),
             };
             let is_final = answer.is_final();
             let is_injected = matches!(answer, InjectorAnswer::Injected { .. });
+            if !is_injected {
+                served.edits = None;
+            }
             let found_name = session.found_name().filter(|_| is_injected).map(str::to_owned);
-            attempts.push(Attempt {
+            served.attempts.push(Attempt {
                 injector: injector.name().to_owned(),
                 digest: injector.digest().map(str::to_owned),
                 answer,
@@ -235,8 +331,16 @@ impl<'a> Chain<'a> {
                 break;
             }
         }
-        attempts
+        served
     }
+}
+
+/// The calls for one request.
+struct ServedRequest {
+    attempts: Vec<Attempt>,
+    findings: Vec<PolicyFinding>,
+    /// The edits of the injector that injected.
+    edits: Option<Vec<PodEdit>>,
 }
 
 // === impl InjectorAnswer ===

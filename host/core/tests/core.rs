@@ -21,8 +21,12 @@ mod limits;
 mod patch;
 #[path = "core/pods.rs"]
 mod pods;
+#[path = "core/policy.rs"]
+mod policy;
 #[path = "core/properties.rs"]
 mod properties;
+#[path = "core/shadow.rs"]
+mod shadow;
 #[path = "core/support.rs"]
 mod support;
 #[path = "core/warnings.rs"]

@@ -10,6 +10,7 @@ use crate::{
     injector::{FailureKind, InjectionError},
     limits::PodLimits,
     pod::Pod,
+    policy::PolicyFinding,
     request::AnnotationError,
     text,
 };
@@ -32,7 +33,7 @@ pub struct Refusal {
 pub enum RefusalCode {
     /// The pod is invalid, or no injector has its secret. A retry does not help.
     BadRequest,
-    /// A backend denies the secret.
+    /// A backend or a policy rule denies the secret.
     Forbidden,
     /// A plugin has a bug.
     Internal,
@@ -105,6 +106,9 @@ impl RefusalCode {
 impl Refusal {
     /// Returns the refusal for a report; `None` if an injector injected.
     pub(super) fn for_report(report: &RequestReport) -> Option<Self> {
+        if let Some(finding) = report.findings.iter().find(|finding| finding.denies()) {
+            return Some(Self::for_finding(report, finding));
+        }
         let last = report.attempts.last().map(|attempt| &attempt.answer);
         let code = match last {
             Some(InjectorAnswer::Injected { .. }) => return None,
@@ -119,6 +123,17 @@ impl Refusal {
         };
         let code = code.unwrap_or(RefusalCode::BadRequest);
         Some(Self { code, message: shown(&report.to_string()) })
+    }
+
+    /// Returns the refusal for a request that a policy rule denies.
+    fn for_finding(report: &RequestReport, finding: &PolicyFinding) -> Self {
+        let (annotation, request) = (text::escape_name(&report.annotation), &report.request);
+        let injector = finding.injector.as_ref().map(|name| format!(" for injector {name}")).unwrap_or_default();
+        let message = format!(
+            "secret {request} (annotation {annotation}, mount {}) is denied{injector}: {finding}",
+            request.mount
+        );
+        Self { code: RefusalCode::Forbidden, message: shown(&message) }
     }
 
     /// Returns the refusal for a pod with too many containers.

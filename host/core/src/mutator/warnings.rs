@@ -36,10 +36,25 @@ pub(super) fn with_requests(
     collisions: &VariableCollisions,
     placement: EnvPlacement,
 ) -> Vec<String> {
-    let mut warnings = unknown_annotations(pod.annotations());
+    let mut warnings = policy_warnings(reports);
+    warnings.extend(unknown_annotations(pod.annotations()));
     warnings.extend(redundant_requests(reports));
     warnings.extend(variable_collisions(collisions, placement));
     limited(warnings)
+}
+
+/// The warnings of policy rules, each once per secret.
+fn policy_warnings(reports: &[RequestReport]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for report in reports {
+        for finding in report.findings.iter().filter(|finding| finding.warns()) {
+            let warning = format!("{finding} (secret {})", report.request);
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+    }
+    warnings
 }
 
 /// Warns about keys with the prefix of a protocol that are not part of it, such as a misspelt key.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ampoule_core::{
     AdmissionMemory, Annotation, EnvSource, EnvVar, KeyToPath, Mutation, Pod, PodEdit, PodLimits, PodMutator, Profile,
-    RefusalCode, SecretVolume, UnlimitedMemory, Volume, VolumeMount, VolumeSource,
+    RefusalCode, Requester, SecretVolume, UnlimitedMemory, Volume, VolumeMount, VolumeSource,
 };
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ fn variables(count: usize, name: impl Fn(usize) -> String) -> Value {
 fn ask(pod: &Value, memory: &dyn AdmissionMemory) -> Mutation {
     let pod = Pod::parse(pod.clone()).unwrap();
     let mutator = PodMutator::new(vec![two_variables("x")], Profile::FlyteV1.conventions());
-    pollster::block_on(mutator.ask(&pod, "team-a", memory)).finish()
+    pollster::block_on(mutator.ask(&pod, "team-a", &Requester::default(), memory)).finish()
 }
 
 #[test]

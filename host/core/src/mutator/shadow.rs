@@ -1,0 +1,164 @@
+//! Shadow injectors: they are called after the chain, and their answers are only compared.
+//!
+//! [`ShadowRun`] owns everything that it needs, so that it can run after the pod was answered.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::InjectorAnswer;
+use crate::{
+    edit::PodEdit,
+    injector::{InjectorSession, SecretInjector},
+    pod::PodView,
+    request::SecretRequest,
+};
+
+/// An injector that is called for the requests that the chain answered. No edit of it is applied.
+#[derive(Clone)]
+pub struct ShadowInjector {
+    /// The injector.
+    pub injector: Arc<dyn SecretInjector>,
+}
+
+/// The calls of the shadow injectors for one pod. The values of the served answers stay in memory
+/// until it is dropped.
+pub struct ShadowRun {
+    sessions: Vec<ShadowSession>,
+    calls: VecDeque<ShadowCall>,
+    /// The position of the next session for the first call.
+    next: usize,
+}
+
+/// The comparison of one answer with the served one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShadowComparison {
+    /// The name of the shadow injector.
+    pub injector: String,
+    /// The result.
+    pub result: ShadowResult,
+    /// The label of the answer that was served.
+    pub served: &'static str,
+    /// The label of the shadow injector's answer.
+    pub answer: &'static str,
+}
+
+/// Results of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShadowResult {
+    /// Both answers have the same kind and the same edits.
+    Same,
+    /// The answers differ.
+    Different,
+    /// The shadow injector did not answer.
+    Failed,
+    /// The shadow injector was not called: too many shadow calls run already.
+    Skipped,
+}
+
+/// A request with the answer that was served for it.
+pub(super) struct ShadowCall {
+    pub(super) request: SecretRequest,
+    pub(super) view: Arc<PodView>,
+    pub(super) served: ServedAnswer,
+}
+
+/// The answer of the chain.
+pub(super) struct ServedAnswer {
+    pub(super) label: &'static str,
+    /// The edits, if an injector injected.
+    pub(super) edits: Option<Vec<PodEdit>>,
+}
+
+struct ShadowSession {
+    injector: String,
+    session: Box<dyn InjectorSession>,
+}
+
+// === impl ShadowRun ===
+
+impl ShadowRun {
+    /// Opens the sessions; `None` if there is nothing to call.
+    pub(super) fn open(shadows: &[ShadowInjector], calls: Vec<ShadowCall>) -> Option<Self> {
+        if shadows.is_empty() || calls.is_empty() {
+            return None;
+        }
+        let sessions = shadows.iter().map(ShadowSession::open).collect();
+        Some(Self { sessions, calls: calls.into(), next: 0 })
+    }
+
+    /// Calls the next shadow injector, and compares its answer. `None` after the last one.
+    ///
+    /// After a call that was dropped before its end, the caller must not continue.
+    pub async fn next(&mut self) -> Option<ShadowComparison> {
+        let call = self.calls.front()?;
+        let session = &mut self.sessions[self.next];
+        let comparison = session.compare(call).await;
+        self.next += 1;
+        if self.next == self.sessions.len() {
+            self.next = 0;
+            self.calls.pop_front();
+        }
+        Some(comparison)
+    }
+
+    /// The comparisons that were not made, all with this result.
+    #[must_use]
+    pub fn remaining(&self, result: ShadowResult) -> Vec<ShadowComparison> {
+        let all = self.calls.iter().flat_map(|call| self.sessions.iter().map(move |session| (call, session)));
+        let rest = all.skip(self.next).map(|(call, session)| ShadowComparison {
+            injector: session.injector.clone(),
+            result,
+            served: call.served.label,
+            answer: result.as_str(),
+        });
+        rest.collect()
+    }
+}
+
+// === impl ShadowSession ===
+
+impl ShadowSession {
+    fn open(shadow: &ShadowInjector) -> Self {
+        Self { injector: shadow.injector.name().to_owned(), session: shadow.injector.open() }
+    }
+
+    async fn compare(&mut self, call: &ShadowCall) -> ShadowComparison {
+        let injection = self.session.inject(&call.request, &call.view).await;
+        let (answer, result) = match &injection {
+            Ok(Ok(edits)) => ("injected", same_if(call.served.edits.as_ref() == Some(edits))),
+            Ok(Err(error)) => (error.as_str(), same_if(call.served.label == error.as_str())),
+            Err(failure) => (failure.kind.as_str(), ShadowResult::Failed),
+        };
+        ShadowComparison { injector: self.injector.clone(), result, served: call.served.label, answer }
+    }
+}
+
+fn same_if(is_same: bool) -> ShadowResult {
+    if is_same { ShadowResult::Same } else { ShadowResult::Different }
+}
+
+// === impl ServedAnswer ===
+
+impl ServedAnswer {
+    /// The answer of the last injector that was called; `edits` are those that it injected.
+    pub(super) fn new(last: Option<&InjectorAnswer>, edits: Option<Vec<PodEdit>>) -> Self {
+        Self { label: last.map_or("nobody-asked", InjectorAnswer::as_str), edits }
+    }
+}
+
+// === impl ShadowResult ===
+
+impl ShadowResult {
+    /// All results.
+    pub const ALL: [Self; 4] = [Self::Same, Self::Different, Self::Failed, Self::Skipped];
+
+    /// Returns the label in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Different => "different",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}

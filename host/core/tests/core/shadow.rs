@@ -1,0 +1,95 @@
+//! Tests of shadow injectors: the comparison of their answers with the served ones.
+//!
+//! The comparison runs after the patch is computed, as in the webhook.
+
+use std::sync::Arc;
+
+use ampoule_core::{
+    FailureKind, Injection, InjectionError, InjectorFailure, Pod, PodMutator, Profile, Requester, SecretInjector,
+    ShadowInjector, ShadowResult, UnlimitedMemory,
+};
+
+use crate::{
+    edits::{literal, one_container},
+    support::{Scripted, pod_asking},
+};
+
+fn injects(value: &str) -> Arc<dyn SecretInjector> {
+    Scripted::edits("served", vec![literal("A", value)])
+}
+
+fn not_found() -> Injection {
+    Ok(Err(InjectionError::NotFound("none".to_owned())))
+}
+
+/// The results, with both answers, of one request.
+fn compare(chain: Arc<dyn SecretInjector>, answer: fn() -> Injection) -> (ShadowResult, &'static str, &'static str) {
+    let shadow = Scripted::answering("shadow", move |_, _| answer());
+    let mutator = PodMutator::new(vec![chain], Profile::FlyteV1.conventions())
+        .with_shadows(vec![ShadowInjector { injector: shadow }]);
+    let pod = Pod::parse(pod_asking(1, one_container())).unwrap();
+    let requester = Requester::default();
+    let mut pending = pollster::block_on(mutator.ask(&pod, "team-a", &requester, &UnlimitedMemory));
+    let mut run = pending.take_shadows().expect("one request was served");
+    let served = pending.finish();
+    let comparison = pollster::block_on(run.next()).expect("one call");
+    assert_eq!(comparison.injector, "shadow");
+    assert_eq!(pollster::block_on(run.next()), None);
+    assert!(served.requests.iter().all(|report| report.attempts.iter().all(|attempt| attempt.injector != "shadow")));
+    (comparison.result, comparison.served, comparison.answer)
+}
+
+#[test]
+fn answers_are_compared_by_kind_and_edits() {
+    let failure = || {
+        let (outside, inside) = ("failed".to_owned(), String::new());
+        Err(InjectorFailure { kind: FailureKind::Trap, outside, inside })
+    };
+    let none = || Scripted::answering("served", |_, _| not_found());
+    for (chain, answer, expected) in [
+        (
+            injects("b"),
+            (|| Ok(Ok(vec![literal("A", "b")]))) as fn() -> Injection,
+            (ShadowResult::Same, "injected", "injected"),
+        ),
+        (injects("c"), || Ok(Ok(vec![literal("A", "b")])), (ShadowResult::Different, "injected", "injected")),
+        (injects("b"), not_found, (ShadowResult::Different, "injected", "not-found")),
+        (injects("b"), failure, (ShadowResult::Failed, "injected", "trap")),
+        (none(), not_found, (ShadowResult::Same, "not-found", "not-found")),
+        (none(), || Ok(Ok(vec![])), (ShadowResult::Different, "not-found", "injected")),
+    ] {
+        assert_eq!(compare(chain, answer), expected);
+    }
+}
+
+#[test]
+fn comparisons_that_are_not_made_are_listed() {
+    let shadow = |name| ShadowInjector { injector: Scripted::answering(name, |_, _| not_found()) };
+    let mutator = PodMutator::new(vec![injects("b")], Profile::FlyteV1.conventions())
+        .with_shadows(vec![shadow("x"), shadow("y")]);
+    let pod = Pod::parse(pod_asking(2, one_container())).unwrap();
+    let requester = Requester::default();
+    let mut pending = pollster::block_on(mutator.ask(&pod, "team-a", &requester, &UnlimitedMemory));
+    let mut run = pending.take_shadows().expect("two requests were served");
+    let rest = |run: &ampoule_core::ShadowRun| {
+        let rest = run.remaining(ShadowResult::Skipped).into_iter().map(|one| one.injector);
+        rest.collect::<Vec<_>>()
+    };
+    assert_eq!(rest(&run), ["x", "y", "x", "y"]);
+    for expected in [&["y", "x", "y"][..], &["x", "y"], &["y"], &[]] {
+        assert!(pollster::block_on(run.next()).is_some());
+        assert_eq!(rest(&run), expected);
+    }
+}
+
+#[test]
+fn without_shadow_injectors_or_requests_nothing_is_kept() {
+    let requester = Requester::default();
+    let take = |shadows: Vec<ShadowInjector>, count: usize| {
+        let mutator = PodMutator::new(vec![injects("b")], Profile::FlyteV1.conventions()).with_shadows(shadows);
+        let pod = Pod::parse(pod_asking(count, one_container())).unwrap();
+        pollster::block_on(mutator.ask(&pod, "team-a", &requester, &UnlimitedMemory)).take_shadows().is_some()
+    };
+    let shadow = || vec![ShadowInjector { injector: injects("b") }];
+    assert_eq!([take(vec![], 1), take(shadow(), 0), take(shadow(), 1)], [false, false, true]);
+}
