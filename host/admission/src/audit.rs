@@ -16,6 +16,9 @@ use crate::excerpt::cut;
 /// has all of them, and the annotation states how many it omits.
 const MAX_ANNOTATION_ENTRIES: usize = 32;
 
+/// Rules that an entry names. The deciding rule is the first.
+const MAX_ENTRY_RULES: usize = 4;
+
 /// One secret. Pod authors may write names of any length, so names are cut.
 #[derive(Serialize)]
 struct AuditEntry<'a> {
@@ -34,6 +37,9 @@ struct AuditEntry<'a> {
     digest: &'a str,
     /// That injector's answer.
     answer: &'static str,
+    /// The policy rules that matched or failed, separated by commas; empty if no rule did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    rules: String,
     /// The outcome for the pod: a pod that is refused, or admitted without its secrets, did not get
     /// this one.
     verdict: &'static str,
@@ -63,6 +69,7 @@ pub(crate) fn log(record: &AdmissionRecord<'_>) {
             injector = entry.injector,
             digest = entry.digest,
             answer = entry.answer,
+            rules = entry.rules,
             verdict = entry.verdict,
             "secret"
         );
@@ -107,9 +114,22 @@ impl<'a> AuditEntry<'a> {
             injector: last.map_or("", |attempt| attempt.injector.as_str()),
             digest: last.and_then(|attempt| attempt.digest.as_deref()).unwrap_or_default(),
             answer: last.map_or("nobody-asked", |attempt| attempt.answer.as_str()),
+            rules: rule_names(report),
             verdict: outcome.as_str(),
         }
     }
+}
+
+/// The names of the rules that matched, the one that denied first.
+fn rule_names(report: &RequestReport) -> String {
+    let (denying, others): (Vec<_>, Vec<_>) = report.findings.iter().partition(|finding| finding.denies());
+    let mut names: Vec<&str> = Vec::new();
+    for finding in denying.into_iter().chain(others) {
+        if names.len() < MAX_ENTRY_RULES && !names.contains(&&*finding.rule) {
+            names.push(&finding.rule);
+        }
+    }
+    names.join(",")
 }
 
 #[cfg(test)]
@@ -122,7 +142,12 @@ mod tests {
     #[test]
     fn an_annotation_stays_short_whatever_a_pod_requests() {
         let request = SecretRequest { group: "g".repeat(100_000), key: "k".to_owned(), ..SecretRequest::default() };
-        let report = RequestReport { annotation: "flyte.secrets/s0".to_owned(), request, attempts: Vec::new(), findings: Vec::new() };
+        let report = RequestReport {
+            annotation: "flyte.secrets/s0".to_owned(),
+            request,
+            attempts: Vec::new(),
+            findings: Vec::new(),
+        };
         let reports = vec![report; MAX_ANNOTATION_ENTRIES + 3];
         let annotation = annotation(&reports, AdmissionOutcome::Refused).unwrap();
         let entries: Vec<Value> = serde_json::from_str(&annotation).unwrap();

@@ -9,6 +9,7 @@ pub mod clients;
 mod context;
 mod decision;
 mod excerpt;
+mod findings;
 pub mod global_secrets;
 pub mod memory;
 pub mod pipeline;

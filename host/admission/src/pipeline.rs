@@ -4,6 +4,7 @@
 //! result and the time; the audit trail names the secrets; nothing reports what the pod holds.
 
 mod serving;
+mod shadows;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use ampoule_config::AuditConfig;
 use ampoule_core::{
     InjectorAnswer, Mutation, OnFailure, Pod, PodMutator, Refusal, RefusalCode, RequestReport, RequestedSecret,
+    Requester, ShadowRun,
 };
 use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
@@ -22,7 +24,7 @@ use ampoule_telemetry::{
 use tokio::time::timeout_at;
 use tracing::warn;
 
-use crate::{audit, context::RequestContext, decision::Decision, excerpt::cut};
+use crate::{audit, context::RequestContext, decision::Decision, excerpt::cut, findings};
 
 pub use self::serving::ServingPipeline;
 
@@ -85,14 +87,19 @@ impl Pipeline {
     }
 
     /// Decides a request and reports the decision in metrics, log, trace and audit trail.
-    pub async fn admit(&self, request: AdmissionRequest, context: &RequestContext) -> Reply {
+    pub async fn admit(&self, mut request: AdmissionRequest, context: &RequestContext) -> Reply {
+        let requester = std::mem::take(&mut request.requester);
         let (facts, subject) = RequestFacts::split(request);
         let judgement = match subject {
             ReviewSubject::OutOfScope => Judgement::without_requests(Decision::OutOfScope),
             ReviewSubject::NotAPod(error) => Judgement::without_requests(Decision::refuse_object(&error)),
             ReviewSubject::Pod(pod) => {
-                let mutated = self.mutate(pod, &facts.namespace, context).await;
+                let mutated = self.mutate(pod, &facts.namespace, requester, context).await;
+                let (mutated, shadows) = mutated.map_or_else(|error| (Err(error), None), |(one, run)| (Ok(one), run));
                 log_failures(&mutated, &facts.identity.uid);
+                if let Some(run) = shadows {
+                    shadows::start(run, &self.engine, &self.metrics, context, &facts.identity.uid);
+                }
                 self.judge(mutated)
             }
         };
@@ -113,8 +120,16 @@ impl Pipeline {
     }
 
     /// Decides a pod without a review around it, and reports nothing: for commands.
-    pub async fn decide(&self, pod: Pod, namespace: &str, context: &RequestContext) -> Judgement {
-        self.judge(self.mutate(pod, namespace, context).await)
+    /// Shadow injectors are not called.
+    pub async fn decide(&self, pod: Pod, namespace: &str, user: Requester, context: &RequestContext) -> Judgement {
+        let mutated = self.mutate(pod, namespace, user, context).await;
+        self.judge(mutated.map(|(mutation, _)| mutation))
+    }
+
+    /// Whether the decisions depend on the user that creates the pod.
+    #[must_use]
+    pub fn reads_requester(&self) -> bool {
+        self.mutator.has_policy()
     }
 
     /// The reply to a review that led to this judgement.
@@ -126,13 +141,20 @@ impl Pipeline {
     }
 
     /// Runs the injectors on the engine's threads, until the deadline.
-    async fn mutate(&self, pod: Pod, namespace: &str, context: &RequestContext) -> Result<Mutation, PipelineError> {
+    async fn mutate(
+        &self,
+        pod: Pod,
+        namespace: &str,
+        requester: Requester,
+        context: &RequestContext,
+    ) -> Result<(Mutation, Option<ShadowRun>), PipelineError> {
         let (mutator, namespace) = (Arc::clone(&self.mutator), namespace.to_owned());
         let budget = context.time_left();
         let (phases, trace, memory) = (self.metrics.phases(), context.trace.clone(), Arc::clone(&context.memory));
         let work = self.engine.run(context.trace.follow(async move {
-            let pending = mutator.ask(&pod, &namespace, &*memory).await;
-            trace.part("patch", || phases.timed(Phase::Patch, || pending.finish()))
+            let mut pending = mutator.ask(&pod, &namespace, &requester, &*memory).await;
+            let shadows = pending.take_shadows();
+            (trace.part("patch", || phases.timed(Phase::Patch, || pending.finish())), shadows)
         }));
         let finished = timeout_at(context.deadline, work).await.map_err(|_| PipelineError::Deadline(budget))?;
         finished.map_err(PipelineError::Internal)
@@ -167,6 +189,7 @@ impl Pipeline {
         };
         self.metrics.admitted(record.outcome, record.elapsed);
         record.log();
+        findings::report(record.requests, &self.metrics, record.uid);
         context.trace.end(&record);
         if self.audit.log {
             audit::log(&record);

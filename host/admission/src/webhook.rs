@@ -119,11 +119,14 @@ impl Webhook {
         if !lease.grow(ampoule_review::memory_bound(body.bytes())?) {
             return Err(Rejection::Crowded);
         }
-        let request = ampoule_review::parse(body.bytes())?;
+        let mut request = ampoule_review::parse(body.bytes())?;
+        let pipeline = self.pipeline.current();
+        if pipeline.reads_requester() {
+            request.requester = ampoule_review::parse_requester(body.bytes());
+        }
         drop(body);
         self.metrics.phases().observe(Phase::Parse, context.arrived.elapsed());
         context.trace.record_phase("parse", context.arrived);
-        let pipeline = self.pipeline.current();
         // Acquired only now: an answer repeats the review's uid, and a slow body must not hold a
         // permit.
         let reply = match self.admission_permits.try_acquire() {

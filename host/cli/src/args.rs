@@ -229,6 +229,16 @@ pub(crate) struct PodArg {
     /// Namespace of the pod (default: the object's namespace, otherwise "default").
     #[arg(short, long)]
     pub(crate) namespace: Option<String>,
+    /// Name of the user that creates the pod, for policy rules (default: the user of the
+    /// AdmissionReview).
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Group of the user that creates the pod; repeatable.
+    #[arg(long = "as-group", value_name = "GROUP", requires = "user")]
+    pub(crate) groups: Vec<String>,
+    /// UID of the user that creates the pod.
+    #[arg(long = "as-uid", value_name = "UID", requires = "user")]
+    pub(crate) uid: Option<String>,
 }
 
 /// An allocation strategy, named as in [`Allocation::as_str`].

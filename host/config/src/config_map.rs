@@ -70,6 +70,7 @@ impl ConfigMapInjector {
                 grants: document.grants,
                 edits: document.edits,
                 required: document.required.or(Some(false)),
+                shadow: false,
             };
             bounds::check("", &entry)?;
             let injector = Self { config: entry.check("", &rules)?, order };

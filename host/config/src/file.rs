@@ -15,6 +15,7 @@ use crate::{
     global_secrets::GlobalSecretsSection,
     injector::{self, InjectorEntry, InjectorRules},
     limits::LimitsSection,
+    policy::PolicySection,
     section::section,
     tracing::TracingSection,
     trust::TrustSection,
@@ -45,6 +46,8 @@ pub(crate) struct ConfigFile {
     pub(crate) registries: RegistriesConfig,
     #[serde(deserialize_with = "section")]
     pub(crate) pods: PodsConfig,
+    #[serde(deserialize_with = "section")]
+    pub(crate) policy: PolicySection,
     #[serde(deserialize_with = "section")]
     pub(crate) audit: AuditConfig,
     #[serde(deserialize_with = "section")]
@@ -96,6 +99,10 @@ impl ConfigFile {
             let reason = "is empty, and globalSecrets.enabled is false: no secret could be found";
             return Err(ConfigError::at("injectors", reason));
         }
+        if injectors.iter().all(|injector| injector.shadow) && global_secrets.is_none() && !self.plugins.config_maps {
+            let reason = "has only shadow injectors, and globalSecrets.enabled is false: no secret could be found";
+            return Err(ConfigError::at("injectors", reason));
+        }
         let registration = self.registration.check()?;
         let instances = injectors.iter().map(|injector| injector.limits.instances).sum();
         Ok(Config {
@@ -109,6 +116,7 @@ impl ConfigFile {
             trust,
             registries: self.registries.check()?,
             pods: self.pods,
+            policy: self.policy.check()?,
             audit: self.audit,
             tracing: self.tracing.check()?,
             config_maps: self.plugins.config_maps,
@@ -135,6 +143,7 @@ impl From<&Config> for ConfigFile {
             trust: (&config.trust).into(),
             registries: config.registries.clone(),
             pods: config.pods,
+            policy: (&config.policy).into(),
             audit: config.audit,
             tracing: config.tracing.as_ref().map(Into::into).unwrap_or_default(),
             plugins: PluginsSection {

@@ -38,6 +38,8 @@ pub struct InjectorConfig {
     /// Whether the webhook serves only if this plugin is loaded. Otherwise, while it is not loaded,
     /// only the pods that need it are refused.
     pub required: bool,
+    /// Whether its answers are only compared with the served ones.
+    pub shadow: bool,
 }
 
 /// Declares a document with the keys of an injector, and further keys before and after them.
@@ -94,7 +96,12 @@ injector_document! {
             /// is reserved.
             pub(crate) name: String,
         }
-        {}
+        {
+            /// Whether the injector is called after the chain answered, and its answer is only
+            /// compared with the served one. `required` is then `false`.
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            pub(crate) shadow: bool,
+        }
     }
 }
 
@@ -183,6 +190,10 @@ impl InjectorEntry {
                 .check_signed_name(name, self.signed_by.is_some(), &component)
                 .map_err(|reason| ConfigError::at(at("signedName"), reason))?;
         }
+        if self.shadow && self.required == Some(true) {
+            let reason = "cannot be true for a shadow injector, which serves no pod";
+            return Err(ConfigError::at(at("required"), reason));
+        }
         Ok(InjectorConfig {
             name: self.name,
             edits: rules.permissions(&self.edits, &component, &at("edits"))?,
@@ -193,7 +204,8 @@ impl InjectorEntry {
             settings: Value::Object(self.settings),
             limits: self.limits.over(&Limits::default()),
             grants: self.grants.check(&at("grants"))?,
-            required: self.required.unwrap_or(true),
+            required: self.required.unwrap_or(!self.shadow),
+            shadow: self.shadow,
         })
     }
 }
@@ -211,6 +223,7 @@ impl From<&InjectorConfig> for InjectorEntry {
             grants: (&config.grants).into(),
             edits: (&config.edits).into(),
             required: Some(config.required),
+            shadow: config.shadow,
         }
     }
 }

@@ -20,6 +20,7 @@ mod injector;
 mod limits;
 mod names;
 mod pods;
+mod policy;
 pub mod public_key;
 mod reader;
 mod registration;
@@ -35,7 +36,7 @@ mod trust;
 
 use std::path::{Path, PathBuf};
 
-use ampoule_core::{Conventions, EditPermissions, Limits, OnFailure};
+use ampoule_core::{Conventions, EditPermissions, Limits, OnFailure, PolicyRule};
 
 pub use self::{
     audit::AuditConfig,
@@ -103,6 +104,8 @@ pub struct Config {
     pub registries: RegistriesConfig,
     /// Limits of the pods that get secrets.
     pub pods: PodsConfig,
+    /// The authorization rules. Their expressions are not compiled.
+    pub policy: Vec<PolicyRule>,
     /// Where the webhook records which pod got which secret.
     pub audit: AuditConfig,
     /// The export of trace spans; `None` if disabled.
@@ -117,8 +120,8 @@ pub struct Config {
     /// Whether a ConfigMap may set the settings of a built-in plugin while `trust.requireSignature`
     /// is on.
     pub config_map_builtin_settings: bool,
-    /// The injectors in the order in which they are consulted. Empty only with global secrets or
-    /// injectors of ConfigMaps.
+    /// The injectors in the order in which they are consulted, and shadow injectors. All of them are
+    /// shadow injectors only with global secrets or injectors of ConfigMaps.
     pub injectors: Vec<InjectorConfig>,
 }
 

@@ -4,6 +4,7 @@
 
 mod clients;
 mod edits;
+mod policy;
 mod reference;
 mod schema;
 mod trust;
@@ -67,7 +68,8 @@ fn reads_every_key() {
     assert!(config.trust.require_signature);
     assert_eq!(config.trust.key("team").unwrap().key.id(), "E7620F1842B4E81F");
     assert_eq!(config.registries.insecure, ["localhost:5000"]);
-    let [injector] = &config.injectors[..] else { panic!("one injector") };
+    let [injector, shadow] = &config.injectors[..] else { panic!("two injectors") };
+    assert!(shadow.shadow && config.policy[0].shadow);
     assert_eq!(injector.component, ComponentSource::File("/plugins/x.wasm".into()));
     assert_eq!(injector.settings, serde_json::json!({ "a": { "b": [1, "007"] } }));
     assert_eq!(injector.limits.memory, 32 << 20);
@@ -150,7 +152,7 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     refuses(
         "plugin: {}",
         "configuration, line 1, column 1: plugin: unknown field `plugin`, expected one of profile, conventions, \
-         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, audit, tracing, plugins, injectors",
+         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, policy, audit, tracing, plugins, injectors",
     );
     refuses(
         "server:\n  tls: {}",
@@ -468,6 +470,9 @@ registries:
   caFile: /etc/ampoule/ca.crt
   insecure: ['localhost:5000']
   refreshSeconds: 5
+policy:
+  rules:
+  - { name: own-groups, when: 'request.group != pod.namespace', action: warn, message: use your group, shadow: true }
 audit: { log: false, annotations: false }
 tracing:
   endpoint: https://collector.example.com:4318/v1/traces
@@ -488,4 +493,5 @@ injectors:
     clock: true
     randomness: true
   required: false
+- { name: next, component: builtin:k8s, shadow: true, required: false, limits: { instances: 1 } }
 ";

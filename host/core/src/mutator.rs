@@ -217,10 +217,12 @@ impl PodMutator {
             return Err(refusal.expect("the last report has a finding that denies"));
         }
         let mut chain = Chain::open(&self.injectors);
+        let mut refusal = None;
         for (position, requested) in requests.into_iter().enumerate() {
             let findings = judged.get_mut(position).map(std::mem::take).unwrap_or_default();
             let view = (!self.shadows.is_empty()).then(|| draft.view(origin.namespace));
             let served = chain.serve(&requested, &mut draft, origin.namespace, &mut judge, findings).await;
+            let asked = view.is_some().then(|| requested.clone());
             let report = RequestReport {
                 annotation: requested.annotation,
                 request: requested.request,
@@ -228,18 +230,21 @@ impl PodMutator {
                 findings: served.findings,
             };
             let is_denied = report.findings.iter().any(PolicyFinding::denies);
-            if let Some(view) = view.filter(|_| !is_denied) {
+            if let (Some(view), Some(requested), false) = (view, asked, is_denied) {
                 let answer = report.attempts.last().map(|attempt| &attempt.answer);
-                let served = ServedAnswer::new(answer, served.edits);
-                shadow_calls.push(ShadowCall { request: report.request.clone(), view, served });
+                shadow_calls.push(ShadowCall::new(requested, view, ServedAnswer::new(answer, served.edits)));
             }
-            let refusal = Refusal::for_report(&report);
+            refusal = Refusal::for_report(&report);
             reports.push(report);
-            if let Some(refusal) = refusal {
-                return Err(refusal);
+            if refusal.is_some() {
+                break;
             }
         }
-        Ok(draft)
+        // Only now: shadow injectors must not use the budget of the requests.
+        for call in shadow_calls {
+            call.judge(&mut judge, &self.shadows);
+        }
+        refusal.map_or(Ok(draft), Err)
     }
 }
 

@@ -8,18 +8,22 @@ mod respond;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod user;
 
 use std::{fmt, marker::PhantomData};
 
-use ampoule_core::{Pod, PodError};
+use ampoule_core::{Pod, PodError, Requester};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::Value;
 
-pub use self::respond::{Reply, Verdict, respond};
 use self::shape::DocumentShape;
+pub use self::{
+    respond::{Reply, Verdict, respond},
+    user::parse_requester,
+};
 
 /// JSON values per body. A pod of 400 containers with all their managed fields has about 50,000.
 /// [`memory_bound`] bounds the memory of the values; this limit bounds the time to parse them.
@@ -37,6 +41,8 @@ pub struct AdmissionRequest {
     pub name: String,
     /// Whether the API server stores nothing.
     pub dry_run: bool,
+    /// The user that creates the object. [`parse`] leaves it empty; [`parse_requester`] reads it.
+    pub requester: Requester,
     /// The object to decide on.
     pub subject: ReviewSubject,
 }
@@ -144,7 +150,8 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
         }
     }
     let subject = ReviewSubject::classify(object, in_scope);
-    Ok(AdmissionRequest { identity: ReviewIdentity { version, uid }, namespace, name, dry_run, subject })
+    let (identity, requester) = (ReviewIdentity { version, uid }, Requester::default());
+    Ok(AdmissionRequest { identity, namespace, name, dry_run, requester, subject })
 }
 
 /// The fields of a review that are read. Other fields, about half of the body, are skipped without

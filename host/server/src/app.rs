@@ -26,6 +26,7 @@ use crate::{
     admin,
     api_server::until_reachable,
     plugins::{Loader, PluginStates},
+    policy,
     reload::{self, Reloader, Reporter},
 };
 use ampoule_admission::{clients as admission_clients, memory::MemoryPool, webhook};
@@ -116,6 +117,7 @@ impl StartOptions {
         }
         let config = &configured.config;
         config.check_values(&config.server.clients).map_err(|error| self.config.locate(error))?;
+        policy::compile(config).map_err(|error| self.config.locate(error))?;
         Ok(configured)
     }
 }

@@ -9,4 +9,5 @@ mod api_server;
 pub mod app;
 pub mod compiler;
 pub mod plugins;
+pub mod policy;
 mod reload;

@@ -19,7 +19,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use ampoule_core::{PodMutator, SecretInjector};
+use ampoule_core::{InjectorFacts, PodMutator, SecretInjector, ShadowInjector};
 use ampoule_engine::{CallObserver, Compiler, EngineConfig, EngineError, PluginEngine};
 use anyhow::Context as _;
 use tracing::warn;
@@ -33,11 +33,12 @@ use self::{
     slot::{PluginSlot, SlotFiller},
 };
 
-use crate::compiler::ChildCompiler;
+use crate::{compiler::ChildCompiler, policy};
 use ampoule_admission::{global_secrets::GlobalSecrets, pipeline::Pipeline};
 use ampoule_cluster::ClusterReader;
 use ampoule_components::{Components, ListedInjector, builtins::Builtins};
-use ampoule_config::{Config, EngineSettings, values_remedy};
+use ampoule_config::{Config, EngineSettings, GLOBAL_INJECTOR, values_remedy};
+use ampoule_policy::CompiledPolicy;
 use ampoule_telemetry::{
     metrics::{Metrics, PluginLabels},
     trace::Traces,
@@ -92,6 +93,8 @@ struct PipelineParts {
     /// The number of concurrent instances that the engine supports.
     instances: usize,
     engine: Arc<PluginEngine>,
+    /// The compiled rules; `None` without rules.
+    policy: Option<Arc<CompiledPolicy>>,
     slots: Vec<PluginSlot>,
     /// The plugins that are not in the chain.
     ignored: Vec<PluginStatus>,
@@ -162,9 +165,11 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// The ConfigMaps with injectors cannot be listed, or there is no engine.
+    /// A policy rule does not compile, the ConfigMaps with injectors cannot be listed, or there is
+    /// no engine.
     pub async fn begin(&mut self, config: &Config) -> anyhow::Result<()> {
         self.pending = None;
+        let policy = policy::compile(config)?;
         let listed = self.components.list(config).await?;
         let fetcher = self.components.follow(config, &listed).await;
         let (ignored, mut listed): (Vec<_>, Vec<_>) = listed.into_iter().partition(|one| one.is_ignored(config));
@@ -186,6 +191,7 @@ impl Loader {
             config: Arc::new(config.clone()),
             instances,
             engine,
+            policy,
             slots: Vec::new(),
             ignored: ignored.into_iter().map(PluginStatus::ignored).collect(),
         };
@@ -263,7 +269,7 @@ impl Loader {
 
     /// Builds the pipeline of these parts, and reuses them for the next one.
     fn install(&mut self, parts: PipelineParts) -> LoadedPipeline {
-        let pipeline = self.chain(&parts.config, &parts.slots, &parts.engine);
+        let pipeline = self.chain(&parts);
         self.update_metrics(&parts);
         let chained = parts.slots.iter().map(|slot| slot.status.clone());
         let plugins = chained.chain(parts.ignored.iter().cloned()).collect();
@@ -302,18 +308,33 @@ impl Loader {
         Ok((build_engine(settings, observer, self.new_compiler)?, instances))
     }
 
-    /// Builds the pipeline: global secrets first, then the plugins.
-    fn chain(&self, config: &Config, slots: &[PluginSlot], engine: &Arc<PluginEngine>) -> Pipeline {
-        let mut chain: Vec<Arc<dyn SecretInjector>> = Vec::new();
+    /// Builds the pipeline: global secrets first, then the plugins. Shadow injectors are not part of
+    /// the chain.
+    fn chain(&self, parts: &PipelineParts) -> Pipeline {
+        let config = &parts.config;
+        let (mut chain, mut facts, mut shadows) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(global) = &config.global_secrets {
             let environment =
                 std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
-            chain.push(Arc::new(GlobalSecrets::new(global, &config.conventions.env_prefix, environment)));
+            let injector = GlobalSecrets::new(global, &config.conventions.env_prefix, environment);
+            chain.push(self.restrict(Arc::new(injector)));
+            facts.push(InjectorFacts { name: GLOBAL_INJECTOR.to_owned(), builtin: true, ..InjectorFacts::unknown() });
         }
-        chain.extend(slots.iter().map(PluginSlot::injector));
-        let chain = chain.into_iter().map(|injector| self.restrict(injector)).collect();
-        let mutator = PodMutator::new(chain, config.conventions.clone()).with_limits(config.pods.limits());
-        Pipeline::new(Arc::clone(engine), mutator, self.metrics.clone())
+        for slot in &parts.slots {
+            let injector = self.restrict(slot.injector());
+            if slot.is_shadow(config) {
+                shadows.push(ShadowInjector { injector, facts: slot.facts() });
+                continue;
+            }
+            chain.push(injector);
+            facts.push(slot.facts());
+        }
+        let mut mutator =
+            PodMutator::new(chain, config.conventions.clone()).with_limits(config.pods.limits()).with_shadows(shadows);
+        if let Some(policy) = &parts.policy {
+            mutator = mutator.with_policy(Arc::clone(policy) as _, facts);
+        }
+        Pipeline::new(Arc::clone(&parts.engine), mutator, self.metrics.clone())
             .with_on_failure(config.on_failure)
             .with_audit(config.audit)
     }
@@ -342,6 +363,15 @@ impl Loader {
             }
         }
         parts.slots.iter().for_each(|slot| self.metrics.plugin_state(&slot.status.name, slot.status.state));
+        let previous = self.last.as_ref().map(|last| &last.config);
+        self.metrics.policy_loaded(previous.map_or(&[], |config| &config.policy), &parts.config.policy);
+        for injector in previous.iter().flat_map(|config| &config.injectors) {
+            if injector.shadow && !parts.config.injectors.iter().any(|now| now.shadow && now.name == injector.name) {
+                self.metrics.shadow_gone(&injector.name);
+            }
+        }
+        let shadows = parts.config.injectors.iter().filter(|injector| injector.shadow);
+        shadows.for_each(|injector| self.metrics.shadow_loaded(&injector.name));
     }
 }
 

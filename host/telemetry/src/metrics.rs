@@ -6,6 +6,7 @@
 mod clients;
 mod phase;
 mod plugin;
+mod policy;
 mod process;
 
 use std::{
@@ -23,11 +24,14 @@ use self::{
     clients::ClientMetrics,
     phase::Phases,
     plugin::{PluginFamilies, PluginMetrics},
+    policy::PolicyMetrics,
     process::ProcessMetrics,
 };
 pub use self::{clients::ClientRefusal, phase::Phase};
 use crate::plugin_state::PluginState;
-use ampoule_core::{AdmissionOutcome, CallObserver, PluginObserver, Unobserved};
+use ampoule_core::{
+    AdmissionOutcome, CallObserver, PluginObserver, PolicyFinding, PolicyRule, ShadowComparison, Unobserved,
+};
 use ampoule_net::listener::ConnectionMetrics;
 
 /// From a pod without secret requests (20 µs) to the API server's longest timeout (30 s).
@@ -51,6 +55,7 @@ pub struct Metrics {
     clients: ClientMetrics,
     phases: Arc<Phases>,
     plugin_families: PluginFamilies,
+    policy: PolicyMetrics,
     plugins: Family<PluginLabels, Gauge>,
     plugin_states: Family<StateLabels, Gauge>,
     connections: Family<PortLabel, Gauge>,
@@ -147,6 +152,7 @@ impl Metrics {
             clients: ClientMetrics::default(),
             phases: Arc::new(Phases::new(counts)),
             plugin_families: PluginFamilies::new(),
+            policy: PolicyMetrics::default(),
             plugins: Family::default(),
             plugin_states: Family::default(),
             connections: Family::default(),
@@ -179,6 +185,7 @@ impl Metrics {
         self.clients.register(registry);
         self.phases.register(registry);
         self.plugin_families.register(registry);
+        self.policy.register(registry);
         registry.register("plugin_info", "Loaded plugins; always 1", self.plugins.clone());
         let help =
             "1 for the current state of a plugin, 0 for the others; serving-previous: the new component was refused";
@@ -255,6 +262,32 @@ impl Metrics {
     /// Sets whether answers with values are allowed to any client.
     pub fn set_values_to_anyone(&self, allowed: bool) {
         self.clients.set_values_to_anyone(allowed);
+    }
+
+    /// Creates the counters of the configured rules, and removes those of the previous ones.
+    pub fn policy_loaded(&self, previous: &[PolicyRule], rules: &[PolicyRule]) {
+        previous.iter().filter(|rule| !rules.contains(rule)).for_each(|rule| self.policy.remove_rule(rule));
+        rules.iter().for_each(|rule| self.policy.add_rule(rule));
+    }
+
+    /// Records a rule that matched or failed.
+    pub fn policy_found(&self, finding: &PolicyFinding) {
+        self.policy.found(finding);
+    }
+
+    /// Creates the counters of a shadow injector.
+    pub fn shadow_loaded(&self, injector: &str) {
+        self.policy.add_shadow(injector);
+    }
+
+    /// Removes the counters of a shadow injector that is no longer configured.
+    pub fn shadow_gone(&self, injector: &str) {
+        self.policy.remove_shadow(injector);
+    }
+
+    /// Records the comparison of a shadow injector's answer.
+    pub fn compared(&self, comparison: &ShadowComparison) {
+        self.policy.compared(comparison);
     }
 
     /// Records that a plugin was loaded.

@@ -64,6 +64,7 @@ async fn admit(behaviour: Behaviour, on_failure: OnFailure) -> (Verdict, String)
         namespace: "flyte".to_owned(),
         name: String::new(),
         dry_run: false,
+        requester: Requester::default(),
         subject: ReviewSubject::Pod(Pod::parse(pod).unwrap()),
     };
     let reply = pipeline.admit(request, &RequestContext::untraced(Duration::from_millis(300))).await;

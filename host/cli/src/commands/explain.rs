@@ -5,7 +5,9 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use ampoule_core::{Admitted, InjectorAnswer, Pod, Refusal, RequestReport, RequestedSecret, TRIGGER_LABELS};
+use ampoule_core::{
+    Admitted, InjectorAnswer, Pod, PolicyAction, PolicyFinding, Refusal, RequestReport, RequestedSecret, TRIGGER_LABELS,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -60,7 +62,7 @@ impl Explanation {
         let triggered = is_triggered(&pod);
         // The outcome contains the parse error.
         let requested = RequestedSecret::from_annotations(pod.annotations()).ok();
-        let judgement = pipeline.decide(pod, &request.namespace, &request_context()).await;
+        let judgement = pipeline.decide(pod, &request.namespace, request.requester, &request_context()).await;
         Ok(Self {
             namespace: request.namespace,
             name: request.name,
@@ -85,9 +87,14 @@ impl Explanation {
             text += "  requests no secret\n";
         }
         for (i, requested) in self.requested.iter().flatten().enumerate() {
-            text += &request_text(requested, self.reports.get(i));
+            text += &request_text(requested, self.reports.get(i), self.is_denied());
         }
         text + "\n" + &self.verdict_text()
+    }
+
+    /// Whether a policy rule denies one of the secrets.
+    fn is_denied(&self) -> bool {
+        self.reports.iter().flat_map(|report| &report.findings).any(PolicyFinding::denies)
     }
 
     fn verdict_text(&self) -> String {
@@ -132,7 +139,7 @@ impl Explanation {
     }
 }
 
-fn request_text(requested: &RequestedSecret, report: Option<&RequestReport>) -> String {
+fn request_text(requested: &RequestedSecret, report: Option<&RequestReport>, is_denied: bool) -> String {
     let RequestedSecret { annotation, request } = requested;
     let mut text = format!("\nsecret {request} (annotation {annotation}, mount {}", request.mount);
     if let Some(variable) = &request.env_var {
@@ -141,16 +148,45 @@ fn request_text(requested: &RequestedSecret, report: Option<&RequestReport>) -> 
     text += ")\n";
     match report {
         None => text += "  not processed: an earlier secret failed\n",
-        Some(report) if report.attempts.is_empty() => {
-            text += "  not processed: no injector is configured\n";
-        }
         Some(report) => {
+            for finding in &report.findings {
+                text += &finding_text(finding);
+            }
+            if report.attempts.is_empty() && !report.findings.iter().any(PolicyFinding::denies) {
+                text += if is_denied {
+                    "  not processed: a policy rule denies a later secret\n"
+                } else {
+                    "  not processed: no injector is configured\n"
+                };
+            }
             for attempt in &report.attempts {
                 let _ = writeln!(text, "  {}: {}", attempt.injector, attempt.answer);
             }
         }
     }
     text
+}
+
+/// A rule that matched or failed, and whether it decided.
+fn finding_text(finding: &PolicyFinding) -> String {
+    let effect = match (finding.shadow, finding.action) {
+        (true, action) => format!("shadow: would {}", action.as_str()),
+        (false, PolicyAction::Deny) => "decides: deny".to_owned(),
+        (false, action) => action.as_str().to_owned(),
+    };
+    let injector = finding.injector.as_ref().map(|name| format!(", injector {name}")).unwrap_or_default();
+    format!("  {finding} ({effect}{injector})\n")
+}
+
+fn finding_as_json(finding: &PolicyFinding) -> Value {
+    json!({
+        "rule": &*finding.rule,
+        "action": finding.action.as_str(),
+        "shadow": finding.shadow,
+        "decides": finding.denies(),
+        "injector": finding.injector,
+        "error": finding.error,
+    })
 }
 
 fn request_as_json(requested: &RequestedSecret, report: Option<&RequestReport>) -> Value {
@@ -164,7 +200,8 @@ fn request_as_json(requested: &RequestedSecret, report: Option<&RequestReport>) 
             })
         })
         .collect();
-    json!({ "annotation": requested.annotation, "request": requested.request, "attempts": attempts })
+    let policy: Vec<_> = report.iter().flat_map(|report| &report.findings).map(finding_as_json).collect();
+    json!({ "annotation": requested.annotation, "request": requested.request, "attempts": attempts, "policy": policy })
 }
 
 fn answer_kind(answer: &InjectorAnswer) -> &'static str {

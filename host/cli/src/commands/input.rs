@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use ampoule_core::Pod;
+use ampoule_core::{Pod, RequestUser, Requester};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
@@ -53,6 +53,14 @@ impl PodDocument {
         if let Some(namespace) = &arg.namespace {
             input.request.namespace.clone_from(namespace);
         }
+        if let Some(user) = &arg.user {
+            input.request.requester = Requester::User(RequestUser {
+                username: user.clone(),
+                uid: arg.uid.clone().unwrap_or_default(),
+                groups: arg.groups.clone(),
+                extra: Vec::new(),
+            });
+        }
         Ok(input)
     }
 
@@ -60,7 +68,9 @@ impl PodDocument {
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let mut document = parse_yaml_or_json(text)?;
         if ReviewVersion::detect(&document).is_some() {
-            let request = review::parse(&serde_json::to_vec(&document)?)?;
+            let body = serde_json::to_vec(&document)?;
+            let mut request = review::parse(&body)?;
+            request.requester = review::parse_requester(&body);
             let object = document.pointer_mut("/request/object").map(Value::take).unwrap_or_default();
             return Ok(Self { object, pod_at: "", request });
         }
@@ -73,6 +83,7 @@ impl PodDocument {
             namespace: text("namespace").unwrap_or_else(|| "default".to_owned()),
             name: text("name").or_else(|| text("generateName")).unwrap_or_default(),
             dry_run: true,
+            requester: Requester::default(),
             subject: ReviewSubject::Pod(pod),
         };
         Ok(Self { object: document, pod_at, request })

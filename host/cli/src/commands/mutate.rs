@@ -39,7 +39,10 @@ pub(crate) fn mutate(args: &MutateArgs, builtins: Builtins) -> anyhow::Result<Ex
 impl MutatedDocument {
     pub(super) async fn mutate(input: PodDocument, pipeline: &Pipeline) -> anyhow::Result<Self> {
         let judgement = match &input.request.subject {
-            ReviewSubject::Pod(pod) => pipeline.decide(pod.clone(), &input.request.namespace, &request_context()).await,
+            ReviewSubject::Pod(pod) => {
+                let requester = input.request.requester.clone();
+                pipeline.decide(pod.clone(), &input.request.namespace, requester, &request_context()).await
+            }
             ReviewSubject::NotAPod(error) => anyhow::bail!("the reviewed object is not a pod: {error}"),
             ReviewSubject::OutOfScope => {
                 anyhow::bail!(

@@ -11,7 +11,10 @@ use super::output::eprint_line;
 use crate::args::ConfigArg;
 use ampoule_components::builtins::{self, Builtins};
 use ampoule_config::{Config, ConfigSource};
-use ampoule_server::plugins::{LoadedPipeline, Loader};
+use ampoule_server::{
+    plugins::{LoadedPipeline, Loader},
+    policy,
+};
 use ampoule_telemetry::{
     log::{self, LogFormat, LogLevel},
     metrics::Metrics,
@@ -32,6 +35,7 @@ pub(super) fn load_config(source: &ConfigSource, builtins: Builtins) -> anyhow::
     for notice in loaded.notices {
         eprint_line(&notice.to_string());
     }
+    policy::compile(&loaded.config).map_err(|error| source.locate(error))?;
     Ok(loaded.config)
 }
 

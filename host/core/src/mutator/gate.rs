@@ -54,6 +54,14 @@ impl<'a> PodJudge<'a> {
         judged
     }
 
+    /// Whether a request may reach a shadow injector. The findings have no effect and are dropped.
+    pub(super) fn permits_shadow(&mut self, requested: &RequestedSecret, facts: &InjectorFacts) -> bool {
+        let Some(session) = &mut self.session else { return true };
+        let mut findings = Vec::new();
+        session.judge(requested, Some(facts), &mut findings);
+        !findings.iter().any(PolicyFinding::denies)
+    }
+
     /// Whether a request may reach the injector of this position. Adds the findings.
     pub(super) fn permits_injector(
         &mut self,

@@ -4,12 +4,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::InjectorAnswer;
+use super::{InjectorAnswer, gate::PodJudge};
 use crate::{
     edit::PodEdit,
     injector::{InjectorSession, SecretInjector},
     pod::PodView,
-    request::SecretRequest,
+    policy::InjectorFacts,
+    request::RequestedSecret,
 };
 
 /// An injector that is called for the requests that the chain answered. No edit of it is applied.
@@ -17,6 +18,9 @@ use crate::{
 pub struct ShadowInjector {
     /// The injector.
     pub injector: Arc<dyn SecretInjector>,
+    /// Its properties, for the policy: a rule that denies the call of an injector of the chain
+    /// denies that of a shadow injector as well.
+    pub facts: InjectorFacts,
 }
 
 /// The calls of the shadow injectors for one pod. The values of the served answers stay in memory
@@ -52,13 +56,17 @@ pub enum ShadowResult {
     Failed,
     /// The shadow injector was not called: too many shadow calls run already.
     Skipped,
+    /// The shadow injector was not called: a policy rule denies the call.
+    Denied,
 }
 
 /// A request with the answer that was served for it.
 pub(super) struct ShadowCall {
-    pub(super) request: SecretRequest,
-    pub(super) view: Arc<PodView>,
-    pub(super) served: ServedAnswer,
+    requested: RequestedSecret,
+    view: Arc<PodView>,
+    served: ServedAnswer,
+    /// Whether the policy permits the call of each shadow injector.
+    permitted: Vec<bool>,
 }
 
 /// The answer of the chain.
@@ -91,7 +99,9 @@ impl ShadowRun {
     pub async fn next(&mut self) -> Option<ShadowComparison> {
         let call = self.calls.front()?;
         let session = &mut self.sessions[self.next];
-        let comparison = session.compare(call).await;
+        let is_permitted = call.permitted.get(self.next).copied().unwrap_or_default();
+        let comparison =
+            if is_permitted { session.compare(call).await } else { session.unmade(call, ShadowResult::Denied) };
         self.next += 1;
         if self.next == self.sessions.len() {
             self.next = 0;
@@ -104,13 +114,20 @@ impl ShadowRun {
     #[must_use]
     pub fn remaining(&self, result: ShadowResult) -> Vec<ShadowComparison> {
         let all = self.calls.iter().flat_map(|call| self.sessions.iter().map(move |session| (call, session)));
-        let rest = all.skip(self.next).map(|(call, session)| ShadowComparison {
-            injector: session.injector.clone(),
-            result,
-            served: call.served.label,
-            answer: result.as_str(),
-        });
-        rest.collect()
+        all.skip(self.next).map(|(call, session)| session.unmade(call, result)).collect()
+    }
+}
+
+// === impl ShadowCall ===
+
+impl ShadowCall {
+    pub(super) fn new(requested: RequestedSecret, view: Arc<PodView>, served: ServedAnswer) -> Self {
+        Self { requested, view, served, permitted: Vec::new() }
+    }
+
+    /// Evaluates the policy for each shadow injector.
+    pub(super) fn judge(&mut self, judge: &mut PodJudge<'_>, shadows: &[ShadowInjector]) {
+        self.permitted = shadows.iter().map(|shadow| judge.permits_shadow(&self.requested, &shadow.facts)).collect();
     }
 }
 
@@ -121,8 +138,14 @@ impl ShadowSession {
         Self { injector: shadow.injector.name().to_owned(), session: shadow.injector.open() }
     }
 
+    /// A comparison without a call.
+    fn unmade(&self, call: &ShadowCall, result: ShadowResult) -> ShadowComparison {
+        let injector = self.injector.clone();
+        ShadowComparison { injector, result, served: call.served.label, answer: result.as_str() }
+    }
+
     async fn compare(&mut self, call: &ShadowCall) -> ShadowComparison {
-        let injection = self.session.inject(&call.request, &call.view).await;
+        let injection = self.session.inject(&call.requested.request, &call.view).await;
         let (answer, result) = match &injection {
             Ok(Ok(edits)) => ("injected", same_if(call.served.edits.as_ref() == Some(edits))),
             Ok(Err(error)) => (error.as_str(), same_if(call.served.label == error.as_str())),
@@ -149,7 +172,7 @@ impl ServedAnswer {
 
 impl ShadowResult {
     /// All results.
-    pub const ALL: [Self; 4] = [Self::Same, Self::Different, Self::Failed, Self::Skipped];
+    pub const ALL: [Self; 5] = [Self::Same, Self::Different, Self::Failed, Self::Skipped, Self::Denied];
 
     /// Returns the label in metrics.
     #[must_use]
@@ -159,6 +182,7 @@ impl ShadowResult {
             Self::Different => "different",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::Denied => "denied",
         }
     }
 }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    FailureKind, Injection, InjectionError, InjectorFailure, Pod, PodMutator, Profile, Requester, SecretInjector,
-    ShadowInjector, ShadowResult, UnlimitedMemory,
+    FailureKind, Injection, InjectionError, InjectorFacts, InjectorFailure, Pod, PodMutator, Profile, Requester,
+    SecretInjector, ShadowInjector, ShadowResult, UnlimitedMemory,
 };
 
 use crate::{
@@ -26,7 +26,7 @@ fn not_found() -> Injection {
 fn compare(chain: Arc<dyn SecretInjector>, answer: fn() -> Injection) -> (ShadowResult, &'static str, &'static str) {
     let shadow = Scripted::answering("shadow", move |_, _| answer());
     let mutator = PodMutator::new(vec![chain], Profile::FlyteV1.conventions())
-        .with_shadows(vec![ShadowInjector { injector: shadow }]);
+        .with_shadows(vec![ShadowInjector { injector: shadow, facts: InjectorFacts::default() }]);
     let pod = Pod::parse(pod_asking(1, one_container())).unwrap();
     let requester = Requester::default();
     let mut pending = pollster::block_on(mutator.ask(&pod, "team-a", &requester, &UnlimitedMemory));
@@ -64,7 +64,10 @@ fn answers_are_compared_by_kind_and_edits() {
 
 #[test]
 fn comparisons_that_are_not_made_are_listed() {
-    let shadow = |name| ShadowInjector { injector: Scripted::answering(name, |_, _| not_found()) };
+    let shadow = |name| ShadowInjector {
+        injector: Scripted::answering(name, |_, _| not_found()),
+        facts: InjectorFacts::default(),
+    };
     let mutator = PodMutator::new(vec![injects("b")], Profile::FlyteV1.conventions())
         .with_shadows(vec![shadow("x"), shadow("y")]);
     let pod = Pod::parse(pod_asking(2, one_container())).unwrap();
@@ -90,6 +93,6 @@ fn without_shadow_injectors_or_requests_nothing_is_kept() {
         let pod = Pod::parse(pod_asking(count, one_container())).unwrap();
         pollster::block_on(mutator.ask(&pod, "team-a", &requester, &UnlimitedMemory)).take_shadows().is_some()
     };
-    let shadow = || vec![ShadowInjector { injector: injects("b") }];
+    let shadow = || vec![ShadowInjector { injector: injects("b"), facts: InjectorFacts::default() }];
     assert_eq!([take(vec![], 1), take(shadow(), 0), take(shadow(), 1)], [false, false, true]);
 }

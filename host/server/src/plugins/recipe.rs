@@ -48,9 +48,10 @@ const DIFFERS: &str = "two calls with the same request returned different edits:
 impl PluginRecipe {
     /// Whether both recipes build the same plugin.
     pub(super) fn builds_same_plugin(&self, other: &Self) -> bool {
-        // `required`, `edits` and the trust settings do not affect the plugin itself.
+        // `required`, `shadow`, `edits` and the trust settings do not affect the plugin itself.
         let mut config = self.config.clone();
         config.required = other.config.required;
+        config.shadow = other.config.shadow;
         config.edits = other.config.edits.clone();
         config == other.config
             && self.conventions == other.conventions

@@ -10,6 +10,7 @@ use ampoule_config::Config;
 use ampoule_core::OnFailure;
 
 use super::{PipelineParts, recipe::LoadedPlugin, slot::PluginSlot};
+use crate::policy;
 
 /// Returns the parts without what the new configuration removes. `None` if it removes nothing.
 pub(super) fn reduce(last: &PipelineParts, config: &Config, injectors: &[ListedInjector]) -> Option<PipelineParts> {
@@ -21,14 +22,22 @@ pub(super) fn reduce(last: &PipelineParts, config: &Config, injectors: &[ListedI
         engine: last.config.engine.clone(),
         global_secrets: last.config.global_secrets.as_ref().and(config.global_secrets.clone()),
         on_failure: stricter(last.config.on_failure, config.on_failure),
+        policy: policy::both(&last.config.policy, &config.policy),
         ..config.clone()
     };
     let has_lost_plugin = slots.len() != last.slots.len() || serving(&slots) != serving(&last.slots);
     let is_unchanged = !has_lost_plugin
         && slots.iter().map(PluginSlot::edits).eq(last.slots.iter().map(PluginSlot::edits))
         && reduced.global_secrets == last.config.global_secrets
+        && reduced.policy == last.config.policy
+        && shadows(&reduced).eq(shadows(&last.config))
         && reduced.on_failure == last.config.on_failure;
-    (!is_unchanged).then(|| PipelineParts { config: Arc::new(reduced), slots, ..last.clone() })
+    if is_unchanged {
+        return None;
+    }
+    // Every rule compiled before. Otherwise, the previous policy is the safe one.
+    let policy = policy::compile(&reduced).unwrap_or_else(|_| last.policy.clone());
+    Some(PipelineParts { config: Arc::new(reduced), slots, policy, ..last.clone() })
 }
 
 /// Returns the entry of a slot in the new list of injectors.
@@ -56,6 +65,11 @@ fn permitted_slot(slot: &PluginSlot, config: &Config, injectors: &[ListedInjecto
     }
     slot.restrict_edits(now);
     Some(slot)
+}
+
+/// The names of the shadow injectors.
+fn shadows(config: &Config) -> impl Iterator<Item = &str> {
+    config.injectors.iter().filter(|injector| injector.shadow).map(|injector| injector.name.as_str())
 }
 
 fn serving(slots: &[PluginSlot]) -> usize {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ampoule_core::{Conventions, EditPermissions, SecretInjector};
+use ampoule_core::{Conventions, EditPermissions, InjectorFacts, SecretInjector};
 use ampoule_engine::PluginEngine;
 use anyhow::Context as _;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use ampoule_cluster::events::ConfigMapReference;
 use ampoule_components::{FetchedInjector, ListedInjector, fetch::Component, grants};
-use ampoule_config::{InjectorConfig, TrustConfig};
+use ampoule_config::{ComponentSource, Config, InjectorConfig, TrustConfig};
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
 /// A position in the chain.
@@ -62,6 +62,24 @@ impl PluginSlot {
     /// Returns what the plugin may change in a pod; `None` without a plugin.
     pub(super) fn edits(&self) -> Option<&EditPermissions> {
         self.serving.as_ref().map(|loaded| &loaded.recipe.config.edits)
+    }
+
+    /// Whether its answers are only compared. ConfigMaps cannot add such an injector.
+    pub(super) fn is_shadow(&self, config: &Config) -> bool {
+        let is_same = |injector: &&InjectorConfig| injector.name == self.status.name;
+        self.status.origin.is_none() && config.injectors.iter().find(is_same).is_some_and(|injector| injector.shadow)
+    }
+
+    /// The properties that policy rules can read. Those of a plugin that is not loaded are unknown.
+    pub(super) fn facts(&self) -> InjectorFacts {
+        let unknown = InjectorFacts::unknown();
+        let config = self.serving.as_ref().map(|loaded| &loaded.recipe.config);
+        InjectorFacts {
+            name: self.status.name.clone(),
+            builtin: config.is_some_and(|config| matches!(config.component, ComponentSource::Builtin(_))),
+            config_map: self.status.origin.is_some(),
+            reads_values: config.map_or(unknown.reads_values, |config| config.grants.first_that_reads().is_some()),
+        }
     }
 
     /// Removes the plugin, whose grants, key or source were revoked.

@@ -4,7 +4,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use ampoule_core::{EditKind, NamePattern, Pod, RefusalCode};
+use ampoule_core::{EditKind, NamePattern, Pod, RefusalCode, Requester};
 use ampoule_plugin_bundle::COMPONENTS;
 use serde_json::json;
 use tempfile::TempDir;
@@ -260,7 +260,7 @@ async fn a_required_plugin_is_necessary_and_an_optional_one_is_not() {
         let pod = json!({ "metadata": { "annotations": annotations }, "spec": { "containers": [{ "name": "main" }] } });
         let context = ampoule_admission::RequestContext::untraced(Duration::from_secs(10));
         let pipeline = loads.pipeline.as_ref().unwrap();
-        let judgement = pipeline.decide(Pod::parse(pod).unwrap(), "default", &context).await;
+        let judgement = pipeline.decide(Pod::parse(pod).unwrap(), "default", Requester::default(), &context).await;
         judgement
             .decision
             .into_result()

@@ -44,7 +44,12 @@ async fn admission(headers: &HeaderMap, outcome: CallOutcome, code: u16) -> Vec<
     trace.follow(async { observer.called(&call(outcome)) }).await;
     trace.part("patch", || ());
     let (uid, namespace, name) = ("7f", "flyte", "task");
-    let report = RequestReport { annotation: String::new(), request: SecretRequest::default(), attempts: Vec::new(), findings: Vec::new() };
+    let report = RequestReport {
+        annotation: String::new(),
+        request: SecretRequest::default(),
+        attempts: Vec::new(),
+        findings: Vec::new(),
+    };
     let (requests, elapsed) = (&[report.clone(), report][..], Duration::ZERO);
     let service_account = "";
     trace.end(&AdmissionRecord {

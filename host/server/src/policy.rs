@@ -1,0 +1,125 @@
+//! The policy of a configuration: compiles its rules, and describes the injectors to them.
+//!
+//! The configuration's own checks do not compile expressions.
+
+use std::sync::Arc;
+
+use ampoule_config::{Config, ConfigError};
+use ampoule_core::{PolicyAction, PolicyRule};
+use ampoule_policy::CompiledPolicy;
+
+/// Compiles the rules of a configuration; `None` without rules.
+///
+/// # Errors
+///
+/// The first rule that is not valid, with its key.
+pub fn compile(config: &Config) -> Result<Option<Arc<CompiledPolicy>>, ConfigError> {
+    if config.policy.is_empty() {
+        return Ok(None);
+    }
+    match CompiledPolicy::compile(&config.policy) {
+        Ok(policy) => Ok(Some(Arc::new(policy))),
+        Err(error) => {
+            let key = format!("policy.rules[{}].when", error.index);
+            Err(ConfigError::at(key, error.reason.to_string()))
+        }
+    }
+}
+
+/// The new rules, and the previous rules that deny and are no longer configured. They apply while
+/// the plugins of the new configuration are being loaded.
+pub(crate) fn both(previous: &[PolicyRule], new: &[PolicyRule]) -> Vec<PolicyRule> {
+    let is_kept = |rule: &&PolicyRule| rule.action == PolicyAction::Deny && !rule.shadow && !new.contains(rule);
+    new.iter().chain(previous.iter().filter(is_kept)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ampoule_core::{
+        InjectorFacts, MountRequirement, PodView, PolicyFinding, RequestPolicy as _, RequestedSecret, Requester,
+        SecretRequest,
+    };
+
+    use super::*;
+
+    fn config(rules: &str) -> Config {
+        Config::parse(&format!("policy: {{ rules: [{rules}] }}"), &["k8s"]).unwrap()
+    }
+
+    #[test]
+    fn a_rule_that_does_not_compile_is_named_by_its_key() {
+        let good = "{ name: a, when: 'true', message: no }";
+        for (when, expected) in [
+            (
+                "request.grup == 1",
+                "configuration: policy.rules[1].when: line 1, column 8: unknown field request.grup; use group, key, \
+                 version, mount, variable, protocol",
+            ),
+            ("request.group", "configuration: policy.rules[1].when: must return bool, not string"),
+        ] {
+            let config = config(&format!("{good}, {{ name: b, when: {when}, message: no }}"));
+            assert_eq!(compile(&config).err().unwrap().to_string(), expected);
+        }
+        assert!(compile(&config("")).unwrap().is_none());
+        assert!(compile(&config(good)).unwrap().is_some());
+    }
+
+    /// The findings of the page's rule of this name, for a pod and an injector.
+    fn decide(name: &str, pod: &PodView, request: &RequestedSecret, injector: &InjectorFacts) -> bool {
+        let page = include_str!("../../../docs/src/policy.md");
+        let blocks = page.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next());
+        let mut configs = blocks.map(|yaml| Config::parse(yaml, &["k8s"]).unwrap());
+        let config = configs.find(|config| config.policy[0].name == name).expect("the page has the rule");
+        let policy = compile(&config).unwrap().unwrap();
+        let requester = Requester::default();
+        let mut findings = Vec::new();
+        let mut session = policy.open(pod, &requester);
+        session.judge(request, None, &mut findings);
+        session.judge(request, Some(injector), &mut findings);
+        assert!(findings.iter().all(|finding| finding.error.is_none()), "{findings:?}");
+        findings.iter().any(PolicyFinding::denies)
+    }
+
+    #[test]
+    fn the_ready_made_rules_of_the_book_decide_as_described() {
+        use MountRequirement::{EnvVar, File};
+        for (rule, namespace, account, group, key, mount, reads_values, expected) in [
+            ("namespace-owns-group", "team-a", "", "team-a", "k", File, true, false),
+            ("namespace-owns-group", "team-a", "", "team-a-db", "k", File, true, false),
+            ("namespace-owns-group", "team-a", "", "team-ab", "k", File, true, true),
+            ("namespace-owns-group", "team-a", "", "", "k", File, true, true),
+            ("service-accounts", "a", "trainer", "g", "k", File, true, false),
+            ("service-accounts", "a", "", "g", "k", File, true, true),
+            ("files-below-mount", "a", "", "g", "a/b..c", File, true, false),
+            ("files-below-mount", "a", "", "g", "a/../b", File, true, true),
+            ("files-below-mount", "a", "", "..", "k", File, true, true),
+            ("files-below-mount", "a", "", "/etc", "k", File, true, true),
+            ("files-below-mount", "a", "", "/etc", "k", EnvVar, true, false),
+            ("no-values-in-sandbox", "sandbox", "", "g", "k", File, true, true),
+            ("no-values-in-sandbox", "sandbox", "", "g", "k", File, false, false),
+            ("no-values-in-sandbox", "other", "", "g", "k", File, true, false),
+        ] {
+            let pod =
+                PodView { namespace: namespace.to_owned(), service_account: account.to_owned(), ..PodView::default() };
+            let (group, key) = (group.to_owned(), key.to_owned());
+            let request = SecretRequest { group, key, mount, ..SecretRequest::default() };
+            let request = RequestedSecret { annotation: "flyte.secrets/s0".to_owned(), request };
+            let injector = InjectorFacts { reads_values, ..InjectorFacts::default() };
+            assert_eq!(decide(rule, &pod, &request, &injector), expected, "{rule} {namespace} {account} {request:?}");
+        }
+    }
+
+    #[test]
+    fn previous_rules_that_deny_stay_until_the_load_ends() {
+        let rules = |text| config(text).policy;
+        let names = |previous: &str, new: &str| {
+            both(&rules(previous), &rules(new)).into_iter().map(|rule| rule.name + &rule.when).collect::<Vec<_>>()
+        };
+        let (deny, warn) =
+            ("{ name: a, when: 'true', message: no }", "{ name: w, when: 'true', message: no, action: warn }");
+        assert_eq!(names(&format!("{deny}, {warn}"), ""), ["atrue"]);
+        assert_eq!(names(deny, deny), ["atrue"]);
+        assert_eq!(names(deny, "{ name: a, when: 'false', message: no }"), ["afalse", "atrue"]);
+        assert_eq!(names("{ name: a, when: 'true', message: no, shadow: true }", ""), [] as [&str; 0]);
+    }
+}
