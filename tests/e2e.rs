@@ -43,6 +43,8 @@ mod observe;
 mod overload;
 #[path = "e2e/people.rs"]
 mod people;
+#[path = "e2e/policy.rs"]
+mod policy;
 #[path = "e2e/ports.rs"]
 mod ports;
 #[path = "e2e/privacy.rs"]

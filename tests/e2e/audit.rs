@@ -78,7 +78,7 @@ async fn each_requested_secret_is_audited() -> Result<()> {
         json!({
             "level": "INFO", "target": "audit", "message": "secret", "namespace": "audit", "pod": pod,
             "service_account": "trainer", "dry_run": false, "group": group, "version": version, "key": key,
-            "found": "", "injector": "k8s", "digest": digest, "answer": answer, "verdict": verdict,
+            "found": "", "injector": "k8s", "digest": digest, "answer": answer, "rules": "", "verdict": verdict,
         })
     };
     assert_eq!(
