@@ -2,6 +2,8 @@
 //!
 //! Messages are compared whole.
 
+mod book;
+
 use ampoule_core::{
     InjectorFacts, MountRequirement, PodView, PolicyAction, PolicyFinding, PolicyRule, RequestPolicy as _, RequestUser,
     RequestedSecret, Requester, SecretRequest,

@@ -35,11 +35,6 @@ pub(crate) fn both(previous: &[PolicyRule], new: &[PolicyRule]) -> Vec<PolicyRul
 
 #[cfg(test)]
 mod tests {
-    use ampoule_core::{
-        InjectorFacts, MountRequirement, PodView, PolicyFinding, RequestPolicy as _, RequestedSecret, Requester,
-        SecretRequest,
-    };
-
     use super::*;
 
     fn config(rules: &str) -> Config {
@@ -62,51 +57,6 @@ mod tests {
         }
         assert!(compile(&config("")).unwrap().is_none());
         assert!(compile(&config(good)).unwrap().is_some());
-    }
-
-    /// The findings of the page's rule of this name, for a pod and an injector.
-    fn decide(name: &str, pod: &PodView, request: &RequestedSecret, injector: &InjectorFacts) -> bool {
-        let page = include_str!("../../../docs/src/policy.md");
-        let blocks = page.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next());
-        let mut configs = blocks.map(|yaml| Config::parse(yaml, &["k8s"]).unwrap());
-        let config = configs.find(|config| config.policy[0].name == name).expect("the page has the rule");
-        let policy = compile(&config).unwrap().unwrap();
-        let requester = Requester::default();
-        let mut findings = Vec::new();
-        let mut session = policy.open(pod, &requester);
-        session.judge(request, None, &mut findings);
-        session.judge(request, Some(injector), &mut findings);
-        assert!(findings.iter().all(|finding| finding.error.is_none()), "{findings:?}");
-        findings.iter().any(PolicyFinding::denies)
-    }
-
-    #[test]
-    fn the_ready_made_rules_of_the_book_decide_as_described() {
-        use MountRequirement::{EnvVar, File};
-        for (rule, namespace, account, group, key, mount, reads_values, expected) in [
-            ("namespace-owns-group", "team-a", "", "team-a", "k", File, true, false),
-            ("namespace-owns-group", "team-a", "", "team-a-db", "k", File, true, false),
-            ("namespace-owns-group", "team-a", "", "team-ab", "k", File, true, true),
-            ("namespace-owns-group", "team-a", "", "", "k", File, true, true),
-            ("service-accounts", "a", "trainer", "g", "k", File, true, false),
-            ("service-accounts", "a", "", "g", "k", File, true, true),
-            ("files-below-mount", "a", "", "g", "a/b..c", File, true, false),
-            ("files-below-mount", "a", "", "g", "a/../b", File, true, true),
-            ("files-below-mount", "a", "", "..", "k", File, true, true),
-            ("files-below-mount", "a", "", "/etc", "k", File, true, true),
-            ("files-below-mount", "a", "", "/etc", "k", EnvVar, true, false),
-            ("no-values-in-sandbox", "sandbox", "", "g", "k", File, true, true),
-            ("no-values-in-sandbox", "sandbox", "", "g", "k", File, false, false),
-            ("no-values-in-sandbox", "other", "", "g", "k", File, true, false),
-        ] {
-            let pod =
-                PodView { namespace: namespace.to_owned(), service_account: account.to_owned(), ..PodView::default() };
-            let (group, key) = (group.to_owned(), key.to_owned());
-            let request = SecretRequest { group, key, mount, ..SecretRequest::default() };
-            let request = RequestedSecret { annotation: "flyte.secrets/s0".to_owned(), request };
-            let injector = InjectorFacts { reads_values, ..InjectorFacts::default() };
-            assert_eq!(decide(rule, &pod, &request, &injector), expected, "{rule} {namespace} {account} {request:?}");
-        }
     }
 
     #[test]
