@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn previous_rules_that_deny_stay_until_the_load_ends() {
-        let rules = |text| config(text).policy;
+        let rules = |text: &str| config(text).policy;
         let names = |previous: &str, new: &str| {
             both(&rules(previous), &rules(new)).into_iter().map(|rule| rule.name + &rule.when).collect::<Vec<_>>()
         };
