@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ampoule_tests::{Ampoule, Review, eventually, pod};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::support::{K8S, config};
@@ -40,14 +40,17 @@ async fn rules_deny_and_warn_by_group_and_user() -> Result<()> {
 
 #[tokio::test]
 async fn a_shadow_injector_is_compared_and_not_applied() -> Result<()> {
-    let shadow = "  - { name: next, component: builtin:k8s, shadow: true }\n";
+    let shadow = "  - { name: next, component: builtin:k8s, shadow: true, limits: { deadlineMillis: 5000, queueWaitMillis: \
+                  10000 } }\n";
     let ampoule = Ampoule::start(&config("flyte-v1", &format!("{K8S}{shadow}"))).await?;
-    let answer = ampoule.review_once(&Review::of(&asking("- { group: db, key: password }"), "team-a")).await?;
-    ensure!(answer.allowed, "{answer:?}");
+    // The shadow injector is loaded after the required ones.
     eventually("the comparison", Duration::from_secs(20), async || {
+        let answer = ampoule.review_once(&Review::of(&asking("- { group: db, key: password }"), "team-a")).await?;
+        ensure!(answer.allowed, "{answer:?}");
         let same = ampoule.metric("ampoule_shadow_injector_total{injector=\"next\",result=\"same\"}").await?;
         ensure!(same >= 1.0, "{same}");
         Ok(())
     })
     .await
+    .with_context(|| ampoule.log().unwrap_or_default())
 }

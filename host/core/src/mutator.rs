@@ -6,6 +6,7 @@
 mod gate;
 mod pod_draft;
 mod refusal;
+mod report;
 mod shadow;
 mod warnings;
 
@@ -20,17 +21,18 @@ use self::{
 };
 pub use self::{
     refusal::{Refusal, RefusalCode},
+    report::{Attempt, InjectorAnswer, RequestReport},
     shadow::{ShadowComparison, ShadowInjector, ShadowResult, ShadowRun},
 };
 use crate::{
     edit::{PodEdit, budget::EditBudget},
-    injector::{InjectionError, InjectorFailure, InjectorSession, SecretInjector},
+    injector::{InjectorSession, SecretInjector},
     limits::PodLimits,
     memory::{AdmissionMemory, UnlimitedMemory},
     pod::Pod,
     policy::{InjectorFacts, PolicyFinding, RequestPolicy, Requester},
     profile::Conventions,
-    request::{RequestedSecret, SecretRequest},
+    request::RequestedSecret,
 };
 
 /// Injects secrets into pods with a fixed chain of injectors.
@@ -79,58 +81,6 @@ pub struct Admitted {
     /// Warnings for the pod's author, which `kubectl` prints. A second review of the pod can have
     /// fewer, because the first one replaced the variables that it warned about.
     pub warnings: Vec<String>,
-}
-
-/// A request and the injectors that were called for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestReport {
-    /// The annotation that contains the request.
-    pub annotation: String,
-    /// The request.
-    pub request: SecretRequest,
-    /// The calls of injectors, in order.
-    pub attempts: Vec<Attempt>,
-    /// The policy rules that matched or failed, in the order of their evaluation. The last one
-    /// that denies decided.
-    pub findings: Vec<PolicyFinding>,
-}
-
-/// A call of one injector for one secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// The name of the injector.
-    pub injector: String,
-    /// The SHA-256 of its component in hexadecimal; `None` for injectors that are part of the
-    /// program.
-    pub digest: Option<String>,
-    /// The answer.
-    pub answer: InjectorAnswer,
-    /// The name under which the injector found the secret ([`InjectorSession::found_name`]).
-    pub found_name: Option<String>,
-}
-
-/// An injector's answer, after its edits were applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InjectorAnswer {
-    /// The injector injected the secret.
-    Injected {
-        /// The number of edits.
-        edits: usize,
-        /// The number of edits that contain a value that the injector fetched.
-        values: usize,
-    },
-    /// The injector did not inject, for the reason that it gives.
-    Declined(InjectionError),
-    /// The injector failed before it could answer.
-    Failed(InjectorFailure),
-    /// The injector returned an edit that is invalid for any pod.
-    Rejected(String),
-    /// The edits contradict the pod or an earlier edit.
-    Conflict(String),
-    /// The edits exceed a limit of the pod ([`PodLimits`]).
-    TooLarge(String),
-    /// Other admissions use the memory that the edits need.
-    MemoryExhausted,
 }
 
 // === impl PodMutator ===
@@ -254,14 +204,6 @@ struct Origin<'a> {
     requester: &'a Requester,
 }
 
-// === impl RequestReport ===
-
-impl RequestReport {
-    fn without_calls((requested, findings): (RequestedSecret, Vec<PolicyFinding>)) -> Self {
-        Self { annotation: requested.annotation, request: requested.request, attempts: Vec::new(), findings }
-    }
-}
-
 // === impl PendingMutation ===
 
 impl PendingMutation<'_> {
@@ -346,36 +288,6 @@ struct ServedRequest {
     findings: Vec<PolicyFinding>,
     /// The edits of the injector that injected.
     edits: Option<Vec<PodEdit>>,
-}
-
-// === impl InjectorAnswer ===
-
-impl InjectorAnswer {
-    /// Returns the label for metrics and the audit log.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Injected { .. } => "injected",
-            Self::Declined(error) => error.as_str(),
-            Self::Failed(failure) => failure.kind.as_str(),
-            Self::Rejected(_) => "rejected",
-            Self::Conflict(_) => "conflict",
-            Self::TooLarge(_) => "too-large",
-            Self::MemoryExhausted => "memory-exhausted",
-        }
-    }
-
-    /// Whether the chain calls no further injector after this answer.
-    fn is_final(&self) -> bool {
-        match self {
-            Self::Injected { .. }
-            | Self::Conflict(_)
-            | Self::TooLarge(_)
-            | Self::MemoryExhausted
-            | Self::Declined(InjectionError::Denied(_)) => true,
-            Self::Declined(_) | Self::Failed(_) | Self::Rejected(_) => false,
-        }
-    }
 }
 
 // === impl Admitted ===

@@ -138,16 +138,21 @@ impl PolicyAction {
 // === impl PolicyFinding ===
 
 impl PolicyFinding {
-    /// Whether this finding refuses the pod.
+    /// Whether this finding refuses the pod. A rule that cannot be evaluated refuses it as well,
+    /// unless the rule only reports.
     #[must_use]
     pub fn denies(&self) -> bool {
-        self.action == PolicyAction::Deny && !self.shadow
+        match self.action {
+            PolicyAction::Deny => !self.shadow,
+            PolicyAction::Warn => !self.shadow && self.error.is_some(),
+            PolicyAction::Audit => false,
+        }
     }
 
     /// Whether this finding adds a warning.
     #[must_use]
     pub fn warns(&self) -> bool {
-        self.action == PolicyAction::Warn && !self.shadow
+        self.action == PolicyAction::Warn && !self.shadow && self.error.is_none()
     }
 }
 

@@ -15,10 +15,9 @@ use crate::{
     MAX_EXPRESSION,
     check::{Checker, Fault},
     cost::RULE_BUDGET,
-    error::{Position, RuleFault},
+    error::{RuleFault, RulePosition},
     inputs::Inputs,
     patterns::Patterns,
-    session::can_be_evaluated,
     shape::Shape,
 };
 
@@ -49,7 +48,7 @@ pub(crate) fn environment() -> Arc<Env> {
 // === impl CompiledRule ===
 
 impl CompiledRule {
-    /// Parses and checks a rule, and evaluates it on trial.
+    /// Parses and checks a rule.
     pub(crate) fn compile(rule: &PolicyRule) -> Result<Self, RuleFault> {
         if rule.when.trim().is_empty() {
             return Err(RuleFault::whole("must be an expression that returns bool"));
@@ -75,7 +74,7 @@ impl CompiledRule {
         }
         let patterns = compile_patterns(&checker.patterns, source)?;
         let (reads, largest_cost) = (checker.reads, checked.cost);
-        let compiled = Self {
+        Ok(Self {
             name: rule.name.as_str().into(),
             action: rule.action,
             message: rule.message.as_str().into(),
@@ -84,9 +83,7 @@ impl CompiledRule {
             patterns,
             reads,
             largest_cost,
-        };
-        can_be_evaluated(&compiled).map_err(|error| RuleFault::whole(format!("can never be evaluated: {error}")))?;
-        Ok(compiled)
+        })
     }
 
     /// Whether the rule reads a variable.
@@ -119,7 +116,7 @@ fn parse_here(source: &str) -> Result<Program, RuleFault> {
         }
         let reason = format!("is not valid CEL: {}", ampoule_core::text::one_line(&error.msg, 200));
         let (line, column) = (position(error.pos.0), position(error.pos.1));
-        RuleFault { position: (line > 0).then_some(Position { line, column: column.max(1) }), reason }
+        RuleFault { position: (line > 0).then_some(RulePosition { line, column: column.max(1) }), reason }
     })
 }
 
@@ -130,9 +127,9 @@ fn locate(fault: &Fault, source: &SourceInfo) -> RuleFault {
 }
 
 /// The position of a character, counted from zero.
-fn position(source: &str, start: usize) -> Position {
+fn position(source: &str, start: usize) -> RulePosition {
     let before: String = source.chars().take(start).collect();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    Position { line, column }
+    RulePosition { line, column }
 }

@@ -18,14 +18,14 @@ pub struct RuleError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleFault {
     /// The position in the expression; `None` for the whole expression.
-    pub position: Option<Position>,
+    pub position: Option<RulePosition>,
     /// The reason, and what to change.
     pub reason: String,
 }
 
 /// A position in an expression, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
+pub struct RulePosition {
     /// The line.
     pub line: usize,
     /// The column in characters.

@@ -24,7 +24,7 @@ use ampoule_core::{PodView, PolicyRule, PolicySession, RequestPolicy, Requester}
 use self::{compile::CompiledRule, session::RuleSession};
 pub use self::{
     cost::{ADMISSION_BUDGET, RULE_BUDGET},
-    error::{Position, RuleError},
+    error::{RuleError, RuleFault, RulePosition},
 };
 
 /// Maximum length of a rule's expression in bytes.
@@ -47,7 +47,7 @@ impl CompiledPolicy {
     pub fn compile(rules: &[PolicyRule]) -> Result<Self, RuleError> {
         let mut compiled = Vec::with_capacity(rules.len());
         for (index, rule) in rules.iter().enumerate() {
-            let rule = CompiledRule::compile(rule).map_err(|reason| RuleError { index, reason })?;
+            let rule = compile_and_try(rule).map_err(|reason| RuleError { index, reason })?;
             compiled.push(Arc::new(rule));
         }
         Ok(Self { rules: compiled })
@@ -58,6 +58,14 @@ impl CompiledPolicy {
     pub fn costs(&self) -> Vec<u64> {
         self.rules.iter().map(|rule| rule.largest_cost).collect()
     }
+}
+
+/// Compiles a rule, and evaluates it on trial.
+fn compile_and_try(rule: &PolicyRule) -> Result<CompiledRule, RuleFault> {
+    let compiled = CompiledRule::compile(rule)?;
+    session::can_be_evaluated(&compiled)
+        .map_err(|error| RuleFault::whole(format!("can never be evaluated: {error}")))?;
+    Ok(compiled)
 }
 
 impl RequestPolicy for CompiledPolicy {

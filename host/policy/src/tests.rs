@@ -132,8 +132,8 @@ fn a_rule_that_is_not_valid_names_the_position_and_the_reason() {
         ("request.group", "must return bool, not string"),
         ("request", "must return bool, not request"),
         (
-            "request.grup == 'a'",
-            "line 1, column 8: unknown field request.grup; use group, key, version, mount, variable, protocol",
+            "request.team == 'a'",
+            "line 1, column 8: unknown field request.team; use group, key, version, mount, variable, protocol",
         ),
         ("true &&\n  secret == 'a'", "line 2, column 3: unknown variable secret; use request, pod, user, injector"),
         ("pod.labels == request.group", "line 1, column 12: == does not accept (map(string, string), string)"),

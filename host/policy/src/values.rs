@@ -11,12 +11,12 @@ use cel::common::{
 };
 
 /// A value that borrows from the inputs.
-pub(crate) type Input<'a> = Box<dyn Val + 'a>;
+pub(crate) type BoxedValue<'a> = Box<dyn Val + 'a>;
 
 /// Whether a field of this path is above its bound.
 pub(crate) type IsTooLarge<'a> = &'a dyn Fn(&str) -> bool;
 
-pub(crate) fn pod<'a>(pod: &'a PodView, is_too_large: IsTooLarge<'_>) -> Input<'a> {
+pub(crate) fn pod<'a>(pod: &'a PodView, is_too_large: IsTooLarge<'_>) -> BoxedValue<'a> {
     let pairs = |path, pairs: &'a [(String, String)]| {
         let pairs = if is_too_large(path) { &[] } else { pairs };
         object(pairs.iter().map(|(key, value)| (key.as_str(), text(value))))
@@ -30,7 +30,7 @@ pub(crate) fn pod<'a>(pod: &'a PodView, is_too_large: IsTooLarge<'_>) -> Input<'
     ])
 }
 
-pub(crate) fn user<'a>(user: &'a RequestUser, is_too_large: IsTooLarge<'_>) -> Input<'a> {
+pub(crate) fn user<'a>(user: &'a RequestUser, is_too_large: IsTooLarge<'_>) -> BoxedValue<'a> {
     let groups: &[String] = if is_too_large("user.groups") { &[] } else { &user.groups };
     let extra: &[(String, Vec<String>)] = if is_too_large("user.extra") { &[] } else { &user.extra };
     object([
@@ -41,20 +41,20 @@ pub(crate) fn user<'a>(user: &'a RequestUser, is_too_large: IsTooLarge<'_>) -> I
     ])
 }
 
-pub(crate) fn request(requested: &RequestedSecret) -> Input<'_> {
+pub(crate) fn request(requested: &RequestedSecret) -> BoxedValue<'_> {
     let request = &requested.request;
     let mount = CelString::from(request.mount.to_string());
     object([
         ("group", text(&request.group)),
         ("key", text(&request.key)),
         ("version", text(&request.group_version)),
-        ("mount", Box::new(mount) as Input<'_>),
+        ("mount", Box::new(mount) as BoxedValue<'_>),
         ("variable", text(request.env_var.as_deref().unwrap_or_default())),
         ("protocol", text(requested.protocol())),
     ])
 }
 
-pub(crate) fn injector(facts: &InjectorFacts) -> Input<'_> {
+pub(crate) fn injector(facts: &InjectorFacts) -> BoxedValue<'_> {
     object([
         ("name", text(&facts.name)),
         ("builtin", boolean(facts.builtin)),
@@ -63,19 +63,19 @@ pub(crate) fn injector(facts: &InjectorFacts) -> Input<'_> {
     ])
 }
 
-fn text(text: &str) -> Input<'_> {
+fn text(text: &str) -> BoxedValue<'_> {
     Box::new(CelString::from(text))
 }
 
-fn boolean<'a>(value: bool) -> Input<'a> {
+fn boolean<'a>(value: bool) -> BoxedValue<'a> {
     Box::new(CelBool::from(value))
 }
 
-fn list(texts: &[String]) -> Input<'_> {
+fn list(texts: &[String]) -> BoxedValue<'_> {
     Box::new(CelList::from(texts.iter().map(|entry| text(entry)).collect::<Vec<_>>()))
 }
 
-fn object<'a>(entries: impl IntoIterator<Item = (&'a str, Input<'a>)>) -> Input<'a> {
+fn object<'a>(entries: impl IntoIterator<Item = (&'a str, BoxedValue<'a>)>) -> BoxedValue<'a> {
     let entries = entries.into_iter().map(|(key, value)| (CelMapKey::from(key), value));
     Box::new(CelMap::from(entries.collect::<HashMap<_, _>>()))
 }

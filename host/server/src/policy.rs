@@ -46,8 +46,8 @@ mod tests {
         let good = "{ name: a, when: 'true', message: no }";
         for (when, expected) in [
             (
-                "request.grup == 1",
-                "configuration: policy.rules[1].when: line 1, column 8: unknown field request.grup; use group, key, \
+                "request.team == 1",
+                "configuration: policy.rules[1].when: line 1, column 8: unknown field request.team; use group, key, \
                  version, mount, variable, protocol",
             ),
             ("request.group", "configuration: policy.rules[1].when: must return bool, not string"),

@@ -52,7 +52,8 @@ async fn compare_all(
             let comparison = run.next().await;
             (run, comparison)
         });
-        // A call that is dropped at the deadline, or that panics, fails, and so do the ones after it.
+        // A call that is dropped at the deadline, or that panics, fails, and so do the calls after
+        // it.
         let Ok(Ok((rest, Some(comparison)))) = timeout_at(context.deadline, step).await else {
             warn!(uid, "the shadow injectors did not answer before the deadline");
             planned[done..].iter().for_each(|comparison| metrics.compared(comparison));

@@ -142,14 +142,19 @@ fn a_shadow_rule_has_no_effect() {
 
 #[test]
 fn a_rule_that_fails_denies_and_is_named() {
-    let (mutation, calls) = judge(|_, _| {
+    fn failed(action: PolicyAction) -> Vec<PolicyFinding> {
         let error = Some("an integer overflows".to_owned());
-        vec![PolicyFinding { error, ..finding("sizes", PolicyAction::Deny) }]
-    });
-    assert_eq!(calls, [] as [&str; 0]);
+        vec![PolicyFinding { error, ..finding("sizes", action) }]
+    }
     let expected = "secret group/key-0 (annotation flyte.secrets/s0, mount any) is denied: policy rule sizes cannot be \
                     evaluated: an integer overflows";
-    assert_eq!(mutation.outcome.unwrap_err().message, expected);
+    for (mutation, calls) in [judge(|_, _| failed(PolicyAction::Deny)), judge(|_, _| failed(PolicyAction::Warn))] {
+        assert_eq!(calls, [] as [&str; 0]);
+        assert_eq!(mutation.outcome.unwrap_err().message, expected);
+    }
+    let (mutation, calls) = judge(|_, _| failed(PolicyAction::Audit));
+    assert_eq!(calls, all_calls());
+    assert!(mutation.outcome.is_ok(), "a rule that only reports refuses nothing");
 }
 
 #[test]
