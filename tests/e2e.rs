@@ -53,6 +53,10 @@ mod privacy;
 mod refuse;
 #[path = "e2e/registration.rs"]
 mod registration;
+#[path = "e2e/registration_object.rs"]
+mod registration_object;
+#[path = "e2e/release.rs"]
+mod release;
 #[path = "e2e/reload.rs"]
 mod reload;
 #[path = "e2e/rights.rs"]

@@ -57,6 +57,7 @@ impl Installed {
 globalSecrets: {{ enabled: false }}
 registration:
   enabled: true
+  create: true
   name: {name}
   serviceName: {name}
   servicePort: {port}

@@ -154,9 +154,18 @@ impl ApiServer {
     ///
     /// If it cannot be built.
     pub fn client(&self) -> Result<Client> {
+        self.client_of(TOKEN)
+    }
+
+    /// A client with the rights of this token's user.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be built.
+    pub fn client_of(&self, token: &str) -> Result<Client> {
         let mut config = Config::new(format!("https://{}", self.address).parse()?);
         config.root_cert = Some(vec![CertificateDer::from_pem_slice(self.ca.as_bytes())?.to_vec()]);
-        config.auth_info = AuthInfo { token: Some(TOKEN.to_owned().into()), ..AuthInfo::default() };
+        config.auth_info = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
         // A refusal with 503 is an answer; the client would retry it.
         config.default_retry = false;
         config.connect_timeout = Some(ANSWER);

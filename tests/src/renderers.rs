@@ -85,8 +85,16 @@ impl Renderers {
         Ok(serde_json::from_str(&stdout_of(&mut python)?)?)
     }
 
+    /// One of the programs, in the folder of the checkout.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.folder.join(name));
+        command.current_dir(&self.root);
+        command
+    }
+
     fn run<'a>(&self, program: &str, words: impl IntoIterator<Item = &'a OsStr>) -> Result<String> {
-        stdout_of(Command::new(self.folder.join(program)).args(words).current_dir(&self.root))
+        stdout_of(self.program(program).args(words))
     }
 }
 

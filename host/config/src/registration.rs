@@ -21,8 +21,14 @@ pub const WEBHOOK_PATH: &str = "/mutate--v1-pod";
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(extend("x-takes-effect" = "restart"))]
 pub struct RegistrationConfig {
-    /// Whether the process registers itself.
+    /// Whether the process maintains the registration: with `create`, the whole
+    /// `MutatingWebhookConfiguration`; without it, only the `caBundle` of its webhooks.
     pub enabled: bool,
+    /// Whether the process creates the `MutatingWebhookConfiguration` and restores all its fields.
+    /// This requires the permission to create any such object: with it, the service account can
+    /// change every object of the cluster. If false, another program such as Helm creates the
+    /// object, and the process waits for it.
+    pub create: bool,
     /// Name of the `MutatingWebhookConfiguration`.
     pub name: String,
     /// Name of the webhook in it, with at least three parts. The API server puts it in front of
@@ -132,6 +138,7 @@ impl Default for RegistrationConfig {
     fn default() -> Self {
         Self {
             enabled: false,
+            create: false,
             name: "ampoule".to_owned(),
             webhook_name: "secrets.ampoule.dev".to_owned(),
             service_name: "ampoule".to_owned(),

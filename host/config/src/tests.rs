@@ -57,7 +57,8 @@ fn reads_every_key() {
     assert_eq!((config.server.max_connections, config.server.max_admissions), (7, 5));
     assert_eq!(config.server.max_connection_age, Duration::from_secs(30));
     assert_eq!(config.server.shutdown_grace, Duration::ZERO);
-    assert_eq!((config.registration.enabled, config.registration.service_port), (true, 8443));
+    assert_eq!((config.registration.enabled, config.registration.create), (true, true));
+    assert_eq!(config.registration.service_port, 8443);
     assert_eq!(config.registration.failure_policy, FailurePolicy::Ignore);
     assert_eq!(config.registration.timeout, Duration::from_secs(30));
     assert_eq!(config.registration.namespace_selector.as_ref().unwrap().match_labels["team"], "ml");
@@ -433,6 +434,7 @@ server:
   clients: { mode: certificate, caFile: /etc/ampoule/clients.crt, allowedNames: [api-server] }
 registration:
   enabled: true
+  create: true
   name: secrets
   webhookName: a.b.c
   serviceName: webhook

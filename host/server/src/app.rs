@@ -36,7 +36,7 @@ use ampoule_cluster::{
     registration::{RegistrationKeeper, ReviewRoute, Trust, TrustTiming},
 };
 use ampoule_components::builtins::{self, Builtins};
-use ampoule_config::{ClientMode, Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
+use ampoule_config::{Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
 use ampoule_net::{
     cgroup,
     listener::{ConnectionLimits, Drain, DrainTrigger, Listener},
@@ -291,10 +291,7 @@ impl ClusterRegistration {
         let cluster = Cluster::connect().await?;
         let timing = TrustTiming::from_config(&config.certificates);
         let keeper = RegistrationKeeper::new(cluster.clone(), config.registration.clone(), timing, metrics.clone())
-            .with_route(match config.server.clients.mode {
-                ClientMode::RequestHeader => ReviewRoute::Aggregated,
-                ClientMode::Open | ClientMode::Certificate => ReviewRoute::Direct,
-            });
+            .with_route(ReviewRoute::from_mode(config.server.clients.mode));
         Ok(Self { cluster, keeper, part })
     }
 
@@ -304,7 +301,8 @@ impl ClusterRegistration {
 
     /// Registers the webhook and keeps the registration up to date.
     async fn start(mut self, followers: &mut JoinSet<()>) -> anyhow::Result<()> {
-        until_reachable("the registration", async || Ok(self.keeper.start().await?)).await?;
+        let (keeper, part) = (&mut self.keeper, &self.part);
+        until_reachable("the registration", async || Ok(keeper.start(part).await?)).await?;
         self.part.ready();
         followers.spawn(self.keeper.run());
         Ok(())

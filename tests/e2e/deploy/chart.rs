@@ -16,11 +16,39 @@ fn render(values: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_accepts_the_chart_with_three_sets_of_values() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("hooks").await?;
-    for (values, count) in [("defaults", 10), ("flyte", 10), ("everything", 21)] {
+    for (values, count) in [("defaults", 10), ("flyte", 13), ("everything", 21)] {
         let objects = render(&["--values", &format!("deploy/chart/ci/{values}-values.yaml")])?;
         let names: Vec<_> = objects.iter().map(name).collect();
         assert_eq!(objects.len(), count, "{values}: {names:?}");
         check_taken(&namespace, &objects).await.context(values)?;
+    }
+    Ok(())
+}
+
+/// The process reports every difference between its configuration and the object, so the chart must
+/// render both from the same values.
+#[test]
+fn the_object_of_the_chart_equals_the_object_that_its_configuration_describes() -> Result<()> {
+    let table: &[&[&str]] = &[
+        &[],
+        &["webhook.failurePolicy=Ignore", "webhook.timeoutSeconds=3", "service.port=8443"],
+        &["config.registration.failurePolicy=Ignore", "config.registration.timeoutSeconds=3"],
+        &["webhook.namespaceSelector.matchLabels.team=ml"],
+        &["config.registration.namespaceSelector.matchLabels.team=ml"],
+        &["config.registration.name=mine", "config.registration.webhookName=a.example.org"],
+        &["nameOverride=other", "clients.mode=requestHeader"],
+    ];
+    let built_ins: Vec<_> = ampoule_plugin_bundle::COMPONENTS.iter().map(|(name, _)| *name).collect();
+    for values in table {
+        let words: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
+        let objects = render(&words)?;
+        let object = objects.iter().find(|object| object["kind"] == "MutatingWebhookConfiguration");
+        let object = object.context("the chart creates the object")?;
+        let config = objects.iter().find_map(|object| object["data"]["ampoule.yaml"].as_str()).context("a file")?;
+        let config = ampoule_config::Config::parse(config, &built_ins)?;
+        let desired = ampoule_cluster::registration::document(&config, "hooks");
+        assert_eq!(object["metadata"]["name"], desired["metadata"]["name"], "{values:?}");
+        assert_eq!(object["webhooks"], desired["webhooks"], "{values:?}");
     }
     Ok(())
 }
@@ -104,6 +132,44 @@ fn values_have_their_effect() -> Result<()> {
             json!("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t"),
         ),
         (
+            // The process maintains the field.
+            &["webhook.caBundle=-----BEGIN CERTIFICATE-----"],
+            "MutatingWebhookConfiguration/hook-ampoule",
+            "/webhooks/1/clientConfig/caBundle",
+            Value::Null,
+        ),
+        (
+            &["config.registration.create=true"],
+            "Job/hook-ampoule-uninstall",
+            "/spec/template/spec/serviceAccountName",
+            json!("hook-ampoule-uninstall"),
+        ),
+        (
+            &["config.registration.create=true", "rbac.create=false"],
+            "Job/hook-ampoule-uninstall",
+            "/spec/template/spec/serviceAccountName",
+            json!("hook-ampoule"),
+        ),
+        (
+            &["config.registration.create=true"],
+            "ClusterRole/hooks-hook-ampoule",
+            "/rules/0/verbs",
+            json!(["get", "patch", "watch"]),
+        ),
+        (&[], "ClusterRole/hooks-hook-ampoule", "/rules/1", Value::Null),
+        (
+            &["webhook.timeoutSeconds=3"],
+            "MutatingWebhookConfiguration/hook-ampoule",
+            "/webhooks/1/timeoutSeconds",
+            json!(3),
+        ),
+        (
+            &["config.registration.webhookName=a.example.org"],
+            "MutatingWebhookConfiguration/hook-ampoule",
+            "/webhooks/0/name",
+            json!("a.example.org"),
+        ),
+        (
             &["serviceAccount.create=false", "serviceAccount.name=theirs"],
             deployment,
             "/spec/template/spec/serviceAccountName",
@@ -158,9 +224,11 @@ fn values_of_the_clients_have_their_effect() -> Result<()> {
         (
             &["clients.mode=requestHeader"],
             "ClusterRole/hooks-hook-ampoule",
-            "/rules/2/resourceNames",
-            json!(["v1.admission.ampoule.dev"]),
+            "/rules/1",
+            json!({ "apiGroups": ["apiregistration.k8s.io"], "resources": ["apiservices"],
+                    "resourceNames": ["v1.admission.ampoule.dev"], "verbs": ["get", "patch"] }),
         ),
+        (&["clients.mode=requestHeader"], "ClusterRole/hooks-hook-ampoule", "/rules/0/verbs", json!(["get", "watch"])),
         (
             &["networkPolicy.apiServerCIDRs={10.0.0.1/32}"],
             "NetworkPolicy/hook-ampoule",
@@ -193,9 +261,21 @@ fn a_value_switches_an_object_off_or_on() -> Result<()> {
         (&["serviceAccount.create=false"], "ServiceAccount/hook-ampoule", false),
         (&["config.registration.enabled=false"], "ClusterRole/hooks-hook-ampoule", false),
         (&["config.registration.enabled=false"], "MutatingWebhookConfiguration/hook-ampoule", true),
-        (&[], "MutatingWebhookConfiguration/hook-ampoule", false),
-        (&[], "Job/hook-ampoule-uninstall", true),
-        (&["config.registration.enabled=false"], "Job/hook-ampoule-uninstall", false),
+        (&[], "MutatingWebhookConfiguration/hook-ampoule", true),
+        (&["webhook.create=false"], "MutatingWebhookConfiguration/hook-ampoule", false),
+        (&["config.registration.create=true"], "MutatingWebhookConfiguration/hook-ampoule", false),
+        (&["flyte.enabled=true"], "MutatingWebhookConfiguration/hook-ampoule", false),
+        (&[], "Job/hook-ampoule-uninstall", false),
+        (&["config.registration.create=true"], "Job/hook-ampoule-uninstall", true),
+        (&["flyte.enabled=true"], "Job/hook-ampoule-uninstall", true),
+        (&["config.registration.create=true"], "ServiceAccount/hook-ampoule-uninstall", true),
+        (&["config.registration.create=true"], "ClusterRole/hooks-hook-ampoule-uninstall", true),
+        (&["config.registration.create=true", "rbac.create=false"], "ServiceAccount/hook-ampoule-uninstall", false),
+        (
+            &["config.registration.create=true", "config.registration.enabled=false"],
+            "MutatingWebhookConfiguration/hook-ampoule",
+            true,
+        ),
         (
             &["certificates.mode=cert-manager", "webhook.create=false"],
             "MutatingWebhookConfiguration/hook-ampoule",

@@ -31,15 +31,18 @@ fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_accepts_every_overlay() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("ampoule").await?;
-    let table: [(&str, &[&str], usize); 8] = [
-        ("base", &[], 11),
+    let table: [(&str, &[&str], usize); 11] = [
+        ("base", &[], 12),
         ("base", &["cert-manager"], 12),
-        ("overlays/dev", &[], 10),
-        ("overlays/production", &[], 13),
-        ("overlays/production", &["monitoring"], 17),
-        ("overlays/production", &["config-maps"], 15),
-        ("overlays/production", &["config-map-by-name"], 15),
+        ("overlays/dev", &[], 11),
+        ("overlays/production", &[], 14),
+        ("overlays/production", &["monitoring"], 18),
+        ("overlays/production", &["config-maps"], 16),
+        ("overlays/production", &["config-map-by-name"], 16),
         ("overlays/production", &["cert-manager", "monitoring"], 18),
+        ("overlays/production", &["admission-policy"], 16),
+        ("overlays/production", &["clients-certificate"], 14),
+        ("overlays/production", &["clients-request-header", "admission-policy"], 18),
     ];
     for (overlay, components, count) in table {
         let objects = render(overlay, components)?;
@@ -91,6 +94,7 @@ fn the_chart_and_the_manifests_agree() -> Result<()> {
         (&monitored, &charted, "Certificate/ampoule", "spec"),
         (&monitored, &charted, "Certificate/ampoule-ca", "spec"),
         (&monitored, &charted, "MutatingWebhookConfiguration/ampoule", "webhooks"),
+        (&base, &chart, "MutatingWebhookConfiguration/ampoule", "webhooks"),
     ] {
         assert_eq!(find(ours, object)?[key], find(theirs, object)?[key], "{object}.{key}");
     }
@@ -113,6 +117,55 @@ fn the_chart_and_the_manifests_agree() -> Result<()> {
         for key in ["env", "ports", "resources", "securityContext", "volumeMounts", "readinessProbe", "startupProbe"] {
             assert_eq!(ours[list][0][key], theirs[list][0][key], "{list}.{key}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_chart_and_the_components_for_clients_and_the_policy_agree() -> Result<()> {
+    let ours = render("base", &["clients-request-header", "admission-policy"])?;
+    let words = ["--set", "clients.mode=requestHeader", "--set", "admissionPolicy.enabled=true"];
+    let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
+    for (object, key) in [
+        ("MutatingWebhookConfiguration/ampoule", "webhooks"),
+        ("APIService/v1.admission.ampoule.dev", "spec"),
+        ("ClusterRole/ampoule", "rules"),
+        ("ValidatingAdmissionPolicy/ampoule", "spec"),
+        ("ValidatingAdmissionPolicyBinding/ampoule", "spec"),
+    ] {
+        assert_eq!(find(&ours, object)?[key], find(&theirs, object)?[key], "{object}.{key}");
+    }
+    let front_proxy = |objects: &[Value]| {
+        let mut found = objects.iter().filter(|object| object["metadata"]["namespace"] == "kube-system");
+        found.next().map(|object| (object["kind"].clone(), object["roleRef"].clone(), object["subjects"].clone()))
+    };
+    assert_eq!(front_proxy(&ours), front_proxy(&theirs));
+    assert!(front_proxy(&ours).is_some());
+
+    let ours = render("base", &["clients-certificate"])?;
+    let words = ["clients.mode=certificate", "clients.caConfigMap=ampoule-clients", "clients.allowedNames={a}"];
+    let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words.map(|word| ["--set", word]).concat())?;
+    let clients = |objects: &[Value]| {
+        let spec = &find(objects, "Deployment/ampoule")?["spec"]["template"]["spec"];
+        let entry = |list: &Value| list.as_array()?.iter().find(|entry| entry["name"] == "clients").cloned();
+        anyhow::Ok((entry(&spec["volumes"]), entry(&spec["containers"][0]["volumeMounts"])))
+    };
+    assert_eq!(clients(&ours)?, clients(&theirs)?);
+    assert!(clients(&ours)?.0.is_some() && clients(&ours)?.1.is_some());
+    Ok(())
+}
+
+#[test]
+fn the_components_for_clients_set_their_mode_in_the_configuration() -> Result<()> {
+    for (component, mode) in [
+        ("clients-certificate", ampoule_config::ClientMode::Certificate),
+        ("clients-request-header", ampoule_config::ClientMode::RequestHeader),
+    ] {
+        let objects = render("overlays/production", &[component])?;
+        let config = find(&objects, "ConfigMap/ampoule")?["data"]["ampoule.yaml"].as_str().unwrap_or_default();
+        let config = ampoule_config::Config::parse(config, &["k8s"])?;
+        assert_eq!(config.server.clients.mode, mode);
+        assert_eq!((config.registration.enabled, config.registration.create), (true, false));
     }
     Ok(())
 }

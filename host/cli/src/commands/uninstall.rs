@@ -3,8 +3,13 @@
 //!
 //! Running replicas notice the removal and do not register again. No replica removes the
 //! registration when it ends, because the other replicas still use it.
+//!
+//! Without `registration.create`, Helm or kubectl created the object and deletes it. Only a process
+//! with `registration.create` would restore it.
 
 use std::process::ExitCode;
+
+use anyhow::bail;
 
 use super::{
     output,
@@ -18,6 +23,12 @@ pub(crate) fn uninstall(source: &ConfigSource, builtins: Builtins) -> anyhow::Re
     let runtime = quiet_runtime()?;
     let config = load_config(source, builtins)?;
     let name = config.registration.name;
+    if !config.registration.create {
+        bail!(
+            "registration.create is false: delete the MutatingWebhookConfiguration {name} with the program that \
+             created it, for example with helm uninstall or kubectl delete"
+        );
+    }
     let removed = runtime.block_on(async {
         let cluster = Cluster::connect().await?;
         let removed = registration::remove(&cluster, &name).await?;

@@ -33,11 +33,22 @@ impl ApiServiceRegistration {
         Self { api: cluster.cluster_wide(), namespace: cluster.namespace().to_owned() }
     }
 
-    /// Returns the stored `caBundle`; an empty bundle if the object or the field does not exist.
-    pub(super) async fn stored_bundle(&self) -> Result<CaBundle, RegistrationError> {
-        let found = self.api.get_opt(&name()).await.map_err(|error| failed("read", error))?;
-        let pem = found.and_then(|found| found.spec?.ca_bundle);
-        Ok(CaBundle::parse(&String::from_utf8_lossy(&pem.map(|pem| pem.0).unwrap_or_default())))
+    /// Returns the stored `caBundle`; an empty bundle if the field does not exist, and `None` if
+    /// the object does not exist.
+    pub(super) async fn stored_bundle(&self) -> Result<Option<CaBundle>, RegistrationError> {
+        let Some(found) = self.api.get_opt(&name()).await.map_err(|error| failed("read", error))? else {
+            return Ok(None);
+        };
+        let pem = found.spec.and_then(|spec| spec.ca_bundle).map(|pem| pem.0).unwrap_or_default();
+        Ok(Some(CaBundle::parse(&String::from_utf8_lossy(&pem))))
+    }
+
+    /// Sets the `caBundle` and no other field.
+    pub(super) async fn set_ca_bundle(&self, field_manager: &str, bundle: &CaBundle) -> Result<(), RegistrationError> {
+        let patch = json!({ "spec": { "caBundle": encode(bundle) } });
+        let params = PatchParams { field_manager: Some(field_manager.to_owned()), ..PatchParams::default() };
+        let patched = self.api.patch(&name(), &params, &Patch::Merge(&patch)).await;
+        patched.map(drop).map_err(|error| failed("change the caBundle of", error))
     }
 
     /// Writes the object. Without a bundle, the `caBundle` stays unchanged.
@@ -77,7 +88,7 @@ pub async fn remove_api_service(cluster: &Cluster) -> Result<bool, RegistrationE
 }
 
 /// The name that the API server requires.
-fn name() -> String {
+pub(super) fn name() -> String {
     format!("{API_VERSION}.{API_GROUP}")
 }
 
@@ -95,9 +106,13 @@ fn document(config: &RegistrationConfig, namespace: &str, bundle: Option<&CaBund
         },
     });
     if let Some(bundle) = bundle {
-        document["spec"]["caBundle"] = data_encoding::BASE64.encode(bundle.to_pem().as_bytes()).into();
+        document["spec"]["caBundle"] = encode(bundle).into();
     }
     document
+}
+
+fn encode(bundle: &CaBundle) -> String {
+    data_encoding::BASE64.encode(bundle.to_pem().as_bytes())
 }
 
 fn failed(verb: &'static str, error: kube::Error) -> RegistrationError {

@@ -1,8 +1,9 @@
-//! The desired `MutatingWebhookConfiguration`: [`WebhookRegistration`].
+//! The desired `MutatingWebhookConfiguration`: [`document`], and [`WebhookRegistration`] with a
+//! `caBundle`.
 //!
 //! It has two webhooks: one for pods with Flyte's label, and one for pods with Ampoule's label.
 
-use ampoule_config::{AGGREGATED_PATH, NamespaceSelector, RegistrationConfig, WEBHOOK_PATH};
+use ampoule_config::{AGGREGATED_PATH, ClientMode, Config, NamespaceSelector, RegistrationConfig, WEBHOOK_PATH};
 use ampoule_core::TRIGGER_LABELS;
 use serde_json::{Value, json};
 
@@ -20,12 +21,35 @@ pub enum ReviewRoute {
     Aggregated,
 }
 
+/// Returns the `MutatingWebhookConfiguration` of this configuration, without a `caBundle`, for a
+/// webhook with its Service in this namespace.
+///
+/// The chart and the kustomization must contain the same object.
+#[must_use]
+pub fn document(config: &Config, namespace: &str) -> Value {
+    let route = ReviewRoute::from_mode(config.server.clients.mode);
+    WebhookRegistration::new(config.registration.clone(), route, None).document(namespace)
+}
+
 /// A registration in its desired state.
 pub(super) struct WebhookRegistration {
     config: RegistrationConfig,
     route: ReviewRoute,
     /// The CAs that the API server trusts, in PEM format; `None` leaves the field to its manager.
     ca_bundle: Option<String>,
+}
+
+// === impl ReviewRoute ===
+
+impl ReviewRoute {
+    /// Returns the way of reviews from clients of this mode.
+    #[must_use]
+    pub fn from_mode(mode: ClientMode) -> Self {
+        match mode {
+            ClientMode::RequestHeader => Self::Aggregated,
+            ClientMode::Open | ClientMode::Certificate => Self::Direct,
+        }
+    }
 }
 
 // === impl WebhookRegistration ===
@@ -106,14 +130,11 @@ impl WebhookRegistration {
 
 #[cfg(test)]
 mod tests {
-    use ampoule_config::Config;
-
     use super::*;
 
     #[test]
     fn by_default_it_equals_the_registration_of_the_manifests() {
-        let manifest =
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kustomize/components/cert-manager/webhook.yaml");
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kustomize/base/webhook.yaml");
         let manifest: Value = serde_saphyr::from_str(&std::fs::read_to_string(manifest).unwrap()).unwrap();
         let config = Config::parse("", &["k8s"]).unwrap().registration;
         let document = WebhookRegistration::new(config, ReviewRoute::Direct, None).document("ampoule");

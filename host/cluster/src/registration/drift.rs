@@ -26,8 +26,12 @@ pub(super) fn first_difference(wanted: &Value, found: &Value) -> Option<String> 
 
 /// Returns the `caBundle` of each of our webhooks in an object.
 pub(super) fn ca_bundles(wanted: &Value, found: &Value) -> Vec<CaBundle> {
-    let own = webhooks(found).iter().filter(|webhook| contains(webhooks(wanted), webhook));
-    own.map(ca_bundle).collect()
+    own(wanted, found).map(ca_bundle).collect()
+}
+
+/// Returns the names of our webhooks in an object, in its order.
+pub(super) fn own_webhooks<'a>(wanted: &'a Value, found: &'a Value) -> impl Iterator<Item = &'a str> {
+    own(wanted, found).map(name)
 }
 
 /// Returns the object with our webhooks in the place of webhooks of the same name. Other webhooks
@@ -61,6 +65,10 @@ fn remove_default_scope(rule: &mut Map<String, Value>) {
     if rule.get("scope").is_some_and(|scope| scope == "*") {
         rule.remove("scope");
     }
+}
+
+fn own<'a>(wanted: &'a Value, found: &'a Value) -> impl Iterator<Item = &'a Value> {
+    webhooks(found).iter().filter(|webhook| contains(webhooks(wanted), webhook))
 }
 
 /// Whether a list contains a webhook of the same name.

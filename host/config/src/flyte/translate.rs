@@ -145,6 +145,8 @@ fn server(tree: &Tree, origins: &mut Origins, lookup: Lookup<'_>) -> Result<Serv
 fn registration(tree: &Tree, origins: &mut Origins) -> Result<RegistrationConfig, ConfigError> {
     let mut file = RegistrationConfig {
         enabled: true,
+        // Flyte's webhook creates the object, and Flyte's chart contains none.
+        create: true,
         name: OBJECT_NAME.to_owned(),
         webhook_name: WEBHOOK_NAME.to_owned(),
         service_name: OBJECT_NAME.to_owned(),
@@ -154,6 +156,7 @@ fn registration(tree: &Tree, origins: &mut Origins) -> Result<RegistrationConfig
     };
     if let Some(disabled) = tree.find("webhook.disableCreateMutatingWebhookConfig") {
         file.enabled = !disabled.flag()?;
+        file.create = file.enabled;
     }
     if let Some(name) = tree.find("webhook.serviceName") {
         for key in ["registration.name", "registration.serviceName"] {

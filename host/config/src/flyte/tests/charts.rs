@@ -18,6 +18,7 @@ server:
     acceptValuesToAnyone: true
 registration:
   enabled: true
+  create: true
   name: flyte-pod-webhook
   webhookName: flyte-pod-webhook.flyte.org
   serviceName: flyte-pod-webhook
@@ -141,6 +142,7 @@ server:
     acceptValuesToAnyone: true
 registration:
   enabled: true
+  create: true
   name: flyte-webhook
   webhookName: flyte-pod-webhook.flyte.org
   serviceName: flyte-webhook
