@@ -1,5 +1,5 @@
-//! The attacker: an address of its own, requests that never end, and complete ones whose answer does
-//! not matter.
+//! The attacker: an address of its own, requests that never end, and complete ones whose answer
+//! does not matter.
 //!
 //! Every function gives up after a few seconds.
 

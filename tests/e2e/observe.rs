@@ -28,9 +28,10 @@ use crate::deploy::check_kept;
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/metrics.md");
 
 /// Panels that show only zeros in this scenario, each with the reason.
-const ZERO: [(&str, &str); 2] = [
+const ZERO: [(&str, &str); 3] = [
     ("Restored registrations", "no API server is used from which it could be removed"),
     ("Refused clients", "the port is open to every client"),
+    ("Policy rules that fail", "the rule of this scenario reads a field that every request has"),
 ];
 
 /// The alerts that must become active in this scenario, after their configured duration.

@@ -64,10 +64,10 @@ macro_rules! injector_document {
             /// Name of the key of `trust.keys` that must have signed the component.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) signed_by: Option<String>,
-            /// Name that the signature must state, so that a signature of another plugin by the same
-            /// key does not suffice: the repository (`docker-reference`) of cosign for a component in
-            /// a registry, otherwise `file:NAME` of minisign's trusted comment. Requires `signedBy` or
-            /// `trust.requireSignature`.
+            /// Name that the signature must state, so that a signature of another plugin by the
+            /// same key does not suffice: the repository (`docker-reference`) of cosign for a
+            /// component in a registry, otherwise `file:NAME` of minisign's trusted comment.
+            /// Requires `signedBy` or `trust.requireSignature`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub(crate) signed_name: Option<String>,
             /// Settings of the plugin. Their keys are the plugin's.

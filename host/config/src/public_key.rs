@@ -99,8 +99,8 @@ impl PublicKey {
 
 impl PublicKey {
     /// Returns the name that a detached signature states for its component: `file:NAME` in
-    /// minisign's trusted comment, which the key has signed as well. `None` for signatures of cosign
-    /// and openssl, and without a name. Does not verify the signature.
+    /// minisign's trusted comment, which the key has signed as well. `None` for signatures of
+    /// cosign and openssl, and without a name. Does not verify the signature.
     #[must_use]
     pub fn stated_name(&self, signature: &[u8]) -> Option<String> {
         let Kind::Minisign(_) = &self.kind else { return None };

@@ -1,7 +1,7 @@
 //! The cost of an expression in steps, and the budgets.
 //!
-//! A step is the evaluation of one node, the comparison of 16 bytes or the copy of 4 bytes. The cost
-//! is an upper bound: it assumes that every branch is taken and every loop runs to its end.
+//! A step is the evaluation of one node, the comparison of 16 bytes or the copy of 4 bytes. The
+//! cost is an upper bound: it assumes that every branch is taken and every loop runs to its end.
 
 /// Maximum cost of one rule over the largest accepted inputs, in steps.
 pub const RULE_BUDGET: u64 = 500_000;

@@ -308,8 +308,8 @@ impl Loader {
         Ok((build_engine(settings, observer, self.new_compiler)?, instances))
     }
 
-    /// Builds the pipeline: global secrets first, then the plugins. Shadow injectors are not part of
-    /// the chain.
+    /// Builds the pipeline: global secrets first, then the plugins. Shadow injectors are not part
+    /// of the chain.
     fn chain(&self, parts: &PipelineParts) -> Pipeline {
         let config = &parts.config;
         let (mut chain, mut facts, mut shadows) = (Vec::new(), Vec::new(), Vec::new());

@@ -168,6 +168,7 @@ fn configuration(folder: &TempDir, guests: &Guests, act: Act) -> String {
     );
     injectors += &guests.injector("echo", "{}", limits);
     injectors += &guests.injector("trap", "{}", limits);
+    injectors += &format!("  - {{ name: next, component: builtin:k8s, shadow: true, limits: {limits} }}\n");
     if act != Act::First {
         injectors +=
             &guests.injector("endless_loop", "{}", "{ deadlineMillis: 300, instances: 2, queueWaitMillis: 5000 }");
@@ -176,6 +177,7 @@ fn configuration(folder: &TempDir, guests: &Guests, act: Act) -> String {
     // cache.
     let head = format!("engine: {{ cacheDirectory: {} }}\nserver: {{ maxAdmissions: 4, ", file("compiled"));
     let mut config = config("flyte-v1", &injectors).replace("server: { ", &head);
+    config.insert_str(0, "policy: { rules: [{ name: seen, when: request.key != '', action: audit }] }\n");
     if act == Act::Admitting {
         config += &format!(
             "  - {{ name: broken, required: false, component: 'file:{}' }}\nonFailure: admit\n",

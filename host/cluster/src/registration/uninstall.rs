@@ -34,7 +34,7 @@ pub(super) fn mark(object: &MutatingWebhookConfiguration) -> Option<String> {
 ///
 /// The API server refuses a request, or replicas restore the object each time.
 pub async fn remove(cluster: &Cluster, name: &str) -> Result<bool, RegistrationError> {
-    let registration = RegistrationObject { api: cluster.cluster_wide(), name };
+    let registration = DeletableRegistration { api: cluster.cluster_wide(), name };
     // Without the right to delete, the object must not be marked: no replica would maintain it.
     if !registration.delete(DeleteParams { dry_run: true, ..DeleteParams::default() }).await? {
         return Ok(false);
@@ -52,14 +52,14 @@ pub async fn remove(cluster: &Cluster, name: &str) -> Result<bool, RegistrationE
 }
 
 /// The object to remove.
-struct RegistrationObject<'a> {
+struct DeletableRegistration<'a> {
     api: Api<MutatingWebhookConfiguration>,
     name: &'a str,
 }
 
-// === impl RegistrationObject ===
+// === impl DeletableRegistration ===
 
-impl RegistrationObject<'_> {
+impl DeletableRegistration<'_> {
     async fn set_mark(&self) -> Result<(), RegistrationError> {
         let mark = json!({ "metadata": { "annotations": { MARK: Timestamp::now().to_string() } } });
         let patched = self.api.patch(self.name, &PatchParams::default(), &Patch::Merge(mark)).await;
