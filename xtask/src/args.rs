@@ -64,9 +64,9 @@ enum Command {
     /// Compare the cost of an admission with `tests/budget/budget.yaml`, in instructions and
     /// ratios.
     Budget {
-        /// Profile of the static binary, of which only ratios are measured.
-        #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
-        profile: BuildProfile,
+        /// Count instructions only. The ratios need the static binary of a release.
+        #[arg(long)]
+        instructions_only: bool,
     },
     /// Search for input that breaks a reader, a parser or the edits (`tests/fuzz`).
     Fuzz {
@@ -132,7 +132,9 @@ impl Args {
             Some(Command::Bench { quick, filter }) => {
                 bench::run(if quick { bench::Samples::Quick } else { bench::Samples::Full }, filter.as_deref())
             }
-            Some(Command::Budget { profile }) => budget::run(profile),
+            Some(Command::Budget { instructions_only }) => {
+                budget::run(if instructions_only { budget::Measures::Instructions } else { budget::Measures::All })
+            }
             Some(Command::Fuzz { seconds, target }) => fuzz::run(seconds, target.as_deref()),
             Some(Command::Plugins) => plugins::run(),
             Some(Command::Image { where_possible, profile }) => {
