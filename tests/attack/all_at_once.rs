@@ -130,10 +130,15 @@ async fn probe(ampoule: Arc<Ampoule>, end: Instant) -> Result<usize> {
     Ok(probes)
 }
 
+fn duration() -> Result<Duration> {
+    let Some(seconds) = env::var_os("AMPOULE_ATTACK_SECONDS") else { return Ok(DEFAULT) };
+    let seconds = seconds.to_str().context("AMPOULE_ATTACK_SECONDS is not text")?;
+    Ok(Duration::from_secs(seconds.parse().context("AMPOULE_ATTACK_SECONDS")?))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_attacks_at_once_lose_no_good_pod() -> Result<()> {
-    let seconds = env::var("AMPOULE_ATTACK_SECONDS").ok().map(|seconds| seconds.parse().map(Duration::from_secs));
-    let end = Instant::now() + seconds.transpose().context("AMPOULE_ATTACK_SECONDS")?.unwrap_or(DEFAULT);
+    let end = Instant::now() + duration()?;
     let ampoule = Arc::new(started().await?);
     let mut attacks = JoinSet::new();
     for attack in ATTACKS {

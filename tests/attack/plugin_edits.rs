@@ -16,7 +16,9 @@ async fn asked(builtin: &str, keys: &str, pod: &Review) -> Result<Response> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("mine.wasm");
     std::fs::write(&file, component)?;
-    let injector = format!("  - {{ name: mine, component: 'file:{}', {keys} }}\n", file.display());
+    // A busy machine takes longer than the default deadline.
+    let limits = "limits: { deadlineMillis: 5000, queueWaitMillis: 10000 }";
+    let injector = format!("  - {{ name: mine, component: 'file:{}', {limits}, {keys} }}\n", file.display());
     let ampoule = Ampoule::start_logging(&config("flyte-v1", &injector), "info").await?;
     let response = ampoule.review_once(pod).await?;
     ampoule.stop().await?.ensure_clean()?;

@@ -146,7 +146,7 @@ impl Reloader {
             self.is_refused = true;
             // A ConfigMap may have been removed; the rest waits for a valid configuration.
             self.remove();
-            return self.reporter.report(ReloadOutcome::refused(&error.into()));
+            return self.reporter.report(&ReloadOutcome::refused(&error.into()));
         }
         self.is_refused = false;
         self.remove();
@@ -182,7 +182,7 @@ impl Reloader {
 
     fn refuse(&mut self, error: &anyhow::Error) {
         self.retry = true;
-        self.reporter.report(ReloadOutcome::refused(error));
+        self.reporter.report(&ReloadOutcome::refused(error));
     }
 
     /// Reports the result of a load after its last plugin.
@@ -196,7 +196,7 @@ impl Reloader {
         if is_reported && !self.is_refused {
             let fixed = changed_fixed_keys(&self.at_start, &self.accepted);
             let public_problems = plugins.iter().filter_map(PluginStatus::public_problem).collect();
-            self.reporter.report(ReloadOutcome::Applied { fixed, problems, public_problems });
+            self.reporter.report(&ReloadOutcome::Applied { fixed, problems, public_problems });
         }
         if self.source_changed {
             self.apply().await;

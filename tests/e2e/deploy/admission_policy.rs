@@ -191,15 +191,19 @@ const OBJECT_CHANGES: &[Change] = &[
         |o| {
             let mut webhook = o["webhooks"][0].clone();
             webhook["name"] = json!("theirs.example.org");
-            o["webhooks"].as_array_mut().unwrap().push(webhook);
+            webhooks(o).push(webhook);
         },
         &[WEBHOOKS, WEBHOOK, CLIENT],
     ),
-    ("a removed webhook", |o| drop(o["webhooks"].as_array_mut().unwrap().pop()), &[WEBHOOKS]),
+    ("a removed webhook", |o| drop(webhooks(o).pop()), &[WEBHOOKS]),
     ("no webhooks", |o| drop(remove(o, "webhooks")), &[FIELDS, WEBHOOKS]),
-    ("webhooks in another order", |o| o["webhooks"].as_array_mut().unwrap().swap(0, 1), &[WEBHOOKS]),
+    ("webhooks in another order", |o| webhooks(o).swap(0, 1), &[WEBHOOKS]),
     ("another name of a webhook", |o| o["webhooks"][0]["name"] = json!("a.example.org"), &[WEBHOOKS, WEBHOOK, CLIENT]),
 ];
+
+fn webhooks(object: &mut Value) -> &mut Vec<Value> {
+    object["webhooks"].as_array_mut().expect("the object of this test has webhooks")
+}
 
 const WEBHOOK_CHANGES: &[Change] = &[
     (

@@ -126,6 +126,32 @@ fn values_have_their_effect() -> Result<()> {
             json!(false),
         ),
         (
+            &["serviceAccount.create=false", "serviceAccount.name=theirs"],
+            deployment,
+            "/spec/template/spec/serviceAccountName",
+            json!("theirs"),
+        ),
+        (
+            &["flyte.enabled=true", "flyte.existingConfigMap=flyte-propeller-config"],
+            deployment,
+            "/spec/template/spec/volumes/0/configMap/name",
+            json!("flyte-propeller-config"),
+        ),
+        (
+            &["plugins.volume.image.reference=registry.example.org/plugins:1"],
+            deployment,
+            "/spec/template/spec/volumes/3/image/reference",
+            json!("registry.example.org/plugins:1"),
+        ),
+    ];
+    ensure_effects(table)
+}
+
+/// The values of the registration, as the table above.
+#[test]
+fn values_of_the_registration_have_their_effect() -> Result<()> {
+    let table: &[Effect] = &[
+        (
             &["config.registration.enabled=false", "webhook.caBundle=-----BEGIN CERTIFICATE-----"],
             "MutatingWebhookConfiguration/hook-ampoule",
             "/webhooks/1/clientConfig/caBundle",
@@ -168,24 +194,6 @@ fn values_have_their_effect() -> Result<()> {
             "MutatingWebhookConfiguration/hook-ampoule",
             "/webhooks/0/name",
             json!("a.example.org"),
-        ),
-        (
-            &["serviceAccount.create=false", "serviceAccount.name=theirs"],
-            deployment,
-            "/spec/template/spec/serviceAccountName",
-            json!("theirs"),
-        ),
-        (
-            &["flyte.enabled=true", "flyte.existingConfigMap=flyte-propeller-config"],
-            deployment,
-            "/spec/template/spec/volumes/0/configMap/name",
-            json!("flyte-propeller-config"),
-        ),
-        (
-            &["plugins.volume.image.reference=registry.example.org/plugins:1"],
-            deployment,
-            "/spec/template/spec/volumes/3/image/reference",
-            json!("registry.example.org/plugins:1"),
         ),
     ];
     ensure_effects(table)

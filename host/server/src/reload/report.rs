@@ -47,7 +47,7 @@ impl Reporter {
             return self.part.ready();
         }
         let public_problems = problems.clone();
-        self.report(ReloadOutcome::Applied { fixed: Vec::new(), problems, public_problems });
+        self.report(&ReloadOutcome::Applied { fixed: Vec::new(), problems, public_problems });
     }
 
     /// Writes an Event about each ConfigMap whose plugin has a new state.
@@ -65,12 +65,12 @@ impl Reporter {
         }
     }
 
-    pub(super) fn report(&mut self, outcome: ReloadOutcome) {
+    pub(super) fn report(&mut self, outcome: &ReloadOutcome) {
         let refused = outcome.refusal();
         if refused.is_some() && refused == self.refused {
             return;
         }
-        match &outcome {
+        match outcome {
             ReloadOutcome::Refused { reason } => {
                 error!(reason, "change refused; the previous configuration stays in effect");
             }
@@ -215,7 +215,7 @@ mod tests {
         ];
         for (outcome, applied, refused, line) in table {
             let successful = outcome.refusal().is_none();
-            reporter.report(outcome);
+            reporter.report(&outcome);
             let report = readiness.report();
             assert!(report.ready);
             assert_eq!(report.lines.lines().next(), Some(line));
