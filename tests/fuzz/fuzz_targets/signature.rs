@@ -42,7 +42,7 @@ fuzz_target!(|data: &[u8]| {
         check_key(&key.parse().expect("a recorded key is valid"), message, signature);
     }
     let document = CosignSignature { payload: message.to_vec(), signature: String::new() };
-    if let Err(error) = document.signed_digest() {
+    if let Err(error) = document.signed_image() {
         let text = error.to_string();
         assert!(text.len() <= LONGEST && !text.contains(char::is_control), "{text:?}");
     }

@@ -32,7 +32,7 @@ pub struct Attempt {
     pub digest: Option<String>,
     /// The answer.
     pub answer: InjectorAnswer,
-    /// The name under which the injector found the secret ([`InjectorSession::found_name`]).
+    /// The name under which the injector found the secret ([`crate::InjectorSession::found_name`]).
     pub found_name: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub enum InjectorAnswer {
     Rejected(String),
     /// The edits contradict the pod or an earlier edit.
     Conflict(String),
-    /// The edits exceed a limit of the pod ([`PodLimits`]).
+    /// The edits exceed a limit of the pod ([`crate::PodLimits`]).
     TooLarge(String),
     /// Other admissions use the memory that the edits need.
     MemoryExhausted,
