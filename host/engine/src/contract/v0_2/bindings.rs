@@ -2,7 +2,8 @@
 #![allow(missing_docs, unreachable_pub, reason = "generated; the documentation is in the WIT")]
 #![allow(clippy::needless_pass_by_value, clippy::str_to_string, clippy::too_many_lines, reason = "generated")]
 
-use crate::sandbox::{
+#[allow(unreachable_pub, reason = "the generated code re-exports them")]
+pub use crate::sandbox::{
     answer::{PodHandle, RequestHandle},
     builders::{ContainerBuilder, VolumeBuilder},
     fetch::PromiseHandle,
