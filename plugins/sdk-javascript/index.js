@@ -145,10 +145,16 @@ function setValue(promise, found) {
 function answer(resource, work) {
   const refuse = (error) => {
     if (error instanceof Refusal) return error.answer(resource);
-    for (const line of String(error?.stack ?? error).split('\n')) log('error', line);
+    for (const line of trace(error)) log('error', line);
     resource.internal(textOf(error));
   };
   return attempt(() => then(work(), () => {}), refuse);
+}
+
+// The message and the stack. The stack of SpiderMonkey does not contain the message, that of V8 does.
+function trace(error) {
+  const [message, stack] = [String(error), error?.stack ?? ''];
+  return (stack.startsWith(message) ? stack : `${message}\n${stack}`).trimEnd().split('\n');
 }
 
 // Calls a function of the plugin, and throws its error as the text that the contract requires.

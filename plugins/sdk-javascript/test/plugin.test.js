@@ -116,6 +116,12 @@ test('the stack of an error is logged line by line', async () => {
   assert.ok(host.log.every((line) => !line.includes('\n')));
 });
 
+test('the log begins with the message if the stack lacks it', async () => {
+  const error = Object.assign(new Error('no'), { stack: 'inject@plugin.js:1:2\n' });
+  await inject(define({ inject() { throw error; } }));
+  assert.deepEqual(host.log, ['error: Error: no', 'error: inject@plugin.js:1:2']);
+});
+
 test('a reason is not logged', async () => {
   await inject(define({ inject() { throw new sdk.Denied('no'); } }));
   assert.deepEqual(host.log, []);
