@@ -146,13 +146,14 @@ fn the_rust_sdk_is_a_dependency_on_a_repository_or_a_clone() {
     let folder = tempfile::tempdir().unwrap();
     let root = Path::new(ROOT).canonicalize().unwrap();
     let clone = format!("--sdk={}", root.display());
+    let sdk = root.join("plugins/sdk").canonicalize().unwrap();
     for (i, (source, grants, expected)) in [
         (
             "--sdk=https://example.com/ampoule",
             &["--grants", "http,cache"][..],
             r#"{ git = "https://example.com/ampoule", features = ["http", "cache"] }"#.to_owned(),
         ),
-        (&clone, &[], format!("{{ path = \"{}/plugins/sdk\", features = [] }}", root.display())),
+        (&clone, &[], format!("{{ path = {:?}, features = [] }}", sdk.display().to_string())),
     ]
     .into_iter()
     .enumerate()
