@@ -186,6 +186,7 @@ fn load(
         conventions,
         limits: Limits::default(),
         grants: Grants::default(),
+        strict_grants: false,
     };
     runtime.block_on(engine.load(spec)).expect("a built-in plugin loads")
 }

@@ -41,6 +41,7 @@ pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, compone
         conventions: Profile::FlyteV1.conventions(),
         limits: Limits::default(),
         grants: Grants::default(),
+        strict_grants: false,
     };
     runtime.block_on(engine.load(spec)).expect("the plugin loads")
 }

@@ -47,7 +47,15 @@ struct Cluster;
 
 #[async_trait]
 impl ClusterSecrets for Cluster {
-    async fn read(&self, secret: &SecretName, key: &str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+    async fn read(
+        &self,
+        secret: &SecretName,
+        key: &str,
+        selectors: &[LabelledSecrets],
+    ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+        if !selectors.is_empty() && !selectors.iter().any(|selector| selector.match_labels(&labels(&secret.name))) {
+            return Ok(None);
+        }
         match (secret.name.as_str(), key) {
             ("token", "value") => Ok(Some(b"hush".to_vec())),
             ("large", _) => Ok(Some(vec![b'x'; 300 << 10])),

@@ -65,6 +65,7 @@ impl Sandbox {
             conventions: Profile::FlyteV1.conventions(),
             limits,
             grants,
+            strict_grants: false,
         };
         self.runtime.block_on(self.engine.load(spec)).map_err(Box::new)
     }

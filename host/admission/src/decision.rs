@@ -33,7 +33,7 @@ impl Decision {
     /// Refuses an object that is not a pod.
     #[must_use]
     pub fn refuse_object(error: &PodError) -> Self {
-        Self::Refused(Refusal { code: RefusalCode::BadRequest, message: error.to_string() })
+        Self::Refused(Refusal { code: RefusalCode::BadRequest, message: error.to_string(), retry_after: None })
     }
 
     /// The label in metrics, and the word in the log and the audit trail.

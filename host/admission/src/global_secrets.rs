@@ -12,7 +12,7 @@ mod tests;
 use std::{collections::HashMap, sync::Arc};
 
 use ampoule_core::{
-    EnvSource, EnvVar, Injection, InjectionError, InjectorSession, MountRequirement, PodEdit, PodView, SecretInjector,
+    EnvSource, EnvVar, Injection, InjectionError, InjectorSession, LazyPodView, MountRequirement, PodEdit, SecretInjector,
     SecretRequest, SecretValue,
 };
 use async_trait::async_trait;
@@ -84,7 +84,7 @@ impl SecretInjector for GlobalSecrets {
 
 #[async_trait]
 impl InjectorSession for GlobalSession {
-    async fn inject(&mut self, request: &SecretRequest, _: &PodView) -> Injection {
+    async fn inject(&mut self, request: &SecretRequest, _: &LazyPodView) -> Injection {
         Ok(self.store.find(request).map(|found| {
             self.found_name = Some(found.name);
             self.store.edits(request, found.value)

@@ -215,7 +215,7 @@ impl From<&PipelineError> for Refusal {
             PipelineError::Overloaded(_) => RefusalCode::TooManyRequests,
             PipelineError::Internal(_) => RefusalCode::Internal,
         };
-        Self { code, message: error.to_string() }
+        Self { code, message: error.to_string(), retry_after: None }
     }
 }
 

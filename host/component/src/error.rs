@@ -112,15 +112,18 @@ pub enum LoadErrorKind {
     /// `describe` failed.
     #[error("`describe` failed: {0}")]
     Describe(String),
+    /// `describe` returned something else than the contract's document.
+    #[error("`describe` returned a document that does not match the contract: {0}")]
+    Description(String),
     /// `configure` failed.
     #[error("`configure` failed: {0}")]
     Configure(String),
     /// `configure` rejected the settings.
     #[error("the plugin rejected its settings (injectors[].settings): {0}")]
     Settings(String),
-    /// `inject` failed in the trial, which accepts any answer.
-    #[error("`inject` failed for the trial secret ampoule.dev/trial: {0}")]
-    Inject(String),
+    /// `check` failed. A problem that it reports is not a failure.
+    #[error("`check` failed: {0}")]
+    Check(String),
     /// The engine is shutting down, or its task panicked.
     #[error("loading was interrupted: {0}")]
     Run(RunError),

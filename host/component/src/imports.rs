@@ -1,6 +1,6 @@
 //! [`Surface`]: the names of a component's imports and exports, checked before compilation.
 //!
-//! By default a plugin gets the contract's `log` and an empty WASI 0.2. Grants add to this.
+//! By default a plugin gets the contract's interfaces and an empty WASI 0.2. Grants add to this.
 //! wasmtime would reject any other import when it links the component; these checks exist for their
 //! messages, which name the import and the remedy.
 
@@ -14,10 +14,10 @@ use ampoule_core::Grant;
 use crate::error::LoadErrorKind;
 
 /// The version of the contract that this engine supports.
-pub const CONTRACT_VERSION: &str = "0.1.0";
+pub const CONTRACT_VERSION: &str = "0.2.0";
 
 /// The contract's name in messages.
-pub const CONTRACT: &str = "ampoule:injector@0.1.0";
+pub const CONTRACT: &str = "ampoule:injector@0.2.0";
 
 /// The contract's package.
 const PACKAGE: &str = "ampoule:injector";
@@ -25,10 +25,10 @@ const PACKAGE: &str = "ampoule:injector";
 /// Packages of WASI 0.2 that plugins can import. They are empty without a grant.
 const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
 
-/// The interfaces of the contract's package that a plugin can import. `kubernetes-secrets` requires
-/// a grant.
-const CONTRACT_IMPORTS: [&str; 3] = ["log", "types", KUBERNETES_SECRETS];
+/// The interfaces of the contract's package that a plugin can import.
+const CONTRACT_IMPORTS: [&str; 6] = ["admission", "conventions", "fetching", "log", CACHE, KUBERNETES_SECRETS];
 const KUBERNETES_SECRETS: &str = "kubernetes-secrets";
+const CACHE: &str = "cache";
 
 /// The interfaces of `wasi:http` for clients.
 const HTTP_IMPORTS: [&str; 2] = ["outgoing-handler", "types"];
@@ -124,6 +124,20 @@ impl Surface {
         Ok(())
     }
 
+    /// The grants that imports need ([`Grant::is_required`]) and that the plugin does not have.
+    pub fn missing_grants(&self, has: impl Fn(Grant) -> bool) -> Vec<Grant> {
+        self.grants().into_keys().filter(|grant| grant.is_required() && !has(*grant)).collect()
+    }
+
+    /// Whether the component exports an interface of the contract, in a version that this engine
+    /// supports.
+    pub fn has_export(&self, interface: &str) -> bool {
+        self.exports.iter().any(|export| {
+            let name = InterfaceName::parse(export);
+            name.package == PACKAGE && name.interface == interface && is_compatible(name.version)
+        })
+    }
+
     /// The grants for the imports, each with its first import.
     pub fn grants(&self) -> BTreeMap<Grant, &str> {
         let mut grants = BTreeMap::new();
@@ -198,12 +212,12 @@ fn is_wasi(package: &str) -> bool {
 }
 
 /// Whether this engine supports a version of the contract. Before 1.0, a new minor version is a new
-/// contract. Pre-releases (`0.1.1-alpha`) are not supported.
+/// contract. Pre-releases (`0.2.1-alpha`) are not supported.
 fn is_compatible(version: &str) -> bool {
     track(version) == track(CONTRACT_VERSION)
 }
 
-/// Major and minor version of a release: `0.1` for `0.1.7`, and `None` for a pre-release.
+/// Major and minor version of a release: `0.2` for `0.2.7`, and `None` for a pre-release.
 fn track(version: &str) -> Option<&str> {
     let (track, patch) = version.rsplit_once('.')?;
     patch.bytes().all(|byte| byte.is_ascii_digit()).then_some(track)
@@ -223,6 +237,7 @@ impl<'a> InterfaceName<'a> {
         match (self.package, self.interface) {
             ("wasi:http", _) => Some(Grant::Http),
             (PACKAGE, KUBERNETES_SECRETS) => Some(Grant::KubernetesSecrets),
+            (PACKAGE, CACHE) => Some(Grant::Cache),
             ("wasi:cli", "environment") => Some(Grant::Environment),
             ("wasi:clocks", "wall-clock" | "monotonic-clock") => Some(Grant::Clock),
             ("wasi:random", _) => Some(Grant::Randomness),
@@ -244,20 +259,20 @@ mod tests {
         }
     }
 
-    const INJECTOR: &str = "ampoule:injector/injector@0.1.0";
+    const INJECTOR: &str = "ampoule:injector/injector@0.2.0";
 
     #[test]
     fn supports_every_patch_version_of_the_contract_and_wasi() {
         let wasi: Vec<String> = WASI.iter().map(|package| format!("{package}/anything@0.2.3")).collect();
         let wasi: Vec<&str> = wasi.iter().map(String::as_str).collect();
-        assert_eq!(check(&[], &[INJECTOR]), "supports 0.1.0");
-        assert_eq!(check(&[], &["ampoule:injector/injector@0.1.9", "extra:package/thing@1.0.0"]), "supports 0.1.9");
+        assert_eq!(check(&[], &[INJECTOR]), "supports 0.2.0");
+        assert_eq!(check(&[], &["ampoule:injector/injector@0.2.9", "extra:package/thing@1.0.0"]), "supports 0.2.9");
         assert_eq!(
-            check(&["ampoule:injector/log@0.1.4", "ampoule:injector/types@0.1.4"], &[INJECTOR]),
-            "supports 0.1.0"
+            check(&["ampoule:injector/log@0.2.4", "ampoule:injector/admission@0.2.4"], &[INJECTOR]),
+            "supports 0.2.0"
         );
-        assert_eq!(check(&wasi, &[INJECTOR]), "supports 0.1.0");
-        assert_eq!(check(&[], &["ampoule:injector/injector@0.2.0", INJECTOR]), "supports 0.1.0");
+        assert_eq!(check(&wasi, &[INJECTOR]), "supports 0.2.0");
+        assert_eq!(check(&[], &["ampoule:injector/injector@0.1.0", INJECTOR]), "supports 0.2.0");
     }
 
     #[test]
@@ -273,22 +288,22 @@ mod tests {
 
     #[test]
     fn names_both_versions_of_the_contract() {
-        insta::assert_snapshot!(check(&["ampoule:injector/log@0.2.0"], &["ampoule:injector/injector@0.2.0"]), @"the component exports ampoule:injector/injector@0.2.0, but this version of Ampoule supports ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
-        insta::assert_snapshot!(check(&[], &["ampoule:injector/injector@0.1.0-rc.1"]), @"the component exports ampoule:injector/injector@0.1.0-rc.1, but this version of Ampoule supports ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
-        insta::assert_snapshot!(check(&["ampoule:injector/log@0.1.1-alpha"], &[INJECTOR]), @"the component imports ampoule:injector/log@0.1.1-alpha, but this version of Ampoule supports ampoule:injector@0.1.0: rebuild the plugin against that version");
-        insta::assert_snapshot!(check(&[], &["ampoule:injector/injector"]), @"the component exports ampoule:injector/injector without a version, but this version of Ampoule supports ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
-        insta::assert_snapshot!(check(&["ampoule:injector/log@0.2.0"], &[INJECTOR]), @"the component imports ampoule:injector/log@0.2.0, but this version of Ampoule supports ampoule:injector@0.1.0: rebuild the plugin against that version");
+        insta::assert_snapshot!(check(&["ampoule:injector/log@0.1.0"], &["ampoule:injector/injector@0.1.0"]), @"the component exports ampoule:injector/injector@0.1.0, but this version of Ampoule supports ampoule:injector/injector@0.2.0: rebuild the plugin against that version");
+        insta::assert_snapshot!(check(&[], &["ampoule:injector/injector@0.2.0-rc.1"]), @"the component exports ampoule:injector/injector@0.2.0-rc.1, but this version of Ampoule supports ampoule:injector/injector@0.2.0: rebuild the plugin against that version");
+        insta::assert_snapshot!(check(&["ampoule:injector/log@0.2.1-alpha"], &[INJECTOR]), @"the component imports ampoule:injector/log@0.2.1-alpha, but this version of Ampoule supports ampoule:injector@0.2.0: rebuild the plugin against that version");
+        insta::assert_snapshot!(check(&[], &["ampoule:injector/injector"]), @"the component exports ampoule:injector/injector without a version, but this version of Ampoule supports ampoule:injector/injector@0.2.0: rebuild the plugin against that version");
+        insta::assert_snapshot!(check(&["ampoule:injector/log@0.1.0"], &[INJECTOR]), @"the component imports ampoule:injector/log@0.1.0, but this version of Ampoule supports ampoule:injector@0.2.0: rebuild the plugin against that version");
     }
 
     #[test]
     fn names_the_missing_export_and_the_unavailable_import() {
-        insta::assert_snapshot!(check(&[], &[]), @"the component does not export ampoule:injector/injector@0.1.0; it exports nothing");
-        insta::assert_snapshot!(check(&[], &["wasi:cli/run@0.2.0", "other"]), @"the component does not export ampoule:injector/injector@0.1.0; it exports wasi:cli/run@0.2.0, other");
+        insta::assert_snapshot!(check(&[], &[]), @"the component does not export ampoule:injector/injector@0.2.0; it exports nothing");
+        insta::assert_snapshot!(check(&[], &["wasi:cli/run@0.2.0", "other"]), @"the component does not export ampoule:injector/injector@0.2.0; it exports wasi:cli/run@0.2.0, other");
         insta::assert_snapshot!(check(&["wasi:http/incoming-handler@0.2.0"], &[INJECTOR]), @"the component imports wasi:http/incoming-handler@0.2.0, which plugins cannot import: they can only send requests");
         insta::assert_snapshot!(check(&["wasi:http/types@0.3.0"], &[INJECTOR]), @"the component imports wasi:http/types@0.3.0, but this version of Ampoule supports only WASI 0.2: build the plugin for WASI 0.2, or without WASI");
         insta::assert_snapshot!(check(&["wasi:cli/environment@0.3.0"], &[INJECTOR]), @"the component imports wasi:cli/environment@0.3.0, but this version of Ampoule supports only WASI 0.2: build the plugin for WASI 0.2, or without WASI");
-        insta::assert_snapshot!(check(&["other:package/thing"], &[INJECTOR]), @"the component imports other:package/thing, which plugins cannot import: they can import ampoule:injector/log@0.1.0 and WASI 0.2");
-        insta::assert_snapshot!(check(&["ampoule:injector/vault@0.1.0"], &[INJECTOR]), @"the component imports ampoule:injector/vault@0.1.0, which ampoule:injector does not define");
+        insta::assert_snapshot!(check(&["other:package/thing"], &[INJECTOR]), @"the component imports other:package/thing, which plugins cannot import: they can import ampoule:injector/log@0.2.0 and WASI 0.2");
+        insta::assert_snapshot!(check(&["ampoule:injector/vault@0.2.0"], &[INJECTOR]), @"the component imports ampoule:injector/vault@0.2.0, which ampoule:injector does not define");
     }
 
     #[test]
@@ -301,12 +316,12 @@ mod tests {
                 .map_or_else(|error| error.to_string(), |()| "nothing".to_owned())
         };
         insta::assert_snapshot!(lacking(&["wasi:http/types@0.2.3", "wasi:http/outgoing-handler@0.2.3"], &[]), @"the component imports wasi:http/types@0.2.3, which requires the grant http: list the allowed hosts in injectors[].grants.http.hosts, or build the plugin without HTTP (JavaScript: `--disable http`)");
-        insta::assert_snapshot!(lacking(&["ampoule:injector/kubernetes-secrets@0.1.0"], &[]), @"the component imports ampoule:injector/kubernetes-secrets@0.1.0, which requires the grant kubernetesSecrets: list the allowed Secrets in injectors[].grants.kubernetesSecrets, or build the plugin without this import");
+        insta::assert_snapshot!(lacking(&["ampoule:injector/kubernetes-secrets@0.2.0"], &[]), @"the component imports ampoule:injector/kubernetes-secrets@0.2.0, which requires the grant kubernetesSecrets: list the allowed Secrets in injectors[].grants.kubernetesSecrets, or build the plugin without this import");
         // Available without a grant, but empty.
         let wasi = ["wasi:cli/environment@0.2.3", "wasi:clocks/wall-clock@0.2.3", "wasi:random/random@0.2.3"];
         assert_eq!(lacking(&wasi, &[]), "nothing");
         let granted = [Grant::KubernetesSecrets];
-        assert_eq!(lacking(&["ampoule:injector/kubernetes-secrets@0.1.0"], &granted), "nothing");
+        assert_eq!(lacking(&["ampoule:injector/kubernetes-secrets@0.2.0"], &granted), "nothing");
         assert!(lacking(&["wasi:http/types@0.2.3"], &granted).contains("the grant http"));
     }
 }

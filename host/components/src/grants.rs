@@ -31,10 +31,12 @@ pub fn read_ca(config: &GrantsConfig) -> anyhow::Result<Option<Vec<u8>>> {
 /// injector.
 pub fn resolve(config: &GrantsConfig, ca: Option<&[u8]>) -> anyhow::Result<Grants> {
     // Taken apart once, so that a new grant does not compile until it is resolved here.
-    let GrantsConfig { http, kubernetes_secrets, environment, clock, randomness } = config;
+    let GrantsConfig { http, kubernetes_secrets, labelled_secrets, cache, environment, clock, randomness } = config;
     Ok(Grants {
         http: http.as_ref().map(|http| resolve_http(http, ca)).transpose()?,
         kubernetes_secrets: kubernetes_secrets.clone(),
+        labelled_secrets: labelled_secrets.clone(),
+        cache: *cache,
         environment: environment.iter().map(|name| read_variable(name)).collect::<Result<_, _>>()?,
         clock: *clock,
         randomness: *randomness,

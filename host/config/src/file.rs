@@ -77,6 +77,9 @@ pub(crate) struct PluginsSection {
     /// `trust.requireSignature` is on. These settings can name an image, and no signature covers
     /// them.
     config_map_builtin_settings: bool,
+    /// Whether a component that imports HTTP or Kubernetes Secrets is rejected without the grant.
+    /// Otherwise it is loaded, and its calls are denied.
+    strict_grants: bool,
 }
 
 // === impl ConfigFile ===
@@ -123,6 +126,7 @@ impl ConfigFile {
             config_map_limits: self.plugins.config_map_limits.over(&ConfigMapInjector::default_limits()),
             config_map_edits,
             config_map_builtin_settings: self.plugins.config_map_builtin_settings,
+            strict_grants: self.plugins.strict_grants,
             injectors,
         })
     }
@@ -151,6 +155,7 @@ impl From<&Config> for ConfigFile {
                 config_map_limits: (&config.config_map_limits).into(),
                 config_map_edits: (&config.config_map_edits).into(),
                 config_map_builtin_settings: config.config_map_builtin_settings,
+                strict_grants: config.strict_grants,
             },
             injectors: Some(config.injectors.iter().map(Into::into).collect()),
         }

@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
 };
 
-use ampoule_core::{Destination, Grant, SecretName};
+use ampoule_core::{Destination, Grant, LabelledSecrets, SecretName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,10 @@ pub struct GrantsConfig {
     pub http: Option<HttpGrantConfig>,
     /// Kubernetes Secrets that the plugin may read.
     pub kubernetes_secrets: BTreeSet<SecretName>,
+    /// Kubernetes Secrets that the plugin may read, by their labels.
+    pub labelled_secrets: BTreeSet<LabelledSecrets>,
+    /// Whether the plugin has a memory that outlives an admission.
+    pub cache: bool,
     /// Variables of the webhook's environment that the plugin may read.
     pub environment: BTreeSet<String>,
     /// Whether the plugin's clocks advance.
@@ -52,6 +56,9 @@ pub struct GrantsFile {
     /// Kubernetes Secrets that the plugin may read.
     #[serde(deserialize_with = "section")]
     kubernetes_secrets: Vec<SecretsEntry>,
+    /// Whether the plugin has a memory that outlives an admission, such as for a token. Its
+    /// instances for different pods share it.
+    cache: bool,
     /// Names of variables of the webhook's environment that the plugin may read.
     #[serde(deserialize_with = "section")]
     environment: Vec<String>,
@@ -80,9 +87,20 @@ struct HttpGrantSection {
 struct SecretsEntry {
     /// The namespace. Required.
     namespace: String,
-    /// Names of the Secrets; at least one.
-    #[serde(deserialize_with = "section")]
+    /// Names of the Secrets. Either these or `matchLabels` are required.
+    #[serde(deserialize_with = "section", skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
+    /// Labels that a Secret must have, all of them. Whoever may label a Secret in the namespace
+    /// decides what the plugin can read; the webhook's role must allow `get` on all Secrets of the
+    /// namespace.
+    #[serde(deserialize_with = "section", skip_serializing_if = "BTreeMap::is_empty")]
+    match_labels: BTreeMap<String, String>,
+}
+
+/// The Secrets of one entry.
+enum GrantedSecrets {
+    Named(Vec<SecretName>),
+    Labelled(LabelledSecrets),
 }
 
 // === impl GrantsFile ===
@@ -94,9 +112,12 @@ impl GrantsFile {
     ///
     /// The first error in the section.
     pub fn check(self, key: &str) -> Result<GrantsConfig, ConfigError> {
-        let mut kubernetes_secrets = BTreeSet::new();
+        let (mut kubernetes_secrets, mut labelled_secrets) = (BTreeSet::new(), BTreeSet::new());
         for (i, entry) in self.kubernetes_secrets.into_iter().enumerate() {
-            kubernetes_secrets.extend(entry.check(&format!("{key}.kubernetesSecrets[{i}]"))?);
+            match entry.check(&format!("{key}.kubernetesSecrets[{i}]"))? {
+                GrantedSecrets::Named(names) => kubernetes_secrets.extend(names),
+                GrantedSecrets::Labelled(selector) => drop(labelled_secrets.insert(selector)),
+            }
         }
         for (i, name) in self.environment.iter().enumerate() {
             if name.is_empty() || name.contains(['=', '\0']) {
@@ -107,6 +128,8 @@ impl GrantsFile {
         Ok(GrantsConfig {
             http: self.http.check(&format!("{key}.http"))?,
             kubernetes_secrets,
+            labelled_secrets,
+            cache: self.cache,
             environment: self.environment.into_iter().collect(),
             clock: self.clock,
             randomness: self.randomness,
@@ -116,7 +139,8 @@ impl GrantsFile {
 
 impl From<&GrantsConfig> for GrantsFile {
     fn from(config: &GrantsConfig) -> Self {
-        let GrantsConfig { http, kubernetes_secrets, environment, clock, randomness } = config.clone();
+        let GrantsConfig { http, kubernetes_secrets, labelled_secrets, cache, environment, clock, randomness } =
+            config.clone();
         let mut by_namespace = BTreeMap::<_, Vec<_>>::new();
         for SecretName { namespace, name } in kubernetes_secrets {
             by_namespace.entry(namespace).or_default().push(name);
@@ -129,8 +153,10 @@ impl From<&GrantsConfig> for GrantsFile {
             http: http.unwrap_or_default(),
             kubernetes_secrets: by_namespace
                 .into_iter()
-                .map(|(namespace, names)| SecretsEntry { namespace, names })
+                .map(|(namespace, names)| SecretsEntry { namespace, names, ..SecretsEntry::default() })
+                .chain(labelled_secrets.into_iter().map(SecretsEntry::from))
                 .collect(),
+            cache,
             environment: environment.into_iter().collect(),
             clock,
             randomness,
@@ -160,21 +186,38 @@ impl HttpGrantSection {
 // === impl SecretsEntry ===
 
 impl SecretsEntry {
-    fn check(self, key: &str) -> Result<Vec<SecretName>, ConfigError> {
+    fn check(self, key: &str) -> Result<GrantedSecrets, ConfigError> {
         let namespace = self.namespace;
         if !is_label(&namespace) {
             let reason = "is not a valid name of a namespace; use 1 to 63 of a-z, 0-9 and -, and start and end with a \
                           letter or digit";
             return Err(ConfigError::at(format!("{key}.namespace"), format!("{namespace:?} {reason}")));
         }
-        if self.names.is_empty() {
-            return Err(ConfigError::at(format!("{key}.names"), "is empty; list each Secret that the plugin may read"));
+        match (self.names.is_empty(), self.match_labels.is_empty()) {
+            (true, true) => {
+                let reason = "is empty; list each Secret that the plugin may read, or set matchLabels";
+                return Err(ConfigError::at(format!("{key}.names"), reason));
+            }
+            (false, false) => {
+                let reason = "cannot be combined with names; use two entries";
+                return Err(ConfigError::at(format!("{key}.matchLabels"), reason));
+            }
+            (true, false) => {
+                return Ok(GrantedSecrets::Labelled(LabelledSecrets { namespace, labels: self.match_labels }));
+            }
+            (false, true) => {}
         }
         let checked = |(i, name): (usize, String)| {
             check_object_name(&format!("{key}.names[{i}]"), &name)?;
             Ok(SecretName { namespace: namespace.clone(), name })
         };
-        self.names.into_iter().enumerate().map(checked).collect()
+        self.names.into_iter().enumerate().map(checked).collect::<Result<_, _>>().map(GrantedSecrets::Named)
+    }
+}
+
+impl From<LabelledSecrets> for SecretsEntry {
+    fn from(LabelledSecrets { namespace, labels }: LabelledSecrets) -> Self {
+        Self { namespace, names: Vec::new(), match_labels: labels }
     }
 }
 
@@ -186,10 +229,11 @@ impl GrantsConfig {
     #[must_use]
     pub fn first_that_reads(&self) -> Option<&'static str> {
         // Taken apart once, so that a new grant does not compile until it is decided here.
-        let Self { http, kubernetes_secrets, environment, clock: _, randomness: _ } = self;
+        // The cache only holds what other grants read.
+        let Self { http, kubernetes_secrets, labelled_secrets, cache: _, environment, clock: _, randomness: _ } = self;
         let grants = [
             (Grant::Http, http.is_some()),
-            (Grant::KubernetesSecrets, !kubernetes_secrets.is_empty()),
+            (Grant::KubernetesSecrets, !kubernetes_secrets.is_empty() || !labelled_secrets.is_empty()),
             (Grant::Environment, !environment.is_empty()),
         ];
         grants.into_iter().find_map(|(grant, given)| given.then(|| grant.key()))
@@ -204,6 +248,8 @@ impl GrantsConfig {
             })
         });
         http && self.kubernetes_secrets.is_subset(&others.kubernetes_secrets)
+            && self.labelled_secrets.is_subset(&others.labelled_secrets)
+            && self.cache <= others.cache
             && self.environment.is_subset(&others.environment)
             && self.clock <= others.clock
             && self.randomness <= others.randomness

@@ -120,6 +120,8 @@ pub struct Config {
     /// Whether a ConfigMap may set the settings of a built-in plugin while `trust.requireSignature`
     /// is on.
     pub config_map_builtin_settings: bool,
+    /// Whether a component that needs a grant is rejected without it.
+    pub strict_grants: bool,
     /// The injectors in the order in which they are consulted, and shadow injectors. All of them
     /// are shadow injectors only with global secrets or injectors of ConfigMaps.
     pub injectors: Vec<InjectorConfig>,

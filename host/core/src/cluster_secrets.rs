@@ -4,17 +4,24 @@
 
 use async_trait::async_trait;
 
-use crate::secret_name::SecretName;
+use crate::secret_name::{LabelledSecrets, SecretName};
 
 /// Reads Kubernetes Secrets.
 #[async_trait]
 pub trait ClusterSecrets: Send + Sync {
-    /// Returns the current value of a key. `None` if the Secret does not exist or lacks the key.
+    /// Returns the current value of a key. `None` if the Secret does not exist, lacks the key, or
+    /// matches none of the selectors. Without selectors, its labels do not matter. The selectors are
+    /// of the Secret's namespace.
     ///
     /// # Errors
     ///
     /// If the cluster refuses, or does not answer.
-    async fn read(&self, secret: &SecretName, key: &str) -> Result<Option<Vec<u8>>, ClusterSecretsError>;
+    async fn read(
+        &self,
+        secret: &SecretName,
+        key: &str,
+        selectors: &[LabelledSecrets],
+    ) -> Result<Option<Vec<u8>>, ClusterSecretsError>;
 }
 
 /// Why a Secret could not be read. The texts never contain a value, because pod authors may see
@@ -37,7 +44,12 @@ pub struct NoCluster;
 
 #[async_trait]
 impl ClusterSecrets for NoCluster {
-    async fn read(&self, _secret: &SecretName, _key: &str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+    async fn read(
+        &self,
+        _secret: &SecretName,
+        _key: &str,
+        _selectors: &[LabelledSecrets],
+    ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
         Err(ClusterSecretsError::Unavailable("this program is not connected to a cluster".to_owned()))
     }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod apply;
 pub(crate) mod budget;
 pub(crate) mod edited;
+pub(crate) mod container_patch;
 mod index;
 mod json;
 mod list;
@@ -16,6 +17,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Serialize, Serializer};
 
+use self::container_patch::ContainerPatch;
 use crate::profile::InitContainerPosition;
 
 /// A change to a pod. Serializes to the contract's `edit` with names in camel case, without absent
@@ -202,6 +204,9 @@ pub struct InitContainer {
     /// The position; `None` means that of [`Conventions`](crate::Conventions).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<InitContainerPosition>,
+    /// Fields as JSON, merged in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<ContainerPatch>,
 }
 
 /// Compute resources, as pairs of resource name and quantity.
@@ -266,6 +271,15 @@ pub enum AnnotationCollision {
 // === impl PodEdit ===
 
 impl PodEdit {
+    /// Checks names and paths, independent of the pod.
+    ///
+    /// # Errors
+    ///
+    /// The edit is invalid for every pod. The message names the part, and contains no value.
+    pub fn validate(&self) -> Result<(), String> {
+        apply::check_edit(self).map_err(|error| error.to_string())
+    }
+
     /// Whether the edit contains a value that the injector fetched.
     #[must_use]
     pub fn contains_value(&self) -> bool {
@@ -275,6 +289,19 @@ impl PodEdit {
             Self::AddInitContainer(container) => container.env.iter().any(is_value),
             Self::AddVolume(_) | Self::MountVolume(_) | Self::SetAnnotation(_) | Self::AddImagePullSecret(_) => false,
         }
+    }
+}
+
+// === impl EnvVar ===
+
+impl EnvVar {
+    /// Checks the name of a variable.
+    ///
+    /// # Errors
+    ///
+    /// Kubernetes does not accept the name.
+    pub fn validate_name(name: &str) -> Result<(), String> {
+        apply::check_variable_name(name).map_err(|error| error.to_string())
     }
 }
 

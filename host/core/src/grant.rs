@@ -11,6 +11,8 @@ pub enum Grant {
     Http,
     /// Listed Kubernetes Secrets.
     KubernetesSecrets,
+    /// A memory that outlives an admission.
+    Cache,
     /// Listed variables of the webhook's environment.
     Environment,
     /// Real clocks.
@@ -23,7 +25,8 @@ pub enum Grant {
 
 impl Grant {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Http, Self::KubernetesSecrets, Self::Environment, Self::Clock, Self::Randomness];
+    pub const ALL: [Self; 6] =
+        [Self::Http, Self::KubernetesSecrets, Self::Cache, Self::Environment, Self::Clock, Self::Randomness];
 
     /// Its key below `injectors[].grants` in the configuration, which is also its label value in
     /// metrics.
@@ -32,14 +35,16 @@ impl Grant {
         match self {
             Self::Http => "http",
             Self::KubernetesSecrets => "kubernetesSecrets",
+            Self::Cache => "cache",
             Self::Environment => "environment",
             Self::Clock => "clock",
             Self::Randomness => "randomness",
         }
     }
 
-    /// Whether a component that imports its interface is rejected without the grant. The interfaces
-    /// of the other grants are always available, but empty without the grant.
+    /// Whether a component that imports its interface needs the grant: it is rejected without it
+    /// under `plugins.strictGrants`, and otherwise every call is denied. The interfaces of the other
+    /// grants are empty without the grant.
     #[must_use]
     pub fn is_required(self) -> bool {
         matches!(self, Self::Http | Self::KubernetesSecrets)
@@ -55,6 +60,7 @@ impl Grant {
             Self::KubernetesSecrets => {
                 "list the allowed Secrets in injectors[].grants.kubernetesSecrets, or build the plugin without this import"
             }
+            Self::Cache => "set injectors[].grants.cache",
             Self::Environment => "list the allowed variables in injectors[].grants.environment",
             Self::Clock => "set injectors[].grants.clock",
             Self::Randomness => "set injectors[].grants.randomness",

@@ -4,10 +4,12 @@
 //! ([`InjectorFailure`]) are different types: the first is for the pod's author, the second for the
 //! cluster's admin.
 
-use async_trait::async_trait;
-use serde::Serialize;
+use std::fmt;
 
-use crate::{PodEdit, PodView, SecretRequest};
+use async_trait::async_trait;
+use serde::{Serialize, Serializer};
+
+use crate::{LazyPodView, PodEdit, SecretRequest};
 
 /// A configured secret backend.
 pub trait SecretInjector: Send + Sync {
@@ -29,12 +31,18 @@ pub trait SecretInjector: Send + Sync {
 #[async_trait]
 pub trait InjectorSession: Send {
     /// Returns the edits that put the secret into the pod.
-    async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection;
+    async fn inject(&mut self, request: &SecretRequest, pod: &LazyPodView) -> Injection;
 
     /// Returns the name under which the backend found the last injected secret, for the audit
     /// trail; `None` if the backend does not tell. Several requests can find the same secret.
     fn found_name(&self) -> Option<&str> {
         None
+    }
+
+    /// Takes the warnings for the pod's author about the last injected secret. They are printable
+    /// and bounded.
+    fn take_warnings(&mut self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -60,10 +68,19 @@ pub enum InjectionError {
     Denied(String),
     /// The backend does not respond at the moment.
     #[error("unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Unavailable),
     /// The plugin has a bug.
     #[error("internal: {0}")]
     Internal(String),
+}
+
+/// The backend does not respond at the moment. Serializes to the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// The reason.
+    pub text: String,
+    /// Seconds after which a retry is useful, if the backend tells.
+    pub retry_after: Option<u32>,
 }
 
 /// A failure that prevented an injector from answering.
@@ -88,6 +105,8 @@ pub enum FailureKind {
     Deadline,
     /// The code exceeded a limit: memory, tables, host calls, output.
     Limit,
+    /// The code returned without a valid answer.
+    Answer,
     /// No instance was available in time.
     Busy,
     /// The code could not be instantiated or configured.
@@ -111,11 +130,31 @@ impl InjectionError {
     }
 }
 
+// === impl Unavailable ===
+
+impl From<String> for Unavailable {
+    fn from(text: String) -> Self {
+        Self { text, retry_after: None }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for Unavailable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
 // === impl FailureKind ===
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Trap, Self::Deadline, Self::Limit, Self::Busy, Self::Start];
+    pub const ALL: [Self; 6] = [Self::Trap, Self::Deadline, Self::Limit, Self::Answer, Self::Busy, Self::Start];
 
     /// Returns the label value in metrics.
     #[must_use]
@@ -124,6 +163,7 @@ impl FailureKind {
             Self::Trap => "trap",
             Self::Deadline => "deadline",
             Self::Limit => "limit",
+            Self::Answer => "invalid-answer",
             Self::Busy => "busy",
             Self::Start => "start",
         }

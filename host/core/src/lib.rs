@@ -32,6 +32,7 @@ pub use self::{
     cluster_secrets::{ClusterSecrets, ClusterSecretsError, NoCluster},
     destination::{Destination, prohibited_address},
     diff::diff,
+    edit::container_patch::ContainerPatch,
     edit::{
         Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, InitContainer, KeyToPath, PodEdit, Resources,
         SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume, VolumeMount,
@@ -39,7 +40,7 @@ pub use self::{
     },
     edit_permissions::{EditKind, EditPermissions, ForbiddenEdit, NamePattern},
     grant::Grant,
-    injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector},
+    injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector, Unavailable},
     limits::{Limits, PodLimits},
     memory::{AdmissionMemory, UnlimitedMemory},
     mutator::{
@@ -48,11 +49,11 @@ pub use self::{
     },
     observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
     outcome::AdmissionOutcome,
-    pod::{ContainerKind, ContainerView, Pod, PodError, PodView},
+    pod::{ContainerKind, ContainerView, LazyPodView, Pod, PodError, PodView},
     policy::{
         InjectorFacts, PolicyAction, PolicyFinding, PolicyRule, PolicySession, RequestPolicy, RequestUser, Requester,
     },
     profile::{Conventions, EnvPlacement, InitContainerPosition, Profile},
     request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest},
-    secret_name::SecretName,
+    secret_name::{LabelledSecrets, SecretName},
 };

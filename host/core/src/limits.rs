@@ -18,11 +18,11 @@ pub struct Limits {
     pub deadline: Duration,
     /// Elements over all tables. 20,000: a C# module needed half of it (wasmtime #8504).
     pub table_elements: usize,
-    /// Resource handles alive at once. 256: only WASI has resources. A guest with WASI holds about
+    /// Resource handles alive at once. 256: an admission needs three, a guest with WASI holds about
     /// ten, and ten more for each HTTP request in progress.
     pub handles: usize,
-    /// Calls of the host, including `log` and WASI. 10,000: a Python guest makes a few hundred when
-    /// it starts.
+    /// Calls of the host per admission, including `log` and WASI. 50,000: a Python guest makes a few
+    /// hundred when it starts, and a pod can start several instances.
     pub host_calls: u32,
     /// Bytes that pass to the host in one call or one answer. 1 MiB: etcd rejects objects above
     /// 1.5 MiB.
@@ -35,9 +35,9 @@ pub struct Limits {
     pub outbound_bytes: usize,
     /// Log lines that are kept. 64, as the contract specifies.
     pub log_lines: u32,
-    /// Maximum number of edits in one answer. 256: the largest answer of a real plugin has six.
+    /// Maximum number of edits of one request. 256: the largest answer of a real plugin has six.
     pub edits: usize,
-    /// Bytes of text and secret values in the edits of one answer. 256 KiB: a pod with more is near
+    /// Bytes of text in the edits of one request, and as many in its secret values. 256 KiB: a pod with more is near
     /// etcd's limit.
     pub output_bytes: usize,
     /// Concurrent instances of this plugin (`limits.instances`); further admissions wait. 16: a
@@ -71,7 +71,7 @@ impl Default for Limits {
             deadline: Duration::from_millis(200),
             table_elements: 20_000,
             handles: 256,
-            host_calls: 10_000,
+            host_calls: 50_000,
             host_call_bytes: 1 << 20,
             outbound_calls: 32,
             outbound_bytes: 1 << 20,

@@ -29,7 +29,7 @@ use crate::{
     injector::{InjectorSession, SecretInjector},
     limits::PodLimits,
     memory::{AdmissionMemory, UnlimitedMemory},
-    pod::Pod,
+    pod::{LazyPodView, Pod},
     policy::{InjectorFacts, PolicyFinding, RequestPolicy, Requester},
     profile::Conventions,
     request::RequestedSecret,
@@ -159,7 +159,7 @@ impl PodMutator {
         shadow_calls: &mut Vec<ShadowCall>,
     ) -> Result<PodDraft<'a>, Refusal> {
         let view = self.gate.as_ref().map(|_| draft.view(origin.namespace));
-        let mut judge = PodJudge::open(self.gate.as_ref(), view.as_deref(), origin.requester);
+        let mut judge = PodJudge::open(self.gate.as_ref(), view.as_ref().map(LazyPodView::get), origin.requester);
         let mut judged = judge.judge_all(&requests);
         if judged.last().is_some_and(|findings| findings.iter().any(PolicyFinding::denies)) {
             reports.extend(requests.into_iter().zip(judged).map(RequestReport::without_calls));
@@ -268,11 +268,13 @@ impl<'a> Chain<'a> {
                 served.edits = None;
             }
             let found_name = session.found_name().filter(|_| is_injected).map(str::to_owned);
+            let warnings = if is_injected { session.take_warnings() } else { Vec::new() };
             served.attempts.push(Attempt {
                 injector: injector.name().to_owned(),
                 digest: injector.digest().map(str::to_owned),
                 answer,
                 found_name,
+                warnings,
             });
             if is_final {
                 break;

@@ -3,7 +3,7 @@
 //! A pod stays raw JSON and is never converted to a typed object and back, so that fields unknown
 //! to this program stay untouched.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -16,9 +16,9 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 const MAX_KIND: usize = 64;
 
 /// A pod: a JSON object whose `metadata`, `spec` and container lists have the right JSON types. All
-/// other content is unchecked.
+/// other content is unchecked. Clones share the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod(Value);
+pub struct Pod(Arc<Value>);
 
 /// Reasons why a JSON document is not a pod.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +50,8 @@ pub struct PodView {
     pub name: String,
     /// The service account; empty if the pod sets none.
     pub service_account: String,
+    /// `spec.os.name`.
+    pub operating_system: Option<String>,
     /// The labels, sorted by key.
     pub labels: Vec<(String, String)>,
     /// The annotations, sorted by key, without secret requests and without kubectl's copy of the
@@ -66,6 +68,20 @@ pub struct ContainerView {
     pub name: String,
     /// The kind of container.
     pub kind: ContainerKind,
+    /// The image.
+    pub image: Option<String>,
+}
+
+/// A [`PodView`] that is computed when it is first read, because most plugins do not read it.
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct LazyPodView(Arc<LazyView>);
+
+#[derive(Debug, Default)]
+struct LazyView {
+    /// The pod and its namespace. Absent if the view was computed before.
+    source: Option<(Pod, String)>,
+    view: OnceLock<PodView>,
 }
 
 /// Kinds of containers, by their list and restart policy.
@@ -104,7 +120,7 @@ impl Pod {
                 check_element(item, || format!("spec.{list}[{i}]"))?;
             }
         }
-        Ok(Self(value))
+        Ok(Self(Arc::new(value)))
     }
 
     /// Returns the pod's annotations; empty if it has none.
@@ -147,6 +163,7 @@ impl Pod {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             service_account: self.service_account().to_owned(),
+            operating_system: self.0["spec"]["os"]["name"].as_str().map(str::to_owned),
             labels: metadata["labels"].as_object().map(|labels| sorted_pairs(labels, |_| true)).unwrap_or_default(),
             annotations: sorted_pairs(annotations, is_visible_to_plugins),
             containers,
@@ -169,7 +186,30 @@ impl Pod {
     /// Consumes the pod and returns the JSON document.
     #[must_use]
     pub fn into_json(self) -> Value {
-        self.0
+        Arc::unwrap_or_clone(self.0)
+    }
+}
+
+// === impl LazyPodView ===
+
+impl LazyPodView {
+    /// The view of a received pod. `namespace` is that of the admission request.
+    pub(crate) fn of(pod: &Pod, namespace: &str) -> Self {
+        let source = Some((pod.clone(), namespace.to_owned()));
+        Self(Arc::new(LazyView { source, view: OnceLock::new() }))
+    }
+
+    /// Returns the view. The first call computes it.
+    #[must_use]
+    pub fn get(&self) -> &PodView {
+        let LazyView { source, view } = &*self.0;
+        view.get_or_init(|| source.as_ref().map(|(pod, namespace)| pod.view(namespace)).unwrap_or_default())
+    }
+}
+
+impl From<PodView> for LazyPodView {
+    fn from(view: PodView) -> Self {
+        Self(Arc::new(LazyView { source: None, view: OnceLock::from(view) }))
     }
 }
 
@@ -245,7 +285,8 @@ pub(crate) fn view_main_container(container: &Value) -> ContainerView {
 }
 
 fn view_container(container: &Value, kind: ContainerKind) -> ContainerView {
-    ContainerView { name: string_or_empty(&container["name"]).to_owned(), kind }
+    let image = container["image"].as_str().map(str::to_owned);
+    ContainerView { name: string_or_empty(&container["name"]).to_owned(), kind, image }
 }
 
 /// Whether a plugin may see an annotation. Secret requests reach it as arguments instead.

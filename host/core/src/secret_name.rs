@@ -1,8 +1,9 @@
-//! [`SecretName`]: namespace and name of a Kubernetes Secret.
+//! [`SecretName`]: namespace and name of a Kubernetes Secret; [`LabelledSecrets`]: the Secrets of a
+//! namespace with some labels.
 //!
 //! Messages show it as `namespace/name`.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// Namespace and name of a Kubernetes Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,10 +14,29 @@ pub struct SecretName {
     pub name: String,
 }
 
+/// The Kubernetes Secrets of a namespace that have all of these labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LabelledSecrets {
+    /// Their namespace.
+    pub namespace: String,
+    /// The labels; at least one.
+    pub labels: BTreeMap<String, String>,
+}
+
 // === impl SecretName ===
 
 impl fmt::Display for SecretName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+// === impl LabelledSecrets ===
+
+impl LabelledSecrets {
+    /// Whether a Secret of the namespace with these labels belongs to them.
+    #[must_use]
+    pub fn match_labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
 }

@@ -22,7 +22,6 @@ use crate::{
         inspect::{self, Inspection},
         load::{self, PluginSpec},
         runtime::PluginRuntime,
-        trial::{self, Trial},
     },
     sandbox::{
         outbound::{
@@ -102,19 +101,15 @@ impl PluginEngine {
         loaded.map_err(|kind| LoadError { plugin, source, digest, kind })
     }
 
-    /// Calls a plugin twice with a request for the secret `ampoule.dev/trial` as an environment
-    /// variable, for a pod that does not exist.
-    ///
-    /// Any answer is good. No answer in time is good as well, because a backend can be slow. The
-    /// result reports whether both answers have the same edits, because the API server may review a
-    /// pod twice.
+    /// Lets a plugin check its configuration, if it exports `lifecycle`. Returns the problem that it
+    /// reports, or that it did not answer in time: the backend may only be down for now.
     ///
     /// # Errors
     ///
     /// If the plugin traps, or exceeds a limit other than its deadline.
-    pub async fn try_inject(&self, plugin: &PluginInjector) -> Result<Trial, LoadError> {
-        let tried = self.run_load(trial::try_inject(Arc::clone(plugin.prepared()))).await;
-        tried.map_err(|kind| LoadError {
+    pub async fn check(&self, plugin: &PluginInjector) -> Result<Option<String>, LoadError> {
+        let checked = self.run_load(load::check_configuration(Arc::clone(plugin.prepared()))).await;
+        checked.map_err(|kind| LoadError {
             plugin: Some(plugin.name().to_owned()),
             source: Some(plugin.source().to_owned()),
             digest: plugin.digest().to_owned(),

@@ -31,8 +31,8 @@ mod threads;
 /// Types of the core that are part of this crate's interface.
 pub use ampoule_component::CONTRACT_VERSION;
 pub use ampoule_core::{
-    Call, CallObserver, CallOutcome, ClusterSecrets, ClusterSecretsError, Destination, Grant, Limits, PluginObserver,
-    SecretName, Unobserved,
+    Call, CallObserver, CallOutcome, ClusterSecrets, ClusterSecretsError, Destination, Grant, LabelledSecrets, Limits,
+    PluginObserver, SecretName, Unobserved,
 };
 
 pub use self::{
@@ -45,7 +45,7 @@ pub use self::{
     contract::info::PluginInfo,
     engine::{EngineConfig, PluginEngine},
     error::{EngineError, LoadError, LoadErrorKind, RunError},
-    plugin::{injector::PluginInjector, inspect::Inspection, load::PluginSpec, trial::Trial},
+    plugin::{injector::PluginInjector, inspect::Inspection, load::PluginSpec},
     sandbox::{
         grants::Grants,
         outbound::{

@@ -5,7 +5,6 @@
 //! | [`runtime`] | what all plugins of an engine share: compiler, linker, ticker, permits |
 //! | [`load`] | checks and compiles a component, and tries it out |
 //! | [`inspect`] | describes a component without settings |
-//! | [`trial`] | calls a loaded plugin with a trial secret |
 //! | [`prepared`] | what does not change between admissions |
 //! | [`injector`] | the plugin as the core calls it |
 //! | [`session`] | one plugin during one admission |
@@ -24,4 +23,3 @@ pub(crate) mod prepared;
 pub(crate) mod runtime;
 pub(crate) mod session;
 pub(crate) mod timing;
-pub(crate) mod trial;

@@ -28,6 +28,7 @@ mod guests {
             conventions: Profile::FlyteV1.conventions(),
             limits,
             grants: Grants::default(),
+            strict_grants: false,
         }
     }
 }

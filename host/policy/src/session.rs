@@ -151,7 +151,7 @@ fn sample_pod() -> PodView {
         service_account: "default".to_owned(),
         labels: vec![("app".to_owned(), "sample".to_owned())],
         annotations: vec![("note".to_owned(), "sample".to_owned())],
-        containers: Vec::new(),
+        ..PodView::default()
     }
 }
 

@@ -36,7 +36,7 @@ fn pod() -> PodView {
         service_account: "trainer".to_owned(),
         labels: pairs(&[("app.kubernetes.io/name", "train"), ("tier", "gold")]),
         annotations: pairs(&[("owner", "ann@example.com")]),
-        containers: Vec::new(),
+        ..PodView::default()
     }
 }
 

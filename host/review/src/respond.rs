@@ -3,7 +3,7 @@
 //!
 //! Equal verdicts give equal bytes, so that a second review of a pod gets the same answer.
 
-use ampoule_core::{Refusal, text::clean_chars};
+use ampoule_core::{Refusal, RefusalCode, text::clean_chars};
 use data_encoding::BASE64;
 use json_patch::Patch;
 use serde::Serialize;
@@ -18,8 +18,8 @@ const MAX_WARNING: usize = 255;
 const USUAL_OPERATION: usize = 256;
 /// Usual bytes of an answer without its patch and audit annotation.
 const USUAL_ANSWER: usize = 512;
-/// The code of a refusal that the client may retry at once.
-const TOO_MANY_REQUESTS: u16 = 429;
+/// Seconds after which a client may retry a request that found too many others.
+const BUSY_RETRY: u32 = 1;
 
 /// The decision on an object, in the terms of a review.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub enum Verdict {
         reason: &'static str,
         /// The reason, and what to do about it.
         message: String,
+        /// Seconds after which the client may retry.
+        retry_after: Option<u32>,
     },
 }
 
@@ -124,8 +126,8 @@ pub fn respond(reply: &Reply) -> Vec<u8> {
             };
             ReviewResponse { patch_type: patch.is_some().then_some("JSONPatch"), patch, warnings, ..empty }
         }
-        Verdict::Refused { code, reason, message } => {
-            let details = (*code == TOO_MANY_REQUESTS).then_some(StatusDetails { retry_after_seconds: 1 });
+        Verdict::Refused { code, reason, message, retry_after } => {
+            let details = retry_after.map(|seconds| StatusDetails { retry_after_seconds: seconds });
             let status = ResponseStatus { status: "Failure", message, reason, code: *code, details };
             ReviewResponse { allowed: false, status: Some(status), ..empty }
         }
@@ -148,8 +150,9 @@ impl Verdict {
 }
 
 impl From<Refusal> for Verdict {
-    fn from(Refusal { code, message }: Refusal) -> Self {
-        Self::Refused { code: code.http(), reason: code.reason(), message }
+    fn from(Refusal { code, message, retry_after }: Refusal) -> Self {
+        let retry_after = retry_after.or((code == RefusalCode::TooManyRequests).then_some(BUSY_RETRY));
+        Self::Refused { code: code.http(), reason: code.reason(), message, retry_after }
     }
 }
 

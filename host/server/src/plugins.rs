@@ -182,6 +182,7 @@ impl Loader {
         let filler = SlotFiller {
             engine: Arc::clone(&engine),
             conventions: config.conventions.clone(),
+            strict_grants: config.strict_grants,
             trust: config.trust.clone(),
             last: self.last.clone(),
         };

@@ -22,9 +22,12 @@ fn every_built_in_plugin_is_a_component_of_the_contract() {
     assert!(!COMPONENTS.is_empty());
     for (name, component) in COMPONENTS {
         let (imports, exports) = world(component);
-        assert_eq!(exports, ["ampoule:injector/injector@0.1.0"], "{name}");
-        let allowed = ["ampoule:injector/types@0.1.0", "ampoule:injector/log@0.1.0"];
-        assert!(imports.iter().all(|import| allowed.contains(&import.as_str())), "{name} imports {imports:?}");
+        let contract = |interfaces: &[&str]| -> Vec<_> {
+            interfaces.iter().map(|name| format!("ampoule:injector/{name}@0.2.0")).collect()
+        };
+        assert_eq!(exports, contract(&["injector", "fetcher", "lifecycle"]), "{name}");
+        let allowed = contract(&["admission", "conventions", "fetching", "log"]);
+        assert!(imports.iter().all(|import| allowed.contains(import)), "{name} imports {imports:?}");
     }
 }
 

@@ -86,7 +86,7 @@ fn group_and_version_are_required_and_the_key_is_optional() {
     let text = "invalid: GCP Secrets Webhook require both group and group version to be set. Secret: ";
     assert_eq!(answer("", "7"), format!("{text}[/ignored@7]"));
     assert_eq!(answer("db", ""), format!("{text}[db/ignored]"));
-    let without_key = SecretRequest { key: String::new(), ..secret("db", "7") };
+    let without_key = SecretRequest::new("db", "").version("7");
     assert_eq!(show(&Harness::<PullInjector<Gcp>>::new().inject(&without_key)), answer("db", "7"));
 }
 

@@ -57,8 +57,7 @@ impl Injector for K8s {
     type Settings = Settings;
     const NAME: &'static str = "k8s";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const MOUNTS: &'static [MountRequirement] =
-        &[MountRequirement::Any, MountRequirement::EnvVar, MountRequirement::File];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar, Delivery::File];
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
 
     fn new(settings: Settings, conventions: &Conventions) -> Result<Self, String> {
@@ -74,11 +73,11 @@ impl Injector for K8s {
         })
     }
 
-    fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         let group = self.group(request)?;
-        match request.mount {
-            MountRequirement::EnvVar => self.as_env_var(&group, request),
-            MountRequirement::Any | MountRequirement::File => self.as_file(&group, request),
+        match request.delivery {
+            Delivery::EnvVar => self.as_env_var(&group, request),
+            Delivery::Any | Delivery::File => self.as_file(&group, request),
         }
     }
 }

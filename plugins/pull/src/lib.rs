@@ -83,7 +83,7 @@ impl<P: Pull> Injector for PullInjector<P> {
     type Settings = Settings<P>;
     const NAME: &'static str = P::NAME;
     const VERSION: &'static str = P::VERSION;
-    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any, MountRequirement::File];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::File];
     const SETTINGS_SCHEMA: &'static str = P::SETTINGS_SCHEMA;
 
     fn new(settings: Settings<P>, conventions: &Conventions) -> Result<Self, String> {
@@ -92,11 +92,11 @@ impl<P: Pull> Injector for PullInjector<P> {
         Ok(Self { settings, directory: conventions.mount_directory.trim_end_matches('/').to_owned(), path_in_env_var })
     }
 
-    fn inject(&self, request: &SecretRequest, pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, request: &SecretRequest, pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         if !P::is_complete(request) {
             return Err(InjectionError::invalid_request(format!("{}. Secret: [{request}]", P::INCOMPLETE)));
         }
-        if request.mount == MountRequirement::EnvVar {
+        if request.delivery == Delivery::EnvVar {
             let text = format!("unrecognized mount requirement [ENV_VAR] for secret [{}]", request.key);
             return Err(InjectionError::unsupported(text));
         }
@@ -122,25 +122,27 @@ impl<P: Pull> PullInjector<P> {
         let Puller { command, env, mount_path, file: _ } = puller;
         let mut container = InitContainer::new(name, &self.settings.image)
             .command(command)
-            .mount(VolumeMount::new(volume, mount_path).writable())
+            .mount_writable(volume, mount_path)
             .resources(self.settings.resources.quantities());
         for (name, value) in env {
-            container = container.env(name, EnvSource::literal(value));
+            container = container.env(name, value);
         }
-        let Some(context) = self.settings.security_context() else { return container };
+        if !self.settings.has_security_context() {
+            return container;
+        }
         for (name, value) in P::CONFINED_ENV {
-            container = container.env(*name, EnvSource::literal(*value));
+            container = container.env(*name, *value);
         }
-        container.security_context(context)
+        self.settings.secure(container)
     }
 }
 
 /// Returns a free name for the init container. Like the reference, the number is the count of init
 /// containers; if that name is in use, the next free number.
-fn container_name(backend: &str, pod: &PodView) -> String {
-    let first = pod.containers.iter().filter(|container| container.kind != ContainerKind::Main).count();
-    let mut names = (first..).map(|number| format!("{backend}-pull-secret-{number}"));
-    let free_name = names.find(|name| pod.containers.iter().all(|container| container.name != *name));
+fn container_name(backend: &str, pod: &Pod) -> String {
+    let (containers, init_containers) = (pod.containers(), pod.init_containers());
+    let mut names = (init_containers.len()..).map(|number| format!("{backend}-pull-secret-{number}"));
+    let free_name = names.find(|name| !containers.contains(name) && !init_containers.contains(name));
     free_name.expect("a pod has fewer containers than there are numbers")
 }
 

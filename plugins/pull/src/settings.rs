@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
-use ampoule_plugin_sdk::SecurityContext;
+use ampoule_plugin_sdk::InitContainer;
 use serde::{
     Deserialize, Deserializer,
     de::{self, Visitor},
@@ -69,6 +69,14 @@ pub enum SecurityContextName {
     Restricted,
 }
 
+/// The requirements of the Pod Security Standard `restricted` that work with any image.
+/// `InitContainer::restricted` also requires a user other than root, and the default user of the
+/// images is root.
+const RESTRICTED: &str = concat!(
+    r#"{"securityContext":{"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]},"#,
+    r#""seccompProfile":{"type":"RuntimeDefault"}}}"#
+);
+
 // === impl Settings ===
 
 impl<P: Pull> Default for Settings<P> {
@@ -94,17 +102,20 @@ impl<P: Pull> Settings<P> {
         Ok(())
     }
 
-    pub(crate) fn security_context(&self) -> Option<SecurityContext> {
-        let restricted = self.security_context == SecurityContextName::Restricted;
-        (restricted || self.run_as_user.is_some()).then(|| SecurityContext {
-            run_as_user: self.run_as_user.map(i64::from),
-            run_as_group: None,
-            run_as_non_root: self.run_as_user.filter(|user| *user != 0).map(|_| true),
-            read_only_root_filesystem: None,
-            allow_privilege_escalation: restricted.then_some(false),
-            drop_all_capabilities: restricted,
-            runtime_default_seccomp: restricted,
-        })
+    /// Whether the settings change the security context of the init container.
+    pub(crate) fn has_security_context(&self) -> bool {
+        self.security_context != SecurityContextName::None || self.run_as_user.is_some()
+    }
+
+    /// Sets the security context of the init container.
+    pub(crate) fn secure(&self, mut container: InitContainer) -> InitContainer {
+        if let Some(user) = self.run_as_user {
+            container = container.run_as_user(user);
+        }
+        match self.security_context {
+            SecurityContextName::None => container,
+            SecurityContextName::Restricted => container.merge_json(RESTRICTED),
+        }
     }
 }
 
@@ -121,11 +132,12 @@ impl Default for Resources {
 
 impl Resources {
     pub(crate) fn quantities(&self) -> ampoule_plugin_sdk::Resources {
-        let pairs = |quantities: &BTreeMap<String, Quantity>| {
-            quantities.iter().map(|(name, Quantity(text))| (name.clone(), text.clone())).collect()
-        };
-        ampoule_plugin_sdk::Resources { requests: pairs(&self.requests), limits: pairs(&self.limits) }
+        ampoule_plugin_sdk::Resources::new(pairs(&self.requests), pairs(&self.limits))
     }
+}
+
+fn pairs(quantities: &BTreeMap<String, Quantity>) -> impl Iterator<Item = (&String, &String)> {
+    quantities.iter().map(|(name, Quantity(text))| (name, text))
 }
 
 impl<'de> Deserialize<'de> for Quantity {

@@ -4,7 +4,7 @@
 //! Each backend tests its own part, and `tests/parity` compares with the recordings of the
 //! reference.
 
-use ampoule_plugin_sdk::testing::{Harness, show};
+use ampoule_plugin_sdk::testing::{Harness, PodBuilder, show};
 use serde_json::json;
 
 use super::*;
@@ -59,8 +59,8 @@ fn check_container(settings: &serde_json::Value, expected: &[&str]) {
     assert_eq!(lines, expected);
 }
 
-fn name_in(pod: &PodView) -> String {
-    container_name("fetch", pod)
+fn name_in(pod: PodBuilder) -> String {
+    container_name("fetch", &pod.build())
 }
 
 const FILE: &str = "volume fetch-secret-vol = memory
@@ -110,11 +110,11 @@ fn an_incomplete_request_and_a_request_for_a_variable_are_rejected() {
 
 #[test]
 fn the_number_of_the_init_container_is_the_count_of_init_containers() {
-    let pod =
-        || PodView::new("default").container(ContainerKind::Init, "setup").container(ContainerKind::Sidecar, "mesh");
-    assert_eq!(name_in(&PodView::new("default").container(ContainerKind::Main, "main")), "fetch-pull-secret-0");
-    assert_eq!(name_in(&pod().container(ContainerKind::Main, "main")), "fetch-pull-secret-2");
-    assert_eq!(name_in(&pod().container(ContainerKind::Main, "fetch-pull-secret-2")), "fetch-pull-secret-3");
+    let pod = || PodBuilder::new("default").init_container("setup").init_container("mesh");
+    assert_eq!(name_in(PodBuilder::new("default").container("main")), "fetch-pull-secret-0");
+    assert_eq!(name_in(pod().container("main")), "fetch-pull-secret-2");
+    assert_eq!(name_in(pod().container("fetch-pull-secret-2")), "fetch-pull-secret-3");
+    assert_eq!(name_in(PodBuilder::new("default").init_container("fetch-pull-secret-1")), "fetch-pull-secret-2");
 }
 
 #[test]
@@ -140,23 +140,20 @@ fn the_settings_determine_image_and_resources_of_the_init_container() {
 
 #[test]
 fn an_init_container_with_a_security_context_has_a_writable_home() {
-    let check = |settings: &serde_json::Value, context: &str| {
+    let check = |settings: &serde_json::Value, context: &[&str]| {
         let own = ["command [\"fetch\", \"key\"]", "env FETCH_AS = file", "env FETCH_HOME = /tmp/fetch"];
         let rest = [
             "mount fetch-secret-vol at /etc/flyte/secrets",
             "requests cpu=200m memory=500Mi",
             "limits cpu=200m memory=500Mi",
-            context,
         ];
-        check_container(settings, &[&own[..], &rest].concat());
+        check_container(settings, &[&own[..], &rest, context].concat());
     };
-    let restricted = "privilege-escalation=false drop-all=true runtime-default-seccomp=true";
-    check(&json!({"securityContext": "restricted"}), &format!("security {restricted}"));
-    check(
-        &json!({"securityContext": "restricted", "runAsUser": 65532}),
-        &format!("security user=65532 non-root=true {restricted}"),
-    );
-    check(&json!({"runAsUser": 0}), "security user=0 drop-all=false runtime-default-seccomp=false");
+    let restricted = "merge {\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]},\
+                      \"seccompProfile\":{\"type\":\"RuntimeDefault\"}}}";
+    check(&json!({"securityContext": "restricted"}), &[restricted]);
+    check(&json!({"securityContext": "restricted", "runAsUser": 65532}), &["user 65532", restricted]);
+    check(&json!({"runAsUser": 0}), &["user 0"]);
 }
 
 #[test]

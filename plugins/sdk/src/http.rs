@@ -23,8 +23,7 @@
 //! }
 //! ```
 //!
-//! A component that uses this module imports `wasi:http`; the host refuses to load it without the
-//! grant.
+//! Without the grant, every request fails with [`Error::Denied`].
 
 #[cfg(target_arch = "wasm32")]
 mod wasi;

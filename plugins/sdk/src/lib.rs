@@ -1,9 +1,9 @@
 //! SDK for Ampoule plugins in Rust: implement [`Injector`], pass the type to [`export!`], and build
 //! for WebAssembly.
 //!
-//! The types are those of the contract (`wit/`). This crate adds typed settings, builders for edits
+//! This crate contains plain types for the contract (`wit/`), typed settings, builders for edits
 //! and, on native targets, the test harness [`testing`]. Each API that requires a grant is behind a
-//! feature: `http`, `kubernetes-secrets`, `environment`. A complete plugin:
+//! feature: `http`, `kubernetes-secrets`, `cache`, `environment`. A complete plugin:
 //!
 //! ```
 //! use ampoule_plugin_sdk::prelude::*;
@@ -18,7 +18,7 @@
 //!     type Settings = Settings;
 //!     const NAME: &'static str = "files";
 //!     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-//!     const MOUNTS: &'static [MountRequirement] = &[MountRequirement::File];
+//!     const DELIVERIES: &'static [Delivery] = &[Delivery::File];
 //!     const SETTINGS_SCHEMA: &'static str =
 //!         r#"{"type": "object", "additionalProperties": false}"#;
 //!
@@ -29,7 +29,7 @@
 //!     fn inject(
 //!         &self,
 //!         request: &SecretRequest,
-//!         _pod: &PodView,
+//!         _pod: &Pod,
 //!     ) -> Result<Vec<Edit>, InjectionError> {
 //!         let volume = SecretVolume::new(&request.group).item(&request.key, &request.key);
 //!         let mount = VolumeMount::new("secret", "/secret");
@@ -39,18 +39,27 @@
 //!
 //! ampoule_plugin_sdk::export!(Files);
 //! ```
+//!
+//! A plugin that fetches values itself answers with a promise, and implements [`Injector::fetch`].
 
 #[doc(hidden)]
 pub mod bindings;
+#[cfg(feature = "cache")]
+pub mod cache;
 mod edit;
 #[cfg(feature = "environment")]
 pub mod environment;
+mod error;
 #[cfg(all(target_arch = "wasm32", feature = "allocator"))]
 mod heap;
+#[cfg(target_arch = "wasm32")]
+mod host;
 #[cfg(feature = "http")]
 pub mod http;
+mod init_container;
 pub mod log;
 pub mod names;
+mod pod;
 mod request;
 #[doc(hidden)]
 pub mod runtime;
@@ -58,15 +67,23 @@ pub mod runtime;
 pub mod secrets;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod value;
+mod volume;
 
 use serde::de::DeserializeOwned;
 
-pub use self::bindings::ampoule::injector::types::{
-    Annotation, AnnotationCollision, ContainerKind, ContainerView, Conventions, CsiVolume, Edit, EnvSource, EnvVar,
-    InitContainer, InitContainerPosition, InjectionError, KeyToPath, MemoryVolume, MountRequirement, PluginInfo,
-    PodView, Resources, SecretKeyRef, SecretRequest, SecretVolume, SecurityContext, ServiceAccountTokenVolume, Volume,
-    VolumeMount, VolumeSource,
+pub use self::{
+    edit::{Annotation, Edit, EnvSource, EnvVar, SecretKeyRef, VolumeMount},
+    error::InjectionError,
+    init_container::{InitContainer, InitContainerPosition, Resources},
+    pod::Pod,
+    request::{Conventions, Delivery, SecretRequest},
+    value::FetchedValue,
+    volume::{CsiVolume, MemoryVolume, SecretVolume, ServiceAccountTokenVolume, Volume, VolumeSource},
 };
+
+/// Maximum size of the text of a promise in bytes.
+pub const MAX_PROMISE_SIZE: usize = 1024;
 
 /// A secret backend. [`export!`] turns it into a component.
 ///
@@ -87,9 +104,9 @@ pub trait Injector: Sized + 'static {
     const VERSION: &'static str;
 
     /// The supported deliveries, for documentation only.
-    const MOUNTS: &'static [MountRequirement];
+    const DELIVERIES: &'static [Delivery];
 
-    /// JSON schema of [`Injector::Settings`].
+    /// JSON schema of [`Injector::Settings`]: the text of a JSON object.
     const SETTINGS_SCHEMA: &'static str;
 
     /// Creates the plugin from its settings. The conventions provide defaults for absent settings.
@@ -100,21 +117,43 @@ pub trait Injector: Sized + 'static {
     /// name the key and the values that are valid.
     fn new(settings: Self::Settings, conventions: &Conventions) -> Result<Self, String>;
 
-    /// Answers one request with the edits that put the secret into the pod.
+    /// Answers one request with the edits that put the secret into the pod, at least one. The host
+    /// applies all of them or none.
     ///
     /// # Errors
     ///
     /// The reason for not injecting. [`InjectionError`] documents the consequence of each variant.
-    fn inject(&self, request: &SecretRequest, pod: &PodView) -> Result<Vec<Edit>, InjectionError>;
+    fn inject(&self, request: &SecretRequest, pod: &Pod) -> Result<Vec<Edit>, InjectionError>;
+
+    /// Fetches the value of a promise ([`EnvSource::promise`]), given its text. The host decides
+    /// where and when it runs, so do not rely on what `inject` kept in memory. The call has the
+    /// plugin's grants, and its time counts towards the deadline of the request.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the value is not available. It is the answer to the pod's request.
+    fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {
+        let _ = promise;
+        Err(InjectionError::internal("this plugin makes no promises"))
+    }
+
+    /// Checks what `new` cannot, such as a login. The host calls it at load, with the plugin's
+    /// grants.
+    ///
+    /// # Errors
+    ///
+    /// The backend does not work at present. The host reports a warning.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The usual imports of a plugin.
 pub mod prelude {
     pub use crate::{
-        Annotation, AnnotationCollision, ContainerKind, ContainerView, Conventions, CsiVolume, Edit, EnvSource, EnvVar,
-        InitContainer, InitContainerPosition, InjectionError, Injector, KeyToPath, MemoryVolume, MountRequirement,
-        PodView, Resources, SecretKeyRef, SecretRequest, SecretVolume, SecurityContext, ServiceAccountTokenVolume,
-        Volume, VolumeMount, VolumeSource, log,
+        Annotation, Conventions, CsiVolume, Delivery, Edit, EnvSource, EnvVar, FetchedValue, InitContainer,
+        InitContainerPosition, InjectionError, Injector, MemoryVolume, Pod, Resources, SecretKeyRef, SecretRequest,
+        SecretVolume, ServiceAccountTokenVolume, Volume, VolumeMount, VolumeSource, log,
     };
 }
 
@@ -136,20 +175,30 @@ macro_rules! export {
                 static INSTANCE: $crate::runtime::Instance<$plugin> = const { $crate::runtime::Instance::new() };
             }
 
-            impl $crate::runtime::Guest for Component {
-                fn describe() -> $crate::PluginInfo {
+            impl $crate::runtime::injector::Guest for Component {
+                fn describe() -> String {
+                    $crate::runtime::report_panics();
                     $crate::runtime::describe::<$plugin>()
                 }
 
-                fn configure(settings: String, conventions: $crate::Conventions) -> Result<(), String> {
-                    INSTANCE.with(|instance| instance.configure(&settings, &conventions))
+                fn configure(settings: String) -> Result<(), String> {
+                    INSTANCE.with(|instance| $crate::runtime::configure(instance, &settings))
                 }
 
-                fn inject(
-                    request: $crate::SecretRequest,
-                    pod: $crate::PodView,
-                ) -> Result<Vec<$crate::Edit>, $crate::InjectionError> {
-                    INSTANCE.with(|instance| instance.inject(&request, &pod))
+                fn inject(pod: &$crate::runtime::injector::Pod, request: &$crate::runtime::injector::Request) {
+                    INSTANCE.with(|instance| $crate::runtime::inject(instance, pod, request))
+                }
+            }
+
+            impl $crate::runtime::fetcher::Guest for Component {
+                fn fetch(promise: &$crate::runtime::fetcher::Promise) {
+                    INSTANCE.with(|instance| $crate::runtime::fetch(instance, promise))
+                }
+            }
+
+            impl $crate::runtime::lifecycle::Guest for Component {
+                fn check() -> Result<(), String> {
+                    INSTANCE.with(|instance| instance.check())
                 }
             }
 
@@ -158,7 +207,7 @@ macro_rules! export {
     };
 }
 
-/// Compiles the example in the contract's README as a doc test.
+/// Compiles the example in this crate's README as a doc test.
 #[cfg(doctest)]
-#[doc = include_str!("../../../wit/README.md")]
-struct ContractReadme;
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,7 +3,18 @@
 //! The host cuts a line at 1 KiB and keeps the first 64 lines of an admission. Never log the value
 //! of a secret. In tests, [`testing::logs`](crate::testing::logs) returns the lines.
 
-pub use crate::bindings::ampoule::injector::log::Level;
+/// The severity of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// For the plugin's author.
+    Debug,
+    /// For the cluster's admin: no action needed.
+    Info,
+    /// For the cluster's admin: worth a look.
+    Warn,
+    /// For the cluster's admin: something is broken.
+    Error,
+}
 
 /// Logs a line for the plugin's author.
 pub fn debug(message: &str) {
@@ -28,7 +39,16 @@ pub fn error(message: &str) {
 /// Logs a line at a level.
 pub fn log(level: Level, message: &str) {
     #[cfg(target_arch = "wasm32")]
-    crate::bindings::ampoule::injector::log::log(level, message);
+    {
+        use crate::bindings::ampoule::injector::log::{self, Level as HostLevel};
+        let level = match level {
+            Level::Debug => HostLevel::Debug,
+            Level::Info => HostLevel::Info,
+            Level::Warn => HostLevel::Warn,
+            Level::Error => HostLevel::Error,
+        };
+        log::log(level, message);
+    }
     #[cfg(not(target_arch = "wasm32"))]
     crate::testing::record(level, message);
 }

@@ -1,10 +1,54 @@
-//! Builders for requests, pods and [`InjectionError`], and the text form of a request.
+//! The input of a plugin: [`SecretRequest`], [`Delivery`], and the webhook's [`Conventions`].
 //!
-//! The builders for requests and pods are for tests; in production, the host creates them.
+//! In production the host creates them; the constructors are for tests.
 
 use std::fmt;
 
-use crate::{ContainerKind, ContainerView, InjectionError, MountRequirement, PodView, SecretRequest};
+/// One secret that a pod requests.
+///
+/// The pod's author wrote the texts: any of them may be empty, and the host does not validate them.
+/// [`names`](crate::names) has functions for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SecretRequest {
+    /// The group (Kubernetes: the Secret's name; AWS: the ARN without its key; …). Empty if not
+    /// given.
+    pub group: String,
+    /// The version of the group. Empty if not given.
+    pub group_version: String,
+    /// The key within the group. Empty if not given.
+    pub key: String,
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The environment variable that the author wants: it holds the value for
+    /// [`Delivery::EnvVar`], and the path for [`Delivery::File`].
+    pub env_var: Option<String>,
+}
+
+/// The delivery that a pod requests for a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The pod leaves the choice to the backend.
+    Any,
+    /// An environment variable.
+    EnvVar,
+    /// A file.
+    File,
+}
+
+/// The conventions of the cluster's webhook: defaults for a plugin where its own settings are
+/// absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Conventions {
+    /// The name of the profile, such as `flyte-v1` or `flyte-v2`. Treat an unknown name as the
+    /// newest one that the plugin knows.
+    pub profile: String,
+    /// The prefix of the names of injected environment variables, such as `_FSEC_`.
+    pub env_prefix: String,
+    /// The folder that contains the mounts of secret files, such as `/etc/flyte/secrets`.
+    pub mount_directory: String,
+}
 
 // === impl SecretRequest ===
 
@@ -16,7 +60,7 @@ impl SecretRequest {
             group: group.into(),
             group_version: String::new(),
             key: key.into(),
-            mount: MountRequirement::Any,
+            delivery: Delivery::Any,
             env_var: None,
         }
     }
@@ -30,13 +74,13 @@ impl SecretRequest {
     /// Requests an environment variable.
     #[must_use]
     pub fn as_env_var(self) -> Self {
-        Self { mount: MountRequirement::EnvVar, ..self }
+        Self { delivery: Delivery::EnvVar, ..self }
     }
 
     /// Requests a file.
     #[must_use]
     pub fn as_file(self) -> Self {
-        Self { mount: MountRequirement::File, ..self }
+        Self { delivery: Delivery::File, ..self }
     }
 
     /// Sets the name of the environment variable for the value, or for the path of the file.
@@ -49,7 +93,7 @@ impl SecretRequest {
 impl fmt::Display for SecretRequest {
     /// `group/key`, or `group/key@version`: the form that messages use.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { group, group_version, key, mount: _, env_var: _ } = self;
+        let Self { group, group_version, key, delivery: _, env_var: _ } = self;
         f.write_str(group)?;
         f.write_str("/")?;
         f.write_str(key)?;
@@ -61,94 +105,28 @@ impl fmt::Display for SecretRequest {
     }
 }
 
-// === impl PodView ===
+// === impl Delivery ===
 
-impl PodView {
-    /// A pod in a namespace, without name, labels, annotations and containers.
-    #[must_use]
-    pub fn new(namespace: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: String::new(),
-            service_account: String::new(),
-            labels: Vec::new(),
-            annotations: Vec::new(),
-            containers: Vec::new(),
+impl Delivery {
+    /// The name in the JSON of `describe`. `any` is not a way to deliver a secret.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Any => None,
+            Self::EnvVar => Some("env-var"),
+            Self::File => Some("file"),
         }
-    }
-
-    /// Sets the pod's name.
-    #[must_use]
-    pub fn name(self, name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..self }
-    }
-
-    /// Sets the pod's service account.
-    #[must_use]
-    pub fn service_account(self, name: impl Into<String>) -> Self {
-        Self { service_account: name.into(), ..self }
-    }
-
-    /// Adds a label.
-    #[must_use]
-    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.labels.push((key.into(), value.into()));
-        self.labels.sort();
-        self
-    }
-
-    /// Adds an annotation.
-    #[must_use]
-    pub fn annotation(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.annotations.push((key.into(), value.into()));
-        self.annotations.sort();
-        self
-    }
-
-    /// Appends a container.
-    #[must_use]
-    pub fn container(mut self, kind: ContainerKind, name: impl Into<String>) -> Self {
-        self.containers.push(ContainerView { name: name.into(), kind });
-        self
     }
 }
 
-// === impl InjectionError ===
+// === impl Conventions ===
 
-impl InjectionError {
-    /// The backend does not have this secret.
+impl Conventions {
+    /// The conventions of a profile, with Flyte's values: the prefix `_FSEC_` for `flyte-v1`,
+    /// otherwise `_UNION_`, and the folder `/etc/flyte/secrets`.
     #[must_use]
-    pub fn not_found(text: impl Into<String>) -> Self {
-        Self::NotFound(text.into())
-    }
-
-    /// The backend does not support this delivery.
-    #[must_use]
-    pub fn unsupported(text: impl Into<String>) -> Self {
-        Self::Unsupported(text.into())
-    }
-
-    /// The request is not valid for the backend.
-    #[must_use]
-    pub fn invalid_request(text: impl Into<String>) -> Self {
-        Self::InvalidRequest(text.into())
-    }
-
-    /// The pod must not have this secret; the host asks no other injector.
-    #[must_use]
-    pub fn denied(text: impl Into<String>) -> Self {
-        Self::Denied(text.into())
-    }
-
-    /// The backend does not answer at present.
-    #[must_use]
-    pub fn unavailable(text: impl Into<String>) -> Self {
-        Self::Unavailable(text.into())
-    }
-
-    /// The plugin itself failed.
-    #[must_use]
-    pub fn internal(text: impl Into<String>) -> Self {
-        Self::Internal(text.into())
+    pub fn new(profile: impl Into<String>) -> Self {
+        let profile = profile.into();
+        let env_prefix = if profile == "flyte-v1" { "_FSEC_" } else { "_UNION_" }.to_owned();
+        Self { profile, env_prefix, mount_directory: "/etc/flyte/secrets".to_owned() }
     }
 }

@@ -1,4 +1,4 @@
-//! The runtime of [`export!`](crate::export): the plugin of one instance, and the contract's three
+//! The runtime of [`export!`](crate::export): the plugin of one instance, and the contract's
 //! functions.
 //!
 //! It is public for the macro only; authors do not use it.
@@ -7,8 +7,10 @@ use std::cell::OnceCell;
 
 use serde::de::DeserializeOwned;
 
-pub use crate::bindings::exports::ampoule::injector::injector::Guest;
-use crate::{Conventions, Edit, InjectionError, Injector, PluginInfo, PodView, SecretRequest};
+pub use crate::bindings::exports::ampoule::injector::{fetcher, injector, lifecycle};
+#[cfg(target_arch = "wasm32")]
+pub use crate::host::{configure, fetch, inject, report_panics};
+use crate::{Conventions, Edit, FetchedValue, InjectionError, Injector, Pod, SecretRequest};
 
 /// The plugin of one component instance, empty until the host calls `configure`.
 #[derive(Debug)]
@@ -34,28 +36,72 @@ impl<P: Injector> Instance<P> {
         self.0.set(plugin).map_err(|_| "configure was called twice on one instance".to_owned())
     }
 
-    /// Calls the plugin.
+    /// Calls the plugin's `inject`.
     ///
     /// # Errors
     ///
     /// The plugin's own error, or `internal` if the host did not call `configure`.
-    pub fn inject(&self, request: &SecretRequest, pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
-        match self.0.get() {
-            Some(plugin) => plugin.inject(request, pod),
-            None => Err(InjectionError::internal("inject was called before configure")),
-        }
+    pub fn inject(&self, request: &SecretRequest, pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
+        self.configured("inject").map_err(InjectionError::Internal)?.inject(request, pod)
+    }
+
+    /// Calls the plugin's `fetch`.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own error, or `internal` if the host did not call `configure`.
+    pub fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {
+        self.configured("fetch").map_err(InjectionError::Internal)?.fetch(promise)
+    }
+
+    /// Calls the plugin's `check`.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own error, or that the host did not call `configure`.
+    pub fn check(&self) -> Result<(), String> {
+        self.configured("check")?.check()
+    }
+
+    fn configured(&self, function: &str) -> Result<&P, String> {
+        self.0.get().ok_or_else(|| [function, " was called before configure"].concat())
     }
 }
 
-/// Returns the description of the plugin.
+/// Returns the description of the plugin, as the contract's JSON.
 #[must_use]
-pub fn describe<P: Injector>() -> PluginInfo {
-    PluginInfo {
-        name: P::NAME.to_owned(),
-        version: P::VERSION.to_owned(),
-        mounts: P::MOUNTS.to_vec(),
-        settings_schema: P::SETTINGS_SCHEMA.to_owned(),
+pub fn describe<P: Injector>() -> String {
+    const {
+        assert!(is_plain(P::NAME), "NAME must be printable ASCII without quotes and backslashes");
+        assert!(is_plain(P::VERSION), "VERSION must be printable ASCII without quotes and backslashes");
     }
+    let deliveries: Vec<_> = P::DELIVERIES.iter().filter_map(|delivery| delivery.name()).collect();
+    let deliveries =
+        if deliveries.is_empty() { String::new() } else { ["\"", &deliveries.join("\",\""), "\""].concat() };
+    [
+        "{\"name\":\"",
+        P::NAME,
+        "\",\"version\":\"",
+        P::VERSION,
+        "\",\"deliveries\":[",
+        &deliveries,
+        "],\"settingsSchema\":",
+        P::SETTINGS_SCHEMA,
+        "}",
+    ]
+    .concat()
+}
+
+/// Whether a text is equal to its form in JSON, so that a description needs no serializer.
+const fn is_plain(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        if !matches!(first, b' '..=b'~') || matches!(first, b'"' | b'\\') {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 /// Parses settings. The message begins with the path of the key and contains no value, since a

@@ -1,27 +1,64 @@
 //! Kubernetes Secrets that an admin granted (`injectors[].grants.kubernetesSecrets`), which the
-//! host reads: [`read`].
+//! host reads: [`read`], [`exists`].
 //!
 //! Use this for the plugin's own credentials, such as a store's token. A pod gets a Secret of its
-//! own namespace by reference, without this module. In tests,
-//! [`testing::set_secret`](crate::testing::set_secret) sets a Secret. A component that uses this
-//! module imports `kubernetes-secrets`; the host refuses to load it without the grant.
+//! own namespace by reference, without this module. Without the grant, every call returns
+//! [`LookupError::Denied`]. In tests, [`testing::set_secret`](crate::testing::set_secret) sets a
+//! Secret.
 
 use crate::InjectionError;
-pub use crate::bindings::ampoule::injector::kubernetes_secrets::LookupError;
+#[cfg(target_arch = "wasm32")]
+use crate::bindings::ampoule::injector::kubernetes_secrets as host;
 
-/// Returns the current value of a key of a Secret.
+/// The reason why a lookup returned no value. The texts name the Secret, never a value, and may be
+/// shown to a pod's author.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LookupError {
+    /// The grant does not cover this Secret, or the API server does not allow the webhook to read
+    /// it.
+    Denied(String),
+    /// The Secret does not exist, or does not have this key.
+    NotFound(String),
+    /// The API server does not answer, or this admission exceeded its limit of calls.
+    Unavailable(String),
+}
+
+/// Returns the current value of a key of a Secret. Every call reads it again.
 ///
 /// # Errors
 ///
 /// The Secret is not granted, does not exist, or cannot be read at present.
 pub fn read(namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, LookupError> {
     #[cfg(target_arch = "wasm32")]
-    return crate::bindings::ampoule::injector::kubernetes_secrets::read(namespace, name, key);
+    return host::read(namespace, name, key).map_err(LookupError::from);
     #[cfg(not(target_arch = "wasm32"))]
     return crate::testing::secret(namespace, name, key);
 }
 
+/// Returns whether a Secret exists and has this key, without its value.
+///
+/// # Errors
+///
+/// The Secret is not granted, or cannot be read at present.
+pub fn exists(namespace: &str, name: &str, key: &str) -> Result<bool, LookupError> {
+    #[cfg(target_arch = "wasm32")]
+    return host::exists(namespace, name, key).map_err(LookupError::from);
+    #[cfg(not(target_arch = "wasm32"))]
+    return crate::testing::secret_exists(namespace, name, key);
+}
+
 // === impl LookupError ===
+
+#[cfg(target_arch = "wasm32")]
+impl From<host::LookupError> for LookupError {
+    fn from(error: host::LookupError) -> Self {
+        match error {
+            host::LookupError::Denied(text) => Self::Denied(text),
+            host::LookupError::NotFound(text) => Self::NotFound(text),
+            host::LookupError::Unavailable(text) => Self::Unavailable(text),
+        }
+    }
+}
 
 impl From<LookupError> for InjectionError {
     /// The pod's author cannot fix the plugin's credentials, so every error except `unavailable`
@@ -30,6 +67,27 @@ impl From<LookupError> for InjectionError {
         match error {
             LookupError::Denied(text) | LookupError::NotFound(text) => Self::internal(text),
             LookupError::Unavailable(text) => Self::unavailable(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::set_secret;
+
+    #[test]
+    fn reads_the_keys_of_granted_secrets() {
+        set_secret("vault", "token", "a", "t0ken");
+        let denied = || LookupError::Denied("Secret vault/other is not in grants.kubernetesSecrets".to_owned());
+        let missing = || LookupError::NotFound("Secret vault/token has no key b".to_owned());
+        for (name, key, value, found) in [
+            ("token", "a", Ok(b"t0ken".to_vec()), Ok(true)),
+            ("token", "b", Err(missing()), Ok(false)),
+            ("other", "a", Err(denied()), Err(denied())),
+        ] {
+            assert_eq!(read("vault", name, key), value);
+            assert_eq!(exists("vault", name, key), found);
         }
     }
 }

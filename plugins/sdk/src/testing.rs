@@ -4,17 +4,22 @@
 //! The harness does not include the host's part (limits, validation of edits, the patch); use
 //! `ampoule mutate` with the built component for that. `plugins/k8s/src/tests.rs` is an example.
 
-#[cfg(any(feature = "environment", feature = "http", feature = "kubernetes-secrets"))]
+#[cfg(any(feature = "cache", feature = "environment", feature = "http", feature = "kubernetes-secrets"))]
 mod granted;
+mod pod;
 mod show;
 
 use std::{cell::RefCell, marker::PhantomData};
 
-use crate::{Conventions, Edit, InjectionError, Injector, PodView, SecretRequest, log::Level, runtime::Instance};
+use crate::{Conventions, Edit, FetchedValue, InjectionError, Injector, SecretRequest, log::Level, runtime::Instance};
 
-#[cfg(any(feature = "environment", feature = "http", feature = "kubernetes-secrets"))]
+#[cfg(any(feature = "cache", feature = "environment", feature = "http", feature = "kubernetes-secrets"))]
 pub use self::granted::*;
-pub use self::show::show;
+pub(crate) use self::pod::PodData;
+pub use self::{
+    pod::PodBuilder,
+    show::{show, show_value},
+};
 
 /// A plugin with settings and conventions. Like the host, it uses a fresh instance for each
 /// request.
@@ -22,7 +27,7 @@ pub use self::show::show;
 pub struct Harness<P> {
     settings: String,
     conventions: Conventions,
-    pod: PodView,
+    pod: PodBuilder,
     plugin: PhantomData<fn() -> P>,
 }
 
@@ -48,13 +53,12 @@ impl<P: Injector> Harness<P> {
     /// namespace `default`.
     #[must_use]
     pub fn new() -> Self {
-        let conventions = Conventions {
-            profile: String::new(),
-            env_prefix: String::new(),
-            mount_directory: "/etc/flyte/secrets".to_owned(),
-        };
-        Self { settings: "{}".to_owned(), conventions, pod: PodView::new("default"), plugin: PhantomData }
-            .profile("flyte-v1")
+        Self {
+            settings: "{}".to_owned(),
+            conventions: Conventions::new("flyte-v1"),
+            pod: PodBuilder::new("default"),
+            plugin: PhantomData,
+        }
     }
 
     /// Sets the settings, as JSON text or as a `serde_json::Value`.
@@ -63,13 +67,10 @@ impl<P: Injector> Harness<P> {
         Self { settings: json.to_string(), ..self }
     }
 
-    /// Sets the profile and its environment prefix: `_FSEC_` for `flyte-v1`, otherwise `_UNION_`.
+    /// Sets the conventions to those of a profile: [`Conventions::new`].
     #[must_use]
-    pub fn profile(mut self, name: impl Into<String>) -> Self {
-        self.conventions.profile = name.into();
-        self.conventions.env_prefix =
-            if self.conventions.profile == "flyte-v1" { "_FSEC_" } else { "_UNION_" }.to_owned();
-        self
+    pub fn profile(self, name: impl Into<String>) -> Self {
+        self.conventions(Conventions::new(name))
     }
 
     /// Sets all conventions.
@@ -80,7 +81,7 @@ impl<P: Injector> Harness<P> {
 
     /// Sets the pod.
     #[must_use]
-    pub fn pod(self, pod: PodView) -> Self {
+    pub fn pod(self, pod: PodBuilder) -> Self {
         Self { pod, ..self }
     }
 
@@ -103,11 +104,41 @@ impl<P: Injector> Harness<P> {
     ///
     /// The plugin rejects its settings; use [`Harness::configure`] to test that.
     pub fn inject(&self, request: &SecretRequest) -> Result<Vec<Edit>, InjectionError> {
+        self.instance().inject(request, &self.pod.clone().build())
+    }
+
+    /// Configures a fresh instance and calls `fetch`.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own error.
+    ///
+    /// # Panics
+    ///
+    /// The plugin rejects its settings.
+    pub fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {
+        self.instance().fetch(promise)
+    }
+
+    /// Configures a fresh instance and calls `check`.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own error.
+    ///
+    /// # Panics
+    ///
+    /// The plugin rejects its settings.
+    pub fn check(&self) -> Result<(), String> {
+        self.instance().check()
+    }
+
+    fn instance(&self) -> Instance<P> {
         let instance = Instance::<P>::new();
-        if let Err(error) = instance.configure(&self.settings, &self.conventions) {
-            panic!("the plugin rejects its settings: {error}");
+        match instance.configure(&self.settings, &self.conventions) {
+            Ok(()) => instance,
+            Err(error) => panic!("the plugin rejects its settings: {error}"),
         }
-        instance.inject(request, &self.pod)
     }
 }
 

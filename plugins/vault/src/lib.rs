@@ -72,7 +72,7 @@ impl Injector for Vault {
     type Settings = Settings;
     const NAME: &'static str = "vault";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any, MountRequirement::File];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::File];
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
 
     fn new(settings: Settings, conventions: &Conventions) -> Result<Self, String> {
@@ -86,14 +86,14 @@ impl Injector for Vault {
         Ok(Self { settings, directory: conventions.mount_directory.trim_end_matches('/').to_owned(), name })
     }
 
-    fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
-        let SecretRequest { group, group_version: _, key, mount, env_var } = request;
+    fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
+        let SecretRequest { group, key, env_var, .. } = request;
         if group.is_empty() || key.is_empty() {
             let text =
                 format!("{} Secrets Webhook requires both key and group to be set. Secret: [{request}]", self.name);
             return Err(InjectionError::invalid_request(text));
         }
-        if *mount == MountRequirement::EnvVar {
+        if request.delivery == Delivery::EnvVar {
             let text = "Env_Var is not a supported mount requirement for Vault Secret Manager";
             return Err(InjectionError::unsupported(text));
         }

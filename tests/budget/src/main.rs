@@ -7,7 +7,7 @@
 use std::{env, hint::black_box, process::ExitCode, sync::Arc};
 
 use ampoule_core::{
-    EnvSource, EnvVar, Injection, InjectorSession, KeyToPath, MountRequirement, Pod, PodEdit, PodMutator, PodView,
+    EnvSource, EnvVar, Injection, InjectorSession, KeyToPath, LazyPodView, MountRequirement, Pod, PodEdit, PodMutator,
     Profile, RequestedSecret, SecretInjector, SecretKeyRef, SecretRequest, SecretVolume, Volume, VolumeMount,
     VolumeSource,
 };
@@ -123,7 +123,7 @@ impl SecretInjector for Edits {
 
 #[async_trait]
 impl InjectorSession for Edits {
-    async fn inject(&mut self, request: &SecretRequest, _pod: &PodView) -> Injection {
+    async fn inject(&mut self, request: &SecretRequest, _pod: &LazyPodView) -> Injection {
         let SecretRequest { group, key, mount, .. } = request;
         let literal = |name: &str, value: &str| {
             PodEdit::SetEnv(EnvVar { name: name.to_owned(), source: EnvSource::Literal(value.to_owned()) })

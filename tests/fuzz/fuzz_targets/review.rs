@@ -27,7 +27,7 @@ fuzz_target!(|body: &[u8]| {
             let _ = ampoule_core::RequestedSecret::from_annotations(pod.annotations());
             Verdict::unchanged()
         }
-        ReviewSubject::NotAPod(error) => Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string() },
+        ReviewSubject::NotAPod(error) => Verdict::Refused { code: 400, reason: "BadRequest", message: error.to_string(), retry_after: None },
         ReviewSubject::OutOfScope => Verdict::unchanged(),
     };
     let reply = Reply { identity: request.identity, verdict, audit: None };

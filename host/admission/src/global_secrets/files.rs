@@ -69,7 +69,7 @@ impl FileError {
                 InjectionError::InvalidRequest("group and key leave the folder of global secrets".to_owned())
             }
             Self::NotASecret(why) => InjectionError::Unsupported(format!("file [{path}] {why}")),
-            Self::Io(kind) => InjectionError::Unavailable(format!("file [{path}] cannot be read: {kind}")),
+            Self::Io(kind) => InjectionError::Unavailable(format!("file [{path}] cannot be read: {kind}").into()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! panicking.
 
 use ampoule_core::{
-    AdmissionOutcome, FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, OnFailure, PodView,
+    AdmissionOutcome, FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, LazyPodView, OnFailure,
     Profile, SecretInjector, SecretRequest,
 };
 use ampoule_engine::EngineConfig;
@@ -40,7 +40,7 @@ impl SecretInjector for Native {
 
 #[async_trait::async_trait]
 impl InjectorSession for Native {
-    async fn inject(&mut self, _request: &SecretRequest, _pod: &PodView) -> Injection {
+    async fn inject(&mut self, _request: &SecretRequest, _pod: &LazyPodView) -> Injection {
         match self.0.clone() {
             Behaviour::Answer(error) => Ok(Err(error)),
             Behaviour::Fail(kind) => {
@@ -73,7 +73,7 @@ async fn admit(behaviour: Behaviour, on_failure: OnFailure) -> (Verdict, String)
 
 async fn check(behaviour: Behaviour, expected: (u16, &str, &str), outcome: AdmissionOutcome) {
     let (verdict, metrics) = admit(behaviour, OnFailure::Deny).await;
-    let Verdict::Refused { code, reason, message } = verdict else { panic!("{verdict:?}") };
+    let Verdict::Refused { code, reason, message, .. } = verdict else { panic!("{verdict:?}") };
     let secret =
         "secret user-info/user_secret (annotation flyte.secrets/s0, mount any) could not be injected: native: ";
     assert_eq!((code, reason, message.replace(secret, "").as_str()), expected);
@@ -87,7 +87,7 @@ async fn an_answer_gives_its_code() {
     check(not_found, (400, "BadRequest", "not found: none"), AdmissionOutcome::Refused).await;
     let denied = Behaviour::Answer(InjectionError::Denied("no".to_owned()));
     check(denied, (403, "Forbidden", "denied: no"), AdmissionOutcome::Denied).await;
-    let unavailable = Behaviour::Answer(InjectionError::Unavailable("later".to_owned()));
+    let unavailable = Behaviour::Answer(InjectionError::Unavailable("later".to_owned().into()));
     check(unavailable, (503, "ServiceUnavailable", "unavailable: later"), AdmissionOutcome::Unavailable).await;
     let internal = Behaviour::Answer(InjectionError::Internal("oops".to_owned()));
     check(internal, (500, "InternalError", "internal: oops"), AdmissionOutcome::Error).await;
@@ -105,7 +105,7 @@ async fn an_admission_ends_at_its_deadline() {
     let start = std::time::Instant::now();
     let (verdict, metrics) = admit(Behaviour::Wait, OnFailure::Deny).await;
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    let Verdict::Refused { code: 503, reason: "ServiceUnavailable", message } = verdict else { panic!("{verdict:?}") };
+    let Verdict::Refused { code: 503, reason: "ServiceUnavailable", message, .. } = verdict else { panic!("{verdict:?}") };
     assert!(message.starts_with("the secrets could not be injected within the webhook's timeout of "), "{message}");
     assert!(metrics.contains("ampoule_admissions_total{outcome=\"unavailable\"} 1"), "{metrics}");
 }

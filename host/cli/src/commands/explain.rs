@@ -132,7 +132,7 @@ impl Explanation {
             Ok(admitted) => {
                 json!({ "allowed": true, "changes": admitted.patch.0.len(), "warnings": admitted.warnings })
             }
-            Err(Refusal { code, message }) => {
+            Err(Refusal { code, message, .. }) => {
                 json!({ "allowed": false, "code": code.http(), "reason": code.reason(), "message": message })
             }
         }

@@ -16,6 +16,7 @@ mod volume;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub(crate) use self::{prepare::check as check_edit, validate::env_name as check_variable_name};
 use self::prepare::PreparedEdit;
 use super::{
     EnvVar, PodEdit,
@@ -38,15 +39,19 @@ pub(crate) struct EditApplier<'a> {
 }
 
 /// An edit that cannot be applied. The pod may be partially changed; the caller discards it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ApplyError {
     /// The edit contradicts the pod or an earlier edit. The message names both sides.
+    #[error("{0}")]
     Conflict(String),
     /// The edit is invalid for any pod: the plugin has a bug.
+    #[error("{0}")]
     Invalid(String),
     /// The edits of the admission exceed a limit of the pod.
+    #[error("{0}")]
     TooLarge(String),
     /// Other admissions use the memory that the edits need.
+    #[error("the memory is in use by other admissions")]
     MemoryExhausted,
 }
 

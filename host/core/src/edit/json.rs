@@ -119,7 +119,9 @@ impl InitContainer {
         insert_some(&mut object, "resources", resources.as_ref());
         insert_list(&mut object, "volumeMounts", self.mounts.iter().map(VolumeMount::to_json).collect());
         insert_some(&mut object, "securityContext", security_context.as_ref());
-        Ok(Value::Object(object))
+        let mut container = Value::Object(object);
+        self.patches.iter().for_each(|patch| patch.merge_into(&mut container));
+        Ok(container)
     }
 }
 

@@ -51,6 +51,7 @@ fn init_container(image: &str) -> PodEdit {
         resources: None,
         security_context: None,
         position: None,
+        patches: Vec::new(),
     })
 }
 

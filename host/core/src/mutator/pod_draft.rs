@@ -13,7 +13,7 @@ use crate::{
         budget::EditBudget,
         edited::EditedPod,
     },
-    pod::{Pod, PodView},
+    pod::{LazyPodView, Pod},
     profile::Conventions,
 };
 
@@ -23,7 +23,8 @@ pub(super) struct PodDraft<'a> {
     received: &'a Pod,
     conventions: &'a Conventions,
     applier: EditApplier<'a>,
-    view: Option<Arc<PodView>>,
+    view: Option<LazyPodView>,
+    view_changed: bool,
 }
 
 // === impl PodDraft ===
@@ -31,12 +32,16 @@ pub(super) struct PodDraft<'a> {
 impl<'a> PodDraft<'a> {
     pub(super) fn new(received: &'a Pod, conventions: &'a Conventions, budget: EditBudget<'a>) -> Self {
         let applier = EditApplier::new(budget);
-        Self { pod: EditedPod::new(received), received, conventions, applier, view: None }
+        Self { pod: EditedPod::new(received), received, conventions, applier, view: None, view_changed: false }
     }
 
-    /// Returns the current view for injectors. Computed again only after an edit that changes it.
-    pub(super) fn view(&mut self, namespace: &str) -> Arc<PodView> {
-        Arc::clone(self.view.get_or_insert_with(|| Arc::new(self.pod.view(namespace))))
+    /// Returns the current view for injectors. It is another one only after an edit that changes it.
+    pub(super) fn view(&mut self, namespace: &str) -> LazyPodView {
+        let Self { pod, received, view, view_changed, .. } = self;
+        let view = view.get_or_insert_with(|| {
+            if *view_changed { pod.view(namespace).into() } else { LazyPodView::of(received, namespace) }
+        });
+        view.clone()
     }
 
     /// Returns the patch and the warnings for the pod's author.
@@ -55,7 +60,7 @@ impl<'a> PodDraft<'a> {
             return error.into();
         }
         if edits.iter().any(changes_view) {
-            self.view = None;
+            (self.view, self.view_changed) = (None, true);
         }
         let values = edits.iter().filter(|edit| edit.contains_value()).count();
         InjectorAnswer::Injected { edits: edits.len(), values }

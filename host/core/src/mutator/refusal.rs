@@ -26,6 +26,9 @@ pub struct Refusal {
     /// The message, of at most 4 KiB: names the secret, and every injector with its reason.
     /// Contains no secret values.
     pub message: String,
+    /// Seconds after which a retry is useful, if the backend tells. Only for
+    /// [`RefusalCode::Unavailable`] and [`RefusalCode::TooManyRequests`].
+    pub retry_after: Option<u32>,
 }
 
 /// Classes of refusals.
@@ -95,8 +98,9 @@ impl RefusalCode {
 
     fn for_failure(kind: FailureKind) -> Self {
         match kind {
-            FailureKind::Trap => Self::Internal,
-            FailureKind::Deadline | FailureKind::Limit | FailureKind::Busy | FailureKind::Start => Self::Unavailable,
+            // A retry does not help: the plugin has a defect.
+            FailureKind::Trap | FailureKind::Limit | FailureKind::Answer => Self::Internal,
+            FailureKind::Deadline | FailureKind::Busy | FailureKind::Start => Self::Unavailable,
         }
     }
 }
@@ -122,7 +126,8 @@ impl Refusal {
             _ => report.attempts.iter().filter_map(|attempt| RefusalCode::for_answer(&attempt.answer)).max(),
         };
         let code = code.unwrap_or(RefusalCode::BadRequest);
-        Some(Self { code, message: shown(&report.to_string()) })
+        let retry_after = (code == RefusalCode::Unavailable).then(|| report.retry_after()).flatten();
+        Some(Self { code, message: shown(&report.to_string()), retry_after })
     }
 
     /// Returns the refusal for a request that a policy rule denies.
@@ -133,7 +138,7 @@ impl Refusal {
             "secret {request} (annotation {annotation}, mount {}) is denied{injector}: {finding}",
             request.mount
         );
-        Self { code: RefusalCode::Forbidden, message: shown(&message) }
+        Self { code: RefusalCode::Forbidden, message: shown(&message), retry_after: None }
     }
 
     /// Returns the refusal for a pod with too many containers.
@@ -144,12 +149,12 @@ impl Refusal {
             pod.container_count(),
             limits.containers
         );
-        Self { code: RefusalCode::BadRequest, message }
+        Self { code: RefusalCode::BadRequest, message, retry_after: None }
     }
 
     /// Returns the refusal for an annotation that cannot be parsed.
     pub(super) fn for_annotation(error: &AnnotationError) -> Self {
-        Self { code: RefusalCode::BadRequest, message: shown(&error.to_string()) }
+        Self { code: RefusalCode::BadRequest, message: shown(&error.to_string()), retry_after: None }
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Attempt {
     pub answer: InjectorAnswer,
     /// The name under which the injector found the secret ([`crate::InjectorSession::found_name`]).
     pub found_name: Option<String>,
+    /// Warnings of the injector for the pod's author.
+    pub warnings: Vec<String>,
 }
 
 /// An injector's answer, after its edits were applied.
@@ -63,6 +65,15 @@ pub enum InjectorAnswer {
 // === impl RequestReport ===
 
 impl RequestReport {
+    /// The longest time after which a backend that did not respond asks to retry.
+    pub(super) fn retry_after(&self) -> Option<u32> {
+        let answers = self.attempts.iter().filter_map(|attempt| match &attempt.answer {
+            InjectorAnswer::Declined(InjectionError::Unavailable(unavailable)) => unavailable.retry_after,
+            _ => None,
+        });
+        answers.max()
+    }
+
     pub(super) fn without_calls((requested, findings): (RequestedSecret, Vec<PolicyFinding>)) -> Self {
         Self { annotation: requested.annotation, request: requested.request, attempts: Vec::new(), findings }
     }

@@ -8,7 +8,7 @@ use super::{InjectorAnswer, gate::PodJudge};
 use crate::{
     edit::PodEdit,
     injector::{InjectorSession, SecretInjector},
-    pod::PodView,
+    pod::LazyPodView,
     policy::InjectorFacts,
     request::RequestedSecret,
 };
@@ -63,7 +63,7 @@ pub enum ShadowResult {
 /// A request with the answer that was served for it.
 pub(super) struct ShadowCall {
     requested: RequestedSecret,
-    view: Arc<PodView>,
+    view: LazyPodView,
     served: ServedAnswer,
     /// Whether the policy permits the call of each shadow injector.
     permitted: Vec<bool>,
@@ -121,7 +121,7 @@ impl ShadowRun {
 // === impl ShadowCall ===
 
 impl ShadowCall {
-    pub(super) fn new(requested: RequestedSecret, view: Arc<PodView>, served: ServedAnswer) -> Self {
+    pub(super) fn new(requested: RequestedSecret, view: LazyPodView, served: ServedAnswer) -> Self {
         Self { requested, view, served, permitted: Vec::new() }
     }
 

@@ -37,6 +37,7 @@ pub(super) fn with_requests(
     placement: EnvPlacement,
 ) -> Vec<String> {
     let mut warnings = policy_warnings(reports);
+    warnings.extend(injector_warnings(reports));
     warnings.extend(unknown_annotations(pod.annotations()));
     warnings.extend(redundant_requests(reports));
     warnings.extend(variable_collisions(collisions, placement));
@@ -55,6 +56,17 @@ fn policy_warnings(reports: &[RequestReport]) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// The warnings of injectors, each with its author.
+fn injector_warnings(reports: &[RequestReport]) -> impl Iterator<Item = String> {
+    reports.iter().flat_map(|report| {
+        let attempts = report.attempts.iter();
+        attempts.flat_map(move |attempt| {
+            let warnings = attempt.warnings.iter();
+            warnings.map(move |text| format!("injector {} (secret {}): {text}", attempt.injector, report.request))
+        })
+    })
 }
 
 /// Warns about keys with the prefix of a protocol that are not part of it, such as a misspelt key.

@@ -49,7 +49,7 @@ fn a_refusal_lists_all_injectors_in_order_and_has_the_code_of_the_worst_answer()
          c: invalid request: key is empty",
     );
     refused(
-        vec![not_found(), declines("b", Unavailable("throttled".into()))],
+        vec![not_found(), declines("b", Unavailable("throttled".to_owned().into()))],
         503,
         ": a: not found: no such secret; b: unavailable: throttled",
     );
@@ -69,7 +69,7 @@ fn a_refusal_lists_all_injectors_in_order_and_has_the_code_of_the_worst_answer()
         ": t: plugin t 1.0.0 failed; d: plugin d 1.0.0 failed",
     );
     refused(
-        vec![declines("a", Unavailable("x".into())), declines("b", Denied("not yours".into())), not_found()],
+        vec![declines("a", Unavailable("x".to_owned().into())), declines("b", Denied("not yours".into())), not_found()],
         403,
         ": a: unavailable: x; b: denied: not yours",
     );
@@ -135,7 +135,7 @@ fn every_answer_determines_a_code() {
         (Unsupported(words()), 400, "unsupported"),
         (InvalidRequest(words()), 400, "invalid request"),
         (Denied(words()), 403, "denied"),
-        (Unavailable(words()), 503, "unavailable"),
+        (Unavailable(words().into()), 503, "unavailable"),
         (Internal(words()), 500, "internal"),
     ] {
         refused(vec![declines("a", error)], code, &format!(": a: {kind}: words"));
@@ -157,7 +157,7 @@ fn a_conflict_ends_the_chain_with_a_bad_request() {
     let conflict = Scripted::edits("c", vec![literal("A", "1"), literal("A", "2")]);
     let never = Scripted::answering("never", |_, _| panic!("no injector may be called after a conflict"));
     refused(
-        vec![declines("u", InjectionError::Unavailable("throttled".into())), conflict, never],
+        vec![declines("u", InjectionError::Unavailable("throttled".to_owned().into())), conflict, never],
         400,
         ": u: unavailable: throttled; c: conflict: environment variable A has different values \
          from injector c for flyte.secrets/s0 and injector c for flyte.secrets/s0",

@@ -87,6 +87,7 @@ fn pulling(name: &str, image: &str, mounts: &[(&str, &str)]) -> PodEdit {
         resources: None,
         security_context: None,
         position: None,
+        patches: vec![],
     })
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn puller(name: &str, volume: &str, position: Option<InitContainerPos
             ..Default::default()
         }),
         position,
+        patches: vec![],
     })
 }
 

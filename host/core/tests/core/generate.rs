@@ -144,6 +144,7 @@ fn any_puller() -> impl Strategy<Value = InitContainer> {
             resources: None,
             security_context: None,
             position,
+            patches: vec![],
         }
     })
 }

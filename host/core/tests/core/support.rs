@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    Injection, InjectorSession, Mutation, Pod, PodEdit, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
+    Injection, InjectorSession, LazyPodView, Mutation, Pod, PodEdit, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -48,8 +48,8 @@ impl SecretInjector for Scripted {
 
 #[async_trait]
 impl InjectorSession for ScriptedSession {
-    async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
-        (self.0)(request, pod)
+    async fn inject(&mut self, request: &SecretRequest, pod: &LazyPodView) -> Injection {
+        (self.0)(request, pod.get())
     }
 }
 

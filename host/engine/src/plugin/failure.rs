@@ -30,6 +30,12 @@ pub(crate) enum Failure {
     Deadline,
     /// It exceeded another limit.
     Exceeded(ExceededLimit),
+    /// It made an edit that is not valid, and did not handle the error.
+    InvalidEdit(String),
+    /// It returned without edits, a value or a reason.
+    NoAnswer,
+    /// It made a promise, but does not export `fetcher`.
+    NoFetcher,
     /// No instance was free in time.
     Busy,
     /// It did not start, for another reason.
@@ -51,7 +57,7 @@ impl Failure {
             // Any other error is about data that does not match the contract's types, such as a
             // string that is not UTF-8.
             let reason = "it passed data that violates the contract".to_owned();
-            Self::Trap { reason, detail: detail(error) }
+            Self::Trap { reason, detail: with_output(error, state) }
         })
     }
 
@@ -59,7 +65,7 @@ impl Failure {
     pub(crate) fn from_start_error(error: &wasmtime::Error, state: &GuestState) -> Self {
         Self::from_known_error(error, state).unwrap_or_else(|| match state.refused_growth() {
             Some(exceeded) => Self::Exceeded(exceeded),
-            None => Self::Start { reason: "could not be instantiated", detail: detail(error) },
+            None => Self::Start { reason: "could not be instantiated", detail: with_output(error, state) },
         })
     }
 
@@ -72,14 +78,14 @@ impl Failure {
             return Some(Self::Exceeded(exceeded));
         }
         if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
-            return Some(Self::Trap { reason: format!("it exited with status {code}"), detail: detail(error) });
+            return Some(Self::Trap { reason: format!("it exited with status {code}"), detail: with_output(error, state) });
         }
         match (error.downcast_ref::<Trap>()?, state.refused_growth()) {
             (Trap::Interrupt, _) => Some(Self::Deadline),
             (_, Some(exceeded)) => Some(Self::Exceeded(exceeded)),
             (trap, None) => {
                 let reason = trap.to_string().trim_start_matches("wasm trap: ").to_owned();
-                Some(Self::Trap { reason, detail: detail(error) })
+                Some(Self::Trap { reason, detail: with_output(error, state) })
             }
         }
     }
@@ -92,6 +98,9 @@ impl Failure {
                 format!("exceeded its deadline of {} (injectors[].limits.deadlineMillis)", Millis(limits.deadline))
             }
             Self::Exceeded(exceeded) => exceeded.predicate(limits),
+            Self::InvalidEdit(error) => format!("made an invalid edit: {error}"),
+            Self::NoAnswer => "returned without an answer".to_owned(),
+            Self::NoFetcher => "made a promise, but does not export ampoule:injector/fetcher".to_owned(),
             Self::Busy => format!(
                 "had no free instance within {} (limit {}, injectors[].limits.instances)",
                 Millis(limits.queue_wait),
@@ -108,6 +117,7 @@ impl Failure {
             Self::Trap { reason: _, detail } => (FailureKind::Trap, detail),
             Self::Deadline => (FailureKind::Deadline, String::new()),
             Self::Exceeded(exceeded) => (FailureKind::Limit, exceeded.to_string()),
+            Self::InvalidEdit(_) | Self::NoAnswer | Self::NoFetcher => (FailureKind::Answer, String::new()),
             Self::Busy => (FailureKind::Busy, String::new()),
             Self::Start { reason: _, detail } => (FailureKind::Start, detail),
         };
@@ -151,8 +161,8 @@ impl ExceededLimit {
             }
             Self::Handles => format!("exceeded its limit of {} handles", limits.handles),
             Self::HttpFields => "exceeded the limit of 32 KiB for the headers of an HTTP request".to_owned(),
-            Self::Edits(edits) => format!("returned {edits} edits, more than its limit of {}", limits.edits),
-            Self::OutputBytes => format!("returned edits larger than its limit of {}", ByteSize(limits.output_bytes)),
+            Self::Edits => format!("exceeded its limit of {} edits", limits.edits),
+            Self::OutputBytes => format!("exceeded its limit of {} of text in edits", ByteSize(limits.output_bytes)),
         }
     }
 }
@@ -179,7 +189,10 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// The error of wasmtime and its backtrace, in one line.
-fn detail(error: &wasmtime::Error) -> String {
-    one_line(&format!("{error:#}"), MAX_DETAIL)
+/// What the guest wrote last, such as an exception, then the error of wasmtime and its backtrace, in
+/// one line.
+fn with_output(error: &wasmtime::Error, state: &GuestState) -> String {
+    let output = state.output_tail();
+    let error = format!("{error:#}");
+    if output.is_empty() { one_line(&error, MAX_DETAIL) } else { one_line(&format!("{output} | {error}"), MAX_DETAIL) }
 }

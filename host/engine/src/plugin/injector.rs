@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use ampoule_core::{InjectorSession, Limits, SecretInjector};
+use ampoule_core::{Grant, InjectorSession, Limits, SecretInjector};
 
 use super::{prepared::PreparedPlugin, session::PluginSession};
 use crate::contract::info::PluginInfo;
@@ -55,6 +55,13 @@ impl PluginInjector {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.0.digest
+    }
+
+    /// The grants that its imports need, and that it does not have. Calls of these imports are
+    /// denied.
+    #[must_use]
+    pub fn missing_grants(&self) -> &[Grant] {
+        &self.0.missing_grants
     }
 
     /// Its limits.

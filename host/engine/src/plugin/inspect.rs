@@ -2,9 +2,9 @@
 //!
 //! `ampoule inspect` shows it.
 
-use ampoule_core::Limits;
-use ampoule_core::{Grant, Unobserved};
 use std::sync::Arc;
+
+use ampoule_core::{Grant, Limits, Profile, Unobserved};
 
 use super::{
     load::{check, try_out},
@@ -14,7 +14,7 @@ use crate::{
     compile::component::ComponentBytes,
     contract::info::PluginInfo,
     error::LoadErrorKind,
-    sandbox::{context::PluginContext, grants::Grants},
+    sandbox::{cache::PluginCache, context::PluginContext, grants::Grants},
 };
 
 /// The description of a component.
@@ -30,7 +30,7 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// The interfaces that it exports.
     pub exports: Vec<String>,
-    /// The grants for its imports, [required](Grant::is_required) and optional.
+    /// The grants for its imports.
     pub grants: Vec<Grant>,
     /// The description that the plugin gives of itself.
     pub info: PluginInfo,
@@ -46,11 +46,13 @@ pub(crate) async fn inspect(
     let size = component.len();
     let checked = check(&component, &limits)?;
     let component = runtime.compiler.compile(component, &digest).await?;
-    let pre = runtime.link(&component)?;
+    let pre = runtime.link(&component, &checked.surface)?;
     // Without grants, every import can be linked, and every call of a granted interface is refused.
     let context = PluginContext {
         name: "(inspected)".to_owned(),
         limits,
+        conventions: Profile::FlyteV2.conventions(),
+        cache: PluginCache::default(),
         grants: Grants::default(),
         observer: Arc::new(Unobserved),
         services: Arc::clone(&runtime.services),

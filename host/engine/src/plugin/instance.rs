@@ -6,93 +6,165 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ampoule_core::{InjectionError, PodEdit, PodView, SecretRequest};
+use ampoule_core::{EnvSource, EnvVar, InjectionError, LazyPodView, PodEdit, SecretRequest, SecretValue};
 use tokio::time::{Instant, error::Elapsed, timeout_at};
-use wasmtime::Store;
+use wasmtime::{Store, component::Resource};
 
 use super::failure::Failure;
 use crate::{
     contract::{
-        info::PluginInfo,
-        v0_1::{
-            bindings::{Plugin, PluginPre, ampoule::injector::types::Conventions},
-            conversion::{self, edits::convert_edits},
-        },
+        info::{PluginInfo, clean_error},
+        v0_2::exports::{PluginExports, PluginPre},
     },
     sandbox::{
+        answer::{Plan, PlannedEdit, RequestAnswer},
         budgets::AdmissionBudgets,
         context::PluginContext,
+        fetch::PromiseAnswer,
         store::{GuestState, new_store},
     },
 };
 
-/// The arguments of `configure`.
-pub(crate) struct PluginSettings {
-    pub(crate) json: String,
-    pub(crate) conventions: Conventions,
-}
+/// The handle of the pod, of the request and of the promise: there is one of each at a time.
+const ONLY: u32 = 0;
 
 /// An instance and its store.
 pub(crate) struct PluginInstance {
     store: Store<GuestState>,
-    exports: Plugin,
+    exports: PluginExports,
+}
+
+/// The edits of an answer, and its warnings for the pod's author.
+pub(crate) struct PlannedInjection {
+    pub(crate) edits: Vec<PodEdit>,
+    pub(crate) warnings: Vec<String>,
 }
 
 // === impl PluginInstance ===
 
 impl PluginInstance {
-    /// Creates an instance. Its log lines, outbound calls and bytes count against `budgets`.
+    /// Creates an instance. Its log lines, calls and bytes count against `budgets`.
     pub(crate) async fn start(
         plugin: &Arc<PluginContext>,
-        pre: &PluginPre<GuestState>,
+        pre: &PluginPre,
         budgets: &AdmissionBudgets,
         deadline: Instant,
     ) -> Result<Self, Failure> {
-        let mut store = new_store(pre.engine(), plugin, budgets, deadline);
-        match timeout_at(deadline, pre.instantiate_async(&mut store)).await {
-            Ok(Ok(exports)) => Ok(Self { store, exports }),
-            Ok(Err(error)) => Err(Failure::from_start_error(&error, store.data())),
-            Err(_) => Err(Failure::Deadline),
+        let mut store = new_store(pre.instance.engine(), plugin, budgets, deadline);
+        let started = timeout_at(deadline, pre.instance.instantiate_async(&mut store)).await;
+        let started = started.map_err(|_| Failure::Deadline)?;
+        match started.and_then(|instance| pre.load(&mut store, instance)) {
+            Ok(exports) => Ok(Self { store, exports }),
+            Err(error) => Err(Failure::from_start_error(&error, store.data())),
         }
     }
 
-    /// Calls `describe`.
-    pub(crate) async fn describe(&mut self) -> Result<PluginInfo, Failure> {
+    /// Calls `describe`. The inner error is a description that does not follow the contract.
+    pub(crate) async fn describe(&mut self) -> Result<Result<PluginInfo, String>, Failure> {
         let deadline = self.store.data().deadline;
-        let call = self.exports.ampoule_injector_injector().call_describe(&mut self.store);
+        let call = self.exports.injector.call_describe(&mut self.store);
         let answer = timeout_at(deadline, call).await;
-        self.check(answer).map(conversion::from_wit_info)
+        Ok(PluginInfo::parse(&self.check(answer)?))
     }
 
     /// Calls `configure`. The inner error is the plugin's reason to reject its settings.
-    pub(crate) async fn configure(&mut self, settings: &PluginSettings) -> Result<Result<(), String>, Failure> {
+    pub(crate) async fn configure(&mut self, settings: &str) -> Result<Result<(), String>, Failure> {
         let deadline = self.store.data().deadline;
-        let injector = self.exports.ampoule_injector_injector();
-        let call = injector.call_configure(&mut self.store, &settings.json, &settings.conventions);
+        let call = self.exports.injector.call_configure(&mut self.store, settings);
         let answer = timeout_at(deadline, call).await;
-        Ok(self.check(answer)?.map_err(|reason| conversion::clean_error(&reason)))
+        Ok(self.check(answer)?.map_err(|reason| clean_error(&reason)))
     }
 
-    /// Calls `inject`, which has to answer by `deadline`.
+    /// Calls `check`, if the plugin exports it. The inner error is the problem that it reports.
+    pub(crate) async fn check_configuration(&mut self, deadline: Instant) -> Result<Result<(), String>, Failure> {
+        let Some(lifecycle) = &self.exports.lifecycle else { return Ok(Ok(())) };
+        set_deadline(&mut self.store, deadline);
+        let call = lifecycle.call_check(&mut self.store);
+        let answer = timeout_at(deadline, call).await;
+        Ok(self.check(answer)?.map_err(|reason| clean_error(&reason)))
+    }
+
+    /// Calls `inject`, and fetches the values of its promises, until `deadline`.
     pub(crate) async fn inject(
         &mut self,
         request: &SecretRequest,
-        pod: &PodView,
+        pod: &LazyPodView,
+        deadline: Instant,
+    ) -> Result<Result<PlannedInjection, InjectionError>, Failure> {
+        set_deadline(&mut self.store, deadline);
+        match self.plan(request, pod, deadline).await? {
+            Plan::Inject(edits, warnings) => {
+                let edits = self.keep_promises(edits, deadline).await?;
+                Ok(edits.map(|edits| PlannedInjection { edits, warnings }))
+            }
+            Plan::Decline(reason) => Ok(Err(reason)),
+            Plan::FailedEdit(error) => Err(Failure::InvalidEdit(error)),
+            Plan::Nothing => Err(Failure::NoAnswer),
+        }
+    }
+
+    /// Calls `inject`.
+    async fn plan(
+        &mut self,
+        request: &SecretRequest,
+        pod: &LazyPodView,
+        deadline: Instant,
+    ) -> Result<Plan, Failure> {
+        let state = self.store.data_mut();
+        let answer = RequestAnswer::new(request.clone(), pod.clone(), &state.plugin.limits);
+        state.start_request(answer);
+        let (pod, request) = (Resource::new_borrow(ONLY), Resource::new_borrow(ONLY));
+        let call = self.exports.injector.call_inject(&mut self.store, pod, request);
+        let returned = timeout_at(deadline, call).await;
+        self.check(returned)?;
+        let answer = self.store.data_mut().answer.take();
+        Ok(answer.map_or(Plan::Nothing, |answer| answer.finish()))
+    }
+
+    /// Replaces each promise by its value. Equal promises are fetched once.
+    async fn keep_promises(
+        &mut self,
+        planned: Vec<PlannedEdit>,
         deadline: Instant,
     ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
-        self.store.data_mut().deadline = deadline;
-        self.store.set_epoch_deadline(1);
-        let request = conversion::to_wit_request(request);
-        let pod = conversion::to_wit_pod(pod);
-        let call = self.exports.ampoule_injector_injector().call_inject(&mut self.store, &request, &pod);
-        let answer = timeout_at(deadline, call).await;
-        match self.check(answer)? {
-            Ok(edits) => {
-                let edits = convert_edits(edits, &self.store.data().plugin.limits);
-                edits.map(Ok).map_err(Failure::Exceeded)
-            }
-            Err(error) => Ok(Err(conversion::from_wit_error(error))),
+        let mut fetched: Vec<(String, SecretValue)> = Vec::new();
+        let mut edits = Vec::with_capacity(planned.len());
+        for edit in planned {
+            let (variable, promise) = match edit {
+                PlannedEdit::Ready(edit) => {
+                    edits.push(edit);
+                    continue;
+                }
+                PlannedEdit::Promised { variable, promise } => (variable, promise),
+            };
+            let value = match fetched.iter().find(|(text, _)| *text == promise) {
+                Some((_, value)) => value.clone(),
+                None => match self.fetch(&promise, deadline).await? {
+                    Ok(value) => {
+                        fetched.push((promise, value.clone()));
+                        value
+                    }
+                    Err(reason) => return Ok(Err(reason)),
+                },
+            };
+            edits.push(PodEdit::SetEnv(EnvVar { name: variable, source: EnvSource::SecretValue(value) }));
         }
+        Ok(Ok(edits))
+    }
+
+    /// Calls `fetch`.
+    async fn fetch(
+        &mut self,
+        promise: &str,
+        deadline: Instant,
+    ) -> Result<Result<SecretValue, InjectionError>, Failure> {
+        let Some(fetcher) = &self.exports.fetcher else { return Err(Failure::NoFetcher) };
+        self.store.data_mut().promise = Some(PromiseAnswer::new(promise.to_owned()));
+        let call = fetcher.call_fetch(&mut self.store, Resource::new_borrow(ONLY));
+        let returned = timeout_at(deadline, call).await;
+        self.check(returned)?;
+        let answer = self.store.data_mut().promise.take();
+        answer.and_then(PromiseAnswer::finish).ok_or(Failure::NoAnswer)
     }
 
     /// The time that the guest has spent in the host so far.
@@ -113,4 +185,10 @@ impl PluginInstance {
             Err(_) => Err(Failure::Deadline),
         }
     }
+}
+
+/// Lets the guest run until a new deadline.
+fn set_deadline(store: &mut Store<GuestState>, deadline: Instant) {
+    store.data_mut().deadline = deadline;
+    store.set_epoch_deadline(1);
 }

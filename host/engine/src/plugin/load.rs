@@ -4,27 +4,24 @@
 //! This finds every defect of a component and its settings outside the request path, so that a
 //! defective plugin never replaces a working one.
 
-use ampoule_component::{Surface, check_format};
 use std::{sync::Arc, time::Duration};
 
+use ampoule_component::{Surface, check_format};
 use ampoule_core::{Conventions, Limits};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     failure::Failure,
     injector::PluginInjector,
-    instance::{PluginInstance, PluginSettings},
+    instance::PluginInstance,
     prepared::PreparedPlugin,
     runtime::PluginRuntime,
 };
 use crate::{
     compile::component::ComponentBytes,
-    contract::{
-        info::PluginInfo,
-        v0_1::{bindings::PluginPre, conversion},
-    },
+    contract::{info::PluginInfo, v0_2::exports::PluginPre},
     error::{LoadErrorKind, RunError},
-    sandbox::{budgets::AdmissionBudgets, context::PluginContext, grants::Grants, store::GuestState},
+    sandbox::{budgets::AdmissionBudgets, cache::PluginCache, context::PluginContext, grants::Grants},
 };
 
 /// Time for `describe` and `configure` together. It is long, so that a busy machine does not reject
@@ -51,6 +48,8 @@ pub struct PluginSpec {
     pub limits: Limits,
     /// Its grants.
     pub grants: Grants,
+    /// Whether a component that needs a grant is rejected without it (`plugins.strictGrants`).
+    pub strict_grants: bool,
 }
 
 /// The names of a component that is a plugin.
@@ -65,22 +64,42 @@ pub(crate) async fn load(
     spec: PluginSpec,
     digest: String,
 ) -> Result<PluginInjector, LoadErrorKind> {
-    let PluginSpec { name, source, component, settings, conventions, limits, grants } = spec;
-    let settings =
-        PluginSettings { json: settings.to_string(), conventions: conversion::to_wit_conventions(&conventions) };
-    if settings.json.len() > MAX_SETTINGS {
-        return Err(LoadErrorKind::SettingsSize { size: settings.json.len(), limit: MAX_SETTINGS });
+    let PluginSpec { name, source, component, settings, conventions, limits, grants, strict_grants } = spec;
+    let settings = settings.to_string();
+    if settings.len() > MAX_SETTINGS {
+        return Err(LoadErrorKind::SettingsSize { size: settings.len(), limit: MAX_SETTINGS });
     }
     let checked = check(&component, &limits)?;
-    checked.surface.check_grants(|grant| grants.has(grant))?;
+    if strict_grants {
+        checked.surface.check_grants(|grant| grants.has(grant))?;
+    }
+    let missing_grants = checked.surface.missing_grants(|grant| grants.has(grant));
     let component = runtime.compiler.compile(component, &digest).await?;
-    let pre = runtime.link(&component)?;
+    let pre = runtime.link(&component, &checked.surface)?;
     let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
     let observer = runtime.observer.of_plugin(&name, &digest);
     let services = Arc::clone(&runtime.services);
-    let context = Arc::new(PluginContext { name, limits, grants, observer, services });
+    let context = Arc::new(PluginContext {
+        name,
+        limits,
+        conventions,
+        cache: PluginCache::default(),
+        grants,
+        observer,
+        services,
+    });
     let info = try_out(&runtime, &context, &pre, Some(&settings)).await?;
-    Ok(PluginInjector::new(PreparedPlugin { runtime, context, pre, instances, info, source, digest, settings }))
+    Ok(PluginInjector::new(PreparedPlugin {
+        runtime,
+        context,
+        pre,
+        instances,
+        info,
+        source,
+        digest,
+        settings,
+        missing_grants,
+    }))
 }
 
 /// Makes every check that needs no compilation.
@@ -95,8 +114,8 @@ pub(crate) fn check(component: &[u8], limits: &Limits) -> Result<CheckedComponen
 pub(crate) async fn try_out(
     runtime: &PluginRuntime,
     plugin: &Arc<PluginContext>,
-    pre: &PluginPre<GuestState>,
-    settings: Option<&PluginSettings>,
+    pre: &PluginPre,
+    settings: Option<&String>,
 ) -> Result<PluginInfo, LoadErrorKind> {
     let limits = &plugin.limits;
     let _permit = runtime.instances.acquire().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
@@ -107,12 +126,34 @@ pub(crate) async fn try_out(
     let mut instance = instance.map_err(|failure| LoadErrorKind::Start(failure_reason(&failure, limits)))?;
     let info = instance.describe().await;
     let info = info.map_err(|failure| LoadErrorKind::Describe(failure_reason(&failure, limits)))?;
+    let info = info.map_err(LoadErrorKind::Description)?;
     if let Some(settings) = settings {
         let accepted = instance.configure(settings).await;
         let accepted = accepted.map_err(|failure| LoadErrorKind::Configure(failure_reason(&failure, limits)))?;
         accepted.map_err(LoadErrorKind::Settings)?;
     }
     Ok(info)
+}
+
+/// Lets a plugin check its configuration. Returns the problem that it reports.
+pub(crate) async fn check_configuration(plugin: Arc<PreparedPlugin>) -> Result<Option<String>, LoadErrorKind> {
+    if !plugin.pre.has_check() {
+        return Ok(None);
+    }
+    let (limits, runtime) = (&plugin.context.limits, &plugin.runtime);
+    let failed = |failure: Failure| LoadErrorKind::Check(failure_reason(&failure, limits));
+    let _permit = runtime.instances.acquire().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
+    let _ticking = runtime.ticker.hold();
+    let deadline = Instant::now() + DEADLINE;
+    let budgets = AdmissionBudgets::new(limits);
+    let mut instance = PluginInstance::start(&plugin.context, &plugin.pre, &budgets, deadline).await.map_err(failed)?;
+    instance.configure(&plugin.settings).await.map_err(failed)?.map_err(LoadErrorKind::Settings)?;
+    match instance.check_configuration(deadline).await {
+        Ok(checked) => Ok(checked.err()),
+        // A backend that is slow may answer later.
+        Err(Failure::Deadline) => Ok(Some(failure_reason(&Failure::Deadline, limits))),
+        Err(failure) => Err(failed(failure)),
+    }
 }
 
 /// Describes a failure of a plugin that is being loaded. It has all details, because its reader is
@@ -123,6 +164,6 @@ pub(crate) fn failure_reason(failure: &Failure, limits: &Limits) -> String {
         Failure::Trap { reason: _, detail } | Failure::Start { reason: _, detail } => {
             format!("it {}: {detail}", failure.predicate(limits))
         }
-        Failure::Exceeded(_) | Failure::Busy => format!("it {}", failure.predicate(limits)),
+        _ => format!("it {}", failure.predicate(limits)),
     }
 }

@@ -4,23 +4,27 @@
 
 use std::sync::Arc;
 
+use ampoule_core::Grant;
 use tokio::sync::Semaphore;
 
-use super::{instance::PluginSettings, runtime::PluginRuntime};
+use super::runtime::PluginRuntime;
 use crate::{
-    contract::{info::PluginInfo, v0_1::bindings::PluginPre},
-    sandbox::{context::PluginContext, store::GuestState},
+    contract::{info::PluginInfo, v0_2::exports::PluginPre},
+    sandbox::context::PluginContext,
 };
 
 /// A plugin that accepted its settings.
 pub(crate) struct PreparedPlugin {
     pub(crate) runtime: Arc<PluginRuntime>,
     pub(crate) context: Arc<PluginContext>,
-    pub(crate) pre: PluginPre<GuestState>,
+    pub(crate) pre: PluginPre,
     /// Permits for concurrent instances of this plugin.
     pub(crate) instances: Arc<Semaphore>,
     pub(crate) info: PluginInfo,
     pub(crate) source: String,
     pub(crate) digest: String,
-    pub(crate) settings: PluginSettings,
+    /// The settings as JSON.
+    pub(crate) settings: String,
+    /// The grants that its imports need, and that it does not have.
+    pub(crate) missing_grants: Vec<Grant>,
 }

@@ -2,9 +2,10 @@
 //!
 //! A plugin's own part is [`PreparedPlugin`](super::prepared::PreparedPlugin).
 
-use ampoule_component::CONTRACT;
-use ampoule_core::{CallObserver, text::clean};
 use std::sync::Arc;
+
+use ampoule_component::{CONTRACT, Surface};
+use ampoule_core::{CallObserver, text::clean};
 
 use tokio::sync::Semaphore;
 use wasmtime::{
@@ -14,7 +15,7 @@ use wasmtime::{
 
 use crate::{
     compile::component_compiler::ComponentCompiler,
-    contract::v0_1::{self, bindings::PluginPre},
+    contract::v0_2::{self, exports::PluginPre},
     error::{EngineError, LoadErrorKind},
     sandbox::{services::HostServices, store::GuestState, ticker::EpochTicker, wasi},
 };
@@ -54,9 +55,10 @@ impl PluginRuntime {
         })
     }
 
-    /// Resolves the imports of a component.
-    pub(crate) fn link(&self, component: &Component) -> Result<PluginPre<GuestState>, LoadErrorKind> {
-        self.linker.instantiate_pre(component).and_then(PluginPre::new).map_err(|error| mismatch(&error))
+    /// Resolves the imports of a component, and finds its exports.
+    pub(crate) fn link(&self, component: &Component, surface: &Surface) -> Result<PluginPre, LoadErrorKind> {
+        let linked = self.linker.instantiate_pre(component);
+        linked.and_then(|instance| PluginPre::new(instance, surface)).map_err(|error| mismatch(&error))
     }
 }
 
@@ -64,7 +66,7 @@ impl PluginRuntime {
 /// checks which of them a component can import.
 fn build_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
-    v0_1::host::add_to_linker(&mut linker)?;
+    v0_2::host::add_to_linker(&mut linker)?;
     wasi::add_to_linker(&mut linker)?;
     Ok(linker)
 }

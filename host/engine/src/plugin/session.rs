@@ -12,19 +12,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ampoule_core::{Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretRequest};
+use ampoule_core::{CallOutcome, Injection, InjectionError, InjectorSession, LazyPodView, SecretRequest};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
     failure::{Failure, PluginIdentity},
-    instance::PluginInstance,
+    instance::{PlannedInjection, PluginInstance},
     permits::InstancePermit,
     prepared::PreparedPlugin,
     timing::{CallPhase, CallTiming, ObserveOnDrop, Stopwatch},
 };
-use ampoule_core::CallOutcome;
-
 use crate::sandbox::budgets::AdmissionBudgets;
 
 /// One plugin during one admission.
@@ -32,6 +30,7 @@ pub(crate) struct PluginSession {
     plugin: Arc<PreparedPlugin>,
     budgets: AdmissionBudgets,
     instance: Option<PermittedInstance>,
+    warnings: Vec<String>,
 }
 
 /// An instance that answered with edits, and its permit.
@@ -47,7 +46,7 @@ struct PermittedInstance {
 impl PluginSession {
     pub(crate) fn new(plugin: Arc<PreparedPlugin>) -> Self {
         let budgets = AdmissionBudgets::new(&plugin.context.limits);
-        Self { plugin, budgets, instance: None }
+        Self { plugin, budgets, instance: None, warnings: Vec::new() }
     }
 
     /// Calls the plugin, which has to answer within `deadline`. The wait for a permit has its own
@@ -55,10 +54,10 @@ impl PluginSession {
     pub(crate) async fn call(
         &mut self,
         request: &SecretRequest,
-        pod: &PodView,
+        pod: &LazyPodView,
         deadline: Duration,
         timing: &mut CallTiming,
-    ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
+    ) -> Result<Result<PlannedInjection, InjectionError>, Failure> {
         let mut stopwatch = Stopwatch::start();
         // Taken out, and put back only after edits: an instance whose call failed or was aborted
         // must not be called again.
@@ -97,15 +96,26 @@ impl PluginSession {
 
 #[async_trait]
 impl InjectorSession for PluginSession {
-    async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
+    async fn inject(&mut self, request: &SecretRequest, pod: &LazyPodView) -> Injection {
         let plugin = Arc::clone(&self.plugin);
         let limits = &plugin.context.limits;
         let mut observed = ObserveOnDrop::start(&*plugin.context.observer);
         let answer = self.call(request, pod, limits.deadline, &mut observed.timing).await;
         let identity = PluginIdentity { name: &plugin.context.name, version: &plugin.info.version };
-        let injection = answer.map_err(|failure| failure.into_injector_failure(&identity, limits));
+        let injection = match answer {
+            Ok(Ok(PlannedInjection { edits, warnings })) => {
+                self.warnings = warnings;
+                Ok(Ok(edits))
+            }
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(failure) => Err(failure.into_injector_failure(&identity, limits)),
+        };
         observed.outcome = CallOutcome::from_injection(&injection);
         injection
+    }
+
+    fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 }
 

@@ -3,17 +3,19 @@
 //! The state of an instance holds one pointer to it, so that an instance costs the same for any
 //! number of grants.
 
-use ampoule_core::Grant;
-use ampoule_core::Limits;
 use std::sync::Arc;
 
-use super::{grants::Grants, services::HostServices};
-use ampoule_core::PluginObserver;
+use ampoule_core::{Conventions, Grant, Limits, PluginObserver};
+
+use super::{cache::PluginCache, grants::Grants, services::HostServices};
 
 /// A plugin's name, limits and grants, and the services that the grants give access to.
 pub(crate) struct PluginContext {
     pub(crate) name: String,
     pub(crate) limits: Limits,
+    pub(crate) conventions: Conventions,
+    /// Shared by all admissions, for a plugin with the grant.
+    pub(crate) cache: PluginCache,
     pub(crate) grants: Grants,
     pub(crate) observer: Arc<dyn PluginObserver>,
     pub(crate) services: Arc<HostServices>,

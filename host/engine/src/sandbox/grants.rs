@@ -1,15 +1,12 @@
 //! [`Grants`]: what one plugin can reach outside its sandbox. Nothing by default.
 //!
-//! A [required](Grant::is_required) grant is checked when a component is loaded. Every grant is
-//! checked again at each call, so that a component that passes the first check wrongly still gets
-//! nothing.
+//! Every grant is checked at each call. A component that imports more than its grants cover gets
+//! refusals, or is rejected when it is loaded (`plugins.strictGrants`).
 
-use ampoule_core::SecretName;
 use std::collections::BTreeSet;
 
+use ampoule_core::{Grant, LabelledSecrets, SecretName};
 use secrecy::SecretString;
-
-use ampoule_core::Grant;
 
 use super::outbound::grant::HttpGrant;
 
@@ -20,6 +17,10 @@ pub struct Grants {
     pub http: Option<HttpGrant>,
     /// Kubernetes Secrets that it can read (`grants.kubernetesSecrets`).
     pub kubernetes_secrets: BTreeSet<SecretName>,
+    /// Kubernetes Secrets that it can read, by their labels (`grants.kubernetesSecrets`).
+    pub labelled_secrets: BTreeSet<LabelledSecrets>,
+    /// A memory that outlives an admission (`grants.cache`).
+    pub cache: bool,
     /// Names and values of its environment variables (`grants.environment`).
     pub environment: Vec<(String, SecretString)>,
     /// Real clocks (`grants.clock`). Without this grant, its clocks always show the same time.
@@ -35,7 +36,8 @@ impl Grants {
     pub(crate) fn has(&self, grant: Grant) -> bool {
         match grant {
             Grant::Http => self.http.is_some(),
-            Grant::KubernetesSecrets => !self.kubernetes_secrets.is_empty(),
+            Grant::KubernetesSecrets => !self.kubernetes_secrets.is_empty() || !self.labelled_secrets.is_empty(),
+            Grant::Cache => self.cache,
             Grant::Environment => !self.environment.is_empty(),
             Grant::Clock => self.clock,
             Grant::Randomness => self.randomness,

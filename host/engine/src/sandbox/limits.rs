@@ -27,6 +27,6 @@ pub(crate) enum ExceededLimit {
     HostBytes,
     Handles,
     HttpFields,
-    Edits(usize),
+    Edits,
     OutputBytes,
 }

@@ -3,10 +3,9 @@
 //! It checks the grant and counts the read. [`ClusterSecrets`](ampoule_core::ClusterSecrets) is the
 //! interface to the cluster.
 
-use ampoule_core::SecretName;
-use ampoule_core::{ClusterSecretsError, Grant};
 use std::sync::Arc;
 
+use ampoule_core::{ClusterSecretsError, Grant, LabelledSecrets, SecretName};
 use tracing::warn;
 
 use super::{context::PluginContext, outbound::budget::OutboundBudget};
@@ -30,7 +29,7 @@ pub(crate) async fn read_secret(
     secret: SecretName,
     key: String,
 ) -> Result<Vec<u8>, SecretReadError> {
-    if !plugin.grants.kubernetes_secrets.contains(&secret) {
+    let Some(selectors) = covering(plugin, &secret) else {
         plugin.report_denied(Grant::KubernetesSecrets);
         if budget.is_first_problem() {
             warn!(
@@ -39,13 +38,17 @@ pub(crate) async fn read_secret(
             );
         }
         return Err(SecretReadError::Denied(format!("Secret {secret} is not in grants.kubernetesSecrets")));
-    }
+    };
     if !budget.count_call() {
         return Err(budget_exceeded());
     }
-    let missing = format!("Secret {secret} does not exist or has no key {key}");
+    let missing = if selectors.is_empty() {
+        format!("Secret {secret} does not exist or has no key {key}")
+    } else {
+        format!("Secret {secret} does not exist, has no key {key}, or lacks the labels of the grant")
+    };
     let source = Arc::clone(&plugin.services.secrets);
-    let read = spawn_on(&plugin.services.network, async move { source.read(&secret, &key).await }).await;
+    let read = spawn_on(&plugin.services.network, async move { source.read(&secret, &key, &selectors).await }).await;
     match read {
         Ok(Ok(Some(value))) if budget.count_bytes(value.len()) => Ok(value),
         Ok(Ok(Some(_))) => Err(budget_exceeded()),
@@ -54,6 +57,17 @@ pub(crate) async fn read_secret(
         Ok(Err(ClusterSecretsError::Unavailable(text))) => Err(SecretReadError::Unavailable(text)),
         Err(error) => Err(SecretReadError::Unavailable(error.to_string())),
     }
+}
+
+/// The selectors of which a Secret must match one; none if a grant names it. `None` if no grant
+/// covers it.
+fn covering(plugin: &PluginContext, secret: &SecretName) -> Option<Vec<LabelledSecrets>> {
+    if plugin.grants.kubernetes_secrets.contains(secret) {
+        return Some(Vec::new());
+    }
+    let selectors = plugin.grants.labelled_secrets.iter().filter(|selector| selector.namespace == secret.namespace);
+    let selectors: Vec<_> = selectors.cloned().collect();
+    (!selectors.is_empty()).then_some(selectors)
 }
 
 fn budget_exceeded() -> SecretReadError {

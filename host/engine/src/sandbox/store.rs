@@ -12,10 +12,14 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::{
+    answer::RequestAnswer,
     budgets::AdmissionBudgets,
+    builders::BuilderTable,
     context::PluginContext,
+    fetch::PromiseAnswer,
     limits::{CORE_INSTANCES, ExceededLimit, MEMORIES, TABLE_ELEMENTS, TABLES},
     log::GuestLogLevel,
+    output::GuestOutput,
     secrets::{SecretReadError, read_secret},
     wasi::GuestWasi,
 };
@@ -25,9 +29,16 @@ pub(crate) struct GuestState {
     pub(crate) plugin: Arc<PluginContext>,
     /// The time at which the guest is interrupted.
     pub(crate) deadline: Instant,
+    /// The answer to the current request.
+    pub(crate) answer: Option<Box<RequestAnswer>>,
+    /// The answer to the current promise.
+    pub(crate) promise: Option<PromiseAnswer>,
+    pub(crate) builders: BuilderTable,
     usage: ResourceUsage,
-    host_calls_left: u32,
     host_time: HostTime,
+    /// Bytes of fetched values that the current request may still have.
+    value_bytes_left: usize,
+    output: GuestOutput,
     /// Shared by all instances of the plugin for one admission.
     budgets: AdmissionBudgets,
     wasi: Option<Box<GuestWasi>>,
@@ -82,13 +93,17 @@ impl GuestState {
         Self {
             plugin: Arc::clone(plugin),
             deadline,
+            answer: None,
+            promise: None,
+            builders: BuilderTable::new(limits),
             usage: ResourceUsage {
                 memory: Meter { used: 0, limit: limits.memory },
                 table_elements: Meter { used: 0, limit: limits.table_elements },
                 refused: None,
             },
-            host_calls_left: limits.host_calls,
             host_time: HostTime::default(),
+            value_bytes_left: limits.output_bytes,
+            output: GuestOutput::default(),
             budgets: budgets.clone(),
             wasi: None,
         }
@@ -111,8 +126,42 @@ impl GuestState {
         self.usage.memory.used
     }
 
+    /// Starts a new request.
+    pub(crate) fn start_request(&mut self, answer: RequestAnswer) {
+        self.value_bytes_left = self.plugin.limits.output_bytes;
+        self.answer = Some(Box::new(answer));
+    }
+
+    /// Counts the bytes of a fetched value.
+    pub(crate) fn count_value(&mut self, bytes: usize) -> Result<(), ExceededLimit> {
+        self.value_bytes_left = self.value_bytes_left.checked_sub(bytes).ok_or(ExceededLimit::OutputBytes)?;
+        Ok(())
+    }
+
+    /// The last lines that the guest wrote to its standard output and standard error, and its lines
+    /// of the log at level error.
+    pub(crate) fn output_tail(&self) -> String {
+        self.output.tail()
+    }
+
+    /// Returns an entry of the plugin's cache.
+    pub(crate) fn cache_get(&self, key: &str) -> Option<Vec<u8>> {
+        if self.plugin.grants.cache { self.plugin.cache.get(key) } else { None }
+    }
+
+    /// Stores an entry in the plugin's cache.
+    pub(crate) fn cache_set(&self, key: String, value: Vec<u8>, seconds: u32) {
+        if self.plugin.grants.cache {
+            self.plugin.cache.set(key, value, seconds);
+        }
+    }
+
     /// Writes a line of the guest to the log.
     pub(crate) fn write_log(&self, level: GuestLogLevel, message: &str) {
+        if let GuestLogLevel::Error = level {
+            self.output.keep(message.as_bytes());
+            self.output.keep(b"\n");
+        }
         self.budgets.log.write(&self.plugin.name, level, message);
     }
 
@@ -123,7 +172,7 @@ impl GuestState {
 
     /// The guest's WASI, created at its first use.
     fn wasi(&mut self) -> &mut GuestWasi {
-        self.wasi.get_or_insert_with(|| Box::new(GuestWasi::new(&self.plugin, Arc::clone(&self.budgets.outbound))))
+        self.wasi.get_or_insert_with(|| Box::new(GuestWasi::new(&self.plugin, &self.budgets, &self.output)))
     }
 
     /// Measures and counts the calls of the host.
@@ -131,7 +180,7 @@ impl GuestState {
         match hook {
             CallHook::CallingHost => {
                 self.host_time.enter();
-                self.count_host_call()
+                Ok(self.budgets.count_host_call()?)
             }
             CallHook::ReturningFromHost => {
                 self.host_time.leave();
@@ -144,11 +193,6 @@ impl GuestState {
     /// Interrupts the guest after its deadline, and yields to other guests before.
     fn on_tick(&self) -> UpdateDeadline {
         if Instant::now() >= self.deadline { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }
-    }
-
-    fn count_host_call(&mut self) -> wasmtime::Result<()> {
-        self.host_calls_left = self.host_calls_left.checked_sub(1).ok_or(ExceededLimit::HostCalls)?;
-        Ok(())
     }
 }
 

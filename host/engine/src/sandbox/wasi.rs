@@ -1,7 +1,7 @@
 //! [`GuestWasi`]: WASI 0.2 for guests whose tool chain imports it. Every interface exists, and is
 //! empty without a grant.
 //!
-//! It has no files, arguments, sockets or standard streams. Without grants it has no environment
+//! It has no files, arguments or sockets. Lines that it writes become lines of the log. Without grants it has no environment
 //! variables, its clocks always show the same time and its random numbers repeat, so that the same
 //! pod gets the same answer. It is created at the first call, so that a component without WASI
 //! costs nothing.
@@ -13,7 +13,9 @@ use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{context::PluginContext, guest_http::gate::HttpGate, outbound::budget::OutboundBudget};
+use super::{
+    budgets::AdmissionBudgets, context::PluginContext, guest_http::gate::HttpGate, log::GuestLogLevel, output::GuestOutput,
+};
 
 /// Bytes of one request for random numbers. wasmtime-wasi's default is 64 MiB.
 const MAX_RANDOM: u64 = 64 << 10;
@@ -48,13 +50,13 @@ where
 // === impl GuestWasi ===
 
 impl GuestWasi {
-    pub(crate) fn new(plugin: &Arc<PluginContext>, budget: Arc<OutboundBudget>) -> Self {
+    pub(crate) fn new(plugin: &Arc<PluginContext>, budgets: &AdmissionBudgets, output: &GuestOutput) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(plugin.limits.handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_FIELDS);
-        let gate = HttpGate::new(Arc::clone(plugin), budget);
-        Self { ctx: build_context(plugin), table, http, gate }
+        let gate = HttpGate::new(Arc::clone(plugin), Arc::clone(&budgets.outbound));
+        Self { ctx: build_context(plugin, budgets, output), table, http, gate }
     }
 
     /// The part for everything but HTTP.
@@ -68,10 +70,12 @@ impl GuestWasi {
     }
 }
 
-fn build_context(plugin: &PluginContext) -> WasiCtx {
+fn build_context(plugin: &PluginContext, budgets: &AdmissionBudgets, output: &GuestOutput) -> WasiCtx {
     let grants = &plugin.grants;
     let mut ctx = WasiCtx::builder();
     ctx.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false).max_random_size(MAX_RANDOM);
+    ctx.stdout(output.stream(&plugin.name, GuestLogLevel::Info, &budgets.log));
+    ctx.stderr(output.stream(&plugin.name, GuestLogLevel::Error, &budgets.log));
     for (name, value) in &grants.environment {
         ctx.env(name, value.expose_secret());
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_core::{FailureKind, Injection, Pod, PodMutator, PodView, Profile, SecretInjector, SecretRequest};
+use ampoule_core::{FailureKind, Injection, Pod, PodMutator, LazyPodView, Profile, SecretInjector, SecretRequest};
 use ampoule_engine::{
     Allocation, Call, CallObserver, CallOutcome, EngineConfig, Grant, Limits, LoadError, PluginEngine, PluginInjector,
     PluginObserver, RunError,
@@ -15,7 +15,7 @@ use ampoule_engine::{
 
 use super::{
     engine,
-    guest::{BAD_SETTINGS, DENIED_AT_LENGTH, Guest, INJECTED, INJECTED_LIST, NOT_FOUND, injecting},
+    guest::{BAD_SETTINGS, DENIED_AT_LENGTH, Guest, INJECTED, NOT_FOUND, injecting, with_value},
     spec,
 };
 
@@ -31,7 +31,7 @@ async fn inject(engine: &PluginEngine, plugin: &PluginInjector, times: usize) ->
     let admission = async move {
         let mut answers = Vec::new();
         for _ in 0..times {
-            answers.push(session.inject(&SecretRequest::default(), &PodView::default()).await);
+            answers.push(session.inject(&SecretRequest::default(), &LazyPodView::default()).await);
         }
         answers
     };
@@ -70,9 +70,9 @@ async fn returns_the_edits_of_a_guest() {
 
 #[tokio::test]
 async fn shows_the_text_of_a_guest_on_one_line_and_cut() {
-    let not_found = injecting(&format!("i32.const {NOT_FOUND}"));
+    let not_found = injecting(NOT_FOUND);
     insta::assert_snapshot!(outcome(&not_found, Limits::default()).await, @"not found: no such secret");
-    let denied = outcome(&injecting(&format!("i32.const {DENIED_AT_LENGTH}")), Limits::default()).await;
+    let denied = outcome(&injecting(DENIED_AT_LENGTH), Limits::default()).await;
     assert_eq!(denied.len(), "denied: ".len() + 512, "{denied}");
 }
 
@@ -82,11 +82,22 @@ async fn names_the_trap_without_its_backtrace() {
         ("unreachable", "trap: plugin wat 1.2.3 trapped: wasm `unreachable` instruction executed"),
         ("(i32.div_u (i32.const 1) (i32.const 0))", "trap: plugin wat 1.2.3 trapped: integer divide by zero"),
         ("(i32.load (i32.const -1))", "trap: plugin wat 1.2.3 trapped: out of bounds memory access"),
-        ("(call $inject (local.get 0)) (drop) (i32.const 0)", "trap: plugin wat 1.2.3 trapped: call stack exhausted"),
-        // An answer outside its memory.
-        ("i32.const -4", "trap: plugin wat 1.2.3 trapped: it passed data that violates the contract"),
-        // An invalid discriminant of a result.
-        ("i32.const 1024", "trap: plugin wat 1.2.3 trapped: it passed data that violates the contract"),
+        ("(call $inject (local.get 0) (local.get 1))", "trap: plugin wat 1.2.3 trapped: call stack exhausted"),
+        // A text outside its memory.
+        (
+            "(global.set $value (i32.const -4)) (call $injected)",
+            "trap: plugin wat 1.2.3 trapped: it passed data that violates the contract",
+        ),
+        // A text that is not UTF-8.
+        (
+            "(i32.store (i32.const 8192) (i32.const 255)) (global.set $value (i32.const 8192)) (call $injected)",
+            "trap: plugin wat 1.2.3 trapped: it passed data that violates the contract",
+        ),
+        // A handle that was dropped, twice.
+        (
+            "(call $drop_request (local.get 1)) (call $drop_request (local.get 1))",
+            "trap: plugin wat 1.2.3 trapped: it passed data that violates the contract",
+        ),
     ];
     for (body, expected) in cases {
         assert_eq!(outcome(&injecting(body), Limits::default()).await, expected, "{body}");
@@ -95,20 +106,7 @@ async fn names_the_trap_without_its_backtrace() {
 
 #[tokio::test]
 async fn names_the_limit_that_a_guest_exceeds() {
-    let list = |length: u32| {
-        format!(
-            "(i32.store (i32.const {}) (i32.const 65536)) (i32.store (i32.const {}) (i32.const {length})) i32.const {INJECTED_LIST}",
-            INJECTED_LIST + 4,
-            INJECTED_LIST + 8
-        )
-    };
-    let annotation_of = |bytes: u32| {
-        format!(
-            "(i32.store (i32.const {}) (i32.const 262144)) (i32.store (i32.const {}) (i32.const {bytes})) i32.const {INJECTED}",
-            4096 + 16,
-            4096 + 20
-        )
-    };
+    let annotation_of = |bytes: u32| format!("{} {INJECTED}", with_value(262_144, bytes));
     let eat = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) unreachable";
     let chat = "(loop (call $log (i32.const 0) (i32.const 1024) (i32.const 3)) (br 0)) unreachable";
     let shout =
@@ -119,16 +117,28 @@ async fn names_the_limit_that_a_guest_exceeds() {
             "deadline: plugin wat 1.2.3 exceeded its deadline of 100 ms (injectors[].limits.deadlineMillis)",
         ),
         (eat.to_owned(), "limit: plugin wat 1.2.3 exceeded its memory limit of 16 MiB (injectors[].limits.memoryMiB)"),
-        (chat.to_owned(), "limit: plugin wat 1.2.3 exceeded its limit of 10000 host calls"),
+        (chat.to_owned(), "limit: plugin wat 1.2.3 exceeded its limit of 50000 host calls"),
         (shout.to_owned(), "limit: plugin wat 1.2.3 exceeded its limit of 1 MiB of data in one call"),
-        (list(300), "limit: plugin wat 1.2.3 returned 300 edits, more than its limit of 256"),
+        (format!("(loop {INJECTED} (br 0)) unreachable"), "limit: plugin wat 1.2.3 exceeded its limit of 256 edits"),
+        // Discarded edits count as well.
         (
-            format!("(drop (memory.grow (i32.const 100))) {}", list(40_000)),
-            "limit: plugin wat 1.2.3 exceeded its limit of 1 MiB of data in one call",
+            format!("(loop {INJECTED} (call $discard_edits (local.get 1)) (br 0)) unreachable"),
+            "limit: plugin wat 1.2.3 exceeded its limit of 256 edits",
+        ),
+        // Volumes that it keeps.
+        (
+            "(loop (drop (call $memory_volume)) (br 0)) unreachable".to_owned(),
+            "limit: plugin wat 1.2.3 exceeded its limit of 256 handles",
+        ),
+        (
+            "(local $volume i32) (local.set $volume (call $memory_volume)) \
+             (loop (call $size_limit (local.get $volume) (i32.const 1024) (i32.const 4096)) (br 0)) unreachable"
+                .to_owned(),
+            "limit: plugin wat 1.2.3 exceeded its limit of 256 KiB of text in edits",
         ),
         (
             format!("(drop (memory.grow (i32.const 8))) {}", annotation_of(300_000)),
-            "limit: plugin wat 1.2.3 returned edits larger than its limit of 256 KiB",
+            "limit: plugin wat 1.2.3 exceeded its limit of 256 KiB of text in edits",
         ),
     ];
     for (body, expected) in cases {
@@ -139,7 +149,7 @@ async fn names_the_limit_that_a_guest_exceeds() {
 
 #[tokio::test]
 async fn a_guest_can_continue_after_memory_was_refused() {
-    let eats_then_answers = format!("(drop (memory.grow (i32.const 60000))) i32.const {INJECTED}");
+    let eats_then_answers = format!("(drop (memory.grow (i32.const 60000))) {INJECTED}");
     assert!(outcome(&injecting(&eats_then_answers), Limits::default()).await.starts_with("[SetAnnotation"));
 }
 
@@ -150,7 +160,7 @@ async fn one_instance_serves_all_requests_of_a_pod_and_only_that_pod() {
         declarations: "(global $calls (mut i32) (i32.const 0))",
         ..injecting(&format!(
             "(global.set $calls (i32.add (global.get $calls) (i32.const 1))) \
-             (if (i32.eq (global.get $calls) (i32.const 3)) (then unreachable)) i32.const {INJECTED}"
+             (if (i32.eq (global.get $calls) (i32.const 3)) (then unreachable)) {INJECTED}"
         ))
     };
     let engine = engine();
@@ -165,7 +175,7 @@ async fn one_instance_serves_all_requests_of_a_pod_and_only_that_pod() {
 async fn reports_every_call_to_the_observer() {
     let calls = Arc::new(Calls::default());
     let engine = calls.engine();
-    for body in [format!("i32.const {INJECTED}"), format!("i32.const {NOT_FOUND}"), "unreachable".to_owned()] {
+    for body in [INJECTED.to_owned(), NOT_FOUND.to_owned(), "unreachable".to_owned()] {
         let plugin = load(&engine, &injecting(&body), Limits::default()).await.unwrap();
         inject(&engine, &plugin, 1).await;
     }
@@ -179,7 +189,7 @@ async fn reports_the_time_of_each_phase_of_a_call() {
     let calls = Arc::new(Calls::default());
     let engine = calls.engine();
     let limits = Limits { deadline: Duration::from_millis(100), ..Limits::default() };
-    let plugin = load(&engine, &injecting(&format!("i32.const {INJECTED}")), limits.clone()).await.unwrap();
+    let plugin = load(&engine, &injecting(INJECTED), limits.clone()).await.unwrap();
     inject(&engine, &plugin, 2).await;
     let endless = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
     inject(&engine, &endless, 1).await;
@@ -287,7 +297,7 @@ async fn endless_guests_neither_starve_nor_block_another_plugin() {
 async fn pods_that_wait_for_a_hanging_plugin_hold_no_instance_of_an_earlier_plugin() {
     // The first plugin serves secrets with a group. The others are left to the second plugin.
     let by_group = format!(
-        "(if (result i32) (i32.load offset=4 (local.get 0)) (then i32.const {INJECTED}) (else i32.const {NOT_FOUND}))"
+        "(call $group (local.get 1) (i32.const 12288)) (if (i32.load (i32.const 12292)) (then {INJECTED}) (else {NOT_FOUND}))"
     );
     let engine = engine();
     let limits = Limits {
@@ -323,7 +333,7 @@ async fn a_dropped_run_ends_its_guest_and_frees_its_instance() {
     let endless = load(&engine, &injecting(ENDLESS), limits).await.unwrap();
     for round in 0..3 {
         let mut session = endless.open();
-        let run = engine.run(async move { session.inject(&SecretRequest::default(), &PodView::default()).await });
+        let run = engine.run(async move { session.inject(&SecretRequest::default(), &LazyPodView::default()).await });
         let still_running = tokio::time::timeout(Duration::from_millis(100), run).await;
         assert!(still_running.is_err(), "round {round} must get its instance and then be aborted: {still_running:?}");
     }
@@ -343,13 +353,13 @@ async fn configures_at_load_and_once_per_instance() {
     let error = load(&engine, &refuses, Limits::default()).await.unwrap_err().kind;
     assert_eq!(error.to_string(), "the plugin rejected its settings (injectors[].settings): bad settings");
 
-    // Overwrites the value of the annotation with the name of the profile.
+    // The value of the annotation becomes the name of the profile.
     let shows_profile = Guest {
-        configure: format!(
-            "(i32.store (i32.const {}) (local.get 2)) (i32.store (i32.const {}) (local.get 3)) i32.const 2112",
-            4096 + 16,
-            4096 + 20
-        ),
+        declarations: "(import \"ampoule:injector/conventions@0.2.0\" \"profile\" (func $profile (param i32)))",
+        configure: "(call $profile (i32.const 12288)) \
+                    (global.set $value (i32.load (i32.const 12288))) \
+                    (global.set $value_length (i32.load (i32.const 12292))) i32.const 2112"
+            .to_owned(),
         ..Guest::default()
     };
     assert!(outcome(&shows_profile, Limits::default()).await.contains(r#"value: "flyte-v1""#));

@@ -38,7 +38,7 @@ async fn names_plugin_source_and_digest() {
 
 #[tokio::test]
 async fn rejects_files_that_are_not_components() {
-    let module = wat::parse_str(Guest::default().module("0.1.0")).unwrap();
+    let module = wat::parse_str(Guest::default().module("0.2.0")).unwrap();
     let mut broken = Guest::default().build();
     broken.truncate(200);
     insta::assert_snapshot!(refusal(b"\x7fELF and so on".to_vec()).await, @r"the file is not WebAssembly: it does not start with \0asm");
@@ -52,12 +52,12 @@ async fn rejects_files_that_are_not_components() {
 #[tokio::test]
 async fn rejects_components_that_do_not_implement_the_contract() {
     let empty = wat::parse_str("(component)").unwrap();
-    let other = Guest::default().build_for("0.2.0");
-    insta::assert_snapshot!(refusal(empty).await, @"the component does not export ampoule:injector/injector@0.1.0; it exports nothing");
-    insta::assert_snapshot!(refusal(other).await, @"the component exports ampoule:injector/injector@0.2.0, but this version of Ampoule supports ampoule:injector/injector@0.1.0: rebuild the plugin against that version");
+    let other = Guest::default().build_for("0.1.0");
+    insta::assert_snapshot!(refusal(empty).await, @"the component does not export ampoule:injector/injector@0.2.0; it exports nothing");
+    insta::assert_snapshot!(refusal(other).await, @"the component exports ampoule:injector/injector@0.1.0, but this version of Ampoule supports ampoule:injector/injector@0.2.0: rebuild the plugin against that version");
     let wrong_types =
-        wat::parse_str(r#"(component (instance $i) (export "ampoule:injector/injector@0.1.0" (instance $i)))"#);
-    insta::assert_snapshot!(refusal(wrong_types.unwrap()).await, @"the component does not match the contract ampoule:injector@0.1.0: instance export `ampoule:injector/injector@0.1.0` does not have export `describe`");
+        wat::parse_str(r#"(component (instance $i) (export "ampoule:injector/injector@0.2.0" (instance $i)))"#);
+    insta::assert_snapshot!(refusal(wrong_types.unwrap()).await, @"the component does not match the contract ampoule:injector@0.2.0: instance export `ampoule:injector/injector@0.2.0` does not have export `describe`");
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn rejects_imports_by_name() {
         &["package wasi:cli@0.2.0; interface teapot { brew: func() -> u32; }"],
         r#"(import "wasi:cli/teapot@0.2.0" "brew" (func (result i32)))"#,
     );
-    insta::assert_snapshot!(refusal(unknown).await, @"the component does not match the contract ampoule:injector@0.1.0: component imports instance `wasi:cli/teapot@0.2.0`, but a matching implementation was not found in the linker: instance export `brew` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(refusal(unknown).await, @"the component does not match the contract ampoule:injector@0.2.0: component imports instance `wasi:cli/teapot@0.2.0`, but a matching implementation was not found in the linker: instance export `brew` has the wrong type: function implementation is missing");
 }
 
 #[tokio::test]
@@ -91,17 +91,17 @@ async fn rejects_a_plugin_that_fails_when_it_is_tried_out() {
 
 #[tokio::test]
 async fn refuses_a_component_that_starts_above_its_limits() {
-    let hungry = wat::parse_str(Guest::default().module("0.1.0").replace("\"memory\") 4", "\"memory\") 300")).unwrap();
-    insta::assert_snapshot!(refusal(guest::encode(hungry, "0.1.0", "", &[])).await, @"the component failed to start: it exceeded its memory limit of 16 MiB (injectors[].limits.memoryMiB)");
+    let hungry = wat::parse_str(Guest::default().module("0.2.0").replace("\"memory\") 4", "\"memory\") 300")).unwrap();
+    insta::assert_snapshot!(refusal(guest::encode(hungry, "0.2.0", "", &[])).await, @"the component failed to start: it exceeded its memory limit of 16 MiB (injectors[].limits.memoryMiB)");
 }
 
 #[tokio::test]
 async fn inspects_a_component() {
     let component = Guest::default().build();
     let found = engine().inspect(component.clone().into()).await.unwrap();
-    assert_eq!((found.size, found.contract_version.as_str()), (component.len(), "0.1.0"));
-    assert_eq!(found.imports, ["ampoule:injector/log@0.1.0", "ampoule:injector/types@0.1.0"]);
-    assert_eq!(found.exports, ["ampoule:injector/injector@0.1.0"]);
+    assert_eq!((found.size, found.contract_version.as_str()), (component.len(), "0.2.0"));
+    assert_eq!(found.imports, ["ampoule:injector/admission@0.2.0", "ampoule:injector/log@0.2.0"]);
+    assert_eq!(found.exports, ["ampoule:injector/injector@0.2.0"]);
     assert_eq!(
         (found.info.name.as_str(), found.info.version.as_str(), found.info.settings_schema.as_str()),
         ("wat", "1.2.3", "{}")

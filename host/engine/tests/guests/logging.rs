@@ -8,12 +8,12 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
-use ampoule_core::{PodView, SecretInjector, SecretRequest};
+use ampoule_core::{LazyPodView, SecretInjector, SecretRequest};
 use ampoule_engine::{Limits, PluginSpec};
 
 use super::{
     engine,
-    guest::{INJECTED, NOT_FOUND, injecting},
+    guest::{INJECTED, NOT_FOUND, injecting, text},
     spec,
 };
 
@@ -46,7 +46,7 @@ static LOG: LazyLock<CapturedLog> = LazyLock::new(|| {
 
 /// The lines that a plugin with this name logs in one call.
 async fn logged(plugin: &str, inject: &str) -> Vec<String> {
-    logged_by(plugin, &format!("{inject} i32.const {INJECTED}"), 1).await
+    logged_by(plugin, &format!("{inject} {INJECTED}"), 1).await
 }
 
 /// The lines that a plugin logs during one admission with this number of requests.
@@ -58,7 +58,7 @@ async fn logged_by(plugin: &str, inject: &str, requests: usize) -> Vec<String> {
     let mut session = engine.load(spec).await.unwrap().open();
     let calls = engine.run(async move {
         for _ in 0..requests {
-            let _ = session.inject(&SecretRequest::default(), &PodView::default()).await.unwrap();
+            let _ = session.inject(&SecretRequest::default(), &LazyPodView::default()).await.unwrap();
         }
     });
     calls.await.unwrap();
@@ -68,8 +68,11 @@ async fn logged_by(plugin: &str, inject: &str, requests: usize) -> Vec<String> {
 
 #[tokio::test]
 async fn logs_with_the_plugins_name_at_its_level_on_one_line() {
-    // The text of `NOT_FOUND`, which has a line break, is at 1050.
-    let lines = logged("levels", "(call $log (i32.const 0) (i32.const 1024) (i32.const 3)) (call $log (i32.const 3) (i32.const 1050) (i32.const 14))").await;
+    let log = |level: u32, [at, length]: [u32; 2]| {
+        format!("(call $log (i32.const {level}) (i32.const {at}) (i32.const {length}))")
+    };
+    let both = log(0, text("wat")) + &log(3, text("no such\nsecret"));
+    let lines = logged("levels", &both).await;
     insta::assert_snapshot!(lines.join("\n"), @r#"
     DEBUG ampoule::plugin: wat plugin="levels"
     ERROR ampoule::plugin: no such secret plugin="levels"
@@ -82,7 +85,7 @@ async fn keeps_64_lines_of_one_kibibyte_per_admission() {
                  (br_if 0 (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000))))";
     let lines = logged("flood", flood).await;
     // An answer without edits ends the instance, so that each request gets a new one.
-    let by_many = logged_by("many", &format!("{flood} i32.const {NOT_FOUND}"), 20).await;
+    let by_many = logged_by("many", &format!("{flood} {NOT_FOUND}"), 20).await;
     assert_eq!(by_many.len(), 65);
     assert_eq!(lines.len(), 65);
     assert!(lines.iter().all(|line| line.len() < 1024 + 100));

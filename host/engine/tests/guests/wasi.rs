@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use ampoule_core::{Injection, PodView, SecretInjector, SecretRequest};
+use ampoule_core::{Injection, LazyPodView, SecretInjector, SecretRequest};
 use ampoule_engine::Limits;
 
 use super::{
     engine,
-    guest::{Guest, INJECTED},
+    guest::{Guest, INJECTED, with_value},
     spec,
 };
 
@@ -48,7 +48,7 @@ async fn answer(inject: &str, deadline: Duration) -> Injection {
     let engine = engine();
     let spec = spec(guest.build(), Limits { deadline, ..Limits::default() });
     let mut session = engine.load(spec).await.unwrap().open();
-    engine.run(async move { session.inject(&SecretRequest::default(), &PodView::default()).await }).await.unwrap()
+    engine.run(async move { session.inject(&SecretRequest::default(), &LazyPodView::default()).await }).await.unwrap()
 }
 
 #[tokio::test]
@@ -58,10 +58,8 @@ async fn the_clock_is_stopped_randomness_repeats_and_the_environment_is_empty() 
          (call $environment (i32.const 12288))
          (if (i32.load (i32.const 12292)) (then unreachable))
          (i64.store (i32.const 8192) (call $random))
-         (i32.store (i32.const {}) (i32.const 8192)) (i32.store (i32.const {}) (i32.const 8))
-         i32.const {INJECTED}",
-        4096 + 16,
-        4096 + 20
+         {} {INJECTED}",
+        with_value(8192, 8)
     );
     let first = format!("{:?}", answer(&inject, Duration::from_secs(2)).await.unwrap().unwrap());
     let second = format!("{:?}", answer(&inject, Duration::from_secs(2)).await.unwrap().unwrap());

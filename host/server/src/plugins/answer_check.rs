@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    EditPermissions, Injection, InjectionError, InjectorSession, PodEdit, PodView, SecretInjector, SecretRequest,
+    EditPermissions, Injection, InjectionError, InjectorSession, LazyPodView, PodEdit, SecretInjector, SecretRequest,
 };
 use async_trait::async_trait;
 
@@ -65,7 +65,7 @@ impl AnswerCheck {
 
 #[async_trait]
 impl InjectorSession for CheckedSession {
-    async fn inject(&mut self, request: &SecretRequest, pod: &PodView) -> Injection {
+    async fn inject(&mut self, request: &SecretRequest, pod: &LazyPodView) -> Injection {
         let answer = self.session.inject(request, pod).await?;
         let refused = answer.as_ref().ok().and_then(|edits| self.check.check(edits, request).err());
         Ok(refused.map_or(answer, |reason| Err(InjectionError::Denied(reason))))
@@ -73,6 +73,10 @@ impl InjectorSession for CheckedSession {
 
     fn found_name(&self) -> Option<&str> {
         self.session.found_name()
+    }
+
+    fn take_warnings(&mut self) -> Vec<String> {
+        self.session.take_warnings()
     }
 }
 
@@ -97,7 +101,7 @@ mod tests {
 
     #[async_trait]
     impl InjectorSession for Answers {
-        async fn inject(&mut self, _request: &SecretRequest, _pod: &PodView) -> Injection {
+        async fn inject(&mut self, _request: &SecretRequest, _pod: &LazyPodView) -> Injection {
             Ok(Ok(vec![self.0.clone()]))
         }
     }
@@ -119,7 +123,7 @@ mod tests {
             (permissions(), variable("LD_PRELOAD", literal()), Err(forbidden)),
         ] {
             let injector = CheckedInjector { injector: Arc::new(Answers(edit)), check };
-            let answer = injector.open().inject(&SecretRequest::default(), &PodView::default()).await.unwrap();
+            let answer = injector.open().inject(&SecretRequest::default(), &LazyPodView::default()).await.unwrap();
             let expected = expected.map_err(|reason| InjectionError::Denied(reason.to_owned()));
             assert_eq!(answer.map(|edits| edits.len()), expected);
             assert_eq!((injector.name(), injector.digest()), ("answers", None));

@@ -4,7 +4,7 @@
 //! refused with the plugin's name. The reason is for the admin: it may contain paths, hosts and
 //! hashes, and pod authors must not learn from it.
 
-use ampoule_core::{Injection, InjectionError, InjectorSession, PodView, SecretInjector, SecretRequest};
+use ampoule_core::{Injection, InjectionError, InjectorSession, LazyPodView, SecretInjector, SecretRequest};
 use async_trait::async_trait;
 
 /// A plugin that is not loaded.
@@ -43,7 +43,7 @@ impl SecretInjector for MissingPlugin {
 
 #[async_trait]
 impl InjectorSession for MissingPluginSession {
-    async fn inject(&mut self, _request: &SecretRequest, _pod: &PodView) -> Injection {
-        Ok(Err(InjectionError::Unavailable(self.0.clone())))
+    async fn inject(&mut self, _request: &SecretRequest, _pod: &LazyPodView) -> Injection {
+        Ok(Err(InjectionError::Unavailable(self.0.clone().into())))
     }
 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use ampoule_core::Conventions;
-use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec, Trial};
+use ampoule_core::{Conventions, Grant};
+use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec};
 use anyhow::Context as _;
 use tracing::{info, warn};
 
@@ -28,6 +28,8 @@ pub(super) struct PluginRecipe {
     pub(super) component: Component,
     /// The content of `grants.http.caFile`.
     pub(super) ca: Option<Vec<u8>>,
+    /// Whether the plugin is rejected if it lacks a grant that its imports need.
+    pub(super) strict_grants: bool,
 }
 
 /// A plugin and its recipe.
@@ -36,12 +38,8 @@ pub(super) struct LoadedPlugin {
     pub(super) recipe: PluginRecipe,
     pub(super) plugin: PluginInjector,
     /// A warning for the plugin's author.
-    pub(super) warning: Option<&'static str>,
+    pub(super) warning: Option<String>,
 }
-
-/// The warning for [`Trial::Differs`].
-const DIFFERS: &str = "two calls with the same request returned different edits: \
-                       a pod that is reviewed twice may be refused";
 
 // === impl PluginRecipe ===
 
@@ -57,6 +55,7 @@ impl PluginRecipe {
             && self.conventions == other.conventions
             && self.component.digest == other.component.digest
             && self.ca == other.ca
+            && self.strict_grants == other.strict_grants
     }
 
     /// Whether another configuration may use this component: it has the same source and the same
@@ -96,7 +95,7 @@ impl PluginRecipe {
         is_same_key && now.signed_by.as_ref().is_none_or(|required| required == name)
     }
 
-    /// Loads the plugin and calls it twice on trial.
+    /// Loads the plugin, and lets it check its configuration.
     pub(super) async fn load(self, engine: &PluginEngine) -> anyhow::Result<LoadedPlugin> {
         let config = &self.config;
         let grants =
@@ -109,20 +108,28 @@ impl PluginRecipe {
             conventions: self.conventions.clone(),
             limits: config.limits.clone(),
             grants,
+            strict_grants: self.strict_grants,
         };
         let plugin = engine.load(spec).await?;
-        let warning = match engine.try_inject(&plugin).await? {
-            Trial::Good => None,
-            Trial::Differs => Some(DIFFERS),
+        let problem = engine.check(&plugin).await?.map(|problem| format!("its check reports: {problem}"));
+        let warning = match (missing_grants(plugin.missing_grants()), problem) {
+            (Some(missing), Some(problem)) => Some(format!("{missing}; {problem}")),
+            (missing, problem) => missing.or(problem),
         };
         let loaded = LoadedPlugin { recipe: self, plugin, warning };
         let PluginLabels { plugin: name, version, digest, source, signer } = loaded.labels();
         info!(plugin = name, version, digest, source, signer, "plugin loaded");
-        if let Some(reason) = warning {
-            warn!(plugin = name, reason, "plugin loaded with a warning");
+        if let Some(reason) = &loaded.warning {
+            warn!(plugin = name, %reason, "plugin loaded with a warning");
         }
         Ok(loaded)
     }
+}
+
+/// The warning about imports of which every call is denied.
+fn missing_grants(missing: &[Grant]) -> Option<String> {
+    let keys: Vec<_> = missing.iter().map(|grant| grant.key()).collect();
+    (!keys.is_empty()).then(|| format!("its calls are denied without the grant {}", keys.join(", ")))
 }
 
 // === impl LoadedPlugin ===
@@ -180,7 +187,7 @@ mod tests {
         let config = config(injector, false, &[("release", KEYS[0])]);
         let component = Component { bytes: Vec::new().into(), digest: "a".repeat(64), manifest: None, signer };
         let conventions = Profile::FlyteV1.conventions();
-        PluginRecipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component, ca: None }
+        PluginRecipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component, ca: None, strict_grants: false }
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub(super) struct SlotFiller {
     pub(super) engine: Arc<PluginEngine>,
     pub(super) conventions: Conventions,
     pub(super) trust: TrustConfig,
+    pub(super) strict_grants: bool,
     /// The parts of the previous pipeline.
     pub(super) last: Option<Arc<PipelineParts>>,
 }
@@ -126,7 +127,7 @@ impl SlotFiller {
                 version: plugin.version().to_owned(),
                 digest: plugin.digest().to_owned(),
                 signer: recipe.component.signer.as_ref().map(ToString::to_string),
-                warning: warning.map(str::to_owned),
+                warning: warning.clone(),
             }),
             name,
             origin,
@@ -192,6 +193,7 @@ impl SlotFiller {
                 trust: self.trust.clone(),
                 component,
                 ca,
+                strict_grants: self.strict_grants,
             })
         };
         let ca = config.map_or(Ok(None), |config| {

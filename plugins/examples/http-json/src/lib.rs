@@ -1,18 +1,22 @@
 //! The injector `http-json`: secrets from any store that answers a GET over HTTPS with JSON.
 //!
 //! The settings define the store's URL, the request headers and the location of the value in the
-//! answer; `README.md` contains a complete configuration. The plugin returns a `secret-value`: the
-//! webhook decides how it reaches the pod.
+//! answer; `README.md` contains a complete configuration. `inject` only validates the request and
+//! answers with a promise; `fetch` asks the store. The webhook decides how the value reaches the
+//! pod.
 
 mod settings;
 mod template;
 
+use std::borrow::Cow;
+
 use ampoule_plugin_sdk::{
     InjectionError::{self, InvalidRequest},
-    environment, http,
+    MAX_PROMISE_SIZE, environment, http,
     names::env_name,
     prelude::*,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::settings::{Header, Settings};
@@ -26,6 +30,14 @@ pub struct HttpJson {
     env_prefix: String,
 }
 
+/// A promise: the parts of the request that select the secret, as JSON.
+#[derive(Deserialize, Serialize)]
+struct Promise<'a> {
+    group: Cow<'a, str>,
+    version: Cow<'a, str>,
+    key: Cow<'a, str>,
+}
+
 ampoule_plugin_sdk::export!(HttpJson);
 
 // === impl HttpJson ===
@@ -34,7 +46,7 @@ impl Injector for HttpJson {
     type Settings = Settings;
     const NAME: &'static str = "http-json";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any, MountRequirement::EnvVar];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar];
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
 
     fn new(settings: Settings, conventions: &Conventions) -> Result<Self, String> {
@@ -49,8 +61,8 @@ impl Injector for HttpJson {
         Ok(Self { url, headers, pointer, env_prefix: conventions.env_prefix.clone() })
     }
 
-    fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
-        if request.mount == MountRequirement::File {
+    fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
+        if request.delivery == Delivery::File {
             return Err(InjectionError::unsupported(format!(
                 "http-json supports environment variables only, not files [{request}]"
             )));
@@ -61,18 +73,48 @@ impl Injector for HttpJson {
         let default_name = [&self.env_prefix, &request.group, "_", &request.key].concat().to_ascii_uppercase();
         let mut names = vec![env_name(&default_name)?];
         names.extend(request.env_var.as_deref().map(env_name).transpose()?);
-        let value = self.fetch(request)?;
-        let mut edits: Vec<_> = names
-            .iter()
-            .map(|name| Edit::set_env(*name, EnvSource::secret_value(value.clone().into_bytes())))
-            .collect();
+        self.url.fill(request)?;
+        let promise = Promise::of(request)?;
+        let mut edits: Vec<_> = names.iter().map(|name| Edit::set_env(*name, EnvSource::promise(&promise))).collect();
         edits.push(Edit::set_env("FLYTE_SECRETS_ENV_PREFIX", EnvSource::literal(&self.env_prefix)));
         Ok(edits)
+    }
+
+    fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {
+        let request = Promise::parse(promise)?;
+        self.ask(&request).map(FetchedValue::new)
+    }
+}
+
+// === impl Promise ===
+
+impl<'a> Promise<'a> {
+    /// Returns the text of a request's promise.
+    fn of(request: &'a SecretRequest) -> Result<String, InjectionError> {
+        let promise = Self {
+            group: request.group.as_str().into(),
+            version: request.group_version.as_str().into(),
+            key: request.key.as_str().into(),
+        };
+        let text = serde_json::to_string(&promise).map_err(|error| InjectionError::internal(error.to_string()))?;
+        if text.len() > MAX_PROMISE_SIZE {
+            return Err(InvalidRequest(format!(
+                "group, version and key must have at most {MAX_PROMISE_SIZE} bytes together, as JSON"
+            )));
+        }
+        Ok(text)
+    }
+
+    /// Returns the request of a promise.
+    fn parse(text: &'a str) -> Result<SecretRequest, InjectionError> {
+        let Self { group, version, key } = serde_json::from_str(text)
+            .map_err(|error| InjectionError::internal(format!("the promise is not valid: {error}")))?;
+        Ok(SecretRequest::new(group, key).version(version))
     }
 }
 
 impl HttpJson {
-    fn fetch(&self, request: &SecretRequest) -> Result<String, InjectionError> {
+    fn ask(&self, request: &SecretRequest) -> Result<String, InjectionError> {
         let mut call = http::get(self.url.fill(request)?).header("accept", "application/json");
         for header in &self.headers {
             let value = header.value(environment::get).map_err(InjectionError::internal)?;

@@ -1,10 +1,10 @@
-//! The plugin with answers from the test: the request, the edits, and the errors.
+//! The plugin with answers from the test: the request, the edits, the value, and the errors.
 //!
 //! `tests/e2e/grants.rs` runs the built component with a real server.
 
 use ampoule_plugin_sdk::{
     http::{Error, Request, Response},
-    testing::{Harness, answer_http, set_variable, show},
+    testing::{Harness, answer_http, set_variable, show, show_value},
 };
 use serde_json::{Value, json};
 
@@ -21,22 +21,49 @@ fn settings() -> Value {
     })
 }
 
-fn ask(request: &SecretRequest, answer: impl Fn(&Request) -> Result<Response, Error> + 'static) -> String {
+fn harness() -> Harness<HttpJson> {
+    Harness::new().settings(&settings())
+}
+
+/// Calls `inject`, which must send no request.
+fn inject(request: &SecretRequest) -> String {
+    answer_http(|_| panic!("inject must not send a request"));
+    show(&harness().inject(request))
+}
+
+/// Fetches the value of a request's promise.
+fn fetch(request: &SecretRequest, answer: impl Fn(&Request) -> Result<Response, Error> + 'static) -> String {
     set_variable("STORE_TOKEN", "t0ken\n");
     answer_http(move |request| answer(request));
-    show(&Harness::<HttpJson>::new().settings(&settings()).inject(request))
+    show_value(&harness().fetch(&Promise::of(request).unwrap()))
 }
 
 #[test]
-fn sends_the_token_to_the_store_and_sets_the_value() {
+fn answers_with_the_same_promise_for_each_variable() {
+    let request = SecretRequest::new("team/db", "pass\"word").version("2").named("PASSWORD");
+    let promise = r#"promise {"group":"team/db","version":"2","key":"pass\"word"}"#;
+    assert_eq!(
+        inject(&request),
+        format!(
+            "env _FSEC_TEAM/DB_PASS\"WORD = {promise}\nenv PASSWORD = {promise}\nenv FLYTE_SECRETS_ENV_PREFIX = _FSEC_"
+        )
+    );
+    assert_eq!(
+        inject(&SecretRequest::new("g", "k")),
+        "env _FSEC_G_K = promise {\"group\":\"g\",\"version\":\"\",\"key\":\"k\"}\nenv FLYTE_SECRETS_ENV_PREFIX = _FSEC_"
+    );
+}
+
+#[test]
+fn sends_the_token_to_the_store_and_returns_the_value() {
     let request = SecretRequest::new("team/db", "pass word").version("2&x=1").named("PASSWORD");
-    let answer = ask(&request, |asked| {
+    let answer = fetch(&request, |asked| {
         assert_eq!(asked.url, "https://store.example/v1/team%2Fdb/pass%20word?version=2%26x%3D1");
         let headers = [("accept", "application/json"), ("x-team", "ml"), ("authorization", "Bearer t0ken")];
         assert_eq!(asked.headers, headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Ok(Response::json_body(200, &json!({ "data": { "pass word": "hush" } })))
     });
-    assert!(answer.contains("_FSEC_TEAM/DB_PASS WORD") && answer.contains("PASSWORD"), "{answer}");
+    assert_eq!(answer, "value hush");
 }
 
 #[test]
@@ -57,25 +84,24 @@ fn every_answer_without_a_value_becomes_an_error() {
         (429, json!({}), "unavailable: the store answers with status 429"),
         (503, json!({}), "unavailable: the store answers with status 503"),
     ] {
-        let answer = ask(&SecretRequest::new("g", "k"), move |_| Ok(Response::json_body(status, &body)));
-        assert_eq!(answer.trim_end(), expected, "{status}");
+        let answer = fetch(&SecretRequest::new("g", "k"), move |_| Ok(Response::json_body(status, &body)));
+        assert_eq!(answer, expected, "{status}");
     }
     let not_json = |_: &Request| Ok(Response { status: 200, headers: Vec::new(), body: b"hush".to_vec() });
     let expected = "unavailable: unexpected JSON in the answer (line 1, column 1)";
-    assert_eq!(ask(&SecretRequest::new("g", "k"), not_json).trim_end(), expected);
+    assert_eq!(fetch(&SecretRequest::new("g", "k"), not_json), expected);
     let down = |_: &Request| Err(Error::Unavailable("store.example: connection refused".to_owned()));
-    assert_eq!(ask(&SecretRequest::new("g", "k"), down).trim_end(), "unavailable: store.example: connection refused");
+    assert_eq!(fetch(&SecretRequest::new("g", "k"), down), "unavailable: store.example: connection refused");
 }
 
 #[test]
 fn a_number_is_a_valid_value() {
-    let answer = ask(&SecretRequest::new("g", "k"), |_| Ok(Response::json_body(200, &json!({ "data": { "k": 7 } }))));
-    assert!(answer.contains("_FSEC_G_K"), "{answer}");
+    let answer = fetch(&SecretRequest::new("g", "k"), |_| Ok(Response::json_body(200, &json!({ "data": { "k": 7 } }))));
+    assert_eq!(answer, "value 7");
 }
 
 #[test]
 fn rejects_an_invalid_request_without_a_call() {
-    let never = |_: &Request| panic!("the plugin must not send a request");
     for (request, expected) in [
         (
             SecretRequest::new("g", "k").as_file(),
@@ -84,9 +110,22 @@ fn rejects_an_invalid_request_without_a_call() {
         (SecretRequest::new("g", ""), "invalid: key must be set [g/]"),
         (SecretRequest::new("..", "k"), "invalid: group \"..\" must not contain the path segments `.` and `..` [../k]"),
         (SecretRequest::new("", "k"), "invalid: group must be set [/k]"),
+        (
+            SecretRequest::new("g", "k".repeat(1024)),
+            "invalid: group, version and key must have at most 1024 bytes together, as JSON",
+        ),
     ] {
-        assert_eq!(ask(&request, never).trim_end(), expected);
+        assert_eq!(inject(&request), expected);
     }
+    // The JSON around the three texts has 34 bytes.
+    assert!(inject(&SecretRequest::new("g", "k".repeat(989))).starts_with("env _FSEC_G_KKK"));
+    assert!(inject(&SecretRequest::new("g", "k".repeat(990))).starts_with("invalid: group, version and key"));
+}
+
+#[test]
+fn rejects_a_promise_of_another_plugin() {
+    let expected = "internal: the promise is not valid: expected value at line 1 column 1";
+    assert_eq!(show_value(&harness().fetch("g/k")), expected);
 }
 
 #[test]
@@ -97,7 +136,8 @@ fn sends_no_request_if_the_variable_is_not_set() {
         "headers": [{ "name": "x-token", "environment": "NOT_GRANTED" }],
     }));
     let expected = "internal: header x-token: variable NOT_GRANTED is not set or not in grants.environment";
-    assert_eq!(show(&harness.inject(&SecretRequest::new("g", "k"))).trim_end(), expected);
+    let promise = Promise::of(&SecretRequest::new("g", "k")).unwrap();
+    assert_eq!(show_value(&harness.fetch(&promise)), expected);
 }
 
 #[test]

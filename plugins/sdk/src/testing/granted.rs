@@ -1,9 +1,9 @@
-//! Grants for tests, per thread: answers to HTTP requests, Secrets and variables.
+//! Grants for tests, per thread: answers to HTTP requests, Secrets, variables and the cache.
 //!
-//! By default nothing is granted, as for a plugin without grants.
+//! By default nothing is granted, as for a plugin without grants. The cache is always granted.
 
 use std::cell::RefCell;
-#[cfg(any(feature = "environment", feature = "kubernetes-secrets"))]
+#[cfg(any(feature = "cache", feature = "environment", feature = "kubernetes-secrets"))]
 use std::collections::BTreeMap;
 
 #[cfg(feature = "http")]
@@ -22,6 +22,8 @@ struct Granted {
     secrets: BTreeMap<[String; 3], Vec<u8>>,
     #[cfg(feature = "environment")]
     variables: BTreeMap<String, String>,
+    #[cfg(feature = "cache")]
+    cache: BTreeMap<String, Vec<u8>>,
 }
 
 thread_local! {
@@ -46,6 +48,12 @@ pub fn set_variable(name: &str, value: &str) {
     GRANTED.with_borrow_mut(|granted| granted.variables.insert(name.to_owned(), value.to_owned()));
 }
 
+/// Removes the entries of the cache of this thread, as if they had expired.
+#[cfg(feature = "cache")]
+pub fn clear_cache() {
+    GRANTED.with_borrow_mut(|granted| granted.cache.clear());
+}
+
 #[cfg(feature = "http")]
 pub(crate) fn http(request: &http::Request, authority: &str) -> Result<http::Response, http::Error> {
     GRANTED.with_borrow_mut(|granted| match &mut granted.http {
@@ -57,13 +65,41 @@ pub(crate) fn http(request: &http::Request, authority: &str) -> Result<http::Res
 #[cfg(feature = "kubernetes-secrets")]
 pub(crate) fn secret(namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, LookupError> {
     let path = [namespace, name, key].map(str::to_owned);
-    GRANTED.with_borrow(|granted| match granted.secrets.get(&path) {
-        Some(value) => Ok(value.clone()),
-        None => Err(LookupError::Denied(format!("Secret {namespace}/{name} is not in grants.kubernetesSecrets"))),
+    GRANTED.with_borrow(|granted| {
+        if let Some(value) = granted.secrets.get(&path) {
+            return Ok(value.clone());
+        }
+        let is_granted = granted.secrets.keys().any(|[found, secret, _]| found == namespace && secret == name);
+        Err(match is_granted {
+            true => LookupError::NotFound(format!("Secret {namespace}/{name} has no key {key}")),
+            false => LookupError::Denied(format!("Secret {namespace}/{name} is not in grants.kubernetesSecrets")),
+        })
     })
+}
+
+#[cfg(feature = "kubernetes-secrets")]
+pub(crate) fn secret_exists(namespace: &str, name: &str, key: &str) -> Result<bool, LookupError> {
+    match secret(namespace, name, key) {
+        Ok(_) => Ok(true),
+        Err(LookupError::NotFound(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(feature = "environment")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     GRANTED.with_borrow(|granted| granted.variables.get(name).cloned())
+}
+
+#[cfg(feature = "cache")]
+pub(crate) fn cached(key: &str) -> Option<Vec<u8>> {
+    GRANTED.with_borrow(|granted| granted.cache.get(key).cloned())
+}
+
+/// Stores an entry if the host stores it.
+#[cfg(feature = "cache")]
+pub(crate) fn cache(key: &str, value: &[u8], ttl_seconds: u32) {
+    if ttl_seconds > 0 && key.len() <= 256 && value.len() <= 64 << 10 {
+        GRANTED.with_borrow_mut(|granted| granted.cache.insert(key.to_owned(), value.to_owned()));
+    }
 }

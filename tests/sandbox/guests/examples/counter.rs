@@ -15,14 +15,14 @@ impl Injector for Counter {
     type Settings = serde::de::IgnoredAny;
     const NAME: &'static str = "counter";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[];
+    const DELIVERIES: &'static [Delivery] = &[];
     const SETTINGS_SCHEMA: &'static str = "{}";
 
     fn new(_settings: Self::Settings, _conventions: &Conventions) -> Result<Self, String> {
         Ok(Self)
     }
 
-    fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         let mut seen = SEEN.lock().map_err(|error| InjectionError::internal(error.to_string()))?;
         let before = seen.join(",");
         seen.push(request.to_string());

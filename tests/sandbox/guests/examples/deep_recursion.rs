@@ -12,14 +12,14 @@ impl Injector for DeepRecursion {
     type Settings = serde::de::IgnoredAny;
     const NAME: &'static str = "deep-recursion";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[];
+    const DELIVERIES: &'static [Delivery] = &[];
     const SETTINGS_SCHEMA: &'static str = "{}";
 
     fn new(_settings: Self::Settings, _conventions: &Conventions) -> Result<Self, String> {
         Ok(Self)
     }
 
-    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, _request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         let depth = descend(&[0; 64]);
         Ok(vec![Edit::set_env("DEPTH", EnvSource::literal(depth.to_string()))])
     }

@@ -1,7 +1,7 @@
 //! A well-behaved guest: sets the variable `ECHO` to the request's key.
 //!
 //! Settings can rename the variable; a group with the name of an injection error (`denied`, …) gets
-//! that error.
+//! that error, and the group `busy` an unavailable one with a time for a retry.
 
 use ampoule_plugin_sdk::prelude::*;
 use serde::Deserialize;
@@ -26,14 +26,14 @@ impl Injector for Echo {
     type Settings = Settings;
     const NAME: &'static str = "echo";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any, MountRequirement::EnvVar];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar];
     const SETTINGS_SCHEMA: &'static str = r#"{"properties": {"variable": {"type": "string", "default": "ECHO"}}}"#;
 
     fn new(settings: Settings, _conventions: &Conventions) -> Result<Self, String> {
         Ok(Self { variable: settings.variable })
     }
 
-    fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         let text = format!("echo answers so for {request}");
         Err(match request.group.as_str() {
             "not-found" => InjectionError::not_found(text),
@@ -41,6 +41,7 @@ impl Injector for Echo {
             "invalid-request" => InjectionError::invalid_request(text),
             "denied" => InjectionError::denied(text),
             "unavailable" => InjectionError::unavailable(text),
+            "busy" => InjectionError::unavailable(text).retry_after(30),
             "internal" => InjectionError::internal(text),
             _ => return Ok(vec![Edit::set_env(&self.variable, EnvSource::literal(&request.key))]),
         })

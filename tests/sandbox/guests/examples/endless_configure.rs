@@ -10,7 +10,7 @@ impl Injector for EndlessConfigure {
     type Settings = serde::de::IgnoredAny;
     const NAME: &'static str = "endless-configure";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[];
+    const DELIVERIES: &'static [Delivery] = &[];
     const SETTINGS_SCHEMA: &'static str = "{}";
 
     fn new(_settings: Self::Settings, _conventions: &Conventions) -> Result<Self, String> {
@@ -19,7 +19,7 @@ impl Injector for EndlessConfigure {
         }
     }
 
-    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, _request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         Ok(Vec::new())
     }
 }

@@ -10,14 +10,14 @@ impl Injector for EndlessLoop {
     type Settings = serde::de::IgnoredAny;
     const NAME: &'static str = "endless-loop";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[];
+    const DELIVERIES: &'static [Delivery] = &[];
     const SETTINGS_SCHEMA: &'static str = "{}";
 
     fn new(_settings: Self::Settings, _conventions: &Conventions) -> Result<Self, String> {
         Ok(Self)
     }
 
-    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, _request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         log::info("the loop begins");
         loop {
             std::hint::spin_loop();

@@ -37,14 +37,14 @@ impl Injector for HttpClient {
     type Settings = Settings;
     const NAME: &'static str = "http-client";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar];
     const SETTINGS_SCHEMA: &'static str = "{}";
 
     fn new(settings: Settings, _conventions: &Conventions) -> Result<Self, String> {
         Ok(Self(settings))
     }
 
-    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, _request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         let Settings { urls, flood, .. } = &self.0;
         for url in urls.iter().cycle().take(if *flood { usize::MAX } else { 0 }) {
             self.call(url);

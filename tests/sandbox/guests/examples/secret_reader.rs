@@ -1,6 +1,7 @@
 //! Reads a key of a Kubernetes Secret and sets a variable to it, or to the error.
 //!
-//! With `decline` it returns the result as an error; with `flood` it reads without end.
+//! With `decline` it returns the result as an error; with `flood` it reads without end; with
+//! `exists` it only asks whether the key exists.
 
 use ampoule_plugin_sdk::{prelude::*, secrets};
 use serde::Deserialize;
@@ -15,21 +16,26 @@ struct Settings {
     key: String,
     decline: bool,
     flood: bool,
+    exists: bool,
 }
 
 impl Injector for SecretReader {
     type Settings = Settings;
     const NAME: &'static str = "secret-reader";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar];
     const SETTINGS_SCHEMA: &'static str = "{}";
 
     fn new(settings: Settings, _conventions: &Conventions) -> Result<Self, String> {
         Ok(Self(settings))
     }
 
-    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
-        let Settings { namespace, name, key, decline, flood } = &self.0;
+    fn inject(&self, _request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
+        let Settings { namespace, name, key, decline, flood, exists } = &self.0;
+        if *exists {
+            let found = secrets::exists(namespace, name, key);
+            return Ok(vec![Edit::set_env("EXISTS", EnvSource::literal(format!("{found:?}")))]);
+        }
         loop {
             let read = secrets::read(namespace, name, key);
             if !flood {

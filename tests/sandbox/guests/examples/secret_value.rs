@@ -1,7 +1,8 @@
-//! A well-behaved guest: sets the variable `SECRET` to the secret value in its settings.
+//! A well-behaved guest: sets the variable `SECRET` from a promise, and fetches the value in its
+//! settings.
 //!
 //! The value, a canary in most tests, may appear only in the pod; `bytes` is for a value that is
-//! not UTF-8.
+//! not UTF-8. Without both, it fetches the promise's text: the request.
 
 use ampoule_plugin_sdk::prelude::*;
 use serde::Deserialize;
@@ -11,7 +12,7 @@ struct SecretValue(Settings);
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
-    value: String,
+    value: Option<String>,
     bytes: Option<Vec<u8>>,
 }
 
@@ -19,7 +20,7 @@ impl Injector for SecretValue {
     type Settings = Settings;
     const NAME: &'static str = "secret-value";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any, MountRequirement::EnvVar];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar];
     const SETTINGS_SCHEMA: &'static str =
         r#"{"properties": {"value": {"type": "string"}, "bytes": {"type": "array"}}}"#;
 
@@ -27,10 +28,14 @@ impl Injector for SecretValue {
         Ok(Self(settings))
     }
 
-    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
+        Ok(vec![Edit::set_env("SECRET", EnvSource::promise(request.to_string()))])
+    }
+
+    fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {
         let Settings { value, bytes } = &self.0;
-        let bytes = bytes.clone().unwrap_or_else(|| value.as_bytes().to_vec());
-        Ok(vec![Edit::set_env("SECRET", EnvSource::secret_value(bytes))])
+        let text = value.as_deref().unwrap_or(promise).as_bytes();
+        Ok(FetchedValue::new(bytes.as_deref().unwrap_or(text)))
     }
 }
 

@@ -1,7 +1,6 @@
-//! Panics with the request in the panic message; but not in the trial at load, unless its settings
-//! are `{"always": true}`.
+//! Panics in `inject` with the request in the panic message.
 //!
-//! The host reports a trap, and repeats nothing of the message.
+//! The host reports a trap without the message, which is a line of its log.
 
 use ampoule_plugin_sdk::prelude::*;
 
@@ -11,17 +10,14 @@ impl Injector for Trap {
     type Settings = serde::de::IgnoredAny;
     const NAME: &'static str = "trap";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[];
+    const DELIVERIES: &'static [Delivery] = &[];
     const SETTINGS_SCHEMA: &'static str = "{}";
 
     fn new(_settings: Self::Settings, _conventions: &Conventions) -> Result<Self, String> {
         Ok(Self)
     }
 
-    fn inject(&self, request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
-        if request.group == "ampoule.dev" {
-            return Err(InjectionError::not_found("so it is loaded"));
-        }
+    fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         panic!("no secret for {request}")
     }
 }

@@ -47,14 +47,14 @@ impl Injector for WasiUser {
     type Settings = serde::de::IgnoredAny;
     const NAME: &'static str = "wasi-user";
     const VERSION: &'static str = "1.0.0";
-    const MOUNTS: &'static [MountRequirement] = &[MountRequirement::Any];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar];
     const SETTINGS_SCHEMA: &'static str = "{}";
 
     fn new(_settings: Self::Settings, _conventions: &Conventions) -> Result<Self, String> {
         Ok(Self)
     }
 
-    fn inject(&self, _request: &SecretRequest, _pod: &PodView) -> Result<Vec<Edit>, InjectionError> {
+    fn inject(&self, _request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         let variables = host::wasi::cli::environment::get_environment();
         let variables: Vec<_> = variables.into_iter().map(|(name, value)| format!("{name}:{value}")).collect();
         let seconds = host::wasi::clocks::wall_clock::now().seconds;

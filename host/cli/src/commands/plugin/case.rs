@@ -74,6 +74,7 @@ impl Case {
             conventions: self.profile.conventions(),
             limits,
             grants: self.grants.clone(),
+            strict_grants: false,
         }
     }
 

@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 
-use ampoule_engine::{ClusterSecrets, ClusterSecretsError, Destination, Grants, HttpAnswers, HttpGrant, SecretName};
+use ampoule_engine::{
+    ClusterSecrets, ClusterSecretsError, Destination, Grants, HttpAnswers, HttpGrant, LabelledSecrets, SecretName,
+};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::{
@@ -25,8 +27,14 @@ use ampoule_config::{ConfigError, GrantsConfig};
 #[derive(Default)]
 pub(super) struct GivenValues {
     environment: BTreeMap<String, String>,
-    secrets: BTreeMap<SecretName, BTreeMap<String, String>>,
+    secrets: BTreeMap<SecretName, GivenSecret>,
     answers: HashMap<HttpRequestKey, Response<Bytes>>,
+}
+
+/// A Secret of a case.
+struct GivenSecret {
+    labels: BTreeMap<String, String>,
+    data: BTreeMap<String, String>,
 }
 
 /// Serves the values of the current case in place of a cluster and HTTP hosts.
@@ -51,6 +59,8 @@ pub(super) struct GivenFile {
 struct GivenSecretFile {
     namespace: String,
     name: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
     /// Plain-text values by key.
     data: BTreeMap<String, String>,
 }
@@ -85,6 +95,8 @@ impl GivenValues {
         Ok(Grants {
             http,
             kubernetes_secrets: config.kubernetes_secrets,
+            labelled_secrets: config.labelled_secrets,
+            cache: config.cache,
             environment,
             clock: config.clock,
             randomness: config.randomness,
@@ -105,7 +117,8 @@ impl GivenFile {
     pub(super) fn check(self) -> Result<GivenValues, ConfigError> {
         let mut secrets = BTreeMap::new();
         for secret in self.kubernetes_secrets {
-            secrets.insert(SecretName { namespace: secret.namespace, name: secret.name }, secret.data);
+            let name = SecretName { namespace: secret.namespace, name: secret.name };
+            secrets.insert(name, GivenSecret { labels: secret.labels, data: secret.data });
         }
         let mut answers = HashMap::new();
         for (i, answer) in self.http.into_iter().enumerate() {
@@ -158,9 +171,18 @@ impl GivenServices {
 
 #[async_trait]
 impl ClusterSecrets for GivenServices {
-    async fn read(&self, secret: &SecretName, key: &str) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+    async fn read(
+        &self,
+        secret: &SecretName,
+        key: &str,
+        selectors: &[LabelledSecrets],
+    ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
         let given = self.0.load();
-        Ok(given.secrets.get(secret).and_then(|data| data.get(key)).map(|value| value.clone().into_bytes()))
+        let is_selected = |secret: &&GivenSecret| {
+            selectors.is_empty() || selectors.iter().any(|selector| selector.match_labels(&secret.labels))
+        };
+        let secret = given.secrets.get(secret).filter(is_selected);
+        Ok(secret.and_then(|secret| secret.data.get(key)).map(|value| value.clone().into_bytes()))
     }
 }
 

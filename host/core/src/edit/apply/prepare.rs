@@ -27,7 +27,8 @@ pub(super) fn all<'e>(edits: &'e [PodEdit], pod: &EditedPod<'_>) -> Result<Vec<P
     let mut volumes = Volumes { existing: &pod.volumes, added: Vec::new() };
     let mut prepared = Vec::with_capacity(edits.len());
     for edit in edits {
-        check(edit, &volumes)?;
+        check(edit)?;
+        volumes.require_all(edit)?;
         if let PodEdit::AddVolume(volume) = edit {
             volumes.added.push(&volume.name);
         }
@@ -36,19 +37,13 @@ pub(super) fn all<'e>(edits: &'e [PodEdit], pod: &EditedPod<'_>) -> Result<Vec<P
     Ok(prepared)
 }
 
-fn check(edit: &PodEdit, volumes: &Volumes<'_, '_>) -> Result<(), ApplyError> {
+/// Checks an edit, independent of the pod.
+pub(crate) fn check(edit: &PodEdit) -> Result<(), ApplyError> {
     match edit {
         PodEdit::SetEnv(env) => validate::env_name(&env.name),
         PodEdit::AddVolume(volume) => volume::check(volume),
-        PodEdit::MountVolume(mount) => {
-            mount::check(mount)?;
-            volumes.require(mount, "cannot mount")
-        }
-        PodEdit::AddInitContainer(container) => {
-            init_container::check(container)?;
-            let mounts = format!("init container {} mounts", container.name);
-            container.mounts.iter().try_for_each(|mount| volumes.require(mount, &mounts))
-        }
+        PodEdit::MountVolume(mount) => mount::check(mount),
+        PodEdit::AddInitContainer(container) => init_container::check(container),
         PodEdit::SetAnnotation(annotation) => annotation::check(annotation),
         PodEdit::AddImagePullSecret(name) => {
             validate::require(!name.is_empty(), || "image pull secret name must not be empty".to_owned())
@@ -70,6 +65,18 @@ fn to_json(edit: &PodEdit) -> Result<Value, ApplyError> {
 // === impl Volumes ===
 
 impl Volumes<'_, '_> {
+    /// Fails unless every volume that the edit mounts exists.
+    fn require_all(&self, edit: &PodEdit) -> Result<(), ApplyError> {
+        match edit {
+            PodEdit::MountVolume(mount) => self.require(mount, "cannot mount"),
+            PodEdit::AddInitContainer(container) => {
+                let mounts = format!("init container {} mounts", container.name);
+                container.mounts.iter().try_for_each(|mount| self.require(mount, &mounts))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Fails unless the pod or an earlier edit defines the volume of a mount.
     fn require(&self, mount: &VolumeMount, action: &str) -> Result<(), ApplyError> {
         let name = &mount.volume;

@@ -20,7 +20,7 @@ pub(super) fn dns_label(what: &str, name: &str) -> Result<(), ApplyError> {
 
 /// Checks the name of an environment variable: printable ASCII without `=`, as in Kubernetes 1.34.
 /// Older versions may reject more.
-pub(super) fn env_name(name: &str) -> Result<(), ApplyError> {
+pub(crate) fn env_name(name: &str) -> Result<(), ApplyError> {
     let is_valid = !name.is_empty() && name.bytes().all(is_env_name_byte);
     require(is_valid, || format!("environment variable name {name:?} must be printable ASCII without '='"))
 }

@@ -110,11 +110,13 @@ impl WasiHttpHooks for HttpGate {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use ampoule_core::NoCluster;
+    use ampoule_core::{NoCluster, Profile};
 
     use super::*;
     use crate::{
-        Call, Grants, Limits, PluginObserver, SystemResolver, sandbox::services::HostServices, threads::GuestThreads,
+        Call, Grants, Limits, PluginObserver, SystemResolver,
+        sandbox::{cache::PluginCache, services::HostServices},
+        threads::GuestThreads,
     };
 
     /// Counts refusals.
@@ -144,7 +146,15 @@ mod tests {
         let http = (!hosts.is_empty()).then(|| HttpGrant::new(hosts, Vec::new()).unwrap());
         let (limits, grants) = (Limits::default(), Grants { http, ..Grants::default() });
         let budget = Arc::new(OutboundBudget::new(&limits));
-        let plugin = PluginContext { name: "p".to_owned(), limits, grants, observer, services };
+        let plugin = PluginContext {
+            name: "p".to_owned(),
+            limits,
+            conventions: Profile::FlyteV2.conventions(),
+            cache: PluginCache::default(),
+            grants,
+            observer,
+            services,
+        };
         (HttpGate::new(Arc::new(plugin), budget), denials)
     }
 

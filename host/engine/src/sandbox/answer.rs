@@ -1,0 +1,243 @@
+//! [`RequestAnswer`]: the answer to one request, which the plugin builds call by call.
+//!
+//! The edits are one transaction: all of them, or none. A failed edit fails the request unless the
+//! plugin handles it.
+
+use ampoule_core::{EnvVar, InjectionError, LazyPodView, Limits, PodEdit, SecretRequest, text::clean};
+
+use super::limits::ExceededLimit;
+
+/// Bytes of a warning of a plugin. The webhook adds the names of the plugin and of the secret, and
+/// the API server cuts a warning at 256.
+const MAX_WARNING: usize = 256;
+
+/// Warnings of one request, as the contract specifies.
+const MAX_WARNINGS: usize = 8;
+
+/// Bytes of a promise, as the contract specifies.
+const MAX_PROMISE: usize = 1 << 10;
+
+/// The type of the contract's handles to the pod. There is one pod per instance.
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct PodHandle;
+
+/// The type of the contract's handles to the request. There is one request at a time.
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct RequestHandle;
+
+/// The answer to one request so far.
+pub(crate) struct RequestAnswer {
+    pub(crate) request: SecretRequest,
+    pub(crate) pod: LazyPodView,
+    edits: Vec<PlannedEdit>,
+    warnings: Vec<String>,
+    failed_edit: Option<String>,
+    reason: Option<InjectionError>,
+    edits_left: usize,
+    bytes_left: usize,
+}
+
+/// An edit of a plugin.
+pub(crate) enum PlannedEdit {
+    /// An edit without a promise.
+    Ready(PodEdit),
+    /// The variable of this name gets the value of a promise.
+    Promised { variable: String, promise: String },
+}
+
+/// A complete answer.
+pub(crate) enum Plan {
+    /// The plugin injects, with these warnings for the pod's author.
+    Inject(Vec<PlannedEdit>, Vec<String>),
+    /// The plugin gave a reason.
+    Decline(InjectionError),
+    /// An edit is not valid, and the plugin did not handle the error.
+    FailedEdit(String),
+    /// The plugin gave no answer.
+    Nothing,
+}
+
+// === impl RequestAnswer ===
+
+impl RequestAnswer {
+    pub(crate) fn new(request: SecretRequest, pod: LazyPodView, limits: &Limits) -> Self {
+        Self {
+            request,
+            pod,
+            edits: Vec::new(),
+            warnings: Vec::new(),
+            failed_edit: None,
+            reason: None,
+            edits_left: limits.edits,
+            bytes_left: limits.output_bytes,
+        }
+    }
+
+    /// Adds an edit with this many bytes of text, if it is valid. The inner error is for the guest.
+    pub(crate) fn add(&mut self, edit: PodEdit, bytes: usize) -> Result<Result<(), String>, ExceededLimit> {
+        let valid = edit.validate();
+        self.plan(PlannedEdit::Ready(edit), bytes, valid)
+    }
+
+    /// Adds a variable that gets the value of a promise.
+    pub(crate) fn add_promise(
+        &mut self,
+        variable: String,
+        promise: String,
+    ) -> Result<Result<(), String>, ExceededLimit> {
+        let bytes = variable.len() + promise.len();
+        let valid = EnvVar::validate_name(&variable).and_then(|()| check_promise(&promise));
+        self.plan(PlannedEdit::Promised { variable, promise }, bytes, valid)
+    }
+
+    fn plan(
+        &mut self,
+        edit: PlannedEdit,
+        bytes: usize,
+        valid: Result<(), String>,
+    ) -> Result<Result<(), String>, ExceededLimit> {
+        self.edits_left = self.edits_left.checked_sub(1).ok_or(ExceededLimit::Edits)?;
+        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(ExceededLimit::OutputBytes)?;
+        if self.reason.is_some() {
+            return Ok(Err("the request already has a reason for a refusal".to_owned()));
+        }
+        if let Err(error) = &valid {
+            return Ok(Err(self.fail(error.clone())));
+        }
+        self.edits.push(edit);
+        Ok(Ok(()))
+    }
+
+    /// Records that an edit is not valid, and returns the error for the guest.
+    pub(crate) fn fail(&mut self, error: String) -> String {
+        self.failed_edit.get_or_insert_with(|| error.clone());
+        error
+    }
+
+    /// Discards the edits so far, and the error of a failed one. The limits still count them.
+    pub(crate) fn discard(&mut self) {
+        self.edits.clear();
+        self.failed_edit = None;
+    }
+
+    /// Adds a warning for the pod's author.
+    pub(crate) fn warn(&mut self, text: &str) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(clean(text, MAX_WARNING));
+        }
+    }
+
+    /// Refuses the request. The first reason counts.
+    pub(crate) fn refuse(&mut self, reason: InjectionError) {
+        self.reason.get_or_insert(reason);
+    }
+
+    /// The answer, after the plugin has returned.
+    pub(crate) fn finish(self) -> Plan {
+        match (self.reason, self.failed_edit) {
+            (Some(reason), _) => Plan::Decline(reason),
+            (None, Some(error)) => Plan::FailedEdit(error),
+            (None, None) if self.edits.is_empty() => Plan::Nothing,
+            (None, None) => Plan::Inject(self.edits, self.warnings),
+        }
+    }
+}
+
+fn check_promise(promise: &str) -> Result<(), String> {
+    if promise.len() <= MAX_PROMISE {
+        return Ok(());
+    }
+    Err(format!("a promise must have at most {MAX_PROMISE} bytes, not {}", promise.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use ampoule_core::EnvSource;
+
+    use super::*;
+
+    fn variable(name: &str) -> PodEdit {
+        PodEdit::SetEnv(EnvVar { name: name.to_owned(), source: EnvSource::Literal("v".to_owned()) })
+    }
+
+    fn shown(build: impl FnOnce(&mut RequestAnswer)) -> String {
+        let mut answer =
+            RequestAnswer::new(SecretRequest::default(), LazyPodView::default(), &Limits { edits: 4, ..Limits::default() });
+        build(&mut answer);
+        match answer.finish() {
+            Plan::Inject(edits, warnings) => format!("{} edits, warnings {warnings:?}", edits.len()),
+            Plan::Decline(reason) => reason.to_string(),
+            Plan::FailedEdit(error) => format!("failed: {error}"),
+            Plan::Nothing => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_first_reason_counts_and_a_failed_edit_fails_the_request_unless_it_is_handled() {
+        let denied = |text: &str| InjectionError::Denied(text.to_owned());
+        let invalid = "failed: environment variable name \"A=B\" must be printable ASCII without '='";
+        type Build = fn(&mut RequestAnswer);
+        let _ = denied;
+        for (build, expected) in [
+            ((|_| {}) as Build, "nothing"),
+            (|answer| drop(answer.add(variable("A"), 1)), "1 edits, warnings []"),
+            (|answer| drop(answer.add(variable("A=B"), 1)), invalid),
+            (
+                |answer| {
+                    let _ = (answer.add(variable("A"), 1), answer.add(variable("A=B"), 1));
+                },
+                invalid,
+            ),
+            (
+                |answer| {
+                    let _ = (answer.add(variable("A"), 1), answer.add(variable("A=B"), 1));
+                    answer.discard();
+                    let _ = answer.add(variable("C"), 1);
+                },
+                "1 edits, warnings []",
+            ),
+            (
+                |answer| {
+                    let _ = answer.add(variable("A=B"), 1);
+                    answer.discard();
+                },
+                "nothing",
+            ),
+            (
+                |answer| {
+                    let _ = answer.add(variable("A=B"), 1);
+                    answer.refuse(InjectionError::Denied("first".to_owned()));
+                    answer.refuse(InjectionError::Denied("second".to_owned()));
+                    assert!(answer.add(variable("A"), 1).unwrap().is_err());
+                },
+                "denied: first",
+            ),
+            (
+                |answer| {
+                    answer.warn("line\nbreak");
+                    let _ = answer.add_promise("A".to_owned(), "{}".to_owned());
+                },
+                "1 edits, warnings [\"line break\"]",
+            ),
+            (
+                |answer| drop(answer.add_promise("A".to_owned(), "x".repeat(1025))),
+                "failed: a promise must have at most 1024 bytes, not 1025",
+            ),
+        ] {
+            assert_eq!(shown(build), expected);
+        }
+    }
+
+    #[test]
+    fn limits_count_discarded_and_failed_edits() {
+        let limits = Limits { edits: 3, output_bytes: 10, ..Limits::default() };
+        let mut answer = RequestAnswer::new(SecretRequest::default(), LazyPodView::default(), &limits);
+        assert_eq!(answer.add(variable("A"), 11), Err(ExceededLimit::OutputBytes));
+        let mut answer = RequestAnswer::new(SecretRequest::default(), LazyPodView::default(), &limits);
+        for name in ["A", "A=B", "C"] {
+            assert!(answer.add(variable(name), 1).is_ok());
+            answer.discard();
+        }
+        assert_eq!(answer.add(variable("D"), 1), Err(ExceededLimit::Edits));
+    }
+}

@@ -1,0 +1,32 @@
+//! [`PromiseAnswer`]: the answer to one promise, which the plugin builds call by call.
+
+use ampoule_core::{InjectionError, SecretValue};
+
+/// The type of the contract's handles to a promise. There is one promise at a time.
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct PromiseHandle;
+
+/// The answer to one promise so far.
+pub(crate) struct PromiseAnswer {
+    /// The text that the plugin gave.
+    pub(crate) text: String,
+    answer: Option<Result<SecretValue, InjectionError>>,
+}
+
+// === impl PromiseAnswer ===
+
+impl PromiseAnswer {
+    pub(crate) fn new(text: String) -> Self {
+        Self { text, answer: None }
+    }
+
+    /// Answers the promise. The first answer counts.
+    pub(crate) fn set(&mut self, answer: Result<SecretValue, InjectionError>) {
+        self.answer.get_or_insert(answer);
+    }
+
+    /// The answer, after the plugin has returned.
+    pub(crate) fn finish(self) -> Option<Result<SecretValue, InjectionError>> {
+        self.answer
+    }
+}
