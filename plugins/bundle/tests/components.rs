@@ -21,11 +21,12 @@ fn world(component: &[u8]) -> (Vec<String>, Vec<String>) {
 fn every_built_in_plugin_is_a_component_of_the_contract() {
     assert!(!COMPONENTS.is_empty());
     for (name, component) in COMPONENTS {
-        let (imports, exports) = world(component);
+        let (imports, mut exports) = world(component);
+        exports.sort();
         let contract = |interfaces: &[&str]| -> Vec<_> {
             interfaces.iter().map(|name| format!("ampoule:injector/{name}@0.2.0")).collect()
         };
-        assert_eq!(exports, contract(&["injector", "fetcher", "lifecycle"]), "{name}");
+        assert_eq!(exports, contract(&["fetcher", "injector", "lifecycle"]), "{name}");
         let allowed = contract(&["admission", "conventions", "fetching", "log"]);
         assert!(imports.iter().all(|import| allowed.contains(import)), "{name} imports {imports:?}");
     }
@@ -34,7 +35,7 @@ fn every_built_in_plugin_is_a_component_of_the_contract() {
 #[test]
 fn a_built_in_plugin_is_small() {
     for (name, component) in COMPONENTS {
-        assert!(component.len() < 128 * 1024, "{name} has {} bytes", component.len());
+        assert!(component.len() < 136 * 1024, "{name} has {} bytes", component.len());
     }
 }
 

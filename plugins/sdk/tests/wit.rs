@@ -2,13 +2,22 @@
 //!
 //! A package cannot contain files outside its folder, so the SDK has a copy.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 fn files(folder: &str) -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let wit = entries.filter(|path| path.extension().is_some_and(|extension| extension == "wit"));
-    wit.map(|path| (path.file_name().unwrap().display().to_string(), fs::read_to_string(&path).unwrap())).collect()
+    let entries = fs::read_dir(&folder).expect("the folder exists");
+    let paths = entries.map(|entry| entry.expect("the folder is readable").path());
+    let wit = paths.filter(|path| path.extension().is_some_and(|extension| extension == "wit"));
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("the file is text");
+        (path.file_name().expect("the path has a name").display().to_string(), text)
+    };
+    wit.map(read).collect()
 }
 
 #[test]
