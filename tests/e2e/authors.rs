@@ -8,10 +8,11 @@ use std::{
     ffi::OsString,
     fs,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
+use ampoule_links::Pages;
 use ampoule_tests::{binary, languages};
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
@@ -30,7 +31,7 @@ spec:
 
 #[test]
 fn a_new_plugin_in_rust_builds_offline_passes_its_test_and_serves() -> Result<()> {
-    build_and_use("rust").map(drop)
+    build_and_use("rust", &[]).map(drop)
 }
 
 #[test]
@@ -89,18 +90,131 @@ fn a_plugin_is_tested_with_grants_and_the_secrets_of_its_cases() -> Result<()> {
 }
 
 #[test]
+fn a_new_plugin_in_rust_with_the_sdk_builds_and_passes_its_tests() -> Result<()> {
+    let clone = format!("--sdk={}", repository().display());
+    let folder = build_and_use("rust", &[&clone])?;
+    let plugin = folder.path().join("my-plugin");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    finish(cargo.args(["test", "--offline", "--quiet"]).current_dir(plugin)).map(drop)
+}
+
+#[test]
 fn a_new_plugin_in_javascript_builds_passes_its_test_and_serves() -> Result<()> {
-    build_and_use("javascript").map(drop)
+    build_and_use("javascript", &[]).map(drop)
+}
+
+#[test]
+fn a_new_plugin_in_javascript_with_the_sdk_builds_and_passes_its_tests() -> Result<()> {
+    let folder = build_and_use("javascript", &["--sdk"])?;
+    node_tests(&folder.path().join("my-plugin"), "./sdk/testing/register.js", &["plugin.test.js"])
 }
 
 #[test]
 fn a_new_plugin_in_python_builds_passes_its_test_and_serves() -> Result<()> {
-    build_and_use("python").map(drop)
+    build_and_use("python", &[]).map(drop)
+}
+
+#[test]
+fn a_new_plugin_in_python_with_the_sdk_builds_and_passes_its_tests() -> Result<()> {
+    let folder = build_and_use("python", &["--sdk"])?;
+    python_tests(&folder.path().join("my-plugin"))
+}
+
+#[test]
+fn the_sdks_for_javascript_and_python_pass_their_tests() -> Result<()> {
+    node_tests(&repository().join("plugins/sdk-javascript"), "./testing/register.js", &[])?;
+    python_tests(&repository().join("plugins/sdk-python"))
+}
+
+#[test]
+fn a_plugin_imports_the_grants_of_its_world_and_no_others() -> Result<()> {
+    let all = ["http", "environment", "kubernetesSecrets", "cache"];
+    for (language, grants, expected) in [
+        ("javascript", "--grants=http,environment,kubernetes-secrets,cache", &all[..]),
+        ("python", "--grants=http,environment,kubernetes-secrets,cache", &all),
+        ("javascript", "--grants=cache", &["cache"]),
+        ("python", "--grants=cache", &["cache"]),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let root = folder.path();
+        run(root, &["plugin", "new", "my-plugin", "--lang", language, "--sdk", grants])?;
+        run(root, &["plugin", "build", "my-plugin"])?;
+        let inspected = run(root, &["plugin", "inspect", "my-plugin"])?;
+        for (grant, interface) in [
+            ("http", "wasi:http/outgoing-handler"),
+            ("kubernetesSecrets", "ampoule:injector/kubernetes-secrets"),
+            ("cache", "ampoule:injector/cache"),
+        ] {
+            let has = inspected.contains(interface);
+            ensure!(has == expected.contains(&grant), "{language}, {grants}: {grant} in\n{inspected}");
+        }
+        let tested = run(root, &["plugin", "test", "my-plugin"])?;
+        ensure!(tested.ends_with("6 of 6 cases as expected\n"), "{tested}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_failed_build_leaves_no_component_and_a_missing_tool_is_named() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    for (language, source) in
+        [("rust", "src/lib.rs"), ("javascript", "plugin.js"), ("python", "app.py"), ("c", "injector.c")]
+    {
+        run(root, &["plugin", "new", language, "--lang", language])?;
+        let plugin = root.join(language);
+        fs::write(plugin.join("plugin.wasm"), "an older build")?;
+        fs::write(plugin.join(source), "this is ( no program")?;
+        ensure!(run(root, &["plugin", "build", language]).is_err(), "{language}: the build succeeded");
+        ensure!(!plugin.join("plugin.wasm").exists(), "{language}: the old component remains");
+    }
+    let mut build = Command::new(binary()?);
+    build.args(["plugin", "build", "python"]).current_dir(root).env("PATH", "");
+    let error = format!("{:#}", finish(&mut build).expect_err("the tool is not installed"));
+    ensure!(error.contains("run `python3 -m venv .venv`, then `.venv/bin/pip install"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_build_in_rust_uses_the_target_directory_of_cargo() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    run(root, &["plugin", "new", "my-plugin", "--lang", "rust"])?;
+    let mut build = ampoule(root, &["plugin", "build", "my-plugin"])?;
+    finish(build.env("CARGO_TARGET_DIR", "elsewhere"))?;
+    ensure!(root.join("elsewhere").is_dir() && !root.join("my-plugin/target").exists());
+    ensure!(root.join("my-plugin/plugin.wasm").is_file());
+    Ok(())
+}
+
+#[test]
+fn every_link_of_a_new_plugin_leads_to_a_file() -> Result<()> {
+    let clone = format!("--sdk={}", repository().display());
+    for arguments in [
+        &["--lang", "rust"][..],
+        &["--lang", "rust", &clone],
+        &["--lang", "javascript"],
+        &["--lang", "javascript", "--sdk"],
+        &["--lang", "python"],
+        &["--lang", "python", "--sdk"],
+        &["--lang", "c"],
+    ] {
+        let folder = tempfile::tempdir()?;
+        let root = folder.path();
+        // An existing and empty directory.
+        run(root, &[&["plugin", "new", ".", "--name", "my-plugin"], arguments].concat())?;
+        let mut pages = vec!["README.md".to_owned(), "cases/README.md".to_owned()];
+        let contract = "wit/deps/ampoule-injector/README.md";
+        pages.extend(root.join(contract).exists().then(|| contract.to_owned()));
+        let broken = Pages::read(root, &pages)?.broken_links(root);
+        ensure!(broken.is_empty(), "{arguments:?}: {broken:?}");
+    }
+    Ok(())
 }
 
 #[test]
 fn a_new_plugin_in_c_builds_passes_its_test_and_serves_and_a_large_one_is_measured() -> Result<()> {
-    let folder = build_and_use("c")?;
+    let folder = build_and_use("c", &[])?;
     let root = folder.path();
     let inspected = run(root, &["plugin", "inspect", "my-plugin"])?;
     ensure!(!inspected.contains("wasi:"), "it imports from WASI:\n{inspected}");
@@ -118,10 +232,10 @@ fn measured(root: &Path, plugin: &str) -> Result<serde_json::Value> {
 }
 
 /// Creates, builds and tests a plugin in a new folder, as `my-plugin`.
-fn build_and_use(language: &str) -> Result<TempDir> {
+fn build_and_use(language: &str, arguments: &[&str]) -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
     let root = folder.path();
-    run(root, &["plugin", "new", "my-plugin", "--lang", language])?;
+    run(root, &[&["plugin", "new", "my-plugin", "--lang", language], arguments].concat())?;
     run(root, &["plugin", "build", "my-plugin"])?;
     let tested = run(root, &["plugin", "test", "my-plugin"])?;
     ensure!(tested.ends_with("6 of 6 cases as expected\n"), "{tested}");
@@ -137,15 +251,42 @@ fn build_and_use(language: &str) -> Result<TempDir> {
     Ok(folder)
 }
 
-/// Runs the program with the languages' tools on the path, and without a network for cargo.
+/// Runs the tests of an SDK, or of a plugin that uses it, in their own language.
+fn node_tests(folder: &Path, register: &str, files: &[&str]) -> Result<()> {
+    let mut node = Command::new("node");
+    node.args(["--import", register, "--test"]).args(files);
+    finish(node.current_dir(folder).env("PATH", path()?)).map(drop)
+}
+
+fn python_tests(folder: &Path) -> Result<()> {
+    let mut python = Command::new("python");
+    python.args(["-B", "-m", "unittest"]);
+    finish(python.current_dir(folder).env("PATH", path()?)).map(drop)
+}
+
 fn run(folder: &Path, words: &[&str]) -> Result<String> {
+    finish(&mut ampoule(folder, words)?)
+}
+
+/// The program with the languages' tools on the path, and without a network for cargo.
+fn ampoule(folder: &Path, words: &[&str]) -> Result<Command> {
     let mut command = Command::new(binary()?);
-    command.args(words).current_dir(folder).stdin(Stdio::null());
+    command.args(words).current_dir(folder);
     command.env("PATH", path()?).env("XDG_CACHE_HOME", folder.join("cache")).env("CARGO_NET_OFFLINE", "true");
-    let Output { status, stdout, stderr } = command.output()?;
+    Ok(command)
+}
+
+/// Runs a program to its end, and returns its output.
+fn finish(command: &mut Command) -> Result<String> {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output()?;
     let (out, log) = (String::from_utf8(stdout)?, String::from_utf8_lossy(&stderr).into_owned());
-    ensure!(status.success(), "ampoule {} ended with {status}\n{out}{log}", words.join(" "));
+    ensure!(status.success(), "{command:?} ended with {status}\n{out}{log}");
     Ok(out)
+}
+
+fn repository() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("tests/ is in the repository").to_owned()
 }
 
 fn path() -> Result<OsString> {

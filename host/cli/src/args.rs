@@ -17,7 +17,7 @@ use ampoule_server::app::{ProcessArgs, StartOptions};
 
 pub(crate) use self::{
     flyte::{WebhookArgs, WebhookCommand},
-    plugin::{BenchArgs, BuildArgs, Language, NewArgs, PluginArg, TestArgs},
+    plugin::{BenchArgs, BuildArgs, Language, NewArgs, PluginArg, ScaffoldGrant, TestArgs},
 };
 
 /// Injects secrets into pods. Every secret backend is a sandboxed WebAssembly plugin.

@@ -7,9 +7,9 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use wit_bindgen_core::{Files, wit_parser::Resolve};
+use wit_bindgen_core::Files;
 
-use crate::encode;
+use crate::{encode, wit::read_world};
 
 /// Writes the bindings for a world into a folder, and creates the folder if necessary. The files
 /// are `WORLD.h`, `WORLD.c`, and `WORLD_component_type.o`, an object that the module must link for
@@ -19,11 +19,11 @@ use crate::encode;
 ///
 /// `wit` contains no readable contract or does not contain the world, or a file cannot be written.
 pub fn c_bindings(wit: &Path, world: &str, folder: &Path) -> Result<()> {
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_path(wit).with_context(|| format!("cannot read {}", wit.display()))?;
-    let world = resolve.select_world(&[package], Some(world))?;
+    let (mut resolve, world) = read_world(wit, world)?;
     let mut files = Files::default();
-    wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files)?;
+    // The component model requires that a call drops the handles that it borrowed.
+    let opts = wit_bindgen_c::Opts { autodrop_borrows: wit_bindgen_c::Enabled::Yes, ..Default::default() };
+    opts.build().generate(&mut resolve, world, &mut files)?;
     fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     for (name, content) in files.iter() {
         let path = folder.join(name);

@@ -8,6 +8,7 @@
 mod c;
 mod environment;
 mod toolchain;
+mod wit;
 
 use std::{
     ffi::OsStr,
@@ -23,6 +24,7 @@ use wit_component::ComponentEncoder;
 pub use self::{
     c::{c_bindings, component_of_c},
     toolchain::{TOOLCHAIN_ENV, Toolchain, ToolchainMissing},
+    wit::world_imports,
 };
 
 /// The target for plugins. It has no WASI, so a plugin imports only the interfaces that it uses.

@@ -98,14 +98,26 @@ impl Toolchain {
 
 // === impl ToolchainMissing ===
 
+impl ToolchainMissing {
+    /// Returns the message for the author of a plugin, who has no checkout of this repository.
+    #[must_use]
+    pub fn author_message(&self) -> String {
+        match self {
+            Self::Unknown(value) => format!("{TOOLCHAIN_ENV} is `{value}`; it must be `rustup`, `debian` or not set"),
+            Self::NotFound(reasons) => {
+                let reasons = reasons.join("; ");
+                format!("no Rust compiler for {TARGET} found ({reasons}); run `rustup target add {TARGET}`")
+            }
+        }
+    }
+}
+
 impl fmt::Display for ToolchainMissing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.author_message())?;
         match self {
-            Self::Unknown(value) => write!(f, "{TOOLCHAIN_ENV} is `{value}`; it must be `rustup`, `debian` or not set"),
-            Self::NotFound(reasons) => {
-                write!(f, "no Rust compiler for {TARGET} found ({})", reasons.join("; "))?;
-                write!(f, "; run `cargo xtask setup`, or `rustup target add {TARGET}`")
-            }
+            Self::Unknown(_) => Ok(()),
+            Self::NotFound(_) => f.write_str(", or `cargo xtask setup` in a checkout of Ampoule"),
         }
     }
 }
@@ -160,11 +172,11 @@ mod tests {
     #[test]
     fn the_error_lists_the_missing_toolchains_and_the_command() {
         let reasons = ["rustc 1.95.0 has no standard library for it", "Debian's rustc-web is not installed"];
-        assert_eq!(
-            ToolchainMissing::NotFound(reasons.map(str::to_owned).to_vec()).to_string(),
-            "no Rust compiler for wasm32-unknown-unknown found (rustc 1.95.0 has no standard library for it; Debian's \
-             rustc-web is not installed); run `cargo xtask setup`, or `rustup target add wasm32-unknown-unknown`"
-        );
+        let missing = ToolchainMissing::NotFound(reasons.map(str::to_owned).to_vec());
+        let message = "no Rust compiler for wasm32-unknown-unknown found (rustc 1.95.0 has no standard library for it; \
+                       Debian's rustc-web is not installed); run `rustup target add wasm32-unknown-unknown`";
+        assert_eq!(missing.author_message(), message);
+        assert_eq!(missing.to_string(), format!("{message}, or `cargo xtask setup` in a checkout of Ampoule"));
     }
 
     #[test]

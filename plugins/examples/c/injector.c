@@ -1,9 +1,8 @@
 // A secret backend in C: sets an environment variable from a Kubernetes Secret with a name prefix.
 //
-// `wit/types.wit` documents every record and edit; the build generates their C types in
-// `bindings/plugin.h`. The answer is freed after the call, so it must be memory from `malloc`;
-// arguments are such memory. The plugin frees nothing, because the host drops an instance after one
-// pod.
+// `wit/` documents every method; the build generates their declarations in `bindings/plugin.h`. Texts
+// that the plugin returns are freed after the call: `plugin_string_dup` copies them. The plugin frees
+// nothing, because the host drops an instance after one pod.
 
 #include "bindings/plugin.h"
 
@@ -11,19 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REQUEST(method) ampoule_injector_admission_method_request_##method
+
 typedef plugin_string_t text;
+typedef ampoule_injector_admission_borrow_pod_t pod;
+typedef ampoule_injector_admission_borrow_request_t request;
 
 // Set by `configure`, read by `inject`.
 static text secret_prefix;
-static text env_prefix;
 
-static void *allocate(size_t size) {
-  void *memory = malloc(size);
-  if (!memory) abort();
-  return memory;
-}
-
-// A view of a string literal. It must not be part of an answer, which is freed.
 static text literal(const char *source) {
   text view;
   plugin_string_set(&view, source);
@@ -31,7 +26,8 @@ static text literal(const char *source) {
 }
 
 static text concat(text first, text second) {
-  text both = {allocate(first.len + second.len + 1), first.len + second.len};
+  text both = {malloc(first.len + second.len + 1), first.len + second.len};
+  if (!both.ptr) abort();
   memcpy(both.ptr, first.ptr, first.len);
   memcpy(both.ptr + first.len, second.ptr, second.len);
   both.ptr[both.len] = '\0';
@@ -52,22 +48,18 @@ static text next_string(const uint8_t **cursor) {
   return string;
 }
 
-void exports_ampoule_injector_injector_describe(ampoule_injector_types_plugin_info_t *info) {
-  uint8_t *mounts = allocate(1);
-  mounts[0] = AMPOULE_INJECTOR_TYPES_MOUNT_REQUIREMENT_ENV_VAR;
-  info->mounts = (ampoule_injector_types_list_mount_requirement_t){mounts, 1};
-  plugin_string_dup(&info->name, "example-plugin");
-  plugin_string_dup(&info->version, "0.1.0");
-  plugin_string_dup(&info->settings_schema, "{"
-    "\"type\": \"object\","
-    "\"properties\": { \"secretPrefix\": { \"type\": \"string\" } },"
-    "\"additionalProperties\": false"
+void exports_ampoule_injector_injector_describe(text *description) {
+  plugin_string_dup(description, "{"
+    "\"name\": \"example-plugin\", \"version\": \"0.1.0\", \"deliveries\": [\"env-var\"],"
+    "\"settingsSchema\": {"
+      "\"type\": \"object\","
+      "\"properties\": { \"secretPrefix\": { \"type\": \"string\" } },"
+      "\"additionalProperties\": false"
+    "}"
   "}");
 }
 
-bool exports_ampoule_injector_injector_configure(
-    text *settings, ampoule_injector_types_conventions_t *conventions, text *error) {
-  env_prefix = conventions->env_prefix;
+bool exports_ampoule_injector_injector_configure(text *settings, text *error) {
   // The host serializes the document, so it is valid JSON: `{"key":"text"}`.
   const uint8_t *cursor = concat(*settings, literal("")).ptr + 1;
   while (*cursor != '}') {
@@ -89,33 +81,29 @@ bool exports_ampoule_injector_injector_configure(
   return true;
 }
 
-bool exports_ampoule_injector_injector_inject(
-    ampoule_injector_types_secret_request_t *request, ampoule_injector_types_pod_view_t *pod,
-    exports_ampoule_injector_injector_list_edit_t *edits, ampoule_injector_types_injection_error_t *error) {
-  if (request->group.len == 0 || request->key.len == 0) {
-    error->tag = AMPOULE_INJECTOR_TYPES_INJECTION_ERROR_INVALID_REQUEST;
-    plugin_string_dup(&error->val.invalid_request, "group and key must both be set");
-    return false;
-  }
-  if (request->mount == AMPOULE_INJECTOR_TYPES_MOUNT_REQUIREMENT_FILE) {
-    error->tag = AMPOULE_INJECTOR_TYPES_INJECTION_ERROR_UNSUPPORTED;
-    plugin_string_dup(&error->val.unsupported, "files are not supported, only environment variables");
-    return false;
-  }
-  text secret = concat(secret_prefix, request->group);
+static void refuse(void (*reason)(request, text *), request request, const char *message) {
+  text view = literal(message);
+  reason(request, &view);
+}
+
+void exports_ampoule_injector_injector_inject(pod pod, request request) {
+  text group, key, name, error;
+  REQUEST(group)(request, &group);
+  REQUEST(key)(request, &key);
+  if (group.len == 0 || key.len == 0) return refuse(REQUEST(invalid), request, "group and key must both be set");
+  if (REQUEST(deliver_as)(request) == AMPOULE_INJECTOR_ADMISSION_DELIVERY_FILE)
+    return refuse(REQUEST(unsupported), request, "files are not supported, only environment variables");
+
+  text secret = concat(secret_prefix, group);
   // For the plugin's author. Never log the value of a secret.
   text line = concat(literal("sets a variable from Secret "), secret);
   ampoule_injector_log_log(AMPOULE_INJECTOR_LOG_LEVEL_DEBUG, &line);
 
-  text name = concat(env_prefix, request->key);
-  for (size_t i = env_prefix.len; i < name.len; i++) name.ptr[i] = toupper(name.ptr[i]);
-  if (request->env_var.is_some) name = request->env_var.val;
-
-  ampoule_injector_types_edit_t *edit = allocate(sizeof *edit);
-  edit->tag = AMPOULE_INJECTOR_TYPES_EDIT_SET_ENV;
-  edit->val.set_env.name = name;
-  edit->val.set_env.source.tag = AMPOULE_INJECTOR_TYPES_ENV_SOURCE_SECRET_KEY;
-  edit->val.set_env.source.val.secret_key = (ampoule_injector_types_secret_key_ref_t){secret, request->key, false};
-  *edits = (exports_ampoule_injector_injector_list_edit_t){edit, 1};
-  return true;
+  if (!REQUEST(env_var)(request, &name)) {
+    text prefix;
+    ampoule_injector_conventions_env_prefix(&prefix);
+    name = concat(prefix, key);
+    for (size_t i = prefix.len; i < name.len; i++) name.ptr[i] = toupper(name.ptr[i]);
+  }
+  if (!REQUEST(set_env_from_secret)(request, &name, &secret, &key, false, &error)) REQUEST(invalid)(request, &error);
 }

@@ -23,11 +23,22 @@ pub(crate) struct PluginArg {
 /// `ampoule plugin new`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct NewArgs {
-    /// Name of the plugin and of its new directory.
-    pub(crate) name: String,
+    /// Directory of the plugin: a new one, or an empty one.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Name of the plugin (default: the name of the directory).
+    #[arg(long)]
+    pub(crate) name: Option<String>,
     /// Programming language.
     #[arg(id = "lang", long, value_name = "LANGUAGE")]
     pub(crate) language: Language,
+    /// Use the SDK of the language. For rust, SOURCE is the git URL or a local clone of Ampoule's
+    /// repository.
+    #[arg(long, value_name = "SOURCE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) sdk: Option<String>,
+    /// Grants that the plugin uses, separated by commas.
+    #[arg(long, value_name = "GRANT", value_delimiter = ',')]
+    pub(crate) grants: Vec<ScaffoldGrant>,
 }
 
 /// `ampoule plugin build`.
@@ -76,6 +87,43 @@ pub(crate) enum Language {
     Python,
     /// A source file, built by Zig's C compiler.
     C,
+}
+
+/// A grant that a new plugin uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ScaffoldGrant {
+    /// HTTPS requests.
+    Http,
+    /// Environment variables of the webhook.
+    Environment,
+    /// Kubernetes Secrets that the webhook reads.
+    KubernetesSecrets,
+    /// A memory that outlives an admission.
+    Cache,
+}
+
+// === impl ScaffoldGrant ===
+
+impl ScaffoldGrant {
+    /// The import in a plugin's world.
+    pub(crate) fn import(self) -> &'static str {
+        match self {
+            Self::Http => "import wasi:http/outgoing-handler@0.2.0;",
+            Self::Environment => "import wasi:cli/environment@0.2.0;",
+            Self::KubernetesSecrets => "import ampoule:injector/kubernetes-secrets@0.2.0;",
+            Self::Cache => "import ampoule:injector/cache@0.2.0;",
+        }
+    }
+
+    /// The feature of the Rust SDK.
+    pub(crate) fn feature(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Environment => "environment",
+            Self::KubernetesSecrets => "kubernetes-secrets",
+            Self::Cache => "cache",
+        }
+    }
 }
 
 // === impl Language ===

@@ -2,7 +2,8 @@
 //! language.
 //!
 //! Rust plugins are built like the built-in plugins. For other languages, the command runs the
-//! language's own tool. If a tool is missing, the error names the command that installs it.
+//! language's own tool. If a tool is missing, the error names the command that installs it. A
+//! failed build leaves no `plugin.wasm`, so that no other command uses an old one.
 
 use std::{
     env, fs, io,
@@ -10,40 +11,48 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use ampoule_plugin_build::{Crates, Request, Toolchain, build, c_bindings, component_of_c};
-use anyhow::{Context as _, bail, ensure};
+use ampoule_plugin_build::{Crates, Request, Toolchain, build, c_bindings, component_of_c, world_imports};
+use anyhow::{Context as _, anyhow, bail, ensure};
 
 use crate::{
     args::{BuildArgs, Language},
     commands::{component::COMPONENT, output},
 };
 
-/// The features of SpiderMonkey that import WASI interfaces. Without them, the component imports
-/// none.
-const DISABLED: [&str; 5] = ["http", "random", "clocks", "stdio", "fetch-event"];
+/// The WIT of a plugin, in its directory, and the name of its world.
+const WIT: &str = "wit";
+const WORLD: &str = "plugin";
+
+/// A feature of componentize-js: the import that needs it. The others need no grant, or are
+/// harmless without one: every WASI interface exists in the host.
+const FETCH: (&str, &str) = ("http", "wasi:http/outgoing-handler@");
+/// The feature of componentize-js for servers.
+const SERVER: &str = "fetch-event";
+/// The module that componentize-js builds, in the directory of generated files. It replaces `fetch`
+/// before the plugin's own module runs.
+const ENTRY: &str = "entry.js";
+const NO_FETCH: &str = "no-fetch.js";
 
 /// The C compiler and its flags. A reactor exports functions and has no `main`. Its C library
 /// imports only the WASI functions that the plugin uses, ideally none. The stack is as large as in
 /// Rust plugins: Zig's default of 16 MiB equals the whole memory limit of a plugin.
 const C_COMPILER: [&str; 9] =
     ["cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-Wl,-z,stack-size=65536", "-Wall", "-Os", "-s", "-o"];
-/// The directory for the generated C bindings and the module, in the plugin's directory.
+/// The directory for generated files, in the plugin's directory.
 const BINDINGS: &str = "bindings";
+/// The directory of a virtual environment, in the plugin's directory.
+const VENV: &str = ".venv";
+const PIP: &str = "`python3 -m venv .venv`, then `.venv/bin/pip install -r requirements.txt` in the plugin directory";
 
 pub(crate) fn plugin_build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     // The tools run in the directory, so its path must be absolute.
     let folder =
         args.folder.canonicalize().with_context(|| format!("cannot read the directory {}", args.folder.display()))?;
     let language = Language::detect(&folder)?;
-    ensure!(
-        language == Language::Rust || folder.join("wit").is_dir(),
-        "the plugin directory has no wit/: copy it from a directory created by `ampoule plugin new`"
-    );
-    match language {
-        Language::Rust => rust(&folder)?,
-        Language::Javascript => javascript(&folder)?,
-        Language::Python => python(&folder)?,
-        Language::C => c(&folder)?,
+    remove_component(&folder)?;
+    if let Err(error) = build_component(language, &folder) {
+        remove_component(&folder)?;
+        return Err(error);
     }
     let component = args.folder.join(COMPONENT);
     let size =
@@ -52,49 +61,82 @@ pub(crate) fn plugin_build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn build_component(language: Language, folder: &Path) -> anyhow::Result<()> {
+    ensure!(
+        language == Language::Rust || folder.join(WIT).is_dir(),
+        "the plugin directory has no wit/: copy it from a directory created by `ampoule plugin new`"
+    );
+    match language {
+        Language::Rust => rust(folder),
+        Language::Javascript => javascript(folder),
+        Language::Python => python(folder),
+        Language::C => c(folder),
+    }
+}
+
 fn rust(folder: &Path) -> anyhow::Result<()> {
-    let request =
-        Request { workspace: folder.to_owned(), target_dir: folder.join("target"), crates: Crates::OwnLibrary };
-    let artifacts = build(&Toolchain::find()?, &request)?;
+    let request = Request { workspace: folder.to_owned(), target_dir: target_dir(folder)?, crates: Crates::OwnLibrary };
+    let toolchain = Toolchain::find().map_err(|missing| anyhow!(missing.author_message()))?;
+    let artifacts = build(&toolchain, &request)?;
     let artifact = artifacts.first().context("the crate has no library")?;
     write(folder, &artifact.component)
 }
 
+/// Returns cargo's target directory: `CARGO_TARGET_DIR`, or `target` in the plugin's directory.
+fn target_dir(folder: &Path) -> anyhow::Result<PathBuf> {
+    match env::var_os("CARGO_TARGET_DIR").filter(|set| !set.is_empty()) {
+        Some(set) => std::path::absolute(set).context("cannot read CARGO_TARGET_DIR"),
+        None => Ok(folder.join("target")),
+    }
+}
+
 fn javascript(folder: &Path) -> anyhow::Result<()> {
-    let tool = tool(
-        folder,
-        "node_modules/.bin",
-        "componentize-js",
-        "`npm ci` in the plugin directory, with Node.js 20 or newer",
-    )?;
+    let install = "`npm ci` in the plugin directory, with Node.js 20.19 or newer";
+    let tool = tool(folder, "node_modules/.bin", "componentize-js", install)?;
+    let (http, import) = FETCH;
+    let imports = world_imports(&folder.join(WIT), WORLD)?;
     let mut command = Command::new(tool);
-    command.args(["plugin.js", "--wit", "wit", "--world-name", "plugin", "--out", COMPONENT, "--disable"]);
-    run(command.args(DISABLED).current_dir(folder))
+    if imports.iter().any(|name| name.starts_with(import)) {
+        command.arg(Language::Javascript.marker_file()).args(["--disable", SERVER]);
+    } else {
+        command.arg(entry_without_fetch(folder)?).args(["--disable", SERVER, http]);
+    }
+    command.args(["--wit", WIT, "--world-name", WORLD, "--out", COMPONENT]);
+    run(command.current_dir(folder))
+}
+
+/// Writes a module that replaces `fetch`, and one that imports it before the plugin. Without HTTP,
+/// the engine's own `fetch` traps.
+fn entry_without_fetch(folder: &Path) -> anyhow::Result<PathBuf> {
+    let advice = "fetch is not available: the plugin needs the import wasi:http/outgoing-handler in wit/world.wit";
+    let replacement = format!("globalThis.fetch = () => {{ throw new Error({advice:?}); }};\n");
+    let plugin = Language::Javascript.marker_file();
+    let entry = format!("import './{NO_FETCH}';\nexport * from '../{plugin}';\n");
+    let bindings = folder.join(BINDINGS);
+    fs::create_dir_all(&bindings).with_context(|| format!("cannot create {}", bindings.display()))?;
+    for (name, text) in [(NO_FETCH, replacement), (ENTRY, entry)] {
+        let path = bindings.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(Path::new(BINDINGS).join(ENTRY))
 }
 
 fn python(folder: &Path) -> anyhow::Result<()> {
-    let tool =
-        tool(folder, ".venv/bin", "componentize-py", "`pip install -r requirements.txt` in the plugin directory")?;
+    let tool = tool(folder, &format!("{VENV}/bin"), "componentize-py", PIP)?;
     let mut command = Command::new(tool);
-    command.args([
-        "--wit-path",
-        "wit",
-        "--world",
-        "plugin",
-        "componentize",
-        "--stub-wasi",
-        "app",
-        "--output",
-        COMPONENT,
-    ]);
+    command.args(["--wit-path", WIT, "--world", WORLD, "componentize", "app", "--output", COMPONENT]);
+    let venv = folder.join(VENV);
+    if venv.is_dir() {
+        // The tool reads the plugin's packages from there.
+        command.env("VIRTUAL_ENV", venv);
+    }
     run(command.current_dir(folder))
 }
 
 fn c(folder: &Path) -> anyhow::Result<()> {
-    let compiler =
-        tool(folder, ".venv/bin", "python-zig", "`pip install -r requirements.txt` in the plugin directory")?;
+    let compiler = tool(folder, &format!("{VENV}/bin"), "python-zig", PIP)?;
     let bindings = Path::new(BINDINGS);
-    c_bindings(&folder.join("wit"), "plugin", &folder.join(bindings))?;
+    c_bindings(&folder.join(WIT), WORLD, &folder.join(bindings))?;
     let module = bindings.join("module.wasm");
     let mut command = Command::new(compiler);
     command.args(C_COMPILER).args([&module, Path::new(Language::C.marker_file())]);
@@ -105,6 +147,15 @@ fn c(folder: &Path) -> anyhow::Result<()> {
 
 fn write(folder: &Path, component: &[u8]) -> anyhow::Result<()> {
     fs::write(folder.join(COMPONENT), component).with_context(|| format!("cannot write {COMPONENT}"))
+}
+
+fn remove_component(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(folder.join(COMPONENT)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove the old {COMPONENT}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Finds a program in a subdirectory of the plugin's directory or in `PATH`.

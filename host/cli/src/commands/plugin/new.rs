@@ -1,131 +1,172 @@
-//! `ampoule plugin new`: creates a directory with a plugin that builds and passes its own tests.
+//! `ampoule plugin new`: creates a directory with a plugin that builds and passes its own tests, or
+//! fills an empty one.
 //!
-//! The templates are the repository's examples and the WIT contract, embedded when this program was
-//! built.
+//! The grants change one file: the world of the plugin, or the features of the Rust SDK.
 
-use std::{fs, path::Path, process::ExitCode};
+mod templates;
+#[cfg(test)]
+mod tests;
 
-use anyhow::{Context as _, ensure};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use anyhow::{Context as _, bail, ensure};
+
+use self::templates::{WORLD, template};
 use crate::{
-    args::{Language, NewArgs},
+    args::{Language, NewArgs, ScaffoldGrant},
     commands::output,
 };
 
-/// A file of a template: its path in the plugin's directory, and its content.
-type TemplateFile = (&'static str, &'static str);
-
 /// The name of the example plugins, replaced by the new plugin's name.
 const EXAMPLE: &str = "example-plugin";
+/// The dependency of the example for the Rust SDK, replaced by the dependency of a new plugin.
+const RUST_DEPENDENCY: &str = r#"path = "../../sdk", features = []"#;
+/// The lines of the world for a plugin that fetches values. An SDK exports both interfaces.
+const FETCHING: [&str; 3] = [
+    "import ampoule:injector/fetching@0.2.0;",
+    "export ampoule:injector/fetcher@0.2.0;",
+    "export ampoule:injector/lifecycle@0.2.0;",
+];
 /// Maximum length of a name: it must be valid as a package name in each language and as the name of
 /// a Kubernetes object.
 const MAX_NAME_LEN: usize = 63;
+/// The entry that an empty directory may contain.
+const REPOSITORY: &str = ".git";
 
-macro_rules! files {
-    ($folder:literal: $($file:literal),+ $(,)?) => {
-        &[$(($file, include_str!(concat!("../../../../../", $folder, "/", $file)))),+]
-    };
+/// A plugin to create.
+struct Scaffold<'a> {
+    name: String,
+    language: Language,
+    /// The source of the SDK; empty for the one in this program.
+    sdk: Option<&'a str>,
+    grants: &'a [ScaffoldGrant],
 }
 
-const RUST: &[TemplateFile] =
-    files!("plugins/examples/rust-minimal": "Cargo.toml", "Cargo.lock", "src/lib.rs", "README.md", ".gitignore");
-const JAVASCRIPT: &[TemplateFile] =
-    files!("plugins/examples/javascript": "package.json", "package-lock.json", "plugin.js", "README.md", ".gitignore");
-const PYTHON: &[TemplateFile] =
-    files!("plugins/examples/python": "requirements.txt", "app.py", "README.md", ".gitignore");
-const C: &[TemplateFile] = files!("plugins/examples/c": "requirements.txt", "injector.c", "README.md", ".gitignore");
-const COMMON: [&[TemplateFile]; 2] = [
-    files!("plugins/examples":
-        "cases/asks-for-a-file.yaml", "cases/asks-for-a-file.expected.yaml",
-        "cases/asks-for-a-variable.yaml", "cases/asks-for-a-variable.expected.yaml",
-        "cases/has-a-setting-nobody-knows.yaml", "cases/has-a-setting-nobody-knows.expected.yaml",
-        "cases/has-settings-that-are-wrong.yaml", "cases/has-settings-that-are-wrong.expected.yaml",
-        "cases/leaves-the-choice.yaml", "cases/leaves-the-choice.expected.yaml",
-        "cases/names-no-key.yaml", "cases/names-no-key.expected.yaml",
-    ),
-    files!("": "wit/README.md", "wit/injector.wit", "wit/kubernetes-secrets.wit", "wit/log.wit", "wit/types.wit", "wit/world.wit"),
-];
-
 pub(crate) fn plugin_new(args: &NewArgs) -> anyhow::Result<ExitCode> {
-    let name = &args.name;
-    create_plugin(Path::new(name), name, args.language)?;
-    output::print(&format!("created {name}; next steps: {name}/README.md\n"))?;
+    let scaffold = Scaffold::of(args)?;
+    scaffold.create(&args.folder)?;
+    let readme = args.folder.join("README.md");
+    output::print(&format!("created {}; next steps: {}\n", scaffold.name, readme.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Creates a plugin in a new directory.
-fn create_plugin(folder: &Path, name: &str, language: Language) -> anyhow::Result<()> {
-    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    ensure!(
-        name.len() <= MAX_NAME_LEN
-            && name.chars().all(known)
-            && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && !name.ends_with('-'),
-        "invalid plugin name {name:?}: use up to {MAX_NAME_LEN} of a-z, 0-9 and -, with a letter first and no - at the end"
-    );
-    let own = match language {
-        Language::Rust => RUST,
-        Language::Javascript => JAVASCRIPT,
-        Language::Python => PYTHON,
-        Language::C => C,
-    };
-    fs::create_dir(folder).with_context(|| format!("cannot create the directory {}", folder.display()))?;
-    for (path, text) in own.iter().chain(COMMON.iter().copied().flatten()) {
-        let path = folder.join(path);
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all);
-        let written = written.and_then(|()| fs::write(&path, text.replace(EXAMPLE, name)));
-        written.with_context(|| format!("cannot write {}", path.display()))?;
+// === impl Scaffold ===
+
+impl<'a> Scaffold<'a> {
+    fn of(args: &'a NewArgs) -> anyhow::Result<Self> {
+        let NewArgs { folder, name, language, sdk, grants } = args;
+        let name = match name {
+            Some(name) => name.clone(),
+            None => folder_name(folder)?,
+        };
+        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        ensure!(
+            name.len() <= MAX_NAME_LEN
+                && name.chars().all(known)
+                && name.starts_with(|c: char| c.is_ascii_lowercase())
+                && !name.ends_with('-'),
+            "invalid plugin name {name:?}: use up to {MAX_NAME_LEN} of a-z, 0-9 and -, with a letter first and no - at \
+             the end, or set --name"
+        );
+        match (language, sdk.as_deref()) {
+            (Language::C, Some(_)) => bail!("--sdk: the language c has no SDK"),
+            (Language::Rust, Some("")) => {
+                bail!("--sdk: set --sdk=SOURCE to the git URL or a local clone of Ampoule's repository")
+            }
+            (Language::Javascript | Language::Python, Some(source)) => {
+                ensure!(source.is_empty(), "--sdk: {source}: only the language rust has a source");
+            }
+            _ => {}
+        }
+        Ok(Self { name, language: *language, sdk: sdk.as_deref(), grants })
     }
-    Ok(())
+
+    /// Writes the files into a new directory, or into an empty one.
+    fn create(&self, folder: &Path) -> anyhow::Result<()> {
+        let files = self.files()?;
+        ensure_empty(folder)?;
+        for (path, text) in files {
+            let path = folder.join(path);
+            let written = path.parent().map_or(Ok(()), fs::create_dir_all);
+            written
+                .and_then(|()| fs::write(&path, text))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let files = template(self.language, self.sdk.is_some()).into_iter();
+        files
+            .map(|(path, text)| {
+                let text = text.replace(EXAMPLE, &self.name);
+                let text = match path {
+                    WORLD => self.world(&text)?,
+                    "Cargo.toml" => self.manifest(&text)?,
+                    _ => text,
+                };
+                Ok((path, text))
+            })
+            .collect()
+    }
+
+    /// Returns the world with the imports of the grants.
+    fn world(&self, text: &str) -> anyhow::Result<String> {
+        let mut lines: Vec<_> = self.grants.iter().map(|grant| grant.import()).collect();
+        if self.sdk.is_some() && !lines.is_empty() {
+            lines.extend(FETCHING);
+        }
+        let mut world = text.to_owned();
+        for line in lines {
+            let disabled = format!("// {line}");
+            ensure!(world.contains(&disabled), "the template of the world lacks {line}");
+            world = world.replace(&disabled, line);
+        }
+        Ok(world)
+    }
+
+    /// Returns the manifest with the source and the features of the SDK.
+    fn manifest(&self, text: &str) -> anyhow::Result<String> {
+        let Some(source) = self.sdk else { return Ok(text.to_owned()) };
+        let sdk = Path::new(source).join("plugins/sdk");
+        let source = if sdk.is_dir() {
+            let sdk = sdk.canonicalize().with_context(|| format!("cannot read {}", sdk.display()))?;
+            format!("path = {:?}", sdk.display().to_string())
+        } else {
+            ensure!(source.contains("://") || source.contains('@'), "--sdk: {source} contains no plugins/sdk");
+            format!("git = {source:?}")
+        };
+        let features: Vec<_> = self.grants.iter().map(|grant| grant.feature()).collect();
+        Ok(text.replace(RUST_DEPENDENCY, &format!("{source}, features = {features:?}")))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
+/// Returns the last component of a directory's path.
+fn folder_name(folder: &Path) -> anyhow::Result<String> {
+    let absolute: PathBuf = match folder.canonicalize() {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => folder.to_owned(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read the directory {}", folder.display())),
+    };
+    let name = absolute.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).with_context(|| format!("{} has no name for a plugin: set --name", folder.display()))
+}
 
-    use super::*;
-
-    const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-
-    #[test]
-    fn writes_every_case_and_every_file_of_the_contract() {
-        let written: BTreeSet<_> = COMMON.iter().copied().flatten().map(|(path, _)| (*path).to_owned()).collect();
-        let there = |folder: &str, below: &str| -> Vec<String> {
-            let listed = fs::read_dir(format!("{ROOT}/{folder}")).unwrap();
-            listed.map(|entry| format!("{below}/{}", entry.unwrap().file_name().to_str().unwrap())).collect()
-        };
-        let there = [there("plugins/examples/cases", "cases"), there("wit", "wit")].concat();
-        assert_eq!(written, there.into_iter().collect());
-    }
-
-    #[test]
-    fn replaces_the_name_in_every_file() {
-        let folder = tempfile::tempdir().unwrap();
-        for (language, mark) in [
-            (Language::Rust, "Cargo.toml"),
-            (Language::Javascript, "package.json"),
-            (Language::Javascript, "package-lock.json"),
-            (Language::Python, "app.py"),
-            (Language::C, "injector.c"),
-        ] {
-            let plugin = folder.path().join(mark);
-            create_plugin(&plugin, "my-plugin", language).unwrap();
-            let text = fs::read_to_string(plugin.join(mark)).unwrap();
-            assert!(text.contains("my-plugin") && !text.contains(EXAMPLE), "{text}");
+/// Creates the directory if it does not exist. Otherwise it may contain only a repository.
+fn ensure_empty(folder: &Path) -> anyhow::Result<()> {
+    let listed = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return fs::create_dir(folder).with_context(|| format!("cannot create the directory {}", folder.display()));
         }
+        listed => listed.with_context(|| format!("cannot read the directory {}", folder.display()))?,
+    };
+    for entry in listed {
+        let name = entry.with_context(|| format!("cannot read the directory {}", folder.display()))?.file_name();
+        ensure!(name == REPOSITORY, "the directory {} is not empty: it contains {}", folder.display(), name.display());
     }
-
-    #[test]
-    fn rejects_an_invalid_name_and_an_existing_directory() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["", "A", "1a", "a_b", "a/b", "../a", "a-", &"a".repeat(64)] {
-            let expected = format!(
-                "invalid plugin name {name:?}: use up to 63 of a-z, 0-9 and -, with a letter first and no - at the end"
-            );
-            assert_eq!(create_plugin(folder.path(), name, Language::Rust).unwrap_err().to_string(), expected);
-        }
-        let error = format!("{:#}", create_plugin(folder.path(), "a", Language::Rust).unwrap_err());
-        let expected = "cannot create the directory DIR: File exists (os error 17)";
-        assert_eq!(error.replace(folder.path().to_str().unwrap(), "DIR"), expected);
-    }
+    Ok(())
 }

@@ -1,0 +1,8 @@
+import { fail, host } from '../host.js';
+
+export const exists = (namespace, name, key) => `${namespace}/${name}/${key}` in host.secrets;
+
+export function read(namespace, name, key) {
+  if (exists(namespace, name, key)) return new TextEncoder().encode(host.secrets[`${namespace}/${name}/${key}`]);
+  return fail({ tag: 'not-found', val: `Secret ${namespace}/${name} does not exist or has no key ${key}` });
+}

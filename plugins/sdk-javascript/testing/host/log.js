@@ -1,0 +1,3 @@
+import { host } from '../host.js';
+
+export const log = (level, message) => { host.log.push(`${level}: ${message}`); };

@@ -1,0 +1,115 @@
+"""`Plugin`, and its export as the classes of a component."""
+
+import json
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ._host import Err, Level, log
+from .reasons import Refusal
+from .request import Pod, Request
+
+
+@dataclass
+class Value:
+    """The value of a promise, with the store's name for its version, and the time for which it may be kept."""
+
+    value: str | bytes
+    version: str | None = None
+    expires_in_seconds: int | None = None
+
+
+class Plugin:
+    """A secret backend. The host creates an object for each pod, and calls `configure` before `inject` or `fetch`."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    deliveries: ClassVar[list[str]] = []
+    """The supported deliveries: `env-var` and `file`."""
+    settings_schema: ClassVar[dict[str, Any]] = {}
+    """The JSON Schema of the settings."""
+
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Takes the settings. An exception rejects the plugin at load."""
+
+    def inject(self, request: Request, pod: Pod) -> None:
+        """Answers a request with edits, or raises the reason."""
+        raise NotImplementedError
+
+    def fetch(self, promise: str) -> str | bytes | Value:
+        """Returns the value of a promise of `Request.set_env_from_promise`, or raises the reason."""
+        raise NotImplementedError("the plugin has no method fetch")
+
+    def check(self) -> None:
+        """Raises an exception if the configuration does not work, for example if a login fails."""
+
+
+def export(create: Callable[[], Plugin]) -> tuple[type, type, type]:
+    """Returns the classes `Injector`, `Fetcher` and `Lifecycle` of a component."""
+    plugin = create()
+
+    class Injector:
+        def describe(self) -> str:
+            description = {"name": plugin.name, "version": plugin.version, "deliveries": plugin.deliveries}
+            return json.dumps(description | {"settingsSchema": plugin.settings_schema})
+
+        def configure(self, settings: str) -> None:
+            nonlocal plugin
+            plugin = create()
+            with _rejection():
+                plugin.configure(json.loads(settings))
+
+        def inject(self, pod: Any, request: Any) -> None:
+            with _answer(request):
+                plugin.inject(Request(request), Pod(pod))
+
+    class Fetcher:
+        def fetch(self, promise: Any) -> None:
+            with _answer(promise):
+                _set_value(promise, plugin.fetch(promise.text()))
+
+    class Lifecycle:
+        def check(self) -> None:
+            with _rejection():
+                plugin.check()
+
+    return Injector, Fetcher, Lifecycle
+
+
+def _set_value(promise: Any, found: str | bytes | Value) -> None:
+    if not isinstance(found, Value):
+        found = Value(found)
+    if found.version is not None:
+        promise.version(found.version)
+    if found.expires_in_seconds is not None:
+        promise.expires_in(found.expires_in_seconds)
+    promise.value(found.value.encode() if isinstance(found.value, str) else found.value)
+
+
+@contextmanager
+def _answer(resource: Any) -> Iterator[None]:
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.answer(resource)
+    except Exception as error:
+        for line in traceback.format_exc().splitlines():
+            log(Level.ERROR, line)
+        resource.internal(_text(error))
+
+
+@contextmanager
+def _rejection() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise Err(_text(error)) from error
+
+
+def _text(error: Exception) -> str:
+    """The message. An error of the host contains a text, or a variant with a text."""
+    if isinstance(error, Err):
+        return str(getattr(error.value, "value", error.value))
+    return str(error) or type(error).__name__

@@ -1,0 +1,129 @@
+"""The pod, and the request with its edits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ._host import Delivery, Err, InitContainer, Volume
+from .reasons import Invalid
+
+
+class Pod:
+    """The pod. Every property is a call of the host."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+
+    @property
+    def namespace(self) -> str:
+        return self._host.namespace()
+
+    @property
+    def name(self) -> str:
+        return self._host.name()
+
+    @property
+    def service_account(self) -> str:
+        return self._host.service_account()
+
+    @property
+    def operating_system(self) -> str | None:
+        return self._host.operating_system()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self._host.labels())
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        return dict(self._host.annotations())
+
+    @property
+    def containers(self) -> list[str]:
+        return self._host.containers()
+
+    @property
+    def init_containers(self) -> list[str]:
+        return self._host.init_containers()
+
+    def label(self, key: str) -> str | None:
+        return self._host.label(key)
+
+    def annotation(self, key: str) -> str | None:
+        return self._host.annotation(key)
+
+    def image(self, container: str) -> str | None:
+        return self._host.image(container)
+
+
+class Request:
+    """A requested secret. An edit that is not valid raises `Invalid`."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+
+    @property
+    def group(self) -> str:
+        return self._host.group()
+
+    @property
+    def group_version(self) -> str:
+        return self._host.group_version()
+
+    @property
+    def key(self) -> str:
+        return self._host.key()
+
+    @property
+    def deliver_as(self) -> Delivery:
+        return self._host.deliver_as()
+
+    @property
+    def env_var(self) -> str | None:
+        return self._host.env_var()
+
+    def set_env(self, name: str, value: str) -> None:
+        with _edit():
+            self._host.set_env(name, value)
+
+    def set_env_from_secret(self, name: str, *, secret: str, key: str, optional: bool = False) -> None:
+        with _edit():
+            self._host.set_env_from_secret(name, secret, key, optional)
+
+    def set_env_from_promise(self, name: str, promise: str) -> None:
+        with _edit():
+            self._host.set_env_from_promise(name, promise)
+
+    def add_volume(self, name: str, volume: Volume) -> None:
+        with _edit():
+            self._host.add_volume(name, volume)
+
+    def mount(self, volume: str, path: str, *, read_only: bool = True, sub_path: str | None = None) -> None:
+        with _edit():
+            self._host.mount(volume, path, read_only, sub_path)
+
+    def add_init_container(self, container: InitContainer) -> None:
+        with _edit():
+            self._host.add_init_container(container)
+
+    def set_annotation(self, key: str, value: str, *, must_own: bool = False) -> None:
+        with _edit():
+            self._host.set_annotation(key, value, must_own)
+
+    def add_image_pull_secret(self, name: str) -> None:
+        with _edit():
+            self._host.add_image_pull_secret(name)
+
+    def discard_edits(self) -> None:
+        self._host.discard_edits()
+
+    def warn(self, text: str) -> None:
+        self._host.warn(text)
+
+
+@contextmanager
+def _edit() -> Iterator[None]:
+    try:
+        yield
+    except Err as error:
+        raise Invalid(error.value) from error
