@@ -134,7 +134,8 @@ function edit(make) {
 }
 
 function setValue(promise, found) {
-  const isValue = typeof found === 'string' || found instanceof Uint8Array;
+  // Bytes of the host belong to another realm, so that `instanceof` is false.
+  const isValue = typeof found === 'string' || ArrayBuffer.isView(found);
   const { value, version, expiresInSeconds } = isValue ? { value: found } : found;
   if (version !== undefined) promise.version(version);
   if (expiresInSeconds !== undefined) promise.expiresIn(expiresInSeconds);

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
+import { runInNewContext } from 'node:vm';
 
 import { getEnvironment } from 'wasi:cli/environment@0.2.0';
 import { read } from 'ampoule:injector/kubernetes-secrets@0.2.0';
@@ -136,6 +137,7 @@ test('a value is a text, bytes, or an object with its version and lifetime', asy
   for (const [found, expected] of [
     ['v', { value: 'v' }],
     [new TextEncoder().encode('v'), { value: 'v' }],
+    [runInNewContext('new Uint8Array([118])'), { value: 'v' }],
     [{ value: 'v', version: '7', expiresInSeconds: 60 }, { value: 'v', version: '7', expiresInSeconds: 60 }],
   ]) {
     assert.deepEqual(await fetchPromise(define({ fetch: () => found }), 'p'), expected);
