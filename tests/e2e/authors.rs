@@ -155,6 +155,24 @@ fn a_plugin_imports_the_grants_of_its_world_and_no_others() -> Result<()> {
 }
 
 #[test]
+fn a_plugin_uses_its_grants_through_the_sdk() -> Result<()> {
+    let authors = Path::new(env!("CARGO_MANIFEST_DIR")).join("authors");
+    let cases = authors.join("cases");
+    let cases = cases.to_str().expect("the path is UTF-8");
+    for (language, source) in [("javascript", "plugin.js"), ("python", "app.py")] {
+        let folder = tempfile::tempdir()?;
+        let root = folder.path();
+        let grants = "--grants=http,environment,kubernetes-secrets,cache";
+        run(root, &["plugin", "new", "my-plugin", "--lang", language, "--sdk", grants])?;
+        fs::copy(authors.join(source), root.join("my-plugin").join(source))?;
+        run(root, &["plugin", "build", "my-plugin"])?;
+        let tested = run(root, &["plugin", "test", "my-plugin", "--cases", cases])?;
+        ensure!(tested.ends_with("5 of 5 cases as expected\n"), "{language}: {tested}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_failed_build_leaves_no_component_and_a_missing_tool_is_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let root = folder.path();

@@ -1,0 +1,31 @@
+// Uses every grant through the SDK: `tests/e2e/authors.rs` builds it in a new plugin.
+
+import { get, set } from 'ampoule:injector/cache@0.2.0';
+import { read } from 'ampoule:injector/kubernetes-secrets@0.2.0';
+import { getEnvironment } from 'wasi:cli/environment@0.2.0';
+import { definePlugin, NotFound } from './sdk/index.js';
+
+const fetchers = {
+  environment: () => Object.fromEntries(getEnvironment()).TOKEN,
+  secret: () => read('store', 'token', 'value'),
+  cache() {
+    set('key', new TextEncoder().encode('cached'), 60);
+    return get('key');
+  },
+  async http() {
+    await new Promise((done) => { setTimeout(done, 1); });
+    const response = await fetch('https://secrets.example.com/v1?a=b', { headers: { 'x-token': 't' } });
+    return { value: await response.text(), version: String(response.status), expiresInSeconds: 60 };
+  },
+  missing() { throw new NotFound('the store has no such secret'); },
+};
+
+export const { injector, fetcher, lifecycle } = definePlugin({
+  name: 'grants',
+  version: '1.0.0',
+  inject(request) {
+    console.log('a line of the log');
+    request.setEnvFromPromise('VALUE', request.key);
+  },
+  fetch: (promise) => fetchers[promise](),
+});
