@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_core::{PodView, SecretInjector as _};
+use ampoule_core::{LazyPodView, SecretInjector as _};
 use ampoule_engine::{
-    Call, CallObserver, ClusterSecrets, ClusterSecretsError, EngineConfig, Grant, Grants, Limits, PluginObserver,
-    SecretName, Trial,
+    Call, CallObserver, ClusterSecrets, ClusterSecretsError, EngineConfig, Grant, Grants, LabelledSecrets, Limits,
+    PluginObserver, SecretName,
 };
 use async_trait::async_trait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Sandbox, guest, line, request};
 
@@ -66,6 +66,11 @@ impl ClusterSecrets for Cluster {
     }
 }
 
+/// The labels of a Secret: its name.
+fn labels(name: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("name".to_owned(), name.to_owned())])
+}
+
 fn secrets(names: &[&str]) -> Grants {
     let named = |name: &&str| SecretName { namespace: "store".to_owned(), name: (*name).to_owned() };
     Grants { kubernetes_secrets: names.iter().map(named).collect(), ..Grants::default() }
@@ -102,17 +107,51 @@ fn clocks_and_randomness_work_only_if_granted() {
 }
 
 #[test]
-fn a_plugin_with_varying_answers_is_refused_in_its_trial() {
+fn a_plugin_checks_its_configuration_when_it_is_loaded() {
     let sandbox = Sandbox::new();
-    let tried = |name: &str, grants: Grants| {
-        let plugin = sandbox.load_granted(name, guest(name), json!({}), Limits::default(), grants).expect("it loads");
-        let trial = sandbox.runtime.block_on(sandbox.engine.try_inject(&plugin)).expect("it answers");
-        sandbox.answer(&plugin);
-        trial
+    let check = |name: &str, settings: Value| {
+        let plugin = sandbox.load(name, guest(name), settings).expect("it loads");
+        sandbox.runtime.block_on(sandbox.engine.check(&plugin)).map_err(|error| error.kind.to_string())
     };
-    assert_eq!(tried("wasi_user", Grants { randomness: true, ..Grants::default() }), Trial::Differs);
-    assert_eq!(tried("wasi_user", Grants::default()), Trial::Good);
-    assert_eq!(tried("counter", Grants::default()), Trial::Good);
+    assert_eq!(check("counter", json!({})), Ok(None));
+    let trap = check("panics", json!({ "function": "check" })).expect_err("it traps");
+    assert!(trap.starts_with("`check` failed: it trapped"), "{trap}");
+    assert!(trap.contains("the reason is here"), "{trap}");
+}
+
+#[test]
+fn the_cache_outlives_an_admission_only_if_it_is_granted() {
+    let sandbox = Sandbox::new();
+    let counts = |grants: Grants, settings: Value| {
+        let plugin = sandbox.load_granted("caches", guest("caches"), settings, Limits::default(), grants);
+        let plugin = plugin.expect("it loads");
+        [sandbox.answer(&plugin), sandbox.answer(&plugin)]
+    };
+    let granted = || Grants { cache: true, ..Grants::default() };
+    assert_eq!(counts(Grants::default(), json!({})), ["injected COUNT=1", "injected COUNT=1"]);
+    assert_eq!(counts(granted(), json!({})), ["injected COUNT=1", "injected COUNT=2"]);
+    // Another load of the same component has its own cache.
+    assert_eq!(counts(granted(), json!({})), ["injected COUNT=1", "injected COUNT=2"]);
+    assert_eq!(counts(granted(), json!({ "ttl": 0 })), ["injected COUNT=1", "injected COUNT=1"]);
+}
+
+#[test]
+fn a_grant_by_label_covers_the_secrets_with_these_labels() {
+    let sandbox = Sandbox::with(EngineConfig { secrets: Arc::new(Cluster), ..EngineConfig::default() });
+    let ask = |namespace: &str, name: &str| {
+        let selector = LabelledSecrets { namespace: "store".to_owned(), labels: labels("token") };
+        let grants = Grants { labelled_secrets: [selector].into(), ..Grants::default() };
+        let settings = json!({ "namespace": namespace, "name": name, "key": "value" });
+        let plugin = sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), grants);
+        sandbox.answer(&plugin.expect("it loads"))
+    };
+    let lacking = "does not exist, has no key value, or lacks the labels of the grant";
+    assert_eq!(ask("store", "token"), "injected READ=hush");
+    assert_eq!(ask("store", "large"), format!("injected READ=NotFound(\"Secret store/large {lacking}\")"));
+    assert_eq!(
+        ask("other", "token"),
+        "injected READ=Denied(\"Secret other/token is not in grants.kubernetesSecrets\")"
+    );
 }
 
 #[test]
@@ -132,14 +171,13 @@ fn a_granted_secret_is_read_and_others_are_denied() {
     assert_eq!(ask("store", "token", "value"), "injected READ=hush");
     assert_eq!(
         ask("store", "token", "other"),
-        "injected READ=LookupError::NotFound(\"Secret store/token does not exist or has no key other\")"
+        "injected READ=NotFound(\"Secret store/token does not exist or has no key other\")"
     );
-    assert_eq!(ask("store", "forbidden", "value"), "injected READ=LookupError::Denied(\"no right to it\")");
+    assert_eq!(ask("store", "forbidden", "value"), "injected READ=Denied(\"no right to it\")");
     assert_eq!(denials.of(Grant::KubernetesSecrets), 0);
     for (namespace, name) in [("store", "other"), ("kube-system", "token"), ("store", "token/../other"), ("", "")] {
-        let expected = format!(
-            "injected READ=LookupError::Denied(\"Secret {namespace}/{name} is not in grants.kubernetesSecrets\")"
-        );
+        let expected =
+            format!("injected READ=Denied(\"Secret {namespace}/{name} is not in grants.kubernetesSecrets\")");
         assert_eq!(ask(namespace, name, "value"), expected);
     }
     assert_eq!(denials.of(Grant::KubernetesSecrets), 4);
@@ -153,10 +191,10 @@ fn a_flood_of_look_ups_ends_at_the_limit_of_host_calls() {
         observer: Arc::<Denials>::clone(&denials),
         ..EngineConfig::default()
     });
-    let expected = "limit: plugin reader 1.0.0 exceeded its limit of 10000 host calls";
+    let expected = "limit: plugin reader 1.0.0 exceeded its limit of 50000 host calls";
     // A Secret that may be read until the budget is exhausted, one that exceeds the budget, and one
     // that may not be read.
-    for (name, denied) in [("token", 0..1), ("large", 0..1), ("other", 9_000..10_001)] {
+    for (name, denied) in [("token", 0..1), ("large", 0..1), ("other", 40_000..50_001)] {
         let settings = json!({ "namespace": "store", "name": name, "key": "value", "flood": true });
         let limits = Limits { deadline: Duration::from_secs(30), ..Limits::default() };
         let plugin =
@@ -179,14 +217,14 @@ fn an_answer_without_edits_gives_no_further_calls_beyond_the_sandbox() {
         let admission = sandbox.engine.run(async move {
             let mut answers = Vec::new();
             for _ in 0..=calls {
-                answers.push(line(&session.inject(&request("group"), &PodView::default()).await));
+                answers.push(line(&session.inject(&request("group"), &LazyPodView::default()).await));
             }
             answers
         });
         let mut answers = sandbox.runtime.block_on(admission).expect("the work on an admission ends by itself");
         let last = answers.pop().expect("each request has an answer");
         assert_eq!(answers, vec![format!("{prefix}hush"); calls]);
-        let spent = "LookupError::Unavailable(\"this admission exceeded its limit of outbound calls or bytes\")";
+        let spent = "Unavailable(\"this admission exceeded its limit of outbound calls or bytes\")";
         assert_eq!(last, format!("{prefix}{spent}"));
     }
 }

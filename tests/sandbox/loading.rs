@@ -2,6 +2,7 @@
 //!
 //! Bytes that are not a component need no guest; a component with a forbidden import does.
 
+use ampoule_engine::Grant;
 use serde_json::json;
 
 use crate::support::{Sandbox, guest, refusal};
@@ -29,7 +30,7 @@ fn a_file_that_is_not_a_component_is_refused_with_its_name() {
     refused(
         "nothing",
         b"\0asm\x0d\0\x01\0",
-        "the component does not export ampoule:injector/injector@0.1.0; it exports nothing",
+        "the component does not export ampoule:injector/injector@0.2.0; it exports nothing",
     );
 }
 
@@ -42,13 +43,27 @@ fn a_truncated_component_is_refused() {
 }
 
 #[test]
-fn an_import_without_a_grant_is_refused_with_its_name() {
-    refused(
-        "http_client",
-        guest("http_client"),
-        "the component imports wasi:http/types@0.2.12, which requires the grant http: list the allowed hosts in \
-         injectors[].grants.http.hosts, or build the plugin without HTTP (JavaScript: `--disable http`)",
-    );
+fn an_import_without_a_grant_is_refused_only_with_strict_grants() {
+    let sandbox = Sandbox::new();
+    for (name, grant, expected) in [
+        (
+            "http_client",
+            Grant::Http,
+            "the component imports wasi:http/types@0.2.12, which requires the grant http: list the allowed hosts in \
+             injectors[].grants.http.hosts, or build the plugin without HTTP (JavaScript: `--disable http`)",
+        ),
+        (
+            "secret_reader",
+            Grant::KubernetesSecrets,
+            "the component imports ampoule:injector/kubernetes-secrets@0.2.0, which requires the grant kubernetesSecrets: \
+             list the allowed Secrets in injectors[].grants.kubernetesSecrets, or build the plugin without this import",
+        ),
+    ] {
+        let plugin = sandbox.load(name, guest(name), json!({})).expect("it loads, and its calls are denied");
+        assert_eq!(plugin.missing_grants(), [grant]);
+        let strict = sandbox.load_strictly(name, guest(name)).expect_err("it lacks the grant");
+        assert_eq!(strict.kind.to_string(), expected);
+    }
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn bodies_are_limited_per_admission() {
         // With single bytes, the limit of host calls ends the plugin first.
         assert_eq!(
             outbound.calls(&["https://store.example:8443/crumbs"]),
-            "limit: plugin client 1.0.0 exceeded its limit of 10000 host calls"
+            "limit: plugin client 1.0.0 exceeded its limit of 50000 host calls"
         );
         let headers = "Unavailable(\"store.example:8443: ErrorCode::HttpResponseHeaderSectionSize(None)\")";
         assert_eq!(outbound.calls(&["https://store.example:8443/headers"]), format!("injected ANSWER_1={headers}"));
@@ -224,7 +224,7 @@ fn bodies_are_limited_per_admission() {
 fn a_flood_of_calls_ends_at_the_limit_of_host_calls() {
     in_own_network("outbound::a_flood_of_calls_ends_at_the_limit_of_host_calls", || {
         let outbound = Outbound::new();
-        let expected = "limit: plugin client 1.0.0 exceeded its limit of 10000 host calls";
+        let expected = "limit: plugin client 1.0.0 exceeded its limit of 50000 host calls";
         let calls = usize::try_from(Limits::default().outbound_calls).expect("few");
         assert_eq!(outbound.answer(json!({ "urls": [OK], "flood": true })), expected);
         assert_eq!(outbound.store.calls().to.len(), calls);

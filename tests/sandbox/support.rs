@@ -57,7 +57,18 @@ impl Sandbox {
         limits: Limits,
         grants: Grants,
     ) -> Result<PluginInjector, Box<LoadError>> {
-        let spec = PluginSpec {
+        let spec = Self::spec(name, component, settings, limits, grants);
+        self.runtime.block_on(self.engine.load(spec)).map_err(Box::new)
+    }
+
+    /// Loads a plugin without grants, and rejects it if its imports need one.
+    pub(crate) fn load_strictly(&self, name: &str, component: &'static [u8]) -> Result<PluginInjector, Box<LoadError>> {
+        let spec = Self::spec(name, component, json!({}), Limits::default(), Grants::default());
+        self.runtime.block_on(self.engine.load(PluginSpec { strict_grants: true, ..spec })).map_err(Box::new)
+    }
+
+    fn spec(name: &str, component: &'static [u8], settings: Value, limits: Limits, grants: Grants) -> PluginSpec {
+        PluginSpec {
             name: name.to_owned(),
             source: format!("file:/plugins/{name}.wasm"),
             component: ComponentBytes::BuiltIn(component),
@@ -66,8 +77,7 @@ impl Sandbox {
             limits,
             grants,
             strict_grants: false,
-        };
-        self.runtime.block_on(self.engine.load(spec)).map_err(Box::new)
+        }
     }
 
     /// The well-behaved neighbour: the built-in injector.
@@ -87,7 +97,7 @@ impl Sandbox {
 
     /// Calls a plugin once, as an admission does.
     pub(crate) async fn ask(engine: &PluginEngine, injector: PluginInjector, request: SecretRequest) -> Injection {
-        let asked = engine.run(async move { injector.open().inject(&request, &view()).await });
+        let asked = engine.run(async move { injector.open().inject(&request, &view().into()).await });
         asked.await.expect("the work on an admission ends by itself")
     }
 }

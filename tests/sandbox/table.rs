@@ -4,10 +4,14 @@
 
 use std::time::Duration;
 
+use ampoule_core::{LazyPodView, SecretInjector as _};
 use ampoule_engine::Limits;
 use serde_json::{Value, json};
 
 use crate::support::{Sandbox, guest, line, refusal, request};
+
+/// The answer of a guest that uses a handle in a forbidden way.
+const VIOLATION: &str = "trap: plugin keeps_handles 1.0.0 trapped: it passed data that violates the contract";
 
 /// Guest, settings, the request's group, the answer.
 fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
@@ -32,12 +36,7 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "group",
             "trap: plugin deep_recursion 1.0.0 trapped: out of bounds memory access",
         ),
-        (
-            "million_edits",
-            json!({}),
-            "group",
-            "limit: plugin million_edits 1.0.0 exceeded its memory limit of 16 MiB (injectors[].limits.memoryMiB)",
-        ),
+        ("million_edits", json!({}), "group", "limit: plugin million_edits 1.0.0 exceeded its limit of 256 edits"),
         (
             "huge_strings",
             json!({}),
@@ -45,7 +44,7 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "limit: plugin huge_strings 1.0.0 exceeded its limit of 1 MiB of data in one call",
         ),
         ("trap", json!({}), "group", "trap: plugin trap 1.0.0 trapped: wasm `unreachable` instruction executed"),
-        ("log_flood", json!({}), "group", "limit: plugin log_flood 1.0.0 exceeded its limit of 10000 host calls"),
+        ("log_flood", json!({}), "group", "limit: plugin log_flood 1.0.0 exceeded its limit of 50000 host calls"),
         (
             "bad_utf8",
             json!({}),
@@ -56,24 +55,44 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "newer_contract",
             json!({}),
             "group",
-            "not loaded: the component exports ampoule:injector/injector@9.0.0, but this version of Ampoule supports ampoule:injector/injector@0.1.0: \
+            "not loaded: the component exports ampoule:injector/injector@9.0.0, but this version of Ampoule supports ampoule:injector/injector@0.2.0: \
              rebuild the plugin against that version",
         ),
         ("wasi_user", json!({}), "group", "injected WASI_VARIABLES= WASI_SECONDS=0 WASI_RANDOM=7020391018154190112"),
+        ("http_client", json!({}), "group", "invalid-answer: plugin http_client 1.0.0 returned without an answer"),
+        ("secret_reader", json!({}), "group", "injected READ=Denied(\"Secret / is not in grants.kubernetesSecrets\")"),
+        ("answers_never", json!({}), "group", "invalid-answer: plugin answers_never 1.0.0 returned without an answer"),
+        ("answers_twice", json!({}), "group", "declined: not found: the first reason"),
         (
-            "http_client",
+            "failed_edit",
             json!({}),
             "group",
-            "not loaded: the component imports wasi:http/types@0.2.12, which requires the grant http: list the allowed hosts \
-             in injectors[].grants.http.hosts, or build the plugin without HTTP (JavaScript: `--disable http`)",
+            "invalid-answer: plugin failed_edit 1.0.0 made an invalid edit: environment variable name \"A=B\" must be \
+             printable ASCII without '='",
         ),
+        ("discards", json!({}), "group", "injected LAST=x"),
         (
-            "secret_reader",
+            "promise_without_value",
             json!({}),
             "group",
-            "not loaded: the component imports ampoule:injector/kubernetes-secrets@0.1.0, which requires the grant kubernetesSecrets: \
-             list the allowed Secrets in injectors[].grants.kubernetesSecrets, or build the plugin without this import",
+            "invalid-answer: plugin promise_without_value 1.0.0 returned without an answer",
         ),
+        ("panics", json!({}), "group", "trap: plugin panics 1.0.0 trapped: wasm `unreachable` instruction executed"),
+        (
+            "panics",
+            json!({ "function": "fetch" }),
+            "group",
+            "trap: plugin panics 1.0.0 trapped: wasm `unreachable` instruction executed",
+        ),
+        ("prints", json!({}), "group", "injected PRINTED=yes"),
+        ("caches", json!({}), "group", "injected COUNT=1"),
+        ("keeps_handles", json!({}), "group", "injected HANDLES=none"),
+        ("keeps_handles", json!({}), "wrong-type", VIOLATION),
+        ("keeps_handles", json!({}), "twice", VIOLATION),
+        ("keeps_handles", json!({}), "dropped-twice", VIOLATION),
+        ("keeps_handles", json!({}), "dropped-request", VIOLATION),
+        ("keeps_handles", json!({}), "invented", VIOLATION),
+        ("keeps_handles", json!({}), "endless", "limit: plugin keeps_handles 1.0.0 exceeded its limit of 256 handles"),
         ("counter", json!({}), "group", "injected COUNT=1 SEEN="),
         ("secret_value", json!({ "value": "hush" }), "group", "injected SECRET=SecretValue(SecretValue(redacted))"),
         ("echo", json!({}), "group", "injected ECHO=key"),
@@ -103,11 +122,17 @@ fn every_guest_gets_its_own_error_and_its_neighbour_is_served() {
 }
 
 #[test]
-fn edits_that_fit_the_guests_memory_exceed_the_limit_of_a_call() {
+fn a_handle_of_a_builder_survives_a_call_of_the_same_instance() {
     let sandbox = Sandbox::new();
-    let plugin = sandbox.load("million_edits", guest("million_edits"), json!({ "edits": 10_000 })).expect("it loads");
-    let expected = "limit: plugin million_edits 1.0.0 exceeded its limit of 1 MiB of data in one call";
-    assert_eq!(sandbox.answer(&plugin), expected);
+    let plugin = sandbox.load("keeps_handles", guest("keeps_handles"), json!({})).expect("it loads");
+    let mut session = plugin.open();
+    let admission = sandbox.engine.run(async move {
+        let first = session.inject(&request("kept"), &LazyPodView::default()).await;
+        let second = session.inject(&request("kept"), &LazyPodView::default()).await;
+        [first, second].map(|answer| answer.map(|edits| edits.map(|edits| edits.len())))
+    });
+    let answers = sandbox.runtime.block_on(admission).expect("the work on an admission ends by itself");
+    assert_eq!(answers, [Ok(Ok(1)), Ok(Ok(2))]);
 }
 
 #[test]
@@ -131,15 +156,11 @@ fn every_limit_can_be_set_per_plugin() {
             Limits { deadline: Duration::from_millis(20), ..defaults() },
             "deadline: plugin endless_loop 1.0.0 exceeded its deadline of 20 ms (injectors[].limits.deadlineMillis)",
         ),
-        (
-            "echo",
-            Limits { edits: 0, ..defaults() },
-            "limit: plugin echo 1.0.0 returned 1 edits, more than its limit of 0",
-        ),
+        ("echo", Limits { edits: 0, ..defaults() }, "limit: plugin echo 1.0.0 exceeded its limit of 0 edits"),
         (
             "echo",
             Limits { output_bytes: 4, ..defaults() },
-            "limit: plugin echo 1.0.0 returned edits larger than its limit of 4 bytes",
+            "limit: plugin echo 1.0.0 exceeded its limit of 4 bytes of text in edits",
         ),
         (
             "log_flood",

@@ -166,6 +166,7 @@ mod tests {
                 digest: None,
                 answer: InjectorAnswer::Injected { edits: 2, values },
                 found_name: Some("variable FLYTE_SECRET_DB_PASS".to_owned()),
+                warnings: Vec::new(),
             }],
             findings: Vec::new(),
         };

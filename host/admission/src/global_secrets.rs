@@ -12,8 +12,8 @@ mod tests;
 use std::{collections::HashMap, sync::Arc};
 
 use ampoule_core::{
-    EnvSource, EnvVar, Injection, InjectionError, InjectorSession, LazyPodView, MountRequirement, PodEdit, SecretInjector,
-    SecretRequest, SecretValue,
+    EnvSource, EnvVar, Injection, InjectionError, InjectorSession, LazyPodView, MountRequirement, PodEdit,
+    SecretInjector, SecretRequest, SecretValue,
 };
 use async_trait::async_trait;
 

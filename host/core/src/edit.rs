@@ -6,8 +6,8 @@
 
 pub(crate) mod apply;
 pub(crate) mod budget;
-pub(crate) mod edited;
 pub(crate) mod container_patch;
+pub(crate) mod edited;
 mod index;
 mod json;
 mod list;

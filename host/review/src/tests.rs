@@ -200,7 +200,8 @@ fn a_patch_is_base64_with_its_type() {
 
 #[test]
 fn a_refusal_carries_code_reason_and_message() {
-    let verdict = Verdict::Refused { code: 403, reason: "Forbidden", message: "no \"x\"".to_owned(), retry_after: None };
+    let verdict =
+        Verdict::Refused { code: 403, reason: "Forbidden", message: "no \"x\"".to_owned(), retry_after: None };
     let status = r#"{"status":"Failure","message":"no \"x\"","reason":"Forbidden","code":403}"#;
     let response = format!(r#"{{"uid":"7f","allowed":false,"status":{status}}}"#);
     for (version, name) in [(ReviewVersion::V1, "v1"), (ReviewVersion::V1Beta1, "v1beta1")] {

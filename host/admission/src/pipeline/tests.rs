@@ -105,7 +105,9 @@ async fn an_admission_ends_at_its_deadline() {
     let start = std::time::Instant::now();
     let (verdict, metrics) = admit(Behaviour::Wait, OnFailure::Deny).await;
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    let Verdict::Refused { code: 503, reason: "ServiceUnavailable", message, .. } = verdict else { panic!("{verdict:?}") };
+    let Verdict::Refused { code: 503, reason: "ServiceUnavailable", message, .. } = verdict else {
+        panic!("{verdict:?}")
+    };
     assert!(message.starts_with("the secrets could not be injected within the webhook's timeout of "), "{message}");
     assert!(metrics.contains("ampoule_admissions_total{outcome=\"unavailable\"} 1"), "{metrics}");
 }

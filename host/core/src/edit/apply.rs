@@ -16,8 +16,8 @@ mod volume;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub(crate) use self::{prepare::check as check_edit, validate::env_name as check_variable_name};
 use self::prepare::PreparedEdit;
+pub(crate) use self::{prepare::check as check_edit, validate::env_name as check_variable_name};
 use super::{
     EnvVar, PodEdit,
     budget::{BudgetError, EditBudget},

@@ -104,7 +104,10 @@ mod tests {
                 json!({ "securityContext": { "allowPrivilegeEscalation": true } }),
                 "securityContext.allowPrivilegeEscalation",
             ),
-            (json!({ "securityContext": { "capabilities": { "add": ["SYS_ADMIN"] } } }), "securityContext.capabilities"),
+            (
+                json!({ "securityContext": { "capabilities": { "add": ["SYS_ADMIN"] } } }),
+                "securityContext.capabilities",
+            ),
             (
                 json!({ "securityContext": { "seccompProfile": { "type": "Unconfined" } } }),
                 "securityContext.seccompProfile",

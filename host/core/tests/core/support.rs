@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    Injection, InjectorSession, LazyPodView, Mutation, Pod, PodEdit, PodMutator, PodView, Profile, SecretInjector, SecretRequest,
+    Injection, InjectorSession, LazyPodView, Mutation, Pod, PodEdit, PodMutator, PodView, Profile, SecretInjector,
+    SecretRequest,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};

@@ -78,7 +78,10 @@ impl Failure {
             return Some(Self::Exceeded(exceeded));
         }
         if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
-            return Some(Self::Trap { reason: format!("it exited with status {code}"), detail: with_output(error, state) });
+            return Some(Self::Trap {
+                reason: format!("it exited with status {code}"),
+                detail: with_output(error, state),
+            });
         }
         match (error.downcast_ref::<Trap>()?, state.refused_growth()) {
             (Trap::Interrupt, _) => Some(Self::Deadline),

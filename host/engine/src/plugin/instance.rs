@@ -104,12 +104,7 @@ impl PluginInstance {
     }
 
     /// Calls `inject`.
-    async fn plan(
-        &mut self,
-        request: &SecretRequest,
-        pod: &LazyPodView,
-        deadline: Instant,
-    ) -> Result<Plan, Failure> {
+    async fn plan(&mut self, request: &SecretRequest, pod: &LazyPodView, deadline: Instant) -> Result<Plan, Failure> {
         let state = self.store.data_mut();
         let answer = RequestAnswer::new(request.clone(), pod.clone(), &state.plugin.limits);
         state.start_request(answer);

@@ -11,10 +11,7 @@ use ampoule_core::{Conventions, Limits};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    failure::Failure,
-    injector::PluginInjector,
-    instance::PluginInstance,
-    prepared::PreparedPlugin,
+    failure::Failure, injector::PluginInjector, instance::PluginInstance, prepared::PreparedPlugin,
     runtime::PluginRuntime,
 };
 use crate::{

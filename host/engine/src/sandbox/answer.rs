@@ -161,8 +161,11 @@ mod tests {
     }
 
     fn shown(build: impl FnOnce(&mut RequestAnswer)) -> String {
-        let mut answer =
-            RequestAnswer::new(SecretRequest::default(), LazyPodView::default(), &Limits { edits: 4, ..Limits::default() });
+        let mut answer = RequestAnswer::new(
+            SecretRequest::default(),
+            LazyPodView::default(),
+            &Limits { edits: 4, ..Limits::default() },
+        );
         build(&mut answer);
         match answer.finish() {
             Plan::Inject(edits, warnings) => format!("{} edits, warnings {warnings:?}", edits.len()),

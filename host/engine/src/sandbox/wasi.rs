@@ -14,7 +14,8 @@ use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, W
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::{
-    budgets::AdmissionBudgets, context::PluginContext, guest_http::gate::HttpGate, log::GuestLogLevel, output::GuestOutput,
+    budgets::AdmissionBudgets, context::PluginContext, guest_http::gate::HttpGate, log::GuestLogLevel,
+    output::GuestOutput,
 };
 
 /// Bytes of one request for random numbers. wasmtime-wasi's default is 64 MiB.

@@ -23,7 +23,8 @@ pub(super) const BAD_SETTINGS: u32 = 2128;
 /// Where the host writes the result of an edit.
 const EDIT_RESULT: u32 = 12288;
 
-const TEXTS: &str = "{\"name\":\"wat\",\"version\":\"1.2.3\",\"settingsSchema\":{}}wat-keywat-valueno such\nsecretbad settings";
+const TEXTS: &str =
+    "{\"name\":\"wat\",\"version\":\"1.2.3\",\"settingsSchema\":{}}wat-keywat-valueno such\nsecretbad settings";
 
 /// The function bodies of a guest, as WebAssembly text. `Default` is a guest without defects.
 pub(super) struct Guest {

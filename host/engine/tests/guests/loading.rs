@@ -15,9 +15,10 @@ use super::{
     spec,
 };
 
-/// The reason to reject a component, without its digest.
+/// The reason to reject a component with strict grants, without its digest.
 async fn refusal(component: Vec<u8>) -> String {
-    let error = engine().load(spec(component, Limits::default())).await.expect_err("must be rejected");
+    let spec = PluginSpec { strict_grants: true, ..spec(component, Limits::default()) };
+    let error = engine().load(spec).await.expect_err("must be rejected");
     error.kind.to_string()
 }
 
@@ -85,7 +86,7 @@ async fn rejects_a_plugin_that_fails_when_it_is_tried_out() {
     let refused = Guest { configure: format!("i32.const {BAD_SETTINGS}"), ..Guest::default() };
     insta::assert_snapshot!(without_offsets(&refusal(start.build()).await), @"the component failed to start: it trapped: wasm `unreachable` instruction executed: error while executing at wasm backtrace: 0: 0x - <unknown>!boom: wasm trap: wasm `unreachable` instruction executed");
     insta::assert_snapshot!(refusal(refused.build()).await, @"the plugin rejected its settings (injectors[].settings): bad settings");
-    insta::assert_snapshot!(without_offsets(&refusal(describe.build()).await), @"`describe` failed: it trapped: wasm `unreachable` instruction executed: error while executing at wasm backtrace: 0: 0x - <unknown>!<wasm function 2>: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(without_offsets(&refusal(describe.build()).await), @"`describe` failed: it trapped: wasm `unreachable` instruction executed: error while executing at wasm backtrace: 0: 0x - <unknown>!<wasm function 16>: wasm trap: wasm `unreachable` instruction executed");
     insta::assert_snapshot!(refusal(configure.build()).await, @"`configure` failed: it did not finish within 5 s");
 }
 
@@ -100,7 +101,7 @@ async fn inspects_a_component() {
     let component = Guest::default().build();
     let found = engine().inspect(component.clone().into()).await.unwrap();
     assert_eq!((found.size, found.contract_version.as_str()), (component.len(), "0.2.0"));
-    assert_eq!(found.imports, ["ampoule:injector/admission@0.2.0", "ampoule:injector/log@0.2.0"]);
+    assert_eq!(found.imports, ["ampoule:injector/log@0.2.0", "ampoule:injector/admission@0.2.0"]);
     assert_eq!(found.exports, ["ampoule:injector/injector@0.2.0"]);
     assert_eq!(
         (found.info.name.as_str(), found.info.version.as_str(), found.info.settings_schema.as_str()),

@@ -187,7 +187,14 @@ mod tests {
         let config = config(injector, false, &[("release", KEYS[0])]);
         let component = Component { bytes: Vec::new().into(), digest: "a".repeat(64), manifest: None, signer };
         let conventions = Profile::FlyteV1.conventions();
-        PluginRecipe { config: config.injectors[0].clone(), conventions, trust: config.trust, component, ca: None, strict_grants: false }
+        PluginRecipe {
+            config: config.injectors[0].clone(),
+            conventions,
+            trust: config.trust,
+            component,
+            ca: None,
+            strict_grants: false,
+        }
     }
 
     #[test]

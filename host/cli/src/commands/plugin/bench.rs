@@ -121,7 +121,7 @@ impl BenchSubject {
 
     /// Calls a fresh instance twice.
     async fn call_twice(&self, bench: &Workbench, plugin: &PluginInjector) -> anyhow::Result<CallLatencies> {
-        let (plugin, request, pod) = (plugin.clone(), self.case.request.clone(), self.case.pod.clone());
+        let (plugin, request, pod) = (plugin.clone(), self.case.request.clone(), self.case.pod.clone().into());
         let calls = async move {
             let mut session = plugin.open();
             let start = Instant::now();

@@ -281,7 +281,7 @@ mod tests {
         ] {
             let secret = SecretName { namespace: namespace.to_owned(), name: name.to_owned() };
             let expected = expected.map(|value| value.as_bytes().to_vec());
-            assert_eq!(services.read(&secret, key).await, Ok(expected), "{secret} {key}");
+            assert_eq!(services.read(&secret, key, &[]).await, Ok(expected), "{secret} {key}");
         }
     }
 

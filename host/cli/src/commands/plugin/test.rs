@@ -156,7 +156,7 @@ async fn answer_case(
         Err(LoadError { kind: LoadErrorKind::Settings(reason), .. }) => return Ok(CaseAnswer::Refused(reason)),
         Err(error) => return Err(error.into()),
     };
-    let (request, pod) = (case.request.clone(), case.pod.clone());
+    let (request, pod) = (case.request.clone(), case.pod.clone().into());
     Ok(bench.engine.run(async move { plugin.open().inject(&request, &pod).await }).await?.into())
 }
 

@@ -178,11 +178,7 @@ impl HostRequest for GuestState {
         self.add(PodEdit::SetAnnotation(Annotation { key, value, collision }), bytes)
     }
 
-    fn add_image_pull_secret(
-        &mut self,
-        _request: Resource<RequestHandle>,
-        name: String,
-    ) -> Result<Result<(), String>> {
+    fn add_image_pull_secret(&mut self, _request: Resource<RequestHandle>, name: String) -> Result<Result<(), String>> {
         let bytes = name.len();
         self.add(PodEdit::AddImagePullSecret(name), bytes)
     }
