@@ -304,7 +304,8 @@ async fn both_mounts_of_a_pod_are_watched() -> Result<()> {
     command.arg("serve").arg("--config").arg(mounted.path().join("ampoule.yaml"));
     let ampoule = start(command, &crate::certificates::fresh()?).await?;
     ensure_env(&ampoule, "the first", "\"ECHO\"").await?;
-    // Twice: the process watches the path and not the target of its link.
+    // The link changes twice: a process that watched the target of the link would miss the second
+    // change.
     for (builtin, prefix) in [("k8s", "B_"), ("k8s", "C_")] {
         let (_, component) = COMPONENTS.iter().find(|(name, _)| *name == builtin).context("it is built in")?;
         plugins.swap(&[("mine.wasm", component)])?;

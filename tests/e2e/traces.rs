@@ -69,8 +69,8 @@ async fn an_admission_is_a_trace_below_its_caller() -> Result<()> {
     let config = traced(&collector.endpoint(), "", &config("flyte-v1", &injectors));
     let environment = [SOON, ("OTEL_RESOURCE_ATTRIBUTES", "k8s.cluster.name=tests")];
     let ampoule = Ampoule::start_with(&config, &environment).await?;
-    // The first injector does not have the first secret, so the second one has a different
-    // instance.
+    // The first injector does not have the first secret, so its instance is dropped. Its call for
+    // the second secret starts a new instance.
     let not_found = request("not-found", "key", Any, "");
     let pod = asking("task", [not_found, ANY.to_owned()]);
     let asked = Review::of(&pod, "flytesnacks");

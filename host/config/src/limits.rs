@@ -42,7 +42,8 @@ pub(crate) struct LimitsSection {
 // === impl LimitsSection ===
 
 impl LimitsSection {
-    /// These limits; `base` has those that the section leaves out. The bounds are checked already.
+    /// Returns the limits of this section. A limit that the section omits comes from `base`. The
+    /// caller has checked the bounds.
     pub(crate) fn over(self, base: &Limits) -> Limits {
         Limits {
             memory: self.memory_mib.map_or(base.memory, |mib| mib << 20),

@@ -35,7 +35,7 @@ enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSignature {
     /// The signature cannot be read.
-    #[error("is not a signature of {0}")]
+    #[error("is not in the format of {0}")]
     Unreadable(&'static str),
     /// The signature is by another key, or of other bytes.
     #[error("is not by this key, or not for this component")]

@@ -31,7 +31,7 @@ pub enum CosignPayloadError {
         column: usize,
     },
     /// It is a document of another type.
-    #[error("the signed document has the type {0:?}")]
+    #[error("the signed document has the type {0:?}, but the type of cosign is {COSIGN_TYPE:?}")]
     Kind(String),
 }
 
@@ -112,7 +112,7 @@ mod tests {
             ),
             (
                 format!(r#"{{"critical":{{{image},"type":"other"}}}}"#),
-                Err("the signed document has the type \"other\"".to_owned()),
+                Err("the signed document has the type \"other\", but the type of cosign is \"cosign container image signature\"".to_owned()),
             ),
             ("{}".to_owned(), Err("the signed document is not readable (line 1, column 2)".to_owned())),
         ] {

@@ -384,7 +384,7 @@ impl PipelineParts {
     }
 }
 
-/// Rejects plugins of ConfigMaps with a grant that reads. The check of the configuration rejects
+/// Rejects plugins of ConfigMaps with a grant that can read values. The check of the configuration rejects
 /// all others.
 fn refuse_readers(injectors: &mut [ListedInjector]) {
     for injector in injectors {

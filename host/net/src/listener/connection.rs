@@ -45,7 +45,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const LONGEST_END: Duration = Duration::from_secs(35);
 /// Interval of pings to a silent HTTP/2 client, and the limit for the reply.
 const PING: Duration = Duration::from_secs(30);
-/// Bytes of a request's headers; the API server sends only a few.
+/// Maximum size of a request's headers in bytes. The API server sends few headers.
 const HEADERS: u32 = 16 * 1024;
 /// Concurrent requests on one connection; one API server sends all its reviews over one.
 const STREAMS: u32 = 250;

@@ -103,8 +103,8 @@ fn fit_engine(config: &Config, injectors: &mut [ListedInjector]) -> usize {
             None => total = with,
             Some(most) => {
                 injector.config = Err(anyhow::anyhow!(
-                    "injector {}: engine.maxConcurrent: {most} is less than the {with} of all injectors together \
-                     (limits.instances)",
+                    "injector {}: with this injector, the sum of limits.instances is {with}, but engine.maxConcurrent \
+                     is {most}",
                     injector.name
                 ));
             }
@@ -216,7 +216,7 @@ mod tests {
         both.extend(listed(&limited, &None));
         assert_eq!(allot_instances(&limited, None, &mut both).instances, 48);
         let reason =
-            "injector p1: engine.maxConcurrent: 48 is less than the 64 of all injectors together (limits.instances)";
+            "injector p1: with this injector, the sum of limits.instances is 64, but engine.maxConcurrent is 48";
         assert_eq!(instances(&both), ["16", reason, "16", "16"], "plugins of the configuration take precedence");
     }
 }
