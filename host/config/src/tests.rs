@@ -120,7 +120,11 @@ fn grants_are_off_by_default_and_checked_one_by_one() {
         ),
         (
             "kubernetesSecrets: [{ namespace: a }]",
-            "kubernetesSecrets[0].names: is empty; list each Secret that the plugin may read",
+            "kubernetesSecrets[0].names: is empty; list each Secret that the plugin may read, or set matchLabels",
+        ),
+        (
+            "kubernetesSecrets: [{ namespace: a, names: [b], matchLabels: { c: d } }]",
+            "kubernetesSecrets[0].matchLabels: cannot be combined with names; use two entries",
         ),
         (
             "kubernetesSecrets: [{ namespace: a, names: [\"*\"] }]",
@@ -133,7 +137,7 @@ fn grants_are_off_by_default_and_checked_one_by_one() {
     refuses(
         "injectors:\n- name: x\n  component: builtin:k8s\n  grants: { network: true }",
         "configuration, line 4, column 13: injectors[0].grants.network: unknown field `network`, expected one of http, \
-         kubernetesSecrets, environment, clock, randomness",
+         kubernetesSecrets, cache, environment, clock, randomness",
     );
 }
 

@@ -98,7 +98,7 @@ impl PluginObserver for Unobserved {
 
 impl CallOutcome {
     /// All outcomes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Injected,
         Self::NotFound,
         Self::Unsupported,
@@ -109,6 +109,7 @@ impl CallOutcome {
         Self::Failed(FailureKind::Trap),
         Self::Failed(FailureKind::Deadline),
         Self::Failed(FailureKind::Limit),
+        Self::Failed(FailureKind::Answer),
         Self::Failed(FailureKind::Busy),
         Self::Failed(FailureKind::Start),
         Self::Abandoned,
