@@ -14,7 +14,10 @@ mod same;
 mod validate;
 mod volume;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use self::prepare::PreparedEdit;
 use super::{
@@ -74,8 +77,8 @@ enum ClaimContent {
     Variable(EnvVar),
     /// The volume that is mounted at a path.
     MountedVolume(String),
-    /// The variables that an init container sets itself.
-    OwnVariables(Vec<String>),
+    /// The variables that an init container sets itself. Every later variable is searched here.
+    OwnVariables(BTreeSet<String>),
 }
 
 // === impl ApplyError ===
@@ -151,7 +154,7 @@ impl<'a> EditApplier<'a> {
     /// Whether an edit added the container, and the container sets the variable itself.
     fn is_own_variable(&self, container: &str, variable: &str) -> bool {
         match self.claim(ClaimKind::InitContainer, container).map(|claim| &claim.content) {
-            Some(ClaimContent::OwnVariables(names)) => names.iter().any(|name| name == variable),
+            Some(ClaimContent::OwnVariables(names)) => names.contains(variable),
             _ => false,
         }
     }
