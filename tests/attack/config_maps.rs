@@ -2,11 +2,16 @@
 //!
 //! The process starts with them already in the cluster, since a restart must not be the end.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_tests::{Namespace, asking, eventually, free_ports};
-use anyhow::{Result, ensure};
+use ampoule_tests::{Ampoule, Namespace, asking, enlarge, eventually, free_ports};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -42,14 +47,78 @@ async fn create_all(namespace: &Namespace, count: usize) -> Result<()> {
 
 /// Creates a labelled ConfigMap whose component is not WebAssembly.
 async fn create(namespace: &Namespace, number: usize) -> Result<()> {
-    let component = vec![u8::try_from(number % 256)?; COMPONENT];
+    create_with(namespace, &format!("flood-{number:03}"), &vec![u8::try_from(number % 256)?; COMPONENT]).await
+}
+
+async fn create_with(namespace: &Namespace, name: &str, component: &[u8]) -> Result<()> {
     let map = json!({
-        "metadata": { "name": format!("flood-{number:03}"), "labels": { "ampoule.dev/injector": "true" } },
-        "binaryData": { "plugin.wasm": data_encoding::BASE64.encode(&component) },
+        "metadata": { "name": name, "labels": { "ampoule.dev/injector": "true" } },
+        "binaryData": { "plugin.wasm": data_encoding::BASE64.encode(component) },
+        "data": { "injector.yaml": "limits: { deadlineMillis: 5000 }" },
     });
     let map: ConfigMap = serde_json::from_value(map)?;
     namespace.api::<ConfigMap>().create(&PostParams::default(), &map).await?;
     Ok(())
+}
+
+/// Compresses a component.
+fn gzip(component: &[u8]) -> Result<Vec<u8>> {
+    let mut child = Command::new("gzip").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    child.stdin.take().context("a pipe")?.write_all(component)?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "gzip: {}", output.status);
+    Ok(output.stdout)
+}
+
+/// The state of each plugin by its name.
+async fn states(ampoule: &Ampoule) -> Result<BTreeMap<String, String>> {
+    let states: Vec<Value> = serde_json::from_str(&ampoule.admin("/plugins").await?.text())?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(states.iter().map(|state| (text(&state["name"]), text(&state["state"]))).collect())
+}
+
+/// Number 5: plugins that compile slowly delayed every change by 71 s. The bound is not a time: a
+/// change is in effect while all but one of the slow plugins are still being loaded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_config_maps_do_not_delay_changes() -> Result<()> {
+    const SLOW: usize = 4;
+    let [port] = free_ports()?;
+    let installed = Installed::new("map-slow", port, "{ mode: cluster, secretName: map-slow }").await?;
+    let other = "  - { name: other, component: builtin:k8s, required: false }\n";
+    installed.configure_with(other)?;
+    installed.reconfigure("globalSecrets:", "plugins: { configMaps: true }\nglobalSecrets:")?;
+    let echo = ampoule_test_guests::guest("echo");
+    for number in 0..SLOW {
+        // The sizes differ, so that the cache has no component for another one.
+        let component = gzip(&enlarge(echo, (12 << 20) + number * 4096))?;
+        create_with(&installed.namespace, &format!("slow-{number}"), &component).await?;
+    }
+    let ampoule = installed.start(port).await?;
+    eventually("the first compilation", Duration::from_secs(60), async || {
+        ensure!(!ampoule.children_peak_kib()?.is_empty(), "{:?}", states(&ampoule).await?);
+        Ok(())
+    })
+    .await?;
+    let slow = async || -> Result<usize> {
+        let states = states(&ampoule).await?;
+        Ok(states.iter().filter(|(name, state)| name.starts_with("slow-") && *state == "loading").count())
+    };
+    installed.reconfigure(other, "")?;
+    eventually("the removal", Duration::from_secs(60), async || {
+        ensure!(!states(&ampoule).await?.contains_key("other"));
+        Ok(())
+    })
+    .await?;
+    ensure!(slow().await? >= SLOW - 1, "the removal waited: {:?}", states(&ampoule).await?);
+    create_with(&installed.namespace, "new", echo).await?;
+    eventually("the new ConfigMap", Duration::from_secs(120), async || {
+        let states = states(&ampoule).await?;
+        ensure!(states.get("new").is_some_and(|state| state == "loaded"), "{states:?}");
+        Ok(())
+    })
+    .await?;
+    ensure!(slow().await? >= SLOW - 1, "the new ConfigMap waited: {:?}", states(&ampoule).await?);
+    ampoule.stop().await?.ensure_clean()
 }
 
 /// Number 5: 300 ConfigMaps of 1 MB ended the process at every start.

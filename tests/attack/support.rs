@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_tests::{Ampoule, Review, annotation, asking};
+use ampoule_tests::{Ampoule, Namespace, Review, annotation, asking, eventually};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
@@ -50,6 +50,17 @@ pub(super) async fn ensure_served(ampoule: &Ampoule) -> Result<()> {
     ensure!(response.allowed && !response.patch.0.is_empty(), "a good pod was not served: {response:?}");
     ensure!(begun.elapsed() < SERVED, "a good pod was served after {:?}", begun.elapsed());
     Ok(())
+}
+
+/// Verifies that the API server's pod gets its secrets.
+pub(super) async fn served(namespace: &Namespace) -> Result<()> {
+    let pod = asking("good", [annotation("group", "key", EnvVar)]);
+    eventually("a good pod", Duration::from_secs(30), async || {
+        let created = namespace.dry_run_pod(&pod).await??;
+        ensure!(created.to_string().contains("secretKeyRef"), "{created}");
+        Ok(())
+    })
+    .await
 }
 
 /// Verifies that the process stayed below the chart's memory limit, and still serves.

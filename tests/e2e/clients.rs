@@ -78,7 +78,8 @@ fn asks_for_the_canary(name: &str) -> serde_json::Value {
 
 /// Verifies that a client without a certificate gets no answer, and leaves no trace but a count.
 async fn check_unknown_client(ampoule: &Ampoule) -> Result<()> {
-    let admissions = admissions(ampoule).await?;
+    const WITHOUT: &str = "ampoule_refused_clients_total{reason=\"no-certificate\"}";
+    let (admissions, counted) = (admissions(ampoule).await?, ampoule.metric(WITHOUT).await?);
     let forged = Review::of(&asks_for_the_canary("forged"), "default");
     let answer = async {
         let mut connection = Connection::tls(ampoule.webhook(), ampoule.trust()).await?;
@@ -88,6 +89,7 @@ async fn check_unknown_client(ampoule: &Ampoule) -> Result<()> {
         ensure!(matches!(answer.status, 401 | 403), "{}: {}", answer.status, answer.text());
     }
     ensure!(self::admissions(ampoule).await? == admissions, "a forged review was admitted");
+    ensure!(ampoule.metric(WITHOUT).await? > counted, "the client is not counted");
     let log = ampoule.log()?;
     ensure!(!log.contains("forged") && !log.contains(CANARY), "the log names the forged pod:\n{log}");
     Ok(())

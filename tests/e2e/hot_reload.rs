@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, Creation, SteadyLoad, asking, eventually, free_ports};
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::{core::v1::ConfigMap, events::v1::Event};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{cluster::Installed, support::request};
+use crate::{
+    cluster::Installed,
+    support::{config_map_events, request},
+};
 
 /// Limit from `kubectl apply` to the first pod that it affects. It takes a quarter of a second on
 /// an idle machine, and more than five seconds while the machine compiles something else.
@@ -106,12 +109,7 @@ impl Cluster {
 
     /// The ConfigMap's Events in their order.
     async fn events(&self) -> Result<Vec<[String; 3]>> {
-        let mut events = self.installed.namespace.api::<Event>().list(&ListParams::default()).await?.items;
-        events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
-        let events = events.into_iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
-        let ours = events.iter().filter(|event| event["regarding"]["kind"] == "ConfigMap");
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(ours.map(|event| ["type", "reason", "note"].map(|key| text(&event[key]))).collect())
+        config_map_events(&self.installed.namespace).await
     }
 }
 

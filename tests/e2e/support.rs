@@ -6,6 +6,9 @@
 use ampoule_core::{MountRequirement, SecretRequest};
 use ampoule_tests::{Ampoule, ApiServer, Namespace};
 use anyhow::Result;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Keys of Secrets, by the built-in injector.
@@ -95,4 +98,14 @@ pub(crate) fn request(group: &str, key: &str, mount: MountRequirement, env_var: 
     let env_var = (!env_var.is_empty()).then(|| env_var.to_owned());
     let (group, key) = (group.to_owned(), key.to_owned());
     SecretRequest { group, key, mount, env_var, ..SecretRequest::default() }.to_flyte_annotation()
+}
+
+/// The Events about ConfigMaps of a namespace in their order: type, reason and note.
+pub(crate) async fn config_map_events(namespace: &Namespace) -> Result<Vec<[String; 3]>> {
+    let mut events = namespace.api::<Event>().list(&ListParams::default()).await?.items;
+    events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
+    let events = events.into_iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+    let ours = events.iter().filter(|event| event["regarding"]["kind"] == "ConfigMap");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(ours.map(|event| ["type", "reason", "note"].map(|key| text(&event[key]))).collect())
 }

@@ -148,6 +148,12 @@ impl ApiServer {
         }
     }
 
+    /// The address of its port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A client for the calling test: a client belongs to the runtime that made it.
     ///
     /// # Errors

@@ -206,12 +206,13 @@ mod tests {
         assert!(failure.ends_with("; thread panicked at a.rs\n    left: 1\n    1\n    2"), "{failure}");
     }
 
-    const TARGETS: [&str; 8] = [
+    const TARGETS: [&str; 9] = [
         "component",
         "edits",
         "flyte_annotation",
         "oci_manifest",
         "people_annotation",
+        "policy_rule",
         "registry_challenge",
         "review",
         "signature",

@@ -19,17 +19,23 @@ use crate::{
     kept_config_maps::{ConfigMapsByName, KeptConfigMaps},
     named_config_maps::NamedConfigMaps,
     registry_access::RegistryAccess,
+    source_version::SourceVersion,
     tag_poller::TagPoller,
 };
 use ampoule_cluster::Cluster;
 use ampoule_config::{ComponentSource, Config, InjectorConfig, RegistriesConfig};
 use ampoule_net::{file, watch::Watch};
 
+/// The digest of each file, or the error of reading it.
+type FilesByPath = BTreeMap<PathBuf, Result<String, String>>;
+
 /// The injectors of the last configuration, and the watches of their sources.
 pub struct Components {
     builtins: Builtins,
     cluster: OnceCell<Cluster>,
-    files: Watch<BTreeMap<PathBuf, Result<String, String>>>,
+    files: Watch<FilesByPath>,
+    /// The digests at the last call of [`Components::follow`].
+    file_digests: FilesByPath,
     /// `None` if the configuration accepts no injectors from ConfigMaps.
     injector_maps: Option<InjectorConfigMaps>,
     /// The ConfigMaps of the last list.
@@ -48,6 +54,7 @@ impl Components {
             builtins,
             cluster: OnceCell::new(),
             files: Watch::new(BTreeMap::new(), BTreeMap::new),
+            file_digests: BTreeMap::new(),
             injector_maps: None,
             listed_maps: KeptConfigMaps::default(),
             named_maps: None,
@@ -88,6 +95,25 @@ impl Components {
         // Before the fetch: the next poll then detects a change in between.
         self.follow_sources(injectors, &maps, &config.registries).await;
         InjectorFetcher::new(Fetcher::new(config, self.builtins, maps), config, self.pinned.clone())
+    }
+
+    /// Returns the version of an injector's source at the last call of [`Components::follow`].
+    #[must_use]
+    pub fn source_version(&self, injector: &ListedInjector) -> SourceVersion {
+        let Ok(config) = &injector.config else { return SourceVersion::default() };
+        let mut version = SourceVersion {
+            files: files(config).iter().map(|(path, _)| self.file_digests.get(path).cloned()).collect(),
+            ..SourceVersion::default()
+        };
+        match &config.component {
+            ComponentSource::ConfigMap { name, key: _ } => {
+                version.map = self.listed_maps.maps.get(name).cloned();
+                version.named_map = self.named_maps.as_ref().and_then(|maps| maps.version(name)).map(str::to_owned);
+            }
+            ComponentSource::Oci(reference) => version.tag = self.tags.digest(reference).map(str::to_owned),
+            ComponentSource::Builtin(_) | ComponentSource::File(_) => {}
+        }
+        version
     }
 
     /// Keeps what a fetch found out.
@@ -137,6 +163,7 @@ impl Components {
         let digests = Arc::new(FileDigests::new(configs.iter().flat_map(|config| files(config))));
         let first = Arc::clone(&digests);
         let known = spawn_blocking(move || first.read()).await.unwrap_or_default();
+        self.file_digests.clone_from(&known);
         self.files = Watch::new(known, move || digests.read());
     }
 

@@ -172,7 +172,7 @@ fn size(map: &ConfigMap) -> usize {
 }
 
 /// Plugins do not depend on annotations and managed fields. Events refer to an object by its uid.
-fn has_same_content(one: &ConfigMap, other: &ConfigMap) -> bool {
+pub(crate) fn has_same_content(one: &ConfigMap, other: &ConfigMap) -> bool {
     one.data == other.data && one.binary_data == other.binary_data && one.metadata.uid == other.metadata.uid
 }
 

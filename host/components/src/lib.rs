@@ -16,6 +16,7 @@ mod injectors;
 mod kept_config_maps;
 mod named_config_maps;
 mod registry_access;
+mod source_version;
 mod tag_poller;
 
 pub use self::{
@@ -23,4 +24,5 @@ pub use self::{
     injector_fetcher::{FetchRecord, FetchedInjector, InjectorFetcher},
     injectors::ListedInjector,
     kept_config_maps::ConfigMapsByName,
+    source_version::SourceVersion,
 };

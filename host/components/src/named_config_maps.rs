@@ -38,6 +38,11 @@ impl NamedConfigMaps {
         Self { api, known, timer: PollTimer::default() }
     }
 
+    /// Returns the last known version of a ConfigMap; `None` if it did not exist.
+    pub(crate) fn version(&self, name: &str) -> Option<&str> {
+        self.known.get(name)?.as_deref()
+    }
+
     /// Waits until one of the ConfigMaps has another version. Cancel safe.
     pub(crate) async fn changed(&mut self) {
         loop {

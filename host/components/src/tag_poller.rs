@@ -64,6 +64,11 @@ impl TagPoller {
         }
     }
 
+    /// Returns the digest of the manifest that the tag named last, if it is known.
+    pub(crate) fn digest(&self, reference: &OciReference) -> Option<&str> {
+        self.known.get(&reference.to_string())?.digest.as_deref()
+    }
+
     /// Waits until a tag names another manifest than at the last poll. Cancel safe.
     pub(crate) async fn changed(&mut self) {
         if self.known.is_empty() {

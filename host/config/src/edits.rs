@@ -20,8 +20,9 @@ const MOST_BYTES: usize = 512;
 ///
 /// Some names are reserved, because they give power over the container or the node: variables such
 /// as `LD_PRELOAD`, `PATH` and `HTTPS_PROXY`, mounts over the credentials of the service account,
-/// `/proc`, `/sys` and `/dev`, and volumes of the kind `hostPath`. `*` does not permit them; their
-/// exact name does. A variable that the pod's author requests by name is not reserved.
+/// `/proc`, `/sys` and `/dev`, volumes of the kind `hostPath`, and the pod's volume with the token
+/// of its service account. `*` does not permit them; their exact name does. A variable that the
+/// pod's author requests by name is not reserved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(crate) struct EditsSection {
@@ -37,6 +38,11 @@ pub(crate) struct EditsSection {
     /// built-in plugin, every path.
     #[serde(skip_serializing_if = "Option::is_none")]
     mounts: Option<Vec<String>>,
+    /// Names of volumes of the pod that the plugin may mount, in all containers and in its init
+    /// containers, without adding them itself. By default, a plugin may mount only volumes that it
+    /// adds for the same pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod_volumes: Option<Vec<String>>,
     /// Images of init containers. A `*` follows `/`, `:` or `@`, or is the whole name. By default,
     /// only built-in plugins may add init containers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,6 +97,7 @@ impl EditsSection {
             EditKind::Variables => &self.variables,
             EditKind::Volumes => &self.volumes,
             EditKind::Mounts => &self.mounts,
+            EditKind::PodVolumes => &self.pod_volumes,
             EditKind::Images => &self.images,
             EditKind::Annotations => &self.annotations,
             EditKind::ImagePullSecrets => &self.image_pull_secrets,
@@ -106,6 +113,7 @@ impl From<&EditPermissions> for EditsSection {
             variables: names(EditKind::Variables),
             volumes: names(EditKind::Volumes),
             mounts: names(EditKind::Mounts),
+            pod_volumes: names(EditKind::PodVolumes),
             images: names(EditKind::Images),
             annotations: names(EditKind::Annotations),
             image_pull_secrets: names(EditKind::ImagePullSecrets),

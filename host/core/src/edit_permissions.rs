@@ -9,13 +9,13 @@ mod reserved;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 pub use self::name_pattern::NamePattern;
 use crate::{
-    edit::{PodEdit, Volume, VolumeSource},
+    edit::{PodEdit, Volume, VolumeMount, VolumeSource},
     request::SecretRequest,
     text,
 };
@@ -27,6 +27,10 @@ pub struct EditPermissions {
     permitted: BTreeMap<EditKind, Vec<NamePattern>>,
 }
 
+/// The volumes that a plugin added in one admission, by name. It may mount them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddedVolumes(BTreeSet<String>);
+
 /// A kind of edit that permissions name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EditKind {
@@ -36,6 +40,8 @@ pub enum EditKind {
     Volumes,
     /// Mounts in the pod's containers, by path.
     Mounts,
+    /// Mounts of volumes that the plugin did not add, by the name of the volume.
+    PodVolumes,
     /// Init containers, by image.
     Images,
     /// Annotations of the pod, by key.
@@ -128,26 +134,36 @@ impl EditPermissions {
         self.names(kind).iter().find(|name| !is_covered(name))
     }
 
-    /// Checks the edits that answer a request.
+    /// Checks the edits that answer a request. `added` has the volumes of the plugin's earlier
+    /// answers in this admission, and gains those of this one.
     ///
     /// # Errors
     ///
     /// The first edit that is not permitted.
-    pub fn check(&self, edits: &[PodEdit], request: &SecretRequest) -> Result<(), ForbiddenEdit> {
-        edits.iter().try_for_each(|edit| self.check_edit(edit, request))
+    pub fn check(
+        &self,
+        edits: &[PodEdit],
+        request: &SecretRequest,
+        added: &mut AddedVolumes,
+    ) -> Result<(), ForbiddenEdit> {
+        // First, since an answer may mount a volume before it adds it.
+        added.extend(edits);
+        edits.iter().try_for_each(|edit| self.check_edit(edit, request, added))
     }
 
-    fn check_edit(&self, edit: &PodEdit, request: &SecretRequest) -> Result<(), ForbiddenEdit> {
+    fn check_edit(&self, edit: &PodEdit, request: &SecretRequest, added: &AddedVolumes) -> Result<(), ForbiddenEdit> {
         match edit {
             PodEdit::SetEnv(env) => self.check_variable(&env.name, request),
             PodEdit::AddVolume(volume) => self.check_volume(volume),
             PodEdit::MountVolume(mount) => {
                 let is_reserved = reserved::is_mount(&mount.path);
-                self.require(EditKind::Mounts, "a mount at", &mount.path, is_reserved)
+                self.require(EditKind::Mounts, "a mount at", &mount.path, is_reserved)?;
+                self.check_mounted_volume(mount, added)
             }
-            // Its image decides about its own variables and mounts.
+            // Its image decides about its own variables, and about the paths of its mounts.
             PodEdit::AddInitContainer(container) => {
-                self.require(EditKind::Images, "an init container of the image", &container.image, false)
+                self.require(EditKind::Images, "an init container of the image", &container.image, false)?;
+                container.mounts.iter().try_for_each(|mount| self.check_mounted_volume(mount, added))
             }
             PodEdit::SetAnnotation(annotation) => {
                 self.require(EditKind::Annotations, "the annotation", &annotation.key, false)
@@ -162,6 +178,15 @@ impl EditPermissions {
         // The pod's author could set the variable without the plugin.
         let is_requested = request.env_var.as_deref() == Some(name);
         self.require(EditKind::Variables, "the variable", name, !is_requested && reserved::is_variable(name))
+    }
+
+    /// The pod's own volumes may have the data of another container, or credentials.
+    fn check_mounted_volume(&self, mount: &VolumeMount, added: &AddedVolumes) -> Result<(), ForbiddenEdit> {
+        let name = &mount.volume;
+        if added.0.contains(name) {
+            return Ok(());
+        }
+        self.require(EditKind::PodVolumes, "a mount of the pod's volume", name, reserved::is_pod_volume(name))
     }
 
     fn check_volume(&self, volume: &Volume) -> Result<(), ForbiddenEdit> {
@@ -204,12 +229,31 @@ fn kind_of_field(field: &str, content: &Value) -> String {
     }
 }
 
+// === impl AddedVolumes ===
+
+impl AddedVolumes {
+    fn extend(&mut self, edits: &[PodEdit]) {
+        let volumes = edits.iter().filter_map(|edit| match edit {
+            PodEdit::AddVolume(volume) => Some(volume.name.clone()),
+            _ => None,
+        });
+        self.0.extend(volumes);
+    }
+}
+
 // === impl EditKind ===
 
 impl EditKind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Variables, Self::Volumes, Self::Mounts, Self::Images, Self::Annotations, Self::ImagePullSecrets];
+    pub const ALL: [Self; 7] = [
+        Self::Variables,
+        Self::Volumes,
+        Self::Mounts,
+        Self::PodVolumes,
+        Self::Images,
+        Self::Annotations,
+        Self::ImagePullSecrets,
+    ];
 
     /// Returns the key of the configuration with the permitted names.
     #[must_use]
@@ -218,6 +262,7 @@ impl EditKind {
             Self::Variables => "variables",
             Self::Volumes => "volumes",
             Self::Mounts => "mounts",
+            Self::PodVolumes => "podVolumes",
             Self::Images => "images",
             Self::Annotations => "annotations",
             Self::ImagePullSecrets => "imagePullSecrets",

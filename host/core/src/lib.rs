@@ -38,7 +38,7 @@ pub use self::{
         SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume, VolumeMount,
         VolumeSource,
     },
-    edit_permissions::{EditKind, EditPermissions, ForbiddenEdit, NamePattern},
+    edit_permissions::{AddedVolumes, EditKind, EditPermissions, ForbiddenEdit, NamePattern},
     grant::Grant,
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector, Unavailable},
     limits::{Limits, PodLimits},

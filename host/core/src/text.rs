@@ -166,7 +166,8 @@ fn printable_or_space(character: char) -> char {
 
 /// Whether a character is a control character, a line separator, or a mark that changes the reading
 /// direction.
-fn is_unprintable(character: char) -> bool {
+#[must_use]
+pub fn is_unprintable(character: char) -> bool {
     const DIRECTION_MARKS: [std::ops::RangeInclusive<char>; 3] =
         ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
     character.is_control()

@@ -18,6 +18,7 @@ mod tests;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -47,10 +48,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A bound port and the settings for its connections.
 pub struct Listener {
     socket: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<TlsPort>,
     limits: ConnectionLimits,
     max_age: Option<Duration>,
     metrics: ConnectionMetrics,
+}
+
+/// The TLS of a port.
+#[derive(Clone)]
+struct TlsPort {
+    acceptor: TlsAcceptor,
+    /// Counts clients that present no certificate although the handshake requires one.
+    without_certificate: Counter,
 }
 
 // === impl Listener ===
@@ -67,8 +76,16 @@ impl Listener {
 
     /// Serves TLS instead of plain HTTP.
     #[must_use]
-    pub fn with_tls(self, tls: TlsAcceptor) -> Self {
-        Self { tls: Some(tls), ..self }
+    pub fn with_tls(self, acceptor: TlsAcceptor) -> Self {
+        Self { tls: Some(TlsPort { acceptor, without_certificate: Counter::default() }), ..self }
+    }
+
+    /// Counts clients that present no certificate although the handshake requires one. Call it
+    /// after [`Listener::with_tls`].
+    #[must_use]
+    pub fn counting_missing_certificates(self, counter: Counter) -> Self {
+        let tls = self.tls.map(|tls| TlsPort { without_certificate: counter, ..tls });
+        Self { tls, ..self }
     }
 
     /// Closes connections of this age, plus or minus a tenth, between two requests. Clients that
@@ -150,7 +167,7 @@ async fn accept_stream(socket: &TcpListener) -> (TcpStream, Peer) {
 async fn serve(
     stream: TcpStream,
     peer: Peer,
-    tls: Option<TlsAcceptor>,
+    tls: Option<TlsPort>,
     router: Router,
     life: ConnectionLife,
     slot: &ConnectionSlot,
@@ -162,7 +179,7 @@ async fn serve(
         return connection::serve(stream, Protocol::Http1, peer, router, life, slot).await;
     };
     let handshake = tokio::select! {
-        handshake = timeout(HANDSHAKE, tls.accept(stream)) => handshake,
+        handshake = timeout(HANDSHAKE, tls.acceptor.accept(stream)) => handshake,
         () = slot.evicted() => {
             return debug!("slow TLS handshake closed in favour of a new connection");
         }
@@ -174,9 +191,21 @@ async fn serve(
             let peer = peer.with_certificate(session.peer_certificates().and_then(<[_]>::first));
             connection::serve(stream, protocol, peer, router, life, slot).await;
         }
-        Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+        Ok(Err(error)) => {
+            if is_missing_certificate(&error) {
+                tls.without_certificate.inc();
+            }
+            debug!(%error, "TLS handshake failed");
+        }
         Err(_) => debug!("TLS handshake timed out"),
     }
+}
+
+/// Whether a handshake failed because the client presented no certificate. The verifier of
+/// certificates is not asked then, so that it cannot count the client.
+fn is_missing_certificate(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::NoCertificatesPresented))
 }
 
 fn is_about_one_connection(error: &io::Error) -> bool {

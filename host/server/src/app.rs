@@ -43,7 +43,7 @@ use ampoule_net::{
     tls::ServingCert,
 };
 use ampoule_telemetry::{
-    metrics::Metrics,
+    metrics::{ClientRefusal, Metrics},
     readiness::{Readiness, ReadinessGate},
     trace::Traces,
 };
@@ -230,11 +230,13 @@ impl Startup {
         let metrics = self.metrics.clone();
         let memory = MemoryPool::for_limit(cgroup::memory_limit());
         let (serving, traces) = (reloader.serving(), self.traces.clone());
+        let without_certificate = self.metrics.refused_clients(ClientRefusal::NoCertificate);
         let router = webhook::router(serving, self.metrics, traces, memory, server.max_admissions);
         let router = admission_clients::protect(router, clients.rule.clone(), metrics);
         followers.spawn(reloader.run());
 
         let webhook = self.webhook.with_tls(clients.tls(cert)).with_max_age(server.max_connection_age);
+        let webhook = webhook.counting_missing_certificates(without_certificate);
         let webhook = RunningPort::spawn(|drain| webhook.run(router, drain, server.shutdown_grace));
         // Only now: the API server must not call a port that does not serve.
         if let Some(registration) = registration {

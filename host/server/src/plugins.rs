@@ -4,9 +4,11 @@
 //! are unchanged. If a plugin does not load, its predecessor stays in use (`slot`).
 
 mod answer_check;
+mod compile_queue;
 #[cfg(test)]
 mod flyte_settings;
 mod instances;
+mod load_tasks;
 mod missing_plugin;
 mod pending_load;
 mod public_reason;
@@ -28,6 +30,7 @@ pub use self::status::{PluginStates, PluginStatus, ServingPlugin};
 use self::{
     answer_check::{AnswerCheck, CheckedInjector},
     instances::{LoweredInstances, allot_instances},
+    load_tasks::PlannedLoad,
     pending_load::{FilledResult, LoadStep, PendingLoad},
     recipe::LoadedPlugin,
     slot::{PluginSlot, SlotFiller},
@@ -161,14 +164,15 @@ impl Loader {
 
     /// Starts to load every configured plugin in the background. [`Loader::next`] reports the
     /// pipelines: the first one when the required plugins are loaded, and another one for each of
-    /// the other plugins.
+    /// the other plugins. A load in progress is superseded; plugins whose inputs are the same
+    /// continue.
     ///
     /// # Errors
     ///
     /// A policy rule does not compile, the ConfigMaps with injectors cannot be listed, or there is
     /// no engine.
     pub async fn begin(&mut self, config: &Config) -> anyhow::Result<()> {
-        self.pending = None;
+        let superseded = self.pending.take();
         let policy = policy::compile(config)?;
         let listed = self.components.list(config).await?;
         let fetcher = self.components.follow(config, &listed).await;
@@ -178,7 +182,7 @@ impl Loader {
         }
         let allotment = allot_instances(config, self.memory_limit, &mut listed);
         self.report_lowered(allotment.lowered);
-        let (engine, instances) = self.engine(&config.engine, allotment.instances)?;
+        let (engine, instances) = self.engine(superseded.as_ref(), &config.engine, allotment.instances)?;
         let filler = SlotFiller {
             engine: Arc::clone(&engine),
             conventions: config.conventions.clone(),
@@ -186,8 +190,7 @@ impl Loader {
             trust: config.trust.clone(),
             last: self.last.clone(),
         };
-        let required = config.injectors.iter().filter(|injector| injector.required);
-        let required = required.map(|injector| injector.name.clone()).collect();
+        let plan = listed.into_iter().map(|injector| self.plan(config, injector)).collect();
         let parts = PipelineParts {
             config: Arc::new(config.clone()),
             instances,
@@ -196,8 +199,15 @@ impl Loader {
             slots: Vec::new(),
             ignored: ignored.into_iter().map(PluginStatus::ignored).collect(),
         };
-        self.pending = Some(PendingLoad::start(fetcher, filler, listed, &required, parts));
+        self.pending = Some(PendingLoad::start(fetcher, filler, plan, parts, superseded));
         Ok(())
+    }
+
+    fn plan(&self, config: &Config, injector: ListedInjector) -> PlannedLoad {
+        // Not by the injector's own configuration, which may be refused.
+        let is_required = injector.origin.is_none()
+            && config.injectors.iter().any(|configured| configured.required && configured.name == injector.name);
+        PlannedLoad { source: self.components.source_version(&injector), is_required, injector }
     }
 
     /// Returns the pipeline that serves, without what a new configuration removes: injectors,
@@ -295,9 +305,19 @@ impl Loader {
         }
     }
 
-    /// Returns the last engine if it has the same settings and enough instances, otherwise a new
-    /// engine; with the number of instances that it supports.
-    fn engine(&self, settings: &EngineSettings, instances: usize) -> anyhow::Result<(Arc<PluginEngine>, usize)> {
+    /// Returns the engine of the superseded load, or the last one, if it has the same settings and
+    /// enough instances, otherwise a new engine; with the number of instances that it supports.
+    fn engine(
+        &self,
+        superseded: Option<&PendingLoad>,
+        settings: &EngineSettings,
+        instances: usize,
+    ) -> anyhow::Result<(Arc<PluginEngine>, usize)> {
+        let is_usable = |load: &&PendingLoad| load.config().engine == *settings && load.engine().1 >= instances;
+        if let Some(superseded) = superseded.filter(is_usable) {
+            let (engine, supported) = superseded.engine();
+            return Ok((Arc::clone(engine), supported));
+        }
         if let Some(last) = &self.last
             && last.config.engine == *settings
             && last.instances >= instances

@@ -48,8 +48,6 @@ pub(crate) struct Reloader {
     retry: bool,
     /// Whether the plugins of the start are being loaded.
     is_first_load: bool,
-    /// Whether a source changed during a load.
-    source_changed: bool,
 }
 
 // === impl Reloader ===
@@ -96,7 +94,6 @@ impl Reloader {
             reporter,
             retry: false,
             is_first_load: true,
-            source_changed: false,
         })
     }
 
@@ -125,15 +122,11 @@ impl Reloader {
 
     async fn handle(&mut self, event: LoaderEvent) {
         match event {
-            LoaderEvent::SourceChanged if self.loader.is_loading() => {
-                // The load continues: a source that changes often must not delay it forever.
-                self.source_changed = true;
-                self.remove();
-            }
+            // Also during a load: plugins whose sources are the same continue.
             LoaderEvent::SourceChanged => self.apply().await,
             LoaderEvent::Loaded(loaded) => self.install(*loaded),
             LoaderEvent::Refused(error) => self.refuse(&error),
-            LoaderEvent::Done => self.finish().await,
+            LoaderEvent::Done => self.finish(),
         }
     }
 
@@ -141,7 +134,6 @@ impl Reloader {
     async fn apply(&mut self) {
         self.retry = false;
         self.is_first_load = false;
-        self.source_changed = false;
         if let Err(error) = self.accept() {
             self.is_refused = true;
             // A ConfigMap may have been removed; the rest waits for a valid configuration.
@@ -186,7 +178,7 @@ impl Reloader {
     }
 
     /// Reports the result of a load after its last plugin.
-    async fn finish(&mut self) {
+    fn finish(&mut self) {
         let plugins = self.states.get();
         let problems = problems(&plugins);
         self.retry = !problems.is_empty();
@@ -197,9 +189,6 @@ impl Reloader {
             let fixed = changed_fixed_keys(&self.at_start, &self.accepted);
             let public_problems = plugins.iter().filter_map(PluginStatus::public_problem).collect();
             self.reporter.report(&ReloadOutcome::Applied { fixed, problems, public_problems });
-        }
-        if self.source_changed {
-            self.apply().await;
         }
     }
 }

@@ -63,6 +63,7 @@ pub struct Metrics {
     certificate_expiry: Gauge<f64, AtomicU64>,
     certificate_reloads: Family<ResultLabel, Counter>,
     registration_repairs: Counter,
+    registration_differs: Gauge,
     config_reloads: Family<ResultLabel, Counter>,
     config_last_reload: Gauge,
     config_reload_duration: Histogram,
@@ -160,6 +161,7 @@ impl Metrics {
             certificate_expiry: Gauge::default(),
             certificate_reloads: Family::default(),
             registration_repairs: Counter::default(),
+            registration_differs: Gauge::default(),
             config_reloads: Family::default(),
             config_last_reload: Gauge::default(),
             config_reload_duration: Histogram::new(RELOAD_BUCKETS),
@@ -200,6 +202,8 @@ impl Metrics {
         registry.register("certificate_reloads", help, self.certificate_reloads.clone());
         let help = "Times the registration was restored after a change or removal by another client";
         registry.register("registration_repairs", help, self.registration_repairs.clone());
+        let help = "1 if the registration is missing, or differs in a field that the process does not change";
+        registry.register("registration_differs", help, self.registration_differs.clone());
         let help = "Detected changes of the configuration or of components, by result";
         registry.register("config_reloads", help, self.config_reloads.clone());
         self.create_counters();
@@ -342,6 +346,12 @@ impl Metrics {
     /// Records that the registration was restored.
     pub fn registration_repaired(&self) {
         self.registration_repairs.inc();
+    }
+
+    /// Records whether the registration is missing, or differs in a field that the process does
+    /// not change.
+    pub fn set_registration_differs(&self, differs: bool) {
+        self.registration_differs.set(differs.into());
     }
 
     /// Returns the connection metrics of one port.

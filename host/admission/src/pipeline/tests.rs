@@ -4,8 +4,9 @@
 //! panicking.
 
 use ampoule_core::{
-    AdmissionOutcome, FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, LazyPodView, OnFailure,
-    Profile, SecretInjector, SecretRequest,
+    AdmissionOutcome, FailureKind, Injection, InjectionError, InjectorFacts, InjectorFailure, InjectorSession,
+    LazyPodView, OnFailure, PodView, PolicyAction, PolicyFinding, PolicyRule, PolicySession, Profile, RequestPolicy,
+    RequestedSecret, SecretInjector, SecretRequest,
 };
 use ampoule_engine::EngineConfig;
 use serde_json::json;
@@ -54,9 +55,12 @@ impl InjectorSession for Native {
 
 /// The verdict on a pod that requests a secret, and the metrics after it.
 async fn admit(behaviour: Behaviour, on_failure: OnFailure) -> (Verdict, String) {
-    let engine = PluginEngine::new(EngineConfig { max_concurrent: 4, ..EngineConfig::default() }).unwrap();
     let mutator = PodMutator::new(vec![Arc::new(Native(behaviour))], Profile::FlyteV1.conventions());
-    let metrics = Metrics::new();
+    admit_by(mutator, on_failure, Metrics::new()).await
+}
+
+async fn admit_by(mutator: PodMutator, on_failure: OnFailure, metrics: Metrics) -> (Verdict, String) {
+    let engine = PluginEngine::new(EngineConfig { max_concurrent: 4, ..EngineConfig::default() }).unwrap();
     let pipeline = Pipeline::new(Arc::new(engine), mutator, metrics.clone()).with_on_failure(on_failure);
     let pod = json!({ "metadata": { "annotations": { "flyte.secrets/s0": ASKS } }, "spec": { "containers": [] } });
     let request = AdmissionRequest {
@@ -134,5 +138,63 @@ async fn on_failure_admit_admits_with_a_warning() {
             "{warning}"
         );
         assert!(metrics.contains("ampoule_admissions_total{outcome=\"admitted-without-secrets\"} 1"), "{metrics}");
+    }
+}
+
+/// A policy whose rule matches the requests of one group.
+struct GroupRule(PolicyRule);
+
+impl RequestPolicy for GroupRule {
+    fn open<'a>(&'a self, _pod: &'a PodView, _requester: &'a Requester) -> Box<dyn PolicySession + 'a> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+impl PolicySession for GroupRule {
+    fn judge(
+        &mut self,
+        request: &RequestedSecret,
+        injector: Option<&InjectorFacts>,
+        findings: &mut Vec<PolicyFinding>,
+    ) {
+        if injector.is_none() && request.request.group == self.0.when {
+            findings.push(PolicyFinding {
+                rule: self.0.name.as_str().into(),
+                action: self.0.action,
+                shadow: self.0.shadow,
+                message: self.0.message.as_str().into(),
+                injector: None,
+                error: None,
+            });
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rule_decides_before_an_injector_is_called() {
+    let unavailable = || Behaviour::Answer(InjectionError::Unavailable("called".to_owned().into()));
+    for (group, shadow, on_failure, expected) in [
+        ("user-info", false, OnFailure::Deny, (403, "is denied: policy rule own: ask the team")),
+        ("user-info", false, OnFailure::Admit, (200, "admitted without its secrets (onFailure: admit): ")),
+        ("user-info", true, OnFailure::Deny, (503, "native: unavailable: called")),
+        ("other", false, OnFailure::Deny, (503, "native: unavailable: called")),
+    ] {
+        let (name, when, message) = ("own".to_owned(), group.to_owned(), "ask the team".to_owned());
+        let rule = PolicyRule { name, when, action: PolicyAction::Deny, message, shadow };
+        let metrics = Metrics::new();
+        metrics.policy_loaded(&[], std::slice::from_ref(&rule));
+        let mutator = PodMutator::new(vec![Arc::new(Native(unavailable()))], Profile::FlyteV1.conventions());
+        let mutator = mutator.with_policy(Arc::new(GroupRule(rule)), vec![InjectorFacts::unknown()]);
+        let (verdict, metrics) = admit_by(mutator, on_failure, metrics).await;
+        let (code, text) = match verdict {
+            Verdict::Refused { code, message, .. } => (code, message),
+            Verdict::Allowed { warnings, .. } => (200, warnings.concat()),
+        };
+        assert_eq!(code, expected.0, "{text}");
+        assert!(text.contains(expected.1), "{text}");
+        let matches = u8::from(group == "user-info");
+        let line =
+            format!("ampoule_policy_rule_matches_total{{rule=\"own\",action=\"deny\",shadow=\"{shadow}\"}} {matches}");
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
     }
 }

@@ -24,11 +24,13 @@ const AS_VARIABLE: &str =
 /// The same for a group without a key.
 const WITHOUT_KEY: &str = "m4zg54lqhiqce4ltmvzc11lomzxsecq";
 
-static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
+static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| pipeline("globalSecrets: { enabled: true }"));
+
+fn pipeline(config: &str) -> Pipeline {
     let builtins = ampoule_plugin_bundle::COMPONENTS;
-    let config = Config::parse("globalSecrets: { enabled: true }", &builtins::names(builtins)).unwrap();
+    let config = Config::parse(config, &builtins::names(builtins)).unwrap();
     run(Loader::new(builtins, Metrics::new()).load(&config)).unwrap().pipeline
-});
+}
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -359,4 +361,40 @@ fn reads_yaml_as_kubectl_does() {
     assert_eq!(input.object["spec"]["containers"][0], expected);
     assert!(matches!(input.request.subject, ReviewSubject::Pod(_)));
     assert_eq!(input.request.namespace, "default");
+}
+
+#[test]
+fn explains_which_rule_decides_and_what_the_others_do() {
+    let rules = "policy: { rules: [\
+        { name: trial, when: \"request.group == 'tls'\", message: m, shadow: true }, \
+        { name: note, when: 'true', action: audit }, \
+        { name: own, when: \"request.group == 'tls' && injector.builtin\", message: ask the team }, \
+        { name: labels, when: \"pod.labels.team == 'a'\", action: audit }] }";
+    let list = "- {group: openai, key: api-key}\n- {group: tls, key: ca.crt, file: true}";
+    let mut object = pod(&json!({ "ampoule.dev/secrets": list }));
+    object["metadata"]["labels"] = json!({ "ampoule.dev/inject": "true" });
+    let input = PodDocument::parse(&document("Pod", "v1", &object)).unwrap();
+    let explanation = run(Explanation::explain_pod(input, &pipeline(rules))).unwrap();
+    let expected = "\
+pod default/train
+
+secret openai/api-key (annotation ampoule.dev/secrets[0], mount env-var, variable OPENAI_API_KEY)
+  policy rule note (audit)
+  policy rule labels cannot be evaluated: a map does not contain the key; use `in` or has() before the access (audit)
+  k8s: injected (3 edits)
+
+secret tls/ca.crt (annotation ampoule.dev/secrets[1], mount file)
+  policy rule trial: m (shadow: would deny)
+  policy rule note (audit)
+  policy rule labels cannot be evaluated: a map does not contain the key; use `in` or has() before the access (audit)
+  policy rule own: ask the team (decides: deny, injector k8s)
+
+verdict: refused with code 403
+secret tls/ca.crt (annotation ampoule.dev/secrets[1], mount file) is denied for injector k8s: policy rule own: ask the team
+";
+    assert_eq!(explanation.text(), expected);
+    let policy = &explanation.json()["requests"][1]["policy"];
+    let own =
+        json!({ "rule": "own", "action": "deny", "shadow": false, "decides": true, "injector": "k8s", "error": null });
+    assert!(policy.as_array().unwrap().contains(&own), "{policy}");
 }

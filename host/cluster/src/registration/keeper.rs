@@ -4,7 +4,7 @@
 //! changes by other clients. When the process ends, the object stays: other replicas still serve.
 //!
 //! With `registration.create: false` it waits for an object that does not exist, restores only the
-//! `caBundle`, and logs a difference in another field.
+//! `caBundle`, and reports a difference in another field in the log and in a metric.
 
 mod reconcile;
 
@@ -153,6 +153,7 @@ impl RegistrationKeeper {
 
     /// Logs why the process waits, once for each reason.
     fn report_obstacle(&mut self, obstacle: &RegistrationError) {
+        self.metrics.set_registration_differs(true);
         let obstacle = obstacle.to_string();
         if self.is_new(&obstacle) {
             warn!(reason = obstacle, "the registration is not complete; the API server cannot call this webhook");
@@ -161,6 +162,7 @@ impl RegistrationKeeper {
 
     /// Logs that a field differs from the configuration, once for each field.
     fn report_difference(&mut self, field: Option<String>) {
+        self.metrics.set_registration_differs(field.is_some());
         let Some(field) = field else {
             self.reported = None;
             return;

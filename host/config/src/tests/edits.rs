@@ -15,8 +15,8 @@ fn names(config: &Config, kind: EditKind) -> String {
 #[test]
 fn only_a_built_in_plugin_may_add_containers_and_annotations_by_default() {
     for (component, expected) in [
-        ("builtin:k8s", ["*", "secret memory", "*", "*", "*", ""]),
-        ("file:/x.wasm", ["*", "secret memory", "/secrets /secrets/*", "", "", ""]),
+        ("builtin:k8s", ["*", "secret memory", "*", "", "*", "*", ""]),
+        ("file:/x.wasm", ["*", "secret memory", "/secrets /secrets/*", "", "", "", ""]),
     ] {
         let text = format!(
             "conventions: {{ mountDirectory: /secrets }}\ninjectors: [{{ name: x, component: \"{component}\" }}]"
@@ -32,7 +32,7 @@ fn only_a_built_in_plugin_may_add_containers_and_annotations_by_default() {
 fn a_list_replaces_the_default_of_its_kind_only() {
     let text = "injectors: [{ name: x, component: file:/x, edits: { images: [ghcr.io/a/*], variables: [] } }]";
     let config = Config::parse(text, &[]).unwrap();
-    let expected = ["", "secret memory", "/etc/flyte/secrets /etc/flyte/secrets/*", "ghcr.io/a/*", "", ""];
+    let expected = ["", "secret memory", "/etc/flyte/secrets /etc/flyte/secrets/*", "", "ghcr.io/a/*", "", ""];
     assert_eq!(EditKind::ALL.map(|kind| names(&config, kind)), expected);
 }
 
@@ -64,17 +64,17 @@ fn invalid_names_are_refused() {
 fn the_ceiling_limits_the_plugins_of_config_maps() {
     let ceiling = "plugins: { configMaps: true, configMapEdits: { images: [ghcr.io/team/*], mounts: [/etc/x/*] } }";
     for (config, document, expected) in [
-        ("", "", Ok(["*", "secret memory", "/etc/flyte/secrets /etc/flyte/secrets/*", "", "", ""])),
+        ("", "", Ok(["*", "secret memory", "/etc/flyte/secrets /etc/flyte/secrets/*", "", "", "", ""])),
         (
             "",
             "component: builtin:k8s",
-            Ok(["*", "secret memory", "/etc/flyte/secrets /etc/flyte/secrets/*", "", "", ""]),
+            Ok(["*", "secret memory", "/etc/flyte/secrets /etc/flyte/secrets/*", "", "", "", ""]),
         ),
-        (ceiling, "component: builtin:k8s", Ok(["*", "secret memory", "/etc/x/*", "ghcr.io/team/*", "", ""])),
+        (ceiling, "component: builtin:k8s", Ok(["*", "secret memory", "/etc/x/*", "", "ghcr.io/team/*", "", ""])),
         (
             ceiling,
             "edits: { images: ['ghcr.io/team/a:1'] }",
-            Ok(["*", "secret memory", "", "ghcr.io/team/a:1", "", ""]),
+            Ok(["*", "secret memory", "", "", "ghcr.io/team/a:1", "", ""]),
         ),
         (
             ceiling,

@@ -14,7 +14,10 @@ mod same;
 mod validate;
 mod volume;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use self::prepare::PreparedEdit;
 pub(crate) use self::{prepare::check as check_edit, validate::env_name as check_variable_name};
@@ -79,8 +82,8 @@ enum ClaimContent {
     Variable(EnvVar),
     /// The volume that is mounted at a path.
     MountedVolume(String),
-    /// The variables that an init container sets itself.
-    OwnVariables(Vec<String>),
+    /// The variables that an init container sets itself. Every later variable is searched here.
+    OwnVariables(BTreeSet<String>),
 }
 
 // === impl ApplyError ===
@@ -156,7 +159,7 @@ impl<'a> EditApplier<'a> {
     /// Whether an edit added the container, and the container sets the variable itself.
     fn is_own_variable(&self, container: &str, variable: &str) -> bool {
         match self.claim(ClaimKind::InitContainer, container).map(|claim| &claim.content) {
-            Some(ClaimContent::OwnVariables(names)) => names.iter().any(|name| name == variable),
+            Some(ClaimContent::OwnVariables(names)) => names.contains(variable),
             _ => false,
         }
     }

@@ -59,6 +59,14 @@ impl<'a> EditedList<'a> {
         self.all(ListKey::Name, name).into_iter().filter_map(|position| self.get(position))
     }
 
+    /// Returns the number of elements with this name.
+    pub(super) fn count_named(&self, name: &str) -> usize {
+        if self.len() <= MAX_SCANNED {
+            return self.entries().filter(|(_, element)| ListKey::Name.read(element) == Some(name)).count();
+        }
+        self.by_name.find(ListKey::Name, name, self.entries()).len()
+    }
+
     /// Returns the element that is mounted at a path.
     pub(super) fn mounted_at(&self, path: &str) -> Option<&Value> {
         self.first(ListKey::MountPath, path).and_then(|position| self.get(position))

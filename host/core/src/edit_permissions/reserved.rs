@@ -86,6 +86,10 @@ const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// The volume that shows the node's files.
 const HOST_PATH: &str = "hostPath";
 
+/// The start of the name of the volume with the token of the pod's service account. The API server
+/// adds it.
+const TOKEN_VOLUME: &str = "kube-api-access-";
+
 /// Whether the variable is reserved. Programs read the names of proxies in either case.
 pub(super) fn is_variable(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
@@ -106,6 +110,11 @@ pub(super) fn is_mount(path: &str) -> bool {
 /// Whether the volume is reserved.
 pub(super) fn is_volume(kind: &str) -> bool {
     kind == HOST_PATH
+}
+
+/// Whether the pod's volume of this name is reserved.
+pub(super) fn is_pod_volume(name: &str) -> bool {
+    name.starts_with(TOKEN_VOLUME)
 }
 
 /// Whether a path is the directory or below it.

@@ -71,7 +71,14 @@ fn memory() -> PodEdit {
 
 /// Returns the refused name; `""` if the edit is permitted.
 fn refused(permissions: &EditPermissions, edit: PodEdit) -> String {
-    permissions.check(&[edit], &SecretRequest::default()).err().map(|error| error.name).unwrap_or_default()
+    // The volume of `mount`.
+    check(permissions, &[edit], "v").err().map(|error| error.name).unwrap_or_default()
+}
+
+/// Checks an answer of a plugin that added a volume before.
+fn check(permissions: &EditPermissions, edits: &[PodEdit], added: &str) -> Result<(), ForbiddenEdit> {
+    let mut added = AddedVolumes([added.to_owned()].into());
+    permissions.check(edits, &SecretRequest::default(), &mut added)
 }
 
 #[test]
@@ -133,9 +140,12 @@ fn a_pattern_does_not_cover_a_reserved_name() {
 fn a_variable_that_the_pod_requests_by_name_is_not_reserved() {
     let request = SecretRequest { env_var: Some("NODE_OPTIONS".to_owned()), ..SecretRequest::default() };
     let ordinary = EditPermissions::ordinary(DIRECTORY);
-    assert_eq!(ordinary.check(&[variable("NODE_OPTIONS")], &request), Ok(()));
-    assert!(ordinary.check(&[variable("NODE_PATH")], &request).is_err());
-    assert!(EditPermissions::default().check(&[variable("NODE_OPTIONS")], &request).is_err(), "a forbidden kind");
+    let check = |permissions: &EditPermissions, name| {
+        permissions.check(&[variable(name)], &request, &mut AddedVolumes::default())
+    };
+    assert_eq!(check(&ordinary, "NODE_OPTIONS"), Ok(()));
+    assert!(check(&ordinary, "NODE_PATH").is_err());
+    assert!(check(&EditPermissions::default(), "NODE_OPTIONS").is_err(), "a forbidden kind");
 }
 
 #[test]
@@ -165,9 +175,50 @@ fn an_empty_list_forbids_the_kind_and_the_message_names_it() {
             "the plugin answered with the image pull secret \"x\\ny\", which its permissions do not cover (edits.imagePullSecrets)",
         ),
     ] {
-        let error = none.check(&[edit], &SecretRequest::default()).unwrap_err();
+        let error = check(&none, &[edit], "v").unwrap_err();
         assert_eq!(error.to_string(), message);
     }
+}
+
+#[test]
+fn a_plugin_mounts_the_volumes_that_it_added_and_those_that_its_permissions_name() {
+    let own = PodEdit::AddVolume(Volume { name: "own".to_owned(), source: VolumeSource::Memory { size_limit: None } });
+    let mount = |volume: &str| {
+        let (path, sub_path) = (format!("{DIRECTORY}/x"), None);
+        VolumeMount { volume: volume.to_owned(), path, read_only: true, sub_path }
+    };
+    let mounting = |volume: &str| PodEdit::MountVolume(mount(volume));
+    let in_container = |volume: &str| {
+        let PodEdit::AddInitContainer(mut container) = init_container("good:1") else { panic!("an init container") };
+        container.mounts.push(mount(volume));
+        PodEdit::AddInitContainer(container)
+    };
+    let permissions = |names: &[&str]| {
+        let mut permissions = EditPermissions::ordinary(DIRECTORY);
+        permissions.set(EditKind::Images, vec![NamePattern::new("*")]);
+        permissions.set(EditKind::PodVolumes, names.iter().map(|name| NamePattern::new(name)).collect());
+        permissions
+    };
+    let token = "kube-api-access-x7k2p";
+    for (names, edits, expected) in [
+        (&[][..], vec![mounting("own"), own.clone()], ""),
+        (&[], vec![in_container("own"), own.clone()], ""),
+        (&[], vec![mounting("earlier"), in_container("earlier")], ""),
+        (&[], vec![own.clone(), mounting("theirs")], "theirs"),
+        (&[], vec![own.clone(), in_container("theirs")], "theirs"),
+        (&["shared"], vec![mounting("shared"), in_container("shared")], ""),
+        (&["shared"], vec![mounting("theirs")], "theirs"),
+        (&["*"], vec![mounting("theirs")], ""),
+        (&["*", "kube-api-access-*"], vec![mounting(token)], token),
+        (&[token], vec![mounting(token)], ""),
+    ] {
+        let result = check(&permissions(names), &edits, "earlier");
+        assert_eq!(result.err().map(|error| error.name).unwrap_or_default(), expected, "{names:?}: {edits:?}");
+    }
+    let error = check(&permissions(&[]), &[mounting("theirs")], "own").unwrap_err().to_string();
+    let expected = "the plugin answered with a mount of the pod's volume \"theirs\", which its permissions do not cover \
+                    (edits.podVolumes)";
+    assert_eq!(error, expected);
 }
 
 #[test]

@@ -5,8 +5,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ampoule_core::{
-    AdmissionMemory, Annotation, EnvSource, EnvVar, KeyToPath, Mutation, Pod, PodEdit, PodLimits, PodMutator, Profile,
-    RefusalCode, Requester, SecretVolume, UnlimitedMemory, Volume, VolumeMount, VolumeSource,
+    AdmissionMemory, Annotation, EnvSource, EnvVar, InitContainer, KeyToPath, Mutation, Pod, PodEdit, PodLimits,
+    PodMutator, Profile, RefusalCode, Requester, SecretVolume, UnlimitedMemory, Volume, VolumeMount, VolumeSource,
 };
 use serde_json::{Value, json};
 
@@ -107,6 +107,33 @@ fn a_volume_with_many_keys_does_not_cost_their_product_with_the_requests() {
         "key-1"
     );
     assert!(mutate(&mutator, &pod_asking(200, spec)).outcome.unwrap_err().message.contains("too large"));
+}
+
+#[test]
+fn a_name_that_a_container_repeats_counts_each_time_it_is_compared() {
+    let env = |count: usize| vec![EnvVar { name: "A".into(), source: EnvSource::Literal("y".into()) }; count];
+    let add = |count| {
+        PodEdit::AddInitContainer(InitContainer {
+            name: "init".into(),
+            image: "init:1".into(),
+            command: Vec::new(),
+            args: Vec::new(),
+            env: env(count),
+            mounts: Vec::new(),
+            resources: None,
+            security_context: None,
+            position: None,
+            patches: vec![],
+        })
+    };
+    let mut spec = containers(1);
+    let mut theirs = variables(2000, |_| "A".into())["containers"][0].take();
+    theirs["image"] = json!("init:1");
+    spec["initContainers"] = json!([theirs]);
+    let mutator = |count| mutator(Profile::FlyteV1, vec![Scripted::edits("one", vec![add(count)])]);
+    assert!(mutate(&mutator(1), &pod_asking(1, spec.clone())).outcome.is_ok());
+    let message = mutate(&mutator(200), &pod_asking(1, spec)).outcome.unwrap_err().message;
+    assert!(message.contains("the secrets need more than 200000 changes of containers and volumes"), "{message}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
-use crate::tls::{self, ServingCert};
+use crate::tls::{self, ClientCas, ServingCert};
 
 mod crowds;
 
@@ -253,4 +253,31 @@ async fn a_connection_without_tls_is_closed() {
     // An alert or a reset: both end the connection without an HTTP response.
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!String::from_utf8_lossy(&answer).contains("HTTP"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_client_without_the_required_certificate_is_counted() {
+    let (key, ca_pem) = test_certificate();
+    let cert = Arc::new(ServingCert::default());
+    cert.install(key);
+    let (rejected, missing) = (Counter::default(), Counter::default());
+    let cas = Arc::new(ClientCas::new(rejected.clone()));
+    cas.install(test_certificate().1.as_bytes()).unwrap();
+    let (limits, metrics) = (ConnectionLimits::webhook(8), ConnectionMetrics::default());
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits, metrics.clone()).await.unwrap();
+    let listener = listener.with_tls(TlsAcceptor::from(Arc::new(tls::server_config_for_clients(cert, cas))));
+    let listener = listener.counting_missing_certificates(missing.clone());
+    let address = listener.local_addr().unwrap();
+    let (trigger, drain) = DrainTrigger::new();
+    let ended = tokio::spawn(listener.run(Gate::default().router(), drain, Duration::from_secs(5)));
+    let served = ServedPort { address, ca_pem, metrics, trigger, ended };
+    let mut stream = served.connect(served.trusting(b"http/1.1"), "localhost").await;
+    // With TLS 1.3, the client learns of the failure after its own handshake.
+    assert!(stream.read(&mut [0]).await.is_err(), "the handshake must fail");
+    assert_eq!((missing.get(), rejected.get()), (1, 0));
+    // A failure of another kind is not counted.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert_eq!((missing.get(), rejected.get()), (1, 0));
 }

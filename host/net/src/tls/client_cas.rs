@@ -49,7 +49,8 @@ pub enum ClientCaError {
 // === impl ClientCas ===
 
 impl ClientCas {
-    /// Creates an empty set. `rejected` counts the certificates that a handshake refuses.
+    /// Creates an empty set. `rejected` counts the certificates that a handshake refuses, also
+    /// those that arrive before the first CAs are installed.
     #[must_use]
     pub fn new(rejected: Counter) -> Self {
         Self { verifier: ArcSwapOption::empty(), provider: provider(), rejected }
@@ -82,9 +83,11 @@ impl ClientCertVerifier for ClientCas {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verifier = self.verifier.load_full();
-        let verifier = verifier.ok_or_else(|| Error::General("the CAs of clients are not known yet".to_owned()))?;
-        verifier.verify_client_cert(leaf, intermediates, now).inspect_err(|error| {
+        let verified = match self.verifier.load_full() {
+            Some(verifier) => verifier.verify_client_cert(leaf, intermediates, now),
+            None => Err(Error::General("the CAs of clients are not known yet".to_owned())),
+        };
+        verified.inspect_err(|error| {
             self.rejected.inc();
             debug!(%error, "client certificate refused");
         })

@@ -44,6 +44,9 @@ fn the_ready_made_rules_of_the_book_decide_as_described() {
         ("no-values-in-sandbox", "sandbox", "", "g", "k", File, true, true),
         ("no-values-in-sandbox", "sandbox", "", "g", "k", File, false, false),
         ("no-values-in-sandbox", "other", "", "g", "k", File, true, false),
+        ("no-database-password", "a", "", "db", "pass_word", EnvVar, true, true),
+        ("no-database-password", "a", "", "DB_Pass", "word", EnvVar, true, true),
+        ("no-database-password", "a", "", "db", "pass", EnvVar, true, false),
     ] {
         let pod =
             PodView { namespace: namespace.to_owned(), service_account: account.to_owned(), ..PodView::default() };

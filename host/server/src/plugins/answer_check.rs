@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    EditPermissions, Injection, InjectionError, InjectorSession, LazyPodView, PodEdit, SecretInjector, SecretRequest,
+    AddedVolumes, EditPermissions, Injection, InjectionError, InjectorSession, LazyPodView, PodEdit, SecretInjector,
+    SecretRequest,
 };
 use async_trait::async_trait;
 
@@ -30,6 +31,8 @@ pub(super) enum AnswerCheck {
 struct CheckedSession {
     session: Box<dyn InjectorSession>,
     check: AnswerCheck,
+    /// The volumes of the answers so far.
+    added: AddedVolumes,
 }
 
 // === impl CheckedInjector ===
@@ -44,19 +47,20 @@ impl SecretInjector for CheckedInjector {
     }
 
     fn open(&self) -> Box<dyn InjectorSession> {
-        Box::new(CheckedSession { session: self.injector.open(), check: self.check.clone() })
+        let (session, check) = (self.injector.open(), self.check.clone());
+        Box::new(CheckedSession { session, check, added: AddedVolumes::default() })
     }
 }
 
 // === impl AnswerCheck ===
 
 impl AnswerCheck {
-    fn check(&self, edits: &[PodEdit], request: &SecretRequest) -> Result<(), String> {
+    fn check(&self, edits: &[PodEdit], request: &SecretRequest, added: &mut AddedVolumes) -> Result<(), String> {
         match self {
             // A literal is public: the plugin declares it so.
             Self::ReferencesOnly if edits.iter().any(PodEdit::contains_value) => Err(VALUE.to_owned()),
             Self::ReferencesOnly => Ok(()),
-            Self::Edits(permissions) => permissions.check(edits, request).map_err(|error| error.to_string()),
+            Self::Edits(permissions) => permissions.check(edits, request, added).map_err(|error| error.to_string()),
         }
     }
 }
@@ -67,7 +71,8 @@ impl AnswerCheck {
 impl InjectorSession for CheckedSession {
     async fn inject(&mut self, request: &SecretRequest, pod: &LazyPodView) -> Injection {
         let answer = self.session.inject(request, pod).await?;
-        let refused = answer.as_ref().ok().and_then(|edits| self.check.check(edits, request).err());
+        let Ok(edits) = &answer else { return Ok(answer) };
+        let refused = self.check.check(edits, request, &mut self.added).err();
         Ok(refused.map_or(answer, |reason| Err(InjectionError::Denied(reason))))
     }
 

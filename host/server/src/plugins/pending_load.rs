@@ -1,37 +1,27 @@
 //! [`PendingLoad`]: the plugins of a configuration that are being fetched and compiled.
 //!
 //! Each plugin has its own task, so that a slow registry delays no other plugin. Compilations run
-//! one after the other, those of required plugins first: a compiler takes up to 512 MiB.
+//! one after the other, those of required plugins first: a compiler takes up to 512 MiB. A load
+//! that supersedes another one keeps what that one has done ([`LoadTasks`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Instant,
 };
 
-use tokio::{
-    sync::Semaphore,
-    task::{JoinError, JoinSet},
-};
+use tokio::task::JoinError;
 
 use super::{
     PipelineParts,
+    load_tasks::{FilledSlot, LoadTasks, PlannedLoad},
     reduction::entry,
     slot::{PluginSlot, SlotFiller},
 };
-use ampoule_components::{FetchRecord, FetchedInjector, InjectorFetcher, ListedInjector};
+use ampoule_components::{FetchRecord, InjectorFetcher, ListedInjector};
 use ampoule_config::{Config, InjectorConfig};
+use ampoule_engine::PluginEngine;
 use ampoule_telemetry::plugin_state::PluginState;
-
-/// Maximum number of plugins of ConfigMaps that are fetched and compiled at once. It bounds the
-/// memory of components that are not used in the end.
-const MOST_CONFIG_MAPS: usize = 2;
-/// Maximum size of the unpacked components of all ConfigMaps, in bytes. A Python component has
-/// 18 MB.
-const MOST_COMPONENT_BYTES: usize = 128 << 20;
 
 /// A configuration whose plugins are being loaded.
 pub(super) struct PendingLoad {
@@ -45,8 +35,7 @@ pub(super) struct PendingLoad {
     from_config_maps: BTreeMap<String, InjectorConfig>,
     /// The injectors of ConfigMaps that were removed or restricted since the start.
     revoked: BTreeSet<String>,
-    tasks: JoinSet<(FilledSlot, FetchRecord)>,
-    turns: Arc<CompileTurns>,
+    tasks: LoadTasks,
 }
 
 /// A step of a load.
@@ -59,73 +48,61 @@ pub(super) enum LoadStep {
     Done,
 }
 
-/// The slot of one task.
-pub(super) struct FilledSlot {
-    slot: PluginSlot,
-    is_required: bool,
-}
-
 /// The result of one task, and what its fetch found out. `None` if there is no task to wait for.
 pub(super) type FilledResult<R = (FilledSlot, FetchRecord)> = Option<Result<R, JoinError>>;
-
-/// Bounds what tasks do at once.
-struct CompileTurns {
-    required: Semaphore,
-    /// Has no permit until all required plugins are loaded.
-    optional: Semaphore,
-    config_maps: Semaphore,
-    /// The bytes of the components of ConfigMaps so far.
-    component_bytes: AtomicUsize,
-}
-
-/// The inputs of every task.
-struct SlotLoader {
-    fetcher: InjectorFetcher,
-    filler: SlotFiller,
-    turns: Arc<CompileTurns>,
-}
 
 // === impl PendingLoad ===
 
 impl PendingLoad {
-    /// Starts to load all injectors. `required` names those that must load. `parts` has no slots.
+    /// Starts to load all injectors. `parts` has no slots. `previous` is the load that this one
+    /// supersedes.
     pub(super) fn start(
         fetcher: InjectorFetcher,
         filler: SlotFiller,
-        injectors: Vec<ListedInjector>,
-        required: &BTreeSet<String>,
+        plan: Vec<PlannedLoad>,
         parts: PipelineParts,
+        previous: Option<Self>,
     ) -> Self {
-        let turns = Arc::new(CompileTurns {
-            required: Semaphore::new(1),
-            optional: Semaphore::new(0),
-            config_maps: Semaphore::new(MOST_CONFIG_MAPS),
-            component_bytes: AtomicUsize::new(0),
-        });
-        let slots = injectors.iter().map(|injector| filler.keep(injector)).collect();
-        let loader = Arc::new(SlotLoader { fetcher, filler, turns: Arc::clone(&turns) });
-        let mut tasks = JoinSet::new();
-        let mut required_left = 0;
+        let previous = previous.filter(|previous| previous.has_same_inputs(&parts));
         let mut from_config_maps = BTreeMap::new();
-        for injector in injectors {
-            let is_required = injector.origin.is_none() && required.contains(&injector.name);
-            required_left += usize::from(is_required);
+        for PlannedLoad { injector, .. } in &plan {
             if let (Some(_), Ok(config)) = (&injector.origin, &injector.config) {
                 from_config_maps.insert(injector.name.clone(), config.clone());
             }
-            tasks.spawn(Arc::clone(&loader).load(injector, is_required));
         }
-        let parts = PipelineParts { slots, ..parts };
+        let mut tasks = LoadTasks::new(fetcher, filler, previous.map(|previous| previous.tasks));
+        // Before a task can ask for a turn.
+        tasks.restrict(true);
+        let (slots, required_left) = tasks.start(plan);
         Self {
             started: Instant::now(),
-            parts,
+            parts: PipelineParts { slots, ..parts },
             required_left,
             is_serving: false,
             from_config_maps,
             revoked: BTreeSet::new(),
             tasks,
-            turns,
         }
+    }
+
+    /// Whether the tasks of this load have the inputs that these parts need, beside those of each
+    /// plugin.
+    fn has_same_inputs(&self, parts: &PipelineParts) -> bool {
+        let (one, other) = (&self.parts.config, &parts.config);
+        Arc::ptr_eq(&self.parts.engine, &parts.engine)
+            && one.conventions == other.conventions
+            && one.trust == other.trust
+            && one.registries == other.registries
+    }
+
+    /// Returns the engine of this load, and the number of instances that it supports.
+    pub(super) fn engine(&self) -> (&Arc<PluginEngine>, usize) {
+        (&self.parts.engine, self.parts.instances)
+    }
+
+    /// Returns the configuration of this load.
+    pub(super) fn config(&self) -> &Config {
+        &self.parts.config
     }
 
     /// Waits for the next plugin; `None` at once if a pipeline can be built without waiting, or if
@@ -134,7 +111,7 @@ impl PendingLoad {
         if self.required_left == 0 && !self.is_serving {
             return None;
         }
-        self.tasks.join_next().await
+        self.tasks.next().await
     }
 
     /// Uses the result of [`PendingLoad::wait`]. `None` if there is nothing to do yet.
@@ -156,7 +133,7 @@ impl PendingLoad {
         }
         if !self.is_serving {
             self.is_serving = true;
-            self.turns.optional.add_permits(1);
+            self.tasks.restrict(false);
         }
         Some(LoadStep::Pipeline(self.parts.clone()))
     }
@@ -201,47 +178,4 @@ fn is_unrestricted(before: &InjectorConfig, now: &InjectorConfig) -> bool {
         && before.signed_by == now.signed_by
         && before.signed_name == now.signed_name
         && before.sha256 == now.sha256
-}
-
-// === impl SlotLoader ===
-
-impl SlotLoader {
-    async fn load(self: Arc<Self>, injector: ListedInjector, is_required: bool) -> (FilledSlot, FetchRecord) {
-        const OPEN: &str = "the semaphore is never closed";
-        let from_config_map = injector.origin.is_some();
-        let _place = match from_config_map {
-            true => Some(self.turns.config_maps.acquire().await.expect(OPEN)),
-            false => None,
-        };
-        let mut fetched = self.fetcher.fetch(injector).await;
-        let record = self.fetcher.record(&fetched);
-        if from_config_map {
-            self.turns.count_bytes(&mut fetched);
-        }
-        let turn = if is_required { &self.turns.required } else { &self.turns.optional };
-        let _turn = turn.acquire().await.expect(OPEN);
-        let slot = self.filler.fill(fetched).await;
-        (FilledSlot { slot, is_required }, record)
-    }
-}
-
-// === impl CompileTurns ===
-
-impl CompileTurns {
-    /// Rejects the component of a ConfigMap if all of them together are too large.
-    fn count_bytes(&self, fetched: &mut FetchedInjector) {
-        let Ok(component) = &fetched.component else { return };
-        let size = component.bytes.len();
-        let before = self.component_bytes.fetch_add(size, Ordering::Relaxed);
-        if before + size > MOST_COMPONENT_BYTES {
-            self.component_bytes.fetch_sub(size, Ordering::Relaxed);
-            fetched.config = None;
-            fetched.is_dropped = true;
-            fetched.component = Err(anyhow::anyhow!(
-                "injector {}: the unpacked components of all ConfigMaps exceed {} MiB together",
-                fetched.name,
-                MOST_COMPONENT_BYTES >> 20
-            ));
-        }
-    }
 }

@@ -31,6 +31,13 @@ pub(super) struct PluginSlot {
     pub(super) serving: Option<LoadedPlugin>,
 }
 
+/// The identity of a slot: a name, and whether a ConfigMap defines it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SlotKey {
+    pub(super) from_config_map: bool,
+    pub(super) name: String,
+}
+
 /// Loads the plugins of slots.
 pub(super) struct SlotFiller {
     pub(super) engine: Arc<PluginEngine>,

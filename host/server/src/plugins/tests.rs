@@ -2,7 +2,12 @@
 //!
 //! The cache directory shows how many plugins were compiled: each compilation creates a file.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use ampoule_core::{EditKind, NamePattern, Pod, RefusalCode, Requester};
 use ampoule_plugin_bundle::COMPONENTS;
@@ -341,6 +346,54 @@ async fn an_optional_plugin_does_not_delay_the_required_ones() {
     loads.loader.begin(&config).await.unwrap();
     assert!(matches!(loads.loader.next_step().await, LoaderEvent::Loaded(_)));
     assert!(matches!(loads.loader.next_step().await, LoaderEvent::Done));
+}
+
+#[tokio::test]
+async fn a_changed_source_supersedes_a_load_and_the_other_plugins_continue() {
+    // A registry that accepts connections and never responds.
+    let registry = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hangs = format!("oci:localhost:{}/p:1", registry.local_addr().unwrap().port());
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            open.push(registry.accept().await.unwrap());
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let text = format!(
+        "injectors: [{{ name: slow, component: '{hangs}', required: false }}, {{ name: two, component: FILE, required: false }}, \
+         {{ name: one, component: builtin:aws }}]"
+    );
+    let mut loads = Fixture::new();
+    fs::create_dir(loads.path("cache")).unwrap();
+    let config = loads.parse(&text);
+    loads.loader.begin(&config).await.unwrap();
+    let next = async |loads: &mut Fixture| {
+        let event = tokio::time::timeout(Duration::from_secs(60), loads.loader.next()).await.unwrap();
+        match event {
+            LoaderEvent::Loaded(loaded) => loaded.plugins.iter().map(|status| status.generation).collect(),
+            LoaderEvent::SourceChanged => vec![99],
+            LoaderEvent::Refused(_) | LoaderEvent::Done => panic!("one plugin is still being loaded"),
+        }
+    };
+    for expected in [[0, 0, 1], [0, 1, 1]] {
+        assert_eq!(next(&mut loads).await, expected);
+    }
+    loads.write("vault");
+    assert_eq!(next(&mut loads).await, [99], "the change is noticed during the load");
+    loads.loader.begin(&config).await.unwrap();
+    for expected in [[0, 1, 1], [0, 2, 1]] {
+        assert_eq!(next(&mut loads).await, expected);
+    }
+    assert!(loads.loader.is_loading());
+    assert_eq!(requests.load(Ordering::Relaxed), 1, "the slow plugin was requested once");
+    // Without the slow plugin, the load ends.
+    let config = loads.parse("injectors: [{ name: two, component: FILE }, { name: one, component: builtin:aws }]");
+    loads.loader.begin(&config).await.unwrap();
+    while let LoaderEvent::Loaded(_) = loads.loader.next_step().await {}
+    assert!(!loads.loader.is_loading());
 }
 
 #[tokio::test]

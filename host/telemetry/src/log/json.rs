@@ -1,14 +1,16 @@
 //! JSON log lines: [`JsonLine`].
 //!
 //! The output equals that of `tracing-subscriber` with flattened fields and without spans; a test
-//! compares both. This formatter takes half the time, and an admission writes one line for itself
-//! and one for each secret.
+//! compares both. Only characters that are not printable differ: here, all of them are escaped.
+//! This formatter takes half the time, and an admission writes one line for itself and one for each
+//! secret.
 
 use std::{
     error::Error,
     fmt::{self, Debug, Write as _},
 };
 
+use ampoule_core::text::is_unprintable;
 use serde::Serialize;
 use tracing::{
     Event, Subscriber,
@@ -48,8 +50,9 @@ where
         event.record(&mut members);
         members.add("target", event.metadata().target());
         let mut line = members.0;
-        line.extend_from_slice(b"}\n");
-        writer.write_str(std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
+        line.push(b'}');
+        write_escaped(&mut writer, std::str::from_utf8(&line).map_err(|_| fmt::Error)?)?;
+        writer.write_char('\n')
     }
 }
 
@@ -96,6 +99,22 @@ impl Visit for Members {
     }
 }
 
+/// Writes an object, and escapes every character that is not printable: a pod's author can put
+/// terminal escapes and marks of direction into names. JSON requires it only below U+0020.
+fn write_escaped(writer: &mut Writer<'_>, object: &str) -> fmt::Result {
+    if object.bytes().all(|byte| byte < 0x7f) {
+        return writer.write_str(object);
+    }
+    for character in object.chars() {
+        // All of them are in strings, and have at most 16 bits.
+        match is_unprintable(character) {
+            true => write!(writer, "\\u{:04x}", u32::from(character))?,
+            false => writer.write_char(character)?,
+        }
+    }
+    Ok(())
+}
+
 /// Formats a value up to its first error: `format!` panics on an error.
 fn text(value: fmt::Arguments<'_>) -> String {
     let mut text = String::new();
@@ -135,7 +154,7 @@ mod tests {
             let cause = io::Error::other("cause\u{1b}[31m");
             let error: &dyn Error = &cause;
             info!(
-                text = "a \"b\"\n\u{7f}é",
+                text = "a \"b\"\n\u{7f}\u{202e}é",
                 yes = true,
                 less = -1,
                 more = u64::MAX,
@@ -167,7 +186,9 @@ mod tests {
         let known = fmt::layer().with_writer(writer(&reference)).json().flatten_event(true).with_current_span(false);
         let known = written(Registry::default().with(known.with_span_list(false)), &reference);
         let line = fmt::layer().with_writer(writer(&ours)).event_format(JsonLine);
-        assert_eq!(written(Registry::default().with(line), &ours), known);
+        let escaped = |line: &String| line.replace('\u{7f}', "\\u007f").replace('\u{202e}', "\\u202e");
+        let expected: Vec<_> = known.iter().map(escaped).collect();
+        assert_eq!(written(Registry::default().with(line), &ours), expected);
         assert_eq!(known.len(), 3);
     }
 }

@@ -13,7 +13,7 @@ use prometheus_client::{
 pub enum ClientRefusal {
     /// The certificate is not valid, or of an unknown CA. The handshake failed.
     UnknownCertificate,
-    /// The connection has no client certificate.
+    /// The client presented no certificate. The handshake failed.
     NoCertificate,
     /// The certificate has none of the allowed names.
     Name,

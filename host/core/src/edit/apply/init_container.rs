@@ -29,9 +29,9 @@ impl EditApplier<'_> {
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
         self.budget.visit(comparisons(pod, container))?;
+        self.budget.visit(repetitions(pod, &requested))?;
         if let Some(existing) = pod.init_containers.iter_mut().find(|existing| self.does_task(existing, &requested)) {
-            self.adopt(origin, container, existing);
-            return Ok(());
+            return self.adopt(origin, container, &requested, existing);
         }
         if pod.containers().any(|existing| existing.field("name") == &container.name) {
             let owner = self.owner(ClaimKind::InitContainer, &container.name);
@@ -53,11 +53,20 @@ impl EditApplier<'_> {
     /// Adopts a container that an earlier review added. Earlier edits of this admission changed the
     /// container now, but did not reach it in the first review. Their changes are undone; otherwise
     /// a second review would change the pod.
-    fn adopt(&mut self, origin: &Arc<str>, requested: &InitContainer, existing: &mut EditedContainer<'_>) {
+    fn adopt(
+        &mut self,
+        origin: &Arc<str>,
+        container: &InitContainer,
+        requested: &Value,
+        existing: &mut EditedContainer<'_>,
+    ) -> Result<(), ApplyError> {
         if self.before_edits(existing).is_some() {
+            // The claim keeps a copy of the names.
+            self.budget.add(operation_length(requested))?;
             existing.undo_edits();
-            self.record(origin, ClaimKind::InitContainer, existing.name(), own_variables(requested));
+            self.record(origin, ClaimKind::InitContainer, existing.name(), own_variables(container));
         }
+        Ok(())
     }
 
     /// Returns a container as received; `None` if an edit of this admission added or adopted it.
@@ -121,4 +130,15 @@ pub(super) fn check(container: &InitContainer) -> Result<(), ApplyError> {
 fn comparisons(pod: &EditedPod<'_>, container: &InitContainer) -> usize {
     let elements = container.env.len() + container.mounts.len();
     (pod.container_count() + container.mounts.len()) * (1 + elements)
+}
+
+/// The elements of the pod's init containers that repeat a requested name. A received list may
+/// have a name many times, and each of its elements is compared.
+fn repetitions(pod: &EditedPod<'_>, requested: &Value) -> usize {
+    let count = |existing: &EditedList<'_>, key: &str| -> usize {
+        let names = list(requested, key).iter().filter_map(|element| element["name"].as_str());
+        names.map(|name| existing.count_named(name).saturating_sub(1)).sum()
+    };
+    let containers = pod.init_containers.iter();
+    containers.map(|existing| count(&existing.env, "env") + count(&existing.mounts, "volumeMounts")).sum()
 }

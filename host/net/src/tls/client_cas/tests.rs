@@ -140,6 +140,7 @@ async fn a_replaced_ca_is_effective_at_once_also_for_a_client_that_would_resume(
     for version in VERSIONS {
         let server = TestServer::new();
         assert!(server.meets(Some(&old.client()), version).await.is_err(), "no CA is installed yet");
+        assert_eq!(server.rejected.get(), 1, "it is counted");
         server.cas.install(old.pem().as_bytes()).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(server.root.clone()).unwrap();

@@ -1,0 +1,65 @@
+//! Pods whose mutation would occupy the threads of all admissions.
+//!
+//! One pod has many variables and many requests.
+
+use std::time::{Duration, Instant};
+
+use ampoule_core::MountRequirement::EnvVar;
+use ampoule_tests::{Ampoule, Review, annotation, asking};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::support::{ensure_survived, serve_during};
+use crate::support::{K8S, config};
+
+/// The size of the attacker's pod relative to the ordinary one.
+const FACTOR: usize = 4;
+/// The bound of its time. A quadratic mutation needs 16 times that of the ordinary pod, a linear
+/// one 4 times.
+const MOST: u32 = 10;
+
+/// A pod with this number of variables and of secrets.
+fn pod(variables: usize, secrets: usize) -> Review {
+    let mut pod = asking("large", (0..secrets).map(|i| annotation("group", &format!("key-{i}"), EnvVar)));
+    let env = (0..variables).map(|i| json!({ "name": format!("VARIABLE_{i}"), "value": "x".repeat(40) }));
+    pod["spec"]["containers"][0]["env"] = env.collect::<Value>();
+    Review::of(&pod, "default")
+}
+
+/// The shortest time of a few admissions.
+async fn shortest(ampoule: &Ampoule, review: &Review) -> Result<Duration> {
+    let mut shortest = Duration::MAX;
+    let mut connection = ampoule.connect().await?;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let response = Ampoule::review(&mut connection, review).await?;
+        ensure!(response.allowed && !response.patch.0.is_empty(), "{}", response.message);
+        shortest = shortest.min(begun.elapsed());
+    }
+    Ok(shortest)
+}
+
+/// Number 3: a pod of 1.57 MB occupied a thread for up to 3 s, between two points at which another
+/// admission can continue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mutation_is_linear_in_the_pod_and_other_pods_are_served() -> Result<()> {
+    for profile in ["flyte-v1", "flyte-v2"] {
+        let ampoule = Ampoule::start_logging(&config(profile, K8S), "info").await?;
+        let (ordinary, large) = (pod(3000, 60), pod(3000 * FACTOR, 60 * FACTOR));
+        let (ordinary, time) = (shortest(&ampoule, &ordinary).await?, shortest(&ampoule, &large).await?);
+        println!("{profile}: {ordinary:?} for the ordinary pod, {time:?} for the large one");
+        ensure!(time < ordinary * MOST, "{profile}: {time:?} for {FACTOR} times the pod of {ordinary:?}");
+        serve_during(&ampoule, async {
+            let mut answers = JoinSet::new();
+            for _ in 0..4 {
+                let (mut connection, review) = (ampoule.connect().await?, pod(3000 * FACTOR, 60 * FACTOR));
+                answers.spawn(async move { Ampoule::review(&mut connection, &review).await });
+            }
+            answers.join_all().await.into_iter().collect::<Result<Vec<_>>>()
+        })
+        .await?;
+        ensure_survived(ampoule).await?;
+    }
+    Ok(())
+}
