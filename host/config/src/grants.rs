@@ -90,8 +90,8 @@ struct SecretsEntry {
     /// Names of the Secrets. Either these or `matchLabels` are required.
     #[serde(deserialize_with = "section", skip_serializing_if = "Vec::is_empty")]
     names: Vec<String>,
-    /// Labels that a Secret must have, all of them. Whoever may label a Secret in the namespace
-    /// decides what the plugin can read; the webhook's role must allow `get` on all Secrets of the
+    /// Labels that a Secret must have, all of them. A user who may label Secrets of the namespace
+    /// decides what the plugin can read. The webhook's role must allow `get` on all Secrets of the
     /// namespace.
     #[serde(deserialize_with = "section", skip_serializing_if = "BTreeMap::is_empty")]
     match_labels: BTreeMap<String, String>,

@@ -10,8 +10,8 @@ use crate::secret_name::{LabelledSecrets, SecretName};
 #[async_trait]
 pub trait ClusterSecrets: Send + Sync {
     /// Returns the current value of a key. `None` if the Secret does not exist, lacks the key, or
-    /// matches none of the selectors. Without selectors, its labels do not matter. The selectors are
-    /// of the Secret's namespace.
+    /// matches none of the selectors. Without selectors, its labels do not matter. The selectors
+    /// are of the Secret's namespace.
     ///
     /// # Errors
     ///

@@ -43,8 +43,8 @@ impl Grant {
     }
 
     /// Whether a component that imports its interface needs the grant: it is rejected without it
-    /// under `plugins.strictGrants`, and otherwise every call is denied. The interfaces of the other
-    /// grants are empty without the grant.
+    /// under `plugins.strictGrants`, and otherwise every call is denied. The interfaces of the
+    /// other grants are empty without the grant.
     #[must_use]
     pub fn is_required(self) -> bool {
         matches!(self, Self::Http | Self::KubernetesSecrets)

@@ -21,8 +21,8 @@ pub struct Limits {
     /// Resource handles alive at once. 256: an admission needs three, a guest with WASI holds about
     /// ten, and ten more for each HTTP request in progress.
     pub handles: usize,
-    /// Calls of the host per admission, including `log` and WASI. 50,000: a Python guest makes a few
-    /// hundred when it starts, and a pod can start several instances.
+    /// Calls of the host per admission, including `log` and WASI. 50,000: a Python guest makes a
+    /// few hundred when it starts, and a pod can start several instances.
     pub host_calls: u32,
     /// Bytes that pass to the host in one call or one answer. 1 MiB: etcd rejects objects above
     /// 1.5 MiB.
@@ -37,8 +37,8 @@ pub struct Limits {
     pub log_lines: u32,
     /// Maximum number of edits of one request. 256: the largest answer of a real plugin has six.
     pub edits: usize,
-    /// Bytes of text in the edits of one request, and as many in its secret values. 256 KiB: a pod with more is near
-    /// etcd's limit.
+    /// Bytes of text in the edits of one request, and as many in its secret values. 256 KiB: a pod
+    /// with more is near etcd's limit.
     pub output_bytes: usize,
     /// Concurrent instances of this plugin (`limits.instances`); further admissions wait. 16: a
     /// share of `engine.maxConcurrent`, so that one

@@ -101,8 +101,8 @@ impl PluginEngine {
         loaded.map_err(|kind| LoadError { plugin, source, digest, kind })
     }
 
-    /// Lets a plugin check its configuration, if it exports `lifecycle`. Returns the problem that it
-    /// reports, or that it did not answer in time: the backend may only be down for now.
+    /// Lets a plugin check its configuration, if it exports `lifecycle`. Returns the problem that
+    /// it reports, or that it did not answer in time: the backend may only be down for now.
     ///
     /// # Errors
     ///

@@ -404,8 +404,8 @@ impl PipelineParts {
     }
 }
 
-/// Rejects plugins of ConfigMaps with a grant that can read values. The check of the configuration rejects
-/// all others.
+/// Rejects plugins of ConfigMaps with a grant that can read values. The check of the configuration
+/// rejects all others.
 fn refuse_readers(injectors: &mut [ListedInjector]) {
     for injector in injectors {
         let config = injector.config.as_ref().ok();

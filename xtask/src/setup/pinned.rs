@@ -21,8 +21,8 @@ pub(super) struct PinnedFolder {
 // === impl PinnedFolder ===
 
 impl PinnedFolder {
-    /// Returns the cache folder whose name contains the hash of these files' content. The folder may
-    /// not exist yet.
+    /// Returns the cache folder whose name contains the hash of these files' content. The folder
+    /// may not exist yet.
     pub(super) fn of(kind: &str, files: &[&str]) -> Result<Self> {
         let mut pins = Vec::new();
         for file in files {

@@ -1,7 +1,7 @@
 //! [`ContainerPatch`]: fields of an init container that a plugin gives as JSON.
 //!
-//! The text must not say what an edit's permissions decide about (image, variables, mounts), and
-//! must not give the container more rights than a pod has by default.
+//! The text must not contain fields that an edit's permissions cover (image, variables, mounts),
+//! and must not give the container more rights than a pod has by default.
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};

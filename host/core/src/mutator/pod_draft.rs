@@ -35,7 +35,7 @@ impl<'a> PodDraft<'a> {
         Self { pod: EditedPod::new(received), received, conventions, applier, view: None, view_changed: false }
     }
 
-    /// Returns the current view for injectors. It is another one only after an edit that changes it.
+    /// Returns the current view for injectors. It changes only after an edit that changes it.
     pub(super) fn view(&mut self, namespace: &str) -> LazyPodView {
         let Self { pod, received, view, view_changed, .. } = self;
         let view = view.get_or_insert_with(|| {

@@ -192,8 +192,8 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// What the guest wrote last, such as an exception, then the error of wasmtime and its backtrace, in
-/// one line.
+/// What the guest wrote last, such as an exception, then the error of wasmtime and its backtrace,
+/// in one line.
 fn with_output(error: &wasmtime::Error, state: &GuestState) -> String {
     let output = state.output_tail();
     let error = format!("{error:#}");

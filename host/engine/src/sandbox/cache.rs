@@ -12,7 +12,7 @@ use std::{
 use secrecy::{ExposeSecret as _, SecretSlice};
 use tokio::time::Instant;
 
-/// Entries of one plugin, as the contract specifies.
+/// CacheEntries of one plugin, as the contract specifies.
 const MAX_ENTRIES: usize = 256;
 
 /// Bytes of all keys and values of one plugin, as the contract specifies.
@@ -29,15 +29,15 @@ const MAX_SECONDS: u32 = 3600;
 
 /// The entries of one plugin.
 #[derive(Default)]
-pub(crate) struct PluginCache(Mutex<Entries>);
+pub(crate) struct PluginCache(Mutex<CacheEntries>);
 
 #[derive(Default)]
-struct Entries {
-    by_key: HashMap<String, Entry>,
+struct CacheEntries {
+    by_key: HashMap<String, CachedValue>,
     bytes: usize,
 }
 
-struct Entry {
+struct CachedValue {
     value: SecretSlice<u8>,
     expires: Instant,
 }
@@ -70,18 +70,18 @@ impl PluginCache {
         let mut entries = self.lock();
         entries.remove(&key);
         entries.make_room(key.len() + value.expose_secret().len());
-        entries.insert(key, Entry { value, expires });
+        entries.insert(key, CachedValue { value, expires });
     }
 
     /// The entries are consistent after every statement, so a panic of another thread is harmless.
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, CacheEntries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-// === impl Entries ===
+// === impl CacheEntries ===
 
-impl Entries {
+impl CacheEntries {
     /// Removes the entries that expire first, until one of this size fits.
     fn make_room(&mut self, bytes: usize) {
         while self.by_key.len() >= MAX_ENTRIES || self.bytes + bytes > MAX_BYTES {
@@ -91,7 +91,7 @@ impl Entries {
         }
     }
 
-    fn insert(&mut self, key: String, entry: Entry) {
+    fn insert(&mut self, key: String, entry: CachedValue) {
         self.bytes += key.len() + entry.value.expose_secret().len();
         self.by_key.insert(key, entry);
     }

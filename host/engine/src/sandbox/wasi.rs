@@ -1,10 +1,10 @@
 //! [`GuestWasi`]: WASI 0.2 for guests whose tool chain imports it. Every interface exists, and is
 //! empty without a grant.
 //!
-//! It has no files, arguments or sockets. Lines that it writes become lines of the log. Without grants it has no environment
-//! variables, its clocks always show the same time and its random numbers repeat, so that the same
-//! pod gets the same answer. It is created at the first call, so that a component without WASI
-//! costs nothing.
+//! It has no files, arguments or sockets. Lines that it writes become lines of the log. Without
+//! grants it has no environment variables, its clocks always show the same time and its random
+//! numbers repeat, so that the same pod gets the same answer. It is created at the first call, so
+//! that a component without WASI costs nothing.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,6 @@
 //! The interface `admission`: the pod, the request, and the calls that build the answer.
+//!
+//! There is one pod and one request at a time, so the handles carry no data.
 
 use ampoule_core::{
     Annotation, AnnotationCollision, ContainerKind, ContainerView, EnvSource, EnvVar, InjectionError, MountRequirement,
@@ -241,8 +243,8 @@ impl GuestState {
         Ok(())
     }
 
-    /// The answer to the current request. A guest cannot keep a handle beyond the call that lent it,
-    /// so the error is a defect of the host.
+    /// The answer to the current request. A guest cannot keep a handle beyond the call that lent
+    /// it, so the error is a defect of the host.
     fn answer(&mut self) -> Result<&mut RequestAnswer> {
         self.answer.as_deref_mut().ok_or_else(|| wasmtime::format_err!("there is no request"))
     }

@@ -1,4 +1,6 @@
 //! The resources `volume` and `init-container`.
+//!
+//! Each method passes its arguments, and their size in bytes, to the sandbox.
 
 use ampoule_core::{ContainerPatch, InitContainerPosition, SecretKeyRef};
 use wasmtime::{Result, component::Resource};

@@ -1,4 +1,6 @@
-//! The interface `fetching`: the value of a promise, or the reason why there is none.
+//! The interface `fetching`: the value of a promise, or the reason for a failure.
+//!
+//! A guest answers one promise at a time, so the handle carries no data.
 
 use ampoule_core::{InjectionError, SecretValue};
 use wasmtime::{Result, component::Resource};
