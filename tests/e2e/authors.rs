@@ -128,28 +128,17 @@ fn the_sdks_for_javascript_and_python_pass_their_tests() -> Result<()> {
 
 #[test]
 fn a_plugin_imports_the_grants_of_its_world_and_no_others() -> Result<()> {
-    let all = ["http", "environment", "kubernetesSecrets", "cache"];
-    for (language, grants, expected) in [
-        ("javascript", "--grants=http,environment,kubernetes-secrets,cache", &all[..]),
-        ("python", "--grants=http,environment,kubernetes-secrets,cache", &all),
-        ("javascript", "--grants=cache", &["cache"]),
-        ("python", "--grants=cache", &["cache"]),
-    ] {
+    for language in ["javascript", "python"] {
         let folder = tempfile::tempdir()?;
         let root = folder.path();
-        run(root, &["plugin", "new", "my-plugin", "--lang", language, "--sdk", grants])?;
+        run(root, &["plugin", "new", "my-plugin", "--lang", language, "--sdk", "--grants", "cache"])?;
         run(root, &["plugin", "build", "my-plugin"])?;
         let inspected = run(root, &["plugin", "inspect", "my-plugin"])?;
-        for (grant, interface) in [
-            ("http", "wasi:http/outgoing-handler"),
-            ("kubernetesSecrets", "ampoule:injector/kubernetes-secrets"),
-            ("cache", "ampoule:injector/cache"),
-        ] {
-            let has = inspected.contains(interface);
-            ensure!(has == expected.contains(&grant), "{language}, {grants}: {grant} in\n{inspected}");
+        for (interface, expected) in
+            [("ampoule:injector/cache", true), ("ampoule:injector/kubernetes-secrets", false), ("wasi:http/", false)]
+        {
+            ensure!(inspected.contains(interface) == expected, "{language}: {interface} in\n{inspected}");
         }
-        let tested = run(root, &["plugin", "test", "my-plugin"])?;
-        ensure!(tested.ends_with("6 of 6 cases as expected\n"), "{tested}");
     }
     Ok(())
 }
