@@ -144,7 +144,7 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     sleep(PHASE).await;
     for (what, component, document, reason) in [
         ("a component of garbage", &b"garbage"[..], settings("THIRD"), "the file is not WebAssembly"),
-        ("a component that traps", guest("deep_recursion"), settings("THIRD"), "`inject` failed for the trial secret"),
+        ("a component that traps", guest("deep_recursion"), settings("THIRD"), "`check` failed: it trapped"),
         (
             "settings that are refused",
             guest("echo"),

@@ -238,7 +238,7 @@ async fn what_is_configured_serves_the_next_pod_and_what_is_broken_changes_nothi
     );
     changing.plugin_refused("a component of garbage", "ECHO", &reason).await?;
     fs::write(&changing.component, ampoule_test_guests::guest("deep_recursion"))?;
-    let reason = changing.error_of("mine", "ampoule.dev/trial: it trapped: ").await?;
+    let reason = changing.error_of("mine", "`check` failed: it trapped: ").await?;
     changing.plugin_refused("a component that traps", "ECHO", &reason).await?;
     let listed = changing.list()?;
     let row = |name: &str| listed.lines().find(|line| line.starts_with(name)).map(str::to_owned).context("a row");

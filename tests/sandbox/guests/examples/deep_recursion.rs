@@ -23,6 +23,10 @@ impl Injector for DeepRecursion {
         let depth = descend(&[0; 64]);
         Ok(vec![Edit::set_env("DEPTH", EnvSource::literal(depth.to_string()))])
     }
+
+    fn check(&self) -> Result<(), String> {
+        Err(format!("the depth is {}", descend(&[0; 64])))
+    }
 }
 
 /// Never returns, but the addition requires its stack frame.
