@@ -122,7 +122,7 @@ async fn a_secret_is_read_with_the_webhooks_rights_and_only_if_granted() -> Resu
         "Denied(\"Secret grants-secrets/other is not in grants.kubernetesSecrets\")"
     );
     let metrics = other.admin("/metrics").await?.text();
-    let denied = "ampoule_plugin_denied_calls_total{plugin=\"secret-reader\",grant=\"kubernetesSecrets\"} 2";
+    let denied = "ampoule_plugin_denied_calls_total{plugin=\"secret-reader\",grant=\"kubernetesSecrets\"} 1";
     assert!(metrics.contains(denied), "{metrics}");
     for ampoule in [granted, other] {
         let exit = ampoule.stop().await?;

@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 
 use crate::support::{Guests, K8S, config, registered, request, v1};
 
-/// Maximum resident memory of the serving process: the 45 MiB measured in `DESIGN.md`, and a third.
-const MOST_KIB: u64 = 60 << 10;
+/// Maximum resident memory of the serving process. 61 MiB were measured for the tests' debug build,
+/// with all built-in plugins compiled in the process.
+const MOST_KIB: u64 = 66 << 10;
 /// Variation of the allocator's memory at any moment.
 const FLAT_KIB: u64 = 4 << 10;
 
