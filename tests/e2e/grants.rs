@@ -96,10 +96,7 @@ async fn a_secret_is_read_with_the_webhooks_rights_and_only_if_granted() -> Resu
         async |secret| Ampoule::start_with(&config("flyte-v1", &injector(secret)), &[("KUBECONFIG", kubeconfig)]).await;
     let (granted, other) = (start("token").await?, start("other").await?);
     let refused = read(&granted).await?;
-    assert_eq!(
-        refused,
-        "Denied(\"the webhook's role does not allow `get` on Secret grants-secrets/token\")"
-    );
+    assert_eq!(refused, "Denied(\"the webhook's role does not allow `get` on Secret grants-secrets/token\")");
     let role: Role = serde_json::from_value(json!({
         "metadata": { "name": "webhook-store-token" },
         "rules": [{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["token"], "verbs": ["get"] }],
@@ -117,10 +114,7 @@ async fn a_secret_is_read_with_the_webhooks_rights_and_only_if_granted() -> Resu
         Ok((read == value).then_some(()))
     })
     .await?;
-    assert_eq!(
-        read(&other).await?,
-        "Denied(\"Secret grants-secrets/other is not in grants.kubernetesSecrets\")"
-    );
+    assert_eq!(read(&other).await?, "Denied(\"Secret grants-secrets/other is not in grants.kubernetesSecrets\")");
     let metrics = other.admin("/metrics").await?.text();
     let denied = "ampoule_plugin_denied_calls_total{plugin=\"secret-reader\",grant=\"kubernetesSecrets\"} 1";
     assert!(metrics.contains(denied), "{metrics}");

@@ -38,6 +38,7 @@ pub(crate) struct RequestAnswer {
 }
 
 /// An edit of a plugin.
+#[expect(clippy::large_enum_variant, reason = "almost every edit is ready, and a box is an allocation")]
 pub(crate) enum PlannedEdit {
     /// An edit without a promise.
     Ready(PodEdit),
@@ -101,8 +102,8 @@ impl RequestAnswer {
         if self.reason.is_some() {
             return Ok(Err("the request already has a reason for a refusal".to_owned()));
         }
-        if let Err(error) = &valid {
-            return Ok(Err(self.fail(error.clone())));
+        if let Err(error) = valid {
+            return Ok(Err(self.fail(error)));
         }
         self.edits.push(edit);
         Ok(Ok(()))
@@ -156,6 +157,8 @@ mod tests {
 
     use super::*;
 
+    type Build = fn(&mut RequestAnswer);
+
     fn variable(name: &str) -> PodEdit {
         PodEdit::SetEnv(EnvVar { name: name.to_owned(), source: EnvSource::Literal("v".to_owned()) })
     }
@@ -177,10 +180,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_counts_and_a_failed_edit_fails_the_request_unless_it_is_handled() {
-        let denied = |text: &str| InjectionError::Denied(text.to_owned());
         let invalid = "failed: environment variable name \"A=B\" must be printable ASCII without '='";
-        type Build = fn(&mut RequestAnswer);
-        let _ = denied;
         for (build, expected) in [
             ((|_| {}) as Build, "nothing"),
             (|answer| drop(answer.add(variable("A"), 1)), "1 edits, warnings []"),
