@@ -109,7 +109,7 @@ impl Surface {
     /// Exports are checked first: a plugin for another version of the contract usually imports from
     /// that version as well, and the message should be about the version.
     pub fn check(&self) -> Result<&str, LoadErrorKind> {
-        let version = self.check_exports()?;
+        let version = self.check_exports(CONTRACT_VERSION)?;
         self.imports.iter().try_for_each(|import| check_import(import))?;
         Ok(version)
     }
@@ -149,15 +149,16 @@ impl Surface {
         grants
     }
 
-    fn check_exports(&self) -> Result<&str, LoadErrorKind> {
+    /// Returns the version of the exported injector, if a host of version `supported` can call it.
+    fn check_exports(&self, supported: &str) -> Result<&str, LoadErrorKind> {
         let injectors = self.exports.iter().filter_map(|export| {
             let name = InterfaceName::parse(export);
             (name.package == PACKAGE && name.interface == "injector").then_some(name.version)
         });
-        let wanted = format!("{PACKAGE}/injector@{CONTRACT_VERSION}");
+        let wanted = format!("{PACKAGE}/injector@{supported}");
         let mut other = None;
         for version in injectors {
-            if is_compatible(version) {
+            if track(version) == track(supported) {
                 return Ok(version);
             }
             other = Some(version);
@@ -293,6 +294,13 @@ mod tests {
         insta::assert_snapshot!(check(&["ampoule:injector/log@0.2.1-alpha"], &[INJECTOR]), @"the component imports ampoule:injector/log@0.2.1-alpha, but this version of Ampoule supports ampoule:injector@0.2.0: rebuild the plugin against that version");
         insta::assert_snapshot!(check(&[], &["ampoule:injector/injector"]), @"the component exports ampoule:injector/injector without a version, but this version of Ampoule supports ampoule:injector/injector@0.2.0: rebuild the plugin against that version");
         insta::assert_snapshot!(check(&["ampoule:injector/log@0.1.0"], &[INJECTOR]), @"the component imports ampoule:injector/log@0.1.0, but this version of Ampoule supports ampoule:injector@0.2.0: rebuild the plugin against that version");
+    }
+
+    #[test]
+    fn a_host_of_a_later_minor_version_names_both_versions() {
+        let surface = Surface { imports: Vec::new(), exports: vec![INJECTOR.to_owned()] };
+        insta::assert_snapshot!(surface.check_exports("0.3.0").unwrap_err(), @"the component exports ampoule:injector/injector@0.2.0, but this version of Ampoule supports ampoule:injector/injector@0.3.0: rebuild the plugin against that version");
+        assert_eq!(surface.check_exports("0.2.1"), Ok("0.2.0"));
     }
 
     #[test]

@@ -8,8 +8,10 @@ mod guests {
     mod calls;
     mod guest;
     mod hostile;
+    mod linking;
     mod loading;
     mod logging;
+    mod next;
     mod wasi;
 
     use ampoule_core::Profile;

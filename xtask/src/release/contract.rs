@@ -9,8 +9,8 @@ use wit_parser::{PackageId, Resolve};
 
 /// The folder of the contract.
 pub(super) const FOLDER: &str = "wit";
-/// Names that end with the exact version, and not with its compatible range: within 0.x, every
-/// version is a contract of its own.
+/// Names end with the exact version (`0.2.1`), and not with its compatible range (`0.2`): an author
+/// reads in the package which methods a host must have.
 const CANONICAL_NAMES: bool = false;
 
 /// Encodes the package in a folder, and returns it with its file name.

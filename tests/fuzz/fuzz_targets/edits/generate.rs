@@ -3,10 +3,10 @@
 //!
 //! The property tests have their own generator: it shrinks failures, this one follows coverage.
 
-use ampoule_core::Profile;
-use ampoule_plugin_sdk::{
-    Annotation, AnnotationCollision, CsiVolume, Edit, EnvSource, EnvVar, InitContainer, InitContainerPosition,
-    KeyToPath, MemoryVolume, SecretKeyRef, SecretVolume, ServiceAccountTokenVolume, Volume, VolumeMount, VolumeSource,
+use ampoule_core::{
+    Annotation, AnnotationCollision, ContainerPatch, Csi, EnvSource, EnvVar, InitContainer, InitContainerPosition,
+    KeyToPath, PodEdit, Profile, Resources, SecretKeyRef, SecretValue, SecretVolume, SecurityContext,
+    ServiceAccountToken, Volume, VolumeMount, VolumeSource,
 };
 use libfuzzer_sys::arbitrary::{Arbitrary, Result, Unstructured};
 use serde_json::{Map, Value, json};
@@ -18,11 +18,7 @@ pub(crate) struct Case {
     /// The pod's `spec`.
     pub(crate) spec: Value,
     /// The answers of a plugin, by request.
-    pub(crate) answers: Vec<Vec<Edit>>,
-    /// Maximum number of edits in one answer.
-    pub(crate) most_edits: usize,
-    /// Maximum size of one answer in bytes.
-    pub(crate) most_bytes: usize,
+    pub(crate) answers: Vec<Vec<PodEdit>>,
 }
 
 /// Short, so that edits collide; includes each kind of name that a pointer or a path must escape.
@@ -30,6 +26,21 @@ const NAMES: [&str; 4] = ["a", "b", "c", "long-name"];
 const PATHS: [&str; 5] = ["/a", "/a/", "/b", "/a/b", "/etc/flyte/secrets"];
 const KEYS: [&str; 4] = ["a", "a/b", "m~n", "~1/0"];
 const VALUES: [&str; 4] = ["", "1", "2", "ü\n\""];
+const SOURCES: [&str; 5] = [r#"{"configMap":{"name":"c"}}"#, r#"{"emptyDir":{}}"#, r#"{"name":"a"}"#, "[", "{}"];
+/// Fields of init containers, some of them forbidden.
+const FIELDS: [&str; 8] = [
+    r#"{"restartPolicy":"Always"}"#,
+    r#"{"restartPolicy":null,"imagePullPolicy":"Never"}"#,
+    r#"{"resources":{"limits":{"a":"1"}}}"#,
+    r#"{"resources":[]}"#,
+    r#"{"securityContext":{"runAsUser":1,"capabilities":{"drop":["ALL"]}}}"#,
+    r#"{"securityContext":{"privileged":true}}"#,
+    r#"{"ports":[{"containerPort":1}],"fieldOf2030":{"m~n":null}}"#,
+    r#"{"env":[]}"#,
+];
+
+/// The laws treat a container without this field as added by an edit.
+const AUTHORS_FIELD: &str = "newer/than~us";
 
 /// Maximum length of a list. The property tests cover pods with forty containers: here they would
 /// take most of the time.
@@ -43,10 +54,7 @@ impl<'a> Arbitrary<'a> for Case {
         let spec = spec(u)?;
         let requests = u.int_in_range(1..=3)?;
         let answers = (0..requests).map(|_| some(u, edit)).collect::<Result<_>>()?;
-        // Rarely too low.
-        let (most_edits, most_bytes) =
-            if mostly(u)? { (MOST, 256 << 10) } else { (u.int_in_range(0..=MOST)?, u.int_in_range(0..=512)?) };
-        Ok(Self { profile, spec, answers, most_edits, most_bytes })
+        Ok(Self { profile, spec, answers })
     }
 }
 
@@ -78,8 +86,7 @@ fn container(u: Bytes<'_, '_>, name: &str) -> Result<Value> {
     if name.starts_with("init") && flag(u)? {
         container.insert("restartPolicy".into(), "Always".into());
     }
-    // The laws treat a container without this field as added by an edit.
-    container.insert("newer/than~us".into(), json!({ pick(u, &KEYS)?: flag(u)? }));
+    container.insert(AUTHORS_FIELD.into(), json!({ pick(u, &KEYS)?: flag(u)? }));
     Ok(Value::Object(container))
 }
 
@@ -95,26 +102,26 @@ fn own_volume(u: Bytes<'_, '_>, name: &str) -> Result<Value> {
     })
 }
 
-fn edit(u: Bytes<'_, '_>) -> Result<Edit> {
+fn edit(u: Bytes<'_, '_>) -> Result<PodEdit> {
     Ok(match u.int_in_range(0..=5)? {
-        0 => Edit::SetEnv(variable(u)?),
-        1 => Edit::AddVolume(Volume { name: name(u)?, source: source(u)? }),
-        2 => Edit::MountVolume(mount(u)?),
-        3 => Edit::AddInitContainer(puller(u)?),
-        4 => Edit::SetAnnotation(Annotation {
+        0 => PodEdit::SetEnv(variable(u)?),
+        1 => PodEdit::AddVolume(Volume { name: name(u)?, source: source(u)? }),
+        2 => PodEdit::MountVolume(mount(u)?),
+        3 => PodEdit::AddInitContainer(puller(u)?),
+        4 => PodEdit::SetAnnotation(Annotation {
             key: pick(u, &KEYS)?,
             value: pick(u, &VALUES)?,
             collision: *u.choose(&[AnnotationCollision::IfAbsent, AnnotationCollision::MustOwn])?,
         }),
-        _ => Edit::AddImagePullSecret(name(u)?),
+        _ => PodEdit::AddImagePullSecret(name(u)?),
     })
 }
 
 fn variable(u: Bytes<'_, '_>) -> Result<EnvVar> {
     let source = match u.int_in_range(0..=3)? {
         0 => EnvSource::Literal(pick(u, &VALUES)?),
-        1 => EnvSource::SecretValue(pick(u, &VALUES)?.into_bytes()),
-        2 => EnvSource::SecretValue(Vec::arbitrary(u)?),
+        1 => EnvSource::SecretValue(SecretValue::new(pick(u, &VALUES)?.into_bytes())),
+        2 => EnvSource::SecretValue(SecretValue::new(Vec::arbitrary(u)?)),
         _ => EnvSource::SecretKey(SecretKeyRef { name: name(u)?, key: name(u)?, optional: flag(u)? }),
     };
     // Occasionally any text, which may be refused.
@@ -129,22 +136,19 @@ fn source(u: Bytes<'_, '_>) -> Result<VolumeSource> {
             items: some(u, |u| Ok(KeyToPath { key: name(u)?, path: pick(u, &["a", "b", "a/b", "../a"])? }))?,
             optional: flag(u)?,
         }),
-        1 => VolumeSource::Memory(MemoryVolume { size_limit: Option::arbitrary(u)? }),
-        2 => VolumeSource::Csi(CsiVolume {
+        1 => VolumeSource::Memory { size_limit: Option::arbitrary(u)? },
+        2 => VolumeSource::Csi(Csi {
             driver: name(u)?,
             read_only: flag(u)?,
             attributes: some(u, |u| Ok((name(u)?, name(u)?)))?,
             node_publish_secret: if flag(u)? { Some(name(u)?) } else { None },
         }),
-        3 => VolumeSource::ServiceAccountToken(ServiceAccountTokenVolume {
+        3 => VolumeSource::ServiceAccountToken(ServiceAccountToken {
             audience: if flag(u)? { Some(name(u)?) } else { None },
             expiration_seconds: if flag(u)? { Some(u.int_in_range(600..=3601)?) } else { None },
             path: name(u)?,
         }),
-        _ => VolumeSource::Json(pick(
-            u,
-            &[r#"{"configMap":{"name":"c"}}"#, r#"{"emptyDir":{}}"#, r#"{"name":"a"}"#, "[", "{}"],
-        )?),
+        _ => VolumeSource::Json(if mostly(u)? { pick(u, &SOURCES)? } else { String::arbitrary(u)? }),
     })
 }
 
@@ -161,8 +165,35 @@ fn puller(u: Bytes<'_, '_>) -> Result<InitContainer> {
     env.push(EnvVar { name: "WORK".into(), source: EnvSource::Literal(format!("{env:?} {mounts:?}")) });
     let position = *u.choose(&[None, Some(InitContainerPosition::First), Some(InitContainerPosition::Last)])?;
     let (name, image) = (pick(u, &["pull-0", "pull-1", "init-0"])?, pick(u, &["x", "y"])?);
-    let (command, args) = (vec![], some(u, |u| pick(u, &VALUES))?);
-    Ok(InitContainer { name, image, command, args, env, mounts, resources: None, security_context: None, position })
+    let args = some(u, |u| pick(u, &VALUES))?;
+    let command = some(u, |u| pick(u, &VALUES))?;
+    let resources = if flag(u)? { Some(resources(u)?) } else { None };
+    let security_context = if flag(u)? { Some(security_context(u)?) } else { None };
+    let patches = some(u, patch)?.into_iter().flatten().collect();
+    Ok(InitContainer { name, image, command, args, env, mounts, resources, security_context, position, patches })
+}
+
+fn resources(u: Bytes<'_, '_>) -> Result<Resources> {
+    let mut quantities = || some(u, |u| Ok((name(u)?, pick(u, &VALUES)?)));
+    Ok(Resources { requests: quantities()?, limits: quantities()? })
+}
+
+fn security_context(u: Bytes<'_, '_>) -> Result<SecurityContext> {
+    Ok(SecurityContext {
+        run_as_user: Option::arbitrary(u)?,
+        run_as_group: Option::arbitrary(u)?,
+        run_as_non_root: Option::arbitrary(u)?,
+        read_only_root_filesystem: Option::arbitrary(u)?,
+        allow_privilege_escalation: Option::arbitrary(u)?,
+        drop_all_capabilities: flag(u)?,
+        runtime_default_seccomp: flag(u)?,
+    })
+}
+
+/// Fields that the core accepts.
+fn patch(u: Bytes<'_, '_>) -> Result<Option<ContainerPatch>> {
+    let text = if mostly(u)? { pick(u, &FIELDS)? } else { String::arbitrary(u)? };
+    Ok(ContainerPatch::parse(&text).ok().filter(|_| !text.contains(AUTHORS_FIELD)))
 }
 
 /// A few values.

@@ -1,0 +1,138 @@
+//! How a contract grows: components of one version on hosts of another version. The table is that
+//! of `wit/README.md`.
+//!
+//! The host of version 0.2.0 is the engine. The host of version 0.2.1 is a linker with the
+//! interfaces of [`next`](super::next).
+
+use ampoule_core::{Injection, LazyPodView, SecretInjector as _, SecretRequest};
+use ampoule_engine::Limits;
+use wasmtime::{
+    Config, Engine, OptLevel,
+    component::{Component, HasSelf, Linker},
+};
+
+use super::{
+    engine,
+    guest::Guest,
+    next::{FetchingPlugin, GuestIndices, Host},
+    spec,
+};
+
+/// Guests that do not implement the contract of version 0.2.
+const OTHER_CONTRACTS: [&str; 1] = ["newer_contract"];
+
+/// Every built-in plugin, every example in Rust that tests run, and every guest of the sandbox
+/// tests: their names and components.
+fn plugins() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let all = [ampoule_plugin_bundle::COMPONENTS, ampoule_test_guests::PLUGINS, ampoule_test_guests::GUESTS];
+    let plugins = all.into_iter().flatten().copied();
+    plugins.filter(|(name, _)| !OTHER_CONTRACTS.contains(name))
+}
+
+/// A guest that calls the method of `pod` that version 0.2.1 adds.
+fn calling_the_method() -> Guest {
+    let declarations = r#"(import "ampoule:injector/admission@0.2.1" "[method]pod.node-selector"
+                              (func $node_selector (param i32 i32 i32 i32)))"#;
+    Guest { declarations, ..Guest::default() }
+}
+
+/// A guest that calls the interface that version 0.2.1 adds.
+fn calling_the_interface() -> Guest {
+    let declarations = r#"(import "ampoule:injector/clock@0.2.1" "seconds" (func $seconds (result i64)))"#;
+    Guest { declarations, world: "import ampoule:injector/clock@0.2.1;", ..Guest::default() }
+}
+
+/// Links components to a host, and checks that they export what it calls. Compiles quickly.
+struct Links {
+    engine: Engine,
+    linker: Linker<Host>,
+}
+
+// === impl Links ===
+
+impl Links {
+    fn new(add: impl FnOnce(&mut Linker<Host>) -> wasmtime::Result<()>) -> Self {
+        // One thread: other tests of this program have deadlines.
+        let config = Config::new().cranelift_opt_level(OptLevel::None).parallel_compilation(false).clone();
+        let engine = Engine::new(&config).unwrap();
+        let mut linker = Linker::new(&engine);
+        add(&mut linker).unwrap();
+        Self { engine, linker }
+    }
+
+    /// A host of version 0.2.1.
+    fn next() -> Self {
+        Self::new(|linker| {
+            FetchingPlugin::add_to_linker::<_, HasSelf<_>>(linker, |host: &mut Host| host)?;
+            wasmtime_wasi::p2::add_to_linker_async(linker)?;
+            wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+        })
+    }
+
+    /// A host of version 0.3.0. It has one function, with the type of version 0.2.0.
+    fn breaking() -> Self {
+        Self::new(|linker| {
+            let mut log = linker.instance("ampoule:injector/log@0.3.0")?;
+            log.func_new("log", |_, _, _, _| Ok(()))
+        })
+    }
+
+    /// The reason why the host cannot run a component.
+    fn refusal(&self, component: &[u8]) -> Option<String> {
+        let component = Component::new(&self.engine, component).unwrap();
+        let linked = self.linker.instantiate_pre(&component);
+        linked.and_then(|instance| GuestIndices::new(&instance)).err().map(|error| format!("{error:#}"))
+    }
+}
+
+/// The answer of a component on the engine, or the reason why it is refused.
+async fn on_the_engine(component: Vec<u8>) -> Result<Injection, String> {
+    let engine = engine();
+    let loaded = engine.load(spec(component, Limits::default())).await;
+    let plugin = loaded.map_err(|error| error.kind.to_string())?;
+    let mut session = plugin.open();
+    let call = async move { session.inject(&SecretRequest::default(), &LazyPodView::default()).await };
+    Ok(engine.run(call).await.unwrap())
+}
+
+#[test]
+fn every_component_built_for_0_2_0_links_on_a_host_of_0_2_1() {
+    let (next, mut count) = (Links::next(), 0);
+    for (name, component) in plugins() {
+        let version = b"ampoule:injector/injector@0.2.0";
+        assert!(component.windows(version.len()).any(|window| window == version), "{name} is built for 0.2.0");
+        assert_eq!(next.refusal(component), None, "{name}");
+        count += 1;
+    }
+    assert!(count >= 20, "only {count} components exist");
+}
+
+#[test]
+fn every_component_built_for_0_2_1_links_on_a_host_of_0_2_1() {
+    let next = Links::next();
+    for guest in [Guest::default(), calling_the_method(), calling_the_interface()] {
+        assert_eq!(next.refusal(&guest.build_for("0.2.1")), None);
+    }
+}
+
+#[tokio::test]
+async fn a_component_built_for_0_2_1_runs_on_0_2_0_if_it_does_not_use_the_additions() {
+    let older = on_the_engine(Guest::default().build_for("0.2.0")).await.unwrap();
+    let newer = on_the_engine(Guest::default().build_for("0.2.1")).await.unwrap();
+    assert!(matches!(&newer, Ok(Ok(edits)) if !edits.is_empty()), "{newer:?}");
+    assert_eq!(format!("{newer:?}"), format!("{older:?}"));
+}
+
+#[tokio::test]
+async fn a_component_built_for_0_2_1_is_refused_by_0_2_0_with_the_name_of_the_addition() {
+    let refusal = async |guest: Guest| on_the_engine(guest.build_for("0.2.1")).await.unwrap_err();
+    insta::assert_snapshot!(refusal(calling_the_method()).await, @"the component does not match the contract ampoule:injector@0.2.0: component imports instance `ampoule:injector/admission@0.2.1`, but a matching implementation was not found in the linker: instance export `[method]pod.node-selector` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(refusal(calling_the_interface()).await, @"the component imports ampoule:injector/clock@0.2.1, which ampoule:injector does not define");
+}
+
+#[tokio::test]
+async fn versions_0_2_and_0_3_refuse_each_other() {
+    insta::assert_snapshot!(on_the_engine(Guest::default().build_for("0.3.0")).await.unwrap_err(), @"the component exports ampoule:injector/injector@0.3.0, but this version of Ampoule supports ampoule:injector/injector@0.2.0: rebuild the plugin against that version");
+    insta::assert_snapshot!(Links::next().refusal(&Guest::default().build_for("0.3.0")).unwrap(), @"component imports instance `ampoule:injector/log@0.3.0`, but a matching implementation was not found in the linker: instance export `log` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(Links::breaking().refusal(&Guest::default().build()).unwrap(), @"component imports instance `ampoule:injector/log@0.2.0`, but a matching implementation was not found in the linker: instance export `log` has the wrong type: function implementation is missing");
+}
