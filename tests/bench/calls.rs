@@ -107,7 +107,7 @@ fn calls(criterion: &mut Criterion, place: &Place) {
             place.time(bencher, |iterations| {
                 let (plugin, request) = (plugin.clone(), Arc::clone(&request));
                 async move {
-                    let view = support::parsed_pod().view("flytesnacks-development");
+                    let view = support::parsed_pod().view("flytesnacks-development").into();
                     let start = Instant::now();
                     for _ in 0..iterations {
                         let answer = plugin.open().inject(&request, &view).await;
@@ -121,7 +121,7 @@ fn calls(criterion: &mut Criterion, place: &Place) {
             place.time(bencher, |iterations| {
                 let (plugin, request) = (plugin.clone(), Arc::clone(&request));
                 async move {
-                    let view = support::parsed_pod().view("flytesnacks-development");
+                    let view = support::parsed_pod().view("flytesnacks-development").into();
                     let mut session = plugin.open();
                     let start = Instant::now();
                     for _ in 0..iterations {

@@ -61,7 +61,7 @@ async fn spin(engine: Arc<PluginEngine>, endless: PluginInjector, stop: Arc<Atom
         let endless = endless.clone();
         let asked = engine.run(async move {
             let request = support::request("key", MountRequirement::Any);
-            endless.open().inject(&request, &support::parsed_pod().view("team-a")).await
+            endless.open().inject(&request, &support::parsed_pod().view("team-a").into()).await
         });
         assert!(matches!(asked.await, Ok(Err(_))), "an endless guest is stopped");
     }
