@@ -184,7 +184,7 @@ fn invalid_component(error: &BinaryReaderError) -> LoadErrorKind {
 fn check_import(import: &str) -> Result<(), LoadErrorKind> {
     let InterfaceName { package, interface, version } = InterfaceName::parse(import);
     let needed = match package {
-        PACKAGE if !CONTRACT_IMPORTS.contains(&interface) => format!("which {PACKAGE} does not define"),
+        PACKAGE if !CONTRACT_IMPORTS.contains(&interface) => format!("which {CONTRACT} does not define: a later version of Ampoule may support it"),
         PACKAGE if is_compatible(version) => return Ok(()),
         PACKAGE => {
             format!("but this version of Ampoule supports {CONTRACT}: rebuild the plugin against that version")
@@ -311,7 +311,7 @@ mod tests {
         insta::assert_snapshot!(check(&["wasi:http/types@0.3.0"], &[INJECTOR]), @"the component imports wasi:http/types@0.3.0, but this version of Ampoule supports only WASI 0.2: build the plugin for WASI 0.2, or without WASI");
         insta::assert_snapshot!(check(&["wasi:cli/environment@0.3.0"], &[INJECTOR]), @"the component imports wasi:cli/environment@0.3.0, but this version of Ampoule supports only WASI 0.2: build the plugin for WASI 0.2, or without WASI");
         insta::assert_snapshot!(check(&["other:package/thing"], &[INJECTOR]), @"the component imports other:package/thing, which plugins cannot import: they can import ampoule:injector/log@0.2.0 and WASI 0.2");
-        insta::assert_snapshot!(check(&["ampoule:injector/vault@0.2.0"], &[INJECTOR]), @"the component imports ampoule:injector/vault@0.2.0, which ampoule:injector does not define");
+        insta::assert_snapshot!(check(&["ampoule:injector/vault@0.2.0"], &[INJECTOR]), @"the component imports ampoule:injector/vault@0.2.0, which ampoule:injector@0.2.0 does not define: a later version of Ampoule may support it");
     }
 
     #[test]

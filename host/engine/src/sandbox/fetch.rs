@@ -1,4 +1,6 @@
 //! [`PromiseAnswer`]: the answer to one promise, which the plugin builds call by call.
+//!
+//! The value is wiped when the answer is dropped.
 
 use ampoule_core::{InjectionError, SecretValue};
 

@@ -142,7 +142,9 @@ async fn names_the_limit_that_a_guest_exceeds() {
         ),
     ];
     for (body, expected) in cases {
-        let limits = Limits { deadline: Duration::from_millis(100), ..Limits::default() };
+        // The other guests end at their limit, also on a busy machine.
+        let deadline = Duration::from_millis(if body == ENDLESS { 100 } else { 20_000 });
+        let limits = Limits { deadline, ..Limits::default() };
         assert_eq!(outcome(&injecting(&body), limits).await, expected, "{body}");
     }
 }

@@ -1,6 +1,6 @@
 //! Rust types and traits of the contract, generated from `wit/` at the root of the repository.
 //!
-//! The resources are types of the sandbox, which knows no version of the contract.
+//! The resources are types of the sandbox, which does not depend on a version of the contract.
 #![allow(missing_docs, unreachable_pub, reason = "generated; the documentation is in the WIT")]
 #![allow(clippy::needless_pass_by_value, clippy::str_to_string, clippy::too_many_lines, reason = "generated")]
 
