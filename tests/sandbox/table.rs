@@ -71,6 +71,7 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
              printable ASCII without '='",
         ),
         ("discards", json!({}), "group", "injected LAST=x"),
+        ("edits", json!({ "edits": [["env", "A", "x"]] }), "group", "injected A=x"),
         (
             "promise_without_value",
             json!({}),

@@ -91,7 +91,8 @@ pub struct InjectorFailure {
     pub kind: FailureKind,
     /// The message for the pod's author: names the plugin, its version, and the limit, if any.
     pub outside: String,
-    /// Details for the admin, in the log only.
+    /// Details for the admin and the plugin's author, printable, of several lines: what the code
+    /// wrote last, such as an exception, and the error of the runtime.
     pub inside: String,
 }
 

@@ -5,22 +5,19 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use ampoule_core::{InjectionError, SecretInjector as _};
+use ampoule_core::{InjectionError, InjectorFailure, SecretInjector as _};
 use ampoule_engine::{Limits, PluginInjector};
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{
-    case::Case,
-    workbench::{Workbench, compile_cache},
-};
+use super::{case::Case, workbench::Workbench};
 use crate::{
     args::{BenchArgs, TextOutput},
     commands::{
         component::{fetch_component, parse_source},
         output,
-        setup::quiet_runtime,
+        setup::{compile_cache, quiet_runtime},
     },
 };
 use ampoule_components::{builtins::Builtins, fetch::Component};
@@ -42,6 +39,8 @@ struct BenchResults {
     reused: Result<LatencySummary, InjectionError>,
     /// The smallest `limits.memoryMiB` in which the plugin answers.
     memory_mib: usize,
+    /// The grants that the component imports, and that the case does not have.
+    missing_grants: Vec<String>,
 }
 
 /// Minimum, median and 99th percentile of durations.
@@ -73,7 +72,11 @@ pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Resu
     let results = runtime.block_on(async {
         let component = fetch_component(&source, args.plugin.registries.clone().into(), builtins).await?;
         measure(&BenchSubject { source, component, case }, &cached).await
-    })?;
+    });
+    let results = match &args.case {
+        Some(_) => results,
+        None => results.context("the default case, which has no settings and no grants; choose a case with --case"),
+    }?;
     output::print(&match args.output {
         TextOutput::Text => results.text(),
         TextOutput::Json => output::json(&results.json())?,
@@ -84,7 +87,7 @@ pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Resu
 /// Measures a component. The engine of `cached` has a compilation cache.
 async fn measure(subject: &BenchSubject, cached: &Workbench) -> anyhow::Result<BenchResults> {
     let memory_mib = subject.find_memory_mib(cached).await?;
-    let limits = with_memory(memory_mib.max(Limits::default().memory >> 20));
+    let limits = subject.with_memory(memory_mib.max(Limits::default().memory >> 20));
     let uncached = Workbench::new(None)?;
     let (_, compiled) = subject.load(&uncached, &limits).await?;
     subject.load(cached, &limits).await?;
@@ -102,6 +105,7 @@ async fn measure(subject: &BenchSubject, cached: &Workbench) -> anyhow::Result<B
         fresh: LatencySummary::summarise(fresh),
         reused: reused.map(LatencySummary::summarise),
         memory_mib,
+        missing_grants: plugin.missing_grants().iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -115,13 +119,19 @@ impl BenchSubject {
     }
 
     async fn try_memory(&self, bench: &Workbench, mib: usize) -> anyhow::Result<()> {
-        let (plugin, _) = self.load(bench, &with_memory(mib)).await?;
+        let (plugin, _) = self.load(bench, &self.with_memory(mib)).await?;
         self.call_twice(bench, &plugin).await.map(drop)
+    }
+
+    /// The limits of the case, with this memory limit.
+    fn with_memory(&self, mib: usize) -> Limits {
+        Limits { memory: mib << 20, ..self.case.limits.clone() }
     }
 
     /// Calls a fresh instance twice.
     async fn call_twice(&self, bench: &Workbench, plugin: &PluginInjector) -> anyhow::Result<CallLatencies> {
-        let (plugin, request, pod) = (plugin.clone(), self.case.request.clone(), self.case.pod.clone().into());
+        let (plugin, request) = (plugin.clone(), self.case.requests[0].clone());
+        let pod = self.case.pod.view(&self.case.namespace).into();
         let calls = async move {
             let mut session = plugin.open();
             let start = Instant::now();
@@ -133,7 +143,7 @@ impl BenchSubject {
         };
         match bench.engine.run(calls).await? {
             Ok(latencies) => Ok(latencies),
-            Err(failure) => bail!("{failure} {}", failure.inside),
+            Err(failure) => bail!("{}", failure_text(&failure)),
         }
     }
 
@@ -178,6 +188,10 @@ impl BenchResults {
         ] {
             text += &format!("{label:<16}{value:>10}\n");
         }
+        if !self.missing_grants.is_empty() {
+            let grants = self.missing_grants.join(", ");
+            text += &format!("\nmeasured without the grants {grants}: choose a case that has them with --case\n");
+        }
         text
     }
 
@@ -212,8 +226,10 @@ impl LatencySummary {
     }
 }
 
-fn with_memory(mib: usize) -> Limits {
-    Limits { memory: mib << 20, ..Limits::default() }
+/// A failure with its details, one line each.
+fn failure_text(failure: &InjectorFailure) -> String {
+    let details = failure.inside.lines().map(|line| format!("\n  {line}"));
+    details.fold(failure.outside.clone(), |text, line| text + &line)
 }
 
 /// Microseconds with two decimals: a call on a reused instance takes only a few microseconds.

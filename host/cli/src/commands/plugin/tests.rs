@@ -3,6 +3,9 @@
 //! Secret values and differing answers are tested without a plugin, because no built-in plugin
 //! returns either.
 
+mod agreement;
+mod guests;
+
 use std::{fs, path::Path};
 
 use ampoule_core::{EnvSource, EnvVar, PodEdit, SecretValue};
@@ -10,7 +13,12 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 
-use super::{answer::CaseAnswer, case::Case, test, workbench::Workbench};
+use super::{
+    answer::CaseAnswer,
+    case::Case,
+    test::{self, TestOptions},
+    workbench::Workbench,
+};
 use crate::commands::component::{fetch_component, parse_source};
 use ampoule_config::RegistriesConfig;
 
@@ -56,7 +64,7 @@ FAILED   never-recorded
 0 of 2 cases as expected
 ";
 
-fn folder(files: &[(&str, &str)]) -> TempDir {
+pub(super) fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).unwrap());
     folder
@@ -71,7 +79,8 @@ fn run_cases(folder: &Path, bless: bool) -> (String, bool) {
     let bench = Workbench::new(Some(cache.path().join("cache"))).unwrap();
     runtime.block_on(async {
         let component = fetch_component(&source, RegistriesConfig::default(), builtins).await.unwrap();
-        test::run_cases(&bench, &source, &component, &Case::load_all(folder).unwrap(), bless).await.unwrap()
+        let options = TestOptions { bless, ..TestOptions::default() };
+        test::run_cases(&bench, &source, &component, &Case::load_all(folder).unwrap(), options).await.unwrap()
     })
 }
 
@@ -122,7 +131,7 @@ fn rejects_an_invalid_case() {
         ),
         (
             &[("a.yaml", "requests: []")],
-            "DIR/a.yaml, line 1, column 1: requests: unknown field `requests`, expected one of settings, grants, given, profile, request, pod",
+            "DIR/a.yaml: requests: must contain at least one request",
         ),
         (
             &[("a.yaml", "grants: { http: { hosts: [127.0.0.1] } }")],
