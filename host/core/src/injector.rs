@@ -114,6 +114,20 @@ pub enum FailureKind {
     Start,
 }
 
+// === impl InjectorFailure ===
+
+impl InjectorFailure {
+    /// Returns the reason of a trap or of a failed start for the plugin's author, of several lines.
+    /// Empty for other kinds, whose message is complete.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self.kind {
+            FailureKind::Trap | FailureKind::Start => &self.inside,
+            FailureKind::Deadline | FailureKind::Limit | FailureKind::Answer | FailureKind::Busy => "",
+        }
+    }
+}
+
 // === impl InjectionError ===
 
 impl InjectionError {

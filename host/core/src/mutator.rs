@@ -125,7 +125,7 @@ impl PodMutator {
         self.ask(pod, namespace, &Requester::default(), &UnlimitedMemory).await.finish()
     }
 
-    /// Injects these secrets instead of those that the pod's annotations request.
+    /// Injects these secrets. The requests in the pod's annotations have no effect.
     pub async fn mutate_requests(&self, pod: &Pod, namespace: &str, requests: Vec<RequestedSecret>) -> Mutation {
         self.ask_for(Ok(requests), pod, namespace, &Requester::default(), &UnlimitedMemory).await.finish()
     }

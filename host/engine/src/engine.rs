@@ -75,17 +75,8 @@ impl PluginEngine {
     ///
     /// If the directory of the cache is not private, or if the system refuses threads or memory.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let EngineConfig {
-            cache_dir,
-            compiler,
-            max_concurrent,
-            guest_threads,
-            observer,
-            resolver,
-            secrets,
-            http,
-            log,
-        } = config;
+        let EngineConfig { cache_dir, compiler, max_concurrent, guest_threads, observer, resolver, secrets, http, log } =
+            config;
         let max_concurrent = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
         let pool_size = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
         let (engine, allocation) =

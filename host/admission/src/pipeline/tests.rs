@@ -100,8 +100,7 @@ async fn an_answer_gives_its_code() {
 #[tokio::test]
 async fn a_failure_gives_its_code_and_keeps_its_details() {
     check(Behaviour::Fail(FailureKind::Trap), (500, "InternalError", "it failed"), AdmissionOutcome::Error).await;
-    check(Behaviour::Fail(FailureKind::Limit), (500, "InternalError", "it failed"), AdmissionOutcome::Error)
-        .await;
+    check(Behaviour::Fail(FailureKind::Limit), (500, "InternalError", "it failed"), AdmissionOutcome::Error).await;
 }
 
 #[tokio::test]

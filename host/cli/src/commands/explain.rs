@@ -210,7 +210,7 @@ fn request_as_json(requested: &RequestedSecret, report: Option<&RequestReport>) 
 /// does not see it.
 fn failure_details(answer: &InjectorAnswer) -> &str {
     match answer {
-        InjectorAnswer::Failed(failure) => &failure.inside,
+        InjectorAnswer::Failed(failure) => failure.reason(),
         _ => "",
     }
 }

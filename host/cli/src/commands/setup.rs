@@ -78,3 +78,19 @@ fn absolute_path(variable: &str) -> Option<PathBuf> {
 pub(super) fn request_context() -> RequestContext {
     RequestContext::untraced(TIMEOUT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compiled_components_are_cached_for_the_user_unless_the_configuration_has_a_directory() {
+        let mut config = Config::parse("globalSecrets: { enabled: true }", &[]).unwrap();
+        use_compile_cache(&mut config);
+        assert_eq!(config.engine.cache_directory, compile_cache());
+        let own = Some(env::temp_dir());
+        config.engine.cache_directory.clone_from(&own);
+        use_compile_cache(&mut config);
+        assert_eq!(config.engine.cache_directory, own);
+    }
+}

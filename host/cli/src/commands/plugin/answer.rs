@@ -61,7 +61,8 @@ impl CaseAnswer {
 
 impl From<InjectorFailure> for CaseAnswer {
     fn from(failure: InjectorFailure) -> Self {
-        Self::Failed { failure: failure.outside, details: failure.inside }
+        let details = failure.reason().to_owned();
+        Self::Failed { failure: failure.outside, details }
     }
 }
 

@@ -25,6 +25,9 @@ use ampoule_config::ComponentSource;
 
 /// The number of fresh instances, each called twice: enough for a 99th percentile.
 const SAMPLES: usize = 500;
+/// The context of an error without a case.
+const DEFAULT_CASE: &str =
+    "the plugin does not answer the default case, which has no settings and no grants; choose a case with --case";
 /// The largest memory limit to try, in MiB: 16 such instances fill a pod with 4 GiB.
 const MAX_MEMORY_MIB: usize = 256;
 
@@ -75,7 +78,7 @@ pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Resu
     });
     let results = match &args.case {
         Some(_) => results,
-        None => results.context("the default case, which has no settings and no grants; choose a case with --case"),
+        None => results.context(DEFAULT_CASE),
     }?;
     output::print(&match args.output {
         TextOutput::Text => results.text(),
@@ -228,7 +231,7 @@ impl LatencySummary {
 
 /// A failure with its details, one line each.
 fn failure_text(failure: &InjectorFailure) -> String {
-    let details = failure.inside.lines().map(|line| format!("\n  {line}"));
+    let details = failure.reason().lines().map(|line| format!("\n  {line}"));
     details.fold(failure.outside.clone(), |text, line| text + &line)
 }
 
@@ -242,5 +245,28 @@ fn format_duration(duration: Duration) -> String {
     match duration.as_micros() {
         micros @ 0..1000 => format!("{micros} µs"),
         _ => format!("{:.1} ms", duration.as_secs_f64() * 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_option_for_a_case_if_grants_are_missing() {
+        let latency = || LatencySummary::summarise(vec![Duration::from_micros(7)]);
+        let results = |missing_grants: &[&str]| BenchResults {
+            size: 1,
+            compiled: Duration::from_millis(2),
+            cached: Duration::from_millis(1),
+            fresh: latency(),
+            reused: Ok(latency()),
+            memory_mib: 1,
+            missing_grants: missing_grants.iter().map(ToString::to_string).collect(),
+        };
+        assert!(!results(&[]).text().contains("--case"));
+        let expected = "\nmeasured without the grants http, cache: choose a case that has them with --case\n";
+        let text = results(&["http", "cache"]).text();
+        assert!(text.ends_with(expected), "{text}");
     }
 }

@@ -142,9 +142,11 @@ impl GivenValues {
         for (name, value) in &self.environment {
             secrets.push((value.clone(), format!("<given.environment.{name}>")));
         }
-        for (name, key, value) in self.secrets.iter().flat_map(|(name, secret)| {
-            secret.data.iter().map(move |(key, value)| (name, key, value))
-        }) {
+        for (name, key, value) in self
+            .secrets
+            .iter()
+            .flat_map(|(name, secret)| secret.data.iter().map(move |(key, value)| (name, key, value)))
+        {
             secrets.push((value.clone(), format!("<key {key} of Secret {name}>")));
         }
         for answer in self.answers.values().filter_map(|answer| answer.result.as_ref().ok()) {

@@ -84,7 +84,9 @@ mod tests {
             ("null", Some("settingsSchema: must be a JSON Schema, which is an object, not null")),
             (
                 r#"{ "type": "text" }"#,
-                Some("settingsSchema.type: \"text\" is not one of array, boolean, integer, null, number, object, string"),
+                Some(
+                    "settingsSchema.type: \"text\" is not one of array, boolean, integer, null, number, object, string",
+                ),
             ),
             (r#"{ "required": true }"#, Some("settingsSchema.required: must be a list of names")),
             (

@@ -7,8 +7,6 @@
 use axum::{body::Bytes, http::Request};
 use serde_json::{Map, Value, json};
 
-use super::given::GivenValues;
-
 /// A value of the expected document that matches any value.
 const ANY_VALUE: &str = "redacted";
 /// Parts of the names of headers whose values are never printed.
@@ -27,9 +25,9 @@ pub(super) struct SentRequest {
 // === impl SentRequest ===
 
 impl SentRequest {
-    /// Method and URL, without values of the case.
-    pub(super) fn shown(&self, given: &GivenValues) -> String {
-        format!("{} {}", self.request.method(), given.hide(&self.request.uri().to_string()))
+    /// Method and URL.
+    pub(super) fn method_and_url(&self) -> String {
+        format!("{} {}", self.request.method(), self.request.uri())
     }
 
     /// The document in the form of the expected one.
@@ -43,7 +41,8 @@ impl SentRequest {
             }
         }
         if let Some(headers) = expected["headers"].as_object() {
-            let headers: Map<_, _> = headers.iter().map(|(name, value)| (name.clone(), self.header(name, value))).collect();
+            let headers: Map<_, _> =
+                headers.iter().map(|(name, value)| (name.clone(), self.header(name, value))).collect();
             document.insert("headers".to_owned(), headers.into());
         }
         if let Some(body) = expected.get("body") {
@@ -86,23 +85,23 @@ pub(super) fn document(sent: &[SentRequest], expected: &Value) -> Value {
     sent.iter().enumerate().map(|(i, request)| request.document(expected(i))).collect()
 }
 
-/// Replaces the values of a document `sent` that may be secret.
-pub(super) fn hide(sent: &Value, given: &GivenValues) -> Value {
+/// Replaces the values of a document `sent` that may be secret. `hide` does so in a text.
+pub(super) fn hide(sent: &Value, hide: &dyn Fn(&str) -> String) -> Value {
     let requests = sent.as_array().into_iter().flatten();
-    requests.map(|request| hide_values("", request, given)).collect()
+    requests.map(|request| hide_values("", request, hide)).collect()
 }
 
-fn hide_values(key: &str, value: &Value, given: &GivenValues) -> Value {
+fn hide_values(key: &str, value: &Value, hide: &dyn Fn(&str) -> String) -> Value {
     let is_secret = || {
         let key = key.to_ascii_lowercase();
         SECRET_HEADERS.iter().any(|part| key.contains(part))
     };
     match value {
         Value::String(text) if text != ANY_VALUE && is_secret() => HIDDEN.into(),
-        Value::String(text) => given.hide(text).into(),
-        Value::Array(items) => items.iter().map(|item| hide_values(key, item, given)).collect(),
+        Value::String(text) => hide(text).into(),
+        Value::Array(items) => items.iter().map(|item| hide_values(key, item, hide)).collect(),
         Value::Object(entries) => {
-            let entries = entries.iter().map(|(key, value)| (key.clone(), hide_values(key, value, given)));
+            let entries = entries.iter().map(|(key, value)| (key.clone(), hide_values(key, value, hide)));
             entries.collect::<Map<_, _>>().into()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => json!(value),
@@ -114,7 +113,8 @@ mod tests {
     use super::*;
 
     fn sent() -> [SentRequest; 1] {
-        let request = Request::post("https://a.example/login").header("Authorization", "Bearer t0ken").header("x-kind", "kv");
+        let request =
+            Request::post("https://a.example/login").header("Authorization", "Bearer t0ken").header("x-kind", "kv");
         let request = request.body(Bytes::from_static(br#"{ "user": "web" }"#)).unwrap();
         [SentRequest { request, is_answered: true }]
     }
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn hides_credentials() {
         let shape = json!([{ "method": "POST", "headers": { "Authorization": "", "x-kind": "" } }]);
-        let hidden = hide(&document(&sent(), &shape), &GivenValues::default());
+        let hidden = hide(&document(&sent(), &shape), &str::to_owned);
         assert_eq!(hidden, json!([{ "method": "POST", "headers": { "Authorization": "(hidden)", "x-kind": "kv" } }]));
     }
 }

@@ -2,7 +2,8 @@
 //! with the expected ones.
 //!
 //! Each case runs twice, in two fresh instances, because the API server may review a pod twice. A
-//! case that fails does not end the run. The exit code is 0 if all answers are as expected, 1 if not, and 2 if the cases cannot be read.
+//! case that fails does not end the run. The exit code is 0 if all answers are as expected, 1 if
+//! not, and 2 if the cases cannot be read.
 
 use std::{fmt::Write as _, fs, io::stdout, path::PathBuf, process::ExitCode};
 
@@ -175,9 +176,7 @@ fn judge(case: &Case, [first, second]: &[CaseRun; 2], bless: bool) -> anyhow::Re
 /// Why an answer is not recorded.
 fn reason_against_recording(expected: Option<&Value>, actual: &Value, run: &CaseRun) -> Option<&'static str> {
     if expected.is_some_and(|expected| hides_expected_secret(expected, actual)) {
-        return Some(
-            "a secret value differs from the expected one and cannot be recorded: edit the expected answer",
-        );
+        return Some("a secret value differs from the expected one and cannot be recorded: edit the expected answer");
     }
     if expected.is_some_and(|expected| expected.get("sent") != actual.get("sent")) {
         return Some("the requests that were sent are not recorded: edit `sent` of the expected answer");
@@ -223,7 +222,11 @@ fn request_name(case: &Case, i: usize) -> String {
 fn unanswered_text(case: &Case, run: &CaseRun) -> String {
     let mut text = String::new();
     for sent in run.sent.iter().filter(|sent| !sent.is_answered) {
-        let _ = writeln!(text, "no answer is defined for {}: add it to given.http", sent.shown(&case.given));
+        let _ = writeln!(
+            text,
+            "no answer is defined for {}: add it to given.http",
+            case.given.hide(&sent.method_and_url())
+        );
     }
     text
 }
@@ -261,7 +264,7 @@ fn diff_of(case: &Case, before: (&str, Option<&Value>), after: (&str, &Value)) -
     let hide = |document: &Value| {
         let mut document = document.clone();
         if let Some(sent) = document.get_mut("sent") {
-            *sent = sent::hide(sent, &case.given);
+            *sent = sent::hide(sent, &|text| case.given.hide(text));
         }
         document
     };

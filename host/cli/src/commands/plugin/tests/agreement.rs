@@ -44,7 +44,7 @@ impl Row {
     }
 
     fn pod(&self) -> Value {
-        let annotation = "[{ secret: db/password, env: DB_PASSWORD }]";
+        let annotation = "[{ group: db, key: password, env: DB_PASSWORD }]";
         let mut pod = json!({
             "metadata": { "name": "web", "annotations": { "ampoule.dev/secrets": annotation, "own": "pod" } },
             "spec": { "containers": [{ "name": "main" }] },
@@ -76,27 +76,28 @@ impl Row {
 
     /// The refusal of `explain`; empty if the pod is admitted.
     fn explained(&self, folder: &TempDir) -> String {
-        let file = folder.path().join("plugin.wasm");
-        fs::write(&file, ampoule_test_guests::guest("edits")).unwrap();
-        let injector = json!({
-            "name": "plugin",
-            "component": format!("file:{}", file.display()),
-            "settings": self.settings(),
-            "edits": self.permissions,
-        });
-        let config = json!({ "conventions": { "profile": "flyte-v1" }, "injectors": [injector] });
-        let config = Config::parse(&config.to_string(), &builtins::names(COMPONENTS)).unwrap();
-        let mut pod = self.pod();
-        pod["apiVersion"] = "v1".into();
-        pod["kind"] = "Pod".into();
-        let input = PodDocument::parse(&pod.to_string()).unwrap();
-        let explanation = guests::block_on(async {
-            let loaded = Loader::new(COMPONENTS, Metrics::new()).in_process().load(&config).await.unwrap();
-            Explanation::explain_pod(input, &loaded.pipeline).await.unwrap()
-        });
+        let injector = json!({ "settings": self.settings(), "edits": self.permissions });
+        let explanation = explain(folder, "edits", injector, self.pod());
         let verdict = &explanation.json()["verdict"];
         verdict["message"].as_str().unwrap_or_default().to_owned()
     }
+}
+
+/// Explains a pod whose only injector is this guest.
+fn explain(folder: &TempDir, guest: &str, mut injector: Value, mut pod: Value) -> Explanation {
+    let file = folder.path().join("plugin.wasm");
+    fs::write(&file, ampoule_test_guests::guest(guest)).unwrap();
+    injector["name"] = "plugin".into();
+    injector["component"] = format!("file:{}", file.display()).into();
+    let config = json!({ "profile": "flyte-v1", "injectors": [injector] });
+    let config = Config::parse(&config.to_string(), &builtins::names(COMPONENTS)).unwrap();
+    pod["apiVersion"] = "v1".into();
+    pod["kind"] = "Pod".into();
+    let input = PodDocument::parse(&pod.to_string()).unwrap();
+    guests::block_on(async {
+        let loaded = Loader::new(COMPONENTS, Metrics::new()).in_process().load(&config).await.unwrap();
+        Explanation::explain_pod(input, &loaded.pipeline).await.unwrap()
+    })
 }
 
 fn rows() -> Vec<Row> {
@@ -116,7 +117,7 @@ fn rows() -> Vec<Row> {
         ),
         Row::new(
             json!([["memory", "Not_A_Label"]]),
-            "made an invalid edit: volume name \"Not_A_Label\" must be a DNS label (a-z, 0-9, -) of at most 63 characters",
+            "made an invalid edit: volume name \"Not_A_Label\" must be a DNS label of at most 63 characters",
         ),
         Row::new(
             json!([["memory", "m"], ["mount", "m", "relative"]]),
@@ -146,7 +147,10 @@ fn rows() -> Vec<Row> {
             "denied: the plugin answered with the variable \"LD_PRELOAD\", which its permissions do not cover \
              (edits.variables)",
         ),
-        Row { permissions: json!({ "variables": ["LD_PRELOAD"] }), ..Row::new(json!([["env", "LD_PRELOAD", "x"]]), "") },
+        Row {
+            permissions: json!({ "variables": ["LD_PRELOAD"] }),
+            ..Row::new(json!([["env", "LD_PRELOAD", "x"]]), "")
+        },
         Row::new(
             json!([["annotation", "a", "b"]]),
             "denied: the plugin answered with the annotation \"a\", which its permissions do not cover \
@@ -187,8 +191,26 @@ fn plugin_test_refuses_what_explain_refuses() {
         // A failure of the plugin is part of the refusal.
         let agree = if tested.starts_with("plugin ") { explained.ends_with(&tested) } else { tested == explained };
         if !agree || tested.is_empty() != row.refusal.is_empty() || !tested.contains(row.refusal) {
-            wrong.push(format!("{}\n  test:    {tested}\n  explain: {explained}\n  row:     {}", row.edits, row.refusal));
+            wrong.push(format!(
+                "{}\n  test:    {tested}\n  explain: {explained}\n  row:     {}",
+                row.edits, row.refusal
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn explain_shows_the_reason_of_a_trap_and_the_author_of_the_pod_does_not_see_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let explanation = explain(&folder, "panics", json!({}), Row::new(json!([]), "").pod());
+    let text = explanation.text();
+    assert!(text.contains("\n    panicked at tests/sandbox/guests/examples/panics.rs:"), "{text}");
+    let json = explanation.json();
+    let details = json["requests"][0]["attempts"][0]["details"].as_str().unwrap();
+    assert!(details.contains("the reason is here\n"), "{details}");
+    let message = json["verdict"]["message"].as_str().unwrap();
+    let expected =
+        "could not be injected: plugin: plugin plugin 1.0.0 trapped: wasm `unreachable` instruction executed";
+    assert!(message.ends_with(expected), "{message}");
 }

@@ -74,8 +74,12 @@ fn bless(guest: &str, files: &[(&str, &str)]) -> (String, Option<String>) {
 
 /// Removes the part of a trap's details that depends on the compiler.
 fn without_backtrace(text: &str) -> String {
-    let is_frame = |line: &&str| !line.starts_with("    ") && !line.contains("error while executing at wasm");
-    text.lines().filter(is_frame).map(|line| format!("{line}\n")).collect()
+    let lines = text.lines().filter(|line| !line.starts_with("    "));
+    let lines = lines.map(|line| line.split("error while executing at wasm").next().unwrap_or_default());
+    lines
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| format!("{}\n", line.trim_end_matches([' ', '|'])))
+        .collect()
 }
 
 #[test]
@@ -117,7 +121,8 @@ fn shows_what_a_plugin_prints() {
 fn several_requests_are_answered_by_one_instance() {
     let two = "requests: [{ group: a, key: x }, { group: b, key: y }]\n";
     assert_snapshot!(test_files("counter", &[("a.yaml", two)]));
-    let (text, recorded) = bless("echo", &[("a.yaml", "requests: [{ key: x }, { group: not-found, key: y }, { key: z }]")]);
+    let (text, recorded) =
+        bless("echo", &[("a.yaml", "requests: [{ key: x }, { group: not-found, key: y }, { key: z }]")]);
     assert_eq!(text, "recorded a\n1 of 1 cases recorded\n");
     assert_snapshot!(recorded.unwrap());
 }
@@ -129,7 +134,7 @@ fn limits_of_a_case_apply() {
 
 #[test]
 fn a_refusal_is_shown_as_the_author_of_the_pod_sees_it() {
-    let settings = "settings: { edits: [[env, A, x], [env, A, y]] }";
+    let settings = "settings: { edits: [[env, A, x], [env, A, z]] }";
     let (text, recorded) = bless("edits", &[("a.yaml", settings)]);
     assert_eq!(recorded, None);
     assert_snapshot!(text);
@@ -156,7 +161,8 @@ fn network_errors_and_delays_reach_the_plugin() {
     let (text, recorded) = bless("http_client", &[("a.yaml", CALLS)]);
     assert_eq!(text, "recorded a\n1 of 1 cases recorded\n");
     assert_snapshot!(recorded.unwrap());
-    let late = CALLS.replace("deadlineMillis: 5000", "deadlineMillis: 100").replace("delayMillis: 20", "delayMillis: 5000");
+    let late =
+        CALLS.replace("deadlineMillis: 5000", "deadlineMillis: 100").replace("delayMillis: 20", "delayMillis: 5000");
     assert_snapshot!("a_delay_counts_towards_the_deadline", test_files("http_client", &[("a.yaml", &late)]));
 }
 
@@ -180,9 +186,19 @@ grants: { http: { hosts: [a.example] } }
 given: { http: [{ method: POST, url: 'https://a.example/login', body: s3cret }] }
 ";
     let answer = "edits: [{ setEnv: { name: ANSWER_1, source: { literal: 200 6 } } }]\n";
-    let test = |sent: &str| test_files("http_client", &[("a.yaml", case), ("a.expected.yaml", &(answer.to_owned() + sent))]);
+    let test =
+        |sent: &str| test_files("http_client", &[("a.yaml", case), ("a.expected.yaml", &(answer.to_owned() + sent))]);
     let sent = "sent: [{ method: POST, url: 'https://a.example/login', headers: { Content-Type: application/json }, body: '\"xxx\"' }]";
     assert_eq!(test(sent), "ok       a\n1 of 1 cases as expected\n");
-    assert_snapshot!(test("sent: [{ method: GET, headers: { x-token: s3cret, content-type: text/plain }, body: s3cret }]"));
+    assert_snapshot!(test(
+        "sent: [{ method: GET, headers: { x-token: s3cret, content-type: text/plain }, body: s3cret }]"
+    ));
     assert_snapshot!("a_request_that_is_not_expected", test("sent: []"));
+}
+
+#[test]
+fn a_description_that_is_not_valid_fails() {
+    assert_snapshot!("an_empty_name", test_files("nameless", &[("a.yaml", "")]));
+    let expected = ("a.expected.yaml", "edits: [{ setEnv: { name: A, source: { literal: x } } }]");
+    assert_snapshot!("a_schema_that_is_a_list", test_files("bad_schema", &[("a.yaml", ""), expected]));
 }
