@@ -194,6 +194,10 @@ given: { http: [{ method: POST, url: 'https://a.example/login', body: s3cret }] 
         "sent: [{ method: GET, headers: { x-token: s3cret, content-type: text/plain }, body: s3cret }]"
     ));
     assert_snapshot!("a_request_that_is_not_expected", test("sent: []"));
+    let (text, recorded) = bless("http_client", &[("a.yaml", case), ("a.expected.yaml", "edits: []\nsent: []")]);
+    assert_eq!(recorded.as_deref(), Some("edits: []\nsent: []"));
+    let expected = "FAILED   a\nthe requests that were sent are not recorded: edit `sent` of the expected answer\n";
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]
