@@ -210,7 +210,7 @@ fn bodies_are_limited_per_admission() {
             outbound.calls(&["https://store.example:8443/crumbs"]),
             "limit: plugin client 1.0.0 exceeded its limit of 50000 host calls"
         );
-        let headers = "Unavailable(\"store.example:8443: ErrorCode::HttpResponseHeaderSectionSize(None)\")";
+        let headers = "Unavailable(\"store.example:8443: the answer is larger than the host allows\")";
         assert_eq!(outbound.calls(&["https://store.example:8443/headers"]), format!("injected ANSWER_1={headers}"));
         assert_eq!(
             outbound.answer(json!({ "urls": ["https://store.example:8443/sink"], "body": 1_100_000 })),

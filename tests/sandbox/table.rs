@@ -86,6 +86,14 @@ fn rows_about_calls() -> Vec<(&'static str, Value, &'static str, &'static str)> 
              printable ASCII without '='",
         ),
         ("discards", json!({}), "group", "injected LAST=x"),
+        ("bad_schema", json!({}), "group", "injected A=x"),
+        (
+            "nameless",
+            json!({}),
+            "group",
+            "not loaded: `describe` returned a document that does not match the contract: name must not be empty",
+        ),
+        ("edits", json!({ "edits": [["env", "A", "x"]] }), "group", "injected A=x"),
         (
             "promise_without_value",
             json!({}),

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use ampoule_config::AuditConfig;
 use ampoule_core::{
     InjectorAnswer, Mutation, OnFailure, Pod, PodMutator, Refusal, RefusalCode, RequestReport, RequestedSecret,
-    Requester, ShadowRun,
+    Requester, ShadowRun, text,
 };
 use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
@@ -27,6 +27,9 @@ use tracing::warn;
 use crate::{audit, context::RequestContext, decision::Decision, excerpt::cut, findings};
 
 pub use self::serving::ServingPipeline;
+
+/// Bytes of the details of a failure in the log.
+const MAX_DETAIL: usize = 4 << 10;
 
 /// Decides admissions. Everything in it is shared and never changes.
 pub struct Pipeline {
@@ -265,7 +268,8 @@ fn log_failures(mutated: &Result<Mutation, PipelineError>, uid: &str) {
     for attempt in mutation.requests.iter().flat_map(|report| &report.attempts) {
         if let InjectorAnswer::Failed(failure) = &attempt.answer {
             let (plugin, kind) = (attempt.injector.as_str(), failure.kind.as_str());
-            warn!(uid, plugin, kind, detail = failure.inside, "a plugin did not answer");
+            let detail = text::one_line(&failure.inside, MAX_DETAIL);
+            warn!(uid, plugin, kind, detail, "a plugin did not answer");
         }
     }
 }

@@ -25,7 +25,7 @@ const MOST_BYTES: usize = 512;
 /// pod's author requests by name is not reserved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub(crate) struct EditsSection {
+pub struct EditsSection {
     /// Environment variables. The default is `*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     variables: Option<Vec<String>>,
@@ -60,7 +60,11 @@ pub(crate) struct EditsSection {
 impl EditsSection {
     /// Returns the permissions; `base` has the lists that the section leaves out. The section is
     /// the value of `key`.
-    pub(crate) fn over(&self, base: &EditPermissions, key: &str) -> Result<EditPermissions, ConfigError> {
+    ///
+    /// # Errors
+    ///
+    /// The first name that is not valid.
+    pub fn over(&self, base: &EditPermissions, key: &str) -> Result<EditPermissions, ConfigError> {
         let mut permissions = base.clone();
         for kind in EditKind::ALL {
             if let Some(names) = self.names(kind) {

@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::ConfigError;
+use crate::{ConfigError, bounds};
 
 /// The resources of a plugin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub(crate) struct LimitsSection {
+pub struct LimitsSection {
     /// Maximum linear memory of one instance, in MiB.
     // The memory that WebAssembly can address.
     #[serde(rename = "memoryMiB", skip_serializing_if = "Option::is_none")]
@@ -42,6 +42,16 @@ pub(crate) struct LimitsSection {
 // === impl LimitsSection ===
 
 impl LimitsSection {
+    /// Checks the section, which is the value of `key`. A limit that it omits has its default.
+    ///
+    /// # Errors
+    ///
+    /// The first limit that is out of bounds.
+    pub fn check(self, key: &str) -> Result<Limits, ConfigError> {
+        bounds::check(key, &self)?;
+        Ok(self.over(&Limits::default()))
+    }
+
     /// Returns the limits of this section. A limit that the section omits comes from `base`. The
     /// caller has checked the bounds.
     pub(crate) fn over(self, base: &Limits) -> Limits {

@@ -55,6 +55,8 @@ fn reason(error: &serde_saphyr::Error) -> String {
         "expected sequence start" => "must be a list".to_owned(),
         "expected string scalar" => "must be text".to_owned(),
         _ if text.starts_with("invalid u") => "must be a whole number and not negative".to_owned(),
+        _ if text.starts_with("budget breached: Depth") => "is nested too deeply".to_owned(),
+        _ if text.starts_with("budget breached") => "is too large, or has too many aliases".to_owned(),
         _ if text.starts_with("multiple YAML documents") => "must be one document, not several".to_owned(),
         _ => text.to_owned(),
     }

@@ -91,7 +91,8 @@ pub struct InjectorFailure {
     pub kind: FailureKind,
     /// The message for the pod's author: names the plugin, its version, and the limit, if any.
     pub outside: String,
-    /// Details for the admin, in the log only.
+    /// Details for the admin and the plugin's author, printable, of several lines: what the code
+    /// wrote last, such as an exception, and the error of the runtime.
     pub inside: String,
 }
 
@@ -111,6 +112,20 @@ pub enum FailureKind {
     Busy,
     /// The code could not be instantiated or configured.
     Start,
+}
+
+// === impl InjectorFailure ===
+
+impl InjectorFailure {
+    /// Returns the reason of a trap or of a failed start for the plugin's author, of several lines.
+    /// Empty for other kinds, whose message is complete.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self.kind {
+            FailureKind::Trap | FailureKind::Start => &self.inside,
+            FailureKind::Deadline | FailureKind::Limit | FailureKind::Answer | FailureKind::Busy => "",
+        }
+    }
 }
 
 // === impl InjectionError ===

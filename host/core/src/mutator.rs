@@ -32,7 +32,7 @@ use crate::{
     pod::{LazyPodView, Pod},
     policy::{InjectorFacts, PolicyFinding, RequestPolicy, Requester},
     profile::Conventions,
-    request::RequestedSecret,
+    request::{AnnotationError, RequestedSecret},
 };
 
 /// Injects secrets into pods with a fixed chain of injectors.
@@ -125,6 +125,11 @@ impl PodMutator {
         self.ask(pod, namespace, &Requester::default(), &UnlimitedMemory).await.finish()
     }
 
+    /// Injects these secrets. The requests in the pod's annotations have no effect.
+    pub async fn mutate_requests(&self, pod: &Pod, namespace: &str, requests: Vec<RequestedSecret>) -> Mutation {
+        self.ask_for(Ok(requests), pod, namespace, &Requester::default(), &UnlimitedMemory).await.finish()
+    }
+
     /// Runs the first half of [`PodMutator::mutate`]: calls the injectors for every request, and
     /// applies their edits to a draft of the pod. Reserves memory for large patches.
     pub async fn ask<'a>(
@@ -134,9 +139,21 @@ impl PodMutator {
         requester: &Requester,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
+        let requests = RequestedSecret::from_annotations(pod.annotations());
+        self.ask_for(requests, pod, namespace, requester, memory).await
+    }
+
+    async fn ask_for<'a>(
+        &'a self,
+        requests: Result<Vec<RequestedSecret>, AnnotationError>,
+        pod: &'a Pod,
+        namespace: &str,
+        requester: &Requester,
+        memory: &'a dyn AdmissionMemory,
+    ) -> PendingMutation<'a> {
         let mut reports = Vec::new();
         let mut shadow_calls = Vec::new();
-        let draft = match RequestedSecret::from_annotations(pod.annotations()) {
+        let draft = match requests {
             Err(error) => Err(Refusal::for_annotation(&error)),
             Ok(requests) if requests.is_empty() => Ok(None),
             Ok(_) if pod.container_count() > self.limits.containers => Err(Refusal::for_containers(pod, &self.limits)),

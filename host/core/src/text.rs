@@ -12,6 +12,7 @@
 //! | [`printable`] | none | become spaces | – |
 //! | [`clean`] | bytes | become spaces | `…` |
 //! | [`clean_chars`] | characters | become spaces | `…` |
+//! | [`lines`] | bytes | become spaces, line breaks are kept | `…` |
 //! | [`one_line`] | bytes | become spaces, white space is collapsed | `…` |
 //! | [`escape`] | 40 characters | escaped | `…` |
 //! | [`quote`] | 40 characters | escaped, in double quotes | `…` |
@@ -97,6 +98,20 @@ pub fn one_line(text: &str, max_bytes: usize) -> String {
         line.push_str(word);
     }
     clean(&line, max_bytes)
+}
+
+/// Cleans each line of a text as [`clean`] does, and drops empty lines. A tab becomes four spaces.
+/// The result has at most `max_bytes` bytes.
+#[must_use]
+pub fn lines(text: &str, max_bytes: usize) -> String {
+    let mut cleaned = String::with_capacity(text.len().min(max_bytes));
+    for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+        if !cleaned.is_empty() {
+            cleaned.push('\n');
+        }
+        cleaned.push_str(&printable(&line.replace('\t', "    ")));
+    }
+    truncate(&cleaned, max_bytes, "…").into_owned()
 }
 
 /// Returns the start of `bytes`, with unprintable characters escaped and quotes unchanged.
@@ -244,6 +259,12 @@ mod tests {
         assert_eq!(one_line("line 1\n  line 2 \u{1b}[31mred\t!", 64), "line 1 line 2  [31mred !");
         assert_eq!(one_line(" \n ", 64), "");
         assert_eq!(one_line("a long\nline", 8), "a lon…");
+    }
+
+    #[test]
+    fn lines_keep_line_breaks_and_indentation() {
+        assert_eq!(lines("TypeError: no\r\n\tat x\u{1b}[31m\n\n  at y \n", 64), "TypeError: no\n    at x [31m\n  at y");
+        assert_eq!(lines("a long\nline", 8), "a lon…");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::{
         runtime::PluginRuntime,
     },
     sandbox::{
+        log::PluginLog,
         outbound::{
             answers::HttpAnswers,
             resolve::{Resolver, SystemResolver},
@@ -61,6 +62,8 @@ pub struct EngineConfig {
     pub secrets: Arc<dyn ClusterSecrets>,
     /// Answers the HTTP requests of plugins. With `None`, requests go to their hosts.
     pub http: Option<Arc<dyn HttpAnswers>>,
+    /// Receives the log lines of plugins. With `None`, they go to the host's log.
+    pub log: Option<Arc<dyn PluginLog>>,
 }
 
 // === impl PluginEngine ===
@@ -72,7 +75,7 @@ impl PluginEngine {
     ///
     /// If the directory of the cache is not private, or if the system refuses threads or memory.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let EngineConfig { cache_dir, compiler, max_concurrent, guest_threads, observer, resolver, secrets, http } =
+        let EngineConfig { cache_dir, compiler, max_concurrent, guest_threads, observer, resolver, secrets, http, log } =
             config;
         let max_concurrent = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
         let pool_size = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
@@ -81,7 +84,7 @@ impl PluginEngine {
         let threads = GuestThreads::start(guest_threads)?;
         let cache = cache_dir.map(CompileCache::open).transpose()?;
         let compiler = ComponentCompiler::new(engine.clone(), allocation, cache, compiler);
-        let services = HostServices { resolver, secrets, http, network: threads.handle().clone() };
+        let services = HostServices { resolver, secrets, http, log, network: threads.handle().clone() };
         let runtime = PluginRuntime::start(&engine, compiler, max_concurrent, observer, services)?;
         Ok(Self { runtime: Arc::new(runtime), threads })
     }
@@ -164,7 +167,7 @@ impl PluginEngine {
 
 impl Default for EngineConfig {
     /// 64 concurrent instances, one guest thread per processor, no cache, no external compiler, no
-    /// observer, the system's resolver, no cluster, and no local HTTP answers.
+    /// observer, the system's resolver, no cluster, no local HTTP answers, and the host's log.
     fn default() -> Self {
         Self {
             cache_dir: None,
@@ -175,6 +178,7 @@ impl Default for EngineConfig {
             resolver: Arc::new(SystemResolver),
             secrets: Arc::new(NoCluster),
             http: None,
+            log: None,
         }
     }
 }

@@ -48,8 +48,9 @@ pub use self::{
     plugin::{injector::PluginInjector, inspect::Inspection, load::PluginSpec},
     sandbox::{
         grants::Grants,
+        log::{GuestLogLevel, PluginLog},
         outbound::{
-            answers::HttpAnswers,
+            answers::{HttpAnswers, LocalHttpError},
             grant::{HttpGrant, RootError},
             resolve::{Resolver, SystemResolver},
         },

@@ -26,9 +26,11 @@ use ampoule_engine::{CallObserver, Compiler, EngineConfig, EngineError, PluginEn
 use anyhow::Context as _;
 use tracing::warn;
 
-pub use self::status::{PluginStates, PluginStatus, ServingPlugin};
-use self::{
+pub use self::{
     answer_check::{AnswerCheck, CheckedInjector},
+    status::{PluginStates, PluginStatus, ServingPlugin},
+};
+use self::{
     instances::{LoweredInstances, allot_instances},
     load_tasks::PlannedLoad,
     pending_load::{FilledResult, LoadStep, PendingLoad},
@@ -126,6 +128,13 @@ impl Loader {
     #[must_use]
     pub fn with_traces(self, traces: Traces) -> Self {
         Self { traces, ..self }
+    }
+
+    /// Compiles all components in this process, without the limits of a child process. For tests of
+    /// other programs, which have no command `compile`.
+    #[must_use]
+    pub fn in_process(self) -> Self {
+        Self { new_compiler: |_| None, ..self }
     }
 
     /// Keeps the memory of all instances below half of this limit in bytes.
@@ -450,6 +459,7 @@ fn build_engine(
         resolver: default.resolver,
         secrets: Arc::new(ClusterReader::default()),
         http: default.http,
+        log: default.log,
     };
     let engine = match PluginEngine::new(config.clone()) {
         // Not a reason to serve nothing: without the cache, each start compiles all components.

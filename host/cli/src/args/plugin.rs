@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::ValueEnum as _;
 
 use super::{TextOutput, registries::RegistryArgs};
+use ampoule_telemetry::log::LogLevel;
 
 /// A plugin and the registries that may hold it.
 #[derive(Clone, Debug, clap::Args)]
@@ -60,6 +61,10 @@ pub(crate) struct TestArgs {
     /// Record the answers as the expected ones instead of comparing them.
     #[arg(long)]
     pub(crate) bless: bool,
+    /// Lowest level of the plugin's log lines to print below each case (default: `warn`, and only
+    /// below a case that failed).
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<LogLevel>,
 }
 
 /// `ampoule plugin bench`.

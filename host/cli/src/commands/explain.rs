@@ -161,6 +161,7 @@ fn request_text(requested: &RequestedSecret, report: Option<&RequestReport>, is_
             }
             for attempt in &report.attempts {
                 let _ = writeln!(text, "  {}: {}", attempt.injector, attempt.answer);
+                failure_details(&attempt.answer).lines().for_each(|line| text += &format!("    {line}\n"));
             }
         }
     }
@@ -197,11 +198,21 @@ fn request_as_json(requested: &RequestedSecret, report: Option<&RequestReport>) 
                 "injector": attempt.injector,
                 "answer": answer_kind(&attempt.answer),
                 "message": attempt.answer.to_string(),
+                "details": failure_details(&attempt.answer),
             })
         })
         .collect();
     let policy: Vec<_> = report.iter().flat_map(|report| &report.findings).map(finding_as_json).collect();
     json!({ "annotation": requested.annotation, "request": requested.request, "attempts": attempts, "policy": policy })
+}
+
+/// The reason of a failure in several lines, such as an exception of the plugin. The pod's author
+/// does not see it.
+fn failure_details(answer: &InjectorAnswer) -> &str {
+    match answer {
+        InjectorAnswer::Failed(failure) => failure.reason(),
+        _ => "",
+    }
 }
 
 fn answer_kind(answer: &InjectorAnswer) -> &'static str {

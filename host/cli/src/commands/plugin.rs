@@ -8,6 +8,9 @@ mod build;
 mod case;
 mod given;
 mod new;
+mod run;
+mod schema;
+mod sent;
 mod test;
 #[cfg(test)]
 mod tests;

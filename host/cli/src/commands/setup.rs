@@ -2,7 +2,11 @@
 //!
 //! Log lines below `warn` are suppressed: a command's output is its result.
 
-use std::time::Duration;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ampoule_admission::RequestContext;
 use tokio::runtime::{Builder, Runtime};
@@ -42,12 +46,51 @@ pub(super) fn load_config(source: &ConfigSource, builtins: Builtins) -> anyhow::
 /// Loads the pipeline, for commands that process one pod.
 pub(super) fn load_pipeline(config: &ConfigArg, builtins: Builtins) -> anyhow::Result<(Runtime, LoadedPipeline)> {
     let runtime = quiet_runtime()?;
-    let config = load_config(&config.clone().into(), builtins)?;
+    let mut config = load_config(&config.clone().into(), builtins)?;
+    use_compile_cache(&mut config);
     let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     Ok((runtime, loaded))
+}
+
+/// Uses the user's cache for compiled components, unless the configuration has its own.
+pub(super) fn use_compile_cache(config: &mut Config) {
+    let directory = &mut config.engine.cache_directory;
+    // A file system of another machine, such as that of a container.
+    if directory.as_ref().is_none_or(|directory| !directory.exists()) {
+        *directory = compile_cache().or(directory.take());
+    }
+}
+
+/// The cache directory for compiled components: `ampoule/compiled` in `$XDG_CACHE_HOME` or
+/// `~/.cache`. `None` without a home directory.
+///
+/// Compiling a JavaScript component takes seconds.
+pub(super) fn compile_cache() -> Option<PathBuf> {
+    let cache = absolute_path("XDG_CACHE_HOME").or_else(|| Some(absolute_path("HOME")?.join(".cache")))?;
+    Some(cache.join("ampoule/compiled"))
+}
+
+fn absolute_path(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| Path::is_absolute(path))
 }
 
 /// The context of a request with the default timeout.
 pub(super) fn request_context() -> RequestContext {
     RequestContext::untraced(TIMEOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compiled_components_are_cached_for_the_user_unless_the_configuration_has_a_directory() {
+        let mut config = Config::parse("globalSecrets: { enabled: true }", &[]).unwrap();
+        use_compile_cache(&mut config);
+        assert_eq!(config.engine.cache_directory, compile_cache());
+        let own = Some(env::temp_dir());
+        config.engine.cache_directory.clone_from(&own);
+        use_compile_cache(&mut config);
+        assert_eq!(config.engine.cache_directory, own);
+    }
 }

@@ -140,8 +140,8 @@ fn every_answer_determines_a_code() {
     ] {
         refused(vec![declines("a", error)], code, &format!(": a: {kind}: words"));
     }
-    use FailureKind::{Busy, Deadline, Limit, Start, Trap};
-    for (kind, code) in [(Trap, 500), (Deadline, 503), (Limit, 503), (Busy, 503), (Start, 503)] {
+    use FailureKind::{Answer, Busy, Deadline, Limit, Start, Trap};
+    for (kind, code) in [(Trap, 500), (Deadline, 503), (Limit, 500), (Answer, 500), (Busy, 503), (Start, 503)] {
         refused(vec![fails("f", kind)], code, ": f: plugin f 1.0.0 failed");
     }
     let rejected = || Scripted::edits("r", vec![mount("nowhere", "/x")]);

@@ -5,15 +5,15 @@
 
 use std::{fmt, time::Duration};
 
-use ampoule_core::{FailureKind, InjectorFailure, Limits, text::one_line};
+use ampoule_core::{FailureKind, InjectorFailure, Limits, text};
 use wasmtime::{PoolConcurrencyLimitError, Trap, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
 
 use crate::sandbox::{limits::ExceededLimit, store::GuestState};
 
-/// Bytes of wasmtime's error that the log keeps.
-const MAX_DETAIL: usize = 4 << 10;
+/// Bytes of the details: 4 KiB of the guest's output, and the start of wasmtime's error.
+const MAX_DETAIL: usize = 8 << 10;
 
 /// wasmtime's messages for too much data in one call, and for too many handles. The types of these
 /// errors are private, so only the messages identify them. Tests check that the messages are still
@@ -192,10 +192,9 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// What the guest wrote last, such as an exception, then the error of wasmtime and its backtrace,
-/// in one line.
+/// What the guest wrote last, such as an exception, then the error of wasmtime and its backtrace.
 fn with_output(error: &wasmtime::Error, state: &GuestState) -> String {
     let output = state.output_tail();
     let error = format!("{error:#}");
-    if output.is_empty() { one_line(&error, MAX_DETAIL) } else { one_line(&format!("{output} | {error}"), MAX_DETAIL) }
+    text::lines(&format!("{output}\n{error}"), MAX_DETAIL)
 }

@@ -118,7 +118,7 @@ pub(crate) async fn try_out(
     let _permit = runtime.instances.acquire().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
     let _ticking = runtime.ticker.hold();
     let deadline = Instant::now() + DEADLINE;
-    let budgets = AdmissionBudgets::new(limits);
+    let budgets = AdmissionBudgets::new(plugin);
     let instance = PluginInstance::start(plugin, pre, &budgets, deadline).await;
     let mut instance = instance.map_err(|failure| LoadErrorKind::Start(failure_reason(&failure, limits)))?;
     let info = instance.describe().await;
@@ -142,7 +142,7 @@ pub(crate) async fn check_configuration(plugin: Arc<PreparedPlugin>) -> Result<O
     let _permit = runtime.instances.acquire().await.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
     let _ticking = runtime.ticker.hold();
     let deadline = Instant::now() + DEADLINE;
-    let budgets = AdmissionBudgets::new(limits);
+    let budgets = AdmissionBudgets::new(&plugin.context);
     let mut instance = PluginInstance::start(&plugin.context, &plugin.pre, &budgets, deadline).await.map_err(failed)?;
     instance.configure(&plugin.settings).await.map_err(failed)?.map_err(LoadErrorKind::Settings)?;
     match instance.check_configuration(deadline).await {
@@ -159,7 +159,8 @@ pub(crate) fn failure_reason(failure: &Failure, limits: &Limits) -> String {
     match failure {
         Failure::Deadline => format!("it did not finish within {} s", DEADLINE.as_secs()),
         Failure::Trap { reason: _, detail } | Failure::Start { reason: _, detail } => {
-            format!("it {}: {detail}", failure.predicate(limits))
+            let lines: Vec<_> = detail.lines().map(str::trim).collect();
+            format!("it {}: {}", failure.predicate(limits), lines.join(" | "))
         }
         _ => format!("it {}", failure.predicate(limits)),
     }

@@ -45,7 +45,7 @@ struct PermittedInstance {
 
 impl PluginSession {
     pub(crate) fn new(plugin: Arc<PreparedPlugin>) -> Self {
-        let budgets = AdmissionBudgets::new(&plugin.context.limits);
+        let budgets = AdmissionBudgets::new(&plugin.context);
         Self { plugin, budgets, instance: None, warnings: Vec::new() }
     }
 

@@ -8,9 +8,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use ampoule_core::Limits;
-
-use super::{limits::ExceededLimit, log::LogBudget, outbound::budget::OutboundBudget};
+use super::{context::PluginContext, limits::ExceededLimit, log::LogBudget, outbound::budget::OutboundBudget};
 
 /// The budgets that the instances of one plugin share during one admission. Clones share them.
 #[derive(Clone)]
@@ -23,10 +21,11 @@ pub(crate) struct AdmissionBudgets {
 // === impl AdmissionBudgets ===
 
 impl AdmissionBudgets {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(plugin: &PluginContext) -> Self {
+        let limits = &plugin.limits;
         Self {
             outbound: Arc::new(OutboundBudget::new(limits)),
-            log: Arc::new(LogBudget::new(limits.log_lines)),
+            log: Arc::new(LogBudget::new(limits.log_lines, plugin.services.log.clone())),
             host_calls_left: Arc::new(AtomicU32::new(limits.host_calls)),
         }
     }

@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn keeps_the_end_of_the_output() {
         let output = GuestOutput::default();
-        let stream = output.stream("plugin", GuestLogLevel::Error, &Arc::new(LogBudget::new(64)));
+        let stream = output.stream("plugin", GuestLogLevel::Error, &Arc::new(LogBudget::new(64, None)));
         stream.write_bytes(b"first\nsecond");
         assert_eq!(output.tail(), "first\nsecond");
         stream.write_bytes(&vec![b'x'; 1 << 20]);

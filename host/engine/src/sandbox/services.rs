@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::outbound::{answers::HttpAnswers, resolve::Resolver};
+use super::{
+    log::PluginLog,
+    outbound::{answers::HttpAnswers, resolve::Resolver},
+};
 
 /// The services behind the imports of a plugin.
 pub(crate) struct HostServices {
@@ -17,6 +20,8 @@ pub(crate) struct HostServices {
     pub(crate) secrets: Arc<dyn ClusterSecrets>,
     /// Answers HTTP requests instead of their hosts, in tests of plugins.
     pub(crate) http: Option<Arc<dyn HttpAnswers>>,
+    /// Receives the log lines of plugins instead of the host's log, in tests of plugins.
+    pub(crate) log: Option<Arc<dyn PluginLog>>,
     /// The runtime for network I/O that guests wait for.
     pub(crate) network: Handle,
 }

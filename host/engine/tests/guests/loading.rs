@@ -84,9 +84,9 @@ async fn rejects_a_plugin_that_fails_when_it_is_tried_out() {
     let configure = Guest { configure: "(loop br 0) unreachable".to_owned(), ..Guest::default() };
     let start = Guest { declarations: "(func $boom unreachable) (start $boom)", ..Guest::default() };
     let refused = Guest { configure: format!("i32.const {BAD_SETTINGS}"), ..Guest::default() };
-    insta::assert_snapshot!(without_offsets(&refusal(start.build()).await), @"the component failed to start: it trapped: wasm `unreachable` instruction executed: error while executing at wasm backtrace: 0: 0x - <unknown>!boom: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(without_offsets(&refusal(start.build()).await), @"the component failed to start: it trapped: wasm `unreachable` instruction executed: error while executing at wasm backtrace: | 0:    0x - <unknown>!boom: wasm trap: wasm `unreachable` instruction executed");
     insta::assert_snapshot!(refusal(refused.build()).await, @"the plugin rejected its settings (injectors[].settings): bad settings");
-    insta::assert_snapshot!(without_offsets(&refusal(describe.build()).await), @"`describe` failed: it trapped: wasm `unreachable` instruction executed: error while executing at wasm backtrace: 0: 0x - <unknown>!<wasm function 16>: wasm trap: wasm `unreachable` instruction executed");
+    insta::assert_snapshot!(without_offsets(&refusal(describe.build()).await), @"`describe` failed: it trapped: wasm `unreachable` instruction executed: error while executing at wasm backtrace: | 0:    0x - <unknown>!<wasm function 16>: wasm trap: wasm `unreachable` instruction executed");
     insta::assert_snapshot!(refusal(configure.build()).await, @"`configure` failed: it did not finish within 5 s");
 }
 

@@ -14,14 +14,16 @@ use async_trait::async_trait;
 const VALUE: &str = "the plugin returned a value, and server.clients.mode is open";
 
 /// Denies a request whose answer does not pass the check.
-pub(super) struct CheckedInjector {
-    pub(super) injector: Arc<dyn SecretInjector>,
-    pub(super) check: AnswerCheck,
+pub struct CheckedInjector {
+    /// The injector.
+    pub injector: Arc<dyn SecretInjector>,
+    /// The check.
+    pub check: AnswerCheck,
 }
 
 /// A check of an answer.
 #[derive(Clone)]
-pub(super) enum AnswerCheck {
+pub enum AnswerCheck {
     /// No edit contains a value: any client can read the answers (`server.clients.mode: open`).
     ReferencesOnly,
     /// Every edit is permitted.

@@ -99,6 +99,41 @@ fn failure(authority: &str, code: &ErrorCode) -> Error {
             Error::Unavailable(because("its certificate is not trusted (grants.http.caFile)"))
         }
         ErrorCode::HttpRequestBodySize(_) => Error::Unavailable(because("the request is larger than the host allows")),
-        other => Error::Unavailable(because(&format!("{other:?}"))),
+        ErrorCode::InternalError(Some(reason)) => Error::Unavailable(because(reason)),
+        other => Error::Unavailable(because(describe(other))),
+    }
+}
+
+/// Describes a failure for the pod's author, who does not know the names of `wasi:http`.
+fn describe(code: &ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::DnsTimeout => "the look-up of its name took too long",
+        ErrorCode::DestinationNotFound
+        | ErrorCode::DestinationUnavailable
+        | ErrorCode::DestinationIpUnroutable => "the host cannot be reached",
+        ErrorCode::ConnectionTimeout
+        | ErrorCode::ConnectionReadTimeout
+        | ErrorCode::ConnectionWriteTimeout
+        | ErrorCode::HttpResponseTimeout => "the host did not answer in time",
+        ErrorCode::ConnectionTerminated => "the host closed the connection",
+        ErrorCode::TlsProtocolError | ErrorCode::TlsAlertReceived(_) => "no TLS connection could be made",
+        ErrorCode::HttpRequestMethodInvalid | ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestUriTooLong => {
+            "the method or the URL of the request is not valid"
+        }
+        ErrorCode::HttpRequestHeaderSectionSize(_)
+        | ErrorCode::HttpRequestHeaderSize(_)
+        | ErrorCode::HttpRequestTrailerSectionSize(_)
+        | ErrorCode::HttpRequestTrailerSize(_) => "the headers of the request are larger than the host allows",
+        ErrorCode::HttpResponseIncomplete => "the answer ends early",
+        ErrorCode::HttpResponseBodySize(_)
+        | ErrorCode::HttpResponseHeaderSectionSize(_)
+        | ErrorCode::HttpResponseHeaderSize(_)
+        | ErrorCode::HttpResponseTrailerSectionSize(_)
+        | ErrorCode::HttpResponseTrailerSize(_) => "the answer is larger than the host allows",
+        ErrorCode::HttpProtocolError
+        | ErrorCode::HttpResponseTransferCoding(_)
+        | ErrorCode::HttpResponseContentCoding(_)
+        | ErrorCode::HttpUpgradeFailed => "the answer is not valid HTTP",
+        _ => "the request failed",
     }
 }

@@ -4,10 +4,10 @@
 //! The document contains no secret value, with one exception: a value that equals the expected one
 //! (`secretValue: { text: … }`) is shown.
 
-use ampoule_core::{EnvSource, Injection, InjectionError, PodEdit};
+use ampoule_core::{EnvSource, Injection, InjectionError, InjectorAnswer, InjectorFailure, PodEdit, Refusal};
 use serde_json::{Value, json};
 
-/// A plugin's answer to one case.
+/// A plugin's answer to one request.
 #[derive(Debug, PartialEq)]
 pub(super) enum CaseAnswer {
     /// The edits; empty if the pod already has the secret.
@@ -16,8 +16,13 @@ pub(super) enum CaseAnswer {
     Error(InjectionError),
     /// The plugin rejected the settings, with this message.
     Refused(String),
-    /// The plugin trapped or exceeded a limit before it answered.
-    Failed(String),
+    /// The webhook refuses the pod because of the edits.
+    Rejected(Refusal),
+    /// An earlier request of the case was not injected.
+    NotProcessed,
+    /// The plugin trapped or exceeded a limit before it answered: the failure, and the details in
+    /// several lines.
+    Failed { failure: String, details: String },
 }
 
 // === impl CaseAnswer ===
@@ -35,19 +40,29 @@ impl CaseAnswer {
             }
             Self::Error(error) => json!({ "error": error }),
             Self::Refused(reason) => json!({ "refused": reason }),
-            Self::Failed(reason) => json!({ "failed": reason }),
+            Self::Rejected(refusal) => json!({ "rejected": refusal.message }),
+            Self::NotProcessed => json!({ "notProcessed": "an earlier secret failed" }),
+            Self::Failed { failure, .. } => json!({ "failed": failure }),
+        }
+    }
+
+    /// The answer of a plugin, and what the webhook made of it.
+    pub(super) fn new(injection: Injection, answer: &InjectorAnswer, refusal: Option<&Refusal>) -> Self {
+        match (injection, answer, refusal) {
+            (Ok(Ok(_)), answer, Some(refusal)) if !matches!(answer, InjectorAnswer::Injected { .. }) => {
+                Self::Rejected(refusal.clone())
+            }
+            (Ok(Ok(edits)), ..) => Self::Edits(edits),
+            (Ok(Err(error)), ..) => Self::Error(error),
+            (Err(failure), ..) => failure.into(),
         }
     }
 }
 
-impl From<Injection> for CaseAnswer {
-    fn from(injection: Injection) -> Self {
-        match injection {
-            Ok(Ok(edits)) => Self::Edits(edits),
-            Ok(Err(error)) => Self::Error(error),
-            Err(failure) if failure.inside.is_empty() => Self::Failed(failure.outside),
-            Err(failure) => Self::Failed(format!("{}: {}", failure.outside, failure.inside)),
-        }
+impl From<InjectorFailure> for CaseAnswer {
+    fn from(failure: InjectorFailure) -> Self {
+        let details = failure.reason().to_owned();
+        Self::Failed { failure: failure.outside, details }
     }
 }
 

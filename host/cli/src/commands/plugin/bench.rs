@@ -5,22 +5,19 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use ampoule_core::{InjectionError, SecretInjector as _};
+use ampoule_core::{InjectionError, InjectorFailure, SecretInjector as _};
 use ampoule_engine::{Limits, PluginInjector};
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{
-    case::Case,
-    workbench::{Workbench, compile_cache},
-};
+use super::{case::Case, workbench::Workbench};
 use crate::{
     args::{BenchArgs, TextOutput},
     commands::{
         component::{fetch_component, parse_source},
         output,
-        setup::quiet_runtime,
+        setup::{compile_cache, quiet_runtime},
     },
 };
 use ampoule_components::{builtins::Builtins, fetch::Component};
@@ -28,6 +25,9 @@ use ampoule_config::ComponentSource;
 
 /// The number of fresh instances, each called twice: enough for a 99th percentile.
 const SAMPLES: usize = 500;
+/// The context of an error without a case.
+const DEFAULT_CASE: &str =
+    "the plugin does not answer the default case, which has no settings and no grants; choose a case with --case";
 /// The largest memory limit to try, in MiB: 16 such instances fill a pod with 4 GiB.
 const MAX_MEMORY_MIB: usize = 256;
 
@@ -42,6 +42,8 @@ struct BenchResults {
     reused: Result<LatencySummary, InjectionError>,
     /// The smallest `limits.memoryMiB` in which the plugin answers.
     memory_mib: usize,
+    /// The grants that the component imports, and that the case does not have.
+    missing_grants: Vec<String>,
 }
 
 /// Minimum, median and 99th percentile of durations.
@@ -73,7 +75,11 @@ pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Resu
     let results = runtime.block_on(async {
         let component = fetch_component(&source, args.plugin.registries.clone().into(), builtins).await?;
         measure(&BenchSubject { source, component, case }, &cached).await
-    })?;
+    });
+    let results = match &args.case {
+        Some(_) => results,
+        None => results.context(DEFAULT_CASE),
+    }?;
     output::print(&match args.output {
         TextOutput::Text => results.text(),
         TextOutput::Json => output::json(&results.json())?,
@@ -84,7 +90,7 @@ pub(crate) fn plugin_bench(args: &BenchArgs, builtins: Builtins) -> anyhow::Resu
 /// Measures a component. The engine of `cached` has a compilation cache.
 async fn measure(subject: &BenchSubject, cached: &Workbench) -> anyhow::Result<BenchResults> {
     let memory_mib = subject.find_memory_mib(cached).await?;
-    let limits = with_memory(memory_mib.max(Limits::default().memory >> 20));
+    let limits = subject.with_memory(memory_mib.max(Limits::default().memory >> 20));
     let uncached = Workbench::new(None)?;
     let (_, compiled) = subject.load(&uncached, &limits).await?;
     subject.load(cached, &limits).await?;
@@ -102,6 +108,7 @@ async fn measure(subject: &BenchSubject, cached: &Workbench) -> anyhow::Result<B
         fresh: LatencySummary::summarise(fresh),
         reused: reused.map(LatencySummary::summarise),
         memory_mib,
+        missing_grants: plugin.missing_grants().iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -115,13 +122,19 @@ impl BenchSubject {
     }
 
     async fn try_memory(&self, bench: &Workbench, mib: usize) -> anyhow::Result<()> {
-        let (plugin, _) = self.load(bench, &with_memory(mib)).await?;
+        let (plugin, _) = self.load(bench, &self.with_memory(mib)).await?;
         self.call_twice(bench, &plugin).await.map(drop)
+    }
+
+    /// The limits of the case, with this memory limit.
+    fn with_memory(&self, mib: usize) -> Limits {
+        Limits { memory: mib << 20, ..self.case.limits.clone() }
     }
 
     /// Calls a fresh instance twice.
     async fn call_twice(&self, bench: &Workbench, plugin: &PluginInjector) -> anyhow::Result<CallLatencies> {
-        let (plugin, request, pod) = (plugin.clone(), self.case.request.clone(), self.case.pod.clone().into());
+        let (plugin, request) = (plugin.clone(), self.case.requests[0].clone());
+        let pod = self.case.pod.view(&self.case.namespace).into();
         let calls = async move {
             let mut session = plugin.open();
             let start = Instant::now();
@@ -133,7 +146,7 @@ impl BenchSubject {
         };
         match bench.engine.run(calls).await? {
             Ok(latencies) => Ok(latencies),
-            Err(failure) => bail!("{failure} {}", failure.inside),
+            Err(failure) => bail!("{}", failure_text(&failure)),
         }
     }
 
@@ -178,6 +191,10 @@ impl BenchResults {
         ] {
             text += &format!("{label:<16}{value:>10}\n");
         }
+        if !self.missing_grants.is_empty() {
+            let grants = self.missing_grants.join(", ");
+            text += &format!("\nmeasured without the grants {grants}: choose a case that has them with --case\n");
+        }
         text
     }
 
@@ -212,8 +229,10 @@ impl LatencySummary {
     }
 }
 
-fn with_memory(mib: usize) -> Limits {
-    Limits { memory: mib << 20, ..Limits::default() }
+/// A failure with its details, one line each.
+fn failure_text(failure: &InjectorFailure) -> String {
+    let details = failure.reason().lines().map(|line| format!("\n  {line}"));
+    details.fold(failure.outside.clone(), |text, line| text + &line)
 }
 
 /// Microseconds with two decimals: a call on a reused instance takes only a few microseconds.
@@ -226,5 +245,28 @@ fn format_duration(duration: Duration) -> String {
     match duration.as_micros() {
         micros @ 0..1000 => format!("{micros} µs"),
         _ => format!("{:.1} ms", duration.as_secs_f64() * 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_option_for_a_case_if_grants_are_missing() {
+        let latency = || LatencySummary::summarise(vec![Duration::from_micros(7)]);
+        let results = |missing_grants: &[&str]| BenchResults {
+            size: 1,
+            compiled: Duration::from_millis(2),
+            cached: Duration::from_millis(1),
+            fresh: latency(),
+            reused: Ok(latency()),
+            memory_mib: 1,
+            missing_grants: missing_grants.iter().map(ToString::to_string).collect(),
+        };
+        assert!(!results(&[]).text().contains("--case"));
+        let expected = "\nmeasured without the grants http, cache: choose a case that has them with --case\n";
+        let text = results(&["http", "cache"]).text();
+        assert!(text.ends_with(expected), "{text}");
     }
 }

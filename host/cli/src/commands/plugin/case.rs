@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use ampoule_core::{Pod, PodView, Profile, SecretRequest};
+use ampoule_core::{EditPermissions, Pod, Profile, SecretRequest};
 use ampoule_engine::{Grants, Limits, PluginSpec};
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
@@ -17,14 +17,16 @@ use serde_json::{Map, Value, json};
 
 use super::given::{GivenFile, GivenValues};
 use ampoule_components::fetch::Component;
-use ampoule_config::{ComponentSource, ConfigError, GrantsFile, ProfileName, parse_document};
+use ampoule_config::{
+    ComponentSource, ConfigError, EditsSection, GrantsFile, LimitsSection, ProfileName, parse_document,
+};
 
 /// The extensions of case files.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// The suffix of the case's name in the file name of the expected answer.
 const EXPECTED: &str = ".expected";
 
-/// A request to a plugin and the expected answer.
+/// The requests of one pod to a plugin, and the expected answers.
 #[derive(Debug)]
 pub(super) struct Case {
     /// The file's name without its extension.
@@ -34,8 +36,14 @@ pub(super) struct Case {
     /// The values that the grants give access to.
     pub(super) given: Arc<GivenValues>,
     pub(super) profile: Profile,
-    pub(super) request: SecretRequest,
-    pub(super) pod: PodView,
+    pub(super) limits: Limits,
+    edits: EditsSection,
+    /// The requests, in order. There is at least one.
+    pub(super) requests: Vec<SecretRequest>,
+    /// Whether the case has a list of requests, and thus a list of answers.
+    pub(super) is_list: bool,
+    pub(super) pod: Pod,
+    pub(super) namespace: String,
     /// The expected answer; `None` before the first recording.
     pub(super) expected: Option<Value>,
     /// The file of the expected answer.
@@ -55,8 +63,14 @@ struct CaseFile {
     given: GivenFile,
     /// The profile whose conventions are passed to `configure`.
     profile: ProfileName,
+    /// The plugin's limits, as in `injectors[].limits`.
+    limits: LimitsSection,
+    /// What the plugin may change in the pod, as in `injectors[].edits`.
+    edits: EditsSection,
     /// The secret request.
-    request: SecretRequest,
+    request: Option<SecretRequest>,
+    /// Several requests of one pod, in place of `request`.
+    requests: Option<Vec<SecretRequest>>,
     /// The requesting pod (default: one container `main`, namespace `default`).
     pod: Option<Value>,
 }
@@ -76,6 +90,12 @@ impl Case {
             grants: self.grants.clone(),
             strict_grants: false,
         }
+    }
+
+    /// What the plugin may change in the pod.
+    pub(super) fn permissions(&self, source: &ComponentSource) -> Result<EditPermissions, ConfigError> {
+        let default = source.default_edits(&self.profile.conventions().mount_directory);
+        self.edits.over(&default, "edits")
     }
 
     /// Loads all cases of a directory, sorted by name.
@@ -123,15 +143,30 @@ impl Case {
         let grants = given.grants(file.grants.check("grants")?)?;
         let pod = file.pod.unwrap_or_else(default_pod);
         let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
-        let pod = Pod::parse(pod).map_err(|error| ConfigError::at("pod", error.to_string()))?.view(&namespace);
+        let pod = Pod::parse(pod).map_err(|error| ConfigError::at("pod", error.to_string()))?;
+        let is_list = file.requests.is_some();
+        let requests = match (file.request, file.requests) {
+            (Some(_), Some(_)) => return Err(ConfigError::at("requests", "cannot be combined with request")),
+            (_, Some(requests)) if requests.is_empty() => {
+                return Err(ConfigError::at("requests", "must contain at least one request"));
+            }
+            (_, Some(requests)) => requests,
+            (request, None) => vec![request.unwrap_or_default()],
+        };
+        // The defaults depend on the component; the names are the same for each.
+        file.edits.over(&EditPermissions::default(), "edits")?;
         Ok(Self {
             name,
             settings: file.settings.into(),
             grants,
             given: Arc::new(given),
             profile: file.profile.into(),
-            request: file.request,
+            limits: file.limits.check("limits")?,
+            edits: file.edits,
+            requests,
+            is_list,
             pod,
+            namespace,
             expected,
             expected_path,
         })
@@ -144,7 +179,7 @@ impl Default for Case {
     fn default() -> Self {
         let [group, group_version, key] = ["group", "1", "key"].map(str::to_owned);
         let request = SecretRequest { group, group_version, key, ..SecretRequest::default() };
-        let file = CaseFile { request, ..CaseFile::default() };
+        let file = CaseFile { request: Some(request), ..CaseFile::default() };
         Self::check("default".to_owned(), PathBuf::new(), None, file).expect("the default pod is valid")
     }
 }

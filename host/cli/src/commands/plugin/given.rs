@@ -7,20 +7,25 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use ampoule_engine::{
-    ClusterSecrets, ClusterSecretsError, Destination, Grants, HttpAnswers, HttpGrant, LabelledSecrets, SecretName,
+    ClusterSecrets, ClusterSecretsError, Destination, Grants, HttpAnswers, HttpGrant, LabelledSecrets, LocalHttpError,
+    SecretName,
 };
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::{
     body::Bytes,
-    http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, uri::Scheme},
+    http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, uri::Scheme},
 };
 use serde::Deserialize;
+use serde_json::Value;
+use tokio::time::sleep;
 
+use super::sent::SentRequest;
 use ampoule_config::{ConfigError, GrantsConfig};
 
 /// The values that a plugin's grants give access to.
@@ -28,7 +33,14 @@ use ampoule_config::{ConfigError, GrantsConfig};
 pub(super) struct GivenValues {
     environment: BTreeMap<String, String>,
     secrets: BTreeMap<SecretName, GivenSecret>,
-    answers: HashMap<HttpRequestKey, Response<Bytes>>,
+    answers: HashMap<HttpRequestKey, GivenAnswer>,
+}
+
+/// The answer to an HTTP request.
+#[derive(Clone, Debug)]
+struct GivenAnswer {
+    delay: Duration,
+    result: Result<Response<Bytes>, LocalHttpError>,
 }
 
 /// A Secret of a case.
@@ -37,9 +49,16 @@ struct GivenSecret {
     data: BTreeMap<String, String>,
 }
 
-/// Serves the values of the current case in place of a cluster and HTTP hosts.
+/// Serves the values of the current case in place of a cluster and HTTP hosts, and records the HTTP
+/// requests.
 #[derive(Default)]
-pub(super) struct GivenServices(ArcSwap<GivenValues>);
+pub(super) struct GivenServices {
+    given: ArcSwap<GivenValues>,
+    sent: Mutex<Vec<SentRequest>>,
+}
+
+/// Bytes of a value that is hidden in a diff. A shorter one is part of many words.
+const SHORTEST_SECRET: usize = 4;
 
 /// The key of an HTTP answer: method, host, and path with query.
 type HttpRequestKey = (Method, Destination, String);
@@ -66,13 +85,26 @@ struct GivenSecretFile {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct GivenAnswerFile {
     method: String,
     url: String,
     status: u16,
     headers: BTreeMap<String, String>,
     body: String,
+    /// Time before the answer.
+    delay_millis: u64,
+    /// The error that the plugin gets instead of a response.
+    error: Option<GivenHttpError>,
+}
+
+/// A network error of a case.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum GivenHttpError {
+    ConnectionRefused,
+    Timeout,
+    Tls,
 }
 
 // === impl GivenValues ===
@@ -101,6 +133,43 @@ impl GivenValues {
             clock: config.clock,
             randomness: config.randomness,
         })
+    }
+
+    /// Replaces the given values in a text by their keys, since they represent secrets: variables,
+    /// values of Secrets, and texts in the bodies of HTTP answers.
+    pub(super) fn hide(&self, text: &str) -> String {
+        let mut secrets = Vec::new();
+        for (name, value) in &self.environment {
+            secrets.push((value.clone(), format!("<given.environment.{name}>")));
+        }
+        for (name, key, value) in self
+            .secrets
+            .iter()
+            .flat_map(|(name, secret)| secret.data.iter().map(move |(key, value)| (name, key, value)))
+        {
+            secrets.push((value.clone(), format!("<key {key} of Secret {name}>")));
+        }
+        for answer in self.answers.values().filter_map(|answer| answer.result.as_ref().ok()) {
+            push_texts(answer.body(), &mut secrets);
+        }
+        // The longest first, so that no rest of a value remains.
+        secrets.sort_by_key(|(value, _)| usize::MAX - value.len());
+        let known = secrets.into_iter().filter(|(value, _)| value.len() >= SHORTEST_SECRET);
+        known.fold(text.to_owned(), |text, (value, shown)| text.replace(&value, &shown))
+    }
+}
+
+/// Adds the texts of a body, which may be JSON.
+fn push_texts(body: &Bytes, secrets: &mut Vec<(String, String)>) {
+    let mut push = |text: &str| secrets.push((text.to_owned(), "<text of a body in given.http>".to_owned()));
+    let mut values = vec![serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into())];
+    while let Some(value) = values.pop() {
+        match value {
+            Value::String(text) => push(&text),
+            Value::Array(items) => values.extend(items),
+            Value::Object(entries) => values.extend(entries.into_iter().map(|(_, value)| value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 }
 
@@ -133,7 +202,7 @@ impl GivenFile {
 }
 
 impl GivenAnswerFile {
-    fn check(self, key: &str) -> Result<(HttpRequestKey, Response<Bytes>), ConfigError> {
+    fn check(self, key: &str) -> Result<(HttpRequestKey, GivenAnswer), ConfigError> {
         let error = |name: &str, reason: String| ConfigError::at(format!("{key}.{name}"), reason);
         let method = self.method.parse::<Method>();
         let method = method.map_err(|_| error("method", format!("{:?} is not an HTTP method", self.method)))?;
@@ -148,7 +217,13 @@ impl GivenAnswerFile {
                 header.ok_or_else(|| error("headers", format!("{name:?} has an invalid name or value")))?;
             answer.headers_mut().insert(header, value);
         }
-        Ok((request, answer))
+        let result = match self.error {
+            None => Ok(answer),
+            Some(GivenHttpError::ConnectionRefused) => Err(LocalHttpError::ConnectionRefused),
+            Some(GivenHttpError::Timeout) => Err(LocalHttpError::Timeout),
+            Some(GivenHttpError::Tls) => Err(LocalHttpError::Tls),
+        };
+        Ok((request, GivenAnswer { delay: Duration::from_millis(self.delay_millis), result }))
     }
 }
 
@@ -156,16 +231,30 @@ impl Default for GivenAnswerFile {
     /// An empty answer to a GET request.
     fn default() -> Self {
         let (url, headers, body) = (String::new(), BTreeMap::new(), String::new());
-        Self { method: "GET".to_owned(), url, status: 200, headers, body }
+        Self { method: "GET".to_owned(), url, status: 200, headers, body, delay_millis: 0, error: None }
     }
 }
 
 // === impl GivenServices ===
 
 impl GivenServices {
-    /// Replaces the values.
+    /// Replaces the values, and forgets the requests.
     pub(super) fn set(&self, given: Arc<GivenValues>) {
-        self.0.store(given);
+        self.given.store(given);
+        self.lock().clear();
+    }
+
+    /// Takes the HTTP requests since the last call.
+    pub(super) fn take_sent(&self) -> Vec<SentRequest> {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<SentRequest>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, method: &Method, uri: &Uri) -> Option<GivenAnswer> {
+        self.given.load().answers.get(&request_key(method, uri)?).cloned()
     }
 }
 
@@ -177,7 +266,7 @@ impl ClusterSecrets for GivenServices {
         key: &str,
         selectors: &[LabelledSecrets],
     ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
-        let given = self.0.load();
+        let given = self.given.load();
         let is_selected = |secret: &&GivenSecret| {
             selectors.is_empty() || selectors.iter().any(|selector| selector.match_labels(&secret.labels))
         };
@@ -186,9 +275,16 @@ impl ClusterSecrets for GivenServices {
     }
 }
 
+#[async_trait]
 impl HttpAnswers for GivenServices {
-    fn answer(&self, method: &Method, uri: &Uri) -> Option<Response<Bytes>> {
-        self.0.load().answers.get(&request_key(method, uri)?).cloned()
+    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, LocalHttpError> {
+        let given = self.find(request.method(), request.uri());
+        self.lock().push(SentRequest { request, is_answered: given.is_some() });
+        let GivenAnswer { delay, result } = given.ok_or(LocalHttpError::Undefined)?;
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        result
     }
 }
 
@@ -227,7 +323,7 @@ mod tests {
             answer("GET", "https://a.example:8443/x", "port"),
         ] }));
         let ask = |method: Method, uri: &str| {
-            let answer = services.answer(&method, &uri.parse().unwrap())?;
+            let answer = services.find(&method, &uri.parse().unwrap())?.result.unwrap();
             Some(format!("{} {}", answer.status().as_u16(), String::from_utf8_lossy(answer.body())))
         };
         for (method, uri, expected) in [
@@ -244,7 +340,7 @@ mod tests {
         ] {
             assert_eq!(ask(method.clone(), uri).as_deref(), expected, "{method} {uri}");
         }
-        let answer = services.answer(&Method::GET, &Uri::from_static("https://a.example/")).unwrap();
+        let answer = services.find(&Method::GET, &Uri::from_static("https://a.example/")).unwrap().result.unwrap();
         assert_eq!(answer.headers()["x-kind"], "none");
     }
 
@@ -267,6 +363,19 @@ mod tests {
         }
         let error = given(json!({ "http": [{ "url": url }, { "url": url, "status": 404 }] })).unwrap_err();
         assert_eq!(error, "configuration: given.http[1]: duplicate method and URL");
+    }
+
+    #[test]
+    fn hides_given_values_in_texts() {
+        let given = given(json!({
+            "environment": { "TOKEN": "t0ken", "SHORT": "abc" },
+            "kubernetesSecrets": [{ "namespace": "store", "name": "login", "data": { "password": "t0ken-longer" } }],
+            "http": [{ "url": "https://a.example/", "body": "{ \"auth\": [{ \"session\": \"5e55\" }] }" }],
+        }));
+        let hidden = given.unwrap().hide("Bearer t0ken, t0ken-longer, 5e55, abc");
+        let expected = "Bearer <given.environment.TOKEN>, <key password of Secret store/login>, \
+                        <text of a body in given.http>, abc";
+        assert_eq!(hidden, expected);
     }
 
     #[tokio::test]

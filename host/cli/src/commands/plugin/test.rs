@@ -1,32 +1,34 @@
 //! `ampoule plugin test`: runs a component against a directory of cases and compares the answers
 //! with the expected ones.
 //!
-//! Each case runs twice, in two fresh instances, because the API server may review a pod twice. The
-//! exit code is 0 if all answers are as expected, 1 if not, and 2 if the cases cannot be read.
+//! Each case runs twice, in two fresh instances, because the API server may review a pod twice. A
+//! case that fails does not end the run. The exit code is 0 if all answers are as expected, 1 if
+//! not, and 2 if the cases cannot be read.
 
 use std::{fmt::Write as _, fs, io::stdout, path::PathBuf, process::ExitCode};
 
-use ampoule_core::SecretInjector as _;
-use ampoule_engine::{Limits, LoadError, LoadErrorKind};
+use ampoule_engine::GuestLogLevel;
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 
 use super::{
     answer::CaseAnswer,
     case::Case,
-    workbench::{Workbench, compile_cache},
+    run::CaseRun,
+    schema, sent,
+    workbench::{LogLine, Workbench},
 };
 use crate::{
     args::TestArgs,
     commands::{
         component::{fetch_component, parse_source},
         output::{self, eprint_line},
-        setup::quiet_runtime,
+        setup::{compile_cache, quiet_runtime},
     },
 };
 use ampoule_components::{builtins::Builtins, fetch::Component};
 use ampoule_config::ComponentSource;
-use ampoule_telemetry::colour;
+use ampoule_telemetry::{colour, log::LogLevel};
 
 /// The directory of cases in a plugin directory.
 const CASES: &str = "cases";
@@ -34,6 +36,16 @@ const CASES: &str = "cases";
 const SECRET: &str = "secretValue";
 /// The exit code of a usage error.
 const USAGE_ERROR: u8 = 2;
+
+/// What a run of all cases does beyond the comparison.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TestOptions {
+    /// Records the answers.
+    pub(super) bless: bool,
+    /// The lowest level of log lines that are printed below each case. `None` prints warnings and
+    /// errors below a case that failed.
+    pub(super) log: Option<GuestLogLevel>,
+}
 
 /// The result of one case.
 enum CaseResult {
@@ -56,11 +68,12 @@ pub(crate) fn plugin_test(args: &TestArgs, builtins: Builtins) -> anyhow::Result
             return Ok(ExitCode::from(USAGE_ERROR));
         }
     };
+    let options = TestOptions { bless: args.bless, log: args.log.map(guest_level) };
     let runtime = quiet_runtime()?;
     let bench = Workbench::new(compile_cache())?;
     let (text, passed) = runtime.block_on(async {
         let component = fetch_component(&source, args.plugin.registries.clone().into(), builtins).await?;
-        run_cases(&bench, &source, &component, &cases, args.bless).await
+        run_cases(&bench, &source, &component, &cases, options).await
     })?;
     output::print(&text)?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -74,48 +87,63 @@ fn default_cases(source: &ComponentSource) -> Option<PathBuf> {
     }
 }
 
+fn guest_level(level: LogLevel) -> GuestLogLevel {
+    match level {
+        LogLevel::Error => GuestLogLevel::Error,
+        LogLevel::Warn => GuestLogLevel::Warn,
+        LogLevel::Info => GuestLogLevel::Info,
+        LogLevel::Debug | LogLevel::Trace => GuestLogLevel::Debug,
+    }
+}
+
 /// Runs all cases. Returns the text to print, and whether all cases passed.
 pub(super) async fn run_cases(
     bench: &Workbench,
     source: &ComponentSource,
     component: &Component,
     cases: &[Case],
-    bless: bool,
+    options: TestOptions,
 ) -> anyhow::Result<(String, bool)> {
-    let mut text = String::new();
-    let mut failed = 0;
+    let (mut text, mut failed, mut schema) = (String::new(), 0, None);
     for case in cases {
-        let result = run_case(bench, source, component, case, bless).await;
-        let result = result.with_context(|| format!("case {}", case.name))?;
+        let run = || async { CaseRun::run(bench, source, component, case).await };
+        let runs = async { anyhow::Ok([run().await?, run().await?]) };
+        let runs = runs.await.with_context(|| format!("case {}", case.name))?;
+        let result = judge(case, &runs, options.bless)?;
         let word = match &result {
             CaseResult::AsExpected => "ok",
             CaseResult::Recorded => "recorded",
             CaseResult::Different(_) => "FAILED",
         };
         let _ = writeln!(text, "{word:<8} {}", case.name);
-        if let CaseResult::Different(difference) = result {
+        let [first, _] = runs;
+        if let CaseResult::Different(difference) = &result {
             failed += 1;
-            text += &difference;
+            text += difference;
+            text += &unanswered_text(case, &first);
         }
+        text += &log_text(&first.lines, &result, options.log);
+        schema = schema.or(first.settings_schema);
     }
     let passed = cases.len() - failed;
-    let _ = writeln!(text, "{passed} of {} cases {}", cases.len(), if bless { "recorded" } else { "as expected" });
-    Ok((text, failed == 0))
+    let defect = schema.and_then(|schema| schema::find_defect(&schema));
+    if let Some(defect) = &defect {
+        let _ = writeln!(text, "FAILED   the description of the plugin\n{defect}");
+    }
+    let word = if options.bless { "recorded" } else { "as expected" };
+    let _ = writeln!(text, "{passed} of {} cases {word}", cases.len());
+    Ok((text, failed == 0 && defect.is_none()))
 }
 
-async fn run_case(
-    bench: &Workbench,
-    source: &ComponentSource,
-    component: &Component,
-    case: &Case,
-    bless: bool,
-) -> anyhow::Result<CaseResult> {
-    let first = answer_case(bench, source, component, case).await?;
-    let second = answer_case(bench, source, component, case).await?;
+/// Compares the answers of two runs with each other and with the expected ones, or records them.
+fn judge(case: &Case, [first, second]: &[CaseRun; 2], bless: bool) -> anyhow::Result<CaseResult> {
     let expected = case.expected.as_ref();
-    let (actual, again) = (first.document(expected), second.document(expected));
-    if first != second {
-        let diff = match diff(("first answer", Some(&actual)), ("second answer", &again))? {
+    let (actual, again) = (first.document(case), second.document(case));
+    if let Some(failure) = failure_text(case, first).or_else(|| failure_text(case, second)) {
+        return Ok(CaseResult::Different(failure));
+    }
+    if first.answers != second.answers {
+        let diff = match diff_of(case, ("first answer", Some(&actual)), ("second answer", &again))? {
             equal if equal.is_empty() => "the answers differ in a secret value\n".to_owned(),
             diff => diff,
         };
@@ -123,41 +151,124 @@ async fn run_case(
             "two calls with the same request returned different answers\n{diff}"
         )));
     }
-    if !bless && expected == Some(&actual) {
-        return Ok(CaseResult::AsExpected);
+    if expected == Some(&actual) {
+        return Ok(if bless { CaseResult::Recorded } else { CaseResult::AsExpected });
     }
+    if let Some(refusal) = refusal_text(case, first) {
+        return Ok(CaseResult::Different(refusal));
+    }
+    let name = case.expected_path.display().to_string();
+    let difference = || match diff_of(case, (&name, expected), ("answer", &actual))? {
+        equal if equal.is_empty() => anyhow::Ok("a hidden value differs\n".to_owned()),
+        diff => Ok(diff),
+    };
     if !bless {
-        let name = case.expected_path.display().to_string();
-        return Ok(CaseResult::Different(diff((&name, expected), ("answer", &actual))?));
+        return Ok(CaseResult::Different(difference()?));
     }
-    if expected.is_some_and(|expected| hides_expected_secret(expected, &actual)) {
-        let reason = "a secret value differs from the expected one and cannot be recorded: edit the expected answer";
-        return Ok(CaseResult::Different(format!("{reason}\n")));
+    if let Some(reason) = reason_against_recording(expected, &actual, first) {
+        return Ok(CaseResult::Different(format!("{reason}\n{}", difference()?)));
     }
-    if let CaseAnswer::Failed(reason) = first {
-        return Ok(CaseResult::Different(format!("the plugin failed; failures are not recorded: {reason}\n")));
-    }
-    if expected != Some(&actual) {
-        let written = fs::write(&case.expected_path, output::yaml(&actual)?);
-        written.with_context(|| format!("cannot write {}", case.expected_path.display()))?;
-    }
+    let written = fs::write(&case.expected_path, output::yaml(&actual)?);
+    written.with_context(|| format!("cannot write {}", case.expected_path.display()))?;
     Ok(CaseResult::Recorded)
 }
 
-/// Loads the plugin with the case's settings and calls a fresh instance.
-async fn answer_case(
-    bench: &Workbench,
-    source: &ComponentSource,
-    component: &Component,
-    case: &Case,
-) -> anyhow::Result<CaseAnswer> {
-    let plugin = match bench.load(case, source, component, Limits::default()).await {
-        Ok(plugin) => plugin,
-        Err(LoadError { kind: LoadErrorKind::Settings(reason), .. }) => return Ok(CaseAnswer::Refused(reason)),
-        Err(error) => return Err(error.into()),
+/// Why an answer is not recorded.
+fn reason_against_recording(expected: Option<&Value>, actual: &Value, run: &CaseRun) -> Option<&'static str> {
+    if expected.is_some_and(|expected| hides_expected_secret(expected, actual)) {
+        return Some("a secret value differs from the expected one and cannot be recorded: edit the expected answer");
+    }
+    if expected.is_some_and(|expected| expected.get("sent") != actual.get("sent")) {
+        return Some("the requests that were sent are not recorded: edit `sent` of the expected answer");
+    }
+    let unanswered = run.sent.iter().any(|sent| !sent.is_answered);
+    unanswered.then_some("an answer is not recorded while a request of the plugin has no answer")
+}
+
+/// The failures of a run, with the details.
+fn failure_text(case: &Case, run: &CaseRun) -> Option<String> {
+    let mut text = String::new();
+    for (i, answer) in run.answers.iter().enumerate() {
+        let CaseAnswer::Failed { failure, details } = answer else { continue };
+        let _ = writeln!(text, "{}the plugin gave no answer: {failure}", request_name(case, i));
+        details.lines().for_each(|line| text += &format!("  {line}\n"));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// The refusal of a pod because of the edits, as the pod's author sees it. `None` if the case
+/// expects a refusal.
+fn refusal_text(case: &Case, run: &CaseRun) -> Option<String> {
+    let expected = case.expected.iter().flat_map(|expected| match expected.get("answers") {
+        Some(Value::Array(answers)) => answers.iter().collect(),
+        _ => vec![expected],
+    });
+    let is_expected = expected.into_iter().any(|answer| answer.get("rejected").is_some());
+    let refusal = run.answers.iter().enumerate().find_map(|(i, answer)| match answer {
+        CaseAnswer::Rejected(refusal) => Some((i, refusal)),
+        _ => None,
+    });
+    let (i, refusal) = refusal.filter(|_| !is_expected)?;
+    let (name, code) = (request_name(case, i), refusal.code.http());
+    Some(format!("{name}the webhook refuses the pod with code {code}:\n  {}\n", refusal.message))
+}
+
+/// The prefix of a message about a request, if the case has a list of them.
+fn request_name(case: &Case, i: usize) -> String {
+    if case.is_list { format!("requests[{i}]: ") } else { String::new() }
+}
+
+/// The HTTP requests without an answer.
+fn unanswered_text(case: &Case, run: &CaseRun) -> String {
+    let mut text = String::new();
+    for sent in run.sent.iter().filter(|sent| !sent.is_answered) {
+        let _ = writeln!(
+            text,
+            "no answer is defined for {}: add it to given.http",
+            case.given.hide(&sent.method_and_url())
+        );
+    }
+    text
+}
+
+/// The log lines of a case.
+fn log_text(lines: &[LogLine], result: &CaseResult, lowest: Option<GuestLogLevel>) -> String {
+    let difference = match result {
+        CaseResult::Different(difference) => difference.as_str(),
+        CaseResult::AsExpected | CaseResult::Recorded => "",
     };
-    let (request, pod) = (case.request.clone(), case.pod.clone().into());
-    Ok(bench.engine.run(async move { plugin.open().inject(&request, &pod).await }).await?.into())
+    let lowest = match lowest {
+        None if difference.is_empty() => return String::new(),
+        lowest => lowest.unwrap_or(GuestLogLevel::Warn),
+    };
+    // The reason of a trap contains the lines before it.
+    let is_shown = |line: &&LogLine| line.level >= lowest && !difference.contains(line.text.trim());
+    let mut text = String::new();
+    for line in lines.iter().filter(is_shown) {
+        let _ = writeln!(text, "  {:<5} {}", level_name(line.level), line.text);
+    }
+    text
+}
+
+fn level_name(level: GuestLogLevel) -> &'static str {
+    match level {
+        GuestLogLevel::Debug => "debug",
+        GuestLogLevel::Info => "info",
+        GuestLogLevel::Warn => "warn",
+        GuestLogLevel::Error => "error",
+    }
+}
+
+/// Returns a diff of two documents of a case without secrets.
+fn diff_of(case: &Case, before: (&str, Option<&Value>), after: (&str, &Value)) -> anyhow::Result<String> {
+    let hide = |document: &Value| {
+        let mut document = document.clone();
+        if let Some(sent) = document.get_mut("sent") {
+            *sent = sent::hide(sent, &|text| case.given.hide(text));
+        }
+        document
+    };
+    diff((before.0, before.1.map(hide).as_ref()), (after.0, &hide(after.1)))
 }
 
 /// Returns a diff of two documents without their secret values.

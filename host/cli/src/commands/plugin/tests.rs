@@ -3,6 +3,9 @@
 //! Secret values and differing answers are tested without a plugin, because no built-in plugin
 //! returns either.
 
+mod agreement;
+mod guests;
+
 use std::{fs, path::Path};
 
 use ampoule_core::{EnvSource, EnvVar, PodEdit, SecretValue};
@@ -10,7 +13,12 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
 
-use super::{answer::CaseAnswer, case::Case, test, workbench::Workbench};
+use super::{
+    answer::CaseAnswer,
+    case::Case,
+    test::{self, TestOptions},
+    workbench::Workbench,
+};
 use crate::commands::component::{fetch_component, parse_source};
 use ampoule_config::RegistriesConfig;
 
@@ -56,7 +64,7 @@ FAILED   never-recorded
 0 of 2 cases as expected
 ";
 
-fn folder(files: &[(&str, &str)]) -> TempDir {
+pub(super) fn folder(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).unwrap());
     folder
@@ -71,7 +79,8 @@ fn run_cases(folder: &Path, bless: bool) -> (String, bool) {
     let bench = Workbench::new(Some(cache.path().join("cache"))).unwrap();
     runtime.block_on(async {
         let component = fetch_component(&source, RegistriesConfig::default(), builtins).await.unwrap();
-        test::run_cases(&bench, &source, &component, &Case::load_all(folder).unwrap(), bless).await.unwrap()
+        let options = TestOptions { bless, ..TestOptions::default() };
+        test::run_cases(&bench, &source, &component, &Case::load_all(folder).unwrap(), options).await.unwrap()
     })
 }
 
@@ -108,7 +117,7 @@ fn shows_the_difference_from_the_expected_answer() {
 
 #[test]
 fn rejects_an_invalid_case() {
-    let cases: [(&[(&str, &str)], &str); 10] = [
+    let cases: [(&[(&str, &str)], &str); 14] = [
         (&[], "DIR contains no case: add a file NAME.yaml"),
         (&[("a.expected.yaml", "edits: []")], "DIR contains no case: add a file NAME.yaml"),
         (
@@ -120,10 +129,7 @@ fn rejects_an_invalid_case() {
             &[("a.yaml", "request: { mount: nowhere }")],
             "DIR/a.yaml, line 1, column 19: request.mount: unknown variant `nowhere`, expected one of any, env-var, file",
         ),
-        (
-            &[("a.yaml", "requests: []")],
-            "DIR/a.yaml, line 1, column 1: requests: unknown field `requests`, expected one of settings, grants, given, profile, request, pod",
-        ),
+        (&[("a.yaml", "requests: []")], "DIR/a.yaml: requests: must contain at least one request"),
         (
             &[("a.yaml", "grants: { http: { hosts: [127.0.0.1] } }")],
             "DIR/a.yaml: grants.http.hosts[0]: \"127.0.0.1\" is a loopback address, which plugins may not call",
@@ -137,6 +143,19 @@ fn rejects_an_invalid_case() {
             "DIR/a.yaml: given.http[0].url: must be https://HOST[:PORT]/PATH",
         ),
         (
+            &[("a.yaml", "request: { key: a }\nrequests: [{ key: b }]")],
+            "DIR/a.yaml: requests: cannot be combined with request",
+        ),
+        (&[("a.yaml", "limits: { memoryMiB: 0 }")], "DIR/a.yaml: limits.memoryMiB: must be between 1 and 4096, not 0"),
+        (
+            &[("a.yaml", "edits: { images: ['a*b'] }")],
+            "DIR/a.yaml: edits.images[0]: \"a*b\" has a `*` that is not at its end",
+        ),
+        (
+            &[("a.yaml", "given: { http: [{ url: 'https://a.example/', error: hang }] }")],
+            "DIR/a.yaml, line 1, column 53: given.http[0].error: unknown variant `hang`, expected one of connection-refused, timeout, tls",
+        ),
+        (
             &[("a.yaml", "pod: { kind: Service }")],
             "DIR/a.yaml: pod: expected kind Pod and apiVersion v1, got kind Service and apiVersion (not set)",
         ),
@@ -146,6 +165,13 @@ fn rejects_an_invalid_case() {
         let error = format!("{:#}", Case::load_all(folder.path()).unwrap_err());
         assert_eq!(error.replace(folder.path().to_str().unwrap(), "DIR"), expected);
     }
+}
+
+#[test]
+fn a_case_that_is_nested_too_deeply_is_rejected_in_plain_words() {
+    let folder = folder(&[("a.yaml", &format!("settings: {{ a: {}{} }}", "[".repeat(200), "]".repeat(200)))]);
+    let error = format!("{:#}", Case::load_all(folder.path()).unwrap_err());
+    assert!(error.ends_with(": is nested too deeply"), "{error}");
 }
 
 #[test]

@@ -3,12 +3,11 @@
 //! It has the defaults of `serve`, and a case's answers in place of HTTP hosts and a cluster.
 
 use std::{
-    env,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use ampoule_engine::{EngineConfig, Limits, LoadError, PluginEngine, PluginInjector};
+use ampoule_engine::{EngineConfig, GuestLogLevel, Limits, LoadError, PluginEngine, PluginInjector, PluginLog};
 
 use super::{case::Case, given::GivenServices};
 use ampoule_components::fetch::Component;
@@ -17,21 +16,35 @@ use ampoule_config::ComponentSource;
 /// An engine with the services of the current case.
 pub(super) struct Workbench {
     pub(super) engine: PluginEngine,
-    services: Arc<GivenServices>,
+    pub(super) services: Arc<GivenServices>,
+    pub(super) lines: Arc<LogLines>,
 }
+
+/// A line that a plugin logged or printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogLine {
+    pub(super) level: GuestLogLevel,
+    pub(super) text: String,
+}
+
+/// The lines of the plugins of an engine.
+#[derive(Default)]
+pub(super) struct LogLines(Mutex<Vec<LogLine>>);
 
 // === impl Workbench ===
 
 impl Workbench {
     pub(super) fn new(cache_dir: Option<PathBuf>) -> anyhow::Result<Self> {
         let services = Arc::<GivenServices>::default();
+        let lines = Arc::<LogLines>::default();
         let config = EngineConfig {
             cache_dir,
+            log: Some(Arc::<LogLines>::clone(&lines)),
             secrets: Arc::<GivenServices>::clone(&services),
             http: Some(Arc::<GivenServices>::clone(&services)),
             ..EngineConfig::default()
         };
-        Ok(Self { engine: PluginEngine::new(config)?, services })
+        Ok(Self { engine: PluginEngine::new(config)?, services, lines })
     }
 
     /// Loads a component with the settings, grants and services of a case. The services of the last
@@ -48,15 +61,18 @@ impl Workbench {
     }
 }
 
-/// The cache directory for compiled components: `ampoule/compiled` in `$XDG_CACHE_HOME` or
-/// `~/.cache`. `None` without a home directory.
-///
-/// Compiling a JavaScript component takes seconds.
-pub(super) fn compile_cache() -> Option<PathBuf> {
-    let cache = absolute_path("XDG_CACHE_HOME").or_else(|| Some(absolute_path("HOME")?.join(".cache")))?;
-    Some(cache.join("ampoule/compiled"))
+// === impl LogLines ===
+
+impl LogLines {
+    /// Takes the lines since the last call.
+    pub(super) fn take(&self) -> Vec<LogLine> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
-fn absolute_path(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable).map(PathBuf::from).filter(|path| Path::is_absolute(path))
+impl PluginLog for LogLines {
+    fn write(&self, level: GuestLogLevel, line: &str) {
+        let line = LogLine { level, text: line.to_owned() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
 }

@@ -31,7 +31,7 @@ use crate::{
     sandbox::{
         context::PluginContext,
         outbound::{
-            answers::HttpAnswers,
+            answers::{HttpAnswers, LocalHttpError},
             budget::{CountedBody, OutboundBudget},
             grant::HttpGrant,
         },
@@ -87,11 +87,18 @@ impl Exchange {
         request: Request<WasiBody>,
     ) -> Result<(Response<WasiBody>, ConnectionDriver), Error> {
         let (head, body) = request.into_parts();
-        CountedBody::for_request(body, self.budget.clone()).collect().await?;
-        let Some(response) = answers.answer(&head.method, &head.uri) else {
-            let message = format!("no answer is defined for {} {}", head.method, head.uri.path());
-            return Err(Error::InternalError(Some(message)));
+        let body = CountedBody::for_request(body, self.budget.clone()).collect().await?.to_bytes();
+        let undefined = format!("no answer is defined for {} {}", head.method, head.uri.path());
+        let answer = async {
+            let answer = answers.answer(Request::from_parts(head, body)).await;
+            answer.map_err(|error| match error {
+                LocalHttpError::Undefined => Error::InternalError(Some(undefined)),
+                LocalHttpError::ConnectionRefused => Error::ConnectionRefused,
+                LocalHttpError::Timeout => Error::ConnectionTimeout,
+                LocalHttpError::Tls => Error::TlsCertificateError,
+            })
         };
+        let response = with_timeout(self.options.first_byte_timeout, answer, Error::ConnectionReadTimeout).await?;
         let response = response.map(|body| {
             let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
             CountedBody::for_response(body, self.budget).boxed_unsync()

@@ -140,6 +140,7 @@ mod tests {
             resolver: Arc::new(SystemResolver),
             secrets: Arc::new(NoCluster),
             http: None,
+            log: None,
             network: GuestThreads::start(1).unwrap().handle().clone(),
         });
         let hosts: Vec<_> = granted.iter().map(|host| Destination::parse(host).unwrap()).collect();
