@@ -1,8 +1,8 @@
 //! The edits that an injector may request: [`PodEdit`], the host's type for the contract's `edit`
 //! variant.
 //!
-//! `wit/admission.wit` defines the meaning of every case. [`apply`] applies edits to a pod; [`json`]
-//! converts them to Kubernetes' JSON.
+//! `wit/admission.wit` defines the meaning of every case. [`apply`] applies edits to a pod;
+//! [`json`] converts them to Kubernetes' JSON.
 
 pub(crate) mod apply;
 pub(crate) mod budget;
