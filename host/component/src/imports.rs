@@ -184,7 +184,9 @@ fn invalid_component(error: &BinaryReaderError) -> LoadErrorKind {
 fn check_import(import: &str) -> Result<(), LoadErrorKind> {
     let InterfaceName { package, interface, version } = InterfaceName::parse(import);
     let needed = match package {
-        PACKAGE if !CONTRACT_IMPORTS.contains(&interface) => format!("which {CONTRACT} does not define: a later version of Ampoule may support it"),
+        PACKAGE if !CONTRACT_IMPORTS.contains(&interface) => {
+            format!("which {CONTRACT} does not define: a later version of Ampoule may support it")
+        }
         PACKAGE if is_compatible(version) => return Ok(()),
         PACKAGE => {
             format!("but this version of Ampoule supports {CONTRACT}: rebuild the plugin against that version")

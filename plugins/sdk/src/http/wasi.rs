@@ -108,9 +108,9 @@ fn failure(authority: &str, code: &ErrorCode) -> Error {
 fn describe(code: &ErrorCode) -> &'static str {
     match code {
         ErrorCode::DnsTimeout => "the look-up of its name took too long",
-        ErrorCode::DestinationNotFound
-        | ErrorCode::DestinationUnavailable
-        | ErrorCode::DestinationIpUnroutable => "the host cannot be reached",
+        ErrorCode::DestinationNotFound | ErrorCode::DestinationUnavailable | ErrorCode::DestinationIpUnroutable => {
+            "the host cannot be reached"
+        }
         ErrorCode::ConnectionTimeout
         | ErrorCode::ConnectionReadTimeout
         | ErrorCode::ConnectionWriteTimeout

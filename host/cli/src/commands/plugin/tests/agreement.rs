@@ -9,11 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{folder, guests};
-use crate::commands::{
-    explain::Explanation,
-    input::PodDocument,
-    plugin::{answer::CaseAnswer, run::CaseRun},
-};
+use crate::commands::{explain::Explanation, input::PodDocument, plugin::answer::CaseAnswer};
 use ampoule_components::builtins;
 use ampoule_config::Config;
 use ampoule_plugin_bundle::COMPONENTS;
@@ -64,13 +60,11 @@ impl Row {
         });
         let folder = folder(&[("a.yaml", &case.to_string())]);
         let run = guests::run_case("edits", &folder);
-        match &run {
-            CaseRun { answers, .. } => match &answers[..] {
-                [CaseAnswer::Edits(_)] => String::new(),
-                [CaseAnswer::Rejected(refusal)] => refusal.message.clone(),
-                [CaseAnswer::Failed { failure, .. }] => failure.clone(),
-                other => panic!("{other:?}"),
-            },
+        match &run.answers[..] {
+            [CaseAnswer::Edits(_)] => String::new(),
+            [CaseAnswer::Rejected(refusal)] => refusal.message.clone(),
+            [CaseAnswer::Failed { failure, .. }] => failure.clone(),
+            other => panic!("{other:?}"),
         }
     }
 
