@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_tests::{Ampoule, Review, annotation, asking};
+use ampoule_tests::{Ampoule, Response, Review, annotation, asking};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -40,6 +40,14 @@ async fn shortest(ampoule: &Ampoule, review: &Review) -> Result<Duration> {
     Ok(shortest)
 }
 
+/// The webhook may refuse a large pod beside others of its kind, for lack of memory.
+fn ensure_answered(answer: Result<Response>) -> Result<()> {
+    match answer {
+        Err(error) if error.to_string().starts_with("status 503: ") => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// Number 3: a pod of 1.57 MB occupied a thread for up to 3 s, between two points at which another
 /// admission can continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,7 +64,7 @@ async fn a_mutation_is_linear_in_the_pod_and_other_pods_are_served() -> Result<(
                 let (mut connection, review) = (ampoule.connect().await?, pod(3000 * FACTOR, 60 * FACTOR));
                 answers.spawn(async move { Ampoule::review(&mut connection, &review).await });
             }
-            answers.join_all().await.into_iter().collect::<Result<Vec<_>>>()
+            answers.join_all().await.into_iter().try_for_each(ensure_answered)
         })
         .await?;
         ensure_survived(ampoule).await?;

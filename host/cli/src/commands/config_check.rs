@@ -8,7 +8,7 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use super::{
     output::{self, eprint_line},
-    setup::{load_config, quiet_runtime, use_compile_cache},
+    setup::{load_config, quiet_runtime},
 };
 use crate::args::ConfigArg;
 use ampoule_components::builtins::Builtins;
@@ -18,13 +18,12 @@ use ampoule_telemetry::metrics::Metrics;
 pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let runtime = quiet_runtime()?;
     let source = args.clone().into();
-    let mut config = load_config(&source, builtins)?;
+    let config = load_config(&source, builtins)?;
     config.check_values(&config.server.clients).map_err(|error| source.locate(error))?;
     let mut text = output::yaml(&config.effective())?;
     if config.server.clients.allow_values_to_anyone() {
         text += "# any client that reaches the port can read values: server.clients.acceptValuesToAnyone\n";
     }
-    use_compile_cache(&mut config);
     let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     text += "# plugins loaded:\n";
     for plugin in &loaded.plugins {

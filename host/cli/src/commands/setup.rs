@@ -53,7 +53,7 @@ pub(super) fn load_pipeline(config: &ConfigArg, builtins: Builtins) -> anyhow::R
 }
 
 /// Uses the user's cache for compiled components, unless the configuration has its own.
-pub(super) fn use_compile_cache(config: &mut Config) {
+fn use_compile_cache(config: &mut Config) {
     let directory = &mut config.engine.cache_directory;
     // A file system of another machine, such as that of a container.
     if directory.as_ref().is_none_or(|directory| !directory.exists()) {
