@@ -53,7 +53,7 @@ impl ClusterSecrets for Cluster {
         key: &str,
         selectors: &[LabelledSecrets],
     ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
-        if !selectors.is_empty() && !selectors.iter().any(|selector| selector.match_labels(&labels(&secret.name))) {
+        if !LabelledSecrets::cover(selectors, &labels(&secret.name)) {
             return Ok(None);
         }
         match (secret.name.as_str(), key) {

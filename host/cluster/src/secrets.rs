@@ -29,7 +29,10 @@ impl ClusterSecrets for ClusterReader {
     ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
         match self.get(secret).await {
             Ok(found) => {
-                let granted = found.filter(|secret| is_selected(secret, selectors));
+                let none = BTreeMap::new();
+                let granted = found.filter(|secret| {
+                    LabelledSecrets::cover(selectors, secret.metadata.labels.as_ref().unwrap_or(&none))
+                });
                 let data = granted.and_then(|secret| secret.data);
                 Ok(data.and_then(|mut data| data.remove(key)).map(|value| value.0))
             }
@@ -51,13 +54,6 @@ impl ClusterReader {
         let secrets: Api<Secret> = cluster.namespaced_in(&secret.namespace);
         Ok(secrets.get_opt(&secret.name).await?)
     }
-}
-
-/// Whether a Secret has the labels of a selector. Without selectors, every Secret is selected.
-fn is_selected(secret: &Secret, selectors: &[LabelledSecrets]) -> bool {
-    let none = BTreeMap::new();
-    let labels = secret.metadata.labels.as_ref().unwrap_or(&none);
-    selectors.is_empty() || selectors.iter().any(|selector| selector.match_labels(labels))
 }
 
 #[cfg(test)]

@@ -34,9 +34,11 @@ impl fmt::Display for SecretName {
 // === impl LabelledSecrets ===
 
 impl LabelledSecrets {
-    /// Whether a Secret of the namespace with these labels belongs to them.
+    /// Whether a Secret with these labels matches one of the selectors. Without selectors, the
+    /// labels do not matter.
     #[must_use]
-    pub fn match_labels(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    pub fn cover(selectors: &[Self], labels: &BTreeMap<String, String>) -> bool {
+        let matches = |selector: &Self| selector.labels.iter().all(|(key, value)| labels.get(key) == Some(value));
+        selectors.is_empty() || selectors.iter().any(matches)
     }
 }

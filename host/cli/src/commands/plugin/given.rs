@@ -267,10 +267,7 @@ impl ClusterSecrets for GivenServices {
         selectors: &[LabelledSecrets],
     ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
         let given = self.given.load();
-        let is_selected = |secret: &&GivenSecret| {
-            selectors.is_empty() || selectors.iter().any(|selector| selector.match_labels(&secret.labels))
-        };
-        let secret = given.secrets.get(secret).filter(is_selected);
+        let secret = given.secrets.get(secret).filter(|secret| LabelledSecrets::cover(selectors, &secret.labels));
         Ok(secret.and_then(|secret| secret.data.get(key)).map(|value| value.clone().into_bytes()))
     }
 }
