@@ -81,9 +81,9 @@ fn grant_as_json(grant: &Grant) -> Value {
 /// Describes a grant that the component's imports need.
 fn describe_grant(grant: &Grant) -> String {
     let without = if grant.is_required() {
-        "required: the plugin does not load without it"
+        "without it, calls are denied; plugins.strictGrants refuses the plugin"
     } else {
-        "optional: the import is empty without it"
+        "without it, the import is empty"
     };
     format!("{grant} ({without})")
 }
