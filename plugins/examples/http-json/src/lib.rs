@@ -157,5 +157,10 @@ impl HttpJson {
     }
 }
 
+/// Compiles the example in the contract's README as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../wit/README.md")]
+struct ContractReadme;
+
 #[cfg(test)]
 mod tests;
