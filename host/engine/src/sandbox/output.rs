@@ -23,14 +23,9 @@ const MAX_TAIL: usize = 4 << 10;
 /// Bytes that a guest may write in one call of the host.
 const CHUNK: usize = 64 << 10;
 
-/// What a guest has written. Clones share it.
+/// The end of what a guest has written. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct GuestOutput(Arc<Mutex<Written>>);
-
-#[derive(Default)]
-struct Written {
-    tail: Vec<u8>,
-}
+pub(crate) struct GuestOutput(Arc<Mutex<Vec<u8>>>);
 
 /// One of the two streams of a guest.
 #[derive(Clone)]
@@ -58,18 +53,18 @@ impl GuestOutput {
 
     /// The last lines, for the report of a trap.
     pub(crate) fn tail(&self) -> String {
-        String::from_utf8_lossy(&self.lock().tail).trim().to_owned()
+        String::from_utf8_lossy(&self.lock()).trim().to_owned()
     }
 
     /// Keeps the end of everything that was written.
     pub(crate) fn keep(&self, bytes: &[u8]) {
-        let mut written = self.lock();
-        written.tail.extend_from_slice(bytes);
-        let surplus = written.tail.len().saturating_sub(MAX_TAIL);
-        written.tail.drain(..surplus);
+        let mut tail = self.lock();
+        tail.extend_from_slice(bytes);
+        let surplus = tail.len().saturating_sub(MAX_TAIL);
+        tail.drain(..surplus);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Written> {
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
