@@ -113,7 +113,10 @@ export const conventions: {
 /** Writes a line to the log of the host. */
 export function log(level: 'debug' | 'info' | 'warn' | 'error', message: string): void;
 
-/** A reason. Any other error becomes `internal` with its message, and its stack is logged. */
+/**
+ * A reason; the pod's author sees its text. Any other error becomes `internal` with a fixed text, since
+ * its message can contain a value. Its message and stack are logged.
+ */
 export abstract class Refusal extends Error {}
 /** The backend does not have this secret. */
 export class NotFound extends Refusal {}
@@ -123,6 +126,8 @@ export class Unsupported extends Refusal {}
 export class Invalid extends Refusal {}
 /** The pod must not have this secret. */
 export class Denied extends Refusal {}
+/** The plugin itself failed. */
+export class Internal extends Refusal {}
 /** The backend does not answer at present. */
 export class Unavailable extends Refusal {
   constructor(text: string, options?: { retryAfterSeconds?: number; cause?: unknown });

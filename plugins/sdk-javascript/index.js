@@ -42,6 +42,10 @@ export class Unavailable extends Refusal {
   answer(resource) { resource.unavailable(this.message, this.retryAfterSeconds); }
 }
 
+export class Internal extends Refusal {
+  answer(resource) { resource.internal(this.message); }
+}
+
 export function definePlugin({ name, version, deliveries, settingsSchema, configure, inject, fetch, check }) {
   let settings = {};
   return {
@@ -55,7 +59,7 @@ export function definePlugin({ name, version, deliveries, settingsSchema, config
     },
     fetcher: {
       fetch: (promise) => answer(promise, () => {
-        if (!fetch) throw new Error('the plugin has no function fetch');
+        if (!fetch) throw new Internal('the plugin has no function fetch');
         return then(fetch(promise.text(), settings), (found) => setValue(promise, found));
       }),
     },
@@ -147,7 +151,7 @@ function answer(resource, work) {
   const refuse = (error) => {
     if (error instanceof Refusal) return error.answer(resource);
     for (const line of trace(error)) log('error', line);
-    resource.internal(textOf(error));
+    resource.internal(publicText(error));
   };
   return attempt(() => then(work(), () => {}), refuse);
 }
@@ -180,6 +184,13 @@ function then(value, next) {
 
 function isThenable(value) {
   return typeof value?.then === 'function';
+}
+
+// The text of an unexpected error for the pod's author. A text of the host contains no value; the
+// message of another error can.
+function publicText(error) {
+  if (error?.payload !== undefined) return textOf(error);
+  return `the plugin failed (${error?.name ?? typeof error}); the log of the webhook has the reason`;
 }
 
 // The text of an error. An error of the host has a payload: a text, or a variant with a text.

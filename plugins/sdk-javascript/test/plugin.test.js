@@ -87,6 +87,8 @@ test('the request, the pod and the conventions have properties', async () => {
   ]);
 });
 
+const failed = (kind) => `the plugin failed (${kind}); the log of the webhook has the reason`;
+
 for (const [what, thrown, expected] of [
   ['NotFound', new sdk.NotFound('no'), { reason: 'notFound', text: 'no' }],
   ['Unsupported', new sdk.Unsupported('no'), { reason: 'unsupported', text: 'no' }],
@@ -97,8 +99,10 @@ for (const [what, thrown, expected] of [
     'Unavailable with a time', new sdk.Unavailable('no', { retryAfterSeconds: 5 }),
     { reason: 'unavailable', text: 'no', retryAfterSeconds: 5 },
   ],
-  ['any other error', new TypeError('no'), { reason: 'internal', text: 'no' }],
-  ['a text', 'no', { reason: 'internal', text: 'no' }],
+  ['Internal', new sdk.Internal('no'), { reason: 'internal', text: 'no' }],
+  // The message of another error can contain a value.
+  ['any other error', new TypeError('hush'), { reason: 'internal', text: failed('TypeError') }],
+  ['a text', 'hush', { reason: 'internal', text: failed('string') }],
 ]) {
   test(`${what} is the reason, for edits and for values, with and without async`, async () => {
     const fails = [() => { throw thrown; }, async () => { throw thrown; }];

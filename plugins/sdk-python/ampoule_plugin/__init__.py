@@ -14,7 +14,7 @@ The folder `wit/` documents every method of the contract.
 
 from ._host import Delivery, InitContainer, InitContainerPosition, Level, Volume, conventions, log
 from .plugin import Plugin, Value, export
-from .reasons import Denied, Invalid, NotFound, Refusal, Unavailable, Unsupported
+from .reasons import Denied, Internal, Invalid, NotFound, Refusal, Unavailable, Unsupported
 from .request import Pod, Request
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Denied",
     "InitContainer",
     "InitContainerPosition",
+    "Internal",
     "Invalid",
     "Level",
     "NotFound",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ._host import Err, Level, log
-from .reasons import Refusal
+from .reasons import Internal, Refusal
 from .request import Pod, Request
 
 
@@ -40,7 +40,7 @@ class Plugin:
 
     def fetch(self, promise: str) -> str | bytes | Value:
         """Returns the value of a promise of `Request.set_env_from_promise`, or raises the reason."""
-        raise NotImplementedError("the plugin has no method fetch")
+        raise Internal("the plugin has no method fetch")
 
     def check(self) -> None:
         """Raises an exception if the configuration does not work, for example if a login fails."""
@@ -97,7 +97,7 @@ def _answer(resource: Any) -> Iterator[None]:
     except Exception as error:
         for line in traceback.format_exc().splitlines():
             log(Level.ERROR, line)
-        resource.internal(_text(error))
+        resource.internal(_public_text(error))
 
 
 @contextmanager
@@ -106,6 +106,13 @@ def _rejection() -> Iterator[None]:
         yield
     except Exception as error:
         raise Err(_text(error)) from error
+
+
+def _public_text(error: Exception) -> str:
+    """The text for the pod's author. A text of the host contains no value; the message of another error can."""
+    if isinstance(error, Err):
+        return _text(error)
+    return f"the plugin failed ({type(error).__name__}); the log of the webhook has the reason"
 
 
 def _text(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""The reasons of a refusal, as exceptions. Any other exception is `internal`, and its traceback is logged."""
+"""The reasons of a refusal, as exceptions.
+
+Any other exception is `internal` with a fixed text, since its message can contain a value. Its traceback is logged.
+"""
 
 from typing import Any
 
@@ -36,6 +39,13 @@ class Denied(Refusal):
 
     def answer(self, resource: Any) -> None:
         resource.denied(str(self))
+
+
+class Internal(Refusal):
+    """The plugin itself failed."""
+
+    def answer(self, resource: Any) -> None:
+        resource.internal(str(self))
 
 
 class Unavailable(Refusal):

@@ -120,7 +120,7 @@ class PluginTest(unittest.TestCase):
             (sdk.Denied("no"), "denied", None),
             (sdk.Unavailable("no"), "unavailable", None),
             (sdk.Unavailable("no", retry_after_seconds=5), "unavailable", 5),
-            (ValueError("no"), "internal", None),
+            (sdk.Internal("no"), "internal", None),
         ]:
             with self.subTest(error=error):
 
@@ -132,6 +132,13 @@ class PluginTest(unittest.TestCase):
                 expected = {"reason": reason, "text": "no", "retry_after_seconds": seconds}
                 self.assertEqual(testing.inject(injector), Answer(**expected))
                 self.assertEqual(testing.fetch(injector, fetcher, "p"), Fetched(**expected))
+
+    def test_the_message_of_another_exception_is_only_logged(self) -> None:
+        injector, fetcher, _ = exported(inject=raising(ValueError("hush")), fetch=raising(ValueError("hush")))
+        text = "the plugin failed (ValueError); the log of the webhook has the reason"
+        self.assertEqual(testing.inject(injector), Answer(reason="internal", text=text))
+        self.assertEqual(testing.fetch(injector, fetcher, "p"), Fetched(reason="internal", text=text))
+        self.assertIn("error: ValueError: hush", host.log)
 
     def test_a_traceback_is_logged_line_by_line(self) -> None:
         testing.inject(exported(inject=raising(ValueError("no")))[0])
