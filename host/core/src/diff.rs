@@ -6,10 +6,7 @@
 
 use std::{collections::HashMap, hash::Hash, mem::take};
 
-use json_patch::{
-    AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation,
-    jsonptr::{PointerBuf, Token},
-};
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
 use serde_json::{Map, Value};
 use similar::{Algorithm, DiffOp};
 
@@ -153,15 +150,15 @@ impl<'d> Differ<'d> {
     }
 
     fn pointer(&self) -> PointerBuf {
-        let mut pointer = String::with_capacity(PATH_CAPACITY);
+        let empty = String::with_capacity(PATH_CAPACITY);
+        let mut pointer = PointerBuf::parse(empty).expect("the empty pointer is valid");
         for step in &self.path {
-            pointer.push('/');
             match *step {
-                Step::Key(key) => pointer.push_str(Token::from(key).encoded()),
-                Step::Index(index) => pointer.push_str(&index.to_string()),
+                Step::Key(key) => pointer.push_back(key),
+                Step::Index(index) => pointer.push_back(index),
             }
         }
-        PointerBuf::parse(pointer).expect("a pointer of encoded tokens is valid")
+        pointer
     }
 }
 

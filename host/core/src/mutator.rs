@@ -57,8 +57,9 @@ pub enum OnFailure {
 /// A pod after all calls of injectors, without its patch yet.
 pub struct PendingMutation<'a> {
     pod: &'a Pod,
-    /// `Ok(None)` if the pod has no secret requests.
-    draft: Result<Option<PodDraft<'a>>, Refusal>,
+    /// `Ok(None)` if the pod has no secret requests. Boxed, because this value is moved several times
+    /// for each pod, and most pods have no requests.
+    draft: Result<Option<Box<PodDraft<'a>>>, Refusal>,
     reports: Vec<RequestReport>,
     shadows: Option<ShadowRun>,
 }
@@ -161,7 +162,9 @@ impl PodMutator {
                 let budget = EditBudget::new(&self.limits, memory);
                 let draft = PodDraft::new(pod, &self.conventions, budget);
                 let origin = Origin { namespace, requester };
-                self.serve_all(draft, &origin, requests, &mut reports, &mut shadow_calls).await.map(Some)
+                self.serve_all(draft, &origin, requests, &mut reports, &mut shadow_calls)
+                    .await
+                    .map(|draft| Some(Box::new(draft)))
             }
         };
         PendingMutation { pod, draft, reports, shadows: ShadowRun::open(&self.shadows, shadow_calls) }
@@ -271,7 +274,7 @@ impl<'a> Chain<'a> {
             }
             let answer = match session.inject(&requested.request, &view).await {
                 Ok(Ok(edits)) => {
-                    let origin = format!("injector {} for {}", injector.name(), requested.annotation);
+                    let origin = ["injector ", injector.name(), " for ", &requested.annotation].concat();
                     let answer = draft.apply_all(&origin, &edits);
                     served.edits = Some(edits);
                     answer

@@ -19,6 +19,8 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::Value;
+
 use self::prepare::PreparedEdit;
 pub(crate) use self::{prepare::check as check_edit, validate::env_name as check_variable_name};
 use super::{
@@ -86,6 +88,11 @@ enum ClaimContent {
     OwnVariables(BTreeSet<String>),
 }
 
+/// Returns a copy of an element for one container, or the element itself for the last container.
+fn for_container(element: &mut Value, is_last: bool) -> Value {
+    if is_last { element.take() } else { element.clone() }
+}
+
 // === impl ApplyError ===
 
 impl From<BudgetError> for ApplyError {
@@ -130,9 +137,9 @@ impl<'a> EditApplier<'a> {
         conventions: &Conventions,
     ) -> Result<(), ApplyError> {
         match edit {
-            PodEdit::SetEnv(env) => self.set_env(origin, env, &json, pod, conventions.env_placement),
+            PodEdit::SetEnv(env) => self.set_env(origin, env, json, pod, conventions.env_placement),
             PodEdit::AddVolume(volume) => self.add_volume(origin, volume, json, pod),
-            PodEdit::MountVolume(mount) => self.mount_volume(origin, mount, &json, pod),
+            PodEdit::MountVolume(mount) => self.mount_volume(origin, mount, json, pod),
             PodEdit::AddInitContainer(container) => {
                 let position = container.position.unwrap_or(conventions.init_container_position);
                 self.add_init_container(origin, container, json, position, pod)

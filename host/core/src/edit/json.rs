@@ -15,7 +15,7 @@ impl EnvVar {
     /// Returns an error for a secret value that is not UTF-8, because no environment variable can
     /// contain it. The message never contains the value.
     pub(super) fn to_json(&self) -> Result<Value, String> {
-        let mut entry = Map::from_iter([("name".to_owned(), json!(self.name))]);
+        let mut entry = named(&self.name);
         match &self.source {
             EnvSource::Literal(value) => insert_text(&mut entry, "value", value),
             EnvSource::SecretValue(value) => {
@@ -58,7 +58,7 @@ impl Volume {
 
 impl SecretVolume {
     fn to_json(&self) -> Value {
-        let mut object = Map::from_iter([("secretName".to_owned(), json!(self.secret_name))]);
+        let mut object = object_with("secretName", &self.secret_name);
         if !self.items.is_empty() {
             let items = self.items.iter().map(|item| json!({ "key": item.key, "path": item.path }));
             object.insert("items".to_owned(), Value::Array(items.collect()));
@@ -93,7 +93,7 @@ impl ServiceAccountToken {
 
 impl VolumeMount {
     pub(super) fn to_json(&self) -> Value {
-        let mut object = Map::from_iter([("name".to_owned(), json!(self.volume))]);
+        let mut object = named(&self.volume);
         if self.read_only {
             object.insert("readOnly".to_owned(), json!(true));
         }
@@ -111,8 +111,8 @@ impl InitContainer {
         let env = self.env.iter().map(EnvVar::to_json).collect::<Result<_, _>>()?;
         let resources = self.resources.as_ref().map(Resources::to_json);
         let security_context = self.security_context.as_ref().map(SecurityContext::to_json);
-        let mut object =
-            Map::from_iter([("name".to_owned(), json!(self.name)), ("image".to_owned(), json!(self.image))]);
+        let mut object = named(&self.name);
+        object.insert("image".to_owned(), json!(self.image));
         insert_list(&mut object, "command", self.command.iter().map(|word| json!(word)).collect());
         insert_list(&mut object, "args", self.args.iter().map(|word| json!(word)).collect());
         insert_list(&mut object, "env", env);
@@ -153,6 +153,17 @@ impl SecurityContext {
         }
         Value::Object(object)
     }
+}
+
+fn named(name: &str) -> Map<String, Value> {
+    object_with("name", name)
+}
+
+/// Returns an object with one field. `Map::from_iter` would sort a list first.
+fn object_with(key: &str, text: &str) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert(key.to_owned(), Value::String(text.to_owned()));
+    object
 }
 
 fn memory(size_limit: Option<&str>) -> Value {

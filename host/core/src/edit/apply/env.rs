@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, same::contains};
+use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, for_container, same::contains};
 use crate::{
     edit::{
         EnvVar,
@@ -23,20 +23,21 @@ impl EditApplier<'_> {
         &mut self,
         origin: &Arc<str>,
         env: &EnvVar,
-        entry: &Value,
+        mut entry: Value,
         pod: &mut EditedPod<'_>,
         placement: EnvPlacement,
     ) -> Result<(), ApplyError> {
-        let is_first = self.claim_variable(origin, env, entry)?;
+        let is_first = self.claim_variable(origin, env, &entry)?;
         self.budget.visit(pod.container_count())?;
-        let bytes = operation_length(entry);
-        for container in pod.containers_mut() {
+        let bytes = operation_length(&entry);
+        let mut containers = pod.containers_mut().peekable();
+        while let Some(container) = containers.next() {
             // An injected container depends on its own variables, independent of the conventions.
             if self.is_own_variable(container.name(), &env.name) {
                 continue;
             }
             let is_present = container.env.named(&env.name).is_some();
-            if is_first && is_present && has_other_value(container, &env.name, entry) {
+            if is_first && is_present && has_other_value(container, &env.name, &entry) {
                 let containers = self.variable_collisions.entry(env.name.clone()).or_default();
                 containers.push(container.name().to_owned());
             }
@@ -44,13 +45,15 @@ impl EditApplier<'_> {
                 (EnvPlacement::AppendIfAbsent, true) => {}
                 (EnvPlacement::AppendIfAbsent, false) => {
                     self.budget.add(bytes)?;
-                    container.env.append(entry.clone());
+                    container.env.append(for_container(&mut entry, containers.peek().is_none()));
                 }
                 (EnvPlacement::ReplaceAndPrepend, false) => {
                     self.budget.add(bytes)?;
-                    container.env.prepend(entry.clone());
+                    container.env.prepend(for_container(&mut entry, containers.peek().is_none()));
                 }
-                (EnvPlacement::ReplaceAndPrepend, true) => self.move_to_front(&mut container.env, &env.name, entry)?,
+                (EnvPlacement::ReplaceAndPrepend, true) => {
+                    self.move_to_front(&mut container.env, &env.name, &entry)?;
+                }
             }
         }
         Ok(())

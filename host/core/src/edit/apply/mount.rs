@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, normalized_path, same::contains, validate};
+use super::{
+    ApplyError, ClaimContent, ClaimKind, EditApplier, for_container, normalized_path, same::contains, validate,
+};
 use crate::edit::{VolumeMount, budget::operation_length, edited::EditedPod};
 
 impl EditApplier<'_> {
@@ -14,14 +16,15 @@ impl EditApplier<'_> {
         &mut self,
         origin: &Arc<str>,
         mount: &VolumeMount,
-        requested: &Value,
+        mut requested: Value,
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
         self.claim_path(origin, mount)?;
         self.budget.visit(pod.container_count())?;
-        let bytes = operation_length(requested);
+        let bytes = operation_length(&requested);
         let path = normalized_path(&mount.path);
-        for container in pod.containers_mut() {
+        let mut containers = pod.containers_mut().peekable();
+        while let Some(container) = containers.next() {
             let mounts = &container.mounts;
             if mounts.named(&mount.volume).is_some() {
                 continue;
@@ -37,7 +40,7 @@ impl EditApplier<'_> {
                 )));
             }
             self.budget.add(bytes)?;
-            container.mounts.append(requested.clone());
+            container.mounts.append(for_container(&mut requested, containers.peek().is_none()));
         }
         Ok(())
     }
