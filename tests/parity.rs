@@ -10,7 +10,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use ampoule_admission::global_secrets::GlobalSecrets;
 use ampoule_config::GlobalSecretsConfig;
 use ampoule_core::{
-    Conventions, InitContainerPosition, MountRequirement, Pod, PodMutator, Profile, SecretInjector, SecretRequest,
+    Conventions, Delivery, InitContainerPosition, MountRequirement, Pod, PodMutator, Profile, SecretInjector,
+    SecretRequest,
 };
 use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
 use serde_json::{Map, Value, json};
@@ -159,8 +160,11 @@ impl Backends {
     /// The mutator that corresponds to the case.
     fn mutator(&self, case: &Case) -> PodMutator {
         let conventions = case.profile.conventions();
-        let config =
-            GlobalSecretsConfig { env_prefix: "FLYTE_SECRET_".to_owned(), directory: "/no/secrets/here".into() };
+        let config = GlobalSecretsConfig {
+            env_prefix: "FLYTE_SECRET_".to_owned(),
+            directory: "/no/secrets/here".into(),
+            delivery: Delivery::Inline,
+        };
         let global = GlobalSecrets::new(&config, &conventions.env_prefix, case.environment.iter().cloned());
         let mut chain: Vec<Arc<dyn SecretInjector>> = vec![Arc::new(global)];
         if case.manager != "global" {

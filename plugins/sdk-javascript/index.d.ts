@@ -17,7 +17,7 @@ export interface PluginDefinition<Settings> {
   configure?(settings: Record<string, unknown>): Settings | void;
   /** Answers a request with edits, or throws the reason. */
   inject(request: Request, pod: Pod, settings: Settings): void | Promise<void>;
-  /** Returns the value of a promise of `request.setEnvFromPromise`, or throws the reason. */
+  /** Returns the value of a promise of the request, or throws the reason. */
   fetch?(promise: string, settings: Settings): FetchedValue | Promise<FetchedValue>;
   /** Throws an error if the configuration does not work, for example if a login fails. */
   check?(settings: Settings): void | Promise<void>;
@@ -61,6 +61,14 @@ export interface Request {
   setEnv(name: string, value: string): void;
   setEnvFromSecret(name: string, source: { secret: string; key: string; optional?: boolean }): void;
   setEnvFromPromise(name: string, promise: string): void;
+  /** Writes a file, which every user may read without `mode`. */
+  writeFileFromSecret(
+    path: string,
+    source: { secret: string; key: string; mode?: number; optional?: boolean },
+  ): void;
+  /** Writes a file, which every user may read without `mode`. */
+  writeFileFromPromise(path: string, promise: string, options?: { mode?: number }): void;
+  pullSecretFromPromise(promise: string): void;
   addVolume(name: string, volume: Volume): void;
   /** Mounts a volume, read-only by default. */
   mount(volume: string, path: string, options?: { readOnly?: boolean; subPath?: string }): void;

@@ -104,6 +104,18 @@ class Request {
     edit(() => this.#host.setEnvFromPromise(name, promise));
   }
 
+  writeFileFromSecret(path, { secret, key, mode, optional = false }) {
+    edit(() => this.#host.writeFileFromSecret(path, secret, key, mode, optional));
+  }
+
+  writeFileFromPromise(path, promise, { mode } = {}) {
+    edit(() => this.#host.writeFileFromPromise(path, promise, mode));
+  }
+
+  pullSecretFromPromise(promise) {
+    edit(() => this.#host.pullSecretFromPromise(promise));
+  }
+
   addVolume(name, volume) {
     edit(() => this.#host.addVolume(name, volume));
   }

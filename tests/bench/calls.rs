@@ -19,8 +19,8 @@ use std::{
 
 use ampoule_admission::{RequestContext, pipeline::Pipeline};
 use ampoule_core::{
-    MountRequirement, PendingMutation, Pod, PodMutator, RequestedSecret, Requester, SecretInjector, SecretRequest,
-    UnlimitedMemory,
+    MountRequirement, PendingMutation, Pod, PodMutator, PodOrigin, RequestedSecret, Requester, SecretInjector,
+    SecretRequest, UnlimitedMemory,
 };
 use ampoule_engine::PluginEngine;
 use ampoule_review as review;
@@ -85,7 +85,8 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
         bencher.iter(|| RequestedSecret::from_annotations(black_box(&pod).annotations()).expect("they are requests"));
     });
     let (mutator, requester) = (place.k8s(), Requester::default());
-    let asked = || place.runtime.block_on(mutator.ask(&pod, "flytesnacks-development", &requester, &UnlimitedMemory));
+    let origin = PodOrigin { namespace: "flytesnacks-development", requester: &requester, dry_run: true };
+    let asked = || place.runtime.block_on(mutator.ask(&pod, &origin, &UnlimitedMemory));
     criterion.bench_function("review: assemble the patch", |bencher| {
         bencher.iter_batched(asked, PendingMutation::finish, BatchSize::SmallInput);
     });

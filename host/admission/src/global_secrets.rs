@@ -61,7 +61,7 @@ impl GlobalSecrets {
         pod_env_prefix: &str,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Self {
-        let GlobalSecretsConfig { env_prefix, directory } = config;
+        let GlobalSecretsConfig { env_prefix, directory, delivery: _ } = config;
         let ours = environment.filter(|(name, _)| name.starts_with(env_prefix));
         Self(Arc::new(SecretStore {
             environment: ours.map(|(name, value)| (name, SecretValue::new(value.into_bytes()))).collect(),

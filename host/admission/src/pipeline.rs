@@ -12,8 +12,8 @@ use std::{sync::Arc, time::Duration};
 
 use ampoule_config::AuditConfig;
 use ampoule_core::{
-    InjectorAnswer, Mutation, OnFailure, Pod, PodMutator, Refusal, RefusalCode, RequestReport, RequestedSecret,
-    Requester, ShadowRun, text,
+    InjectorAnswer, Mutation, OnFailure, Pod, PodMutator, PodOrigin, Refusal, RefusalCode, RequestReport,
+    RequestedSecret, Requester, ShadowRun, text,
 };
 use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
@@ -97,7 +97,7 @@ impl Pipeline {
             ReviewSubject::OutOfScope => Judgement::without_requests(Decision::OutOfScope),
             ReviewSubject::NotAPod(error) => Judgement::without_requests(Decision::refuse_object(&error)),
             ReviewSubject::Pod(pod) => {
-                let mutated = self.mutate(pod, &facts.namespace, requester, context).await;
+                let mutated = self.mutate(pod, &facts.namespace, requester, facts.dry_run, context).await;
                 let (mutated, shadows) = mutated.map_or_else(|error| (Err(error), None), |(one, run)| (Ok(one), run));
                 log_failures(&mutated, &facts.identity.uid);
                 if let Some(run) = shadows {
@@ -122,10 +122,10 @@ impl Pipeline {
         self.conclude(facts, judgement, context)
     }
 
-    /// Decides a pod without a review around it, and reports nothing: for commands.
-    /// Shadow injectors are not called.
+    /// Decides a pod without a review around it, and reports nothing: for commands. A dry run. Shadow
+    /// injectors are not called.
     pub async fn decide(&self, pod: Pod, namespace: &str, user: Requester, context: &RequestContext) -> Judgement {
-        let mutated = self.mutate(pod, namespace, user, context).await;
+        let mutated = self.mutate(pod, namespace, user, true, context).await;
         self.judge(mutated.map(|(mutation, _)| mutation))
     }
 
@@ -149,13 +149,15 @@ impl Pipeline {
         pod: Pod,
         namespace: &str,
         requester: Requester,
+        dry_run: bool,
         context: &RequestContext,
     ) -> Result<(Mutation, Option<ShadowRun>), PipelineError> {
         let (mutator, namespace) = (Arc::clone(&self.mutator), namespace.to_owned());
         let budget = context.time_left();
         let (phases, trace, memory) = (self.metrics.phases(), context.trace.clone(), Arc::clone(&context.memory));
         let work = self.engine.run(context.trace.follow(async move {
-            let mut pending = mutator.ask(&pod, &namespace, &requester, &*memory).await;
+            let origin = PodOrigin { namespace: &namespace, requester: &requester, dry_run };
+            let mut pending = mutator.ask(&pod, &origin, &*memory).await;
             let shadows = pending.take_shadows();
             (trace.part("patch", || phases.timed(Phase::Patch, || pending.finish())), shadows)
         }));

@@ -103,6 +103,15 @@ impl Cluster {
         Api::namespaced(self.client.clone(), namespace)
     }
 
+    /// Returns the API for a kind of objects in all namespaces.
+    pub(crate) fn in_every_namespace<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::all(self.client.clone())
+    }
+
     /// Returns the API for a kind of cluster-scoped objects.
     pub fn cluster_wide<K>(&self) -> Api<K>
     where

@@ -6,6 +6,7 @@
 mod ca_bundle;
 pub mod certs;
 mod client;
+pub mod delivery;
 pub mod events;
 pub mod follow;
 pub mod registration;

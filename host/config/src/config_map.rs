@@ -10,6 +10,7 @@ use ampoule_core::Limits;
 
 use crate::{
     ComponentSource, Config, ConfigError, InjectorConfig, bounds,
+    delivery::DeliveryName,
     injector::{ConfigMapDocument, InjectorEntry, InjectorRules},
     reader::parse_document,
 };
@@ -69,10 +70,18 @@ impl ConfigMapInjector {
                 limits: document.limits.within(&config.config_map_limits)?,
                 grants: document.grants,
                 edits: document.edits,
+                delivery: document.delivery,
+                cache: document.cache,
+                accept_plaintext: false,
                 required: document.required.or(Some(false)),
                 shadow: false,
             };
             bounds::check("", &entry)?;
+            if entry.delivery == DeliveryName::Inline {
+                let reason = "inline is not permitted in a ConfigMap: only the webhook's configuration can accept \
+                              plaintext";
+                return Err(ConfigError::at("delivery", reason));
+            }
             let injector = Self { config: entry.check("", &rules)?, order };
             injector.check_source(config)?;
             Ok(injector)
@@ -157,7 +166,7 @@ mod tests {
                 "mine",
                 "name: x",
                 "ConfigMap mine: injector.yaml, line 1, column 1: name: unknown field `name`, expected one of component, sha256, \
-                 signedBy, signedName, settings, limits, grants, edits, required, order",
+                 signedBy, signedName, settings, limits, grants, edits, delivery, cache, required, order",
             ),
             (
                 "mine",

@@ -36,6 +36,8 @@ macro_rules! mirror {
     };
 }
 
+pub(crate) use mirror;
+
 mirror! {
     /// The defaults of `conventions`, for compatibility with a webhook of Flyte.
     #[derive(Default, ValueEnum)]

@@ -50,7 +50,8 @@ pub struct EditsSection {
     /// Keys of annotations. By default, only built-in plugins may set annotations.
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<Vec<String>>,
-    /// Names of image pull secrets. By default, none are permitted.
+    /// Names of image pull secrets; `ampoule-promise` permits those that the plugin fetches. By
+    /// default, only built-in plugins may add the latter.
     #[serde(skip_serializing_if = "Option::is_none")]
     image_pull_secrets: Option<Vec<String>>,
 }

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AuditConfig, CertificatesConfig, Config, ConfigError, ConfigMapInjector, EngineSettings, PodsConfig, ProfileName,
-    RegistrationConfig, RegistriesConfig, ServerConfig, bounds,
+    AuditConfig, CertificatesConfig, Config, ConfigError, ConfigMapInjector, DeliveryConfig, EngineSettings,
+    PodsConfig, ProfileName, RegistrationConfig, RegistriesConfig, ServerConfig, bounds,
     conventions::{ConventionsSection, OnFailureName},
     edits::EditsSection,
     global_secrets::GlobalSecretsSection,
@@ -46,6 +46,8 @@ pub(crate) struct ConfigFile {
     pub(crate) registries: RegistriesConfig,
     #[serde(deserialize_with = "section")]
     pub(crate) pods: PodsConfig,
+    #[serde(deserialize_with = "section")]
+    pub(crate) delivery: DeliveryConfig,
     #[serde(deserialize_with = "section")]
     pub(crate) policy: PolicySection,
     #[serde(deserialize_with = "section")]
@@ -119,6 +121,7 @@ impl ConfigFile {
             trust,
             registries: self.registries.check()?,
             pods: self.pods,
+            delivery: self.delivery.check()?,
             policy: self.policy.check()?,
             audit: self.audit,
             tracing: self.tracing.check()?,
@@ -147,6 +150,7 @@ impl From<&Config> for ConfigFile {
             trust: (&config.trust).into(),
             registries: config.registries.clone(),
             pods: config.pods,
+            delivery: config.delivery.clone(),
             policy: (&config.policy).into(),
             audit: config.audit,
             tracing: config.tracing.as_ref().map(Into::into).unwrap_or_default(),

@@ -4,10 +4,11 @@
 
 use std::path::PathBuf;
 
+use ampoule_core::Delivery;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ConfigError;
+use crate::{ConfigError, delivery::DeliveryName};
 
 /// The injector name of the webhook's own secrets. No injector of the configuration may have it.
 pub const GLOBAL_INJECTOR: &str = "global";
@@ -19,6 +20,8 @@ pub struct GlobalSecretsConfig {
     pub env_prefix: String,
     /// The folder with a file `<group>/<key>` per secret; it need not exist.
     pub directory: PathBuf,
+    /// How the values reach pods.
+    pub delivery: Delivery,
 }
 
 /// The webhook's own secrets, which are available to every pod. They are consulted before all
@@ -26,26 +29,17 @@ pub struct GlobalSecretsConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(crate) struct GlobalSecretsSection {
-    /// Whether the webhook serves its own secrets. An answer then contains their values, which
-    /// `server.clients` must allow.
+    /// Whether the webhook serves its own secrets. It then fetches values, which `server.clients`
+    /// must allow.
     pub(crate) enabled: bool,
     /// Prefix of the environment variables of the webhook that contain secrets. Must not be empty.
     pub(crate) env_prefix: String,
     /// Absolute path of the folder with a file `<group>/<key>` per secret. It need not exist.
     pub(crate) directory: PathBuf,
-    /// How a value reaches the pod.
     pub(crate) delivery: DeliveryName,
-}
-
-/// The way in which a value reaches the pod.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum DeliveryName {
-    /// As a plain value in the pod's spec.
-    #[default]
-    Value,
-    /// Through a Secret of the pod. This version does not support it.
-    Secret,
+    /// Whether values may be text in the pod's specification. Required for `delivery: inline`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) accept_plaintext: bool,
 }
 
 // === impl GlobalSecretsSection ===
@@ -57,6 +51,7 @@ impl Default for GlobalSecretsSection {
             env_prefix: "FLYTE_SECRET_".to_owned(),
             directory: "/etc/secrets".into(),
             delivery: DeliveryName::default(),
+            accept_plaintext: false,
         }
     }
 }
@@ -75,20 +70,21 @@ impl GlobalSecretsSection {
             let reason = format!("{:?} is not an absolute path", self.directory.display());
             return Err(ConfigError::at("globalSecrets.directory", reason));
         }
-        if self.delivery == DeliveryName::Secret {
-            let reason = "secret is not supported by this version; use value";
-            return Err(ConfigError::at("globalSecrets.delivery", reason));
-        }
-        Ok(Some(GlobalSecretsConfig { env_prefix: self.env_prefix, directory: self.directory }))
+        let delivery = self.delivery.check(self.accept_plaintext, "globalSecrets")?;
+        Ok(Some(GlobalSecretsConfig { env_prefix: self.env_prefix, directory: self.directory, delivery }))
     }
 }
 
 impl From<Option<&GlobalSecretsConfig>> for GlobalSecretsSection {
     fn from(config: Option<&GlobalSecretsConfig>) -> Self {
         match config.cloned() {
-            Some(GlobalSecretsConfig { env_prefix, directory }) => {
-                Self { enabled: true, env_prefix, directory, ..Self::default() }
-            }
+            Some(GlobalSecretsConfig { env_prefix, directory, delivery }) => Self {
+                enabled: true,
+                env_prefix,
+                directory,
+                delivery: delivery.into(),
+                accept_plaintext: delivery == Delivery::Inline,
+            },
             None => Self::default(),
         }
     }

@@ -4,14 +4,15 @@
 
 use std::collections::HashSet;
 
-use ampoule_core::{EditPermissions, Limits};
+use ampoule_core::{Delivery, EditPermissions, Limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    ComponentSource, ConfigError, GLOBAL_INJECTOR, GrantsConfig, GrantsFile, TrustConfig, edits::EditsSection,
-    limits::LimitsSection, names::check_name, section::section, source::is_sha256,
+    ComponentSource, ConfigError, GLOBAL_INJECTOR, GrantsConfig, GrantsFile, TrustConfig, ValueCacheConfig,
+    delivery::DeliveryName, edits::EditsSection, limits::LimitsSection, names::check_name, section::section,
+    source::is_sha256,
 };
 
 /// An injector.
@@ -35,6 +36,10 @@ pub struct InjectorConfig {
     pub grants: GrantsConfig,
     /// What the plugin may change in a pod.
     pub edits: EditPermissions,
+    /// How the values that the plugin fetches reach pods.
+    pub delivery: Delivery,
+    /// How long the values that the plugin fetches are kept.
+    pub cache: ValueCacheConfig,
     /// Whether the webhook serves only if this plugin is loaded. Otherwise, while it is not loaded,
     /// only the pods that need it are refused.
     pub required: bool,
@@ -79,6 +84,9 @@ macro_rules! injector_document {
             pub(crate) grants: GrantsFile,
             #[serde(deserialize_with = "section")]
             pub(crate) edits: EditsSection,
+            pub(crate) delivery: DeliveryName,
+            #[serde(deserialize_with = "section")]
+            pub(crate) cache: ValueCacheConfig,
             /// Whether the webhook serves only if this plugin is loaded. Otherwise, while it is not
             /// loaded, only the pods that need it are refused. The default is `true` in
             /// `injectors` and `false` in a ConfigMap.
@@ -97,6 +105,10 @@ injector_document! {
             pub(crate) name: String,
         }
         {
+            /// Whether values may be text in the pod's specification. Required for
+            /// `delivery: inline`.
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            pub(crate) accept_plaintext: bool,
             /// Whether the injector is called after the chain answered, and its answer is only
             /// compared with the served one. `required` is then `false`.
             #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -204,6 +216,8 @@ impl InjectorEntry {
             settings: Value::Object(self.settings),
             limits: self.limits.over(&Limits::default()),
             grants: self.grants.check(&at("grants"))?,
+            delivery: self.delivery.check(self.accept_plaintext, key)?,
+            cache: self.cache,
             required: self.required.unwrap_or(!self.shadow),
             shadow: self.shadow,
         })
@@ -222,6 +236,9 @@ impl From<&InjectorConfig> for InjectorEntry {
             limits: (&config.limits).into(),
             grants: (&config.grants).into(),
             edits: (&config.edits).into(),
+            delivery: config.delivery.into(),
+            cache: config.cache,
+            accept_plaintext: config.delivery == Delivery::Inline,
             required: Some(config.required),
             shadow: config.shadow,
         }

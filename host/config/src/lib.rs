@@ -8,6 +8,7 @@ mod bounds;
 mod clients;
 mod config_map;
 mod conventions;
+mod delivery;
 mod edits;
 mod effective;
 mod engine;
@@ -33,6 +34,7 @@ mod source;
 mod tests;
 mod tracing;
 mod trust;
+mod value_cache;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +45,7 @@ pub use self::{
     clients::{AGGREGATED_PATH, API_GROUP, API_RESOURCE, API_VERSION, ClientMode, ClientsConfig, values_remedy},
     config_map::{ConfigMapInjector, DOCUMENT},
     conventions::ProfileName,
+    delivery::DeliveryConfig,
     edits::EditsSection,
     engine::EngineSettings,
     error::ConfigError,
@@ -63,6 +66,7 @@ pub use self::{
     source::{ComponentSource, OciReference, is_digest},
     tracing::TracingConfig,
     trust::{TrustConfig, TrustedKey},
+    value_cache::ValueCacheConfig,
 };
 
 /// The source of a configuration.
@@ -106,6 +110,8 @@ pub struct Config {
     pub registries: RegistriesConfig,
     /// Limits of the pods that get secrets.
     pub pods: PodsConfig,
+    /// The Secrets that carry values to pods.
+    pub delivery: DeliveryConfig,
     /// The authorization rules. Their expressions are not compiled.
     pub policy: Vec<PolicyRule>,
     /// Where the webhook records which pod got which secret.

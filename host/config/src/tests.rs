@@ -107,7 +107,7 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     refuses(
         "plugin: {}",
         "configuration, line 1, column 1: plugin: unknown field `plugin`, expected one of profile, conventions, \
-         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, policy, audit, tracing, plugins, injectors",
+         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, delivery, policy, audit, tracing, plugins, injectors",
     );
     refuses(
         "server:\n  tls: {}",
@@ -212,8 +212,16 @@ fn invalid_values_are_refused() {
         "configuration: globalSecrets.directory: \"secrets\" is not an absolute path",
     );
     refuses(
-        "globalSecrets: { enabled: true, delivery: secret }",
-        "configuration: globalSecrets.delivery: secret is not supported by this version; use value",
+        "globalSecrets: { enabled: true, delivery: inline }",
+        "configuration: globalSecrets.delivery: inline writes values into the pod's specification, which everyone with read access to the pod can read; use secret, or set acceptPlaintext: true",
+    );
+    refuses(
+        "injectors: [{ name: a, component: \"file:/a\", delivery: reference, acceptPlaintext: true }]",
+        "configuration: injectors[0].acceptPlaintext: has no effect without delivery: inline",
+    );
+    refuses(
+        "delivery: { namespaces: [a, B] }",
+        "configuration: delivery.namespaces[1]: \"B\" is not a valid name of a namespace",
     );
     for path in ["secrets", "/a/../b", "/a:b"] {
         refuses(
@@ -375,7 +383,8 @@ globalSecrets:
   enabled: true
   envPrefix: MY_
   directory: /my/secrets
-  delivery: value
+  delivery: inline
+  acceptPlaintext: true
 server:
   listen: 127.0.0.1:0
   admin: '[::1]:0'
@@ -426,6 +435,7 @@ registries:
   caFile: /etc/ampoule/ca.crt
   insecure: ['localhost:5000']
   refreshSeconds: 5
+delivery: { namespaces: [team-a], graceSeconds: 600, sweepIntervalSeconds: 30 }
 policy:
   rules:
   - { name: own-groups, when: 'request.group != pod.namespace', action: warn, message: use your group, shadow: true }
@@ -448,6 +458,9 @@ injectors:
     environment: [STORE_TOKEN]
     clock: true
     randomness: true
+  delivery: inline
+  acceptPlaintext: true
+  cache: { ttlSeconds: 60, maxStaleSeconds: 600 }
   required: false
 - { name: next, component: builtin:k8s, shadow: true, required: false, limits: { instances: 1 } }
 ";

@@ -37,6 +37,10 @@ pub enum PodEdit {
     SetAnnotation(Annotation),
     /// Adds a name to `imagePullSecrets`.
     AddImagePullSecret(String),
+    /// Writes a secret to a file in every container.
+    WriteFile(SecretFile),
+    /// Adds a Docker configuration that the plugin fetched to `imagePullSecrets`.
+    AddPullSecretValue(SecretValue),
 }
 
 /// An environment variable.
@@ -55,6 +59,29 @@ pub struct EnvVar {
 pub enum EnvSource {
     /// A public value.
     Literal(String),
+    /// A key of a Kubernetes Secret.
+    SecretKey(SecretKeyRef),
+    /// A secret value that the plugin fetched.
+    SecretValue(SecretValue),
+}
+
+/// A file with a secret. All files of a directory share one volume.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretFile {
+    /// The absolute path.
+    pub path: String,
+    /// The permission bits; `None` means that every user may read the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// The source of the content.
+    pub source: FileSource,
+}
+
+/// The source of the content of a file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FileSource {
     /// A key of a Kubernetes Secret.
     SecretKey(SecretKeyRef),
     /// A secret value that the plugin fetched.
@@ -283,12 +310,45 @@ impl PodEdit {
     /// Whether the edit contains a value that the injector fetched.
     #[must_use]
     pub fn contains_value(&self) -> bool {
-        let is_value = |env: &EnvVar| matches!(env.source, EnvSource::SecretValue(_));
+        self.value().is_some()
+    }
+
+    /// Returns the first value in the edit that the injector fetched.
+    pub(crate) fn value(&self) -> Option<&SecretValue> {
         match self {
-            Self::SetEnv(env) => is_value(env),
-            Self::AddInitContainer(container) => container.env.iter().any(is_value),
-            Self::AddVolume(_) | Self::MountVolume(_) | Self::SetAnnotation(_) | Self::AddImagePullSecret(_) => false,
+            Self::SetEnv(env) => env.source.value(),
+            Self::AddInitContainer(container) => container.env.iter().find_map(|env| env.source.value()),
+            Self::WriteFile(file) => match &file.source {
+                FileSource::SecretValue(value) => Some(value),
+                FileSource::SecretKey(_) => None,
+            },
+            Self::AddPullSecretValue(value) => Some(value),
+            Self::AddVolume(_) | Self::MountVolume(_) | Self::SetAnnotation(_) | Self::AddImagePullSecret(_) => None,
         }
+    }
+}
+
+// === impl EnvSource ===
+
+impl EnvSource {
+    fn value(&self) -> Option<&SecretValue> {
+        match self {
+            Self::SecretValue(value) => Some(value),
+            Self::Literal(_) | Self::SecretKey(_) => None,
+        }
+    }
+}
+
+// === impl SecretFile ===
+
+impl SecretFile {
+    /// Checks the path and the mode of a file.
+    ///
+    /// # Errors
+    ///
+    /// The file is invalid for every pod.
+    pub fn validate(path: &str, mode: Option<u32>) -> Result<(), String> {
+        apply::check_file(path, mode).map_err(|error| error.to_string())
     }
 }
 
@@ -318,6 +378,12 @@ impl SecretValue {
     #[must_use]
     pub fn is(&self, bytes: &[u8]) -> bool {
         self.expose() == bytes
+    }
+
+    /// Returns a copy of the bytes, for the Secret that carries them to a pod.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.expose().to_vec()
     }
 
     /// Returns the bytes, for the only code that puts them into a pod.

@@ -67,6 +67,9 @@ impl EditPermissions {
     /// `Volume`, such as `projected`.
     pub const VOLUME_KINDS: [&str; 4] = ["secret", "memory", "csi/DRIVER", "serviceAccountToken/AUDIENCE"];
 
+    /// The name that permits an image pull secret from a promise.
+    pub const FETCHED_PULL_SECRET: &str = "ampoule-promise";
+
     /// The permissions of a plugin that is not built in: references to Secrets, memory volumes,
     /// mounts below the directory of the conventions, and variables.
     #[must_use]
@@ -79,7 +82,7 @@ impl EditPermissions {
     }
 
     /// The permissions of a built-in plugin, whose edits follow from its settings: also init
-    /// containers, annotations, and mounts anywhere.
+    /// containers, annotations, image pull secrets from promises, and mounts anywhere.
     #[must_use]
     pub fn builtin() -> Self {
         Self::default()
@@ -88,6 +91,7 @@ impl EditPermissions {
             .with(EditKind::Mounts, ["*"])
             .with(EditKind::Images, ["*"])
             .with(EditKind::Annotations, ["*"])
+            .with(EditKind::ImagePullSecrets, [Self::FETCHED_PULL_SECRET])
     }
 
     fn with<const N: usize>(mut self, kind: EditKind, names: [&str; N]) -> Self {
@@ -170,6 +174,14 @@ impl EditPermissions {
             }
             PodEdit::AddImagePullSecret(name) => {
                 self.require(EditKind::ImagePullSecrets, "the image pull secret", name, false)
+            }
+            // The mount of its directory.
+            PodEdit::WriteFile(file) => {
+                let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                self.require(EditKind::Mounts, "a file in", directory, reserved::is_mount(directory))
+            }
+            PodEdit::AddPullSecretValue(_) => {
+                self.require(EditKind::ImagePullSecrets, "the image pull secret", Self::FETCHED_PULL_SECRET, false)
             }
         }
     }

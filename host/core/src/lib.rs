@@ -7,6 +7,7 @@
 mod ampoule_annotation;
 mod annotations;
 mod cluster_secrets;
+mod delivery;
 mod destination;
 mod diff;
 mod edit;
@@ -30,13 +31,16 @@ pub use self::{
     ampoule_annotation::SecretEntry,
     annotations::TRIGGER_LABELS,
     cluster_secrets::{ClusterSecrets, ClusterSecretsError, NoCluster},
+    delivery::{
+        DeliveredKind, DeliveredSecret, Delivery, DeliveryError, DeliveryStore, GeneratedName, NamingKey, NoDelivery,
+    },
     destination::{Destination, prohibited_address},
     diff::diff,
     edit::container_patch::ContainerPatch,
     edit::{
-        Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, InitContainer, KeyToPath, PodEdit, Resources,
-        SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume, VolumeMount,
-        VolumeSource,
+        Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, FileSource, InitContainer, KeyToPath, PodEdit,
+        Resources, SecretFile, SecretKeyRef, SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, Volume,
+        VolumeMount, VolumeSource,
     },
     edit_permissions::{AddedVolumes, EditKind, EditPermissions, ForbiddenEdit, NamePattern},
     grant::Grant,
@@ -44,8 +48,8 @@ pub use self::{
     limits::{Limits, PodLimits},
     memory::{AdmissionMemory, UnlimitedMemory},
     mutator::{
-        Admitted, Attempt, InjectorAnswer, Mutation, OnFailure, PendingMutation, PodMutator, Refusal, RefusalCode,
-        RequestReport, ShadowComparison, ShadowInjector, ShadowResult, ShadowRun,
+        Admitted, Attempt, InjectorAnswer, Mutation, OnFailure, PendingMutation, PodMutator, PodOrigin, Refusal,
+        RefusalCode, RequestReport, ShadowComparison, ShadowInjector, ShadowResult, ShadowRun,
     },
     observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
     outcome::AdmissionOutcome,

@@ -3,6 +3,7 @@
 //! [`PodMutator::mutate`] is the entry point. Its result lists every injector that was called and
 //! its answer, so that a refusal and `ampoule explain` report the same.
 
+mod deliver;
 mod gate;
 mod pod_draft;
 mod refusal;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use json_patch::Patch;
 
 use self::{
+    deliver::ValueDelivery,
     gate::{PodJudge, PolicyGate},
     pod_draft::PodDraft,
     shadow::{ServedAnswer, ShadowCall},
@@ -25,6 +27,7 @@ pub use self::{
     shadow::{ShadowComparison, ShadowInjector, ShadowResult, ShadowRun},
 };
 use crate::{
+    delivery::{DeliveredSecret, Delivery, DeliveryPlan, DeliveryStore},
     edit::{PodEdit, budget::EditBudget},
     injector::{InjectorSession, SecretInjector},
     limits::PodLimits,
@@ -40,6 +43,7 @@ pub struct PodMutator {
     injectors: Vec<Arc<dyn SecretInjector>>,
     conventions: Conventions,
     limits: PodLimits,
+    delivery: ValueDelivery,
     gate: Option<PolicyGate>,
     shadows: Vec<ShadowInjector>,
 }
@@ -61,7 +65,19 @@ pub struct PendingMutation<'a> {
     /// for each pod, and most pods have no requests.
     draft: Result<Option<Box<PodDraft<'a>>>, Refusal>,
     reports: Vec<RequestReport>,
+    secrets: Vec<DeliveredSecret>,
     shadows: Option<ShadowRun>,
+}
+
+/// The origin of a pod.
+#[derive(Clone, Copy, Debug)]
+pub struct PodOrigin<'a> {
+    /// The namespace of the admission request.
+    pub namespace: &'a str,
+    /// The user that creates the pod.
+    pub requester: &'a Requester,
+    /// Whether the admission must have no effect outside its answer.
+    pub dry_run: bool,
 }
 
 /// The result for one pod.
@@ -69,6 +85,8 @@ pub struct PendingMutation<'a> {
 pub struct Mutation {
     /// The requests in the order of service, up to the first that failed.
     pub requests: Vec<RequestReport>,
+    /// The Secrets that carry values to the pod. They exist unless the admission is a dry run.
+    pub secrets: Vec<DeliveredSecret>,
     /// The patch, or the refusal.
     pub outcome: Result<Admitted, Refusal>,
 }
@@ -90,7 +108,21 @@ impl PodMutator {
     /// Creates a mutator that calls the injectors in this order.
     #[must_use]
     pub fn new(injectors: Vec<Arc<dyn SecretInjector>>, conventions: Conventions) -> Self {
-        Self { injectors, conventions, limits: PodLimits::default(), gate: None, shadows: Vec::new() }
+        Self {
+            injectors,
+            conventions,
+            limits: PodLimits::default(),
+            delivery: ValueDelivery::default(),
+            gate: None,
+            shadows: Vec::new(),
+        }
+    }
+
+    /// Sets how the values of each injector reach the pod, in the order of the injectors. Without
+    /// it, values are text in the pod.
+    #[must_use]
+    pub fn with_delivery(self, modes: Vec<Delivery>, store: Arc<dyn DeliveryStore>) -> Self {
+        Self { delivery: ValueDelivery::new(modes, store), ..self }
     }
 
     /// Evaluates a policy before each call. `facts` are the properties of the injectors, in their
@@ -120,39 +152,41 @@ impl PodMutator {
 
     /// Injects all secrets that the pod's annotations request, or none.
     ///
-    /// `namespace` is that of the admission request. With deterministic injectors,
+    /// `namespace` is that of the admission request. A dry run. With deterministic injectors,
     /// `mutate(mutate(pod)) == mutate(pod)`.
     pub async fn mutate(&self, pod: &Pod, namespace: &str) -> Mutation {
-        self.ask(pod, namespace, &Requester::default(), &UnlimitedMemory).await.finish()
+        let origin = PodOrigin { namespace, requester: &Requester::default(), dry_run: true };
+        self.ask(pod, &origin, &UnlimitedMemory).await.finish()
     }
 
-    /// Injects these secrets. The requests in the pod's annotations have no effect.
+    /// Injects these secrets. The requests in the pod's annotations have no effect. A dry run.
     pub async fn mutate_requests(&self, pod: &Pod, namespace: &str, requests: Vec<RequestedSecret>) -> Mutation {
-        self.ask_for(Ok(requests), pod, namespace, &Requester::default(), &UnlimitedMemory).await.finish()
+        let origin = PodOrigin { namespace, requester: &Requester::default(), dry_run: true };
+        self.ask_for(Ok(requests), pod, &origin, &UnlimitedMemory).await.finish()
     }
 
-    /// Runs the first half of [`PodMutator::mutate`]: calls the injectors for every request, and
-    /// applies their edits to a draft of the pod. Reserves memory for large patches.
+    /// Runs the first half of [`PodMutator::mutate`]: calls the injectors for every request,
+    /// applies their edits to a draft of the pod, and writes the Secrets that carry values. Reserves
+    /// memory for large patches.
     pub async fn ask<'a>(
         &'a self,
         pod: &'a Pod,
-        namespace: &str,
-        requester: &Requester,
+        origin: &PodOrigin<'_>,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
         let requests = RequestedSecret::from_annotations(pod.annotations());
-        self.ask_for(requests, pod, namespace, requester, memory).await
+        self.ask_for(requests, pod, origin, memory).await
     }
 
     async fn ask_for<'a>(
         &'a self,
         requests: Result<Vec<RequestedSecret>, AnnotationError>,
         pod: &'a Pod,
-        namespace: &str,
-        requester: &Requester,
+        origin: &PodOrigin<'_>,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
         let mut reports = Vec::new();
+        let mut secrets = Vec::new();
         let mut shadow_calls = Vec::new();
         let draft = match requests {
             Err(error) => Err(Refusal::for_annotation(&error)),
@@ -161,21 +195,21 @@ impl PodMutator {
             Ok(requests) => {
                 let budget = EditBudget::new(&self.limits, memory);
                 let draft = PodDraft::new(pod, &self.conventions, budget);
-                let origin = Origin { namespace, requester };
-                self.serve_all(draft, &origin, requests, &mut reports, &mut shadow_calls)
+                self.serve_all(draft, origin, requests, &mut reports, &mut secrets, &mut shadow_calls)
                     .await
                     .map(|draft| Some(Box::new(draft)))
             }
         };
-        PendingMutation { pod, draft, reports, shadows: ShadowRun::open(&self.shadows, shadow_calls) }
+        PendingMutation { pod, draft, reports, secrets, shadows: ShadowRun::open(&self.shadows, shadow_calls) }
     }
 
     async fn serve_all<'a>(
         &'a self,
         mut draft: PodDraft<'a>,
-        origin: &Origin<'_>,
+        origin: &PodOrigin<'_>,
         requests: Vec<RequestedSecret>,
         reports: &mut Vec<RequestReport>,
+        secrets: &mut Vec<DeliveredSecret>,
         shadow_calls: &mut Vec<ShadowCall>,
     ) -> Result<PodDraft<'a>, Refusal> {
         let view = self.gate.as_ref().map(|_| draft.view(origin.namespace));
@@ -186,12 +220,14 @@ impl PodMutator {
             let refusal = reports.last().and_then(Refusal::for_report);
             return Err(refusal.expect("the last report has a finding that denies"));
         }
-        let mut chain = Chain::open(&self.injectors);
+        let mut chain = Chain::open(&self.injectors, &self.delivery, !self.shadows.is_empty());
+        let mut plan = DeliveryPlan::default();
         let mut refusal = None;
         for (position, requested) in requests.into_iter().enumerate() {
             let findings = judged.get_mut(position).map(std::mem::take).unwrap_or_default();
             let view = (!self.shadows.is_empty()).then(|| draft.view(origin.namespace));
-            let served = chain.serve(&requested, &mut draft, origin.namespace, &mut judge, findings).await;
+            let values = RequestValues { position, plan: &mut plan };
+            let served = chain.serve(&requested, &mut draft, origin.namespace, values, &mut judge, findings).await;
             let asked = view.is_some().then(|| requested.clone());
             let report = RequestReport {
                 annotation: requested.annotation,
@@ -214,14 +250,12 @@ impl PodMutator {
         for call in shadow_calls {
             call.judge(&mut judge, &self.shadows);
         }
-        refusal.map_or(Ok(draft), Err)
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        *secrets = self.delivery.deliver(plan, &mut draft, origin, reports).await?;
+        Ok(draft)
     }
-}
-
-/// The origin of a pod.
-struct Origin<'a> {
-    namespace: &'a str,
-    requester: &'a Requester,
 }
 
 // === impl PendingMutation ===
@@ -240,20 +274,31 @@ impl PendingMutation<'_> {
             None => Admitted::without_requests(self.pod),
             Some(draft) => draft.finish(&self.reports),
         });
-        Mutation { requests: self.reports, outcome }
+        Mutation { requests: self.reports, secrets: self.secrets, outcome }
     }
 }
 
 /// The injectors' sessions for one admission.
 struct Chain<'a> {
     links: Vec<(&'a dyn SecretInjector, Box<dyn InjectorSession>)>,
+    delivery: &'a ValueDelivery,
+    /// Whether shadow injectors need the edits.
+    keeps_edits: bool,
+}
+
+/// The place of a request's values.
+struct RequestValues<'a> {
+    /// The position of the request in the pod.
+    position: usize,
+    plan: &'a mut DeliveryPlan,
 }
 
 // === impl Chain ===
 
 impl<'a> Chain<'a> {
-    fn open(injectors: &'a [Arc<dyn SecretInjector>]) -> Self {
-        Self { links: injectors.iter().map(|injector| (&**injector, injector.open())).collect() }
+    fn open(injectors: &'a [Arc<dyn SecretInjector>], delivery: &'a ValueDelivery, keeps_edits: bool) -> Self {
+        let links = injectors.iter().map(|injector| (&**injector, injector.open())).collect();
+        Self { links, delivery, keeps_edits }
     }
 
     /// Calls the injectors in order until one injects, denies, or causes a conflict, or until the
@@ -263,6 +308,7 @@ impl<'a> Chain<'a> {
         requested: &RequestedSecret,
         draft: &mut PodDraft<'a>,
         namespace: &str,
+        values: RequestValues<'_>,
         judge: &mut PodJudge<'_>,
         findings: Vec<PolicyFinding>,
     ) -> ServedRequest {
@@ -274,10 +320,14 @@ impl<'a> Chain<'a> {
             }
             let answer = match session.inject(&requested.request, &view).await {
                 Ok(Ok(edits)) => {
+                    served.edits = self.keeps_edits.then(|| edits.clone());
                     let origin = ["injector ", injector.name(), " for ", &requested.annotation].concat();
-                    let answer = draft.apply_all(&origin, &edits);
-                    served.edits = Some(edits);
-                    answer
+                    let injected = InjectorAnswer::injected(&edits);
+                    let mode = self.delivery.mode(position);
+                    match values.plan.take(values.position, injector.name(), mode, edits) {
+                        Ok(edits) => draft.apply_all(&origin, &edits).map_or_else(|problem| problem, |()| injected),
+                        Err(error) => InjectorAnswer::Declined(error),
+                    }
                 }
                 Ok(Err(error)) => InjectorAnswer::Declined(error),
                 Err(failure) => InjectorAnswer::Failed(failure),

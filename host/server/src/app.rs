@@ -32,6 +32,7 @@ use crate::{
 use ampoule_admission::{clients as admission_clients, memory::MemoryPool, webhook};
 use ampoule_cluster::{
     Cluster,
+    delivery::{SecretDelivery, sweeper},
     events::Events,
     registration::{RegistrationKeeper, ReviewRoute, Trust, TrustTiming},
 };
@@ -137,6 +138,7 @@ impl App {
         configured.notices.iter().for_each(reload::log_notice);
         let metrics = Metrics::new();
         report_values(&configured.config.server, &metrics);
+        report_plaintext(&configured.config);
         let traces = Traces::start(configured.config.tracing.as_ref())?;
         let server = &configured.config.server;
         let admin = bind(server.admin, ConnectionLimits::admin(), &metrics, "admin").await?;
@@ -222,7 +224,8 @@ impl Startup {
         let events = Events::connect(cluster).await;
         let reporter = Reporter::new(self.metrics.clone(), pipeline_part, events);
         let loader = Loader::new(self.builtins, self.metrics.clone()).with_traces(self.traces.clone());
-        let loader = loader.with_memory_limit(cgroup::memory_limit());
+        let delivery = start_delivery(&config, &self.metrics, &mut followers);
+        let loader = loader.with_memory_limit(cgroup::memory_limit()).with_delivery(delivery);
         let loader = if server.clients.allow_values() { loader } else { loader.without_values() };
         let ready_file = self.options.process.ready_file.clone();
         let read = move || self.options.load_config(self.builtins);
@@ -247,6 +250,18 @@ impl Startup {
         }
         Ok(ServingProcess { server, readiness, webhook, admin, followers, traces: self.traces })
     }
+}
+
+/// Starts the delivery of values in Secrets, and the search for unused ones.
+fn start_delivery(config: &Config, metrics: &Metrics, followers: &mut JoinSet<()>) -> Arc<SecretDelivery> {
+    let delivery = Arc::new(SecretDelivery::new(config.delivery.clone(), metrics.clone()));
+    if config.delivers_secrets() {
+        delivery.set_used();
+    }
+    // The pod's name; a process outside a cluster has another identity at each start.
+    let holder = std::env::var("POD_NAME").unwrap_or_else(|_| format!("process-{}", std::process::id()));
+    followers.spawn(sweeper::run(Arc::clone(&delivery), holder));
+    delivery
 }
 
 // === impl ServingProcess ===
@@ -308,6 +323,13 @@ impl ClusterRegistration {
         self.part.ready();
         followers.spawn(self.keeper.run());
         Ok(())
+    }
+}
+
+/// Reports whether the configuration writes values into the specification of pods.
+fn report_plaintext(config: &Config) {
+    if let Some(key) = config.first_plaintext() {
+        warn!(key, "values are text in the specification of pods, which everyone with read access to a pod can read");
     }
 }
 

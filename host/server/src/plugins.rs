@@ -21,7 +21,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use ampoule_core::{InjectorFacts, PodMutator, SecretInjector, ShadowInjector};
+use ampoule_core::{Delivery, DeliveryStore, InjectorFacts, NoDelivery, PodMutator, SecretInjector, ShadowInjector};
 use ampoule_engine::{CallObserver, Compiler, EngineConfig, EngineError, PluginEngine};
 use anyhow::Context as _;
 use tracing::warn;
@@ -66,6 +66,8 @@ pub struct Loader {
     new_compiler: NewCompiler,
     /// Whether an answer may contain a value.
     values: bool,
+    /// Writes the Secrets that carry values.
+    delivery: Arc<dyn DeliveryStore>,
     /// The memory limit of the container in bytes; `None` without a limit.
     memory_limit: Option<u64>,
     /// The plugins that got fewer instances at the last load.
@@ -117,6 +119,7 @@ impl Loader {
             traces: Traces::default(),
             new_compiler: child_compiler,
             values: true,
+            delivery: Arc::new(NoDelivery),
             memory_limit: None,
             lowered: Vec::new(),
             pending: None,
@@ -147,6 +150,12 @@ impl Loader {
     #[must_use]
     pub fn without_values(self) -> Self {
         Self { values: false, ..self }
+    }
+
+    /// Writes the Secrets that carry values to this store. Without it, nothing is written.
+    #[must_use]
+    pub fn with_delivery(self, delivery: Arc<dyn DeliveryStore>) -> Self {
+        Self { delivery, ..self }
     }
 
     /// Loads every configured plugin from the current content of its source, and builds their
@@ -342,12 +351,13 @@ impl Loader {
     /// of the chain.
     fn chain(&self, parts: &PipelineParts) -> Pipeline {
         let config = &parts.config;
-        let (mut chain, mut facts, mut shadows) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut chain, mut facts, mut deliveries, mut shadows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         if let Some(global) = &config.global_secrets {
             let environment =
                 std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
             let injector = GlobalSecrets::new(global, &config.conventions.env_prefix, environment);
             chain.push(self.restrict(Arc::new(injector)));
+            deliveries.push(global.delivery);
             facts.push(InjectorFacts { name: GLOBAL_INJECTOR.to_owned(), builtin: true, ..InjectorFacts::unknown() });
         }
         for slot in &parts.slots {
@@ -357,10 +367,13 @@ impl Loader {
                 continue;
             }
             chain.push(injector);
+            deliveries.push(slot.delivery());
             facts.push(slot.facts());
         }
-        let mut mutator =
-            PodMutator::new(chain, config.conventions.clone()).with_limits(config.pods.limits()).with_shadows(shadows);
+        let mut mutator = PodMutator::new(chain, config.conventions.clone())
+            .with_limits(config.pods.limits())
+            .with_delivery(deliveries, Arc::clone(&self.delivery))
+            .with_shadows(shadows);
         if let Some(policy) = &parts.policy {
             mutator = mutator.with_policy(Arc::clone(policy) as _, facts);
         }
@@ -418,7 +431,8 @@ impl PipelineParts {
 fn refuse_readers(injectors: &mut [ListedInjector]) {
     for injector in injectors {
         let config = injector.config.as_ref().ok();
-        let Some(grant) = config.and_then(|config| config.grants.first_that_reads()) else { continue };
+        let reader = config.filter(|config| config.delivery != Delivery::Reference);
+        let Some(grant) = reader.and_then(|config| config.grants.first_that_reads()) else { continue };
         injector.config = Err(anyhow::anyhow!("injector {}: grants.{grant} {}", injector.name, values_remedy()));
     }
 }

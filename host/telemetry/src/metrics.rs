@@ -4,6 +4,7 @@
 //! program. No label contains text from a request.
 
 mod clients;
+mod delivery;
 mod phase;
 mod plugin;
 mod policy;
@@ -22,12 +23,13 @@ use prometheus_client::{
 
 use self::{
     clients::ClientMetrics,
+    delivery::DeliveryMetrics,
     phase::Phases,
     plugin::{PluginFamilies, PluginMetrics},
     policy::PolicyMetrics,
     process::ProcessMetrics,
 };
-pub use self::{clients::ClientRefusal, phase::Phase};
+pub use self::{clients::ClientRefusal, delivery::DeliveryResult, phase::Phase};
 use crate::plugin_state::PluginState;
 use ampoule_core::{
     AdmissionOutcome, CallObserver, PluginObserver, PolicyFinding, PolicyRule, ShadowComparison, Unobserved,
@@ -53,6 +55,7 @@ pub struct Metrics {
     admission_duration: Family<OutcomeLabel, Histogram, fn() -> Histogram>,
     rejections: Family<ReasonLabel, Counter>,
     clients: ClientMetrics,
+    delivery: DeliveryMetrics,
     phases: Arc<Phases>,
     plugin_families: PluginFamilies,
     policy: PolicyMetrics,
@@ -151,6 +154,7 @@ impl Metrics {
             admission_duration: Family::new_with_constructor(|| Histogram::new(ADMISSION_BUCKETS)),
             rejections: Family::default(),
             clients: ClientMetrics::default(),
+            delivery: DeliveryMetrics::default(),
             phases: Arc::new(Phases::new(counts)),
             plugin_families: PluginFamilies::new(),
             policy: PolicyMetrics::default(),
@@ -185,6 +189,7 @@ impl Metrics {
             self.rejections.clone(),
         );
         self.clients.register(registry);
+        self.delivery.register(registry);
         self.phases.register(registry);
         self.plugin_families.register(registry);
         self.policy.register(registry);
@@ -261,6 +266,21 @@ impl Metrics {
     #[must_use]
     pub fn refused_clients(&self, refusal: ClientRefusal) -> Counter {
         self.clients.refused(refusal)
+    }
+
+    /// Records the result of writing a Secret with values.
+    pub fn delivered(&self, result: DeliveryResult) {
+        self.delivery.written(result);
+    }
+
+    /// Sets the number of Secrets with values.
+    pub fn delivery_secrets(&self, secrets: usize) {
+        self.delivery.set_existing(secrets);
+    }
+
+    /// Records deleted Secrets with values.
+    pub fn delivery_swept(&self, secrets: usize) {
+        self.delivery.swept(secrets);
     }
 
     /// Sets whether answers with values are allowed to any client.

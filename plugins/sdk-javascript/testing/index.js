@@ -6,7 +6,8 @@ import { fail, host, resetHost } from './host.js';
 export { host, resetHost };
 
 const EDITS = [
-  'setEnv', 'setEnvFromSecret', 'setEnvFromPromise', 'addVolume', 'mount', 'addInitContainer', 'setAnnotation',
+  'setEnv', 'setEnvFromSecret', 'setEnvFromPromise', 'writeFileFromSecret', 'writeFileFromPromise',
+  'pullSecretFromPromise', 'addVolume', 'mount', 'addInitContainer', 'setAnnotation',
   'addImagePullSecret',
 ];
 const REASONS = ['notFound', 'unsupported', 'invalid', 'denied', 'unavailable', 'internal'];

@@ -39,7 +39,7 @@ class Plugin:
         raise NotImplementedError
 
     def fetch(self, promise: str) -> str | bytes | Value:
-        """Returns the value of a promise of `Request.set_env_from_promise`, or raises the reason."""
+        """Returns the value of a promise of the request, or raises the reason."""
         raise Internal("the plugin has no method fetch")
 
     def check(self) -> None:

@@ -94,6 +94,22 @@ class Request:
         with _edit():
             self._host.set_env_from_promise(name, promise)
 
+    def write_file_from_secret(
+        self, path: str, *, secret: str, key: str, mode: int | None = None, optional: bool = False
+    ) -> None:
+        """Writes a file, which every user may read without `mode`."""
+        with _edit():
+            self._host.write_file_from_secret(path, secret, key, mode, optional)
+
+    def write_file_from_promise(self, path: str, promise: str, *, mode: int | None = None) -> None:
+        """Writes a file, which every user may read without `mode`."""
+        with _edit():
+            self._host.write_file_from_promise(path, promise, mode)
+
+    def pull_secret_from_promise(self, promise: str) -> None:
+        with _edit():
+            self._host.pull_secret_from_promise(promise)
+
     def add_volume(self, name: str, volume: Volume) -> None:
         with _edit():
             self._host.add_volume(name, volume)

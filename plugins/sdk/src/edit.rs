@@ -19,6 +19,11 @@ pub enum Edit {
     /// name. If two edits of one admission set the same name from different sources, that is a
     /// conflict.
     SetEnv(EnvVar),
+    /// Writes a secret to a file, in every container.
+    WriteFile(SecretFile),
+    /// Adds the value of a promise to `imagePullSecrets`: the JSON of a Docker configuration,
+    /// `{"auths": {…}}`. The text is that of the promise ([`EnvSource::Promise`]).
+    PullSecret(String),
     /// Adds a volume. Its name must be a DNS label of at most 63 characters. If the pod has a
     /// volume of that name: same content, no change; same Secret, the items are merged; other
     /// content, a conflict.
@@ -61,6 +66,32 @@ pub enum EnvSource {
     /// The value of a promise: a text of the plugin's choice, of at most
     /// [`MAX_PROMISE_SIZE`](crate::MAX_PROMISE_SIZE) bytes, without a secret. The host passes it to
     /// [`Injector::fetch`](crate::Injector::fetch) after `inject`.
+    Promise(String),
+}
+
+/// A file with a secret.
+///
+/// All files of a directory share one volume, which every container mounts read-only at that
+/// directory. It hides what the image has there, so give secrets a directory of their own. Two
+/// different sources for one path are a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SecretFile {
+    /// An absolute path without `:` and `..`.
+    pub path: String,
+    /// The source of its content.
+    pub source: FileSource,
+    /// Its permission bits; every user may read the file (0444) without them.
+    pub mode: Option<u32>,
+}
+
+/// The source of the content of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileSource {
+    /// A key of a Kubernetes Secret in the pod's namespace.
+    SecretKey(SecretKeyRef),
+    /// The value of a promise, of any bytes; see [`EnvSource::Promise`].
     Promise(String),
 }
 
@@ -113,6 +144,19 @@ impl Edit {
         Self::SetEnv(EnvVar { name: name.into(), source: source.into() })
     }
 
+    /// Writes a secret to a file, such as
+    /// `Edit::write_file("/etc/secrets/token", FileSource::promise(text))`.
+    #[must_use]
+    pub fn write_file(path: impl Into<String>, source: impl Into<FileSource>) -> Self {
+        Self::WriteFile(SecretFile::new(path, source))
+    }
+
+    /// Adds the value of a promise to `imagePullSecrets`.
+    #[must_use]
+    pub fn pull_secret(promise: impl Into<String>) -> Self {
+        Self::PullSecret(promise.into())
+    }
+
     /// Adds a volume, such as
     /// `Edit::add_volume("token", SecretVolume::new("group").item("key", "path"))`.
     #[must_use]
@@ -157,7 +201,7 @@ impl Edit {
     }
 }
 
-// === impl EnvSource, SecretKeyRef ===
+// === impl EnvSource, FileSource, SecretKeyRef ===
 
 impl EnvSource {
     /// A public value, which the host writes into the pod unchanged.
@@ -177,6 +221,41 @@ impl EnvSource {
 impl From<SecretKeyRef> for EnvSource {
     fn from(key: SecretKeyRef) -> Self {
         Self::SecretKey(key)
+    }
+}
+
+impl FileSource {
+    /// The value of a promise. The plugin must implement
+    /// [`Injector::fetch`](crate::Injector::fetch).
+    #[must_use]
+    pub fn promise(text: impl Into<String>) -> Self {
+        Self::Promise(text.into())
+    }
+}
+
+impl From<SecretKeyRef> for FileSource {
+    fn from(key: SecretKeyRef) -> Self {
+        Self::SecretKey(key)
+    }
+}
+
+impl From<SecretFile> for Edit {
+    fn from(file: SecretFile) -> Self {
+        Self::WriteFile(file)
+    }
+}
+
+impl SecretFile {
+    /// A file that every user may read.
+    #[must_use]
+    pub fn new(path: impl Into<String>, source: impl Into<FileSource>) -> Self {
+        Self { path: path.into(), source: source.into(), mode: None }
+    }
+
+    /// Sets its permission bits, such as `0o400`.
+    #[must_use]
+    pub fn mode(self, mode: u32) -> Self {
+        Self { mode: Some(mode), ..self }
     }
 }
 

@@ -4,8 +4,9 @@
 //! [`runtime`](crate::runtime) is the side of the plugin, which also runs natively.
 
 use crate::{
-    Annotation, Conventions, Delivery, Edit, EnvSource, EnvVar, FetchedValue, InitContainer, InitContainerPosition,
-    InjectionError, Injector, Pod, Resources, SecretRequest, Volume, VolumeMount, VolumeSource,
+    Annotation, Conventions, Delivery, Edit, EnvSource, EnvVar, FetchedValue, FileSource, InitContainer,
+    InitContainerPosition, InjectionError, Injector, Pod, Resources, SecretFile, SecretRequest, Volume, VolumeMount,
+    VolumeSource,
     bindings::ampoule::injector::{admission as host, conventions, fetching::Promise},
     log,
     runtime::Instance,
@@ -107,6 +108,13 @@ impl Edit {
                 EnvSource::SecretKey(from) => request.set_env_from_secret(name, &from.name, &from.key, from.optional),
                 EnvSource::Promise(text) => request.set_env_from_promise(name, text),
             },
+            Self::WriteFile(SecretFile { path, source, mode }) => match source {
+                FileSource::SecretKey(from) => {
+                    request.write_file_from_secret(path, &from.name, &from.key, *mode, from.optional)
+                }
+                FileSource::Promise(text) => request.write_file_from_promise(path, text, *mode),
+            },
+            Self::PullSecret(text) => request.pull_secret_from_promise(text),
             Self::AddVolume(Volume { name, source }) => match source.make() {
                 Ok(volume) => request.add_volume(name, volume),
                 Err(reason) => return Err(fail(request, "volume", name, &reason)),

@@ -73,7 +73,7 @@ mod volume;
 use serde::de::DeserializeOwned;
 
 pub use self::{
-    edit::{Annotation, Edit, EnvSource, EnvVar, SecretKeyRef, VolumeMount},
+    edit::{Annotation, Edit, EnvSource, EnvVar, FileSource, SecretFile, SecretKeyRef, VolumeMount},
     error::InjectionError,
     init_container::{InitContainer, InitContainerPosition, Resources},
     pod::Pod,
@@ -151,9 +151,9 @@ pub trait Injector: Sized + 'static {
 /// The usual imports of a plugin.
 pub mod prelude {
     pub use crate::{
-        Annotation, Conventions, CsiVolume, Delivery, Edit, EnvSource, EnvVar, FetchedValue, InitContainer,
-        InitContainerPosition, InjectionError, Injector, MemoryVolume, Pod, Resources, SecretKeyRef, SecretRequest,
-        SecretVolume, ServiceAccountTokenVolume, Volume, VolumeMount, VolumeSource, log,
+        Annotation, Conventions, CsiVolume, Delivery, Edit, EnvSource, EnvVar, FetchedValue, FileSource, InitContainer,
+        InitContainerPosition, InjectionError, Injector, MemoryVolume, Pod, Resources, SecretFile, SecretKeyRef,
+        SecretRequest, SecretVolume, ServiceAccountTokenVolume, Volume, VolumeMount, VolumeSource, log,
     };
 }
 

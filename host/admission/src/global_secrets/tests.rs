@@ -5,7 +5,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use ampoule_core::{EnvSource, MountRequirement, Pod, PodMutator, Profile};
+use ampoule_core::{Delivery, EnvSource, MountRequirement, Pod, PodMutator, Profile};
 use serde_json::json;
 
 use super::*;
@@ -33,7 +33,11 @@ fn mounted() -> tempfile::TempDir {
 }
 
 fn secrets(root: &Path) -> GlobalSecrets {
-    let config = GlobalSecretsConfig { env_prefix: "FLYTE_SECRET_".to_owned(), directory: root.join("secrets") };
+    let config = GlobalSecretsConfig {
+        env_prefix: "FLYTE_SECRET_".to_owned(),
+        directory: root.join("secrets"),
+        delivery: Delivery::Inline,
+    };
     let environment = [
         ("FLYTE_SECRET_USER-INFO_KEY", CANARY),
         ("FLYTE_SECRET_DB_PASSWORD", "from the environment"),

@@ -15,7 +15,7 @@ fn names(config: &Config, kind: EditKind) -> String {
 #[test]
 fn only_a_built_in_plugin_may_add_containers_and_annotations_by_default() {
     for (component, expected) in [
-        ("builtin:k8s", ["*", "secret memory", "*", "", "*", "*", ""]),
+        ("builtin:k8s", ["*", "secret memory", "*", "", "*", "*", "ampoule-promise"]),
         ("file:/x.wasm", ["*", "secret memory", "/secrets /secrets/*", "", "", "", ""]),
     ] {
         let text = format!(

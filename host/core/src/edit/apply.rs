@@ -13,6 +13,7 @@ mod pull_secret;
 mod same;
 mod validate;
 mod volume;
+mod write_file;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,10 +22,12 @@ use std::{
 
 use serde_json::Value;
 
-use self::prepare::PreparedEdit;
-pub(crate) use self::{prepare::check as check_edit, validate::env_name as check_variable_name};
+use self::{prepare::PreparedEdit, write_file::FileReference};
+pub(crate) use self::{
+    prepare::check as check_edit, validate::env_name as check_variable_name, write_file::check as check_file,
+};
 use super::{
-    EnvVar, PodEdit,
+    EnvVar, FileSource, PodEdit,
     budget::{BudgetError, EditBudget},
     edited::EditedPod,
     index::normalized_path,
@@ -95,6 +98,13 @@ fn for_container(element: &mut Value, is_last: bool) -> Value {
 
 // === impl ApplyError ===
 
+impl ApplyError {
+    /// The error for a value that only a Secret can carry.
+    fn undelivered() -> Self {
+        Self::Invalid("a fetched file or image pull secret needs a Secret".to_owned())
+    }
+}
+
 impl From<BudgetError> for ApplyError {
     fn from(error: BudgetError) -> Self {
         match error {
@@ -146,6 +156,13 @@ impl<'a> EditApplier<'a> {
             }
             PodEdit::SetAnnotation(annotation) => self.set_annotation(origin, annotation, json, pod),
             PodEdit::AddImagePullSecret(name) => self.add_pull_secret(name, json, pod),
+            PodEdit::WriteFile(file) => match &file.source {
+                FileSource::SecretKey(source) => {
+                    self.write_file(origin, &FileReference { path: &file.path, mode: file.mode, source }, pod)
+                }
+                FileSource::SecretValue(_) => Err(ApplyError::undelivered()),
+            },
+            PodEdit::AddPullSecretValue(_) => Err(ApplyError::undelivered()),
         }
     }
 

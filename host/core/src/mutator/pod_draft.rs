@@ -54,16 +54,13 @@ impl<'a> PodDraft<'a> {
     /// Applies all edits of an injector, or none. `origin` names the injector and the annotation in
     /// messages. After an answer that ends the chain without an injection, the draft must not be
     /// used.
-    pub(super) fn apply_all(&mut self, origin: &str, edits: &[PodEdit]) -> InjectorAnswer {
+    pub(super) fn apply_all(&mut self, origin: &str, edits: &[PodEdit]) -> Result<(), InjectorAnswer> {
         let origin = Arc::from(origin);
-        if let Err(error) = self.applier.apply_all(&origin, edits, &mut self.pod, self.conventions) {
-            return error.into();
-        }
+        self.applier.apply_all(&origin, edits, &mut self.pod, self.conventions)?;
         if edits.iter().any(changes_view) {
             (self.view, self.view_changed) = (None, true);
         }
-        let values = edits.iter().filter(|edit| edit.contains_value()).count();
-        InjectorAnswer::Injected { edits: edits.len(), values }
+        Ok(())
     }
 }
 
@@ -84,6 +81,11 @@ impl From<ApplyError> for InjectorAnswer {
 fn changes_view(edit: &PodEdit) -> bool {
     match edit {
         PodEdit::AddInitContainer(_) | PodEdit::SetAnnotation(_) => true,
-        PodEdit::SetEnv(_) | PodEdit::AddVolume(_) | PodEdit::MountVolume(_) | PodEdit::AddImagePullSecret(_) => false,
+        PodEdit::SetEnv(_)
+        | PodEdit::AddVolume(_)
+        | PodEdit::MountVolume(_)
+        | PodEdit::AddImagePullSecret(_)
+        | PodEdit::WriteFile(_)
+        | PodEdit::AddPullSecretValue(_) => false,
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::{InjectorAnswer, RequestReport};
 use crate::{
+    delivery::DeliveryError,
     injector::{FailureKind, InjectionError},
     limits::PodLimits,
     pod::Pod,
@@ -150,6 +151,16 @@ impl Refusal {
             limits.containers
         );
         Self { code: RefusalCode::BadRequest, message, retry_after: None }
+    }
+
+    /// Returns the refusal for values that could not be delivered.
+    pub(super) fn for_delivery(error: &DeliveryError) -> Self {
+        let code = match error {
+            DeliveryError::Denied(_) => RefusalCode::Forbidden,
+            DeliveryError::Refused(_) => RefusalCode::BadRequest,
+            DeliveryError::Unavailable(_) => RefusalCode::Unavailable,
+        };
+        Self { code, message: shown(&error.to_string()), retry_after: None }
     }
 
     /// Returns the refusal for an annotation that cannot be parsed.

@@ -3,6 +3,7 @@
 //! Refusals, `ampoule explain` and the audit trail read it.
 
 use crate::{
+    edit::PodEdit,
     injector::{InjectionError, InjectorFailure},
     policy::PolicyFinding,
     request::{RequestedSecret, SecretRequest},
@@ -82,6 +83,12 @@ impl RequestReport {
 // === impl InjectorAnswer ===
 
 impl InjectorAnswer {
+    /// The answer of an injector whose edits are applied.
+    pub(super) fn injected(edits: &[PodEdit]) -> Self {
+        let values = edits.iter().filter(|edit| edit.contains_value()).count();
+        Self::Injected { edits: edits.len(), values }
+    }
+
     /// Returns the label for metrics and the audit log.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ampoule_core::{
     AdmissionMemory, Annotation, EnvSource, EnvVar, InitContainer, KeyToPath, Mutation, Pod, PodEdit, PodLimits,
-    PodMutator, Profile, RefusalCode, Requester, SecretVolume, UnlimitedMemory, Volume, VolumeMount, VolumeSource,
+    PodMutator, PodOrigin, Profile, RefusalCode, Requester, SecretVolume, UnlimitedMemory, Volume, VolumeMount,
+    VolumeSource,
 };
 use serde_json::{Value, json};
 
@@ -48,7 +49,12 @@ fn variables(count: usize, name: impl Fn(usize) -> String) -> Value {
 fn ask(pod: &Value, memory: &dyn AdmissionMemory) -> Mutation {
     let pod = Pod::parse(pod.clone()).unwrap();
     let mutator = PodMutator::new(vec![two_variables("x")], Profile::FlyteV1.conventions());
-    pollster::block_on(mutator.ask(&pod, "team-a", &Requester::default(), memory)).finish()
+    pollster::block_on(mutator.ask(
+        &pod,
+        &PodOrigin { namespace: "team-a", requester: &Requester::default(), dry_run: true },
+        memory,
+    ))
+    .finish()
 }
 
 #[test]

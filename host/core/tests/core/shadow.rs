@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    FailureKind, Injection, InjectionError, InjectorFacts, InjectorFailure, Pod, PodMutator, Profile, Requester,
-    SecretInjector, ShadowInjector, ShadowResult, UnlimitedMemory,
+    FailureKind, Injection, InjectionError, InjectorFacts, InjectorFailure, Pod, PodMutator, PodOrigin, Profile,
+    Requester, SecretInjector, ShadowInjector, ShadowResult, UnlimitedMemory,
 };
 
 use crate::{
@@ -29,7 +29,11 @@ fn compare(chain: Arc<dyn SecretInjector>, answer: fn() -> Injection) -> (Shadow
         .with_shadows(vec![ShadowInjector { injector: shadow, facts: InjectorFacts::default() }]);
     let pod = Pod::parse(pod_asking(1, one_container())).unwrap();
     let requester = Requester::default();
-    let mut pending = pollster::block_on(mutator.ask(&pod, "team-a", &requester, &UnlimitedMemory));
+    let mut pending = pollster::block_on(mutator.ask(
+        &pod,
+        &PodOrigin { namespace: "team-a", requester: &requester, dry_run: true },
+        &UnlimitedMemory,
+    ));
     let mut run = pending.take_shadows().expect("one request was served");
     let served = pending.finish();
     let comparison = pollster::block_on(run.next()).expect("one call");
@@ -72,7 +76,11 @@ fn comparisons_that_are_not_made_are_listed() {
         .with_shadows(vec![shadow("x"), shadow("y")]);
     let pod = Pod::parse(pod_asking(2, one_container())).unwrap();
     let requester = Requester::default();
-    let mut pending = pollster::block_on(mutator.ask(&pod, "team-a", &requester, &UnlimitedMemory));
+    let mut pending = pollster::block_on(mutator.ask(
+        &pod,
+        &PodOrigin { namespace: "team-a", requester: &requester, dry_run: true },
+        &UnlimitedMemory,
+    ));
     let mut run = pending.take_shadows().expect("two requests were served");
     let rest = |run: &ampoule_core::ShadowRun| {
         let rest = run.remaining(ShadowResult::Skipped).into_iter().map(|one| one.injector);
@@ -91,7 +99,13 @@ fn without_shadow_injectors_or_requests_nothing_is_kept() {
     let take = |shadows: Vec<ShadowInjector>, count: usize| {
         let mutator = PodMutator::new(vec![injects("b")], Profile::FlyteV1.conventions()).with_shadows(shadows);
         let pod = Pod::parse(pod_asking(count, one_container())).unwrap();
-        pollster::block_on(mutator.ask(&pod, "team-a", &requester, &UnlimitedMemory)).take_shadows().is_some()
+        pollster::block_on(mutator.ask(
+            &pod,
+            &PodOrigin { namespace: "team-a", requester: &requester, dry_run: true },
+            &UnlimitedMemory,
+        ))
+        .take_shadows()
+        .is_some()
     };
     let shadow = || vec![ShadowInjector { injector: injects("b"), facts: InjectorFacts::default() }];
     assert_eq!([take(vec![], 1), take(shadow(), 0), take(shadow(), 1)], [false, false, true]);

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ampoule_core::{EnvSource, EnvVar, InjectionError, LazyPodView, PodEdit, SecretRequest, SecretValue};
+use ampoule_core::{InjectionError, LazyPodView, PodEdit, SecretRequest, SecretValue};
 use tokio::time::{Instant, error::Elapsed, timeout_at};
 use wasmtime::{Store, component::Resource};
 
@@ -125,12 +125,12 @@ impl PluginInstance {
         let mut fetched: Vec<(String, SecretValue)> = Vec::new();
         let mut edits = Vec::with_capacity(planned.len());
         for edit in planned {
-            let (variable, promise) = match edit {
+            let (target, promise) = match edit {
                 PlannedEdit::Ready(edit) => {
                     edits.push(edit);
                     continue;
                 }
-                PlannedEdit::Promised { variable, promise } => (variable, promise),
+                PlannedEdit::Promised { target, promise } => (target, promise),
             };
             let value = match fetched.iter().find(|(text, _)| *text == promise) {
                 Some((_, value)) => value.clone(),
@@ -142,7 +142,7 @@ impl PluginInstance {
                     Err(reason) => return Ok(Err(reason)),
                 },
             };
-            edits.push(PodEdit::SetEnv(EnvVar { name: variable, source: EnvSource::SecretValue(value) }));
+            edits.push(target.with(value));
         }
         Ok(Ok(edits))
     }

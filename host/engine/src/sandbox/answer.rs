@@ -3,7 +3,10 @@
 //! The edits are one transaction: all of them, or none. A failed edit fails the request unless the
 //! plugin handles it.
 
-use ampoule_core::{EnvVar, InjectionError, LazyPodView, Limits, PodEdit, SecretRequest, text::clean};
+use ampoule_core::{
+    EnvSource, EnvVar, FileSource, InjectionError, LazyPodView, Limits, PodEdit, SecretFile, SecretRequest,
+    SecretValue, text::clean,
+};
 
 use super::limits::ExceededLimit;
 
@@ -42,8 +45,19 @@ pub(crate) struct RequestAnswer {
 pub(crate) enum PlannedEdit {
     /// An edit without a promise.
     Ready(PodEdit),
-    /// The variable of this name gets the value of a promise.
-    Promised { variable: String, promise: String },
+    /// An edit that needs the value of a promise.
+    Promised { target: PromiseUse, promise: String },
+}
+
+/// What gets the value of a promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PromiseUse {
+    /// The environment variable of this name.
+    Variable(String),
+    /// The file at this path.
+    File { path: String, mode: Option<u32> },
+    /// An image pull secret.
+    PullSecret,
 }
 
 /// A complete answer.
@@ -80,15 +94,15 @@ impl RequestAnswer {
         self.plan(PlannedEdit::Ready(edit), bytes, valid)
     }
 
-    /// Adds a variable that gets the value of a promise.
+    /// Adds an edit that gets the value of a promise.
     pub(crate) fn add_promise(
         &mut self,
-        variable: String,
+        target: PromiseUse,
         promise: String,
     ) -> Result<Result<(), String>, ExceededLimit> {
-        let bytes = variable.len() + promise.len();
-        let valid = EnvVar::validate_name(&variable).and_then(|()| check_promise(&promise));
-        self.plan(PlannedEdit::Promised { variable, promise }, bytes, valid)
+        let bytes = target.name().len() + promise.len();
+        let valid = target.validate().and_then(|()| check_promise(&promise));
+        self.plan(PlannedEdit::Promised { target, promise }, bytes, valid)
     }
 
     fn plan(
@@ -144,6 +158,37 @@ impl RequestAnswer {
     }
 }
 
+// === impl PromiseUse ===
+
+impl PromiseUse {
+    /// The edit with the value.
+    pub(crate) fn with(self, value: SecretValue) -> PodEdit {
+        match self {
+            Self::Variable(name) => PodEdit::SetEnv(EnvVar { name, source: EnvSource::SecretValue(value) }),
+            Self::File { path, mode } => {
+                PodEdit::WriteFile(SecretFile { path, mode, source: FileSource::SecretValue(value) })
+            }
+            Self::PullSecret => PodEdit::AddPullSecretValue(value),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Variable(name) => name,
+            Self::File { path, .. } => path,
+            Self::PullSecret => "",
+        }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::Variable(name) => EnvVar::validate_name(name),
+            Self::File { path, mode } => SecretFile::validate(path, *mode),
+            Self::PullSecret => Ok(()),
+        }
+    }
+}
+
 fn check_promise(promise: &str) -> Result<(), String> {
     if promise.len() <= MAX_PROMISE {
         return Ok(());
@@ -153,8 +198,6 @@ fn check_promise(promise: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use ampoule_core::EnvSource;
-
     use super::*;
 
     type Build = fn(&mut RequestAnswer);
@@ -218,12 +261,12 @@ mod tests {
             (
                 |answer| {
                     answer.warn("line\nbreak");
-                    let _ = answer.add_promise("A".to_owned(), "{}".to_owned());
+                    let _ = answer.add_promise(PromiseUse::Variable("A".to_owned()), "{}".to_owned());
                 },
                 "1 edits, warnings [\"line break\"]",
             ),
             (
-                |answer| drop(answer.add_promise("A".to_owned(), "x".repeat(1025))),
+                |answer| drop(answer.add_promise(PromiseUse::Variable("A".to_owned()), "x".repeat(1025))),
                 "failed: a promise must have at most 1024 bytes, not 1025",
             ),
         ] {

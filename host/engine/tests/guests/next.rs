@@ -98,6 +98,9 @@ uncalled! {
         set_env(Resource<Request>, String, String) -> Edited;
         set_env_from_secret(Resource<Request>, String, String, String, bool) -> Edited;
         set_env_from_promise(Resource<Request>, String, String) -> Edited;
+        write_file_from_secret(Resource<Request>, String, String, String, Option<u32>, bool) -> Edited;
+        write_file_from_promise(Resource<Request>, String, String, Option<u32>) -> Edited;
+        pull_secret_from_promise(Resource<Request>, String) -> Edited;
         add_volume(Resource<Request>, String, Resource<Volume>) -> Edited;
         mount(Resource<Request>, String, String, bool, Option<String>) -> Edited;
         add_init_container(Resource<Request>, Resource<InitContainer>) -> Edited;

@@ -46,11 +46,13 @@ pub(super) struct LoadedPlugin {
 impl PluginRecipe {
     /// Whether both recipes build the same plugin.
     pub(super) fn builds_same_plugin(&self, other: &Self) -> bool {
-        // `required`, `shadow`, `edits` and the trust settings do not affect the plugin itself.
+        // `required`, `shadow`, `edits`, `delivery` and the trust settings do not affect the plugin
+        // itself.
         let mut config = self.config.clone();
         config.required = other.config.required;
         config.shadow = other.config.shadow;
         config.edits = other.config.edits.clone();
+        config.delivery = other.config.delivery;
         config == other.config
             && self.conventions == other.conventions
             && self.component.digest == other.component.digest

@@ -28,6 +28,7 @@ pub(super) fn reduce(last: &PipelineParts, config: &Config, injectors: &[ListedI
     let has_lost_plugin = slots.len() != last.slots.len() || serving(&slots) != serving(&last.slots);
     let is_unchanged = !has_lost_plugin
         && slots.iter().map(PluginSlot::edits).eq(last.slots.iter().map(PluginSlot::edits))
+        && slots.iter().map(PluginSlot::delivery).eq(last.slots.iter().map(PluginSlot::delivery))
         && reduced.global_secrets == last.config.global_secrets
         && reduced.policy == last.config.policy
         && shadows(&reduced).eq(shadows(&last.config))
@@ -63,7 +64,7 @@ fn permitted_slot(slot: &PluginSlot, config: &Config, injectors: &[ListedInjecto
     if slot.serving.as_ref().is_some_and(|loaded| !is_permitted(loaded)) {
         slot.revoke();
     }
-    slot.restrict_edits(now);
+    slot.restrict(now);
     Some(slot)
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ampoule_core::{Conventions, EditPermissions, InjectorFacts, SecretInjector};
+use ampoule_core::{Conventions, Delivery, EditPermissions, InjectorFacts, SecretInjector};
 use ampoule_engine::PluginEngine;
 use anyhow::Context as _;
 
@@ -59,17 +59,24 @@ impl PluginSlot {
         }
     }
 
-    /// Restricts the edits of the plugin to those that the new configuration permits as well.
-    pub(super) fn restrict_edits(&mut self, config: Option<&InjectorConfig>) {
+    /// Restricts the edits of the plugin to those that the new configuration permits as well, and
+    /// its delivery likewise.
+    pub(super) fn restrict(&mut self, config: Option<&InjectorConfig>) {
         if let (Some(loaded), Some(config)) = (&mut self.serving, config) {
-            let edits = &mut loaded.recipe.config.edits;
-            *edits = edits.intersection(&config.edits);
+            let current = &mut loaded.recipe.config;
+            current.edits = current.edits.intersection(&config.edits);
+            current.delivery = current.delivery.min(config.delivery);
         }
     }
 
     /// Returns what the plugin may change in a pod; `None` without a plugin.
     pub(super) fn edits(&self) -> Option<&EditPermissions> {
         self.serving.as_ref().map(|loaded| &loaded.recipe.config.edits)
+    }
+
+    /// How the plugin's values reach pods. Values are refused without a plugin.
+    pub(super) fn delivery(&self) -> Delivery {
+        self.serving.as_ref().map_or(Delivery::Reference, |loaded| loaded.recipe.config.delivery)
     }
 
     /// Whether its answers are only compared. ConfigMaps cannot add such an injector.
@@ -112,6 +119,7 @@ impl SlotFiller {
         if let (Some(loaded), Some(config)) = (&mut serving, &config) {
             // Also for a plugin that stays although the new one does not load.
             loaded.recipe.config.edits = config.edits.clone();
+            loaded.recipe.config.delivery = config.delivery;
         }
         let public_error = error.as_ref().map(|error| public_reason(error, config.as_ref()));
         let error = error.map(|error| one_line(&error));
@@ -158,7 +166,7 @@ impl SlotFiller {
             if slot.serving.as_ref().is_some_and(|loaded| !is_permitted(loaded)) {
                 slot.revoke();
             }
-            slot.restrict_edits(config);
+            slot.restrict(config);
             return slot;
         }
         let source =

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use crate::{
-    Annotation, Edit, EnvSource, EnvVar, FetchedValue, InitContainer, InitContainerPosition, InjectionError, Resources,
-    Volume, VolumeMount, VolumeSource,
+    Annotation, Edit, EnvSource, EnvVar, FetchedValue, FileSource, InitContainer, InitContainerPosition,
+    InjectionError, Resources, SecretFile, Volume, VolumeMount, VolumeSource,
 };
 
 /// Formats a plugin's answer: its edits in order, or its error, such as
@@ -46,6 +46,8 @@ fn error(error: &InjectionError) -> String {
 fn edit(edit: &Edit) -> String {
     match edit {
         Edit::SetEnv(var) => env(var),
+        Edit::WriteFile(file) => secret_file(file),
+        Edit::PullSecret(text) => format!("image pull secret from promise {text}"),
         Edit::AddVolume(Volume { name, source }) => format!("volume {name} = {}", volume(source)),
         Edit::MountVolume(volume) => mount(volume),
         Edit::AddInitContainer(container) => init_container(container),
@@ -78,6 +80,16 @@ fn env(EnvVar { name, source }: &EnvVar) -> String {
             format!("env {name} = key {} of {}{}", from.key, from.name, optional(from.optional))
         }
         EnvSource::Promise(text) => format!("env {name} = promise {text}"),
+    }
+}
+
+fn secret_file(SecretFile { path, source, mode }: &SecretFile) -> String {
+    let mode = mode.map(|mode| format!(" with mode {mode:04o}")).unwrap_or_default();
+    match source {
+        FileSource::SecretKey(from) => {
+            format!("file {path}{mode} = key {} of {}{}", from.key, from.name, optional(from.optional))
+        }
+        FileSource::Promise(text) => format!("file {path}{mode} = promise {text}"),
     }
 }
 

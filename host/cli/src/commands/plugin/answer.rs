@@ -4,7 +4,9 @@
 //! The document contains no secret value, with one exception: a value that equals the expected one
 //! (`secretValue: { text: … }`) is shown.
 
-use ampoule_core::{EnvSource, Injection, InjectionError, InjectorAnswer, InjectorFailure, PodEdit, Refusal};
+use ampoule_core::{
+    EnvSource, FileSource, Injection, InjectionError, InjectorAnswer, InjectorFailure, PodEdit, Refusal, SecretValue,
+};
 use serde_json::{Value, json};
 
 /// A plugin's answer to one request.
@@ -71,6 +73,15 @@ fn reveal(document: &mut Value, expected: Option<&Value>, at: &str, edit: &PodEd
     let (vars, at) = match edit {
         PodEdit::SetEnv(var) => (vec![var], format!("{at}/setEnv")),
         PodEdit::AddInitContainer(container) => (container.env.iter().collect(), format!("{at}/addInitContainer/env")),
+        PodEdit::WriteFile(file) => {
+            if let FileSource::SecretValue(value) = &file.source {
+                show_expected(document, expected, &format!("{at}/writeFile/source/secretValue"), value);
+            }
+            return;
+        }
+        PodEdit::AddPullSecretValue(value) => {
+            return show_expected(document, expected, &format!("{at}/addPullSecretValue"), value);
+        }
         PodEdit::AddVolume(_)
         | PodEdit::MountVolume(_)
         | PodEdit::SetAnnotation(_)
@@ -80,10 +91,15 @@ fn reveal(document: &mut Value, expected: Option<&Value>, at: &str, edit: &PodEd
     for (i, var) in vars.into_iter().enumerate() {
         let EnvSource::SecretValue(value) = &var.source else { continue };
         let at = if single { format!("{at}/source/secretValue") } else { format!("{at}/{i}/source/secretValue") };
-        let wanted = expected.and_then(|expected| expected.pointer(&at));
-        let Some(text) = wanted.and_then(|wanted| wanted["text"].as_str()) else { continue };
-        if let (true, Some(place)) = (value.is(text.as_bytes()), document.pointer_mut(&at)) {
-            *place = json!({ "text": text });
-        }
+        show_expected(document, expected, &at, value);
+    }
+}
+
+/// Shows a secret value if the expected document contains it at the same place.
+fn show_expected(document: &mut Value, expected: Option<&Value>, at: &str, value: &SecretValue) {
+    let wanted = expected.and_then(|expected| expected.pointer(at));
+    let Some(text) = wanted.and_then(|wanted| wanted["text"].as_str()) else { return };
+    if let (true, Some(place)) = (value.is(text.as_bytes()), document.pointer_mut(at)) {
+        *place = json!({ "text": text });
     }
 }

@@ -6,7 +6,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ampoule_core::{
-    Injection, InjectorSession, LazyPodView, Mutation, PodMutator, RequestedSecret, SecretInjector, SecretRequest,
+    Delivery, Injection, InjectorSession, LazyPodView, Mutation, NoDelivery, PodMutator, RequestedSecret,
+    SecretInjector, SecretRequest,
 };
 use ampoule_engine::{LoadError, LoadErrorKind, PluginInjector};
 use async_trait::async_trait;
@@ -118,7 +119,8 @@ async fn ask(
         injector: Arc::new(RecordedInjector { plugin, answers: Arc::clone(&recorded) }),
         check: AnswerCheck::Edits(Arc::new(case.permissions(source)?)),
     };
-    let mutator = PodMutator::new(vec![Arc::new(injector)], case.profile.conventions());
+    let mutator = PodMutator::new(vec![Arc::new(injector)], case.profile.conventions())
+        .with_delivery(vec![Delivery::Secret], Arc::new(NoDelivery));
     let (pod, namespace, requests) = (case.pod.clone(), case.namespace.clone(), requested(&case.requests));
     let run = async move { mutator.mutate_requests(&pod, &namespace, requests).await };
     let mutation = bench.engine.run(run).await?;

@@ -13,6 +13,8 @@ fn reads_the_files_of_the_chart_flyte_core() {
 profile: flyte-v1
 globalSecrets:
   enabled: true
+  delivery: inline
+  acceptPlaintext: true
 server:
   clients:
     acceptValuesToAnyone: true
@@ -64,6 +66,8 @@ webhook:
 profile: flyte-v1
 globalSecrets:
   enabled: true
+  delivery: inline
+  acceptPlaintext: true
 server:
   certDir: /var/run/flyte/certs
   clients:
@@ -134,6 +138,8 @@ conventions:
   envPrefix: _ACME_
 globalSecrets:
   enabled: true
+  delivery: inline
+  acceptPlaintext: true
   envPrefix: ACME_SECRET_
   directory: /var/run/secrets
 server:

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, for_container, same::contains};
 use crate::{
+    delivery::GeneratedName,
     edit::{
         EnvVar,
         budget::operation_length,
@@ -37,11 +38,18 @@ impl EditApplier<'_> {
                 continue;
             }
             let is_present = container.env.named(&env.name).is_some();
-            if is_first && is_present && has_other_value(container, &env.name, &entry) {
+            let is_outdated = is_present && has_outdated_secret(container, &env.name, &entry);
+            if is_first && is_present && !is_outdated && has_other_value(container, &env.name, &entry) {
                 let containers = self.variable_collisions.entry(env.name.clone()).or_default();
                 containers.push(container.name().to_owned());
             }
             match (placement, is_present) {
+                (EnvPlacement::AppendIfAbsent, true) if is_outdated => {
+                    self.budget.add(bytes)?;
+                    if let Some(existing) = container.env.named_mut(&env.name) {
+                        *existing = for_container(&mut entry, containers.peek().is_none());
+                    }
+                }
                 (EnvPlacement::AppendIfAbsent, true) => {}
                 (EnvPlacement::AppendIfAbsent, false) => {
                     self.budget.add(bytes)?;
@@ -91,6 +99,18 @@ impl EditApplier<'_> {
             ))),
         }
     }
+}
+
+/// Whether an earlier review set the variable from a Secret of the same injector, whose values have
+/// changed since.
+fn has_outdated_secret(container: &EditedContainer<'_>, name: &str, entry: &Value) -> bool {
+    let Some(new) = secret_name(entry) else { return false };
+    let existing = container.env.named(name).and_then(secret_name);
+    existing.is_some_and(|old| old != new && GeneratedName::are_related(old, new))
+}
+
+fn secret_name(entry: &Value) -> Option<&str> {
+    entry["valueFrom"]["secretKeyRef"]["name"].as_str()
 }
 
 fn has_other_value(container: &EditedContainer<'_>, name: &str, entry: &Value) -> bool {

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ApplyError, annotation, init_container, mount, validate, volume};
+use super::{ApplyError, annotation, init_container, mount, validate, volume, write_file};
 use crate::edit::{PodEdit, VolumeMount, edited::EditedPod, list::EditedList};
 
 /// A valid edit, and its JSON.
@@ -48,6 +48,8 @@ pub(crate) fn check(edit: &PodEdit) -> Result<(), ApplyError> {
         PodEdit::AddImagePullSecret(name) => {
             validate::require(!name.is_empty(), || "image pull secret name must not be empty".to_owned())
         }
+        PodEdit::WriteFile(file) => write_file::check(&file.path, file.mode),
+        PodEdit::AddPullSecretValue(_) => Ok(()),
     }
 }
 
@@ -59,6 +61,8 @@ fn to_json(edit: &PodEdit) -> Result<Value, ApplyError> {
         PodEdit::AddInitContainer(container) => container.to_json().map_err(ApplyError::Invalid),
         PodEdit::SetAnnotation(annotation) => Ok(json!(annotation.value)),
         PodEdit::AddImagePullSecret(name) => Ok(json!({ "name": name })),
+        // The JSON depends on the volume of the pod.
+        PodEdit::WriteFile(_) | PodEdit::AddPullSecretValue(_) => Ok(Value::Null),
     }
 }
 

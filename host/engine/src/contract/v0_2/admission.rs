@@ -3,8 +3,8 @@
 //! There is one pod and one request at a time, so the handles carry no data.
 
 use ampoule_core::{
-    Annotation, AnnotationCollision, ContainerKind, ContainerView, EnvSource, EnvVar, InjectionError, MountRequirement,
-    PodEdit, PodView, SecretKeyRef, Unavailable, Volume, VolumeMount,
+    Annotation, AnnotationCollision, ContainerKind, ContainerView, EnvSource, EnvVar, FileSource, InjectionError,
+    MountRequirement, PodEdit, PodView, SecretFile, SecretKeyRef, Unavailable, Volume, VolumeMount,
 };
 use wasmtime::{Result, component::Resource};
 
@@ -12,7 +12,7 @@ use super::bindings::ampoule::injector::admission::{Delivery, Host, HostPod, Hos
 use crate::{
     contract::info::clean_error,
     sandbox::{
-        answer::{PodHandle, RequestAnswer, RequestHandle},
+        answer::{PodHandle, PromiseUse, RequestAnswer, RequestHandle},
         builders::{ContainerBuilder, VolumeBuilder},
         store::GuestState,
     },
@@ -128,7 +128,39 @@ impl HostRequest for GuestState {
         name: String,
         promise: String,
     ) -> Result<Result<(), String>> {
-        Ok(self.answer()?.add_promise(name, promise)?)
+        Ok(self.answer()?.add_promise(PromiseUse::Variable(name), promise)?)
+    }
+
+    fn write_file_from_secret(
+        &mut self,
+        _request: Resource<RequestHandle>,
+        path: String,
+        secret: String,
+        key: String,
+        mode: Option<u32>,
+        optional: bool,
+    ) -> Result<Result<(), String>> {
+        let bytes = path.len() + secret.len() + key.len();
+        let source = FileSource::SecretKey(SecretKeyRef { name: secret, key, optional });
+        self.add(PodEdit::WriteFile(SecretFile { path, mode, source }), bytes)
+    }
+
+    fn write_file_from_promise(
+        &mut self,
+        _request: Resource<RequestHandle>,
+        path: String,
+        promise: String,
+        mode: Option<u32>,
+    ) -> Result<Result<(), String>> {
+        Ok(self.answer()?.add_promise(PromiseUse::File { path, mode }, promise)?)
+    }
+
+    fn pull_secret_from_promise(
+        &mut self,
+        _request: Resource<RequestHandle>,
+        promise: String,
+    ) -> Result<Result<(), String>> {
+        Ok(self.answer()?.add_promise(PromiseUse::PullSecret, promise)?)
     }
 
     fn add_volume(

@@ -1,0 +1,124 @@
+//! How values reach pods: the keys `delivery` and `acceptPlaintext` of an injector and of the global
+//! secrets, and the section `delivery` about the Secrets that carry values.
+
+use std::time::Duration;
+
+use ampoule_core::Delivery;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Config, ConfigError, InjectorConfig,
+    conventions::mirror,
+    names::is_label,
+    section::{seconds, section},
+};
+
+mirror! {
+    /// The way in which values that were fetched reach a pod. A reference to an existing Secret is
+    /// no value.
+    #[derive(Default)]
+    pub(crate) enum DeliveryName for Delivery {
+        /// Values are refused.
+        Reference = Reference,
+        /// Through an immutable Secret that the webhook creates in the pod's namespace. The
+        /// webhook's role must allow `create` and `patch` on Secrets there, and `list` and `delete`
+        /// to remove them.
+        #[default]
+        Secret = Secret,
+        /// As text in the pod's specification, which everyone with read access to the pod can
+        /// read. Requires `acceptPlaintext`. Files cannot be delivered this way.
+        Inline = Inline,
+    }
+}
+
+/// The Secrets that carry values to pods, with `delivery: secret`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("x-takes-effect" = "restart"))]
+pub struct DeliveryConfig {
+    /// Namespaces in which the webhook creates Secrets; pods of other namespaces are refused if they
+    /// need one. If the list is empty, every namespace, which needs a ClusterRole.
+    #[serde(deserialize_with = "section")]
+    pub namespaces: Vec<String>,
+    /// Time after which a Secret is deleted that no pod refers to, in seconds. Must be longer than the
+    /// creation of a pod takes.
+    #[serde(rename = "graceSeconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 10, max = 604_800))]
+    pub grace: Duration,
+    /// Interval of the search for Secrets that no pod refers to, in seconds. One replica searches.
+    #[serde(rename = "sweepIntervalSeconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 1, max = 86_400))]
+    pub sweep_interval: Duration,
+}
+
+// === impl DeliveryName ===
+
+impl DeliveryName {
+    /// Checks that an admin accepted plaintext. `key` is that of the section with both keys.
+    pub(crate) fn check(self, accept_plaintext: bool, key: &str) -> Result<Delivery, ConfigError> {
+        let at = |part: &str| if key.is_empty() { part.to_owned() } else { format!("{key}.{part}") };
+        match (self, accept_plaintext) {
+            (Self::Inline, false) => {
+                let reason = "inline writes values into the pod's specification, which everyone with read access to \
+                              the pod can read; use secret, or set acceptPlaintext: true";
+                Err(ConfigError::at(at("delivery"), reason))
+            }
+            (Self::Reference | Self::Secret, true) => {
+                Err(ConfigError::at(at("acceptPlaintext"), "has no effect without delivery: inline"))
+            }
+            _ => Ok(self.into()),
+        }
+    }
+}
+
+// === impl DeliveryConfig ===
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        Self { namespaces: Vec::new(), grace: Duration::from_secs(3600), sweep_interval: Duration::from_secs(300) }
+    }
+}
+
+impl DeliveryConfig {
+    pub(crate) fn check(self) -> Result<Self, ConfigError> {
+        for (i, namespace) in self.namespaces.iter().enumerate() {
+            if !is_label(namespace) {
+                let reason = format!("{namespace:?} is not a valid name of a namespace");
+                return Err(ConfigError::at(format!("delivery.namespaces[{i}]"), reason));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether the webhook creates Secrets in a namespace.
+    #[must_use]
+    pub fn covers(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|covered| covered == namespace)
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Whether an injector of the configuration, or one that a ConfigMap can add, delivers values in
+    /// Secrets.
+    #[must_use]
+    pub fn delivers_secrets(&self) -> bool {
+        let global = self.global_secrets.as_ref().is_some_and(|global| global.delivery == Delivery::Secret);
+        let reads_and_delivers = |injector: &InjectorConfig| {
+            injector.delivery == Delivery::Secret && injector.grants.first_that_reads().is_some()
+        };
+        global || self.config_maps || self.injectors.iter().any(reads_and_delivers)
+    }
+
+    /// The key of the first part that writes values into the specification of pods.
+    #[must_use]
+    pub fn first_plaintext(&self) -> Option<String> {
+        if self.global_secrets.as_ref().is_some_and(|global| global.delivery == Delivery::Inline) {
+            return Some("globalSecrets.delivery".to_owned());
+        }
+        let position = self.injectors.iter().position(|injector| injector.delivery == Delivery::Inline)?;
+        Some(format!("injectors[{position}].delivery"))
+    }
+}

@@ -1,0 +1,142 @@
+//! How a fetched value reaches a container: [`Delivery`], and the Secrets that carry values.
+//!
+//! A value must not be in a pod's specification, which everyone with read access to the pod can
+//! read. By default, the host therefore writes the values of an injector into one immutable Secret,
+//! and the pod refers to it. The name of the Secret depends on its content: two reviews and two
+//! replicas write the same object, and a changed value has a new name.
+
+mod name;
+mod plan;
+
+use std::{collections::BTreeMap, fmt};
+
+use async_trait::async_trait;
+
+pub use self::name::{GeneratedName, NamingKey};
+pub(crate) use self::plan::DeliveryPlan;
+use crate::edit::SecretValue;
+
+/// How the values that an injector fetches reach the pod. References to existing Secrets need no
+/// delivery.
+///
+/// A later mode shows the value to more readers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Delivery {
+    /// Values are refused.
+    Reference,
+    /// Through a Secret that the host creates in the pod's namespace.
+    #[default]
+    Secret,
+    /// As text in the pod's specification.
+    Inline,
+}
+
+/// Writes the Secrets that carry values.
+#[async_trait]
+pub trait DeliveryStore: Send + Sync {
+    /// Returns the key of the names, which all replicas share.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be read.
+    async fn naming_key(&self) -> Result<NamingKey, DeliveryError>;
+
+    /// Ensures that the Secret exists, and that nothing deletes it before the pod exists.
+    ///
+    /// # Errors
+    ///
+    /// The Secret cannot be written.
+    async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError>;
+}
+
+/// A Secret that carries values to the containers of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliveredSecret {
+    /// The namespace of the pod.
+    pub namespace: String,
+    /// The name, which depends on the content.
+    pub name: GeneratedName,
+    /// The name of the injector whose values it carries.
+    pub injector: String,
+    /// The type.
+    pub kind: DeliveredKind,
+    /// The values by their key.
+    pub data: BTreeMap<String, SecretValue>,
+}
+
+/// The type of a Secret that carries values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeliveredKind {
+    /// Variables and files.
+    Opaque,
+    /// An image pull secret.
+    DockerConfig,
+}
+
+/// Why values could not be delivered. The pod's author sees the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    /// The cluster does not allow this process to write the Secret.
+    #[error("{0}")]
+    Denied(String),
+    /// The API server refuses the Secret for another reason, such as a quota.
+    #[error("{0}")]
+    Refused(String),
+    /// The API server does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The store of a process that decides without a cluster, such as `ampoule mutate`: it writes
+/// nothing, and its names differ from those of a cluster.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDelivery;
+
+// === impl Delivery ===
+
+impl Delivery {
+    /// All modes.
+    pub const ALL: [Self; 3] = [Self::Reference, Self::Secret, Self::Inline];
+
+    /// Returns the name in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reference => "reference",
+            Self::Secret => "secret",
+            Self::Inline => "inline",
+        }
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl DeliveredKind ===
+
+impl DeliveredKind {
+    /// Returns the `type` of the Secret.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opaque => "Opaque",
+            Self::DockerConfig => "kubernetes.io/dockerconfigjson",
+        }
+    }
+}
+
+// === impl NoDelivery ===
+
+#[async_trait]
+impl DeliveryStore for NoDelivery {
+    async fn naming_key(&self) -> Result<NamingKey, DeliveryError> {
+        Ok(NamingKey::new([0; NamingKey::BYTES]))
+    }
+
+    async fn ensure(&self, _secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,254 @@
+//! [`DeliveryPlan`]: the values of one admission, and the edits that refer to them.
+//!
+//! The name of a Secret depends on all values of its injector, so the edits that refer to it wait
+//! until the last injector has answered ([`DeliveryPlan::finish`]).
+
+use std::collections::BTreeMap;
+
+use super::{DeliveredKind, DeliveredSecret, Delivery, NamingKey};
+use crate::{
+    edit::{EnvSource, EnvVar, FileSource, PodEdit, SecretFile, SecretKeyRef, SecretValue},
+    injector::InjectionError,
+};
+
+/// Bytes of the values of a Secret. Kubernetes accepts 1 MiB of data.
+const MOST_BYTES: usize = 1 << 20;
+/// The key of an image pull secret.
+const DOCKER_CONFIG: &str = ".dockerconfigjson";
+/// Bytes of a key that is made from a name. Kubernetes accepts 253.
+const MOST_KEY: usize = 200;
+
+/// The values of one admission, and the edits that refer to them.
+#[derive(Default)]
+pub(crate) struct DeliveryPlan {
+    edits: Vec<DeferredEdit>,
+    secrets: Vec<PlannedSecret>,
+}
+
+/// An edit that waits for the name of a Secret.
+struct DeferredEdit {
+    /// The position of the request in the pod.
+    request: usize,
+    /// The position of the planned Secret.
+    secret: usize,
+    target: DeferredTarget,
+}
+
+/// What refers to the Secret.
+enum DeferredTarget {
+    Variable { name: String, key: String },
+    File { path: String, mode: Option<u32>, key: String },
+    PullSecret,
+}
+
+/// The edits of one request that refer to Secrets.
+pub(crate) struct CompletedEdits {
+    /// The position of the request in the pod.
+    pub(crate) request: usize,
+    pub(crate) edits: Vec<PodEdit>,
+}
+
+/// A Secret before its name is known.
+struct PlannedSecret {
+    injector: String,
+    kind: DeliveredKind,
+    data: BTreeMap<String, SecretValue>,
+    bytes: usize,
+}
+
+// === impl DeliveryPlan ===
+
+impl DeliveryPlan {
+    /// Whether a value waits for a Secret.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// Takes the values out of an answer, and returns the edits that remain.
+    ///
+    /// # Errors
+    ///
+    /// The delivery does not cover an edit. The plan is unchanged.
+    pub(crate) fn take(
+        &mut self,
+        request: usize,
+        injector: &str,
+        delivery: Delivery,
+        edits: Vec<PodEdit>,
+    ) -> Result<Vec<PodEdit>, InjectionError> {
+        if !edits.iter().any(PodEdit::contains_value) {
+            return Ok(edits);
+        }
+        edits.iter().try_for_each(|edit| check(injector, delivery, edit))?;
+        self.check_size(injector, &edits)?;
+        let mut ready = Vec::with_capacity(edits.len());
+        for edit in edits {
+            let (secret, target) = match edit {
+                PodEdit::SetEnv(EnvVar { name, source: EnvSource::SecretValue(value) })
+                    if delivery == Delivery::Secret =>
+                {
+                    let secret = self.opaque(injector);
+                    let key = self.secrets[secret].add(&name, value);
+                    (secret, DeferredTarget::Variable { name, key })
+                }
+                PodEdit::WriteFile(SecretFile { path, mode, source: FileSource::SecretValue(value) }) => {
+                    let secret = self.opaque(injector);
+                    let key = self.secrets[secret].add(path.rsplit('/').next().unwrap_or_default(), value);
+                    (secret, DeferredTarget::File { path, mode, key })
+                }
+                PodEdit::AddPullSecretValue(value) => (self.docker_config(injector, value), DeferredTarget::PullSecret),
+                edit => {
+                    ready.push(edit);
+                    continue;
+                }
+            };
+            self.edits.push(DeferredEdit { request, secret, target });
+        }
+        Ok(ready)
+    }
+
+    /// Names the Secrets, and returns them with the edits that refer to them, in the order of the
+    /// requests.
+    pub(crate) fn finish(self, namespace: &str, key: &NamingKey) -> (Vec<DeliveredSecret>, Vec<CompletedEdits>) {
+        let secrets: Vec<_> = self.secrets.into_iter().map(|secret| secret.name(namespace, key)).collect();
+        let mut completed: Vec<CompletedEdits> = Vec::new();
+        for DeferredEdit { request, secret, target } in self.edits {
+            let edit = target.complete(secrets[secret].name.as_str());
+            match completed.last_mut() {
+                Some(last) if last.request == request => last.edits.push(edit),
+                _ => completed.push(CompletedEdits { request, edits: vec![edit] }),
+            }
+        }
+        (secrets, completed)
+    }
+
+    /// The position of the Secret for the variables and files of an injector.
+    fn opaque(&mut self, injector: &str) -> usize {
+        let is_its = |secret: &PlannedSecret| secret.injector == injector && secret.kind == DeliveredKind::Opaque;
+        self.secrets.iter().position(is_its).unwrap_or_else(|| {
+            self.secrets.push(PlannedSecret::new(injector, DeliveredKind::Opaque));
+            self.secrets.len() - 1
+        })
+    }
+
+    /// The position of the image pull secret with this content.
+    fn docker_config(&mut self, injector: &str, value: SecretValue) -> usize {
+        let mut secret = PlannedSecret::new(injector, DeliveredKind::DockerConfig);
+        secret.add(DOCKER_CONFIG, value);
+        self.secrets.iter().position(|planned| planned.is_same(&secret)).unwrap_or_else(|| {
+            self.secrets.push(secret);
+            self.secrets.len() - 1
+        })
+    }
+
+    fn check_size(&self, injector: &str, edits: &[PodEdit]) -> Result<(), InjectionError> {
+        let planned: usize = self.secrets.iter().filter(|secret| secret.injector == injector).map(|s| s.bytes).sum();
+        let added: usize = edits.iter().filter_map(PodEdit::value).map(|value| value.expose().len()).sum();
+        if planned + added <= MOST_BYTES {
+            return Ok(());
+        }
+        let reason = format!(
+            "the values of this injector exceed {} KiB for the pod, the limit of a Kubernetes Secret; request fewer \
+             secrets",
+            MOST_BYTES / 1024
+        );
+        Err(InjectionError::InvalidRequest(reason))
+    }
+}
+
+/// Checks that a delivery covers an edit.
+fn check(injector: &str, delivery: Delivery, edit: &PodEdit) -> Result<(), InjectionError> {
+    let Some(value) = edit.value() else { return Ok(()) };
+    let key = |text: &str| format!("{text} (injectors[].delivery of {injector})");
+    match (delivery, edit) {
+        (Delivery::Reference, _) => {
+            Err(InjectionError::Denied(key("the plugin fetched a value, and its delivery is `reference`")))
+        }
+        (Delivery::Inline, PodEdit::WriteFile(_)) => Err(InjectionError::Unsupported(key(
+            "a fetched value cannot be a file with the delivery `inline`; use `secret`",
+        ))),
+        (Delivery::Secret, PodEdit::SetEnv(env)) if std::str::from_utf8(value.expose()).is_err() => {
+            // The kubelet would drop the bytes that are not UTF-8 without an error.
+            let reason = format!("the value of environment variable {} is not UTF-8; mount it as a file", env.name);
+            Err(InjectionError::InvalidRequest(reason))
+        }
+        (_, PodEdit::AddPullSecretValue(_)) if !is_docker_config(value.expose()) => {
+            let reason = "the value is no Docker configuration: a JSON object with the object `auths`";
+            Err(InjectionError::InvalidRequest(reason.to_owned()))
+        }
+        (_, PodEdit::AddInitContainer(_)) if delivery == Delivery::Secret => {
+            let reason = "an init container cannot have a fetched value with the delivery `secret`";
+            Err(InjectionError::Unsupported(reason.to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the API server accepts a value as an image pull secret.
+fn is_docker_config(value: &[u8]) -> bool {
+    let parsed: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(value);
+    parsed.is_ok_and(|config| config.get("auths").is_some_and(serde_json::Value::is_object))
+}
+
+// === impl DeferredTarget ===
+
+impl DeferredTarget {
+    fn complete(self, secret: &str) -> PodEdit {
+        let reference = |key| SecretKeyRef { name: secret.to_owned(), key, optional: false };
+        match self {
+            Self::Variable { name, key } => {
+                PodEdit::SetEnv(EnvVar { name, source: EnvSource::SecretKey(reference(key)) })
+            }
+            Self::File { path, mode, key } => {
+                PodEdit::WriteFile(SecretFile { path, mode, source: FileSource::SecretKey(reference(key)) })
+            }
+            Self::PullSecret => PodEdit::AddImagePullSecret(secret.to_owned()),
+        }
+    }
+}
+
+// === impl PlannedSecret ===
+
+impl PlannedSecret {
+    fn new(injector: &str, kind: DeliveredKind) -> Self {
+        Self { injector: injector.to_owned(), kind, data: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// Adds a value, and returns its key: the name, or a similar one if another value has it.
+    fn add(&mut self, name: &str, value: SecretValue) -> String {
+        let base = key_of(name);
+        let mut key = base.clone();
+        let mut number = 2;
+        while self.data.get(&key).is_some_and(|existing| *existing != value) {
+            key = format!("{base}.{number}");
+            number += 1;
+        }
+        if !self.data.contains_key(&key) {
+            self.bytes += value.expose().len();
+            self.data.insert(key.clone(), value);
+        }
+        key
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.injector, self.kind, &self.data) == (&other.injector, other.kind, &other.data)
+    }
+
+    fn name(self, namespace: &str, key: &NamingKey) -> DeliveredSecret {
+        let name = key.name(namespace, &self.injector, self.kind, &self.data);
+        let (injector, kind, data) = (self.injector, self.kind, self.data);
+        DeliveredSecret { namespace: namespace.to_owned(), name, injector, kind, data }
+    }
+}
+
+/// Returns a valid key of a Secret that resembles a name. `.` and names that begin with `..` are not
+/// valid.
+fn key_of(name: &str) -> String {
+    let is_kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let key: String = name.chars().take(MOST_KEY).map(|c| if is_kept(c) { c } else { '_' }).collect();
+    match key.trim_start_matches('.') {
+        "" => "value".to_owned(),
+        trimmed if trimmed.len() + 1 < key.len() || key == "." => trimmed.to_owned(),
+        _ => key,
+    }
+}
