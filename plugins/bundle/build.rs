@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 /// `ampoule-plugin-NAME`, and the crate's folder. A configuration without injectors uses the first
 /// plugin only: `k8s`, the default of Flyte. The other plugins would change pods without having
 /// been configured.
-const PLUGINS: [&str; 5] = ["k8s", "aws", "gcp", "azure", "vault"];
+const PLUGINS: [&str; 6] = ["k8s", "aws", "gcp", "azure", "vault", "embedded"];
 
 /// Library crates of the plugins.
 const SHARED: [&str; 2] = ["pull", "sdk"];

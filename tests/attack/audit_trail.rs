@@ -13,7 +13,7 @@ use crate::support::{K8S, with_global_secrets};
 /// Number 12: every spelling that is served is recorded under the name that was found.
 #[tokio::test]
 async fn another_spelling_of_a_global_secret_is_refused_or_recorded_under_its_name() -> Result<()> {
-    let config = with_global_secrets("flyte-v1", "{ enabled: true }", K8S);
+    let config = with_global_secrets("flyte-v1", "{ enabled: true, delivery: inline, acceptPlaintext: true }", K8S);
     let ampoule = Ampoule::start_with(&config, &[("FLYTE_SECRET_DB_PASS", "hunter2")]).await?;
     for (group, key, is_served) in
         [("db", "pass", true), ("Db", "pAsS", true), ("db", "paſs", false), ("db/../db", "pass", false)]

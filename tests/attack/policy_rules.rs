@@ -166,7 +166,10 @@ fn flyte_text(text: &str) -> String {
 #[tokio::test]
 async fn a_rule_that_denies_a_global_secret_is_not_evaded_by_another_spelling() -> Result<()> {
     let rule = "(request.group + '_' + request.key).matches('(?i)^db_pass_word$')";
-    let config = with_rule(rule, &with_global_secrets("flyte-v1", "{ enabled: true }", K8S));
+    let config = with_rule(
+        rule,
+        &with_global_secrets("flyte-v1", "{ enabled: true, delivery: inline, acceptPlaintext: true }", K8S),
+    );
     let variables = [("FLYTE_SECRET_DB_PASS_WORD", "hunter2"), ("FLYTE_SECRET_OTHER_PASS", "public")];
     let ampoule = Ampoule::start_with(&config, &variables).await?;
     for (group, key) in [

@@ -66,9 +66,10 @@ fn name(common_name: &str) -> DistinguishedName {
 
 /// A configuration with global secrets for clients of this mode.
 fn config(clients: &str, global_secrets: bool) -> String {
+    let plaintext = if global_secrets { ", delivery: inline, acceptPlaintext: true" } else { "" };
     format!(
         "profile: flyte-v1\nserver: {{ shutdownDelaySeconds: 0, clients: {{ {clients} }} }}\n\
-         globalSecrets: {{ enabled: {global_secrets} }}\ninjectors:\n{K8S}"
+         globalSecrets: {{ enabled: {global_secrets}{plaintext} }}\ninjectors:\n{K8S}"
     )
 }
 

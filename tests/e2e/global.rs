@@ -21,7 +21,10 @@ async fn the_webhooks_own_secrets_precede_plugins_and_are_not_logged() -> Result
     fs::create_dir_all(folder.join("db"))?;
     fs::write(folder.join("db/password"), FROM_FILE)?;
     fs::write(root.path().join("token"), "not for pods")?;
-    let section = format!("{{ enabled: true, directory: {:?} }}", folder.display().to_string());
+    let section = format!(
+        "{{ enabled: true, directory: {:?}, delivery: inline, acceptPlaintext: true }}",
+        folder.display().to_string()
+    );
     let ampoule = Ampoule::start_with(
         &with_global_secrets("flyte-v1", &section, K8S),
         &[("FLYTE_SECRET_OPENAI_API-KEY", FROM_ENV), ("API-KEY", "not for pods")],

@@ -43,6 +43,8 @@ async fn ask_a_store(store: &Store) -> Result<()> {
     grants:
       http: {{ hosts: ['192.0.2.1:8443'], caFile: {folder}/ca.crt }}
       environment: [STORE_TOKEN]
+    delivery: inline
+    acceptPlaintext: true
     limits: {{ deadlineMillis: 20000 }}
 ",
             folder = folder.path().display()
@@ -111,7 +113,8 @@ async fn a_secret_is_read_with_the_webhooks_rights_and_only_if_granted() -> Resu
     let value = format!("token-{CANARY}");
     ampoule_tests::eventually("the role", std::time::Duration::from_secs(30), async || {
         let read = read(&granted).await?;
-        Ok((read == value).then_some(()))
+        ensure!(read == value, "{read}");
+        Ok(())
     })
     .await?;
     assert_eq!(read(&other).await?, "Denied(\"Secret grants-secrets/other is not in grants.kubernetesSecrets\")");

@@ -5,6 +5,7 @@
 //! other. An error names the key and the file of Flyte. Only the sections `webhook` and `secrets`
 //! are read. No other module of the host names a backend of Flyte.
 
+mod embedded;
 mod files;
 mod global;
 mod keys;

@@ -106,6 +106,14 @@ enum GrantedSecrets {
 // === impl GrantsFile ===
 
 impl GrantsFile {
+    /// Adds the Secrets of a namespace with these labels.
+    pub(crate) fn with_labelled_secrets(mut self, namespace: &str, labels: &[(&str, &str)]) -> Self {
+        let match_labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let entry = SecretsEntry { namespace: namespace.to_owned(), names: Vec::new(), match_labels };
+        self.kubernetes_secrets.push(entry);
+        self
+    }
+
     /// Checks the section, which is the value of `key`.
     ///
     /// # Errors

@@ -42,6 +42,11 @@ pub struct LimitsSection {
 // === impl LimitsSection ===
 
 impl LimitsSection {
+    /// Only a time for an answer, in milliseconds.
+    pub(crate) fn with_deadline(millis: u64) -> Self {
+        Self { deadline_millis: Some(millis), ..Self::default() }
+    }
+
     /// Checks the section, which is the value of `key`. A limit that it omits has its default.
     ///
     /// # Errors

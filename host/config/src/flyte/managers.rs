@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Notice, place::Place, tree::Tree};
+use super::{Notice, embedded, place::Place, tree::Tree};
 use crate::{ConfigError, ProfileName, injector::InjectorEntry};
 
 /// A kind of secret manager.
@@ -30,7 +30,7 @@ const NAMES: [(&str, Manager); 7] = [
     ("Embedded", Manager::Embedded),
 ];
 
-const SUPPORTED: &str = "K8s, AWS, GCP, Azure, Vault or Global";
+const SUPPORTED: &str = "K8s, AWS, GCP, Azure, Vault, Embedded or Global";
 
 /// The injectors in Flyte's order, and the key that named each.
 ///
@@ -49,7 +49,9 @@ pub(super) fn injectors(
             continue;
         }
         seen.push(manager);
-        if let Some(builtin) = manager.builtin() {
+        if manager == Manager::Embedded {
+            injectors.push((embedded::injector(tree, notices)?, place));
+        } else if let Some(builtin) = manager.builtin() {
             let entry = InjectorEntry { settings: manager.settings(tree)?, ..InjectorEntry::builtin(builtin) };
             injectors.push((entry, place));
         }
@@ -89,10 +91,7 @@ fn named(tree: &Tree, profile: ProfileName, notices: &mut Vec<Notice>) -> Result
     }
     match profile {
         ProfileName::FlyteV1 => Ok(vec![("K8s".to_owned(), Place::missing("webhook.secretManagerType"))]),
-        ProfileName::FlyteV2 => {
-            let reason = format!("is missing, and Flyte's default, Embedded, is not supported yet; use {SUPPORTED}");
-            Err(Place::missing("webhook.secretManagerTypes").error(reason))
-        }
+        ProfileName::FlyteV2 => Ok(vec![("Embedded".to_owned(), Place::missing("webhook.secretManagerTypes"))]),
     }
 }
 
@@ -108,9 +107,6 @@ impl Manager {
         let Some((spelling, manager)) = Self::find(name) else {
             return Err(place.clone().error(format!("{name:?} is not a secret manager; use {SUPPORTED}")));
         };
-        if manager == Self::Embedded {
-            return Err(place.clone().error(format!("Embedded is not supported yet; use {SUPPORTED}")));
-        }
         if spelling != name && profile == ProfileName::FlyteV1 {
             let text = format!("{place}: {name} is read as {spelling}; Flyte 1 accepts only that spelling");
             notices.push(Notice::Warning(text));

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::{super::Config, *};
 
-const BUILTINS: [&str; 5] = ["k8s", "aws", "gcp", "azure", "vault"];
+const BUILTINS: [&str; 6] = ["k8s", "aws", "gcp", "azure", "vault", "embedded"];
 
 /// Writes the files into a folder and loads all of them.
 fn load(files: &[(&str, &str)], profile: Option<ProfileName>, flags: &[(&str, &str)]) -> Result<LoadedConfig, String> {

@@ -168,8 +168,7 @@ injectors:
         &[
             "note: profile flyte-v2, because webhook.cacheInvalidationPort (DIR/100-inline-config.yaml) exists only in Flyte 2; \
              --profile overrides it",
-            "warning: webhook.cacheInvalidationPort (DIR/100-inline-config.yaml): is ignored: Ampoule caches no secret values",
-            "warning: webhook.embeddedSecretManagerConfig (DIR/000-core.yaml): is ignored: no secret manager of the type Embedded is configured",
+            "warning: webhook.cacheInvalidationPort (DIR/100-inline-config.yaml): is ignored: Ampoule caches no secret values unless `injectors[].cache` is set",
             "warning: webhook.imageBuilderConfig (DIR/100-inline-config.yaml): is ignored: neither Ampoule nor Flyte's \
              webhook changes images",
             "warning: webhook.webhookTimeout (DIR/100-inline-config.yaml): takes effect; Ampoule uses it as the \
@@ -179,6 +178,54 @@ injectors:
             "warning: secrets.type (DIR/100-inline-config.yaml): is ignored: Flyte ignores it as well",
             "warning: webhook.secretManagerTypes[3] (DIR/100-inline-config.yaml): is ignored: k8s is in the list twice",
         ],
+    );
+}
+
+#[test]
+fn the_default_of_flyte_2_reads_only_secrets_that_flyte_created() {
+    let core = "
+webhook:
+  secretEnvVarPrefix: _X_
+  embeddedSecretManagerConfig:
+    k8sConfig: { namespace: union }
+    imagePullSecrets: { enabled: true }
+    fileMountInitContainer: { image: busybox }
+";
+    check(
+        &[("000-core.yaml", core)],
+        "
+profile: flyte-v2
+conventions:
+  envPrefix: _X_
+globalSecrets:
+  enabled: true
+  delivery: inline
+  acceptPlaintext: true
+server:
+  clients:
+    acceptValuesToAnyone: true
+registration:
+  enabled: true
+  create: true
+  name: flyte-pod-webhook
+  webhookName: flyte-pod-webhook.flyte.org
+  serviceName: flyte-pod-webhook
+  namespaceSelector: {}
+certificates:
+  secretName: flyte-pod-webhook
+injectors:
+- name: embedded
+  component: builtin:embedded
+  settings:
+    imagePull: { existing: true, namespace: union }
+    k8s: { namespace: union }
+  limits: { deadlineMillis: 5000 }
+  grants:
+    kubernetesSecrets:
+    - { namespace: union, matchLabels: { app.flyte.org/managed: 'true' } }
+    - { namespace: union, matchLabels: { union.ai/secret-type: image-pull-secret } }
+",
+        &[],
     );
 }
 

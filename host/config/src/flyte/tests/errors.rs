@@ -6,24 +6,14 @@ use super::*;
 
 #[test]
 fn errors_name_the_key_and_the_file_of_flyte() {
-    let supported = "K8s, AWS, GCP, Azure, Vault or Global";
+    let supported = "K8s, AWS, GCP, Azure, Vault, Embedded or Global";
     refuses(
         "webhook: { secretManagerType: Conjur }",
         &format!("DIR/flyte.yaml: webhook.secretManagerType: \"Conjur\" is not a secret manager; use {supported}"),
     );
     refuses(
-        "webhook: { secretManagerTypes: [K8s, Embedded] }",
-        &format!("DIR/flyte.yaml: webhook.secretManagerTypes[1]: Embedded is not supported yet; use {supported}"),
-    );
-    refuses(
-        "webhook: { secretManagerType: Embedded }",
-        &format!("DIR/flyte.yaml: webhook.secretManagerType: Embedded is not supported yet; use {supported}"),
-    );
-    refuses(
-        "webhook: { secretEnvVarPrefix: _X_ }",
-        &format!(
-            "configuration: webhook.secretManagerTypes: is missing, and Flyte's default, Embedded, is not supported yet; use {supported}"
-        ),
+        "webhook: { secretManagerTypes: [Embedded], embeddedSecretManagerConfig: { type: AWS } }",
+        "DIR/flyte.yaml: webhook.embeddedSecretManagerConfig.type: the type AWS is not supported yet; use K8s, or the injectors aws-secrets-manager, gcp-secret-manager and azure-key-vault of Ampoule's own configuration",
     );
 }
 
