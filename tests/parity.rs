@@ -13,7 +13,9 @@ use ampoule_core::{
     Conventions, Delivery, InitContainerPosition, MountRequirement, Pod, PodMutator, Profile, SecretInjector,
     SecretRequest,
 };
-use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{
+    ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy,
+};
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
 
@@ -190,6 +192,7 @@ fn load(
         conventions,
         limits: Limits::default(),
         grants: Grants::default(),
+        value_cache: ValueCachePolicy::default(),
         strict_grants: false,
     };
     runtime.block_on(engine.load(spec)).expect("a built-in plugin loads")

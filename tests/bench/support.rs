@@ -7,7 +7,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ampoule_config::WEBHOOK_PATH;
 use ampoule_core::{MountRequirement, Pod, PodMutator, Profile, SecretRequest};
-use ampoule_engine::{ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{
+    ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy,
+};
 use ampoule_load::Target;
 use ampoule_telemetry::metrics::Metrics;
 use ampoule_tests::Trust;
@@ -41,6 +43,7 @@ pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, compone
         conventions: Profile::FlyteV1.conventions(),
         limits: Limits::default(),
         grants: Grants::default(),
+        value_cache: ValueCachePolicy::default(),
         strict_grants: false,
     };
     runtime.block_on(engine.load(spec)).expect("the plugin loads")

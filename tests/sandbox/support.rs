@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ampoule_core::{EnvSource, EnvVar, Injection, PodEdit, PodView, Profile, SecretInjector, SecretRequest};
 use ampoule_engine::{
-    ComponentBytes, EngineConfig, Grants, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec,
+    ComponentBytes, EngineConfig, Grants, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -76,6 +76,7 @@ impl Sandbox {
             conventions: Profile::FlyteV1.conventions(),
             limits,
             grants,
+            value_cache: ValueCachePolicy::default(),
             strict_grants: false,
         }
     }

@@ -12,9 +12,9 @@ use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 
-pub use self::name::{GeneratedName, NamingKey};
+pub use self::name::NamingKey;
 pub(crate) use self::plan::DeliveryPlan;
-use crate::edit::SecretValue;
+use crate::{edit::SecretValue, generated_name::GeneratedName};
 
 /// How the values that an injector fetches reach the pod. References to existing Secrets need no
 /// delivery.

@@ -380,6 +380,13 @@ impl SecretValue {
         self.expose() == bytes
     }
 
+    /// The number of bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no caller distinguishes empty values")]
+    pub fn len(&self) -> usize {
+        self.expose().len()
+    }
+
     /// Returns a copy of the bytes, for the Secret that carries them to a pod.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {

@@ -13,6 +13,7 @@ mod diff;
 mod edit;
 mod edit_permissions;
 mod flyte;
+mod generated_name;
 mod grant;
 mod injector;
 mod limits;
@@ -31,9 +32,7 @@ pub use self::{
     ampoule_annotation::SecretEntry,
     annotations::TRIGGER_LABELS,
     cluster_secrets::{ClusterSecrets, ClusterSecretsError, NoCluster},
-    delivery::{
-        DeliveredKind, DeliveredSecret, Delivery, DeliveryError, DeliveryStore, GeneratedName, NamingKey, NoDelivery,
-    },
+    delivery::{DeliveredKind, DeliveredSecret, Delivery, DeliveryError, DeliveryStore, NamingKey, NoDelivery},
     destination::{Destination, prohibited_address},
     diff::diff,
     edit::container_patch::ContainerPatch,
@@ -43,6 +42,7 @@ pub use self::{
         VolumeMount, VolumeSource,
     },
     edit_permissions::{AddedVolumes, EditKind, EditPermissions, ForbiddenEdit, NamePattern},
+    generated_name::GeneratedName,
     grant::Grant,
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector, Unavailable},
     limits::{Limits, PodLimits},
@@ -51,7 +51,7 @@ pub use self::{
         Admitted, Attempt, InjectorAnswer, Mutation, OnFailure, PendingMutation, PodMutator, PodOrigin, Refusal,
         RefusalCode, RequestReport, ShadowComparison, ShadowInjector, ShadowResult, ShadowRun,
     },
-    observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved},
+    observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved, ValueOrigin},
     outcome::AdmissionOutcome,
     pod::{ContainerKind, ContainerView, LazyPodView, Pod, PodError, PodView},
     policy::{

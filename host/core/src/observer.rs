@@ -25,6 +25,20 @@ pub trait PluginObserver: Send + Sync {
 
     /// A call of the host was refused, because the plugin lacks this grant.
     fn denied(&self, grant: Grant);
+
+    /// The value of a promise was used.
+    fn value(&self, _origin: ValueOrigin) {}
+}
+
+/// Where the value of a promise is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ValueOrigin {
+    /// From the store.
+    Fetched,
+    /// From the memory of the host.
+    Cached,
+    /// From the memory of the host, after its time, because the store is unavailable.
+    Stale,
 }
 
 /// One call of a plugin, and the time of its phases. The times are wall-clock times: on a busy
@@ -92,6 +106,32 @@ impl PluginObserver for Unobserved {
     fn called(&self, _call: &Call) {}
 
     fn denied(&self, _grant: Grant) {}
+}
+
+// === impl ValueOrigin ===
+
+impl ValueOrigin {
+    /// All origins.
+    pub const ALL: [Self; 3] = [Self::Fetched, Self::Cached, Self::Stale];
+
+    /// Its label value in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Cached => "cached",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// The origin for the next use of the same value.
+    #[must_use]
+    pub fn again(self) -> Self {
+        match self {
+            Self::Fetched | Self::Cached => Self::Cached,
+            Self::Stale => Self::Stale,
+        }
+    }
 }
 
 // === impl CallOutcome ===

@@ -45,7 +45,7 @@ pub use self::{
     contract::info::PluginInfo,
     engine::{EngineConfig, PluginEngine},
     error::{EngineError, LoadError, LoadErrorKind, RunError},
-    plugin::{injector::PluginInjector, inspect::Inspection, load::PluginSpec},
+    plugin::{injector::PluginInjector, inspect::Inspection, load::PluginSpec, values::ValueCachePolicy},
     sandbox::{
         grants::Grants,
         log::{GuestLogLevel, PluginLog},

@@ -12,6 +12,7 @@
 //! | [`instance`] | one instance, from its start to its last answer |
 //! | [`timing`] | the phases of a call, for the observer |
 //! | [`failure`] | why a call failed |
+//! | [`values`] | the fetched values that the host keeps |
 
 pub(crate) mod failure;
 pub(crate) mod injector;
@@ -23,3 +24,4 @@ pub(crate) mod prepared;
 pub(crate) mod runtime;
 pub(crate) mod session;
 pub(crate) mod timing;
+pub(crate) mod values;

@@ -15,7 +15,7 @@ mod guests {
     mod wasi;
 
     use ampoule_core::Profile;
-    use ampoule_engine::{EngineConfig, Grants, Limits, PluginEngine, PluginSpec};
+    use ampoule_engine::{EngineConfig, Grants, Limits, PluginEngine, PluginSpec, ValueCachePolicy};
 
     fn engine() -> PluginEngine {
         PluginEngine::new(EngineConfig { max_concurrent: 8, ..EngineConfig::default() }).unwrap()
@@ -30,6 +30,7 @@ mod guests {
             conventions: Profile::FlyteV1.conventions(),
             limits,
             grants: Grants::default(),
+            value_cache: ValueCachePolicy::default(),
             strict_grants: false,
         }
     }

@@ -1,4 +1,6 @@
 //! The Secrets that a pod refers to: [`secrets_of`].
+//!
+//! Kubernetes has a reference in variables, volumes and image pull secrets.
 
 use std::collections::BTreeSet;
 

@@ -236,7 +236,7 @@ fn treatment(metadata: &ObjectMeta, used_by: &[OwnerReference], config: &Deliver
     if used_by.is_empty() {
         return if age > config.grace { Treatment::Delete } else { Treatment::Keep };
     }
-    // Every replica writes the Secret again at its next use, and thereby removes the owners.
+    // Every replica writes the Secret again at its next use, which removes the owners.
     let is_settled = age > known_for(config) + config.grace / 12;
     let owners = if used_by.len() <= MOST_OWNERS { used_by.to_vec() } else { Vec::new() };
     let current = metadata.owner_references.as_deref().unwrap_or_default();

@@ -1,8 +1,7 @@
-//! [`GeneratedName`]: the name of a Secret that carries values.
+//! [`NamingKey`]: names the Secrets that carry values.
 //!
-//! It is an HMAC over namespace, injector, keys and values, so that it identifies the content and
-//! reveals nothing about it. Its first part depends on the injector only: it tells an outdated name
-//! of an earlier review from a name of the pod's author.
+//! A name is an HMAC over namespace, injector, keys and values, so that it identifies the content
+//! and reveals nothing about it.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -11,56 +10,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use super::DeliveredKind;
-use crate::edit::SecretValue;
-
-/// The start of every name.
-const PREFIX: &str = "ampoule-";
-/// Hexadecimal digits of the part that depends on the injector.
-const FAMILY: usize = 8;
-/// Hexadecimal digits of the part that depends on the content.
-const CONTENT: usize = 32;
-
-/// The name of a Secret that carries values: `ampoule-FAMILY-CONTENT`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GeneratedName(String);
+use crate::{edit::SecretValue, generated_name::GeneratedName};
 
 /// The key of the names. All replicas need the same one.
 #[derive(Clone)]
 pub struct NamingKey([u8; Self::BYTES]);
-
-// === impl GeneratedName ===
-
-impl GeneratedName {
-    /// Returns the text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether both are names of the same injector's Secrets. False if one of them is no generated
-    /// name.
-    pub(crate) fn are_related(one: &str, other: &str) -> bool {
-        match (family(one), family(other)) {
-            (Some(one), Some(other)) => one == other,
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for GeneratedName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Returns the first part of a generated name; `None` for other names.
-fn family(name: &str) -> Option<&str> {
-    let (family, content) = name.strip_prefix(PREFIX)?.split_once('-')?;
-    let is_hex = |text: &str, digits| {
-        text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    };
-    (is_hex(family, FAMILY) && is_hex(content, CONTENT)).then_some(family)
-}
 
 // === impl NamingKey ===
 
@@ -97,8 +51,7 @@ impl NamingKey {
             update(&mut mac, value.expose());
         }
         let content = HEXLOWER.encode(&mac.finalize().into_bytes());
-        let family = HEXLOWER.encode(&Sha256::digest(injector.as_bytes()));
-        GeneratedName([PREFIX, &family[..FAMILY], "-", &content[..CONTENT]].concat())
+        GeneratedName::new(&HEXLOWER.encode(&Sha256::digest(injector.as_bytes())), &content)
     }
 }
 
@@ -128,7 +81,6 @@ mod tests {
     fn a_name_depends_on_the_key_and_on_every_part_of_the_content() {
         let one = || name(1, "team", "store", &[("A", "x"), ("B", "y")]);
         assert_eq!(one(), one());
-        assert_eq!(one().len(), PREFIX.len() + FAMILY + 1 + CONTENT);
         for other in [
             name(2, "team", "store", &[("A", "x"), ("B", "y")]),
             name(1, "other", "store", &[("A", "x"), ("B", "y")]),
@@ -139,22 +91,6 @@ mod tests {
             name(1, "team", "store", &[("A", "x")]),
         ] {
             assert_ne!(one(), other);
-        }
-    }
-
-    #[test]
-    fn names_of_one_injector_are_related_and_other_names_are_not() {
-        let (old, new) = (name(1, "team", "store", &[("A", "x")]), name(1, "team", "store", &[("A", "y")]));
-        let other = name(1, "team", "other", &[("A", "x")]);
-        for (one, two, related) in [
-            (old.as_str(), new.as_str(), true),
-            (&old, &other, false),
-            (&old, "ampoule-team-token", false),
-            ("token", "token", false),
-            (&old, &old.to_uppercase(), false),
-            (&old, &old[..40], false),
-        ] {
-            assert_eq!(GeneratedName::are_related(one, two), related, "{one} {two}");
         }
     }
 }

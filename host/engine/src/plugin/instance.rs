@@ -6,11 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ampoule_core::{InjectionError, LazyPodView, PodEdit, SecretRequest, SecretValue};
+use ampoule_core::{InjectionError, LazyPodView, PodEdit, SecretRequest, SecretValue, ValueOrigin};
 use tokio::time::{Instant, error::Elapsed, timeout_at};
 use wasmtime::{Store, component::Resource};
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    values::{FetchProblem, FetchedValue, ValueCache},
+};
 use crate::{
     contract::{
         info::{PluginInfo, clean_error},
@@ -32,6 +35,8 @@ const ONLY: u32 = 0;
 pub(crate) struct PluginInstance {
     store: Store<GuestState>,
     exports: PluginExports,
+    /// Whether it can be called again.
+    is_usable: bool,
 }
 
 /// The edits of an answer, and its warnings for the pod's author.
@@ -54,7 +59,7 @@ impl PluginInstance {
         let started = timeout_at(deadline, pre.instance.instantiate_async(&mut store)).await;
         let started = started.map_err(|_| Failure::Deadline)?;
         match started.and_then(|instance| pre.load(&mut store, instance)) {
-            Ok(exports) => Ok(Self { store, exports }),
+            Ok(exports) => Ok(Self { store, exports, is_usable: true }),
             Err(error) => Err(Failure::from_start_error(&error, store.data())),
         }
     }
@@ -90,11 +95,12 @@ impl PluginInstance {
         request: &SecretRequest,
         pod: &LazyPodView,
         deadline: Instant,
+        values: Option<&ValueCache>,
     ) -> Result<Result<PlannedInjection, InjectionError>, Failure> {
         set_deadline(&mut self.store, deadline);
         match self.plan(request, pod, deadline).await? {
             Plan::Inject(edits, warnings) => {
-                let edits = self.keep_promises(edits, deadline).await?;
+                let edits = self.keep_promises(edits, deadline, values).await?;
                 Ok(edits.map(|edits| PlannedInjection { edits, warnings }))
             }
             Plan::Decline(reason) => Ok(Err(reason)),
@@ -121,7 +127,9 @@ impl PluginInstance {
         &mut self,
         planned: Vec<PlannedEdit>,
         deadline: Instant,
+        values: Option<&ValueCache>,
     ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
+        let observer = Arc::clone(&self.store.data().plugin.observer);
         let mut fetched: Vec<(String, SecretValue)> = Vec::new();
         let mut edits = Vec::with_capacity(planned.len());
         for edit in planned {
@@ -134,12 +142,14 @@ impl PluginInstance {
             };
             let value = match fetched.iter().find(|(text, _)| *text == promise) {
                 Some((_, value)) => value.clone(),
-                None => match self.fetch(&promise, deadline).await? {
-                    Ok(value) => {
+                None => match self.value(values, &promise, deadline).await {
+                    Ok((value, origin)) => {
+                        observer.value(origin);
                         fetched.push((promise, value.clone()));
                         value
                     }
-                    Err(reason) => return Ok(Err(reason)),
+                    Err(FetchProblem::Declined(reason)) => return Ok(Err(reason)),
+                    Err(FetchProblem::Failed(failure)) => return Err(failure),
                 },
             };
             edits.push(target.with(value));
@@ -147,19 +157,50 @@ impl PluginInstance {
         Ok(Ok(edits))
     }
 
-    /// Calls `fetch`.
-    async fn fetch(
+    /// The value of a promise: from the host's memory, or fetched.
+    async fn value(
+        &mut self,
+        values: Option<&ValueCache>,
+        promise: &str,
+        deadline: Instant,
+    ) -> Result<(SecretValue, ValueOrigin), FetchProblem> {
+        let Some(values) = values else {
+            return self.fetch(promise, deadline).await.map(|fetched| (fetched.value, ValueOrigin::Fetched));
+        };
+        let waiting = timeout_at(deadline, values.get(promise, self.fetch(promise, deadline))).await;
+        waiting.unwrap_or(Err(FetchProblem::Failed(Failure::Deadline)))
+    }
+
+    /// Calls `fetch`. After a failure, the instance cannot be called again.
+    async fn fetch(&mut self, promise: &str, deadline: Instant) -> Result<FetchedValue, FetchProblem> {
+        // Until the call has ended: the caller can stop waiting for it.
+        if !std::mem::replace(&mut self.is_usable, false) {
+            return Err(FetchProblem::Failed(Failure::Deadline));
+        }
+        let answer = self.call_fetch(promise, deadline).await.map_err(FetchProblem::Failed)?;
+        self.is_usable = true;
+        answer.map_err(FetchProblem::Declined)
+    }
+
+    async fn call_fetch(
         &mut self,
         promise: &str,
         deadline: Instant,
-    ) -> Result<Result<SecretValue, InjectionError>, Failure> {
+    ) -> Result<Result<FetchedValue, InjectionError>, Failure> {
         let Some(fetcher) = &self.exports.fetcher else { return Err(Failure::NoFetcher) };
         self.store.data_mut().promise = Some(PromiseAnswer::new(promise.to_owned()));
         let call = fetcher.call_fetch(&mut self.store, Resource::new_borrow(ONLY));
         let returned = timeout_at(deadline, call).await;
         self.check(returned)?;
-        let answer = self.store.data_mut().promise.take();
-        answer.and_then(PromiseAnswer::finish).ok_or(Failure::NoAnswer)
+        let answer = self.store.data_mut().promise.take().ok_or(Failure::NoAnswer)?;
+        let expires_in = answer.expires_in;
+        let value = answer.finish().ok_or(Failure::NoAnswer)?;
+        Ok(value.map(|value| FetchedValue { value, expires_in }))
+    }
+
+    /// Whether the instance can be called again.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.is_usable
     }
 
     /// The time that the guest has spent in the host so far.

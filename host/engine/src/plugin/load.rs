@@ -11,8 +11,12 @@ use ampoule_core::{Conventions, Limits};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
-    failure::Failure, injector::PluginInjector, instance::PluginInstance, prepared::PreparedPlugin,
+    failure::Failure,
+    injector::PluginInjector,
+    instance::PluginInstance,
+    prepared::PreparedPlugin,
     runtime::PluginRuntime,
+    values::{ValueCache, ValueCachePolicy},
 };
 use crate::{
     compile::component::ComponentBytes,
@@ -45,6 +49,8 @@ pub struct PluginSpec {
     pub limits: Limits,
     /// Its grants.
     pub grants: Grants,
+    /// How long the host keeps the values that it fetches.
+    pub value_cache: ValueCachePolicy,
     /// Whether a component that needs a grant is rejected without it (`plugins.strictGrants`).
     pub strict_grants: bool,
 }
@@ -61,7 +67,8 @@ pub(crate) async fn load(
     spec: PluginSpec,
     digest: String,
 ) -> Result<PluginInjector, LoadErrorKind> {
-    let PluginSpec { name, source, component, settings, conventions, limits, grants, strict_grants } = spec;
+    let PluginSpec { name, source, component, settings, conventions, limits, grants, value_cache, strict_grants } =
+        spec;
     let settings = settings.to_string();
     if settings.len() > MAX_SETTINGS {
         return Err(LoadErrorKind::SettingsSize { size: settings.len(), limit: MAX_SETTINGS });
@@ -95,6 +102,7 @@ pub(crate) async fn load(
         source,
         digest,
         settings,
+        values: ValueCache::new(value_cache),
         missing_grants,
     }))
 }

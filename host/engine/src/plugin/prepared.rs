@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ampoule_core::Grant;
 use tokio::sync::Semaphore;
 
-use super::runtime::PluginRuntime;
+use super::{runtime::PluginRuntime, values::ValueCache};
 use crate::{
     contract::{info::PluginInfo, v0_2::exports::PluginPre},
     sandbox::context::PluginContext,
@@ -25,6 +25,8 @@ pub(crate) struct PreparedPlugin {
     pub(crate) digest: String,
     /// The settings as JSON.
     pub(crate) settings: String,
+    /// The values that it fetched; `None` if the host keeps none.
+    pub(crate) values: Option<ValueCache>,
     /// The grants that its imports need, and that it does not have.
     pub(crate) missing_grants: Vec<Grant>,
 }

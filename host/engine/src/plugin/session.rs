@@ -82,12 +82,12 @@ impl PluginSession {
         };
         timing.phase = CallPhase::Guest;
         let host_time_before = instance.host_time();
-        let answer = instance.inject(request, pod, deadline).await;
+        let answer = instance.inject(request, pod, deadline, self.plugin.values.as_ref()).await;
         timing.host = instance.host_time() - host_time_before;
         timing.guest = stopwatch.lap().saturating_sub(timing.host);
         timing.memory = Some(instance.memory());
         let answer = answer?;
-        if answer.is_ok() {
+        if answer.is_ok() && instance.is_usable() {
             self.instance = Some(PermittedInstance { instance, permit });
         }
         Ok(answer)

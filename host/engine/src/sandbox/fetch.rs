@@ -2,6 +2,8 @@
 //!
 //! The value is wiped when the answer is dropped.
 
+use std::time::Duration;
+
 use ampoule_core::{InjectionError, SecretValue};
 
 /// The type of the contract's handles to a promise. There is one promise at a time.
@@ -13,13 +15,15 @@ pub(crate) struct PromiseAnswer {
     /// The text that the plugin gave.
     pub(crate) text: String,
     answer: Option<Result<SecretValue, InjectionError>>,
+    /// The time for which the host may keep the value.
+    pub(crate) expires_in: Option<Duration>,
 }
 
 // === impl PromiseAnswer ===
 
 impl PromiseAnswer {
     pub(crate) fn new(text: String) -> Self {
-        Self { text, answer: None }
+        Self { text, answer: None, expires_in: None }
     }
 
     /// Answers the promise. The first answer counts.

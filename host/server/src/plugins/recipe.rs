@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ampoule_core::{Conventions, Grant};
-use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy};
 use anyhow::Context as _;
 use tracing::{info, warn};
 
@@ -110,6 +110,7 @@ impl PluginRecipe {
             conventions: self.conventions.clone(),
             limits: config.limits.clone(),
             grants,
+            value_cache: ValueCachePolicy { ttl: config.cache.ttl, max_stale: config.cache.max_stale },
             strict_grants: self.strict_grants,
         };
         let plugin = engine.load(spec).await?;

@@ -24,13 +24,13 @@ pub enum DeliveryResult {
 /// Metrics of the Secrets that carry values.
 #[derive(Clone, Default)]
 pub(super) struct DeliveryMetrics {
-    written: Family<ResultLabel, Counter>,
+    written: Family<WriteLabel, Counter>,
     existing: Gauge,
     swept: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabel {
+struct WriteLabel {
     result: &'static str,
 }
 
@@ -56,7 +56,7 @@ impl DeliveryMetrics {
     /// Registers the metrics, with every counter at zero.
     pub(super) fn register(&self, registry: &mut Registry) {
         for result in DeliveryResult::ALL {
-            drop(self.written.get_or_create_owned(&ResultLabel { result: result.as_str() }));
+            drop(self.written.get_or_create_owned(&WriteLabel { result: result.as_str() }));
         }
         let help = "Secrets with values that were to be written, by result";
         registry.register("delivery_writes", help, self.written.clone());
@@ -66,7 +66,7 @@ impl DeliveryMetrics {
     }
 
     pub(super) fn written(&self, result: DeliveryResult) {
-        self.written.get_or_create_owned(&ResultLabel { result: result.as_str() }).inc();
+        self.written.get_or_create_owned(&WriteLabel { result: result.as_str() }).inc();
     }
 
     pub(super) fn set_existing(&self, secrets: usize) {

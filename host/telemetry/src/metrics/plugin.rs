@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ampoule_core::{Call, CallOutcome, FailureKind, Grant, PluginObserver};
+use ampoule_core::{Call, CallOutcome, FailureKind, Grant, PluginObserver, ValueOrigin};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -34,6 +34,7 @@ pub(super) struct PluginFamilies {
     call_duration: Family<CallLabels, Histogram, fn() -> Histogram>,
     traps: Family<TrapLabels, Counter>,
     denied_calls: Family<GrantLabels, Counter>,
+    values: Family<OriginLabels, Counter>,
     guest_seconds: Family<PluginLabel, Seconds>,
     memory: Family<PluginLabel, Gauge>,
     /// Names of the configured plugins, loaded or not.
@@ -53,6 +54,12 @@ pub(super) struct PluginMetrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PluginLabel {
     plugin: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OriginLabels {
+    plugin: String,
+    origin: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -81,6 +88,7 @@ impl PluginFamilies {
             call_duration: Family::new_with_constructor(|| Histogram::new(CALL_BUCKETS)),
             traps: Family::default(),
             denied_calls: Family::default(),
+            values: Family::default(),
             guest_seconds: Family::default(),
             memory: Family::default(),
             configured: Arc::default(),
@@ -93,6 +101,8 @@ impl PluginFamilies {
         registry.register("plugin_traps", "Plugin calls that ended without a response, by kind", self.traps.clone());
         let help = "Host calls that were refused because the plugin does not have the grant, by key of the grant";
         registry.register("plugin_denied_calls", help, self.denied_calls.clone());
+        let help = "Values of promises, by origin; stale: the store is unavailable";
+        registry.register("plugin_values", help, self.values.clone());
         let help = "Time in the plugin's own code, in seconds; its rate is the number of CPUs that the plugin uses";
         registry.register("plugin_guest_seconds", help, self.guest_seconds.clone());
         let help = "Maximum linear memory that an instance of the plugin has used, in bytes";
@@ -128,6 +138,9 @@ impl PluginFamilies {
         }
         for grant in Grant::ALL {
             self.denied_calls.remove(&GrantLabels { plugin: plugin(), grant: grant.key() });
+        }
+        for origin in ValueOrigin::ALL {
+            self.values.remove(&OriginLabels { plugin: plugin(), origin: origin.as_str() });
         }
         self.guest_seconds.remove(&PluginLabel { plugin: plugin() });
         self.memory.remove(&PluginLabel { plugin: plugin() });
@@ -204,6 +217,11 @@ impl PluginObserver for PluginMetrics {
     fn denied(&self, grant: Grant) {
         let labels = GrantLabels { plugin: self.plugin.clone(), grant: grant.key() };
         self.families.denied_calls.get_or_create(&labels).inc();
+    }
+
+    fn value(&self, origin: ValueOrigin) {
+        let labels = OriginLabels { plugin: self.plugin.clone(), origin: origin.as_str() };
+        self.families.values.get_or_create(&labels).inc();
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The current context of the thread identifies the admission of a call; `Trace::follow` sets it.
 
-use ampoule_core::{Call, CallObserver, CallOutcome, Grant, PluginObserver};
+use ampoule_core::{Call, CallObserver, CallOutcome, Grant, PluginObserver, ValueOrigin};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -58,6 +58,10 @@ impl PluginObserver for TracedPlugin {
 
     fn denied(&self, grant: Grant) {
         self.observer.denied(grant);
+    }
+
+    fn value(&self, origin: ValueOrigin) {
+        self.observer.value(origin);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ampoule_core::{EditPermissions, Pod, Profile, SecretRequest};
-use ampoule_engine::{Grants, Limits, PluginSpec};
+use ampoule_engine::{Grants, Limits, PluginSpec, ValueCachePolicy};
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -88,6 +88,7 @@ impl Case {
             conventions: self.profile.conventions(),
             limits,
             grants: self.grants.clone(),
+            value_cache: ValueCachePolicy::default(),
             strict_grants: false,
         }
     }

@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, for_container, same::contains};
 use crate::{
-    delivery::GeneratedName,
     edit::{
         EnvVar,
         budget::operation_length,
         edited::{EditedContainer, EditedPod},
         list::EditedList,
     },
+    generated_name::GeneratedName,
     profile::EnvPlacement,
 };
 

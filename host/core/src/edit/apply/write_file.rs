@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, validate};
 use crate::{
-    delivery::GeneratedName,
     edit::{SecretKeyRef, VolumeMount, budget::operation_length, edited::EditedPod},
+    generated_name::GeneratedName,
     pod::list,
 };
 

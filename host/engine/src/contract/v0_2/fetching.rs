@@ -2,6 +2,8 @@
 //!
 //! A guest answers one promise at a time, so the handle carries no data.
 
+use std::time::Duration;
+
 use ampoule_core::{InjectionError, SecretValue};
 use wasmtime::{Result, component::Resource};
 
@@ -33,13 +35,14 @@ impl HostPromise for GuestState {
         Ok(())
     }
 
-    /// The host does not keep values yet, so it has no use for the version.
+    /// The name of a Secret that carries a value depends on the value, so the host has no use for the
+    /// version.
     fn version(&mut self, _promise: Resource<PromiseHandle>, _text: String) -> Result<()> {
         Ok(())
     }
 
-    /// The host does not keep values yet, so it has no use for the expiry.
-    fn expires_in(&mut self, _promise: Resource<PromiseHandle>, _seconds: u32) -> Result<()> {
+    fn expires_in(&mut self, _promise: Resource<PromiseHandle>, seconds: u32) -> Result<()> {
+        self.promise()?.expires_in = Some(Duration::from_secs(seconds.into()));
         Ok(())
     }
 
