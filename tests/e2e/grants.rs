@@ -36,6 +36,8 @@ async fn ask_a_store(store: &Store) -> Result<()> {
         format!(
             "  - name: {name}
     component: file:{folder}/http-json.wasm
+    delivery: inline
+    acceptPlaintext: true
     settings:
       url: https://{host}/v1/{{group}}/{{key}}?team={CANARY}-query
       headers: [{{ name: authorization, environment: STORE_TOKEN, prefix: 'Bearer ' }}, {{ name: x-team, value: {CANARY}-header }}]

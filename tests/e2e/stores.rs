@@ -221,6 +221,8 @@ async fn ask(case: &Case, store: &Store) -> Result<()> {
         "  - name: store
     component: {}
     settings: {}
+    delivery: inline
+    acceptPlaintext: true
     grants: {{ http: {{ hosts: ['{HOST}'], caFile: {} }}, cache: true }}
     limits: {{ deadlineMillis: 20000 }}
 ",

@@ -3,7 +3,7 @@
 //!
 //! A store implements [`Store`] and exports [`StoreInjector`]. `inject` sends no request: it
 //! validates the request of the pod and answers with promises. `fetch` sends one request and reads
-//! the answer. No store sees a credential, because the host signs the requests.
+//! the answer. No plugin sees a credential, because the host signs the requests.
 
 mod json;
 mod secret;
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use ampoule_plugin_sdk::{
     http::{Request, Response, percent_encode},
-    names::env_name,
+    names::{env_name, path_segment},
     prelude::*,
 };
 use serde::de::DeserializeOwned;
@@ -84,6 +84,7 @@ pub trait Store: Sized + 'static {
 pub struct StoreInjector<S> {
     store: S,
     env_prefix: String,
+    mount_directory: String,
 }
 
 // === impl StoreInjector ===
@@ -92,27 +93,25 @@ impl<S: Store> Injector for StoreInjector<S> {
     type Settings = S::Settings;
     const NAME: &'static str = S::NAME;
     const VERSION: &'static str = S::VERSION;
-    const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar];
+    const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar, Delivery::File];
     const SETTINGS_SCHEMA: &'static str = S::SETTINGS_SCHEMA;
 
     fn new(settings: S::Settings, conventions: &Conventions) -> Result<Self, String> {
-        Ok(Self { store: S::new(settings)?, env_prefix: conventions.env_prefix.clone() })
+        Ok(Self {
+            store: S::new(settings)?,
+            env_prefix: conventions.env_prefix.clone(),
+            mount_directory: conventions.mount_directory.trim_end_matches('/').to_owned(),
+        })
     }
 
     fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
-        if request.delivery == Delivery::File {
-            let text = format!("{} supports environment variables only, not files [{request}]", S::NAME);
-            return Err(InjectionError::unsupported(text));
-        }
         let secret = self.store.secret(request)?;
         self.store.ask(&secret)?;
         let promise = secret.to_promise()?;
-        let mut edits = Vec::new();
-        for name in self.variables(request)? {
-            edits.push(Edit::set_env(name, EnvSource::promise(&promise)));
+        match request.delivery {
+            Delivery::Any | Delivery::EnvVar => self.as_env_var(request, &promise),
+            Delivery::File => self.as_file(request, promise),
         }
-        edits.push(Edit::set_env("FLYTE_SECRETS_ENV_PREFIX", EnvSource::literal(&self.env_prefix)));
-        Ok(edits)
     }
 
     fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {
@@ -126,6 +125,33 @@ impl<S: Store> Injector for StoreInjector<S> {
 }
 
 impl<S: Store> StoreInjector<S> {
+    fn as_env_var(&self, request: &SecretRequest, promise: &str) -> Result<Vec<Edit>, InjectionError> {
+        let mut edits = Vec::with_capacity(3);
+        for name in self.variables(request)? {
+            edits.push(Edit::set_env(name, EnvSource::promise(promise)));
+        }
+        edits.push(Edit::set_env("FLYTE_SECRETS_ENV_PREFIX", EnvSource::literal(&self.env_prefix)));
+        Ok(edits)
+    }
+
+    /// Writes the file `FOLDER/KEY` below the mount directory. The folder is one segment, because
+    /// each folder is a mount, and no mount can be below another one that is read-only.
+    fn as_file(&self, request: &SecretRequest, promise: String) -> Result<Vec<Edit>, InjectionError> {
+        let folder = if request.group.is_empty() { S::NAME } else { &request.group };
+        let segment = |what, name: &str| path_segment(what, &name.replace(['/', ':'], "_"));
+        let path =
+            [&self.mount_directory, "/", &segment("group", folder)?, "/", &segment("key", &request.key)?].concat();
+        let mut edits = vec![
+            Edit::write_file(&path, FileSource::promise(promise)),
+            Edit::set_env("FLYTE_SECRETS_DEFAULT_DIR", EnvSource::literal(&self.mount_directory)),
+            Edit::set_env("FLYTE_SECRETS_FILE_PREFIX", EnvSource::literal("")),
+        ];
+        if let Some(name) = &request.env_var {
+            edits.push(Edit::set_env(env_name(name)?, EnvSource::literal(path)));
+        }
+        Ok(edits)
+    }
+
     /// Returns the names of the variables: Flyte's name, and the name that the request contains.
     fn variables<'a>(&self, request: &'a SecretRequest) -> Result<Vec<Cow<'a, str>>, InjectionError> {
         let group = request.group.as_str();

@@ -69,11 +69,30 @@ fn a_promise_is_set_under_flytes_name_and_the_requested_name() {
 }
 
 #[test]
+fn a_file_is_in_a_folder_of_one_segment() {
+    let directory = "/etc/flyte/secrets";
+    let env = "env FLYTE_SECRETS_DEFAULT_DIR = /etc/flyte/secrets\nenv FLYTE_SECRETS_FILE_PREFIX = ";
+    for (request, path, promise, variable) in [
+        (SecretRequest::new("db", "ca.crt"), "db/ca.crt", r#"{"name":"db","field":"ca.crt"}"#, ""),
+        (
+            SecretRequest::new("arn:aws:Team/db", "Key").named("KEY_FILE"),
+            "arn_aws_team_db/key",
+            r#"{"name":"arn:aws:Team/db","field":"Key"}"#,
+            "\nenv KEY_FILE = /etc/flyte/secrets/arn_aws_team_db/key",
+        ),
+        (SecretRequest::new("", "team/token"), "shelf/team_token", r#"{"name":"team/token"}"#, ""),
+    ] {
+        let expected = format!("file {directory}/{path} = promise {promise}\n{env}{variable}");
+        assert_eq!(inject(&request.as_file()), expected);
+    }
+}
+
+#[test]
 fn a_request_that_the_store_cannot_serve_is_rejected_without_a_call() {
     for (request, expected) in [
         (
-            SecretRequest::new("g", "k").as_file(),
-            "unsupported: shelf supports environment variables only, not files [g/k]",
+            SecretRequest::new("..", "k").as_file(),
+            "invalid: group \"..\" cannot name a file: leave out `/`, `:` and leading `..`",
         ),
         (SecretRequest::new("g", ""), "invalid: key must be set [g/]"),
         (SecretRequest::new("a b", "k").version("2"), "invalid: \"a b\" is not a valid name [a b@2]"),
