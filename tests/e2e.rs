@@ -67,6 +67,8 @@ mod rights;
 mod sdks;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/stores.rs"]
+mod stores;
 #[path = "e2e/support.rs"]
 mod support;
 #[path = "e2e/traces.rs"]

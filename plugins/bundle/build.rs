@@ -12,10 +12,21 @@ use anyhow::{Context, Result};
 /// `ampoule-plugin-NAME`, and the crate's folder. A configuration without injectors uses the first
 /// plugin only: `k8s`, the default of Flyte. The other plugins would change pods without having
 /// been configured.
-const PLUGINS: [&str; 6] = ["k8s", "aws", "gcp", "azure", "vault", "embedded"];
+const PLUGINS: [&str; 10] = [
+    "k8s",
+    "aws",
+    "gcp",
+    "azure",
+    "vault",
+    "embedded",
+    "aws-secrets-manager",
+    "gcp-secret-manager",
+    "azure-key-vault",
+    "vault-kv",
+];
 
 /// Library crates of the plugins.
-const SHARED: [&str; 2] = ["pull", "sdk"];
+const SHARED: [&str; 3] = ["pull", "sdk", "store"];
 
 fn main() -> Result<()> {
     let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;

@@ -53,10 +53,31 @@ fn a_new_plugin_is_measured_and_inspected() -> Result<()> {
 }
 
 #[test]
+fn the_cases_of_the_plugins_for_stores_are_answered_as_expected() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    let connect = ampoule_test_guests::plugin("onepassword-connect");
+    fs::write(root.join("onepassword-connect.wasm"), connect)?;
+    for (plugin, cases, count) in [
+        ("builtin:aws-secrets-manager", "aws-secrets-manager", 6),
+        ("builtin:gcp-secret-manager", "gcp-secret-manager", 5),
+        ("builtin:azure-key-vault", "azure-key-vault", 4),
+        ("builtin:vault-kv", "vault-kv", 5),
+        ("onepassword-connect.wasm", "examples/onepassword-connect", 4),
+    ] {
+        let cases = repository().join("plugins").join(cases).join("cases");
+        let cases = cases.to_str().expect("the path is UTF-8");
+        let tested = run(root, &["plugin", "test", plugin, "--cases", cases])?;
+        ensure!(tested.ends_with(&format!("{count} of {count} cases as expected\n")), "{plugin}: {tested}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_plugin_is_tested_with_grants_and_the_secrets_of_its_cases() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let root = folder.path();
-    let (_, http_json) = ampoule_test_guests::PLUGINS[0];
+    let http_json = ampoule_test_guests::plugin("http-json");
     fs::write(root.join("http-json.wasm"), http_json)?;
     let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/examples/http-json/cases");
     let tested = run(root, &["plugin", "test", "http-json.wasm", "--cases", cases])?;

@@ -11,9 +11,9 @@ use ampoule_tests::{
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::PostParams;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Guests, config, request};
+use crate::support::{Guests, certificate_pem, config, request, variable_in};
 
 /// Not a word of the program or of its dependencies.
 const CANARY: &str = "zq7canarybird";
@@ -28,14 +28,16 @@ fn http_json_reads_a_secret_from_a_store_and_nothing_of_it_is_logged() {
 
 async fn ask_a_store(store: &Store) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let (_, component) = ampoule_test_guests::PLUGINS[0];
+    let component = ampoule_test_guests::plugin("http-json");
     std::fs::write(folder.path().join("http-json.wasm"), component)?;
-    let ca = pem(store.root.as_ref());
+    let ca = certificate_pem(store.root.as_ref());
     std::fs::write(folder.path().join("ca.crt"), ca)?;
     let injector = |name: &str, host: &str| {
         format!(
             "  - name: {name}
     component: file:{folder}/http-json.wasm
+    delivery: inline
+    acceptPlaintext: true
     settings:
       url: https://{host}/v1/{{group}}/{{key}}?team={CANARY}-query
       headers: [{{ name: authorization, environment: STORE_TOKEN, prefix: 'Bearer ' }}, {{ name: x-team, value: {CANARY}-header }}]
@@ -58,7 +60,7 @@ async fn ask_a_store(store: &Store) -> Result<()> {
     let mut patched = pod.clone();
     json_patch::patch(&mut patched, &response.patch)?;
     for name in ["_FSEC_DB_PASSWORD", "PASSWORD"] {
-        assert_eq!(variable(&patched, name), &json!(VALUE));
+        assert_eq!(variable_in(&patched, name), &json!(VALUE));
     }
     let missing = asking("task", [request("db", "missing", EnvVar, "")]);
     let refusal = ampoule.review_once(&Review::of(&missing, "default")).await?;
@@ -136,16 +138,5 @@ async fn read(ampoule: &Ampoule) -> Result<String> {
     ensure!(response.allowed, "refused: {}", response.message);
     let mut patched = pod.clone();
     json_patch::patch(&mut patched, &response.patch)?;
-    Ok(variable(&patched, "READ").as_str().context("no READ")?.to_owned())
-}
-
-fn variable<'a>(pod: &'a Value, name: &str) -> &'a Value {
-    let env = pod["spec"]["containers"][0]["env"].as_array().into_iter().flatten();
-    env.into_iter().find(|entry| entry["name"] == name).map_or(&Value::Null, |entry| &entry["value"])
-}
-
-/// A certificate in PEM form.
-fn pem(certificate: &[u8]) -> String {
-    let body = data_encoding::BASE64.encode(certificate);
-    format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+    Ok(variable_in(&patched, "READ").as_str().context("no READ")?.to_owned())
 }

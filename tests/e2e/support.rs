@@ -109,3 +109,15 @@ pub(crate) async fn config_map_events(namespace: &Namespace) -> Result<Vec<[Stri
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Ok(ours.map(|event| ["type", "reason", "note"].map(|key| text(&event[key]))).collect())
 }
+
+/// A variable of the first container.
+pub(crate) fn variable_in<'a>(pod: &'a Value, name: &str) -> &'a Value {
+    let env = pod["spec"]["containers"][0]["env"].as_array().into_iter().flatten();
+    env.into_iter().find(|entry| entry["name"] == name).map_or(&Value::Null, |entry| &entry["value"])
+}
+
+/// A certificate in PEM form.
+pub(crate) fn certificate_pem(certificate: &[u8]) -> String {
+    let body = data_encoding::BASE64.encode(certificate);
+    format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+}

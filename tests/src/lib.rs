@@ -39,6 +39,6 @@ pub use self::{
     process::Process,
     prometheus::{Prometheus, Series, promtool},
     registry::{Registry, Signer},
-    renderers::{Renderers, languages, sdks, typos},
+    renderers::{Renderers, languages, moto, sdks, typos},
     review::{Response, Review},
 };

@@ -53,6 +53,20 @@ pub struct Store {
     _runtime: Runtime,
 }
 
+/// A request that a store received.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The method and the path with its query, such as `GET /v1/db?version=1`.
+    pub target: String,
+    /// The lines of the header, with lower-case names.
+    pub headers: Vec<String>,
+    /// The body.
+    pub body: String,
+}
+
+/// Determines the status and the body of an answer. `None`: the answer depends on the path.
+type Answers = dyn Fn(&Question) -> Option<(u16, String)> + Send + Sync;
+
 /// The connections of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
@@ -110,6 +124,17 @@ impl Store {
     /// If the ports are in use, for instance outside a network of its own.
     #[must_use]
     pub fn start() -> Self {
+        Self::answering(|_| None)
+    }
+
+    /// Like [`Store::start`], with answers of the test. The function may block.
+    ///
+    /// # Panics
+    ///
+    /// As [`Store::start`].
+    #[must_use]
+    pub fn answering(answers: impl Fn(&Question) -> Option<(u16, String)> + Send + Sync + 'static) -> Self {
+        let answers: Arc<Answers> = Arc::new(answers);
         let key = || KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("an empty list has no invalid name");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -129,7 +154,7 @@ impl Store {
         let calls = Arc::<Mutex<Calls>>::default();
         for port in PORTS {
             let listener = runtime.block_on(TcpListener::bind(("0.0.0.0", port))).expect("the port is free");
-            runtime.spawn(serve(listener, acceptor.clone(), Arc::clone(&calls)));
+            runtime.spawn(serve(listener, acceptor.clone(), Arc::clone(&calls), Arc::clone(&answers)));
         }
         Self { root: ca.der().clone(), calls, _runtime: runtime }
     }
@@ -158,10 +183,27 @@ impl Store {
     }
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, calls: Arc<Mutex<Calls>>) {
+impl Question {
+    /// Reads the body after a head. A path of the default answers has none, or does not read it.
+    async fn read(head: &str, stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Self> {
+        let mut lines = head.lines();
+        let target = lines.next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            Some(format!("{}: {value}", name.to_ascii_lowercase()))
+        };
+        let headers: Vec<_> = lines.filter_map(header).collect();
+        let length = headers.iter().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; if target.ends_with("/sink") { 0 } else { length.unwrap_or(0) }];
+        stream.read_exact(&mut body).await?;
+        Ok(Self { target, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    }
+}
+
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, calls: Arc<Mutex<Calls>>, answers: Arc<Answers>) {
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let (acceptor, calls) = (acceptor.clone(), Arc::clone(&calls));
+        let (acceptor, calls, answers) = (acceptor.clone(), Arc::clone(&calls), Arc::clone(&answers));
         {
             let mut calls = calls.lock().expect("no thread panics while it holds the lock");
             calls.to.push(stream.local_addr().expect("a connection has an address").ip());
@@ -170,20 +212,27 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, calls: Arc<Mutex<Ca
         tokio::spawn(async move {
             if let Ok(stream) = acceptor.accept(stream).await {
                 // Clients that disconnect are part of some tests.
-                let _ = answer(stream).await;
+                let _ = answer(stream, answers).await;
             }
             calls.lock().expect("no thread panics while it holds the lock").open -= 1;
         });
     }
 }
 
-/// Answers one request according to its path.
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
+/// Answers one request according to the test or its path.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<Answers>) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
+    let question = Question::read(&head, &mut stream).await?;
+    let answer = tokio::task::spawn_blocking(move || answers(&question)).await.expect("the answers do not panic");
+    if let Some((status, body)) = answer {
+        let whole = format!("HTTP/1.1 {status} Answer\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(whole.as_bytes()).await?;
+        return stream.shutdown().await;
+    }
     let path = head.split([' ', '?']).nth(1).unwrap_or_default();
     let redirect = |to: &str| format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
     let whole = match path {

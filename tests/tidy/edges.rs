@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every allowed dependency between the crates of this workspace, except development dependencies.
-const EDGES: [(&str, &[&str]); 31] = [
+const EDGES: [(&str, &[&str]); 38] = [
     ("ampoule", &["ampoule-cli", "ampoule-plugin-bundle"]),
     ("ampoule-core", &[]),
     ("ampoule-component", &["ampoule-core"]),
@@ -62,15 +62,22 @@ const EDGES: [(&str, &[&str]); 31] = [
     ("ampoule-links", &[]),
     ("ampoule-load", &[]),
     ("ampoule-plugin-aws", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
+    ("ampoule-plugin-aws-secrets-manager", &["ampoule-plugin-sdk", "ampoule-plugin-store"]),
     ("ampoule-plugin-azure", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
+    ("ampoule-plugin-azure-key-vault", &["ampoule-plugin-sdk", "ampoule-plugin-store"]),
     ("ampoule-plugin-build", &[]),
     ("ampoule-plugin-bundle", &["ampoule-plugin-build"]),
+    ("ampoule-plugin-embedded", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-gcp", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
+    ("ampoule-plugin-gcp-secret-manager", &["ampoule-plugin-sdk", "ampoule-plugin-store"]),
     ("ampoule-plugin-http-json", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-k8s", &["ampoule-plugin-sdk"]),
+    ("ampoule-plugin-onepassword-connect", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-pull", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-sdk", &[]),
+    ("ampoule-plugin-store", &["ampoule-plugin-sdk"]),
     ("ampoule-plugin-vault", &["ampoule-plugin-sdk"]),
+    ("ampoule-plugin-vault-kv", &["ampoule-plugin-sdk", "ampoule-plugin-store"]),
     ("ampoule-test-guests", &["ampoule-plugin-build", "ampoule-plugin-sdk"]),
     ("xtask", &["ampoule-links", "ampoule-plugin-build"]),
     ("ampoule-tests", &["*"]),

@@ -26,7 +26,7 @@ fn examples_pin_the_tools_that_they_are_tested_with() {
 
 #[test]
 fn requirements_are_compiled_from_their_sources() {
-    for folder in ["authors", "deploy", "sdks", "typos"] {
+    for folder in ["authors", "deploy", "sdks", "stores", "typos"] {
         let made = pins(&format!("tests/{folder}/requirements.txt"));
         for pin in pins(&format!("tests/{folder}/requirements.in")) {
             assert!(

@@ -14,6 +14,7 @@ mod kube;
 mod languages;
 mod manifests;
 mod mdbook;
+mod moto;
 mod pinned;
 mod program;
 mod prometheus;
@@ -66,6 +67,8 @@ pub(crate) struct Everything {
     pub(crate) registry: Program,
     /// The folder of the spelling checker.
     pub(crate) typos: PathBuf,
+    /// The folder of the server with the API of AWS Secrets Manager.
+    pub(crate) moto: PathBuf,
 }
 
 /// Finds or installs the WebAssembly target only.
@@ -133,7 +136,9 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("docker-registry", &registry.to_string());
     let typos = typos::ensure()?;
     found("typos", &typos.display().to_string());
-    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos })
+    let moto = moto::ensure()?;
+    found("moto", &moto.display().to_string());
+    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos, moto })
 }
 
 /// Finds or installs the tools in the scope.

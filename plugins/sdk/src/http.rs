@@ -98,6 +98,23 @@ pub fn post_json(url: impl Into<String>, document: &impl Serialize) -> Result<Re
     Ok(Request { method: Method::Post, url: url.into(), headers, body: Some(body) })
 }
 
+/// Encodes a text for a segment of a path or for the query of a URL: all characters except the
+/// unreserved ones of RFC 3986.
+///
+/// It does not change the segments `.` and `..`. Reject them if the text comes from a pod: some
+/// servers treat them as path segments even if they are encoded.
+#[must_use]
+pub fn percent_encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
+            _ => encoded += &format!("%{byte:02X}"),
+        }
+    }
+    encoded
+}
+
 // === impl Request ===
 
 impl Request {
@@ -244,6 +261,12 @@ mod tests {
             let expected = "the URL must not contain a user or password: use a header instead";
             assert_eq!(parse(url), Err(Error::Invalid(expected.to_owned())));
         }
+    }
+
+    #[test]
+    fn encodes_all_characters_that_have_a_meaning_in_a_url() {
+        assert_eq!(percent_encode("a-Z_0.~"), "a-Z_0.~");
+        assert_eq!(percent_encode("a/b?c=d&e#f g%\"é"), "a%2Fb%3Fc%3Dd%26e%23f%20g%25%22%C3%A9");
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Scene {
 
     async fn set(rules: &Value) -> Result<Self> {
         let (folder, guests) = (tempfile::tempdir()?, Guests::write(&["echo", "trap", "endless_loop"])?);
-        let (_, http_json) = ampoule_test_guests::PLUGINS[0];
+        let http_json = ampoule_test_guests::plugin("http-json");
         fs::write(folder.path().join("http-json.wasm"), http_json)?;
         fs::write(folder.path().join("broken.wasm"), "garbage")?;
         let first = issue()?;

@@ -10,7 +10,7 @@ use ampoule_plugin_build::{Artifact, Crates, Request, TARGET, TOOLCHAIN_ENV, Too
 use anyhow::{Context, Result};
 
 /// The example plugins that tests run.
-const PLUGINS: [&str; 1] = ["ampoule-plugin-http-json"];
+const PLUGINS: [&str; 2] = ["ampoule-plugin-http-json", "ampoule-plugin-onepassword-connect"];
 
 fn main() -> Result<()> {
     let out_dir = variable("OUT_DIR")?;
@@ -40,6 +40,7 @@ fn components(out_dir: &Path, crates: Crates) -> Result<Vec<Artifact>> {
         "tests/sandbox/guests/examples",
         "tests/sandbox/guests/src",
         "plugins/examples/http-json",
+        "plugins/examples/onepassword-connect",
         "plugins/sdk",
         "wit",
         "Cargo.lock",

@@ -4,7 +4,7 @@
 //! `..`; in the path of the URL they must not be empty. A pod can select another secret of the same
 //! store, but no other resource.
 
-use ampoule_plugin_sdk::{InjectionError, SecretRequest};
+use ampoule_plugin_sdk::{InjectionError, SecretRequest, http::percent_encode};
 
 /// A URL with placeholders in its path or query.
 pub(crate) struct Template(String);
@@ -77,18 +77,6 @@ fn substitute(text: &str, replace: impl Fn(&str) -> String) -> String {
         }
     }
     filled + rest
-}
-
-/// Encodes all characters except the unreserved ones of RFC 3986.
-fn percent_encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
-            _ => encoded += &format!("%{byte:02X}"),
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

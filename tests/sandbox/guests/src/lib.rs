@@ -20,6 +20,18 @@ pub fn guest(name: &str) -> &'static [u8] {
     }
 }
 
+/// Returns the component of an example plugin in Rust, by its name.
+///
+/// # Panics
+///
+/// If the build script does not build it.
+#[must_use]
+#[track_caller]
+pub fn plugin(name: &str) -> &'static [u8] {
+    let found = PLUGINS.iter().find(|(package, _)| package.strip_prefix("ampoule-plugin-") == Some(name));
+    found.unwrap_or_else(|| panic!("the build script builds no plugin `{name}`")).1
+}
+
 /// Ends a guest's file: exports the plugin, and defines the `main` that cargo requires of an
 /// example and that is never called.
 #[macro_export]
