@@ -23,6 +23,7 @@ mod prometheus;
 mod registry;
 mod renderers;
 mod review;
+pub mod tls_front;
 
 pub use self::{
     ampoule::{Ampoule, Exit, binary},
@@ -39,6 +40,6 @@ pub use self::{
     process::Process,
     prometheus::{Prometheus, Series, promtool},
     registry::{Registry, Signer},
-    renderers::{Renderers, languages, sdks, typos},
+    renderers::{Renderers, languages, sdks, stores, typos},
     review::{Response, Review},
 };

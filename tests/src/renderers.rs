@@ -22,6 +22,8 @@ const PINS: [&[u8]; 2] = [include_bytes!("../deploy/programs.txt"), include_byte
 const SDKS: &[u8] = include_bytes!("../sdks/requirements.txt");
 /// The name of the environment with `typos` holds the hash of these.
 const TYPOS: &[u8] = include_bytes!("../typos/requirements.txt");
+/// The name of the folder with moto holds the hash of these.
+const STORES: &[u8] = include_bytes!("../stores/requirements.txt");
 /// The name of the folder with componentize-js, componentize-py and Zig holds the hash of these.
 const LANGUAGES: [&[u8]; 3] = [
     include_bytes!("../authors/requirements.txt"),
@@ -124,6 +126,15 @@ pub fn languages() -> Result<PathBuf> {
 /// If it does not exist.
 pub fn typos() -> Result<PathBuf> {
     made("AMPOULE_TYPOS", "typos", TYPOS)
+}
+
+/// The environment with the secret stores: `$AMPOULE_STORES`, or the one in the cache folder.
+///
+/// # Errors
+///
+/// If it does not exist.
+pub fn stores() -> Result<PathBuf> {
+    made("AMPOULE_STORES", "stores", STORES)
 }
 
 /// A folder that `cargo xtask setup` made, with a name from the hash of its pins.

@@ -20,6 +20,7 @@ mod prometheus;
 mod python;
 mod registry;
 mod sdks;
+mod stores;
 mod typos;
 mod valgrind;
 mod wasm;
@@ -64,6 +65,8 @@ pub(crate) struct Everything {
     pub(crate) prometheus: Prometheus,
     /// The registry for plugins.
     pub(crate) registry: Program,
+    /// The folder of the secret stores.
+    pub(crate) stores: PathBuf,
     /// The folder of the spelling checker.
     pub(crate) typos: PathBuf,
 }
@@ -131,9 +134,11 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("promtool", &prometheus.promtool.to_string());
     let registry = registry::ensure()?;
     found("docker-registry", &registry.to_string());
+    let stores = stores::ensure()?;
+    found("secret stores", &stores.display().to_string());
     let typos = typos::ensure()?;
     found("typos", &typos.display().to_string());
-    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos })
+    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, stores, typos })
 }
 
 /// Finds or installs the tools in the scope.

@@ -2,7 +2,7 @@
 //! summary at the end. The end-to-end tests find their programs by `AMPOULE_ETCD`,
 //! `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`, `AMPOULE_LANGUAGES`,
 //! `AMPOULE_RENDERERS`, `AMPOULE_PROMETHEUS`, `AMPOULE_PROMTOOL`, `AMPOULE_REGISTRY`,
-//! `AMPOULE_TYPOS` and `AMPOULE_BIN`, set here.
+//! `AMPOULE_STORES`, `AMPOULE_TYPOS` and `AMPOULE_BIN`, set here.
 
 mod output;
 mod summary;
@@ -83,7 +83,8 @@ pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<C
     let server = workspace::build(Build::Tests)?;
     let mut command = workspace::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
-    let Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos } = everything;
+    let Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, stores, typos } =
+        everything;
     command.env("AMPOULE_ETCD", &api_server.etcd.path).env("AMPOULE_KUBE_APISERVER", &api_server.kube_apiserver.path);
     command
         .env("AMPOULE_HAPROXY", &haproxy.path)
@@ -93,6 +94,7 @@ pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<C
         .env("AMPOULE_PROMETHEUS", &prometheus.server.path)
         .env("AMPOULE_PROMTOOL", &prometheus.promtool.path)
         .env("AMPOULE_REGISTRY", &registry.path)
+        .env("AMPOULE_STORES", stores)
         .env("AMPOULE_TYPOS", typos)
         .env("AMPOULE_BIN", server);
     Ok(command)
