@@ -479,12 +479,8 @@ injectors:
       - { host: header.example, credential: { header: { name: X-Api-Key, prefix: 'Key ', value: { environment: API_KEY } } } }
       - host: secretsmanager.eu-central-1.amazonaws.com
         credential:
-          awsSigV4:
-            service: secretsmanager
-            region: eu-central-1
-            roleArn: arn:aws:iam::123456789012:role/ampoule
-            stsEndpoint: https://sts.example
-            metadataEndpoint: http://169.254.169.254
+          awsSigV4: { service: secretsmanager, region: eu-central-1, roleArn: 'arn:aws:iam::123456789012:role/ampoule',
+            stsEndpoint: 'https://sts.example', metadataEndpoint: 'http://169.254.169.254' }
       - host: secretmanager.googleapis.com
         credential: { gcp: { scopes: ['https://www.googleapis.com/auth/cloud-platform'], metadataEndpoint: http://metadata } }
       - host: my.vault.azure.net
@@ -495,10 +491,7 @@ injectors:
           vault: { address: 'https://vault.vault.svc:8200', role: r, path: jwt/k8s, namespace: team, tokenFile: /token }
       - host: oauth2.example
         credential:
-          oauth2ClientCredentials:
-            tokenUrl: https://login.example/token
-            clientId: ampoule
-            clientSecret: { file: /etc/ampoule/client }
-            scopes: [read]
+          oauth2ClientCredentials: { tokenUrl: 'https://login.example/token', clientId: ampoule,
+            clientSecret: { file: /etc/ampoule/client }, scopes: [read] }
 - { name: next, component: builtin:k8s, shadow: true, required: false, limits: { instances: 1 } }
 ";
