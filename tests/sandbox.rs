@@ -4,6 +4,8 @@
 //! The guests are built from `sandbox/guests/examples`; [`every_guest_has_a_row`] fails for a guest
 //! without a row.
 
+#[path = "sandbox/credentials.rs"]
+mod credentials;
 #[path = "sandbox/fairness.rs"]
 mod fairness;
 #[path = "sandbox/grants.rs"]

@@ -45,8 +45,6 @@ async fn ask_a_store(store: &Store) -> Result<()> {
     grants:
       http: {{ hosts: ['192.0.2.1:8443'], caFile: {folder}/ca.crt }}
       environment: [STORE_TOKEN]
-    delivery: inline
-    acceptPlaintext: true
     limits: {{ deadlineMillis: 20000 }}
 ",
             folder = folder.path().display()

@@ -23,6 +23,7 @@ mod prometheus;
 mod registry;
 mod renderers;
 mod review;
+pub mod tls_front;
 
 pub use self::{
     ampoule::{Ampoule, Exit, binary},

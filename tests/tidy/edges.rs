@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every allowed dependency between the crates of this workspace, except development dependencies.
-const EDGES: [(&str, &[&str]); 38] = [
+const EDGES: [(&str, &[&str]); 39] = [
     ("ampoule", &["ampoule-cli", "ampoule-plugin-bundle"]),
     ("ampoule-core", &[]),
     ("ampoule-component", &["ampoule-core"]),
     ("ampoule-engine", &["ampoule-component", "ampoule-core"]),
     ("ampoule-config", &["ampoule-core"]),
+    ("ampoule-credentials", &["ampoule-config", "ampoule-core", "ampoule-net"]),
     ("ampoule-net", &[]),
     ("ampoule-policy", &["ampoule-core"]),
     ("ampoule-review", &["ampoule-core"]),
@@ -26,7 +27,15 @@ const EDGES: [(&str, &[&str]); 38] = [
     ),
     (
         "ampoule-components",
-        &["ampoule-cluster", "ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-net", "ampoule-oci"],
+        &[
+            "ampoule-cluster",
+            "ampoule-config",
+            "ampoule-core",
+            "ampoule-credentials",
+            "ampoule-engine",
+            "ampoule-net",
+            "ampoule-oci",
+        ],
     ),
     (
         "ampoule-server",

@@ -4,14 +4,16 @@
 //! This happens once when the plugin is loaded. A change of the certificates loads the plugin
 //! again.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
+use ampoule_core::ClusterSecrets;
+use ampoule_credentials::{Surroundings, credentials};
 use ampoule_engine::{Grants, HttpGrant};
 use anyhow::{Context as _, ensure};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use ampoule_config::{GrantsConfig, HttpGrantConfig};
-use ampoule_net::file;
+use ampoule_net::{file, outbound};
 
 /// Returns the content of `grants.http.caFile`; `None` without that key.
 ///
@@ -29,11 +31,16 @@ pub fn read_ca(config: &GrantsConfig) -> anyhow::Result<Option<Vec<u8>>> {
 ///
 /// If a variable is not set or a certificate is not valid. The error names the key below the
 /// injector.
-pub fn resolve(config: &GrantsConfig, ca: Option<&[u8]>) -> anyhow::Result<Grants> {
+pub fn resolve(
+    plugin: &str,
+    config: &GrantsConfig,
+    ca: Option<&[u8]>,
+    secrets: Arc<dyn ClusterSecrets>,
+) -> anyhow::Result<Grants> {
     // Taken apart once, so that a new grant does not compile until it is resolved here.
     let GrantsConfig { http, kubernetes_secrets, labelled_secrets, cache, environment, clock, randomness } = config;
     Ok(Grants {
-        http: http.as_ref().map(|http| resolve_http(http, ca)).transpose()?,
+        http: http.as_ref().map(|http| resolve_http(plugin, http, ca, secrets)).transpose()?,
         kubernetes_secrets: kubernetes_secrets.clone(),
         labelled_secrets: labelled_secrets.clone(),
         cache: *cache,
@@ -50,12 +57,22 @@ fn read_variable<T: From<String>>(name: &str) -> anyhow::Result<(String, T)> {
     Ok((name.to_owned(), value.into()))
 }
 
-fn resolve_http(config: &HttpGrantConfig, ca: Option<&[u8]>) -> anyhow::Result<HttpGrant> {
+fn resolve_http(
+    plugin: &str,
+    config: &HttpGrantConfig,
+    ca: Option<&[u8]>,
+    secrets: Arc<dyn ClusterSecrets>,
+) -> anyhow::Result<HttpGrant> {
     let roots = match (&config.ca_file, ca) {
         (Some(path), Some(pem)) => parse_roots(pem).with_context(|| ca_file_key(path))?,
         _ => Vec::new(),
     };
-    HttpGrant::new(config.hosts.iter().cloned(), roots).context("grants.http.caFile")
+    // Login servers of a private network often have a certificate of the same CA as the store.
+    let mut login_roots = outbound::roots(None).map_err(|error| anyhow::anyhow!(error.reason))?;
+    login_roots.add_parsable_certificates(roots.iter().cloned());
+    let surroundings = Surroundings::of_process(secrets, login_roots);
+    let hosts = credentials(plugin, &config.hosts, &surroundings);
+    HttpGrant::with_credentials(hosts, roots).context("grants.http.caFile")
 }
 
 fn parse_roots(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
@@ -71,13 +88,17 @@ fn ca_file_key(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ampoule_config::GrantedHost;
+    use ampoule_core::{Destination, NoCluster};
+
     use super::*;
 
     fn grants(hosts: &[&str], ca_file: Option<&Path>) -> anyhow::Result<Grants> {
-        let hosts = hosts.iter().map(|host| ampoule_engine::Destination::parse(host).unwrap()).collect();
+        let host = |host: &&str| GrantedHost { destination: Destination::parse(host).unwrap(), credential: None };
+        let hosts = hosts.iter().map(host).collect();
         let http = Some(HttpGrantConfig { hosts, ca_file: ca_file.map(Into::into) });
         let config = GrantsConfig { http, ..GrantsConfig::default() };
-        resolve(&config, read_ca(&config)?.as_deref())
+        resolve("p", &config, read_ca(&config)?.as_deref(), Arc::new(NoCluster))
     }
 
     #[test]
@@ -105,10 +126,12 @@ mod tests {
     #[test]
     fn a_granted_variable_must_be_set() {
         let environment = ["PATH".to_owned()].into();
-        let found = resolve(&GrantsConfig { environment, ..GrantsConfig::default() }, None).unwrap();
+        let found =
+            resolve("p", &GrantsConfig { environment, ..GrantsConfig::default() }, None, Arc::new(NoCluster)).unwrap();
         assert_eq!(found.environment.len(), 1);
         let environment = ["AMPOULE_NO_SUCH_VARIABLE".to_owned()].into();
-        let error = resolve(&GrantsConfig { environment, ..GrantsConfig::default() }, None).unwrap_err();
+        let error = resolve("p", &GrantsConfig { environment, ..GrantsConfig::default() }, None, Arc::new(NoCluster))
+            .unwrap_err();
         let expected = "grants.environment: AMPOULE_NO_SUCH_VARIABLE is not set for the webhook, or is not UTF-8";
         assert_eq!(error.to_string(), expected);
     }

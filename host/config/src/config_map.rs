@@ -112,7 +112,22 @@ impl ConfigMapInjector {
                           (plugins.configMapBuiltinSettings permits them)";
             return Err(ConfigError::at("settings", reason));
         }
-        Ok(())
+        self.check_credentials(config)
+    }
+
+    /// Refuses the credentials of the webhook that an admin has not listed for ConfigMaps.
+    fn check_credentials(&self, config: &Config) -> Result<(), ConfigError> {
+        match self.config.grants.first_credential_beyond(&config.config_map_credentials) {
+            None => Ok(()),
+            Some(host) => {
+                let reason = format!(
+                    "this credential of {} is not permitted in a ConfigMap; an admin must list the host with the same \
+                     credential in plugins.configMapCredentials",
+                    host.destination
+                );
+                Err(ConfigError::at("grants.http.hosts", reason))
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     conventions::{ConventionsSection, OnFailureName},
     edits::EditsSection,
     global_secrets::GlobalSecretsSection,
+    granted_host::{HostSection, check_permitted},
     injector::{self, InjectorEntry, InjectorRules},
     limits::LimitsSection,
     policy::PolicySection,
@@ -79,6 +80,10 @@ pub(crate) struct PluginsSection {
     /// `trust.requireSignature` is on. These settings can name an image, and no signature covers
     /// them.
     config_map_builtin_settings: bool,
+    /// Hosts and credentials that such a ConfigMap may use. Its credential of a host must equal the
+    /// credential of that host here. By default, it may use no credential.
+    #[serde(deserialize_with = "section")]
+    config_map_credentials: Vec<HostSection>,
     /// Whether a component that imports HTTP or Kubernetes Secrets is rejected without the grant.
     /// Otherwise it is loaded, and its calls are denied.
     strict_grants: bool,
@@ -129,6 +134,10 @@ impl ConfigFile {
             config_map_limits: self.plugins.config_map_limits.over(&ConfigMapInjector::default_limits()),
             config_map_edits,
             config_map_builtin_settings: self.plugins.config_map_builtin_settings,
+            config_map_credentials: check_permitted(
+                "plugins.configMapCredentials",
+                self.plugins.config_map_credentials,
+            )?,
             strict_grants: self.plugins.strict_grants,
             injectors,
         })
@@ -159,6 +168,7 @@ impl From<&Config> for ConfigFile {
                 config_map_limits: (&config.config_map_limits).into(),
                 config_map_edits: (&config.config_map_edits).into(),
                 config_map_builtin_settings: config.config_map_builtin_settings,
+                config_map_credentials: config.config_map_credentials.iter().cloned().map(HostSection::from).collect(),
                 strict_grants: config.strict_grants,
             },
             injectors: Some(config.injectors.iter().map(Into::into).collect()),

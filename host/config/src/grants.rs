@@ -9,12 +9,13 @@ use std::{
     path::PathBuf,
 };
 
-use ampoule_core::{Destination, Grant, LabelledSecrets, SecretName};
+use ampoule_core::{Grant, LabelledSecrets, SecretName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConfigError,
+    ConfigError, GrantedHost,
+    granted_host::{HostEntry, check_hosts},
     names::{check_object_name, is_label},
     section::section,
 };
@@ -41,8 +42,8 @@ pub struct GrantsConfig {
 /// Hosts that a plugin may call by HTTP over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpGrantConfig {
-    /// The hosts and their ports; at least one.
-    pub hosts: Vec<Destination>,
+    /// The hosts, their ports and their credentials; at least one.
+    pub hosts: Vec<GrantedHost>,
     /// CA certificates in PEM form, in addition to the public roots.
     pub ca_file: Option<PathBuf>,
 }
@@ -73,9 +74,9 @@ pub struct GrantsFile {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct HttpGrantSection {
     /// Hosts that the plugin may call: `host`, `host:port` or `[IPv6 address]:port`. The default
-    /// port is 443.
+    /// port is 443. An entry with a credential is a mapping.
     #[serde(deserialize_with = "section")]
-    hosts: Vec<String>,
+    hosts: Vec<HostEntry>,
     /// File with CA certificates in PEM form, in addition to the public roots. Requires `hosts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_file: Option<PathBuf>,
@@ -154,7 +155,7 @@ impl From<&GrantsConfig> for GrantsFile {
             by_namespace.entry(namespace).or_default().push(name);
         }
         let http = http.map(|HttpGrantConfig { hosts, ca_file }| HttpGrantSection {
-            hosts: hosts.iter().map(ToString::to_string).collect(),
+            hosts: hosts.into_iter().map(HostEntry::from).collect(),
             ca_file,
         });
         Self {
@@ -180,10 +181,7 @@ impl HttpGrantSection {
         if self.hosts.is_empty() {
             return if self.ca_file.is_none() { Ok(None) } else { ca_file("has no effect without hosts") };
         }
-        let parse = |(i, host): (usize, &String)| {
-            Destination::parse(host).map_err(|reason| ConfigError::at(format!("{key}.hosts[{i}]"), reason))
-        };
-        let hosts = self.hosts.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+        let hosts = check_hosts(&format!("{key}.hosts"), self.hosts)?;
         if self.ca_file.as_ref().is_some_and(|path| !path.is_absolute()) {
             return ca_file("is not an absolute path");
         }
@@ -245,6 +243,13 @@ impl GrantsConfig {
             (Grant::Environment, !environment.is_empty()),
         ];
         grants.into_iter().find_map(|(grant, given)| given.then(|| grant.key()))
+    }
+
+    /// Returns the first host with a credential that is not in this list.
+    #[must_use]
+    pub fn first_credential_beyond(&self, permitted: &[GrantedHost]) -> Option<&GrantedHost> {
+        let mut hosts = self.http.iter().flat_map(|http| &http.hosts);
+        hosts.find(|host| host.credential.is_some() && !permitted.contains(host))
     }
 
     /// Whether `others` contains all of these grants.

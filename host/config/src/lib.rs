@@ -8,6 +8,7 @@ mod bounds;
 mod clients;
 mod config_map;
 mod conventions;
+mod credential;
 mod delivery;
 mod edits;
 mod effective;
@@ -16,6 +17,7 @@ mod error;
 mod file;
 mod flyte;
 mod global_secrets;
+mod granted_host;
 mod grants;
 mod injector;
 mod limits;
@@ -45,12 +47,17 @@ pub use self::{
     clients::{AGGREGATED_PATH, API_GROUP, API_RESOURCE, API_VERSION, ClientMode, ClientsConfig, values_remedy},
     config_map::{ConfigMapInjector, DOCUMENT},
     conventions::ProfileName,
+    credential::{
+        AwsCredential, AzureCredential, BasicCredential, CredentialConfig, CredentialSource, GcpCredential,
+        HeaderCredential, OAuth2Credential, SecretKey, VaultCredential,
+    },
     delivery::DeliveryConfig,
     edits::EditsSection,
     engine::EngineSettings,
     error::ConfigError,
     flyte::{FLAGS as FLYTE_FLAGS, FlyteSource, Notice},
     global_secrets::{GLOBAL_INJECTOR, GlobalSecretsConfig},
+    granted_host::GrantedHost,
     grants::{GrantsConfig, GrantsFile, HttpGrantConfig},
     injector::InjectorConfig,
     limits::LimitsSection,
@@ -128,6 +135,8 @@ pub struct Config {
     /// Whether a ConfigMap may set the settings of a built-in plugin while `trust.requireSignature`
     /// is on.
     pub config_map_builtin_settings: bool,
+    /// The hosts and credentials that the injectors of ConfigMaps may use.
+    pub config_map_credentials: Vec<GrantedHost>,
     /// Whether a component that needs a grant is rejected without it.
     pub strict_grants: bool,
     /// The injectors in the order in which they are consulted, and shadow injectors. All of them

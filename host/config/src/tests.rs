@@ -70,7 +70,7 @@ fn reads_every_key() {
     assert!(config.trust.require_signature);
     assert_eq!(config.trust.key("team").unwrap().key.id(), "E7620F1842B4E81F");
     assert_eq!(config.registries.insecure, ["localhost:5000"]);
-    let [injector, shadow] = &config.injectors[..] else { panic!("two injectors") };
+    let [injector, logged_in, shadow] = &config.injectors[..] else { panic!("three injectors") };
     assert!(shadow.shadow && config.policy[0].shadow);
     assert_eq!(injector.component, ComponentSource::File("/plugins/x.wasm".into()));
     assert_eq!(injector.settings, serde_json::json!({ "a": { "b": [1, "007"] } }));
@@ -78,9 +78,13 @@ fn reads_every_key() {
     assert_eq!(injector.limits.deadline, Duration::from_millis(50));
     assert_eq!(injector.limits.instances, 3);
     let HttpGrantConfig { hosts, ca_file } = injector.grants.http.as_ref().unwrap();
-    let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+    let hosts: Vec<_> = hosts.iter().map(|host| host.destination.to_string()).collect();
     assert_eq!(hosts, ["secrets.example.com:443", "vault.vault.svc:8200", "[fd00::1]:443"]);
     assert_eq!(ca_file.as_deref(), Some(Path::new("/etc/ampoule/ca.crt")));
+    let with_credential = |host: &&GrantedHost| host.credential.is_some();
+    let hosts = &logged_in.grants.http.as_ref().unwrap().hosts;
+    assert_eq!((hosts.len(), hosts.iter().filter(with_credential).count()), (9, 8));
+    assert_eq!(config.config_map_credentials.iter().filter(with_credential).count(), 1);
     let secrets: Vec<_> = injector.grants.kubernetes_secrets.iter().map(ToString::to_string).collect();
     assert_eq!(secrets, ["team-a/db", "vault/other.token", "vault/token"]);
     assert_eq!(injector.grants.environment, ["STORE_TOKEN".to_owned()].into());
@@ -420,6 +424,7 @@ engine:
 plugins:
   configMaps: true
   configMapLimits: { memoryMiB: 64, deadlineMillis: 1000, instances: 32, queueWaitMillis: 900, componentMiB: 20 }
+  configMapCredentials: [{ host: a.example, credential: { bearer: { file: /etc/ampoule/token } } }]
 trust:
   requireSignature: true
   keys:
@@ -462,5 +467,31 @@ injectors:
   acceptPlaintext: true
   cache: { ttlSeconds: 60, maxStaleSeconds: 600 }
   required: false
+- name: logged-in
+  component: builtin:k8s
+  limits: { instances: 1 }
+  grants:
+    http:
+      hosts:
+      - plain.example
+      - { host: bearer.example, credential: { bearer: { secret: { namespace: vault, name: token, key: value } } } }
+      - { host: basic.example, credential: { basic: { username: ampoule, password: { file: /etc/ampoule/password } } } }
+      - { host: header.example, credential: { header: { name: X-Api-Key, prefix: 'Key ', value: { environment: API_KEY } } } }
+      - host: secretsmanager.eu-central-1.amazonaws.com
+        credential:
+          awsSigV4: { service: secretsmanager, region: eu-central-1, roleArn: 'arn:aws:iam::123456789012:role/ampoule',
+            stsEndpoint: 'https://sts.example', metadataEndpoint: 'http://169.254.169.254' }
+      - host: secretmanager.googleapis.com
+        credential: { gcp: { scopes: ['https://www.googleapis.com/auth/cloud-platform'], metadataEndpoint: http://metadata } }
+      - host: my.vault.azure.net
+        credential:
+          azure: { scope: https://vault.azure.net/.default, clientId: c, tenantId: t, metadataEndpoint: http://imds }
+      - host: vault.vault.svc:8200
+        credential:
+          vault: { address: 'https://vault.vault.svc:8200', role: r, path: jwt/k8s, namespace: team, tokenFile: /token }
+      - host: oauth2.example
+        credential:
+          oauth2ClientCredentials: { tokenUrl: 'https://login.example/token', clientId: ampoule,
+            clientSecret: { file: /etc/ampoule/client }, scopes: [read] }
 - { name: next, component: builtin:k8s, shadow: true, required: false, limits: { instances: 1 } }
 ";

@@ -15,6 +15,7 @@ mod edit_permissions;
 mod flyte;
 mod generated_name;
 mod grant;
+mod host_credential;
 mod injector;
 mod limits;
 mod memory;
@@ -44,6 +45,7 @@ pub use self::{
     edit_permissions::{AddedVolumes, EditKind, EditPermissions, ForbiddenEdit, NamePattern},
     generated_name::GeneratedName,
     grant::Grant,
+    host_credential::{CredentialError, CredentialHeader, HostCredential, OutgoingRequest},
     injector::{FailureKind, Injection, InjectionError, InjectorFailure, InjectorSession, SecretInjector, Unavailable},
     limits::{Limits, PodLimits},
     memory::{AdmissionMemory, UnlimitedMemory},

@@ -154,6 +154,12 @@ impl PluginEngine {
         self.runtime.compiler.allocation()
     }
 
+    /// The reader of Kubernetes Secrets, which the credentials of hosts share with the plugins.
+    #[must_use]
+    pub fn cluster_secrets(&self) -> Arc<dyn ClusterSecrets> {
+        Arc::clone(&self.runtime.services.secrets)
+    }
+
     /// Runs a load, and converts the errors of the run.
     async fn run_load<T: Send + 'static>(
         &self,

@@ -206,6 +206,7 @@ impl Loader {
             conventions: config.conventions.clone(),
             strict_grants: config.strict_grants,
             trust: config.trust.clone(),
+            config_map_credentials: config.config_map_credentials.clone(),
             last: self.last.clone(),
         };
         let plan = listed.into_iter().map(|injector| self.plan(config, injector)).collect();

@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod case;
 mod given;
+mod given_credential;
 mod new;
 mod run;
 mod schema;

@@ -2,11 +2,12 @@
 //!
 //! Every key has a heading, so that other pages can link to it.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use serde_json::Value;
 
 use crate::{
+    bounds::definition_name,
     injector::ConfigMapDocument,
     schema::{json_schema, reference},
 };
@@ -35,7 +36,7 @@ ConfigMap. Its key `plugin.wasm` is the component. Its optional key `injector.ya
 /// The page.
 pub(super) fn page() -> String {
     let schema = json_schema();
-    let mut page = Page { definitions: &schema["$defs"], text: HEADER.to_owned() };
+    let mut page = Page { definitions: &schema["$defs"], text: HEADER.to_owned(), written: HashMap::new() };
     for (name, property) in properties(&schema) {
         page.write_key(name, property, &property["default"], "at reload");
     }
@@ -51,7 +52,12 @@ pub(super) fn page() -> String {
 struct Page<'a> {
     definitions: &'a Value,
     text: String,
+    /// The definitions of [`ONCE`] that are written, and their keys.
+    written: HashMap<&'static str, String>,
 }
+
+/// Sections that are used in several places, and written in the first one only.
+const ONCE: [&str; 2] = ["CredentialSection", "SourceSection"];
 
 // === impl Page ===
 
@@ -63,7 +69,23 @@ impl<'a> Page<'a> {
         let takes_effect = if definition["x-takes-effect"] == "restart" { "at restart" } else { takes_effect };
         let description = property["description"].as_str().or(definition["description"].as_str()).unwrap_or_default();
         let _ = write!(self.text, "\n{level} `{path}`\n\n{description}\n");
+        if let Some(name) = reference(property).and_then(|name| ONCE.into_iter().find(|once| *once == name)) {
+            match self.written.get(name) {
+                Some(first) => {
+                    let _ = write!(self.text, "\nMapping with the keys of `{first}`.\n");
+                    return;
+                }
+                None => _ = self.written.insert(name, path.to_owned()),
+            }
+        }
         let item = self.resolve(&property["items"]);
+        if let Some(section) = definition_name(&item["anyOf"][1]) {
+            let _ = writeln!(self.text, "\nList of texts or mappings. Takes effect {takes_effect}.");
+            for (name, property) in properties(&self.definitions[section]) {
+                self.write_key(&format!("{path}[].{name}"), property, &property["default"], takes_effect);
+            }
+            return;
+        }
         let (path, section) = if item.is_null() { (path.to_owned(), definition) } else { (format!("{path}[]"), item) };
         if section["properties"].is_object() {
             for (name, property) in properties(section) {

@@ -93,6 +93,7 @@ impl PendingLoad {
             && one.conventions == other.conventions
             && one.trust == other.trust
             && one.registries == other.registries
+            && one.config_map_credentials == other.config_map_credentials
     }
 
     /// Returns the engine of this load, and the number of instances that it supports.

@@ -15,7 +15,7 @@ use ampoule_components::{
     fetch::{Component, ComponentRequest, Signer},
     grants,
 };
-use ampoule_config::{ComponentSource, InjectorConfig, TrustConfig};
+use ampoule_config::{ComponentSource, GrantedHost, InjectorConfig, TrustConfig};
 use ampoule_telemetry::metrics::PluginLabels;
 
 /// The inputs of a plugin.
@@ -83,6 +83,12 @@ impl PluginRecipe {
         self.config.grants.are_within(&now.grants) && self.is_vouched_for(now, trust)
     }
 
+    /// Whether the plugin uses only credentials that are permitted for ConfigMaps. An injector
+    /// whose ConfigMap is no longer valid must not keep a credential that an admin has withdrawn.
+    pub(super) fn has_permitted_credentials(&self, permitted: &[GrantedHost]) -> bool {
+        self.config.grants.first_credential_beyond(permitted).is_none()
+    }
+
     fn is_vouched_for(&self, now: &InjectorConfig, trust: &TrustConfig) -> bool {
         let built_in = matches!(self.config.component, ComponentSource::Builtin(_));
         if built_in || (now.signed_by.is_none() && !trust.require_signature) {
@@ -100,8 +106,8 @@ impl PluginRecipe {
     /// Loads the plugin, and lets it check its configuration.
     pub(super) async fn load(self, engine: &PluginEngine) -> anyhow::Result<LoadedPlugin> {
         let config = &self.config;
-        let grants =
-            grants::resolve(&config.grants, self.ca.as_deref()).with_context(|| format!("injector {}", config.name))?;
+        let grants = grants::resolve(&config.name, &config.grants, self.ca.as_deref(), engine.cluster_secrets())
+            .with_context(|| format!("injector {}", config.name))?;
         let spec = PluginSpec {
             name: config.name.clone(),
             source: config.component.to_string(),
@@ -228,6 +234,33 @@ mod tests {
             assert_eq!(recipe.is_allowed(Some(&now.injectors[0]), &now.trust), expected, "{what}");
         }
         assert!(granted.is_allowed(None, &TrustConfig::default()), "an unreadable configuration revokes nothing");
+    }
+
+    #[test]
+    fn a_withdrawn_credential_does_not_stay_in_use() {
+        let entry =
+            |host: &str, file: &str| format!("{{ host: {host}, credential: {{ bearer: {{ file: {file} }} }} }}");
+        let grants = |entry: &str| format!("grants: {{ http: {{ hosts: [{entry}] }} }}");
+        let used = served(&grants(&entry("a.example", "/a")), None);
+        for (what, now, expected) in [
+            ("nothing changed", entry("a.example", "/a"), true),
+            ("another place", entry("a.example", "/b"), false),
+            ("no credential", "a.example".to_owned(), false),
+        ] {
+            let now = config(&grants(&now), false, &[]);
+            assert_eq!(used.is_allowed(Some(&now.injectors[0]), &now.trust), expected, "{what}");
+        }
+        for (permitted, expected) in [
+            (entry("a.example", "/a"), true),
+            (entry("a.example", "/b"), false),
+            (entry("b.example", "/a"), false),
+            (String::new(), false),
+        ] {
+            let text = format!("plugins: {{ configMaps: true, configMapCredentials: [{permitted}] }}");
+            let permitted = Config::parse(&text, &["k8s"]).unwrap().config_map_credentials;
+            assert_eq!(used.has_permitted_credentials(&permitted), expected, "{text}");
+        }
+        assert!(served("", None).has_permitted_credentials(&[]));
     }
 
     #[test]

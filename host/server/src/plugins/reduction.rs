@@ -60,7 +60,11 @@ fn permitted_slot(slot: &PluginSlot, config: &Config, injectors: &[ListedInjecto
     let injector = entry(slot, config, injectors)?;
     let mut slot = slot.clone();
     let now = injector.config.as_ref().ok();
-    let is_permitted = |loaded: &LoadedPlugin| !injector.is_dropped && loaded.recipe.is_permitted(now, &config.trust);
+    let is_permitted = |LoadedPlugin { recipe, .. }: &LoadedPlugin| {
+        !injector.is_dropped
+            && recipe.is_permitted(now, &config.trust)
+            && (injector.origin.is_none() || recipe.has_permitted_credentials(&config.config_map_credentials))
+    };
     if slot.serving.as_ref().is_some_and(|loaded| !is_permitted(loaded)) {
         slot.revoke();
     }

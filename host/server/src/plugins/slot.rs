@@ -20,7 +20,7 @@ use super::{
 };
 use ampoule_cluster::events::ConfigMapReference;
 use ampoule_components::{FetchedInjector, ListedInjector, fetch::Component, grants};
-use ampoule_config::{ComponentSource, Config, InjectorConfig, TrustConfig};
+use ampoule_config::{ComponentSource, Config, GrantedHost, InjectorConfig, TrustConfig};
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
 /// A position in the chain.
@@ -44,6 +44,8 @@ pub(super) struct SlotFiller {
     pub(super) conventions: Conventions,
     pub(super) trust: TrustConfig,
     pub(super) strict_grants: bool,
+    /// The hosts and credentials that the injectors of ConfigMaps may use.
+    pub(super) config_map_credentials: Vec<GrantedHost>,
     /// The parts of the previous pipeline.
     pub(super) last: Option<Arc<PipelineParts>>,
 }
@@ -161,8 +163,11 @@ impl SlotFiller {
             let mut slot = before.clone();
             slot.status.origin.clone_from(&injector.origin);
             slot.status.required = required;
-            let is_permitted =
-                |loaded: &LoadedPlugin| !injector.is_dropped && loaded.recipe.is_permitted(config, &self.trust);
+            let is_permitted = |LoadedPlugin { recipe, .. }: &LoadedPlugin| {
+                !injector.is_dropped
+                    && recipe.is_permitted(config, &self.trust)
+                    && self.permits_credentials(recipe, injector.origin.as_ref())
+            };
             if slot.serving.as_ref().is_some_and(|loaded| !is_permitted(loaded)) {
                 slot.revoke();
             }
@@ -193,6 +198,10 @@ impl SlotFiller {
         same_name.find(|slot| slot.status.origin.is_some() == from_config_map)
     }
 
+    fn permits_credentials(&self, recipe: &PluginRecipe, origin: Option<&ConfigMapReference>) -> bool {
+        origin.is_none() || recipe.has_permitted_credentials(&self.config_map_credentials)
+    }
+
     /// Returns the first plugin that loads, and the error of the configured plugin.
     async fn load_first(
         &self,
@@ -214,7 +223,9 @@ impl SlotFiller {
         let ca = config.map_or(Ok(None), |config| {
             grants::read_ca(&config.grants).with_context(|| format!("injector {}", config.name))
         });
-        let before = before.filter(|before| before.recipe.is_allowed(config, &self.trust));
+        let before = before.filter(|LoadedPlugin { recipe, .. }| {
+            recipe.is_allowed(config, &self.trust) && self.permits_credentials(recipe, origin)
+        });
         let kept = before.map(|before| &before.recipe);
         let (mut recipes, mut error) = (Vec::new(), None);
         match (component, ca) {

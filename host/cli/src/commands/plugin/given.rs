@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::sent::SentRequest;
+use super::{given_credential::given_credential, sent::SentRequest};
 use ampoule_config::{ConfigError, GrantsConfig};
 
 /// The values that a plugin's grants give access to.
@@ -121,9 +121,10 @@ impl GivenValues {
             }
         });
         let environment = environment.collect::<Result<_, _>>()?;
-        let http = config
-            .http
-            .map(|http| HttpGrant::new(http.hosts, Vec::new()).expect("an empty list of root certificates is valid"));
+        let http = config.http.map(|http| {
+            let hosts = http.hosts.into_iter().map(given_credential);
+            HttpGrant::with_credentials(hosts, Vec::new()).expect("an empty list of root certificates is valid")
+        });
         Ok(Grants {
             http,
             kubernetes_secrets: config.kubernetes_secrets,

@@ -18,7 +18,7 @@ use std::{
 };
 
 use ::http::{Request, Response, Uri, uri::PathAndQuery};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -45,6 +45,9 @@ const BUFFER: usize = 64 << 10;
 /// The future that drives a connection while a body is read. It never fails.
 pub(super) type ConnectionDriver = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
+/// The body of a request.
+type RequestBody = Either<CountedBody<WasiBody>, WasiBody>;
+
 /// A request that passed the checks of the gate.
 pub(super) struct Exchange {
     pub(super) plugin: Arc<PluginContext>,
@@ -59,15 +62,28 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Sends the request, and waits for the head of the response.
     pub(super) async fn run(self, request: Request<WasiBody>) -> Result<(Response<WasiBody>, ConnectionDriver), Error> {
+        let credential = self.grant.credential(&self.destination);
+        let request = match &credential {
+            Some(credential) => self.with_credential(&**credential, request).await?,
+            None => request,
+        };
         if let Some(answers) = self.plugin.services.http.clone() {
             return self.answer_locally(&*answers, request).await;
         }
         let connecting = with_timeout(self.options.connect_timeout, self.connect(), Error::ConnectionTimeout);
         let (mut sender, connection) = connecting.await?;
         let budget = Arc::clone(&self.budget);
-        let request = origin_form(request)?.map(|body| CountedBody::for_request(body, budget));
+        // A body that was read for its signature is counted already.
+        let is_counted = credential.as_ref().is_some_and(|credential| credential.needs_body());
+        let request = origin_form(request)?.map(|body| match is_counted {
+            true => Either::Right(body),
+            false => Either::Left(CountedBody::for_request(body, budget)),
+        });
         let response = async { sender.send_request(request).await.map_err(|error| request_error(&error)) };
         let response = with_timeout(self.options.first_byte_timeout, response, Error::ConnectionReadTimeout).await?;
+        if let Some(credential) = credential {
+            credential.answered(response.status().as_u16());
+        }
         let response = response.map(|body| {
             let body = body.map_err(|error| response_error(&error)).boxed_unsync();
             CountedBody::for_response(body, self.budget).boxed_unsync()
@@ -107,7 +123,7 @@ impl Exchange {
     }
 
     /// Opens a connection, and starts the task that moves its bytes.
-    async fn connect(&self) -> Result<(SendRequest<CountedBody<WasiBody>>, AbortOnDrop<()>), Error> {
+    async fn connect(&self) -> Result<(SendRequest<RequestBody>, AbortOnDrop<()>), Error> {
         let addresses = self.allowed_addresses().await?;
         let connector = TlsConnector::from(Arc::clone(&self.grant.tls));
         let tcp = self.connect_tcp(&addresses).await?;

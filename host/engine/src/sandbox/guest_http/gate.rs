@@ -4,7 +4,7 @@
 //! connects.
 
 use ampoule_core::Destination;
-use ampoule_core::Grant;
+use ampoule_core::{Grant, HostCredential};
 use std::{future::ready, sync::Arc};
 
 use ::http::{Method, Request, Response, uri::Scheme};
@@ -38,8 +38,41 @@ impl HttpGate {
 
     /// Checks a request, and counts it if it is allowed.
     fn admit<B>(&self, request: &Request<B>) -> Result<(Destination, HttpGrant), Error> {
-        let allowed = self.check(request)?;
-        if self.budget.count_call() { Ok(allowed) } else { Err(Error::ConnectionLimitReached) }
+        let (destination, grant) = self.check(request)?;
+        if let Some(credential) = grant.credential(&destination) {
+            self.check_credential(request, &*credential, &destination)?;
+        }
+        if self.budget.count_call() { Ok((destination, grant)) } else { Err(Error::ConnectionLimitReached) }
+    }
+
+    /// Refuses a request that sets a header of the host's credential, or whose response would show
+    /// the credential. The plugin gets the reason: its author must change it.
+    fn check_credential<B>(
+        &self,
+        request: &Request<B>,
+        credential: &dyn HostCredential,
+        destination: &Destination,
+    ) -> Result<(), Error> {
+        let own = credential.headers().iter().find(|name| request.headers().contains_key(name.as_str()));
+        let method = request.method();
+        let reason = match own {
+            Some(name) => {
+                format!("the webhook sets the header {name} for {destination}, so the plugin must not set it")
+            }
+            // A server returns the headers of such a request in its response.
+            None if method == Method::TRACE => {
+                format!("TRACE is not permitted for {destination}, for which the webhook has a credential")
+            }
+            None => match credential.reveals(method.as_str(), request.uri().path()) {
+                Some(what) => format!("{what}, which plugins may not call on {destination}"),
+                None => return Ok(()),
+            },
+        };
+        self.plugin.report_denied(Grant::Http);
+        if self.budget.is_first_problem() {
+            warn!(plugin = self.plugin.name, %reason, "outbound HTTP refused");
+        }
+        Err(Error::InternalError(Some(reason)))
     }
 
     /// Returns the destination of a request, and the grant that covers it.
@@ -204,6 +237,48 @@ mod tests {
             assert_eq!(check(&gate, &method, "https://store.example/"), "store.example:443");
         }
         assert_eq!(check(&gate, &Method::CONNECT, "store.example:443"), "HttpRequestMethodInvalid");
+    }
+
+    #[test]
+    fn refuses_trace_for_a_host_with_a_credential() {
+        struct Reserved;
+
+        #[async_trait::async_trait]
+        impl HostCredential for Reserved {
+            fn headers(&self) -> &[String] {
+                &[]
+            }
+
+            fn needs_body(&self) -> bool {
+                false
+            }
+
+            fn reveals(&self, _method: &str, _path: &str) -> Option<&'static str> {
+                None
+            }
+
+            async fn attach(
+                &self,
+                _request: &ampoule_core::OutgoingRequest,
+            ) -> Result<Vec<ampoule_core::CredentialHeader>, ampoule_core::CredentialError> {
+                Ok(Vec::new())
+            }
+
+            fn answered(&self, _status: u16) {}
+        }
+
+        let (gate, denials) = gate(&["store.example"]);
+        let destination = Destination::parse("store.example").unwrap();
+        for (method, expected) in
+            [(Method::GET, None), (Method::TRACE, Some("TRACE is not permitted for store.example:443"))]
+        {
+            let request = Request::builder().method(method).uri("https://store.example/").body(()).unwrap();
+            let checked =
+                gate.check_credential(&request, &Reserved, &destination).err().map(|error| format!("{error:?}"));
+            assert_eq!(checked.is_some(), expected.is_some());
+            assert!(checked.unwrap_or_default().contains(expected.unwrap_or_default()));
+        }
+        assert_eq!(denials.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]

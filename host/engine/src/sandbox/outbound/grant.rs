@@ -2,8 +2,8 @@
 //!
 //! Mozilla's root certificates are compiled in; an admin can add more.
 
-use ampoule_core::Destination;
-use std::{collections::HashSet, fmt, sync::Arc};
+use ampoule_core::{Destination, HostCredential};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -16,7 +16,7 @@ const MAX_LOOKUPS: usize = 4;
 /// The hosts that a plugin can call by HTTP over TLS, and the certificates that it trusts.
 #[derive(Clone)]
 pub struct HttpGrant {
-    destinations: HashSet<Destination>,
+    destinations: HashMap<Destination, Option<Arc<dyn HostCredential>>>,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) lookups: Arc<Semaphore>,
 }
@@ -43,6 +43,18 @@ impl HttpGrant {
         destinations: impl IntoIterator<Item = Destination>,
         roots: Vec<CertificateDer<'static>>,
     ) -> Result<Self, RootError> {
+        Self::with_credentials(destinations.into_iter().map(|destination| (destination, None)), roots)
+    }
+
+    /// Like [`new`](Self::new), with a credential for some destinations.
+    ///
+    /// # Errors
+    ///
+    /// If one of `roots` is not a certificate.
+    pub fn with_credentials(
+        destinations: impl IntoIterator<Item = (Destination, Option<Arc<dyn HostCredential>>)>,
+        roots: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, RootError> {
         let mut store = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         for (i, root) in roots.into_iter().enumerate() {
             store.add(root).map_err(|error| RootError { number: i + 1, reason: error.to_string() })?;
@@ -62,12 +74,17 @@ impl HttpGrant {
 
     /// Whether the plugin can call this destination.
     pub(crate) fn covers(&self, destination: &Destination) -> bool {
-        self.destinations.contains(destination)
+        self.destinations.contains_key(destination)
+    }
+
+    /// The credential that belongs to this destination, and to no other.
+    pub(crate) fn credential(&self, destination: &Destination) -> Option<Arc<dyn HostCredential>> {
+        self.destinations.get(destination).cloned().flatten()
     }
 }
 
 impl fmt::Debug for HttpGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpGrant").field("destinations", &self.destinations).finish_non_exhaustive()
+        f.debug_struct("HttpGrant").field("destinations", &self.destinations.keys()).finish_non_exhaustive()
     }
 }

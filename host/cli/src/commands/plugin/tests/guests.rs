@@ -206,3 +206,23 @@ fn a_description_that_is_not_valid_fails() {
     let expected = ("a.expected.yaml", "edits: [{ setEnv: { name: A, source: { literal: x } } }]");
     assert_snapshot!("a_schema_that_is_a_list", test_files("bad_schema", &[("a.yaml", ""), expected]));
 }
+
+#[test]
+fn a_plugin_does_not_set_the_credential_of_a_host_itself() {
+    let case = |headers: &str| {
+        format!(
+            "
+settings: {{ url: 'https://a.example/v1', headers: {headers} }}
+grants: {{ http: {{ hosts: [{{ host: a.example, credential: {{ bearer: {{ file: /unused }} }} }}] }} }}
+given: {{ http: [{{ url: 'https://a.example/v1', body: value }}] }}
+"
+        )
+    };
+    let test = |headers: &str, answer: &str| {
+        test_files("asks_store", &[("a.yaml", &case(headers)), ("a.expected.yaml", answer)])
+    };
+    let answer = "edits: [{ setEnv: { name: READ, source: { literal: 200 value } } }]\n";
+    let sent = "sent: [{ url: 'https://a.example/v1', headers: { authorization: redacted } }]";
+    assert_eq!(test("{}", &(answer.to_owned() + sent)), "ok       a\n1 of 1 cases as expected\n");
+    assert_snapshot!(test("{ authorization: mine }", answer));
+}
