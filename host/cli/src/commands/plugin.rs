@@ -8,6 +8,7 @@ mod build;
 mod case;
 mod given;
 mod new;
+mod result;
 mod run;
 mod schema;
 mod sent;
