@@ -28,7 +28,9 @@ fn fuzz_targets_are_built_with_the_workspaces_versions() {
         let metadata = MetadataCommand::new().manifest_path(super::repository::root().join(manifest)).no_deps().exec();
         let packages = metadata.expect("cargo metadata runs").packages;
         let dependencies = packages.into_iter().flat_map(|package| package.dependencies);
-        dependencies.map(|dependency| (dependency.name, dependency.req)).collect::<BTreeMap<_, _>>()
+        dependencies
+            .map(|dependency| (dependency.rename.unwrap_or(dependency.name), dependency.req))
+            .collect::<BTreeMap<_, _>>()
     };
     let ours = requirements("Cargo.toml");
     for (name, requirement) in requirements("tests/fuzz/Cargo.toml") {

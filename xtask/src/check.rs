@@ -6,6 +6,8 @@
 //! an unrelated change, and the database is not reachable from every machine. Without it the
 //! summary states that nothing was checked.
 
+mod package;
+
 use std::fmt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -52,6 +54,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     for (name, command) in cargo_commands() {
         lines.push(check(name, command)?);
     }
+    lines.push(check_package()?);
     for manifest in MANIFESTS {
         let name = format!("dependencies of {manifest}");
         lines.push(check(&name, deny(&cargo_deny, manifest, &["check", "licenses", "bans", "sources"]))?);
@@ -66,6 +69,16 @@ pub(crate) fn run() -> Result<ExitCode> {
 fn check(name: &str, command: Command) -> Result<Line> {
     let (success, elapsed) = run_shown(command)?;
     Ok(Line { name: name.to_owned(), verdict: if success { Verdict::Good } else { Verdict::Failed }, elapsed })
+}
+
+/// Checks the package of the SDK.
+fn check_package() -> Result<Line> {
+    let mut line = check("package of the Rust SDK", package::verify())?;
+    if let Err(error) = package::check_files() {
+        anstream::eprintln!("{BAD}{error:#}{BAD:#}");
+        line.verdict = Verdict::Failed;
+    }
+    Ok(line)
 }
 
 /// Shows the command, runs it, and returns whether it succeeded.

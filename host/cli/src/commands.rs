@@ -16,6 +16,7 @@ mod list;
 mod mutate;
 mod output;
 mod plugin;
+mod progress;
 mod push;
 mod request;
 mod serve;

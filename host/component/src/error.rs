@@ -98,6 +98,19 @@ pub enum LoadErrorKind {
         /// The grant.
         grant: Grant,
     },
+    /// The component imports a function that a later version of the contract adds to an interface.
+    #[error(
+        "the component imports {function} of {interface}, which this version of Ampoule ({contract}) does not have: \
+         upgrade Ampoule, or rebuild the plugin without it"
+    )]
+    MissingFunction {
+        /// The interface.
+        interface: String,
+        /// The kind of function and its name, such as `method pod.name`.
+        function: String,
+        /// The contract and its version in this program.
+        contract: &'static str,
+    },
     /// The types of its imports or exports differ from the contract.
     #[error("the component does not match the contract {contract}: {reason}")]
     Mismatch {

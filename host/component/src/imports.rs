@@ -185,7 +185,7 @@ fn check_import(import: &str) -> Result<(), LoadErrorKind> {
     let InterfaceName { package, interface, version } = InterfaceName::parse(import);
     let needed = match package {
         PACKAGE if !CONTRACT_IMPORTS.contains(&interface) => {
-            format!("which {CONTRACT} does not define: a later version of Ampoule may support it")
+            format!("which {CONTRACT} does not define: upgrade Ampoule if a later version supports it")
         }
         PACKAGE if is_compatible(version) => return Ok(()),
         PACKAGE => {
@@ -313,7 +313,7 @@ mod tests {
         insta::assert_snapshot!(check(&["wasi:http/types@0.3.0"], &[INJECTOR]), @"the component imports wasi:http/types@0.3.0, but this version of Ampoule supports only WASI 0.2: build the plugin for WASI 0.2, or without WASI");
         insta::assert_snapshot!(check(&["wasi:cli/environment@0.3.0"], &[INJECTOR]), @"the component imports wasi:cli/environment@0.3.0, but this version of Ampoule supports only WASI 0.2: build the plugin for WASI 0.2, or without WASI");
         insta::assert_snapshot!(check(&["other:package/thing"], &[INJECTOR]), @"the component imports other:package/thing, which plugins cannot import: they can import ampoule:injector/log@0.2.0 and WASI 0.2");
-        insta::assert_snapshot!(check(&["ampoule:injector/vault@0.2.0"], &[INJECTOR]), @"the component imports ampoule:injector/vault@0.2.0, which ampoule:injector@0.2.0 does not define: a later version of Ampoule may support it");
+        insta::assert_snapshot!(check(&["ampoule:injector/vault@0.2.0"], &[INJECTOR]), @"the component imports ampoule:injector/vault@0.2.0, which ampoule:injector@0.2.0 does not define: upgrade Ampoule if a later version supports it");
     }
 
     #[test]

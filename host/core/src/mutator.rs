@@ -61,8 +61,8 @@ pub enum OnFailure {
 /// A pod after all calls of injectors, without its patch yet.
 pub struct PendingMutation<'a> {
     pod: &'a Pod,
-    /// `Ok(None)` if the pod has no secret requests. Boxed, because this value is moved several times
-    /// for each pod, and most pods have no requests.
+    /// `Ok(None)` if the pod has no secret requests. Boxed, because this value is moved several
+    /// times for each pod, and most pods have no requests.
     draft: Result<Option<Box<PodDraft<'a>>>, Refusal>,
     reports: Vec<RequestReport>,
     secrets: Vec<DeliveredSecret>,

@@ -148,7 +148,12 @@ impl RegistryClient {
 }
 
 fn unreachable(host: String, error: &dyn Error) -> OciError {
-    OciError::Unreachable { host, reason: root_cause(error) }
+    let reason = root_cause(error);
+    // The text of rustls for an answer that is not TLS. This crate does not depend on rustls.
+    if reason.contains("InvalidContentType") {
+        return OciError::NotTls { host };
+    }
+    OciError::Unreachable { host, reason }
 }
 
 impl From<CaFileError> for OciError {
@@ -240,6 +245,27 @@ mod tests {
         ] {
             assert_eq!(resolve(&from, location).map(|url| url.to_string()).as_deref(), expected, "{location}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_registry_without_tls_is_named_with_the_option_for_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(listener, Router::new()).await });
+        let request = RegistryRequest {
+            method: Method::GET,
+            url: format!("https://{host}/v2/").parse().unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            limit: 100,
+            what: "a test".to_owned(),
+        };
+        let error = RegistryClient::new(None, Vec::new()).unwrap().send(request).await.map(drop).unwrap_err();
+        let expected = format!(
+            "{host} does not answer with TLS; for a registry with plain HTTP, list the host in registries.insecure \
+             (--insecure)"
+        );
+        assert_eq!(error.to_string(), expected);
     }
 
     #[tokio::test]

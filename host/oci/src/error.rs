@@ -38,6 +38,15 @@ pub enum OciError {
         /// Host and port.
         host: String,
     },
+    /// The server answers without TLS.
+    #[error(
+        "{host} does not answer with TLS; for a registry with plain HTTP, list the host in registries.insecure \
+         (--insecure)"
+    )]
+    NotTls {
+        /// Host and port.
+        host: String,
+    },
     /// There was no response.
     #[error("the request to {host} failed: {reason}")]
     Unreachable {

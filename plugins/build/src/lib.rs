@@ -7,6 +7,7 @@
 
 mod c;
 mod environment;
+mod strip;
 mod toolchain;
 mod wit;
 
@@ -167,7 +168,7 @@ fn componentize(name: String, module: &Path) -> Result<Artifact> {
 
 fn encode(module: &Path) -> Result<Vec<u8>> {
     let bytes = std::fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
-    ComponentEncoder::default().validate(true).module(&bytes)?.encode()
+    strip::without_names(&ComponentEncoder::default().validate(true).module(&bytes)?.encode()?)
 }
 
 /// Runs a program and returns its trimmed stdout, or `None` if it cannot be run or fails.

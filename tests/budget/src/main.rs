@@ -54,6 +54,8 @@ fn workload(name: &str) -> Option<Box<dyn Fn()>> {
         "mutate-1-1" => mutation(1, 1),
         "mutate-3-1" => mutation(3, 1),
         "mutate-20-40" => mutation(20, 40),
+        "labels-2" => labelled(2),
+        "labels-100" => labelled(100),
         "size-1" => sized(20, 1, 500),
         "size-2" => sized(20, 1, 1000),
         "size-4" => sized(20, 1, 2000),
@@ -84,6 +86,17 @@ fn sized(secrets: usize, containers: usize, variables: usize) -> Box<dyn Fn()> {
         let mutation = pollster::block_on(mutator.mutate(&pod, "flytesnacks-development"));
         black_box(mutation.outcome.expect("the pod is admitted"));
     })
+}
+
+/// A mutation of a pod with this number of labels, which no injector reads.
+fn labelled(labels: usize) -> Box<dyn Fn()> {
+    let mutator = PodMutator::new(vec![Arc::new(Edits)], Profile::FlyteV1.conventions());
+    let mut pod = pod(3, 1);
+    for i in 1..labels {
+        pod["metadata"]["labels"][format!("example.com/label-{i}")] = json!("value");
+    }
+    let pod = parsed(&pod.to_string());
+    Box::new(move || _ = black_box(pollster::block_on(mutator.mutate(&pod, "flytesnacks-development"))))
 }
 
 fn parsed(text: &str) -> Pod {

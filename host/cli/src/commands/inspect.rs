@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{
     component::{fetch_component, parse_source},
     output,
-    setup::quiet_runtime,
+    progress::Progress,
+    setup::{compile_cache, quiet_runtime},
 };
 use crate::args::{InspectArgs, TextOutput};
 use ampoule_components::builtins::Builtins;
@@ -22,10 +23,12 @@ use ampoule_telemetry::metrics::Metrics;
 pub(crate) fn plugin_inspect(args: &InspectArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let runtime = quiet_runtime()?;
     let source = parse_source(&args.plugin.source, builtins)?;
-    let engine = plugins::engine(EngineSettings::default(), &Metrics::new())?;
+    let settings = EngineSettings { cache_directory: compile_cache(), ..EngineSettings::default() };
+    let engine = plugins::engine(settings, &Metrics::new())?;
     let inspection = runtime.block_on(async {
         let registries = args.plugin.registries.clone().into();
         let component = fetch_component(&source, registries, builtins).await?;
+        let _progress = Progress::start("compiling the component");
         engine.inspect(component.bytes).await.with_context(|| source.to_string())
     })?;
     output::print(&match args.output {

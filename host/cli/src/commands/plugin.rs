@@ -9,6 +9,7 @@ mod case;
 mod given;
 mod given_credential;
 mod new;
+mod result;
 mod run;
 mod schema;
 mod sent;

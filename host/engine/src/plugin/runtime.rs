@@ -20,8 +20,14 @@ use crate::{
     sandbox::{services::HostServices, store::GuestState, ticker::EpochTicker, wasi},
 };
 
+/// The start of the names of the contract's interfaces.
+const PACKAGE: &str = "ampoule:injector/";
 /// Bytes of wasmtime's explanation of a mismatch.
 const MAX_MISMATCH: usize = 1 << 10;
+/// Bytes of a name in a message. The author of the component chose the name.
+const MAX_NAME: usize = 128;
+/// The cause of wasmtime's error for a function that the linker does not have.
+const NO_FUNCTION: &str = "function implementation is missing";
 
 /// What all plugins of an engine share.
 pub(crate) struct PluginRuntime {
@@ -72,5 +78,33 @@ fn build_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
 }
 
 fn mismatch(error: &wasmtime::Error) -> LoadErrorKind {
+    if let Some((interface, function)) = missing_function(error) {
+        return LoadErrorKind::MissingFunction { interface, function, contract: CONTRACT };
+    }
     LoadErrorKind::Mismatch { contract: CONTRACT, reason: clean(&format!("{error:#}"), MAX_MISMATCH) }
+}
+
+/// Returns the interface of the contract and the function in it that the linker does not have.
+///
+/// wasmtime has no type for this error: the names are in the texts of its chain, in backticks.
+/// `tests/guests/linking.rs` fails if the texts change; the message is then the complete chain.
+fn missing_function(error: &wasmtime::Error) -> Option<(String, String)> {
+    let texts: Vec<_> = error.chain().map(ToString::to_string).collect();
+    let [import, export, cause] = &texts[..] else { return None };
+    let interface = quoted(import).filter(|name| name.starts_with(PACKAGE))?;
+    let function = quoted(export).filter(|_| cause == NO_FUNCTION)?;
+    Some((clean(interface, MAX_NAME), clean(&described(function), MAX_NAME)))
+}
+
+fn quoted(text: &str) -> Option<&str> {
+    text.split('`').nth(1)
+}
+
+/// Describes a function by its name in the component model: `[method]pod.name` is `method
+/// pod.name`.
+fn described(name: &str) -> String {
+    match name.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((kind, name)) => format!("{kind} {name}"),
+        None => format!("function {name}"),
+    }
 }

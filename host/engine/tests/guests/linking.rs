@@ -126,8 +126,8 @@ async fn a_component_built_for_0_2_1_runs_on_0_2_0_if_it_does_not_use_the_additi
 #[tokio::test]
 async fn a_component_built_for_0_2_1_is_refused_by_0_2_0_with_the_name_of_the_addition() {
     let refusal = async |guest: Guest| on_the_engine(guest.build_for("0.2.1")).await.unwrap_err();
-    insta::assert_snapshot!(refusal(calling_the_method()).await, @"the component does not match the contract ampoule:injector@0.2.0: component imports instance `ampoule:injector/admission@0.2.1`, but a matching implementation was not found in the linker: instance export `[method]pod.node-selector` has the wrong type: function implementation is missing");
-    insta::assert_snapshot!(refusal(calling_the_interface()).await, @"the component imports ampoule:injector/clock@0.2.1, which ampoule:injector@0.2.0 does not define: a later version of Ampoule may support it");
+    insta::assert_snapshot!(refusal(calling_the_method()).await, @"the component imports method pod.node-selector of ampoule:injector/admission@0.2.1, which this version of Ampoule (ampoule:injector@0.2.0) does not have: upgrade Ampoule, or rebuild the plugin without it");
+    insta::assert_snapshot!(refusal(calling_the_interface()).await, @"the component imports ampoule:injector/clock@0.2.1, which ampoule:injector@0.2.0 does not define: upgrade Ampoule if a later version supports it");
 }
 
 #[tokio::test]

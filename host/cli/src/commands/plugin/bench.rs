@@ -17,6 +17,7 @@ use crate::{
     commands::{
         component::{fetch_component, parse_source},
         output,
+        progress::Progress,
         setup::{compile_cache, quiet_runtime},
     },
 };
@@ -95,10 +96,12 @@ async fn measure(subject: &BenchSubject, cached: &Workbench) -> anyhow::Result<B
     let (_, compiled) = subject.load(&uncached, &limits).await?;
     subject.load(cached, &limits).await?;
     let (plugin, from_cache) = subject.load(cached, &limits).await?;
+    let progress = Progress::start("calling fresh instances");
     let mut latencies = Vec::with_capacity(SAMPLES);
     for _ in 0..SAMPLES {
         latencies.push(subject.call_twice(cached, &plugin).await?);
     }
+    drop(progress);
     let (fresh, reused): (_, Vec<_>) = latencies.into_iter().unzip();
     let reused: Result<_, _> = reused.into_iter().collect();
     Ok(BenchResults {
@@ -156,6 +159,7 @@ impl BenchSubject {
     ///
     /// The plugin does not answer within [`MAX_MEMORY_MIB`].
     async fn find_memory_mib(&self, bench: &Workbench) -> anyhow::Result<usize> {
+        let _progress = Progress::start("searching the smallest memory limit");
         let (mut least, mut enough) = (1, MAX_MEMORY_MIB);
         self.try_memory(bench, enough).await?;
         while least < enough {

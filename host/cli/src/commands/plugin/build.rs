@@ -16,7 +16,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 
 use crate::{
     args::{BuildArgs, Language},
-    commands::{component::COMPONENT, output},
+    commands::{component::COMPONENT, output, progress::Progress},
 };
 
 /// The WIT of a plugin, in its directory, and the name of its world.
@@ -169,7 +169,9 @@ fn tool(folder: &Path, below: &str, name: &str, remedy: &str) -> anyhow::Result<
 /// Runs a tool. Its output is written to stderr.
 fn run(command: &mut Command) -> anyhow::Result<()> {
     let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let progress = Progress::start(&format!("running {name}"));
     let status = command.stdin(Stdio::null()).stdout(io::stderr()).status();
+    drop(progress);
     let status = status.with_context(|| format!("cannot run {name}"))?;
     if !status.success() {
         bail!("{name} failed ({status}); see its output above");

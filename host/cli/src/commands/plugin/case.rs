@@ -15,7 +15,10 @@ use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::given::{GivenFile, GivenValues};
+use super::{
+    given::{GivenFile, GivenValues},
+    result::GoldenPod,
+};
 use ampoule_components::fetch::Component;
 use ampoule_config::{
     ComponentSource, ConfigError, EditsSection, GrantsFile, LimitsSection, ProfileName, parse_document,
@@ -48,6 +51,8 @@ pub(super) struct Case {
     pub(super) expected: Option<Value>,
     /// The file of the expected answer.
     pub(super) expected_path: PathBuf,
+    /// The golden file of the resulting pod.
+    pub(super) result: Option<GoldenPod>,
 }
 
 /// The format of a case file.
@@ -73,6 +78,8 @@ struct CaseFile {
     requests: Option<Vec<SecretRequest>>,
     /// The requesting pod (default: one container `main`, namespace `default`).
     pod: Option<Value>,
+    /// The name of the file with the resulting pod.
+    result: Option<String>,
 }
 
 // === impl Case ===
@@ -112,7 +119,7 @@ impl Case {
         files.sort();
         let (answers, questions): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| is_answer(path));
         ensure!(!questions.is_empty(), "{} contains no case: add a file NAME.yaml", folder.display());
-        let cases: Vec<_> = questions.iter().map(|path| Self::load(path)).collect::<Result<_, _>>()?;
+        let cases = Self::load_questions(&questions)?;
         if let Some(twice) = cases.windows(2).find(|pair| pair[0].name == pair[1].name) {
             bail!("{} contains two cases named {}", folder.display(), twice[0].name);
         }
@@ -120,6 +127,17 @@ impl Case {
             bail!("{} has no case: remove the file or add the case", answer.display());
         }
         Ok(cases)
+    }
+
+    /// Loads the cases of these files, without those that are the golden file of another case.
+    fn load_questions(questions: &[PathBuf]) -> anyhow::Result<Vec<Self>> {
+        let loaded: Vec<_> = questions.iter().map(|path| (path, Self::load(path))).collect();
+        let golden: Vec<_> = loaded
+            .iter()
+            .filter_map(|(_, case)| case.as_ref().ok()?.result.as_ref())
+            .map(|golden| golden.path.clone())
+            .collect();
+        loaded.into_iter().filter(|(path, _)| !golden.contains(path)).map(|(_, case)| case).collect()
     }
 
     pub(super) fn load(path: &Path) -> anyhow::Result<Self> {
@@ -130,8 +148,11 @@ impl Case {
             .to_owned();
         let expected_path = path.with_file_name(format!("{name}{EXPECTED}.yaml"));
         let expected = if expected_path.exists() { Some(read(&expected_path)?) } else { None };
-        let case = Self::check(name, expected_path, expected, read(path)?);
-        Ok(case.map_err(|error| ConfigError { file: Some(path.to_owned()), ..error })?)
+        let file: CaseFile = read(path)?;
+        let result = file.result.as_deref().map(|name| GoldenPod::read(path, name)).transpose()?;
+        let case = Self::check(name, expected_path, expected, file);
+        let case = case.map_err(|error| ConfigError { file: Some(path.to_owned()), ..error })?;
+        Ok(Self { result, ..case })
     }
 
     fn check(
@@ -170,6 +191,7 @@ impl Case {
             namespace,
             expected,
             expected_path,
+            result: None,
         })
     }
 }

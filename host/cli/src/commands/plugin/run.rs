@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     answer::CaseAnswer,
     case::Case,
+    result::resulting_pod,
     sent::{self, SentRequest},
     workbench::{LogLine, Workbench},
 };
@@ -32,6 +33,8 @@ pub(super) struct CaseRun {
     pub(super) lines: Vec<LogLine>,
     /// The schema of the settings; `None` if the plugin did not load.
     pub(super) settings_schema: Option<String>,
+    /// The resulting pod without fetched values; `None` if the webhook refuses the pod.
+    pub(super) pod: Option<Value>,
 }
 
 /// Keeps the answers of a plugin.
@@ -72,8 +75,8 @@ impl CaseRun {
         // The instance that is called configures itself again, and logs the same lines.
         bench.lines.take();
         let settings_schema = Some(plugin.info().settings_schema.clone());
-        let answers = ask(bench, source, plugin, case).await?;
-        Ok(Self { answers, sent: bench.services.take_sent(), lines: bench.lines.take(), settings_schema })
+        let (answers, pod) = ask(bench, source, plugin, case).await?;
+        Ok(Self { answers, sent: bench.services.take_sent(), lines: bench.lines.take(), settings_schema, pod })
     }
 
     /// Returns the document for comparison with the expected one.
@@ -108,12 +111,13 @@ fn answer_of_load(error: LoadError) -> anyhow::Result<CaseAnswer> {
     }
 }
 
+/// Returns the answers to the requests of a case, and the resulting pod.
 async fn ask(
     bench: &Workbench,
     source: &ComponentSource,
     plugin: PluginInjector,
     case: &Case,
-) -> anyhow::Result<Vec<CaseAnswer>> {
+) -> anyhow::Result<(Vec<CaseAnswer>, Option<Value>)> {
     let recorded = RecordedAnswers::default();
     let injector = CheckedInjector {
         injector: Arc::new(RecordedInjector { plugin, answers: Arc::clone(&recorded) }),
@@ -125,7 +129,8 @@ async fn ask(
     let run = async move { mutator.mutate_requests(&pod, &namespace, requests).await };
     let mutation = bench.engine.run(run).await?;
     let injections = std::mem::take(&mut *recorded.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(answers(&mutation, injections, case.requests.len()))
+    let pod = resulting_pod(&case.pod, &mutation, &injections)?;
+    Ok((answers(&mutation, injections, case.requests.len()), pod))
 }
 
 /// The answer to each request.

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::{
     answer::CaseAnswer,
     case::Case,
+    result::GoldenPod,
     run::CaseRun,
     schema, sent,
     workbench::{LogLine, Workbench},
@@ -109,7 +110,12 @@ pub(super) async fn run_cases(
         let run = || async { CaseRun::run(bench, source, component, case).await };
         let runs = async { anyhow::Ok([run().await?, run().await?]) };
         let runs = runs.await.with_context(|| format!("case {}", case.name))?;
-        let result = judge(case, &runs, options.bless)?;
+        let result = match (judge(case, &runs, options.bless)?, &case.result) {
+            (CaseResult::AsExpected | CaseResult::Recorded, Some(golden)) => {
+                judge_pod(golden, runs[0].pod.as_ref(), options.bless)?
+            }
+            (result, _) => result,
+        };
         let word = match &result {
             CaseResult::AsExpected => "ok",
             CaseResult::Recorded => "recorded",
@@ -171,6 +177,21 @@ fn judge(case: &Case, [first, second]: &[CaseRun; 2], bless: bool) -> anyhow::Re
     let written = fs::write(&case.expected_path, output::yaml(&actual)?);
     written.with_context(|| format!("cannot write {}", case.expected_path.display()))?;
     Ok(CaseResult::Recorded)
+}
+
+/// Compares the resulting pod with its golden file, or records it.
+fn judge_pod(golden: &GoldenPod, pod: Option<&Value>, bless: bool) -> anyhow::Result<CaseResult> {
+    let name = golden.path.display().to_string();
+    let Some(pod) = pod else {
+        return Ok(CaseResult::Different(format!("no pod results from the case, which expects that of {name}\n")));
+    };
+    if !bless && golden.expected.as_ref() != Some(pod) {
+        return Ok(CaseResult::Different(diff((&name, golden.expected.as_ref()), ("resulting pod", pod))?));
+    }
+    if bless {
+        golden.record(pod)?;
+    }
+    Ok(if bless { CaseResult::Recorded } else { CaseResult::AsExpected })
 }
 
 /// Why an answer is not recorded.

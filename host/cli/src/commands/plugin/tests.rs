@@ -104,6 +104,37 @@ fn records_answers_and_then_expects_them() {
 }
 
 #[test]
+fn records_the_resulting_pod_and_then_expects_it() {
+    for name in ["pod.json", "web.yaml"] {
+        let case = format!("request: {{ group: db, key: password, mount: env-var }}\nresult: {name}\n");
+        let folder = folder(&[("a.yaml", &case), ("b.yaml", "request: { key: password }\n")]);
+        let path = folder.path().join(name);
+        let (text, passed) = run_cases(folder.path(), false);
+        assert!(!passed && text.starts_with("FAILED   a\n"), "{text}");
+        assert_eq!(run_cases(folder.path(), true).0, "recorded a\nrecorded b\n2 of 2 cases recorded\n");
+        let recorded = fs::read_to_string(&path).unwrap();
+        let pod: serde_json::Value = ampoule_config::parse_document(&recorded).unwrap();
+        assert_eq!(pod["spec"]["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]["name"], "db");
+        assert_eq!(recorded.starts_with('{'), name.ends_with("json"), "{recorded}");
+        assert_eq!(run_cases(folder.path(), false).0, "ok       a\nok       b\n2 of 2 cases as expected\n");
+
+        fs::write(&path, recorded.replace("password", "other")).unwrap();
+        let (text, passed) = run_cases(folder.path(), false);
+        assert!(!passed && text.contains("+++ resulting pod") && text.contains("other"), "{text}");
+    }
+}
+
+#[test]
+fn a_pod_that_is_refused_is_no_result() {
+    let folder = folder(&[("a.yaml", "request: { key: password }\nresult: pod.json\n")]);
+    let (text, passed) = run_cases(folder.path(), true);
+    let expected =
+        "FAILED   a\nno pod results from the case, which expects that of CASES/pod.json\n0 of 1 cases recorded\n";
+    assert_eq!((text.replace(folder.path().to_str().unwrap(), "CASES").as_str(), passed), (expected, false));
+    assert!(!folder.path().join("pod.json").exists());
+}
+
+#[test]
 fn shows_the_difference_from_the_expected_answer() {
     let folder = folder(&[
         ("a.yaml", "request: { group: db, key: password, mount: env-var, envVar: PASSWORD }\n"),
@@ -117,7 +148,7 @@ fn shows_the_difference_from_the_expected_answer() {
 
 #[test]
 fn rejects_an_invalid_case() {
-    let cases: [(&[(&str, &str)], &str); 14] = [
+    let cases: [(&[(&str, &str)], &str); 16] = [
         (&[], "DIR contains no case: add a file NAME.yaml"),
         (&[("a.expected.yaml", "edits: []")], "DIR contains no case: add a file NAME.yaml"),
         (
@@ -128,6 +159,14 @@ fn rejects_an_invalid_case() {
         (
             &[("a.yaml", "request: { mount: nowhere }")],
             "DIR/a.yaml, line 1, column 19: request.mount: unknown variant `nowhere`, expected one of any, env-var, file",
+        ),
+        (
+            &[("a.yaml", "result: ../pod.json")],
+            "DIR/a.yaml: result: must be the name of a file in the directory of the cases, NAME.json or NAME.yaml",
+        ),
+        (
+            &[("a.yaml", ""), ("pod.json", "{ \"kind\": \"Pod\" }")],
+            "DIR/pod.json, line 1, column 3: kind: unknown field `kind`, expected one of settings, grants, given, profile, limits, edits, request, requests, pod, result",
         ),
         (&[("a.yaml", "requests: []")], "DIR/a.yaml: requests: must contain at least one request"),
         (

@@ -10,6 +10,7 @@ use std::{
 use ampoule_engine::{EngineConfig, GuestLogLevel, Limits, LoadError, PluginEngine, PluginInjector, PluginLog};
 
 use super::{case::Case, given::GivenServices};
+use crate::commands::progress::Progress;
 use ampoule_components::fetch::Component;
 use ampoule_config::ComponentSource;
 
@@ -56,6 +57,7 @@ impl Workbench {
         component: &Component,
         limits: Limits,
     ) -> Result<PluginInjector, LoadError> {
+        let _progress = Progress::start("loading the component (its compilation is cached for the next run)");
         self.services.set(Arc::clone(&case.given));
         self.engine.load(case.plugin(source, component, limits)).await
     }
