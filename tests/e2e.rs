@@ -75,5 +75,7 @@ mod stores;
 mod support;
 #[path = "e2e/traces.rs"]
 mod traces;
+#[path = "e2e/value_cache.rs"]
+mod value_cache;
 #[path = "e2e/zero_loss.rs"]
 mod zero_loss;

@@ -11,9 +11,8 @@ use std::{
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{
-    Ampoule, ApiServer, Review, asking,
+    Ampoule, ApiServer, Review, asking, moto,
     network::{Store, TOKEN, VALUE, in_own_network},
-    moto,
     tls_front::TlsFront,
 };
 use anyhow::{Context, Result, ensure};

@@ -9,6 +9,8 @@
 mod chain;
 #[path = "core/conflicts.rs"]
 mod conflicts;
+#[path = "core/delivery.rs"]
+mod delivery;
 #[path = "core/edits.rs"]
 mod edits;
 #[path = "core/generate.rs"]

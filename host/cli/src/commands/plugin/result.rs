@@ -79,7 +79,10 @@ fn variables(edit: &PodEdit) -> &[EnvVar] {
         PodEdit::AddVolume(_)
         | PodEdit::MountVolume(_)
         | PodEdit::SetAnnotation(_)
-        | PodEdit::AddImagePullSecret(_) => &[],
+        | PodEdit::AddImagePullSecret(_)
+        // The value reaches a Secret only; the pod contains the name of the Secret.
+        | PodEdit::WriteFile(_)
+        | PodEdit::AddPullSecretValue(_) => &[],
     }
 }
 

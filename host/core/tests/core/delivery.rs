@@ -1,0 +1,183 @@
+//! How fetched values reach a pod: the modes, the Secrets that carry values, and second reviews.
+
+use std::sync::{Arc, Mutex};
+
+use ampoule_core::{
+    DeliveredSecret, Delivery, DeliveryError, DeliveryStore, EnvSource, EnvVar, FileSource, NamingKey, NoDelivery, Pod,
+    PodEdit, PodMutator, PodOrigin, Profile, RefusalCode, Requester, SecretFile, SecretValue, UnlimitedMemory,
+};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::support::{Scripted, mutate, mutated, mutator, pod_asking};
+
+const CANARY: &str = "zq7canarybird";
+
+/// Records the Secrets that it gets.
+#[derive(Default)]
+struct Recorder {
+    written: Mutex<Vec<DeliveredSecret>>,
+    refusal: Option<DeliveryError>,
+}
+
+#[async_trait]
+impl DeliveryStore for Recorder {
+    async fn naming_key(&self) -> Result<NamingKey, DeliveryError> {
+        NoDelivery.naming_key().await
+    }
+
+    async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+        self.written.lock().unwrap().push(secret.clone());
+        self.refusal.clone().map_or(Ok(()), Err)
+    }
+}
+
+fn value(text: impl AsRef<[u8]>) -> SecretValue {
+    SecretValue::new(text.as_ref().to_vec())
+}
+
+fn variable(name: &str, text: &str) -> PodEdit {
+    PodEdit::SetEnv(EnvVar { name: name.to_owned(), source: EnvSource::SecretValue(value(text)) })
+}
+
+fn file(path: &str, text: &str) -> PodEdit {
+    PodEdit::WriteFile(SecretFile { path: path.to_owned(), mode: None, source: FileSource::SecretValue(value(text)) })
+}
+
+/// A mutator with one injector, which answers each request by its key.
+fn delivering(delivery: Delivery, answer: fn(&str) -> Vec<PodEdit>) -> PodMutator {
+    let injector = Scripted::answering("store", move |request, _| Ok(Ok(answer(&request.key))));
+    mutator(Profile::FlyteV1, vec![injector]).with_delivery(vec![delivery], Arc::new(NoDelivery))
+}
+
+fn spec() -> Value {
+    json!({ "containers": [{ "name": "a", "env": [{ "name": "OWN", "value": "1" }] }, { "name": "b" }] })
+}
+
+/// A variable and a file for each request.
+fn both(key: &str) -> Vec<PodEdit> {
+    let text = format!("{CANARY} {key}");
+    vec![variable(&key.to_uppercase().replace('-', "_"), &text), file(&format!("/etc/secrets/{key}"), &text)]
+}
+
+#[test]
+fn all_values_of_an_injector_are_in_one_secret_and_a_second_review_changes_nothing() {
+    let mutator = delivering(Delivery::Secret, both);
+    let pod = pod_asking(2, spec());
+    let mutation = mutate(&mutator, &pod);
+    let [secret] = mutation.secrets.as_slice() else { panic!("{:?}", mutation.secrets) };
+    assert_eq!(secret.data.keys().collect::<Vec<_>>(), ["KEY_0", "KEY_1", "key-0", "key-1"]);
+    let once = mutated(&mutator, &pod);
+    let name = secret.name.as_str();
+    let reference = |key: &str| json!({ "secretKeyRef": { "key": key, "name": name, "optional": false } });
+    let env = &once["spec"]["containers"][1]["env"];
+    assert_eq!((&env[0]["valueFrom"], &env[1]["valueFrom"]), (&reference("KEY_0"), &reference("KEY_1")));
+    let items = json!([{ "key": "key-0", "path": "key-0" }, { "key": "key-1", "path": "key-1" }]);
+    let projected = json!({ "defaultMode": 0o444, "sources": [{ "secret": { "items": items, "name": name } }] });
+    assert_eq!(once["spec"]["volumes"][0]["projected"], projected);
+    assert!(!once.to_string().contains(CANARY), "{once}");
+    assert_eq!(mutated(&mutator, &once), once);
+    assert_eq!(mutate(&mutator, &once).outcome.unwrap().patch.0.len(), 0);
+}
+
+#[test]
+fn a_changed_value_replaces_the_outdated_secret_in_a_pod_of_an_earlier_review() {
+    for profile in [Profile::FlyteV1, Profile::FlyteV2] {
+        let with = |text: &'static str| {
+            let edits = vec![variable("TOKEN", text), file("/etc/secrets/token", text)];
+            mutator(profile, vec![Scripted::edits("store", edits)])
+                .with_delivery(vec![Delivery::Secret], Arc::new(NoDelivery))
+        };
+        let pod = pod_asking(1, spec());
+        let (old, new) = (with("one"), with("two"));
+        let (before, expected) = (mutated(&old, &pod), mutated(&new, &pod));
+        assert_ne!(before, expected);
+        assert_eq!(mutated(&new, &before)["spec"], expected["spec"], "{profile:?}");
+        let warnings = mutate(&new, &before).outcome.unwrap().warnings;
+        assert_eq!(warnings, Vec::<String>::new(), "the webhook's own variable is no collision");
+    }
+}
+
+#[test]
+fn the_mode_decides_about_each_kind_of_value() {
+    let docker = r#"{"auths":{"registry.example":{}}}"#;
+    for (delivery, edit, expected) in [
+        (Delivery::Secret, variable("A", "x"), Ok(1)),
+        (Delivery::Secret, file("/s/a", "x"), Ok(1)),
+        (Delivery::Secret, PodEdit::AddPullSecretValue(value(docker)), Ok(1)),
+        (Delivery::Inline, variable("A", "x"), Ok(0)),
+        (Delivery::Inline, PodEdit::AddPullSecretValue(value(docker)), Ok(1)),
+        (Delivery::Inline, file("/s/a", "x"), Err((RefusalCode::BadRequest, "a fetched value cannot be a file"))),
+        (Delivery::Reference, variable("A", "x"), Err((RefusalCode::Forbidden, "its delivery is `reference`"))),
+        (
+            Delivery::Secret,
+            PodEdit::SetEnv(EnvVar { name: "A".to_owned(), source: EnvSource::SecretValue(value([0xff])) }),
+            Err((RefusalCode::BadRequest, "the value of environment variable A is not UTF-8; mount it as a file")),
+        ),
+        (
+            Delivery::Secret,
+            PodEdit::AddPullSecretValue(value(CANARY)),
+            Err((RefusalCode::BadRequest, "the value is no Docker configuration")),
+        ),
+        (
+            Delivery::Secret,
+            file("/s/a", &"x".repeat((1 << 20) + 1)),
+            Err((RefusalCode::BadRequest, "the values of this injector exceed 1024 KiB for the pod")),
+        ),
+        (
+            Delivery::Secret,
+            file("/proc/../a", "x"),
+            Err((RefusalCode::Internal, "must be absolute and must not contain ':' or '..'")),
+        ),
+    ] {
+        let mutator = mutator(Profile::FlyteV1, vec![Scripted::edits("store", vec![edit.clone()])])
+            .with_delivery(vec![delivery], Arc::new(NoDelivery));
+        let mutation = mutate(&mutator, &pod_asking(1, spec()));
+        match (mutation.outcome, expected) {
+            (Ok(_), Ok(secrets)) => assert_eq!(mutation.secrets.len(), secrets, "{delivery} {edit:?}"),
+            (Err(refusal), Err((code, text))) => {
+                assert_eq!(refusal.code, code, "{}", refusal.message);
+                assert!(refusal.message.contains(text), "{}", refusal.message);
+                assert!(!refusal.message.contains(CANARY), "{}", refusal.message);
+            }
+            (found, expected) => panic!("{delivery} {edit:?}: {found:?} instead of {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn equal_names_with_different_values_get_different_keys_and_a_conflict_names_both_sides() {
+    let two_directories = |key: &str| vec![file(&format!("/{key}/token"), key)];
+    let mutation = mutate(&delivering(Delivery::Secret, two_directories), &pod_asking(2, spec()));
+    assert_eq!(mutation.secrets[0].data.keys().collect::<Vec<_>>(), ["token", "token.2"]);
+
+    let same_variable = |key: &str| vec![variable("TOKEN", key)];
+    let refusal = mutate(&delivering(Delivery::Secret, same_variable), &pod_asking(2, spec())).outcome.unwrap_err();
+    let text = "environment variable TOKEN has different values from injector store for flyte.secrets/s0 and \
+                injector store for flyte.secrets/s1";
+    assert!(refusal.message.contains(text), "{}", refusal.message);
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_a_failed_write_refuses_the_pod() {
+    let denied = DeliveryError::Denied("no right".to_owned());
+    let down = DeliveryError::Unavailable("down".to_owned());
+    for (dry_run, refusal, expected) in [
+        (true, Some(denied.clone()), Ok(0)),
+        (false, None, Ok(1)),
+        (false, Some(denied), Err((RefusalCode::Forbidden, "no right"))),
+        (false, Some(down), Err((RefusalCode::Unavailable, "down"))),
+    ] {
+        let recorder = Arc::new(Recorder { refusal, ..Recorder::default() });
+        let injector = Scripted::edits("store", vec![variable("TOKEN", CANARY)]);
+        let mutator = mutator(Profile::FlyteV1, vec![injector])
+            .with_delivery(vec![Delivery::Secret], Arc::clone(&recorder) as Arc<dyn DeliveryStore>);
+        let pod = Pod::parse(pod_asking(1, spec())).unwrap();
+        let requester = Requester::default();
+        let origin = PodOrigin { namespace: "team-a", requester: &requester, dry_run };
+        let mutation = pollster::block_on(mutator.ask(&pod, &origin, &UnlimitedMemory)).finish();
+        let found = mutation.outcome.map(|_| recorder.written.lock().unwrap().len());
+        let expected = expected.map_err(|(code, text): (RefusalCode, &str)| (code, text.to_owned()));
+        assert_eq!(found.map_err(|refusal| (refusal.code, refusal.message)), expected, "dry run {dry_run}");
+    }
+}
