@@ -168,7 +168,8 @@ async fn with_mode_request_header_the_api_server_forwards_its_own_reviews_only()
     let installed = Installed::on(server, name, port, "{ mode: cluster, validitySeconds: 3600 }").await?;
     installed.as_admin()?;
     installed.reconfigure("server: {", "server: { clients: { mode: requestHeader },")?;
-    installed.reconfigure("globalSecrets: { enabled: false }", "globalSecrets: { enabled: true }")?;
+    let inline = "globalSecrets: { enabled: true, delivery: inline, acceptPlaintext: true }";
+    installed.reconfigure("globalSecrets: { enabled: false }", inline)?;
     let mut command = installed.command(&["serve"])?;
     command.args(["--log-level", "trace", "--listen", &format!("127.0.0.1:{port}")]).env(VARIABLE.0, VARIABLE.1);
     let namespace = &installed.namespace;

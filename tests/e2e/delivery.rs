@@ -1,5 +1,5 @@
-//! Values that reach a pod through a Secret, with a real API server: `builtin:embedded` fetches them
-//! from Flyte's namespace for pods of other namespaces.
+//! Values that reach a pod through a Secret, with a real API server: `builtin:embedded` fetches
+//! them from Flyte's namespace for pods of other namespaces.
 //!
 //! Secrets of Flyte are created as its service does.
 

@@ -122,8 +122,8 @@ impl Pipeline {
         self.conclude(facts, judgement, context)
     }
 
-    /// Decides a pod without a review around it, and reports nothing: for commands. A dry run. Shadow
-    /// injectors are not called.
+    /// Decides a pod without a review around it, and reports nothing: for commands. A dry run.
+    /// Shadow injectors are not called.
     pub async fn decide(&self, pod: Pod, namespace: &str, user: Requester, context: &RequestContext) -> Judgement {
         let mutated = self.mutate(pod, namespace, user, true, context).await;
         self.judge(mutated.map(|(mutation, _)| mutation))

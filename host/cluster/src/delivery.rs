@@ -1,8 +1,8 @@
 //! The Secrets that carry values to pods: [`SecretDelivery`] writes them, [`sweeper`] removes them.
 //!
 //! A Secret is immutable and its name identifies its content, so concurrent admissions and other
-//! replicas write the same object. Every use renews its time stamp; the sweeper spares a Secret that
-//! was used recently, since its pod may not exist yet.
+//! replicas write the same object. Every use renews its time stamp; the sweeper spares a Secret
+//! that was used recently, since its pod may not exist yet.
 
 mod lease;
 mod naming_key;

@@ -1,5 +1,5 @@
-//! How values reach pods: the keys `delivery` and `acceptPlaintext` of an injector and of the global
-//! secrets, and the section `delivery` about the Secrets that carry values.
+//! How values reach pods: the keys `delivery` and `acceptPlaintext` of an injector and of the
+//! global secrets, and the section `delivery` about the Secrets that carry values.
 
 use std::time::Duration;
 
@@ -37,12 +37,12 @@ mirror! {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(extend("x-takes-effect" = "restart"))]
 pub struct DeliveryConfig {
-    /// Namespaces in which the webhook creates Secrets; pods of other namespaces are refused if they
-    /// need one. If the list is empty, every namespace, which needs a ClusterRole.
+    /// Namespaces in which the webhook creates Secrets; pods of other namespaces are refused if
+    /// they need one. If the list is empty, every namespace, which needs a ClusterRole.
     #[serde(deserialize_with = "section")]
     pub namespaces: Vec<String>,
-    /// Time after which a Secret is deleted that no pod refers to, in seconds. Must be longer than the
-    /// creation of a pod takes.
+    /// Time after which a Secret is deleted that no pod refers to, in seconds. Must be longer than
+    /// the creation of a pod takes.
     #[serde(rename = "graceSeconds", with = "seconds")]
     #[schemars(with = "u64", range(min = 10, max = 604_800))]
     pub grace: Duration,
@@ -101,8 +101,8 @@ impl DeliveryConfig {
 // === impl Config ===
 
 impl Config {
-    /// Whether an injector of the configuration, or one that a ConfigMap can add, delivers values in
-    /// Secrets.
+    /// Whether an injector of the configuration, or one that a ConfigMap can add, delivers values
+    /// in Secrets.
     #[must_use]
     pub fn delivers_secrets(&self) -> bool {
         let global = self.global_secrets.as_ref().is_some_and(|global| global.delivery == Delivery::Secret);

@@ -1,4 +1,6 @@
 //! Section `cache` of an injector: how long the webhook keeps the values that the plugin fetches.
+//!
+//! They are in memory only, so another replica and a restart fetch them again.
 
 use std::time::Duration;
 
@@ -7,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::section::seconds;
 
-/// How long the webhook keeps the values that the plugin fetches, in its memory. By default it keeps
-/// none, and fetches each value for each pod.
+/// How long the webhook keeps the values that the plugin fetches, in its memory. By default it
+/// keeps none, and fetches each value for each pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ValueCacheConfig {
-    /// Seconds for which a value is served without a fetch. The time that the plugin states for a value
-    /// can be shorter. 0 turns the cache off.
+    /// Seconds for which a value is served without a fetch. The time that the plugin states for a
+    /// value can be shorter. 0 turns the cache off.
     #[serde(rename = "ttlSeconds", with = "seconds")]
     #[schemars(with = "u64", range(min = 0, max = 86_400))]
     pub ttl: Duration,

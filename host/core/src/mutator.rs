@@ -166,8 +166,8 @@ impl PodMutator {
     }
 
     /// Runs the first half of [`PodMutator::mutate`]: calls the injectors for every request,
-    /// applies their edits to a draft of the pod, and writes the Secrets that carry values. Reserves
-    /// memory for large patches.
+    /// applies their edits to a draft of the pod, and writes the Secrets that carry values.
+    /// Reserves memory for large patches.
     pub async fn ask<'a>(
         &'a self,
         pod: &'a Pod,

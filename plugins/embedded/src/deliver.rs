@@ -1,5 +1,5 @@
-//! The edits for a secret: those of Flyte's Embedded manager, except that every file is at its path,
-//! and that no shell creates it.
+//! The edits for a secret: those of Flyte's Embedded manager, except that every file is at its
+//! path, and that no shell creates it.
 
 use ampoule_plugin_sdk::{
     InjectionError::{self, InvalidRequest},

@@ -5,6 +5,7 @@
 //! If the Secret is in the namespace of the pod, the pod refers to it, and nothing reads its value.
 
 mod deliver;
+mod promise;
 mod scope;
 mod settings;
 
@@ -14,10 +15,10 @@ use ampoule_plugin_sdk::{
     prelude::*,
     secrets::{self, LookupError},
 };
-use serde::{Deserialize, Serialize};
 
 pub use self::settings::Settings;
 use self::{
+    promise::Promise,
     scope::{Coordinates, pull_secret_name, secret_name},
     settings::{Bindings, ImagePull},
 };
@@ -34,16 +35,6 @@ pub struct Embedded {
     mount_directory: String,
     bindings: Bindings,
     image_pull: ImagePull,
-}
-
-/// A promise of the plugin.
-#[derive(Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-enum Promise {
-    /// The value of a secret, in the narrowest scope that has it.
-    Secret { of: Coordinates, key: String },
-    /// An image pull secret that another program created, by its name.
-    PullSecret(String),
 }
 
 ampoule_plugin_sdk::export!(Embedded);
@@ -91,8 +82,7 @@ impl Injector for Embedded {
     }
 
     fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {
-        let promise: Promise = serde_json::from_str(promise).map_err(|_| InjectionError::internal("not a promise"))?;
-        match promise {
+        match Promise::parse(promise)? {
             Promise::Secret { of, key } => {
                 scope::walk(&of, &key, |id| secrets::read(&self.namespace, &secret_name(id), id).map(Some))
                     .map(|(_, value)| FetchedValue::new(value))
@@ -105,9 +95,11 @@ impl Injector for Embedded {
 
     fn check(&self) -> Result<(), String> {
         if self.bindings.is_empty() {
-            return Err("settings.scopes is empty: whoever creates a pod in a served namespace reads the secrets of \
+            return Err(
+                "settings.scopes is empty: a user who creates a pod in a served namespace reads the secrets of \
                         every project, since only the labels of the pod state its project; bind namespaces to projects"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         Ok(())
     }
@@ -144,14 +136,6 @@ impl Embedded {
             }
         }
         Ok(None)
-    }
-}
-
-// === impl Promise ===
-
-impl Promise {
-    fn text(&self) -> Result<String, InjectionError> {
-        serde_json::to_string(self).map_err(|_| InjectionError::internal("a promise has no JSON form"))
     }
 }
 

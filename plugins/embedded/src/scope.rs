@@ -55,8 +55,9 @@ impl Coordinates {
 /// Asks each scope in turn until one has the secret, and returns its identifier there with the
 /// result.
 ///
-/// A denied scope does not end the search: rights are often given by the start of a name, so a store
-/// denies narrower names that do not exist. If no scope has the secret, the denial is the reason.
+/// A denied scope does not end the search: rights are often given by the start of a name, so a
+/// store denies narrower names that do not exist. If no scope has the secret, the denial is the
+/// reason.
 pub(crate) fn walk<T>(
     of: &Coordinates,
     key: &str,

@@ -64,8 +64,8 @@ pub(crate) struct ImagePull {
     /// image pull secret, and no container sees it. A `*` at the end covers all keys with that
     /// start.
     pub(crate) names: Vec<String>,
-    /// Whether to use the Secrets `img-pull-…` that Flyte's backend creates, for every secret that a
-    /// pod requests.
+    /// Whether to use the Secrets `img-pull-…` that Flyte's backend creates, for every secret that
+    /// a pod requests.
     pub(crate) existing: bool,
     /// Namespace of the Secrets `img-pull-…`.
     pub(crate) namespace: String,

@@ -1,7 +1,7 @@
 //! [`SweepLease`]: lets one replica at a time search for unused Secrets, by a Lease.
 //!
-//! Two sweepers at once would do no harm, since every deletion names the version that it deletes; the
-//! Lease avoids their work.
+//! Two sweepers at once would do no harm, since every deletion names the version that it deletes;
+//! the Lease avoids their work.
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},

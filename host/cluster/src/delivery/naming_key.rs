@@ -1,5 +1,5 @@
-//! The key of the names of Secrets that carry values. All replicas share it: it is in a Secret in the
-//! namespace of the webhook, which the first replica creates.
+//! The key of the names of Secrets that carry values. All replicas share it: it is in a Secret in
+//! the namespace of the webhook, which the first replica creates.
 
 use ampoule_core::{DeliveryError, NamingKey};
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};

@@ -2,9 +2,9 @@
 //! pod refers to.
 //!
 //! An admission uses a Secret before its pod exists, and other replicas do not write a Secret again
-//! that they know ([`super::SecretDelivery`]). Therefore a Secret has owners only when every replica
-//! would write it again, and it is deleted only after the grace period. Each change names the version
-//! that it changes, so that a use in between prevents it.
+//! that they know ([`super::SecretDelivery`]). Therefore a Secret has owners only when every
+//! replica would write it again, and it is deleted only after the grace period. Each change names
+//! the version that it changes, so that a use in between prevents it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

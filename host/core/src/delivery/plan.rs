@@ -241,8 +241,8 @@ impl PlannedSecret {
     }
 }
 
-/// Returns a valid key of a Secret that resembles a name. `.` and names that begin with `..` are not
-/// valid.
+/// Returns a valid key of a Secret that resembles a name. `.` and names that begin with `..` are
+/// not valid.
 fn key_of(name: &str) -> String {
     let is_kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let key: String = name.chars().take(MOST_KEY).map(|c| if is_kept(c) { c } else { '_' }).collect();

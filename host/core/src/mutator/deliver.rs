@@ -1,5 +1,5 @@
-//! Delivers the values of an admission after all injectors have answered: names the Secrets, applies
-//! the edits that refer to them, and writes them.
+//! Delivers the values of an admission after all injectors have answered: names the Secrets,
+//! applies the edits that refer to them, and writes them.
 
 use std::sync::Arc;
 

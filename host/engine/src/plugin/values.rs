@@ -1,9 +1,9 @@
 //! [`ValueCache`]: the fetched values of one plugin, if an admin lets the host keep them.
 //!
-//! The text of a promise identifies a value: `fetch` gets nothing else, so the value does not depend
-//! on the pod. Concurrent fetches of one promise are one. Values are in memory only, and wiped when
-//! they are removed. A change of the component, the settings or the grants starts with an empty
-//! cache.
+//! The text of a promise identifies a value: `fetch` gets nothing else, so the value does not
+//! depend on the pod. Concurrent fetches of one promise are one. Values are in memory only, and
+//! wiped when they are removed. A change of the component, the settings or the grants starts with
+//! an empty cache.
 
 use std::{
     sync::Arc,

@@ -225,7 +225,14 @@ injectors:
     - { namespace: union, matchLabels: { app.flyte.org/managed: 'true' } }
     - { namespace: union, matchLabels: { union.ai/secret-type: image-pull-secret } }
 ",
-        &[],
+        &[
+            "note: profile flyte-v2, because webhook.embeddedSecretManagerConfig (DIR/000-core.yaml) exists only in \
+             Flyte 2; --profile overrides it",
+            "note: webhook.embeddedSecretManagerConfig.imagePullSecrets.enabled (DIR/000-core.yaml): takes effect for \
+             Secrets `img-pull-…` in namespace union with the label union.ai/secret-type",
+            "warning: webhook.embeddedSecretManagerConfig.fileMountInitContainer (DIR/000-core.yaml): is ignored: files \
+             need no init container",
+        ],
     );
 }
 
