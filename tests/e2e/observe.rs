@@ -28,17 +28,20 @@ use crate::deploy::check_kept;
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/metrics.md");
 
 /// Panels that show only zeros in this scenario, each with the reason.
-const ZERO: [(&str, &str); 3] = [
+const ZERO: [(&str, &str); 5] = [
     ("Restored registrations", "no API server is used from which it could be removed"),
+    ("Secrets with values", "no API server is used in which they could be"),
+    ("Deleted Secrets with values", "no API server is used from which they could be deleted"),
     ("Refused clients", "the port is open to every client"),
     ("Policy rules that fail", "the rule of this scenario reads a field that every request has"),
 ];
 
 /// The alerts that must become active in this scenario, after their configured duration.
-const ACTIVE: [&str; 8] = [
+const ACTIVE: [&str; 9] = [
     "AmpouleAdmitsWithoutSecrets",
     "AmpouleCertificateExpiresSoon",
     "AmpouleConfigReloadFailed",
+    "AmpouleDeliveryFails",
     "AmpoulePluginNotLoaded",
     "AmpoulePluginTraps",
     "AmpouleRejectsRequests",
