@@ -160,7 +160,7 @@ fn the_table_is_what_the_process_says(text: &str) -> Result<()> {
 /// The labels with a fixed set of values, independent of the configuration.
 async fn every_value_of_a_label_is_explained(scene: &Scene) -> Result<()> {
     let page = std::fs::read_to_string(METRICS)?;
-    for label in ["grant", "kind", "outcome", "phase", "port", "reason", "result", "state"] {
+    for label in ["grant", "kind", "origin", "outcome", "phase", "port", "reason", "result", "state"] {
         let values = scene.prometheus.api(&format!("label/{label}/values"), &[]).await?;
         for value in values.as_array().context("values")?.iter().filter_map(Value::as_str) {
             ensure!(page.contains(&format!("`{value}`")), "docs/src/metrics.md does not describe {label} {value}");

@@ -126,6 +126,20 @@ fn values_have_their_effect() -> Result<()> {
             json!(false),
         ),
         (
+            &[
+                "certificates.mode=existing",
+                "config.registration.enabled=false",
+                "config.injectors[0].delivery=reference",
+                "config.injectors[0].grants.http.hosts[0].host=store.example.com",
+                "config.injectors[0].grants.http.hosts[0].credential.bearer.secret.namespace=store",
+                "config.injectors[0].grants.http.hosts[0].credential.bearer.secret.name=token",
+                "config.injectors[0].grants.http.hosts[0].credential.bearer.secret.key=token",
+            ],
+            deployment,
+            "/spec/template/spec/automountServiceAccountToken",
+            json!(true),
+        ),
+        (
             &["serviceAccount.create=false", "serviceAccount.name=theirs"],
             deployment,
             "/spec/template/spec/serviceAccountName",

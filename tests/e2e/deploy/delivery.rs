@@ -26,7 +26,9 @@ enum Reach {
 }
 
 fn render(values: &[&str]) -> Result<Vec<Value>> {
-    let words: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
+    // Helm replaces a list as a whole.
+    let injector = ["config.injectors[0].name=k8s", "config.injectors[0].component=builtin:k8s"];
+    let words: Vec<_> = injector.iter().chain(values).flat_map(|value| ["--set", value]).collect();
     chart::render(&words).with_context(|| format!("{values:?}"))
 }
 

@@ -75,7 +75,7 @@ impl Scene {
     }
 
     async fn set(rules: &Value) -> Result<Self> {
-        let (folder, guests) = (tempfile::tempdir()?, Guests::write(&["echo", "trap", "endless_loop"])?);
+        let (folder, guests) = (tempfile::tempdir()?, Guests::write(&["echo", "trap", "endless_loop", "secret_value"])?);
         let http_json = ampoule_test_guests::plugin("http-json");
         fs::write(folder.path().join("http-json.wasm"), http_json)?;
         fs::write(folder.path().join("broken.wasm"), "garbage")?;
@@ -172,6 +172,9 @@ fn configuration(folder: &TempDir, guests: &Guests, act: Act) -> String {
     injectors += &guests.injector("echo", "{}", limits);
     injectors += &guests.injector("trap", "{}", limits);
     injectors += &format!("  - {{ name: next, component: builtin:k8s, shadow: true, limits: {limits} }}\n");
+    // Its answers are only compared, so that every other injector is asked as well.
+    injectors += &guests.injector("secret_value", "{}", limits);
+    injectors += "    shadow: true\n    cache: { ttlSeconds: 600 }\n";
     if act != Act::First {
         injectors +=
             &guests.injector("endless_loop", "{}", "{ deadlineMillis: 300, instances: 2, queueWaitMillis: 5000 }");
