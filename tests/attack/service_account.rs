@@ -4,7 +4,10 @@
 
 use ampoule_tests::ApiServer;
 use anyhow::Result;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    core::v1::{Pod, Secret},
+};
 use kube::{
     Api,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -60,5 +63,53 @@ async fn the_service_account_can_only_read_and_patch_its_own_object() -> Result<
     assert_eq!(patched["webhooks"][0]["rules"][0]["resources"], json!(["*/*"]));
     admin.delete(name, &delete).await?;
     admin.delete(other, &delete).await?;
+    Ok(())
+}
+
+/// Secrets with values need rights that RBAC cannot restrict to them. `delivery.namespaces` is the
+/// bound.
+#[tokio::test]
+async fn an_account_that_delivers_values_reaches_only_the_secrets_of_the_listed_namespaces() -> Result<()> {
+    let name = "listed-namespaces";
+    let server = ApiServer::shared().await?;
+    let values = [
+        "clients.acceptValuesToAnyone=true",
+        "config.globalSecrets.enabled=true",
+        "config.delivery.namespaces[0]=listed-namespaces-pods",
+    ];
+    let release = Release::install(render(name, &values)?, name, None).await?;
+    server.namespace("listed-namespaces-other").await?;
+    let client = server.client_of(&release.token("Deployment").await?)?;
+    let secrets = |namespace: &str| Api::<Secret>::namespaced(client.clone(), namespace);
+    let pods = |namespace: &str| Api::<Pod>::namespaced(client.clone(), namespace);
+    let (post, patch, delete) = (PostParams::default(), PatchParams::default(), DeleteParams::default());
+    let (list, renewed) = (ListParams::default(), Patch::Merge(json!({ "metadata": { "annotations": { "a": "b" } } })));
+    let secret: Secret = serde_json::from_value(json!({ "metadata": { "name": "any" } }))?;
+
+    let [listed, other] = ["listed-namespaces-pods", "listed-namespaces-other"];
+    secrets(listed).create(&post, &secret).await?;
+    secrets(listed).patch("any", &patch, &renewed).await?;
+    // The security model states it: `list` reads every Secret of the namespace.
+    assert_eq!(secrets(listed).list(&list).await?.items.len(), 1);
+    assert_eq!(pods(listed).list(&list).await?.items.len(), 0);
+    for (what, result) in [
+        ("get a Secret by its name", secrets(listed).get("any").await.map(drop)),
+        ("replace a Secret", secrets(listed).replace("any", &post, &secret).await.map(drop)),
+        ("create a Secret elsewhere", secrets(other).create(&post, &secret).await.map(drop)),
+        ("patch a Secret elsewhere", secrets(other).patch("any", &patch, &renewed).await.map(drop)),
+        ("list the Secrets elsewhere", secrets(other).list(&list).await.map(drop)),
+        ("delete a Secret elsewhere", secrets(other).delete("any", &delete).await.map(drop)),
+        ("list all Secrets", Api::<Secret>::all(client.clone()).list(&list).await.map(drop)),
+        ("list its own namespace", secrets(name).list(&list).await.map(drop)),
+        ("list the pods elsewhere", pods(other).list(&list).await.map(drop)),
+        ("create a pod", pods(listed).create(&post, &Pod::default()).await.map(drop)),
+    ] {
+        let code = match &result {
+            Err(kube::Error::Api(status)) => status.code,
+            other => anyhow::bail!("{what}: {other:?}"),
+        };
+        assert_eq!(code, 403, "{what}");
+    }
+    secrets(listed).delete("any", &delete).await?;
     Ok(())
 }

@@ -10,6 +10,8 @@ mod admission_policy;
 mod alerts;
 #[path = "deploy/chart.rs"]
 mod chart;
+#[path = "deploy/delivery.rs"]
+mod delivery;
 #[path = "deploy/kustomize.rs"]
 mod kustomize;
 #[path = "deploy/restricted.rs"]

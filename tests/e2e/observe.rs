@@ -28,17 +28,20 @@ use crate::deploy::check_kept;
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/metrics.md");
 
 /// Panels that show only zeros in this scenario, each with the reason.
-const ZERO: [(&str, &str); 3] = [
+const ZERO: [(&str, &str); 5] = [
     ("Restored registrations", "no API server is used from which it could be removed"),
+    ("Secrets with values", "no API server is used in which they could be"),
+    ("Deleted Secrets with values", "no API server is used from which they could be deleted"),
     ("Refused clients", "the port is open to every client"),
     ("Policy rules that fail", "the rule of this scenario reads a field that every request has"),
 ];
 
 /// The alerts that must become active in this scenario, after their configured duration.
-const ACTIVE: [&str; 8] = [
+const ACTIVE: [&str; 9] = [
     "AmpouleAdmitsWithoutSecrets",
     "AmpouleCertificateExpiresSoon",
     "AmpouleConfigReloadFailed",
+    "AmpouleDeliveryFails",
     "AmpoulePluginNotLoaded",
     "AmpoulePluginTraps",
     "AmpouleRejectsRequests",
@@ -157,7 +160,7 @@ fn the_table_is_what_the_process_says(text: &str) -> Result<()> {
 /// The labels with a fixed set of values, independent of the configuration.
 async fn every_value_of_a_label_is_explained(scene: &Scene) -> Result<()> {
     let page = std::fs::read_to_string(METRICS)?;
-    for label in ["grant", "kind", "outcome", "phase", "port", "reason", "result", "state"] {
+    for label in ["grant", "kind", "origin", "outcome", "phase", "port", "reason", "result", "state"] {
         let values = scene.prometheus.api(&format!("label/{label}/values"), &[]).await?;
         for value in values.as_array().context("values")?.iter().filter_map(Value::as_str) {
             ensure!(page.contains(&format!("`{value}`")), "docs/src/metrics.md does not describe {label} {value}");

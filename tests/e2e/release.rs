@@ -5,7 +5,7 @@
 //! does.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
     process::{Command, Output},
@@ -20,12 +20,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The folders of the pods' files, and the folders that replace them in a test.
-const FOLDERS: [(&str, &str); 4] = [
+const FOLDERS: [(&str, &str); 5] = [
     ("/etc/ampoule/", "config/"),
     ("/etc/flyte/config/", "config/"),
     ("/etc/webhook/certs", "certs"),
     ("/var/cache/ampoule/", "cache/"),
+    ("/etc/secrets", "secrets"),
 ];
+
+/// The value of the global secret `db/password`.
+const GLOBAL_SECRET: &str = "vq3canarybird";
 
 /// The kinds of objects that grant rights.
 const RIGHTS: [&str; 5] = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
@@ -84,6 +88,7 @@ impl Release {
     ) -> Result<Self> {
         let namespace = server.namespace(name).await?;
         let release = Self { namespace, objects, server, folder: tempfile::tempdir()? };
+        release.create_namespaces().await?;
         let removed = without.map(|index| release.rights().nth(index).context("there is such a right")).transpose()?;
         release.grant(removed).await?;
         for right in release.rights() {
@@ -110,6 +115,17 @@ impl Release {
     /// The service account of this object's pods.
     fn account(&self, kind: &str) -> Result<&str> {
         self.find(kind)?["spec"]["template"]["spec"]["serviceAccountName"].as_str().context("an account")
+    }
+
+    /// Creates the further namespaces in which the release has rights.
+    async fn create_namespaces(&self) -> Result<()> {
+        let existing = [self.namespace.name(), "kube-system"];
+        let roles = self.objects.iter().filter(|object| object["kind"] == "Role");
+        let names: BTreeSet<_> = roles.filter_map(|role| role["metadata"]["namespace"].as_str()).collect();
+        for name in names.into_iter().filter(|name| !existing.contains(name)) {
+            self.server.namespace(name).await?;
+        }
+        Ok(())
     }
 
     /// Creates the ConfigMaps that the configuration takes a plugin from.
@@ -179,6 +195,8 @@ impl Release {
             fs::write(self.kubeconfig(account), self.server.kubeconfig(&token))?;
         }
         let folder = self.folder.path();
+        fs::create_dir_all(folder.join("secrets/db"))?;
+        fs::write(folder.join("secrets/db/password"), GLOBAL_SECRET)?;
         fs::create_dir(folder.join("config"))?;
         for (file, text) in self.find("ConfigMap")?["data"].as_object().context("a ConfigMap has files")? {
             let text = self.here(text.as_str().context("of text")?);
@@ -269,7 +287,7 @@ impl Release {
             "name": rule["resourceNames"][0].as_str().unwrap_or_default(),
         });
         if object["kind"] == "Role" {
-            attributes["namespace"] = json!(self.namespace.name());
+            attributes["namespace"] = object["metadata"]["namespace"].clone();
         }
         let user = format!("system:serviceaccount:{}:{account}", self.namespace.name());
         let review = json!({ "metadata": {}, "spec": { "user": user, "resourceAttributes": attributes } });

@@ -4,6 +4,9 @@
 //! The test removes each right in turn, and something must fail; so an unneeded right fails the
 //! test too. A test next to the kustomize manifests compares their rights with these.
 
+#[path = "rights/delivery.rs"]
+mod delivery;
+
 use std::time::Duration;
 
 use ampoule_tests::{ApiServer, Renderers, eventually};
@@ -74,6 +77,26 @@ async fn the_chart_as_a_replacement_of_flytes_needs_each_of_its_rights() -> Resu
     check("rights-flyte", flyte, |_| true).await
 }
 
+#[tokio::test]
+async fn a_release_that_delivers_values_needs_each_of_its_rights() -> Result<()> {
+    check("rights-values", delivery::in_one_namespace, delivery::is_judged).await
+}
+
+#[tokio::test]
+async fn a_release_that_delivers_values_everywhere_needs_each_of_its_rights() -> Result<()> {
+    check("rights-everywhere", delivery::everywhere, delivery::is_about_values).await
+}
+
+#[tokio::test]
+async fn flytes_embedded_manager_needs_to_read_the_secrets_of_its_namespace() -> Result<()> {
+    check("rights-embedded", delivery::embedded, |rule| rule["verbs"] == json!(["get"]) && is_unnamed(rule)).await
+}
+
+/// Whether a rule covers objects of every name.
+fn is_unnamed(rule: &Value) -> bool {
+    rule["resourceNames"].is_null()
+}
+
 /// `judged` are the rules whose verbs are removed in turn.
 async fn check(name: &str, render: fn(&str) -> Result<Vec<Value>>, judged: fn(&Value) -> bool) -> Result<()> {
     let release = Release::install(render(name)?, name, None).await?;
@@ -135,6 +158,7 @@ async fn journey(release: &Release) -> Result<()> {
         ensure!(code == 200, "to watch ConfigMaps is forbidden: {code}");
     }
 
+    delivery::journey(release, &ampoule).await?;
     // Only an object that the process creates needs an uninstallation.
     if release.find("Job").is_ok() {
         let output = release.run("Job", "containers")?;

@@ -150,8 +150,18 @@ impl SecretDelivery {
 impl DeliveryStore for SecretDelivery {
     async fn naming_key(&self) -> Result<NamingKey, DeliveryError> {
         self.set_used();
-        let cluster = self.cluster().await?;
-        self.key.get_or_try_init(|| naming_key::read_or_create(cluster)).await.cloned()
+        let key = match self.cluster().await {
+            Ok(cluster) => self.key.get_or_try_init(|| naming_key::read_or_create(cluster)).await.cloned(),
+            Err(error) => Err(error),
+        };
+        // Without the key, no Secret is written; the metric has to show that as well.
+        key.inspect_err(|error| {
+            self.metrics.delivered(match error {
+                DeliveryError::Denied(_) => DeliveryResult::Denied,
+                DeliveryError::Refused(_) => DeliveryResult::Refused,
+                DeliveryError::Unavailable(_) => DeliveryResult::Unavailable,
+            });
+        })
     }
 
     async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {

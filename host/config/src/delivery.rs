@@ -102,14 +102,17 @@ impl DeliveryConfig {
 
 impl Config {
     /// Whether an injector of the configuration, or one that a ConfigMap can add, delivers values
-    /// in Secrets.
+    /// in Secrets. None does if answers must not contain values.
+    ///
+    /// The chart grants the rights under the same condition (`ampoule.deliversSecrets`).
     #[must_use]
     pub fn delivers_secrets(&self) -> bool {
         let global = self.global_secrets.as_ref().is_some_and(|global| global.delivery == Delivery::Secret);
         let reads_and_delivers = |injector: &InjectorConfig| {
             injector.delivery == Delivery::Secret && injector.grants.first_that_reads().is_some()
         };
-        global || self.config_maps || self.injectors.iter().any(reads_and_delivers)
+        self.server.clients.allow_values()
+            && (global || self.config_maps || self.injectors.iter().any(reads_and_delivers))
     }
 
     /// The key of the first part that writes values into the specification of pods.

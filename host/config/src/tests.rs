@@ -3,6 +3,7 @@
 //! A message names the key to change, and the valid values.
 
 mod clients;
+mod delivery;
 mod edits;
 mod grants;
 mod policy;

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use super::{check_configuration, check_taken, find, name};
 
-fn render(values: &[&str]) -> Result<Vec<Value>> {
+pub(super) fn render(values: &[&str]) -> Result<Vec<Value>> {
     Renderers::find()?.helm("hook", "hooks", values)
 }
 
 #[tokio::test]
 async fn the_api_server_accepts_the_chart_with_three_sets_of_values() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("hooks").await?;
-    for (values, count) in [("defaults", 10), ("flyte", 13), ("everything", 21)] {
+    for (values, count) in [("defaults", 10), ("flyte", 13), ("everything", 23)] {
         let objects = render(&["--values", &format!("deploy/chart/ci/{values}-values.yaml")])?;
         let names: Vec<_> = objects.iter().map(name).collect();
         assert_eq!(objects.len(), count, "{values}: {names:?}");
@@ -124,6 +124,20 @@ fn values_have_their_effect() -> Result<()> {
             deployment,
             "/spec/template/spec/automountServiceAccountToken",
             json!(false),
+        ),
+        (
+            &[
+                "certificates.mode=existing",
+                "config.registration.enabled=false",
+                "config.injectors[0].delivery=reference",
+                "config.injectors[0].grants.http.hosts[0].host=store.example.com",
+                "config.injectors[0].grants.http.hosts[0].credential.bearer.secret.namespace=store",
+                "config.injectors[0].grants.http.hosts[0].credential.bearer.secret.name=token",
+                "config.injectors[0].grants.http.hosts[0].credential.bearer.secret.key=token",
+            ],
+            deployment,
+            "/spec/template/spec/automountServiceAccountToken",
+            json!(true),
         ),
         (
             &["serviceAccount.create=false", "serviceAccount.name=theirs"],
@@ -327,6 +341,7 @@ fn a_changed_configuration_starts_new_pods_only_if_necessary() -> Result<()> {
         ("clients.acceptValuesToAnyone=true", false),
         ("config.registration.timeoutSeconds=3", false),
         ("config.certificates.validitySeconds=3600", false),
+        ("config.delivery.graceSeconds=60", false),
     ] {
         assert_eq!(template(value)? == plain, same, "{value}");
     }
@@ -344,6 +359,8 @@ fn the_schema_rejects_values_that_the_chart_cannot_use() -> Result<()> {
         ("config.profile=flyte-v3", "at '/config/profile': 'oneOf' failed"),
         ("webhook.timeoutSeconds=31", "at '/webhook/timeoutSeconds': maximum: got 31, want 30"),
         ("fullnameOverride=Not_A_Name", "at '/fullnameOverride': 'Not_A_Name' does not match pattern"),
+        ("flyte.embedded.enabled=maybe", "at '/flyte/embedded/enabled': value must be one of"),
+        ("config.injectors[0].delivery=pod", "at '/config/injectors/0/delivery': 'oneOf' failed"),
         ("image.digest=abc", "at '/image/digest': 'abc' does not match pattern"),
     ] {
         let refusal = render(&["--set", value]).err().with_context(|| format!("{value} is accepted"))?.to_string();

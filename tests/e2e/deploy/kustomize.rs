@@ -13,7 +13,7 @@ use super::{check_configuration, check_taken, find, name};
 const FOLDER: &str = "deploy/kustomize";
 
 /// Renders an overlay with these components.
-fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
+pub(super) fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
     let renderers = Renderers::find()?;
     // Kustomize accepts relative folders only.
     let folder = tempfile::Builder::new()
@@ -31,7 +31,7 @@ fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_accepts_every_overlay() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("ampoule").await?;
-    let table: [(&str, &[&str], usize); 11] = [
+    let table: [(&str, &[&str], usize); 12] = [
         ("base", &[], 12),
         ("base", &["cert-manager"], 12),
         ("overlays/dev", &[], 11),
@@ -42,6 +42,7 @@ async fn the_api_server_accepts_every_overlay() -> Result<()> {
         ("overlays/production", &["cert-manager", "monitoring"], 18),
         ("overlays/production", &["admission-policy"], 16),
         ("overlays/production", &["clients-certificate"], 14),
+        ("overlays/production", &["deliver-secrets"], 18),
         ("overlays/production", &["clients-request-header", "admission-policy"], 18),
     ];
     for (overlay, components, count) in table {

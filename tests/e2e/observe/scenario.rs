@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::support::{Guests, config, request};
+use crate::support::{Guests, request, with_global_secrets};
 
 /// Limit for a poll interval of a second on a machine that is compiling at the same time.
 const NOTICED: Duration = Duration::from_secs(60);
@@ -75,10 +75,12 @@ impl Scene {
     }
 
     async fn set(rules: &Value) -> Result<Self> {
-        let (folder, guests) = (tempfile::tempdir()?, Guests::write(&["echo", "trap", "endless_loop"])?);
+        let (folder, guests) = (tempfile::tempdir()?, Guests::write(&["echo", "trap", "endless_loop", "secret_value"])?);
         let http_json = ampoule_test_guests::plugin("http-json");
         fs::write(folder.path().join("http-json.wasm"), http_json)?;
         fs::write(folder.path().join("broken.wasm"), "garbage")?;
+        fs::create_dir_all(folder.path().join("secrets/global"))?;
+        fs::write(folder.path().join("secrets/global/key"), "value")?;
         let first = issue()?;
         let certs = Mounted::new(&files(&first, &first))?;
         let config = folder.path().join("ampoule.yaml");
@@ -118,6 +120,7 @@ impl Scene {
             ("an existing secret", asking_for("group"), true),
             ("nothing", pod("none"), true),
             ("an unreadable annotation", asking("asks", ["ab0d"]), admits),
+            ("a value that has to be in a Secret, without an API server", asking_for("global"), admits),
             ("a denied secret", asking_for("denied"), admits),
             ("an unavailable secret", asking_for("unavailable"), admits),
             ("a trap of the plugin", asking_for("not-found"), admits),
@@ -169,6 +172,9 @@ fn configuration(folder: &TempDir, guests: &Guests, act: Act) -> String {
     injectors += &guests.injector("echo", "{}", limits);
     injectors += &guests.injector("trap", "{}", limits);
     injectors += &format!("  - {{ name: next, component: builtin:k8s, shadow: true, limits: {limits} }}\n");
+    // Its answers are only compared, so that every other injector is asked as well.
+    injectors += &guests.injector("secret_value", "{}", limits);
+    injectors += "    shadow: true\n    cache: { ttlSeconds: 600 }\n";
     if act != Act::First {
         injectors +=
             &guests.injector("endless_loop", "{}", "{ deadlineMillis: 300, instances: 2, queueWaitMillis: 5000 }");
@@ -176,7 +182,8 @@ fn configuration(folder: &TempDir, guests: &Guests, act: Act) -> String {
     // An engine for more instances reads the components that the previous one compiled from the
     // cache.
     let head = format!("engine: {{ cacheDirectory: {} }}\nserver: {{ maxAdmissions: 4, ", file("compiled"));
-    let mut config = config("flyte-v1", &injectors).replace("server: { ", &head);
+    let global = format!("{{ enabled: true, directory: {} }}", file("secrets"));
+    let mut config = with_global_secrets("flyte-v1", &global, &injectors).replace("server: { ", &head);
     config.insert_str(0, "policy: { rules: [{ name: seen, when: request.key != '', action: audit }] }\n");
     if act == Act::Admitting {
         config += &format!(

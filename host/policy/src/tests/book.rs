@@ -4,22 +4,32 @@
 
 use ampoule_config::Config;
 use ampoule_core::{
-    InjectorFacts, MountRequirement, PodView, PolicyFinding, RequestPolicy as _, RequestedSecret, Requester,
-    SecretRequest,
+    InjectorFacts, MountRequirement, PodView, PolicyFinding, RequestPolicy as _, RequestUser, RequestedSecret,
+    Requester, SecretRequest,
 };
 
 use crate::CompiledPolicy;
 
-/// The findings of the page's rule of this name, for a pod and an injector.
+/// Whether the page's rule of this name denies, for a pod of any user and an injector.
 fn decide(name: &str, pod: &PodView, request: &RequestedSecret, injector: &InjectorFacts) -> bool {
+    decide_for(name, pod, request, injector, &Requester::default())
+}
+
+/// Whether the page's rule of this name denies, for a pod of a user.
+fn decide_for(
+    name: &str,
+    pod: &PodView,
+    request: &RequestedSecret,
+    injector: &InjectorFacts,
+    requester: &Requester,
+) -> bool {
     let page = include_str!("../../../../docs/src/policy.md");
     let blocks = page.split("```yaml\n").skip(1).filter_map(|part| part.split("```").next());
     let mut configs = blocks.map(|yaml| Config::parse(yaml, &["k8s"]).unwrap());
     let config = configs.find(|config| config.policy[0].name == name).expect("the page has the rule");
     let policy = CompiledPolicy::compile(&config.policy).unwrap();
-    let requester = Requester::default();
     let mut findings = Vec::new();
-    let mut session = policy.open(pod, &requester);
+    let mut session = policy.open(pod, requester);
     session.judge(request, None, &mut findings);
     session.judge(request, Some(injector), &mut findings);
     assert!(findings.iter().all(|finding| finding.error.is_none()), "{findings:?}");
@@ -55,5 +65,23 @@ fn the_ready_made_rules_of_the_book_decide_as_described() {
         let request = RequestedSecret { annotation: "flyte.secrets/s0".to_owned(), request };
         let injector = InjectorFacts { reads_values, ..InjectorFacts::default() };
         assert_eq!(decide(rule, &pod, &request, &injector), expected, "{rule} {namespace} {account} {request:?}");
+    }
+}
+
+#[test]
+fn only_flytes_executor_may_create_pods_with_secrets_of_the_injector_embedded() {
+    let executor = "system:serviceaccount:flyte:flyte-executor";
+    let request = RequestedSecret { annotation: "flyte.secrets/s0".to_owned(), request: SecretRequest::default() };
+    for (injector, user, expected) in [
+        ("embedded", executor, false),
+        ("embedded", "system:serviceaccount:flyte:flyte-executor-2", true),
+        ("embedded", "system:serviceaccount:team:flyte-executor", true),
+        ("embedded", "", true),
+        ("k8s", "alice", false),
+    ] {
+        let facts = InjectorFacts { name: injector.to_owned(), ..InjectorFacts::default() };
+        let requester = Requester::User(RequestUser { username: user.to_owned(), ..RequestUser::default() });
+        let denied = decide_for("embedded-by-executor", &PodView::default(), &request, &facts, &requester);
+        assert_eq!(denied, expected, "{injector} {user}");
     }
 }

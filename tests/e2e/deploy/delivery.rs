@@ -1,0 +1,169 @@
+//! The rights to deliver values through Secrets: the chart has them if the process with its
+//! configuration needs them, and the kustomize component has the same.
+//!
+//! `tests/e2e/rights.rs` verifies that each of these rights is needed and sufficient.
+
+use std::collections::BTreeSet;
+
+use ampoule_config::{Config, FlyteSource};
+use ampoule_tests::Renderers;
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::{chart, find, kustomize, name};
+
+/// The role with the rights on Secrets of pods.
+const ROLE: &str = "hooks-hook-ampoule-delivery";
+/// Values of the chart with which answers may contain values.
+const OPEN: &str = "clients.acceptValuesToAnyone=true";
+
+/// Where a release may create Secrets for pods.
+#[derive(Debug, PartialEq)]
+enum Reach {
+    Nowhere,
+    Namespaces(BTreeSet<String>),
+    Everywhere,
+}
+
+fn render(values: &[&str]) -> Result<Vec<Value>> {
+    // Helm replaces a list as a whole.
+    let injector = ["config.injectors[0].name=k8s", "config.injectors[0].component=builtin:k8s"];
+    let words: Vec<_> = injector.iter().chain(values).flat_map(|value| ["--set", value]).collect();
+    chart::render(&words).with_context(|| format!("{values:?}"))
+}
+
+fn reach(objects: &[Value]) -> Reach {
+    if find(objects, &format!("ClusterRole/{ROLE}")).is_ok() {
+        return Reach::Everywhere;
+    }
+    let roles = objects.iter().filter(|object| name(object) == format!("Role/{ROLE}"));
+    let namespaces = roles.filter_map(|role| role["metadata"]["namespace"].as_str());
+    let namespaces: BTreeSet<_> = namespaces.map(str::to_owned).collect();
+    if namespaces.is_empty() { Reach::Nowhere } else { Reach::Namespaces(namespaces) }
+}
+
+/// Whether the release has the rights for the key of the names, and for the Lease of the search.
+fn has_own_rights(objects: &[Value]) -> bool {
+    let rules = find(objects, "Role/hook-ampoule").ok().and_then(|role| role["rules"].as_array());
+    let names: Vec<_> = rules.into_iter().flatten().map(|rule| rule["resourceNames"][0].clone()).collect();
+    let has = |name: &str| names.contains(&json!(name));
+    assert_eq!(has("ampoule-delivery-key"), has("ampoule-delivery-sweeper"));
+    has("ampoule-delivery-key")
+}
+
+fn built_ins() -> Vec<&'static str> {
+    ampoule_plugin_bundle::COMPONENTS.iter().map(|(name, _)| *name).collect()
+}
+
+#[test]
+fn the_chart_has_the_rights_of_a_delivery_exactly_if_the_process_delivers_values() -> Result<()> {
+    let global = "config.globalSecrets.enabled=true";
+    let http = "config.injectors[0].grants.http.hosts[0]=store.example.com";
+    let variable = "config.injectors[0].grants.environment[0]=TOKEN";
+    let namespaces = "config.delivery.namespaces={b,a,b}";
+    let [inline, accepted] = ["config.injectors[0].delivery=inline", "config.injectors[0].acceptPlaintext=true"];
+    let two = || Reach::Namespaces(["a", "b"].map(str::to_owned).into());
+    let table: &[(&[&str], Reach)] = &[
+        (&[], Reach::Nowhere),
+        (&[OPEN], Reach::Nowhere),
+        (&[OPEN, namespaces], Reach::Nowhere),
+        (&[OPEN, global], Reach::Everywhere),
+        (&["clients.mode=requestHeader", global], Reach::Everywhere),
+        (&["config.server.clients.acceptValuesToAnyone=true", global], Reach::Everywhere),
+        (&[OPEN, global, namespaces], two()),
+        (&[OPEN, global, "config.globalSecrets.delivery=reference"], Reach::Nowhere),
+        (&[OPEN, global, "config.globalSecrets.delivery=secret"], Reach::Everywhere),
+        (
+            &[OPEN, global, "config.globalSecrets.delivery=inline", "config.globalSecrets.acceptPlaintext=true"],
+            Reach::Nowhere,
+        ),
+        // Without values in answers, a plugin of a ConfigMap delivers none.
+        (&["config.plugins.configMaps=true"], Reach::Nowhere),
+        (&[OPEN, "config.plugins.configMaps=true"], Reach::Everywhere),
+        (&[OPEN, http], Reach::Everywhere),
+        (&[OPEN, variable, namespaces], two()),
+        (
+            &[
+                OPEN,
+                "config.injectors[0].grants.kubernetesSecrets[0].namespace=vault",
+                "config.injectors[0].grants.kubernetesSecrets[0].matchLabels.for=ampoule",
+            ],
+            Reach::Everywhere,
+        ),
+        (&[OPEN, "config.injectors[0].grants.clock=true"], Reach::Nowhere),
+        (&[OPEN, http, "config.injectors[0].delivery=reference"], Reach::Nowhere),
+        (&[OPEN, http, inline, accepted], Reach::Nowhere),
+    ];
+    for (values, expected) in table {
+        let objects = render(values)?;
+        assert_eq!(reach(&objects), *expected, "{values:?}");
+        let config = objects.iter().find_map(|object| object["data"]["ampoule.yaml"].as_str()).context("a file")?;
+        let delivers = Config::parse(config, &built_ins())?.delivers_secrets();
+        assert_eq!((delivers, has_own_rights(&objects)), (*expected != Reach::Nowhere, delivers), "{values:?}");
+    }
+    let without = render(&[OPEN, global, "rbac.create=false"])?;
+    assert_eq!(reach(&without), Reach::Nowhere);
+    Ok(())
+}
+
+#[test]
+fn with_flytes_configuration_only_the_embedded_manager_needs_the_rights() -> Result<()> {
+    let types = "flyte.config.webhook.secretManagerTypes";
+    let table: &[(&[&str], Option<&str>)] = &[
+        (&[], None),
+        (&["flyte.config.webhook.secretManagerType=K8s"], None),
+        (&["flyte.config.webhook.secretManagerType=embedded"], Some("flyte")),
+        (&[&format!("{types}={{K8s,EMBEDDED}}")], Some("flyte")),
+        (&[&format!("{types}={{K8s}}"), "flyte.config.webhook.secretManagerType=Embedded"], None),
+        (&["flyte.config.webhook.secretEnvVarPrefix=A"], Some("flyte")),
+        (&["flyte.config.secrets.type=local"], Some("flyte")),
+        (&["flyte.config.webhook.webhookTimeout=5", "flyte.config.webhook.secretManagerType=K8s"], None),
+        (&["flyte.config.webhook.embeddedSecretManagerConfig.k8sConfig.namespace=union"], Some("union")),
+    ];
+    for (values, namespace) in table {
+        let objects = render(&[&["flyte.enabled=true"], *values].concat())?;
+        let role = find(&objects, "Role/hooks-hook-ampoule-embedded").ok();
+        assert_eq!(role.and_then(|role| role["metadata"]["namespace"].as_str()), *namespace, "{values:?}");
+        let everywhere = if namespace.is_some() { Reach::Everywhere } else { Reach::Nowhere };
+        assert_eq!((reach(&objects), has_own_rights(&objects)), (everywhere, namespace.is_some()), "{values:?}");
+
+        let file = tempfile::NamedTempFile::new()?;
+        let text = objects.iter().find_map(|object| object["data"]["flyte.yaml"].as_str()).context("a file")?;
+        std::fs::write(file.path(), text)?;
+        let globs = vec![file.path().display().to_string()];
+        let loaded = FlyteSource { globs, ..FlyteSource::default() }.load(&built_ins())?;
+        assert_eq!(loaded.config.delivers_secrets(), namespace.is_some(), "{values:?}");
+    }
+    let theirs = ["flyte.enabled=true", "flyte.existingConfigMap=theirs"];
+    assert!(find(&render(&theirs)?, "Role/hooks-hook-ampoule-embedded").is_err());
+    let switched = ["flyte.embedded.enabled=true", "flyte.embedded.namespace=union"];
+    let objects = render(&[&theirs[..], &switched].concat())?;
+    assert_eq!(find(&objects, "Role/hooks-hook-ampoule-embedded")?["metadata"]["namespace"], "union");
+    Ok(())
+}
+
+#[test]
+fn the_chart_and_the_component_agree() -> Result<()> {
+    let ours = kustomize::render("base", &["deliver-secrets"])?;
+    let words = ["--set", OPEN, "--set", "config.globalSecrets.enabled=true"];
+    let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
+    for (object, key) in [
+        ("ClusterRole/ampoule-delivery", "rules"),
+        ("ClusterRoleBinding/ampoule-delivery", "roleRef"),
+        ("ClusterRoleBinding/ampoule-delivery", "subjects"),
+    ] {
+        assert_eq!(find(&ours, object)?[key], find(&theirs, object)?[key], "{object}.{key}");
+    }
+    // With the rights in one namespace, the chart also lists `create` for Secrets of its own.
+    let namespaced = [&words[..], &["--set", "config.delivery.namespaces={a}"]].concat();
+    let namespaced = Renderers::find()?.helm("ampoule", "ampoule", &namespaced)?;
+    let theirs = find(&namespaced, "Role/ampoule")?["rules"].as_array().context("rules")?;
+    for rule in find(&ours, "Role/ampoule-delivery")?["rules"].as_array().context("rules")? {
+        assert!(theirs.contains(rule), "{rule} is not in {theirs:?}");
+    }
+    assert_eq!(
+        find(&namespaced, "Role/ampoule-delivery")?["rules"],
+        find(&ours, "ClusterRole/ampoule-delivery")?["rules"]
+    );
+    Ok(())
+}

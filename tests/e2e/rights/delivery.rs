@@ -1,0 +1,145 @@
+//! The rights of releases that deliver values through Secrets: what the webhook, and the search for
+//! unused Secrets, ask of the API server.
+//!
+//! The pods are in the namespace `NAME-pods`, and Flyte's secrets in `NAME-flyte`.
+
+use std::time::Duration;
+
+use ampoule_core::MountRequirement::EnvVar;
+use ampoule_tests::{Ampoule, ApiServer, Renderers, Review, asking, eventually};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::answer;
+use crate::{
+    release::{Release, render, selector},
+    support::request,
+};
+
+/// Limit for a Secret to outlive its grace period of ten seconds.
+const SWEPT: Duration = Duration::from_secs(60);
+/// Flyte's identifier of an organization's secret.
+const EMBEDDED: &str = "u__org__flyte__domain____project____key__Key";
+
+/// The chart with global secrets for pods of one namespace.
+pub(super) fn in_one_namespace(name: &str) -> Result<Vec<Value>> {
+    global(name, &[&format!("config.delivery.namespaces[0]={name}-pods")])
+}
+
+/// The chart with global secrets for pods of every namespace.
+pub(super) fn everywhere(name: &str) -> Result<Vec<Value>> {
+    global(name, &[])
+}
+
+fn global(name: &str, further: &[&str]) -> Result<Vec<Value>> {
+    let values = [
+        "clients.acceptValuesToAnyone=true",
+        "config.globalSecrets.enabled=true",
+        // The default value, set explicitly so that the test can replace it.
+        "config.globalSecrets.directory=/etc/secrets",
+        "config.delivery.graceSeconds=10",
+        "config.delivery.sweepIntervalSeconds=1",
+    ];
+    render(name, &[&values, further].concat())
+}
+
+/// The chart as a replacement for Flyte's, with the Embedded secret manager.
+pub(super) fn embedded(name: &str) -> Result<Vec<Value>> {
+    let full = format!("fullnameOverride={name}");
+    let selector = format!("flyte.config.webhook.namespaceSelector={}", selector(name));
+    let manager = "flyte.config.webhook.secretManagerTypes[0]=Embedded";
+    let secrets = format!("flyte.config.webhook.embeddedSecretManagerConfig.k8sConfig.namespace={name}-flyte");
+    let values = ["--set", &full, "--set-json", &selector, "--set", manager, "--set", &secrets];
+    Renderers::find()?.helm(
+        "release",
+        name,
+        &[&["--values", "deploy/chart/ci/flyte-values.yaml"], &values[..]].concat(),
+    )
+}
+
+/// Whether a rule exists only to deliver values.
+pub(super) fn is_judged(rule: &Value) -> bool {
+    is_about_values(rule)
+        || rule["resources"] == json!(["leases"])
+        || rule["resourceNames"] == json!(["ampoule-delivery-key"])
+}
+
+/// Whether a rule is about the Secrets with values, or about pods.
+pub(super) fn is_about_values(rule: &Value) -> bool {
+    rule["resources"] == json!(["pods"]) || rule["verbs"] == json!(["create", "patch", "list", "delete"])
+}
+
+/// Performs every request of a delivery, if the release delivers values.
+pub(super) async fn journey(release: &Release, ampoule: &Ampoule) -> Result<()> {
+    if !release.rules().any(|rule| rule["resources"] == json!(["leases"])) {
+        return Ok(());
+    }
+    let config = release.find("ConfigMap")?["data"].to_string();
+    let pods = format!("{}-pods", release.namespace.name());
+    if config.contains("Embedded") {
+        create_flytes_secret(release).await?;
+        return review(release, ampoule, &flyte_task(), &pods).await;
+    }
+    let pod = asking("task", [request("db", "password", EnvVar, "")]);
+    review(release, ampoule, &pod, &pods).await?;
+    // A Secret that was used long ago is not written again, but renewed.
+    let renewed = eventually("a renewed Secret", SWEPT, async || {
+        ampoule.review_once(&Review::of(&pod, &pods)).await?;
+        outcome(release, "patch", "secrets").await
+    });
+    ensure!(renewed.await? == 200, "to renew a Secret is forbidden");
+    let deleted = eventually("the end of the unused Secret", SWEPT, async || {
+        match outcome(release, "delete", "secrets").await? {
+            // The second search renews the Lease.
+            200 => outcome(release, "update", "leases").await,
+            code => Ok(code),
+        }
+    });
+    let code = deleted.await.with_context(|| ampoule.log().unwrap_or_default())?;
+    ensure!(code == 200, "to search for unused Secrets is forbidden: {}", ampoule.log()?);
+    Ok(())
+}
+
+async fn review(release: &Release, ampoule: &Ampoule, pod: &Value, namespace: &str) -> Result<()> {
+    if !release.objects.iter().any(|object| object["metadata"]["namespace"] == namespace) {
+        ApiServer::shared().await?.namespace(namespace).await?;
+    }
+    let response = ampoule.review_once(&Review::of(pod, namespace)).await?;
+    let is_forbidden = refused(release).await?.map_or("allowed", |_| "forbidden");
+    ensure!(response.allowed, "a request of the process is {is_forbidden}: {}", response.message);
+    Ok(())
+}
+
+/// Creates a secret of the organization, as Flyte's service does.
+async fn create_flytes_secret(release: &Release) -> Result<()> {
+    let namespace = format!("{}-flyte", release.namespace.name());
+    let labels = json!({ "app.flyte.org/managed": "true" });
+    let name = format!("{:x}", md5::compute(EMBEDDED));
+    let metadata = json!({ "name": name, "namespace": namespace, "labels": labels });
+    let secret =
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": { EMBEDDED: "value" } });
+    release.namespace.create_object(&secret).await.map(drop)
+}
+
+fn flyte_task() -> Value {
+    let mut pod = asking("task", [request("", "Key", EnvVar, "")]);
+    for (label, value) in [("organization", "flyte"), ("domain", "development"), ("project", "flytesnacks")] {
+        pod["metadata"]["labels"][label] = json!(value);
+    }
+    pod
+}
+
+/// The code of the answer to such a request, or that of a request that the API server refused.
+async fn outcome(release: &Release, verb: &str, resource: &str) -> Result<u64> {
+    match answer(release, verb, resource).await {
+        Err(missing) => refused(release).await?.ok_or(missing),
+        found => found,
+    }
+}
+
+/// The code of the first request that the release may not make.
+async fn refused(release: &Release) -> Result<Option<u64>> {
+    let asked = ApiServer::shared().await?.audit(release.namespace.name())?;
+    let mut codes = asked.iter().filter_map(|event| event["responseStatus"]["code"].as_u64());
+    Ok(codes.find(|code| *code == 403))
+}
