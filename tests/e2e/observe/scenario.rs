@@ -75,7 +75,8 @@ impl Scene {
     }
 
     async fn set(rules: &Value) -> Result<Self> {
-        let (folder, guests) = (tempfile::tempdir()?, Guests::write(&["echo", "trap", "endless_loop", "secret_value"])?);
+        let (folder, guests) =
+            (tempfile::tempdir()?, Guests::write(&["echo", "trap", "endless_loop", "secret_value"])?);
         let http_json = ampoule_test_guests::plugin("http-json");
         fs::write(folder.path().join("http-json.wasm"), http_json)?;
         fs::write(folder.path().join("broken.wasm"), "garbage")?;

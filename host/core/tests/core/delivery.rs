@@ -1,4 +1,6 @@
 //! How fetched values reach a pod: the modes, the Secrets that carry values, and second reviews.
+//!
+//! A recorder replaces the API server.
 
 use std::sync::{Arc, Mutex};
 
