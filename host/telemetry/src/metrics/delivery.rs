@@ -1,4 +1,6 @@
-//! The Secrets that carry values to pods.
+//! Metrics of the Secrets that carry values to pods.
+//!
+//! The results are an enum; no label contains the name of a Secret or a namespace.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
