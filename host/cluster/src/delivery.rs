@@ -98,7 +98,7 @@ impl SecretDelivery {
                     return Ok(());
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return Err(self.refusal("create", secret, error.into())),
+                Err(error) => return Err(self.refusal("create", secret, &error.into())),
             }
             match api.patch_metadata(secret.name.as_str(), &PatchParams::default(), &renewed()).await {
                 Ok(_) => {
@@ -107,7 +107,7 @@ impl SecretDelivery {
                 }
                 // Deleted since. The next attempt creates it again.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(self.refusal("patch", secret, error.into())),
+                Err(error) => return Err(self.refusal("patch", secret, &error.into())),
             }
         }
         self.metrics.delivered(DeliveryResult::Unavailable);
@@ -115,9 +115,9 @@ impl SecretDelivery {
     }
 
     /// The API server's message is only in the log: it can quote the object.
-    fn refusal(&self, verb: &str, secret: &DeliveredSecret, error: ClusterError) -> DeliveryError {
+    fn refusal(&self, verb: &str, secret: &DeliveredSecret, error: &ClusterError) -> DeliveryError {
         let DeliveredSecret { namespace, injector, .. } = secret;
-        let code = if let ClusterError::Refused { code, .. } = &error { *code } else { 0 };
+        let code = if let ClusterError::Refused { code, .. } = error { *code } else { 0 };
         let (result, refusal) = match code {
             403 => {
                 let reason = format!(
@@ -140,7 +140,7 @@ impl SecretDelivery {
             }
         };
         self.metrics.delivered(result);
-        let error = public_error(&error);
+        let error = public_error(error);
         warn!(namespace, injector, verb, error, "cannot write a Secret with values");
         refusal
     }

@@ -155,6 +155,12 @@ impl EventKind {
     }
 }
 
+/// Returns the name of this process's Pod, if the downward API sets it.
+#[must_use]
+pub fn pod_name() -> Option<String> {
+    env_var("POD_NAME")
+}
+
 fn env_var(name: &str) -> Option<String> {
     env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
 }

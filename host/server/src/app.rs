@@ -33,7 +33,7 @@ use ampoule_admission::{clients as admission_clients, memory::MemoryPool, webhoo
 use ampoule_cluster::{
     Cluster,
     delivery::{SecretDelivery, sweeper},
-    events::Events,
+    events::{self, Events},
     registration::{RegistrationKeeper, ReviewRoute, Trust, TrustTiming},
 };
 use ampoule_components::builtins::{self, Builtins};
@@ -223,10 +223,9 @@ impl Startup {
 
         let events = Events::connect(cluster).await;
         let reporter = Reporter::new(self.metrics.clone(), pipeline_part, events);
-        let loader = Loader::new(self.builtins, self.metrics.clone()).with_traces(self.traces.clone());
         let delivery = start_delivery(&config, &self.metrics, &mut followers);
-        let loader = loader.with_memory_limit(cgroup::memory_limit()).with_delivery(delivery);
-        let loader = if server.clients.allow_values() { loader } else { loader.without_values() };
+        let loader = Loader::new(self.builtins, self.metrics.clone()).with_traces(self.traces.clone());
+        let loader = loader.with_delivery(delivery).for_process(&server.clients);
         let ready_file = self.options.process.ready_file.clone();
         let read = move || self.options.load_config(self.builtins);
         let reloader = Reloader::start(self.configured, read, loader, states, reporter).await?;
@@ -259,7 +258,7 @@ fn start_delivery(config: &Config, metrics: &Metrics, followers: &mut JoinSet<()
         delivery.set_used();
     }
     // The pod's name; a process outside a cluster has another identity at each start.
-    let holder = std::env::var("POD_NAME").unwrap_or_else(|_| format!("process-{}", std::process::id()));
+    let holder = events::pod_name().unwrap_or_else(|| format!("process-{}", std::process::id()));
     followers.spawn(sweeper::run(Arc::clone(&delivery), holder));
     delivery
 }

@@ -42,7 +42,8 @@ use crate::{compiler::ChildCompiler, policy};
 use ampoule_admission::{global_secrets::GlobalSecrets, pipeline::Pipeline};
 use ampoule_cluster::ClusterReader;
 use ampoule_components::{Components, ListedInjector, builtins::Builtins};
-use ampoule_config::{Config, EngineSettings, GLOBAL_INJECTOR, values_remedy};
+use ampoule_config::{ClientsConfig, Config, EngineSettings, GLOBAL_INJECTOR, values_remedy};
+use ampoule_net::cgroup;
 use ampoule_policy::CompiledPolicy;
 use ampoule_telemetry::{
     metrics::{Metrics, PluginLabels},
@@ -144,6 +145,13 @@ impl Loader {
     #[must_use]
     pub fn with_memory_limit(self, memory_limit: Option<u64>) -> Self {
         Self { memory_limit, ..self }
+    }
+
+    /// Adapts to the memory limit of this process, and to the clients that may send reviews.
+    #[must_use]
+    pub fn for_process(self, clients: &ClientsConfig) -> Self {
+        let loader = self.with_memory_limit(cgroup::memory_limit());
+        if clients.allow_values() { loader } else { loader.without_values() }
     }
 
     /// Refuses plugins that read values, and answers with a value.

@@ -24,13 +24,13 @@ pub(super) async fn read_or_create(cluster: &Cluster) -> Result<NamingKey, Deliv
         Ok(_) => {}
         // Another replica created it.
         Err(kube::Error::Api(status)) if status.code == 409 => {}
-        Err(error) => return Err(failure("create", error.into())),
+        Err(error) => return Err(failure("create", &error.into())),
     }
     read(&api).await?.ok_or_else(|| DeliveryError::Unavailable(format!("Secret {NAME} was deleted")))
 }
 
 async fn read(api: &Api<Secret>) -> Result<Option<NamingKey>, DeliveryError> {
-    let found = api.get_opt(NAME).await.map_err(|error| failure("get", error.into()))?;
+    let found = api.get_opt(NAME).await.map_err(|error| failure("get", &error.into()))?;
     let Some(secret) = found else { return Ok(None) };
     let bytes = secret.data.and_then(|mut data| data.remove(KEY)).and_then(|value| value.0.try_into().ok());
     let reason = || format!("Secret {NAME} of the webhook has no key `{KEY}` of {} bytes; delete it", NamingKey::BYTES);
@@ -48,8 +48,8 @@ fn new_object() -> Result<Secret, DeliveryError> {
     })
 }
 
-fn failure(verb: &str, error: ClusterError) -> DeliveryError {
-    warn!(error = public_error(&error), secret = NAME, verb, "cannot use the key of names of Secrets");
+fn failure(verb: &str, error: &ClusterError) -> DeliveryError {
+    warn!(error = public_error(error), secret = NAME, verb, "cannot use the key of names of Secrets");
     match error {
         ClusterError::Refused { code: 403, .. } => {
             DeliveryError::Denied(format!("the webhook's role does not allow `{verb}` on its Secret {NAME}"))
