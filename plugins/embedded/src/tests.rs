@@ -230,10 +230,6 @@ fn settings_that_could_find_nothing_are_rejected() {
 #[test]
 fn the_committed_schema_matches_the_settings() {
     let derived = serde_json::to_value(schemars::schema_for!(Settings)).unwrap();
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/settings.schema.json");
-    if std::env::var("INSTA_UPDATE").as_deref() == Ok("always") {
-        std::fs::write(file, serde_json::to_string_pretty(&derived).unwrap() + "\n").unwrap();
-    }
-    let committed: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let committed: Value = serde_json::from_str(Embedded::SETTINGS_SCHEMA).unwrap();
     assert_eq!(committed, derived);
 }
