@@ -341,3 +341,46 @@ async fn an_image_pull_secret_is_a_docker_configuration_that_no_container_sees()
     assert!(message.contains("the value is no Docker configuration") && !message.contains(CANARY), "{message}");
     Ok(())
 }
+
+/// Pods of the next test; more of them with this variable, for a figure.
+const COMING_AND_GOING: &str = "AMPOULE_SWEEP_PODS";
+
+/// Pods that exist at the same time.
+const AT_ONCE: usize = 16;
+
+#[tokio::test]
+async fn no_secret_of_a_pod_is_deleted_while_pods_come_and_go_and_none_remains() -> Result<()> {
+    let count = std::env::var_os(COMING_AND_GOING).and_then(|count| count.to_str()?.parse().ok()).unwrap_or(320);
+    let place = Place::new("delivery-churn").await?;
+    for number in 0..AT_ONCE {
+        place.set(&format!("Key{number}"), &format!("value {number}")).await?;
+    }
+    let ampoule = place.start("{ graceSeconds: 10, sweepIntervalSeconds: 1 }", "").await?;
+    place.pods.register(&ampoule).await?;
+    let lanes = (0..AT_ONCE).map(|lane| come_and_go(&place, lane, count / AT_ONCE));
+    futures_util::future::try_join_all(lanes).await?;
+    eventually("the end of all Secrets", SWEPT, async || {
+        let names = place.names().await?;
+        ensure!(names.is_empty(), "{names:?}");
+        Ok(())
+    })
+    .await?;
+    ampoule.stop().await?.ensure_clean()
+}
+
+/// Creates pods one after the other. Each pod has its Secret from its creation to its end.
+async fn come_and_go(place: &Place, lane: usize, count: usize) -> Result<()> {
+    let (pods, secrets): (Api<Pod>, Api<Secret>) = (place.pods.api(), place.pods.api());
+    for turn in 0..count {
+        // Two lanes share a key, and some keys are unused for longer than the grace period.
+        let key = format!("Key{}", (lane / 2 + turn) % AT_ONCE);
+        let pod = task(&format!("pod-{lane}-{turn}"), &[request("", &key, EnvVar, "TOKEN")]);
+        let created = place.pods.create_pod(&pod).await?;
+        let secret = secret_of(&created, "TOKEN")?;
+        tokio::time::sleep(Duration::from_millis(20 * ((lane + turn) % 50) as u64)).await;
+        ensure!(secrets.get_metadata_opt(&secret).await?.is_some(), "{secret} of pod-{lane}-{turn} is deleted");
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        pods.delete(&format!("pod-{lane}-{turn}"), &now).await?;
+    }
+    Ok(())
+}
