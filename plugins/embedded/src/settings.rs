@@ -1,4 +1,5 @@
-//! The settings of the injector, and the scopes that a namespace may use.
+//! [`Settings`]: where the Secrets are, the scopes that a namespace may use, and the image pull
+//! secrets.
 
 use ampoule_plugin_sdk::InjectionError::{self, Denied};
 use serde::Deserialize;

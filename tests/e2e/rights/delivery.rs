@@ -66,7 +66,8 @@ pub(super) fn is_judged(rule: &Value) -> bool {
 
 /// Whether a rule is about the Secrets with values, or about pods.
 pub(super) fn is_about_values(rule: &Value) -> bool {
-    rule["resources"] == json!(["pods"]) || rule["verbs"] == json!(["create", "patch", "list", "delete"])
+    let deletes = rule["verbs"].as_array().is_some_and(|verbs| verbs.contains(&json!("delete")));
+    rule["resources"] == json!(["pods"]) || (rule["resources"] == json!(["secrets"]) && deletes)
 }
 
 /// Performs every request of a delivery, if the release delivers values.
