@@ -167,7 +167,7 @@ fn expected_webhook(name: &str, object_selector: &Value, ca: &str) -> Value {
         "failurePolicy": "Fail",
         "matchPolicy": "Equivalent",
         "reinvocationPolicy": "IfNeeded",
-        "sideEffects": "None",
+        "sideEffects": "NoneOnDryRun",
         "timeoutSeconds": 10,
     })
 }

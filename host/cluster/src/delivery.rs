@@ -11,7 +11,10 @@ pub mod sweeper;
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,8 +43,16 @@ const INJECTOR: &str = "ampoule.dev/injector";
 /// The annotation with the time of the last use.
 const LAST_USED: &str = "ampoule.dev/last-used";
 
-/// A Secret is not written again for this part of the grace period.
+/// A Secret is not written again for this time, so that a burst of pods causes one write. A Secret
+/// that someone deletes is written again after it.
+const KNOWN: Duration = Duration::from_secs(5);
+/// The same, as a part of the grace period.
 const KNOWN_PART: u32 = 6;
+/// New Secrets in one namespace and grace period. The author of a pod determines their content by
+/// the names in its requests, and can create pods that are refused later.
+const MOST_NEW: u32 = 2000;
+/// Namespaces in which new Secrets are counted.
+const MOST_COUNTED: u64 = 10_000;
 /// Secrets of which the process knows that they exist. Each takes about 200 bytes.
 const MOST_KNOWN: u64 = 20_000;
 /// Attempts to write a Secret that another replica deletes.
@@ -54,6 +65,8 @@ pub struct SecretDelivery {
     key: OnceCell<NamingKey>,
     /// The Secrets that exist, by namespace and name. Concurrent writes of one Secret are one.
     known: Cache<String, ()>,
+    /// The new Secrets of each namespace.
+    created: Cache<String, Arc<AtomicU32>>,
     /// Whether this process delivers values, or did so.
     is_used: AtomicBool,
     metrics: Metrics,
@@ -66,8 +79,9 @@ impl SecretDelivery {
     #[must_use]
     pub fn new(config: DeliveryConfig, metrics: Metrics) -> Self {
         let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(known_for(&config)).build();
+        let created = Cache::builder().max_capacity(MOST_COUNTED).time_to_live(config.grace).build();
         let (cluster, key, is_used) = (OnceCell::new(), OnceCell::new(), AtomicBool::new(false));
-        Self { cluster, config, key, known, is_used, metrics }
+        Self { cluster, config, key, known, created, is_used, metrics }
     }
 
     /// Starts the search for unused Secrets, if it does not run. Without it, the first delivery
@@ -91,19 +105,31 @@ impl SecretDelivery {
         let cluster = self.cluster().await?;
         let api: Api<Secret> = cluster.namespaced_in(&secret.namespace);
         let object = object(secret, cluster.namespace());
+        let created = self.created.get_with_by_ref(&secret.namespace, async { Arc::default() }).await;
+        if created.load(Ordering::Relaxed) >= MOST_NEW {
+            self.metrics.delivered(DeliveryResult::Refused);
+            let reason = format!("namespace {} got too many new Secrets with values; retry later", secret.namespace);
+            return Err(DeliveryError::Unavailable(reason));
+        }
         for _ in 0..ATTEMPTS {
             match api.create(&PostParams::default(), &object).await {
                 Ok(_) => {
+                    created.fetch_add(1, Ordering::Relaxed);
                     self.metrics.delivered(DeliveryResult::Created);
                     return Ok(());
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => return Err(self.refusal("create", secret, &error.into())),
             }
-            match api.patch_metadata(secret.name.as_str(), &PatchParams::default(), &renewed()).await {
-                Ok(_) => {
+            match api.patch(secret.name.as_str(), &PatchParams::default(), &renewed(&object)).await {
+                Ok(found) if is_same(&found, &object) => {
                     self.metrics.delivered(DeliveryResult::Reused);
                     return Ok(());
+                }
+                Ok(_) => {
+                    self.metrics.delivered(DeliveryResult::Refused);
+                    let reason = format!("Secret {} exists with another content; delete it", secret.name);
+                    return Err(DeliveryError::Refused(reason));
                 }
                 // Deleted since. The next attempt creates it again.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -179,7 +205,13 @@ impl DeliveryStore for SecretDelivery {
 
 /// The time for which a Secret need not be written again. The sweeper relies on it.
 fn known_for(config: &DeliveryConfig) -> Duration {
-    config.grace / KNOWN_PART
+    KNOWN.min(config.grace / KNOWN_PART)
+}
+
+/// Whether an existing Secret has the content that its name promises. A user who may create Secrets
+/// can read a name in a pod or a dry run.
+fn is_same(found: &Secret, object: &Secret) -> bool {
+    found.data == object.data && found.type_ == object.type_ && found.metadata.deletion_timestamp.is_none()
 }
 
 /// The object for a Secret.
@@ -204,20 +236,65 @@ fn object(secret: &DeliveredSecret, webhook: &str) -> Secret {
 
 /// The patch for another use. It removes the owners: the garbage collector deletes the Secret with
 /// its last owner, and the new pod is not one yet.
-fn renewed() -> Patch<serde_json::Value> {
-    Patch::Merge(json!({ "metadata": { "annotations": { LAST_USED: now() }, "ownerReferences": null } }))
+fn renewed(object: &Secret) -> Patch<serde_json::Value> {
+    let metadata = json!({
+        "annotations": { LAST_USED: now() }, "labels": object.metadata.labels, "ownerReferences": null,
+    });
+    Patch::Merge(json!({ "immutable": true, "metadata": metadata }))
+}
+
+/// Whether the API server's authorization wrote a message.
+fn is_missing_right(message: &str) -> bool {
+    message.contains(" is forbidden: User \"") && !message.contains("admission webhook")
 }
 
 fn now() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The error for the log. A message of the API server about a Secret can quote it, so the log has
-/// only the status of errors other than a missing permission.
+/// The error for the log. A message about a Secret can quote it, also that of another webhook, so
+/// the log has only the status of errors other than a missing permission.
 fn public_error(error: &ClusterError) -> String {
     match error {
-        ClusterError::Refused { code: 403, message } => message.clone(),
+        ClusterError::Refused { code: 403, message } if is_missing_right(message) => message.clone(),
         ClusterError::Refused { code, .. } => format!("HTTP status {code}"),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_missing_right_is_logged_with_the_message_of_the_api_server() {
+        for (code, message, expected) in [
+            (
+                403,
+                "secrets is forbidden: User \"system:serviceaccount:a:b\" cannot create resource \"secrets\"",
+                "secrets is forbidden: User \"system:serviceaccount:a:b\" cannot create resource \"secrets\"",
+            ),
+            (403, "admission webhook \"p.example\" denied the request: the value zq7canarybird", "HTTP status 403"),
+            (422, "Secret \"x\" is invalid: data: zq7canarybird", "HTTP status 422"),
+        ] {
+            let error = ClusterError::Refused { code, message: message.to_owned() };
+            assert_eq!(public_error(&error), expected);
+        }
+    }
+
+    #[test]
+    fn an_existing_secret_is_used_only_with_the_same_content() {
+        let data = |value: &str| Some(BTreeMap::from([("k".to_owned(), ByteString(value.as_bytes().to_vec()))]));
+        let secret =
+            |value, kind: &str| Secret { data: data(value), type_: Some(kind.to_owned()), ..Secret::default() };
+        let ours = secret("one", "Opaque");
+        for (found, expected) in [
+            (secret("one", "Opaque"), true),
+            (secret("two", "Opaque"), false),
+            (secret("one", "kubernetes.io/dockerconfigjson"), false),
+            (Secret::default(), false),
+        ] {
+            assert_eq!(is_same(&found, &ours), expected, "{found:?}");
+        }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 
-use ampoule_core::Delivery;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -139,8 +138,7 @@ impl Config {
             return Err(ConfigError::at("globalSecrets.enabled", format!("true {}", values_remedy())));
         }
         for (i, injector) in self.injectors.iter().enumerate() {
-            let reads = injector.grants.first_that_reads().filter(|_| injector.delivery != Delivery::Reference);
-            if let Some(grant) = reads {
+            if let Some(grant) = injector.grants.first_that_reads() {
                 let reason =
                     format!("injector {} could answer with what it reads, which {}", injector.name, values_remedy());
                 return Err(ConfigError::at(format!("injectors[{i}].grants.{grant}"), reason));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ampoule_core::Limits;
 
 use crate::{
-    ComponentSource, Config, ConfigError, InjectorConfig, bounds,
+    ComponentSource, Config, ConfigError, InjectorConfig, ValueCacheConfig, bounds,
     delivery::DeliveryName,
     injector::{ConfigMapDocument, InjectorEntry, InjectorRules},
     reader::parse_document,
@@ -77,6 +77,10 @@ impl ConfigMapInjector {
                 shadow: false,
             };
             bounds::check("", &entry)?;
+            if entry.cache != ValueCacheConfig::default() {
+                let reason = "is not permitted in a ConfigMap: the webhook's memory limit does not cover it";
+                return Err(ConfigError::at("cache", reason));
+            }
             if entry.delivery == DeliveryName::Inline {
                 let reason = "inline is not permitted in a ConfigMap: only the webhook's configuration can accept \
                               plaintext";

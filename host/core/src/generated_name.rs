@@ -31,6 +31,12 @@ impl GeneratedName {
         &self.0
     }
 
+    /// Whether a text has the form of a generated name.
+    #[must_use]
+    pub fn is_valid(name: &str) -> bool {
+        family(name).is_some()
+    }
+
     /// Whether both are names of the same injector's Secrets. False if one of them is no generated
     /// name.
     pub(crate) fn are_related(one: &str, other: &str) -> bool {

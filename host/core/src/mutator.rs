@@ -324,8 +324,14 @@ impl<'a> Chain<'a> {
                     let origin = ["injector ", injector.name(), " for ", &requested.annotation].concat();
                     let injected = InjectorAnswer::injected(&edits);
                     let mode = self.delivery.mode(position);
-                    match values.plan.take(values.position, injector.name(), mode, edits) {
-                        Ok(edits) => draft.apply_all(&origin, &edits).map_or_else(|problem| problem, |()| injected),
+                    match values.plan.split(injector.name(), mode, edits) {
+                        Ok((ready, valued)) => match draft.apply_all(&origin, &ready) {
+                            Ok(()) => {
+                                values.plan.take(values.position, injector.name(), valued);
+                                injected
+                            }
+                            Err(problem) => problem,
+                        },
                         Err(error) => InjectorAnswer::Declined(error),
                     }
                 }

@@ -21,7 +21,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use ampoule_core::{Delivery, DeliveryStore, InjectorFacts, NoDelivery, PodMutator, SecretInjector, ShadowInjector};
+use ampoule_core::{DeliveryStore, InjectorFacts, NoDelivery, PodMutator, SecretInjector, ShadowInjector};
 use ampoule_engine::{CallObserver, Compiler, EngineConfig, EngineError, PluginEngine};
 use anyhow::Context as _;
 use tracing::warn;
@@ -440,8 +440,7 @@ impl PipelineParts {
 fn refuse_readers(injectors: &mut [ListedInjector]) {
     for injector in injectors {
         let config = injector.config.as_ref().ok();
-        let reader = config.filter(|config| config.delivery != Delivery::Reference);
-        let Some(grant) = reader.and_then(|config| config.grants.first_that_reads()) else { continue };
+        let Some(grant) = config.and_then(|config| config.grants.first_that_reads()) else { continue };
         injector.config = Err(anyhow::anyhow!("injector {}: grants.{grant} {}", injector.name, values_remedy()));
     }
 }

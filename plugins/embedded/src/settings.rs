@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use crate::scope::Coordinates;
 
+/// The organization of Flyte's open-source version.
+const ORGANIZATION: &str = "flyte";
+
 /// The settings of the injector (`injectors[].settings`). Every key is optional.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -37,6 +40,9 @@ pub(crate) struct Bindings {
     /// Template of the namespace for a scope, such as `{project}-{domain}`. Also replaces
     /// `{organization}`.
     pub(crate) template: Option<String>,
+    /// The organization of pods whose namespace is bound by a template without `{organization}`.
+    /// Default: `flyte`, the only organization of Flyte's open-source version.
+    pub(crate) organization: Option<String>,
     /// Namespaces with the scopes that they may use, in addition to the template.
     pub(crate) namespaces: Vec<Binding>,
 }
@@ -79,8 +85,10 @@ impl Settings {
         if self.k8s.namespace.is_empty() {
             return Err("k8s.namespace: is empty".to_owned());
         }
-        if let Some(template) = self.scopes.template.as_ref().filter(|template| !template.contains("{project}")) {
-            return Err(format!("scopes.template: {template:?} does not contain `{{project}}`"));
+        for part in ["{project}", "{domain}"] {
+            if let Some(template) = self.scopes.template.as_ref().filter(|template| !template.contains(part)) {
+                return Err(format!("scopes.template: {template:?} does not contain `{part}`"));
+            }
         }
         match self.scopes.namespaces.iter().position(|binding| binding.namespace.is_empty()) {
             Some(i) => Err(format!("scopes.namespaces[{i}].namespace: is required")),
@@ -122,8 +130,10 @@ impl Bindings {
     /// Denies a scope that the pod's namespace may not use.
     pub(crate) fn permit(&self, namespace: &str, of: &Coordinates) -> Result<(), InjectionError> {
         let by_template = self.template.as_ref().is_some_and(|template| {
+            let only = self.organization.as_deref().unwrap_or(ORGANIZATION);
+            let is_bound = template.contains("{organization}") || of.organization == only;
             let expected = template.replace("{project}", &of.project).replace("{domain}", &of.domain);
-            expected.replace("{organization}", &of.organization) == namespace
+            is_bound && expected.replace("{organization}", &of.organization) == namespace
         });
         if self.is_empty() || by_template || self.namespaces.iter().any(|binding| binding.permits(namespace, of)) {
             return Ok(());

@@ -177,11 +177,15 @@ fn requests_without_key_or_labels_and_names_that_are_not_unique_are_rejected() {
 fn a_namespace_uses_only_the_scopes_that_are_bound_to_it() {
     let request = SecretRequest::new("", KEY);
     let template = json!({ "scopes": { "template": "{project}-{domain}" } });
+    let other = json!({ "scopes": { "template": "{project}-{domain}", "organization": "union" } });
+    let full = json!({ "scopes": { "template": "{organization}-{project}-{domain}" } });
     let list = json!({ "scopes": { "namespaces": [{ "namespace": "jobs", "project": "flytesnacks" }] } });
     for (settings, namespace, permitted) in [
         (&json!({}), "anything", true),
         (&template, "flytesnacks-development", true),
         (&template, "flytesnacks-production", false),
+        (&other, "flytesnacks-development", false),
+        (&full, "flyte-flytesnacks-development", true),
         (&list, "jobs", true),
         (&list, "flytesnacks-development", false),
     ] {

@@ -222,7 +222,7 @@ const WEBHOOK_CHANGES: &[Change] = &[
     ("another failure policy", |o| o["webhooks"][0]["failurePolicy"] = json!("Ignore"), &[WEBHOOK]),
     ("another match policy", |o| o["webhooks"][0]["matchPolicy"] = json!("Exact"), &[WEBHOOK]),
     ("another reinvocation policy", |o| o["webhooks"][0]["reinvocationPolicy"] = json!("Never"), &[WEBHOOK]),
-    ("other side effects", |o| o["webhooks"][0]["sideEffects"] = json!("NoneOnDryRun"), &[WEBHOOK]),
+    ("other side effects", |o| o["webhooks"][0]["sideEffects"] = json!("None"), &[WEBHOOK]),
     ("another timeout", |o| o["webhooks"][0]["timeoutSeconds"] = json!(1), &[WEBHOOK]),
     ("another review version", |o| o["webhooks"][0]["admissionReviewVersions"] = json!(["v1"]), &[WEBHOOK]),
     (

@@ -266,7 +266,7 @@ impl Registration {
                 "objectSelector": selector,
                 "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
                 "failurePolicy": "Fail",
-                "sideEffects": "None",
+                "sideEffects": "NoneOnDryRun",
                 "reinvocationPolicy": "IfNeeded",
                 "admissionReviewVersions": review_versions,
                 "timeoutSeconds": 10,

@@ -13,6 +13,7 @@ use std::{
 };
 
 use ampoule_config::DeliveryConfig;
+use ampoule_core::GeneratedName;
 use ampoule_telemetry::metrics::Metrics;
 use k8s_openapi::{
     api::core::v1::{Pod, Secret},
@@ -28,11 +29,17 @@ use serde_json::json;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{LAST_USED, MANAGED_BY, SecretDelivery, WEBHOOK, known_for, lease::SweepLease, references::secrets_of};
+use super::{LAST_USED, MANAGED_BY, SecretDelivery, WEBHOOK, lease::SweepLease, references::secrets_of};
 use crate::client::{Cluster, ClusterError};
 
-/// Objects of one response of the API server.
+/// Secrets of one response of the API server.
 const PAGE: u32 = 500;
+/// Pods of one response. A pod has up to 1.5 MiB.
+const POD_PAGE: u32 = 32;
+/// Secrets in one search of a namespace, or of all namespaces. The next search finds the rest.
+const MOST_SECRETS: usize = 100_000;
+/// Bytes of a time stamp.
+const MOST_STAMP: usize = 64;
 /// Pods that own a Secret at most. A Secret of more pods has no owner, and only the sweeper deletes
 /// it.
 const MOST_OWNERS: usize = 20;
@@ -84,6 +91,15 @@ enum Treatment {
     Delete,
 }
 
+/// The result of a search.
+#[derive(Default)]
+struct Found {
+    secrets: usize,
+    deleted: usize,
+    /// The first problem.
+    problem: Option<ClusterError>,
+}
+
 /// The pods that refer to a Secret, by namespace and name of the Secret.
 type Users = BTreeMap<(String, String), Vec<OwnerReference>>;
 
@@ -102,67 +118,63 @@ impl Sweeper {
         if self.lease.acquire().await? { self.sweep().await } else { Ok(()) }
     }
 
-    /// Searches once.
+    /// Searches once. A namespace that fails does not affect the others.
     async fn sweep(&self) -> Result<(), ClusterError> {
-        let secrets = self.secrets().await?;
-        self.metrics.delivery_secrets(secrets.len());
+        let mut found = Found::default();
+        for (secrets, pods) in self.scopes().into_iter().zip(self.scopes()) {
+            if let Err(error) = self.sweep_scope(&secrets, &pods, &mut found).await {
+                found.problem.get_or_insert(error);
+            }
+        }
+        self.metrics.delivery_secrets(found.secrets);
+        if found.deleted > 0 {
+            self.metrics.delivery_swept(found.deleted);
+            info!(deleted = found.deleted, "deleted Secrets that no pod refers to");
+        }
+        found.problem.map_or(Ok(()), Err)
+    }
+
+    async fn sweep_scope(&self, secrets: &Api<Secret>, pods: &Api<Pod>, found: &mut Found) -> Result<(), ClusterError> {
+        let secrets = self.secrets(secrets).await?;
+        found.secrets += secrets.len();
         if secrets.is_empty() {
             return Ok(());
         }
         // After the Secrets: a pod that is created in between renewed the time stamp of its Secret.
-        let users = self.users(&secrets).await?;
+        let users = users(pods, &secrets).await?;
         let now = Timestamp::now();
-        let mut deleted = 0;
         for secret in &secrets {
             let used_by = users.get(&identity(secret)).map_or(&[][..], Vec::as_slice);
-            match treatment(&secret.metadata, used_by, &self.config, now) {
-                Treatment::Keep => {}
-                Treatment::Own(owners) => self.own(secret, &owners).await?,
-                Treatment::Delete => deleted += usize::from(self.delete(secret).await?),
+            let treated = match treatment(&secret.metadata, used_by, &self.config, now) {
+                Treatment::Keep => Ok(false),
+                Treatment::Own(owners) => self.own(secret, &owners).await.map(|()| false),
+                Treatment::Delete => self.delete(secret).await,
+            };
+            match treated {
+                Ok(is_deleted) => found.deleted += usize::from(is_deleted),
+                Err(error) => drop(found.problem.get_or_insert(error)),
             }
-        }
-        if deleted > 0 {
-            self.metrics.delivery_swept(deleted);
-            info!(deleted, "deleted Secrets that no pod refers to");
         }
         Ok(())
     }
 
     /// Lists the Secrets without their values.
-    async fn secrets(&self) -> Result<Vec<PartialObjectMeta<Secret>>, ClusterError> {
+    async fn secrets(&self, api: &Api<Secret>) -> Result<Vec<PartialObjectMeta<Secret>>, ClusterError> {
         let labels = format!("{}={},{WEBHOOK}={}", MANAGED_BY.0, MANAGED_BY.1, self.cluster.namespace());
         let mut found = Vec::new();
-        for api in self.scopes::<Secret>() {
-            let mut page = ListParams::default().labels(&labels).limit(PAGE);
-            loop {
-                let list = api.list_metadata(&page).await?;
-                found.extend(list.items);
-                match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                    Some(token) => page = page.continue_token(&token),
-                    None => break,
-                }
+        let mut page = ListParams::default().labels(&labels).limit(PAGE);
+        loop {
+            let list = api.list_metadata(&page).await?;
+            // A user who may create Secrets can copy the labels.
+            found.extend(list.items.into_iter().filter(is_generated).map(without_other_metadata));
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) if found.len() < MOST_SECRETS => page = page.continue_token(&token),
+                _ => return Ok(found),
             }
         }
-        Ok(found)
     }
 
-    async fn users(&self, secrets: &[PartialObjectMeta<Secret>]) -> Result<Users, ClusterError> {
-        let names: BTreeSet<_> = secrets.iter().map(identity).collect();
-        let mut users = Users::new();
-        for api in self.scopes::<Pod>() {
-            let mut page = ListParams::default().limit(PAGE);
-            loop {
-                let list = api.list(&page).await?;
-                list.items.iter().for_each(|pod| add_users(&mut users, &names, pod));
-                match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                    Some(token) => page = page.continue_token(&token),
-                    None => break,
-                }
-            }
-        }
-        Ok(users)
-    }
-
+    /// The namespaces, or all of them.
     fn scopes<K>(&self) -> Vec<Api<K>>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
@@ -195,6 +207,35 @@ impl Sweeper {
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         is_current(api.delete(&name, &params).await.map(drop))
     }
+}
+
+/// The pods that refer to the Secrets.
+async fn users(api: &Api<Pod>, secrets: &[PartialObjectMeta<Secret>]) -> Result<Users, ClusterError> {
+    let names: BTreeSet<_> = secrets.iter().map(identity).collect();
+    let mut users = Users::new();
+    let mut page = ListParams::default().limit(POD_PAGE);
+    loop {
+        let list = api.list(&page).await?;
+        list.items.iter().for_each(|pod| add_users(&mut users, &names, pod));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(users),
+        }
+    }
+}
+
+fn is_generated(secret: &PartialObjectMeta<Secret>) -> bool {
+    secret.metadata.name.as_deref().is_some_and(GeneratedName::is_valid)
+}
+
+/// Keeps only what the sweeper reads, so that many Secrets take little memory.
+fn without_other_metadata(mut secret: PartialObjectMeta<Secret>) -> PartialObjectMeta<Secret> {
+    let metadata = &mut secret.metadata;
+    (metadata.labels, metadata.managed_fields, metadata.finalizers) = (None, None, None);
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|key, value| key == LAST_USED && value.len() <= MOST_STAMP);
+    }
+    secret
 }
 
 /// Whether a change met the version that it names.
@@ -237,7 +278,7 @@ fn treatment(metadata: &ObjectMeta, used_by: &[OwnerReference], config: &Deliver
         return if age > config.grace { Treatment::Delete } else { Treatment::Keep };
     }
     // Every replica writes the Secret again at its next use, which removes the owners.
-    let is_settled = age > known_for(config) + config.grace / 12;
+    let is_settled = age > config.grace / 4;
     let owners = if used_by.len() <= MOST_OWNERS { used_by.to_vec() } else { Vec::new() };
     let current = metadata.owner_references.as_deref().unwrap_or_default();
     if is_settled && !is_same(current, &owners) { Treatment::Own(owners) } else { Treatment::Keep }

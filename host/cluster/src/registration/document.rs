@@ -93,7 +93,7 @@ impl WebhookRegistration {
             // A second review of a pod changes only containers that other webhooks added since the
             // first: they get their secrets.
             "reinvocationPolicy": "IfNeeded",
-            "sideEffects": "None",
+            "sideEffects": "NoneOnDryRun",
             "timeoutSeconds": self.config.timeout.as_secs(),
         })
     }

@@ -64,29 +64,32 @@ impl DeliveryPlan {
         self.edits.is_empty()
     }
 
-    /// Takes the values out of an answer, and returns the edits that remain.
+    /// Splits an answer into the edits that can be applied at once, and those whose values need a
+    /// Secret.
     ///
     /// # Errors
     ///
-    /// The delivery does not cover an edit. The plan is unchanged.
-    pub(crate) fn take(
-        &mut self,
-        request: usize,
+    /// The delivery does not cover an edit.
+    pub(crate) fn split(
+        &self,
         injector: &str,
         delivery: Delivery,
         edits: Vec<PodEdit>,
-    ) -> Result<Vec<PodEdit>, InjectionError> {
+    ) -> Result<(Vec<PodEdit>, Vec<PodEdit>), InjectionError> {
         if !edits.iter().any(PodEdit::contains_value) {
-            return Ok(edits);
+            return Ok((edits, Vec::new()));
         }
         edits.iter().try_for_each(|edit| check(injector, delivery, edit))?;
         self.check_size(injector, &edits)?;
-        let mut ready = Vec::with_capacity(edits.len());
+        let needs_secret = |edit: &PodEdit| edit.contains_value() && delivery.needs_secret(edit);
+        Ok(edits.into_iter().partition(|edit| !needs_secret(edit)))
+    }
+
+    /// Takes the values of an answer whose other edits are applied.
+    pub(crate) fn take(&mut self, request: usize, injector: &str, edits: Vec<PodEdit>) {
         for edit in edits {
             let (secret, target) = match edit {
-                PodEdit::SetEnv(EnvVar { name, source: EnvSource::SecretValue(value) })
-                    if delivery == Delivery::Secret =>
-                {
+                PodEdit::SetEnv(EnvVar { name, source: EnvSource::SecretValue(value) }) => {
                     let secret = self.opaque(injector);
                     let key = self.secrets[secret].add(&name, value);
                     (secret, DeferredTarget::Variable { name, key })
@@ -97,14 +100,16 @@ impl DeliveryPlan {
                     (secret, DeferredTarget::File { path, mode, key })
                 }
                 PodEdit::AddPullSecretValue(value) => (self.docker_config(injector, value), DeferredTarget::PullSecret),
-                edit => {
-                    ready.push(edit);
-                    continue;
-                }
+                PodEdit::SetEnv(_)
+                | PodEdit::WriteFile(_)
+                | PodEdit::AddVolume(_)
+                | PodEdit::MountVolume(_)
+                | PodEdit::AddInitContainer(_)
+                | PodEdit::SetAnnotation(_)
+                | PodEdit::AddImagePullSecret(_) => continue,
             };
             self.edits.push(DeferredEdit { request, secret, target });
         }
-        Ok(ready)
     }
 
     /// Names the Secrets, and returns them with the edits that refer to them, in the order of the
@@ -188,6 +193,18 @@ fn check(injector: &str, delivery: Delivery, edit: &PodEdit) -> Result<(), Injec
 fn is_docker_config(value: &[u8]) -> bool {
     let parsed: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(value);
     parsed.is_ok_and(|config| config.get("auths").is_some_and(serde_json::Value::is_object))
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    /// Whether the value of an edit reaches the pod through a Secret.
+    fn needs_secret(self, edit: &PodEdit) -> bool {
+        match edit {
+            PodEdit::WriteFile(_) | PodEdit::AddPullSecretValue(_) => true,
+            _ => self == Self::Secret,
+        }
+    }
 }
 
 // === impl DeferredTarget ===

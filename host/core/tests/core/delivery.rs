@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use ampoule_core::{
     DeliveredSecret, Delivery, DeliveryError, DeliveryStore, EnvSource, EnvVar, FileSource, NamingKey, NoDelivery, Pod,
     PodEdit, PodMutator, PodOrigin, Profile, RefusalCode, Requester, SecretFile, SecretValue, UnlimitedMemory,
+    VolumeMount,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -181,5 +182,36 @@ fn a_dry_run_writes_nothing_and_a_failed_write_refuses_the_pod() {
         let found = mutation.outcome.map(|_| recorder.written.lock().unwrap().len());
         let expected = expected.map_err(|(code, text): (RefusalCode, &str)| (code, text.to_owned()));
         assert_eq!(found.map_err(|refusal| (refusal.code, refusal.message)), expected, "dry run {dry_run}");
+    }
+}
+
+#[test]
+fn the_values_of_a_rejected_answer_reach_neither_the_pod_nor_a_secret() {
+    let mount = PodEdit::MountVolume(VolumeMount {
+        volume: "absent".to_owned(),
+        path: "/absent".to_owned(),
+        read_only: true,
+        sub_path: None,
+    });
+    let rejected = Scripted::edits("rejected", vec![variable("TOKEN", "one"), mount]);
+    let next = Scripted::edits("next", vec![variable("TOKEN", "two")]);
+    let mutator =
+        mutator(Profile::FlyteV1, vec![rejected, next]).with_delivery(vec![Delivery::Secret; 2], Arc::new(NoDelivery));
+    let mutation = mutate(&mutator, &pod_asking(1, spec()));
+    let injectors: Vec<_> = mutation.secrets.iter().map(|secret| secret.injector.as_str()).collect();
+    assert_eq!((injectors, mutation.outcome.is_ok()), (vec!["next"], true));
+}
+
+#[test]
+fn a_volume_of_the_pod_with_the_name_of_a_files_volume_is_a_conflict() {
+    let mutator = delivering(Delivery::Secret, |_| vec![file("/etc/a/token", "one")]);
+    let volume = mutated(&mutator, &pod_asking(1, spec()))["spec"]["volumes"][0]["name"].clone();
+    for content in [json!({ "emptyDir": {} }), json!({ "projected": "x" }), json!({ "projected": { "sources": 1 } })] {
+        let mut theirs = spec();
+        theirs["volumes"] = json!([content]);
+        theirs["volumes"][0]["name"] = volume.clone();
+        let refusal = mutate(&mutator, &pod_asking(1, theirs)).outcome.unwrap_err();
+        let text = "file /etc/a/token has different sources from the pod and injector store for flyte.secrets/s0";
+        assert!(refusal.message.contains(text), "{}", refusal.message);
     }
 }

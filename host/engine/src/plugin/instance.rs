@@ -24,6 +24,7 @@ use crate::{
         budgets::AdmissionBudgets,
         context::PluginContext,
         fetch::PromiseAnswer,
+        limits::{ExceededLimit, VALUE_BYTES},
         store::{GuestState, new_store},
     },
 };
@@ -131,6 +132,8 @@ impl PluginInstance {
     ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
         let observer = Arc::clone(&self.store.data().plugin.observer);
         let mut fetched: Vec<(String, SecretValue)> = Vec::new();
+        // Each use of a value is a copy.
+        let mut bytes_left = VALUE_BYTES;
         let mut edits = Vec::with_capacity(planned.len());
         for edit in planned {
             let (target, promise) = match edit {
@@ -152,6 +155,7 @@ impl PluginInstance {
                     Err(FetchProblem::Failed(failure)) => return Err(failure),
                 },
             };
+            bytes_left = bytes_left.checked_sub(value.len()).ok_or(Failure::Exceeded(ExceededLimit::OutputBytes))?;
             edits.push(target.with(value));
         }
         Ok(Ok(edits))

@@ -15,8 +15,11 @@ use moka::{Expiry, future::Cache};
 
 use super::failure::Failure;
 
-/// Bytes of all promises and values of one plugin.
-const MAX_BYTES: u64 = 16 << 20;
+/// Bytes of the promises and values in each of the two caches of a plugin.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Bytes of memory that an entry takes beside its promise and its value.
+const ENTRY: usize = 512;
 
 /// Time for which an outdated value is served before the store is asked again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -106,7 +109,12 @@ impl ValueCache {
             Ok(fetched) => {
                 let value = Arc::new(fetched.value);
                 let time = fetched.expires_in.map_or(self.policy.ttl, |time| time.min(self.policy.ttl));
-                self.last.insert(promise.to_owned(), Arc::clone(&value)).await;
+                if time == self.policy.ttl {
+                    self.last.insert(promise.to_owned(), Arc::clone(&value)).await;
+                } else {
+                    // The plugin does not let the host keep it longer.
+                    self.last.invalidate(promise).await;
+                }
                 Ok(FreshValue { value, time, origin: ValueOrigin::Fetched })
             }
             Err(problem) if problem.is_outage() => match self.last.get(promise).await {
@@ -114,8 +122,9 @@ impl ValueCache {
                 None => Err(problem),
             },
             Err(problem) => {
-                // The store answered: the value does not exist any more, or is denied.
-                self.last.invalidate(promise).await;
+                if problem.is_answer() {
+                    self.last.invalidate(promise).await;
+                }
                 Err(problem)
             }
         }
@@ -123,7 +132,7 @@ impl ValueCache {
 }
 
 fn weight(promise: &str, value: &SecretValue) -> u32 {
-    u32::try_from(promise.len() + value.len()).unwrap_or(u32::MAX)
+    u32::try_from(promise.len() + value.len() + ENTRY).unwrap_or(u32::MAX)
 }
 
 /// Lets an entry expire after its own time.
@@ -138,6 +147,18 @@ impl Expiry<String, FreshValue> for ByTime {
 // === impl FetchProblem ===
 
 impl FetchProblem {
+    /// Whether the store answered that there is no such value, or that it is denied.
+    fn is_answer(&self) -> bool {
+        let Self::Declined(reason) = self else { return false };
+        match reason {
+            InjectionError::NotFound(_)
+            | InjectionError::Denied(_)
+            | InjectionError::InvalidRequest(_)
+            | InjectionError::Unsupported(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether the store is unavailable. A plugin that waits for its store ends at its deadline.
     fn is_outage(&self) -> bool {
         matches!(self, Self::Declined(InjectionError::Unavailable(_)) | Self::Failed(Failure::Deadline))

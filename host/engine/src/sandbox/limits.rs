@@ -17,6 +17,9 @@ pub(crate) const TABLES: u32 = 16;
 /// the sum over all tables.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 
+/// Bytes of the values of one answer: those of a Kubernetes Secret.
+pub(crate) const VALUE_BYTES: usize = 1 << 20;
+
 /// The limit that a guest exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{self:?}")]

@@ -17,7 +17,7 @@ use super::{
     builders::BuilderTable,
     context::PluginContext,
     fetch::PromiseAnswer,
-    limits::{CORE_INSTANCES, ExceededLimit, MEMORIES, TABLE_ELEMENTS, TABLES},
+    limits::{CORE_INSTANCES, ExceededLimit, MEMORIES, TABLE_ELEMENTS, TABLES, VALUE_BYTES},
     log::GuestLogLevel,
     output::GuestOutput,
     secrets::{SecretReadError, read_secret},
@@ -102,7 +102,7 @@ impl GuestState {
                 refused: None,
             },
             host_time: HostTime::default(),
-            value_bytes_left: limits.output_bytes,
+            value_bytes_left: VALUE_BYTES,
             output: GuestOutput::default(),
             budgets: budgets.clone(),
             wasi: None,
@@ -128,7 +128,7 @@ impl GuestState {
 
     /// Starts a new request.
     pub(crate) fn start_request(&mut self, answer: RequestAnswer) {
-        self.value_bytes_left = self.plugin.limits.output_bytes;
+        self.value_bytes_left = VALUE_BYTES;
         self.answer = Some(Box::new(answer));
     }
 

@@ -81,7 +81,8 @@ impl EditApplier<'_> {
 /// Adds a file to a projected volume. A file that refers to an outdated Secret of the same injector
 /// is replaced.
 fn merge(volume: &mut Value, name: &str, file: &FileReference<'_>, new: Value) -> Merge {
-    let Some(sources) = volume["projected"]["sources"].as_array_mut() else { return Merge::Conflict };
+    let sources = volume.pointer_mut("/projected/sources").and_then(Value::as_array_mut);
+    let Some(sources) = sources else { return Merge::Conflict };
     let holder = sources.iter().position(|source| items(source).iter().any(|item| item["path"] == name));
     if let Some(holder) = holder {
         let existing = sources[holder]["secret"]["name"].as_str().unwrap_or_default();
@@ -99,7 +100,7 @@ fn merge(volume: &mut Value, name: &str, file: &FileReference<'_>, new: Value) -
     let same = sources
         .iter_mut()
         .find(|source| source["secret"]["name"] == file.source.name && is_optional(source) == file.source.optional);
-    match same.and_then(|source| source["secret"]["items"].as_array_mut()) {
+    match same.and_then(|source| source.pointer_mut("/secret/items")).and_then(Value::as_array_mut) {
         Some(items) => items.push(new["secret"]["items"][0].clone()),
         None => sources.push(new),
     }
@@ -108,7 +109,7 @@ fn merge(volume: &mut Value, name: &str, file: &FileReference<'_>, new: Value) -
 
 /// Removes a file from a source, and the source if it has no other file.
 fn remove(sources: &mut Vec<Value>, holder: usize, name: &str) {
-    if let Some(items) = sources[holder]["secret"]["items"].as_array_mut() {
+    if let Some(items) = sources[holder].pointer_mut("/secret/items").and_then(Value::as_array_mut) {
         items.retain(|item| item["path"] != name);
     }
     if items(&sources[holder]).is_empty() {
