@@ -93,7 +93,7 @@ enum Treatment {
 
 /// The result of a search.
 #[derive(Default)]
-struct Found {
+struct SweepResult {
     secrets: usize,
     deleted: usize,
     /// The first problem.
@@ -120,7 +120,7 @@ impl Sweeper {
 
     /// Searches once. A namespace that fails does not affect the others.
     async fn sweep(&self) -> Result<(), ClusterError> {
-        let mut found = Found::default();
+        let mut found = SweepResult::default();
         for (secrets, pods) in self.scopes().into_iter().zip(self.scopes()) {
             if let Err(error) = self.sweep_scope(&secrets, &pods, &mut found).await {
                 found.problem.get_or_insert(error);
@@ -134,7 +134,12 @@ impl Sweeper {
         found.problem.map_or(Ok(()), Err)
     }
 
-    async fn sweep_scope(&self, secrets: &Api<Secret>, pods: &Api<Pod>, found: &mut Found) -> Result<(), ClusterError> {
+    async fn sweep_scope(
+        &self,
+        secrets: &Api<Secret>,
+        pods: &Api<Pod>,
+        found: &mut SweepResult,
+    ) -> Result<(), ClusterError> {
         let secrets = self.secrets(secrets).await?;
         found.secrets += secrets.len();
         if secrets.is_empty() {

@@ -64,8 +64,8 @@ impl DeliveryPlan {
         self.edits.is_empty()
     }
 
-    /// Splits an answer into the edits that can be applied at once, and those whose values need a
-    /// Secret.
+    /// Splits an answer into the edits that can be applied at once, and the edits with values that
+    /// need a Secret.
     ///
     /// # Errors
     ///

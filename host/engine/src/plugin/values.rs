@@ -147,7 +147,7 @@ impl Expiry<String, FreshValue> for ByTime {
 // === impl FetchProblem ===
 
 impl FetchProblem {
-    /// Whether the store answered that there is no such value, or that it is denied.
+    /// Whether the store answered: the value does not exist, or is denied.
     fn is_answer(&self) -> bool {
         let Self::Declined(reason) = self else { return false };
         match reason {
