@@ -124,6 +124,7 @@ async fn an_injected_value_and_the_settings_appear_only_in_the_pod() -> Result<(
          limits: {{ deadlineMillis: 5000 }}\n"
     );
     let value = guests.injector("secret_value", &format!("{{ value: {CANARY}-value }}"), "{ deadlineMillis: 5000 }");
+    let value = value + "    delivery: inline\n    acceptPlaintext: true\n";
     let (namespace, ampoule, collector) = traced("privacy-values", &config("flyte-v1", &[k8s, value].concat())).await?;
     let requests = [
         request("group", "key", EnvVar, ""),

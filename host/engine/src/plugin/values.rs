@@ -149,14 +149,8 @@ impl Expiry<String, FreshValue> for ByTime {
 impl FetchProblem {
     /// Whether the store answered: the value does not exist, or is denied.
     fn is_answer(&self) -> bool {
-        let Self::Declined(reason) = self else { return false };
-        match reason {
-            InjectionError::NotFound(_)
-            | InjectionError::Denied(_)
-            | InjectionError::InvalidRequest(_)
-            | InjectionError::Unsupported(_) => true,
-            _ => false,
-        }
+        use InjectionError::{Denied, InvalidRequest, NotFound, Unsupported};
+        matches!(self, Self::Declined(NotFound(_) | Denied(_) | InvalidRequest(_) | Unsupported(_)))
     }
 
     /// Whether the store is unavailable. A plugin that waits for its store ends at its deadline.
