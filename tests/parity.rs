@@ -77,7 +77,7 @@ fn a_pod_keeps_its_own_fields_and_every_backend_changes_it_once() {
     let runtime = Runtime::new().expect("a runtime");
     let engine = PluginEngine::new(EngineConfig::default()).expect("an engine");
     let pod = busy_pod();
-    for (name, component) in ampoule_plugin_bundle::COMPONENTS {
+    for (name, component) in managers() {
         for profile in [Profile::FlyteV1, Profile::FlyteV2] {
             for position in [InitContainerPosition::First, InitContainerPosition::Last] {
                 let conventions = Conventions { init_container_position: position, ..profile.conventions() };
@@ -143,6 +143,12 @@ fn busy_pod() -> Pod {
     Pod::parse(pod).expect("a pod")
 }
 
+/// The built-in plugins for the secret managers of the recordings.
+fn managers() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    let find = |name| ampoule_plugin_bundle::component(name).unwrap_or_else(|| panic!("no plugin {name}"));
+    ["k8s", "aws", "gcp", "azure", "vault"].into_iter().map(move |name| (name, find(name)))
+}
+
 /// Every built-in backend under each profile.
 struct Backends(BTreeMap<(&'static str, String), PluginInjector>);
 
@@ -151,9 +157,9 @@ impl Backends {
         let engine = PluginEngine::new(EngineConfig::default()).expect("an engine");
         let mut backends = BTreeMap::new();
         for profile in [Profile::FlyteV1, Profile::FlyteV2] {
-            for (name, component) in ampoule_plugin_bundle::COMPONENTS {
+            for (name, component) in managers() {
                 let plugin = load(runtime, &engine, name, component, profile.conventions());
-                backends.insert((profile.as_str(), (*name).to_owned()), plugin);
+                backends.insert((profile.as_str(), name.to_owned()), plugin);
             }
         }
         Self(backends)

@@ -193,7 +193,7 @@ async fn a_registry_is_reached_only_as_configured() -> Result<()> {
     let (open, closed, desk) = (Registry::open().await?, Registry::with_password().await?, Desk::new()?);
     let (host, reference) = (open.host(), format!("{}/team/echo:1", open.host()));
     let refused = desk.push(&reference, guest(), &[])?.unwrap_err();
-    assert!(refused.starts_with(&format!("error: {reference}: the request to {host} failed: ")), "{refused}");
+    assert!(refused.starts_with(&format!("error: {reference}: {host} does not answer with TLS; ")), "{refused}");
 
     let (host, reference) = (closed.host(), format!("{}/team/echo:1", closed.host()));
     let refused = desk.push(&reference, guest(), &[])?.unwrap_err();

@@ -60,6 +60,12 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ),
         ("wasi_user", json!({}), "group", "injected WASI_VARIABLES= WASI_SECONDS=0 WASI_RANDOM=7020391018154190112"),
         ("http_client", json!({}), "group", "invalid-answer: plugin http_client 1.0.0 returned without an answer"),
+        (
+            "asks_store",
+            json!({ "url": "https://192.0.2.1/" }),
+            "group",
+            "injected READ=Denied(\"192.0.2.1: not in grants.http.hosts\")",
+        ),
         ("secret_reader", json!({}), "group", "injected READ=Denied(\"Secret / is not in grants.kubernetesSecrets\")"),
         ("counter", json!({}), "group", "injected COUNT=1 SEEN="),
         ("secret_value", json!({ "value": "hush" }), "group", "injected SECRET=SecretValue(SecretValue(redacted))"),
