@@ -50,7 +50,7 @@ async fn serve(store: &Store, switch: &Switch) -> Result<()> {
     grants: {{ http: {{ hosts: ['192.0.2.1:8443'], caFile: {folder}/ca.crt }} }}
     delivery: inline
     acceptPlaintext: true
-    cache: {{ ttlSeconds: 1, maxStaleSeconds: 600 }}
+    cache: {{ ttlSeconds: 10, maxStaleSeconds: 600 }}
     limits: {{ deadlineMillis: 20000, queueWaitMillis: 20000 }}
 ",
         folder = folder.path().display()
@@ -77,7 +77,7 @@ async fn serve(store: &Store, switch: &Switch) -> Result<()> {
         ensure!(metrics.contains(stale), "{metrics}");
         Ok(())
     };
-    ampoule_tests::eventually("an outdated value", std::time::Duration::from_secs(30), is_stale).await?;
+    ampoule_tests::eventually("an outdated value", std::time::Duration::from_secs(60), is_stale).await?;
     let other = asking("task", [request("db", "another", EnvVar, "PASSWORD")]);
     let refusal = ampoule.review_once(&Review::of(&other, "default")).await?;
     assert!(!refusal.allowed && refusal.code == 503, "{}: {}", refusal.code, refusal.message);
