@@ -95,9 +95,6 @@ pub struct NoDelivery;
 // === impl Delivery ===
 
 impl Delivery {
-    /// All modes.
-    pub const ALL: [Self; 3] = [Self::Reference, Self::Secret, Self::Inline];
-
     /// Returns the name in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
