@@ -47,6 +47,8 @@ mod observe;
 mod overload;
 #[path = "e2e/people.rs"]
 mod people;
+#[path = "e2e/pod_fetch.rs"]
+mod pod_fetch;
 #[path = "e2e/policy.rs"]
 mod policy;
 #[path = "e2e/ports.rs"]

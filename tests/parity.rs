@@ -14,7 +14,8 @@ use ampoule_core::{
     SecretRequest,
 };
 use ampoule_engine::{
-    ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy,
+    ComponentBytes, EngineConfig, FetchPlace, Grants, Limits, PluginEngine, PluginInjector, PluginSpec,
+    ValueCachePolicy,
 };
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
@@ -199,6 +200,7 @@ fn load(
         limits: Limits::default(),
         grants: Grants::default(),
         value_cache: ValueCachePolicy::default(),
+        fetch_place: FetchPlace::Here,
         strict_grants: false,
     };
     runtime.block_on(engine.load(spec)).expect("a built-in plugin loads")

@@ -8,7 +8,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use ampoule_config::WEBHOOK_PATH;
 use ampoule_core::{MountRequirement, Pod, PodMutator, Profile, SecretRequest};
 use ampoule_engine::{
-    ComponentBytes, EngineConfig, Grants, Limits, PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy,
+    ComponentBytes, EngineConfig, FetchPlace, Grants, Limits, PluginEngine, PluginInjector, PluginSpec,
+    ValueCachePolicy,
 };
 use ampoule_load::Target;
 use ampoule_telemetry::metrics::Metrics;
@@ -44,6 +45,7 @@ pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, compone
         limits: Limits::default(),
         grants: Grants::default(),
         value_cache: ValueCachePolicy::default(),
+        fetch_place: FetchPlace::Here,
         strict_grants: false,
     };
     runtime.block_on(engine.load(spec)).expect("the plugin loads")

@@ -181,7 +181,7 @@ async fn the_mode_and_the_namespaces_decide_about_a_value() -> Result<()> {
     let file = task("task", &[request("", "Key", File, "")]);
     let review = |pod: &Value| ampoule_tests::Review::of(pod, place.pods.name());
     for (delivery, injector, pod, expected) in [
-        ("{}", "    delivery: reference\n", &pod, "the plugin fetched a value, and its delivery is `reference`"),
+        ("{}", "    delivery: reference\n", &pod, "the plugin would fetch a value, and its delivery is `reference`"),
         ("{}", "    delivery: inline\n    acceptPlaintext: true\n", &file, "a fetched value cannot be a file with"),
         ("{ namespaces: [elsewhere] }", "", &pod, "namespace delivery-modes is not one of delivery.namespaces"),
     ] {

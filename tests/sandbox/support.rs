@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use ampoule_core::{EnvSource, EnvVar, Injection, PodEdit, PodView, Profile, SecretInjector, SecretRequest};
 use ampoule_engine::{
-    ComponentBytes, EngineConfig, Grants, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy,
+    ComponentBytes, EngineConfig, FetchPlace, Grants, Limits, LoadError, PluginEngine, PluginInjector, PluginSpec,
+    ValueCachePolicy,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -77,6 +78,7 @@ impl Sandbox {
             limits,
             grants,
             value_cache: ValueCachePolicy::default(),
+            fetch_place: FetchPlace::Here,
             strict_grants: false,
         }
     }

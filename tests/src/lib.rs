@@ -16,6 +16,7 @@ mod large;
 mod load;
 mod mounted;
 pub mod network;
+mod node;
 mod pods;
 mod process;
 mod programs;
@@ -36,6 +37,7 @@ pub use self::{
     large::enlarge,
     load::{Creation, SteadyLoad},
     mounted::Mounted,
+    node::{EndedContainer, Node, NodeImage, parse_variables},
     pods::{annotation, asking, pod, requests},
     process::Process,
     prometheus::{Prometheus, Series, promtool},

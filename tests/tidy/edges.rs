@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every allowed dependency between the crates of this workspace, except development dependencies.
-const EDGES: [(&str, &[&str]); 39] = [
+const EDGES: [(&str, &[&str]); 41] = [
     ("ampoule", &["ampoule-cli", "ampoule-plugin-bundle"]),
     ("ampoule-core", &[]),
     ("ampoule-component", &["ampoule-core"]),
     ("ampoule-engine", &["ampoule-component", "ampoule-core"]),
     ("ampoule-config", &["ampoule-core"]),
     ("ampoule-credentials", &["ampoule-config", "ampoule-core", "ampoule-net"]),
+    ("ampoule-fetch", &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-grants", "ampoule-net"]),
+    ("ampoule-grants", &["ampoule-config", "ampoule-core", "ampoule-credentials", "ampoule-engine", "ampoule-net"]),
     ("ampoule-net", &[]),
     ("ampoule-policy", &["ampoule-core"]),
     ("ampoule-review", &["ampoule-core"]),
@@ -27,15 +29,7 @@ const EDGES: [(&str, &[&str]); 39] = [
     ),
     (
         "ampoule-components",
-        &[
-            "ampoule-cluster",
-            "ampoule-config",
-            "ampoule-core",
-            "ampoule-credentials",
-            "ampoule-engine",
-            "ampoule-net",
-            "ampoule-oci",
-        ],
+        &["ampoule-cluster", "ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-net", "ampoule-oci"],
     ),
     (
         "ampoule-server",
@@ -46,6 +40,7 @@ const EDGES: [(&str, &[&str]); 39] = [
             "ampoule-config",
             "ampoule-core",
             "ampoule-engine",
+            "ampoule-grants",
             "ampoule-net",
             "ampoule-policy",
             "ampoule-telemetry",

@@ -55,6 +55,10 @@ pub(crate) enum Command {
     /// Compile a component from stdin to stdout (internal, used by `serve`).
     #[command(hide = true)]
     Compile(CompileArgs),
+    /// Write the built-in components and their portable code (internal, used to build the image of
+    /// `ampoule-fetch`).
+    #[command(hide = true)]
+    Portable(PortableArgs),
 }
 
 /// `ampoule serve`.
@@ -192,6 +196,13 @@ pub(crate) struct CompileArgs {
     pub(crate) memory_mib: u64,
 }
 
+/// `ampoule portable`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PortableArgs {
+    /// Directory for the files.
+    pub(crate) directory: PathBuf,
+}
+
 /// `ampoule config convert`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ConvertArgs {
@@ -248,6 +259,8 @@ pub(crate) enum AllocationName {
     Pooling,
     /// Each instance maps its own memory.
     OnDemand,
+    /// Code for `ampoule-fetch` on every platform.
+    Portable,
 }
 
 /// The output format of `mutate`.
@@ -303,6 +316,7 @@ impl From<AllocationName> for Allocation {
         match name {
             AllocationName::Pooling => Self::Pooling,
             AllocationName::OnDemand => Self::OnDemand,
+            AllocationName::Portable => Self::Portable,
         }
     }
 }
@@ -331,7 +345,7 @@ mod tests {
 
     #[test]
     fn compile_accepts_each_allocation_by_its_name() {
-        for allocation in [Allocation::Pooling, Allocation::OnDemand] {
+        for allocation in [Allocation::Pooling, Allocation::OnDemand, Allocation::Portable] {
             let words = ["ampoule", "compile", "--memory-mib", "7", "--allocation", allocation.as_str()];
             let Command::Compile(args) = Args::try_parse_from(words).unwrap().command else {
                 panic!("the command must be compile")

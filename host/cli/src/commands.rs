@@ -16,6 +16,7 @@ mod list;
 mod mutate;
 mod output;
 mod plugin;
+mod portable;
 mod progress;
 mod push;
 mod request;
@@ -41,6 +42,7 @@ use self::{
     mutate::mutate,
     output::eprint_line,
     plugin::{plugin_bench, plugin_build, plugin_new, plugin_test},
+    portable::portable,
     push::plugin_push,
     request::request,
     serve::{serve, webhook},
@@ -94,5 +96,6 @@ fn run_command(command: Command, builtins: Builtins) -> anyhow::Result<ExitCode>
         Command::Plugin(PluginCommand::Test(args)) => plugin_test(&args, builtins),
         Command::Plugin(PluginCommand::Push(args)) => plugin_push(&args, builtins),
         Command::Compile(args) => compile(&args),
+        Command::Portable(args) => portable(&args, builtins),
     }
 }

@@ -9,7 +9,6 @@ pub mod builtins;
 mod components;
 pub mod fetch;
 mod file_digests;
-pub mod grants;
 mod injector_config_maps;
 mod injector_fetcher;
 mod injectors;

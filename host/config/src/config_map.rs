@@ -56,6 +56,7 @@ impl ConfigMapInjector {
             trust: &config.trust,
             mount_directory: &config.conventions.mount_directory,
             most_edits: Some(&config.config_map_edits),
+            pods: &config.delivery.pod,
         };
         let parse = || -> Result<Self, ConfigError> {
             let document: ConfigMapDocument = parse_document(yaml)?;

@@ -152,6 +152,10 @@ pub struct VaultCredential {
     /// Namespace of the auth method (default: the root namespace).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// Audience of the service account token, with `delivery: pod` only. The webhook's own token
+    /// has the audience of its projected volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
     /// File with the service account token. For another audience, mount a projected volume.
     #[serde(default = "service_account_token")]
     pub token_file: PathBuf,

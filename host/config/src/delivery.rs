@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Config, ConfigError, InjectorConfig,
+    Config, ConfigError, InjectorConfig, PodFetchConfig,
     conventions::mirror,
     names::is_label,
     section::{seconds, section},
@@ -21,6 +21,9 @@ mirror! {
     pub(crate) enum DeliveryName for Delivery {
         /// Values are refused.
         Reference = Reference,
+        /// The pod fetches them: the webhook adds an init container with `delivery.pod.image`,
+        /// which runs the plugin with the identity of the pod. The webhook never has the values.
+        Pod = Pod,
         /// Through an immutable Secret that the webhook creates in the pod's namespace. The
         /// webhook's role must allow `create` and `patch` on Secrets there, and `list` and `delete`
         /// to remove them.
@@ -32,7 +35,8 @@ mirror! {
     }
 }
 
-/// The Secrets that carry values to pods, with `delivery: secret`.
+/// How values reach pods: the Secrets that carry them, with `delivery: secret`, and the program
+/// that fetches them, with `delivery: pod`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(extend("x-takes-effect" = "restart"))]
@@ -50,6 +54,9 @@ pub struct DeliveryConfig {
     #[serde(rename = "sweepIntervalSeconds", with = "seconds")]
     #[schemars(with = "u64", range(min = 1, max = 86_400))]
     pub sweep_interval: Duration,
+    /// The values that pods fetch, with `delivery: pod`.
+    #[serde(deserialize_with = "section")]
+    pub pod: PodFetchConfig,
 }
 
 // === impl DeliveryName ===
@@ -64,7 +71,7 @@ impl DeliveryName {
                               the pod can read; use secret, or set acceptPlaintext: true";
                 Err(ConfigError::at(at("delivery"), reason))
             }
-            (Self::Reference | Self::Secret, true) => {
+            (Self::Reference | Self::Pod | Self::Secret, true) => {
                 Err(ConfigError::at(at("acceptPlaintext"), "has no effect without delivery: inline"))
             }
             _ => Ok(self.into()),
@@ -76,7 +83,12 @@ impl DeliveryName {
 
 impl Default for DeliveryConfig {
     fn default() -> Self {
-        Self { namespaces: Vec::new(), grace: Duration::from_secs(3600), sweep_interval: Duration::from_secs(300) }
+        Self {
+            namespaces: Vec::new(),
+            grace: Duration::from_secs(3600),
+            sweep_interval: Duration::from_secs(300),
+            pod: PodFetchConfig::default(),
+        }
     }
 }
 
@@ -88,6 +100,7 @@ impl DeliveryConfig {
                 return Err(ConfigError::at(format!("delivery.namespaces[{i}]"), reason));
             }
         }
+        self.pod.check()?;
         Ok(self)
     }
 

@@ -101,7 +101,8 @@ impl ConfigFile {
         let trust = self.trust.check()?;
         let conventions = self.conventions.check(self.profile)?;
         let mount_directory = conventions.mount_directory.as_str();
-        let rules = InjectorRules { builtins, trust: &trust, mount_directory, most_edits: None };
+        let rules =
+            InjectorRules { builtins, trust: &trust, mount_directory, most_edits: None, pods: &self.delivery.pod };
         let injectors = injector::check_all(self.injectors, &rules)?;
         let most_edits = EditPermissions::ordinary(mount_directory);
         let config_map_edits = self.plugins.config_map_edits.over(&most_edits, "plugins.configMapEdits")?;

@@ -71,6 +71,10 @@ impl GlobalSecretsSection {
             return Err(ConfigError::at("globalSecrets.directory", reason));
         }
         let delivery = self.delivery.check(self.accept_plaintext, "globalSecrets")?;
+        if delivery == Delivery::Pod {
+            let reason = "cannot be pod: the webhook reads global secrets from its own environment and files";
+            return Err(ConfigError::at("globalSecrets.delivery", reason));
+        }
         Ok(Some(GlobalSecretsConfig { env_prefix: self.env_prefix, directory: self.directory, delivery }))
     }
 }

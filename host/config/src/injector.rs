@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    ComponentSource, ConfigError, GLOBAL_INJECTOR, GrantsConfig, GrantsFile, TrustConfig, ValueCacheConfig,
-    delivery::DeliveryName, edits::EditsSection, limits::LimitsSection, names::check_name, section::section,
-    source::is_sha256,
+    ComponentSource, ConfigError, GLOBAL_INJECTOR, GrantsConfig, GrantsFile, PodFetchConfig, TrustConfig,
+    ValueCacheConfig, delivery::DeliveryName, edits::EditsSection, limits::LimitsSection, names::check_name,
+    section::section, source::is_sha256,
 };
 
 /// An injector.
@@ -139,6 +139,8 @@ pub(crate) struct InjectorRules<'a> {
     pub(crate) mount_directory: &'a str,
     /// The most that the plugin may change in a pod; `None` without a ceiling.
     pub(crate) most_edits: Option<&'a EditPermissions>,
+    /// The values that pods fetch.
+    pub(crate) pods: &'a PodFetchConfig,
 }
 
 // === impl InjectorRules ===
@@ -206,7 +208,7 @@ impl InjectorEntry {
             let reason = "cannot be true for a shadow injector, which serves no pod";
             return Err(ConfigError::at(at("required"), reason));
         }
-        Ok(InjectorConfig {
+        let injector = InjectorConfig {
             name: self.name,
             edits: rules.permissions(&self.edits, &component, &at("edits"))?,
             component,
@@ -220,7 +222,11 @@ impl InjectorEntry {
             cache: self.cache,
             required: self.required.unwrap_or(!self.shadow),
             shadow: self.shadow,
-        })
+        };
+        if injector.delivery == Delivery::Pod {
+            injector.check_pod_delivery(key, rules.pods)?;
+        }
+        Ok(injector)
     }
 }
 

@@ -22,6 +22,7 @@ mod grants;
 mod injector;
 mod limits;
 mod names;
+mod pod_fetch;
 mod pods;
 mod policy;
 pub mod public_key;
@@ -61,6 +62,7 @@ pub use self::{
     grants::{GrantsConfig, GrantsFile, HttpGrantConfig},
     injector::InjectorConfig,
     limits::LimitsSection,
+    pod_fetch::{CheckedFetchPlugin, FetchPlugin, PodFetchConfig, VariableDeliveryName},
     pods::PodsConfig,
     reader::parse_document,
     registration::{

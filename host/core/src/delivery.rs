@@ -3,8 +3,11 @@
 //! A value must not be in a pod's specification, which everyone with read access to the pod can
 //! read. By default, the host therefore writes the values of an injector into one immutable Secret,
 //! and the pod refers to it. The name of the Secret depends on its content: two reviews and two
-//! replicas write the same object, and a changed value has a new name.
+//! replicas write the same object, and a changed value has a new name. With
+//! [`PodFetching`], the pod fetches the values itself, and the host never has them.
 
+mod document;
+mod fetch;
 mod name;
 mod plan;
 
@@ -12,8 +15,14 @@ use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 
-pub use self::name::NamingKey;
-pub(crate) use self::plan::DeliveryPlan;
+pub use self::{
+    document::{FETCH_VARIABLE, FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
+    fetch::{
+        FETCH_CONTAINER, FetchRecipe, FetchToken, PodFetching, TOKENS_DIRECTORY, VARIABLES_PATH, VariableDelivery,
+    },
+    name::NamingKey,
+};
+pub(crate) use self::{fetch::FetchPlan, plan::DeliveryPlan};
 use crate::{edit::SecretValue, generated_name::GeneratedName};
 
 /// How the values that an injector fetches reach the pod. References to existing Secrets need no
@@ -24,6 +33,8 @@ use crate::{edit::SecretValue, generated_name::GeneratedName};
 pub enum Delivery {
     /// Values are refused.
     Reference,
+    /// The pod fetches them, with its own identity.
+    Pod,
     /// Through a Secret that the host creates in the pod's namespace.
     #[default]
     Secret,
@@ -100,6 +111,7 @@ impl Delivery {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reference => "reference",
+            Self::Pod => "pod",
             Self::Secret => "secret",
             Self::Inline => "inline",
         }

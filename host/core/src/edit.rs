@@ -63,6 +63,24 @@ pub enum EnvSource {
     SecretKey(SecretKeyRef),
     /// A secret value that the plugin fetched.
     SecretValue(SecretValue),
+    /// A promise of the plugin, for which the pod fetches the value.
+    Promise(String),
+    /// A key of a file that the kubelet reads.
+    FileKey(FileKeyRef),
+}
+
+/// A variable in a file of an `emptyDir` (`fileKeyRef`, Kubernetes 1.35).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileKeyRef {
+    /// The name of the volume.
+    pub volume: String,
+    /// The path of the file in the volume.
+    pub path: String,
+    /// The name of the variable in the file.
+    pub key: String,
+    /// Whether the container starts without the variable.
+    pub optional: bool,
 }
 
 /// A file with a secret. All files of a directory share one volume.
@@ -86,6 +104,8 @@ pub enum FileSource {
     SecretKey(SecretKeyRef),
     /// A secret value that the plugin fetched.
     SecretValue(SecretValue),
+    /// A promise of the plugin, for which the pod fetches the value.
+    Promise(String),
 }
 
 /// Secret bytes: never in logs, messages or debug output, and wiped when dropped.
@@ -313,6 +333,20 @@ impl PodEdit {
         self.value().is_some()
     }
 
+    /// Whether the pod fetches the value of the edit.
+    pub(crate) fn has_promise(&self) -> bool {
+        match self {
+            Self::SetEnv(env) => matches!(env.source, EnvSource::Promise(_)),
+            Self::WriteFile(file) => matches!(file.source, FileSource::Promise(_)),
+            Self::AddVolume(_)
+            | Self::MountVolume(_)
+            | Self::AddInitContainer(_)
+            | Self::SetAnnotation(_)
+            | Self::AddImagePullSecret(_)
+            | Self::AddPullSecretValue(_) => false,
+        }
+    }
+
     /// Returns the first value in the edit that the injector fetched.
     pub(crate) fn value(&self) -> Option<&SecretValue> {
         match self {
@@ -320,7 +354,7 @@ impl PodEdit {
             Self::AddInitContainer(container) => container.env.iter().find_map(|env| env.source.value()),
             Self::WriteFile(file) => match &file.source {
                 FileSource::SecretValue(value) => Some(value),
-                FileSource::SecretKey(_) => None,
+                FileSource::SecretKey(_) | FileSource::Promise(_) => None,
             },
             Self::AddPullSecretValue(value) => Some(value),
             Self::AddVolume(_) | Self::MountVolume(_) | Self::SetAnnotation(_) | Self::AddImagePullSecret(_) => None,
@@ -334,7 +368,7 @@ impl EnvSource {
     fn value(&self) -> Option<&SecretValue> {
         match self {
             Self::SecretValue(value) => Some(value),
-            Self::Literal(_) | Self::SecretKey(_) => None,
+            Self::Literal(_) | Self::SecretKey(_) | Self::Promise(_) | Self::FileKey(_) => None,
         }
     }
 }
@@ -342,6 +376,14 @@ impl EnvSource {
 // === impl SecretFile ===
 
 impl SecretFile {
+    /// The size limit of a memory volume. A Secret could carry 1 MiB.
+    pub(crate) const MEMORY_SIZE: &str = "4Mi";
+
+    /// The name of the memory volume for the fetched files of a directory.
+    pub(crate) fn memory_volume(directory: &str) -> String {
+        apply::memory_volume_name(directory)
+    }
+
     /// Checks the path and the mode of a file.
     ///
     /// # Errors
@@ -393,8 +435,9 @@ impl SecretValue {
         self.expose().to_vec()
     }
 
-    /// Returns the bytes, for the only code that puts them into a pod.
-    pub(crate) fn expose(&self) -> &[u8] {
+    /// Returns the bytes, for the code that puts them into a pod.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
         self.0.expose_secret()
     }
 }

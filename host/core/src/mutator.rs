@@ -27,7 +27,7 @@ pub use self::{
     shadow::{ShadowComparison, ShadowInjector, ShadowResult, ShadowRun},
 };
 use crate::{
-    delivery::{DeliveredSecret, Delivery, DeliveryPlan, DeliveryStore},
+    delivery::{DeliveredSecret, Delivery, DeliveryPlan, DeliveryStore, PodFetching},
     edit::{PodEdit, budget::EditBudget},
     injector::{InjectorSession, SecretInjector},
     limits::PodLimits,
@@ -123,6 +123,12 @@ impl PodMutator {
     #[must_use]
     pub fn with_delivery(self, modes: Vec<Delivery>, store: Arc<dyn DeliveryStore>) -> Self {
         Self { delivery: ValueDelivery::new(modes, store), ..self }
+    }
+
+    /// Lets pods fetch the values of the injectors with the delivery `pod`.
+    #[must_use]
+    pub fn with_pod_fetching(self, pods: Option<PodFetching>) -> Self {
+        Self { delivery: self.delivery.with_pods(pods), ..self }
     }
 
     /// Evaluates a policy before each call. `facts` are the properties of the injectors, in their
@@ -327,7 +333,7 @@ impl<'a> Chain<'a> {
                     match values.plan.split(injector.name(), mode, edits) {
                         Ok((ready, valued)) => match draft.apply_all(&origin, &ready) {
                             Ok(()) => {
-                                values.plan.take(values.position, injector.name(), valued);
+                                values.plan.take(values.position, (position, injector.name()), valued);
                                 injected
                             }
                             Err(problem) => problem,

@@ -7,13 +7,16 @@ use ampoule_core::{CallObserver, ClusterSecrets, NoCluster, Unobserved};
 use std::{num::NonZero, path::PathBuf, sync::Arc, thread};
 
 use tokio::sync::Semaphore;
+use wasmtime::Engine;
 
+#[cfg(feature = "compiler")]
+use crate::compile::{cache::CompileCache, component_compiler::ComponentCompiler};
 use crate::{
     compile::{
-        cache::CompileCache,
+        code::CodeSource,
         compiler::Compiler,
         component::{ComponentBytes, digest},
-        component_compiler::ComponentCompiler,
+        portable::PortableCode,
         wasmtime_config::{self, Allocation},
     },
     error::{EngineError, LoadError, LoadErrorKind, RunError},
@@ -74,18 +77,39 @@ impl PluginEngine {
     /// # Errors
     ///
     /// If the directory of the cache is not private, or if the system refuses threads or memory.
-    pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let EngineConfig { cache_dir, compiler, max_concurrent, guest_threads, observer, resolver, secrets, http, log } =
-            config;
-        let max_concurrent = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
-        let pool_size = u32::try_from(max_concurrent).unwrap_or(u32::MAX);
-        let (engine, allocation) =
-            wasmtime_config::running_engine(pool_size).map_err(|error| EngineError::Wasmtime(format!("{error:#}")))?;
-        let threads = GuestThreads::start(guest_threads)?;
-        let cache = cache_dir.map(CompileCache::open).transpose()?;
-        let compiler = ComponentCompiler::new(engine.clone(), allocation, cache, compiler);
-        let services = HostServices { resolver, secrets, http, log, network: threads.handle().clone() };
-        let runtime = PluginRuntime::start(&engine, compiler, max_concurrent, observer, services)?;
+    #[cfg(feature = "compiler")]
+    pub fn new(mut config: EngineConfig) -> Result<Self, EngineError> {
+        let pool_size = u32::try_from(config.instances()).unwrap_or(u32::MAX);
+        let (engine, allocation) = wasmtime_config::running_engine(pool_size).map_err(wasmtime_error)?;
+        let cache = config.cache_dir.take().map(CompileCache::open).transpose()?;
+        let compiler = ComponentCompiler::new(engine.clone(), allocation, cache, config.compiler.take());
+        Self::start(&engine, CodeSource::Compiled(Arc::new(compiler)), config)
+    }
+
+    /// Starts an engine that compiles nothing: it loads portable code from a folder, in which a
+    /// file has the digest of its component as its name. The folder must not change. The compiler
+    /// and the cache of the configuration have no effect.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses threads.
+    pub fn portable(config: EngineConfig, folder: PathBuf) -> Result<Self, EngineError> {
+        let engine = wasmtime_config::portable_engine().map_err(wasmtime_error)?;
+        let code = PortableCode::new(engine.clone(), folder);
+        Self::start(&engine, CodeSource::Portable(code), config)
+    }
+
+    fn start(engine: &Engine, code: CodeSource, config: EngineConfig) -> Result<Self, EngineError> {
+        let instances = config.instances();
+        let threads = GuestThreads::start(config.guest_threads)?;
+        let services = HostServices {
+            resolver: config.resolver,
+            secrets: config.secrets,
+            http: config.http,
+            log: config.log,
+            network: threads.handle().clone(),
+        };
+        let runtime = PluginRuntime::start(engine, code, instances, config.observer, services)?;
         Ok(Self { runtime: Arc::new(runtime), threads })
     }
 
@@ -151,7 +175,7 @@ impl PluginEngine {
     /// The source of the memory of instances.
     #[must_use]
     pub fn allocation(&self) -> Allocation {
-        self.runtime.compiler.allocation()
+        self.runtime.code.allocation()
     }
 
     /// The reader of Kubernetes Secrets, which the credentials of hosts share with the plugins.
@@ -169,7 +193,18 @@ impl PluginEngine {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
+fn wasmtime_error(error: wasmtime::Error) -> EngineError {
+    EngineError::Wasmtime(format!("{error:#}"))
+}
+
 // === impl EngineConfig ===
+
+impl EngineConfig {
+    fn instances(&self) -> usize {
+        self.max_concurrent.clamp(1, Semaphore::MAX_PERMITS)
+    }
+}
 
 impl Default for EngineConfig {
     /// 64 concurrent instances, one guest thread per processor, no cache, no external compiler, no

@@ -35,17 +35,23 @@ pub use ampoule_core::{
     PluginObserver, SecretName, Unobserved,
 };
 
+#[cfg(feature = "compiler")]
+pub use self::compile::in_process::precompile;
 pub use self::{
     compile::{
         compiler::{Compiler, CompilerError},
         component::{ComponentBytes, digest},
-        in_process::precompile,
         wasmtime_config::Allocation,
     },
     contract::info::PluginInfo,
     engine::{EngineConfig, PluginEngine},
     error::{EngineError, LoadError, LoadErrorKind, RunError},
-    plugin::{injector::PluginInjector, inspect::Inspection, load::PluginSpec, values::ValueCachePolicy},
+    plugin::{
+        injector::PluginInjector,
+        inspect::Inspection,
+        load::PluginSpec,
+        values::{FetchPlace, FetchedValue, ValueCachePolicy},
+    },
     sandbox::{
         grants::Grants,
         log::{GuestLogLevel, PluginLog},

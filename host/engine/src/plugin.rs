@@ -13,8 +13,10 @@
 //! | [`timing`] | the phases of a call, for the observer |
 //! | [`failure`] | why a call failed |
 //! | [`values`] | the fetched values that the host keeps |
+//! | [`fetch`] | the value of a promise, outside any admission |
 
 pub(crate) mod failure;
+mod fetch;
 pub(crate) mod injector;
 pub(crate) mod inspect;
 pub(crate) mod instance;

@@ -15,7 +15,7 @@ mod guests {
     mod wasi;
 
     use ampoule_core::Profile;
-    use ampoule_engine::{EngineConfig, Grants, Limits, PluginEngine, PluginSpec, ValueCachePolicy};
+    use ampoule_engine::{EngineConfig, FetchPlace, Grants, Limits, PluginEngine, PluginSpec, ValueCachePolicy};
 
     fn engine() -> PluginEngine {
         PluginEngine::new(EngineConfig { max_concurrent: 8, ..EngineConfig::default() }).unwrap()
@@ -31,6 +31,7 @@ mod guests {
             limits,
             grants: Grants::default(),
             value_cache: ValueCachePolicy::default(),
+            fetch_place: FetchPlace::Here,
             strict_grants: false,
         }
     }

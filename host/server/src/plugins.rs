@@ -360,13 +360,15 @@ impl Loader {
     /// of the chain.
     fn chain(&self, parts: &PipelineParts) -> Pipeline {
         let config = &parts.config;
-        let (mut chain, mut facts, mut deliveries, mut shadows) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut chain, mut facts, mut shadows) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut deliveries, mut recipes) = (Vec::new(), Vec::new());
         if let Some(global) = &config.global_secrets {
             let environment =
                 std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
             let injector = GlobalSecrets::new(global, &config.conventions.env_prefix, environment);
             chain.push(self.restrict(Arc::new(injector)));
             deliveries.push(global.delivery);
+            recipes.push(None);
             facts.push(InjectorFacts { name: GLOBAL_INJECTOR.to_owned(), builtin: true, ..InjectorFacts::unknown() });
         }
         for slot in &parts.slots {
@@ -377,11 +379,13 @@ impl Loader {
             }
             chain.push(injector);
             deliveries.push(slot.delivery());
+            recipes.push(slot.fetch_recipe());
             facts.push(slot.facts());
         }
         let mut mutator = PodMutator::new(chain, config.conventions.clone())
             .with_limits(config.pods.limits())
             .with_delivery(deliveries, Arc::clone(&self.delivery))
+            .with_pod_fetching(config.delivery.pod.fetching(recipes))
             .with_shadows(shadows);
         if let Some(policy) = &parts.policy {
             mutator = mutator.with_policy(Arc::clone(policy) as _, facts);

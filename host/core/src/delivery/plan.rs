@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DeliveredKind, DeliveredSecret, Delivery, NamingKey};
+use super::{DeliveredKind, DeliveredSecret, Delivery, FetchPlan, NamingKey};
 use crate::{
     edit::{EnvSource, EnvVar, FileSource, PodEdit, SecretFile, SecretKeyRef, SecretValue},
     injector::InjectionError,
@@ -23,6 +23,8 @@ const MOST_KEY: usize = 200;
 pub(crate) struct DeliveryPlan {
     edits: Vec<DeferredEdit>,
     secrets: Vec<PlannedSecret>,
+    /// The values that the pod fetches.
+    pub(crate) fetches: FetchPlan,
 }
 
 /// An edit that waits for the name of a Secret.
@@ -60,8 +62,8 @@ struct PlannedSecret {
 
 impl DeliveryPlan {
     /// Whether a value waits for a Secret.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.edits.is_empty()
+    pub(crate) fn has_secrets(&self) -> bool {
+        !self.edits.is_empty()
     }
 
     /// Splits an answer into the edits that can be applied at once, and the edits with values that
@@ -76,18 +78,23 @@ impl DeliveryPlan {
         delivery: Delivery,
         edits: Vec<PodEdit>,
     ) -> Result<(Vec<PodEdit>, Vec<PodEdit>), InjectionError> {
-        if !edits.iter().any(PodEdit::contains_value) {
+        if !edits.iter().any(is_deferred) {
             return Ok((edits, Vec::new()));
         }
         edits.iter().try_for_each(|edit| check(injector, delivery, edit))?;
         self.check_size(injector, &edits)?;
-        let needs_secret = |edit: &PodEdit| edit.contains_value() && delivery.needs_secret(edit);
-        Ok(edits.into_iter().partition(|edit| !needs_secret(edit)))
+        let waits = |edit: &PodEdit| is_deferred(edit) && delivery.needs_secret(edit);
+        Ok(edits.into_iter().partition(|edit| !waits(edit)))
     }
 
-    /// Takes the values of an answer whose other edits are applied.
-    pub(crate) fn take(&mut self, request: usize, injector: &str, edits: Vec<PodEdit>) {
+    /// Takes the values and promises of an answer whose other edits are applied. The answer is that
+    /// of the injector with this position and name.
+    pub(crate) fn take(&mut self, request: usize, (position, injector): (usize, &str), edits: Vec<PodEdit>) {
         for edit in edits {
+            if edit.has_promise() {
+                self.fetches.take(request, (position, injector), edit);
+                continue;
+            }
             let (secret, target) = match edit {
                 PodEdit::SetEnv(EnvVar { name, source: EnvSource::SecretValue(value) }) => {
                     let secret = self.opaque(injector);
@@ -163,11 +170,17 @@ impl DeliveryPlan {
 
 /// Checks that a delivery covers an edit.
 fn check(injector: &str, delivery: Delivery, edit: &PodEdit) -> Result<(), InjectionError> {
+    if edit.has_promise() {
+        return check_promise(injector, delivery);
+    }
     let Some(value) = edit.value() else { return Ok(()) };
     let key = |text: &str| format!("{text} (injectors[].delivery of {injector})");
     match (delivery, edit) {
         (Delivery::Reference, _) => {
             Err(InjectionError::Denied(key("the plugin fetched a value, and its delivery is `reference`")))
+        }
+        (Delivery::Pod, PodEdit::SetEnv(_) | PodEdit::WriteFile(_) | PodEdit::AddInitContainer(_)) => {
+            Err(reloading(injector))
         }
         (Delivery::Inline, PodEdit::WriteFile(_)) => Err(InjectionError::Unsupported(key(
             "a fetched value cannot be a file with the delivery `inline`; use `secret`",
@@ -189,6 +202,29 @@ fn check(injector: &str, delivery: Delivery, edit: &PodEdit) -> Result<(), Injec
     }
 }
 
+/// Whether an edit has a value or a promise.
+fn is_deferred(edit: &PodEdit) -> bool {
+    edit.contains_value() || edit.has_promise()
+}
+
+/// Checks that a delivery covers a promise.
+fn check_promise(injector: &str, delivery: Delivery) -> Result<(), InjectionError> {
+    match delivery {
+        Delivery::Pod => Ok(()),
+        Delivery::Reference => {
+            let reason = "the plugin would fetch a value, and its delivery is `reference`";
+            Err(InjectionError::Denied(format!("{reason} (injectors[].delivery of {injector})")))
+        }
+        Delivery::Secret | Delivery::Inline => Err(reloading(injector)),
+    }
+}
+
+/// The answer of a plugin that was loaded for another delivery.
+fn reloading(injector: &str) -> InjectionError {
+    let text = format!("the plugin is being loaded for another delivery (injectors[].delivery of {injector})");
+    InjectionError::Unavailable(text.into())
+}
+
 /// Whether the API server accepts a value as an image pull secret.
 fn is_docker_config(value: &[u8]) -> bool {
     let parsed: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(value);
@@ -202,7 +238,7 @@ impl Delivery {
     fn needs_secret(self, edit: &PodEdit) -> bool {
         match edit {
             PodEdit::WriteFile(_) | PodEdit::AddPullSecretValue(_) => true,
-            _ => self == Self::Secret,
+            _ => self == Self::Secret || edit.has_promise(),
         }
     }
 }

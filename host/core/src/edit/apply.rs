@@ -24,7 +24,9 @@ use serde_json::Value;
 
 use self::{prepare::PreparedEdit, write_file::FileReference};
 pub(crate) use self::{
-    prepare::check as check_edit, validate::env_name as check_variable_name, write_file::check as check_file,
+    prepare::check as check_edit,
+    validate::env_name as check_variable_name,
+    write_file::{check as check_file, memory_volume_name},
 };
 use super::{
     EnvVar, FileSource, PodEdit,
@@ -70,6 +72,8 @@ enum ClaimKind {
     Volume,
     /// The name is a path without trailing slashes.
     Mount,
+    /// The name is the path of a file that the pod fetches.
+    FetchedFile,
     InitContainer,
     Annotation,
 }
@@ -87,6 +91,8 @@ enum ClaimContent {
     Variable(EnvVar),
     /// The volume that is mounted at a path.
     MountedVolume(String),
+    /// The promise of a file.
+    Promise(String),
     /// The variables that an init container sets itself. Every later variable is searched here.
     OwnVariables(BTreeSet<String>),
 }
@@ -160,6 +166,7 @@ impl<'a> EditApplier<'a> {
                 FileSource::SecretKey(source) => {
                     self.write_file(origin, &FileReference { path: &file.path, mode: file.mode, source }, pod)
                 }
+                FileSource::Promise(promise) => self.write_fetched_file(origin, &file.path, promise, pod),
                 FileSource::SecretValue(_) => Err(ApplyError::undelivered()),
             },
             PodEdit::AddPullSecretValue(_) => Err(ApplyError::undelivered()),
@@ -193,7 +200,10 @@ impl<'a> EditApplier<'a> {
         let claim = self.claim(ClaimKind::Mount, path)?;
         match &claim.content {
             ClaimContent::MountedVolume(volume) => Some((volume, &claim.origin)),
-            ClaimContent::Any | ClaimContent::Variable(_) | ClaimContent::OwnVariables(_) => None,
+            ClaimContent::Any
+            | ClaimContent::Variable(_)
+            | ClaimContent::Promise(_)
+            | ClaimContent::OwnVariables(_) => None,
         }
     }
 }

@@ -24,6 +24,20 @@ impl EnvVar {
                 })?;
                 insert_text(&mut entry, "value", value);
             }
+            EnvSource::Promise(_) => {
+                return Err(format!("the value of environment variable {} is only fetched in the pod", self.name));
+            }
+            EnvSource::FileKey(reference) => {
+                let mut source = json!({
+                    "key": reference.key,
+                    "path": reference.path,
+                    "volumeName": reference.volume,
+                });
+                if reference.optional {
+                    source["optional"] = json!(true);
+                }
+                entry.insert("valueFrom".to_owned(), json!({ "fileKeyRef": source }));
+            }
             EnvSource::SecretKey(reference) => {
                 let source = json!({ "secretKeyRef": {
                     "name": reference.name,

@@ -1,23 +1,35 @@
 //! Delivers the values of an admission after all injectors have answered: names the Secrets,
-//! applies the edits that refer to them, and writes them.
+//! applies the edits that refer to them, and writes them; adds the container that fetches values in
+//! the pod.
 
 use std::sync::Arc;
 
 use super::{PodOrigin, Refusal, RequestReport, pod_draft::PodDraft};
-use crate::delivery::{DeliveredSecret, Delivery, DeliveryError, DeliveryPlan, DeliveryStore, NoDelivery};
+use crate::{
+    delivery::{
+        DeliveredSecret, Delivery, DeliveryError, DeliveryPlan, DeliveryStore, FETCH_CONTAINER, FetchPlan, NoDelivery,
+        PodFetching,
+    },
+    edit::PodEdit,
+};
 
 /// How the values of the injectors reach pods.
 pub(super) struct ValueDelivery {
     /// The modes, in the order of the injectors.
     modes: Vec<Delivery>,
     store: Arc<dyn DeliveryStore>,
+    pods: Option<PodFetching>,
 }
 
 // === impl ValueDelivery ===
 
 impl ValueDelivery {
     pub(super) fn new(modes: Vec<Delivery>, store: Arc<dyn DeliveryStore>) -> Self {
-        Self { modes, store }
+        Self { modes, store, pods: None }
+    }
+
+    pub(super) fn with_pods(self, pods: Option<PodFetching>) -> Self {
+        Self { pods, ..self }
     }
 
     /// The mode of the injector at this position.
@@ -28,35 +40,77 @@ impl ValueDelivery {
     /// Delivers the values of a plan, and returns the Secrets. A dry run writes nothing.
     pub(super) async fn deliver(
         &self,
+        mut plan: DeliveryPlan,
+        draft: &mut PodDraft<'_>,
+        origin: &PodOrigin<'_>,
+        reports: &mut Vec<RequestReport>,
+    ) -> Result<Vec<DeliveredSecret>, Refusal> {
+        let fetches = std::mem::take(&mut plan.fetches);
+        let secrets = self.name_secrets(plan, draft, origin, reports).await?;
+        // Last: every other edit reaches the containers of the pod, and not the one that fetches.
+        if !fetches.is_empty() {
+            self.fetch_in_pod(&fetches, draft, reports)?;
+        }
+        if !origin.dry_run {
+            for secret in &secrets {
+                self.store.ensure(secret).await.map_err(|error| Refusal::for_delivery(&error))?;
+            }
+        }
+        Ok(secrets)
+    }
+
+    async fn name_secrets(
+        &self,
         plan: DeliveryPlan,
         draft: &mut PodDraft<'_>,
         origin: &PodOrigin<'_>,
         reports: &mut Vec<RequestReport>,
     ) -> Result<Vec<DeliveredSecret>, Refusal> {
-        if plan.is_empty() {
+        if !plan.has_secrets() {
             return Ok(Vec::new());
         }
-        let refuse = |error: DeliveryError| Refusal::for_delivery(&error);
-        let key = self.store.naming_key().await.map_err(refuse)?;
+        let key = self.store.naming_key().await.map_err(|error| Refusal::for_delivery(&error))?;
         let (secrets, completed) = plan.finish(origin.namespace, &key);
         for answer in completed {
-            let report = &mut reports[answer.request];
-            let Some(attempt) = report.attempts.last_mut() else { continue };
-            let source = format!("injector {} for {}", attempt.injector, report.annotation);
-            if let Err(problem) = draft.apply_all(&source, &answer.edits) {
-                attempt.answer = problem;
-                let refusal = Refusal::for_report(report);
-                reports.truncate(answer.request + 1);
-                return Err(refusal.expect("an answer that is not applied is refused"));
-            }
-        }
-        if !origin.dry_run {
-            for secret in &secrets {
-                self.store.ensure(secret).await.map_err(refuse)?;
-            }
+            apply(draft, reports, answer.request, &answer.edits)?;
         }
         Ok(secrets)
     }
+
+    fn fetch_in_pod(
+        &self,
+        fetches: &FetchPlan,
+        draft: &mut PodDraft<'_>,
+        reports: &mut Vec<RequestReport>,
+    ) -> Result<(), Refusal> {
+        let refuse = |error: DeliveryError| Refusal::for_delivery(&error);
+        let unset = || refuse(DeliveryError::Refused("delivery.pod.image is not set".to_owned()));
+        let pods = self.pods.as_ref().ok_or_else(unset)?;
+        for (request, edits) in fetches.request_edits(pods.variables) {
+            apply(draft, reports, request, &edits)?;
+        }
+        let secrets: Vec<_> = reports.iter().map(|report| report.request.to_string()).collect();
+        let edits = fetches.container_edits(pods, &secrets).map_err(refuse)?;
+        let origin = format!("the init container {FETCH_CONTAINER}");
+        draft.apply_all(&origin, &edits).map_err(|problem| Refusal::for_container(&problem))
+    }
+}
+
+/// Applies edits of one request, or returns the refusal of the pod.
+fn apply(
+    draft: &mut PodDraft<'_>,
+    reports: &mut Vec<RequestReport>,
+    request: usize,
+    edits: &[PodEdit],
+) -> Result<(), Refusal> {
+    let report = &mut reports[request];
+    let Some(attempt) = report.attempts.last_mut() else { return Ok(()) };
+    let source = format!("injector {} for {}", attempt.injector, report.annotation);
+    let Err(problem) = draft.apply_all(&source, edits) else { return Ok(()) };
+    attempt.answer = problem;
+    let refusal = Refusal::for_report(report);
+    reports.truncate(request + 1);
+    Err(refusal.expect("an answer that is not applied is refused"))
 }
 
 impl Default for ValueDelivery {

@@ -163,6 +163,17 @@ impl Refusal {
         Self { code, message: shown(&error.to_string()), retry_after: None }
     }
 
+    /// Returns the refusal for a pod that does not accept the container that fetches values.
+    pub(super) fn for_container(answer: &InjectorAnswer) -> Self {
+        let code = RefusalCode::for_answer(answer).unwrap_or(RefusalCode::Internal);
+        let reason = match answer {
+            InjectorAnswer::Conflict(text) | InjectorAnswer::TooLarge(text) | InjectorAnswer::Rejected(text) => text,
+            _ => "the memory is in use by other admissions",
+        };
+        let message = format!("the container that fetches the values of the pod cannot be added: {reason}");
+        Self { code, message: shown(&message), retry_after: None }
+    }
+
     /// Returns the refusal for an annotation that cannot be parsed.
     pub(super) fn for_annotation(error: &AnnotationError) -> Self {
         Self { code: RefusalCode::BadRequest, message: shown(&error.to_string()), retry_after: None }

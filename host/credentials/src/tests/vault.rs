@@ -17,6 +17,7 @@ fn vault(url: &str, token_file: &std::path::Path) -> VaultCredential {
         role: "ampoule".to_owned(),
         path: "jwt/k8s".to_owned(),
         namespace: Some("team".to_owned()),
+        audience: None,
         token_file: token_file.to_owned(),
     }
 }

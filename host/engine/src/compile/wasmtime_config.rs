@@ -3,7 +3,9 @@
 //! Every number comes from DESIGN.md, "Hosting components", unless its comment names another
 //! source.
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, RegallocAlgorithm};
+#[cfg(feature = "compiler")]
+use wasmtime::RegallocAlgorithm;
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::sandbox::limits::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 use ampoule_component::DISABLED;
@@ -37,6 +39,8 @@ pub enum Allocation {
     /// The operating system, for each instance. This is the fallback if the address space is too
     /// small for the pool.
     OnDemand,
+    /// The operating system, for code that wasmtime interprets on every platform.
+    Portable,
 }
 
 // === impl Allocation ===
@@ -48,6 +52,7 @@ impl Allocation {
         match self {
             Self::Pooling => "pooling",
             Self::OnDemand => "on-demand",
+            Self::Portable => "portable",
         }
     }
 }
@@ -70,12 +75,19 @@ pub(crate) fn running_engine(max_concurrent: u32) -> wasmtime::Result<(Engine, A
     }
 }
 
+/// Creates an engine that runs portable code.
+pub(crate) fn portable_engine() -> wasmtime::Result<Engine> {
+    Engine::new(&portable()?)
+}
+
 /// Creates an engine that compiles code for an engine with this allocation. It reserves no pool.
+#[cfg(feature = "compiler")]
 pub(crate) fn compiler_engine(allocation: Allocation) -> wasmtime::Result<Engine> {
     match allocation {
         // The code depends only on the layout of memory, not on its source.
         Allocation::Pooling => Engine::new(&common()),
         Allocation::OnDemand => Engine::new(&on_demand()),
+        Allocation::Portable => portable_engine(),
     }
 }
 
@@ -86,16 +98,26 @@ fn common() -> Config {
         .concurrency_support(false)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(CALL_STACK)
-        // The same pod must get the same answer on every machine.
-        .cranelift_nan_canonicalization(true)
-        .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
         .wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES))
         .shared_memory(false)
         .gc_support(false);
     for (_, feature) in DISABLED {
         config.wasm_features(feature, false);
     }
+    #[cfg(feature = "compiler")]
     config
+        // The same pod must get the same answer on every machine.
+        .cranelift_nan_canonicalization(true)
+        .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking);
+    config
+}
+
+/// Bytecode for the interpreter of wasmtime. Every platform that Kubernetes supports has 64 bits
+/// and little endian, except s390x.
+fn portable() -> wasmtime::Result<Config> {
+    let mut config = on_demand();
+    config.target("pulley64")?;
+    Ok(config)
 }
 
 /// No pool, and no reservation of 4 GiB of address space per memory, which saves bounds checks.
@@ -149,7 +171,7 @@ mod tests {
             wat::parse_str("(component (core module (memory 1) (func (drop (i32.load (i32.const 0))))))").unwrap();
         let other = |allocation| match allocation {
             Allocation::Pooling => Allocation::OnDemand,
-            Allocation::OnDemand => Allocation::Pooling,
+            Allocation::OnDemand | Allocation::Portable => Allocation::Pooling,
         };
         for slots in [1_000_000, 4] {
             let (engine, allocation) = running_engine(slots).unwrap();

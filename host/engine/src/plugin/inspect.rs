@@ -45,7 +45,7 @@ pub(crate) async fn inspect(
     let limits = Limits::default();
     let size = component.len();
     let checked = check(&component, &limits)?;
-    let component = runtime.compiler.compile(component, &digest).await?;
+    let component = runtime.code.code(component, &digest).await?;
     let pre = runtime.link(&component, &checked.surface)?;
     // Without grants, every import can be linked, and every call of a granted interface is refused.
     let context = PluginContext {

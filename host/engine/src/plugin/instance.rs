@@ -12,7 +12,7 @@ use wasmtime::{Store, component::Resource};
 
 use super::{
     failure::Failure,
-    values::{FetchProblem, FetchedValue, ValueCache},
+    values::{FetchPlace, FetchProblem, FetchedValue, Fetching, ValueCache},
 };
 use crate::{
     contract::{
@@ -20,7 +20,7 @@ use crate::{
         v0_2::exports::{PluginExports, PluginPre},
     },
     sandbox::{
-        answer::{Plan, PlannedEdit, RequestAnswer},
+        answer::{Plan, PlannedEdit, PromiseUse, RequestAnswer},
         budgets::AdmissionBudgets,
         context::PluginContext,
         fetch::PromiseAnswer,
@@ -96,12 +96,12 @@ impl PluginInstance {
         request: &SecretRequest,
         pod: &LazyPodView,
         deadline: Instant,
-        values: Option<&ValueCache>,
+        fetching: Fetching<'_>,
     ) -> Result<Result<PlannedInjection, InjectionError>, Failure> {
         set_deadline(&mut self.store, deadline);
         match self.plan(request, pod, deadline).await? {
             Plan::Inject(edits, warnings) => {
-                let edits = self.keep_promises(edits, deadline, values).await?;
+                let edits = self.keep_promises(edits, deadline, fetching).await?;
                 Ok(edits.map(|edits| PlannedInjection { edits, warnings }))
             }
             Plan::Decline(reason) => Ok(Err(reason)),
@@ -123,12 +123,13 @@ impl PluginInstance {
         Ok(answer.map_or(Plan::Nothing, |answer| answer.finish()))
     }
 
-    /// Replaces each promise by its value. Equal promises are fetched once.
+    /// Replaces each promise by its value, unless it is fetched elsewhere. Equal promises are
+    /// fetched once.
     async fn keep_promises(
         &mut self,
         planned: Vec<PlannedEdit>,
         deadline: Instant,
-        values: Option<&ValueCache>,
+        fetching: Fetching<'_>,
     ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
         let observer = Arc::clone(&self.store.data().plugin.observer);
         let mut fetched: Vec<(String, SecretValue)> = Vec::new();
@@ -143,9 +144,13 @@ impl PluginInstance {
                 }
                 PlannedEdit::Promised { target, promise } => (target, promise),
             };
+            if fetching.place == FetchPlace::Elsewhere && target != PromiseUse::PullSecret {
+                edits.push(target.promised(promise));
+                continue;
+            }
             let value = match fetched.iter().find(|(text, _)| *text == promise) {
                 Some((_, value)) => value.clone(),
-                None => match self.value(values, &promise, deadline).await {
+                None => match self.value(fetching.kept, &promise, deadline).await {
                     Ok((value, origin)) => {
                         observer.value(origin);
                         fetched.push((promise, value.clone()));
@@ -176,7 +181,7 @@ impl PluginInstance {
     }
 
     /// Calls `fetch`. After a failure, the instance cannot be called again.
-    async fn fetch(&mut self, promise: &str, deadline: Instant) -> Result<FetchedValue, FetchProblem> {
+    pub(crate) async fn fetch(&mut self, promise: &str, deadline: Instant) -> Result<FetchedValue, FetchProblem> {
         // Until the call has ended: the caller can stop waiting for it.
         if !std::mem::replace(&mut self.is_usable, false) {
             return Err(FetchProblem::Failed(Failure::Deadline));

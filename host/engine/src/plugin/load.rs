@@ -16,7 +16,7 @@ use super::{
     instance::PluginInstance,
     prepared::PreparedPlugin,
     runtime::PluginRuntime,
-    values::{ValueCache, ValueCachePolicy},
+    values::{FetchPlace, ValueCache, ValueCachePolicy},
 };
 use crate::{
     compile::component::ComponentBytes,
@@ -51,6 +51,8 @@ pub struct PluginSpec {
     pub grants: Grants,
     /// How long the host keeps the values that it fetches.
     pub value_cache: ValueCachePolicy,
+    /// Where the values of its promises are fetched.
+    pub fetch_place: FetchPlace,
     /// Whether a component that needs a grant is rejected without it (`plugins.strictGrants`).
     pub strict_grants: bool,
 }
@@ -67,8 +69,18 @@ pub(crate) async fn load(
     spec: PluginSpec,
     digest: String,
 ) -> Result<PluginInjector, LoadErrorKind> {
-    let PluginSpec { name, source, component, settings, conventions, limits, grants, value_cache, strict_grants } =
-        spec;
+    let PluginSpec {
+        name,
+        source,
+        component,
+        settings,
+        conventions,
+        limits,
+        grants,
+        value_cache,
+        fetch_place,
+        strict_grants,
+    } = spec;
     let settings = settings.to_string();
     if settings.len() > MAX_SETTINGS {
         return Err(LoadErrorKind::SettingsSize { size: settings.len(), limit: MAX_SETTINGS });
@@ -78,7 +90,7 @@ pub(crate) async fn load(
         checked.surface.check_grants(|grant| grants.has(grant))?;
     }
     let missing_grants = checked.surface.missing_grants(|grant| grants.has(grant));
-    let component = runtime.compiler.compile(component, &digest).await?;
+    let component = runtime.code.code(component, &digest).await?;
     let pre = runtime.link(&component, &checked.surface)?;
     let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
     let observer = runtime.observer.of_plugin(&name, &digest);
@@ -103,6 +115,7 @@ pub(crate) async fn load(
         digest,
         settings,
         values: ValueCache::new(value_cache),
+        fetch_place,
         missing_grants,
     }))
 }

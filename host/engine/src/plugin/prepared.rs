@@ -7,7 +7,10 @@ use std::sync::Arc;
 use ampoule_core::Grant;
 use tokio::sync::Semaphore;
 
-use super::{runtime::PluginRuntime, values::ValueCache};
+use super::{
+    runtime::PluginRuntime,
+    values::{FetchPlace, Fetching, ValueCache},
+};
 use crate::{
     contract::{info::PluginInfo, v0_2::exports::PluginPre},
     sandbox::context::PluginContext,
@@ -27,6 +30,17 @@ pub(crate) struct PreparedPlugin {
     pub(crate) settings: String,
     /// The values that it fetched; `None` if the host keeps none.
     pub(crate) values: Option<ValueCache>,
+    /// Where the values of its promises are fetched.
+    pub(crate) fetch_place: FetchPlace,
     /// The grants that its imports need, and that it does not have.
     pub(crate) missing_grants: Vec<Grant>,
+}
+
+// === impl PreparedPlugin ===
+
+impl PreparedPlugin {
+    /// How the values of its promises are fetched.
+    pub(crate) fn fetching(&self) -> Fetching<'_> {
+        Fetching { place: self.fetch_place, kept: self.values.as_ref() }
+    }
 }

@@ -14,7 +14,7 @@ use wasmtime::{
 };
 
 use crate::{
-    compile::component_compiler::ComponentCompiler,
+    compile::code::CodeSource,
     contract::v0_2::{self, exports::PluginPre},
     error::{EngineError, LoadErrorKind},
     sandbox::{services::HostServices, store::GuestState, ticker::EpochTicker, wasi},
@@ -31,7 +31,7 @@ const NO_FUNCTION: &str = "function implementation is missing";
 
 /// What all plugins of an engine share.
 pub(crate) struct PluginRuntime {
-    pub(crate) compiler: Arc<ComponentCompiler>,
+    pub(crate) code: CodeSource,
     pub(crate) ticker: EpochTicker,
     /// Permits for concurrent instances, over all plugins.
     pub(crate) instances: Arc<Semaphore>,
@@ -46,13 +46,13 @@ impl PluginRuntime {
     /// Starts the ticker of `engine`.
     pub(crate) fn start(
         engine: &Engine,
-        compiler: ComponentCompiler,
+        code: CodeSource,
         max_instances: usize,
         observer: Arc<dyn CallObserver>,
         services: HostServices,
     ) -> Result<Self, EngineError> {
         Ok(Self {
-            compiler: Arc::new(compiler),
+            code,
             ticker: EpochTicker::start(engine)?,
             instances: Arc::new(Semaphore::new(max_instances)),
             observer,

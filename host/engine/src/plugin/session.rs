@@ -82,7 +82,7 @@ impl PluginSession {
         };
         timing.phase = CallPhase::Guest;
         let host_time_before = instance.host_time();
-        let answer = instance.inject(request, pod, deadline, self.plugin.values.as_ref()).await;
+        let answer = instance.inject(request, pod, deadline, self.plugin.fetching()).await;
         timing.host = instance.host_time() - host_time_before;
         timing.guest = stopwatch.lap().saturating_sub(timing.host);
         timing.memory = Some(instance.memory());
@@ -120,7 +120,7 @@ impl InjectorSession for PluginSession {
 }
 
 /// Creates and configures an instance.
-async fn start_instance(
+pub(super) async fn start_instance(
     plugin: &PreparedPlugin,
     budgets: &AdmissionBudgets,
     deadline: Instant,

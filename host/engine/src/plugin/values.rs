@@ -33,6 +33,25 @@ pub struct ValueCachePolicy {
     pub max_stale: Duration,
 }
 
+/// Where the values of a plugin's promises are fetched. Image pull secrets are always fetched here:
+/// the kubelet needs them before the pod runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FetchPlace {
+    /// Here, for each admission.
+    #[default]
+    Here,
+    /// Not here: the edits contain the promises.
+    Elsewhere,
+}
+
+/// How the values of a plugin's promises are fetched.
+#[derive(Clone, Copy)]
+pub(crate) struct Fetching<'a> {
+    pub(crate) place: FetchPlace,
+    /// The values that the host keeps, if it keeps any.
+    pub(crate) kept: Option<&'a ValueCache>,
+}
+
 /// The values of one plugin.
 pub(crate) struct ValueCache {
     policy: ValueCachePolicy,
@@ -49,10 +68,12 @@ struct FreshValue {
     origin: ValueOrigin,
 }
 
-/// A value of the store, and the time for which the plugin lets the host keep it.
-pub(crate) struct FetchedValue {
-    pub(crate) value: SecretValue,
-    pub(crate) expires_in: Option<Duration>,
+/// A value of the store.
+pub struct FetchedValue {
+    /// The value.
+    pub value: SecretValue,
+    /// The time for which the plugin lets the host keep it.
+    pub expires_in: Option<Duration>,
 }
 
 /// Why a value could not be fetched.

@@ -172,6 +172,17 @@ impl PromiseUse {
         }
     }
 
+    /// The edit with the promise.
+    pub(crate) fn promised(self, promise: String) -> PodEdit {
+        match self {
+            Self::Variable(name) => PodEdit::SetEnv(EnvVar { name, source: EnvSource::Promise(promise) }),
+            Self::File { path, mode } => {
+                PodEdit::WriteFile(SecretFile { path, mode, source: FileSource::Promise(promise) })
+            }
+            Self::PullSecret => unreachable!("image pull secrets are fetched by the webhook"),
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Variable(name) => name,

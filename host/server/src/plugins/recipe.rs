@@ -5,16 +5,13 @@
 
 use std::sync::Arc;
 
-use ampoule_core::{Conventions, Grant};
-use ampoule_engine::{PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy};
+use ampoule_core::{Conventions, Delivery, FetchRecipe, Grant};
+use ampoule_engine::{FetchPlace, PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy};
 use anyhow::Context as _;
 use tracing::{info, warn};
 
 use super::answer_check::{AnswerCheck, CheckedInjector};
-use ampoule_components::{
-    fetch::{Component, ComponentRequest, Signer},
-    grants,
-};
+use ampoule_components::fetch::{Component, ComponentRequest, Signer};
 use ampoule_config::{ComponentSource, GrantedHost, InjectorConfig, TrustConfig};
 use ampoule_telemetry::metrics::PluginLabels;
 
@@ -37,6 +34,8 @@ pub(super) struct PluginRecipe {
 pub(super) struct LoadedPlugin {
     pub(super) recipe: PluginRecipe,
     pub(super) plugin: PluginInjector,
+    /// How a pod loads the plugin, with `delivery: pod`.
+    pub(super) fetch: Option<Arc<FetchRecipe>>,
     /// A warning for the plugin's author.
     pub(super) warning: Option<String>,
 }
@@ -46,14 +45,15 @@ pub(super) struct LoadedPlugin {
 impl PluginRecipe {
     /// Whether both recipes build the same plugin.
     pub(super) fn builds_same_plugin(&self, other: &Self) -> bool {
-        // `required`, `shadow`, `edits`, `delivery` and the trust settings do not affect the plugin
-        // itself.
+        // `required`, `shadow`, `edits`, the trust settings, and `delivery` apart from the place of
+        // the fetches do not affect the plugin itself.
         let mut config = self.config.clone();
         config.required = other.config.required;
         config.shadow = other.config.shadow;
         config.edits = other.config.edits.clone();
         config.delivery = other.config.delivery;
         config == other.config
+            && fetch_place(self.config.delivery) == fetch_place(other.config.delivery)
             && self.conventions == other.conventions
             && self.component.digest == other.component.digest
             && self.ca == other.ca
@@ -103,11 +103,21 @@ impl PluginRecipe {
         is_same_key && now.signed_by.as_ref().is_none_or(|required| required == name)
     }
 
+    /// How a pod loads the plugin; `None` with another delivery.
+    fn fetch_recipe(&self) -> Result<Option<Arc<FetchRecipe>>, String> {
+        if self.config.delivery != Delivery::Pod {
+            return Ok(None);
+        }
+        let recipe = self.config.fetch_recipe(&self.component.digest, self.ca.as_deref(), &self.conventions)?;
+        Ok(Some(Arc::new(recipe)))
+    }
+
     /// Loads the plugin, and lets it check its configuration.
     pub(super) async fn load(self, engine: &PluginEngine) -> anyhow::Result<LoadedPlugin> {
         let config = &self.config;
-        let grants = grants::resolve(&config.name, &config.grants, self.ca.as_deref(), engine.cluster_secrets())
-            .with_context(|| format!("injector {}", config.name))?;
+        let grants =
+            ampoule_grants::resolve(&config.name, &config.grants, self.ca.as_deref(), engine.cluster_secrets())
+                .with_context(|| format!("injector {}", config.name))?;
         let spec = PluginSpec {
             name: config.name.clone(),
             source: config.component.to_string(),
@@ -117,21 +127,31 @@ impl PluginRecipe {
             limits: config.limits.clone(),
             grants,
             value_cache: ValueCachePolicy { ttl: config.cache.ttl, max_stale: config.cache.max_stale },
+            fetch_place: fetch_place(config.delivery),
             strict_grants: self.strict_grants,
         };
+        let fetch = self.fetch_recipe().map_err(|reason| anyhow::anyhow!("injector {}: {reason}", config.name))?;
         let plugin = engine.load(spec).await?;
         let problem = engine.check(&plugin).await?.map(|problem| format!("its check reports: {problem}"));
         let warning = match (missing_grants(plugin.missing_grants()), problem) {
             (Some(missing), Some(problem)) => Some(format!("{missing}; {problem}")),
             (missing, problem) => missing.or(problem),
         };
-        let loaded = LoadedPlugin { recipe: self, plugin, warning };
+        let loaded = LoadedPlugin { recipe: self, plugin, fetch, warning };
         let PluginLabels { plugin: name, version, digest, source, signer } = loaded.labels();
         info!(plugin = name, version, digest, source, signer, "plugin loaded");
         if let Some(reason) = &loaded.warning {
             warn!(plugin = name, %reason, "plugin loaded with a warning");
         }
         Ok(loaded)
+    }
+}
+
+/// The webhook fetches a value only if it delivers it.
+fn fetch_place(delivery: Delivery) -> FetchPlace {
+    match delivery {
+        Delivery::Reference | Delivery::Pod => FetchPlace::Elsewhere,
+        Delivery::Secret | Delivery::Inline => FetchPlace::Here,
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ampoule_core::{Conventions, Delivery, EditPermissions, InjectorFacts, SecretInjector};
+use ampoule_core::{Conventions, Delivery, EditPermissions, FetchRecipe, InjectorFacts, SecretInjector};
 use ampoule_engine::PluginEngine;
 use anyhow::Context as _;
 
@@ -19,7 +19,7 @@ use super::{
     status::{PluginStatus, ServingPlugin},
 };
 use ampoule_cluster::events::ConfigMapReference;
-use ampoule_components::{FetchedInjector, ListedInjector, fetch::Component, grants};
+use ampoule_components::{FetchedInjector, ListedInjector, fetch::Component};
 use ampoule_config::{ComponentSource, Config, GrantedHost, InjectorConfig, TrustConfig};
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
@@ -81,6 +81,11 @@ impl PluginSlot {
         self.serving.as_ref().map_or(Delivery::Reference, |loaded| loaded.recipe.config.delivery)
     }
 
+    /// How a pod loads the plugin, with `delivery: pod`.
+    pub(super) fn fetch_recipe(&self) -> Option<Arc<FetchRecipe>> {
+        self.serving.as_ref()?.fetch.clone()
+    }
+
     /// Whether its answers are only compared. ConfigMaps cannot add such an injector.
     pub(super) fn is_shadow(&self, config: &Config) -> bool {
         let is_same = |injector: &&InjectorConfig| injector.name == self.status.name;
@@ -140,7 +145,7 @@ impl SlotFiller {
             generation: before.map_or(0, |before| before.status.generation) + u64::from(is_new),
             required: config.as_ref().is_some_and(|config| config.required),
             source: shown.map_or_else(|| format!("configmap:{name}"), |config| config.component.to_string()),
-            serving: serving.as_ref().map(|LoadedPlugin { recipe, plugin, warning }| ServingPlugin {
+            serving: serving.as_ref().map(|LoadedPlugin { recipe, plugin, fetch: _, warning }| ServingPlugin {
                 version: plugin.version().to_owned(),
                 digest: plugin.digest().to_owned(),
                 signer: recipe.component.signer.as_ref().map(ToString::to_string),
@@ -221,7 +226,7 @@ impl SlotFiller {
             })
         };
         let ca = config.map_or(Ok(None), |config| {
-            grants::read_ca(&config.grants).with_context(|| format!("injector {}", config.name))
+            ampoule_grants::read_ca(&config.grants).with_context(|| format!("injector {}", config.name))
         });
         let before = before.filter(|LoadedPlugin { recipe, .. }| {
             recipe.is_allowed(config, &self.trust) && self.permits_credentials(recipe, origin)

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ampoule_core::{EditPermissions, Pod, Profile, SecretRequest};
-use ampoule_engine::{Grants, Limits, PluginSpec, ValueCachePolicy};
+use ampoule_engine::{FetchPlace, Grants, Limits, PluginSpec, ValueCachePolicy};
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -96,6 +96,7 @@ impl Case {
             limits,
             grants: self.grants.clone(),
             value_cache: ValueCachePolicy::default(),
+            fetch_place: FetchPlace::Here,
             strict_grants: false,
         }
     }

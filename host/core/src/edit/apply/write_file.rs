@@ -2,6 +2,7 @@
 //!
 //! All files of a directory share one projected volume, which every container mounts at the
 //! directory: no shell and no init container, and a reference to an existing Secret is rotated.
+//! Files that the pod fetches share a memory volume, to which the init container writes.
 
 use std::sync::Arc;
 
@@ -9,9 +10,9 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, validate};
+use super::{ApplyError, Claim, ClaimContent, ClaimKind, EditApplier, validate};
 use crate::{
-    edit::{SecretKeyRef, VolumeMount, budget::operation_length, edited::EditedPod},
+    edit::{SecretFile, SecretKeyRef, Volume, VolumeMount, VolumeSource, budget::operation_length, edited::EditedPod},
     generated_name::GeneratedName,
     pod::list,
 };
@@ -22,6 +23,8 @@ const DEFAULT_MODE: u32 = 0o444;
 const MAX_MODE: u32 = 0o777;
 /// The start of the volumes' names. The rest depends on the directory.
 const VOLUME_PREFIX: &str = "ampoule-files-";
+/// Like [`VOLUME_PREFIX`], for files that the pod fetches.
+const MEMORY_PREFIX: &str = "ampoule-fetched-";
 
 /// A file with a key of a Secret.
 pub(super) struct FileReference<'e> {
@@ -48,6 +51,37 @@ impl EditApplier<'_> {
         let (directory, name) = split(file.path)?;
         let volume = volume_name(directory);
         self.add_file(origin, &volume, name, file, pod)?;
+        let mount = VolumeMount { volume, path: directory.to_owned(), read_only: true, sub_path: None };
+        self.mount_volume(origin, &mount, mount.to_json(), pod)
+    }
+
+    /// Mounts the memory volume of the directory. The init container that writes the file is added
+    /// later.
+    pub(super) fn write_fetched_file(
+        &mut self,
+        origin: &Arc<str>,
+        path: &str,
+        promise: &str,
+        pod: &mut EditedPod<'_>,
+    ) -> Result<(), ApplyError> {
+        let (directory, _) = split(path)?;
+        match self.claim(ClaimKind::FetchedFile, path) {
+            Some(Claim { origin: owner, content: ClaimContent::Promise(earlier) }) if earlier != promise => {
+                let text = format!("file {path} has different sources from {owner} and {origin}");
+                return Err(ApplyError::Conflict(text));
+            }
+            Some(_) => return Ok(()),
+            None => {
+                self.record(origin, ClaimKind::FetchedFile, path, ClaimContent::Promise(promise.to_owned()));
+            }
+        }
+        let volume = memory_volume_name(directory);
+        let added = Volume {
+            name: volume.clone(),
+            source: VolumeSource::Memory { size_limit: Some(SecretFile::MEMORY_SIZE.to_owned()) },
+        };
+        let json = added.to_json().map_err(ApplyError::Invalid)?;
+        self.add_volume(origin, &added, json, pod)?;
         let mount = VolumeMount { volume, path: directory.to_owned(), read_only: true, sub_path: None };
         self.mount_volume(origin, &mount, mount.to_json(), pod)
     }
@@ -143,8 +177,16 @@ fn split(path: &str) -> Result<(&str, &str), ApplyError> {
 
 /// The name of the volume for the files of a directory.
 fn volume_name(directory: &str) -> String {
-    let digest = HEXLOWER.encode(&Sha256::digest(directory.as_bytes())[..8]);
-    [VOLUME_PREFIX, &digest].concat()
+    [VOLUME_PREFIX, &short_digest(directory)].concat()
+}
+
+/// The name of the memory volume for the fetched files of a directory.
+pub(crate) fn memory_volume_name(directory: &str) -> String {
+    [MEMORY_PREFIX, &short_digest(directory)].concat()
+}
+
+fn short_digest(directory: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(directory.as_bytes())[..8])
 }
 
 /// Checks the path and the mode of a file.

@@ -15,6 +15,9 @@ use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use ampoule_config::{GrantsConfig, HttpGrantConfig};
 use ampoule_net::{file, outbound};
 
+/// The key of the CA certificates below an injector.
+const CA_KEY: &str = "grants.http.caFile";
+
 /// Returns the content of `grants.http.caFile`; `None` without that key.
 ///
 /// # Errors
@@ -25,7 +28,8 @@ pub fn read_ca(config: &GrantsConfig) -> anyhow::Result<Option<Vec<u8>>> {
     path.map(|path| file::read(path, file::SMALL).with_context(|| ca_file_key(path))).transpose()
 }
 
-/// Resolves the grants; `ca` is the result of [`read_ca`].
+/// Resolves the grants; `ca` is the result of [`read_ca`], or the certificates that a webhook
+/// passed to a pod.
 ///
 /// # Errors
 ///
@@ -63,16 +67,14 @@ fn resolve_http(
     ca: Option<&[u8]>,
     secrets: Arc<dyn ClusterSecrets>,
 ) -> anyhow::Result<HttpGrant> {
-    let roots = match (&config.ca_file, ca) {
-        (Some(path), Some(pem)) => parse_roots(pem).with_context(|| ca_file_key(path))?,
-        _ => Vec::new(),
-    };
+    let key = || config.ca_file.as_deref().map_or_else(|| CA_KEY.to_owned(), ca_file_key);
+    let roots = ca.map(parse_roots).transpose().with_context(key)?.unwrap_or_default();
     // Login servers of a private network often have a certificate of the same CA as the store.
     let mut login_roots = outbound::roots(None).map_err(|error| anyhow::anyhow!(error.reason))?;
     login_roots.add_parsable_certificates(roots.iter().cloned());
     let surroundings = Surroundings::of_process(secrets, login_roots);
     let hosts = credentials(plugin, &config.hosts, &surroundings);
-    HttpGrant::with_credentials(hosts, roots).context("grants.http.caFile")
+    HttpGrant::with_credentials(hosts, roots).context(CA_KEY)
 }
 
 fn parse_roots(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
@@ -83,7 +85,7 @@ fn parse_roots(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 }
 
 fn ca_file_key(path: &Path) -> String {
-    format!("grants.http.caFile: {}", path.display())
+    format!("{CA_KEY}: {}", path.display())
 }
 
 #[cfg(test)]

@@ -1,0 +1,259 @@
+//! Delivery `pod`: the key `delivery.pod`, and [`FetchPlugin`], by which the program in a pod loads
+//! an injector's plugin.
+
+use std::sync::Arc;
+
+use ampoule_core::{
+    Conventions, EnvPlacement, FetchRecipe, FetchToken, InitContainerPosition, Limits, PodFetching, TOKENS_DIRECTORY,
+    VariableDelivery,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    ConfigError, CredentialConfig, GrantsConfig, GrantsFile, InjectorConfig,
+    conventions::{ProfileName, mirror},
+    limits::LimitsSection,
+};
+
+/// Audience of a token for AWS.
+const AWS_AUDIENCE: &str = "sts.amazonaws.com";
+/// Audience of a token for Microsoft Entra.
+const AZURE_AUDIENCE: &str = "api://AzureADTokenExchange";
+/// Bytes of CA certificates in a pod.
+const MAX_CA: usize = 32 << 10;
+
+mirror! {
+    /// How an environment variable gets a value that is fetched in the pod.
+    #[derive(Default)]
+    pub enum VariableDeliveryName for VariableDelivery {
+        /// The kubelet reads it from a file (`fileKeyRef`). The API server and all nodes must have
+        /// Kubernetes 1.35 or later. The value must not contain `'`.
+        #[default]
+        FileKey = FileKey,
+        /// The value is in a file, and the variable `NAME_FILE` has its path.
+        File = File,
+        /// Both. A value that contains `'` is only in the file.
+        Both = Both,
+    }
+}
+
+/// The values that pods fetch, with `delivery: pod`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct PodFetchConfig {
+    /// Image of the program `ampoule-fetch`, with its digest (`REPOSITORY@sha256:DIGEST`). The
+    /// nodes must be able to pull it. Required for `delivery: pod`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// How environment variables get their values.
+    pub variables: VariableDeliveryName,
+    /// Time for all values of a pod together, in seconds. The pod waits for a store that is down,
+    /// and its init container fails after this time.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub total_seconds: u64,
+}
+
+/// How the program in a pod loads the plugin of an injector.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FetchPlugin {
+    /// The SHA-256 of the component, in hexadecimal.
+    component: String,
+    settings: Value,
+    limits: LimitsSection,
+    grants: GrantsFile,
+    /// CA certificates in PEM form, in addition to the public roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
+    profile: ProfileName,
+    env_prefix: String,
+    mount_directory: String,
+}
+
+/// The checked parts of a [`FetchPlugin`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckedFetchPlugin {
+    /// The SHA-256 of the component, in hexadecimal.
+    pub component: String,
+    /// The settings.
+    pub settings: Value,
+    /// The limits.
+    pub limits: Limits,
+    /// The grants.
+    pub grants: GrantsConfig,
+    /// CA certificates in PEM form, in addition to the public roots.
+    pub ca: Option<String>,
+    /// The conventions of the webhook.
+    pub conventions: Conventions,
+}
+
+// === impl PodFetchConfig ===
+
+impl Default for PodFetchConfig {
+    fn default() -> Self {
+        Self { image: None, variables: VariableDeliveryName::default(), total_seconds: 600 }
+    }
+}
+
+impl PodFetchConfig {
+    /// How values are fetched in pods, with the recipes of the injectors in their order. `None`
+    /// without an image.
+    #[must_use]
+    pub fn fetching(&self, recipes: Vec<Option<Arc<FetchRecipe>>>) -> Option<PodFetching> {
+        Some(PodFetching {
+            image: self.image.clone()?,
+            variables: self.variables.into(),
+            total_seconds: self.total_seconds,
+            recipes,
+        })
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let Some(image) = &self.image else { return Ok(()) };
+        let digest = image.rsplit_once("@sha256:").map(|(_, digest)| digest);
+        if digest.is_some_and(crate::source::is_sha256) {
+            return Ok(());
+        }
+        let reason = "has no digest, so the program that gets the secrets could change; use REPOSITORY@sha256:DIGEST";
+        Err(ConfigError::at("delivery.pod.image", reason))
+    }
+}
+
+// === impl InjectorConfig ===
+
+impl InjectorConfig {
+    /// Checks that a pod can fetch the values of the injector, which is the value of `key`.
+    pub(crate) fn check_pod_delivery(&self, key: &str, pods: &PodFetchConfig) -> Result<(), ConfigError> {
+        let at = |part: &str| if key.is_empty() { part.to_owned() } else { format!("{key}.{part}") };
+        if pods.image.is_none() {
+            return Err(ConfigError::at(at("delivery"), "pod requires delivery.pod.image, the image of the program"));
+        }
+        let own = "belongs to the webhook, and a pod with delivery: pod does not have it";
+        if !self.grants.environment.is_empty() {
+            return Err(ConfigError::at(at("grants.environment"), format!("the webhook's environment {own}")));
+        }
+        if !self.grants.kubernetes_secrets.is_empty() || !self.grants.labelled_secrets.is_empty() {
+            return Err(ConfigError::at(at("grants.kubernetesSecrets"), format!("the access to Secrets {own}")));
+        }
+        let Some(http) = &self.grants.http else {
+            return Err(ConfigError::at(at("grants.http"), "is required for delivery: pod, where the plugin fetches"));
+        };
+        for (i, host) in http.hosts.iter().enumerate() {
+            if host.credential.as_ref().is_some_and(|credential| !credential.is_identity()) {
+                let reason = format!("this credential {own}; use vault, awsSigV4, gcp or azure");
+                return Err(ConfigError::at(at(&format!("grants.http.hosts[{i}].credential")), reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// How the program in a pod loads the plugin. `ca` is the content of `grants.http.caFile`.
+    ///
+    /// # Errors
+    ///
+    /// The CA certificates are too large for a pod.
+    pub fn fetch_recipe(
+        &self,
+        component: &str,
+        ca: Option<&[u8]>,
+        conventions: &Conventions,
+    ) -> Result<FetchRecipe, String> {
+        if ca.is_some_and(|pem| pem.len() > MAX_CA) {
+            return Err(format!("grants.http.caFile has more than {} KiB, the limit for delivery: pod", MAX_CA >> 10));
+        }
+        let mut grants = self.grants.clone();
+        let (mut tokens, mut variables) = (Vec::new(), Vec::new());
+        if let Some(http) = &mut grants.http {
+            http.ca_file = None;
+            for (i, host) in http.hosts.iter_mut().enumerate() {
+                let Some(credential) = &mut host.credential else { continue };
+                credential.use_pod_identity(&format!("{}-{i}", self.name), &mut tokens, &mut variables);
+            }
+        }
+        let plugin = FetchPlugin {
+            component: component.to_owned(),
+            settings: self.settings.clone(),
+            limits: (&self.limits).into(),
+            grants: (&grants).into(),
+            ca: ca.map(|pem| String::from_utf8_lossy(pem).into_owned()),
+            profile: conventions.profile.into(),
+            env_prefix: conventions.env_prefix.clone(),
+            mount_directory: conventions.mount_directory.clone(),
+        };
+        Ok(FetchRecipe { plugin: json!(plugin), tokens, variables })
+    }
+}
+
+// === impl CredentialConfig ===
+
+impl CredentialConfig {
+    /// Whether the credential is an identity that a pod can have.
+    fn is_identity(&self) -> bool {
+        match self {
+            Self::AwsSigV4(_) | Self::Gcp(_) | Self::Azure(_) | Self::Vault(_) => true,
+            Self::Bearer(_) | Self::Basic(_) | Self::Header(_) | Self::OAuth2(_) => false,
+        }
+    }
+
+    /// Lets the credential use a token of the pod's service account. `name` is unique in the pod.
+    fn use_pod_identity(&mut self, name: &str, tokens: &mut Vec<FetchToken>, variables: &mut Vec<(String, String)>) {
+        let path = |file: &str| format!("{TOKENS_DIRECTORY}/{file}");
+        let mut token = |file: &str, audience: &str| {
+            tokens.push(FetchToken { file: file.to_owned(), audience: audience.to_owned() });
+        };
+        let mut set = |name: &str, value: String| variables.push((name.to_owned(), value));
+        match self {
+            Self::Vault(vault) => {
+                if let Some(audience) = &vault.audience {
+                    token(name, audience);
+                    vault.token_file = path(name).into();
+                }
+            }
+            Self::AwsSigV4(aws) => {
+                if let Some(role) = &aws.role_arn {
+                    token("aws", AWS_AUDIENCE);
+                    set("AWS_WEB_IDENTITY_TOKEN_FILE", path("aws"));
+                    set("AWS_ROLE_ARN", role.clone());
+                }
+            }
+            Self::Azure(azure) => {
+                if azure.client_id.is_some() && azure.tenant_id.is_some() {
+                    token("azure", AZURE_AUDIENCE);
+                    set("AZURE_FEDERATED_TOKEN_FILE", path("azure"));
+                }
+            }
+            Self::Gcp(_) | Self::Bearer(_) | Self::Basic(_) | Self::Header(_) | Self::OAuth2(_) => {}
+        }
+    }
+}
+
+// === impl FetchPlugin ===
+
+impl FetchPlugin {
+    /// Checks the parts.
+    ///
+    /// # Errors
+    ///
+    /// The first error. The webhook wrote the document, so it is a defect or another version.
+    pub fn check(self) -> Result<CheckedFetchPlugin, ConfigError> {
+        if !crate::source::is_sha256(&self.component) {
+            return Err(ConfigError::at("component", "is not a SHA-256"));
+        }
+        Ok(CheckedFetchPlugin {
+            component: self.component,
+            settings: self.settings,
+            limits: self.limits.over(&Limits::default()),
+            grants: self.grants.check("grants")?,
+            ca: self.ca,
+            conventions: Conventions {
+                profile: self.profile.into(),
+                env_prefix: self.env_prefix,
+                mount_directory: self.mount_directory,
+                env_placement: EnvPlacement::AppendIfAbsent,
+                init_container_position: InitContainerPosition::First,
+            },
+        })
+    }
+}

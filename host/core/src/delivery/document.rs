@@ -1,0 +1,71 @@
+//! [`FetchDocument`]: what the webhook tells the program that fetches values in a pod.
+//!
+//! It is a variable of the init container, so everyone who can read the pod can read it: it has no
+//! secret. The webhook and the program have the same version, because the webhook's configuration
+//! names the image of the program.
+
+use serde::{Deserialize, Serialize};
+
+/// The variable of the init container that contains the document as JSON.
+pub const FETCH_VARIABLE: &str = "AMPOULE_FETCH";
+
+/// The values to fetch in a pod.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FetchDocument {
+    /// The injectors, in their order.
+    pub injectors: Vec<FetchInjector>,
+    /// The time for all values together, in seconds.
+    pub total_seconds: u64,
+}
+
+/// The values of one injector.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FetchInjector {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How to load its plugin. The core passes it on.
+    pub plugin: serde_json::Value,
+    /// Its values. Each promise is there once.
+    pub values: Vec<PromisedValue>,
+}
+
+/// A value, and where it goes.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PromisedValue {
+    /// The promise of the plugin.
+    pub promise: String,
+    /// The secret in messages.
+    pub secret: String,
+    /// The files that get the value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FetchedFile>,
+    /// The environment variables that get the value through the file of variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<FetchedVariable>,
+}
+
+/// A file in a memory volume.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FetchedFile {
+    /// The absolute path, which is the same in all containers.
+    pub path: String,
+    /// The permission bits. By default, every user may read the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+}
+
+/// An environment variable that the kubelet reads from the file of variables.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FetchedVariable {
+    /// The name.
+    pub name: String,
+    /// Whether the pod has the value in a file as well, and so may omit a variable that the file of
+    /// variables cannot express.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}

@@ -1,0 +1,354 @@
+//! [`PodFetching`]: delivery `pod`. An init container fetches the values under the pod's identity.
+//!
+//! The webhook never has these values. It adds memory volumes, the tokens of the pod's service
+//! account, and the init container with its [`FetchDocument`]. Files are in the memory volumes. The
+//! kubelet reads variables from a file in a memory volume (`fileKeyRef`), which containers do not
+//! mount.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::json;
+
+use super::{
+    DeliveryError,
+    document::{FETCH_VARIABLE, FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
+};
+use crate::{
+    edit::{
+        EnvSource, EnvVar, FileKeyRef, FileSource, InitContainer, PodEdit, Resources, SecretFile, SecurityContext,
+        Volume, VolumeMount, VolumeSource,
+    },
+    profile::InitContainerPosition,
+};
+
+/// The name of the init container.
+pub const FETCH_CONTAINER: &str = "ampoule-fetch";
+/// The volume with the file of variables, and its directory in the init container.
+const VARIABLES_VOLUME: &str = "ampoule-variables";
+/// The directory of the file of variables in the init container.
+const VARIABLES_DIRECTORY: &str = "/run/ampoule/variables";
+/// The name of the file of variables.
+const VARIABLES_FILE: &str = "env";
+/// The path of the file of variables in the init container.
+pub const VARIABLES_PATH: &str = "/run/ampoule/variables/env";
+/// The directory of the files that replace variables.
+const VALUES_DIRECTORY: &str = "/run/ampoule/values";
+/// The volume with the tokens of the pod's service account.
+const TOKENS_VOLUME: &str = "ampoule-tokens";
+/// The directory of the tokens in the init container.
+pub const TOKENS_DIRECTORY: &str = "/var/run/secrets/ampoule";
+/// The lifetime of a token in seconds, the shortest that Kubernetes permits.
+const TOKEN_SECONDS: u32 = 600;
+/// Bytes of the document. Linux accepts 128 KiB for one variable.
+const MAX_DOCUMENT: usize = 96 << 10;
+
+/// How values are fetched in pods.
+#[derive(Clone, Debug)]
+pub struct PodFetching {
+    /// The image with the program.
+    pub image: String,
+    /// How variables get their values.
+    pub variables: VariableDelivery,
+    /// The time for all values of a pod together, in seconds.
+    pub total_seconds: u64,
+    /// How to load the plugins, in the order of the injectors. `None` for an injector with another
+    /// delivery.
+    pub recipes: Vec<Option<Arc<FetchRecipe>>>,
+}
+
+/// How an environment variable gets a value that is fetched in the pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VariableDelivery {
+    /// By `fileKeyRef`: the kubelet reads it from a file. Requires Kubernetes 1.35.
+    #[default]
+    FileKey,
+    /// As a file. The variable `NAME_FILE` has its path.
+    File,
+    /// Both. A variable that `fileKeyRef` cannot express is not set.
+    Both,
+}
+
+/// How the program in the pod loads a plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FetchRecipe {
+    /// The component, the settings and the grants, for the program.
+    pub plugin: serde_json::Value,
+    /// The tokens that the plugin's credentials need.
+    pub tokens: Vec<FetchToken>,
+    /// The variables that the plugin's credentials need.
+    pub variables: Vec<(String, String)>,
+}
+
+/// A token of the pod's service account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FetchToken {
+    /// The name of its file in [`TOKENS_DIRECTORY`].
+    pub file: String,
+    /// The audience.
+    pub audience: String,
+}
+
+/// The values that the pod fetches.
+#[derive(Default)]
+pub(crate) struct FetchPlan {
+    promises: Vec<PlannedPromise>,
+}
+
+struct PlannedPromise {
+    /// The position of the request in the pod.
+    request: usize,
+    /// The position and the name of the injector.
+    injector: usize,
+    name: String,
+    promise: String,
+    target: FetchTarget,
+}
+
+enum FetchTarget {
+    Variable(String),
+    File { path: String, mode: Option<u32> },
+}
+
+// === impl FetchPlan ===
+
+impl FetchPlan {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.promises.is_empty()
+    }
+
+    /// Takes the promise of an edit. `injector` is the position and the name of the injector.
+    pub(crate) fn take(&mut self, request: usize, (injector, name): (usize, &str), edit: PodEdit) {
+        let (promise, target) = match edit {
+            PodEdit::SetEnv(EnvVar { name, source: EnvSource::Promise(promise) }) => {
+                (promise, FetchTarget::Variable(name))
+            }
+            PodEdit::WriteFile(SecretFile { path, mode, source: FileSource::Promise(promise) }) => {
+                (promise, FetchTarget::File { path, mode })
+            }
+            _ => return,
+        };
+        self.promises.push(PlannedPromise { request, injector, name: name.to_owned(), promise, target });
+    }
+
+    /// The edits of each request for the pod's containers, in the order of the requests.
+    pub(crate) fn request_edits(&self, variables: VariableDelivery) -> BTreeMap<usize, Vec<PodEdit>> {
+        let mut edits = BTreeMap::<_, Vec<_>>::new();
+        for planned in &self.promises {
+            edits.entry(planned.request).or_default().extend(planned.edits(variables));
+        }
+        edits
+    }
+
+    /// The edits that add the init container and its volumes. `secrets` names the secret of each
+    /// request in messages.
+    ///
+    /// # Errors
+    ///
+    /// The document is too large for a variable, or a plugin is not loaded for this delivery.
+    pub(crate) fn container_edits(
+        &self,
+        pods: &PodFetching,
+        secrets: &[String],
+    ) -> Result<Vec<PodEdit>, DeliveryError> {
+        let recipes = self.recipes(pods)?;
+        let document = self.document(&recipes, pods, secrets);
+        let text = json!(document).to_string();
+        if text.len() > MAX_DOCUMENT {
+            let (bytes, most) = (text.len(), MAX_DOCUMENT);
+            let reason = format!("the list of values to fetch in the pod has {bytes} bytes; the limit is {most}");
+            return Err(DeliveryError::Refused(reason));
+        }
+        let mut mounts = BTreeMap::new();
+        let mut edits = Vec::new();
+        for value in document.injectors.iter().flat_map(|injector| &injector.values) {
+            if !value.variables.is_empty() && !mounts.contains_key(VARIABLES_DIRECTORY) {
+                edits.push(memory_volume(VARIABLES_VOLUME.to_owned()));
+                mounts.insert(VARIABLES_DIRECTORY.to_owned(), VARIABLES_VOLUME.to_owned());
+            }
+            for file in &value.files {
+                let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                mounts.entry(directory.to_owned()).or_insert_with(|| SecretFile::memory_volume(directory));
+            }
+        }
+        let mut mounts: Vec<_> = mounts.into_iter().map(|(path, volume)| mount(volume, path, false)).collect();
+        let mut tokens: Vec<_> = recipes.values().flat_map(|recipe| &recipe.tokens).collect();
+        tokens.sort();
+        tokens.dedup();
+        if !tokens.is_empty() {
+            edits.push(token_volume(&tokens));
+            mounts.push(mount(TOKENS_VOLUME.to_owned(), TOKENS_DIRECTORY.to_owned(), true));
+        }
+        let variables = recipes.values().flat_map(|recipe| recipe.variables.iter().cloned());
+        let variables: BTreeMap<_, _> = variables.chain([(FETCH_VARIABLE.to_owned(), text)]).collect();
+        edits.push(PodEdit::AddInitContainer(container(&pods.image, variables, mounts)));
+        Ok(edits)
+    }
+
+    fn document(
+        &self,
+        recipes: &BTreeMap<(usize, &str), &FetchRecipe>,
+        pods: &PodFetching,
+        secrets: &[String],
+    ) -> FetchDocument {
+        let injectors = recipes.iter().map(|((position, name), recipe)| {
+            let own: Vec<_> = self.promises.iter().filter(|planned| planned.injector == *position).collect();
+            let values = values(&own, pods.variables, secrets);
+            FetchInjector { name: (*name).to_owned(), plugin: recipe.plugin.clone(), values }
+        });
+        FetchDocument { injectors: injectors.collect(), total_seconds: pods.total_seconds }
+    }
+
+    /// The recipes of the injectors with promises, by position and name.
+    fn recipes<'p>(
+        &'p self,
+        pods: &'p PodFetching,
+    ) -> Result<BTreeMap<(usize, &'p str), &'p FetchRecipe>, DeliveryError> {
+        let recipe = |planned: &'p PlannedPromise| match pods.recipe(planned.injector) {
+            Some(recipe) => Ok(((planned.injector, planned.name.as_str()), recipe)),
+            None => {
+                let text = format!("the plugin of injector {} is being loaded for delivery: pod", planned.name);
+                Err(DeliveryError::Unavailable(text))
+            }
+        };
+        self.promises.iter().map(recipe).collect()
+    }
+}
+
+/// The values of one injector. Equal promises are one value.
+fn values(planned: &[&PlannedPromise], variables: VariableDelivery, secrets: &[String]) -> Vec<PromisedValue> {
+    let mut values: Vec<PromisedValue> = Vec::new();
+    for promised in planned {
+        let position = values.iter().position(|value| value.promise == promised.promise).unwrap_or_else(|| {
+            values.push(PromisedValue {
+                promise: promised.promise.clone(),
+                secret: secrets.get(promised.request).cloned().unwrap_or_default(),
+                files: Vec::new(),
+                variables: Vec::new(),
+            });
+            values.len() - 1
+        });
+        let value = &mut values[position];
+        if let Some(file) = promised.file(variables)
+            && !value.files.contains(&file)
+        {
+            value.files.push(file);
+        }
+        if let Some(variable) = promised.variable(variables)
+            && !value.variables.contains(&variable)
+        {
+            value.variables.push(variable);
+        }
+    }
+    values
+}
+
+// === impl PlannedPromise ===
+
+impl PlannedPromise {
+    /// The file that gets the value.
+    fn file(&self, variables: VariableDelivery) -> Option<FetchedFile> {
+        match &self.target {
+            FetchTarget::File { path, mode } => Some(FetchedFile { path: path.clone(), mode: *mode }),
+            FetchTarget::Variable(name) if variables != VariableDelivery::FileKey => {
+                Some(FetchedFile { path: value_path(name), mode: None })
+            }
+            FetchTarget::Variable(_) => None,
+        }
+    }
+
+    /// The variable that the kubelet reads.
+    fn variable(&self, variables: VariableDelivery) -> Option<FetchedVariable> {
+        match &self.target {
+            FetchTarget::Variable(name) if variables != VariableDelivery::File => {
+                Some(FetchedVariable { name: name.clone(), optional: variables == VariableDelivery::Both })
+            }
+            FetchTarget::Variable(_) | FetchTarget::File { .. } => None,
+        }
+    }
+
+    /// The edits for the pod's containers.
+    fn edits(&self, variables: VariableDelivery) -> Vec<PodEdit> {
+        let mut edits = Vec::new();
+        if let Some(FetchedVariable { name, optional }) = self.variable(variables) {
+            let source = EnvSource::FileKey(FileKeyRef {
+                volume: VARIABLES_VOLUME.to_owned(),
+                path: VARIABLES_FILE.to_owned(),
+                key: name.clone(),
+                optional,
+            });
+            edits.push(PodEdit::SetEnv(EnvVar { name, source }));
+        }
+        if let Some(FetchedFile { path, mode }) = self.file(variables) {
+            if let FetchTarget::Variable(name) = &self.target {
+                let source = EnvSource::Literal(path.clone());
+                edits.push(PodEdit::SetEnv(EnvVar { name: [name, "_FILE"].concat(), source }));
+            }
+            let source = FileSource::Promise(self.promise.clone());
+            edits.push(PodEdit::WriteFile(SecretFile { path, mode, source }));
+        }
+        edits
+    }
+}
+
+// === impl PodFetching ===
+
+impl PodFetching {
+    fn recipe(&self, position: usize) -> Option<&FetchRecipe> {
+        self.recipes.get(position)?.as_deref()
+    }
+}
+
+fn value_path(variable: &str) -> String {
+    format!("{VALUES_DIRECTORY}/{variable}")
+}
+
+fn memory_volume(name: String) -> PodEdit {
+    let source = VolumeSource::Memory { size_limit: Some(SecretFile::MEMORY_SIZE.to_owned()) };
+    PodEdit::AddVolume(Volume { name, source })
+}
+
+fn mount(volume: String, path: String, read_only: bool) -> VolumeMount {
+    VolumeMount { volume, path, read_only, sub_path: None }
+}
+
+fn token_volume(tokens: &[&FetchToken]) -> PodEdit {
+    let source = |token: &&FetchToken| {
+        json!({ "serviceAccountToken": {
+            "audience": token.audience,
+            "expirationSeconds": TOKEN_SECONDS,
+            "path": token.file,
+        } })
+    };
+    let sources: Vec<_> = tokens.iter().map(source).collect();
+    let source = VolumeSource::Json(json!({ "projected": { "sources": sources } }).to_string());
+    PodEdit::AddVolume(Volume { name: TOKENS_VOLUME.to_owned(), source })
+}
+
+/// The init container: restricted by the Pod Security Standards, with the user of the image.
+fn container(image: &str, variables: BTreeMap<String, String>, mounts: Vec<VolumeMount>) -> InitContainer {
+    let quantity = |name: &str, quantity: &str| (name.to_owned(), quantity.to_owned());
+    let literal = |(name, value)| EnvVar { name, source: EnvSource::Literal(value) };
+    InitContainer {
+        name: FETCH_CONTAINER.to_owned(),
+        image: image.to_owned(),
+        command: Vec::new(),
+        args: Vec::new(),
+        env: variables.into_iter().map(literal).collect(),
+        mounts,
+        resources: Some(Resources {
+            requests: vec![quantity("cpu", "10m"), quantity("memory", "32Mi")],
+            limits: vec![quantity("memory", "128Mi")],
+        }),
+        security_context: Some(SecurityContext {
+            run_as_user: None,
+            run_as_group: None,
+            run_as_non_root: Some(true),
+            read_only_root_filesystem: Some(true),
+            allow_privilege_escalation: Some(false),
+            drop_all_capabilities: true,
+            runtime_default_seccomp: true,
+        }),
+        position: Some(InitContainerPosition::First),
+        patches: Vec::new(),
+    }
+}

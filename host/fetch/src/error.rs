@@ -1,0 +1,54 @@
+//! [`PodFetchError`]: why the pod cannot start.
+//!
+//! The pod's author reads the text in the pod's status. It names the secret, and contains no value.
+
+use std::{io, path::PathBuf};
+
+use ampoule_config::ConfigError;
+use ampoule_core::InjectorFailure;
+use ampoule_engine::{EngineError, LoadError};
+
+/// Why the pod cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PodFetchError {
+    /// The document of the webhook is missing or has another form.
+    #[error(
+        "the variable AMPOULE_FETCH {0}; the images of the webhook and of ampoule-fetch must have the same version"
+    )]
+    Document(String),
+    /// The configuration of an injector has another form.
+    #[error("injector {injector}: {reason}; the images of the webhook and of ampoule-fetch must have the same version")]
+    Plugin { injector: String, reason: ConfigError },
+    /// The grants of an injector cannot be resolved.
+    #[error("injector {injector}: {reason}")]
+    Grants { injector: String, reason: String },
+    /// The image does not contain a component.
+    #[error("injector {injector}: the image has no component {digest}: {reason}; delivery.pod.image must contain it")]
+    Component { injector: String, digest: String, reason: io::Error },
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A plugin cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] Box<LoadError>),
+    /// A plugin gives no value.
+    #[error("secret {secret} cannot be fetched by injector {injector}: {reason}")]
+    Declined { secret: String, injector: String, reason: String },
+    /// The store did not answer in time.
+    #[error(
+        "secret {secret} was not fetched by injector {injector} within {seconds} s (delivery.pod.totalSeconds): {reason}"
+    )]
+    Late { secret: String, injector: String, seconds: u64, reason: String },
+    /// A plugin failed.
+    #[error("secret {secret} cannot be fetched by injector {injector}: {failure}")]
+    Failed { secret: String, injector: String, failure: InjectorFailure },
+    /// A value cannot be a variable.
+    #[error(
+        "the value of secret {secret} {reason}, which fileKeyRef cannot express for the variable {variable}; request \
+         the secret as a file, or set delivery.pod.variables to file or both"
+    )]
+    Variable { secret: String, variable: String, reason: &'static str },
+    /// A file cannot be written.
+    #[error("{} cannot be written: {reason}", path.display())]
+    Write { path: PathBuf, reason: io::Error },
+}

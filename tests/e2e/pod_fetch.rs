@@ -1,0 +1,206 @@
+//! Delivery `pod`: the pod fetches its secrets with its own identity, and the webhook and the API
+//! server never have them.
+//!
+//! The containers of the pod run on a node of the test ([`Node`]). Vault is a server with the
+//! answers of its API reference, which accepts only the token of the pod's service account.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, Mutex},
+};
+
+use ampoule_core::MountRequirement::{EnvVar, File};
+use ampoule_tests::{
+    Ampoule, ApiServer, EndedContainer, Namespace, Node, NodeImage, Review, asking, binary,
+    network::{Question, Store, in_own_network},
+};
+use anyhow::{Context as _, Result, ensure};
+use data_encoding::BASE64URL_NOPAD;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::support::{certificate_pem, config, request};
+
+/// Not a word of the program or of its dependencies.
+const VALUE: &str = "zq7canarybird-value";
+/// A value that `fileKeyRef` cannot express.
+const QUOTED: &str = "zq7canarybird's value";
+/// The image of the program, by a digest.
+const IMAGE: &str = "example.org/ampoule-fetch@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+/// The image of the pod's own container.
+const APP: &str = "alpine";
+/// The token that Vault gives to the pod.
+const VAULT_TOKEN: &str = "hvs.zq7canarybird-token";
+
+/// What Vault was asked.
+#[derive(Default)]
+struct Asked {
+    logins: usize,
+    reads: Vec<String>,
+}
+
+/// A server of Vault, which runs as long as this value.
+struct Vault {
+    store: Store,
+    asked: Arc<Mutex<Asked>>,
+}
+
+/// A webhook, its API server, its store and the image of the program.
+struct Place<'a> {
+    namespace: Namespace,
+    folder: tempfile::TempDir,
+    vault: &'a Vault,
+}
+
+#[test]
+fn a_pod_fetches_its_secrets_with_its_own_identity() {
+    in_own_network("pod_fetch::a_pod_fetches_its_secrets_with_its_own_identity", || {
+        let vault = Vault::start(answers);
+        Runtime::new().expect("a runtime").block_on(fetch_in_pods(&vault)).expect("the pods run");
+    });
+}
+
+async fn fetch_in_pods(vault: &Vault) -> Result<()> {
+    let place = Place::new("pod-fetch", vault).await?;
+    let ampoule = place.webhook("both").await?;
+    let pod =
+        place.mutate(&ampoule, &pod("printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token")).await?;
+    ensure_absent(&pod)?;
+    let ended = place.run(&pod).await?;
+    let [fetch, app] = &ended[..] else { anyhow::bail!("{ended:?}") };
+    assert_eq!((fetch.name.as_str(), fetch.status, fetch.reason.as_str()), ("ampoule-fetch", 0, ""), "{fetch:?}");
+    assert_eq!(app.output, format!("{VALUE}\n{VALUE}{QUOTED}"), "{app:?}");
+    for text in [&fetch.output, &fetch.errors] {
+        assert!(!text.contains("zq7canarybird"), "{text}");
+    }
+    let line: Value = serde_json::from_str(fetch.output.trim())?;
+    assert_eq!(line["secrets"].as_array().map(Vec::len), Some(2), "{line}");
+    let asked = place.vault.asked.lock().expect("no panic");
+    assert_eq!(asked.logins, 1);
+    assert_eq!(asked.reads, ["GET /v1/secret/data/db", "GET /v1/secret/data/db"]);
+    drop(asked);
+    let exit = ampoule.stop().await?;
+    assert!(!exit.log.contains("zq7canarybird"), "{}", exit.log);
+    exit.ensure_clean()
+}
+
+impl Vault {
+    fn start(answers: fn(&Question, &mut Asked) -> (u16, String)) -> Self {
+        let asked = Arc::<Mutex<Asked>>::default();
+        let state = Arc::clone(&asked);
+        let store = Store::answering(move |question| Some(answers(question, &mut state.lock().expect("no panic"))));
+        Self { store, asked }
+    }
+}
+
+impl<'a> Place<'a> {
+    async fn new(name: &str, vault: &'a Vault) -> Result<Self> {
+        let namespace = ApiServer::shared().await?.namespace(name).await?;
+        let account = json!({ "metadata": { "name": "default" } });
+        let accounts = namespace.api::<ServiceAccount>();
+        accounts.create(&kube::api::PostParams::default(), &serde_json::from_value(account)?).await?;
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("ca.crt"), certificate_pem(vault.store.root.as_ref()))?;
+        let components = folder.path().join("components");
+        let written = Command::new(binary()?).arg("portable").arg(&components).output()?;
+        ensure!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+        Ok(Self { namespace, folder, vault })
+    }
+
+    /// Starts a webhook with this form of variables.
+    async fn webhook(&self, variables: &str) -> Result<Ampoule> {
+        let ca = self.folder.path().join("ca.crt").display().to_string();
+        let credential = "{ vault: { address: 'https://192.0.2.1:8443', role: app, audience: vault } }";
+        let injector = format!(
+            "  - name: vault\n    component: builtin:vault-kv\n    delivery: pod\n    limits: {{ deadlineMillis: 20000 }}\n    \
+             settings: {{ address: 'https://192.0.2.1:8443' }}\n    grants: {{ http: {{ caFile: {ca}, hosts: [{{ host: \
+             '192.0.2.1:8443', credential: {credential} }}] }} }}\n"
+        );
+        let pods = format!("delivery: {{ pod: {{ image: '{IMAGE}', variables: {variables}, totalSeconds: 20 }} }}\n");
+        Ampoule::start(&(pods + &config("flyte-v1", &injector))).await
+    }
+
+    /// The pod as the webhook answers it.
+    async fn mutate(&self, ampoule: &Ampoule, pod: &Value) -> Result<Value> {
+        let mutated = self.review(ampoule, pod).await?;
+        assert_eq!(self.review(ampoule, &mutated).await?, mutated, "a second review must change nothing");
+        Ok(mutated)
+    }
+
+    async fn review(&self, ampoule: &Ampoule, pod: &Value) -> Result<Value> {
+        let response = ampoule.review_once(&Review::of(pod, self.namespace.name())).await?;
+        ensure!(response.allowed, "{}", response.message);
+        let mut pod = pod.clone();
+        json_patch::patch(&mut pod, &response.patch)?;
+        Ok(pod)
+    }
+
+    async fn run(&self, pod: &Value) -> Result<Vec<EndedContainer>> {
+        let components = self.folder.path().join("components");
+        let node = Node::new(vec![
+            NodeImage {
+                name: IMAGE.to_owned(),
+                command: vec!["/ampoule/ampoule-fetch".to_owned()],
+                user: 65532,
+                folders: vec![(components, "/components".to_owned()), (program_folder()?, "/ampoule".to_owned())],
+            },
+            NodeImage { name: APP.to_owned(), command: Vec::new(), user: 1000, folders: Vec::new() },
+        ])?;
+        node.run(pod.clone(), &self.namespace).await
+    }
+}
+
+/// The folder with the program of this build.
+fn program_folder() -> Result<PathBuf> {
+    let binary = binary()?;
+    Ok(binary.parent().context("the program has a folder")?.to_owned())
+}
+
+/// A pod with a variable and a file, whose container runs this script.
+fn pod(script: &str) -> Value {
+    let mut pod = asking("app", [request("db", "password", EnvVar, "DB_PASSWORD"), request("db", "token", File, "")]);
+    pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", script] });
+    pod
+}
+
+fn ensure_absent(pod: &Value) -> Result<()> {
+    ensure!(!pod.to_string().contains("zq7canarybird"), "the pod has a value: {pod}");
+    Ok(())
+}
+
+/// Vault: accepts the token of the service account `default`, with the audience `vault`.
+fn answers(question: &Question, asked: &mut Asked) -> (u16, String) {
+    let answer = |status, body: Value| (status, body.to_string());
+    if question.target == "POST /v1/auth/kubernetes/login" {
+        asked.logins += 1;
+        let body: Value = serde_json::from_str(&question.body).unwrap_or_default();
+        let claims = claims(body["jwt"].as_str().unwrap_or_default());
+        let is_pod = claims["sub"].as_str().is_some_and(|name| name.ends_with(":default"));
+        if body["role"] != "app" || !is_pod || claims["aud"] != json!(["vault"]) {
+            return answer(403, json!({ "errors": [format!("permission denied: {claims}")] }));
+        }
+        let auth = json!({ "client_token": VAULT_TOKEN, "lease_duration": 3600, "renewable": true });
+        return answer(200, json!({ "auth": auth }));
+    }
+    if !question.headers.contains(&format!("x-vault-token: {VAULT_TOKEN}")) {
+        return answer(403, json!({ "errors": ["permission denied"] }));
+    }
+    asked.reads.push(question.target.clone());
+    match question.target.as_str() {
+        "GET /v1/secret/data/db" => {
+            let data = json!({ "password": VALUE, "token": QUOTED });
+            answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
+        }
+        _ => answer(404, json!({ "errors": [] })),
+    }
+}
+
+/// The claims of a token, without its signature.
+fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    let bytes = BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
