@@ -40,6 +40,8 @@ const VAULT_TOKEN: &str = "hvs.zq7canarybird-token";
 struct Asked {
     logins: usize,
     reads: Vec<String>,
+    /// The answers of a store that was down at first.
+    outages: usize,
 }
 
 /// A server of Vault, which runs as long as this value.
@@ -66,25 +68,128 @@ fn a_pod_fetches_its_secrets_with_its_own_identity() {
 async fn fetch_in_pods(vault: &Vault) -> Result<()> {
     let place = Place::new("pod-fetch", vault).await?;
     let ampoule = place.webhook("both").await?;
-    let pod =
-        place.mutate(&ampoule, &pod("printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token")).await?;
-    ensure_absent(&pod)?;
-    let ended = place.run(&pod).await?;
-    let [fetch, app] = &ended[..] else { anyhow::bail!("{ended:?}") };
-    assert_eq!((fetch.name.as_str(), fetch.status, fetch.reason.as_str()), ("ampoule-fetch", 0, ""), "{fetch:?}");
-    assert_eq!(app.output, format!("{VALUE}\n{VALUE}{QUOTED}"), "{app:?}");
-    for text in [&fetch.output, &fetch.errors] {
-        assert!(!text.contains("zq7canarybird"), "{text}");
+    let script = "printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token; id -u";
+    for (what, changes, user) in [
+        ("an ordinary pod", json!({}), "1000"),
+        (
+            "any user, as on OpenShift",
+            json!({ "securityContext": { "runAsUser": 1_000_660_000, "fsGroup": 5 } }),
+            "1000660000",
+        ),
+        ("root", json!({ "securityContext": { "runAsUser": 0 } }), "0"),
+        ("a Job", json!({ "restartPolicy": "Never" }), "1000"),
+        ("a read-only root and no rights", restricted(), "1000"),
+        ("an init container of its own", json!({ "initContainers": [own_init_container()] }), "1000"),
+    ] {
+        let mut pod = pod(script);
+        merge(&mut pod["spec"], changes);
+        let pod = place.mutate(&ampoule, &pod).await.context(what)?;
+        ensure_absent(&pod)?;
+        let ended = place.run(&pod).await.context(what)?;
+        let fetch = ended.first().context("no container ran")?;
+        assert_eq!(
+            (fetch.name.as_str(), fetch.status, fetch.reason.as_str()),
+            ("ampoule-fetch", 0, ""),
+            "{what}: {fetch:?}"
+        );
+        for own in &ended[1..] {
+            assert_eq!(own.output, format!("{VALUE}\n{VALUE}{QUOTED}{user}\n"), "{what}: {own:?}");
+        }
+        let own_containers = pod["spec"]["initContainers"].as_array().map_or(0, Vec::len);
+        assert_eq!(ended.len(), 1 + own_containers, "{what}: {ended:?}");
+        for text in [&fetch.output, &fetch.errors] {
+            assert!(!text.contains("zq7canarybird"), "{what}: {text}");
+        }
+        let line: Value = serde_json::from_str(fetch.output.trim()).with_context(|| fetch.output.clone())?;
+        assert_eq!(line["secrets"].as_array().map(Vec::len), Some(2), "{what}: {line}");
+        let asked = std::mem::take(&mut *place.vault.asked.lock().expect("no panic"));
+        assert_eq!((asked.logins, asked.reads.len()), (1, 2), "{what}");
     }
-    let line: Value = serde_json::from_str(fetch.output.trim())?;
-    assert_eq!(line["secrets"].as_array().map(Vec::len), Some(2), "{line}");
-    let asked = place.vault.asked.lock().expect("no panic");
-    assert_eq!(asked.logins, 1);
-    assert_eq!(asked.reads, ["GET /v1/secret/data/db", "GET /v1/secret/data/db"]);
-    drop(asked);
+    ensure_memory_absent(&ampoule)?;
     let exit = ampoule.stop().await?;
     assert!(!exit.log.contains("zq7canarybird"), "{}", exit.log);
     exit.ensure_clean()
+}
+
+#[test]
+fn a_pod_that_cannot_fetch_says_why() {
+    in_own_network("pod_fetch::a_pod_that_cannot_fetch_says_why", || {
+        let vault = Vault::start(answers);
+        Runtime::new().expect("a runtime").block_on(fail_in_pods(&vault)).expect("the pods run");
+    });
+}
+
+async fn fail_in_pods(vault: &Vault) -> Result<()> {
+    let place = Place::new("pod-fetch-fails", vault).await?;
+    let ampoule = place.webhook("file-key").await?;
+    let late = "secret slow/password was not fetched by injector vault within 20 s (delivery.pod.totalSeconds): ";
+    for (group, key, expected) in [
+        (
+            "db",
+            "token",
+            "the value of secret db/token contains a single quote, which fileKeyRef cannot express for the variable _FSEC_DB_TOKEN; \
+          request the secret as a file, or set delivery.pod.variables to file or both",
+        ),
+        ("db", "absent", "secret db/absent cannot be fetched by injector vault: not found: "),
+        ("absent", "password", "secret absent/password cannot be fetched by injector vault: not found: "),
+        ("forbidden", "password", "secret forbidden/password cannot be fetched by injector vault: denied: "),
+        ("slow", "password", late),
+    ] {
+        let mut pod = asking("app", [request(group, key, EnvVar, "X")]);
+        pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/true"] });
+        let pod = place.mutate(&ampoule, &pod).await?;
+        let ended = place.run(&pod).await?;
+        let [fetch] = &ended[..] else { anyhow::bail!("{group}: {ended:?}") };
+        assert!(fetch.reason.starts_with(expected) && fetch.status == 1, "{group}: {fetch:?}");
+        assert!(!fetch.reason.contains("zq7canarybird") && !fetch.errors.contains("zq7canarybird"), "{fetch:?}");
+    }
+    // The store is down at first, and then answers.
+    let mut pod = asking("app", [request("recovering", "password", EnvVar, "X")]);
+    pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["printenv", "X"] });
+    let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
+    assert_eq!(ended.last().map(|app| app.output.as_str()), Some("zq7canarybird-value\n"), "{ended:?}");
+    ampoule.stop().await?.ensure_clean()
+}
+
+/// A container of the pod's author that reads the same secrets before the others.
+fn own_init_container() -> Value {
+    let script = "printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token; id -u";
+    json!({ "name": "own", "image": APP, "command": ["/bin/sh", "-c", script] })
+}
+
+/// The fields that the Pod Security Standard `restricted` requires.
+fn restricted() -> Value {
+    json!({ "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } } })
+}
+
+fn merge(target: &mut Value, changes: Value) {
+    for (key, value) in changes.as_object().into_iter().flatten() {
+        target[key] = value.clone();
+    }
+}
+
+/// Scans the memory of the webhook, which must never have had a value.
+fn ensure_memory_absent(ampoule: &Ampoule) -> Result<()> {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", ampoule.id()))?;
+    let memory = fs::File::open(format!("/proc/{}/mem", ampoule.id()))?;
+    let mut scanned = 0;
+    for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|rights| rights.starts_with("rw"))) {
+        let (start, end) = line.split(' ').next().and_then(|range| range.split_once('-')).context("a range")?;
+        let (start, end) = (u64::from_str_radix(start, 16)?, u64::from_str_radix(end, 16)?);
+        let mut at = start;
+        while at < end {
+            let mut chunk = vec![0; usize::try_from((end - at).min(1 << 20))?];
+            // Guard pages and reserved memory cannot be read.
+            let Ok(read) = std::os::unix::fs::FileExt::read_at(&memory, &mut chunk, at) else { break };
+            ensure!(read > 0, "the memory ends");
+            scanned += read;
+            let has_value = chunk[..read].windows(VALUE.len()).any(|bytes| bytes == VALUE.as_bytes());
+            ensure!(!has_value, "the webhook's memory has the value in {line}");
+            at += u64::try_from(read)?;
+        }
+    }
+    ensure!(scanned > 1 << 20, "only {scanned} bytes were scanned");
+    Ok(())
 }
 
 impl Vault {
@@ -192,6 +297,16 @@ fn answers(question: &Question, asked: &mut Asked) -> (u16, String) {
     match question.target.as_str() {
         "GET /v1/secret/data/db" => {
             let data = json!({ "password": VALUE, "token": QUOTED });
+            answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
+        }
+        "GET /v1/secret/data/forbidden" => answer(403, json!({ "errors": ["permission denied"] })),
+        "GET /v1/secret/data/slow" => answer(503, json!({ "errors": ["sealed"] })),
+        "GET /v1/secret/data/recovering" if asked.outages < 3 => {
+            asked.outages += 1;
+            answer(503, json!({ "errors": ["sealed"] }))
+        }
+        "GET /v1/secret/data/recovering" => {
+            let data = json!({ "password": VALUE });
             answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
         }
         _ => answer(404, json!({ "errors": [] })),

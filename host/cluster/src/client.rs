@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, apimachinery::pkg::version::Info};
 use kube::{Api, Client, Config, Resource};
 
 /// Timeout of connections and responses: more than an API server needs for one object.
@@ -119,6 +119,11 @@ impl Cluster {
         K::DynamicType: Default,
     {
         Api::all(self.client.clone())
+    }
+
+    /// Asks the API server for its version.
+    pub(crate) async fn version(&self) -> Result<Info, ClusterError> {
+        Ok(self.client.apiserver_version().await?)
     }
 
     /// Returns the same cluster with the client for watches.

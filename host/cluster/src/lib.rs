@@ -12,6 +12,7 @@ pub mod follow;
 pub mod registration;
 pub mod request_header;
 mod secrets;
+pub mod version;
 
 pub use self::{
     client::{Cluster, ClusterError},

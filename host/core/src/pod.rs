@@ -136,6 +136,16 @@ impl Pod {
         string_or_empty(&self.0["spec"]["serviceAccountName"])
     }
 
+    /// Whether the pod is for Windows nodes.
+    pub(crate) fn is_windows(&self) -> bool {
+        self.0["spec"]["os"]["name"] == "windows"
+    }
+
+    /// Whether its containers run as root unless they name another user.
+    pub(crate) fn runs_as_root(&self) -> bool {
+        self.0["spec"]["securityContext"]["runAsUser"] == 0
+    }
+
     /// Returns the parts of the pod that a plugin may see.
     ///
     /// `namespace` is that of the admission request, because the pod's own may still be empty.

@@ -35,6 +35,7 @@ use ampoule_cluster::{
     delivery::{SecretDelivery, sweeper},
     events::{self, Events},
     registration::{RegistrationKeeper, ReviewRoute, Trust, TrustTiming},
+    version::check_file_keys,
 };
 use ampoule_components::builtins::{self, Builtins};
 use ampoule_config::{Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
@@ -208,6 +209,7 @@ impl Startup {
             None => None,
         };
         let cluster = registration.as_ref().map(|registration| &registration.cluster);
+        check_file_keys(&config.delivery.pod, cluster).await?;
         let cert = Arc::new(ServingCert::default());
         let certificate = CertificateSetup {
             config: &config,

@@ -18,6 +18,7 @@ use crate::{
         EnvSource, EnvVar, FileKeyRef, FileSource, InitContainer, PodEdit, Resources, SecretFile, SecurityContext,
         Volume, VolumeMount, VolumeSource,
     },
+    pod::Pod,
     profile::InitContainerPosition,
 };
 
@@ -39,6 +40,8 @@ const TOKENS_VOLUME: &str = "ampoule-tokens";
 pub const TOKENS_DIRECTORY: &str = "/var/run/secrets/ampoule";
 /// The lifetime of a token in seconds, the shortest that Kubernetes permits.
 const TOKEN_SECONDS: u32 = 600;
+/// The user and the group of the image.
+const USER: i64 = 65532;
 /// Bytes of the document. Linux accepts 128 KiB for one variable.
 const MAX_DOCUMENT: usize = 96 << 10;
 
@@ -144,12 +147,18 @@ impl FetchPlan {
     ///
     /// # Errors
     ///
-    /// The document is too large for a variable, or a plugin is not loaded for this delivery.
+    /// The pod is for Windows, the document is too large for a variable, or a plugin is not loaded
+    /// for this delivery.
     pub(crate) fn container_edits(
         &self,
         pods: &PodFetching,
         secrets: &[String],
+        pod: &Pod,
     ) -> Result<Vec<PodEdit>, DeliveryError> {
+        if pod.is_windows() {
+            let reason = "delivery: pod adds a Linux container, and the pod is for Windows (spec.os)";
+            return Err(DeliveryError::Refused(reason.to_owned()));
+        }
         let recipes = self.recipes(pods)?;
         let document = self.document(&recipes, pods, secrets);
         let text = json!(document).to_string();
@@ -180,7 +189,7 @@ impl FetchPlan {
         }
         let variables = recipes.values().flat_map(|recipe| recipe.variables.iter().cloned());
         let variables: BTreeMap<_, _> = variables.chain([(FETCH_VARIABLE.to_owned(), text)]).collect();
-        edits.push(PodEdit::AddInitContainer(container(&pods.image, variables, mounts)));
+        edits.push(PodEdit::AddInitContainer(container(&pods.image, variables, mounts, pod)));
         Ok(edits)
     }
 
@@ -324,8 +333,10 @@ fn token_volume(tokens: &[&FetchToken]) -> PodEdit {
     PodEdit::AddVolume(Volume { name: TOKENS_VOLUME.to_owned(), source })
 }
 
-/// The init container: restricted by the Pod Security Standards, with the user of the image.
-fn container(image: &str, variables: BTreeMap<String, String>, mounts: Vec<VolumeMount>) -> InitContainer {
+/// The init container: restricted by the Pod Security Standards, with the user of the pod or of the
+/// image. The kubelet would refuse root.
+fn container(image: &str, variables: BTreeMap<String, String>, mounts: Vec<VolumeMount>, pod: &Pod) -> InitContainer {
+    let user = pod.runs_as_root().then_some(USER);
     let quantity = |name: &str, quantity: &str| (name.to_owned(), quantity.to_owned());
     let literal = |(name, value)| EnvVar { name, source: EnvSource::Literal(value) };
     InitContainer {
@@ -340,8 +351,8 @@ fn container(image: &str, variables: BTreeMap<String, String>, mounts: Vec<Volum
             limits: vec![quantity("memory", "128Mi")],
         }),
         security_context: Some(SecurityContext {
-            run_as_user: None,
-            run_as_group: None,
+            run_as_user: user,
+            run_as_group: user,
             run_as_non_root: Some(true),
             read_only_root_filesystem: Some(true),
             allow_privilege_escalation: Some(false),

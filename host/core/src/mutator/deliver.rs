@@ -90,7 +90,7 @@ impl ValueDelivery {
             apply(draft, reports, request, &edits)?;
         }
         let secrets: Vec<_> = reports.iter().map(|report| report.request.to_string()).collect();
-        let edits = fetches.container_edits(pods, &secrets).map_err(refuse)?;
+        let edits = fetches.container_edits(pods, &secrets, draft.received()).map_err(refuse)?;
         let origin = format!("the init container {FETCH_CONTAINER}");
         draft.apply_all(&origin, &edits).map_err(|problem| Refusal::for_container(&problem))
     }

@@ -35,6 +35,11 @@ impl<'a> PodDraft<'a> {
         Self { pod: EditedPod::new(received), received, conventions, applier, view: None, view_changed: false }
     }
 
+    /// Returns the pod without any edits.
+    pub(super) fn received(&self) -> &'a Pod {
+        self.received
+    }
+
     /// Returns the current view for injectors. It changes only after an edit that changes it.
     pub(super) fn view(&mut self, namespace: &str) -> LazyPodView {
         let Self { pod, received, view, view_changed, .. } = self;
