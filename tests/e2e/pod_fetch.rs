@@ -248,7 +248,7 @@ impl<'a> Place<'a> {
         let node = Node::new(vec![
             NodeImage {
                 name: IMAGE.to_owned(),
-                command: vec!["/ampoule/ampoule-fetch".to_owned()],
+                command: Vec::new(),
                 user: 65532,
                 folders: vec![(components, "/components".to_owned()), (program_folder()?, "/ampoule".to_owned())],
             },

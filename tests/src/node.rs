@@ -227,7 +227,7 @@ impl Node {
     }
 
     async fn variables(&self, container: &Container, namespace: &Namespace) -> Result<BTreeMap<String, String>> {
-        let mut variables = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+        let mut variables = BTreeMap::from([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin:/ampoule".to_owned())]);
         for variable in container.env.iter().flatten() {
             let value = self.value(variable, namespace).await.with_context(|| format!("variable {}", variable.name))?;
             if let Some(value) = value {

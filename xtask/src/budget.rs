@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::image::{self, BuildProfile};
+use crate::image::{self, BuildProfile, Program};
 use crate::job::{self, Log};
 use crate::progress::{BAD, GOOD, Progress};
 use crate::setup;
@@ -83,7 +83,8 @@ pub(crate) fn run(measures: Measures) -> Result<ExitCode> {
     let workloads = progress.step("build the workloads", build)?;
     let mut lines = progress.step("count instructions", |log| instructions(&workloads, &budget.instructions, log))?;
     if measures == Measures::All {
-        let ampoule = progress.step("build the static binary", |log| image::build(BuildProfile::Release, log))?;
+        let ampoule = progress
+            .step("build the static binary", |log| image::build(BuildProfile::Release, Program::Webhook, log))?;
         let measure = || ratios(&ampoule, &budget.fresh_to_reused);
         lines.extend(progress.step("compare fresh and reused instances", |_| measure())?);
     }

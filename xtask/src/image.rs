@@ -23,8 +23,12 @@ use crate::setup;
 use crate::workspace;
 
 const DOCKERFILE: &str = "deploy/image/Dockerfile";
-/// Largest size of a released binary, and of the archive of its image, which contains little else.
+/// Largest size of a released binary.
 const LARGEST: u64 = 60 << 20;
+/// Largest size of `ampoule-fetch`. Every node of a pod that fetches secrets loads it.
+const LARGEST_FETCH: u64 = 15 << 20;
+/// Largest size of the archive of an image: both programs and the components.
+const LARGEST_IMAGE: u64 = 80 << 20;
 /// A release build on two busy cores.
 const BUILD_MAX: Duration = Duration::from_secs(60 * 60);
 /// Copying one file.
@@ -51,10 +55,23 @@ pub(crate) enum Tools {
     WherePossible,
 }
 
+/// A program of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// The webhook and its commands.
+    Webhook,
+    /// The program in the init container of a pod. It is built alone, and so without a compiler.
+    Fetch,
+}
+
 /// The content of an image.
 pub(crate) struct Image<'a> {
     /// The static binary.
     pub(crate) binary: &'a Path,
+    /// The static binary of [`Program::Fetch`].
+    pub(crate) fetch: &'a Path,
+    /// The directory with the components and their code for [`Program::Fetch`].
+    pub(crate) components: &'a Path,
     /// The architecture by its name in an image, such as `amd64`.
     pub(crate) architecture: &'a str,
     /// Labels and file times.
@@ -65,10 +82,18 @@ pub(crate) struct Image<'a> {
 pub(crate) fn run(tools: Tools, profile: BuildProfile) -> Result<ExitCode> {
     setup::ensure_wasm()?;
     setup::ensure_musl()?;
-    let mut progress = Progress::start(2, setup::cache::folder()?.join("image-binary.log"))?;
-    let binary = progress.step("build the static binary", |log| build(profile, log))?;
+    let mut progress = Progress::start(4, setup::cache::folder()?.join("image-binary.log"))?;
+    let binary = progress.step("build the static binary", |log| build(profile, Program::Webhook, log))?;
     let seen = progress.step("start it", |_| inspect::check_binary(&binary))?;
-    anstream::println!("{}\n{seen}", sized(&binary, profile)?);
+    let fetch = progress.step("build ampoule-fetch", |log| build(profile, Program::Fetch, log))?;
+    let folder = tempfile::tempdir()?;
+    let components = folder.path().join("components");
+    let seen_fetch = progress.step("compile the components and start it", |log| {
+        write_components(&mut Command::new(&binary), &components, log)?;
+        inspect::check_fetch(&fetch, &components)
+    })?;
+    anstream::println!("{}\n{seen}", sized(&binary, profile, LARGEST)?);
+    anstream::println!("{}\n{seen_fetch}", sized(&fetch, profile, LARGEST_FETCH)?);
     match ensure_images() {
         Err(error) if tools == Tools::WherePossible => {
             anstream::println!("{BAD}no image was built{BAD:#}: {error:#}");
@@ -81,11 +106,11 @@ pub(crate) fn run(tools: Tools, profile: BuildProfile) -> Result<ExitCode> {
     let architecture = native_architecture();
     progress.step("buildah build", |log| {
         let source = Source::read()?;
-        let image = Image { binary: &binary, architecture, source: &source };
+        let image = Image { binary: &binary, fetch: &fetch, components: &components, architecture, source: &source };
         Ok(fs::write(&archive, image.archive(log)?)?)
     })?;
     let seen = progress.step("start it as a cluster would", |log| inspect::check(&archive, architecture, log))?;
-    anstream::println!("{}\n{seen}", sized(&archive, profile)?);
+    anstream::println!("{}\n{seen}", sized(&archive, profile, LARGEST_IMAGE)?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,43 +136,55 @@ pub(crate) fn ensure_images() -> Result<()> {
 }
 
 /// A file's path and size, which must be within bounds if it is to be released.
-fn sized(path: &Path, profile: BuildProfile) -> Result<String> {
+fn sized(path: &Path, profile: BuildProfile, largest: u64) -> Result<String> {
     let size = fs::metadata(path)?.len();
     ensure!(
-        profile == BuildProfile::Quick || size <= LARGEST,
-        "{} has {size} bytes, more than the limit of {LARGEST}",
+        profile == BuildProfile::Quick || size <= largest,
+        "{} has {size} bytes, more than the limit of {largest}",
         path.display()
     );
     Ok(format!("{} ({} MiB)", path.display(), size >> 20))
 }
 
 /// Builds the static binary for this machine, and returns its path.
-pub(crate) fn build(profile: BuildProfile, log: &Log) -> Result<PathBuf> {
+pub(crate) fn build(profile: BuildProfile, program: Program, log: &Log) -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    log.run(&mut cargo_build(&target, profile), BUILD_MAX)?;
-    built(&target, profile)
+    log.run(&mut cargo_build(&target, profile, program), BUILD_MAX)?;
+    built(&target, profile, program)
+}
+
+/// Writes the built-in components and their code with a webhook that this machine can start.
+pub(crate) fn write_components(webhook: &mut Command, folder: &Path, log: &Log) -> Result<()> {
+    log.run(webhook.arg("portable").arg(folder), PACK_MAX)
 }
 
 /// The command that builds the static binary for a target.
-pub(crate) fn cargo_build(target: &str, profile: BuildProfile) -> Command {
+pub(crate) fn cargo_build(target: &str, profile: BuildProfile, program: Program) -> Command {
     let mut cargo = workspace::cargo();
-    cargo.args([
-        "build",
-        "--profile",
-        profile.name(),
-        "--locked",
-        "--workspace",
-        "--bin",
-        "ampoule",
-        "--target",
-        target,
-    ]);
+    cargo.args(["build", "--profile", profile.name(), "--locked", "--target", target]);
+    match program {
+        // With the features of the whole workspace, as in the tests.
+        Program::Webhook => cargo.args(["--workspace", "--bin", program.name()]),
+        Program::Fetch => cargo.args(["--package", program.name()]),
+    };
     cargo
 }
 
 /// The path of the binary that [`cargo_build`] builds.
-pub(crate) fn built(target: &str, profile: BuildProfile) -> Result<PathBuf> {
-    Ok(workspace::target_folder()?.join(target).join(profile.name()).join("ampoule"))
+pub(crate) fn built(target: &str, profile: BuildProfile, program: Program) -> Result<PathBuf> {
+    Ok(workspace::target_folder()?.join(target).join(profile.name()).join(program.name()))
+}
+
+// === impl Program ===
+
+impl Program {
+    /// The name of its file.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Webhook => "ampoule",
+            Self::Fetch => "ampoule-fetch",
+        }
+    }
 }
 
 // === impl BuildProfile ===
@@ -167,13 +204,19 @@ impl BuildProfile {
 impl Image<'_> {
     /// Builds the image, and returns it as an OCI archive. All times in it are the commit's.
     pub(crate) fn archive(&self, log: &Log) -> Result<Vec<u8>> {
-        let Self { binary, architecture, source } = self;
+        let Self { binary, fetch, components, architecture, source } = self;
         let folder = tempfile::tempdir()?;
         let (stage, context) = (folder.path().join("build"), folder.path().join("empty"));
         fs::create_dir(&stage)?;
         fs::create_dir(&context)?;
         fs::copy(binary, stage.join("ampoule")).with_context(|| format!("{}", binary.display()))?;
         symlink("ampoule", stage.join("flytepropeller"))?;
+        fs::copy(fetch, stage.join("ampoule-fetch")).with_context(|| format!("{}", fetch.display()))?;
+        fs::create_dir(stage.join("components"))?;
+        for entry in fs::read_dir(components)? {
+            let path = entry?.path();
+            fs::copy(&path, stage.join("components").join(path.file_name().unwrap_or_default()))?;
+        }
         let mut build = buildah(folder.path());
         build.args(["build", "--isolation", "chroot", "--target", "image", "--tag", "ampoule"]);
         build.arg("--platform").arg(format!("linux/{architecture}"));

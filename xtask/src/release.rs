@@ -20,7 +20,7 @@ use anyhow::{Result, bail, ensure};
 use self::binary::{PLATFORMS, Platform, Toolchain};
 use self::manifest::Artifacts;
 use self::source::Source;
-use crate::image::{self, Image, inspect};
+use crate::image::{self, Image, Program, inspect};
 use crate::progress::{BAD, GOOD, Progress};
 use crate::setup;
 use crate::workspace;
@@ -122,8 +122,9 @@ impl Release<'_> {
             self.checked(&sbom, sbom::check(&document, target)?);
             Ok(())
         })?;
-        let binary =
-            progress.step(&format!("build for {target}"), |log| platform.build(toolchain, self.source, log))?;
+        let binary = progress.step(&format!("build for {target}"), |log| {
+            platform.build(Program::Webhook, toolchain, self.source, log)
+        })?;
         progress.step(&format!("check the binary for {target}"), |_| {
             let name = platform.archive_name(self.source);
             self.artifacts.add("binary", &name, &platform.pack(&binary, self.source)?)?;
@@ -136,7 +137,17 @@ impl Release<'_> {
             return Ok(());
         }
         progress.step(&format!("build and check the image for {target}"), |log| {
-            let image = Image { binary: &binary, architecture: platform.image, source: self.source };
+            let fetch = platform.build(Program::Fetch, toolchain, self.source, log)?;
+            let folder = tempfile::tempdir()?;
+            let components = folder.path().join("components");
+            platform.write_components(&binary, toolchain, &components, log)?;
+            let image = Image {
+                binary: &binary,
+                fetch: &fetch,
+                components: &components,
+                architecture: platform.image,
+                source: self.source,
+            };
             self.artifacts.add("image", &name, &image.archive(log)?)?;
             let path = self.artifacts.path(&name);
             let seen = match toolchain {

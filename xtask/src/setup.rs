@@ -123,6 +123,7 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("kube-apiserver", &api_server.kube_apiserver.to_string());
     let haproxy = haproxy::ensure()?;
     found("haproxy", &haproxy.to_string());
+    found("runc", &image::ensure_program("runc", "runc")?);
     let sdks = sdks::ensure()?;
     found("flyte's SDKs", &sdks.to_string());
     let languages = languages::ensure()?;

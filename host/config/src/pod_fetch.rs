@@ -43,8 +43,9 @@ mirror! {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct PodFetchConfig {
-    /// Image of the program `ampoule-fetch`, with its digest (`REPOSITORY@sha256:DIGEST`). The
-    /// nodes must be able to pull it. Required for `delivery: pod`.
+    /// Image of Ampoule of the same version, with its digest (`REPOSITORY@sha256:DIGEST`). The
+    /// nodes must be able to pull it: its program `ampoule-fetch` runs in the pods. Required for
+    /// `delivery: pod`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// How environment variables get their values.

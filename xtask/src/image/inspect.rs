@@ -45,6 +45,35 @@ pub(crate) fn check_binary(binary: &Path) -> Result<String> {
     Ok(format!("{version}ready after {} ms, static", ready.as_millis()))
 }
 
+/// Checks the program that fetches secrets: it loads a component, and ends without a value to fetch.
+/// Returns what was checked.
+pub(crate) fn check_fetch(binary: &Path, components: &Path) -> Result<String> {
+    check_static(binary)?;
+    let begun = Instant::now();
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(binary);
+    command.env_clear().env("AMPOULE_FETCH", document(components)?.to_string());
+    command.arg("--components").arg(components).arg("--termination-log").arg(folder.path().join("log"));
+    let line = printed(command)?;
+    ensure!(line.contains("fetched"), "ampoule-fetch prints {line:?}");
+    Ok(format!("static, loads a component and ends after {} ms", begun.elapsed().as_millis()))
+}
+
+/// What the webhook tells `ampoule-fetch` for one of the components, without a value.
+fn document(components: &Path) -> Result<Value> {
+    let index = read(&components.join("index.json"))?;
+    let digest = index["k8s"].as_str().context("the components have no k8s")?;
+    Ok(json!({ "totalSeconds": 1, "injectors": [{ "name": "store", "values": [], "plugin": {
+        "component": digest,
+        "settings": {},
+        "limits": {},
+        "grants": {},
+        "profile": "flyte-v2",
+        "envPrefix": "_UNION_",
+        "mountDirectory": "/etc/flyte/secrets",
+    } }] }))
+}
+
 /// Checks that a program needs no loader. Returns the machine that it is built for, as `readelf`
 /// names it.
 pub(crate) fn check_static(binary: &Path) -> Result<String> {
@@ -67,6 +96,10 @@ pub(crate) fn check(archive: &Path, architecture: &str, log: &Log) -> Result<Str
     }
     let version = printed(inside(&root, &["ampoule", "--version"]))?;
     printed(inside(&root, &["flytepropeller", "webhook", "init-certs", "--help"]))?;
+    let unset = printed(inside(&root, &["ampoule-fetch"]));
+    let unset = unset.err().context("ampoule-fetch starts without AMPOULE_FETCH")?;
+    ensure!(unset.to_string().contains("AMPOULE_FETCH is not set"), "{unset}");
+    ensure!(root.join("components").is_dir(), "the image has no components");
     let refused = printed(inside(&root, &["ampoule", "serve", "--cert-dir", "/none"]));
     let refused = refused.err().context("the server starts without a certificate")?;
     ensure!(refused.to_string().contains("tls.crt"), "{refused}");

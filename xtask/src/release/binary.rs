@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::archive::{self, Entry};
 use super::source::Source;
-use crate::image::{self, BuildProfile, inspect};
+use crate::image::{self, BuildProfile, Program, inspect};
 use crate::job::{self, Log};
 use crate::setup::cross::{self, CrossTools};
 use crate::workspace;
@@ -69,9 +69,9 @@ impl Platform {
         format!("ampoule-{}-{}", source.version, self.target)
     }
 
-    /// Builds the binary.
-    pub(super) fn build(&self, toolchain: &Toolchain, source: &Source, log: &Log) -> Result<PathBuf> {
-        let mut cargo = image::cargo_build(self.target, BuildProfile::Release);
+    /// Builds a program.
+    pub(super) fn build(&self, program: Program, toolchain: &Toolchain, source: &Source, log: &Log) -> Result<PathBuf> {
+        let mut cargo = image::cargo_build(self.target, BuildProfile::Release, program);
         let variable = self.target.to_uppercase().replace('-', "_");
         // For this target only: the flags must not reach the plugins, which set their own.
         cargo.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), remap_flags()?);
@@ -80,7 +80,22 @@ impl Platform {
             tools.configure(&mut cargo);
         }
         log.run(&mut cargo, BUILD_MAX)?;
-        image::built(self.target, BuildProfile::Release)
+        image::built(self.target, BuildProfile::Release, program)
+    }
+
+    /// Writes the components and their code for the image.
+    pub(super) fn write_components(
+        &self,
+        binary: &Path,
+        toolchain: &Toolchain,
+        folder: &Path,
+        log: &Log,
+    ) -> Result<()> {
+        let mut webhook = match toolchain {
+            Toolchain::Native => Command::new(binary),
+            Toolchain::Cross(tools) => tools.emulate(binary),
+        };
+        image::write_components(&mut webhook, folder, log)
     }
 
     /// Packs the binary with the licence, in a folder named after the release.

@@ -24,6 +24,8 @@ use crate::{
 
 /// The name of the init container.
 pub const FETCH_CONTAINER: &str = "ampoule-fetch";
+/// The program in the image of the webhook.
+const PROGRAM: &str = "ampoule-fetch";
 /// The volume with the file of variables, and its directory in the init container.
 const VARIABLES_VOLUME: &str = "ampoule-variables";
 /// The directory of the file of variables in the init container.
@@ -342,7 +344,7 @@ fn container(image: &str, variables: BTreeMap<String, String>, mounts: Vec<Volum
     InitContainer {
         name: FETCH_CONTAINER.to_owned(),
         image: image.to_owned(),
-        command: Vec::new(),
+        command: vec![PROGRAM.to_owned()],
         args: Vec::new(),
         env: variables.into_iter().map(literal).collect(),
         mounts,
