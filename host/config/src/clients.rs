@@ -138,7 +138,7 @@ impl Config {
             return Err(ConfigError::at("globalSecrets.enabled", format!("true {}", values_remedy())));
         }
         for (i, injector) in self.injectors.iter().enumerate() {
-            if let Some(grant) = injector.grants.first_that_reads() {
+            if let Some(grant) = injector.first_that_reads() {
                 let reason =
                     format!("injector {} could answer with what it reads, which {}", injector.name, values_remedy());
                 return Err(ConfigError::at(format!("injectors[{i}].grants.{grant}"), reason));

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    Conventions, EnvPlacement, FetchRecipe, FetchToken, InitContainerPosition, Limits, PodFetching, TOKENS_DIRECTORY,
-    VariableDelivery,
+    Conventions, Delivery, EnvPlacement, FetchRecipe, FetchToken, InitContainerPosition, Limits, PodFetching,
+    TOKENS_DIRECTORY, VariableDelivery,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -125,6 +125,23 @@ impl PodFetchConfig {
 // === impl InjectorConfig ===
 
 impl InjectorConfig {
+    /// What the plugin can reach in the webhook. With `delivery: pod`, the webhook only plans: the
+    /// stores are for the identity of the pods.
+    #[must_use]
+    pub fn webhook_grants(&self) -> GrantsConfig {
+        let mut grants = self.grants.clone();
+        if self.delivery == Delivery::Pod {
+            grants.http = None;
+        }
+        grants
+    }
+
+    /// Returns the key of the first grant by which the plugin reads something in the webhook.
+    #[must_use]
+    pub fn first_that_reads(&self) -> Option<&'static str> {
+        self.webhook_grants().first_that_reads()
+    }
+
     /// Checks that a pod can fetch the values of the injector, which is the value of `key`.
     pub(crate) fn check_pod_delivery(&self, key: &str, pods: &PodFetchConfig) -> Result<(), ConfigError> {
         let at = |part: &str| if key.is_empty() { part.to_owned() } else { format!("{key}.{part}") };
@@ -201,27 +218,25 @@ impl CredentialConfig {
     /// Lets the credential use a token of the pod's service account. `name` is unique in the pod.
     fn use_pod_identity(&mut self, name: &str, tokens: &mut Vec<FetchToken>, variables: &mut Vec<(String, String)>) {
         let path = |file: &str| format!("{TOKENS_DIRECTORY}/{file}");
-        let mut token = |file: &str, audience: &str| {
-            tokens.push(FetchToken { file: file.to_owned(), audience: audience.to_owned() });
+        let mut token = |file: &str, audience: Option<&str>| {
+            tokens.push(FetchToken { file: file.to_owned(), audience: audience.map(str::to_owned) });
         };
         let mut set = |name: &str, value: String| variables.push((name.to_owned(), value));
         match self {
             Self::Vault(vault) => {
-                if let Some(audience) = &vault.audience {
-                    token(name, audience);
-                    vault.token_file = path(name).into();
-                }
+                token(name, vault.audience.as_deref());
+                vault.token_file = path(name).into();
             }
             Self::AwsSigV4(aws) => {
                 if let Some(role) = &aws.role_arn {
-                    token("aws", AWS_AUDIENCE);
+                    token("aws", Some(AWS_AUDIENCE));
                     set("AWS_WEB_IDENTITY_TOKEN_FILE", path("aws"));
                     set("AWS_ROLE_ARN", role.clone());
                 }
             }
             Self::Azure(azure) => {
                 if azure.client_id.is_some() && azure.tenant_id.is_some() {
-                    token("azure", AZURE_AUDIENCE);
+                    token("azure", Some(AZURE_AUDIENCE));
                     set("AZURE_FEDERATED_TOKEN_FILE", path("azure"));
                 }
             }

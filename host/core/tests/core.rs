@@ -21,6 +21,8 @@ mod laws;
 mod limits;
 #[path = "core/patch.rs"]
 mod patch;
+#[path = "core/pod_fetch.rs"]
+mod pod_fetch;
 #[path = "core/pods.rs"]
 mod pods;
 #[path = "core/policy.rs"]

@@ -444,7 +444,7 @@ impl PipelineParts {
 fn refuse_readers(injectors: &mut [ListedInjector]) {
     for injector in injectors {
         let config = injector.config.as_ref().ok();
-        let Some(grant) = config.and_then(|config| config.grants.first_that_reads()) else { continue };
+        let Some(grant) = config.and_then(|config| config.first_that_reads()) else { continue };
         injector.config = Err(anyhow::anyhow!("injector {}: grants.{grant} {}", injector.name, values_remedy()));
     }
 }

@@ -45,8 +45,8 @@ pub(crate) fn check_binary(binary: &Path) -> Result<String> {
     Ok(format!("{version}ready after {} ms, static", ready.as_millis()))
 }
 
-/// Checks the program that fetches secrets: it loads a component, and ends without a value to fetch.
-/// Returns what was checked.
+/// Checks the program that fetches secrets: it loads a component, and ends without a value to
+/// fetch. Returns what was checked.
 pub(crate) fn check_fetch(binary: &Path, components: &Path) -> Result<String> {
     check_static(binary)?;
     let begun = Instant::now();

@@ -3,7 +3,7 @@
 //! A test of the chart renders the same configurations and looks for the rights
 //! (`tests/e2e/deploy/delivery.rs`).
 
-use super::config;
+use super::{config, refuses};
 
 #[test]
 fn values_are_delivered_in_secrets_only_if_a_part_reads_them_and_answers_may_contain_them() {
@@ -30,4 +30,98 @@ fn values_are_delivered_in_secrets_only_if_a_part_reads_them_and_answers_may_con
         assert_eq!(with("acceptValuesToAnyone: true").delivers_secrets(), expected, "{part}");
         assert!(!with("mode: open").delivers_secrets(), "{part}");
     }
+}
+
+#[test]
+fn a_pod_fetches_only_with_an_image_and_an_identity_of_its_own() {
+    let image = format!("registry.example.com/ampoule@sha256:{}", "0".repeat(64));
+    let with = |grants: &str, image: &str| {
+        format!(
+            "delivery: {{ pod: {{ image: '{image}' }} }}\ninjectors: [{{ name: a, component: 'builtin:k8s', delivery: pod, \
+             grants: {{ {grants} }} }}]"
+        )
+    };
+    let credential =
+        |credential: &str| format!("http: {{ hosts: [{{ host: a.example, credential: {{ {credential} }} }}] }}");
+    let vault = "vault: { address: 'https://a.example', role: app, audience: vault }";
+    let own = "belongs to the webhook, and a pod with delivery: pod does not have it";
+    for (text, expected) in [
+        (
+            "injectors: [{ name: a, component: 'builtin:k8s', delivery: pod }]".to_owned(),
+            "injectors[0].delivery: pod requires delivery.pod.image, the image of the program".to_owned(),
+        ),
+        (
+            with(&credential(vault), "registry.example.com/ampoule:1"),
+            "delivery.pod.image: has no digest, so the program that gets the secrets could change; use \
+             REPOSITORY@sha256:DIGEST"
+                .to_owned(),
+        ),
+        (
+            with("clock: true", &image),
+            "injectors[0].grants.http: is required for delivery: pod, where the plugin fetches".to_owned(),
+        ),
+        (
+            with("environment: [A]", &image),
+            format!("injectors[0].grants.environment: the webhook's environment {own}"),
+        ),
+        (
+            with("kubernetesSecrets: [{ namespace: a, names: [b] }]", &image),
+            format!("injectors[0].grants.kubernetesSecrets: the access to Secrets {own}"),
+        ),
+        (
+            with(&credential("bearer: { environment: A }"), &image),
+            format!(
+                "injectors[0].grants.http.hosts[0].credential: this credential {own}; use vault, awsSigV4, gcp or azure"
+            ),
+        ),
+        (
+            "globalSecrets: { enabled: true, delivery: pod }".to_owned(),
+            "globalSecrets.delivery: cannot be pod: the webhook reads global secrets from its own environment and files"
+                .to_owned(),
+        ),
+    ] {
+        refuses(&text, &format!("configuration: {expected}"));
+    }
+    let fetched = config(&with(&credential(vault), &image));
+    let injector = &fetched.injectors[0];
+    assert!(injector.webhook_grants().http.is_none() && injector.first_that_reads().is_none());
+    let open = config(&format!("server: {{ clients: {{ mode: open }} }}\n{}", with(&credential(vault), &image)));
+    open.check_values(&open.server.clients).unwrap();
+}
+
+#[test]
+fn the_program_in_a_pod_reads_what_the_webhook_wrote() {
+    let image = format!("registry.example.com/ampoule@sha256:{}", "0".repeat(64));
+    let azure = "azure: { scope: 'https://vault.azure.net/.default', clientId: c, tenantId: t }";
+    let hosts = format!(
+        "{{ host: a.example, credential: {{ vault: {{ address: 'https://a.example', role: app, audience: vault }} }} }}, \
+         {{ host: b.example, credential: {{ awsSigV4: {{ service: s, region: r, roleArn: 'arn:aws:iam::123456789012:role/app' }} }} }}, \
+         {{ host: c.example, credential: {{ {azure} }} }}, d.example"
+    );
+    let text = format!(
+        "delivery: {{ pod: {{ image: '{image}' }} }}\ninjectors: [{{ name: a, component: 'builtin:k8s', delivery: pod, \
+         settings: {{ x: 1 }}, grants: {{ http: {{ hosts: [{hosts}], caFile: /ca.crt }} }} }}]"
+    );
+    let config = config(&text);
+    let injector = &config.injectors[0];
+    let digest = "1".repeat(64);
+    let recipe = injector.fetch_recipe(&digest, Some(b"PEM"), &config.conventions).unwrap();
+    let tokens: Vec<_> = recipe.tokens.iter().map(|token| (token.file.as_str(), token.audience.as_deref())).collect();
+    assert_eq!(
+        tokens,
+        [("a-0", Some("vault")), ("aws", Some("sts.amazonaws.com")), ("azure", Some("api://AzureADTokenExchange"))]
+    );
+    let names: Vec<_> = recipe.variables.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AZURE_FEDERATED_TOKEN_FILE"]);
+    let read: crate::FetchPlugin = serde_json::from_value(recipe.plugin).unwrap();
+    let read = read.check().unwrap();
+    assert_eq!(
+        (read.component, read.settings, read.ca.as_deref()),
+        (digest.clone(), injector.settings.clone(), Some("PEM"))
+    );
+    assert_eq!(read.limits, injector.limits);
+    assert_eq!(read.grants.http.as_ref().map(|http| http.hosts.len()), Some(4));
+    let large = vec![b'x'; 33 << 10];
+    let error = injector.fetch_recipe(&digest, Some(&large), &config.conventions).unwrap_err();
+    assert_eq!(error, "grants.http.caFile has more than 32 KiB, the limit for delivery: pod");
 }

@@ -89,8 +89,8 @@ pub struct FetchRecipe {
 pub struct FetchToken {
     /// The name of its file in [`TOKENS_DIRECTORY`].
     pub file: String,
-    /// The audience.
-    pub audience: String,
+    /// The audience; `None` means the API server.
+    pub audience: Option<String>,
 }
 
 /// The values that the pod fetches.
@@ -324,11 +324,11 @@ fn mount(volume: String, path: String, read_only: bool) -> VolumeMount {
 
 fn token_volume(tokens: &[&FetchToken]) -> PodEdit {
     let source = |token: &&FetchToken| {
-        json!({ "serviceAccountToken": {
-            "audience": token.audience,
-            "expirationSeconds": TOKEN_SECONDS,
-            "path": token.file,
-        } })
+        let mut source = json!({ "expirationSeconds": TOKEN_SECONDS, "path": token.file });
+        if let Some(audience) = &token.audience {
+            source["audience"] = json!(audience);
+        }
+        json!({ "serviceAccountToken": source })
     };
     let sources: Vec<_> = tokens.iter().map(source).collect();
     let source = VolumeSource::Json(json!({ "projected": { "sources": sources } }).to_string());

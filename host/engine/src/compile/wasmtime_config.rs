@@ -3,10 +3,11 @@
 //! Every number comes from DESIGN.md, "Hosting components", unless its comment names another
 //! source.
 
+use wasmtime::{Config, Engine, InstanceAllocationStrategy};
 #[cfg(feature = "compiler")]
-use wasmtime::RegallocAlgorithm;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Enabled, PoolingAllocationConfig, RegallocAlgorithm};
 
+#[cfg(feature = "compiler")]
 use crate::sandbox::limits::{CORE_INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
 use ampoule_component::DISABLED;
 
@@ -20,12 +21,15 @@ const CALL_STACK: usize = 2 << 20;
 
 /// Bytes of memory that a pool slot keeps for its next guest, instead of returning them to the
 /// system.
+#[cfg(feature = "compiler")]
 const KEPT_MEMORY: usize = 128 << 10;
 
 /// Like [`KEPT_MEMORY`], for tables.
+#[cfg(feature = "compiler")]
 const KEPT_TABLE: usize = 16 << 10;
 
 /// Unused slots that keep memory. This bounds the kept memory of an idle webhook to 4 MiB.
+#[cfg(feature = "compiler")]
 const WARM_SLOTS: u32 = 32;
 
 /// Frames of a backtrace in the log of a trap.
@@ -59,6 +63,7 @@ impl Allocation {
 
 /// Creates an engine for `max_concurrent` concurrent instances: with a pool, or on demand if the
 /// address space is too small for the pool.
+#[cfg(feature = "compiler")]
 pub(crate) fn running_engine(max_concurrent: u32) -> wasmtime::Result<(Engine, Allocation)> {
     let pooled = Engine::new(common().allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_concurrent))));
     match pooled {
@@ -131,6 +136,7 @@ fn on_demand() -> Config {
     config
 }
 
+#[cfg(feature = "compiler")]
 fn pool(max_concurrent: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(max_concurrent)

@@ -115,9 +115,9 @@ impl PluginRecipe {
     /// Loads the plugin, and lets it check its configuration.
     pub(super) async fn load(self, engine: &PluginEngine) -> anyhow::Result<LoadedPlugin> {
         let config = &self.config;
-        let grants =
-            ampoule_grants::resolve(&config.name, &config.grants, self.ca.as_deref(), engine.cluster_secrets())
-                .with_context(|| format!("injector {}", config.name))?;
+        let granted = config.webhook_grants();
+        let grants = ampoule_grants::resolve(&config.name, &granted, self.ca.as_deref(), engine.cluster_secrets())
+            .with_context(|| format!("injector {}", config.name))?;
         let spec = PluginSpec {
             name: config.name.clone(),
             source: config.component.to_string(),
@@ -128,12 +128,14 @@ impl PluginRecipe {
             grants,
             value_cache: ValueCachePolicy { ttl: config.cache.ttl, max_stale: config.cache.max_stale },
             fetch_place: fetch_place(config.delivery),
-            strict_grants: self.strict_grants,
+            // In the webhook, a plugin for pods lacks its grant on purpose.
+            strict_grants: self.strict_grants && config.delivery != Delivery::Pod,
         };
         let fetch = self.fetch_recipe().map_err(|reason| anyhow::anyhow!("injector {}: {reason}", config.name))?;
         let plugin = engine.load(spec).await?;
         let problem = engine.check(&plugin).await?.map(|problem| format!("its check reports: {problem}"));
-        let warning = match (missing_grants(plugin.missing_grants()), problem) {
+        let missing: Vec<_> = plugin.missing_grants().iter().filter(|grant| !is_withheld(config, **grant)).collect();
+        let warning = match (missing_grants(&missing), problem) {
             (Some(missing), Some(problem)) => Some(format!("{missing}; {problem}")),
             (missing, problem) => missing.or(problem),
         };
@@ -147,6 +149,11 @@ impl PluginRecipe {
     }
 }
 
+/// Whether the configuration has a grant that the webhook withholds: the pod has it.
+fn is_withheld(config: &InjectorConfig, grant: Grant) -> bool {
+    config.delivery == Delivery::Pod && grant == Grant::Http && config.grants.http.is_some()
+}
+
 /// The webhook fetches a value only if it delivers it.
 fn fetch_place(delivery: Delivery) -> FetchPlace {
     match delivery {
@@ -156,7 +163,7 @@ fn fetch_place(delivery: Delivery) -> FetchPlace {
 }
 
 /// The warning about imports of which every call is denied.
-fn missing_grants(missing: &[Grant]) -> Option<String> {
+fn missing_grants(missing: &[&Grant]) -> Option<String> {
     let keys: Vec<_> = missing.iter().map(|grant| grant.key()).collect();
     (!keys.is_empty()).then(|| format!("its calls are denied without the grant {}", keys.join(", ")))
 }

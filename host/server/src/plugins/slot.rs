@@ -100,7 +100,7 @@ impl PluginSlot {
             name: self.status.name.clone(),
             builtin: config.is_some_and(|config| matches!(config.component, ComponentSource::Builtin(_))),
             config_map: self.status.origin.is_some(),
-            reads_values: config.map_or(unknown.reads_values, |config| config.grants.first_that_reads().is_some()),
+            reads_values: config.map_or(unknown.reads_values, |config| config.first_that_reads().is_some()),
         }
     }
 

@@ -1,0 +1,169 @@
+//! Delivery `pod`: the edits of the pod, second reviews, and what is refused.
+//!
+//! `tests/e2e/pod_fetch.rs` runs the containers of such pods.
+
+use std::sync::Arc;
+
+use ampoule_core::{
+    Delivery, EnvSource, EnvVar, FETCH_VARIABLE, FetchDocument, FetchRecipe, FetchToken, FileSource, NoDelivery,
+    PodEdit, PodFetching, PodMutator, Profile, SecretFile, VariableDelivery,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Scripted, mutate, mutated, mutator, pod_asking};
+
+fn variable(name: &str, promise: &str) -> PodEdit {
+    PodEdit::SetEnv(EnvVar { name: name.to_owned(), source: EnvSource::Promise(promise.to_owned()) })
+}
+
+fn file(path: &str, promise: &str) -> PodEdit {
+    let source = FileSource::Promise(promise.to_owned());
+    PodEdit::WriteFile(SecretFile { path: path.to_owned(), mode: None, source })
+}
+
+fn recipe() -> FetchRecipe {
+    let token = FetchToken { file: "store-0".to_owned(), audience: Some("vault".to_owned()) };
+    let variables = vec![("AWS_ROLE_ARN".to_owned(), "arn".to_owned())];
+    FetchRecipe { plugin: json!({ "component": "0123" }), tokens: vec![token], variables }
+}
+
+/// A mutator whose injector promises a variable and a file for each request.
+fn fetching(variables: VariableDelivery, recipe: Option<FetchRecipe>) -> PodMutator {
+    let answer = |key: &str| {
+        let name = key.to_uppercase().replace('-', "_");
+        vec![variable(&name, key), file(&format!("/etc/secrets/{key}"), key)]
+    };
+    with_answers(variables, recipe, answer)
+}
+
+fn with_answers(
+    variables: VariableDelivery,
+    recipe: Option<FetchRecipe>,
+    answer: fn(&str) -> Vec<PodEdit>,
+) -> PodMutator {
+    let injector = Scripted::answering("store", move |request, _| Ok(Ok(answer(&request.key))));
+    let image = "registry.example.com/ampoule@sha256:0123".to_owned();
+    let pods = PodFetching { image, variables, total_seconds: 60, recipes: vec![recipe.map(Arc::new)] };
+    mutator(Profile::FlyteV1, vec![injector])
+        .with_delivery(vec![Delivery::Pod], Arc::new(NoDelivery))
+        .with_pod_fetching(Some(pods))
+}
+
+fn spec() -> Value {
+    json!({ "containers": [{ "name": "a" }], "initContainers": [{ "name": "own" }] })
+}
+
+#[test]
+fn a_pod_gets_memory_volumes_tokens_and_a_first_container_without_a_value() {
+    let mutator = fetching(VariableDelivery::FileKey, Some(recipe()));
+    let pod = mutated(&mutator, &pod_asking(2, spec()));
+    insta::assert_json_snapshot!(pod["spec"]);
+}
+
+#[test]
+fn a_second_review_changes_nothing_also_after_the_defaults_of_the_api_server() {
+    for variables in [VariableDelivery::FileKey, VariableDelivery::File, VariableDelivery::Both] {
+        let mutator = fetching(variables, Some(recipe()));
+        let mut once = mutated(&mutator, &pod_asking(3, spec()));
+
+        assert_eq!(mutated(&mutator, &once), once, "{variables:?}");
+        for volume in once["spec"]["volumes"].as_array_mut().unwrap() {
+            if let Some(projected) = volume.get_mut("projected") {
+                projected["defaultMode"] = json!(0o644);
+            }
+        }
+        for container in once["spec"]["initContainers"].as_array_mut().unwrap() {
+            container["imagePullPolicy"] = json!("IfNotPresent");
+            container["terminationMessagePath"] = json!("/dev/termination-log");
+        }
+        assert_eq!(mutated(&mutator, &once), once, "{variables:?} with defaults");
+    }
+}
+
+#[test]
+fn a_promise_is_fetched_once_for_all_its_uses() {
+    let answer = |key: &str| vec![variable("A", "same"), variable("B", "same"), file(&format!("/s/{key}"), "same")];
+    for (form, files, variables) in
+        [(VariableDelivery::FileKey, 1, 2), (VariableDelivery::File, 3, 0), (VariableDelivery::Both, 3, 2)]
+    {
+        let pod = mutated(&with_answers(form, Some(recipe()), answer), &pod_asking(1, spec()));
+        let document = document(&pod);
+        let [injector] = &document.injectors[..] else { panic!("{document:?}") };
+        let [value] = &injector.values[..] else { panic!("{injector:?}") };
+        assert_eq!((value.files.len(), value.variables.len()), (files, variables), "{form:?}");
+        assert!(value.variables.iter().all(|variable| variable.optional == (form == VariableDelivery::Both)));
+        let names: Vec<_> = env(&pod).iter().map(|variable| variable["name"].clone()).collect();
+        let expected = match form {
+            VariableDelivery::FileKey => vec!["A", "B"],
+            VariableDelivery::File => vec!["A_FILE", "B_FILE"],
+            VariableDelivery::Both => vec!["A", "A_FILE", "B", "B_FILE"],
+        };
+        assert_eq!(names, expected, "{form:?}");
+    }
+}
+
+#[test]
+fn what_a_pod_cannot_fetch_is_refused() {
+    let windows = json!({ "containers": [{ "name": "a" }], "os": { "name": "windows" } });
+    let taken = json!({ "containers": [{ "name": "ampoule-fetch", "image": "own" }] });
+    let mounted = json!({
+        "containers": [{ "name": "a", "volumeMounts": [{ "name": "own", "mountPath": "/etc/secrets" }] }],
+        "volumes": [{ "name": "own", "emptyDir": {} }],
+    });
+    for (spec, recipe, expected) in [
+        (windows, Some(recipe()), "delivery: pod adds a Linux container, and the pod is for Windows (spec.os)"),
+        (spec(), None, "the plugin of injector store is being loaded for delivery: pod"),
+        (
+            taken,
+            Some(recipe()),
+            "container ampoule-fetch has different definitions from the pod and the init container",
+        ),
+        (mounted, Some(recipe()), "container a mounts volume own from the pod at /etc/secrets"),
+    ] {
+        let mutation = mutate(&fetching(VariableDelivery::FileKey, recipe), &pod_asking(1, spec));
+        let refusal = mutation.outcome.unwrap_err();
+        assert!(refusal.message.contains(expected), "{}", refusal.message);
+    }
+    let two = |key: &str| vec![file("/s/one", key)];
+    let mutation = mutate(&with_answers(VariableDelivery::FileKey, Some(recipe()), two), &pod_asking(2, spec()));
+    let message = mutation.outcome.unwrap_err().message;
+    assert!(message.contains("file /s/one has different sources from injector store"), "{message}");
+    let many =
+        |key: &str| (0..200).map(|i| variable(&format!("V{i}"), &format!("{key}{i}{}", "x".repeat(1000)))).collect();
+    let mutation = mutate(&with_answers(VariableDelivery::FileKey, Some(recipe()), many), &pod_asking(1, spec()));
+    let message = mutation.outcome.unwrap_err().message;
+    assert!(message.starts_with("the list of values to fetch in the pod has 2"), "{message}");
+}
+
+#[test]
+fn a_pod_whose_containers_run_as_root_does_not_fetch_as_root() {
+    for (context, expected) in [(json!({}), Value::Null), (json!({ "runAsUser": 0 }), json!(65532))] {
+        let spec = json!({ "containers": [{ "name": "a" }], "securityContext": context });
+        let pod = mutated(&fetching(VariableDelivery::FileKey, Some(recipe())), &pod_asking(1, spec));
+        assert_eq!(pod["spec"]["initContainers"][0]["securityContext"]["runAsUser"], expected);
+    }
+}
+
+#[test]
+fn another_delivery_refuses_a_promise() {
+    for (delivery, expected) in [
+        (Delivery::Reference, "the plugin would fetch a value, and its delivery is `reference`"),
+        (Delivery::Secret, "the plugin is being loaded for another delivery"),
+        (Delivery::Inline, "the plugin is being loaded for another delivery"),
+    ] {
+        let injector = Scripted::answering("store", |_, _| Ok(Ok(vec![variable("A", "p")])));
+        let mutator = mutator(Profile::FlyteV1, vec![injector]).with_delivery(vec![delivery], Arc::new(NoDelivery));
+        let message = mutate(&mutator, &pod_asking(1, spec())).outcome.unwrap_err().message;
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+fn env(pod: &Value) -> &[Value] {
+    pod["spec"]["containers"][0]["env"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn document(pod: &Value) -> FetchDocument {
+    let variables = pod["spec"]["initContainers"][0]["env"].as_array().unwrap();
+    let variable = variables.iter().find(|variable| variable["name"] == FETCH_VARIABLE).unwrap();
+    serde_json::from_str(variable["value"].as_str().unwrap()).unwrap()
+}
