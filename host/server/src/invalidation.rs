@@ -66,7 +66,7 @@ pub(crate) fn router(values: KeptValues, metrics: Metrics) -> Router {
 }
 
 async fn invalidate(State(state): State<Arc<Invalidation>>, body: Result<Bytes, BytesRejection>) -> Response {
-    let (result, response) = match body.map_err(|error| error.status()).and_then(|body| Ok(check(&body))) {
+    let (result, response) = match body.map_err(|error| error.status()).map(|body| check(&body)) {
         Err(status) => (InvalidationResult::Invalid, (status, "the body cannot be read\n").into_response()),
         Ok(Err(reason)) => (InvalidationResult::Invalid, (StatusCode::BAD_REQUEST, reason).into_response()),
         Ok(Ok(())) if !state.take() => (InvalidationResult::Limited, limited()),
