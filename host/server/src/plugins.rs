@@ -171,12 +171,6 @@ impl Loader {
         Self { delivery, ..self }
     }
 
-    /// Lists the plugins with `cache.invalidation` here.
-    #[must_use]
-    pub fn with_kept_values(self, kept_values: KeptValues) -> Self {
-        Self { kept_values, ..self }
-    }
-
     /// Loads every configured plugin from the current content of its source, and builds their
     /// chain. If a plugin does not load, its predecessor stays in use; without a predecessor,
     /// requests to the plugin fail.

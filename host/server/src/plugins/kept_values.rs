@@ -7,6 +7,8 @@ use std::sync::Arc;
 use ampoule_engine::PluginInjector;
 use arc_swap::ArcSwap;
 
+use super::Loader;
+
 /// The plugins with `cache.invalidation`. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct KeptValues(Arc<ArcSwap<Vec<PluginInjector>>>);
@@ -24,5 +26,15 @@ impl KeptValues {
         let plugins = self.0.load();
         plugins.iter().for_each(PluginInjector::forget_values);
         plugins.len()
+    }
+}
+
+// === impl Loader ===
+
+impl Loader {
+    /// Lists the plugins with `cache.invalidation` here.
+    #[must_use]
+    pub fn with_kept_values(self, kept_values: KeptValues) -> Self {
+        Self { kept_values, ..self }
     }
 }
