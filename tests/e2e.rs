@@ -23,6 +23,8 @@ mod credentials;
 mod delivery;
 #[path = "e2e/deploy.rs"]
 mod deploy;
+#[path = "e2e/embedded.rs"]
+mod embedded;
 #[path = "e2e/fields.rs"]
 mod fields;
 #[path = "e2e/flyte.rs"]
@@ -71,6 +73,8 @@ mod rights;
 mod sdks;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/store_faults.rs"]
+mod store_faults;
 #[path = "e2e/stores.rs"]
 mod stores;
 #[path = "e2e/support.rs"]

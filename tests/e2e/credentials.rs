@@ -3,23 +3,19 @@
 //!
 //! The tests of `host/credentials` check the requests of each login.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    process::{Child, ChildStdin, Command, Stdio},
-};
+use std::net::SocketAddr;
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{
-    Ampoule, ApiServer, Review, asking, moto,
+    Ampoule, ApiServer, Review, asking,
     network::{Store, TOKEN, VALUE, in_own_network},
     tls_front::TlsFront,
 };
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::support::{Guests, config, request};
+use crate::support::{Guests, Moto, config, request};
 
 /// Not a word of the program or of its dependencies.
 const CANARY: &str = "zq7canarybird";
@@ -91,7 +87,7 @@ fn requests_to_aws_are_signed_with_the_keys_of_the_webhook() {
 }
 
 async fn ask_aws() -> Result<()> {
-    let moto = Moto::start(5000)?;
+    let moto = Moto::start(5000, &json!({ "db": VALUE }))?;
     let front = TlsFront::start(8443, SocketAddr::from(([127, 0, 0, 1], 5000))).await;
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -131,40 +127,6 @@ async fn ask_aws() -> Result<()> {
         assert!(!exit.log.contains(CANARY) && !exit.log.contains(secret), "{what}: {}", exit.log);
     }
     Ok(())
-}
-
-/// AWS in a process, with the set-up of `tests/stores/aws.py`.
-struct Moto {
-    process: Child,
-    _input: ChildStdin,
-    identity: Value,
-}
-
-// === impl Moto ===
-
-impl Moto {
-    fn start(port: u16) -> Result<Self> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/stores/aws.py");
-        let mut python = Command::new(moto()?.join("bin/python"));
-        python.args([script, &port.to_string(), VALUE]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = python.stderr(Stdio::null()).spawn()?;
-        let input = process.stdin.take().context("an input")?;
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().context("an output")?).read_line(&mut line)?;
-        let identity = serde_json::from_str(&line).context("moto does not start")?;
-        Ok(Self { process, _input: input, identity })
-    }
-
-    fn part(&self, name: &str) -> &str {
-        self.identity[name].as_str().expect("a text")
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// What the plugin read, or its error.

@@ -122,12 +122,16 @@ async fn a_fetched_value_is_in_one_immutable_secret_and_nowhere_in_the_pod() -> 
     place.pods.register(&first).await?;
     let requests = [request("", "Key", EnvVar, "TOKEN"), request("", "Key", File, "TOKEN_FILE")];
 
-    let dry = place.pods.dry_run_pod(&task("dry", &requests)).await??;
-    let name = secret_of(&dry, "TOKEN")?;
+    let dry_run = async || secret_of(&place.pods.dry_run_pod(&task("dry", &requests)).await??, "TOKEN");
+    let random = dry_run().await?;
     assert_eq!(place.names().await?, BTreeSet::new(), "a dry run writes nothing");
+    let key = place.secrets.api::<Secret>().get_opt("ampoule-delivery-key").await?;
+    assert!(key.is_none(), "a dry run does not create the key of the names");
 
     let created = place.pods.create_pod(&task("one", &requests)).await?;
-    assert_eq!(secret_of(&created, "TOKEN")?, name);
+    let name = secret_of(&created, "TOKEN")?;
+    assert_ne!(name, random, "without a key, the names of a dry run are random");
+    assert_eq!(dry_run().await?, name);
     assert!(!created.to_string().contains(CANARY), "{created}");
     let mount = json!({ "mountPath": "/etc/flyte/secrets", "readOnly": true });
     let mounts = &created["spec"]["containers"][0]["volumeMounts"][0];
@@ -188,6 +192,8 @@ async fn the_mode_and_the_namespaces_decide_about_a_value() -> Result<()> {
         let ampoule = place.start(delivery, injector).await?;
         let refusal = ampoule.review_once(&review(pod)).await?;
         assert!(!refusal.allowed && refusal.message.contains(expected), "{}", refusal.message);
+        let dry = ampoule.review_once(&review(pod).dry_run()).await?;
+        assert_eq!(dry.message, refusal.message, "a dry run is refused as well");
     }
     let inline = place.start("{}", "    delivery: inline\n    acceptPlaintext: true\n").await?;
     let answer = inline.review_once(&review(&pod)).await?;

@@ -28,10 +28,13 @@ use crate::deploy::check_kept;
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/metrics.md");
 
 /// Panels that show only zeros in this scenario, each with the reason.
-const ZERO: [(&str, &str); 5] = [
+const ZERO: [(&str, &str); 8] = [
     ("Restored registrations", "no API server is used from which it could be removed"),
     ("Secrets with values", "no API server is used in which they could be"),
     ("Deleted Secrets with values", "no API server is used from which they could be deleted"),
+    ("Searches for unused Secrets", "no API server is used in which they could be"),
+    ("Logins for plugins", "no plugin has a credential; `value_cache` and `credentials` test the logins"),
+    ("Invalidations of values", "the port is off; `value_cache` tests it"),
     ("Refused clients", "the port is open to every client"),
     ("Policy rules that fail", "the rule of this scenario reads a field that every request has"),
 ];

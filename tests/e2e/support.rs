@@ -3,9 +3,14 @@
 //!
 //! The limits are generous, because the machine may be busy; other tests cover the limits.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
 use ampoule_core::{MountRequirement, SecretRequest};
-use ampoule_tests::{Ampoule, ApiServer, Namespace};
-use anyhow::Result;
+use ampoule_tests::{Ampoule, ApiServer, Namespace, moto};
+use anyhow::{Context as _, Result};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use serde_json::Value;
@@ -120,4 +125,39 @@ pub(crate) fn variable_in<'a>(pod: &'a Value, name: &str) -> &'a Value {
 pub(crate) fn certificate_pem(certificate: &[u8]) -> String {
     let body = data_encoding::BASE64.encode(certificate);
     format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+}
+
+/// AWS in a process, with the set-up of `tests/stores/aws.py`.
+pub(crate) struct Moto {
+    process: Child,
+    _input: ChildStdin,
+    identity: Value,
+}
+
+// === impl Moto ===
+
+impl Moto {
+    /// Starts a server with these secrets. One login by web identity is possible.
+    pub(crate) fn start(port: u16, secrets: &Value) -> Result<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/stores/aws.py");
+        let mut python = Command::new(moto()?.join("bin/python"));
+        python.args([script, &port.to_string(), &secrets.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = python.stderr(Stdio::null()).spawn()?;
+        let input = process.stdin.take().context("an input")?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("an output")?).read_line(&mut line)?;
+        let identity = serde_json::from_str(&line).context("moto does not start")?;
+        Ok(Self { process, _input: input, identity })
+    }
+
+    pub(crate) fn part(&self, name: &str) -> &str {
+        self.identity[name].as_str().expect("a text")
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }

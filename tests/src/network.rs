@@ -235,7 +235,8 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, answers: Arc<An
     }
     let path = head.split([' ', '?']).nth(1).unwrap_or_default();
     let redirect = |to: &str| format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
-    let whole = match path {
+    // A plugin may add a slash to the path of its settings.
+    let whole = match if path == "/" { path } else { path.trim_end_matches('/') } {
         "/hang" | "/sink" => {
             let mut waste = [0; 4096];
             while stream.read(&mut waste).await? > 0 {}

@@ -63,6 +63,13 @@ impl Review {
         }))
     }
 
+    /// The same review as a dry run.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.0["request"]["dryRun"] = true.into();
+        self
+    }
+
     /// The request's `uid`.
     #[must_use]
     pub fn uid(&self) -> &str {

@@ -1,6 +1,7 @@
 """Secrets Manager and the Security Token Service, from moto, with authentication.
 
-Usage: aws.py PORT VALUE, which prints a JSON line with keys and a role, and serves until its input ends.
+Usage: aws.py PORT SECRETS, where SECRETS is a JSON object of names and values. It prints a JSON line with keys and
+a role, and serves until its input ends.
 moto checks the signature and the policy of every request after the set-up and one login by web
 identity, which has no signature.
 """
@@ -9,8 +10,9 @@ import json
 import os
 import sys
 
-# Six calls below, and AssumeRoleWithWebIdentity.
-os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "7"
+SECRETS = json.loads(sys.argv[2])
+# Five calls below, one for each secret, and AssumeRoleWithWebIdentity.
+os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = str(5 + len(SECRETS) + 1)
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -34,6 +36,7 @@ key = iam.create_access_key(UserName="ampoule")["AccessKey"]
 role = iam.create_role(RoleName="ampoule", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
 iam.put_role_policy(RoleName="ampoule", PolicyName="read", PolicyDocument=json.dumps(POLICY))
 secrets = boto3.client("secretsmanager", **client)
-secrets.create_secret(Name="db", SecretString=sys.argv[2])
+for name, value in SECRETS.items():
+    secrets.create_secret(Name=name, SecretString=value)
 print(json.dumps({"keyId": key["AccessKeyId"], "secret": key["SecretAccessKey"], "role": role}), flush=True)
 sys.stdin.read()

@@ -71,7 +71,7 @@ const EDGES: [(&str, &[&str]); 41] = [
     ("ampoule-plugin-azure-key-vault", &["ampoule-plugin-sdk", "ampoule-plugin-store"]),
     ("ampoule-plugin-build", &[]),
     ("ampoule-plugin-bundle", &["ampoule-plugin-build"]),
-    ("ampoule-plugin-embedded", &["ampoule-plugin-sdk"]),
+    ("ampoule-plugin-embedded", &["ampoule-plugin-sdk", "ampoule-plugin-store"]),
     ("ampoule-plugin-gcp", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-gcp-secret-manager", &["ampoule-plugin-sdk", "ampoule-plugin-store"]),
     ("ampoule-plugin-http-json", &["ampoule-plugin-sdk"]),

@@ -19,7 +19,7 @@ use std::{
 };
 
 use ampoule_config::DeliveryConfig;
-use ampoule_core::{DeliveredSecret, DeliveryError, DeliveryStore, NamingKey};
+use ampoule_core::{DeliveredKind, DeliveredSecret, DeliveryError, DeliveryStore, NamingKey};
 use ampoule_telemetry::metrics::{DeliveryResult, Metrics};
 use async_trait::async_trait;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
@@ -150,6 +150,12 @@ impl SecretDelivery {
                     "injector {injector} delivers values in Secrets, but the webhook's role does not allow `{verb}` on \
                      Secrets in namespace {namespace}, or a quota is exhausted; the webhook's log has the details"
                 );
+                let reason = match secret.kind {
+                    DeliveredKind::DockerConfig if !self.config.pull_secrets => {
+                        format!("{reason}; image pull secrets need it with every delivery (delivery.pullSecrets)")
+                    }
+                    _ => reason,
+                };
                 (DeliveryResult::Denied, DeliveryError::Denied(reason))
             }
             404 => {
@@ -174,7 +180,14 @@ impl SecretDelivery {
 
 #[async_trait]
 impl DeliveryStore for SecretDelivery {
-    async fn naming_key(&self) -> Result<NamingKey, DeliveryError> {
+    async fn naming_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError> {
+        if dry_run {
+            let known = self.key.get().cloned();
+            return match known {
+                Some(key) => Ok(key),
+                None => naming_key::read_or_random(self.cluster().await?).await,
+            };
+        }
         self.set_used();
         let key = match self.cluster().await {
             Ok(cluster) => self.key.get_or_try_init(|| naming_key::read_or_create(cluster)).await.cloned(),
@@ -190,14 +203,18 @@ impl DeliveryStore for SecretDelivery {
         })
     }
 
-    async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
-        if !self.config.covers(&secret.namespace) {
-            let reason = format!(
-                "injector {} delivers values in Secrets, and namespace {} is not one of delivery.namespaces",
-                secret.injector, secret.namespace
-            );
-            return Err(DeliveryError::Denied(reason));
+    fn check(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+        if self.config.covers(&secret.namespace) {
+            return Ok(());
         }
+        Err(DeliveryError::Denied(format!(
+            "injector {} delivers values in Secrets, and namespace {} is not one of delivery.namespaces",
+            secret.injector, secret.namespace
+        )))
+    }
+
+    async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+        self.check(secret)?;
         let key = format!("{}/{}", secret.namespace, secret.name);
         self.known.try_get_with(key, self.write(secret)).await.map_err(|error| (*error).clone())
     }

@@ -127,7 +127,7 @@ impl ConfigMapInjector {
             Some(host) => {
                 let reason = format!(
                     "this credential of {} is not permitted in a ConfigMap; an admin must list the host with the same \
-                     credential in plugins.configMapCredentials",
+                     credential and caFile in plugins.configMapCredentials",
                     host.destination
                 );
                 Err(ConfigError::at("grants.http.hosts", reason))

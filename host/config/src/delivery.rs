@@ -57,6 +57,10 @@ pub struct DeliveryConfig {
     /// The values that pods fetch, with `delivery: pod`.
     #[serde(deserialize_with = "section")]
     pub pod: PodFetchConfig,
+    /// Whether an injector with `delivery: inline` or `pod` may need an image pull secret, which is
+    /// always a Secret. The chart grants the rights for Secrets then too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pull_secrets: bool,
 }
 
 // === impl DeliveryName ===
@@ -88,6 +92,7 @@ impl Default for DeliveryConfig {
             grace: Duration::from_secs(3600),
             sweep_interval: Duration::from_secs(300),
             pod: PodFetchConfig::default(),
+            pull_secrets: false,
         }
     }
 }
@@ -122,7 +127,12 @@ impl Config {
     pub fn delivers_secrets(&self) -> bool {
         let global = self.global_secrets.as_ref().is_some_and(|global| global.delivery == Delivery::Secret);
         let reads_and_delivers = |injector: &InjectorConfig| {
-            injector.delivery == Delivery::Secret && injector.grants.first_that_reads().is_some()
+            let needs_secrets = match injector.delivery {
+                Delivery::Reference => false,
+                Delivery::Secret => true,
+                Delivery::Pod | Delivery::Inline => self.delivery.pull_secrets,
+            };
+            needs_secrets && injector.grants.first_that_reads().is_some()
         };
         self.server.clients.allow_values()
             && (global || self.config_maps || self.injectors.iter().any(reads_and_delivers))

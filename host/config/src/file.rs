@@ -13,7 +13,7 @@ use crate::{
     conventions::{ConventionsSection, OnFailureName},
     edits::EditsSection,
     global_secrets::GlobalSecretsSection,
-    granted_host::{HostSection, check_permitted},
+    granted_host::{PermittedSection, check_permitted},
     injector::{self, InjectorEntry, InjectorRules},
     limits::LimitsSection,
     policy::PolicySection,
@@ -83,9 +83,10 @@ pub(crate) struct PluginsSection {
     /// Hosts and credentials that such a ConfigMap may use. Its credential of a host must equal the
     /// credential of that host here. By default, it may use no credential.
     #[serde(deserialize_with = "section")]
-    config_map_credentials: Vec<HostSection>,
+    config_map_credentials: Vec<PermittedSection>,
     /// Whether a component that imports HTTP or Kubernetes Secrets is rejected without the grant.
-    /// Otherwise it is loaded, and its calls are denied.
+    /// Otherwise it is loaded, and its calls are denied. A built-in plugin for several stores needs
+    /// the grant for one of them.
     strict_grants: bool,
 }
 
@@ -169,7 +170,12 @@ impl From<&Config> for ConfigFile {
                 config_map_limits: (&config.config_map_limits).into(),
                 config_map_edits: (&config.config_map_edits).into(),
                 config_map_builtin_settings: config.config_map_builtin_settings,
-                config_map_credentials: config.config_map_credentials.iter().cloned().map(HostSection::from).collect(),
+                config_map_credentials: config
+                    .config_map_credentials
+                    .iter()
+                    .cloned()
+                    .map(PermittedSection::from)
+                    .collect(),
                 strict_grants: config.strict_grants,
             },
             injectors: Some(config.injectors.iter().map(Into::into).collect()),

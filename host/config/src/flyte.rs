@@ -23,6 +23,9 @@ pub use self::keys::FLAGS;
 use self::{translate::translate, tree::Tree};
 use crate::{ConfigError, LoadedConfig, ProfileName};
 
+/// Looks up an environment variable.
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// The source of a configuration in Flyte's terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlyteSource {

@@ -2,7 +2,7 @@
 //!
 //! `plugins.configMapCredentials` has the same entries: those that ConfigMaps may use.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, path::PathBuf};
 
 use ampoule_core::Destination;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -42,6 +42,30 @@ pub(crate) struct HostSection {
     pub(crate) credential: Option<CredentialSection>,
 }
 
+/// A host with a credential that the injectors of ConfigMaps may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermittedHost {
+    /// The host and its credential.
+    pub host: GrantedHost,
+    /// The only CA certificates, beside the public roots, that may identify the host and the login
+    /// server.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A host with a credential that the injectors of ConfigMaps may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct PermittedSection {
+    /// Host that the plugin may call, in the form of an entry without a credential. Required.
+    pub(crate) host: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) credential: Option<CredentialSection>,
+    /// The only `grants.http.caFile` with which a ConfigMap may use the credential. By default, it
+    /// may have none, because the owner of a CA of that file could receive the credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
 /// Checks a list of hosts, which is the value of `key`. A host has one credential.
 pub(crate) fn check_hosts(key: &str, entries: Vec<HostEntry>) -> Result<Vec<GrantedHost>, ConfigError> {
     let mut hosts = Vec::<GrantedHost>::new();
@@ -59,13 +83,17 @@ pub(crate) fn check_hosts(key: &str, entries: Vec<HostEntry>) -> Result<Vec<Gran
 }
 
 /// Checks the list of hosts that may have a credential in a ConfigMap.
-pub(crate) fn check_permitted(key: &str, sections: Vec<HostSection>) -> Result<Vec<GrantedHost>, ConfigError> {
-    let checked = |(i, section): (usize, HostSection)| {
+pub(crate) fn check_permitted(key: &str, sections: Vec<PermittedSection>) -> Result<Vec<PermittedHost>, ConfigError> {
+    let checked = |(i, section): (usize, PermittedSection)| {
         let key = format!("{key}[{i}]");
-        if section.credential.is_none() {
+        let PermittedSection { host, credential, ca_file } = section;
+        if credential.is_none() {
             return Err(ConfigError::at(format!("{key}.credential"), "is required"));
         }
-        section.check(&key)
+        if ca_file.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return Err(ConfigError::at(format!("{key}.caFile"), "is not an absolute path"));
+        }
+        Ok(PermittedHost { host: HostSection { host, credential }.check(&key)?, ca_file })
     };
     sections.into_iter().enumerate().map(checked).collect()
 }
@@ -73,6 +101,10 @@ pub(crate) fn check_permitted(key: &str, sections: Vec<HostSection>) -> Result<V
 // === impl HostEntry, HostSection ===
 
 impl HostEntry {
+    pub(crate) fn with_credential(host: &str, credential: CredentialConfig) -> Self {
+        Self::Section(Box::new(HostSection { host: host.to_owned(), credential: Some(credential.into()) }))
+    }
+
     fn check(self, key: &str) -> Result<GrantedHost, ConfigError> {
         match self {
             Self::Name(host) => Ok(GrantedHost { destination: parse(key, &host)?, credential: None }),
@@ -101,6 +133,22 @@ impl From<GrantedHost> for HostEntry {
 impl From<GrantedHost> for HostSection {
     fn from(GrantedHost { destination, credential }: GrantedHost) -> Self {
         Self { host: destination.to_string(), credential: credential.map(CredentialSection::from) }
+    }
+}
+
+impl From<PermittedHost> for PermittedSection {
+    fn from(PermittedHost { host, ca_file }: PermittedHost) -> Self {
+        let HostSection { host, credential } = host.into();
+        Self { host, credential, ca_file }
+    }
+}
+
+// === impl PermittedHost ===
+
+impl PermittedHost {
+    /// Whether a plugin with these CA certificates may use this host with this credential.
+    pub(crate) fn permits(&self, host: &GrantedHost, ca_file: Option<&PathBuf>) -> bool {
+        self.host == *host && (ca_file.is_none() || ca_file == self.ca_file.as_ref())
     }
 }
 

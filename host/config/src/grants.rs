@@ -14,8 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConfigError, GrantedHost,
-    granted_host::{HostEntry, check_hosts},
+    ConfigError, CredentialConfig, GrantedHost,
+    granted_host::{HostEntry, PermittedHost, check_hosts},
     names::{check_object_name, is_label},
     section::section,
 };
@@ -112,6 +112,12 @@ impl GrantsFile {
         let match_labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let entry = SecretsEntry { namespace: namespace.to_owned(), names: Vec::new(), match_labels };
         self.kubernetes_secrets.push(entry);
+        self
+    }
+
+    /// Adds a host with its credential.
+    pub(crate) fn with_host(mut self, host: &str, credential: CredentialConfig) -> Self {
+        self.http.hosts.push(HostEntry::with_credential(host, credential));
         self
     }
 
@@ -245,11 +251,12 @@ impl GrantsConfig {
         grants.into_iter().find_map(|(grant, given)| given.then(|| grant.key()))
     }
 
-    /// Returns the first host with a credential that is not in this list.
+    /// Returns the first host with a credential that this list does not permit.
     #[must_use]
-    pub fn first_credential_beyond(&self, permitted: &[GrantedHost]) -> Option<&GrantedHost> {
-        let mut hosts = self.http.iter().flat_map(|http| &http.hosts);
-        hosts.find(|host| host.credential.is_some() && !permitted.contains(host))
+    pub fn first_credential_beyond(&self, permitted: &[PermittedHost]) -> Option<&GrantedHost> {
+        let HttpGrantConfig { hosts, ca_file } = self.http.as_ref()?;
+        let is_permitted = |host: &GrantedHost| permitted.iter().any(|one| one.permits(host, ca_file.as_ref()));
+        hosts.iter().find(|host| host.credential.is_some() && !is_permitted(host))
     }
 
     /// Whether `others` contains all of these grants.

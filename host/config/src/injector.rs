@@ -219,7 +219,7 @@ impl InjectorEntry {
             limits: self.limits.over(&Limits::default()),
             grants: self.grants.check(&at("grants"))?,
             delivery: self.delivery.check(self.accept_plaintext, key)?,
-            cache: self.cache,
+            cache: self.cache.check(&at("cache"))?,
             required: self.required.unwrap_or(!self.shadow),
             shadow: self.shadow,
         };

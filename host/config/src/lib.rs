@@ -58,7 +58,7 @@ pub use self::{
     error::ConfigError,
     flyte::{FLAGS as FLYTE_FLAGS, FlyteSource, Notice},
     global_secrets::{GLOBAL_INJECTOR, GlobalSecretsConfig},
-    granted_host::GrantedHost,
+    granted_host::{GrantedHost, PermittedHost},
     grants::{GrantsConfig, GrantsFile, HttpGrantConfig},
     injector::InjectorConfig,
     limits::LimitsSection,
@@ -71,7 +71,7 @@ pub use self::{
     },
     registries::RegistriesConfig,
     schema::{changed_fixed_keys, json_schema},
-    server::ServerConfig,
+    server::{InvalidationConfig, ServerConfig},
     source::{ComponentSource, OciReference, is_digest},
     tracing::TracingConfig,
     trust::{TrustConfig, TrustedKey},
@@ -138,7 +138,7 @@ pub struct Config {
     /// is on.
     pub config_map_builtin_settings: bool,
     /// The hosts and credentials that the injectors of ConfigMaps may use.
-    pub config_map_credentials: Vec<GrantedHost>,
+    pub config_map_credentials: Vec<PermittedHost>,
     /// Whether a component that needs a grant is rejected without it.
     pub strict_grants: bool,
     /// The injectors in the order in which they are consulted, and shadow injectors. All of them

@@ -8,9 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
-    ClientsConfig, ConfigError,
+    ClientMode, ClientsConfig, ConfigError,
     section::{seconds, section},
 };
+
+/// The port of Flyte's webhook for the same requests.
+const INVALIDATION_PORT: u16 = 9444;
 
 /// Ports, certificate folder, connections and shutdown of the process.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -52,6 +55,26 @@ pub struct ServerConfig {
     /// Authentication of the webhook's clients.
     #[serde(deserialize_with = "section")]
     pub clients: ClientsConfig,
+    /// The port on which another program reports that values of a store have changed. By default,
+    /// the process does not open it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invalidation: Option<InvalidationConfig>,
+}
+
+/// The port with `POST /invalidate-secret`, which clears the caches with
+/// `injectors[].cache.invalidation`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct InvalidationConfig {
+    /// IP address and port. On a loopback address, the port serves plain HTTP. On another one, it
+    /// serves TLS to the clients of `server.clients`, whose mode must be `certificate`.
+    #[serde(deserialize_with = "address")]
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// Whether the port serves plain HTTP to every client that reaches it, as in Flyte. A client
+    /// can then clear the caches once a second.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub accept_anyone: bool,
 }
 
 // === impl ServerConfig ===
@@ -73,7 +96,14 @@ impl Default for ServerConfig {
             // (--max-mutating-requests-inflight).
             max_admissions: 512,
             clients: ClientsConfig::default(),
+            invalidation: None,
         }
+    }
+}
+
+impl Default for InvalidationConfig {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], INVALIDATION_PORT).into(), accept_anyone: false }
     }
 }
 
@@ -84,7 +114,35 @@ impl ServerConfig {
             return Err(ConfigError::at("server.admin", reason));
         }
         self.clients.check()?;
+        if let Some(invalidation) = &self.invalidation {
+            invalidation.check(&self)?;
+        }
         Ok(self)
+    }
+}
+
+impl InvalidationConfig {
+    /// Whether the port serves plain HTTP, to every client that reaches it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.accept_anyone || self.listen.ip().is_loopback()
+    }
+
+    fn check(&self, server: &ServerConfig) -> Result<(), ConfigError> {
+        let port = self.listen.port();
+        if port != 0 && [server.listen.port(), server.admin.port()].contains(&port) {
+            let reason = format!("port {port} is already used by server.listen or server.admin");
+            return Err(ConfigError::at("server.invalidation.listen", reason));
+        }
+        if !self.is_plain() && server.clients.mode != ClientMode::Certificate {
+            let reason = format!(
+                "{} accepts clients of other machines, which only server.clients.mode: certificate authenticates; use \
+                 127.0.0.1, or set server.invalidation.acceptAnyone",
+                self.listen
+            );
+            return Err(ConfigError::at("server.invalidation.listen", reason));
+        }
+        Ok(())
     }
 }
 

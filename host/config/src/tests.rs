@@ -85,7 +85,8 @@ fn reads_every_key() {
     let with_credential = |host: &&GrantedHost| host.credential.is_some();
     let hosts = &logged_in.grants.http.as_ref().unwrap().hosts;
     assert_eq!((hosts.len(), hosts.iter().filter(with_credential).count()), (9, 8));
-    assert_eq!(config.config_map_credentials.iter().filter(with_credential).count(), 1);
+    assert_eq!(config.config_map_credentials.len(), 1);
+    assert!(config.config_map_credentials[0].ca_file.is_some());
     let secrets: Vec<_> = injector.grants.kubernetes_secrets.iter().map(ToString::to_string).collect();
     assert_eq!(secrets, ["team-a/db", "vault/other.token", "vault/token"]);
     assert_eq!(injector.grants.environment, ["STORE_TOKEN".to_owned()].into());
@@ -117,7 +118,7 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     refuses(
         "server:\n  tls: {}",
         "configuration, line 2, column 3: server.tls: unknown field `tls`, expected one of listen, admin, certDir, \
-         shutdownDelaySeconds, shutdownGraceSeconds, maxConnections, maxConnectionAgeSeconds, maxAdmissions, clients",
+         shutdownDelaySeconds, shutdownGraceSeconds, maxConnections, maxConnectionAgeSeconds, maxAdmissions, clients, invalidation",
     );
     refuses(
         "injectors:\n- name: k8s\n  component: builtin:k8s\n  limits: { memoryMb: 3 }",
@@ -400,6 +401,7 @@ server:
   maxConnectionAgeSeconds: 30
   maxAdmissions: 5
   clients: { mode: certificate, caFile: /etc/ampoule/clients.crt, allowedNames: [api-server] }
+  invalidation: { listen: '0.0.0.0:9444', acceptAnyone: true }
 registration:
   enabled: true
   create: true
@@ -425,7 +427,7 @@ engine:
 plugins:
   configMaps: true
   configMapLimits: { memoryMiB: 64, deadlineMillis: 1000, instances: 32, queueWaitMillis: 900, componentMiB: 20 }
-  configMapCredentials: [{ host: a.example, credential: { bearer: { file: /etc/ampoule/token } } }]
+  configMapCredentials: [{ host: a.example, credential: { bearer: { file: /etc/ampoule/token } }, caFile: /etc/ca.crt }]
 trust:
   requireSignature: true
   keys:
@@ -441,7 +443,7 @@ registries:
   caFile: /etc/ampoule/ca.crt
   insecure: ['localhost:5000']
   refreshSeconds: 5
-delivery: { namespaces: [team-a], graceSeconds: 600, sweepIntervalSeconds: 30 }
+delivery: { namespaces: [team-a], graceSeconds: 600, sweepIntervalSeconds: 30, pullSecrets: true }
 policy:
   rules:
   - { name: own-groups, when: 'request.group != pod.namespace', action: warn, message: use your group, shadow: true }
@@ -466,7 +468,7 @@ injectors:
     randomness: true
   delivery: inline
   acceptPlaintext: true
-  cache: { ttlSeconds: 60, maxStaleSeconds: 600 }
+  cache: { ttlSeconds: 60, maxStaleSeconds: 600, invalidation: true }
   required: false
 - name: logged-in
   component: builtin:k8s

@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::section::seconds;
+use crate::{ConfigError, section::seconds};
 
 /// How long the webhook keeps the values that the plugin fetches, in its memory. By default it
 /// keeps none, and fetches each value for each pod.
@@ -23,4 +23,19 @@ pub struct ValueCacheConfig {
     #[serde(rename = "maxStaleSeconds", with = "seconds")]
     #[schemars(with = "u64", range(min = 0, max = 86_400))]
     pub max_stale: Duration,
+    /// Whether a request to the port `server.invalidation` clears the cache.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invalidation: bool,
+}
+
+// === impl ValueCacheConfig ===
+
+impl ValueCacheConfig {
+    /// Checks the section, which is the value of `key`.
+    pub(crate) fn check(self, key: &str) -> Result<Self, ConfigError> {
+        if self.invalidation && self.ttl.is_zero() {
+            return Err(ConfigError::at(format!("{key}.invalidation"), "has no effect without ttlSeconds"));
+        }
+        Ok(self)
+    }
 }

@@ -45,12 +45,23 @@ pub enum Delivery {
 /// Writes the Secrets that carry values.
 #[async_trait]
 pub trait DeliveryStore: Send + Sync {
-    /// Returns the key of the names, which all replicas share.
+    /// Returns the key of the names, which all replicas share. A dry run does not create it; before
+    /// the first delivery, its names are random.
     ///
     /// # Errors
     ///
     /// The key cannot be read.
-    async fn naming_key(&self) -> Result<NamingKey, DeliveryError>;
+    async fn naming_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError>;
+
+    /// Checks what is known of a Secret without a request to the cluster.
+    ///
+    /// # Errors
+    ///
+    /// The Secret must not be written.
+    fn check(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+        let _ = secret;
+        Ok(())
+    }
 
     /// Ensures that the Secret exists, and that nothing deletes it before the pod exists.
     ///
@@ -141,7 +152,7 @@ impl DeliveredKind {
 
 #[async_trait]
 impl DeliveryStore for NoDelivery {
-    async fn naming_key(&self) -> Result<NamingKey, DeliveryError> {
+    async fn naming_key(&self, _dry_run: bool) -> Result<NamingKey, DeliveryError> {
         Ok(NamingKey::new([0; NamingKey::BYTES]))
     }
 

@@ -68,3 +68,20 @@ pub enum CredentialError {
     #[error("the credential is not set up")]
     Misconfigured,
 }
+
+// === impl CredentialError ===
+
+impl CredentialError {
+    /// All errors.
+    pub const ALL: [Self; 3] = [Self::Refused, Self::Unavailable, Self::Misconfigured];
+
+    /// Returns the label value in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}

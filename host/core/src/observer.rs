@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     grant::Grant,
+    host_credential::CredentialError,
     injector::{FailureKind, Injection, InjectionError},
 };
 
@@ -28,6 +29,9 @@ pub trait PluginObserver: Send + Sync {
 
     /// The value of a promise was used.
     fn value(&self, _origin: ValueOrigin) {}
+
+    /// The host logged in for the plugin, or failed to.
+    fn login(&self, _result: Result<(), CredentialError>) {}
 }
 
 /// Where the value of a promise is from.

@@ -11,7 +11,8 @@ use secrecy::{ExposeSecret as _, zeroize::Zeroizing};
 
 use crate::{kept::KeptToken, vault};
 
-/// Vault answers with 403 also if its policy denies a path, which is no reason for many logins.
+/// Vault answers with 403 to a revoked token, and also if its policy denies a path. So a 403 renews
+/// the token at most in this interval, and the old one stays in use until then.
 const VAULT_AGE: Duration = Duration::from_secs(60);
 
 /// A host whose credential is a token in one header.
@@ -61,7 +62,7 @@ impl HostCredential for TokenHost {
     fn answered(&self, status: u16) {
         match status {
             401 => self.token.reject(Duration::ZERO),
-            403 if self.is_vault => self.token.reject(VAULT_AGE),
+            403 if self.is_vault => self.token.renew(VAULT_AGE),
             _ => {}
         }
     }

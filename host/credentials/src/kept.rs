@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ampoule_core::Destination;
+use ampoule_core::{Destination, PluginObserver};
 use ampoule_net::backoff::Backoff;
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -58,6 +58,7 @@ pub(crate) struct Kept<T> {
     /// The plugin and the host in log lines.
     plugin: String,
     host: String,
+    observer: Arc<dyn PluginObserver>,
 }
 
 struct State<T> {
@@ -114,11 +115,16 @@ impl<T> Fresh<T> {
 // === impl Kept ===
 
 impl<T: Send + Sync + 'static> Kept<T> {
-    pub(crate) fn new(login: Arc<dyn CredentialLogin<T>>, plugin: &str, host: &Destination) -> Self {
+    pub(crate) fn new(
+        login: Arc<dyn CredentialLogin<T>>,
+        plugin: &str,
+        host: &Destination,
+        observer: Arc<dyn PluginObserver>,
+    ) -> Self {
         let [first, longest] = FAILURES;
         let backoff = Backoff::new(first, longest);
         let state = State { current: None, running: None, failed: None, backoff };
-        Self { login, state: Arc::new(Mutex::new(state)), plugin: plugin.to_owned(), host: host.to_string() }
+        Self { login, state: Arc::new(Mutex::new(state)), plugin: plugin.to_owned(), host: host.to_string(), observer }
     }
 
     /// Returns the credential. Waits for a login only if there is no valid credential.
@@ -146,6 +152,17 @@ impl<T: Send + Sync + 'static> Kept<T> {
         }
     }
 
+    /// Replaces a credential in the background that its host may have rejected, unless it is
+    /// younger than `age`. Until then, all requests use it: it may be valid for them.
+    pub(crate) fn renew(&self, age: Duration) {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        let age = age.max(MIN_AGE);
+        if let Some(current) = state.current.as_mut().filter(|current| now - current.since >= age) {
+            current.refresh = current.refresh.min(now);
+        }
+    }
+
     fn step(&self) -> KeptStep<T> {
         let now = Instant::now();
         let mut state = lock(&self.state);
@@ -170,10 +187,11 @@ impl<T: Send + Sync + 'static> Kept<T> {
     fn start(&self) -> watch::Receiver<Option<Outcome<T>>> {
         let (sender, receiver) = watch::channel(None);
         let (login, state) = (Arc::clone(&self.login), Arc::clone(&self.state));
-        let (plugin, host) = (self.plugin.clone(), self.host.clone());
+        let (plugin, host, observer) = (self.plugin.clone(), self.host.clone(), Arc::clone(&self.observer));
         tokio::spawn(async move {
             let late = || LoginError::unavailable(format!("the login took longer than {} s", LOGIN_MAX.as_secs()));
             let result = timeout(LOGIN_MAX, login.login()).await.unwrap_or_else(|_| Err(late()));
+            observer.login(result.as_ref().map(|_| ()).map_err(|error| error.class));
             if let Err(error) = &result {
                 warn!(plugin, host, reason = %error, "the webhook cannot log in for a plugin");
             }

@@ -34,7 +34,7 @@ mod vault;
 use std::sync::Arc;
 
 use ampoule_config::{CredentialConfig, GrantedHost};
-use ampoule_core::{Destination, HostCredential};
+use ampoule_core::{Destination, HostCredential, PluginObserver};
 
 use self::{
     aws::signer::AwsSigner,
@@ -77,7 +77,7 @@ impl<'a> Logins<'a> {
             let known = self.aws.iter().find(|(known, _)| *known == identity).map(|(_, kept)| Arc::clone(kept));
             let kept = known.unwrap_or_else(|| {
                 let login = aws::AwsLogin::new(identity.clone(), self.surroundings.clone());
-                let kept = Arc::new(Kept::new(Arc::new(login), self.plugin, host));
+                let kept = Arc::new(Kept::new(Arc::new(login), self.plugin, host, self.observer()));
                 self.aws.push((identity, Arc::clone(&kept)));
                 kept
             });
@@ -85,11 +85,15 @@ impl<'a> Logins<'a> {
         }
         let known = self.tokens.iter().find(|(known, _)| *known == config).map(|(_, kept)| Arc::clone(kept));
         let kept = known.unwrap_or_else(|| {
-            let kept = Arc::new(Kept::new(self.login(config), self.plugin, host));
+            let kept = Arc::new(Kept::new(self.login(config), self.plugin, host, self.observer()));
             self.tokens.push((config, Arc::clone(&kept)));
             kept
         });
         Arc::new(TokenHost::new(config, kept))
+    }
+
+    fn observer(&self) -> Arc<dyn PluginObserver> {
+        Arc::clone(&self.surroundings.observer)
     }
 
     /// The login of a credential that is a token in a header.

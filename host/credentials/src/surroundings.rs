@@ -3,7 +3,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use ampoule_core::ClusterSecrets;
+use ampoule_core::{ClusterSecrets, PluginObserver, Unobserved};
 use ampoule_net::{
     file,
     outbound::{self, HttpClient, Roots},
@@ -21,6 +21,7 @@ pub struct Surroundings {
     pub(crate) secrets: Arc<dyn ClusterSecrets>,
     pub(crate) client: HttpClient,
     variables: VariableLookup,
+    pub(crate) observer: Arc<dyn PluginObserver>,
 }
 
 // === impl Surroundings ===
@@ -34,7 +35,14 @@ impl Surroundings {
             reason = "the clouds tell a pod its identity by variables, and sources can be variables"
         )]
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self { secrets, client: outbound::client(roots), variables: Arc::new(variable) }
+        let observer = Arc::new(Unobserved);
+        Self { secrets, client: outbound::client(roots), variables: Arc::new(variable), observer }
+    }
+
+    /// Reports the logins of the plugin.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn PluginObserver>) -> Self {
+        Self { observer, ..self }
     }
 
     /// The same surroundings with other variables, for tests.

@@ -184,6 +184,12 @@ impl PluginEngine {
         Arc::clone(&self.runtime.services.secrets)
     }
 
+    /// The observer of all plugins.
+    #[must_use]
+    pub fn observer(&self) -> &dyn CallObserver {
+        &*self.runtime.observer
+    }
+
     /// Runs a load, and converts the errors of the run.
     async fn run_load<T: Send + 'static>(
         &self,

@@ -5,7 +5,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use ampoule_config::FetchPlugin;
-use ampoule_core::{FetchDocument, FetchInjector, NoCluster};
+use ampoule_core::{FetchDocument, FetchInjector, NoCluster, Unobserved};
 use ampoule_engine::{ComponentBytes, EngineConfig, PluginEngine, PluginInjector, PluginSpec};
 
 use crate::error::PodFetchError;
@@ -40,7 +40,7 @@ fn spec(injector: &FetchInjector, components: &Path) -> Result<PluginSpec, PodFe
         .map_err(|error| PodFetchError::Document(format!("is not valid for injector {name}: {error}")))?;
     let plugin = document.check().map_err(|reason| PodFetchError::Plugin { injector: name.clone(), reason })?;
     let ca = plugin.ca.as_deref().map(str::as_bytes);
-    let grants = ampoule_grants::resolve(name, &plugin.grants, ca, Arc::new(NoCluster))
+    let grants = ampoule_grants::resolve(name, &plugin.grants, ca, Arc::new(NoCluster), Arc::new(Unobserved))
         .map_err(|error| PodFetchError::Grants { injector: name.clone(), reason: format!("{error:#}") })?;
     let mut limits = plugin.limits;
     limits.deadline = limits.deadline.max(CALL);

@@ -6,7 +6,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use ampoule_core::ClusterSecrets;
+use ampoule_core::{ClusterSecrets, PluginObserver};
 use ampoule_credentials::{Surroundings, credentials};
 use ampoule_engine::{Grants, HttpGrant};
 use anyhow::{Context as _, ensure};
@@ -40,11 +40,12 @@ pub fn resolve(
     config: &GrantsConfig,
     ca: Option<&[u8]>,
     secrets: Arc<dyn ClusterSecrets>,
+    observer: Arc<dyn PluginObserver>,
 ) -> anyhow::Result<Grants> {
     // Taken apart once, so that a new grant does not compile until it is resolved here.
     let GrantsConfig { http, kubernetes_secrets, labelled_secrets, cache, environment, clock, randomness } = config;
     Ok(Grants {
-        http: http.as_ref().map(|http| resolve_http(plugin, http, ca, secrets)).transpose()?,
+        http: http.as_ref().map(|http| resolve_http(plugin, http, ca, secrets, observer)).transpose()?,
         kubernetes_secrets: kubernetes_secrets.clone(),
         labelled_secrets: labelled_secrets.clone(),
         cache: *cache,
@@ -66,13 +67,14 @@ fn resolve_http(
     config: &HttpGrantConfig,
     ca: Option<&[u8]>,
     secrets: Arc<dyn ClusterSecrets>,
+    observer: Arc<dyn PluginObserver>,
 ) -> anyhow::Result<HttpGrant> {
     let key = || config.ca_file.as_deref().map_or_else(|| CA_KEY.to_owned(), ca_file_key);
     let roots = ca.map(parse_roots).transpose().with_context(key)?.unwrap_or_default();
     // Login servers of a private network often have a certificate of the same CA as the store.
     let mut login_roots = outbound::roots(None).map_err(|error| anyhow::anyhow!(error.reason))?;
     login_roots.add_parsable_certificates(roots.iter().cloned());
-    let surroundings = Surroundings::of_process(secrets, login_roots);
+    let surroundings = Surroundings::of_process(secrets, login_roots).observed_by(observer);
     let hosts = credentials(plugin, &config.hosts, &surroundings);
     HttpGrant::with_credentials(hosts, roots).context(CA_KEY)
 }
@@ -91,7 +93,7 @@ fn ca_file_key(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use ampoule_config::GrantedHost;
-    use ampoule_core::{Destination, NoCluster};
+    use ampoule_core::{Destination, NoCluster, Unobserved};
 
     use super::*;
 
@@ -100,7 +102,7 @@ mod tests {
         let hosts = hosts.iter().map(host).collect();
         let http = Some(HttpGrantConfig { hosts, ca_file: ca_file.map(Into::into) });
         let config = GrantsConfig { http, ..GrantsConfig::default() };
-        resolve("p", &config, read_ca(&config)?.as_deref(), Arc::new(NoCluster))
+        resolve("p", &config, read_ca(&config)?.as_deref(), Arc::new(NoCluster), Arc::new(Unobserved))
     }
 
     #[test]
@@ -128,12 +130,24 @@ mod tests {
     #[test]
     fn a_granted_variable_must_be_set() {
         let environment = ["PATH".to_owned()].into();
-        let found =
-            resolve("p", &GrantsConfig { environment, ..GrantsConfig::default() }, None, Arc::new(NoCluster)).unwrap();
+        let found = resolve(
+            "p",
+            &GrantsConfig { environment, ..GrantsConfig::default() },
+            None,
+            Arc::new(NoCluster),
+            Arc::new(Unobserved),
+        )
+        .unwrap();
         assert_eq!(found.environment.len(), 1);
         let environment = ["AMPOULE_NO_SUCH_VARIABLE".to_owned()].into();
-        let error = resolve("p", &GrantsConfig { environment, ..GrantsConfig::default() }, None, Arc::new(NoCluster))
-            .unwrap_err();
+        let error = resolve(
+            "p",
+            &GrantsConfig { environment, ..GrantsConfig::default() },
+            None,
+            Arc::new(NoCluster),
+            Arc::new(Unobserved),
+        )
+        .unwrap_err();
         let expected = "grants.environment: AMPOULE_NO_SUCH_VARIABLE is not set for the webhook, or is not UTF-8";
         assert_eq!(error.to_string(), expected);
     }

@@ -14,6 +14,7 @@ mod signals;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
+use axum::Router;
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep},
@@ -25,7 +26,8 @@ use self::{certificate::CertificateSetup, clients::ClientAuth, ready_file::Ready
 use crate::{
     admin,
     api_server::until_reachable,
-    plugins::{Loader, PluginStates},
+    invalidation,
+    plugins::{KeptValues, Loader, PluginStates},
     policy,
     reload::{self, Reloader, Reporter},
 };
@@ -38,7 +40,7 @@ use ampoule_cluster::{
     version::check_file_keys,
 };
 use ampoule_components::builtins::{self, Builtins};
-use ampoule_config::{Config, ConfigError, ConfigSource, LoadedConfig, ServerConfig};
+use ampoule_config::{Config, ConfigError, ConfigSource, InvalidationConfig, LoadedConfig, ServerConfig};
 use ampoule_net::{
     cgroup,
     listener::{ConnectionLimits, Drain, DrainTrigger, Listener},
@@ -77,6 +79,7 @@ struct Startup {
     builtins: Builtins,
     webhook: Listener,
     admin: Listener,
+    invalidation: Option<Listener>,
     metrics: Metrics,
     traces: Traces,
 }
@@ -87,6 +90,7 @@ struct ServingProcess {
     readiness: Readiness,
     webhook: RunningPort,
     admin: RunningPort,
+    invalidation: Option<RunningPort>,
     /// The tasks that follow changes of certificates, configuration and registration.
     followers: JoinSet<()>,
     traces: Traces,
@@ -145,7 +149,11 @@ impl App {
         let admin = bind(server.admin, ConnectionLimits::admin(), &metrics, "admin").await?;
         let limits = ConnectionLimits::webhook(server.max_connections);
         let webhook = bind(server.listen, limits, &metrics, "webhook").await?;
-        let startup = Startup { options, configured, builtins, webhook, admin, metrics, traces };
+        let invalidation = match &server.invalidation {
+            Some(port) => Some(bind(port.listen, ConnectionLimits::admin(), &metrics, "invalidation").await?),
+            None => None,
+        };
+        let startup = Startup { options, configured, builtins, webhook, admin, invalidation, metrics, traces };
         Ok(Self { startup, signals })
     }
 
@@ -175,6 +183,9 @@ impl App {
             signal = signals.next() => {
                 bail!("stopped by a second signal ({signal}) before open requests were answered")
             }
+        }
+        if let Some(invalidation) = serving.invalidation {
+            invalidation.stop().await;
         }
         serving.admin.stop().await;
         info!("stopped");
@@ -227,11 +238,20 @@ impl Startup {
         let reporter = Reporter::new(self.metrics.clone(), pipeline_part, events);
         let delivery = start_delivery(&config, &self.metrics, &mut followers);
         let loader = Loader::new(self.builtins, self.metrics.clone()).with_traces(self.traces.clone());
-        let loader = loader.with_delivery(delivery).for_process(&server.clients);
+        let kept_values = KeptValues::default();
+        let loader = loader.with_delivery(delivery).with_kept_values(kept_values.clone());
+        let loader = loader.for_process(&server.clients);
         let ready_file = self.options.process.ready_file.clone();
         let read = move || self.options.load_config(self.builtins);
         let reloader = Reloader::start(self.configured, read, loader, states, reporter).await?;
         let metrics = self.metrics.clone();
+        let invalidation = match (self.invalidation, &server.invalidation) {
+            (Some(listener), Some(config)) => {
+                let router = invalidation::router(kept_values, self.metrics.clone());
+                Some(serve_invalidation(listener, router, config, &clients, &cert, &metrics))
+            }
+            _ => None,
+        };
         let memory = MemoryPool::for_limit(cgroup::memory_limit());
         let (serving, traces) = (reloader.serving(), self.traces.clone());
         let without_certificate = self.metrics.refused_clients(ClientRefusal::NoCertificate);
@@ -249,8 +269,32 @@ impl Startup {
         if let Some(path) = &ready_file {
             ReadyFile::new(addresses.0, addresses.1, ca).write(path)?;
         }
-        Ok(ServingProcess { server, readiness, webhook, admin, followers, traces: self.traces })
+        Ok(ServingProcess { server, readiness, webhook, admin, invalidation, followers, traces: self.traces })
     }
+}
+
+/// Serves the port on which another program reports changed values: with the authentication of the
+/// webhook's port, unless the configuration permits plain HTTP.
+fn serve_invalidation(
+    listener: Listener,
+    router: Router,
+    config: &InvalidationConfig,
+    clients: &ClientAuth,
+    cert: &Arc<ServingCert>,
+    metrics: &Metrics,
+) -> RunningPort {
+    if config.accept_anyone {
+        warn!(
+            "any client that reaches the port {} can clear the caches of values (server.invalidation.acceptAnyone)",
+            config.listen.port()
+        );
+    }
+    if config.is_plain() {
+        return RunningPort::spawn(|drain| listener.run(router, drain, ADMIN_GRACE));
+    }
+    let router = admission_clients::protect(router, clients.rule.clone(), metrics.clone());
+    let listener = listener.with_tls(clients.tls(Arc::clone(cert)));
+    RunningPort::spawn(|drain| listener.run(router, drain, ADMIN_GRACE))
 }
 
 /// Starts the delivery of values in Secrets, and the search for unused ones.
@@ -361,7 +405,11 @@ async fn bind(
     metrics: &Metrics,
     port: &'static str,
 ) -> anyhow::Result<Listener> {
-    let key = if port == "webhook" { "listen" } else { port };
+    let key = match port {
+        "webhook" => "server.listen, --listen",
+        "invalidation" => "server.invalidation.listen",
+        _ => "server.admin, --admin",
+    };
     let listener = Listener::bind(address, limits, metrics.port(port)).await;
-    listener.with_context(|| format!("cannot listen on {address} (server.{key}, --{key})"))
+    listener.with_context(|| format!("cannot listen on {address} ({key})"))
 }

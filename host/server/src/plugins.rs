@@ -8,6 +8,7 @@ mod compile_queue;
 #[cfg(test)]
 mod flyte_settings;
 mod instances;
+mod kept_values;
 mod load_tasks;
 mod missing_plugin;
 mod pending_load;
@@ -28,6 +29,7 @@ use tracing::warn;
 
 pub use self::{
     answer_check::{AnswerCheck, CheckedInjector},
+    kept_values::KeptValues,
     status::{PluginStates, PluginStatus, ServingPlugin},
 };
 use self::{
@@ -69,6 +71,8 @@ pub struct Loader {
     values: bool,
     /// Writes the Secrets that carry values.
     delivery: Arc<dyn DeliveryStore>,
+    /// The plugins whose values another program can declare outdated.
+    kept_values: KeptValues,
     /// The memory limit of the container in bytes; `None` without a limit.
     memory_limit: Option<u64>,
     /// The plugins that got fewer instances at the last load.
@@ -121,6 +125,7 @@ impl Loader {
             new_compiler: child_compiler,
             values: true,
             delivery: Arc::new(NoDelivery),
+            kept_values: KeptValues::default(),
             memory_limit: None,
             lowered: Vec::new(),
             pending: None,
@@ -309,6 +314,7 @@ impl Loader {
     fn install(&mut self, parts: PipelineParts) -> LoadedPipeline {
         let pipeline = self.chain(&parts);
         self.update_metrics(&parts);
+        self.kept_values.set(parts.slots.iter().filter_map(PluginSlot::with_invalidation).collect());
         let chained = parts.slots.iter().map(|slot| slot.status.clone());
         let plugins = chained.chain(parts.ignored.iter().cloned()).collect();
         self.last = Some(Arc::new(parts));
@@ -319,15 +325,7 @@ impl Loader {
     /// ones.
     fn report_lowered(&mut self, lowered: Vec<LoweredInstances>) {
         if lowered != self.lowered {
-            for LoweredInstances { plugin, configured, instances } in &lowered {
-                warn!(
-                    plugin,
-                    configured,
-                    instances,
-                    "limits.instances is lowered: the memory of all instances must fit into half of the container's \
-                     memory limit"
-                );
-            }
+            lowered.iter().for_each(LoweredInstances::log);
             self.lowered = lowered;
         }
     }

@@ -29,7 +29,11 @@ use self::{
     policy::PolicyMetrics,
     process::ProcessMetrics,
 };
-pub use self::{clients::ClientRefusal, delivery::DeliveryResult, phase::Phase};
+pub use self::{
+    clients::ClientRefusal,
+    delivery::{DeliveryResult, InvalidationResult},
+    phase::Phase,
+};
 use crate::plugin_state::PluginState;
 use ampoule_core::{
     AdmissionOutcome, CallObserver, PluginObserver, PolicyFinding, PolicyRule, ShadowComparison, Unobserved,
@@ -281,6 +285,16 @@ impl Metrics {
     /// Records deleted Secrets with values.
     pub fn delivery_swept(&self, secrets: usize) {
         self.delivery.swept(secrets);
+    }
+
+    /// Records a search for unused Secrets with values.
+    pub fn delivery_sweep(&self, succeeded: bool) {
+        self.delivery.sweep_ended(succeeded);
+    }
+
+    /// Records a request to forget the values that the webhook keeps.
+    pub fn invalidated(&self, result: InvalidationResult) {
+        self.delivery.invalidated(result);
     }
 
     /// Sets whether answers with values are allowed to any client.

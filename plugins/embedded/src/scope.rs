@@ -5,7 +5,6 @@
 use ampoule_plugin_sdk::{
     InjectionError::{self, Denied, InvalidRequest, NotFound},
     prelude::*,
-    secrets::LookupError,
 };
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -61,20 +60,23 @@ impl Coordinates {
 pub(crate) fn walk<T>(
     of: &Coordinates,
     key: &str,
-    ask: impl Fn(&str) -> Result<Option<T>, LookupError>,
+    ask: impl Fn(&Coordinates, &str) -> Result<Option<T>, InjectionError>,
 ) -> Result<(String, T), InjectionError> {
-    let mut denied = Vec::new();
+    let (mut denied, mut first_reason) = (Vec::new(), None);
     for scope in of.scopes() {
         let id = secret_id(&scope, key);
-        match ask(&id) {
+        match ask(&scope, &id) {
             Ok(Some(found)) => return Ok((id, found)),
-            Ok(None) | Err(LookupError::NotFound(_)) => {}
-            Err(LookupError::Denied(reason)) => denied.push(format!("{id} ({reason})")),
-            Err(error @ LookupError::Unavailable(_)) => return Err(error.into()),
+            Ok(None) => {}
+            Err(Denied(reason)) => {
+                denied.push(id);
+                first_reason.get_or_insert(reason);
+            }
+            Err(error) => return Err(error),
         }
     }
-    if !denied.is_empty() {
-        return Err(Denied(format!("access is denied to {}", denied.join(", "))));
+    if let Some(reason) = first_reason {
+        return Err(Denied(format!("access is denied to {} ({reason})", denied.join(", "))));
     }
     let Coordinates { organization, domain, project } = of;
     Err(NotFound(format!(

@@ -1,7 +1,8 @@
-//! [`Settings`]: where the Secrets are, the scopes that a namespace may use, and the image pull
+//! [`Settings`]: where the secrets are, the scopes that a namespace may use, and the image pull
 //! secrets.
 
 use ampoule_plugin_sdk::InjectionError::{self, Denied};
+use ampoule_plugin_store::{aws, azure, gcp};
 use serde::Deserialize;
 
 use crate::scope::Coordinates;
@@ -17,9 +18,35 @@ pub struct Settings {
     /// Prefix of the names of environment variables. Default: `conventions.envPrefix` of the
     /// webhook.
     pub(crate) env_prefix: Option<String>,
+    /// Store of the secrets.
+    #[serde(rename = "type")]
+    pub(crate) kind: StoreType,
     pub(crate) k8s: K8s,
+    /// AWS Secrets Manager. Required for the type `AWS`.
+    pub(crate) aws: Option<aws::Settings>,
+    /// Google Secret Manager. Required for the type `GCP`.
+    pub(crate) gcp: Option<gcp::Settings>,
+    /// Azure Key Vault. Required for the type `Azure`.
+    pub(crate) azure: Option<azure::Settings>,
     pub(crate) scopes: Bindings,
     pub(crate) image_pull: ImagePull,
+}
+
+/// A store, by its name in Flyte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) enum StoreType {
+    /// Kubernetes Secrets in one namespace.
+    #[default]
+    K8s,
+    /// AWS Secrets Manager.
+    #[serde(rename = "AWS")]
+    Aws,
+    /// Google Secret Manager.
+    #[serde(rename = "GCP")]
+    Gcp,
+    /// Azure Key Vault.
+    Azure,
 }
 
 /// The Kubernetes Secrets.
@@ -85,6 +112,7 @@ impl Settings {
         if self.k8s.namespace.is_empty() {
             return Err("k8s.namespace: is empty".to_owned());
         }
+        self.check_sections()?;
         for part in ["{project}", "{domain}"] {
             if let Some(template) = self.scopes.template.as_ref().filter(|template| !template.contains(part)) {
                 return Err(format!("scopes.template: {template:?} does not contain `{part}`"));
@@ -94,6 +122,24 @@ impl Settings {
             Some(i) => Err(format!("scopes.namespaces[{i}].namespace: is required")),
             None => Ok(()),
         }
+    }
+}
+
+impl Settings {
+    /// Checks that the sections of cloud stores fit the type.
+    fn check_sections(&self) -> Result<(), String> {
+        for (section, is_set, kind) in [
+            ("aws", self.aws.is_some(), StoreType::Aws),
+            ("gcp", self.gcp.is_some(), StoreType::Gcp),
+            ("azure", self.azure.is_some(), StoreType::Azure),
+        ] {
+            match (is_set, kind == self.kind) {
+                (false, true) => return Err(format!("{section}: is required for this type")),
+                (true, false) => return Err(format!("{section}: has no effect with this type")),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

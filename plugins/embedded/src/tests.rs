@@ -5,7 +5,10 @@
 use ampoule_plugin_sdk::testing::{Harness, PodBuilder, set_secret, show, show_value};
 use serde_json::{Value, json};
 
-use super::{scope::secret_id, *};
+use super::{
+    scope::{pull_secret_name, secret_id},
+    *,
+};
 
 const KEY: &str = "my_secret";
 
@@ -136,12 +139,14 @@ fn in_another_namespace_the_value_is_a_promise_that_searches_the_scopes() {
 fn a_denied_scope_is_reported_only_if_no_broader_scope_has_the_secret() {
     let of = of("flyte", "development", "flytesnacks");
     let narrow = secret_id(&of, KEY);
-    let denied = |id: &str| if id == narrow { Err(LookupError::Denied("no right".to_owned())) } else { Ok(None) };
+    let denied = |_: &Coordinates, id: &str| {
+        if id == narrow { Err(InjectionError::denied("no right".to_owned())) } else { Ok(None) }
+    };
     let expected = format!("denied: access is denied to {narrow} (no right)");
     assert_eq!(show(&scope::walk::<()>(&of, KEY, denied).map(|_| Vec::new())), expected);
-    let broad = |id: &str| if id == narrow { denied(id) } else { Ok(Some(())) };
+    let broad = |scope: &Coordinates, id: &str| if id == narrow { denied(scope, id) } else { Ok(Some(())) };
     assert_eq!(scope::walk(&of, KEY, broad).unwrap().0, secret_id(&of.scopes()[1], KEY));
-    let down = |_: &str| Err(LookupError::Unavailable("down".to_owned()));
+    let down = |_: &Coordinates, _: &str| Err(InjectionError::unavailable("down"));
     assert_eq!(show(&scope::walk::<()>(&of, KEY, down).map(|_| Vec::new())), "unavailable: down");
 }
 
@@ -224,6 +229,15 @@ fn an_image_pull_secret_is_not_visible_to_containers() {
 fn settings_that_could_find_nothing_are_rejected() {
     for (settings, error) in [
         (json!({ "k8s": { "namespace": "" } }), "k8s.namespace: is empty"),
+        (json!({ "type": "AWS" }), "aws: is required for this type"),
+        (json!({ "type": "Azure", "gcp": { "project": "p" } }), "gcp: has no effect with this type"),
+        (json!({ "aws": { "region": "eu-central-1" } }), "aws: has no effect with this type"),
+        (
+            json!({ "type": "AWS", "aws": { "region": "" } }),
+            "aws.region: must be the name of a region, such as eu-central-1",
+        ),
+        (json!({ "type": "GCP", "gcp": { "project": "A" } }), "gcp.project: must be the id or number of a project"),
+        (json!({ "type": "Azure", "azure": { "vaultUrl": "x" } }), "azure.vaultUrl: must begin with https://"),
         (json!({ "scopes": { "template": "{domain}" } }), "scopes.template: \"{domain}\" does not contain `{project}`"),
         (json!({ "scopes": { "namespaces": [{ "project": "p" }] } }), "scopes.namespaces[0].namespace: is required"),
     ] {
@@ -235,5 +249,5 @@ fn settings_that_could_find_nothing_are_rejected() {
 fn the_committed_schema_matches_the_settings() {
     let derived = serde_json::to_value(schemars::schema_for!(Settings)).unwrap();
     let committed: Value = serde_json::from_str(Embedded::SETTINGS_SCHEMA).unwrap();
-    assert_eq!(committed, derived);
+    assert_eq!(committed, derived, "settings.schema.json should be:\n{derived:#}");
 }

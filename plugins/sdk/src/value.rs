@@ -22,6 +22,16 @@ impl FetchedValue {
         Self { bytes: bytes.into(), version: None, expires_in: None }
     }
 
+    /// Replaces the bytes, for example by their decoded form. Version and time stay.
+    ///
+    /// # Errors
+    ///
+    /// The function's own error.
+    pub fn try_map<E>(self, decode: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, E>) -> Result<Self, E> {
+        let Self { bytes, version, expires_in } = self;
+        Ok(Self { bytes: decode(bytes)?, version, expires_in })
+    }
+
     /// Sets the store's own name for the version of the value.
     #[must_use]
     pub fn version(self, version: impl Into<String>) -> Self {
@@ -72,6 +82,14 @@ impl fmt::Debug for FetchedValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bytes_of_a_value_can_be_decoded() {
+        let value = FetchedValue::new("hush").version("7").expires_in(60);
+        let decoded = value.clone().try_map(|bytes| Ok::<_, ()>(bytes.to_ascii_uppercase()));
+        assert_eq!(decoded.unwrap().show(), "HUSH, version 7, for 60 s");
+        assert_eq!(value.try_map(|_| Err("no text")), Err("no text"));
+    }
 
     #[test]
     fn debug_output_omits_the_value() {

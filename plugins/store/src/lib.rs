@@ -1,13 +1,18 @@
 //! The common part of the plugins that fetch values from a secret store over HTTPS:
 //! `aws-secrets-manager`, `gcp-secret-manager`, `azure-key-vault` and `vault-kv`.
 //!
-//! A store implements [`Store`] and exports [`StoreInjector`]. `inject` sends no request: it
-//! validates the request of the pod and answers with promises. `fetch` sends one request and reads
-//! the answer. No plugin sees a credential, because the host signs the requests.
+//! A store implements [`Store`], and its plugin exports [`StoreInjector`]. `inject` sends no
+//! request: it validates the request of the pod and answers with promises. `fetch` sends one
+//! request and reads the answer. No plugin sees a credential, because the host signs the requests.
+//! A plugin with its own names of secrets, such as `embedded`, calls [`find`].
 
+pub mod aws;
+pub mod azure;
+pub mod gcp;
 mod json;
 mod secret;
 mod status;
+pub mod vault;
 
 use std::borrow::Cow;
 
@@ -25,20 +30,11 @@ pub trait Store: Sized + 'static {
     /// The settings of the injector.
     type Settings: DeserializeOwned;
 
-    /// The name of the plugin.
-    const NAME: &'static str;
-
-    /// The version of the plugin.
-    const VERSION: &'static str;
-
     /// The store's name in messages, such as `AWS Secrets Manager`.
     const TITLE: &'static str;
 
     /// The key of the settings that determines the store's address. Messages name it.
     const ADDRESS: &'static str;
-
-    /// JSON schema of [`Store::Settings`].
-    const SETTINGS_SCHEMA: &'static str;
 
     /// Validates the settings.
     ///
@@ -71,6 +67,12 @@ pub trait Store: Sized + 'static {
     /// The answer has no value for this secret.
     fn read(&self, secret: &Secret, answer: &Response) -> Result<FetchedValue, InjectionError>;
 
+    /// Returns whether the answer states that the store does not have the secret. A secret that
+    /// exists without a usable value is not absent.
+    fn is_absent(&self, answer: &Response) -> bool {
+        answer.status == 404
+    }
+
     /// Returns the reason of an answer with another status, if the status alone does not determine
     /// it. The text must not contain a part of the body.
     fn reason(&self, secret: &Secret, answer: &Response) -> Option<InjectionError> {
@@ -79,26 +81,41 @@ pub trait Store: Sized + 'static {
     }
 }
 
+/// A plugin that fetches values from one store.
+pub trait StorePlugin: 'static {
+    /// The store.
+    type Store: Store;
+
+    /// The name of the plugin.
+    const NAME: &'static str;
+
+    /// The version of the plugin.
+    const VERSION: &'static str;
+
+    /// JSON schema of the settings of the store.
+    const SETTINGS_SCHEMA: &'static str;
+}
+
 /// The injector of a store. Pass it to [`ampoule_plugin_sdk::export!`].
 #[derive(Debug)]
-pub struct StoreInjector<S> {
-    store: S,
+pub struct StoreInjector<P: StorePlugin> {
+    store: P::Store,
     env_prefix: String,
     mount_directory: String,
 }
 
 // === impl StoreInjector ===
 
-impl<S: Store> Injector for StoreInjector<S> {
-    type Settings = S::Settings;
-    const NAME: &'static str = S::NAME;
-    const VERSION: &'static str = S::VERSION;
+impl<P: StorePlugin> Injector for StoreInjector<P> {
+    type Settings = <P::Store as Store>::Settings;
+    const NAME: &'static str = P::NAME;
+    const VERSION: &'static str = P::VERSION;
     const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar, Delivery::File];
-    const SETTINGS_SCHEMA: &'static str = S::SETTINGS_SCHEMA;
+    const SETTINGS_SCHEMA: &'static str = P::SETTINGS_SCHEMA;
 
-    fn new(settings: S::Settings, conventions: &Conventions) -> Result<Self, String> {
+    fn new(settings: Self::Settings, conventions: &Conventions) -> Result<Self, String> {
         Ok(Self {
-            store: S::new(settings)?,
+            store: P::Store::new(settings)?,
             env_prefix: conventions.env_prefix.clone(),
             mount_directory: conventions.mount_directory.trim_end_matches('/').to_owned(),
         })
@@ -117,14 +134,11 @@ impl<S: Store> Injector for StoreInjector<S> {
     fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {
         let secret = Secret::parse(promise)?;
         let answer = self.store.ask(&secret)?.send()?;
-        if answer.status == 200 {
-            return self.store.read(&secret, &answer);
-        }
-        Err(self.store.reason(&secret, &answer).unwrap_or_else(|| status::reason::<S>(&secret, &answer)))
+        read(&self.store, &secret, &answer)
     }
 }
 
-impl<S: Store> StoreInjector<S> {
+impl<P: StorePlugin> StoreInjector<P> {
     fn as_env_var(&self, request: &SecretRequest, promise: &str) -> Result<Vec<Edit>, InjectionError> {
         let mut edits = Vec::with_capacity(3);
         for name in self.variables(request)? {
@@ -137,7 +151,7 @@ impl<S: Store> StoreInjector<S> {
     /// Writes the file `FOLDER/KEY` below the mount directory. The folder is one segment, because
     /// each folder is a mount, and no mount can be below another one that is read-only.
     fn as_file(&self, request: &SecretRequest, promise: String) -> Result<Vec<Edit>, InjectionError> {
-        let folder = if request.group.is_empty() { S::NAME } else { &request.group };
+        let folder = if request.group.is_empty() { P::NAME } else { &request.group };
         let segment = |what, name: &str| path_segment(what, &name.replace(['/', ':'], "_"));
         let path =
             [&self.mount_directory, "/", &segment("group", folder)?, "/", &segment("key", &request.key)?].concat();
@@ -169,6 +183,27 @@ impl<S: Store> StoreInjector<S> {
         }
         Ok(vec![flyte_name.into(), name])
     }
+}
+
+/// Asks a store for a secret. Returns `None` if the store does not have it.
+///
+/// # Errors
+///
+/// The store has no usable value, denies the access, or does not answer.
+pub fn find<S: Store>(store: &S, secret: &Secret) -> Result<Option<FetchedValue>, InjectionError> {
+    let answer = store.ask(secret)?.send()?;
+    if store.is_absent(&answer) {
+        return Ok(None);
+    }
+    read(store, secret, &answer).map(Some)
+}
+
+/// Reads the value from an answer.
+fn read<S: Store>(store: &S, secret: &Secret, answer: &Response) -> Result<FetchedValue, InjectionError> {
+    if answer.status == 200 {
+        return store.read(secret, answer);
+    }
+    Err(store.reason(secret, answer).unwrap_or_else(|| status::reason::<S>(secret, answer)))
 }
 
 /// Validates the URL of a store, and returns it without a slash at the end.

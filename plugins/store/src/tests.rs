@@ -14,11 +14,8 @@ struct Shelf;
 
 impl Store for Shelf {
     type Settings = serde_json::Value;
-    const NAME: &'static str = "shelf";
-    const VERSION: &'static str = "1.0.0";
     const TITLE: &'static str = "the shelf";
     const ADDRESS: &'static str = "url";
-    const SETTINGS_SCHEMA: &'static str = "{}";
 
     fn new(_: Self::Settings) -> Result<Self, String> {
         Ok(Self)
@@ -34,16 +31,25 @@ impl Store for Shelf {
     }
 }
 
+struct Plugin;
+
+impl StorePlugin for Plugin {
+    type Store = Shelf;
+    const NAME: &'static str = "shelf";
+    const VERSION: &'static str = "1.0.0";
+    const SETTINGS_SCHEMA: &'static str = "{}";
+}
+
 fn inject(request: &SecretRequest) -> String {
     answer_http(|_| panic!("inject must not send a request"));
-    show(&Harness::<StoreInjector<Shelf>>::new().inject(request))
+    show(&Harness::<StoreInjector<Plugin>>::new().inject(request))
 }
 
 /// Fetches the value of a request's promise.
 fn fetch(request: &SecretRequest, answer: impl Fn(&Request) -> Result<Response, Error> + 'static) -> String {
     answer_http(move |request| answer(request));
     let promise = Secret::of(request).unwrap().to_promise().unwrap();
-    show_value(&Harness::<StoreInjector<Shelf>>::new().fetch(&promise))
+    show_value(&Harness::<StoreInjector<Plugin>>::new().fetch(&promise))
 }
 
 #[test]
@@ -177,7 +183,7 @@ fn every_status_becomes_a_reason_without_the_body() {
 
 #[test]
 fn a_promise_of_another_plugin_is_rejected() {
-    let harness = Harness::<StoreInjector<Shelf>>::new();
+    let harness = Harness::<StoreInjector<Plugin>>::new();
     for promise in ["g/k", "{}", r#"{"name":"g","key":"k"}"#] {
         let answer = show_value(&harness.fetch(promise));
         assert!(answer.starts_with("internal: the promise is not valid: "), "{answer}");

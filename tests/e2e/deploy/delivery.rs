@@ -62,6 +62,7 @@ fn the_chart_has_the_rights_of_a_delivery_exactly_if_the_process_delivers_values
     let variable = "config.injectors[0].grants.environment[0]=TOKEN";
     let namespaces = "config.delivery.namespaces={b,a,b}";
     let [inline, accepted] = ["config.injectors[0].delivery=inline", "config.injectors[0].acceptPlaintext=true"];
+    let pull_secrets = "config.delivery.pullSecrets=true";
     let two = || Reach::Namespaces(["a", "b"].map(str::to_owned).into());
     let table: &[(&[&str], Reach)] = &[
         (&[], Reach::Nowhere),
@@ -93,6 +94,8 @@ fn the_chart_has_the_rights_of_a_delivery_exactly_if_the_process_delivers_values
         (&[OPEN, "config.injectors[0].grants.clock=true"], Reach::Nowhere),
         (&[OPEN, http, "config.injectors[0].delivery=reference"], Reach::Nowhere),
         (&[OPEN, http, inline, accepted], Reach::Nowhere),
+        (&[OPEN, http, inline, accepted, pull_secrets], Reach::Everywhere),
+        (&[OPEN, http, "config.injectors[0].delivery=reference", pull_secrets], Reach::Nowhere),
     ];
     for (values, expected) in table {
         let objects = render(values)?;
@@ -139,6 +142,46 @@ fn with_flytes_configuration_only_the_embedded_manager_needs_the_rights() -> Res
     let switched = ["flyte.embedded.enabled=true", "flyte.embedded.namespace=union"];
     let objects = render(&[&theirs[..], &switched].concat())?;
     assert_eq!(find(&objects, "Role/hooks-hook-ampoule-embedded")?["metadata"]["namespace"], "union");
+    Ok(())
+}
+
+#[test]
+fn a_cloud_of_the_embedded_manager_needs_no_right_to_read_secrets() -> Result<()> {
+    let manager = "flyte.config.webhook.embeddedSecretManagerConfig";
+    let (kind, project) = (format!("{manager}.type=GCP"), format!("{manager}.gcpConfig.project=shop"));
+    let pulls = format!("{manager}.imagePullSecrets.enabled=true");
+    for (more, reads) in [(&[][..], false), (&[pulls.as_str()], true)] {
+        let objects = render(&[&["flyte.enabled=true", kind.as_str(), &project], more].concat())?;
+        assert_eq!(find(&objects, "Role/hooks-hook-ampoule-embedded").is_ok(), reads);
+        assert_eq!((reach(&objects), has_own_rights(&objects)), (Reach::Everywhere, true));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_port_for_reports_of_changes_is_reachable_only_if_it_is_not_local() -> Result<()> {
+    let anyone = "config.server.invalidation.acceptAnyone=true";
+    let from = "networkPolicy.invalidationFrom[0].namespaceSelector.matchLabels.team=a";
+    let table: &[(&[&str], Option<u64>)] = &[
+        (&[], None),
+        (&["config.server.invalidation.listen=127.0.0.1:9444"], None),
+        (&["config.server.invalidation.listen=0.0.0.0:9445", anyone], Some(9445)),
+        (&["flyte.enabled=true", "flyte.config.webhook.cacheInvalidationPort=9444"], Some(9444)),
+        (&["flyte.enabled=true", "flyte.config.webhook.cacheInvalidationPort=0"], None),
+    ];
+    for (values, port) in table {
+        let objects = render(&[&["networkPolicy.enabled=true", from], *values].concat())?;
+        let service = find(&objects, "Service/hook-ampoule-invalidation").ok();
+        assert_eq!(service.and_then(|service| service["spec"]["ports"][0]["port"].as_u64()), *port, "{values:?}");
+        let deployment = find(&objects, "Deployment/hook-ampoule")?;
+        let ports = &deployment["spec"]["template"]["spec"]["containers"][0]["ports"];
+        let named = ports.as_array().context("ports")?.iter().find(|found| found["name"] == "invalidation");
+        assert_eq!(named.and_then(|named| named["containerPort"].as_u64()), *port, "{values:?}");
+        let policy = find(&objects, "NetworkPolicy/hook-ampoule")?;
+        let permitted = policy["spec"]["ingress"].as_array().context("rules")?.iter();
+        let permitted = permitted.filter(|rule| rule["ports"][0]["port"] == "invalidation").count();
+        assert_eq!(permitted, usize::from(port.is_some()), "{values:?}");
+    }
     Ok(())
 }
 

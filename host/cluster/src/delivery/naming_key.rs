@@ -29,6 +29,15 @@ pub(super) async fn read_or_create(cluster: &Cluster) -> Result<NamingKey, Deliv
     read(&api).await?.ok_or_else(|| DeliveryError::Unavailable(format!("Secret {NAME} was deleted")))
 }
 
+/// Reads the key, and creates nothing. Without a key, no Secret has a name yet, so a random key is
+/// as good as any.
+pub(super) async fn read_or_random(cluster: &Cluster) -> Result<NamingKey, DeliveryError> {
+    match read(&cluster.namespaced()).await? {
+        Some(key) => Ok(key),
+        None => random_bytes().map(NamingKey::new),
+    }
+}
+
 async fn read(api: &Api<Secret>) -> Result<Option<NamingKey>, DeliveryError> {
     let found = api.get_opt(NAME).await.map_err(|error| failure("get", &error.into()))?;
     let Some(secret) = found else { return Ok(None) };
@@ -38,14 +47,19 @@ async fn read(api: &Api<Secret>) -> Result<Option<NamingKey>, DeliveryError> {
 }
 
 fn new_object() -> Result<Secret, DeliveryError> {
-    let mut bytes = [0; NamingKey::BYTES];
-    getrandom::fill(&mut bytes).map_err(|_| DeliveryError::Unavailable("no random numbers".to_owned()))?;
+    let bytes = random_bytes()?;
     let label = (MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
     Ok(Secret {
         metadata: ObjectMeta { name: Some(NAME.to_owned()), labels: Some([label].into()), ..ObjectMeta::default() },
         data: Some([(KEY.to_owned(), ByteString(bytes.to_vec()))].into()),
         ..Secret::default()
     })
+}
+
+fn random_bytes() -> Result<[u8; NamingKey::BYTES], DeliveryError> {
+    let mut bytes = [0; NamingKey::BYTES];
+    getrandom::fill(&mut bytes).map_err(|_| DeliveryError::Unavailable("no random numbers".to_owned()))?;
+    Ok(bytes)
 }
 
 fn failure(verb: &str, error: &ClusterError) -> DeliveryError {

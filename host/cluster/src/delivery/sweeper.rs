@@ -56,6 +56,7 @@ pub async fn run(delivery: Arc<SecretDelivery>, holder: String) {
             continue;
         }
         let problem = sweep(&mut sweeper, &delivery, &holder).await.err();
+        delivery.metrics.delivery_sweep(problem.is_none());
         if let Some(error) = problem.as_ref().filter(|error| reported.as_ref() != Some(*error)) {
             warn!(error, "cannot search for unused Secrets");
         }

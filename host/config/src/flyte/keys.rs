@@ -31,10 +31,7 @@ pub(super) const KEYS: [Key; 29] = [
     v1("webhook.certDir", Effect::Full),
     v1("webhook.localCert", Effect::Full),
     v1("webhook.listenPort", Effect::Full),
-    v2(
-        "webhook.cacheInvalidationPort",
-        Effect::None("Ampoule caches no secret values unless `injectors[].cache` is set"),
-    ),
+    v2("webhook.cacheInvalidationPort", Effect::Full),
     v1("webhook.serviceName", Effect::Full),
     v1("webhook.servicePort", Effect::Full),
     v1("webhook.secretName", Effect::Full),

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Notice, embedded, place::Place, tree::Tree};
+use super::{Lookup, Notice, embedded, place::Place, tree::Tree};
 use crate::{ConfigError, ProfileName, injector::InjectorEntry};
 
 /// A kind of secret manager.
@@ -38,6 +38,7 @@ const SUPPORTED: &str = "K8s, AWS, GCP, Azure, Vault, Embedded or Global";
 pub(super) fn injectors(
     tree: &Tree,
     profile: ProfileName,
+    lookup: Lookup<'_>,
     notices: &mut Vec<Notice>,
 ) -> Result<Vec<(InjectorEntry, Place)>, ConfigError> {
     let mut injectors = Vec::new();
@@ -50,7 +51,7 @@ pub(super) fn injectors(
         }
         seen.push(manager);
         if manager == Manager::Embedded {
-            injectors.push((embedded::injector(tree, notices)?, place));
+            injectors.push((embedded::injector(tree, lookup, notices)?, place));
         } else if let Some(builtin) = manager.builtin() {
             let entry = InjectorEntry { settings: manager.settings(tree)?, ..InjectorEntry::builtin(builtin) };
             injectors.push((entry, place));

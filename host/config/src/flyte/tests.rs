@@ -4,6 +4,7 @@
 //! effect. `DIR` is their folder.
 
 mod charts;
+mod embedded;
 mod errors;
 
 use std::path::Path;

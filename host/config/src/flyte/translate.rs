@@ -2,20 +2,20 @@
 //!
 //! Only the kind of each value is checked here. All other rules are those of every configuration.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use ampoule_core::Profile;
 
 use super::{
-    Notice, global,
+    Lookup, Notice, global,
     keys::{Effect, KEYS, Key},
     managers,
     place::Origins,
     tree::Tree,
 };
 use crate::{
-    CertificatesConfig, ConfigError, NamespaceSelector, ProfileName, RegistrationConfig, ServerConfig,
-    conventions::ConventionsSection, file::ConfigFile,
+    CertificatesConfig, ConfigError, InvalidationConfig, NamespaceSelector, ProfileName, RegistrationConfig,
+    ServerConfig, conventions::ConventionsSection, file::ConfigFile,
 };
 
 /// Name of the webhook in its registration, in both versions of Flyte.
@@ -29,9 +29,6 @@ pub(super) struct Translation {
     pub(super) origins: Origins,
     pub(super) notices: Vec<Notice>,
 }
-
-/// Looks up an environment variable.
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Translates the tree. Without a profile, the keys determine it.
 pub(super) fn translate(
@@ -55,7 +52,7 @@ pub(super) fn translate(
         ..ConfigFile::default()
     };
     let mut injectors = Vec::new();
-    for (i, (injector, place)) in managers::injectors(tree, profile, &mut notices)?.into_iter().enumerate() {
+    for (i, (injector, place)) in managers::injectors(tree, profile, lookup, &mut notices)?.into_iter().enumerate() {
         origins.add(&format!("injectors[{i}].component"), place);
         injectors.push(injector);
     }
@@ -131,6 +128,15 @@ fn server(tree: &Tree, origins: &mut Origins, lookup: Lookup<'_>) -> Result<Serv
             return Err(port.place().error(format!("{number} is already the port for health and metrics")));
         }
         file.listen.set_port(number);
+    }
+    if let Some(port) = tree.find("webhook.cacheInvalidationPort") {
+        origins.add("server.invalidation", port.place());
+        let number = port.number(0..=u16::MAX)?;
+        // Flyte's service reports changes without authentication. 0 turns the port off.
+        if number != 0 {
+            let listen = SocketAddr::from(([0, 0, 0, 0], number));
+            file.invalidation = Some(InvalidationConfig { listen, accept_anyone: true });
+        }
     }
     if let Some(dir) = tree.find("webhook.certDir") {
         origins.add("server.certDir", dir.place());

@@ -169,12 +169,14 @@ fn a_config_map_uses_only_the_listed_credentials() {
     let refusal = |host: &str| {
         format!(
             "ConfigMap mine: injector.yaml: grants.http.hosts: this credential of {host} is not permitted in a \
-             ConfigMap; an admin must list the host with the same credential in plugins.configMapCredentials"
+             ConfigMap; an admin must list the host with the same credential and caFile in \
+             plugins.configMapCredentials"
         )
     };
     for (what, config, document, expected) in [
         ("the listed one", listed, document("a.example", "/a"), None),
         ("another place", listed, document("a.example", "/b"), Some("a.example:443")),
+        ("another CA", listed, document("a.example", "/a").replace("] }", "], caFile: /ca }"), Some("a.example:443")),
         ("another host", listed, document("b.example", "/a"), Some("b.example:443")),
         ("another port", listed, document("a.example:444", "/a"), Some("a.example:444")),
         ("nothing is listed", "plugins: { configMaps: true }", document("a.example", "/a"), Some("a.example:443")),

@@ -7,14 +7,15 @@ use std::{collections::BTreeMap, fmt};
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
+use secrecy::zeroize::Zeroizing;
 use sha2::{Digest, Sha256};
 
 use super::DeliveredKind;
 use crate::{edit::SecretValue, generated_name::GeneratedName};
 
-/// The key of the names. All replicas need the same one.
+/// The key of the names. All replicas need the same one. It is wiped when it is dropped.
 #[derive(Clone)]
-pub struct NamingKey([u8; Self::BYTES]);
+pub struct NamingKey(Zeroizing<[u8; Self::BYTES]>);
 
 // === impl NamingKey ===
 
@@ -25,7 +26,7 @@ impl NamingKey {
     /// Wraps random bytes.
     #[must_use]
     pub fn new(bytes: [u8; Self::BYTES]) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
     }
 
     /// Returns the bytes, to store them.
@@ -42,7 +43,7 @@ impl NamingKey {
         kind: DeliveredKind,
         data: &BTreeMap<String, SecretValue>,
     ) -> GeneratedName {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC accepts keys of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_slice()).expect("HMAC accepts keys of any length");
         for part in [namespace, injector, kind.as_str()] {
             update(&mut mac, part.as_bytes());
         }

@@ -46,6 +46,8 @@ pub(crate) struct EditApplier<'a> {
     claims: BTreeMap<ClaimKind, BTreeMap<String, Claim>>,
     /// The variables of the pod that differ from injected ones.
     pub(crate) variable_collisions: VariableCollisions,
+    /// The image pull secrets that the edits of this admission added.
+    pull_secrets: BTreeSet<String>,
 }
 
 /// An edit that cannot be applied. The pod may be partially changed; the caller discards it.
@@ -124,7 +126,12 @@ impl From<BudgetError> for ApplyError {
 
 impl<'a> EditApplier<'a> {
     pub(crate) fn new(budget: EditBudget<'a>) -> Self {
-        Self { budget, claims: BTreeMap::new(), variable_collisions: VariableCollisions::new() }
+        Self {
+            budget,
+            claims: BTreeMap::new(),
+            variable_collisions: VariableCollisions::new(),
+            pull_secrets: BTreeSet::new(),
+        }
     }
 
     /// Applies all edits of an answer. `origin` names the injector and the annotation in messages:

@@ -93,6 +93,15 @@ impl<'a> EditedList<'a> {
         self.by_mount_path = KeyIndex::default();
     }
 
+    /// Removes all elements with such names.
+    pub(super) fn remove_all_named(&mut self, is_such: impl Fn(&str) -> bool) {
+        let names = self.entries().filter_map(|(_, element)| ListKey::Name.read(element));
+        let names: Vec<_> = names.filter(|name| is_such(name)).map(str::to_owned).collect();
+        for name in names {
+            self.remove_named(&name);
+        }
+    }
+
     /// Returns the first element with this name, to change anything but its keys.
     pub(super) fn named_mut(&mut self, name: &str) -> Option<&mut Value> {
         match self.first(ListKey::Name, name)? {

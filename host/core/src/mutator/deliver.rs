@@ -51,6 +51,9 @@ impl ValueDelivery {
         if !fetches.is_empty() {
             self.fetch_in_pod(&fetches, draft, reports)?;
         }
+        for secret in &secrets {
+            self.store.check(secret).map_err(|error| Refusal::for_delivery(&error))?;
+        }
         if !origin.dry_run {
             for secret in &secrets {
                 self.store.ensure(secret).await.map_err(|error| Refusal::for_delivery(&error))?;
@@ -69,7 +72,7 @@ impl ValueDelivery {
         if !plan.has_secrets() {
             return Ok(Vec::new());
         }
-        let key = self.store.naming_key().await.map_err(|error| Refusal::for_delivery(&error))?;
+        let key = self.store.naming_key(origin.dry_run).await.map_err(|error| Refusal::for_delivery(&error))?;
         let (secrets, completed) = plan.finish(origin.namespace, &key);
         for answer in completed {
             apply(draft, reports, answer.request, &answer.edits)?;

@@ -25,8 +25,8 @@ struct Recorder {
 
 #[async_trait]
 impl DeliveryStore for Recorder {
-    async fn naming_key(&self) -> Result<NamingKey, DeliveryError> {
-        NoDelivery.naming_key().await
+    async fn naming_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError> {
+        NoDelivery.naming_key(dry_run).await
     }
 
     async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
@@ -99,6 +99,52 @@ fn a_changed_value_replaces_the_outdated_secret_in_a_pod_of_an_earlier_review() 
         let warnings = mutate(&new, &before).outcome.unwrap().warnings;
         assert_eq!(warnings, Vec::<String>::new(), "the webhook's own variable is no collision");
     }
+}
+
+#[test]
+fn a_changed_image_pull_secret_replaces_the_outdated_one_of_the_same_injector() {
+    let docker = |name: &str| PodEdit::AddPullSecretValue(value(format!(r#"{{"auths":{{"{name}":{{}}}}}}"#)));
+    let with = |names: &[&str]| {
+        mutator(Profile::FlyteV2, vec![Scripted::edits("store", names.iter().map(|name| docker(name)).collect())])
+            .with_delivery(vec![Delivery::Secret], Arc::new(NoDelivery))
+    };
+    let mut own = spec();
+    own["imagePullSecrets"] = json!([{ "name": "mine" }]);
+    let pod = pod_asking(1, own);
+    let (old, new) = (with(&["a", "b"]), with(&["changed", "b"]));
+    let (before, expected) = (mutated(&old, &pod), mutated(&new, &pod));
+    let names = |pod: &Value| pod["spec"]["imagePullSecrets"].clone();
+    assert_eq!(names(&before).as_array().unwrap().len(), 3);
+    assert_ne!(names(&before), names(&expected));
+    assert_eq!(names(&mutated(&new, &before)), names(&expected), "the outdated name is gone, and the pod's own stays");
+    assert_eq!(mutated(&old, &before), before);
+}
+
+#[test]
+fn a_dry_run_checks_the_secrets_that_it_does_not_write() {
+    struct Covers;
+
+    #[async_trait]
+    impl DeliveryStore for Covers {
+        async fn naming_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError> {
+            assert!(dry_run, "only a dry run follows");
+            NoDelivery.naming_key(dry_run).await
+        }
+
+        fn check(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+            Err(DeliveryError::Denied(format!("namespace {} is not covered", secret.namespace)))
+        }
+
+        async fn ensure(&self, _secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+            panic!("a dry run writes nothing");
+        }
+    }
+
+    let injector = Scripted::edits("store", vec![variable("TOKEN", CANARY)]);
+    let mutator = mutator(Profile::FlyteV1, vec![injector]).with_delivery(vec![Delivery::Secret], Arc::new(Covers));
+    let refusal = mutate(&mutator, &pod_asking(1, spec())).outcome.unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Forbidden);
+    assert!(refusal.message.contains("is not covered"), "{}", refusal.message);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ampoule_core::Unobserved;
 use tokio::time::{advance, sleep};
 
 use super::*;
@@ -28,7 +29,7 @@ impl CredentialLogin<u32> for Counting {
 
 fn kept(login: &Arc<Counting>) -> Arc<Kept<u32>> {
     let host = Destination::parse("store.example").unwrap();
-    Arc::new(Kept::new(Arc::<Counting>::clone(login), "p", &host))
+    Arc::new(Kept::new(Arc::<Counting>::clone(login), "p", &host, Arc::new(Unobserved)))
 }
 
 async fn get(kept: &Kept<u32>) -> Result<u32, String> {
@@ -117,5 +118,20 @@ async fn a_rejected_token_is_replaced_unless_it_is_new() {
     assert_eq!(get(&kept).await, Ok(1), "a host that always rejects does not cause a login per request");
     advance(MIN_AGE).await;
     kept.reject(Duration::ZERO);
+    assert_eq!(get(&kept).await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_may_be_rejected_is_replaced_without_a_wait() {
+    let login = Arc::<Counting>::default();
+    let kept = kept(&login);
+    assert_eq!(get(&kept).await, Ok(1));
+    kept.renew(Duration::from_secs(60));
+    assert_eq!(get(&kept).await, Ok(1));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(login.logins.load(Ordering::Relaxed), 1, "the token was younger than a minute");
+    kept.renew(Duration::from_secs(60));
+    assert_eq!(get(&kept).await, Ok(1), "the token may be valid for other requests");
+    sleep(Duration::from_secs(2)).await;
     assert_eq!(get(&kept).await, Ok(2));
 }

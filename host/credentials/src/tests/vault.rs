@@ -82,11 +82,24 @@ async fn a_host_that_rejects_the_token_gets_another_one() {
     let server = LoginServer::start(|_| auth("t", 360_000, false)).await;
     let (_folder, path) = file("jwt");
     let credential = credential(CredentialConfig::Vault(vault(&server.url, &path)), &server.surroundings);
-    for (status, seconds, logins) in [(403, 20, 1), (403, 40, 0), (401, 5, 1), (401, 5, 0), (500, 100, 1), (200, 0, 0)]
+    for (status, seconds, logins) in [(403, 20, 1), (403, 39, 0), (401, 5, 0), (401, 5, 1), (500, 100, 0), (200, 0, 0)]
     {
         headers(&*credential).await.unwrap();
         assert_eq!(server.take().len(), logins, "before {status}");
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         credential.answered(status);
     }
+    // The token is older than a minute. It stays in use until the next login has ended.
+    credential.answered(403);
+    headers(&*credential).await.unwrap();
+    let mut logins = 0;
+    for _ in 0..1000 {
+        std::thread::sleep(Duration::from_millis(5));
+        tokio::task::yield_now().await;
+        logins += server.take().len();
+        if logins > 0 {
+            return;
+        }
+    }
+    panic!("a status 403 does not renew the token");
 }

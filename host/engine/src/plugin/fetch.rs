@@ -28,7 +28,7 @@ impl PluginInjector {
         let limits = &plugin.context.limits;
         match self.call_fetcher(promise, limits.deadline).await {
             Ok(value) => Ok(Ok(value)),
-            Err(FetchProblem::Declined(reason)) => Ok(Err(reason)),
+            Err(FetchProblem::Declined(reason) | FetchProblem::LoginRefused(reason)) => Ok(Err(reason)),
             Err(FetchProblem::Failed(failure)) => {
                 let identity = PluginIdentity { name: &plugin.context.name, version: &plugin.info.version };
                 Err(failure.into_injector_failure(&identity, limits))

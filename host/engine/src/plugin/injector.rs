@@ -64,6 +64,13 @@ impl PluginInjector {
         &self.0.missing_grants
     }
 
+    /// Forgets the values that the plugin fetched and the host keeps.
+    pub fn forget_values(&self) {
+        if let Some(values) = &self.0.values {
+            values.forget();
+        }
+    }
+
     /// Its limits.
     #[must_use]
     pub fn limits(&self) -> &Limits {

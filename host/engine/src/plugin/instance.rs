@@ -156,7 +156,9 @@ impl PluginInstance {
                         fetched.push((promise, value.clone()));
                         value
                     }
-                    Err(FetchProblem::Declined(reason)) => return Ok(Err(reason)),
+                    Err(FetchProblem::Declined(reason) | FetchProblem::LoginRefused(reason)) => {
+                        return Ok(Err(reason));
+                    }
                     Err(FetchProblem::Failed(failure)) => return Err(failure),
                 },
             };
@@ -186,9 +188,12 @@ impl PluginInstance {
         if !std::mem::replace(&mut self.is_usable, false) {
             return Err(FetchProblem::Failed(Failure::Deadline));
         }
-        let answer = self.call_fetch(promise, deadline).await.map_err(FetchProblem::Failed)?;
-        self.is_usable = true;
-        answer.map_err(FetchProblem::Declined)
+        self.store.data().take_refused_login();
+        let answer = self.call_fetch(promise, deadline).await.map_err(FetchProblem::Failed);
+        self.is_usable = answer.is_ok();
+        let fetched = answer.and_then(|answer| answer.map_err(FetchProblem::Declined));
+        let is_refused = self.store.data().take_refused_login();
+        fetched.map_err(|problem| if is_refused { problem.of_refused_login() } else { problem })
     }
 
     async fn call_fetch(

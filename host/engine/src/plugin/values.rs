@@ -3,10 +3,13 @@
 //! The text of a promise identifies a value: `fetch` gets nothing else, so the value does not
 //! depend on the pod. Concurrent fetches of one promise are one. Values are in memory only, and
 //! wiped when they are removed. A change of the component, the settings or the grants starts with
-//! an empty cache.
+//! an empty cache, and so does [`ValueCache::forget`].
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -58,6 +61,8 @@ pub(crate) struct ValueCache {
     fresh: Cache<String, FreshValue>,
     /// The last value of each promise, for the time in which it may be served.
     last: Cache<String, Arc<SecretValue>>,
+    /// The number of times that all values were forgotten.
+    forgotten: AtomicU64,
 }
 
 /// A value, and the time for which it is fresh.
@@ -83,6 +88,9 @@ pub(crate) enum FetchProblem {
     Declined(InjectionError),
     /// The plugin failed.
     Failed(Failure),
+    /// The store refused the login of the webhook, or the login is not set up. The plugin gave this
+    /// reason.
+    LoginRefused(InjectionError),
 }
 
 // === impl ValueCache ===
@@ -103,7 +111,15 @@ impl ValueCache {
             .max_capacity(MAX_BYTES)
             .time_to_live(policy.ttl.saturating_add(policy.max_stale))
             .build();
-        Some(Self { policy, fresh, last })
+        Some(Self { policy, fresh, last, forgotten: AtomicU64::new(0) })
+    }
+
+    /// Forgets all values. A fetch that has begun may have read an outdated value: it serves its
+    /// waiters, and is not kept.
+    pub(crate) fn forget(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.fresh.invalidate_all();
+        self.last.invalidate_all();
     }
 
     /// Returns the value of a promise and where it is from. Calls `fetch` unless a value is fresh,
@@ -126,9 +142,13 @@ impl ValueCache {
         promise: &str,
         fetch: impl Future<Output = Result<FetchedValue, FetchProblem>>,
     ) -> Result<FreshValue, FetchProblem> {
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
         match fetch.await {
             Ok(fetched) => {
                 let value = Arc::new(fetched.value);
+                if forgotten != self.forgotten.load(Ordering::SeqCst) {
+                    return Ok(FreshValue { value, time: Duration::ZERO, origin: ValueOrigin::Fetched });
+                }
                 let time = fetched.expires_in.map_or(self.policy.ttl, |time| time.min(self.policy.ttl));
                 if time == self.policy.ttl {
                     self.last.insert(promise.to_owned(), Arc::clone(&value)).await;
@@ -168,9 +188,26 @@ impl Expiry<String, FreshValue> for ByTime {
 // === impl FetchProblem ===
 
 impl FetchProblem {
-    /// Whether the store answered: the value does not exist, or is denied.
+    /// The problem of a call during which a login was refused. It is no outage, even if the plugin
+    /// waited for the store until its deadline.
+    pub(crate) fn of_refused_login(self) -> Self {
+        match self {
+            Self::Declined(reason @ InjectionError::Unavailable(_)) => Self::LoginRefused(reason),
+            Self::Failed(Failure::Deadline) => {
+                let reason = "the webhook cannot log in to the store".to_owned();
+                Self::LoginRefused(InjectionError::Unavailable(reason.into()))
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the store answered: the value does not exist, or is denied. A refused login denies
+    /// every value.
     fn is_answer(&self) -> bool {
         use InjectionError::{Denied, InvalidRequest, NotFound, Unsupported};
+        if matches!(self, Self::LoginRefused(_)) {
+            return true;
+        }
         matches!(self, Self::Declined(NotFound(_) | Denied(_) | InvalidRequest(_) | Unsupported(_)))
     }
 
@@ -209,7 +246,7 @@ mod tests {
             Ok((value, origin)) => {
                 format!("{} {}", String::from_utf8(value.to_vec()).unwrap(), origin.as_str())
             }
-            Err(FetchProblem::Declined(error)) => error.to_string(),
+            Err(FetchProblem::Declined(error) | FetchProblem::LoginRefused(error)) => error.to_string(),
             Err(FetchProblem::Failed(failure)) => format!("{failure:?}"),
         }
     }
@@ -259,6 +296,46 @@ mod tests {
         cache.fresh.invalidate_all();
         let gone = || declined(InjectionError::NotFound("gone".to_owned()));
         assert_eq!(get(&cache, gone()).await, "not found: gone");
+        assert_eq!(get(&cache, unavailable()).await, "unavailable: down");
+    }
+
+    #[tokio::test]
+    async fn a_refused_login_is_no_outage() {
+        let down = || FetchProblem::Declined(InjectionError::Unavailable("down".to_owned().into()));
+        for (problem, expected) in [
+            (down(), "unavailable: down"),
+            (FetchProblem::Failed(Failure::Deadline), "unavailable: the webhook cannot log in to the store"),
+        ] {
+            let cache = ValueCache::new(policy(1, 60_000)).unwrap();
+            assert_eq!(get(&cache, value("one")).await, "one fetched");
+            sleep(Duration::from_millis(5)).await;
+            assert_eq!(get(&cache, Err(problem.of_refused_login())).await, expected);
+            assert_eq!(get(&cache, unavailable()).await, "unavailable: down", "the last value is forgotten");
+        }
+        let missing = FetchProblem::Declined(InjectionError::NotFound("gone".to_owned())).of_refused_login();
+        assert!(matches!(missing, FetchProblem::Declined(_)), "the plugin found another answer");
+    }
+
+    #[tokio::test]
+    async fn forgotten_values_are_fetched_again_and_not_served_in_an_outage() {
+        let cache = ValueCache::new(policy(60_000, 60_000)).unwrap();
+        assert_eq!(get(&cache, value("one")).await, "one fetched");
+        cache.forget();
+        assert_eq!(get(&cache, unavailable()).await, "unavailable: down");
+        assert_eq!(get(&cache, value("two")).await, "two fetched");
+        assert_eq!(get(&cache, value("three")).await, "two cached");
+    }
+
+    #[tokio::test]
+    async fn a_value_that_was_being_fetched_while_values_were_forgotten_is_not_kept() {
+        let cache = ValueCache::new(policy(60_000, 60_000)).unwrap();
+        let outdated = async {
+            cache.forget();
+            value("one")
+        };
+        assert!(cache.get("promise", outdated).await.is_ok());
+        assert_eq!(get(&cache, value("two")).await, "two fetched");
+        cache.forget();
         assert_eq!(get(&cache, unavailable()).await, "unavailable: down");
     }
 

@@ -126,6 +126,11 @@ impl GuestState {
         self.usage.memory.used
     }
 
+    /// Returns whether a login for the plugin was refused since the last call.
+    pub(crate) fn take_refused_login(&self) -> bool {
+        self.budgets.outbound.take_refused_login()
+    }
+
     /// Starts a new request.
     pub(crate) fn start_request(&mut self, answer: RequestAnswer) {
         self.value_bytes_left = VALUE_BYTES;

@@ -6,6 +6,7 @@
 use ampoule_components::ListedInjector;
 use ampoule_config::{Config, InjectorConfig};
 use ampoule_engine::EngineConfig;
+use tracing::warn;
 
 /// The instances of all plugins.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +23,20 @@ pub(super) struct LoweredInstances {
     pub(super) plugin: String,
     pub(super) configured: usize,
     pub(super) instances: usize,
+}
+
+// === impl LoweredInstances ===
+
+impl LoweredInstances {
+    pub(super) fn log(&self) {
+        let Self { plugin, configured, instances } = self;
+        warn!(
+            plugin,
+            configured,
+            instances,
+            "limits.instances is lowered: the memory of all instances must fit into half of the container's memory limit"
+        );
+    }
 }
 
 /// Sets the instances of each injector, and rejects injectors that have no place.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::answer_check::{AnswerCheck, CheckedInjector};
 use ampoule_components::fetch::{Component, ComponentRequest, Signer};
-use ampoule_config::{ComponentSource, GrantedHost, InjectorConfig, TrustConfig};
+use ampoule_config::{ComponentSource, GrantsConfig, InjectorConfig, PermittedHost, TrustConfig};
 use ampoule_telemetry::metrics::PluginLabels;
 
 /// The inputs of a plugin.
@@ -85,7 +85,7 @@ impl PluginRecipe {
 
     /// Whether the plugin uses only credentials that are permitted for ConfigMaps. An injector
     /// whose ConfigMap is no longer valid must not keep a credential that an admin has withdrawn.
-    pub(super) fn has_permitted_credentials(&self, permitted: &[GrantedHost]) -> bool {
+    pub(super) fn has_permitted_credentials(&self, permitted: &[PermittedHost]) -> bool {
         self.config.grants.first_credential_beyond(permitted).is_none()
     }
 
@@ -112,11 +112,29 @@ impl PluginRecipe {
         Ok(Some(Arc::new(recipe)))
     }
 
+    /// Whether the settings choose one of several stores, so that an import without a grant is not
+    /// a mistake: a built-in plugin, which has the grant for its store. Its calls to other stores
+    /// are denied all the same.
+    fn chooses_store(&self) -> bool {
+        let GrantsConfig { http, kubernetes_secrets, labelled_secrets, .. } = &self.config.grants;
+        let reads_secrets = !kubernetes_secrets.is_empty() || !labelled_secrets.is_empty();
+        matches!(self.config.component, ComponentSource::Builtin(_)) && (http.is_some() || reads_secrets)
+    }
+
+    /// Whether a plugin may lack a grant that it imports: it needs another store, or the pod has the
+    /// grant.
+    fn is_expected(&self, grant: Grant) -> bool {
+        let config = &self.config;
+        let is_in_pod = config.delivery == Delivery::Pod && grant == Grant::Http && config.grants.http.is_some();
+        self.chooses_store() || is_in_pod
+    }
+
     /// Loads the plugin, and lets it check its configuration.
     pub(super) async fn load(self, engine: &PluginEngine) -> anyhow::Result<LoadedPlugin> {
         let config = &self.config;
-        let granted = config.webhook_grants();
-        let grants = ampoule_grants::resolve(&config.name, &granted, self.ca.as_deref(), engine.cluster_secrets())
+        let observer = engine.observer().of_plugin(&config.name, &self.component.digest);
+        let (granted, secrets) = (config.webhook_grants(), engine.cluster_secrets());
+        let grants = ampoule_grants::resolve(&config.name, &granted, self.ca.as_deref(), secrets, observer)
             .with_context(|| format!("injector {}", config.name))?;
         let spec = PluginSpec {
             name: config.name.clone(),
@@ -129,12 +147,12 @@ impl PluginRecipe {
             value_cache: ValueCachePolicy { ttl: config.cache.ttl, max_stale: config.cache.max_stale },
             fetch_place: fetch_place(config.delivery),
             // In the webhook, a plugin for pods lacks its grant on purpose.
-            strict_grants: self.strict_grants && config.delivery != Delivery::Pod,
+            strict_grants: self.strict_grants && !self.chooses_store() && config.delivery != Delivery::Pod,
         };
         let fetch = self.fetch_recipe().map_err(|reason| anyhow::anyhow!("injector {}: {reason}", config.name))?;
         let plugin = engine.load(spec).await?;
         let problem = engine.check(&plugin).await?.map(|problem| format!("its check reports: {problem}"));
-        let missing: Vec<_> = plugin.missing_grants().iter().filter(|grant| !is_withheld(config, **grant)).collect();
+        let missing = plugin.missing_grants().iter().filter(|grant| !self.is_expected(**grant)).collect::<Vec<_>>();
         let warning = match (missing_grants(&missing), problem) {
             (Some(missing), Some(problem)) => Some(format!("{missing}; {problem}")),
             (missing, problem) => missing.or(problem),
@@ -147,11 +165,6 @@ impl PluginRecipe {
         }
         Ok(loaded)
     }
-}
-
-/// Whether the configuration has a grant that the webhook withholds: the pod has it.
-fn is_withheld(config: &InjectorConfig, grant: Grant) -> bool {
-    config.delivery == Delivery::Pod && grant == Grant::Http && config.grants.http.is_some()
 }
 
 /// The webhook fetches a value only if it delivers it.
@@ -286,6 +299,21 @@ mod tests {
             let text = format!("plugins: {{ configMaps: true, configMapCredentials: [{permitted}] }}");
             let permitted = Config::parse(&text, &["k8s"]).unwrap().config_map_credentials;
             assert_eq!(used.has_permitted_credentials(&permitted), expected, "{text}");
+        }
+        let with_ca = |ca: &str| format!("grants: {{ http: {{ hosts: [{}]{ca} }} }}", entry("a.example", "/a"));
+        for (ca, permitted_ca, expected) in [
+            ("", "", true),
+            ("", ", caFile: /ca", true),
+            (", caFile: /ca", ", caFile: /ca", true),
+            (", caFile: /ca", "", false),
+            (", caFile: /ca", ", caFile: /other", false),
+        ] {
+            let credential = "host: a.example, credential: { bearer: { file: /a } }";
+            let text =
+                format!("plugins: {{ configMaps: true, configMapCredentials: [{{ {credential}{permitted_ca} }}] }}");
+            let permitted = Config::parse(&text, &["k8s"]).unwrap().config_map_credentials;
+            let used = served(&with_ca(ca), None);
+            assert_eq!(used.has_permitted_credentials(&permitted), expected, "{ca} {permitted_ca}");
         }
         assert!(served("", None).has_permitted_credentials(&[]));
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use ampoule_core::{Conventions, Delivery, EditPermissions, FetchRecipe, InjectorFacts, SecretInjector};
-use ampoule_engine::PluginEngine;
+use ampoule_engine::{PluginEngine, PluginInjector};
 use anyhow::Context as _;
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
 };
 use ampoule_cluster::events::ConfigMapReference;
 use ampoule_components::{FetchedInjector, ListedInjector, fetch::Component};
-use ampoule_config::{ComponentSource, Config, GrantedHost, InjectorConfig, TrustConfig};
+use ampoule_config::{ComponentSource, Config, InjectorConfig, PermittedHost, TrustConfig};
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
 /// A position in the chain.
@@ -45,7 +45,7 @@ pub(super) struct SlotFiller {
     pub(super) trust: TrustConfig,
     pub(super) strict_grants: bool,
     /// The hosts and credentials that the injectors of ConfigMaps may use.
-    pub(super) config_map_credentials: Vec<GrantedHost>,
+    pub(super) config_map_credentials: Vec<PermittedHost>,
     /// The parts of the previous pipeline.
     pub(super) last: Option<Arc<PipelineParts>>,
 }
@@ -84,6 +84,12 @@ impl PluginSlot {
     /// How a pod loads the plugin, with `delivery: pod`.
     pub(super) fn fetch_recipe(&self) -> Option<Arc<FetchRecipe>> {
         self.serving.as_ref()?.fetch.clone()
+    }
+
+    /// The plugin, if another program can declare its values outdated.
+    pub(super) fn with_invalidation(&self) -> Option<PluginInjector> {
+        let loaded = self.serving.as_ref()?;
+        loaded.recipe.config.cache.invalidation.then(|| loaded.plugin.clone())
     }
 
     /// Whether its answers are only compared. ConfigMaps cannot add such an injector.

@@ -1,4 +1,4 @@
-//! Metrics of the Secrets that carry values to pods.
+//! Metrics of the Secrets that carry values to pods, and of values that are forgotten.
 //!
 //! The results are an enum; no label contains the name of a Secret or a namespace.
 
@@ -29,6 +29,19 @@ pub(super) struct DeliveryMetrics {
     written: Family<WriteLabel, Counter>,
     existing: Gauge,
     swept: Counter,
+    sweeps: Family<WriteLabel, Counter>,
+    invalidations: Family<WriteLabel, Counter>,
+}
+
+/// What happened to a request that reports a changed value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidationResult {
+    /// The caches were cleared.
+    Done,
+    /// The request was not valid.
+    Invalid,
+    /// There were too many requests.
+    Limited,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,6 +65,24 @@ impl DeliveryResult {
     }
 }
 
+// === impl InvalidationResult ===
+
+impl InvalidationResult {
+    const ALL: [Self; 3] = [Self::Done, Self::Invalid, Self::Limited];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Invalid => "invalid",
+            Self::Limited => "limited",
+        }
+    }
+}
+
+fn sweep_label(succeeded: bool) -> WriteLabel {
+    WriteLabel { result: if succeeded { "done" } else { "failed" } }
+}
+
 // === impl DeliveryMetrics ===
 
 impl DeliveryMetrics {
@@ -65,6 +96,16 @@ impl DeliveryMetrics {
         let help = "Secrets with values at the last search of this replica for unused ones";
         registry.register("delivery_secrets", help, self.existing.clone());
         registry.register("delivery_swept", "Deleted Secrets that no pod referred to", self.swept.clone());
+        for succeeded in [true, false] {
+            drop(self.sweeps.get_or_create_owned(&sweep_label(succeeded)));
+        }
+        let help = "Searches of this replica for unused Secrets with values, by result";
+        registry.register("delivery_sweeps", help, self.sweeps.clone());
+        for result in InvalidationResult::ALL {
+            drop(self.invalidations.get_or_create_owned(&WriteLabel { result: result.as_str() }));
+        }
+        let help = "Requests to forget values that the webhook keeps, by result";
+        registry.register("value_invalidations", help, self.invalidations.clone());
     }
 
     pub(super) fn written(&self, result: DeliveryResult) {
@@ -73,6 +114,14 @@ impl DeliveryMetrics {
 
     pub(super) fn set_existing(&self, secrets: usize) {
         self.existing.set(i64::try_from(secrets).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn sweep_ended(&self, succeeded: bool) {
+        self.sweeps.get_or_create_owned(&sweep_label(succeeded)).inc();
+    }
+
+    pub(super) fn invalidated(&self, result: InvalidationResult) {
+        self.invalidations.get_or_create_owned(&WriteLabel { result: result.as_str() }).inc();
     }
 
     pub(super) fn swept(&self, secrets: usize) {

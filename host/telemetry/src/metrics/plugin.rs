@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ampoule_core::{Call, CallOutcome, FailureKind, Grant, PluginObserver, ValueOrigin};
+use ampoule_core::{Call, CallOutcome, CredentialError, FailureKind, Grant, PluginObserver, ValueOrigin};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -26,6 +26,9 @@ const CALL_BUCKETS: [f64; 13] =
 
 const OUTCOMES: usize = CallOutcome::ALL.len();
 
+/// The result of a successful login.
+const LOGGED_IN: &str = "done";
+
 type Seconds = Counter<f64, AtomicU64>;
 
 /// The metric families with a `plugin` label that calls update.
@@ -35,6 +38,7 @@ pub(super) struct PluginFamilies {
     traps: Family<TrapLabels, Counter>,
     denied_calls: Family<GrantLabels, Counter>,
     values: Family<OriginLabels, Counter>,
+    logins: Family<LoginLabels, Counter>,
     guest_seconds: Family<PluginLabel, Seconds>,
     memory: Family<PluginLabel, Gauge>,
     /// Names of the configured plugins, loaded or not.
@@ -63,6 +67,12 @@ struct OriginLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LoginLabels {
+    plugin: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
     plugin: String,
     outcome: &'static str,
@@ -80,6 +90,10 @@ struct GrantLabels {
     grant: &'static str,
 }
 
+fn login_results() -> impl Iterator<Item = &'static str> {
+    CredentialError::ALL.map(CredentialError::as_str).into_iter().chain([LOGGED_IN])
+}
+
 // === impl PluginFamilies ===
 
 impl PluginFamilies {
@@ -89,6 +103,7 @@ impl PluginFamilies {
             traps: Family::default(),
             denied_calls: Family::default(),
             values: Family::default(),
+            logins: Family::default(),
             guest_seconds: Family::default(),
             memory: Family::default(),
             configured: Arc::default(),
@@ -103,18 +118,23 @@ impl PluginFamilies {
         registry.register("plugin_denied_calls", help, self.denied_calls.clone());
         let help = "Values of promises, by origin; stale: the store is unavailable";
         registry.register("plugin_values", help, self.values.clone());
+        let help = "Logins of the webhook to the plugin's store, by result";
+        registry.register("plugin_logins", help, self.logins.clone());
         let help = "Time in the plugin's own code, in seconds; its rate is the number of CPUs that the plugin uses";
         registry.register("plugin_guest_seconds", help, self.guest_seconds.clone());
         let help = "Maximum linear memory that an instance of the plugin has used, in bytes";
         registry.register("plugin_memory_high_water_bytes", help, self.memory.clone());
     }
 
-    /// Adds a configured plugin. Its trap counters start at zero, so that an alert includes the
-    /// first trap.
+    /// Adds a configured plugin. Its counters of traps and logins start at zero, so that an alert
+    /// includes the first one.
     pub(super) fn add(&self, plugin: &str) {
         self.configured().insert(plugin.to_owned());
         for kind in FailureKind::ALL {
             drop(self.traps.get_or_create(&TrapLabels { plugin: plugin.to_owned(), kind: kind.as_str() }));
+        }
+        for result in login_results() {
+            drop(self.logins.get_or_create(&LoginLabels { plugin: plugin.to_owned(), result }));
         }
     }
 
@@ -141,6 +161,9 @@ impl PluginFamilies {
         }
         for origin in ValueOrigin::ALL {
             self.values.remove(&OriginLabels { plugin: plugin(), origin: origin.as_str() });
+        }
+        for result in login_results() {
+            self.logins.remove(&LoginLabels { plugin: plugin(), result });
         }
         self.guest_seconds.remove(&PluginLabel { plugin: plugin() });
         self.memory.remove(&PluginLabel { plugin: plugin() });
@@ -222,6 +245,11 @@ impl PluginObserver for PluginMetrics {
     fn value(&self, origin: ValueOrigin) {
         let labels = OriginLabels { plugin: self.plugin.clone(), origin: origin.as_str() };
         self.families.values.get_or_create(&labels).inc();
+    }
+
+    fn login(&self, result: Result<(), CredentialError>) {
+        let result = result.map_or_else(CredentialError::as_str, |()| LOGGED_IN);
+        self.families.logins.get_or_create(&LoginLabels { plugin: self.plugin.clone(), result }).inc();
     }
 }
 

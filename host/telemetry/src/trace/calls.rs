@@ -2,7 +2,7 @@
 //!
 //! The current context of the thread identifies the admission of a call; `Trace::follow` sets it.
 
-use ampoule_core::{Call, CallObserver, CallOutcome, Grant, PluginObserver, ValueOrigin};
+use ampoule_core::{Call, CallObserver, CallOutcome, CredentialError, Grant, PluginObserver, ValueOrigin};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -62,6 +62,10 @@ impl PluginObserver for TracedPlugin {
 
     fn value(&self, origin: ValueOrigin) {
         self.observer.value(origin);
+    }
+
+    fn login(&self, result: Result<(), CredentialError>) {
+        self.observer.login(result);
     }
 }
 

@@ -168,7 +168,6 @@ injectors:
         &[
             "note: profile flyte-v2, because webhook.cacheInvalidationPort (DIR/100-inline-config.yaml) exists only in Flyte 2; \
              --profile overrides it",
-            "warning: webhook.cacheInvalidationPort (DIR/100-inline-config.yaml): is ignored: Ampoule caches no secret values unless `injectors[].cache` is set",
             "warning: webhook.imageBuilderConfig (DIR/100-inline-config.yaml): is ignored: neither Ampoule nor Flyte's \
              webhook changes images",
             "warning: webhook.webhookTimeout (DIR/100-inline-config.yaml): takes effect; Ampoule uses it as the \

@@ -11,10 +11,6 @@ fn errors_name_the_key_and_the_file_of_flyte() {
         "webhook: { secretManagerType: Conjur }",
         &format!("DIR/flyte.yaml: webhook.secretManagerType: \"Conjur\" is not a secret manager; use {supported}"),
     );
-    refuses(
-        "webhook: { secretManagerTypes: [Embedded], embeddedSecretManagerConfig: { type: AWS } }",
-        "DIR/flyte.yaml: webhook.embeddedSecretManagerConfig.type: the type AWS is not supported yet; use K8s, or the injectors aws-secrets-manager, gcp-secret-manager and azure-key-vault of Ampoule's own configuration",
-    );
 }
 
 #[test]

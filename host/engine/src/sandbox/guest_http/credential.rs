@@ -4,7 +4,7 @@
 //! it any more.
 
 use ::http::{HeaderName, HeaderValue, Request, header::HOST};
-use ampoule_core::{HostCredential, OutgoingRequest};
+use ampoule_core::{CredentialError, HostCredential, OutgoingRequest};
 use http_body_util::{BodyExt as _, Full};
 use secrecy::ExposeSecret as _;
 use wasmtime_wasi_http::{Error, WasiBody};
@@ -42,6 +42,9 @@ impl Exchange {
             request = Request::from_parts(head, body);
         }
         let headers = credential.attach(&outgoing).await.map_err(|error| {
+            if error != CredentialError::Unavailable {
+                self.budget.record_refused_login();
+            }
             Error::InternalError(Some(format!("the webhook cannot log in to {}: {error}", self.destination)))
         })?;
         for header in headers {

@@ -22,6 +22,7 @@ pub(crate) struct OutboundBudget {
     calls_left: AtomicU32,
     bytes_left: AtomicUsize,
     problem_logged: AtomicBool,
+    login_refused: AtomicBool,
 }
 
 /// A request or response body that fails when the budget is used up.
@@ -40,6 +41,7 @@ impl OutboundBudget {
             calls_left: AtomicU32::new(limits.outbound_calls),
             bytes_left: AtomicUsize::new(limits.outbound_bytes),
             problem_logged: AtomicBool::new(false),
+            login_refused: AtomicBool::new(false),
         }
     }
 
@@ -57,6 +59,17 @@ impl OutboundBudget {
     /// admission.
     pub(crate) fn is_first_problem(&self) -> bool {
         !self.problem_logged.swap(true, Ordering::Relaxed)
+    }
+
+    /// Records that a request was not sent because the webhook's login was refused, or is not set
+    /// up. To the plugin, it looks like a store that does not answer.
+    pub(crate) fn record_refused_login(&self) {
+        self.login_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a login was refused since the last call.
+    pub(crate) fn take_refused_login(&self) -> bool {
+        self.login_refused.swap(false, Ordering::Relaxed)
     }
 }
 
