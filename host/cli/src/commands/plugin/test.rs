@@ -266,18 +266,9 @@ fn log_text(lines: &[LogLine], result: &CaseResult, lowest: Option<GuestLogLevel
     let is_shown = |line: &&LogLine| line.level >= lowest && !difference.contains(line.text.trim());
     let mut text = String::new();
     for line in lines.iter().filter(is_shown) {
-        let _ = writeln!(text, "  {:<5} {}", level_name(line.level), line.text);
+        let _ = writeln!(text, "  {line}");
     }
     text
-}
-
-fn level_name(level: GuestLogLevel) -> &'static str {
-    match level {
-        GuestLogLevel::Debug => "debug",
-        GuestLogLevel::Info => "info",
-        GuestLogLevel::Warn => "warn",
-        GuestLogLevel::Error => "error",
-    }
 }
 
 /// Returns a diff of two documents of a case without secrets.
