@@ -199,10 +199,32 @@ fn a_failed_build_leaves_no_component_and_a_missing_tool_is_named() -> Result<()
         ensure!(run(root, &["plugin", "build", language]).is_err(), "{language}: the build succeeded");
         ensure!(!plugin.join("plugin.wasm").exists(), "{language}: the old component remains");
     }
+    let error = format!("{:#}", run(root, &["plugin", "build", "javascript"]).expect_err("a syntax error"));
+    ensure!(error.contains("plugin.js:1\n") && error.contains("SyntaxError"), "{error}");
+    let old = root.join("python/plugin.wasm");
+    fs::write(&old, "an older build")?;
     let mut build = Command::new(binary()?);
     build.args(["plugin", "build", "python"]).current_dir(root).env("PATH", "");
     let error = format!("{:#}", finish(&mut build).expect_err("the tool is not installed"));
     ensure!(error.contains("run `python3 -m venv .venv`, then `.venv/bin/pip install"), "{error}");
+    ensure!(old.exists(), "a build without a tool changes nothing");
+    Ok(())
+}
+
+#[test]
+fn explain_warns_about_a_configuration_that_serve_refuses() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    let config = "injectors: [{ name: store, component: builtin:vault-kv, settings: { address: https://store.invalid }, \
+                  grants: { http: { hosts: [store.invalid] } } }]\n";
+    fs::write(root.join("pod.yaml"), POD)?;
+    let accepting = "server: { clients: { acceptValuesToAnyone: true } }\n";
+    for (config, is_refused) in [(config.to_owned(), true), ([accepting, config].concat(), false)] {
+        fs::write(root.join("config.yaml"), config)?;
+        let explained = failed(root, &["explain", "pod.yaml", "--config", "config.yaml"])?;
+        let warning = "warning: `ampoule serve` refuses this configuration: config.yaml: injectors[0].grants.http: ";
+        ensure!(explained.contains(warning) == is_refused, "{explained}");
+    }
     Ok(())
 }
 

@@ -21,6 +21,7 @@ mod push;
 mod request;
 mod serve;
 mod setup;
+mod stale;
 #[cfg(test)]
 mod tests;
 mod uninstall;

@@ -105,6 +105,12 @@ fn check_test(reports: &Reports, root: &Path) -> Result<()> {
     let logged = reports.logged.iter().map(|line| format!("  error {line}\n"));
     check_order(&tested, &["  info  a line of the log\n".to_owned()].into_iter().chain(logged).collect::<Vec<_>>())?;
     ensure!(tested.ends_with("0 of 2 cases as expected\n"), "a trap does not end the run: {tested}");
+    let blessed = failed(root, &["plugin", "test", "my-plugin", "--cases", "failures", "--bless"])?;
+    ensure!(blessed.contains("an exception of the plugin is not recorded as the expected answer"), "{blessed}");
+    ensure!(blessed.ends_with("0 of 2 cases recorded\n"), "{blessed}");
+    ensure!(!tested.contains("wasm backtrace"), "the frames of an interpreter: {tested}");
+    let frames = failed(root, &["plugin", "test", "my-plugin", "--cases", "failures", "--log", "debug"])?;
+    ensure!(frames.contains("error while executing at wasm backtrace"), "{frames}");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     case::Case,
-    workbench::{LogLine, Workbench},
+    workbench::{LogLine, Workbench, without_frames},
 };
 use crate::{
     args::{BenchArgs, TextOutput},
@@ -250,7 +250,7 @@ fn not_injected(error: &InjectionError, lines: &[LogLine]) -> String {
 
 /// A failure with its details, one line each.
 fn failure_text(failure: &InjectorFailure) -> String {
-    let details = failure.reason().lines().map(|line| format!("\n  {line}"));
+    let details = without_frames(failure.reason()).lines().map(|line| format!("\n  {line}"));
     details.fold(failure.outside.clone(), |text, line| text + &line)
 }
 

@@ -70,6 +70,18 @@ impl Workbench {
     }
 }
 
+/// The start of the line before the frames of WebAssembly in the report of a trap.
+const BACKTRACE: &str = "error while executing at wasm backtrace";
+
+/// The report of a trap without the frames of WebAssembly, which are those of an interpreter, if
+/// the plugin itself wrote a reason such as an exception.
+pub(super) fn without_frames(report: &str) -> &str {
+    match report.find(BACKTRACE) {
+        Some(at) if at > 0 => report[..at].trim_end(),
+        _ => report,
+    }
+}
+
 // === impl LogLine, LogLines ===
 
 impl fmt::Display for LogLine {
