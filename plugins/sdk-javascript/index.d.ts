@@ -118,12 +118,16 @@ export const conventions: {
   readonly mountDirectory: string;
 };
 
+/** Encodes a text of a pod, such as `request.key`, for one segment of a path. Without it, a pod's author
+ *  could choose another path of the store with `..`, `/`, `?` or `#`. `Invalid` contains `what`. */
+export function urlSegment(what: string, text: string): string;
+
 /** Writes a line to the log of the host. */
 export function log(level: 'debug' | 'info' | 'warn' | 'error', message: string): void;
 
 /**
- * A reason; the pod's author sees its text. Any other error becomes `internal` with a fixed text, since
- * its message can contain a value. Its message and stack are logged.
+ * A reason; the pod's author sees its text. A failed `fetch` is `unavailable`. Any other error becomes
+ * `internal` with a fixed text, since its message can contain a value. Its message and stack are logged.
  */
 export abstract class Refusal extends Error {}
 /** The backend does not have this secret. */

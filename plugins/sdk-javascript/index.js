@@ -33,6 +33,14 @@ export class Denied extends Refusal {
   answer(resource) { resource.denied(this.message); }
 }
 
+// Encodes a text of a pod for one segment of a path.
+export function urlSegment(what, text) {
+  if (text === '' || text === '.' || text === '..') {
+    throw new Invalid(`${what} ${JSON.stringify(text)} cannot be part of a URL: it must not be empty, \`.\` or \`..\``);
+  }
+  return encodeURIComponent(text);
+}
+
 export class Unavailable extends Refusal {
   constructor(text, { retryAfterSeconds, ...options } = {}) {
     super(text, options);
@@ -93,26 +101,32 @@ class Request {
   get envVar() { return this.#host.envVar(); }
 
   setEnv(name, value) {
+    texts({ name, value });
     edit(() => this.#host.setEnv(name, value));
   }
 
   setEnvFromSecret(name, { secret, key, optional = false }) {
+    texts({ name, secret, key });
     edit(() => this.#host.setEnvFromSecret(name, secret, key, optional));
   }
 
   setEnvFromPromise(name, promise) {
+    texts({ name, promise });
     edit(() => this.#host.setEnvFromPromise(name, promise));
   }
 
   writeFileFromSecret(path, { secret, key, mode, optional = false }) {
+    texts({ path, secret, key });
     edit(() => this.#host.writeFileFromSecret(path, secret, key, mode, optional));
   }
 
   writeFileFromPromise(path, promise, { mode } = {}) {
+    texts({ path, promise });
     edit(() => this.#host.writeFileFromPromise(path, promise, mode));
   }
 
   pullSecretFromPromise(promise) {
+    texts({ promise });
     edit(() => this.#host.pullSecretFromPromise(promise));
   }
 
@@ -129,10 +143,12 @@ class Request {
   }
 
   setAnnotation(key, value, { mustOwn = false } = {}) {
+    texts({ key, value });
     edit(() => this.#host.setAnnotation(key, value, mustOwn));
   }
 
   addImagePullSecret(name) {
+    texts({ name });
     edit(() => this.#host.addImagePullSecret(name));
   }
 
@@ -152,20 +168,45 @@ function edit(make) {
 function setValue(promise, found) {
   // Bytes of the host belong to another realm, so that `instanceof` is false.
   const isValue = typeof found === 'string' || ArrayBuffer.isView(found);
-  const { value, version, expiresInSeconds } = isValue ? { value: found } : found;
+  const { value, version, expiresInSeconds } = isValue ? { value: found } : found ?? {};
+  if (typeof value !== 'string' && !ArrayBuffer.isView(value)) {
+    throw new Internal(`fetch must return a string, a Uint8Array or an object with value, not ${typeOf(found)}`);
+  }
   if (version !== undefined) promise.version(version);
   if (expiresInSeconds !== undefined) promise.expiresIn(expiresInSeconds);
   promise.value(typeof value === 'string' ? new TextEncoder().encode(value) : value);
+}
+
+// The type of a returned value. The value itself can be secret.
+function typeOf(found) {
+  if (found === null || typeof found !== 'object') return found === null ? 'null' : typeof found;
+  return `an object with the keys ${JSON.stringify(Object.keys(found))}`;
+}
+
+// Fails for an argument that is not a text. The host would report it without a place.
+function texts(named) {
+  for (const [name, value] of Object.entries(named)) {
+    if (typeof value !== 'string') throw new TypeError(`${name} must be a string, not ${typeof value}`);
+  }
 }
 
 // Calls a function of the plugin, and answers with the reason that it throws.
 function answer(resource, work) {
   const refuse = (error) => {
     if (error instanceof Refusal) return error.answer(resource);
+    if (error?.payload?.tag === 'unavailable') return resource.unavailable(textOf(error), undefined);
     for (const line of trace(error)) log('error', line);
+    if (isNetworkError(error)) return resource.unavailable(UNREACHABLE, undefined);
     resource.internal(publicText(error));
   };
   return attempt(() => then(work(), () => {}), refuse);
+}
+
+const UNREACHABLE = 'the store did not answer the request; the log of the webhook has the reason';
+
+// Whether `fetch` failed. The engine does not pass on the reason of the host.
+function isNetworkError(error) {
+  return error instanceof TypeError && /^(NetworkError|fetch failed)/.test(error.message);
 }
 
 // The message and the stack. The stack of SpiderMonkey does not contain the message, that of V8 does.

@@ -1,7 +1,9 @@
-"""Uses every grant through the SDK: `tests/e2e/authors.rs` builds it in a new plugin."""
+"""Uses every grant through the SDK, and fails in two ways: `tests/e2e/authors.rs` builds it in a new plugin."""
 
 import os
+import sys
 import time
+from typing import Any
 
 from ampoule_plugin import NotFound, Plugin, Pod, Request, Value, cache, export, http, kubernetes_secrets
 
@@ -12,6 +14,8 @@ class Grants(Plugin):
 
     def inject(self, request: Request, pod: Pod) -> None:
         print("a line of the log")
+        if request.key == "exception":
+            read_account({})
         request.set_env_from_promise("VALUE", request.key)
 
     def fetch(self, promise: str) -> str | bytes | Value:
@@ -36,4 +40,19 @@ class Grants(Plugin):
         raise NotFound("the store has no such secret")
 
 
-Injector, Fetcher, Lifecycle = export(Grants)
+def read_account(answer: dict[str, Any]) -> str:
+    """Raises a KeyError, after a line with text that a terminal or a log must not interpret."""
+    print("the store answered \x1b[31m{}", file=sys.stderr)
+    return answer["account"]["id"]
+
+
+OfTheSdk, Fetcher, Lifecycle = export(Grants)
+
+
+class Injector(OfTheSdk):
+    def inject(self, pod: Any, request: Any) -> None:
+        # An exception that the SDK does not catch is a trap, as in a plugin without the SDK.
+        if request.key() == "trap":
+            print("a line before the trap")
+            read_account({})
+        super().inject(pod, request)

@@ -3,6 +3,13 @@
 //!
 //! The templates are the examples in `plugins/examples`, so these tests cover the examples too.
 
+#[path = "authors/linking.rs"]
+mod linking;
+#[path = "authors/shared.rs"]
+mod shared;
+#[path = "authors/traps.rs"]
+mod traps;
+
 use std::{
     env,
     ffi::OsString,
@@ -16,6 +23,9 @@ use ampoule_links::Pages;
 use ampoule_tests::{binary, languages};
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
+
+use linking::check_links_on_next;
+use shared::{JAVASCRIPT, PYTHON};
 
 const POD: &str = r#"
 apiVersion: v1
@@ -166,18 +176,11 @@ fn a_plugin_imports_the_grants_of_its_world_and_no_others() -> Result<()> {
 
 #[test]
 fn a_plugin_uses_its_grants_through_the_sdk() -> Result<()> {
-    let authors = Path::new(env!("CARGO_MANIFEST_DIR")).join("authors");
-    let cases = authors.join("cases");
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("authors/cases");
     let cases = cases.to_str().expect("the path is UTF-8");
-    for (language, source) in [("javascript", "plugin.js"), ("python", "app.py")] {
-        let folder = tempfile::tempdir()?;
-        let root = folder.path();
-        let grants = "--grants=http,environment,kubernetes-secrets,cache";
-        run(root, &["plugin", "new", "my-plugin", "--lang", language, "--sdk", grants])?;
-        fs::copy(authors.join(source), root.join("my-plugin").join(source))?;
-        run(root, &["plugin", "build", "my-plugin"])?;
-        let tested = run(root, &["plugin", "test", "my-plugin", "--cases", cases])?;
-        ensure!(tested.ends_with("5 of 5 cases as expected\n"), "{language}: {tested}");
+    for plugin in [&JAVASCRIPT, &PYTHON] {
+        let tested = run(plugin.root()?, &["plugin", "test", "my-plugin", "--cases", cases])?;
+        ensure!(tested.ends_with("5 of 5 cases as expected\n"), "{}: {tested}", plugin.language);
     }
     Ok(())
 }
@@ -196,10 +199,32 @@ fn a_failed_build_leaves_no_component_and_a_missing_tool_is_named() -> Result<()
         ensure!(run(root, &["plugin", "build", language]).is_err(), "{language}: the build succeeded");
         ensure!(!plugin.join("plugin.wasm").exists(), "{language}: the old component remains");
     }
+    let error = format!("{:#}", run(root, &["plugin", "build", "javascript"]).expect_err("a syntax error"));
+    ensure!(error.contains("plugin.js:1\n") && error.contains("SyntaxError"), "{error}");
+    let old = root.join("python/plugin.wasm");
+    fs::write(&old, "an older build")?;
     let mut build = Command::new(binary()?);
     build.args(["plugin", "build", "python"]).current_dir(root).env("PATH", "");
     let error = format!("{:#}", finish(&mut build).expect_err("the tool is not installed"));
     ensure!(error.contains("run `python3 -m venv .venv`, then `.venv/bin/pip install"), "{error}");
+    ensure!(old.exists(), "a build without a tool changes nothing");
+    Ok(())
+}
+
+#[test]
+fn explain_warns_about_a_configuration_that_serve_refuses() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path();
+    let config = "injectors: [{ name: store, component: builtin:vault-kv, settings: { address: https://store.invalid }, \
+                  grants: { http: { hosts: [store.invalid] } } }]\n";
+    fs::write(root.join("pod.yaml"), POD)?;
+    let accepting = "server: { clients: { acceptValuesToAnyone: true } }\n";
+    for (config, is_refused) in [(config.to_owned(), true), ([accepting, config].concat(), false)] {
+        fs::write(root.join("config.yaml"), config)?;
+        let explained = failed(root, &["explain", "pod.yaml", "--config", "config.yaml"])?;
+        let warning = "warning: `ampoule serve` refuses this configuration: config.yaml: injectors[0].grants.http: ";
+        ensure!(explained.contains(warning) == is_refused, "{explained}");
+    }
     Ok(())
 }
 
@@ -246,6 +271,7 @@ fn a_new_plugin_in_c_builds_passes_its_test_and_serves_and_a_large_one_is_measur
     let root = folder.path();
     let inspected = run(root, &["plugin", "inspect", "my-plugin"])?;
     ensure!(!inspected.contains("wasi:"), "it imports from WASI:\n{inspected}");
+    check_links_on_next("c", &fs::read(root.join("my-plugin/plugin.wasm"))?)?;
     let mut source = fs::OpenOptions::new().append(true).open(root.join("my-plugin/injector.c"))?;
     writeln!(source, "__attribute__((used)) char more_than_the_default[20 << 20];")?;
     run(root, &["plugin", "build", "my-plugin"])?;
@@ -294,6 +320,14 @@ fn python_tests(folder: &Path) -> Result<()> {
 
 fn run(folder: &Path, words: &[&str]) -> Result<String> {
     finish(&mut ampoule(folder, words)?)
+}
+
+/// Runs the program, which ends with code 1, and returns both of its outputs.
+fn failed(folder: &Path, words: &[&str]) -> Result<String> {
+    let Output { status, stdout, stderr } = ampoule(folder, words)?.stdin(Stdio::null()).output()?;
+    let text = String::from_utf8(stdout)? + &String::from_utf8(stderr)?;
+    ensure!(status.code() == Some(1), "{words:?} ended with {status}\n{text}");
+    Ok(text)
 }
 
 /// The program with the languages' tools on the path, and without a network for cargo.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every allowed dependency between the crates of this workspace, except development dependencies.
-const EDGES: [(&str, &[&str]); 41] = [
+const EDGES: [(&str, &[&str]); 42] = [
     ("ampoule", &["ampoule-cli", "ampoule-plugin-bundle"]),
     ("ampoule-core", &[]),
     ("ampoule-component", &["ampoule-core"]),
@@ -65,6 +65,7 @@ const EDGES: [(&str, &[&str]); 41] = [
     ("ampoule-budget", &["ampoule-core", "ampoule-review"]),
     ("ampoule-links", &[]),
     ("ampoule-load", &[]),
+    ("ampoule-next-contract", &[]),
     ("ampoule-plugin-aws", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
     ("ampoule-plugin-aws-secrets-manager", &["ampoule-plugin-sdk", "ampoule-plugin-store"]),
     ("ampoule-plugin-azure", &["ampoule-plugin-pull", "ampoule-plugin-sdk"]),
@@ -90,9 +91,9 @@ const EDGES: [(&str, &[&str]); 41] = [
 /// Libraries that only these crates may depend on directly.
 const KEEPERS: [(&str, &[&str]); 11] = [
     ("cel", &["ampoule-policy", "ampoule-tests"]),
-    ("wasmtime", &["ampoule-engine"]),
-    ("wasmtime-wasi", &["ampoule-engine"]),
-    ("wasmtime-wasi-http", &["ampoule-engine"]),
+    ("wasmtime", &["ampoule-engine", "ampoule-next-contract"]),
+    ("wasmtime-wasi", &["ampoule-engine", "ampoule-next-contract"]),
+    ("wasmtime-wasi-http", &["ampoule-engine", "ampoule-next-contract"]),
     ("wit-bindgen", &["ampoule-plugin-sdk"]),
     ("wit-bindgen-c", &["ampoule-plugin-build"]),
     ("wit-component", &["ampoule-plugin-build", "xtask"]),

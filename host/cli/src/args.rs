@@ -7,7 +7,7 @@ mod flyte;
 mod plugin;
 mod registries;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use ampoule_engine::Allocation;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -182,7 +182,13 @@ pub(crate) struct PushArgs {
     #[command(flatten)]
     pub(crate) plugin: PluginArg,
     /// Destination, as REGISTRY/REPOSITORY:TAG.
+    #[arg(value_parser = parse_destination)]
     pub(crate) reference: OciReference,
+}
+
+/// Accepts a reference, and one with the prefix of a component source, as `push` prints it.
+fn parse_destination(text: &str) -> Result<OciReference, <OciReference as FromStr>::Err> {
+    text.strip_prefix("oci:").unwrap_or(text).parse()
 }
 
 /// `ampoule compile`.

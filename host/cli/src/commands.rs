@@ -22,6 +22,7 @@ mod push;
 mod request;
 mod serve;
 mod setup;
+mod stale;
 #[cfg(test)]
 mod tests;
 mod uninstall;

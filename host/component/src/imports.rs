@@ -325,8 +325,8 @@ mod tests {
                 .check_grants(|grant| has.contains(&grant))
                 .map_or_else(|error| error.to_string(), |()| "nothing".to_owned())
         };
-        insta::assert_snapshot!(lacking(&["wasi:http/types@0.2.3", "wasi:http/outgoing-handler@0.2.3"], &[]), @"the component imports wasi:http/types@0.2.3, which requires the grant http: list the allowed hosts in injectors[].grants.http.hosts, or build the plugin without HTTP (JavaScript: `--disable http`)");
-        insta::assert_snapshot!(lacking(&["ampoule:injector/kubernetes-secrets@0.2.0"], &[]), @"the component imports ampoule:injector/kubernetes-secrets@0.2.0, which requires the grant kubernetesSecrets: list the allowed Secrets in injectors[].grants.kubernetesSecrets, or build the plugin without this import");
+        insta::assert_snapshot!(lacking(&["wasi:http/types@0.2.3", "wasi:http/outgoing-handler@0.2.3"], &[]), @"the component imports wasi:http/types@0.2.3, which requires the grant http: list the allowed hosts in injectors[].grants.http.hosts, or remove the import wasi:http/outgoing-handler from wit/world.wit and build the plugin again");
+        insta::assert_snapshot!(lacking(&["ampoule:injector/kubernetes-secrets@0.2.0"], &[]), @"the component imports ampoule:injector/kubernetes-secrets@0.2.0, which requires the grant kubernetesSecrets: list the allowed Secrets in injectors[].grants.kubernetesSecrets, or remove the import ampoule:injector/kubernetes-secrets from wit/world.wit and build the plugin again");
         // Available without a grant, but empty.
         let wasi = ["wasi:cli/environment@0.2.3", "wasi:clocks/wall-clock@0.2.3", "wasi:random/random@0.2.3"];
         assert_eq!(lacking(&wasi, &[]), "nothing");

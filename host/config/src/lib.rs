@@ -72,7 +72,7 @@ pub use self::{
     registries::RegistriesConfig,
     schema::{changed_fixed_keys, json_schema},
     server::{InvalidationConfig, ServerConfig},
-    source::{ComponentSource, OciReference, is_digest},
+    source::{ComponentSource, OciReference, is_digest, is_registry},
     tracing::TracingConfig,
     trust::{TrustConfig, TrustedKey},
     value_cache::ValueCacheConfig,

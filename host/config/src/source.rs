@@ -200,7 +200,8 @@ impl fmt::Display for OciReference {
 
 /// Whether the text is a host with a dot or a port, or `localhost`. The first part of a repository
 /// name has neither.
-pub(crate) fn is_registry(text: &str) -> bool {
+#[must_use]
+pub fn is_registry(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, Some(port)),
         None => (text, None),

@@ -50,6 +50,7 @@ impl ClusterSecrets for NoCluster {
         _key: &str,
         _selectors: &[LabelledSecrets],
     ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
-        Err(ClusterSecretsError::Unavailable("this program is not connected to a cluster".to_owned()))
+        // A retry does not help.
+        Err(ClusterSecretsError::Denied("this program is not connected to a cluster".to_owned()))
     }
 }

@@ -435,6 +435,16 @@ impl SecretValue {
         self.expose().to_vec()
     }
 
+    /// Returns the text for an environment variable, or why the value cannot be one. A process
+    /// ends a variable at its first NUL byte.
+    pub(crate) fn as_variable(&self) -> Result<&str, &'static str> {
+        match std::str::from_utf8(self.expose()) {
+            Ok(text) if text.contains('\0') => Err("contains a NUL byte"),
+            Ok(text) => Ok(text),
+            Err(_) => Err("is not UTF-8"),
+        }
+    }
+
     /// Returns the bytes, for the code that puts them into a pod.
     #[must_use]
     pub fn expose(&self) -> &[u8] {

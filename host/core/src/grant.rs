@@ -54,11 +54,12 @@ impl Grant {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Http => {
-                "list the allowed hosts in injectors[].grants.http.hosts, or build the plugin without HTTP \
-                 (JavaScript: `--disable http`)"
+                "list the allowed hosts in injectors[].grants.http.hosts, or remove the import \
+                 wasi:http/outgoing-handler from wit/world.wit and build the plugin again"
             }
             Self::KubernetesSecrets => {
-                "list the allowed Secrets in injectors[].grants.kubernetesSecrets, or build the plugin without this import"
+                "list the allowed Secrets in injectors[].grants.kubernetesSecrets, or remove the import \
+                 ampoule:injector/kubernetes-secrets from wit/world.wit and build the plugin again"
             }
             Self::Cache => "set injectors[].grants.cache",
             Self::Environment => "list the allowed variables in injectors[].grants.environment",

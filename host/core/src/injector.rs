@@ -117,13 +117,13 @@ pub enum FailureKind {
 // === impl InjectorFailure ===
 
 impl InjectorFailure {
-    /// Returns the reason of a trap or of a failed start for the plugin's author, of several lines.
-    /// Empty for other kinds, whose message is complete.
+    /// Returns the reason of a trap, of a failed start or of a missing answer for the plugin's
+    /// author, of several lines. Empty for other kinds, whose message is complete.
     #[must_use]
     pub fn reason(&self) -> &str {
         match self.kind {
-            FailureKind::Trap | FailureKind::Start => &self.inside,
-            FailureKind::Deadline | FailureKind::Limit | FailureKind::Answer | FailureKind::Busy => "",
+            FailureKind::Trap | FailureKind::Start | FailureKind::Answer => &self.inside,
+            FailureKind::Deadline | FailureKind::Limit | FailureKind::Busy => "",
         }
     }
 }

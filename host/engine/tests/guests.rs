@@ -11,7 +11,6 @@ mod guests {
     mod linking;
     mod loading;
     mod logging;
-    mod next;
     mod wasi;
 
     use ampoule_core::Profile;

@@ -19,8 +19,8 @@ class Example(Plugin):
     }
 
     def configure(self, settings: dict[str, Any]) -> None:
-        for key in settings.keys() - {"secretPrefix"}:
-            raise ValueError(f"{key}: unknown setting, expected secretPrefix")
+        if unknown := sorted(settings.keys() - {"secretPrefix"}):
+            raise ValueError(f"{unknown[0]}: unknown setting, expected secretPrefix")
         self.secret_prefix = settings.get("secretPrefix", "")
         if not isinstance(self.secret_prefix, str):
             raise ValueError("secretPrefix: must be a string")

@@ -192,10 +192,9 @@ fn invalid_settings_are_rejected_by_key() {
     let refused = [
         (
             json!({"envPrefx": "S_"}),
-            "envPrefx: unknown field `envPrefx`, expected one of `envPrefix`, `mountDirectory`, `requireGroup`, `optional` \
-             at line 1 column 11",
+            "unknown field `envPrefx`, expected one of `envPrefix`, `mountDirectory`, `requireGroup`, `optional`",
         ),
-        (json!({"optional": "yes"}), "optional: invalid type, expected a boolean at line 1 column 17"),
+        (json!({"optional": "yes"}), "optional: invalid type, expected a boolean"),
         (json!({"mountDirectory": "secrets"}), "mountDirectory: must be an absolute path without `:`, not `secrets`"),
         (json!({"mountDirectory": "/a:b"}), "mountDirectory: must be an absolute path without `:`, not `/a:b`"),
         (json!([]), "settings must be a JSON object"),

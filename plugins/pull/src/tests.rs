@@ -162,28 +162,19 @@ fn invalid_settings_are_rejected_by_key() {
         (json!({"image": ""}), "image: must not be empty; remove the key to use the default"),
         (
             json!({"imge": "x"}),
-            "imge: unknown field `imge`, expected one of `image`, `resources`, `securityContext`, `runAsUser`, `pathInEnvVar` \
-             at line 1 column 7",
+            "unknown field `imge`, expected one of `image`, `resources`, `securityContext`, `runAsUser`, `pathInEnvVar`",
         ),
-        (
-            json!({"securityContext": "privileged"}),
-            "securityContext: unknown variant, expected `none` or `restricted` at line 1 column 31",
-        ),
+        (json!({"securityContext": "privileged"}), "securityContext: unknown variant, expected `none` or `restricted`"),
         (
             json!({"resources": {"limits": {"cpu": "200 m"}}}),
-            "resources.limits.cpu: invalid value, expected a quantity such as 200m, 500Mi or 2 at line 1 \
-             column 37",
+            "resources.limits.cpu: invalid value, expected a quantity such as 200m, 500Mi or 2",
         ),
         (
             json!({"resources": {"limits": {"cpu": true}}}),
-            "resources.limits.cpu: invalid type, expected a quantity such as 200m, 500Mi or 2 at line 1 \
-             column 34",
+            "resources.limits.cpu: invalid type, expected a quantity such as 200m, 500Mi or 2",
         ),
-        (
-            json!({"resources": {"cpu": "1"}}),
-            "resources.cpu: unknown field `cpu`, expected `requests` or `limits` at line 1 column 19",
-        ),
-        (json!({"runAsUser": -1}), "runAsUser: invalid value, expected u32 at line 1 column 15"),
+        (json!({"resources": {"cpu": "1"}}), "resources: unknown field `cpu`, expected `requests` or `limits`"),
+        (json!({"runAsUser": -1}), "runAsUser: invalid value, expected u32"),
     ];
     for (settings, expected) in refused {
         assert_eq!(harness().settings(&settings).configure(), Err(expected.to_owned()));

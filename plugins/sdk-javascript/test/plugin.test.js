@@ -114,6 +114,45 @@ for (const [what, thrown, expected] of [
   });
 }
 
+test('a failed fetch and an unavailable Secret are unavailable', async () => {
+  const text = 'the store did not answer the request; the log of the webhook has the reason';
+  for (const message of ['NetworkError when attempting to fetch resource', 'fetch failed']) {
+    const fetch = async () => { throw new TypeError(message); };
+    assert.deepEqual(await fetchPromise(define({ fetch }), 'p'), { reason: 'unavailable', text });
+    assert.equal(host.log[0], `error: TypeError: ${message}`);
+    resetHost();
+  }
+  const fail = (tag) => () => { throw Object.assign(new Error(), { payload: { tag, val: 'Secret a/b' } }); };
+  for (const [tag, reason] of [['unavailable', 'unavailable'], ['denied', 'internal'], ['not-found', 'internal']]) {
+    assert.deepEqual(await fetchPromise(define({ fetch: fail(tag) }), 'p'), { reason, text: 'Secret a/b' });
+  }
+});
+
+test('a segment of a URL stays a segment', () => {
+  for (const [text, expected] of [['db', 'db'], ['a/b?c=d#e f', 'a%2Fb%3Fc%3Dd%23e%20f'], ['...', '...']]) {
+    assert.equal(sdk.urlSegment('key', text), expected);
+  }
+  for (const text of ['', '.', '..']) {
+    const message = `key "${text}" cannot be part of a URL: it must not be empty, \`.\` or \`..\``;
+    assert.throws(() => sdk.urlSegment('key', text), { name: 'Invalid', message });
+  }
+});
+
+test('a value of a wrong type is named without the value', async () => {
+  for (const [found, kind] of [
+    [undefined, 'undefined'], [null, 'null'], [5, 'number'], [{ secret: 'hush' }, 'an object with the keys ["secret"]'],
+  ]) {
+    const text = `fetch must return a string, a Uint8Array or an object with value, not ${kind}`;
+    assert.deepEqual(await fetchPromise(define({ fetch: () => found }), 'p'), { reason: 'internal', text });
+  }
+});
+
+test('an argument of a wrong type is named', async () => {
+  const plugin = define({ inject: (request) => request.setEnvFromSecret('X', { secret: 'a', keyy: 'b' }) });
+  assert.equal((await inject(plugin)).text, failed('TypeError'));
+  assert.equal(host.log[0], 'error: TypeError: key must be a string, not undefined');
+});
+
 test('the stack of an error is logged line by line', async () => {
   await inject(define({ inject() { null.field; } }));
   assert.match(host.log[0], /^error: TypeError: /);

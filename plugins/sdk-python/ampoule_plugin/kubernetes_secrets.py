@@ -1,22 +1,38 @@
 """The grant `kubernetesSecrets`. `wit/world.wit` must import it."""
 
 import sys
+from typing import Any
 
 from ._host import Err
+from .reasons import Refusal
 
 if sys.platform == "wasi":
-    from wit_world.imports import kubernetes_secrets as _secrets
+    try:
+        from wit_world.imports import kubernetes_secrets as _secrets
+    except ImportError as error:
+        what = "ampoule:injector/kubernetes-secrets"
+        raise ImportError(f"Secrets are not available: the plugin needs the import {what} in wit/world.wit") from error
 else:
     from .testing import kubernetes_secrets as _secrets
 
 
-class SecretError(Exception):
+class SecretError(Refusal):
     """The Secret has no value: the message names it. The class of the reason is `denied`, `not-found` or
-    `unavailable`."""
+    `unavailable`.
+
+    The pod's author cannot fix the plugin's credentials, so an exception that is not caught is `internal`, or
+    `unavailable` if a retry helps.
+    """
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
         self.reason = reason
+
+    def answer(self, resource: Any) -> None:
+        if self.reason == "unavailable":
+            resource.unavailable(str(self), None)
+        else:
+            resource.internal(str(self))
 
 
 def read(namespace: str, name: str, key: str) -> bytes:

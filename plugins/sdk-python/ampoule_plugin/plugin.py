@@ -81,6 +81,9 @@ def export(create: Callable[[], Plugin]) -> tuple[type, type, type]:
 def _set_value(promise: Any, found: str | bytes | Value) -> None:
     if not isinstance(found, Value):
         found = Value(found)
+    if not isinstance(found.value, (str, bytes)):
+        # The object itself can be a value.
+        raise Internal(f"fetch must return str, bytes or Value, not {type(found.value).__name__}")
     if found.version is not None:
         promise.version(found.version)
     if found.expires_in_seconds is not None:
@@ -119,4 +122,7 @@ def _text(error: Exception) -> str:
     """The message. An error of the host contains a text, or a variant with a text."""
     if isinstance(error, Err):
         return str(getattr(error.value, "value", error.value))
-    return str(error) or type(error).__name__
+    if isinstance(error, (ValueError, Refusal)) and str(error):
+        return str(error)
+    # The message of a KeyError is only the key.
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

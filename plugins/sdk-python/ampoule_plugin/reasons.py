@@ -1,6 +1,7 @@
 """The reasons of a refusal, as exceptions.
 
 Any other exception is `internal` with a fixed text, since its message can contain a value. Its traceback is logged.
+A failed call of the host (`http.HttpError`, `kubernetes_secrets.SecretError`) is a reason as well.
 """
 
 from typing import Any

@@ -83,14 +83,17 @@ class Request:
         return self._host.env_var()
 
     def set_env(self, name: str, value: str) -> None:
+        _text(name=name, value=value)
         with _edit():
             self._host.set_env(name, value)
 
     def set_env_from_secret(self, name: str, *, secret: str, key: str, optional: bool = False) -> None:
+        _text(name=name, secret=secret, key=key)
         with _edit():
             self._host.set_env_from_secret(name, secret, key, optional)
 
     def set_env_from_promise(self, name: str, promise: str) -> None:
+        _text(name=name, promise=promise)
         with _edit():
             self._host.set_env_from_promise(name, promise)
 
@@ -98,15 +101,18 @@ class Request:
         self, path: str, *, secret: str, key: str, mode: int | None = None, optional: bool = False
     ) -> None:
         """Writes a file, which every user may read without `mode`."""
+        _text(path=path, secret=secret, key=key)
         with _edit():
             self._host.write_file_from_secret(path, secret, key, mode, optional)
 
     def write_file_from_promise(self, path: str, promise: str, *, mode: int | None = None) -> None:
         """Writes a file, which every user may read without `mode`."""
+        _text(path=path, promise=promise)
         with _edit():
             self._host.write_file_from_promise(path, promise, mode)
 
     def pull_secret_from_promise(self, promise: str) -> None:
+        _text(promise=promise)
         with _edit():
             self._host.pull_secret_from_promise(promise)
 
@@ -123,10 +129,12 @@ class Request:
             self._host.add_init_container(container)
 
     def set_annotation(self, key: str, value: str, *, must_own: bool = False) -> None:
+        _text(key=key, value=value)
         with _edit():
             self._host.set_annotation(key, value, must_own)
 
     def add_image_pull_secret(self, name: str) -> None:
+        _text(name=name)
         with _edit():
             self._host.add_image_pull_secret(name)
 
@@ -135,6 +143,13 @@ class Request:
 
     def warn(self, text: str) -> None:
         self._host.warn(text)
+
+
+def _text(**arguments: Any) -> None:
+    """Fails for an argument that is not a text. The host would trap without a place in the plugin."""
+    for name, value in arguments.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be str, not {type(value).__name__}")
 
 
 @contextmanager

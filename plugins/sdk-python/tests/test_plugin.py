@@ -140,6 +140,70 @@ class PluginTest(unittest.TestCase):
         self.assertEqual(testing.fetch(injector, fetcher, "p"), Fetched(reason="internal", text=text))
         self.assertIn("error: ValueError: hush", host.log)
 
+    def test_a_failed_call_of_the_host_is_a_reason(self) -> None:
+        for error, reason in [
+            (http.HttpError("unavailable", "store.example: connection refused"), "unavailable"),
+            (http.HttpError("denied", "store.example: not in grants.http.hosts"), "internal"),
+            (kubernetes_secrets.SecretError("unavailable", "the API server does not answer"), "unavailable"),
+            (kubernetes_secrets.SecretError("not-found", "Secret a/b does not exist"), "internal"),
+            (kubernetes_secrets.SecretError("denied", "Secret a/b is not granted"), "internal"),
+        ]:
+            with self.subTest(error=error):
+                injector, fetcher, _ = exported(fetch=raising(error))
+                self.assertEqual(testing.fetch(injector, fetcher, "p"), Fetched(reason=reason, text=str(error)))
+
+    def test_an_error_of_the_host_has_a_class_and_a_plain_text(self) -> None:
+        def code(name: str, value: Any = None) -> Any:
+            return type(f"ErrorCode_{name}", (), {"value": value})()
+
+        login = "the webhook cannot log in to store.example:443: "
+        for error, expected in [
+            (code("HttpRequestDenied"), ("denied", "not in grants.http.hosts")),
+            (code("ConnectionRefused"), ("unavailable", "connection refused")),
+            (code("DnsError", object()), ("unavailable", "no address found")),
+            (code("LoopDetected"), ("unavailable", "the request failed")),
+            (code("InternalError"), ("unavailable", "the request failed")),
+            (
+                code("InternalError", login + "the login server does not answer"),
+                ("unavailable", login + "the login server does not answer"),
+            ),
+            (
+                code("InternalError", login + "the credential is not set up"),
+                ("denied", login + "the credential is not set up"),
+            ),
+        ]:
+            self.assertEqual(http._failure(error), expected)
+
+    def test_a_segment_of_a_url_stays_a_segment(self) -> None:
+        for text, expected in [("db", "db"), ("a/b?c=d#e f", "a%2Fb%3Fc%3Dd%23e%20f"), ("...", "..."), ("é", "%C3%A9")]:
+            self.assertEqual(http.url_segment("key", text), expected)
+        for text in ["", ".", ".."]:
+            with self.assertRaises(sdk.Invalid) as caught:
+                http.url_segment("key", text)
+            expected = f"key {text!r} cannot be part of a URL: it must not be empty, `.` or `..`"
+            self.assertEqual(str(caught.exception), expected)
+
+    def test_a_value_of_a_wrong_type_is_named_without_the_value(self) -> None:
+        for found, kind in [(None, "NoneType"), (5, "int"), (sdk.Value(["hush"]), "list")]:  # type: ignore[arg-type]
+            with self.subTest(found=found):
+                injector, fetcher, _ = exported(fetch=lambda self, promise, found=found: found)
+                expected = f"fetch must return str, bytes or Value, not {kind}"
+                self.assertEqual(
+                    testing.fetch(injector, fetcher, "p"), Fetched(reason="internal", text=expected)
+                )
+
+    def test_an_argument_of_a_wrong_type_is_named(self) -> None:
+        injector, _, _ = exported(inject=lambda self, request, pod: request.set_env_from_promise(None, "p"))
+        answer = testing.inject(injector)
+        self.assertEqual(answer.text, "the plugin failed (TypeError); the log of the webhook has the reason")
+        self.assertEqual(host.log[-1], "error: TypeError: name must be str, not NoneType")
+
+    def test_the_class_of_an_exception_in_configure_is_named_if_the_message_needs_it(self) -> None:
+        for error, expected in [(KeyError("url"), "KeyError: 'url'"), (ValueError("url: no"), "url: no")]:
+            with self.assertRaises(Err) as caught:
+                exported(configure=raising(error))[0]().configure("{}")
+            self.assertEqual(caught.exception.value, expected)
+
     def test_a_traceback_is_logged_line_by_line(self) -> None:
         testing.inject(exported(inject=raising(ValueError("no")))[0])
         self.assertEqual(host.log[0], "error: Traceback (most recent call last):")

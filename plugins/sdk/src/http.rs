@@ -101,8 +101,7 @@ pub fn post_json(url: impl Into<String>, document: &impl Serialize) -> Result<Re
 /// Encodes a text for a segment of a path or for the query of a URL: all characters except the
 /// unreserved ones of RFC 3986.
 ///
-/// It does not change the segments `.` and `..`. Reject them if the text comes from a pod: some
-/// servers treat them as path segments even if they are encoded.
+/// It does not change the segments `.` and `..`: use [`url_segment`] if the text comes from a pod.
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::new();
@@ -113,6 +112,21 @@ pub fn percent_encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// Encodes a text of a pod, such as a request's key, for one segment of a path. Without it, a pod's
+/// author could choose another path of the store with `..`, `/`, `?` or `#`. The message contains
+/// `what`.
+///
+/// # Errors
+///
+/// The text is empty, `.` or `..`, which has a meaning in a path even if it is encoded.
+pub fn url_segment(what: &str, text: &str) -> Result<String, InjectionError> {
+    if matches!(text, "" | "." | "..") {
+        let reason = format!("{what} {text:?} cannot be part of a URL: it must not be empty, `.` or `..`");
+        return Err(InjectionError::InvalidRequest(reason));
+    }
+    Ok(percent_encode(text))
 }
 
 // === impl Request ===
@@ -267,6 +281,15 @@ mod tests {
     fn encodes_all_characters_that_have_a_meaning_in_a_url() {
         assert_eq!(percent_encode("a-Z_0.~"), "a-Z_0.~");
         assert_eq!(percent_encode("a/b?c=d&e#f g%\"é"), "a%2Fb%3Fc%3Dd%26e%23f%20g%25%22%C3%A9");
+    }
+
+    #[test]
+    fn a_segment_of_a_url_stays_a_segment() {
+        assert_eq!(url_segment("key", "a/b?c"), Ok("a%2Fb%3Fc".to_owned()));
+        for text in ["", ".", ".."] {
+            let reason = format!("key {text:?} cannot be part of a URL: it must not be empty, `.` or `..`");
+            assert_eq!(url_segment("key", text), Err(InjectionError::InvalidRequest(reason)));
+        }
     }
 
     #[test]

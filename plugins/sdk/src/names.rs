@@ -22,7 +22,7 @@ pub fn env_name(name: &str) -> Result<&str, InjectionError> {
 }
 
 /// Validates one segment of a path in a volume or of a mount, and returns it in lower case. The
-/// message contains `what`.
+/// message contains `what`. For a URL, use `http::url_segment`.
 ///
 /// # Errors
 ///

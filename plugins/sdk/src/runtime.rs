@@ -115,10 +115,20 @@ fn parse<T: DeserializeOwned>(settings: &str) -> Result<T, String> {
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let (whole, reason) = (error.to_string(), error.inner().to_string());
         let path = whole.strip_suffix(&reason).unwrap_or_default();
-        [path, &without_value(&reason)].concat()
+        // The admin wrote YAML, so a position in the JSON is of no use.
+        let position = format!(" at line {} column {}", error.inner().line(), error.inner().column());
+        let reason = reason.strip_suffix(&position).unwrap_or(&reason);
+        // The reason contains the name of an unknown field.
+        let path = if reason.starts_with("unknown field") { parent_of(path) } else { path.to_owned() };
+        path + &without_value(reason)
     })?;
     deserializer.end().map_err(|error| error.to_string())?;
     Ok(value)
+}
+
+/// The path of the parent of a key, such as `a: ` for `a.b: `.
+fn parent_of(path: &str) -> String {
+    path.rsplit_once('.').map_or_else(String::new, |(parent, _)| format!("{parent}: "))
 }
 
 /// Removes the value from a message of serde: the text between the kind of the error and the
@@ -175,6 +185,11 @@ mod tests {
         for (settings, expected) in [
             (r#"{"tls": "hush"}"#, "tls: invalid type, expected a boolean"),
             (r#"{"tls": "hush, expected hush at line 1"}"#, "tls: invalid type, expected a boolean"),
+            (
+                r#"{"ulr": 1}"#,
+                "unknown field `ulr`, expected one of `tls`, `retries`, `token`, `timeouts`, `mode`, `login`, `teams`",
+            ),
+            ("{", "EOF while parsing an object"),
             (r#"{"tls": 41414141}"#, "tls: invalid type, expected a boolean"),
             (r#"{"retries": 41414141}"#, "retries: invalid value, expected u8"),
             (r#"{"retries": 41414141.5}"#, "retries: invalid type, expected u8"),
@@ -189,7 +204,7 @@ mod tests {
             (r#"{"teams": "hush"}"#, "teams: invalid type, expected a map"),
         ] {
             let message = parse::<Store>(settings).err().unwrap();
-            assert_eq!(message.split(" at line 1 column ").collect::<Vec<_>>()[..1], [expected], "{settings}");
+            assert_eq!(message, expected, "{settings}");
             assert!(!message.contains("hush") && !message.contains("41414141"), "{message}");
         }
     }

@@ -105,19 +105,13 @@ fn an_answer_and_its_log_lines_are_typed() {
 #[test]
 fn invalid_settings_are_rejected_with_the_path_of_the_key() {
     let refused = [
-        ("{}", "missing field `greeting` at line 1 column 2"),
+        ("{}", "missing field `greeting`"),
         ("[]", "settings must be a JSON object"),
         ("", "settings must be a JSON object"),
-        ("{", "EOF while parsing an object at line 1 column 1"),
+        ("{", "EOF while parsing an object"),
         (r#"{"greeting": {"words": []}}"#, "greeting.words: must contain at least one word"),
-        (
-            r#"{"greeting": {"words": ["a", 1]}}"#,
-            "greeting.words[1]: invalid type, expected a string at line 1 column 30",
-        ),
-        (
-            r#"{"greeting": {"words": [], "wrods": 1}}"#,
-            "greeting.wrods: unknown field `wrods`, expected `words` at line 1 column 34",
-        ),
+        (r#"{"greeting": {"words": ["a", 1]}}"#, "greeting.words[1]: invalid type, expected a string"),
+        (r#"{"greeting": {"words": [], "wrods": 1}}"#, "greeting: unknown field `wrods`, expected `words`"),
     ];
     for (settings, expected) in refused {
         assert_eq!(harness().settings(settings).configure(), Err(expected.to_owned()), "{settings}");

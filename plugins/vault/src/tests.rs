@@ -156,12 +156,11 @@ fn a_request_that_vault_cannot_serve_is_rejected() {
 #[test]
 fn invalid_settings_are_rejected_by_key() {
     let refused = [
-        (json!({"kvVersion": 3}), "kvVersion: invalid value, expected 1 or 2 at line 1 column 14"),
-        (json!({"kvVersion": "kv2"}), "kvVersion: invalid value, expected 1 or 2 at line 1 column 18"),
+        (json!({"kvVersion": 3}), "kvVersion: invalid value, expected 1 or 2"),
+        (json!({"kvVersion": "kv2"}), "kvVersion: invalid value, expected 1 or 2"),
         (
             json!({"rolle": "x"}),
-            "rolle: unknown field `rolle`, expected one of `role`, `kvVersion`, `annotations`, `pathInEnvVar` at line 1 \
-             column 8",
+            "unknown field `rolle`, expected one of `role`, `kvVersion`, `annotations`, `pathInEnvVar`",
         ),
         (
             json!({"annotations": {"flyte.secrets/s0": "x"}}),

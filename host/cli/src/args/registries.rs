@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use ampoule_config::RegistriesConfig;
+use ampoule_config::{RegistriesConfig, is_registry};
 
 /// How to connect to registries.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -18,8 +18,17 @@ pub(crate) struct RegistryArgs {
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Registry to access by plain HTTP, such as localhost:5000 (repeatable).
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = parse_host)]
     insecure: Vec<String>,
+}
+
+/// Accepts HOST and HOST:PORT.
+fn parse_host(text: &str) -> Result<String, String> {
+    if is_registry(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be HOST or HOST:PORT, such as localhost:5000".to_owned())
+    }
 }
 
 impl From<RegistryArgs> for RegistriesConfig {
@@ -29,6 +38,21 @@ impl From<RegistryArgs> for RegistriesConfig {
             ca_file: args.ca_file,
             insecure: args.insecure,
             ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_a_host_without_a_scheme() {
+        for text in ["localhost:5000", "registry.example.com", "[::1]:5000"] {
+            assert_eq!(parse_host(text).as_deref(), Ok(text));
+        }
+        for text in ["http://127.0.0.1:5000", "localhost:5000/", ""] {
+            assert_eq!(parse_host(text).unwrap_err(), "must be HOST or HOST:PORT, such as localhost:5000");
         }
     }
 }

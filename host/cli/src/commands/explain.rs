@@ -132,8 +132,13 @@ impl Explanation {
             Ok(admitted) => {
                 json!({ "allowed": true, "changes": admitted.patch.0.len(), "warnings": admitted.warnings })
             }
-            Err(Refusal { code, message, .. }) => {
-                json!({ "allowed": false, "code": code.http(), "reason": code.reason(), "message": message })
+            Err(Refusal { code, message, retry_after }) => {
+                let mut verdict =
+                    json!({ "allowed": false, "code": code.http(), "reason": code.reason(), "message": message });
+                if let Some(seconds) = retry_after {
+                    verdict["retryAfterSeconds"] = json!(seconds);
+                }
+                verdict
             }
         }
     }

@@ -12,7 +12,8 @@ use anyhow::{Context as _, bail};
 use super::{
     component::{fetch_component, parse_source},
     output,
-    setup::quiet_runtime,
+    progress::Progress,
+    setup::{compile_cache, quiet_runtime},
 };
 use crate::args::PushArgs;
 use ampoule_components::builtins::Builtins;
@@ -29,11 +30,15 @@ pub(crate) fn plugin_push(args: &PushArgs, builtins: Builtins) -> anyhow::Result
     let runtime = quiet_runtime()?;
     let registries = RegistriesConfig::from(args.plugin.registries.clone());
     let registry = Registry::open(&registries, None)?;
-    let engine = plugins::engine(EngineSettings::default(), &Metrics::new())?;
+    let settings = EngineSettings { cache_directory: compile_cache(), ..EngineSettings::default() };
+    let engine = plugins::engine(settings, &Metrics::new())?;
     let source = parse_source(&args.plugin.source, builtins)?;
     let digest = runtime.block_on(async {
         let component = fetch_component(&source, registries, builtins).await?;
+        let progress = Progress::start("compiling the component (cached for the next run)");
         let inspection = engine.inspect(component.bytes.clone()).await.with_context(|| source.to_string())?;
+        drop(progress);
+        let _progress = Progress::start("pushing the component");
         let pushed = registry.push(reference, tag, component.bytes.into(), describe(&inspection)).await;
         pushed.with_context(|| reference.to_string())
     })?;

@@ -46,10 +46,20 @@ pub(super) fn load_config(source: &ConfigSource, builtins: Builtins) -> anyhow::
 /// Loads the pipeline, for commands that process one pod.
 pub(super) fn load_pipeline(config: &ConfigArg, builtins: Builtins) -> anyhow::Result<(Runtime, LoadedPipeline)> {
     let runtime = quiet_runtime()?;
-    let mut config = load_config(&config.clone().into(), builtins)?;
+    let source = ConfigSource::from(config.clone());
+    let mut config = load_config(&source, builtins)?;
+    warn_about_values(&config, &source);
     use_compile_cache(&mut config);
     let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
     Ok((runtime, loaded))
+}
+
+/// Prints a warning for a configuration that `serve` refuses because of its clients. A command that
+/// processes one pod has no clients.
+fn warn_about_values(config: &Config, source: &ConfigSource) {
+    if let Err(error) = config.check_values(&config.server.clients) {
+        eprint_line(&format!("warning: `ampoule serve` refuses this configuration: {}", source.locate(error)));
+    }
 }
 
 /// Uses the user's cache for compiled components, unless the configuration has its own.

@@ -185,11 +185,11 @@ fn check(injector: &str, delivery: Delivery, edit: &PodEdit) -> Result<(), Injec
         (Delivery::Inline, PodEdit::WriteFile(_)) => Err(InjectionError::Unsupported(key(
             "a fetched value cannot be a file with the delivery `inline`; use `secret`",
         ))),
-        (Delivery::Secret, PodEdit::SetEnv(env)) if std::str::from_utf8(value.expose()).is_err() => {
-            // The kubelet would drop the bytes that are not UTF-8 without an error.
-            let reason = format!("the value of environment variable {} is not UTF-8; mount it as a file", env.name);
-            Err(InjectionError::InvalidRequest(reason))
-        }
+        // The kubelet would drop the bytes that are not UTF-8 without an error.
+        (Delivery::Secret, PodEdit::SetEnv(env)) => value.as_variable().map(drop).map_err(|problem| {
+            let reason = format!("the value of environment variable {} {problem}; mount it as a file", env.name);
+            InjectionError::InvalidRequest(reason)
+        }),
         (_, PodEdit::AddPullSecretValue(_)) if !is_docker_config(value.expose()) => {
             let reason = "the value is no Docker configuration: a JSON object with the object `auths`";
             Err(InjectionError::InvalidRequest(reason.to_owned()))

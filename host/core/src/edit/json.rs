@@ -12,15 +12,15 @@ use super::{
 impl EnvVar {
     /// # Errors
     ///
-    /// Returns an error for a secret value that is not UTF-8, because no environment variable can
-    /// contain it. The message never contains the value.
+    /// Returns an error for a secret value that no environment variable can contain. The message
+    /// never contains the value.
     pub(super) fn to_json(&self) -> Result<Value, String> {
         let mut entry = named(&self.name);
         match &self.source {
             EnvSource::Literal(value) => insert_text(&mut entry, "value", value),
             EnvSource::SecretValue(value) => {
-                let value = std::str::from_utf8(value.expose()).map_err(|_| {
-                    format!("the value of environment variable {} is not UTF-8; mount it as a file", self.name)
+                let value = value.as_variable().map_err(|problem| {
+                    format!("the value of environment variable {} {problem}; mount it as a file", self.name)
                 })?;
                 insert_text(&mut entry, "value", value);
             }

@@ -207,6 +207,7 @@ impl fmt::Display for RequestReport {
 impl fmt::Display for InjectorAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Injected { edits: 1, .. } => f.write_str("injected (1 edit)"),
             Self::Injected { edits, .. } => write!(f, "injected ({edits} edits)"),
             Self::Declined(error) => error.fmt(f),
             Self::Failed(failure) => failure.fmt(f),

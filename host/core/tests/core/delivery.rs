@@ -165,6 +165,15 @@ fn the_mode_decides_about_each_kind_of_value() {
         ),
         (
             Delivery::Secret,
+            variable("A", "a\0b"),
+            Err((
+                RefusalCode::BadRequest,
+                "the value of environment variable A contains a NUL byte; mount it as a file",
+            )),
+        ),
+        (Delivery::Secret, file("/s/a", "a\0b"), Ok(1)),
+        (
+            Delivery::Secret,
             PodEdit::AddPullSecretValue(value(CANARY)),
             Err((RefusalCode::BadRequest, "the value is no Docker configuration")),
         ),

@@ -282,12 +282,14 @@ fn annotations_and_pull_secrets_are_added_once() {
 #[test]
 fn an_edit_that_is_invalid_for_any_pod_is_rejected() {
     let binary = EnvVar { name: "S".into(), source: EnvSource::SecretValue(SecretValue::new(vec![0xff, 0xfe])) };
+    let nul = EnvVar { name: "S".into(), source: EnvSource::SecretValue(SecretValue::new(b"a\0b".to_vec())) };
     let json = |text: &str| PodEdit::AddVolume(Volume { name: "j".into(), source: VolumeSource::Json(text.into()) });
     let cases = [
         (literal("", "1"), r#"environment variable name "" must be printable ASCII without '='"#),
         (literal("A=B", "1"), r#"environment variable name "A=B" must be printable ASCII without '='"#),
         (literal("A\nB", "1"), r#"environment variable name "A\nB" must be printable ASCII without '='"#),
         (PodEdit::SetEnv(binary), "the value of environment variable S is not UTF-8; mount it as a file"),
+        (PodEdit::SetEnv(nul), "the value of environment variable S contains a NUL byte; mount it as a file"),
         (memory_volume("Upper"), r#"volume name "Upper" must be a DNS label of at most 63 characters"#),
         (
             memory_volume(&"a".repeat(64)),

@@ -15,6 +15,10 @@ use crate::sandbox::{limits::ExceededLimit, store::GuestState};
 /// Bytes of the details: 4 KiB of the guest's output, and the start of wasmtime's error.
 const MAX_DETAIL: usize = 8 << 10;
 
+/// What the plugin's author must do about [`Failure::NoAnswer`].
+const NO_ANSWER_REMEDY: &str =
+    "inject must make an edit or give a reason, and fetch must return a value or give a reason";
+
 /// wasmtime's messages for too much data in one call, and for too many handles. The types of these
 /// errors are private, so only the messages identify them. Tests check that the messages are still
 /// the same.
@@ -120,7 +124,8 @@ impl Failure {
             Self::Trap { reason: _, detail } => (FailureKind::Trap, detail),
             Self::Deadline => (FailureKind::Deadline, String::new()),
             Self::Exceeded(exceeded) => (FailureKind::Limit, exceeded.to_string()),
-            Self::InvalidEdit(_) | Self::NoAnswer | Self::NoFetcher => (FailureKind::Answer, String::new()),
+            Self::NoAnswer => (FailureKind::Answer, NO_ANSWER_REMEDY.to_owned()),
+            Self::InvalidEdit(_) | Self::NoFetcher => (FailureKind::Answer, String::new()),
             Self::Busy => (FailureKind::Busy, String::new()),
             Self::Start { reason: _, detail } => (FailureKind::Start, detail),
         };

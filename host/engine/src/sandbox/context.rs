@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ampoule_core::{Conventions, Grant, Limits, PluginObserver};
 
-use super::{cache::PluginCache, grants::Grants, services::HostServices};
+use super::{cache::PluginCache, grants::Grants, log::GuestLogLevel, services::HostServices};
 
 /// A plugin's name, limits and grants, and the services that the grants give access to.
 pub(crate) struct PluginContext {
@@ -27,5 +27,13 @@ impl PluginContext {
     /// Reports a refused call that no grant covers.
     pub(crate) fn report_denied(&self, grant: Grant) {
         self.observer.denied(grant);
+    }
+
+    /// Writes a warning of the host to the destination of the plugin's lines, if one is set. A test
+    /// of a plugin thus shows it below the lines of the plugin.
+    pub(crate) fn diverts_warning(&self, warning: &str) -> bool {
+        let Some(destination) = &self.services.log else { return false };
+        destination.write(GuestLogLevel::Warn, warning);
+        true
     }
 }

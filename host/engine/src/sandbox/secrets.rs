@@ -31,13 +31,15 @@ pub(crate) async fn read_secret(
 ) -> Result<Vec<u8>, SecretReadError> {
     let Some(selectors) = covering(plugin, &secret) else {
         plugin.report_denied(Grant::KubernetesSecrets);
-        if budget.is_first_problem() {
+        let text = format!("Secret {secret} is not in grants.kubernetesSecrets");
+        if budget.is_first_problem() && !plugin.diverts_warning(&text) {
             warn!(
                 plugin = plugin.name,
+                %secret,
                 "read of a Kubernetes Secret refused: the Secret is not in grants.kubernetesSecrets"
             );
         }
-        return Err(SecretReadError::Denied(format!("Secret {secret} is not in grants.kubernetesSecrets")));
+        return Err(SecretReadError::Denied(text));
     };
     if !budget.count_call() {
         return Err(budget_exceeded());

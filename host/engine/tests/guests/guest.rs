@@ -9,8 +9,6 @@ use std::{fmt::Write as _, fs, path::Path};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use super::next;
-
 /// Sets the annotation `wat-key` to `wat-value`. A guest can set the globals `$key`, `$key_length`,
 /// `$value` and `$value_length` before.
 pub(super) const INJECTED: &str = "(call $injected)";
@@ -162,10 +160,10 @@ pub(super) fn encode(mut module: Vec<u8>, version: &str, world: &str, packages: 
 }
 
 /// The contract with another version number, as one document. Version 0.2.1 has the additions of
-/// [`next`].
+/// [`ampoule_next_contract`].
 fn contract(version: &str) -> String {
     let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
-    let folder = if version == next::VERSION { next::folder() } else { released };
+    let folder = if version == ampoule_next_contract::VERSION { ampoule_next_contract::folder() } else { released };
     let files = ["admission.wit", "conventions.wit", "log.wit", "fetching.wit", "plugin.wit", "clock.wit"];
     // `wit/` has no clock.
     let read = |name| fs::read_to_string(folder.join(name)).unwrap_or_default();

@@ -1,22 +1,14 @@
 //! How a contract grows: components of one version on hosts of another version. The table is that
 //! of `wit/README.md`.
 //!
-//! The host of version 0.2.0 is the engine. The host of version 0.2.1 is a linker with the
-//! interfaces of [`next`](super::next).
+//! The host of version 0.2.0 is the engine. The host of version 0.2.1 is a linker, see
+//! [`ampoule_next_contract`]. `tests/e2e/authors.rs` links components of other languages.
 
 use ampoule_core::{Injection, LazyPodView, SecretInjector as _, SecretRequest};
 use ampoule_engine::Limits;
-use wasmtime::{
-    Config, Engine, OptLevel,
-    component::{Component, HasSelf, Linker},
-};
+use ampoule_next_contract::ContractHost;
 
-use super::{
-    engine,
-    guest::Guest,
-    next::{FetchingPlugin, GuestIndices, Host},
-    spec,
-};
+use super::{engine, guest::Guest, spec};
 
 /// Guests that do not implement the contract of version 0.2.
 const OTHER_CONTRACTS: [&str; 1] = ["newer_contract"];
@@ -42,49 +34,6 @@ fn calling_the_interface() -> Guest {
     Guest { declarations, world: "import ampoule:injector/clock@0.2.1;", ..Guest::default() }
 }
 
-/// Links components to a host, and checks that they export what it calls. Compiles quickly.
-struct Links {
-    engine: Engine,
-    linker: Linker<Host>,
-}
-
-// === impl Links ===
-
-impl Links {
-    fn new(add: impl FnOnce(&mut Linker<Host>) -> wasmtime::Result<()>) -> Self {
-        // One thread: other tests of this program have deadlines.
-        let config = Config::new().cranelift_opt_level(OptLevel::None).parallel_compilation(false).clone();
-        let engine = Engine::new(&config).unwrap();
-        let mut linker = Linker::new(&engine);
-        add(&mut linker).unwrap();
-        Self { engine, linker }
-    }
-
-    /// A host of version 0.2.1.
-    fn next() -> Self {
-        Self::new(|linker| {
-            FetchingPlugin::add_to_linker::<_, HasSelf<_>>(linker, |host: &mut Host| host)?;
-            wasmtime_wasi::p2::add_to_linker_async(linker)?;
-            wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
-        })
-    }
-
-    /// A host of version 0.3.0. It has one function, with the type of version 0.2.0.
-    fn breaking() -> Self {
-        Self::new(|linker| {
-            let mut log = linker.instance("ampoule:injector/log@0.3.0")?;
-            log.func_new("log", |_, _, _, _| Ok(()))
-        })
-    }
-
-    /// The reason why the host cannot run a component.
-    fn refusal(&self, component: &[u8]) -> Option<String> {
-        let component = Component::new(&self.engine, component).unwrap();
-        let linked = self.linker.instantiate_pre(&component);
-        linked.and_then(|instance| GuestIndices::new(&instance)).err().map(|error| format!("{error:#}"))
-    }
-}
-
 /// The answer of a component on the engine, or the reason why it is refused.
 async fn on_the_engine(component: Vec<u8>) -> Result<Injection, String> {
     let engine = engine();
@@ -97,7 +46,7 @@ async fn on_the_engine(component: Vec<u8>) -> Result<Injection, String> {
 
 #[test]
 fn every_component_built_for_0_2_0_links_on_a_host_of_0_2_1() {
-    let (next, mut count) = (Links::next(), 0);
+    let (next, mut count) = (ContractHost::next(), 0);
     for (name, component) in plugins() {
         let version = b"ampoule:injector/injector@0.2.0";
         assert!(component.windows(version.len()).any(|window| window == version), "{name} is built for 0.2.0");
@@ -109,7 +58,7 @@ fn every_component_built_for_0_2_0_links_on_a_host_of_0_2_1() {
 
 #[test]
 fn every_component_built_for_0_2_1_links_on_a_host_of_0_2_1() {
-    let next = Links::next();
+    let next = ContractHost::next();
     for guest in [Guest::default(), calling_the_method(), calling_the_interface()] {
         assert_eq!(next.refusal(&guest.build_for("0.2.1")), None);
     }
@@ -133,6 +82,6 @@ async fn a_component_built_for_0_2_1_is_refused_by_0_2_0_with_the_name_of_the_ad
 #[tokio::test]
 async fn versions_0_2_and_0_3_refuse_each_other() {
     insta::assert_snapshot!(on_the_engine(Guest::default().build_for("0.3.0")).await.unwrap_err(), @"the component exports ampoule:injector/injector@0.3.0, but this version of Ampoule supports ampoule:injector/injector@0.2.0: rebuild the plugin against that version");
-    insta::assert_snapshot!(Links::next().refusal(&Guest::default().build_for("0.3.0")).unwrap(), @"component imports instance `ampoule:injector/log@0.3.0`, but a matching implementation was not found in the linker: instance export `log` has the wrong type: function implementation is missing");
-    insta::assert_snapshot!(Links::breaking().refusal(&Guest::default().build()).unwrap(), @"component imports instance `ampoule:injector/log@0.2.0`, but a matching implementation was not found in the linker: instance export `log` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(ContractHost::next().refusal(&Guest::default().build_for("0.3.0")).unwrap(), @"component imports instance `ampoule:injector/log@0.3.0`, but a matching implementation was not found in the linker: instance export `log` has the wrong type: function implementation is missing");
+    insta::assert_snapshot!(ContractHost::breaking().refusal(&Guest::default().build()).unwrap(), @"component imports instance `ampoule:injector/log@0.2.0`, but a matching implementation was not found in the linker: instance export `log` has the wrong type: function implementation is missing");
 }

@@ -69,7 +69,7 @@ async fn rejects_imports_by_name() {
         &["package wasi:http@0.2.0; interface types { fields: func() -> u32; }"],
         r#"(import "wasi:http/types@0.2.0" "fields" (func (result i32)))"#,
     );
-    insta::assert_snapshot!(refusal(http).await, @"the component imports wasi:http/types@0.2.0, which requires the grant http: list the allowed hosts in injectors[].grants.http.hosts, or build the plugin without HTTP (JavaScript: `--disable http`)");
+    insta::assert_snapshot!(refusal(http).await, @"the component imports wasi:http/types@0.2.0, which requires the grant http: list the allowed hosts in injectors[].grants.http.hosts, or remove the import wasi:http/outgoing-handler from wit/world.wit and build the plugin again");
     let unknown = importing(
         "import wasi:cli/teapot@0.2.0;",
         &["package wasi:cli@0.2.0; interface teapot { brew: func() -> u32; }"],

@@ -99,7 +99,12 @@ fn failure(authority: &str, code: &ErrorCode) -> Error {
             Error::Unavailable(because("its certificate is not trusted (grants.http.caFile)"))
         }
         ErrorCode::HttpRequestBodySize(_) => Error::Unavailable(because("the request is larger than the host allows")),
-        ErrorCode::InternalError(Some(reason)) => Error::Unavailable(because(reason)),
+        ErrorCode::InternalError(Some(reason)) => {
+            let host = authority.split(':').next().unwrap_or_default();
+            let text = if reason.contains(host) { reason.clone() } else { because(reason) };
+            // A retry can help with a login. Other texts are about the configuration or the plugin.
+            if reason.ends_with("does not answer") { Error::Unavailable(text) } else { Error::Denied(text) }
+        }
         other => Error::Unavailable(because(describe(other))),
     }
 }

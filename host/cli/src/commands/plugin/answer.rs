@@ -6,8 +6,13 @@
 
 use ampoule_core::{
     EnvSource, FileSource, Injection, InjectionError, InjectorAnswer, InjectorFailure, PodEdit, Refusal, SecretValue,
+    Unavailable,
 };
 use serde_json::{Value, json};
+
+/// The start and the end of an SDK's text for an exception that the plugin does not handle. The
+/// class is between them.
+const CAUGHT_EXCEPTION: [&str; 2] = ["the plugin failed (", "); the log of the webhook has the reason"];
 
 /// A plugin's answer to one request.
 #[derive(Debug, PartialEq)]
@@ -40,12 +45,22 @@ impl CaseAnswer {
                 }
                 document
             }
+            Self::Error(InjectionError::Unavailable(unavailable)) => {
+                json!({ "error": { "unavailable": unavailable_document(unavailable, expected) } })
+            }
             Self::Error(error) => json!({ "error": error }),
             Self::Refused(reason) => json!({ "refused": reason }),
             Self::Rejected(refusal) => json!({ "rejected": refusal.message }),
             Self::NotProcessed => json!({ "notProcessed": "an earlier secret failed" }),
             Self::Failed { failure, .. } => json!({ "failed": failure }),
         }
+    }
+
+    /// Whether the answer is the fixed text of an SDK for an exception that the plugin does not
+    /// handle.
+    pub(super) fn is_caught_exception(&self) -> bool {
+        let Self::Error(InjectionError::Internal(text)) = self else { return false };
+        text.starts_with(CAUGHT_EXCEPTION[0]) && text.ends_with(CAUGHT_EXCEPTION[1])
     }
 
     /// The answer of a plugin, and what the webhook made of it.
@@ -59,6 +74,16 @@ impl CaseAnswer {
             (Err(failure), ..) => failure.into(),
         }
     }
+}
+
+/// The text alone if the expected document has only the text, or if there is no time for a retry.
+fn unavailable_document(unavailable: &Unavailable, expected: Option<&Value>) -> Value {
+    let expected = expected.and_then(|expected| expected.pointer("/error/unavailable"));
+    let is_object = expected.map_or(unavailable.retry_after.is_some(), Value::is_object);
+    if !is_object {
+        return json!(unavailable.text);
+    }
+    json!({ "text": unavailable.text, "retryAfterSeconds": unavailable.retry_after })
 }
 
 impl From<InjectorFailure> for CaseAnswer {

@@ -6,12 +6,15 @@
 use std::{process::ExitCode, time::Duration};
 
 use ampoule_core::{InjectionError, InjectorFailure, SecretInjector as _};
-use ampoule_engine::{Limits, PluginInjector};
+use ampoule_engine::{GuestLogLevel, Limits, PluginInjector};
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{case::Case, workbench::Workbench};
+use super::{
+    case::Case,
+    workbench::{LogLine, Workbench, without_frames},
+};
 use crate::{
     args::{BenchArgs, TextOutput},
     commands::{
@@ -41,6 +44,8 @@ struct BenchResults {
     fresh: LatencySummary,
     /// The plugin's error if it does not inject: only an instance that injects is reused.
     reused: Result<LatencySummary, InjectionError>,
+    /// What a fresh instance logged, at least as warnings.
+    lines: Vec<LogLine>,
     /// The smallest `limits.memoryMiB` in which the plugin answers.
     memory_mib: usize,
     /// The grants that the component imports, and that the case does not have.
@@ -97,8 +102,11 @@ async fn measure(subject: &BenchSubject, cached: &Workbench) -> anyhow::Result<B
     subject.load(cached, &limits).await?;
     let (plugin, from_cache) = subject.load(cached, &limits).await?;
     let progress = Progress::start("calling fresh instances");
-    let mut latencies = Vec::with_capacity(SAMPLES);
-    for _ in 0..SAMPLES {
+    cached.lines.take();
+    let mut latencies = vec![subject.call_twice(cached, &plugin).await?];
+    let mut lines = cached.lines.take();
+    lines.retain(|line| line.level >= GuestLogLevel::Warn);
+    for _ in 1..SAMPLES {
         latencies.push(subject.call_twice(cached, &plugin).await?);
     }
     drop(progress);
@@ -110,6 +118,7 @@ async fn measure(subject: &BenchSubject, cached: &Workbench) -> anyhow::Result<B
         cached: from_cache,
         fresh: LatencySummary::summarise(fresh),
         reused: reused.map(LatencySummary::summarise),
+        lines,
         memory_mib,
         missing_grants: plugin.missing_grants().iter().map(ToString::to_string).collect(),
     })
@@ -182,16 +191,14 @@ impl BenchResults {
         text += &self.fresh.row("fresh instance");
         text += &match &self.reused {
             Ok(reused) => reused.row("reused instance"),
-            Err(error) => format!(
-                "reused instance: not measured, the plugin did not inject ({error}); choose a case with --case\n"
-            ),
+            Err(error) => not_injected(error, &self.lines),
         };
         text.push('\n');
         for (label, value) in [
             ("load, compiled", format_duration(self.compiled)),
             ("load, cached", format_duration(self.cached)),
             ("component", format!("{} KiB", self.size.div_ceil(1 << 10))),
-            ("memory limit", format!("{} MiB", self.memory_mib)),
+            ("memory needed", format!("{} MiB", self.memory_mib)),
         ] {
             text += &format!("{label:<16}{value:>10}\n");
         }
@@ -233,9 +240,17 @@ impl LatencySummary {
     }
 }
 
+/// Why only the first call was measured, with the plugin's log: it has the reason of an exception
+/// that an SDK catches.
+fn not_injected(error: &InjectionError, lines: &[LogLine]) -> String {
+    let text =
+        format!("reused instance: not measured, the plugin did not inject ({error}); choose a case with --case\n");
+    lines.iter().fold(text, |text, line| text + &format!("  {line}\n"))
+}
+
 /// A failure with its details, one line each.
 fn failure_text(failure: &InjectorFailure) -> String {
-    let details = failure.reason().lines().map(|line| format!("\n  {line}"));
+    let details = without_frames(failure.reason()).lines().map(|line| format!("\n  {line}"));
     details.fold(failure.outside.clone(), |text, line| text + &line)
 }
 
@@ -265,6 +280,7 @@ mod tests {
             cached: Duration::from_millis(1),
             fresh: latency(),
             reused: Ok(latency()),
+            lines: Vec::new(),
             memory_mib: 1,
             missing_grants: missing_grants.iter().map(ToString::to_string).collect(),
         };
@@ -272,5 +288,17 @@ mod tests {
         let expected = "\nmeasured without the grants http, cache: choose a case that has them with --case\n";
         let text = results(&["http", "cache"]).text();
         assert!(text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn prints_what_the_plugin_logged_if_it_did_not_inject() {
+        let error = InjectionError::Internal("the plugin failed (TypeError)".to_owned());
+        let line = |level, text: &str| LogLine { level, text: text.to_owned() };
+        let lines = [line(GuestLogLevel::Warn, "an old key"), line(GuestLogLevel::Error, "TypeError: no account")];
+        insta::assert_snapshot!(not_injected(&error, &lines), @"
+        reused instance: not measured, the plugin did not inject (internal: the plugin failed (TypeError)); choose a case with --case
+          warn  an old key
+          error TypeError: no account
+        ");
     }
 }

@@ -2,8 +2,9 @@
 //! language.
 //!
 //! Rust plugins are built like the built-in plugins. For other languages, the command runs the
-//! language's own tool. If a tool is missing, the error names the command that installs it. A
-//! failed build leaves no `plugin.wasm`, so that no other command uses an old one.
+//! language's own tool. If a tool is missing, the error names the command that installs it, and
+//! nothing changes. A failed build leaves no `plugin.wasm`, so that no other command uses an old
+//! one.
 
 use std::{
     env, fs, io,
@@ -49,6 +50,7 @@ pub(crate) fn plugin_build(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let folder =
         args.folder.canonicalize().with_context(|| format!("cannot read the directory {}", args.folder.display()))?;
     let language = Language::detect(&folder)?;
+    ensure_tools(language, &folder)?;
     remove_component(&folder)?;
     if let Err(error) = build_component(language, &folder) {
         remove_component(&folder)?;
@@ -74,10 +76,36 @@ fn build_component(language: Language, folder: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// Fails if a tool of the language is missing.
+fn ensure_tools(language: Language, folder: &Path) -> anyhow::Result<()> {
+    match language {
+        Language::Rust => rust_toolchain().map(drop),
+        Language::Javascript => componentize_js(folder).map(drop),
+        Language::Python => componentize_py(folder).map(drop),
+        Language::C => zig(folder).map(drop),
+    }
+}
+
+fn rust_toolchain() -> anyhow::Result<Toolchain> {
+    Toolchain::find().map_err(|missing| anyhow!(missing.author_message()))
+}
+
+fn componentize_js(folder: &Path) -> anyhow::Result<PathBuf> {
+    let install = "`npm ci` in the plugin directory, with Node.js 20.19 or newer";
+    tool(folder, "node_modules/.bin", "componentize-js", install)
+}
+
+fn componentize_py(folder: &Path) -> anyhow::Result<PathBuf> {
+    tool(folder, &format!("{VENV}/bin"), "componentize-py", PIP)
+}
+
+fn zig(folder: &Path) -> anyhow::Result<PathBuf> {
+    tool(folder, &format!("{VENV}/bin"), "python-zig", PIP)
+}
+
 fn rust(folder: &Path) -> anyhow::Result<()> {
     let request = Request { workspace: folder.to_owned(), target_dir: target_dir(folder)?, crates: Crates::OwnLibrary };
-    let toolchain = Toolchain::find().map_err(|missing| anyhow!(missing.author_message()))?;
-    let artifacts = build(&toolchain, &request)?;
+    let artifacts = build(&rust_toolchain()?, &request)?;
     let artifact = artifacts.first().context("the crate has no library")?;
     write(folder, &artifact.component)
 }
@@ -91,8 +119,8 @@ fn target_dir(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn javascript(folder: &Path) -> anyhow::Result<()> {
-    let install = "`npm ci` in the plugin directory, with Node.js 20.19 or newer";
-    let tool = tool(folder, "node_modules/.bin", "componentize-js", install)?;
+    check_syntax(folder)?;
+    let tool = componentize_js(folder)?;
     let (http, import) = FETCH;
     let imports = world_imports(&folder.join(WIT), WORLD)?;
     let mut command = Command::new(tool);
@@ -103,6 +131,18 @@ fn javascript(folder: &Path) -> anyhow::Result<()> {
     }
     command.args(["--wit", WIT, "--world-name", WORLD, "--out", COMPONENT]);
     run(command.current_dir(folder))
+}
+
+/// Fails for a module with a syntax error. componentize-js reports such an error without its place.
+fn check_syntax(folder: &Path) -> anyhow::Result<()> {
+    let plugin = Language::Javascript.marker_file();
+    let mut node = Command::new("node");
+    node.args(["--check", plugin]).current_dir(folder).stdin(Stdio::null()).stdout(io::stderr());
+    match node.status() {
+        Ok(status) if !status.success() => bail!("{plugin} has a syntax error; see the output of node above"),
+        // Without node, componentize-js reports the error.
+        _ => Ok(()),
+    }
 }
 
 /// Writes a module that replaces `fetch`, and one that imports it before the plugin. Without HTTP,
@@ -122,7 +162,7 @@ fn entry_without_fetch(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn python(folder: &Path) -> anyhow::Result<()> {
-    let tool = tool(folder, &format!("{VENV}/bin"), "componentize-py", PIP)?;
+    let tool = componentize_py(folder)?;
     let mut command = Command::new(tool);
     command.args(["--wit-path", WIT, "--world", WORLD, "componentize", "app", "--output", COMPONENT]);
     let venv = folder.join(VENV);
@@ -134,7 +174,7 @@ fn python(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn c(folder: &Path) -> anyhow::Result<()> {
-    let compiler = tool(folder, &format!("{VENV}/bin"), "python-zig", PIP)?;
+    let compiler = zig(folder)?;
     let bindings = Path::new(BINDINGS);
     c_bindings(&folder.join(WIT), WORLD, &folder.join(bindings))?;
     let module = bindings.join("module.wasm");

@@ -19,6 +19,7 @@ use super::{
     given::{GivenFile, GivenValues},
     result::GoldenPod,
 };
+use crate::commands::component::COMPONENT;
 use ampoule_components::fetch::Component;
 use ampoule_config::{
     ComponentSource, ConfigError, EditsSection, GrantsFile, LimitsSection, ProfileName, parse_document,
@@ -88,7 +89,7 @@ impl Case {
     /// The plugin to load: the component with the case's settings and grants.
     pub(super) fn plugin(&self, source: &ComponentSource, component: &Component, limits: Limits) -> PluginSpec {
         PluginSpec {
-            name: "plugin".to_owned(),
+            name: plugin_name(source),
             source: source.to_string(),
             component: component.bytes.clone(),
             settings: self.settings.clone(),
@@ -206,6 +207,20 @@ impl Default for Case {
         let file = CaseFile { request: Some(request), ..CaseFile::default() };
         Self::check("default".to_owned(), PathBuf::new(), None, file).expect("the default pod is valid")
     }
+}
+
+/// The name of a plugin in messages: that of its directory, of its file, or of the built-in plugin.
+fn plugin_name(source: &ComponentSource) -> String {
+    let name = match source {
+        ComponentSource::File(path) if path.ends_with(COMPONENT) => {
+            let folder = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+            folder.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned())
+        }
+        ComponentSource::File(path) => path.file_stem().map(|name| name.to_string_lossy().into_owned()),
+        ComponentSource::Builtin(name) => Some(name.clone()),
+        _ => None,
+    };
+    name.unwrap_or_else(|| "plugin".to_owned())
 }
 
 fn default_pod() -> Value {

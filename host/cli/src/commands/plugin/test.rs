@@ -17,7 +17,7 @@ use super::{
     result::GoldenPod,
     run::CaseRun,
     schema, sent,
-    workbench::{LogLine, Workbench},
+    workbench::{LogLine, Workbench, without_frames},
 };
 use crate::{
     args::TestArgs,
@@ -110,7 +110,7 @@ pub(super) async fn run_cases(
         let run = || async { CaseRun::run(bench, source, component, case).await };
         let runs = async { anyhow::Ok([run().await?, run().await?]) };
         let runs = runs.await.with_context(|| format!("case {}", case.name))?;
-        let result = match (judge(case, &runs, options.bless)?, &case.result) {
+        let result = match (judge(case, &runs, options)?, &case.result) {
             (CaseResult::AsExpected | CaseResult::Recorded, Some(golden)) => {
                 judge_pod(golden, runs[0].pod.as_ref(), options.bless)?
             }
@@ -142,10 +142,11 @@ pub(super) async fn run_cases(
 }
 
 /// Compares the answers of two runs with each other and with the expected ones, or records them.
-fn judge(case: &Case, [first, second]: &[CaseRun; 2], bless: bool) -> anyhow::Result<CaseResult> {
+fn judge(case: &Case, [first, second]: &[CaseRun; 2], options: TestOptions) -> anyhow::Result<CaseResult> {
+    let bless = options.bless;
     let expected = case.expected.as_ref();
     let (actual, again) = (first.document(case), second.document(case));
-    if let Some(failure) = failure_text(case, first).or_else(|| failure_text(case, second)) {
+    if let Some(failure) = failure_text(case, first, options.log).or_else(|| failure_text(case, second, options.log)) {
         return Ok(CaseResult::Different(failure));
     }
     if first.answers != second.answers {
@@ -160,12 +161,19 @@ fn judge(case: &Case, [first, second]: &[CaseRun; 2], bless: bool) -> anyhow::Re
     if expected == Some(&actual) {
         return Ok(if bless { CaseResult::Recorded } else { CaseResult::AsExpected });
     }
+    if expected.is_none() && !bless && refusal_text(case, first).is_none() {
+        let answer = output::yaml(&hide_secrets(&actual))?;
+        return Ok(CaseResult::Different(format!("no expected answer yet; --bless records this one:\n{answer}")));
+    }
     if let Some(refusal) = refusal_text(case, first) {
         return Ok(CaseResult::Different(refusal));
     }
     let name = case.expected_path.display().to_string();
     let difference = || match diff_of(case, (&name, expected), ("answer", &actual))? {
-        equal if equal.is_empty() => anyhow::Ok("a hidden value differs\n".to_owned()),
+        equal if equal.is_empty() => {
+            let place = expected.and_then(|expected| different_place(expected, &actual, String::new()));
+            anyhow::Ok(format!("{} differs (hidden)\n", place.as_deref().unwrap_or("a value")))
+        }
         diff => Ok(diff),
     };
     if !bless {
@@ -199,6 +207,9 @@ fn reason_against_recording(expected: Option<&Value>, actual: &Value, run: &Case
     if expected.is_some_and(|expected| hides_expected_secret(expected, actual)) {
         return Some("a secret value differs from the expected one and cannot be recorded: edit the expected answer");
     }
+    if run.answers.iter().any(CaseAnswer::is_caught_exception) {
+        return Some("an exception of the plugin is not recorded as the expected answer");
+    }
     if expected.is_some_and(|expected| expected.get("sent") != actual.get("sent")) {
         return Some("the requests that were sent are not recorded: edit `sent` of the expected answer");
     }
@@ -206,12 +217,13 @@ fn reason_against_recording(expected: Option<&Value>, actual: &Value, run: &Case
     unanswered.then_some("an answer is not recorded while a request of the plugin has no answer")
 }
 
-/// The failures of a run, with the details.
-fn failure_text(case: &Case, run: &CaseRun) -> Option<String> {
+/// The failures of a run, with the details. The frames of WebAssembly appear at level `debug`.
+fn failure_text(case: &Case, run: &CaseRun, lowest: Option<GuestLogLevel>) -> Option<String> {
     let mut text = String::new();
     for (i, answer) in run.answers.iter().enumerate() {
         let CaseAnswer::Failed { failure, details } = answer else { continue };
         let _ = writeln!(text, "{}the plugin gave no answer: {failure}", request_name(case, i));
+        let details = if lowest == Some(GuestLogLevel::Debug) { details } else { without_frames(details) };
         details.lines().for_each(|line| text += &format!("  {line}\n"));
     }
     (!text.is_empty()).then_some(text)
@@ -259,24 +271,30 @@ fn log_text(lines: &[LogLine], result: &CaseResult, lowest: Option<GuestLogLevel
         CaseResult::AsExpected | CaseResult::Recorded => "",
     };
     let lowest = match lowest {
-        None if difference.is_empty() => return String::new(),
+        None if matches!(result, CaseResult::AsExpected) => return String::new(),
         lowest => lowest.unwrap_or(GuestLogLevel::Warn),
     };
     // The reason of a trap contains the lines before it.
     let is_shown = |line: &&LogLine| line.level >= lowest && !difference.contains(line.text.trim());
     let mut text = String::new();
     for line in lines.iter().filter(is_shown) {
-        let _ = writeln!(text, "  {:<5} {}", level_name(line.level), line.text);
+        let _ = writeln!(text, "  {line}");
     }
     text
 }
 
-fn level_name(level: GuestLogLevel) -> &'static str {
-    match level {
-        GuestLogLevel::Debug => "debug",
-        GuestLogLevel::Info => "info",
-        GuestLogLevel::Warn => "warn",
-        GuestLogLevel::Error => "error",
+/// The path of the first value that differs between two documents.
+pub(super) fn different_place(expected: &Value, actual: &Value, path: String) -> Option<String> {
+    match (expected, actual) {
+        (Value::Object(expected), Value::Object(actual)) => expected.iter().find_map(|(key, value)| {
+            let key = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let name = key.rsplit('.').next().unwrap_or_default().to_owned();
+            different_place(value, actual.get(&name).unwrap_or(&Value::Null), key)
+        }),
+        (Value::Array(expected), Value::Array(actual)) => expected.iter().enumerate().find_map(|(i, value)| {
+            different_place(value, actual.get(i).unwrap_or(&Value::Null), format!("{path}[{i}]"))
+        }),
+        _ => (expected != actual).then_some(path),
     }
 }
 

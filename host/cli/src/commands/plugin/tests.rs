@@ -8,7 +8,7 @@ mod guests;
 
 use std::{fs, path::Path};
 
-use ampoule_core::{EnvSource, EnvVar, PodEdit, SecretValue};
+use ampoule_core::{EnvSource, EnvVar, InjectionError, PodEdit, SecretValue, Unavailable};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -17,7 +17,7 @@ use super::{
     answer::CaseAnswer,
     case::Case,
     test::{self, TestOptions},
-    workbench::Workbench,
+    workbench::{Workbench, without_frames},
 };
 use crate::commands::component::{fetch_component, parse_source};
 use ampoule_config::RegistriesConfig;
@@ -56,11 +56,9 @@ const DIFFERENT: &str = "FAILED   a
        secretKey:
          name: db
 FAILED   never-recorded
---- CASES/never-recorded.expected.yaml
-+++ answer
-@@ -0,0 +1,2 @@
-+error:
-+  invalidRequest: \"k8s Secrets Webhook require both key and group to be set. Secret: [db/]\"
+no expected answer yet; --bless records this one:
+error:
+  invalidRequest: \"k8s Secrets Webhook require both key and group to be set. Secret: [db/]\"
 0 of 2 cases as expected
 ";
 
@@ -101,6 +99,39 @@ fn records_answers_and_then_expects_them() {
         run_cases(folder.path(), false),
         ("ok       a\nok       b\nok       c\n3 of 3 cases as expected\n".into(), true)
     );
+}
+
+#[test]
+fn the_time_of_a_retry_is_compared_if_the_case_has_it() {
+    let unavailable = |retry_after| Unavailable { text: "busy".to_owned(), retry_after };
+    let answer = |retry_after| CaseAnswer::Error(InjectionError::Unavailable(unavailable(retry_after)));
+    let with_time = |seconds| json!({ "error": { "unavailable": { "text": "busy", "retryAfterSeconds": seconds } } });
+    let text_only = json!({ "error": { "unavailable": "busy" } });
+    for (retry_after, expected, document) in [
+        (None, None, text_only.clone()),
+        (Some(17), None, with_time(json!(17))),
+        (Some(17), Some(text_only.clone()), text_only.clone()),
+        (Some(17), Some(with_time(json!(5))), with_time(json!(17))),
+        (None, Some(with_time(json!(5))), with_time(json!(null))),
+    ] {
+        assert_eq!(answer(retry_after).document(expected.as_ref()), document);
+    }
+}
+
+#[test]
+fn the_place_of_a_hidden_difference_is_named() {
+    let sent =
+        |token: &str| json!({ "edits": [], "sent": [{ "headers": { "x-kind": "kv", "authorization": token } }] });
+    let place = test::different_place(&sent("a"), &sent("b"), String::new());
+    assert_eq!(place.as_deref(), Some("sent[0].headers.authorization"));
+    assert_eq!(test::different_place(&sent("a"), &sent("a"), String::new()), None);
+}
+
+#[test]
+fn the_frames_of_an_interpreter_are_not_part_of_a_report() {
+    let frames = "error while executing at wasm backtrace:\n    0: 0xaa1dc7 - libc.so!abort";
+    assert_eq!(without_frames(&format!("KeyError: 'account'\n{frames}")), "KeyError: 'account'");
+    assert_eq!(without_frames(frames), frames, "they are all that is known");
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl HttpGate {
             },
         };
         self.plugin.report_denied(Grant::Http);
-        if self.budget.is_first_problem() {
+        if self.budget.is_first_problem() && !self.plugin.diverts_warning(&format!("outbound HTTP refused: {reason}")) {
             warn!(plugin = self.plugin.name, %reason, "outbound HTTP refused");
         }
         Err(Error::InternalError(Some(reason)))
@@ -96,7 +96,10 @@ impl HttpGate {
     /// can repeat the request.
     fn deny(&self, destination: &str) -> Error {
         self.plugin.report_denied(Grant::Http);
-        if self.budget.is_first_problem() {
+        let text = format!(
+            "outbound HTTP refused: {destination} is not in grants.http.hosts, or the request does not use TLS"
+        );
+        if self.budget.is_first_problem() && !self.plugin.diverts_warning(&text) {
             warn!(
                 plugin = self.plugin.name,
                 destination,

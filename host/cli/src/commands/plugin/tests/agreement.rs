@@ -81,7 +81,7 @@ impl Row {
 fn explain(folder: &TempDir, guest: &str, mut injector: Value, mut pod: Value) -> Explanation {
     let file = folder.path().join("plugin.wasm");
     fs::write(&file, ampoule_test_guests::guest(guest)).unwrap();
-    injector["name"] = "plugin".into();
+    injector["name"] = "guest".into();
     injector["component"] = format!("file:{}", file.display()).into();
     let config = json!({ "profile": "flyte-v1", "injectors": [injector] });
     let config = Config::parse(&config.to_string(), &builtins::names(COMPONENTS)).unwrap();
@@ -106,7 +106,7 @@ fn rows() -> Vec<Row> {
         // Edits that are not valid.
         Row::new(
             json!([["env", "A=B", "x"]]),
-            "plugin plugin 1.0.0 made an invalid edit: environment variable name \"A=B\" must be printable ASCII \
+            "plugin guest 1.0.0 made an invalid edit: environment variable name \"A=B\" must be printable ASCII \
              without '='",
         ),
         Row::new(
@@ -204,7 +204,6 @@ fn explain_shows_the_reason_of_a_trap_and_the_author_of_the_pod_does_not_see_it(
     let details = json["requests"][0]["attempts"][0]["details"].as_str().unwrap();
     assert!(details.contains("the reason is here\n"), "{details}");
     let message = json["verdict"]["message"].as_str().unwrap();
-    let expected =
-        "could not be injected: plugin: plugin plugin 1.0.0 trapped: wasm `unreachable` instruction executed";
+    let expected = "could not be injected: guest: plugin guest 1.0.0 trapped: wasm `unreachable` instruction executed";
     assert!(message.ends_with(expected), "{message}");
 }

@@ -1,13 +1,5 @@
-//! The contract of a later patch version: the package in `next/` is `wit/` at version 0.2.1, with
-//! one more method and one more interface.
-//!
-//! [`Host`] provides its functions, so that components can be linked. No test calls them.
-
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+//! The functions of version 0.2.1 of the contract, with which [`ContractHost`](super::ContractHost)
+//! links components.
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::{WasiCtxView, WasiView};
@@ -21,45 +13,20 @@ use bindings::ampoule::injector::{
     log::{self, Level},
 };
 
-pub(super) use bindings::{FetchingPlugin, exports::ampoule::injector::injector::GuestIndices};
-
-/// The version of the package.
-pub(super) const VERSION: &str = "0.2.1";
-
-/// Each difference of a file: a line of `wit/`, and the lines that replace it.
-const DIFFERENCES: [(&str, &str, &str); 3] = [
-    ("world.wit", "package ampoule:injector@0.2.0;\n", "package ampoule:injector@0.2.1;\n"),
-    ("world.wit", "    import cache;\n", "    import cache;\n    import clock;\n"),
-    (
-        "admission.wit",
-        "        image: func(container: string) -> option<string>;\n",
-        "        image: func(container: string) -> option<string>;\n        \
-         /// The value of a key of `spec.nodeSelector`.\n        \
-         node-selector: func(key: string) -> option<string>;\n",
-    ),
-];
-
-/// The new interface.
-const CLOCK: &str = "/// The time of the admission.\n\
-                     interface clock {\n    \
-                         /// Seconds since the start of 1970.\n    \
-                         seconds: func() -> u64;\n\
-                     }\n";
-
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]
-mod bindings {
-    wasmtime::component::bindgen!({ path: "tests/guests/next", world: "fetching-plugin" });
+pub(crate) mod bindings {
+    wasmtime::component::bindgen!({ path: "wit", world: "fetching-plugin" });
 }
 
-/// A host of version 0.2.1.
-pub(super) struct Host;
+/// The functions of version 0.2.1, so that components can be linked. No test calls them.
+pub(crate) struct UncalledHost;
 
 /// Implements traits of the bindings with functions that no test calls.
 macro_rules! uncalled {
     ($($trait:path {
         $($function:ident($($argument:ty),*) $(-> $result:ty)?;)*
     })*) => {$(
-        impl $trait for Host {
+        impl $trait for UncalledHost {
             $(fn $function(&mut self $(, _: $argument)*) $(-> $result)? {
                 unreachable!("the components of this test are only linked")
             })*
@@ -186,49 +153,5 @@ uncalled! {
     }
     WasiHttpView {
         http() -> WasiHttpCtxView<'_>;
-    }
-}
-
-/// The folder with the files of the package.
-pub(super) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/next")
-}
-
-/// The WIT files of a folder, by name.
-fn files(folder: &Path) -> BTreeMap<String, String> {
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let wit = paths.filter(|path| path.extension().is_some_and(|extension| extension == "wit"));
-    wit.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path).unwrap()))
-        .collect()
-}
-
-/// The files of `wit/`, with the differences.
-fn expected() -> BTreeMap<String, String> {
-    let mut expected = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit"));
-    for (file, line, replacement) in DIFFERENCES {
-        let text = expected.get_mut(file).unwrap();
-        assert_eq!(text.matches(line).count(), 1, "wit/{file} contains this line once: {line}");
-        *text = text.replace(line, replacement);
-    }
-    assert_eq!(expected.insert("clock.wit".to_owned(), CLOCK.to_owned()), None);
-    expected
-}
-
-/// `cargo xtask bless` writes the files.
-#[test]
-fn the_copy_equals_the_contract_except_for_its_additions() {
-    let expected = expected();
-    if std::env::var_os("INSTA_UPDATE").is_some_and(|mode| mode == "always") {
-        for (file, text) in &expected {
-            fs::write(folder().join(file), text).unwrap();
-        }
-    }
-    let found = files(&folder());
-    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
-    for (file, text) in expected {
-        assert!(
-            found[&file] == text,
-            "next/{file} differs from wit/{file}; run `cargo xtask bless` and review the change"
-        );
     }
 }
