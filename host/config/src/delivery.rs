@@ -57,8 +57,8 @@ pub struct DeliveryConfig {
     /// The values that pods fetch, with `delivery: pod`.
     #[serde(deserialize_with = "section")]
     pub pod: PodFetchConfig,
-    /// Whether an injector with `delivery: inline` or `pod` may need an image pull secret, which is
-    /// always a Secret. The chart grants the rights for Secrets then too.
+    /// Whether an injector with `delivery: inline` may need an image pull secret, which is always a
+    /// Secret. The chart grants the rights for Secrets then too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pull_secrets: bool,
 }
@@ -128,9 +128,9 @@ impl Config {
         let global = self.global_secrets.as_ref().is_some_and(|global| global.delivery == Delivery::Secret);
         let reads_and_delivers = |injector: &InjectorConfig| {
             let needs_secrets = match injector.delivery {
-                Delivery::Reference => false,
+                Delivery::Reference | Delivery::Pod => false,
                 Delivery::Secret => true,
-                Delivery::Pod | Delivery::Inline => self.delivery.pull_secrets,
+                Delivery::Inline => self.delivery.pull_secrets,
             };
             needs_secrets && injector.grants.first_that_reads().is_some()
         };
