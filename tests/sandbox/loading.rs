@@ -50,13 +50,14 @@ fn an_import_without_a_grant_is_refused_only_with_strict_grants() {
             "http_client",
             Grant::Http,
             "the component imports wasi:http/types@0.2.12, which requires the grant http: list the allowed hosts in \
-             injectors[].grants.http.hosts, or build the plugin without HTTP (JavaScript: `--disable http`)",
+             injectors[].grants.http.hosts, or remove the import wasi:http/outgoing-handler from wit/world.wit and build the plugin again",
         ),
         (
             "secret_reader",
             Grant::KubernetesSecrets,
             "the component imports ampoule:injector/kubernetes-secrets@0.2.0, which requires the grant kubernetesSecrets: \
-             list the allowed Secrets in injectors[].grants.kubernetesSecrets, or build the plugin without this import",
+             list the allowed Secrets in injectors[].grants.kubernetesSecrets, or remove the import ampoule:injector/kubernetes-secrets \
+             from wit/world.wit and build the plugin again",
         ),
     ] {
         let plugin = sandbox.load(name, guest(name), json!({})).expect("it loads, and its calls are denied");
@@ -70,7 +71,7 @@ fn an_import_without_a_grant_is_refused_only_with_strict_grants() {
 fn settings_that_the_plugin_refuses_are_refused_at_load() {
     let component = ampoule_plugin_bundle::component("k8s").expect("k8s is built in");
     let error = Sandbox::new().load("k8s", component, json!({ "envPrefx": "" })).expect_err("the key is misspelt");
-    let expected = "plugin k8s (file:/plugins/k8s.wasm, sha256:…): the plugin rejected its settings (injectors[].settings): envPrefx: \
+    let expected = "plugin k8s (file:/plugins/k8s.wasm, sha256:…): the plugin rejected its settings (injectors[].settings): \
                     unknown field `envPrefx`, expected one of `envPrefix`, `mountDirectory`, `requireGroup`, `optional`";
     assert!(refusal(&error).starts_with(expected), "{error}");
 }

@@ -121,8 +121,8 @@ impl PluginRecipe {
         matches!(self.config.component, ComponentSource::Builtin(_)) && (http.is_some() || reads_secrets)
     }
 
-    /// Whether a plugin may lack a grant that it imports: it needs another store, or the pod has the
-    /// grant.
+    /// Whether a plugin may lack a grant that it imports: it needs another store, or the pod has
+    /// the grant.
     fn is_expected(&self, grant: Grant) -> bool {
         let config = &self.config;
         let is_in_pod = config.delivery == Delivery::Pod && grant == Grant::Http && config.grants.http.is_some();

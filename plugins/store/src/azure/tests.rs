@@ -102,10 +102,9 @@ fn an_error_of_key_vault_becomes_a_reason_without_its_message() {
 
 #[test]
 fn the_url_of_the_vault_is_required() {
-    for (settings, expected) in [
-        (json!({}), "missing field `vaultUrl`"),
-        (json!({ "vaultUrl": "shop" }), "vaultUrl: must begin with https://"),
-    ] {
+    for (settings, expected) in
+        [(json!({}), "missing field `vaultUrl`"), (json!({ "vaultUrl": "shop" }), "vaultUrl: must begin with https://")]
+    {
         let harness = Harness::<StoreInjector<Plugin>>::new().settings(&settings);
         assert_eq!(harness.configure(), Err(expected.to_owned()));
     }
