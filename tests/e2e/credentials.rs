@@ -50,12 +50,7 @@ async fn ask_with_token(store: &Store) -> Result<()> {
         ("a Secret", secret.to_owned(), "{}", &read),
         ("a variable", "{ environment: STORE_TOKEN }".to_owned(), "{}", &read),
         ("a wrong token", file("wrong"), "{}", "401 "),
-        (
-            "no such file",
-            file("none"),
-            "{}",
-            "the webhook cannot log in to 192.0.2.1:8443: the credential is not set up",
-        ),
+        ("no such file", file("none"), "{}", "the host cannot log in to 192.0.2.1:8443: the credential is not set up"),
         ("the plugin's own token", file("token"), "{ authorization: mine }", own),
     ] {
         let settings = format!("{{ url: '{SECRET}', headers: {headers} }}");
@@ -73,7 +68,7 @@ async fn ask_with_token(store: &Store) -> Result<()> {
         for (place, text) in [("log", &exit.log), ("metrics", &metrics)] {
             assert!(!text.contains(CANARY), "{what}: the {place} has the canary:\n{text}");
         }
-        let has_warning = exit.log.contains("the webhook cannot log in for a plugin");
+        let has_warning = exit.log.contains("the host cannot log in for a plugin");
         assert_eq!(has_warning, what == "no such file", "{what}: {}", exit.log);
     }
     Ok(())

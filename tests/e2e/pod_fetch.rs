@@ -105,6 +105,12 @@ async fn fetch_in_pods(vault: &Vault) -> Result<()> {
         let asked = std::mem::take(&mut *place.vault.asked.lock().expect("no panic"));
         assert_eq!((asked.logins, asked.reads.len()), (1, 2), "{what}");
     }
+    // No variable can be expressed: the kubelet needs the file of variables all the same.
+    let mut pod = asking("app", [request("db", "token", EnvVar, "TOKEN")]);
+    pod["spec"]["containers"][0] =
+        json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", "cat $TOKEN_FILE"] });
+    let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
+    assert_eq!(ended.last().map(|app| app.output.as_str()), Some(QUOTED), "{ended:?}");
     ensure_memory_absent(&ampoule)?;
     let exit = ampoule.stop().await?;
     assert!(!exit.log.contains("zq7canarybird"), "{}", exit.log);
@@ -143,6 +149,12 @@ async fn fail_in_pods(vault: &Vault) -> Result<()> {
         assert!(fetch.reason.starts_with(expected) && fetch.status == 1, "{group}: {fetch:?}");
         assert!(!fetch.reason.contains("zq7canarybird") && !fetch.errors.contains("zq7canarybird"), "{fetch:?}");
     }
+    let mut pod = asking("app", [request("db", "password", EnvVar, "X")]);
+    pod["spec"]["serviceAccountName"] = json!("stranger");
+    let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
+    let expected = "secret db/password cannot be fetched by injector vault: unavailable: 192.0.2.1:8443: the host cannot \
+                    log in to 192.0.2.1:8443: the login was refused; the log of the container has the cause";
+    assert_eq!(ended.first().map(|fetch| fetch.reason.as_str()), Some(expected), "{ended:?}");
     // The store is down at first, and then answers.
     let mut pod = asking("app", [request("recovering", "password", EnvVar, "X")]);
     pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["printenv", "X"] });
@@ -204,9 +216,11 @@ impl Vault {
 impl<'a> Place<'a> {
     async fn new(name: &str, vault: &'a Vault) -> Result<Self> {
         let namespace = ApiServer::shared().await?.namespace(name).await?;
-        let account = json!({ "metadata": { "name": "default" } });
         let accounts = namespace.api::<ServiceAccount>();
-        accounts.create(&kube::api::PostParams::default(), &serde_json::from_value(account)?).await?;
+        for account in ["default", "stranger"] {
+            let account = serde_json::from_value(json!({ "metadata": { "name": account } }))?;
+            accounts.create(&kube::api::PostParams::default(), &account).await?;
+        }
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("ca.crt"), certificate_pem(vault.store.root.as_ref()))?;
         let components = folder.path().join("components");

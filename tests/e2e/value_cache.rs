@@ -188,7 +188,7 @@ async fn lose_login(store: &Store) -> Result<()> {
     std::fs::remove_file(&token)?;
     let is_refused = async || -> Result<()> {
         let answer = ampoule.review_once(&review).await?;
-        let expected = "the webhook cannot log in to 192.0.2.1:8443: the credential is not set up";
+        let expected = "the host cannot log in to 192.0.2.1:8443: the credential is not set up";
         ensure!(!answer.allowed && answer.message.contains(expected), "{}", answer.message);
         Ok(())
     };

@@ -141,7 +141,7 @@ fn a_failed_login_has_a_class_and_an_endless_one_ends_at_the_deadline() {
             (CredentialError::Misconfigured, "the credential is not set up"),
         ] {
             let answer = logged_in.answer(Some(Err(error)), json!({ "url": URL }), limits());
-            assert!(answer.contains(&format!("the webhook cannot log in to 192.0.2.1:8443: {reason}")), "{answer}");
+            assert!(answer.contains(&format!("the host cannot log in to 192.0.2.1:8443: {reason}")), "{answer}");
         }
         let short = Limits { deadline: Duration::from_millis(500), ..Limits::default() };
         let answer = logged_in.answer(None, json!({ "url": URL }), short);

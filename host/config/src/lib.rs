@@ -62,7 +62,7 @@ pub use self::{
     grants::{GrantsConfig, GrantsFile, HttpGrantConfig},
     injector::InjectorConfig,
     limits::LimitsSection,
-    pod_fetch::{CheckedFetchPlugin, FetchPlugin, PodFetchConfig, VariableDeliveryName},
+    pod_fetch::{CheckedFetchPlugin, FetchPlugin, PodFetchConfig, PodFetchResources, VariableDeliveryName},
     pods::PodsConfig,
     reader::parse_document,
     registration::{

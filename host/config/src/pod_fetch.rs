@@ -1,11 +1,11 @@
 //! Delivery `pod`: the key `delivery.pod`, and [`FetchPlugin`], by which the program in a pod loads
 //! an injector's plugin.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ampoule_core::{
     Conventions, Delivery, EnvPlacement, FetchRecipe, FetchToken, InitContainerPosition, Limits, PodFetching,
-    TOKENS_DIRECTORY, VariableDelivery,
+    Resources, TOKENS_DIRECTORY, VariableDelivery,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::{
     ConfigError, CredentialConfig, GrantsConfig, GrantsFile, InjectorConfig,
     conventions::{ProfileName, mirror},
     limits::LimitsSection,
+    section::section,
 };
 
 /// Audience of a token for AWS.
@@ -54,6 +55,20 @@ pub struct PodFetchConfig {
     /// and its init container fails after this time.
     #[schemars(range(min = 1, max = 86_400))]
     pub total_seconds: u64,
+    /// Compute resources of the init container. With requests equal to limits, also for `cpu`, a
+    /// pod of the class Guaranteed keeps its class.
+    #[serde(deserialize_with = "section")]
+    pub resources: PodFetchResources,
+}
+
+/// Compute resources of the init container, as quantities of Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct PodFetchResources {
+    /// Requests by resource.
+    pub requests: BTreeMap<String, String>,
+    /// Limits by resource.
+    pub limits: BTreeMap<String, String>,
 }
 
 /// How the program in a pod loads the plugin of an injector.
@@ -94,7 +109,12 @@ pub struct CheckedFetchPlugin {
 
 impl Default for PodFetchConfig {
     fn default() -> Self {
-        Self { image: None, variables: VariableDeliveryName::default(), total_seconds: 600 }
+        Self {
+            image: None,
+            variables: VariableDeliveryName::default(),
+            total_seconds: 600,
+            resources: PodFetchResources::default(),
+        }
     }
 }
 
@@ -107,11 +127,16 @@ impl PodFetchConfig {
             image: self.image.clone()?,
             variables: self.variables.into(),
             total_seconds: self.total_seconds,
+            resources: Resources {
+                requests: self.resources.requests.clone().into_iter().collect(),
+                limits: self.resources.limits.clone().into_iter().collect(),
+            },
             recipes,
         })
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.resources.check("delivery.pod.resources")?;
         let Some(image) = &self.image else { return Ok(()) };
         let digest = image.rsplit_once("@sha256:").map(|(_, digest)| digest);
         if digest.is_some_and(crate::source::is_sha256) {
@@ -119,6 +144,33 @@ impl PodFetchConfig {
         }
         let reason = "has no digest, so the program that gets the secrets could change; use REPOSITORY@sha256:DIGEST";
         Err(ConfigError::at("delivery.pod.image", reason))
+    }
+}
+
+// === impl PodFetchResources ===
+
+impl Default for PodFetchResources {
+    fn default() -> Self {
+        let quantities = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, quantity)| ((*name).to_owned(), (*quantity).to_owned())).collect()
+        };
+        Self { requests: quantities(&[("cpu", "10m"), ("memory", "32Mi")]), limits: quantities(&[("memory", "128Mi")]) }
+    }
+}
+
+impl PodFetchResources {
+    fn check(&self, key: &str) -> Result<(), ConfigError> {
+        for (part, quantities) in [("requests", &self.requests), ("limits", &self.limits)] {
+            for (name, quantity) in quantities {
+                let is_quantity = quantity.starts_with(|c: char| c.is_ascii_digit())
+                    && quantity.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+                if !is_quantity {
+                    let reason = format!("{quantity:?} is not a quantity, such as 100m or 64Mi");
+                    return Err(ConfigError::at(format!("{key}.{part}.{name}"), reason));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

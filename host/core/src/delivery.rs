@@ -16,10 +16,8 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 
 pub use self::{
-    document::{FETCH_VARIABLE, FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
-    fetch::{
-        FETCH_CONTAINER, FetchRecipe, FetchToken, PodFetching, TOKENS_DIRECTORY, VARIABLES_PATH, VariableDelivery,
-    },
+    document::{FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
+    fetch::{FetchRecipe, FetchToken, PodFetching, TOKENS_DIRECTORY, VARIABLES_PATH, VariableDelivery},
     name::NamingKey,
 };
 pub(crate) use self::{fetch::FetchPlan, plan::DeliveryPlan};

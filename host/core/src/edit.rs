@@ -20,6 +20,11 @@ use serde::{Serialize, Serializer};
 use self::container_patch::ContainerPatch;
 use crate::profile::InitContainerPosition;
 
+/// The name of the init container that fetches values in the pod.
+pub const FETCH_CONTAINER: &str = "ampoule-fetch";
+/// The variable of this container that lists the values as JSON.
+pub const FETCH_VARIABLE: &str = "AMPOULE_FETCH";
+
 /// A change to a pod. Serializes to the contract's `edit` with names in camel case, without absent
 /// and empty fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]

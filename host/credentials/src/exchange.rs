@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use secrecy::{SecretString, zeroize::Zeroizing};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use ampoule_net::outbound::{PROGRAM, root_cause};
+use ampoule_net::outbound::{PROGRAM, is_untrusted, root_cause};
 
 use crate::{LoginError, Surroundings};
 
@@ -69,15 +69,20 @@ pub(crate) async fn send(
         .header("user-agent", PROGRAM)
         .body(Full::new(body.into()))
         .map_err(|_| LoginError::misconfigured(format!("the request to {server} has an invalid URL or header")))?;
-    let response = surroundings
-        .client
-        .request(request)
-        .await
-        .map_err(|error| LoginError::unavailable(format!("{server} does not answer: {}", root_cause(&error))))?;
+    let response = surroundings.client.request(request).await.map_err(|error| unsent(server, &error))?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MOST).collect().await;
     let body = body.map_err(|_| LoginError::unavailable(format!("{server} did not send a complete response")))?;
     Ok(LoginReply { status, body: Zeroizing::new(body.to_bytes().to_vec()) })
+}
+
+/// The error for a request without a response.
+fn unsent(server: &str, error: &(dyn std::error::Error + 'static)) -> LoginError {
+    let cause = root_cause(error);
+    if is_untrusted(error) {
+        return LoginError::misconfigured(format!("{server} is not trusted: {cause}; check grants.http.caFile"));
+    }
+    LoginError::unavailable(format!("{server} does not answer: {cause}"))
 }
 
 /// Sends a form to a token endpoint, and returns the token and its lifetime in seconds.

@@ -193,7 +193,7 @@ impl<T: Send + Sync + 'static> Kept<T> {
             let result = timeout(LOGIN_MAX, login.login()).await.unwrap_or_else(|_| Err(late()));
             observer.login(result.as_ref().map(|_| ()).map_err(|error| error.class));
             if let Err(error) = &result {
-                warn!(plugin, host, reason = %error, "the webhook cannot log in for a plugin");
+                warn!(plugin, host, reason = %error, "the host cannot log in for a plugin");
             }
             let outcome = lock(&state).finish(result);
             let _ = sender.send(Some(outcome));

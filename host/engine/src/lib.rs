@@ -47,6 +47,7 @@ pub use self::{
     engine::{EngineConfig, PluginEngine},
     error::{EngineError, LoadError, LoadErrorKind, RunError},
     plugin::{
+        fetch::FetchFailure,
         injector::PluginInjector,
         inspect::Inspection,
         load::PluginSpec,

@@ -16,7 +16,7 @@
 //! | [`fetch`] | the value of a promise, outside any admission |
 
 pub(crate) mod failure;
-mod fetch;
+pub(crate) mod fetch;
 pub(crate) mod injector;
 pub(crate) mod inspect;
 pub(crate) mod instance;

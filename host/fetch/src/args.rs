@@ -6,11 +6,14 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use ampoule_core::{FETCH_VARIABLE, FetchDocument, VARIABLES_PATH};
 use clap::Parser;
-use tokio::runtime;
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     error::PodFetchError,
-    fetcher::{self, Deadline},
+    fetcher::{Deadline, Fetcher},
     output::Outputs,
     plugins, report,
 };
@@ -53,17 +56,28 @@ impl FetchArgs {
         let deadline = Deadline::start(document.total_seconds);
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| PodFetchError::Engine(error.into()))?;
-        runtime.block_on(self.fetch(&document, &deadline))?;
+        runtime.block_on(self.fetch_until_stopped(&document, &deadline))?;
         Ok(document)
+    }
+
+    /// Ends at SIGTERM: the program is the first process of its container, for which the system has
+    /// no default action.
+    async fn fetch_until_stopped(&self, document: &FetchDocument, deadline: &Deadline) -> Result<(), PodFetchError> {
+        let mut stop = signal(SignalKind::terminate()).map_err(|error| PodFetchError::Engine(error.into()))?;
+        tokio::select! {
+            fetched = self.fetch(document, deadline) => fetched,
+            _ = stop.recv() => Err(PodFetchError::Stopped),
+        }
     }
 
     async fn fetch(&self, document: &FetchDocument, deadline: &Deadline) -> Result<(), PodFetchError> {
         let loaded = plugins::load(document, &self.components).await?;
         let mut outputs = Outputs::new(VARIABLES_PATH);
         for (injector, plugin) in document.injectors.iter().zip(&loaded.plugins) {
-            for value in &injector.values {
-                let bytes = fetcher::fetch(&loaded.engine, plugin, value, deadline).await?;
-                outputs.write(value, &bytes)?;
+            let fetcher = Fetcher { engine: &loaded.engine, plugin, deadline };
+            let fetched = fetcher.fetch_all(&injector.values).await?;
+            for (value, bytes) in injector.values.iter().zip(&fetched) {
+                outputs.write(value, bytes)?;
             }
         }
         outputs.finish()

@@ -34,6 +34,14 @@ pub(crate) enum PodFetchError {
     /// A plugin gives no value.
     #[error("secret {secret} cannot be fetched by injector {injector}: {reason}")]
     Declined { secret: String, injector: String, reason: String },
+    /// The store does not accept the identity of the pod.
+    #[error(
+        "secret {secret} cannot be fetched by injector {injector}: {reason}; the log of the container has the cause"
+    )]
+    Login { secret: String, injector: String, reason: String },
+    /// The kubelet stops the pod.
+    #[error("stopped by SIGTERM before all secrets were fetched")]
+    Stopped,
     /// The store did not answer in time.
     #[error(
         "secret {secret} was not fetched by injector {injector} within {seconds} s (delivery.pod.totalSeconds): {reason}"
@@ -49,6 +57,6 @@ pub(crate) enum PodFetchError {
     )]
     Variable { secret: String, variable: String, reason: &'static str },
     /// A file cannot be written.
-    #[error("{} cannot be written: {reason}", path.display())]
-    Write { path: PathBuf, reason: io::Error },
+    #[error("{what} cannot be written to {}: {reason}", path.display())]
+    Write { what: String, path: PathBuf, reason: io::Error },
 }

@@ -1,4 +1,4 @@
-//! Fetches one value, and tries again while its store does not answer.
+//! Fetches the values, and tries again while a store does not answer.
 //!
 //! A pod waits for its store: a failed init container would wait longer, because the kubelet starts
 //! it again after a pause that grows to five minutes.
@@ -6,12 +6,13 @@
 use std::time::{Duration, Instant};
 
 use ampoule_core::{FailureKind, InjectionError, InjectorFailure, PromisedValue, SecretValue};
-use ampoule_engine::{FetchedValue, PluginEngine, PluginInjector};
+use ampoule_engine::{FetchFailure, FetchedValue, PluginEngine, PluginInjector};
 use ampoule_net::backoff::Backoff;
-use tokio::time::sleep;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use crate::error::PodFetchError;
+use crate::{error::PodFetchError, plugins::CALLS};
 
 /// The pauses between two attempts: at first, and after many failures.
 const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(15)];
@@ -20,6 +21,13 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1
 pub(crate) struct Deadline {
     end: Instant,
     seconds: u64,
+}
+
+/// The fetches of one injector.
+pub(crate) struct Fetcher<'a> {
+    pub(crate) engine: &'a PluginEngine,
+    pub(crate) plugin: &'a PluginInjector,
+    pub(crate) deadline: &'a Deadline,
 }
 
 /// The result of one attempt.
@@ -34,53 +42,71 @@ enum FetchAttempt {
     },
 }
 
-/// Fetches a value. The error names the secret.
-pub(crate) async fn fetch(
-    engine: &PluginEngine,
-    plugin: &PluginInjector,
-    value: &PromisedValue,
-    deadline: &Deadline,
-) -> Result<SecretValue, PodFetchError> {
-    let [first, longest] = PAUSES;
-    let mut backoff = Backoff::new(first, longest);
-    loop {
-        let (reason, retry_after) = match attempt(engine, plugin, value).await {
-            FetchAttempt::Done(value) => return Ok(value),
-            FetchAttempt::Failed(error) => return Err(error),
-            FetchAttempt::Unavailable { reason, retry_after } => (reason, retry_after),
-        };
-        let pause = backoff.pause().max(retry_after.unwrap_or_default());
-        if deadline.left() <= pause {
-            let (secret, injector) = (value.secret.clone(), plugin.name().to_owned());
-            return Err(PodFetchError::Late { secret, injector, seconds: deadline.seconds, reason });
+// === impl Fetcher ===
+
+impl Fetcher<'_> {
+    /// Fetches all values, a few at a time, and returns them in their order. The error is the first
+    /// one, and names the secret.
+    pub(crate) async fn fetch_all(&self, values: &[PromisedValue]) -> Result<Vec<SecretValue>, PodFetchError> {
+        let mut fetches = Vec::with_capacity(values.len());
+        for value in values {
+            fetches.push(self.fetch(value));
         }
-        warn!(secret = value.secret, injector = plugin.name(), reason, "the store does not answer; trying again");
-        sleep(pause).await;
+        stream::iter(fetches).buffered(CALLS).try_collect().await
+    }
+
+    async fn fetch(&self, value: &PromisedValue) -> Result<SecretValue, PodFetchError> {
+        let [first, longest] = PAUSES;
+        let mut backoff = Backoff::new(first, longest);
+        loop {
+            let (reason, retry_after) = match self.attempt(value).await {
+                FetchAttempt::Done(value) => return Ok(value),
+                FetchAttempt::Failed(error) => return Err(error),
+                FetchAttempt::Unavailable { reason, retry_after } => (reason, retry_after),
+            };
+            let pause = backoff.pause().max(retry_after.unwrap_or_default());
+            if self.deadline.left() <= pause {
+                let (secret, injector) = (value.secret.clone(), self.plugin.name().to_owned());
+                return Err(PodFetchError::Late { secret, injector, seconds: self.deadline.seconds, reason });
+            }
+            let injector = self.plugin.name();
+            warn!(secret = value.secret, injector, reason, "the store does not answer; trying again");
+            sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, value: &PromisedValue) -> FetchAttempt {
+        let (secret, injector) = (value.secret.clone(), self.plugin.name().to_owned());
+        let (called, promise) = (self.plugin.clone(), value.promise.clone());
+        let call = self.engine.run(async move { called.fetch(&promise).await });
+        match timeout(self.deadline.left(), call).await {
+            Ok(Ok(answer)) => classify(answer, secret, injector),
+            Ok(Err(_)) => {
+                let reason = "the program has a defect; see its log".to_owned();
+                FetchAttempt::Failed(PodFetchError::Declined { secret, injector, reason })
+            }
+            Err(_) => FetchAttempt::Unavailable { reason: "no answer".to_owned(), retry_after: None },
+        }
     }
 }
 
-async fn attempt(engine: &PluginEngine, plugin: &PluginInjector, value: &PromisedValue) -> FetchAttempt {
-    let (secret, injector) = (value.secret.clone(), plugin.name().to_owned());
-    let (called, promise) = (plugin.clone(), value.promise.clone());
-    let answer = match engine.run(async move { called.fetch(&promise).await }).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            return FetchAttempt::Failed(PodFetchError::Declined { secret, injector, reason: error.to_string() });
-        }
-    };
+fn classify(answer: Result<FetchedValue, FetchFailure>, secret: String, injector: String) -> FetchAttempt {
     match answer {
-        Ok(Ok(FetchedValue { value, expires_in: _ })) => FetchAttempt::Done(value),
-        Ok(Err(InjectionError::Unavailable(unavailable))) => FetchAttempt::Unavailable {
+        Ok(FetchedValue { value, expires_in: _ }) => FetchAttempt::Done(value),
+        Err(FetchFailure::Declined(InjectionError::Unavailable(unavailable))) => FetchAttempt::Unavailable {
             reason: unavailable.text,
             retry_after: unavailable.retry_after.map(|seconds| Duration::from_secs(seconds.into())),
         },
-        Ok(Err(reason)) => {
+        Err(FetchFailure::Declined(reason)) => {
             FetchAttempt::Failed(PodFetchError::Declined { secret, injector, reason: reason.to_string() })
         }
-        Err(failure) if may_pass(&failure) => {
+        Err(FetchFailure::LoginRefused(reason)) => {
+            FetchAttempt::Failed(PodFetchError::Login { secret, injector, reason: reason.to_string() })
+        }
+        Err(FetchFailure::Failed(failure)) if may_pass(&failure) => {
             FetchAttempt::Unavailable { reason: failure.to_string(), retry_after: None }
         }
-        Err(failure) => FetchAttempt::Failed(PodFetchError::Failed { secret, injector, failure }),
+        Err(FetchFailure::Failed(failure)) => FetchAttempt::Failed(PodFetchError::Failed { secret, injector, failure }),
     }
 }
 

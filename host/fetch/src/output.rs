@@ -24,22 +24,21 @@ const MAX_VARIABLES: usize = 64 << 10;
 /// The values written so far.
 pub(crate) struct Outputs {
     variables_path: PathBuf,
-    /// The content of the file of variables.
-    variables: Vec<u8>,
+    /// The content of the file of variables. `None` without variables.
+    variables: Option<Vec<u8>>,
 }
 
 // === impl Outputs ===
 
 impl Outputs {
     pub(crate) fn new(variables_path: impl Into<PathBuf>) -> Self {
-        // With its final capacity: a buffer that grows would leave copies of values in memory.
-        Self { variables_path: variables_path.into(), variables: Vec::with_capacity(MAX_VARIABLES) }
+        Self { variables_path: variables_path.into(), variables: None }
     }
 
     /// Writes the files of a value, and remembers its variables.
     pub(crate) fn write(&mut self, value: &PromisedValue, bytes: &SecretValue) -> Result<(), PodFetchError> {
         for file in &value.files {
-            write_file(file, bytes.expose())?;
+            write_file(file, &value.secret, bytes.expose())?;
         }
         for variable in &value.variables {
             match self.add_variable(&variable.name, bytes.expose()) {
@@ -54,22 +53,25 @@ impl Outputs {
         Ok(())
     }
 
-    /// Writes the file of variables, if there are any.
+    /// Writes the file of variables, if there are any. The kubelet needs the file also if none of
+    /// them can be expressed.
     pub(crate) fn finish(&self) -> Result<(), PodFetchError> {
-        if self.variables.is_empty() {
-            return Ok(());
+        match &self.variables {
+            // Only the kubelet reads it, as root.
+            Some(variables) => replace("the file of variables", &self.variables_path, variables, 0o400),
+            None => Ok(()),
         }
-        // Only the kubelet reads it, as root.
-        replace(&self.variables_path, &self.variables, 0o400)
     }
 
     fn add_variable(&mut self, name: &str, value: &[u8]) -> Result<(), &'static str> {
+        // With its final capacity: a buffer that grows would leave copies of values in memory.
+        let variables = self.variables.get_or_insert_with(|| Vec::with_capacity(MAX_VARIABLES));
         check_variable(name, value)?;
-        if self.variables.len() + name.len() + value.len() + 4 > MAX_VARIABLES {
+        if variables.len() + name.len() + value.len() + 4 > MAX_VARIABLES {
             return Err("makes the values of all variables larger than 64 KiB");
         }
         for part in [name.as_bytes(), b"='", value, b"'\n"] {
-            self.variables.extend_from_slice(part);
+            variables.extend_from_slice(part);
         }
         Ok(())
     }
@@ -105,12 +107,12 @@ fn check_variable(name: &str, value: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn write_file(file: &FetchedFile, bytes: &[u8]) -> Result<(), PodFetchError> {
-    replace(Path::new(&file.path), bytes, file.mode.unwrap_or(DEFAULT_MODE))
+fn write_file(file: &FetchedFile, secret: &str, bytes: &[u8]) -> Result<(), PodFetchError> {
+    replace(&format!("secret {secret}"), Path::new(&file.path), bytes, file.mode.unwrap_or(DEFAULT_MODE))
 }
 
-/// Replaces a file in one step.
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PodFetchError> {
+/// Replaces a file in one step. `what` names the content in the error.
+fn replace(what: &str, path: &Path, bytes: &[u8], mode: u32) -> Result<(), PodFetchError> {
     let write = || -> io::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = path.with_file_name(format!("..{name}.tmp"));
@@ -124,7 +126,7 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PodFetchError> {
         file.set_permissions(Permissions::from_mode(mode))?;
         fs::rename(&temporary, path)
     };
-    write().map_err(|reason| PodFetchError::Write { path: path.to_owned(), reason })
+    write().map_err(|reason| PodFetchError::Write { what: what.to_owned(), path: path.to_owned(), reason })
 }
 
 #[cfg(test)]
@@ -163,6 +165,18 @@ mod tests {
             "A='one \"$x\" \\n # two'\nB='two\nlines\r'\nC='two\nlines\r'\n"
         );
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
+    }
+
+    #[test]
+    fn the_file_of_variables_exists_also_if_no_variable_can_be_expressed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("env");
+        let mut outputs = Outputs::new(&path);
+        outputs.finish().unwrap();
+        assert!(!path.exists());
+        outputs.write(&value(&[], &[("A", true)]), &secret(b"it's")).unwrap();
+        outputs.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"");
     }
 
     #[test]
@@ -205,6 +219,7 @@ mod tests {
         outputs.finish().unwrap();
         let missing = folder.path().join("missing/token");
         let error = outputs.write(&value(&[(&missing, None)], &[]), &secret(b"x")).unwrap_err().to_string();
-        assert!(error.ends_with("missing/token cannot be written: No such file or directory (os error 2)"), "{error}");
+        let expected = "missing/token: No such file or directory (os error 2)";
+        assert!(error.starts_with("secret group/key cannot be written to ") && error.ends_with(expected), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use crate::error::PodFetchError;
 /// admission.
 const CALL: Duration = Duration::from_secs(10);
 /// Concurrent calls of plugins.
-const CALLS: usize = 4;
+pub(crate) const CALLS: usize = 4;
 
 /// The engine and the plugins, in the order of the document's injectors.
 pub(crate) struct LoadedPlugins {

@@ -145,6 +145,17 @@ pub fn root_cause(error: &dyn Error) -> String {
     cause.to_string()
 }
 
+/// Whether a request failed because the client does not trust the server's certificate. A retry
+/// does not help.
+#[must_use]
+pub fn is_untrusted(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+}
+
 fn tls_config(roots: RootCertStore) -> ClientConfig {
     let config = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()

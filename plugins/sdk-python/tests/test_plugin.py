@@ -156,7 +156,7 @@ class PluginTest(unittest.TestCase):
         def code(name: str, value: Any = None) -> Any:
             return type(f"ErrorCode_{name}", (), {"value": value})()
 
-        login = "the webhook cannot log in to store.example:443: "
+        login = "the host cannot log in to store.example:443: "
         for error, expected in [
             (code("HttpRequestDenied"), ("denied", "not in grants.http.hosts")),
             (code("ConnectionRefused"), ("unavailable", "connection refused")),

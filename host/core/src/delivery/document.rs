@@ -6,9 +6,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The variable of the init container that contains the document as JSON.
-pub const FETCH_VARIABLE: &str = "AMPOULE_FETCH";
-
 /// The values to fetch in a pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

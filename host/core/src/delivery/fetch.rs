@@ -11,19 +11,17 @@ use serde_json::json;
 
 use super::{
     DeliveryError,
-    document::{FETCH_VARIABLE, FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
+    document::{FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
 };
 use crate::{
     edit::{
-        EnvSource, EnvVar, FileKeyRef, FileSource, InitContainer, PodEdit, Resources, SecretFile, SecurityContext,
-        Volume, VolumeMount, VolumeSource,
+        EnvSource, EnvVar, FETCH_CONTAINER, FETCH_VARIABLE, FileKeyRef, FileSource, InitContainer, PodEdit, Resources,
+        SecretFile, SecurityContext, Volume, VolumeMount, VolumeSource,
     },
     pod::Pod,
     profile::InitContainerPosition,
 };
 
-/// The name of the init container.
-pub const FETCH_CONTAINER: &str = "ampoule-fetch";
 /// The program in the image of the webhook.
 const PROGRAM: &str = "ampoule-fetch";
 /// The volume with the file of variables, and its directory in the init container.
@@ -56,6 +54,8 @@ pub struct PodFetching {
     pub variables: VariableDelivery,
     /// The time for all values of a pod together, in seconds.
     pub total_seconds: u64,
+    /// The compute resources of the init container.
+    pub resources: Resources,
     /// How to load the plugins, in the order of the injectors. `None` for an injector with another
     /// delivery.
     pub recipes: Vec<Option<Arc<FetchRecipe>>>,
@@ -191,7 +191,7 @@ impl FetchPlan {
         }
         let variables = recipes.values().flat_map(|recipe| recipe.variables.iter().cloned());
         let variables: BTreeMap<_, _> = variables.chain([(FETCH_VARIABLE.to_owned(), text)]).collect();
-        edits.push(PodEdit::AddInitContainer(container(&pods.image, variables, mounts, pod)));
+        edits.push(PodEdit::AddInitContainer(container(pods, variables, mounts, pod)));
         Ok(edits)
     }
 
@@ -337,21 +337,22 @@ fn token_volume(tokens: &[&FetchToken]) -> PodEdit {
 
 /// The init container: restricted by the Pod Security Standards, with the user of the pod or of the
 /// image. The kubelet would refuse root.
-fn container(image: &str, variables: BTreeMap<String, String>, mounts: Vec<VolumeMount>, pod: &Pod) -> InitContainer {
+fn container(
+    pods: &PodFetching,
+    variables: BTreeMap<String, String>,
+    mounts: Vec<VolumeMount>,
+    pod: &Pod,
+) -> InitContainer {
     let user = pod.runs_as_root().then_some(USER);
-    let quantity = |name: &str, quantity: &str| (name.to_owned(), quantity.to_owned());
     let literal = |(name, value)| EnvVar { name, source: EnvSource::Literal(value) };
     InitContainer {
         name: FETCH_CONTAINER.to_owned(),
-        image: image.to_owned(),
+        image: pods.image.clone(),
         command: vec![PROGRAM.to_owned()],
         args: Vec::new(),
         env: variables.into_iter().map(literal).collect(),
         mounts,
-        resources: Some(Resources {
-            requests: vec![quantity("cpu", "10m"), quantity("memory", "32Mi")],
-            limits: vec![quantity("memory", "128Mi")],
-        }),
+        resources: Some(pods.resources.clone()),
         security_context: Some(SecurityContext {
             run_as_user: user,
             run_as_group: user,

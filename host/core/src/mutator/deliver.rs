@@ -7,10 +7,9 @@ use std::sync::Arc;
 use super::{PodOrigin, Refusal, RequestReport, pod_draft::PodDraft};
 use crate::{
     delivery::{
-        DeliveredSecret, Delivery, DeliveryError, DeliveryPlan, DeliveryStore, FETCH_CONTAINER, FetchPlan, NoDelivery,
-        PodFetching,
+        DeliveredSecret, Delivery, DeliveryError, DeliveryPlan, DeliveryStore, FetchPlan, NoDelivery, PodFetching,
     },
-    edit::PodEdit,
+    edit::{FETCH_CONTAINER, PodEdit},
 };
 
 /// How the values of the injectors reach pods.

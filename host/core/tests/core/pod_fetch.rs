@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ampoule_core::{
     Delivery, EnvSource, EnvVar, FETCH_VARIABLE, FetchDocument, FetchRecipe, FetchToken, FileSource, NoDelivery,
-    PodEdit, PodFetching, PodMutator, Profile, SecretFile, VariableDelivery,
+    PodEdit, PodFetching, PodMutator, Profile, Resources, SecretFile, VariableDelivery,
 };
 use serde_json::{Value, json};
 
@@ -43,7 +43,13 @@ fn with_answers(
 ) -> PodMutator {
     let injector = Scripted::answering("store", move |request, _| Ok(Ok(answer(&request.key))));
     let image = "registry.example.com/ampoule@sha256:0123".to_owned();
-    let pods = PodFetching { image, variables, total_seconds: 60, recipes: vec![recipe.map(Arc::new)] };
+    let pods = PodFetching {
+        image,
+        variables,
+        total_seconds: 60,
+        resources: Resources::default(),
+        recipes: vec![recipe.map(Arc::new)],
+    };
     mutator(Profile::FlyteV1, vec![injector])
         .with_delivery(vec![Delivery::Pod], Arc::new(NoDelivery))
         .with_pod_fetching(Some(pods))
@@ -166,4 +172,12 @@ fn document(pod: &Value) -> FetchDocument {
     let variables = pod["spec"]["initContainers"][0]["env"].as_array().unwrap();
     let variable = variables.iter().find(|variable| variable["name"] == FETCH_VARIABLE).unwrap();
     serde_json::from_str(variable["value"].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn a_container_of_an_earlier_configuration_is_replaced() {
+    let old = mutated(&fetching(VariableDelivery::FileKey, Some(recipe())), &pod_asking(1, spec()));
+    let changed = FetchRecipe { plugin: json!({ "component": "4567" }), ..recipe() };
+    let new = mutated(&fetching(VariableDelivery::FileKey, Some(changed.clone())), &old);
+    assert_eq!(new, mutated(&fetching(VariableDelivery::FileKey, Some(changed)), &pod_asking(1, spec())));
 }

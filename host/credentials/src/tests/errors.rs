@@ -75,7 +75,7 @@ async fn no_text_of_a_server_or_a_file_reaches_the_log() {
         let server = LoginServer::start(move |_| (status, body.clone())).await;
         assert_eq!(login(&server).await, Err(expected), "{status}");
         let logged = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
-        assert!(logged.contains("the webhook cannot log in for a plugin") && logged.contains(reason), "{logged}");
+        assert!(logged.contains("the host cannot log in for a plugin") && logged.contains(reason), "{logged}");
         assert!(!logged.contains(CANARY), "{logged}");
     }
 }

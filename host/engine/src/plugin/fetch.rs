@@ -16,22 +16,35 @@ use super::{
 };
 use crate::sandbox::budgets::AdmissionBudgets;
 
+/// Why a promise has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FetchFailure {
+    /// The plugin gives this reason.
+    Declined(InjectionError),
+    /// The login for the plugin was refused or is not set up, after which the plugin gave this
+    /// reason.
+    LoginRefused(InjectionError),
+    /// The plugin failed.
+    Failed(InjectorFailure),
+}
+
 impl PluginInjector {
     /// Fetches the value of a promise that the same component made, with the same settings. Each
     /// call has its own instance and its own limits, and ends after the plugin's deadline.
     ///
     /// # Errors
     ///
-    /// The plugin failed. The inner error is its reason to give no value.
-    pub async fn fetch(&self, promise: &str) -> Result<Result<FetchedValue, InjectionError>, InjectorFailure> {
+    /// The plugin failed, or gives no value.
+    pub async fn fetch(&self, promise: &str) -> Result<FetchedValue, FetchFailure> {
         let plugin = self.prepared();
         let limits = &plugin.context.limits;
         match self.call_fetcher(promise, limits.deadline).await {
-            Ok(value) => Ok(Ok(value)),
-            Err(FetchProblem::Declined(reason) | FetchProblem::LoginRefused(reason)) => Ok(Err(reason)),
+            Ok(value) => Ok(value),
+            Err(FetchProblem::Declined(reason)) => Err(FetchFailure::Declined(reason)),
+            Err(FetchProblem::LoginRefused(reason)) => Err(FetchFailure::LoginRefused(reason)),
             Err(FetchProblem::Failed(failure)) => {
                 let identity = PluginIdentity { name: &plugin.context.name, version: &plugin.info.version };
-                Err(failure.into_injector_failure(&identity, limits))
+                Err(FetchFailure::Failed(failure.into_injector_failure(&identity, limits)))
             }
         }
     }

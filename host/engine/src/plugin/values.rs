@@ -194,7 +194,7 @@ impl FetchProblem {
         match self {
             Self::Declined(reason @ InjectionError::Unavailable(_)) => Self::LoginRefused(reason),
             Self::Failed(Failure::Deadline) => {
-                let reason = "the webhook cannot log in to the store".to_owned();
+                let reason = "the host cannot log in to the store".to_owned();
                 Self::LoginRefused(InjectionError::Unavailable(reason.into()))
             }
             other => other,
@@ -304,7 +304,7 @@ mod tests {
         let down = || FetchProblem::Declined(InjectionError::Unavailable("down".to_owned().into()));
         for (problem, expected) in [
             (down(), "unavailable: down"),
-            (FetchProblem::Failed(Failure::Deadline), "unavailable: the webhook cannot log in to the store"),
+            (FetchProblem::Failed(Failure::Deadline), "unavailable: the host cannot log in to the store"),
         ] {
             let cache = ValueCache::new(policy(1, 60_000)).unwrap();
             assert_eq!(get(&cache, value("one")).await, "one fetched");

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, env, mount, normalized_path, same::contains, validate};
 use crate::{
     edit::{
-        InitContainer,
+        FETCH_CONTAINER, FETCH_VARIABLE, InitContainer,
         budget::operation_length,
         edited::{EditedContainer, EditedPod},
         list::EditedList,
@@ -32,6 +32,12 @@ impl EditApplier<'_> {
         self.budget.visit(repetitions(pod, &requested))?;
         if let Some(existing) = pod.init_containers.iter_mut().find(|existing| self.does_task(existing, &requested)) {
             return self.adopt(origin, container, &requested, existing);
+        }
+        if let Some(existing) = pod.init_containers.iter_mut().find(|existing| is_outdated(existing, &container.name)) {
+            self.budget.add(operation_length(&requested))?;
+            self.record(origin, ClaimKind::InitContainer, &container.name, own_variables(container));
+            *existing = EditedContainer::added(requested);
+            return Ok(());
         }
         if pod.containers().any(|existing| existing.field("name") == &container.name) {
             let owner = self.owner(ClaimKind::InitContainer, &container.name);
@@ -96,6 +102,12 @@ impl EditApplier<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a container fetches values for an earlier configuration or version: a pod that was
+/// restored from a backup has it.
+fn is_outdated(existing: &EditedContainer<'_>, name: &str) -> bool {
+    name == FETCH_CONTAINER && existing.name() == name && existing.env.named(FETCH_VARIABLE).is_some()
 }
 
 /// Whether a container does the task under any name. Another webhook may have added a container in

@@ -45,7 +45,7 @@ impl Exchange {
             if error != CredentialError::Unavailable {
                 self.budget.record_refused_login();
             }
-            Error::InternalError(Some(format!("the webhook cannot log in to {}: {error}", self.destination)))
+            Error::InternalError(Some(format!("the host cannot log in to {}: {error}", self.destination)))
         })?;
         for header in headers {
             let name = HeaderName::from_bytes(header.name.as_bytes());
