@@ -11,6 +11,7 @@ mod rejection;
 #[cfg(test)]
 mod tests;
 mod timeout;
+mod unread;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -72,10 +73,16 @@ pub fn router(
     let webhook = Webhook { pipeline, metrics, traces, memory, admission_permits, max_admissions };
     Router::new()
         .route(WEBHOOK_PATH, post(mutate))
-        .method_not_allowed_fallback(async || Rejection::Method.into_response())
-        .fallback(async || Rejection::Path.into_response())
+        .method_not_allowed_fallback(async |body: Body| reject_unread(Rejection::Method, body).await)
+        .fallback(async |body: Body| reject_unread(Rejection::Path, body).await)
         .layer(CatchPanicLayer::custom(|_| Rejection::Panic.into_response()))
         .with_state(Arc::new(webhook))
+}
+
+/// Rejects a request whose body is not a review.
+async fn reject_unread(rejection: Rejection, body: Body) -> Response {
+    unread::drain(body).await;
+    rejection.into_response()
 }
 
 async fn mutate(
@@ -113,7 +120,10 @@ impl Webhook {
         lease: &Arc<MemoryLease>,
         context: &RequestContext,
     ) -> Result<Vec<u8>, Rejection> {
-        rejection::check_content_type(headers.get(header::CONTENT_TYPE))?;
+        if let Err(rejection) = rejection::check_content_type(headers.get(header::CONTENT_TYPE)) {
+            unread::drain(body).await;
+            return Err(rejection);
+        }
         let body = intake::read(body, lease, intake::deadline(context.deadline)).await?;
         // The document stays in memory until the answer, and the lease with it.
         if !lease.grow(ampoule_review::memory_bound(body.bytes())?) {

@@ -53,7 +53,7 @@ def url_segment(what: str, text: str) -> str:
     Without it, a pod's author could choose another path of the store with `..`, `/`, `?` or `#`.
     """
     if text in ("", ".", ".."):
-        raise Invalid(f"{what} {text!r} cannot be part of a URL: it must not be empty, `.` or `..`")
+        raise Invalid(f'{what} "{text}" cannot be part of a URL: it must not be empty, `.` or `..`')
     return quote(text, safe="")
 
 

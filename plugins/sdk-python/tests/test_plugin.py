@@ -180,7 +180,7 @@ class PluginTest(unittest.TestCase):
         for text in ["", ".", ".."]:
             with self.assertRaises(sdk.Invalid) as caught:
                 http.url_segment("key", text)
-            expected = f"key {text!r} cannot be part of a URL: it must not be empty, `.` or `..`"
+            expected = f'key "{text}" cannot be part of a URL: it must not be empty, `.` or `..`'
             self.assertEqual(str(caught.exception), expected)
 
     def test_a_value_of_a_wrong_type_is_named_without_the_value(self) -> None:

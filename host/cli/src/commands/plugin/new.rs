@@ -1,7 +1,8 @@
 //! `ampoule plugin new`: creates a directory with a plugin that builds and passes its own tests, or
 //! fills an empty one.
 //!
-//! The grants change one file: the world of the plugin, or the features of the Rust SDK.
+//! The grants change one file: the world of the plugin, or the features of the Rust SDK. With an
+//! SDK and the grant of HTTP, the plugin fetches values from a store.
 
 mod templates;
 #[cfg(test)]
@@ -100,7 +101,8 @@ impl<'a> Scaffold<'a> {
     }
 
     fn files(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
-        let files = template(self.language, self.sdk.is_some()).into_iter();
+        let is_store = self.grants.contains(&ScaffoldGrant::Http);
+        let files = template(self.language, self.sdk.is_some(), is_store).into_iter();
         files
             .map(|(path, text)| {
                 let text = text.replace(EXAMPLE, &self.name);

@@ -35,6 +35,8 @@ use ampoule_telemetry::{colour, log::LogLevel};
 const CASES: &str = "cases";
 /// The key of a secret value in an answer's document.
 const SECRET: &str = "secretValue";
+/// Replaces a secret value that differs from the expected one.
+const OTHER_VALUE: &str = "(another value)";
 /// The exit code of a usage error.
 const USAGE_ERROR: u8 = 2;
 
@@ -307,7 +309,32 @@ fn diff_of(case: &Case, before: (&str, Option<&Value>), after: (&str, &Value)) -
         }
         document
     };
-    diff((before.0, before.1.map(hide).as_ref()), (after.0, &hide(after.1)))
+    let mut actual = hide(after.1);
+    if let Some(expected) = before.1 {
+        mark_other_values(expected, &mut actual);
+    }
+    diff((before.0, before.1.map(hide).as_ref()), (after.0, &actual))
+}
+
+/// Replaces each secret value that differs from the expected one. In an expected document,
+/// `redacted` matches any value.
+fn mark_other_values(expected: &Value, actual: &mut Value) {
+    match (expected, actual) {
+        (Value::Object(expected), Value::Object(actual)) => {
+            for (key, value) in expected {
+                let Some(other) = actual.get_mut(key) else { continue };
+                if key == SECRET && value.is_object() && other.is_string() {
+                    *other = OTHER_VALUE.into();
+                } else {
+                    mark_other_values(value, other);
+                }
+            }
+        }
+        (Value::Array(expected), Value::Array(actual)) => {
+            expected.iter().zip(actual).for_each(|(expected, actual)| mark_other_values(expected, actual));
+        }
+        _ => {}
+    }
 }
 
 /// Returns a diff of two documents without their secret values.

@@ -28,6 +28,24 @@ const PYTHON_SDK: &[TemplateFile] =
     files!("plugins/examples/python-sdk": "requirements.txt", "app.py", "test_app.py", "README.md", ".gitignore");
 const C: &[TemplateFile] = files!("plugins/examples/c": "requirements.txt", "injector.c", "README.md", ".gitignore");
 
+/// The files of a plugin that fetches values. They replace those of the template with an SDK.
+const RUST_STORE: &[TemplateFile] =
+    &[("src/lib.rs", include_str!("../../../../../../plugins/examples/store/rust/lib.rs"))];
+const JAVASCRIPT_STORE: &[TemplateFile] = files!("plugins/examples/store/javascript": "plugin.js", "plugin.test.js");
+/// `fetch` does not report why a request failed.
+const JAVASCRIPT_STORE_CASES: &[TemplateFile] =
+    files!("plugins/examples/store/javascript" as "cases/": "is-down.expected.yaml");
+const PYTHON_STORE: &[TemplateFile] = files!("plugins/examples/store/python": "app.py", "test_app.py");
+pub(super) const STORE_CASES: &[TemplateFile] = files!("plugins/examples/store":
+    "cases/chooses-another-path.yaml", "cases/chooses-another-path.expected.yaml",
+    "cases/found.yaml", "cases/found.expected.yaml",
+    "cases/has-settings-that-are-wrong.yaml", "cases/has-settings-that-are-wrong.expected.yaml",
+    "cases/is-down.yaml", "cases/is-down.expected.yaml",
+    "cases/limits-the-requests.yaml", "cases/limits-the-requests.expected.yaml",
+    "cases/not-found.yaml", "cases/not-found.expected.yaml",
+);
+const CASES_README: &[TemplateFile] = files!("plugins/examples": "cases/README.md");
+
 /// The SDKs that a plugin contains as a copy.
 pub(super) const JAVASCRIPT_LIBRARY: &[TemplateFile] = files!("plugins/sdk-javascript" as "sdk/":
     "index.js", "index.d.ts",
@@ -63,7 +81,8 @@ pub(super) const CONTRACT: &[TemplateFile] = files!("wit" as "wit/deps/ampoule-i
 );
 
 /// Returns the files of a template. A later file replaces an earlier one with the same path.
-pub(super) fn template(language: Language, sdk: bool) -> Vec<TemplateFile> {
+/// `is_store` selects a plugin that fetches values; it needs an SDK.
+pub(super) fn template(language: Language, sdk: bool, is_store: bool) -> Vec<TemplateFile> {
     let own: &[&[TemplateFile]] = match (language, sdk) {
         (Language::Rust, false) => &[RUST],
         (Language::Rust, true) => &[RUST_SDK],
@@ -75,7 +94,28 @@ pub(super) fn template(language: Language, sdk: bool) -> Vec<TemplateFile> {
     };
     // The Rust SDK contains the contract.
     let contract: &[&[TemplateFile]] = if has_world(language, sdk) { &[WORLDS, CONTRACT] } else { &[] };
-    [&[CASES], contract, own].concat().into_iter().flatten().copied().collect()
+    let store = if sdk && is_store { store(language) } else { &[] };
+    let files = [&[CASES], contract, own, store].concat().into_iter().flatten().copied();
+    // The cases of the other template do not apply.
+    files.filter(|(path, _)| store.is_empty() || !is_case(path) || is_store_case(path)).collect()
+}
+
+/// The files of a plugin that fetches values.
+fn store(language: Language) -> &'static [&'static [TemplateFile]] {
+    match language {
+        Language::Rust => &[RUST_STORE, STORE_CASES],
+        Language::Javascript => &[JAVASCRIPT_STORE, STORE_CASES, JAVASCRIPT_STORE_CASES],
+        Language::Python => &[PYTHON_STORE, STORE_CASES],
+        Language::C => &[],
+    }
+}
+
+fn is_case(path: &str) -> bool {
+    path.starts_with("cases/")
+}
+
+fn is_store_case(path: &str) -> bool {
+    CASES_README.iter().chain(STORE_CASES).any(|(known, _)| *known == path)
 }
 
 /// Whether the template has a world of its own.

@@ -33,6 +33,7 @@ fn writes_every_file_of_a_folder_that_a_plugin_contains() {
     use super::templates::*;
     let folders = [
         (CASES, vec![("plugins/examples/cases", "cases/")]),
+        (STORE_CASES, vec![("plugins/examples/store/cases", "cases/")]),
         (CONTRACT, vec![("wit", "wit/deps/ampoule-injector/")]),
         (WORLDS, vec![("plugins/examples/wit", "wit/"), ("plugins/examples/wit/deps", "wit/deps/")]),
         (PYTHON_LIBRARY, vec![("plugins/sdk-python/ampoule_plugin", "ampoule_plugin/")]),
