@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     error::PodFetchError,
-    fetcher::{Deadline, Fetcher},
+    fetcher::{Deadline, PodFetcher},
     output::Outputs,
     plugins, report,
 };
@@ -74,7 +74,7 @@ impl FetchArgs {
         let loaded = plugins::load(document, &self.components).await?;
         let mut outputs = Outputs::new(VARIABLES_PATH);
         for (injector, plugin) in document.injectors.iter().zip(&loaded.plugins) {
-            let fetcher = Fetcher { engine: &loaded.engine, plugin, deadline };
+            let fetcher = PodFetcher { engine: &loaded.engine, plugin, deadline };
             let fetched = fetcher.fetch_all(&injector.values).await?;
             for (value, bytes) in injector.values.iter().zip(&fetched) {
                 outputs.write(value, bytes)?;

@@ -24,7 +24,7 @@ pub(crate) struct Deadline {
 }
 
 /// The fetches of one injector.
-pub(crate) struct Fetcher<'a> {
+pub(crate) struct PodFetcher<'a> {
     pub(crate) engine: &'a PluginEngine,
     pub(crate) plugin: &'a PluginInjector,
     pub(crate) deadline: &'a Deadline,
@@ -42,9 +42,9 @@ enum FetchAttempt {
     },
 }
 
-// === impl Fetcher ===
+// === impl PodFetcher ===
 
-impl Fetcher<'_> {
+impl PodFetcher<'_> {
     /// Fetches all values, a few at a time, and returns them in their order. The error is the first
     /// one, and names the secret.
     pub(crate) async fn fetch_all(&self, values: &[PromisedValue]) -> Result<Vec<SecretValue>, PodFetchError> {

@@ -21,6 +21,10 @@ fn file(path: &str, promise: &str) -> PodEdit {
     PodEdit::WriteFile(SecretFile { path: path.to_owned(), mode: None, source })
 }
 
+fn resources() -> Resources {
+    Resources { requests: vec![("cpu".to_owned(), "10m".to_owned())], limits: Vec::new() }
+}
+
 fn recipe() -> FetchRecipe {
     let token = FetchToken { file: "store-0".to_owned(), audience: Some("vault".to_owned()) };
     let variables = vec![("AWS_ROLE_ARN".to_owned(), "arn".to_owned())];
@@ -47,7 +51,7 @@ fn with_answers(
         image,
         variables,
         total_seconds: 60,
-        resources: Resources::default(),
+        resources: resources(),
         recipes: vec![recipe.map(Arc::new)],
     };
     mutator(Profile::FlyteV1, vec![injector])
@@ -175,9 +179,9 @@ fn document(pod: &Value) -> FetchDocument {
 }
 
 #[test]
-fn a_container_of_an_earlier_configuration_is_replaced() {
+fn a_container_of_an_earlier_configuration_is_named() {
     let old = mutated(&fetching(VariableDelivery::FileKey, Some(recipe())), &pod_asking(1, spec()));
     let changed = FetchRecipe { plugin: json!({ "component": "4567" }), ..recipe() };
-    let new = mutated(&fetching(VariableDelivery::FileKey, Some(changed.clone())), &old);
-    assert_eq!(new, mutated(&fetching(VariableDelivery::FileKey, Some(changed)), &pod_asking(1, spec())));
+    let refusal = mutate(&fetching(VariableDelivery::FileKey, Some(changed)), &old).outcome.unwrap_err();
+    assert!(refusal.message.contains("has the init container ampoule-fetch of another configuration"), "{refusal:?}");
 }

@@ -33,11 +33,12 @@ impl EditApplier<'_> {
         if let Some(existing) = pod.init_containers.iter_mut().find(|existing| self.does_task(existing, &requested)) {
             return self.adopt(origin, container, &requested, existing);
         }
-        if let Some(existing) = pod.init_containers.iter_mut().find(|existing| is_outdated(existing, &container.name)) {
-            self.budget.add(operation_length(&requested))?;
-            self.record(origin, ClaimKind::InitContainer, &container.name, own_variables(container));
-            *existing = EditedContainer::added(requested);
-            return Ok(());
+        if pod.init_containers.iter().any(|existing| is_outdated(existing, &container.name)) {
+            return Err(ApplyError::Conflict(format!(
+                "the pod has the init container {} of another configuration or version; remove it, or create the pod \
+                 from its template",
+                container.name
+            )));
         }
         if pod.containers().any(|existing| existing.field("name") == &container.name) {
             let owner = self.owner(ClaimKind::InitContainer, &container.name);
