@@ -82,7 +82,7 @@ async fn fetch_in_pods(vault: &Vault) -> Result<()> {
         ("an init container of its own", json!({ "initContainers": [own_init_container()] }), "1000"),
     ] {
         let mut pod = pod(script);
-        merge(&mut pod["spec"], changes);
+        merge(&mut pod["spec"], &changes);
         let pod = place.mutate(&ampoule, &pod).await.context(what)?;
         ensure_absent(&pod)?;
         let ended = place.run(&pod).await.context(what)?;
@@ -174,7 +174,7 @@ fn restricted() -> Value {
     json!({ "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } } })
 }
 
-fn merge(target: &mut Value, changes: Value) {
+fn merge(target: &mut Value, changes: &Value) {
     for (key, value) in changes.as_object().into_iter().flatten() {
         target[key] = value.clone();
     }
