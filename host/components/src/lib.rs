@@ -2,8 +2,7 @@
 //! [`Components`].
 //!
 //! Injectors come from the configuration and from labelled ConfigMaps. [`fetch`] reads their
-//! components from files, ConfigMaps and registries, and [`grants`] resolves the names in their
-//! grants.
+//! components from files, ConfigMaps and registries.
 
 pub mod builtins;
 mod components;
