@@ -71,7 +71,7 @@ pub enum EnvSource {
     /// A promise of the plugin, for which the pod fetches the value.
     Promise(String),
     /// A key of a file that the kubelet reads.
-    FileKey(FileKeyRef),
+    FileKey(Box<FileKeyRef>),
 }
 
 /// A variable in a file of an `emptyDir` (`fileKeyRef`, Kubernetes 1.35).

@@ -281,12 +281,12 @@ impl PlannedPromise {
     fn edits(&self, variables: VariableDelivery) -> Vec<PodEdit> {
         let mut edits = Vec::new();
         if let Some(FetchedVariable { name, optional }) = self.variable(variables) {
-            let source = EnvSource::FileKey(FileKeyRef {
+            let source = EnvSource::FileKey(Box::new(FileKeyRef {
                 volume: VARIABLES_VOLUME.to_owned(),
                 path: VARIABLES_FILE.to_owned(),
                 key: name.clone(),
                 optional,
-            });
+            }));
             edits.push(PodEdit::SetEnv(EnvVar { name, source }));
         }
         if let Some(FetchedFile { path, mode }) = self.file(variables) {
