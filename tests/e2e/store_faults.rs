@@ -103,7 +103,7 @@ const FAULTS: [Fault; 8] = [
             let code = "<Code>ExpiredTokenException</Code>";
             (400, format!("<ErrorResponse><Error>{code}<Message>{CANARY}</Message></Error></ErrorResponse>"))
         },
-        expected: Err((503, "the host cannot log in to 192.0.2.1:8443: the login was refused")),
+        expected: Err((500, "the host cannot log in to 192.0.2.1:8443: the login was refused")),
         log: "answered with status 400 (ExpiredTokenException)",
     },
 ];

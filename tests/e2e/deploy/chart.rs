@@ -360,7 +360,7 @@ fn the_schema_rejects_values_that_the_chart_cannot_use() -> Result<()> {
         ("webhook.timeoutSeconds=31", "at '/webhook/timeoutSeconds': maximum: got 31, want 30"),
         ("fullnameOverride=Not_A_Name", "at '/fullnameOverride': 'Not_A_Name' does not match pattern"),
         ("flyte.embedded.enabled=maybe", "at '/flyte/embedded/enabled': value must be one of"),
-        ("config.injectors[0].delivery=pod", "at '/config/injectors/0/delivery': 'oneOf' failed"),
+        ("config.injectors[0].delivery=sidecar", "at '/config/injectors/0/delivery': 'oneOf' failed"),
         ("image.digest=abc", "at '/image/digest': 'abc' does not match pattern"),
     ] {
         let refusal = render(&["--set", value]).err().with_context(|| format!("{value} is accepted"))?.to_string();
