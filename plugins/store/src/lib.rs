@@ -10,6 +10,8 @@ pub mod aws;
 pub mod azure;
 pub mod gcp;
 mod json;
+#[cfg(test)]
+mod native;
 mod secret;
 mod status;
 pub mod vault;

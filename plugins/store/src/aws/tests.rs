@@ -1,14 +1,11 @@
 //! The plugin run natively: the request to AWS, the value and its version, AWS's errors, and
 //! settings.
 
-use ampoule_plugin_sdk::{
-    SecretRequest,
-    testing::{Harness, answer_http, show, show_value},
-};
+use ampoule_plugin_sdk::{SecretRequest, testing::Harness};
 use serde_json::Value;
 
 use super::*;
-use crate::{StoreInjector, StorePlugin};
+use crate::{StoreInjector, StorePlugin, native};
 
 #[derive(Debug)]
 struct Plugin;
@@ -26,12 +23,8 @@ fn harness() -> Harness<StoreInjector<Plugin>> {
     Harness::new().settings(&json!({ "region": "eu-central-1" }))
 }
 
-/// Injects, then fetches the promise; the answer has this status and body.
 fn fetch(request: &SecretRequest, status: u16, body: Value) -> String {
-    let promise = show(&harness().inject(request));
-    let promise = promise.lines().next().and_then(|line| line.split_once(" = promise ")).unwrap().1.to_owned();
-    answer_http(move |_| Ok(Response::json_body(status, &body)));
-    show_value(&harness().fetch(&promise))
+    native::fetch(&harness(), request, status, body)
 }
 
 #[test]

@@ -3,12 +3,12 @@
 
 use ampoule_plugin_sdk::{
     SecretRequest,
-    testing::{Harness, answer_http, show, show_value},
+    testing::{Harness, show},
 };
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{StoreInjector, StorePlugin};
+use crate::{StoreInjector, StorePlugin, native};
 
 #[derive(Debug)]
 struct Plugin;
@@ -24,13 +24,8 @@ fn settings(version: u8) -> Value {
     json!({ "address": "https://vault.example:8200", "kvVersion": version })
 }
 
-/// Injects, then fetches the promise; the answer has this status and body.
 fn fetch(version: u8, request: &SecretRequest, status: u16, body: Value) -> String {
-    let harness = Harness::<StoreInjector<Plugin>>::new().settings(&settings(version));
-    let promise = show(&harness.inject(request));
-    let promise = promise.lines().next().and_then(|line| line.split_once(" = promise ")).unwrap().1.to_owned();
-    answer_http(move |_| Ok(Response::json_body(status, &body)));
-    show_value(&harness.fetch(&promise))
+    native::fetch(&Harness::<StoreInjector<Plugin>>::new().settings(&settings(version)), request, status, body)
 }
 
 /// The request to Vault, or the reason why the plugin sends no request.
