@@ -153,7 +153,7 @@ async fn fail_in_pods(vault: &Vault) -> Result<()> {
     pod["spec"]["serviceAccountName"] = json!("stranger");
     let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
     let expected = "secret db/password cannot be fetched by injector vault: internal: the host cannot log in to \
-                    192.0.2.1:8443: the login was refused";
+                    192.0.2.1:8443: the login was refused; the log of the container has the cause";
     assert_eq!(ended.first().map(|fetch| fetch.reason.as_str()), Some(expected), "{ended:?}");
     // The store is down at first, and then answers.
     let mut pod = asking("app", [request("recovering", "password", EnvVar, "X")]);

@@ -192,7 +192,9 @@ impl FetchProblem {
     /// waited for the store until its deadline.
     pub(crate) fn of_refused_login(self) -> Self {
         match self {
-            Self::Declined(reason @ InjectionError::Unavailable(_)) => Self::LoginRefused(reason),
+            Self::Declined(reason @ (InjectionError::Unavailable(_) | InjectionError::Internal(_))) => {
+                Self::LoginRefused(reason)
+            }
             Self::Failed(Failure::Deadline) => {
                 let reason = "the host cannot log in to the store".to_owned();
                 Self::LoginRefused(InjectionError::Unavailable(reason.into()))
@@ -304,6 +306,7 @@ mod tests {
         let down = || FetchProblem::Declined(InjectionError::Unavailable("down".to_owned().into()));
         for (problem, expected) in [
             (down(), "unavailable: down"),
+            (FetchProblem::Declined(InjectionError::Internal("refused".to_owned())), "internal: refused"),
             (FetchProblem::Failed(Failure::Deadline), "unavailable: the host cannot log in to the store"),
         ] {
             let cache = ValueCache::new(policy(1, 60_000)).unwrap();
