@@ -41,7 +41,7 @@ const INSIDE: &str = "AMPOULE_TEST_NETWORK";
 const SET_UP: &str = r#"ip link set lo up
 ip address add 192.0.2.1/32 dev lo
 ip address add 169.254.169.254/32 dev lo
-exec timeout 120 "$@""#;
+exec timeout 300 "$@""#;
 /// For root, and for other users: a user namespace makes its owner root inside.
 const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
 

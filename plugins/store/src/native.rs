@@ -1,5 +1,5 @@
-//! A helper of the stores' tests: [`fetch`] asks a plugin that runs natively, with one answer of its
-//! store.
+//! A helper of the stores' tests: [`fetch`] asks a plugin that runs natively, with one answer of
+//! its store.
 
 use ampoule_plugin_sdk::{
     Injector, SecretRequest,
