@@ -289,9 +289,8 @@ fn log_text(lines: &[LogLine], result: &CaseResult, lowest: Option<GuestLogLevel
 pub(super) fn different_place(expected: &Value, actual: &Value, path: String) -> Option<String> {
     match (expected, actual) {
         (Value::Object(expected), Value::Object(actual)) => expected.iter().find_map(|(key, value)| {
-            let key = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            let name = key.rsplit('.').next().unwrap_or_default().to_owned();
-            different_place(value, actual.get(&name).unwrap_or(&Value::Null), key)
+            let place = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            different_place(value, actual.get(key).unwrap_or(&Value::Null), place)
         }),
         (Value::Array(expected), Value::Array(actual)) => expected.iter().enumerate().find_map(|(i, value)| {
             different_place(value, actual.get(i).unwrap_or(&Value::Null), format!("{path}[{i}]"))

@@ -125,6 +125,8 @@ fn the_place_of_a_hidden_difference_is_named() {
     let place = test::different_place(&sent("a"), &sent("b"), String::new());
     assert_eq!(place.as_deref(), Some("sent[0].headers.authorization"));
     assert_eq!(test::different_place(&sent("a"), &sent("a"), String::new()), None);
+    let dotted = |value: &str| json!({ "a.example/b": "same", "c": value });
+    assert_eq!(test::different_place(&dotted("1"), &dotted("2"), String::new()).as_deref(), Some("c"));
 }
 
 #[test]
