@@ -78,6 +78,10 @@ fn a_pod_fetches_only_with_an_image_and_an_identity_of_its_own() {
             ),
         ),
         (
+            "delivery: { pod: { resources: { limits: { cpu: a lot } } } }".to_owned(),
+            "delivery.pod.resources.limits.cpu: \"a lot\" is not a quantity, such as 100m or 64Mi".to_owned(),
+        ),
+        (
             "globalSecrets: { enabled: true, delivery: pod }".to_owned(),
             "globalSecrets.delivery: cannot be pod: the webhook reads global secrets from its own environment and files"
                 .to_owned(),

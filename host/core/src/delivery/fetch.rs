@@ -149,8 +149,8 @@ impl FetchPlan {
     ///
     /// # Errors
     ///
-    /// The pod is for Windows, the document is too large for a variable, or a plugin is not loaded
-    /// for this delivery.
+    /// The pod is for Windows, the document is too large for a variable, a file is in a directory of
+    /// the init container, or a plugin is not loaded for this delivery.
     pub(crate) fn container_edits(
         &self,
         pods: &PodFetching,
@@ -178,6 +178,10 @@ impl FetchPlan {
             }
             for file in &value.files {
                 let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                if [VARIABLES_DIRECTORY, TOKENS_DIRECTORY].contains(&directory) {
+                    let reason = format!("file {} is in a directory that the init container uses itself", file.path);
+                    return Err(DeliveryError::Refused(reason));
+                }
                 mounts.entry(directory.to_owned()).or_insert_with(|| SecretFile::memory_volume(directory));
             }
         }

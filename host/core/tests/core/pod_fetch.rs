@@ -134,6 +134,14 @@ fn what_a_pod_cannot_fetch_is_refused() {
         let refusal = mutation.outcome.unwrap_err();
         assert!(refusal.message.contains(expected), "{}", refusal.message);
     }
+    for answer in [
+        |_: &str| vec![variable("A", "p"), file("/run/ampoule/variables/env", "p")],
+        |_: &str| vec![file("/var/run/secrets/ampoule/store-0", "p")],
+    ] {
+        let mutation = mutate(&with_answers(VariableDelivery::FileKey, Some(recipe()), answer), &pod_asking(1, spec()));
+        let message = mutation.outcome.unwrap_err().message;
+        assert!(message.contains("is in a directory that the init container uses itself"), "{message}");
+    }
     let two = |key: &str| vec![file("/s/one", key)];
     let mutation = mutate(&with_answers(VariableDelivery::FileKey, Some(recipe()), two), &pod_asking(2, spec()));
     let message = mutation.outcome.unwrap_err().message;
