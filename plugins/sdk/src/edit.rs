@@ -249,6 +249,8 @@ impl SecretFile {
     /// A file that every user may read.
     #[must_use]
     pub fn new(path: impl Into<String>, source: impl Into<FileSource>) -> Self {
+        #[cfg(target_arch = "wasm32")]
+        crate::linked::SECRET_FILE.link(Self::write);
         Self { path: path.into(), source: source.into(), mode: None }
     }
 

@@ -4,11 +4,11 @@
 //! [`runtime`](crate::runtime) is the side of the plugin, which also runs natively.
 
 use crate::{
-    Annotation, Conventions, Delivery, Edit, EnvSource, EnvVar, FetchedValue, FileSource, InitContainer,
-    InitContainerPosition, InjectionError, Injector, Pod, Resources, SecretFile, SecretRequest, Volume, VolumeMount,
-    VolumeSource,
+    Annotation, Conventions, CsiVolume, Delivery, Edit, EnvSource, EnvVar, FetchedValue, FileSource, InitContainer,
+    InitContainerPosition, InjectionError, Injector, MemoryVolume, Pod, Resources, SecretFile, SecretRequest,
+    ServiceAccountTokenVolume, Volume, VolumeMount, VolumeSource,
     bindings::ampoule::injector::{admission as host, conventions, fetching::Promise},
-    log,
+    linked, log,
     runtime::Instance,
 };
 
@@ -108,12 +108,7 @@ impl Edit {
                 EnvSource::SecretKey(from) => request.set_env_from_secret(name, &from.name, &from.key, from.optional),
                 EnvSource::Promise(text) => request.set_env_from_promise(name, text),
             },
-            Self::WriteFile(SecretFile { path, source, mode }) => match source {
-                FileSource::SecretKey(from) => {
-                    request.write_file_from_secret(path, &from.name, &from.key, *mode, from.optional)
-                }
-                FileSource::Promise(text) => request.write_file_from_promise(path, text, *mode),
-            },
+            Self::WriteFile(file) => linked::SECRET_FILE.get().and_then(|write| write(file, request)),
             Self::PullSecret(text) => request.pull_secret_from_promise(text),
             Self::AddVolume(Volume { name, source }) => match source.make() {
                 Ok(volume) => request.add_volume(name, volume),
@@ -122,10 +117,7 @@ impl Edit {
             Self::MountVolume(VolumeMount { volume, path, read_only, sub_path }) => {
                 request.mount(volume, path, *read_only, sub_path.as_deref())
             }
-            Self::AddInitContainer(container) => match container.make() {
-                Ok(made) => request.add_init_container(made),
-                Err(reason) => return Err(fail(request, "init container", &container.name, &reason)),
-            },
+            Self::AddInitContainer(container) => linked::INIT_CONTAINER.get().and_then(|add| add(container, request)),
             Self::SetAnnotation(Annotation { key, value, must_own }) => request.set_annotation(key, value, *must_own),
             Self::AddImagePullSecret(name) => request.add_image_pull_secret(name),
             Self::Warn(text) => {
@@ -158,44 +150,78 @@ impl VolumeSource {
                 }
                 volume
             }
-            Self::Memory(memory) => {
-                let volume = host::Volume::memory();
-                if let Some(limit) = &memory.size_limit {
-                    volume.size_limit(limit);
-                }
-                volume
-            }
-            Self::Csi(csi) => {
-                let volume = host::Volume::csi(&csi.driver);
-                for (key, value) in &csi.attributes {
-                    volume.attribute(key, value);
-                }
-                if let Some(secret) = &csi.node_publish_secret {
-                    volume.node_publish_secret(secret);
-                }
-                if !csi.read_only {
-                    volume.writable();
-                }
-                volume
-            }
-            Self::ServiceAccountToken(token) => {
-                let volume = host::Volume::service_account_token(&token.path);
-                if let Some(audience) = &token.audience {
-                    volume.audience(audience);
-                }
-                if let Some(seconds) = token.expiration_seconds {
-                    volume.expiration(seconds);
-                }
-                volume
-            }
+            Self::Memory(memory) => linked::MEMORY.get()?(memory),
+            Self::Csi(csi) => linked::CSI.get()?(csi),
+            Self::ServiceAccountToken(token) => linked::SERVICE_ACCOUNT_TOKEN.get()?(token),
             Self::Json(source) => return host::Volume::json(source),
         })
+    }
+}
+
+// === impl MemoryVolume, CsiVolume, ServiceAccountTokenVolume ===
+
+impl MemoryVolume {
+    pub(crate) fn make(&self) -> host::Volume {
+        let volume = host::Volume::memory();
+        if let Some(limit) = &self.size_limit {
+            volume.size_limit(limit);
+        }
+        volume
+    }
+}
+
+impl CsiVolume {
+    pub(crate) fn make(&self) -> host::Volume {
+        let volume = host::Volume::csi(&self.driver);
+        for (key, value) in &self.attributes {
+            volume.attribute(key, value);
+        }
+        if let Some(secret) = &self.node_publish_secret {
+            volume.node_publish_secret(secret);
+        }
+        if !self.read_only {
+            volume.writable();
+        }
+        volume
+    }
+}
+
+impl ServiceAccountTokenVolume {
+    pub(crate) fn make(&self) -> host::Volume {
+        let volume = host::Volume::service_account_token(&self.path);
+        if let Some(audience) = &self.audience {
+            volume.audience(audience);
+        }
+        if let Some(seconds) = self.expiration_seconds {
+            volume.expiration(seconds);
+        }
+        volume
+    }
+}
+
+// === impl SecretFile ===
+
+impl SecretFile {
+    pub(crate) fn write(&self, request: &host::Request) -> Result<(), String> {
+        match &self.source {
+            FileSource::SecretKey(from) => {
+                request.write_file_from_secret(&self.path, &from.name, &from.key, self.mode, from.optional)
+            }
+            FileSource::Promise(text) => request.write_file_from_promise(&self.path, text, self.mode),
+        }
     }
 }
 
 // === impl InitContainer ===
 
 impl InitContainer {
+    pub(crate) fn add(&self, request: &host::Request) -> Result<(), String> {
+        let container = self.make().inspect_err(|reason| {
+            fail(request, "init container", &self.name, reason);
+        })?;
+        request.add_init_container(container)
+    }
+
     fn make(&self) -> Result<host::InitContainer, String> {
         let container = host::InitContainer::new(&self.name, &self.image);
         if !self.command.is_empty() {

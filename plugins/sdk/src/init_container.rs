@@ -63,6 +63,8 @@ impl InitContainer {
     /// determines.
     #[must_use]
     pub fn new(name: impl Into<String>, image: impl Into<String>) -> Self {
+        #[cfg(target_arch = "wasm32")]
+        crate::linked::INIT_CONTAINER.link(Self::add);
         Self {
             name: name.into(),
             image: image.into(),

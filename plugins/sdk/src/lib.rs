@@ -57,6 +57,8 @@ mod host;
 #[cfg(feature = "http")]
 pub mod http;
 mod init_container;
+#[cfg(target_arch = "wasm32")]
+mod linked;
 pub mod log;
 pub mod names;
 mod pod;

@@ -41,7 +41,7 @@ pub struct SecretVolume {
 }
 
 /// An `emptyDir` in memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryVolume {
     /// The maximum, as a Kubernetes quantity. Without it, only the pod's memory limit applies.
@@ -134,11 +134,19 @@ impl SecretVolume {
     }
 }
 
+impl Default for MemoryVolume {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl MemoryVolume {
     /// A volume in memory, limited by the pod's memory limit.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        #[cfg(target_arch = "wasm32")]
+        crate::linked::MEMORY.link(Self::make);
+        Self { size_limit: None }
     }
 
     /// Limits the size to a Kubernetes quantity such as `16Mi`.
@@ -153,6 +161,8 @@ impl CsiVolume {
     /// A read-only volume of an inline CSI driver.
     #[must_use]
     pub fn new(driver: impl Into<String>) -> Self {
+        #[cfg(target_arch = "wasm32")]
+        crate::linked::CSI.link(Self::make);
         Self { driver: driver.into(), attributes: Vec::new(), node_publish_secret: None, read_only: true }
     }
 
@@ -181,6 +191,8 @@ impl ServiceAccountTokenVolume {
     /// lifetime of Kubernetes.
     #[must_use]
     pub fn new(path: impl Into<String>) -> Self {
+        #[cfg(target_arch = "wasm32")]
+        crate::linked::SERVICE_ACCOUNT_TOKEN.link(Self::make);
         Self { path: path.into(), audience: None, expiration_seconds: None }
     }
 
