@@ -85,3 +85,20 @@ async fn versions_0_2_and_0_3_refuse_each_other() {
     insta::assert_snapshot!(ContractHost::next().refusal(&Guest::default().build_for("0.3.0")).unwrap(), @"component imports instance `ampoule:injector/log@0.3.0`, but a matching implementation was not found in the linker: instance export `log` has the wrong type: function implementation is missing");
     insta::assert_snapshot!(ContractHost::breaking().refusal(&Guest::default().build()).unwrap(), @"component imports instance `ampoule:injector/log@0.2.0`, but a matching implementation was not found in the linker: instance export `log` has the wrong type: function implementation is missing");
 }
+
+/// wasmtime resolves every import of every fresh instance.
+#[test]
+fn a_plugin_in_rust_imports_no_method_of_a_part_that_it_never_creates() {
+    let host = ContractHost::next();
+    for (plugin, method, expected) in [
+        ("k8s", "[static]volume.secret", true),
+        ("k8s", "[static]volume.csi", false),
+        ("k8s", "[constructor]init-container", false),
+        ("k8s", "[method]request.write-file-from-secret", false),
+        ("aws", "[constructor]init-container", true),
+    ] {
+        let component = ampoule_plugin_bundle::component(plugin).unwrap();
+        let imported = host.imported_functions(component, "ampoule:injector/admission@0.2.0");
+        assert_eq!(imported.iter().any(|name| name == method), expected, "{plugin}: {method} in {imported:?}");
+    }
+}
