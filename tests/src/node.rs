@@ -1,4 +1,5 @@
-//! A node: [`Node`] runs the containers of a pod in order with runc, as the kubelet would.
+//! A node: [`Node`] runs the containers of a pod in order with runc, as the kubelet would. A sidecar
+//! (an init container with the restart policy `Always`) runs until the containers have ended.
 //!
 //! Volumes, mounts, users, security contexts, projected tokens and `fileKeyRef` follow the rules of
 //! the kubelet. A memory volume is a tmpfs with the size limit of the pod. The containers share the
@@ -9,7 +10,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -62,6 +63,39 @@ pub struct EndedContainer {
     pub reason: String,
 }
 
+/// A container that runs.
+struct RunningContainer {
+    name: String,
+    /// Its identity for runc, and the directory of runc's state.
+    id: String,
+    state: PathBuf,
+    /// The termination log.
+    log: PathBuf,
+    child: Child,
+}
+
+// === impl RunningContainer ===
+
+impl RunningContainer {
+    /// Waits for its end.
+    fn wait(self) -> Result<EndedContainer> {
+        let output = self.child.wait_with_output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(EndedContainer {
+            name: self.name,
+            status: output.status.code().unwrap_or(-1),
+            output: text(&output.stdout),
+            errors: text(&output.stderr),
+            reason: fs::read_to_string(&self.log)?,
+        })
+    }
+
+    /// Sends it SIGTERM.
+    fn stop(&self) -> Result<()> {
+        run(Command::new("runc").arg("--root").arg(&self.state).args(["kill", &self.id, "TERM"]))
+    }
+}
+
 // === impl Node ===
 
 impl Node {
@@ -83,7 +117,7 @@ impl Node {
     }
 
     /// Runs the init containers in order, and then each container. Ends with the first container
-    /// that fails.
+    /// that fails, and then with the sidecars, which get SIGTERM.
     ///
     /// # Errors
     ///
@@ -93,15 +127,24 @@ impl Node {
         for volume in spec.volumes.iter().flatten() {
             self.make_volume(volume, &spec, namespace).await.with_context(|| format!("volume {}", volume.name))?;
         }
-        let mut ended = Vec::new();
+        let (mut ended, mut sidecars) = (Vec::new(), Vec::new());
         for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
-            let result = self.run_container(container, &spec, namespace).await;
-            let result = result.with_context(|| format!("container {}", container.name))?;
+            let running = self.start_container(container, &spec, namespace).await;
+            let running = running.with_context(|| format!("container {}", container.name))?;
+            if container.restart_policy.as_deref() == Some("Always") {
+                sidecars.push(running);
+                continue;
+            }
+            let result = running.wait()?;
             let is_failed = result.status != 0;
             ended.push(result);
             if is_failed {
                 break;
             }
+        }
+        for sidecar in sidecars.into_iter().rev() {
+            sidecar.stop()?;
+            ended.push(sidecar.wait()?);
         }
         Ok(ended)
     }
@@ -136,12 +179,12 @@ impl Node {
         bail!("only memory volumes and projected tokens are supported")
     }
 
-    async fn run_container(
+    async fn start_container(
         &self,
         container: &Container,
         spec: &PodSpec,
         namespace: &Namespace,
-    ) -> Result<EndedContainer> {
+    ) -> Result<RunningContainer> {
         let name = container.image.as_deref().unwrap_or_default();
         let image = self.images.iter().find(|image| image.name == name).with_context(|| format!("no image {name}"))?;
         let bundle = self.folder.path().join("bundles").join(&container.name);
@@ -157,23 +200,19 @@ impl Node {
         let config = self.runtime_config(container, spec, image, &variables, &log)?;
         fs::write(bundle.join("config.json"), config.to_string())?;
         let id = format!("{}-{}", self.folder.path().file_name().unwrap_or_default().to_string_lossy(), container.name);
-        let output = Command::new("runc")
+        let state = self.folder.path().join("runc");
+        let child = Command::new("runc")
             .arg("--root")
-            .arg(self.folder.path().join("runc"))
+            .arg(&state)
             .args(["run", "--bundle"])
             .arg(&bundle)
-            .arg(id)
+            .arg(&id)
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .context("runc does not start; `cargo xtask setup` installs it")?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(EndedContainer {
-            name: container.name.clone(),
-            status: output.status.code().unwrap_or(-1),
-            output: text(&output.stdout),
-            errors: text(&output.stderr),
-            reason: fs::read_to_string(&log)?,
-        })
+        Ok(RunningContainer { name: container.name.clone(), id, state, log, child })
     }
 
     fn runtime_config(

@@ -1,5 +1,5 @@
 //! The version of the API server, for features that an older one would drop without an error:
-//! [`check_file_keys`].
+//! [`check_pod_features`].
 
 use ampoule_config::{PodFetchConfig, VariableDeliveryName};
 
@@ -11,51 +11,90 @@ use crate::{Cluster, ClusterError};
 /// (KEP-3721).
 const FILE_KEYS: (u32, u32) = (1, 35);
 
-/// Why variables cannot come from files.
+/// The version in which init containers can be sidecars by default (KEP-753).
+const SIDECARS: (u32, u32) = (1, 29);
+
+/// Why pods cannot fetch values in the configured way.
 #[derive(Debug, thiserror::Error)]
-pub enum FileKeyError {
-    /// The API server would drop the field, and the variable would have no value.
-    #[error(
-        "delivery.pod.variables: {form} requires Kubernetes 1.35, and the API server has {version}; set \
-         delivery.pod.variables: file"
-    )]
+pub enum PodFeatureError {
+    /// The API server would drop a field of the pod.
+    #[error("{key} requires Kubernetes {major}.{minor}, and the API server has {version}; {remedy}")]
     TooOld {
-        /// The form of variables in the configuration.
-        form: &'static str,
+        /// The setting that needs the field.
+        key: String,
+        /// The first version with the field.
+        major: u32,
+        /// The second part of this version.
+        minor: u32,
         /// The version of the API server.
         version: String,
+        /// The setting that does not need the field.
+        remedy: &'static str,
     },
     /// The version is not known.
-    #[error("delivery.pod.variables: the version of the API server cannot be read: {0}")]
-    Unknown(#[from] ClusterError),
+    #[error("{key}: the version of the API server cannot be read: {reason}")]
+    Unknown {
+        /// The setting that needs the version.
+        key: String,
+        /// The error of the request.
+        reason: ClusterError,
+    },
 }
 
-/// Checks that the API server keeps `fileKeyRef`, if pods need it. A process that has no client for
-/// another purpose makes one. Without a configured API server, a warning replaces the check.
+/// A field that an older API server drops without an error.
+struct RequiredFeature {
+    key: String,
+    since: (u32, u32),
+    remedy: &'static str,
+}
+
+/// Checks that the API server keeps the fields that pods need to fetch values. A process that has
+/// no client for another purpose makes one. Without a configured API server, a warning replaces the
+/// check.
 ///
 /// # Errors
 ///
 /// It does not, or its version cannot be read. The nodes are not checked: a kubelet before 1.35
-/// gives such a variable no value.
-pub async fn check_file_keys(pods: &PodFetchConfig, cluster: Option<&Cluster>) -> Result<(), FileKeyError> {
-    let form = match pods.variables {
-        VariableDeliveryName::File => return Ok(()),
-        VariableDeliveryName::FileKey => "file-key",
-        VariableDeliveryName::Both => "both",
-    };
-    if pods.image.is_none() {
-        return Ok(());
-    }
+/// gives a variable with `fileKeyRef` no value.
+pub async fn check_pod_features(pods: &PodFetchConfig, cluster: Option<&Cluster>) -> Result<(), PodFeatureError> {
+    let required = required_features(pods);
+    let Some(first) = required.first() else { return Ok(()) };
     let own = if cluster.is_none() { Cluster::connect().await.ok() } else { None };
     let Some(cluster) = cluster.or(own.as_ref()) else {
-        warn!("no API server is configured, so its support of fileKeyRef is not checked (delivery.pod.variables)");
+        warn!(key = first.key, "no API server is configured, so its support of delivery: pod is not checked");
         return Ok(());
     };
-    let version = cluster.version().await?;
-    if number(&version.major) == FILE_KEYS.0 && number(&version.minor) < FILE_KEYS.1 {
-        return Err(FileKeyError::TooOld { form, version: version.git_version });
+    let unknown = |reason| PodFeatureError::Unknown { key: first.key.clone(), reason };
+    let version = cluster.version().await.map_err(unknown)?;
+    let found = (number(&version.major), number(&version.minor));
+    match required.into_iter().find(|feature| found < feature.since) {
+        None => Ok(()),
+        Some(RequiredFeature { key, since: (major, minor), remedy }) => {
+            Err(PodFeatureError::TooOld { key, major, minor, version: version.git_version, remedy })
+        }
     }
-    Ok(())
+}
+
+fn required_features(pods: &PodFetchConfig) -> Vec<RequiredFeature> {
+    let mut required = Vec::new();
+    if pods.image.is_none() {
+        return required;
+    }
+    let form = match pods.variables {
+        VariableDeliveryName::File => None,
+        VariableDeliveryName::FileKey => Some("file-key"),
+        VariableDeliveryName::Both => Some("both"),
+    };
+    if let Some(form) = form {
+        let key = format!("delivery.pod.variables: {form}");
+        required.push(RequiredFeature { key, since: FILE_KEYS, remedy: "set delivery.pod.variables: file" });
+    }
+    if pods.refresh_seconds.is_some() {
+        // The sidecar would be an init container that never ends.
+        let key = "delivery.pod.refreshSeconds".to_owned();
+        required.push(RequiredFeature { key, since: SIDECARS, remedy: "remove it" });
+    }
+    required
 }
 
 /// The number at the start of a part of a version, such as `35+`.
@@ -88,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_api_server_that_would_drop_the_field_is_refused() {
+    async fn an_api_server_that_would_drop_a_field_is_refused() {
         use VariableDeliveryName::{Both, File, FileKey};
         let old = |form: &str| {
             format!(
@@ -96,25 +135,31 @@ mod tests {
                  delivery.pod.variables: file"
             )
         };
-        for (variables, body, expected) in [
-            (FileKey, version("34+"), Err(old("file-key"))),
-            (Both, version("34+"), Err(old("both"))),
-            (File, version("34+"), Ok(())),
-            (FileKey, version("35+"), Ok(())),
-            (FileKey, version("40"), Ok(())),
+        let no_sidecar =
+            "delivery.pod.refreshSeconds requires Kubernetes 1.29, and the API server has v1.28.0; remove it";
+        for (variables, refresh_seconds, body, expected) in [
+            (FileKey, None, version("34+"), Err(old("file-key"))),
+            (Both, None, version("34+"), Err(old("both"))),
+            (File, None, version("20"), Ok(())),
+            (File, Some(60), version("28"), Err(no_sidecar.to_owned())),
+            (File, Some(60), version("29"), Ok(())),
+            (FileKey, Some(60), version("35+"), Ok(())),
+            (FileKey, None, version("40"), Ok(())),
             (
                 FileKey,
+                None,
                 "no version".to_owned(),
-                Err("delivery.pod.variables: the version of the API server cannot be read: the API server's response \
-                     has an unexpected format"
+                Err("delivery.pod.variables: file-key: the version of the API server cannot be read: the API \
+                     server's response has an unexpected format"
                     .to_owned()),
             ),
         ] {
-            let pods = PodFetchConfig { image: Some("a".to_owned()), variables, ..PodFetchConfig::default() };
-            let found = check_file_keys(&pods, Some(&cluster(body).await)).await;
+            let image = Some("a".to_owned());
+            let pods = PodFetchConfig { image, variables, refresh_seconds, ..PodFetchConfig::default() };
+            let found = check_pod_features(&pods, Some(&cluster(body).await)).await;
             assert_eq!(found.map_err(|error| error.to_string()), expected);
         }
         let unused = PodFetchConfig::default();
-        check_file_keys(&unused, Some(&cluster(version("20")).await)).await.unwrap();
+        check_pod_features(&unused, Some(&cluster(version("20")).await)).await.unwrap();
     }
 }

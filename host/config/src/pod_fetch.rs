@@ -55,7 +55,13 @@ pub struct PodFetchConfig {
     /// and its init container fails after this time.
     #[schemars(range(min = 1, max = 86_400))]
     pub total_seconds: u64,
-    /// Compute resources of the init container. With requests equal to limits, also for `cpu`, a
+    /// Interval at which a sidecar fetches the values of a pod with files again, in seconds. The
+    /// pod's annotation `ampoule.dev/refresh-seconds` has another interval, or 0 for no sidecar.
+    /// Requires Kubernetes 1.29. Default: no sidecar.
+    #[schemars(range(min = 10, max = 86_400))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_seconds: Option<u64>,
+    /// Compute resources of the init container and of the sidecar. With requests equal to limits, also for `cpu`, a
     /// pod of the class Guaranteed keeps its class.
     #[serde(deserialize_with = "section")]
     pub resources: PodFetchResources,
@@ -113,6 +119,7 @@ impl Default for PodFetchConfig {
             image: None,
             variables: VariableDeliveryName::default(),
             total_seconds: 600,
+            refresh_seconds: None,
             resources: PodFetchResources::default(),
         }
     }
@@ -127,6 +134,7 @@ impl PodFetchConfig {
             image: self.image.clone()?,
             variables: self.variables.into(),
             total_seconds: self.total_seconds,
+            refresh_seconds: self.refresh_seconds,
             resources: Resources {
                 requests: self.resources.requests.clone().into_iter().collect(),
                 limits: self.resources.limits.clone().into_iter().collect(),

@@ -8,8 +8,10 @@
 
 mod document;
 mod fetch;
+mod fetch_containers;
 mod name;
 mod plan;
+mod refresh;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -17,10 +19,11 @@ use async_trait::async_trait;
 
 pub use self::{
     document::{FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
-    fetch::{FetchRecipe, FetchToken, PodFetching, TOKENS_DIRECTORY, VARIABLES_PATH, VariableDelivery},
+    fetch::{FetchRecipe, FetchToken, PodFetching, VariableDelivery},
+    fetch_containers::{TOKENS_DIRECTORY, VARIABLES_PATH},
     name::NamingKey,
 };
-pub(crate) use self::{fetch::FetchPlan, plan::DeliveryPlan};
+pub(crate) use self::{fetch::FetchPlan, plan::DeliveryPlan, refresh::REFRESH_ANNOTATION};
 use crate::{edit::SecretValue, generated_name::GeneratedName};
 
 /// How the values that an injector fetches reach the pod. References to existing Secrets need no

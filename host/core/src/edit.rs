@@ -17,12 +17,14 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Serialize, Serializer};
 
-use self::container_patch::ContainerPatch;
+pub(crate) use self::container_patch::ContainerPatch;
 use crate::profile::InitContainerPosition;
 
 /// The name of the init container that fetches values in the pod.
 pub const FETCH_CONTAINER: &str = "ampoule-fetch";
-/// The variable of this container that lists the values as JSON.
+/// The name of the sidecar that fetches them again.
+pub(crate) const REFRESH_CONTAINER: &str = "ampoule-refresh";
+/// The variable of these containers that lists the values as JSON.
 pub const FETCH_VARIABLE: &str = "AMPOULE_FETCH";
 
 /// A change to a pod. Serializes to the contract's `edit` with names in camel case, without absent
@@ -381,8 +383,9 @@ impl EnvSource {
 // === impl SecretFile ===
 
 impl SecretFile {
-    /// The size limit of a memory volume. A Secret could carry 1 MiB.
-    pub(crate) const MEMORY_SIZE: &str = "4Mi";
+    /// The size limit of a memory volume: twice 4 MiB of files, which the program replaces together,
+    /// and what a tmpfs adds.
+    pub(crate) const MEMORY_SIZE: &str = "10Mi";
 
     /// The name of the memory volume for the fetched files of a directory.
     pub(crate) fn memory_volume(directory: &str) -> String {

@@ -2,21 +2,20 @@
 //!
 //! The defaults are those of its image; tests use other paths.
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use ampoule_core::{FETCH_VARIABLE, FetchDocument, VARIABLES_PATH};
+use ampoule_core::{FETCH_VARIABLE, FetchDocument};
 use clap::Parser;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{
-    error::PodFetchError,
-    fetcher::{Deadline, PodFetcher},
-    output::Outputs,
-    plugins, report,
-};
+use crate::{error::PodFetchError, fetcher::Deadline, refresh, report, secrets::PodSecrets};
 
 /// Fetches the secrets of a pod.
 #[derive(Debug, Parser)]
@@ -36,14 +35,10 @@ impl FetchArgs {
     /// Parses the command line and runs the program.
     #[must_use]
     pub fn parse_and_run() -> ExitCode {
-        let begun = Instant::now();
         let args = Self::parse();
         report::start_log();
         match args.run() {
-            Ok(document) => {
-                report::success(&document, begun.elapsed());
-                ExitCode::SUCCESS
-            }
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 report::failure(&error, &args.termination_log);
                 ExitCode::FAILURE
@@ -51,36 +46,42 @@ impl FetchArgs {
         }
     }
 
-    fn run(&self) -> Result<FetchDocument, PodFetchError> {
+    fn run(&self) -> Result<(), PodFetchError> {
+        let begun = Instant::now();
         let document = read_document()?;
-        let deadline = Deadline::start(document.total_seconds);
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| PodFetchError::Engine(error.into()))?;
-        runtime.block_on(self.fetch_until_stopped(&document, &deadline))?;
-        Ok(document)
-    }
-
-    /// Ends at SIGTERM: the program is the first process of its container, for which the system has
-    /// no default action.
-    async fn fetch_until_stopped(&self, document: &FetchDocument, deadline: &Deadline) -> Result<(), PodFetchError> {
-        let mut stop = signal(SignalKind::terminate()).map_err(|error| PodFetchError::Engine(error.into()))?;
-        tokio::select! {
-            fetched = self.fetch(document, deadline) => fetched,
-            _ = stop.recv() => Err(PodFetchError::Stopped),
-        }
-    }
-
-    async fn fetch(&self, document: &FetchDocument, deadline: &Deadline) -> Result<(), PodFetchError> {
-        let loaded = plugins::load(document, &self.components).await?;
-        let mut outputs = Outputs::new(VARIABLES_PATH);
-        for (injector, plugin) in document.injectors.iter().zip(&loaded.plugins) {
-            let fetcher = PodFetcher { engine: &loaded.engine, plugin, deadline };
-            let fetched = fetcher.fetch_all(&injector.values).await?;
-            for (value, bytes) in injector.values.iter().zip(&fetched) {
-                outputs.write(value, bytes)?;
+        runtime.block_on(async {
+            // The program is the first process of its container, for which the system has no
+            // default action.
+            let mut stop = signal(SignalKind::terminate()).map_err(|error| PodFetchError::Engine(error.into()))?;
+            match document.refresh_seconds {
+                None => tokio::select! {
+                    fetched = self.fetch(&document, begun) => fetched,
+                    _ = stop.recv() => Err(PodFetchError::Stopped),
+                },
+                Some(seconds) => tokio::select! {
+                    failed = self.refresh(&document, seconds) => failed,
+                    _ = stop.recv() => Ok(()),
+                },
             }
-        }
-        outputs.finish()
+        })
+    }
+
+    /// Fetches the values once.
+    async fn fetch(&self, document: &FetchDocument, begun: Instant) -> Result<(), PodFetchError> {
+        let deadline = Deadline::start(document.total_seconds);
+        let secrets = PodSecrets::load(document, &self.components).await?;
+        secrets.fetch(&deadline).await?;
+        report::fetched(document, begun.elapsed());
+        Ok(())
+    }
+
+    /// Fetches the values again and again, until the pod ends.
+    async fn refresh(&self, document: &FetchDocument, seconds: u64) -> Result<(), PodFetchError> {
+        let secrets = PodSecrets::load(document, &self.components).await?;
+        refresh::forever(&secrets, Duration::from_secs(seconds)).await;
+        Ok(())
     }
 }
 

@@ -56,7 +56,10 @@ pub(crate) enum PodFetchError {
          the secret as a file, or set delivery.pod.variables to file or both"
     )]
     Variable { secret: String, variable: String, reason: &'static str },
+    /// The values for a directory are too large.
+    #[error("the value of secret {secret} makes the files of {directory} larger than 4 MiB")]
+    Size { secret: String, directory: String },
     /// A file cannot be written.
     #[error("{what} cannot be written to {}: {reason}", path.display())]
-    Write { what: String, path: PathBuf, reason: io::Error },
+    Write { what: &'static str, path: PathBuf, reason: io::Error },
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use ampoule_core::{FailureKind, InjectionError, InjectorFailure, PromisedValue, SecretValue};
+use ampoule_core::{FailureKind, InjectionError, InjectorFailure, PromisedValue};
 use ampoule_engine::{FetchFailure, FetchedValue, PluginEngine, PluginInjector};
 use ampoule_net::backoff::Backoff;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -32,7 +32,7 @@ pub(crate) struct PodFetcher<'a> {
 
 /// The result of one attempt.
 enum FetchAttempt {
-    Done(SecretValue),
+    Done(FetchedValue),
     /// A further attempt does not help.
     Failed(PodFetchError),
     /// The store may answer later.
@@ -47,7 +47,7 @@ enum FetchAttempt {
 impl PodFetcher<'_> {
     /// Fetches all values, a few at a time, and returns them in their order. The error is the first
     /// one, and names the secret.
-    pub(crate) async fn fetch_all(&self, values: &[PromisedValue]) -> Result<Vec<SecretValue>, PodFetchError> {
+    pub(crate) async fn fetch_all(&self, values: &[PromisedValue]) -> Result<Vec<FetchedValue>, PodFetchError> {
         let mut fetches = Vec::with_capacity(values.len());
         for value in values {
             fetches.push(self.fetch(value));
@@ -55,7 +55,7 @@ impl PodFetcher<'_> {
         stream::iter(fetches).buffered(CALLS).try_collect().await
     }
 
-    async fn fetch(&self, value: &PromisedValue) -> Result<SecretValue, PodFetchError> {
+    async fn fetch(&self, value: &PromisedValue) -> Result<FetchedValue, PodFetchError> {
         let [first, longest] = PAUSES;
         let mut backoff = Backoff::new(first, longest);
         loop {
@@ -92,7 +92,7 @@ impl PodFetcher<'_> {
 
 fn classify(answer: Result<FetchedValue, FetchFailure>, secret: String, injector: String) -> FetchAttempt {
     match answer {
-        Ok(FetchedValue { value, expires_in: _ }) => FetchAttempt::Done(value),
+        Ok(fetched) => FetchAttempt::Done(fetched),
         Err(FetchFailure::Declined(InjectionError::Unavailable(unavailable))) => FetchAttempt::Unavailable {
             reason: unavailable.text,
             retry_after: unavailable.retry_after.map(|seconds| Duration::from_secs(seconds.into())),

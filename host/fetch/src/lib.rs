@@ -3,22 +3,30 @@
 //! The webhook planned: the document in the variable `AMPOULE_FETCH` lists the promises of the
 //! plugins and where each value goes. This program loads the plugins, which the image contains in
 //! compiled form, fetches the values, and writes them to memory volumes. It needs no API server and
-//! no compiler.
+//! no compiler. As a sidecar, it repeats the fetch until the pod ends.
 //!
 //! | module | task |
 //! | --- | --- |
 //! | `args` | the command line, and the result of the process |
 //! | `plugins` | loads the plugins of the document |
 //! | `fetcher` | fetches the values, and tries again while a store does not answer |
-//! | `output` | writes files and the file of variables |
+//! | `secrets` | fetches all values of the pod and writes them |
+//! | `refresh` | repeats this in the sidecar |
+//! | `output` | where each value goes |
+//! | `directory` | replaces all files of a directory in one step |
+//! | `variables` | the file of variables, as the kubelet reads it |
 //! | `report` | the line of audit, and the reason in the termination log |
 //! | `error` | why the pod cannot start |
 
 mod args;
+mod directory;
 mod error;
 mod fetcher;
 mod output;
 mod plugins;
+mod refresh;
 mod report;
+mod secrets;
+mod variables;
 
 pub use self::args::FetchArgs;

@@ -1,10 +1,10 @@
-//! The output of the program: one line of audit on standard output, warnings on standard error, and
+//! The output of the program: a line of audit on standard output, warnings on standard error, and
 //! the reason of a failure in the termination log, which the kubelet shows in the pod's status.
 
 use std::{fs, io::Write as _, path::Path, time::Duration};
 
 use ampoule_core::{FetchDocument, text::clean};
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::error;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -20,14 +20,27 @@ pub(crate) fn start_log() {
     let _ = log.try_init();
 }
 
-/// Writes the line of audit: which secrets the pod has.
-pub(crate) fn success(document: &FetchDocument, elapsed: Duration) {
+/// Writes the line of audit after the first fetch: which secrets the pod has.
+pub(crate) fn fetched(document: &FetchDocument, elapsed: Duration) {
+    write_line(&json!({
+        "message": "fetched", "milliseconds": elapsed.as_millis(), "secrets": secrets(document),
+    }));
+}
+
+/// Writes the line of audit after a change: which secrets the pod has.
+pub(crate) fn refreshed(document: &FetchDocument) {
+    write_line(&json!({ "message": "refreshed", "secrets": secrets(document) }));
+}
+
+fn secrets(document: &FetchDocument) -> Vec<Value> {
     let secrets = document.injectors.iter().flat_map(|injector| {
         let entry = |value| json!({ "injector": injector.name, "secret": value });
         injector.values.iter().map(move |value| entry(&value.secret))
     });
-    let secrets: Vec<_> = secrets.collect();
-    let line = json!({ "message": "fetched", "milliseconds": elapsed.as_millis(), "secrets": secrets });
+    secrets.collect()
+}
+
+fn write_line(line: &Value) {
     // A closed output has no reader.
     let _ = writeln!(std::io::stdout(), "{line}");
 }

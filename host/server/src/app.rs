@@ -37,7 +37,7 @@ use ampoule_cluster::{
     delivery::{SecretDelivery, sweeper},
     events::{self, Events},
     registration::{RegistrationKeeper, ReviewRoute, Trust, TrustTiming},
-    version::check_file_keys,
+    version::check_pod_features,
 };
 use ampoule_components::builtins::{self, Builtins};
 use ampoule_config::{Config, ConfigError, ConfigSource, InvalidationConfig, LoadedConfig, ServerConfig};
@@ -220,7 +220,7 @@ impl Startup {
             None => None,
         };
         let cluster = registration.as_ref().map(|registration| &registration.cluster);
-        check_file_keys(&config.delivery.pod, cluster).await?;
+        check_pod_features(&config.delivery.pod, cluster).await?;
         let cert = Arc::new(ServingCert::default());
         let certificate = CertificateSetup {
             config: &config,

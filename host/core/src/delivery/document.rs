@@ -14,6 +14,10 @@ pub struct FetchDocument {
     pub injectors: Vec<FetchInjector>,
     /// The time for all values together, in seconds.
     pub total_seconds: u64,
+    /// The interval at which the values are fetched again, in seconds. `None`: the program ends
+    /// after the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_seconds: Option<u64>,
 }
 
 /// The values of one injector.
@@ -65,4 +69,19 @@ pub struct FetchedVariable {
     /// variables cannot express.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
+}
+
+// === impl FetchDocument ===
+
+impl FetchDocument {
+    /// All values, by injector.
+    pub fn values(&self) -> impl Iterator<Item = &PromisedValue> {
+        self.injectors.iter().flat_map(|injector| &injector.values)
+    }
+
+    /// Whether a value goes to a file.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.values().any(|value| !value.files.is_empty())
+    }
 }

@@ -7,43 +7,19 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::json;
-
 use super::{
     DeliveryError,
     document::{FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
+    fetch_containers::{ContainerParts, VARIABLES_FILE, VARIABLES_VOLUME, volumes},
+    refresh::refresh_interval,
 };
 use crate::{
-    edit::{
-        EnvSource, EnvVar, FETCH_CONTAINER, FETCH_VARIABLE, FileKeyRef, FileSource, InitContainer, PodEdit, Resources,
-        SecretFile, SecurityContext, Volume, VolumeMount, VolumeSource,
-    },
+    edit::{EnvSource, EnvVar, FileKeyRef, FileSource, PodEdit, Resources, SecretFile},
     pod::Pod,
-    profile::InitContainerPosition,
 };
 
-/// The program in the image of the webhook.
-const PROGRAM: &str = "ampoule-fetch";
-/// The volume with the file of variables, and its directory in the init container.
-const VARIABLES_VOLUME: &str = "ampoule-variables";
-/// The directory of the file of variables in the init container.
-const VARIABLES_DIRECTORY: &str = "/run/ampoule/variables";
-/// The name of the file of variables.
-const VARIABLES_FILE: &str = "env";
-/// The path of the file of variables in the init container.
-pub const VARIABLES_PATH: &str = "/run/ampoule/variables/env";
 /// The directory of the files that replace variables.
 const VALUES_DIRECTORY: &str = "/run/ampoule/values";
-/// The volume with the tokens of the pod's service account.
-const TOKENS_VOLUME: &str = "ampoule-tokens";
-/// The directory of the tokens in the init container.
-pub const TOKENS_DIRECTORY: &str = "/var/run/secrets/ampoule";
-/// The lifetime of a token in seconds, the shortest that Kubernetes permits.
-const TOKEN_SECONDS: u32 = 600;
-/// The user and the group of the image.
-const USER: i64 = 65532;
-/// Bytes of the document. Linux accepts 128 KiB for one variable.
-const MAX_DOCUMENT: usize = 96 << 10;
 
 /// How values are fetched in pods.
 #[derive(Clone, Debug)]
@@ -54,6 +30,8 @@ pub struct PodFetching {
     pub variables: VariableDelivery,
     /// The time for all values of a pod together, in seconds.
     pub total_seconds: u64,
+    /// The interval at which a sidecar fetches the values again, in seconds. `None`: never.
+    pub refresh_seconds: Option<u64>,
     /// The compute resources of the init container.
     pub resources: Resources,
     /// How to load the plugins, in the order of the injectors. `None` for an injector with another
@@ -87,7 +65,7 @@ pub struct FetchRecipe {
 /// A token of the pod's service account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FetchToken {
-    /// The name of its file in [`TOKENS_DIRECTORY`].
+    /// The name of its file in [`TOKENS_DIRECTORY`](super::TOKENS_DIRECTORY).
     pub file: String,
     /// The audience; `None` means the API server.
     pub audience: Option<String>,
@@ -144,13 +122,13 @@ impl FetchPlan {
         edits
     }
 
-    /// The edits that add the init container and its volumes. `secrets` names the secret of each
+    /// The edits that add the init container, the sidecar that repeats it, and their volumes. `secrets` names the secret of each
     /// request in messages.
     ///
     /// # Errors
     ///
-    /// The pod is for Windows, the document is too large for a variable, a file is in a directory of
-    /// the init container, or a plugin is not loaded for this delivery.
+    /// The pod is for Windows, its annotation is not valid, the document is too large for a variable,
+    /// a file is in a directory of the init container, or a plugin is not loaded for this delivery.
     pub(crate) fn container_edits(
         &self,
         pods: &PodFetching,
@@ -163,39 +141,16 @@ impl FetchPlan {
         }
         let recipes = self.recipes(pods)?;
         let document = self.document(&recipes, pods, secrets);
-        let text = json!(document).to_string();
-        if text.len() > MAX_DOCUMENT {
-            let (bytes, most) = (text.len(), MAX_DOCUMENT);
-            let reason = format!("the list of values to fetch in the pod has {bytes} bytes; the limit is {most}");
-            return Err(DeliveryError::Refused(reason));
+        let variables = recipes.values().flat_map(|recipe| recipe.variables.iter().cloned()).collect();
+        let (mut edits, mounts) = volumes(&document, recipes.values().copied())?;
+        let parts = ContainerParts { pods, pod, mounts, variables };
+        let refresh = refresh_interval(pods.refresh_seconds, pod)?.filter(|_| document.has_files());
+        // Both are put in front of the pod's own containers, so the last one is the first to run.
+        if let Some(seconds) = refresh {
+            let document = FetchDocument { refresh_seconds: Some(seconds), ..document.clone() };
+            edits.push(PodEdit::AddInitContainer(parts.sidecar(&document)?));
         }
-        let mut mounts = BTreeMap::new();
-        let mut edits = Vec::new();
-        for value in document.injectors.iter().flat_map(|injector| &injector.values) {
-            if !value.variables.is_empty() && !mounts.contains_key(VARIABLES_DIRECTORY) {
-                edits.push(memory_volume(VARIABLES_VOLUME.to_owned()));
-                mounts.insert(VARIABLES_DIRECTORY.to_owned(), VARIABLES_VOLUME.to_owned());
-            }
-            for file in &value.files {
-                let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                if [VARIABLES_DIRECTORY, TOKENS_DIRECTORY].contains(&directory) {
-                    let reason = format!("file {} is in a directory that the init container uses itself", file.path);
-                    return Err(DeliveryError::Refused(reason));
-                }
-                mounts.entry(directory.to_owned()).or_insert_with(|| SecretFile::memory_volume(directory));
-            }
-        }
-        let mut mounts: Vec<_> = mounts.into_iter().map(|(path, volume)| mount(volume, path, false)).collect();
-        let mut tokens: Vec<_> = recipes.values().flat_map(|recipe| &recipe.tokens).collect();
-        tokens.sort();
-        tokens.dedup();
-        if !tokens.is_empty() {
-            edits.push(token_volume(&tokens));
-            mounts.push(mount(TOKENS_VOLUME.to_owned(), TOKENS_DIRECTORY.to_owned(), true));
-        }
-        let variables = recipes.values().flat_map(|recipe| recipe.variables.iter().cloned());
-        let variables: BTreeMap<_, _> = variables.chain([(FETCH_VARIABLE.to_owned(), text)]).collect();
-        edits.push(PodEdit::AddInitContainer(container(pods, variables, mounts, pod)));
+        edits.push(PodEdit::AddInitContainer(parts.init_container(&document)?));
         Ok(edits)
     }
 
@@ -210,7 +165,7 @@ impl FetchPlan {
             let values = values(&own, pods.variables, secrets);
             FetchInjector { name: (*name).to_owned(), plugin: recipe.plugin.clone(), values }
         });
-        FetchDocument { injectors: injectors.collect(), total_seconds: pods.total_seconds }
+        FetchDocument { injectors: injectors.collect(), total_seconds: pods.total_seconds, refresh_seconds: None }
     }
 
     /// The recipes of the injectors with promises, by position and name.
@@ -315,58 +270,4 @@ impl PodFetching {
 
 fn value_path(variable: &str) -> String {
     format!("{VALUES_DIRECTORY}/{variable}")
-}
-
-fn memory_volume(name: String) -> PodEdit {
-    let source = VolumeSource::Memory { size_limit: Some(SecretFile::MEMORY_SIZE.to_owned()) };
-    PodEdit::AddVolume(Volume { name, source })
-}
-
-fn mount(volume: String, path: String, read_only: bool) -> VolumeMount {
-    VolumeMount { volume, path, read_only, sub_path: None }
-}
-
-fn token_volume(tokens: &[&FetchToken]) -> PodEdit {
-    let source = |token: &&FetchToken| {
-        let mut source = json!({ "expirationSeconds": TOKEN_SECONDS, "path": token.file });
-        if let Some(audience) = &token.audience {
-            source["audience"] = json!(audience);
-        }
-        json!({ "serviceAccountToken": source })
-    };
-    let sources: Vec<_> = tokens.iter().map(source).collect();
-    let source = VolumeSource::Json(json!({ "projected": { "sources": sources } }).to_string());
-    PodEdit::AddVolume(Volume { name: TOKENS_VOLUME.to_owned(), source })
-}
-
-/// The init container: restricted by the Pod Security Standards, with the user of the pod or of the
-/// image. The kubelet would refuse root.
-fn container(
-    pods: &PodFetching,
-    variables: BTreeMap<String, String>,
-    mounts: Vec<VolumeMount>,
-    pod: &Pod,
-) -> InitContainer {
-    let user = pod.runs_as_root().then_some(USER);
-    let literal = |(name, value)| EnvVar { name, source: EnvSource::Literal(value) };
-    InitContainer {
-        name: FETCH_CONTAINER.to_owned(),
-        image: pods.image.clone(),
-        command: vec![PROGRAM.to_owned()],
-        args: Vec::new(),
-        env: variables.into_iter().map(literal).collect(),
-        mounts,
-        resources: Some(pods.resources.clone()),
-        security_context: Some(SecurityContext {
-            run_as_user: user,
-            run_as_group: user,
-            run_as_non_root: Some(true),
-            read_only_root_filesystem: Some(true),
-            allow_privilege_escalation: Some(false),
-            drop_all_capabilities: true,
-            runtime_default_seccomp: true,
-        }),
-        position: Some(InitContainerPosition::First),
-        patches: Vec::new(),
-    }
 }

@@ -4,7 +4,7 @@
 //! and must not give the container more rights than a pod has by default.
 
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// A JSON Merge Patch (RFC 7386) for an init container, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,11 @@ impl ContainerPatch {
             return Err(refused(&["ports[].", field].concat()));
         }
         Ok(Self(Value::Object(patch)))
+    }
+
+    /// Makes an init container a sidecar, which runs as long as the pod.
+    pub(crate) fn sidecar() -> Self {
+        Self(json!({ "restartPolicy": "Always" }))
     }
 
     /// Merges the fields into the JSON of a container.

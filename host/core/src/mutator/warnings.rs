@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::RequestReport;
 use crate::{
-    ampoule_annotation, annotations::TRIGGER_LABELS, edit::apply::VariableCollisions, flyte, pod::Pod,
-    profile::EnvPlacement, text::escape_name,
+    ampoule_annotation, annotations::TRIGGER_LABELS, delivery::REFRESH_ANNOTATION, edit::apply::VariableCollisions,
+    flyte, pod::Pod, profile::EnvPlacement, text::escape_name,
 };
 
 /// Maximum number of warnings. The API server drops all warnings of a webhook that exceed 4096
@@ -75,7 +75,7 @@ fn unknown_annotations(annotations: &Map<String, Value>) -> Vec<String> {
 }
 
 fn unknown_annotation(key: &str) -> Option<String> {
-    let hint = if key.starts_with(AMPOULE_PREFIX) && key != ampoule_annotation::KEY {
+    let hint = if key.starts_with(AMPOULE_PREFIX) && ![ampoule_annotation::KEY, REFRESH_ANNOTATION].contains(&key) {
         format!("list secrets in annotation {}", ampoule_annotation::KEY)
     } else if key.starts_with(FLYTE_PREFIX) && !key.starts_with(flyte::KEY_PREFIX) {
         format!("keys of Flyte's secrets begin with {}", flyte::KEY_PREFIX)

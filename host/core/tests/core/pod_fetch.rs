@@ -45,12 +45,22 @@ fn with_answers(
     recipe: Option<FetchRecipe>,
     answer: fn(&str) -> Vec<PodEdit>,
 ) -> PodMutator {
+    refreshing(variables, recipe, answer, None)
+}
+
+fn refreshing(
+    variables: VariableDelivery,
+    recipe: Option<FetchRecipe>,
+    answer: fn(&str) -> Vec<PodEdit>,
+    refresh_seconds: Option<u64>,
+) -> PodMutator {
     let injector = Scripted::answering("store", move |request, _| Ok(Ok(answer(&request.key))));
     let image = "registry.example.com/ampoule@sha256:0123".to_owned();
     let pods = PodFetching {
         image,
         variables,
         total_seconds: 60,
+        refresh_seconds,
         resources: resources(),
         recipes: vec![recipe.map(Arc::new)],
     };
@@ -87,6 +97,57 @@ fn a_second_review_changes_nothing_also_after_the_defaults_of_the_api_server() {
             container["terminationMessagePath"] = json!("/dev/termination-log");
         }
         assert_eq!(mutated(&mutator, &once), once, "{variables:?} with defaults");
+    }
+}
+
+#[test]
+fn a_pod_with_files_has_a_sidecar_if_the_configuration_permits_one() {
+    const ANNOTATION: &str = "ampoule.dev/refresh-seconds";
+    let files = |key: &str| vec![file(&format!("/etc/secrets/{key}"), key)];
+    let variables = |_: &str| vec![variable("A", "p")];
+    let invalid = Err("annotation ampoule.dev/refresh-seconds: must be 0, or a number of seconds from 10 to 86400");
+    for (configured, annotation, answer, expected) in [
+        (None, None, files as fn(&str) -> Vec<PodEdit>, Ok(None)),
+        (Some(60), None, files, Ok(Some(60))),
+        (Some(60), None, variables, Ok(None)),
+        (Some(60), Some(json!("300")), files, Ok(Some(300))),
+        (Some(60), Some(json!("0")), files, Ok(None)),
+        (None, Some(json!("0")), files, Ok(None)),
+        (
+            None,
+            Some(json!("300")),
+            files,
+            Err("annotation ampoule.dev/refresh-seconds: delivery.pod.refreshSeconds is not set"),
+        ),
+        (Some(60), Some(json!("9")), files, invalid),
+        (Some(60), Some(json!("86401")), files, invalid),
+        (Some(60), Some(json!("often")), files, invalid),
+        (Some(60), Some(json!(300)), files, Err("annotation ampoule.dev/refresh-seconds: must be a string, not a number")),
+    ] {
+        let mutator = refreshing(VariableDelivery::FileKey, Some(recipe()), answer, configured);
+        let mut pod = pod_asking(2, spec());
+        if let Some(value) = &annotation {
+            pod["metadata"]["annotations"][ANNOTATION] = value.clone();
+        }
+        let Ok(seconds) = expected else {
+            let refusal = mutate(&mutator, &pod).outcome.unwrap_err().message;
+            assert!(refusal.ends_with(expected.unwrap_err()), "{refusal}");
+            continue;
+        };
+        let pod = mutated(&mutator, &pod);
+        let containers = pod["spec"]["initContainers"].as_array().unwrap();
+        let names: Vec<_> = containers.iter().map(|container| container["name"].as_str().unwrap()).collect();
+        if let Some(seconds) = seconds {
+            assert_eq!(names, ["ampoule-fetch", "ampoule-refresh", "own"], "{configured:?} {annotation:?}");
+            assert_eq!(containers[1]["restartPolicy"], "Always");
+            assert_eq!(containers[1]["volumeMounts"], containers[0]["volumeMounts"]);
+            assert_eq!(document_of(&containers[1]).refresh_seconds, Some(seconds));
+        } else {
+            assert_eq!(names, ["ampoule-fetch", "own"], "{configured:?} {annotation:?}");
+        }
+        assert_eq!(containers[0].get("restartPolicy"), None);
+        assert_eq!(document_of(&containers[0]).refresh_seconds, None);
+        assert_eq!(mutated(&mutator, &pod), pod, "a second review of {configured:?} {annotation:?}");
     }
 }
 
@@ -181,7 +242,11 @@ fn env(pod: &Value) -> &[Value] {
 }
 
 fn document(pod: &Value) -> FetchDocument {
-    let variables = pod["spec"]["initContainers"][0]["env"].as_array().unwrap();
+    document_of(&pod["spec"]["initContainers"][0])
+}
+
+fn document_of(container: &Value) -> FetchDocument {
+    let variables = container["env"].as_array().unwrap();
     let variable = variables.iter().find(|variable| variable["name"] == FETCH_VARIABLE).unwrap();
     serde_json::from_str(variable["value"].as_str().unwrap()).unwrap()
 }

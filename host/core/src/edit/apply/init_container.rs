@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{ApplyError, ClaimContent, ClaimKind, EditApplier, env, mount, normalized_path, same::contains, validate};
 use crate::{
     edit::{
-        FETCH_CONTAINER, FETCH_VARIABLE, InitContainer,
+        FETCH_CONTAINER, FETCH_VARIABLE, InitContainer, REFRESH_CONTAINER,
         budget::operation_length,
         edited::{EditedContainer, EditedPod},
         list::EditedList,
@@ -108,7 +108,9 @@ impl EditApplier<'_> {
 /// Whether a container fetches values for an earlier configuration or version: a pod that was
 /// restored from a backup has it.
 fn is_outdated(existing: &EditedContainer<'_>, name: &str) -> bool {
-    name == FETCH_CONTAINER && existing.name() == name && existing.env.named(FETCH_VARIABLE).is_some()
+    [FETCH_CONTAINER, REFRESH_CONTAINER].contains(&name)
+        && existing.name() == name
+        && existing.env.named(FETCH_VARIABLE).is_some()
 }
 
 /// Whether a container does the task under any name. Another webhook may have added a container in

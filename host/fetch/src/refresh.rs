@@ -1,0 +1,73 @@
+//! [`forever`]: fetches the values of a running pod again, as its sidecar.
+//!
+//! A failure changes nothing: the pod keeps the values that it has, and the log has the reason. The
+//! processes of the pod notice a new value by the change of its file.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::{fetcher::Deadline, report, secrets::PodSecrets};
+
+/// The longest time before the first fetch. Only a fetch tells when the values expire.
+const FIRST: Duration = Duration::from_secs(60);
+/// The shortest time between two fetches, also of values that expire earlier.
+const SHORTEST: Duration = Duration::from_secs(10);
+
+/// Fetches the values at this interval.
+pub(crate) async fn forever(secrets: &PodSecrets<'_>, interval: Duration) {
+    let mut pause = jitter(interval.min(FIRST));
+    loop {
+        sleep(pause).await;
+        let deadline = Deadline::start(secrets.document.total_seconds.min(interval.as_secs()));
+        let expires_in = match secrets.fetch(&deadline).await {
+            Ok(round) => {
+                if round.changed {
+                    report::refreshed(secrets.document);
+                }
+                round.expires_in
+            }
+            Err(error) => {
+                warn!(reason = %error, "the values of the pod cannot be fetched again; it keeps those that it has");
+                None
+            }
+        };
+        pause = next_pause(interval, expires_in);
+    }
+}
+
+/// The time until the next fetch: the interval, or less if a value expires before its end.
+fn next_pause(interval: Duration, expires_in: Option<Duration>) -> Duration {
+    let until_expiry = expires_in.map_or(interval, |expires_in| expires_in.mul_f64(0.8));
+    jitter(interval.min(until_expiry)).max(SHORTEST.min(interval))
+}
+
+/// Between three quarters and all of a duration, so that the pods of a workload do not ask a store
+/// at the same time.
+fn jitter(duration: Duration) -> Duration {
+    duration.mul_f64(0.75 + 0.25 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_fetched_again_before_it_expires_and_not_more_often_than_every_ten_seconds() {
+        for (interval, expires_in, [shortest, longest]) in [
+            (300, None, [225, 300]),
+            (300, Some(1000), [225, 300]),
+            (300, Some(100), [60, 80]),
+            (300, Some(1), [10, 10]),
+            (10, None, [10, 10]),
+        ] {
+            let expires_in = expires_in.map(Duration::from_secs);
+            for _ in 0..50 {
+                let pause = next_pause(Duration::from_secs(interval), expires_in).as_secs_f64();
+                let range = f64::from(shortest)..=f64::from(longest);
+                assert!(range.contains(&pause), "{interval} {expires_in:?}: {pause}");
+            }
+        }
+    }
+}
