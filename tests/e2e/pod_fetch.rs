@@ -6,19 +6,21 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use ampoule_core::MountRequirement::{EnvVar, File};
 use ampoule_tests::{
-    Ampoule, ApiServer, EndedContainer, Namespace, Node, NodeImage, Review, asking, binary,
+    Ampoule, ApiServer, EndedContainer, Namespace, Node, NodeImage, Review, asking, binary, eventually,
     network::{Question, Store, in_own_network},
 };
 use anyhow::{Context as _, Result, ensure};
 use data_encoding::BASE64URL_NOPAD;
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -30,6 +32,11 @@ const VALUE: &str = "zq7canarybird-value";
 const QUOTED: &str = "zq7canarybird's value";
 /// The image of the program, by a digest.
 const IMAGE: &str = "example.org/ampoule-fetch@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+/// An image with components, by its digest.
+const COMPONENT_IMAGE: &str =
+    "example.org/plugins@sha256:1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+/// The limit for what the webhook does by and by.
+const LONGEST: Duration = Duration::from_secs(60);
 /// The image of the pod's own container.
 const APP: &str = "alpine";
 /// The token that Vault gives to the pod.
@@ -57,6 +64,8 @@ struct Place<'a> {
     namespace: Namespace,
     folder: tempfile::TempDir,
     vault: &'a Vault,
+    /// The component of the injector.
+    component: String,
 }
 
 #[test]
@@ -250,6 +259,77 @@ fn refresh_seconds(pod: &Value) -> Result<Option<u64>> {
     Ok(document["refreshSeconds"].as_u64())
 }
 
+#[test]
+fn a_pod_gets_a_component_of_a_third_party_and_runs_no_other_code() {
+    in_own_network("pod_fetch::a_pod_gets_a_component_of_a_third_party_and_runs_no_other_code", || {
+        let vault = Vault::start(answers);
+        Runtime::new().expect("a runtime").block_on(ship_to_pods(&vault)).expect("the pods run");
+    });
+}
+
+async fn ship_to_pods(vault: &Vault) -> Result<()> {
+    let mut place = Place::new("pod-ships", vault).await?;
+    let component = place.foreign_component()?;
+    place.component = format!("file:{}", component.display());
+    let mut pod = asking("app", [request("db", "password", EnvVar, "X")]);
+    pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", "cat $X_FILE"] });
+
+    let ampoule = place.webhook("file").await?;
+    let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
+    let expected = "injector vault: the pod has no component ";
+    assert!(ended[0].reason.starts_with(expected) && ended.len() == 1, "{ended:?}");
+    ampoule.stop().await?.ensure_clean()?;
+
+    place.portable("image", &[&component])?;
+    let volume = format!("file, components: {{ source: image-volume, image: '{COMPONENT_IMAGE}' }}");
+    let ampoule = place.webhook(&volume).await?;
+    let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
+    assert_eq!(ended.last().map(|app| app.output.as_str()), Some(VALUE), "{ended:?}");
+    ampoule.stop().await?.ensure_clean()?;
+
+    let ampoule = place.webhook("file, components: { source: config-map }").await?;
+    let mutated = place.mutate(&ampoule, &pod).await?;
+    let config_maps = place.namespace.api::<ConfigMap>();
+    let list = config_maps.list(&ListParams::default().labels("ampoule.dev/injector=vault")).await?;
+    let [shipped] = &list.items[..] else { anyhow::bail!("{:?}", list.items) };
+    let name = shipped.metadata.name.clone().context("no name")?;
+    assert_eq!(shipped.immutable, Some(true));
+    let ended = place.run(&mutated).await?;
+    assert_eq!(ended.last().map(|app| app.output.as_str()), Some(VALUE), "{ended:?}");
+
+    // A user of the namespace replaces it: the pod runs nothing, and the webhook restores it.
+    config_maps.delete(&name, &DeleteParams::default()).await?;
+    config_maps.create(&PostParams::default(), &with_other_code(shipped)).await?;
+    let ended = place.run(&mutated).await?;
+    assert!(ended[0].reason.contains("was changed: its SHA-256 is not that of the webhook's code"), "{ended:?}");
+    eventually("the component", LONGEST, async || {
+        place.review(&ampoule, &pod).await?;
+        ensure!(config_maps.get(&name).await?.binary_data == shipped.binary_data, "it has other code");
+        Ok(())
+    })
+    .await?;
+    eventually("no unused component", LONGEST, async || {
+        ensure!(config_maps.get_opt(&name).await?.is_none(), "it exists");
+        Ok(())
+    })
+    .await?;
+    ampoule.stop().await?.ensure_clean()
+}
+
+/// The ConfigMap with the code of another component.
+fn with_other_code(shipped: &ConfigMap) -> ConfigMap {
+    let mut other = ConfigMap { binary_data: shipped.binary_data.clone(), ..ConfigMap::default() };
+    other.metadata.name = shipped.metadata.name.clone();
+    other.metadata.labels = shipped.metadata.labels.clone();
+    for (key, value) in other.binary_data.iter_mut().flatten() {
+        if key.ends_with(".cwasm") {
+            let last = value.0.len() - 1;
+            value.0[last] ^= 1;
+        }
+    }
+    other
+}
+
 /// A container of the pod's author that reads the same secrets before the others.
 fn own_init_container() -> Value {
     let script = "printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token; id -u";
@@ -306,27 +386,55 @@ impl<'a> Place<'a> {
         let accounts = namespace.api::<ServiceAccount>();
         for account in ["default", "stranger"] {
             let account = serde_json::from_value(json!({ "metadata": { "name": account } }))?;
-            accounts.create(&kube::api::PostParams::default(), &account).await?;
+            accounts.create(&PostParams::default(), &account).await?;
         }
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("ca.crt"), certificate_pem(vault.store.root.as_ref()))?;
-        let components = folder.path().join("components");
-        let written = Command::new(binary()?).arg("portable").arg(&components).output()?;
-        ensure!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
-        Ok(Self { namespace, folder, vault })
+        let place = Self { namespace, folder, vault, component: "builtin:vault-kv".to_owned() };
+        place.portable("components", &[])?;
+        Ok(place)
     }
 
-    /// Starts a webhook with this form of variables.
+    /// Writes components and their code to a folder.
+    fn portable(&self, folder: &str, components: &[&Path]) -> Result<()> {
+        let folder = self.folder.path().join(folder);
+        let written = Command::new(binary()?).arg("portable").arg(&folder).args(components).output()?;
+        ensure!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+        Ok(())
+    }
+
+    /// A component that is not built in: the same plugin with another custom section.
+    fn foreign_component(&self) -> Result<PathBuf> {
+        let folder = self.folder.path().join("components");
+        let index: Value = serde_json::from_slice(&fs::read(folder.join("index.json"))?)?;
+        let digest = index["vault-kv"].as_str().context("a built-in plugin")?;
+        let mut component = fs::read(folder.join(digest).with_extension("wasm"))?;
+        component.extend_from_slice(b"\0\x05\x04test");
+        let path = self.folder.path().join("foreign.wasm");
+        fs::write(&path, component)?;
+        Ok(path)
+    }
+
+    /// Starts a webhook with this form of variables, and further keys of `delivery.pod`.
     async fn webhook(&self, variables: &str) -> Result<Ampoule> {
-        let ca = self.folder.path().join("ca.crt").display().to_string();
+        let (ca, component) = (self.folder.path().join("ca.crt").display().to_string(), &self.component);
         let credential = "{ vault: { address: 'https://192.0.2.1:8443', role: app, audience: vault } }";
         let injector = format!(
-            "  - name: vault\n    component: builtin:vault-kv\n    delivery: pod\n    limits: {{ deadlineMillis: 20000 }}\n    \
+            "  - name: vault\n    component: {component}\n    delivery: pod\n    limits: {{ deadlineMillis: 20000 }}\n    \
              settings: {{ address: 'https://192.0.2.1:8443' }}\n    grants: {{ http: {{ caFile: {ca}, hosts: [{{ host: \
              '192.0.2.1:8443', credential: {credential} }}] }} }}\n"
         );
-        let pods = format!("delivery: {{ pod: {{ image: '{IMAGE}', variables: {variables}, totalSeconds: 20 }} }}\n");
-        Ampoule::start(&(pods + &config("flyte-v1", &injector))).await
+        let pods = format!("{{ image: '{IMAGE}', variables: {variables}, totalSeconds: 20 }}");
+        let pods = format!("delivery: {{ pod: {pods}, graceSeconds: 10, sweepIntervalSeconds: 1 }}\n");
+        if !variables.contains("config-map") {
+            // Without the API server, whose version is not checked then.
+            return Ampoule::start(&(pods + &config("flyte-v1", &injector))).await;
+        }
+        let kubeconfig = self.folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, ApiServer::shared().await?.admin_kubeconfig())?;
+        let path = kubeconfig.to_str().context("a path in UTF-8")?;
+        let environment = [("KUBECONFIG", path), ("POD_NAMESPACE", self.namespace.name())];
+        Ampoule::start_with(&(pods + &config("flyte-v1", &injector)), &environment).await
     }
 
     /// The pod as the webhook answers it.
@@ -354,6 +462,12 @@ impl<'a> Place<'a> {
                 folders: vec![(components, "/components".to_owned()), (program_folder()?, "/ampoule".to_owned())],
             },
             NodeImage { name: APP.to_owned(), command: Vec::new(), user: 1000, folders: Vec::new() },
+            NodeImage {
+                name: COMPONENT_IMAGE.to_owned(),
+                command: Vec::new(),
+                user: 0,
+                folders: vec![(self.folder.path().join("image"), "/components".to_owned())],
+            },
         ])?;
         node.run(pod.clone(), &self.namespace).await
     }

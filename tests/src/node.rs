@@ -1,7 +1,8 @@
 //! A node: [`Node`] runs the containers of a pod in order with runc, as the kubelet would. A sidecar
 //! (an init container with the restart policy `Always`) runs until the containers have ended.
 //!
-//! Volumes, mounts, users, security contexts, projected tokens and `fileKeyRef` follow the rules of
+//! Volumes (also of images and ConfigMaps), mounts, users, security contexts, projected tokens and
+//! `fileKeyRef` follow the rules of
 //! the kubelet. A memory volume is a tmpfs with the size limit of the pod. The containers share the
 //! network of the test. What the pod uses beyond this list is an error, and not ignored.
 
@@ -16,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::{
     authentication::v1::TokenRequest,
-    core::v1::{Container, EnvVar, Pod, PodSpec, SecurityContext, Volume},
+    core::v1::{ConfigMap, Container, EnvVar, Pod, PodSpec, SecurityContext, Volume},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -164,7 +165,12 @@ impl Node {
         }
         if let Some(projected) = &volume.projected {
             for source in projected.sources.iter().flatten() {
-                let token = source.service_account_token.as_ref().context("only tokens are supported")?;
+                if let Some(config_map) = &source.config_map {
+                    copy_config_map(&config_map.name, &folder, namespace).await?;
+                    continue;
+                }
+                let token =
+                    source.service_account_token.as_ref().context("only tokens and ConfigMaps are supported")?;
                 let account = spec.service_account_name.as_deref().unwrap_or("default");
                 let audience = token.audience.clone().context("no audience")?;
                 let path = folder.join(&token.path);
@@ -176,7 +182,17 @@ impl Node {
             }
             return Ok(());
         }
-        bail!("only memory volumes and projected tokens are supported")
+        if let Some(mounted) = &volume.image {
+            let name = mounted.reference.as_deref().unwrap_or_default();
+            let image = self.images.iter().find(|image| image.name == name).context("no such image")?;
+            for (source, path) in &image.folders {
+                let target = folder.join(path.trim_start_matches('/'));
+                fs::create_dir_all(&target)?;
+                run(Command::new("mount").arg("--bind").arg(source).arg(&target))?;
+            }
+            return Ok(());
+        }
+        bail!("only memory volumes, images, projected tokens and ConfigMaps are supported")
     }
 
     async fn start_container(
@@ -297,10 +313,22 @@ impl Drop for Node {
     fn drop(&mut self) {
         let volumes = fs::read_dir(self.folder.path().join("volumes")).into_iter().flatten().flatten();
         for volume in volumes {
-            // A volume that is no memory volume is not mounted.
-            let _ = Command::new("umount").arg("--lazy").arg(volume.path()).stderr(Stdio::null()).status();
+            // A mount of an image is a directory below its volume; other volumes are not mounted.
+            let below = fs::read_dir(volume.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+            for path in below.chain([volume.path()]) {
+                let _ = Command::new("umount").arg("--lazy").arg(path).stderr(Stdio::null()).status();
+            }
         }
     }
+}
+
+/// Writes the keys of a ConfigMap as files. The kubelet waits for one that does not exist.
+async fn copy_config_map(name: &str, folder: &Path, namespace: &Namespace) -> Result<()> {
+    let found = namespace.api::<ConfigMap>().get(name).await?;
+    for (key, value) in found.binary_data.iter().flatten() {
+        fs::write(folder.join(key), &value.0)?;
+    }
+    Ok(())
 }
 
 /// A token of a service account, bound to nothing.

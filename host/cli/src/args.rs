@@ -55,9 +55,8 @@ pub(crate) enum Command {
     /// Compile a component from stdin to stdout (internal, used by `serve`).
     #[command(hide = true)]
     Compile(CompileArgs),
-    /// Write the built-in components and their portable code (internal, used to build the image of
-    /// `ampoule-fetch`).
-    #[command(hide = true)]
+    /// Write components and their code for pods that fetch values (`delivery: pod`), to build an image
+    /// with them.
     Portable(PortableArgs),
 }
 
@@ -207,6 +206,9 @@ pub(crate) struct CompileArgs {
 pub(crate) struct PortableArgs {
     /// Directory for the files.
     pub(crate) directory: PathBuf,
+    /// Components (default: the built-in ones, which the image of Ampoule contains).
+    #[arg(value_name = "COMPONENT")]
+    pub(crate) components: Vec<PathBuf>,
 }
 
 /// `ampoule config convert`.

@@ -1,9 +1,11 @@
-//! The Secrets that carry values to pods: [`SecretDelivery`] writes them, [`sweeper`] removes them.
+//! The objects that carry values and components to pods: [`SecretDelivery`] writes them,
+//! [`sweeper`] removes them.
 //!
 //! A Secret is immutable and its name identifies its content, so concurrent admissions and other
 //! replicas write the same object. Every use renews its time stamp; the sweeper spares a Secret
 //! that was used recently, since its pod may not exist yet.
 
+mod components;
 mod lease;
 mod naming_key;
 mod references;
@@ -19,7 +21,7 @@ use std::{
 };
 
 use ampoule_config::DeliveryConfig;
-use ampoule_core::{DeliveredKind, DeliveredSecret, DeliveryError, DeliveryStore, NamingKey};
+use ampoule_core::{DeliveredKind, DeliveredSecret, DeliveryError, DeliveryStore, NamingKey, ShippedComponent};
 use ampoule_telemetry::metrics::{DeliveryResult, Metrics};
 use async_trait::async_trait;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
@@ -32,6 +34,7 @@ use serde_json::json;
 use tokio::sync::OnceCell;
 use tracing::warn;
 
+use self::components::KnownComponents;
 use crate::client::{Cluster, ClusterError};
 
 /// The label of objects that this program manages, and its value.
@@ -65,10 +68,14 @@ pub struct SecretDelivery {
     key: OnceCell<NamingKey>,
     /// The Secrets that exist, by namespace and name. Concurrent writes of one Secret are one.
     known: Cache<String, ()>,
+    /// The ConfigMaps with components that exist.
+    components: KnownComponents,
     /// The new Secrets of each namespace.
     created: Cache<String, Arc<AtomicU32>>,
     /// Whether this process delivers values, or did so.
     is_used: AtomicBool,
+    /// Whether this process delivers components, or did so.
+    ships_components: AtomicBool,
     metrics: Metrics,
 }
 
@@ -81,7 +88,9 @@ impl SecretDelivery {
         let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(known_for(&config)).build();
         let created = Cache::builder().max_capacity(MOST_COUNTED).time_to_live(config.grace).build();
         let (cluster, key, is_used) = (OnceCell::new(), OnceCell::new(), AtomicBool::new(false));
-        Self { cluster, config, key, known, created, is_used, metrics }
+        let ships_components = AtomicBool::new(false);
+        let components = KnownComponents::new(known_for(&config));
+        Self { cluster, config, key, known, components, created, is_used, ships_components, metrics }
     }
 
     /// Starts the search for unused Secrets, if it does not run. Without it, the first delivery
@@ -90,8 +99,26 @@ impl SecretDelivery {
         self.is_used.store(true, Ordering::Relaxed);
     }
 
+    /// Starts the search for unused ConfigMaps with components, if it does not run.
+    pub fn set_ships_components(&self) {
+        self.ships_components.store(true, Ordering::Relaxed);
+    }
+
     fn is_used(&self) -> bool {
         self.is_used.load(Ordering::Relaxed)
+    }
+
+    fn ships_components(&self) -> bool {
+        self.ships_components.load(Ordering::Relaxed)
+    }
+
+    fn check_namespace(&self, namespace: &str, injector: &str, what: &str) -> Result<(), DeliveryError> {
+        if self.config.covers(namespace) {
+            return Ok(());
+        }
+        Err(DeliveryError::Denied(format!(
+            "injector {injector} delivers {what}, and namespace {namespace} is not one of delivery.namespaces"
+        )))
     }
 
     async fn cluster(&self) -> Result<&Cluster, DeliveryError> {
@@ -204,19 +231,19 @@ impl DeliveryStore for SecretDelivery {
     }
 
     fn check(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
-        if self.config.covers(&secret.namespace) {
-            return Ok(());
-        }
-        Err(DeliveryError::Denied(format!(
-            "injector {} delivers values in Secrets, and namespace {} is not one of delivery.namespaces",
-            secret.injector, secret.namespace
-        )))
+        self.check_namespace(&secret.namespace, &secret.injector, "values in Secrets")
     }
 
     async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
         self.check(secret)?;
         let key = format!("{}/{}", secret.namespace, secret.name);
         self.known.try_get_with(key, self.write(secret)).await.map_err(|error| (*error).clone())
+    }
+
+    async fn ensure_component(&self, namespace: &str, component: &ShippedComponent) -> Result<(), DeliveryError> {
+        self.set_ships_components();
+        self.check_namespace(namespace, &component.injector, "components in ConfigMaps")?;
+        self.components.ensure(self.cluster().await?, namespace, component).await
     }
 }
 

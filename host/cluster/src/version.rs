@@ -1,7 +1,7 @@
 //! The version of the API server, for features that an older one would drop without an error:
 //! [`check_pod_features`].
 
-use ampoule_config::{PodFetchConfig, VariableDeliveryName};
+use ampoule_config::{PodComponentSource, PodFetchConfig, VariableDeliveryName};
 
 use tracing::warn;
 
@@ -11,6 +11,8 @@ use crate::{Cluster, ClusterError};
 /// (KEP-3721).
 const FILE_KEYS: (u32, u32) = (1, 35);
 
+/// The version in which a pod can mount an image by default (KEP-4639).
+const IMAGE_VOLUMES: (u32, u32) = (1, 35);
 /// The version in which init containers can be sidecars by default (KEP-753).
 const SIDECARS: (u32, u32) = (1, 29);
 
@@ -67,7 +69,8 @@ pub async fn check_pod_features(pods: &PodFetchConfig, cluster: Option<&Cluster>
     let unknown = |reason| PodFeatureError::Unknown { key: first.key.clone(), reason };
     let version = cluster.version().await.map_err(unknown)?;
     let found = (number(&version.major), number(&version.minor));
-    match required.into_iter().find(|feature| found < feature.since) {
+    // A server that was built without a version has 0.
+    match required.into_iter().find(|feature| found.0 > 0 && found < feature.since) {
         None => Ok(()),
         Some(RequiredFeature { key, since: (major, minor), remedy }) => {
             Err(PodFeatureError::TooOld { key, major, minor, version: version.git_version, remedy })
@@ -88,6 +91,10 @@ fn required_features(pods: &PodFetchConfig) -> Vec<RequiredFeature> {
     if let Some(form) = form {
         let key = format!("delivery.pod.variables: {form}");
         required.push(RequiredFeature { key, since: FILE_KEYS, remedy: "set delivery.pod.variables: file" });
+    }
+    if pods.components.source == PodComponentSource::ImageVolume {
+        let key = "delivery.pod.components.source: image-volume".to_owned();
+        required.push(RequiredFeature { key, since: IMAGE_VOLUMES, remedy: "use another source" });
     }
     if pods.refresh_seconds.is_some() {
         // The sidecar would be an init container that never ends.
@@ -159,6 +166,12 @@ mod tests {
             let found = check_pod_features(&pods, Some(&cluster(body).await)).await;
             assert_eq!(found.map_err(|error| error.to_string()), expected);
         }
+        let mut pods = PodFetchConfig { image: Some("a".to_owned()), variables: File, ..PodFetchConfig::default() };
+        pods.components.source = PodComponentSource::ImageVolume;
+        let error = check_pod_features(&pods, Some(&cluster(version("34")).await)).await.unwrap_err().to_string();
+        let expected = "delivery.pod.components.source: image-volume requires Kubernetes 1.35, and the API server has \
+                        v1.34.0; use another source";
+        assert_eq!(error, expected);
         let unused = PodFetchConfig::default();
         check_pod_features(&unused, Some(&cluster(version("20")).await)).await.unwrap();
     }

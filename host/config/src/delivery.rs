@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Config, ConfigError, InjectorConfig, PodFetchConfig,
+    ComponentSource, Config, ConfigError, InjectorConfig, PodComponentSource, PodFetchConfig,
     conventions::mirror,
     names::is_label,
     section::{seconds, section},
@@ -136,6 +136,20 @@ impl Config {
         };
         self.server.clients.allow_values()
             && (global || self.config_maps || self.injectors.iter().any(reads_and_delivers))
+    }
+
+    /// Whether an injector of the configuration, or one that a ConfigMap can add, has its component
+    /// delivered to pods in ConfigMaps.
+    ///
+    /// The chart grants the rights under the same condition (`ampoule.deliversComponents`).
+    #[must_use]
+    pub fn delivers_components(&self) -> bool {
+        let pods = &self.delivery.pod;
+        let is_foreign = |injector: &InjectorConfig| {
+            injector.delivery == Delivery::Pod && !matches!(injector.component, ComponentSource::Builtin(_))
+        };
+        pods.components.source == PodComponentSource::ConfigMap
+            && (self.config_maps || self.injectors.iter().any(is_foreign))
     }
 
     /// The key of the first part that writes values into the specification of pods.

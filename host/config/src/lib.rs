@@ -62,7 +62,10 @@ pub use self::{
     grants::{GrantsConfig, GrantsFile, HttpGrantConfig},
     injector::InjectorConfig,
     limits::LimitsSection,
-    pod_fetch::{CheckedFetchPlugin, FetchPlugin, PodFetchConfig, PodFetchResources, VariableDeliveryName},
+    pod_fetch::{
+        CheckedFetchPlugin, FetchPlugin, FetchedComponent, PodComponentSource, PodComponents, PodFetchConfig,
+        PodFetchResources, VariableDeliveryName,
+    },
     pods::PodsConfig,
     reader::parse_document,
     registration::{

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ampoule_core::{
-    Conventions, Delivery, EnvPlacement, FetchRecipe, FetchToken, InitContainerPosition, Limits, PodFetching,
-    Resources, TOKENS_DIRECTORY, VariableDelivery,
+    ComponentVolume, Conventions, Delivery, EnvPlacement, FetchRecipe, FetchToken, InitContainerPosition, Limits,
+    PodFetching, Resources, TOKENS_DIRECTORY, VariableDelivery,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,10 +61,41 @@ pub struct PodFetchConfig {
     #[schemars(range(min = 10, max = 86_400))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_seconds: Option<u64>,
+    /// How pods get the components that are not in the image of the program, which has the built-in
+    /// ones.
+    #[serde(deserialize_with = "section")]
+    pub components: PodComponents,
     /// Compute resources of the init container and of the sidecar. With requests equal to limits, also for `cpu`, a
     /// pod of the class Guaranteed keeps its class.
     #[serde(deserialize_with = "section")]
     pub resources: PodFetchResources,
+}
+
+/// How pods get the components that are not built in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct PodComponents {
+    /// Where they are.
+    pub source: PodComponentSource,
+    /// Image with the directory `components` that `ampoule portable` writes, with its digest. For
+    /// `image-volume`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
+/// Where the components of pods are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PodComponentSource {
+    /// In the image of the program, to which an admin has added them.
+    #[default]
+    Image,
+    /// In an image that the pod mounts. Requires Kubernetes 1.35 on the API server and all nodes.
+    ImageVolume,
+    /// In a ConfigMap that the webhook creates in the namespace of the pod. The component and its
+    /// code must have less than 1 MiB, and the webhook's role must allow `create`, `get`, `patch`,
+    /// `list` and `delete` on ConfigMaps there.
+    ConfigMap,
 }
 
 /// Compute resources of the init container, as quantities of Kubernetes.
@@ -77,12 +108,26 @@ pub struct PodFetchResources {
     pub limits: BTreeMap<String, String>,
 }
 
+/// The component of an injector, as pods get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedComponent {
+    /// The SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+    /// The SHA-256 of its code, if others can change the place of the code.
+    pub code: Option<String>,
+    /// What the pod mounts to have it.
+    pub volume: Option<ComponentVolume>,
+}
+
 /// How the program in a pod loads the plugin of an injector.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FetchPlugin {
     /// The SHA-256 of the component, in hexadecimal.
     component: String,
+    /// The SHA-256 of its code, if others can change the place of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
     settings: Value,
     limits: LimitsSection,
     grants: GrantsFile,
@@ -99,6 +144,8 @@ pub struct FetchPlugin {
 pub struct CheckedFetchPlugin {
     /// The SHA-256 of the component, in hexadecimal.
     pub component: String,
+    /// The SHA-256 of its code, in hexadecimal; `None` if the image of the program vouches for it.
+    pub code: Option<String>,
     /// The settings.
     pub settings: Value,
     /// The limits.
@@ -120,6 +167,7 @@ impl Default for PodFetchConfig {
             variables: VariableDeliveryName::default(),
             total_seconds: 600,
             refresh_seconds: None,
+            components: PodComponents::default(),
             resources: PodFetchResources::default(),
         }
     }
@@ -145,13 +193,34 @@ impl PodFetchConfig {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.resources.check("delivery.pod.resources")?;
-        let Some(image) = &self.image else { return Ok(()) };
-        let digest = image.rsplit_once("@sha256:").map(|(_, digest)| digest);
-        if digest.is_some_and(crate::source::is_sha256) {
-            return Ok(());
+        self.components.check()?;
+        self.image.as_deref().map_or(Ok(()), |image| check_pinned("delivery.pod.image", image))
+    }
+}
+
+/// Checks that an image has a digest.
+fn check_pinned(key: &str, image: &str) -> Result<(), ConfigError> {
+    let digest = image.rsplit_once("@sha256:").map(|(_, digest)| digest);
+    if digest.is_some_and(crate::source::is_sha256) {
+        return Ok(());
+    }
+    let reason = "has no digest, so the program that gets the secrets could change; use REPOSITORY@sha256:DIGEST";
+    Err(ConfigError::at(key, reason))
+}
+
+// === impl PodComponents ===
+
+impl PodComponents {
+    fn check(&self) -> Result<(), ConfigError> {
+        let key = "delivery.pod.components.image";
+        match (self.source, &self.image) {
+            (PodComponentSource::ImageVolume, Some(image)) => check_pinned(key, image),
+            (PodComponentSource::ImageVolume, None) => {
+                Err(ConfigError::at(key, "is required with the source image-volume"))
+            }
+            (_, Some(_)) => Err(ConfigError::at(key, "has no effect without the source image-volume")),
+            (_, None) => Ok(()),
         }
-        let reason = "has no digest, so the program that gets the secrets could change; use REPOSITORY@sha256:DIGEST";
-        Err(ConfigError::at("delivery.pod.image", reason))
     }
 }
 
@@ -234,7 +303,7 @@ impl InjectorConfig {
     /// The CA certificates are too large for a pod.
     pub fn fetch_recipe(
         &self,
-        component: &str,
+        component: &FetchedComponent,
         ca: Option<&[u8]>,
         conventions: &Conventions,
     ) -> Result<FetchRecipe, String> {
@@ -251,7 +320,8 @@ impl InjectorConfig {
             }
         }
         let plugin = FetchPlugin {
-            component: component.to_owned(),
+            component: component.digest.clone(),
+            code: component.code.clone(),
             settings: self.settings.clone(),
             limits: (&self.limits).into(),
             grants: (&grants).into(),
@@ -260,7 +330,7 @@ impl InjectorConfig {
             env_prefix: conventions.env_prefix.clone(),
             mount_directory: conventions.mount_directory.clone(),
         };
-        Ok(FetchRecipe { plugin: json!(plugin), tokens, variables })
+        Ok(FetchRecipe { plugin: json!(plugin), tokens, variables, volume: component.volume.clone() })
     }
 }
 
@@ -314,11 +384,14 @@ impl FetchPlugin {
     ///
     /// The first error. The webhook wrote the document, so it is a defect or another version.
     pub fn check(self) -> Result<CheckedFetchPlugin, ConfigError> {
-        if !crate::source::is_sha256(&self.component) {
-            return Err(ConfigError::at("component", "is not a SHA-256"));
+        for (key, digest) in [("component", Some(&self.component)), ("code", self.code.as_ref())] {
+            if digest.is_some_and(|digest| !crate::source::is_sha256(digest)) {
+                return Err(ConfigError::at(key, "is not a SHA-256"));
+            }
         }
         Ok(CheckedFetchPlugin {
             component: self.component,
+            code: self.code,
             settings: self.settings,
             limits: self.limits.over(&Limits::default()),
             grants: self.grants.check("grants")?,

@@ -6,6 +6,7 @@
 //! replicas write the same object, and a changed value has a new name. With
 //! [`PodFetching`], the pod fetches the values itself, and the host never has them.
 
+mod component;
 mod document;
 mod fetch;
 mod fetch_containers;
@@ -18,9 +19,10 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 
 pub use self::{
+    component::{ComponentVolume, ShippedComponent},
     document::{FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
     fetch::{FetchRecipe, FetchToken, PodFetching, VariableDelivery},
-    fetch_containers::{TOKENS_DIRECTORY, VARIABLES_PATH},
+    fetch_containers::{IMAGE_COMPONENTS, SHIPPED_DIRECTORY, TOKENS_DIRECTORY, VARIABLES_PATH},
     name::NamingKey,
 };
 pub(crate) use self::{fetch::FetchPlan, plan::DeliveryPlan, refresh::REFRESH_ANNOTATION};
@@ -70,6 +72,13 @@ pub trait DeliveryStore: Send + Sync {
     ///
     /// The Secret cannot be written.
     async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError>;
+
+    /// Ensures that a namespace has the ConfigMap with a component.
+    ///
+    /// # Errors
+    ///
+    /// The ConfigMap cannot be written.
+    async fn ensure_component(&self, namespace: &str, component: &ShippedComponent) -> Result<(), DeliveryError>;
 }
 
 /// A Secret that carries values to the containers of a pod.
@@ -158,6 +167,10 @@ impl DeliveryStore for NoDelivery {
     }
 
     async fn ensure(&self, _secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    async fn ensure_component(&self, _namespace: &str, _component: &ShippedComponent) -> Result<(), DeliveryError> {
         Ok(())
     }
 }

@@ -34,9 +34,10 @@ pub use self::{
     annotations::TRIGGER_LABELS,
     cluster_secrets::{ClusterSecrets, ClusterSecretsError, NoCluster},
     delivery::{
-        DeliveredKind, DeliveredSecret, Delivery, DeliveryError, DeliveryStore, FetchDocument, FetchInjector,
-        FetchRecipe, FetchToken, FetchedFile, FetchedVariable, NamingKey, NoDelivery, PodFetching, PromisedValue,
-        TOKENS_DIRECTORY, VARIABLES_PATH, VariableDelivery,
+        ComponentVolume, DeliveredKind, DeliveredSecret, Delivery, DeliveryError, DeliveryStore, FetchDocument,
+        FetchInjector, FetchRecipe, FetchToken, FetchedFile, FetchedVariable, IMAGE_COMPONENTS, NamingKey, NoDelivery,
+        PodFetching, PromisedValue, SHIPPED_DIRECTORY, ShippedComponent, TOKENS_DIRECTORY, VARIABLES_PATH,
+        VariableDelivery,
     },
     destination::{Destination, prohibited_address},
     diff::diff,

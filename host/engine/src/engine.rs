@@ -16,7 +16,7 @@ use crate::{
         code::CodeSource,
         compiler::Compiler,
         component::{ComponentBytes, digest},
-        portable::PortableCode,
+        portable::{PortableCode, PortableFolders},
         wasmtime_config::{self, Allocation},
     },
     error::{EngineError, LoadError, LoadErrorKind, RunError},
@@ -86,16 +86,15 @@ impl PluginEngine {
         Self::start(&engine, CodeSource::Compiled(Arc::new(compiler)), config)
     }
 
-    /// Starts an engine that compiles nothing: it loads portable code from a folder, in which a
-    /// file has the digest of its component as its name. The folder must not change. The compiler
-    /// and the cache of the configuration have no effect.
+    /// Starts an engine that compiles nothing: it loads portable code. The compiler and the cache of
+    /// the configuration have no effect.
     ///
     /// # Errors
     ///
     /// If the system refuses threads.
-    pub fn portable(config: EngineConfig, folder: PathBuf) -> Result<Self, EngineError> {
+    pub fn portable(config: EngineConfig, folders: PortableFolders) -> Result<Self, EngineError> {
         let engine = wasmtime_config::portable_engine().map_err(wasmtime_error)?;
-        let code = PortableCode::new(engine.clone(), folder);
+        let code = PortableCode::new(engine.clone(), folders);
         Self::start(&engine, CodeSource::Portable(code), config)
     }
 
@@ -153,6 +152,16 @@ impl PluginEngine {
         let digest = digest(&component);
         let inspected = self.run_load(inspect::inspect(Arc::clone(&self.runtime), component, digest.clone())).await;
         inspected.map_err(|kind| LoadError { plugin: None, source: None, digest, kind })
+    }
+
+    /// Compiles a component to portable code, which [`PortableFolders`] describes.
+    ///
+    /// # Errors
+    ///
+    /// The component cannot be compiled, or not in time.
+    #[cfg(feature = "compiler")]
+    pub async fn portable_code(&self, component: ComponentBytes) -> Result<Vec<u8>, LoadErrorKind> {
+        self.runtime.code.compile_portable(component).await
     }
 
     /// Runs a future: on the caller's thread until it first waits, then on the threads of the

@@ -41,6 +41,7 @@ pub use self::{
     compile::{
         compiler::{Compiler, CompilerError},
         component::{ComponentBytes, digest},
+        portable::PortableFolders,
         wasmtime_config::Allocation,
     },
     contract::info::PluginInfo,

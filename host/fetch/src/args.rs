@@ -8,22 +8,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ampoule_core::{FETCH_VARIABLE, FetchDocument};
+use ampoule_core::{FETCH_VARIABLE, FetchDocument, IMAGE_COMPONENTS, SHIPPED_DIRECTORY};
 use clap::Parser;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{error::PodFetchError, fetcher::Deadline, refresh, report, secrets::PodSecrets};
+use crate::{error::PodFetchError, fetcher::Deadline, plugins::ComponentFolders, refresh, report, secrets::PodSecrets};
+
+/// The directory of the components in the image of the program.
+const IMAGE: &str = "/components";
 
 /// Fetches the secrets of a pod.
 #[derive(Debug, Parser)]
 #[command(name = "ampoule-fetch", version)]
 pub struct FetchArgs {
-    /// Directory of the components and their compiled code.
-    #[arg(long, default_value = "/components")]
-    components: PathBuf,
+    /// Directory of components and their code that only an image can change (repeatable).
+    #[arg(long, default_values_t = [IMAGE.to_owned(), IMAGE_COMPONENTS.to_owned()])]
+    components: Vec<String>,
+    /// Directory of components and code from ConfigMaps.
+    #[arg(long, default_value = SHIPPED_DIRECTORY)]
+    shipped_components: PathBuf,
     /// File that gets the reason of a failure.
     #[arg(long, default_value = "/dev/termination-log")]
     termination_log: PathBuf,
@@ -68,10 +74,15 @@ impl FetchArgs {
         })
     }
 
+    fn folders(&self) -> ComponentFolders {
+        let trusted = self.components.iter().map(PathBuf::from).collect();
+        ComponentFolders { trusted, shipped: self.shipped_components.clone() }
+    }
+
     /// Fetches the values once.
     async fn fetch(&self, document: &FetchDocument, begun: Instant) -> Result<(), PodFetchError> {
         let deadline = Deadline::start(document.total_seconds);
-        let secrets = PodSecrets::load(document, &self.components).await?;
+        let secrets = PodSecrets::load(document, &self.folders()).await?;
         secrets.fetch(&deadline).await?;
         report::fetched(document, begun.elapsed());
         Ok(())
@@ -79,7 +90,7 @@ impl FetchArgs {
 
     /// Fetches the values again and again, until the pod ends.
     async fn refresh(&self, document: &FetchDocument, seconds: u64) -> Result<(), PodFetchError> {
-        let secrets = PodSecrets::load(document, &self.components).await?;
+        let secrets = PodSecrets::load(document, &self.folders()).await?;
         refresh::forever(&secrets, Duration::from_secs(seconds)).await;
         Ok(())
     }

@@ -22,9 +22,9 @@ pub(crate) enum PodFetchError {
     /// The grants of an injector cannot be resolved.
     #[error("injector {injector}: {reason}")]
     Grants { injector: String, reason: String },
-    /// The image does not contain a component.
-    #[error("injector {injector}: the image has no component {digest}: {reason}; delivery.pod.image must contain it")]
-    Component { injector: String, digest: String, reason: io::Error },
+    /// No image and no ConfigMap has the component.
+    #[error("injector {injector}: the pod has no component {digest}: {reason}; see delivery.pod.components")]
+    Component { injector: String, digest: String, reason: String },
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -1,12 +1,13 @@
-//! Loads the plugins of a document from the components of the image: [`load`].
+//! Loads the plugins of a document: [`load`].
 //!
-//! The digest of a component is compared. Its code belongs to the image, like this program.
+//! The digest of a component is compared. Its code belongs to an image, like this program, or its
+//! digest is compared as well: others can change a ConfigMap of the namespace.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use ampoule_config::FetchPlugin;
+use ampoule_config::{CheckedFetchPlugin, FetchPlugin};
 use ampoule_core::{FetchDocument, FetchInjector, NoCluster, Unobserved};
-use ampoule_engine::{ComponentBytes, EngineConfig, PluginEngine, PluginInjector, PluginSpec};
+use ampoule_engine::{ComponentBytes, EngineConfig, PluginEngine, PluginInjector, PluginSpec, PortableFolders};
 
 use crate::error::PodFetchError;
 
@@ -22,32 +23,48 @@ pub(crate) struct LoadedPlugins {
     pub(crate) engine: PluginEngine,
 }
 
+/// The folders of the components and their code.
+#[derive(Clone, Debug)]
+pub(crate) struct ComponentFolders {
+    /// Parts of images.
+    pub(crate) trusted: Vec<PathBuf>,
+    /// ConfigMaps of the namespace.
+    pub(crate) shipped: PathBuf,
+}
+
 /// Loads the plugin of each injector.
-pub(crate) async fn load(document: &FetchDocument, components: &Path) -> Result<LoadedPlugins, PodFetchError> {
+pub(crate) async fn load(document: &FetchDocument, folders: &ComponentFolders) -> Result<LoadedPlugins, PodFetchError> {
+    let recipes = document.injectors.iter().map(check).collect::<Result<Vec<_>, _>>()?;
+    let pins = recipes.iter().filter_map(|recipe| Some((recipe.component.clone(), recipe.code.clone()?))).collect();
+    let ComponentFolders { trusted, shipped } = folders.clone();
     let config = EngineConfig { max_concurrent: CALLS, guest_threads: 1, ..EngineConfig::default() };
-    let engine = PluginEngine::portable(config, components.to_owned())?;
-    let mut plugins = Vec::with_capacity(document.injectors.len());
-    for injector in &document.injectors {
-        let spec = spec(injector, components)?;
+    let engine = PluginEngine::portable(config, PortableFolders { trusted, shipped, pins })?;
+    let mut plugins = Vec::with_capacity(recipes.len());
+    for (injector, recipe) in document.injectors.iter().zip(recipes) {
+        let spec = spec(&injector.name, recipe, folders)?;
         plugins.push(engine.load(spec).await.map_err(Box::new)?);
     }
     Ok(LoadedPlugins { plugins, engine })
 }
 
-fn spec(injector: &FetchInjector, components: &Path) -> Result<PluginSpec, PodFetchError> {
+fn check(injector: &FetchInjector) -> Result<CheckedFetchPlugin, PodFetchError> {
     let name = &injector.name;
-    let document: FetchPlugin = serde_json::from_value(injector.plugin.clone())
+    let plugin: FetchPlugin = serde_json::from_value(injector.plugin.clone())
         .map_err(|error| PodFetchError::Document(format!("is not valid for injector {name}: {error}")))?;
-    let plugin = document.check().map_err(|reason| PodFetchError::Plugin { injector: name.clone(), reason })?;
+    plugin.check().map_err(|reason| PodFetchError::Plugin { injector: name.clone(), reason })
+}
+
+fn spec(name: &str, plugin: CheckedFetchPlugin, folders: &ComponentFolders) -> Result<PluginSpec, PodFetchError> {
     let ca = plugin.ca.as_deref().map(str::as_bytes);
     let grants = ampoule_grants::resolve(name, &plugin.grants, ca, Arc::new(NoCluster), Arc::new(Unobserved))
-        .map_err(|error| PodFetchError::Grants { injector: name.clone(), reason: format!("{error:#}") })?;
+        .map_err(|error| PodFetchError::Grants { injector: name.to_owned(), reason: format!("{error:#}") })?;
     let mut limits = plugin.limits;
     limits.deadline = limits.deadline.max(CALL);
+    let folders = if plugin.code.is_some() { std::slice::from_ref(&folders.shipped) } else { &folders.trusted[..] };
     Ok(PluginSpec {
-        name: name.clone(),
+        name: name.to_owned(),
         source: format!("sha256:{}", plugin.component),
-        component: read_component(name, &plugin.component, components)?,
+        component: read_component(name, &plugin.component, folders)?,
         settings: plugin.settings,
         conventions: plugin.conventions,
         limits,
@@ -58,14 +75,21 @@ fn spec(injector: &FetchInjector, components: &Path) -> Result<PluginSpec, PodFe
     })
 }
 
-/// Reads a component, and compares its digest.
-fn read_component(injector: &str, digest: &str, components: &Path) -> Result<ComponentBytes, PodFetchError> {
-    let path = components.join(digest).with_extension("wasm");
+/// Reads a component from the first folder that has it, and compares its digest.
+fn read_component(injector: &str, digest: &str, folders: &[PathBuf]) -> Result<ComponentBytes, PodFetchError> {
     let missing =
         |reason| PodFetchError::Component { injector: injector.to_owned(), digest: digest.to_owned(), reason };
-    let bytes = fs::read(&path).map_err(missing)?;
+    let path = |folder: &PathBuf| folder.join(digest).with_extension("wasm");
+    let found = folders.iter().map(path).find(|path| path.exists());
+    let found = found.ok_or_else(|| missing(format!("it is not in {}", names(folders))))?;
+    let bytes = fs::read(&found).map_err(|error| missing(format!("{}: {error}", found.display())))?;
     if ampoule_engine::digest(&bytes) != digest {
-        return Err(missing(std::io::Error::other("its file has another SHA-256")));
+        return Err(missing(format!("{} has another SHA-256", found.display())));
     }
     Ok(bytes.into())
+}
+
+fn names(folders: &[PathBuf]) -> String {
+    let names: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    names.join(" or ")
 }

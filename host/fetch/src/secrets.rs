@@ -1,6 +1,6 @@
 //! [`PodSecrets`]: the secrets of a pod, with the plugins that fetch them.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use ampoule_core::{FetchDocument, VARIABLES_PATH};
 
@@ -8,7 +8,7 @@ use crate::{
     error::PodFetchError,
     fetcher::{Deadline, PodFetcher},
     output::Outputs,
-    plugins::{LoadedPlugins, load},
+    plugins::{ComponentFolders, LoadedPlugins, load},
 };
 
 /// The secrets of a pod, with the plugins that fetch them.
@@ -29,8 +29,8 @@ pub(crate) struct FetchRound {
 
 impl<'a> PodSecrets<'a> {
     /// Loads the plugins of a document.
-    pub(crate) async fn load(document: &'a FetchDocument, components: &Path) -> Result<Self, PodFetchError> {
-        Ok(Self { document, loaded: load(document, components).await? })
+    pub(crate) async fn load(document: &'a FetchDocument, folders: &ComponentFolders) -> Result<Self, PodFetchError> {
+        Ok(Self { document, loaded: load(document, folders).await? })
     }
 
     /// Fetches all values, and then writes them.

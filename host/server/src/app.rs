@@ -303,6 +303,9 @@ fn start_delivery(config: &Config, metrics: &Metrics, followers: &mut JoinSet<()
     if config.delivers_secrets() {
         delivery.set_used();
     }
+    if config.delivers_components() {
+        delivery.set_ships_components();
+    }
     // The pod's name; a process outside a cluster has another identity at each start.
     let holder = events::pod_name().unwrap_or_else(|| format!("process-{}", std::process::id()));
     followers.spawn(sweeper::run(Arc::clone(&delivery), holder));

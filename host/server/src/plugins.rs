@@ -12,6 +12,7 @@ mod kept_values;
 mod load_tasks;
 mod missing_plugin;
 mod pending_load;
+mod pod_component;
 mod public_reason;
 mod recipe;
 mod reduction;
@@ -218,6 +219,7 @@ impl Loader {
             engine: Arc::clone(&engine),
             conventions: config.conventions.clone(),
             strict_grants: config.strict_grants,
+            pod_components: config.delivery.pod.components.clone(),
             trust: config.trust.clone(),
             config_map_credentials: config.config_map_credentials.clone(),
             last: self.last.clone(),

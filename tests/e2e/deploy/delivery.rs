@@ -33,10 +33,15 @@ fn render(values: &[&str]) -> Result<Vec<Value>> {
 }
 
 fn reach(objects: &[Value]) -> Reach {
-    if find(objects, &format!("ClusterRole/{ROLE}")).is_ok() {
+    reach_of(objects, ROLE)
+}
+
+/// Where a role applies.
+fn reach_of(objects: &[Value], role: &str) -> Reach {
+    if find(objects, &format!("ClusterRole/{role}")).is_ok() {
         return Reach::Everywhere;
     }
-    let roles = objects.iter().filter(|object| name(object) == format!("Role/{ROLE}"));
+    let roles = objects.iter().filter(|object| name(object) == format!("Role/{role}"));
     let namespaces = roles.filter_map(|role| role["metadata"]["namespace"].as_str());
     let namespaces: BTreeSet<_> = namespaces.map(str::to_owned).collect();
     if namespaces.is_empty() { Reach::Nowhere } else { Reach::Namespaces(namespaces) }
@@ -106,6 +111,39 @@ fn the_chart_has_the_rights_of_a_delivery_exactly_if_the_process_delivers_values
     }
     let without = render(&[OPEN, global, "rbac.create=false"])?;
     assert_eq!(reach(&without), Reach::Nowhere);
+    Ok(())
+}
+
+#[test]
+fn the_chart_has_the_rights_for_components_exactly_if_the_process_delivers_them() -> Result<()> {
+    let pods = [
+        "config.delivery.pod.image=a@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "config.injectors[0].delivery=pod",
+        "config.injectors[0].grants.http.hosts[0]=store.example.com",
+    ];
+    let (foreign, source) =
+        ("config.injectors[0].component=file:/plugins/store.wasm", "config.delivery.pod.components.source=config-map");
+    let table: &[(&[&str], Reach)] = &[
+        (&[], Reach::Nowhere),
+        (&[source], Reach::Nowhere),
+        (&[foreign], Reach::Nowhere),
+        (&[foreign, source], Reach::Everywhere),
+        (
+            &[foreign, source, "config.delivery.namespaces={b,a,b}"],
+            Reach::Namespaces(["a", "b"].map(str::to_owned).into()),
+        ),
+        (&[source, "config.plugins.configMaps=true"], Reach::Everywhere),
+    ];
+    for (values, expected) in table {
+        let objects = render(&[&[OPEN], &pods[..], values].concat())?;
+        assert_eq!(reach_of(&objects, "hooks-hook-ampoule-components"), *expected, "{values:?}");
+        let config = objects.iter().find_map(|object| object["data"]["ampoule.yaml"].as_str()).context("a file")?;
+        let delivers = Config::parse(config, &built_ins())?.delivers_components();
+        assert_eq!(delivers, *expected != Reach::Nowhere, "{values:?}");
+        let rules = find(&objects, "Role/hook-ampoule").ok().and_then(|role| role["rules"].as_array());
+        let names: Vec<_> = rules.into_iter().flatten().map(|rule| &rule["resourceNames"][0]).collect();
+        assert_eq!(names.contains(&&json!("ampoule-delivery-sweeper")), delivers, "{values:?}");
+    }
     Ok(())
 }
 

@@ -1,16 +1,51 @@
-//! The Secrets that a pod refers to: [`secrets_of`].
+//! [`CarrierKind`]: the Secrets and ConfigMaps that a pod refers to.
 //!
-//! Kubernetes has a reference in variables, volumes and image pull secrets.
+//! Kubernetes has a reference to a Secret in variables, volumes and image pull secrets. The
+//! ConfigMaps with components are in volumes only.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
-use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Pod, PodSpec, Volume};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, EnvFromSource, EnvVar, Pod, PodSpec, Secret, Volume},
+};
+use kube::Resource;
+use serde::de::DeserializeOwned;
 
-/// Returns the names of the Secrets that the pod still needs; none for a pod that has ended.
-pub(super) fn secrets_of(pod: &Pod) -> BTreeSet<&str> {
+/// A kind of objects that carry something to pods.
+pub(super) trait CarrierKind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + fmt::Debug + DeserializeOwned
+{
+    /// The name in messages.
+    const PLURAL: &str;
+
+    /// Returns the names of the objects that a pod refers to.
+    fn names_in(spec: &PodSpec) -> BTreeSet<&str>;
+}
+
+impl CarrierKind for Secret {
+    const PLURAL: &str = "Secrets";
+
+    fn names_in(spec: &PodSpec) -> BTreeSet<&str> {
+        secrets_of_spec(spec)
+    }
+}
+
+impl CarrierKind for ConfigMap {
+    const PLURAL: &str = "ConfigMaps";
+
+    fn names_in(spec: &PodSpec) -> BTreeSet<&str> {
+        let projected = spec.volumes.iter().flatten().filter_map(|volume| volume.projected.as_ref());
+        let sources = projected.flat_map(|projected| projected.sources.iter().flatten());
+        sources.filter_map(|source| source.config_map.as_ref()).map(|config_map| config_map.name.as_str()).collect()
+    }
+}
+
+/// Returns the names of the objects that the pod still needs; none for a pod that has ended.
+pub(super) fn needed_by<K: CarrierKind>(pod: &Pod) -> BTreeSet<&str> {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     match &pod.spec {
-        Some(spec) if !matches!(phase, Some("Succeeded" | "Failed")) => secrets_of_spec(spec),
+        Some(spec) if !matches!(phase, Some("Succeeded" | "Failed")) => K::names_in(spec),
         _ => BTreeSet::new(),
     }
 }
@@ -57,6 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_pod_refers_to_components_in_projected_volumes() {
+        let sources = json!([{ "configMap": { "name": "a" } }, { "secret": { "name": "b" } }]);
+        let volumes = json!([{ "name": "v", "projected": { "sources": sources } }, { "name": "w", "emptyDir": {} }]);
+        let pod: Pod = serde_json::from_value(json!({ "spec": { "containers": [], "volumes": volumes } })).unwrap();
+        assert_eq!(needed_by::<ConfigMap>(&pod).into_iter().collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
     fn a_pod_refers_to_secrets_in_variables_volumes_and_pull_secrets() {
         let from = |name: &str| json!({ "name": "V", "valueFrom": { "secretKeyRef": { "name": name, "key": "k" } } });
         let spec = json!({
@@ -77,7 +120,7 @@ mod tests {
         {
             let pod = json!({ "metadata": {}, "spec": spec, "status": { "phase": phase } });
             let pod: Pod = serde_json::from_value(pod).unwrap();
-            assert_eq!(secrets_of(&pod).into_iter().collect::<Vec<_>>(), expected, "{phase}");
+            assert_eq!(needed_by::<Secret>(&pod).into_iter().collect::<Vec<_>>(), expected, "{phase}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The sweeper: gives the Secrets that carry values their pods as owners, and deletes those that no
-//! pod refers to.
+//! The sweeper: gives the Secrets that carry values, and the ConfigMaps that carry components, their
+//! pods as owners, and deletes those that no pod refers to.
 //!
 //! An admission uses a Secret before its pod exists, and other replicas do not write a Secret again
 //! that they know ([`super::SecretDelivery`]). Therefore a Secret has owners only when every
@@ -16,7 +16,7 @@ use ampoule_config::DeliveryConfig;
 use ampoule_core::GeneratedName;
 use ampoule_telemetry::metrics::Metrics;
 use k8s_openapi::{
-    api::core::v1::{Pod, Secret},
+    api::core::v1::{ConfigMap, Pod, Secret},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
     jiff::{SignedDuration, Timestamp},
 };
@@ -29,7 +29,11 @@ use serde_json::json;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{LAST_USED, MANAGED_BY, SecretDelivery, WEBHOOK, lease::SweepLease, references::secrets_of};
+use super::{
+    LAST_USED, MANAGED_BY, SecretDelivery, WEBHOOK,
+    lease::SweepLease,
+    references::{CarrierKind, needed_by},
+};
 use crate::client::{Cluster, ClusterError};
 
 /// Secrets of one response of the API server.
@@ -37,7 +41,7 @@ const PAGE: u32 = 500;
 /// Pods of one response. A pod has up to 1.5 MiB.
 const POD_PAGE: u32 = 32;
 /// Secrets in one search of a namespace, or of all namespaces. The next search finds the rest.
-const MOST_SECRETS: usize = 100_000;
+const MOST_OBJECTS: usize = 100_000;
 /// Bytes of a time stamp.
 const MOST_STAMP: usize = 64;
 /// Pods that own a Secret at most. A Secret of more pods has no owner, and only the sweeper deletes
@@ -52,7 +56,7 @@ pub async fn run(delivery: Arc<SecretDelivery>, holder: String) {
     let mut sweeper = None;
     loop {
         sleep(delivery.config.sweep_interval).await;
-        if !delivery.is_used() {
+        if !delivery.is_used() && !delivery.ships_components() {
             continue;
         }
         let problem = sweep(&mut sweeper, &delivery, &holder).await.err();
@@ -71,7 +75,7 @@ async fn sweep(sweeper: &mut Option<Sweeper>, delivery: &SecretDelivery, holder:
         *sweeper = Some(Sweeper::new(cluster.clone(), delivery, holder.to_owned()));
     }
     match sweeper {
-        Some(sweeper) => sweeper.sweep_if_leader().await.map_err(|error| error.to_string()),
+        Some(sweeper) => sweeper.sweep_if_leader(delivery).await.map_err(|error| error.to_string()),
         None => Ok(()),
     }
 }
@@ -95,7 +99,7 @@ enum Treatment {
 /// The result of a search.
 #[derive(Default)]
 struct SweepResult {
-    secrets: usize,
+    existing: usize,
     deleted: usize,
     /// The first problem.
     problem: Option<ClusterError>,
@@ -115,46 +119,61 @@ impl Sweeper {
         Self { cluster, config, lease, metrics: delivery.metrics.clone() }
     }
 
-    async fn sweep_if_leader(&self) -> Result<(), ClusterError> {
-        if self.lease.acquire().await? { self.sweep().await } else { Ok(()) }
+    async fn sweep_if_leader(&self, delivery: &SecretDelivery) -> Result<(), ClusterError> {
+        if self.lease.acquire().await? { self.sweep(delivery).await } else { Ok(()) }
     }
 
-    /// Searches once. A namespace that fails does not affect the others.
-    async fn sweep(&self) -> Result<(), ClusterError> {
+    /// Searches once for what this process delivers: the role may permit nothing else.
+    async fn sweep(&self, delivery: &SecretDelivery) -> Result<(), ClusterError> {
+        let mut problem = None;
+        if delivery.is_used() {
+            let secrets = self.sweep_kind::<Secret>().await;
+            self.metrics.delivery_secrets(secrets.existing);
+            if secrets.deleted > 0 {
+                self.metrics.delivery_swept(secrets.deleted);
+            }
+            problem = secrets.problem;
+        }
+        if delivery.ships_components() {
+            problem = problem.or(self.sweep_kind::<ConfigMap>().await.problem);
+        }
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Searches the objects of a kind. A namespace that fails does not affect the others.
+    async fn sweep_kind<K: CarrierKind>(&self) -> SweepResult {
         let mut found = SweepResult::default();
-        for (secrets, pods) in self.scopes().into_iter().zip(self.scopes()) {
-            if let Err(error) = self.sweep_scope(&secrets, &pods, &mut found).await {
+        for (objects, pods) in self.scopes::<K>().into_iter().zip(self.scopes()) {
+            if let Err(error) = self.sweep_scope(&objects, &pods, &mut found).await {
                 found.problem.get_or_insert(error);
             }
         }
-        self.metrics.delivery_secrets(found.secrets);
         if found.deleted > 0 {
-            self.metrics.delivery_swept(found.deleted);
-            info!(deleted = found.deleted, "deleted Secrets that no pod refers to");
+            info!(deleted = found.deleted, kind = K::PLURAL, "deleted objects that no pod refers to");
         }
-        found.problem.map_or(Ok(()), Err)
+        found
     }
 
-    async fn sweep_scope(
+    async fn sweep_scope<K: CarrierKind>(
         &self,
-        secrets: &Api<Secret>,
+        objects: &Api<K>,
         pods: &Api<Pod>,
         found: &mut SweepResult,
     ) -> Result<(), ClusterError> {
-        let secrets = self.secrets(secrets).await?;
-        found.secrets += secrets.len();
-        if secrets.is_empty() {
+        let objects = self.list(objects).await?;
+        found.existing += objects.len();
+        if objects.is_empty() {
             return Ok(());
         }
-        // After the Secrets: a pod that is created in between renewed the time stamp of its Secret.
-        let users = users(pods, &secrets).await?;
+        // After the objects: a pod that is created in between renewed the time stamp of its object.
+        let users = users(pods, &objects).await?;
         let now = Timestamp::now();
-        for secret in &secrets {
-            let used_by = users.get(&identity(secret)).map_or(&[][..], Vec::as_slice);
-            let treated = match treatment(&secret.metadata, used_by, &self.config, now) {
+        for object in &objects {
+            let used_by = users.get(&identity(object)).map_or(&[][..], Vec::as_slice);
+            let treated = match treatment(&object.metadata, used_by, &self.config, now) {
                 Treatment::Keep => Ok(false),
-                Treatment::Own(owners) => self.own(secret, &owners).await.map(|()| false),
-                Treatment::Delete => self.delete(secret).await,
+                Treatment::Own(owners) => self.own(object, &owners).await.map(|()| false),
+                Treatment::Delete => self.delete(object).await,
             };
             match treated {
                 Ok(is_deleted) => found.deleted += usize::from(is_deleted),
@@ -164,17 +183,17 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Lists the Secrets without their values.
-    async fn secrets(&self, api: &Api<Secret>) -> Result<Vec<PartialObjectMeta<Secret>>, ClusterError> {
+    /// Lists the objects without their content.
+    async fn list<K: CarrierKind>(&self, api: &Api<K>) -> Result<Vec<PartialObjectMeta<K>>, ClusterError> {
         let labels = format!("{}={},{WEBHOOK}={}", MANAGED_BY.0, MANAGED_BY.1, self.cluster.namespace());
         let mut found = Vec::new();
         let mut page = ListParams::default().labels(&labels).limit(PAGE);
         loop {
             let list = api.list_metadata(&page).await?;
-            // A user who may create Secrets can copy the labels.
+            // A user who may create such objects can copy the labels.
             found.extend(list.items.into_iter().filter(is_generated).map(without_other_metadata));
             match list.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) if found.len() < MOST_SECRETS => page = page.continue_token(&token),
+                Some(token) if found.len() < MOST_OBJECTS => page = page.continue_token(&token),
                 _ => return Ok(found),
             }
         }
@@ -192,37 +211,41 @@ impl Sweeper {
         self.config.namespaces.iter().map(|namespace| self.cluster.namespaced_in(namespace)).collect()
     }
 
-    async fn own(&self, secret: &PartialObjectMeta<Secret>, owners: &[OwnerReference]) -> Result<(), ClusterError> {
-        let (namespace, name) = identity(secret);
-        let metadata = &secret.metadata;
+    async fn own<K: CarrierKind>(
+        &self,
+        object: &PartialObjectMeta<K>,
+        owners: &[OwnerReference],
+    ) -> Result<(), ClusterError> {
+        let (namespace, name) = identity(object);
+        let metadata = &object.metadata;
         let patch = json!({ "metadata": {
             "ownerReferences": owners, "resourceVersion": metadata.resource_version, "uid": metadata.uid,
         } });
-        let api: Api<Secret> = self.cluster.namespaced_in(&namespace);
+        let api: Api<K> = self.cluster.namespaced_in(&namespace);
         let patched = api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
         is_current(patched.map(drop)).map(drop)
     }
 
-    /// Whether the Secret was deleted, and not used in between.
-    async fn delete(&self, secret: &PartialObjectMeta<Secret>) -> Result<bool, ClusterError> {
-        let (namespace, name) = identity(secret);
-        let metadata = &secret.metadata;
+    /// Whether the object was deleted, and not used in between.
+    async fn delete<K: CarrierKind>(&self, object: &PartialObjectMeta<K>) -> Result<bool, ClusterError> {
+        let (namespace, name) = identity(object);
+        let metadata = &object.metadata;
         let preconditions =
             Preconditions { resource_version: metadata.resource_version.clone(), uid: metadata.uid.clone() };
-        let api: Api<Secret> = self.cluster.namespaced_in(&namespace);
+        let api: Api<K> = self.cluster.namespaced_in(&namespace);
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         is_current(api.delete(&name, &params).await.map(drop))
     }
 }
 
-/// The pods that refer to the Secrets.
-async fn users(api: &Api<Pod>, secrets: &[PartialObjectMeta<Secret>]) -> Result<Users, ClusterError> {
-    let names: BTreeSet<_> = secrets.iter().map(identity).collect();
+/// The pods that refer to the objects.
+async fn users<K: CarrierKind>(api: &Api<Pod>, objects: &[PartialObjectMeta<K>]) -> Result<Users, ClusterError> {
+    let names: BTreeSet<_> = objects.iter().map(identity).collect();
     let mut users = Users::new();
     let mut page = ListParams::default().limit(POD_PAGE);
     loop {
         let list = api.list(&page).await?;
-        list.items.iter().for_each(|pod| add_users(&mut users, &names, pod));
+        list.items.iter().for_each(|pod| add_users::<K>(&mut users, &names, pod));
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
             None => return Ok(users),
@@ -230,18 +253,18 @@ async fn users(api: &Api<Pod>, secrets: &[PartialObjectMeta<Secret>]) -> Result<
     }
 }
 
-fn is_generated(secret: &PartialObjectMeta<Secret>) -> bool {
-    secret.metadata.name.as_deref().is_some_and(GeneratedName::is_valid)
+fn is_generated<K>(object: &PartialObjectMeta<K>) -> bool {
+    object.metadata.name.as_deref().is_some_and(GeneratedName::is_valid)
 }
 
-/// Keeps only what the sweeper reads, so that many Secrets take little memory.
-fn without_other_metadata(mut secret: PartialObjectMeta<Secret>) -> PartialObjectMeta<Secret> {
-    let metadata = &mut secret.metadata;
+/// Keeps only what the sweeper reads, so that many objects take little memory.
+fn without_other_metadata<K>(mut object: PartialObjectMeta<K>) -> PartialObjectMeta<K> {
+    let metadata = &mut object.metadata;
     (metadata.labels, metadata.managed_fields, metadata.finalizers) = (None, None, None);
     if let Some(annotations) = &mut metadata.annotations {
         annotations.retain(|key, value| key == LAST_USED && value.len() <= MOST_STAMP);
     }
-    secret
+    object
 }
 
 /// Whether a change met the version that it names.
@@ -253,17 +276,17 @@ fn is_current(result: Result<(), kube::Error>) -> Result<bool, ClusterError> {
     }
 }
 
-fn identity(secret: &PartialObjectMeta<Secret>) -> (String, String) {
-    let metadata = &secret.metadata;
+fn identity<K>(object: &PartialObjectMeta<K>) -> (String, String) {
+    let metadata = &object.metadata;
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
-fn add_users(users: &mut Users, names: &BTreeSet<(String, String)>, pod: &Pod) {
+fn add_users<K: CarrierKind>(users: &mut Users, names: &BTreeSet<(String, String)>, pod: &Pod) {
     let metadata = &pod.metadata;
     let (Some(name), Some(uid)) = (&metadata.name, &metadata.uid) else { return };
     let namespace = metadata.namespace.clone().unwrap_or_default();
-    for secret in secrets_of(pod) {
-        let identity = (namespace.clone(), secret.to_owned());
+    for needed in needed_by::<K>(pod) {
+        let identity = (namespace.clone(), needed.to_owned());
         if names.contains(&identity) {
             let owner = OwnerReference {
                 api_version: "v1".to_owned(),

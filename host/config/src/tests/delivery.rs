@@ -5,6 +5,7 @@
 //! (`tests/e2e/deploy/delivery.rs`).
 
 use super::{config, refuses};
+use crate::FetchedComponent;
 
 #[test]
 fn values_are_delivered_in_secrets_only_if_a_part_reads_them_and_answers_may_contain_them() {
@@ -82,6 +83,20 @@ fn a_pod_fetches_only_with_an_image_and_an_identity_of_its_own() {
             "delivery.pod.resources.limits.cpu: \"a lot\" is not a quantity, such as 100m or 64Mi".to_owned(),
         ),
         (
+            format!("delivery: {{ pod: {{ components: {{ image: '{image}' }} }} }}"),
+            "delivery.pod.components.image: has no effect without the source image-volume".to_owned(),
+        ),
+        (
+            "delivery: { pod: { components: { source: image-volume } } }".to_owned(),
+            "delivery.pod.components.image: is required with the source image-volume".to_owned(),
+        ),
+        (
+            "delivery: { pod: { components: { source: image-volume, image: 'plugins:1' } } }".to_owned(),
+            "delivery.pod.components.image: has no digest, so the program that gets the secrets could change; use \
+             REPOSITORY@sha256:DIGEST"
+                .to_owned(),
+        ),
+        (
             "globalSecrets: { enabled: true, delivery: pod }".to_owned(),
             "globalSecrets.delivery: cannot be pod: the webhook reads global secrets from its own environment and files"
                 .to_owned(),
@@ -112,7 +127,8 @@ fn the_program_in_a_pod_reads_what_the_webhook_wrote() {
     let config = config(&text);
     let injector = &config.injectors[0];
     let digest = "1".repeat(64);
-    let recipe = injector.fetch_recipe(&digest, Some(b"PEM"), &config.conventions).unwrap();
+    let component = FetchedComponent { digest: digest.clone(), code: Some("2".repeat(64)), volume: None };
+    let recipe = injector.fetch_recipe(&component, Some(b"PEM"), &config.conventions).unwrap();
     let tokens: Vec<_> = recipe.tokens.iter().map(|token| (token.file.as_str(), token.audience.as_deref())).collect();
     assert_eq!(
         tokens,
@@ -123,13 +139,13 @@ fn the_program_in_a_pod_reads_what_the_webhook_wrote() {
     let read: crate::FetchPlugin = serde_json::from_value(recipe.plugin).unwrap();
     let read = read.check().unwrap();
     assert_eq!(
-        (read.component, read.settings, read.ca.as_deref()),
-        (digest.clone(), injector.settings.clone(), Some("PEM"))
+        (read.component, read.code, read.settings, read.ca.as_deref()),
+        (digest.clone(), component.code.clone(), injector.settings.clone(), Some("PEM"))
     );
     assert_eq!(read.limits, injector.limits);
     assert_eq!(read.grants.http.as_ref().map(|http| http.hosts.len()), Some(4));
     let large = vec![b'x'; 33 << 10];
-    let error = injector.fetch_recipe(&digest, Some(&large), &config.conventions).unwrap_err();
+    let error = injector.fetch_recipe(&component, Some(&large), &config.conventions).unwrap_err();
     assert_eq!(error, "grants.http.caFile has more than 32 KiB, the limit for delivery: pod");
 }
 

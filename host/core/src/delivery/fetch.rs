@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    DeliveryError,
+    ComponentVolume, DeliveryError, ShippedComponent,
     document::{FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
     fetch_containers::{ContainerParts, VARIABLES_FILE, VARIABLES_VOLUME, volumes},
     refresh::refresh_interval,
@@ -60,6 +60,8 @@ pub struct FetchRecipe {
     pub tokens: Vec<FetchToken>,
     /// The variables that the plugin's credentials need.
     pub variables: Vec<(String, String)>,
+    /// What the pod mounts to have the component; `None` if the image of the program contains it.
+    pub volume: Option<ComponentVolume>,
 }
 
 /// A token of the pod's service account.
@@ -152,6 +154,12 @@ impl FetchPlan {
         }
         edits.push(PodEdit::AddInitContainer(parts.init_container(&document)?));
         Ok(edits)
+    }
+
+    /// The components that the namespace of the pod needs as ConfigMaps.
+    pub(crate) fn shipped<'p>(&'p self, pods: &'p PodFetching) -> Vec<&'p ShippedComponent> {
+        let recipes = self.recipes(pods).unwrap_or_default();
+        recipes.values().filter_map(|recipe| recipe.volume.as_ref().and_then(ComponentVolume::shipped)).collect()
     }
 
     fn document(

@@ -3,11 +3,11 @@
 //! The init container fetches once. The sidecar has the same program, volumes and rights; the
 //! interval in its document makes it repeat the fetch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{DeliveryError, FetchRecipe, FetchToken, PodFetching, document::FetchDocument};
+use super::{ComponentVolume, DeliveryError, FetchRecipe, FetchToken, PodFetching, document::FetchDocument};
 use crate::{
     edit::{
         ContainerPatch, EnvSource, EnvVar, FETCH_CONTAINER, FETCH_VARIABLE, InitContainer, PodEdit, REFRESH_CONTAINER,
@@ -31,12 +31,26 @@ pub const VARIABLES_PATH: &str = "/run/ampoule/variables/env";
 const TOKENS_VOLUME: &str = "ampoule-tokens";
 /// The directory of the tokens in the init container.
 pub const TOKENS_DIRECTORY: &str = "/var/run/secrets/ampoule";
+/// The volume with components from ConfigMaps.
+const SHIPPED_VOLUME: &str = "ampoule-components";
+/// The directory of these components. A user of the namespace can change them, so the program
+/// compares the code as well.
+pub const SHIPPED_DIRECTORY: &str = "/run/ampoule/components";
+/// The volume with an image of components.
+const IMAGE_VOLUME: &str = "ampoule-component-image";
+/// The root of this image.
+const IMAGE_DIRECTORY: &str = "/run/ampoule/image";
+/// The directory with the components in it.
+pub const IMAGE_COMPONENTS: &str = "/run/ampoule/image/components";
 /// The lifetime of a token in seconds, the shortest that Kubernetes permits.
 const TOKEN_SECONDS: u32 = 600;
 /// The user and the group of the image.
 const USER: i64 = 65532;
 /// Bytes of the document. Linux accepts 128 KiB for one variable.
 const MAX_DOCUMENT: usize = 96 << 10;
+
+/// The directories that the init container uses itself.
+const OWN_DIRECTORIES: [&str; 4] = [VARIABLES_DIRECTORY, TOKENS_DIRECTORY, SHIPPED_DIRECTORY, IMAGE_DIRECTORY];
 
 /// What the containers have in common.
 pub(super) struct ContainerParts<'a> {
@@ -47,15 +61,15 @@ pub(super) struct ContainerParts<'a> {
     pub(super) variables: BTreeMap<String, String>,
 }
 
-/// The edits that add the volumes for the values and the tokens, and the mounts of the containers
-/// that fetch.
+/// The edits that add the volumes for the values, the tokens and the components, and the mounts of
+/// the containers that fetch.
 ///
 /// # Errors
 ///
 /// A file is in a directory of the init container.
 pub(super) fn volumes<'r>(
     document: &FetchDocument,
-    recipes: impl Iterator<Item = &'r FetchRecipe>,
+    recipes: impl Iterator<Item = &'r FetchRecipe> + Clone,
 ) -> Result<(Vec<PodEdit>, Vec<VolumeMount>), DeliveryError> {
     let (mut edits, mut mounts) = (Vec::new(), BTreeMap::new());
     for value in document.values() {
@@ -65,7 +79,7 @@ pub(super) fn volumes<'r>(
         }
         for file in &value.files {
             let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-            if [VARIABLES_DIRECTORY, TOKENS_DIRECTORY].contains(&directory) {
+            if OWN_DIRECTORIES.contains(&directory) {
                 let reason = format!("file {} is in a directory that the init container uses itself", file.path);
                 return Err(DeliveryError::Refused(reason));
             }
@@ -73,14 +87,42 @@ pub(super) fn volumes<'r>(
         }
     }
     let mut mounts: Vec<_> = mounts.into_iter().map(|(path, volume)| mount(volume, path, false)).collect();
-    let mut tokens: Vec<_> = recipes.flat_map(|recipe| &recipe.tokens).collect();
+    let mut tokens: Vec<_> = recipes.clone().flat_map(|recipe| &recipe.tokens).collect();
     tokens.sort();
     tokens.dedup();
     if !tokens.is_empty() {
         edits.push(token_volume(&tokens));
         mounts.push(mount(TOKENS_VOLUME.to_owned(), TOKENS_DIRECTORY.to_owned(), true));
     }
+    for (volume, directory, source) in component_volumes(recipes.filter_map(|recipe| recipe.volume.as_ref())) {
+        edits.push(volume_of(volume, &source));
+        mounts.push(mount(volume.to_owned(), directory.to_owned(), true));
+    }
     Ok((edits, mounts))
+}
+
+/// The volumes with components, each with its name, its directory and its source.
+fn component_volumes<'r>(
+    volumes: impl Iterator<Item = &'r ComponentVolume>,
+) -> Vec<(&'static str, &'static str, Value)> {
+    let (mut images, mut config_maps) = (Vec::new(), BTreeSet::new());
+    for volume in volumes {
+        match volume {
+            ComponentVolume::Image(reference) => images.push(reference),
+            ComponentVolume::ConfigMap(component) => drop(config_maps.insert(component.name.as_str())),
+        }
+    }
+    let mut found = Vec::new();
+    // The configuration has one image for all components.
+    if let Some(reference) = images.first() {
+        let source = json!({ "image": { "reference": reference, "pullPolicy": "IfNotPresent" } });
+        found.push((IMAGE_VOLUME, IMAGE_DIRECTORY, source));
+    }
+    if !config_maps.is_empty() {
+        let sources: Vec<_> = config_maps.into_iter().map(|name| json!({ "configMap": { "name": name } })).collect();
+        found.push((SHIPPED_VOLUME, SHIPPED_DIRECTORY, json!({ "projected": { "sources": sources } })));
+    }
+    found
 }
 
 // === impl ContainerParts ===
@@ -167,6 +209,9 @@ fn token_volume(tokens: &[&FetchToken]) -> PodEdit {
         json!({ "serviceAccountToken": source })
     };
     let sources: Vec<_> = tokens.iter().map(source).collect();
-    let source = VolumeSource::Json(json!({ "projected": { "sources": sources } }).to_string());
-    PodEdit::AddVolume(Volume { name: TOKENS_VOLUME.to_owned(), source })
+    volume_of(TOKENS_VOLUME, &json!({ "projected": { "sources": sources } }))
+}
+
+fn volume_of(name: &str, source: &Value) -> PodEdit {
+    PodEdit::AddVolume(Volume { name: name.to_owned(), source: VolumeSource::Json(source.to_string()) })
 }

@@ -48,7 +48,7 @@ impl ValueDelivery {
         let secrets = self.name_secrets(plan, draft, origin, reports).await?;
         // Last: every other edit reaches the containers of the pod, and not the one that fetches.
         if !fetches.is_empty() {
-            self.fetch_in_pod(&fetches, draft, reports)?;
+            self.fetch_in_pod(&fetches, draft, origin, reports).await?;
         }
         for secret in &secrets {
             self.store.check(secret).map_err(|error| Refusal::for_delivery(&error))?;
@@ -79,10 +79,11 @@ impl ValueDelivery {
         Ok(secrets)
     }
 
-    fn fetch_in_pod(
+    async fn fetch_in_pod(
         &self,
         fetches: &FetchPlan,
         draft: &mut PodDraft<'_>,
+        origin: &PodOrigin<'_>,
         reports: &mut Vec<RequestReport>,
     ) -> Result<(), Refusal> {
         let refuse = |error: DeliveryError| Refusal::for_delivery(&error);
@@ -93,8 +94,15 @@ impl ValueDelivery {
         }
         let secrets: Vec<_> = reports.iter().map(|report| report.request.to_string()).collect();
         let edits = fetches.container_edits(pods, &secrets, draft.received()).map_err(refuse)?;
-        let origin = format!("the init container {FETCH_CONTAINER}");
-        draft.apply_all(&origin, &edits).map_err(|problem| Refusal::for_container(&problem))
+        let author = format!("the init container {FETCH_CONTAINER}");
+        draft.apply_all(&author, &edits).map_err(|problem| Refusal::for_container(&problem))?;
+        if origin.dry_run {
+            return Ok(());
+        }
+        for component in fetches.shipped(pods) {
+            self.store.ensure_component(origin.namespace, component).await.map_err(refuse)?;
+        }
+        Ok(())
     }
 }
 

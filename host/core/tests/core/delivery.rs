@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use ampoule_core::{
     DeliveredSecret, Delivery, DeliveryError, DeliveryStore, EnvSource, EnvVar, FileSource, NamingKey, NoDelivery, Pod,
-    PodEdit, PodMutator, PodOrigin, Profile, RefusalCode, Requester, SecretFile, SecretValue, UnlimitedMemory,
-    VolumeMount,
+    PodEdit, PodMutator, PodOrigin, Profile, RefusalCode, Requester, SecretFile, SecretValue, ShippedComponent,
+    UnlimitedMemory, VolumeMount,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -32,6 +32,10 @@ impl DeliveryStore for Recorder {
     async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
         self.written.lock().unwrap().push(secret.clone());
         self.refusal.clone().map_or(Ok(()), Err)
+    }
+
+    async fn ensure_component(&self, _namespace: &str, component: &ShippedComponent) -> Result<(), DeliveryError> {
+        panic!("no pod fetches with {component:?}");
     }
 }
 
@@ -136,6 +140,10 @@ fn a_dry_run_checks_the_secrets_that_it_does_not_write() {
         }
 
         async fn ensure(&self, _secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+            panic!("a dry run writes nothing");
+        }
+
+        async fn ensure_component(&self, _namespace: &str, _component: &ShippedComponent) -> Result<(), DeliveryError> {
             panic!("a dry run writes nothing");
         }
     }

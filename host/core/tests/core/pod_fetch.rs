@@ -28,7 +28,7 @@ fn resources() -> Resources {
 fn recipe() -> FetchRecipe {
     let token = FetchToken { file: "store-0".to_owned(), audience: Some("vault".to_owned()) };
     let variables = vec![("AWS_ROLE_ARN".to_owned(), "arn".to_owned())];
-    FetchRecipe { plugin: json!({ "component": "0123" }), tokens: vec![token], variables }
+    FetchRecipe { plugin: json!({ "component": "0123" }), tokens: vec![token], variables, volume: None }
 }
 
 /// A mutator whose injector promises a variable and a file for each request.
@@ -122,7 +122,12 @@ fn a_pod_with_files_has_a_sidecar_if_the_configuration_permits_one() {
         (Some(60), Some(json!("9")), files, invalid),
         (Some(60), Some(json!("86401")), files, invalid),
         (Some(60), Some(json!("often")), files, invalid),
-        (Some(60), Some(json!(300)), files, Err("annotation ampoule.dev/refresh-seconds: must be a string, not a number")),
+        (
+            Some(60),
+            Some(json!(300)),
+            files,
+            Err("annotation ampoule.dev/refresh-seconds: must be a string, not a number"),
+        ),
     ] {
         let mutator = refreshing(VariableDelivery::FileKey, Some(recipe()), answer, configured);
         let mut pod = pod_asking(2, spec());

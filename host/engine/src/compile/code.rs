@@ -37,6 +37,16 @@ impl CodeSource {
         }
     }
 
+    /// Compiles a component for `ampoule-fetch`. A process that only loads portable code has no
+    /// compiler.
+    #[cfg(feature = "compiler")]
+    pub(crate) async fn compile_portable(&self, bytes: ComponentBytes) -> Result<Vec<u8>, LoadErrorKind> {
+        match self {
+            Self::Compiled(compiler) => compiler.compile_portable(bytes).await,
+            Self::Portable(_) => Err(LoadErrorKind::Compile("this process has no compiler".to_owned())),
+        }
+    }
+
     /// The source of the memory of instances.
     pub(crate) fn allocation(&self) -> Allocation {
         match self {

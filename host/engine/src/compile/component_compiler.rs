@@ -5,7 +5,7 @@
 use ampoule_core::text::clean;
 use std::{
     fs::File,
-    io::{self, Seek as _},
+    io::{self, Read as _, Seek as _},
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +21,7 @@ use super::{
     cache::{self, CompileCache},
     compiler::{Compiler, CompilerError},
     component::ComponentBytes,
-    in_process::{MAX_MESSAGE, compile_error, with_low_priority},
+    in_process::{MAX_MESSAGE, compile_error, precompile, with_low_priority},
     wasmtime_config::Allocation,
 };
 use crate::error::{LoadErrorKind, RunError};
@@ -99,6 +99,28 @@ impl ComponentCompiler {
         }
     }
 
+    /// Compiles a component for `ampoule-fetch`. The result is not kept.
+    pub(crate) async fn compile_portable(&self, bytes: ComponentBytes) -> Result<Vec<u8>, LoadErrorKind> {
+        let permit = timeout(DEADLINE, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = permit.map_err(|_| LoadErrorKind::Compile(BUSY.to_owned()))?;
+        let permit = permit.map_err(|_| LoadErrorKind::Run(RunError::ShutDown))?;
+        let external = self.external.clone();
+        let compiled = async {
+            if let (ComponentBytes::Foreign(foreign), Some(external)) = (&bytes, &external) {
+                let _permit = permit;
+                let file = external.compile(foreign, Allocation::Portable).await.map_err(external_error)?;
+                return read_compiled(file).map_err(|error| LoadErrorKind::Compile(error.to_string()));
+            }
+            let compiled = spawn_blocking(move || {
+                let _permit = permit;
+                precompile(&bytes, Allocation::Portable)
+            });
+            let compiled = compiled.await.map_err(|_| LoadErrorKind::Compile(PANICKED.to_owned()))?;
+            compiled.map_err(LoadErrorKind::Compile)
+        };
+        timeout(DEADLINE, compiled).await.unwrap_or(Err(LoadErrorKind::CompileDeadline(DEADLINE)))
+    }
+
     async fn find_cached(self: &Arc<Self>, digest: &str) -> Option<Component> {
         let this = Arc::clone(self);
         let digest = digest.to_owned();
@@ -160,6 +182,13 @@ impl ComponentCompiler {
             }
         }
     }
+}
+
+fn read_compiled(mut file: File) -> io::Result<Vec<u8>> {
+    let mut code = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut code)?;
+    Ok(code)
 }
 
 fn external_error(error: CompilerError) -> LoadErrorKind {

@@ -10,9 +10,12 @@ use ampoule_engine::{FetchPlace, PluginEngine, PluginInjector, PluginSpec, Value
 use anyhow::Context as _;
 use tracing::{info, warn};
 
-use super::answer_check::{AnswerCheck, CheckedInjector};
+use super::{
+    answer_check::{AnswerCheck, CheckedInjector},
+    pod_component::fetched_component,
+};
 use ampoule_components::fetch::{Component, ComponentRequest, Signer};
-use ampoule_config::{ComponentSource, GrantsConfig, InjectorConfig, PermittedHost, TrustConfig};
+use ampoule_config::{ComponentSource, GrantsConfig, InjectorConfig, PermittedHost, PodComponents, TrustConfig};
 use ampoule_telemetry::metrics::PluginLabels;
 
 /// The inputs of a plugin.
@@ -27,6 +30,8 @@ pub(super) struct PluginRecipe {
     pub(super) ca: Option<Vec<u8>>,
     /// Whether the plugin is rejected if it lacks a grant that its imports need.
     pub(super) strict_grants: bool,
+    /// How pods get the component, with `delivery: pod`.
+    pub(super) pod_components: PodComponents,
 }
 
 /// A plugin and its recipe.
@@ -58,6 +63,7 @@ impl PluginRecipe {
             && self.component.digest == other.component.digest
             && self.ca == other.ca
             && self.strict_grants == other.strict_grants
+            && self.pod_components == other.pod_components
     }
 
     /// Whether another configuration may use this component: it has the same source and the same
@@ -104,11 +110,13 @@ impl PluginRecipe {
     }
 
     /// How a pod loads the plugin; `None` with another delivery.
-    fn fetch_recipe(&self) -> Result<Option<Arc<FetchRecipe>>, String> {
-        if self.config.delivery != Delivery::Pod {
+    async fn fetch_recipe(&self, engine: &PluginEngine) -> Result<Option<Arc<FetchRecipe>>, String> {
+        let config = &self.config;
+        if config.delivery != Delivery::Pod {
             return Ok(None);
         }
-        let recipe = self.config.fetch_recipe(&self.component.digest, self.ca.as_deref(), &self.conventions)?;
+        let component = fetched_component(engine, &config.name, &self.component, &self.pod_components).await?;
+        let recipe = config.fetch_recipe(&component, self.ca.as_deref(), &self.conventions)?;
         Ok(Some(Arc::new(recipe)))
     }
 
@@ -149,8 +157,10 @@ impl PluginRecipe {
             // In the webhook, a plugin for pods lacks its grant on purpose.
             strict_grants: self.strict_grants && !self.chooses_store() && config.delivery != Delivery::Pod,
         };
-        let fetch = self.fetch_recipe().map_err(|reason| anyhow::anyhow!("injector {}: {reason}", config.name))?;
         let plugin = engine.load(spec).await?;
+        // After the load, which checks the component.
+        let fetch = self.fetch_recipe(engine).await;
+        let fetch = fetch.map_err(|reason| anyhow::anyhow!("injector {}: delivery: pod: {reason}", config.name))?;
         let problem = engine.check(&plugin).await?.map(|problem| format!("its check reports: {problem}"));
         let missing = plugin.missing_grants().iter().filter(|grant| !self.is_expected(**grant)).collect::<Vec<_>>();
         let warning = match (missing_grants(&missing), problem) {
@@ -243,6 +253,7 @@ mod tests {
             component,
             ca: None,
             strict_grants: false,
+            pod_components: PodComponents::default(),
         }
     }
 

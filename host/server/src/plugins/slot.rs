@@ -20,7 +20,7 @@ use super::{
 };
 use ampoule_cluster::events::ConfigMapReference;
 use ampoule_components::{FetchedInjector, ListedInjector, fetch::Component};
-use ampoule_config::{ComponentSource, Config, InjectorConfig, PermittedHost, TrustConfig};
+use ampoule_config::{ComponentSource, Config, InjectorConfig, PermittedHost, PodComponents, TrustConfig};
 use ampoule_telemetry::{plugin_state::PluginState, reason::one_line};
 
 /// A position in the chain.
@@ -44,6 +44,8 @@ pub(super) struct SlotFiller {
     pub(super) conventions: Conventions,
     pub(super) trust: TrustConfig,
     pub(super) strict_grants: bool,
+    /// How pods get components, with `delivery: pod`.
+    pub(super) pod_components: PodComponents,
     /// The hosts and credentials that the injectors of ConfigMaps may use.
     pub(super) config_map_credentials: Vec<PermittedHost>,
     /// The parts of the previous pipeline.
@@ -229,6 +231,7 @@ impl SlotFiller {
                 component,
                 ca,
                 strict_grants: self.strict_grants,
+                pod_components: self.pod_components.clone(),
             })
         };
         let ca = config.map_or(Ok(None), |config| {
