@@ -1,10 +1,11 @@
-//! A node: [`Node`] runs the containers of a pod in order with runc, as the kubelet would. A sidecar
-//! (an init container with the restart policy `Always`) runs until the containers have ended.
+//! A node: [`Node`] runs the containers of a pod in order with runc, as the kubelet would. A
+//! sidecar (an init container with the restart policy `Always`) runs until the containers have
+//! ended.
 //!
 //! Volumes (also of images and ConfigMaps), mounts, users, security contexts, projected tokens and
-//! `fileKeyRef` follow the rules of
-//! the kubelet. A memory volume is a tmpfs with the size limit of the pod. The containers share the
-//! network of the test. What the pod uses beyond this list is an error, and not ignored.
+//! `fileKeyRef` follow the rules of the kubelet. A memory volume is a tmpfs with the size limit of
+//! the pod. The containers share the network of the test. What the pod uses beyond this list is an
+//! error, and not ignored.
 
 use std::{
     collections::BTreeMap,

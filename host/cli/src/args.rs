@@ -55,8 +55,8 @@ pub(crate) enum Command {
     /// Compile a component from stdin to stdout (internal, used by `serve`).
     #[command(hide = true)]
     Compile(CompileArgs),
-    /// Write components and their code for pods that fetch values (`delivery: pod`), to build an image
-    /// with them.
+    /// Write components and their code for pods that fetch values (`delivery: pod`), to build an
+    /// image with them.
     Portable(PortableArgs),
 }
 

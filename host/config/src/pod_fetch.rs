@@ -65,8 +65,8 @@ pub struct PodFetchConfig {
     /// ones.
     #[serde(deserialize_with = "section")]
     pub components: PodComponents,
-    /// Compute resources of the init container and of the sidecar. With requests equal to limits, also for `cpu`, a
-    /// pod of the class Guaranteed keeps its class.
+    /// Compute resources of the init container and of the sidecar. With requests equal to limits,
+    /// also for `cpu`, a pod of the class Guaranteed keeps its class.
     #[serde(deserialize_with = "section")]
     pub resources: PodFetchResources,
 }

@@ -383,8 +383,8 @@ impl EnvSource {
 // === impl SecretFile ===
 
 impl SecretFile {
-    /// The size limit of a memory volume: twice 4 MiB of files, which the program replaces together,
-    /// and what a tmpfs adds.
+    /// The size limit of a memory volume: twice 4 MiB of files, which the program replaces
+    /// together, and what a tmpfs adds.
     pub(crate) const MEMORY_SIZE: &str = "10Mi";
 
     /// The name of the memory volume for the fetched files of a directory.

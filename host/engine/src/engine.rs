@@ -86,8 +86,8 @@ impl PluginEngine {
         Self::start(&engine, CodeSource::Compiled(Arc::new(compiler)), config)
     }
 
-    /// Starts an engine that compiles nothing: it loads portable code. The compiler and the cache of
-    /// the configuration have no effect.
+    /// Starts an engine that compiles nothing: it loads portable code. The compiler and the cache
+    /// of the configuration have no effect.
     ///
     /// # Errors
     ///

@@ -22,14 +22,14 @@ const VERSION: &str = "..version-";
 
 /// The content and the mode of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileContent<'a> {
+pub(crate) struct FetchedContent<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) mode: u32,
 }
 
 /// Writes the files of a directory by name. Returns whether anything changed: without a change,
 /// nothing is written, and programs that watch the directory are not woken.
-pub(crate) fn publish(directory: &Path, files: &BTreeMap<String, FileContent<'_>>) -> io::Result<bool> {
+pub(crate) fn publish(directory: &Path, files: &BTreeMap<String, FetchedContent<'_>>) -> io::Result<bool> {
     if is_current(directory, files) {
         return Ok(false);
     }
@@ -51,15 +51,15 @@ pub(crate) fn publish(directory: &Path, files: &BTreeMap<String, FileContent<'_>
     Ok(true)
 }
 
-fn is_current(directory: &Path, files: &BTreeMap<String, FileContent<'_>>) -> bool {
-    let is_same = |(name, file): (&String, &FileContent<'_>)| {
+fn is_current(directory: &Path, files: &BTreeMap<String, FetchedContent<'_>>) -> bool {
+    let is_same = |(name, file): (&String, &FetchedContent<'_>)| {
         directory.join(name).is_symlink()
             && fs::read(directory.join(DATA).join(name)).is_ok_and(|current| current == file.bytes)
     };
     files.iter().all(is_same)
 }
 
-fn write_all(folder: &Path, files: &BTreeMap<String, FileContent<'_>>) -> io::Result<()> {
+fn write_all(folder: &Path, files: &BTreeMap<String, FetchedContent<'_>>) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(folder)?;
     for (name, content) in files {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
@@ -95,9 +95,9 @@ fn ignore_missing(error: io::Error) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn files<'a>(contents: &[(&str, &'a [u8], u32)]) -> BTreeMap<String, FileContent<'a>> {
+    fn files<'a>(contents: &[(&str, &'a [u8], u32)]) -> BTreeMap<String, FetchedContent<'a>> {
         let file =
-            |(name, bytes, mode): &(&str, &'a [u8], u32)| ((*name).to_owned(), FileContent { bytes, mode: *mode });
+            |(name, bytes, mode): &(&str, &'a [u8], u32)| ((*name).to_owned(), FetchedContent { bytes, mode: *mode });
         contents.iter().map(file).collect()
     }
 

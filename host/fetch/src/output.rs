@@ -13,7 +13,7 @@ use std::{
 use ampoule_core::{PromisedValue, SecretValue};
 
 use crate::{
-    directory::{FileContent, publish},
+    directory::{FetchedContent, publish},
     error::PodFetchError,
     variables::FileOfVariables,
 };
@@ -27,7 +27,7 @@ const MAX_DIRECTORY: usize = 4 << 20;
 
 /// The values of a pod, by the place where they go.
 pub(crate) struct Outputs<'v> {
-    directories: BTreeMap<PathBuf, BTreeMap<String, FileContent<'v>>>,
+    directories: BTreeMap<PathBuf, BTreeMap<String, FetchedContent<'v>>>,
     variables_path: PathBuf,
     /// `None` without variables.
     variables: Option<FileOfVariables>,
@@ -47,7 +47,7 @@ impl<'v> Outputs<'v> {
             let (directory, name) = file.path.rsplit_once('/').unwrap_or_default();
             let files = self.directories.entry(directory.into()).or_default();
             let mode = file.mode.unwrap_or(DEFAULT_MODE);
-            files.insert(name.to_owned(), FileContent { bytes: bytes.expose(), mode });
+            files.insert(name.to_owned(), FetchedContent { bytes: bytes.expose(), mode });
             if files.values().map(|file| file.bytes.len()).sum::<usize>() > MAX_DIRECTORY {
                 return Err(PodFetchError::Size { secret: secret.clone(), directory: directory.to_owned() });
             }

@@ -1,4 +1,5 @@
-//! [`PodSecrets`]: the secrets of a pod, with the plugins that fetch them.
+//! [`PodSecrets`]: the secrets of a pod, with the plugins that fetch them. It fetches all values
+//! before it writes the first one.
 
 use std::time::Duration;
 

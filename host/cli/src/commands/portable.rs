@@ -1,8 +1,8 @@
 //! `ampoule portable`: writes components and their portable code to a directory, and `index.json`
 //! with the digest of each.
 //!
-//! `ampoule-fetch` finds the files in the directory `components` of an image. The image must be made
-//! with the version of Ampoule that runs in the pods: the code depends on it.
+//! `ampoule-fetch` finds the files in the directory `components` of an image. The image must be
+//! made with the version of Ampoule that runs in the pods: the code depends on it.
 
 use std::{borrow::Cow, fs, path::Path, process::ExitCode};
 

@@ -28,9 +28,9 @@ const ATTEMPTS: usize = 3;
 
 /// The ConfigMaps that exist, by namespace and name.
 pub(super) struct KnownComponents {
-    /// Those that need not be renewed yet. Concurrent writes of one ConfigMap are one.
+    /// No renewal is due for these. Concurrent writes of one ConfigMap are one.
     renewed: Cache<String, ()>,
-    /// The UIDs of those whose content was compared.
+    /// The UIDs of objects with the right content.
     compared: Cache<String, String>,
 }
 
@@ -65,19 +65,20 @@ impl KnownComponents {
         key: &str,
     ) -> Result<(), DeliveryError> {
         let api: Api<ConfigMap> = cluster.namespaced_in(namespace);
-        let (name, refuse) = (component.name.as_str(), |verb, error| refusal(verb, namespace, component, error));
+        let (name, refuse) =
+            (component.name.as_str(), |verb, error: &ClusterError| refusal(verb, namespace, component, error));
         for _ in 0..ATTEMPTS {
             let renewed = api.patch_metadata(name, &PatchParams::default(), &renewal()).await;
             match renewed.map(|found| found.metadata.uid.unwrap_or_default()) {
                 Ok(uid) => {
-                    if self.is_same(&api, key, &uid, component).await.map_err(|error| refuse("get", error))? {
+                    if self.is_same(&api, key, &uid, component).await.map_err(|error| refuse("get", &error))? {
                         return Ok(());
                     }
                     warn!(namespace, name, "replacing a ConfigMap with another content than its name promises");
-                    delete(&api, name, uid).await.map_err(|error| refuse("delete", error))?;
+                    delete(&api, name, uid).await.map_err(|error| refuse("delete", &error))?;
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(refuse("patch", error.into())),
+                Err(error) => return Err(refuse("patch", &error.into())),
             }
             match api.create(&PostParams::default(), &object(component, cluster.namespace())).await {
                 Ok(created) => {
@@ -86,7 +87,7 @@ impl KnownComponents {
                 }
                 // Another replica created it.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return Err(refuse("create", error.into())),
+                Err(error) => return Err(refuse("create", &error.into())),
             }
         }
         Err(DeliveryError::Unavailable(format!("ConfigMap {name} is deleted while it is written; retry")))
@@ -149,7 +150,7 @@ fn renewal() -> Patch<serde_json::Value> {
     Patch::Merge(json!({ "metadata": { "annotations": { LAST_USED: now() }, "ownerReferences": null } }))
 }
 
-fn refusal(verb: &str, namespace: &str, component: &ShippedComponent, error: ClusterError) -> DeliveryError {
+fn refusal(verb: &str, namespace: &str, component: &ShippedComponent, error: &ClusterError) -> DeliveryError {
     let injector = &component.injector;
     warn!(namespace, injector, verb, %error, "cannot write a ConfigMap with a component");
     match error {
@@ -157,11 +158,9 @@ fn refusal(verb: &str, namespace: &str, component: &ShippedComponent, error: Clu
             "injector {injector} delivers its component in a ConfigMap, but the webhook's role does not allow `{verb}` \
              on ConfigMaps in namespace {namespace}, or a quota is exhausted; the webhook's log has the details"
         )),
-        ClusterError::Refused { code, .. } if (400..500).contains(&code) && code != 408 && code != 429 => {
-            DeliveryError::Refused(format!(
-                "the API server refuses the ConfigMap with the component of injector {injector}"
-            ))
-        }
+        ClusterError::Refused { code: 400..=407 | 409..=428 | 430..=499, .. } => DeliveryError::Refused(format!(
+            "the API server refuses the ConfigMap with the component of injector {injector}"
+        )),
         _ => DeliveryError::Unavailable(format!(
             "the API server did not write the ConfigMap with the component of injector {injector}"
         )),

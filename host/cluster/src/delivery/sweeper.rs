@@ -1,5 +1,5 @@
-//! The sweeper: gives the Secrets that carry values, and the ConfigMaps that carry components, their
-//! pods as owners, and deletes those that no pod refers to.
+//! The sweeper: gives the Secrets that carry values, and the ConfigMaps that carry components,
+//! their pods as owners, and deletes those that no pod refers to.
 //!
 //! An admission uses a Secret before its pod exists, and other replicas do not write a Secret again
 //! that they know ([`super::SecretDelivery`]). Therefore a Secret has owners only when every

@@ -1,4 +1,5 @@
-//! [`ComponentVolume`]: how a pod gets a component that the image of `ampoule-fetch` lacks.
+//! [`ComponentVolume`]: how a pod gets a component that the image of `ampoule-fetch` lacks: by
+//! another image, or by a ConfigMap of its namespace.
 
 use std::{fmt, sync::Arc};
 

@@ -124,13 +124,14 @@ impl FetchPlan {
         edits
     }
 
-    /// The edits that add the init container, the sidecar that repeats it, and their volumes. `secrets` names the secret of each
-    /// request in messages.
+    /// The edits that add the init container, the sidecar that repeats it, and their volumes.
+    /// `secrets` names the secret of each request in messages.
     ///
     /// # Errors
     ///
-    /// The pod is for Windows, its annotation is not valid, the document is too large for a variable,
-    /// a file is in a directory of the init container, or a plugin is not loaded for this delivery.
+    /// The pod is for Windows, its annotation is not valid, the document is too large for a
+    /// variable, a file is in a directory of the init container, or a plugin is not loaded for this
+    /// delivery.
     pub(crate) fn container_edits(
         &self,
         pods: &PodFetching,

@@ -71,7 +71,7 @@ impl PortableCode {
         Err(missing.join(", "))
     }
 
-    /// Reads the code once, so that what is compared is what runs.
+    /// Reads the code once: others can change the file between two reads.
     fn load_pinned(&self, component: &str, pin: &str) -> Result<Component, String> {
         let path = file(&self.folders.shipped, component);
         let code = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -1,4 +1,5 @@
-//! [`fetched_component`]: the component of an injector, as the program in a pod gets it.
+//! [`fetched_component`]: the component of an injector, as the program in a pod gets it: from an
+//! image, or compiled for a ConfigMap.
 
 use std::sync::Arc;
 

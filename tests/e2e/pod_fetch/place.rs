@@ -1,0 +1,226 @@
+//! The place of the tests: a webhook, a server of Vault, and a node with the image of the program.
+//!
+//! Vault answers as its API reference describes, and accepts only the token of the pod's service
+//! account.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex},
+};
+
+use ampoule_tests::{
+    Ampoule, ApiServer, EndedContainer, Namespace, Node, NodeImage, Review, binary,
+    network::{Question, Store},
+};
+use anyhow::{Context as _, Result, ensure};
+use data_encoding::BASE64URL_NOPAD;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use crate::support::{certificate_pem, config};
+
+/// Not a word of the program or of its dependencies.
+pub(super) const VALUE: &str = "zq7canarybird-value";
+/// A value that `fileKeyRef` cannot express.
+pub(super) const QUOTED: &str = "zq7canarybird's value";
+/// The image of the program, by a digest.
+const IMAGE: &str = "example.org/ampoule-fetch@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+/// An image with components, by its digest.
+pub(super) const COMPONENT_IMAGE: &str =
+    "example.org/plugins@sha256:1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+/// The image of the pod's own container.
+pub(super) const APP: &str = "alpine";
+/// The token that Vault gives to the pod.
+const VAULT_TOKEN: &str = "hvs.zq7canarybird-token";
+
+/// What Vault was asked.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) logins: usize,
+    pub(super) reads: Vec<String>,
+    /// The answers of a store that was down at first.
+    outages: usize,
+    /// The reads of the secret that changes.
+    rotations: usize,
+}
+
+/// A server of Vault, which runs as long as this value.
+pub(super) struct Vault {
+    store: Store,
+    pub(super) asked: Arc<Mutex<Asked>>,
+}
+
+/// A webhook, its API server, its store and the image of the program.
+pub(super) struct Place<'a> {
+    pub(super) namespace: Namespace,
+    folder: tempfile::TempDir,
+    pub(super) vault: &'a Vault,
+    /// The component of the injector.
+    pub(super) component: String,
+}
+
+impl Vault {
+    pub(super) fn start() -> Self {
+        let asked = Arc::<Mutex<Asked>>::default();
+        let state = Arc::clone(&asked);
+        let store = Store::answering(move |question| Some(answers(question, &mut state.lock().expect("no panic"))));
+        Self { store, asked }
+    }
+}
+
+impl<'a> Place<'a> {
+    pub(super) async fn new(name: &str, vault: &'a Vault) -> Result<Self> {
+        let namespace = ApiServer::shared().await?.namespace(name).await?;
+        let accounts = namespace.api::<ServiceAccount>();
+        for account in ["default", "stranger"] {
+            let account = serde_json::from_value(json!({ "metadata": { "name": account } }))?;
+            accounts.create(&PostParams::default(), &account).await?;
+        }
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("ca.crt"), certificate_pem(vault.store.root.as_ref()))?;
+        let place = Self { namespace, folder, vault, component: "builtin:vault-kv".to_owned() };
+        place.portable("components", &[])?;
+        Ok(place)
+    }
+
+    /// Writes components and their code to a folder.
+    pub(super) fn portable(&self, folder: &str, components: &[&Path]) -> Result<()> {
+        let folder = self.folder.path().join(folder);
+        let written = Command::new(binary()?).arg("portable").arg(&folder).args(components).output()?;
+        ensure!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+        Ok(())
+    }
+
+    /// A component that is not built in: the same plugin with another custom section.
+    pub(super) fn foreign_component(&self) -> Result<PathBuf> {
+        let folder = self.folder.path().join("components");
+        let index: Value = serde_json::from_slice(&fs::read(folder.join("index.json"))?)?;
+        let digest = index["vault-kv"].as_str().context("a built-in plugin")?;
+        let mut component = fs::read(folder.join(digest).with_extension("wasm"))?;
+        component.extend_from_slice(b"\0\x05\x04test");
+        let path = self.folder.path().join("foreign.wasm");
+        fs::write(&path, component)?;
+        Ok(path)
+    }
+
+    /// Starts a webhook with this form of variables, and further keys of `delivery.pod`.
+    pub(super) async fn webhook(&self, variables: &str) -> Result<Ampoule> {
+        let (ca, component) = (self.folder.path().join("ca.crt").display().to_string(), &self.component);
+        let credential = "{ vault: { address: 'https://192.0.2.1:8443', role: app, audience: vault } }";
+        let injector = format!(
+            "  - name: vault\n    component: {component}\n    delivery: pod\n    limits: {{ deadlineMillis: 20000 }}\n    \
+             settings: {{ address: 'https://192.0.2.1:8443' }}\n    grants: {{ http: {{ caFile: {ca}, hosts: [{{ host: \
+             '192.0.2.1:8443', credential: {credential} }}] }} }}\n"
+        );
+        let pods = format!("{{ image: '{IMAGE}', variables: {variables}, totalSeconds: 20 }}");
+        let pods = format!("delivery: {{ pod: {pods}, graceSeconds: 10, sweepIntervalSeconds: 1 }}\n");
+        if !variables.contains("config-map") {
+            // Without the API server, whose version is not checked then.
+            return Ampoule::start(&(pods + &config("flyte-v1", &injector))).await;
+        }
+        let kubeconfig = self.folder.path().join("kubeconfig");
+        fs::write(&kubeconfig, ApiServer::shared().await?.admin_kubeconfig())?;
+        let path = kubeconfig.to_str().context("a path in UTF-8")?;
+        let environment = [("KUBECONFIG", path), ("POD_NAMESPACE", self.namespace.name())];
+        Ampoule::start_with(&(pods + &config("flyte-v1", &injector)), &environment).await
+    }
+
+    /// The pod as the webhook answers it.
+    pub(super) async fn mutate(&self, ampoule: &Ampoule, pod: &Value) -> Result<Value> {
+        let mutated = self.review(ampoule, pod).await?;
+        assert_eq!(self.review(ampoule, &mutated).await?, mutated, "a second review must change nothing");
+        Ok(mutated)
+    }
+
+    pub(super) async fn review(&self, ampoule: &Ampoule, pod: &Value) -> Result<Value> {
+        let response = ampoule.review_once(&Review::of(pod, self.namespace.name())).await?;
+        ensure!(response.allowed, "{}", response.message);
+        let mut pod = pod.clone();
+        json_patch::patch(&mut pod, &response.patch)?;
+        Ok(pod)
+    }
+
+    pub(super) async fn run(&self, pod: &Value) -> Result<Vec<EndedContainer>> {
+        let components = self.folder.path().join("components");
+        let node = Node::new(vec![
+            NodeImage {
+                name: IMAGE.to_owned(),
+                command: Vec::new(),
+                user: 65532,
+                folders: vec![(components, "/components".to_owned()), (program_folder()?, "/ampoule".to_owned())],
+            },
+            NodeImage { name: APP.to_owned(), command: Vec::new(), user: 1000, folders: Vec::new() },
+            NodeImage {
+                name: COMPONENT_IMAGE.to_owned(),
+                command: Vec::new(),
+                user: 0,
+                folders: vec![(self.folder.path().join("image"), "/components".to_owned())],
+            },
+        ])?;
+        node.run(pod.clone(), &self.namespace).await
+    }
+}
+
+/// The folder with the program of this build.
+fn program_folder() -> Result<PathBuf> {
+    let binary = binary()?;
+    Ok(binary.parent().context("the program has a folder")?.to_owned())
+}
+
+/// Vault: accepts the token of the service account `default`, with the audience `vault`.
+fn answers(question: &Question, asked: &mut Asked) -> (u16, String) {
+    let answer = |status, body: Value| (status, body.to_string());
+    if question.target == "POST /v1/auth/kubernetes/login" {
+        asked.logins += 1;
+        let body: Value = serde_json::from_str(&question.body).unwrap_or_default();
+        let claims = claims(body["jwt"].as_str().unwrap_or_default());
+        let is_pod = claims["sub"].as_str().is_some_and(|name| name.ends_with(":default"));
+        if body["role"] != "app" || !is_pod || claims["aud"] != json!(["vault"]) {
+            return answer(403, json!({ "errors": [format!("permission denied: {claims}")] }));
+        }
+        let auth = json!({ "client_token": VAULT_TOKEN, "lease_duration": 3600, "renewable": true });
+        return answer(200, json!({ "auth": auth }));
+    }
+    if !question.headers.contains(&format!("x-vault-token: {VAULT_TOKEN}")) {
+        return answer(403, json!({ "errors": ["permission denied"] }));
+    }
+    asked.reads.push(question.target.clone());
+    match question.target.as_str() {
+        "GET /v1/secret/data/db" => {
+            let data = json!({ "password": VALUE, "token": QUOTED });
+            answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
+        }
+        "GET /v1/secret/data/forbidden" => answer(403, json!({ "errors": ["permission denied"] })),
+        "GET /v1/secret/data/slow" => answer(503, json!({ "errors": ["sealed"] })),
+        "GET /v1/secret/data/recovering" if asked.outages < 3 => {
+            asked.outages += 1;
+            answer(503, json!({ "errors": ["sealed"] }))
+        }
+        // A pod reads both keys at once.
+        "GET /v1/secret/data/rotating" => {
+            asked.rotations += 1;
+            let value = format!("zq7canarybird-{}", asked.rotations.div_ceil(2));
+            let data = json!({ "cert": value, "key": value });
+            answer(200, json!({ "data": { "data": data, "metadata": { "version": asked.rotations } } }))
+        }
+        "GET /v1/secret/data/deleted" if asked.reads.iter().filter(|read| **read == question.target).count() == 1 => {
+            let data = json!({ "password": VALUE });
+            answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
+        }
+        "GET /v1/secret/data/recovering" => {
+            let data = json!({ "password": VALUE });
+            answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
+        }
+        _ => answer(404, json!({ "errors": [] })),
+    }
+}
+
+/// The claims of a token, without its signature.
+fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    let bytes = BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
