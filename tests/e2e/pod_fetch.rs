@@ -11,11 +11,13 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use self::place::{APP, Place, QUOTED, VALUE, Vault};
+use self::place::{APP, Place, QUOTED, SCRATCH, VALUE, Vault};
 use crate::support::request;
 
 #[path = "pod_fetch/components.rs"]
 mod components;
+#[path = "pod_fetch/hostile.rs"]
+mod hostile;
 #[path = "pod_fetch/place.rs"]
 mod place;
 #[path = "pod_fetch/refresh.rs"]
@@ -35,6 +37,16 @@ async fn fetch_in_pods(vault: &Vault) -> Result<()> {
     let script = "printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token; id -u";
     for (what, changes, user) in [
         ("an ordinary pod", json!({}), "1000"),
+        (
+            "an image without a system",
+            json!({ "containers": [{ "name": "app", "image": SCRATCH, "command": ["/app/sh", "-c", SCRATCH_SCRIPT] }] }),
+            "1000",
+        ),
+        (
+            "a sidecar of its own, before and after",
+            json!({ "initContainers": [own_sidecar("one"), own_init_container(), own_sidecar("two")] }),
+            "1000",
+        ),
         (
             "any user, as on OpenShift",
             json!({ "securityContext": { "runAsUser": 1_000_660_000, "fsGroup": 5 } }),
@@ -113,6 +125,15 @@ async fn fail_in_pods(vault: &Vault) -> Result<()> {
         assert!(fetch.reason.starts_with(expected) && fetch.status == 1, "{group}: {fetch:?}");
         assert!(!fetch.reason.contains("zq7canarybird") && !fetch.errors.contains("zq7canarybird"), "{fetch:?}");
     }
+    // The author of the pod accepts a file instead.
+    let mut pod = asking("app", [] as [String; 0]);
+    let list = "[{ group: db, key: token, env: TOKEN, fallback: file }, { group: db, key: password, env: PASSWORD }]";
+    pod["metadata"]["annotations"] = json!({ "ampoule.dev/secrets": list });
+    let script = "printenv TOKEN; printenv PASSWORD; printenv PASSWORD_FILE; cat $TOKEN_FILE";
+    pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", script] });
+    let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
+    let expected = format!("{VALUE}\n{QUOTED}");
+    assert_eq!(ended.last().map(|app| app.output.as_str()), Some(&*expected), "{ended:?}");
     let mut pod = asking("app", [request("db", "password", EnvVar, "X")]);
     pod["spec"]["serviceAccountName"] = json!("stranger");
     let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
@@ -127,10 +148,27 @@ async fn fail_in_pods(vault: &Vault) -> Result<()> {
     ampoule.stop().await?.ensure_clean()
 }
 
+/// Prints the same without other programs.
+const SCRATCH_SCRIPT: &str = r#"
+echo "$DB_PASSWORD"
+for path in "$DB_PASSWORD_FILE" /etc/flyte/secrets/db/token; do
+    read -r line < "$path"
+    printf %s "$line"
+done
+echo 1000
+"#;
+
 /// A container of the pod's author that reads the same secrets before the others.
 fn own_init_container() -> Value {
     let script = "printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token; id -u";
     json!({ "name": "own", "image": APP, "command": ["/bin/sh", "-c", script] })
+}
+
+/// A sidecar of the pod's author that reads the same secrets.
+fn own_sidecar(name: &str) -> Value {
+    let script = "trap 'exit 0' TERM; printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token; id -u; \
+                  while :; do sleep 0.1; done";
+    json!({ "name": name, "image": APP, "restartPolicy": "Always", "command": ["/bin/sh", "-c", script] })
 }
 
 /// The fields that the Pod Security Standard `restricted` requires.

@@ -114,6 +114,14 @@ fn rows_about_calls() -> Vec<(&'static str, Value, &'static str, &'static str)> 
             "trap: plugin panics 1.0.0 trapped: wasm `unreachable` instruction executed",
         ),
         ("prints", json!({}), "group", "injected PRINTED=yes"),
+        // `tests/e2e/pod_fetch/hostile.rs` calls its `fetch`.
+        (
+            "leaks",
+            json!({}),
+            "group",
+            "injected WriteFile(SecretFile { path: \"/etc/flyte/secrets/leaks/key\", mode: None, source: \
+             SecretValue(SecretValue(redacted)) })",
+        ),
         ("caches", json!({}), "group", "injected COUNT=1"),
         ("keeps_handles", json!({}), "group", "injected HANDLES=none"),
         ("keeps_handles", json!({}), "wrong-type", VIOLATION),

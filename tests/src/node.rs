@@ -40,7 +40,9 @@ pub struct NodeImage {
     pub command: Vec<String>,
     /// Its user.
     pub user: i64,
-    /// Directories of the machine by their path in the image.
+    /// Whether it has the programs and libraries of the machine.
+    pub has_system: bool,
+    /// Directories and files of the machine by their path in the image.
     pub folders: Vec<(PathBuf, String)>,
 }
 
@@ -252,8 +254,9 @@ impl Node {
             json!({ "destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"] }),
             bind(log, "/dev/termination-log", false),
         ];
+        let system = if image.has_system { &MACHINE[..] } else { &[] };
         mounts.extend(
-            MACHINE.iter().filter(|path| Path::new(path).exists()).map(|path| bind(Path::new(path), path, true)),
+            system.iter().filter(|path| Path::new(path).exists()).map(|path| bind(Path::new(path), path, true)),
         );
         mounts.extend(image.folders.iter().map(|(folder, path)| bind(folder, path, true)));
         for mount in container.volume_mounts.iter().flatten() {

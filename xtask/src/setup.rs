@@ -124,6 +124,7 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     let haproxy = haproxy::ensure()?;
     found("haproxy", &haproxy.to_string());
     found("runc", &image::ensure_program("runc", "runc")?);
+    found("busybox", &image::ensure_program("busybox", "busybox-static")?);
     let sdks = sdks::ensure()?;
     found("flyte's SDKs", &sdks.to_string());
     let languages = languages::ensure()?;

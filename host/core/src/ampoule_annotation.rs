@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest, annotation_text},
+    request::{AnnotationError, MountRequirement, RequestOptions, RequestedSecret, SecretRequest, annotation_text},
     text,
 };
 
@@ -65,9 +65,21 @@ fn read_entries(value: &Value) -> Result<Vec<SecretEntry>, EntryError> {
 }
 
 fn requested_secret(index: usize, entry: SecretEntry) -> Result<RequestedSecret, EntryError> {
-    match secret_request(entry) {
-        Ok(request) => Ok(RequestedSecret { annotation: format!("{KEY}[{index}]"), request }),
+    let options = request_options(&entry);
+    let checked = options.and_then(|options| Ok((options, secret_request(entry)?)));
+    match checked {
+        Ok((options, request)) => Ok(RequestedSecret { annotation: format!("{KEY}[{index}]"), request, options }),
         Err(error) => Err(EntryPath(format!("[{index}].{}", error.field)).error(error.reason)),
+    }
+}
+
+fn request_options(entry: &SecretEntry) -> Result<RequestOptions, FieldError> {
+    let refuse = |reason: &str| Err(FieldError { field: "fallback", reason: reason.to_owned() });
+    match entry.fallback.as_deref() {
+        None => Ok(RequestOptions::default()),
+        Some("file") if entry.file => refuse("has no effect with file: true"),
+        Some("file") => Ok(RequestOptions { falls_back_to_file: true }),
+        Some(_) => refuse("must be file"),
     }
 }
 

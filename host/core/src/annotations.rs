@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     ampoule_annotation, flyte,
-    request::{AnnotationError, RequestedSecret},
+    request::{AnnotationError, RequestOptions, RequestedSecret, SecretRequest},
 };
 
 /// The labels that select pods for the webhook, each with the value `"true"`: Flyte's label and
@@ -18,6 +18,12 @@ pub const TRIGGER_LABELS: [&str; 2] = ["inject-flyte-secrets", "ampoule.dev/inje
 const MAX_REQUESTS: usize = 256;
 
 impl RequestedSecret {
+    /// Returns a request with the default options.
+    #[must_use]
+    pub fn new(annotation: impl Into<String>, request: SecretRequest) -> Self {
+        Self { annotation: annotation.into(), request, options: RequestOptions::default() }
+    }
+
     /// Returns the name of the annotation protocol: `flyte` or `ampoule`.
     #[must_use]
     pub fn protocol(&self) -> &'static str {

@@ -32,7 +32,7 @@ pub(crate) fn read_requests(annotations: &Map<String, Value>) -> Result<Vec<Requ
     found
         .into_iter()
         .map(|(_, key, value)| match decode(value) {
-            Ok(request) => Ok(RequestedSecret { annotation: key.clone(), request }),
+            Ok(request) => Ok(RequestedSecret::new(key.clone(), request)),
             Err(error) => Err(AnnotationError { annotation: key.clone(), reason: error.to_string() }),
         })
         .collect()

@@ -65,6 +65,6 @@ pub use self::{
         InjectorFacts, PolicyAction, PolicyFinding, PolicyRule, PolicySession, RequestPolicy, RequestUser, Requester,
     },
     profile::{Conventions, EnvPlacement, InitContainerPosition, Profile},
-    request::{AnnotationError, MountRequirement, RequestedSecret, SecretRequest},
+    request::{AnnotationError, MountRequirement, RequestOptions, RequestedSecret, SecretRequest},
     secret_name::{LabelledSecrets, SecretName},
 };

@@ -333,7 +333,8 @@ impl<'a> Chain<'a> {
                     match values.plan.split(injector.name(), mode, edits) {
                         Ok((ready, valued)) => match draft.apply_all(&origin, &ready) {
                             Ok(()) => {
-                                values.plan.take(values.position, (position, injector.name()), valued);
+                                let request = (values.position, &requested.options);
+                                values.plan.take(request, (position, injector.name()), valued);
                                 injected
                             }
                             Err(problem) => problem,

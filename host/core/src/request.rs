@@ -17,6 +17,16 @@ pub struct RequestedSecret {
     pub annotation: String,
     /// The request.
     pub request: SecretRequest,
+    /// What the host does with the answer.
+    pub options: RequestOptions,
+}
+
+/// What the host does with the answer to a request. No plugin sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestOptions {
+    /// Whether the pod gets a file for a variable whose value the kubelet cannot read
+    /// (`delivery: pod`).
+    pub falls_back_to_file: bool,
 }
 
 /// A request for one secret. Every string may be empty, and its content is unchecked.

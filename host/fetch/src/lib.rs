@@ -15,6 +15,7 @@
 //! | `output` | where each value goes |
 //! | `directory` | replaces all files of a directory in one step |
 //! | `variables` | the file of variables, as the kubelet reads it |
+//! | `withheld_log` | the log lines of plugins, which are not shown |
 //! | `report` | the line of audit, and the reason in the termination log |
 //! | `error` | why the pod cannot start |
 
@@ -28,5 +29,6 @@ mod refresh;
 mod report;
 mod secrets;
 mod variables;
+mod withheld_log;
 
 pub use self::args::FetchArgs;

@@ -9,7 +9,7 @@ use ampoule_config::{CheckedFetchPlugin, FetchPlugin};
 use ampoule_core::{FetchDocument, FetchInjector, NoCluster, Unobserved};
 use ampoule_engine::{ComponentBytes, EngineConfig, PluginEngine, PluginInjector, PluginSpec, PortableFolders};
 
-use crate::error::PodFetchError;
+use crate::{error::PodFetchError, withheld_log::WithheldLog};
 
 /// Limit for one call of a plugin. In a pod, no API server waits, so it is longer than that of an
 /// admission.
@@ -37,7 +37,8 @@ pub(crate) async fn load(document: &FetchDocument, folders: &ComponentFolders) -
     let recipes = document.injectors.iter().map(check).collect::<Result<Vec<_>, _>>()?;
     let pins = recipes.iter().filter_map(|recipe| Some((recipe.component.clone(), recipe.code.clone()?))).collect();
     let ComponentFolders { trusted, shipped } = folders.clone();
-    let config = EngineConfig { max_concurrent: CALLS, guest_threads: 1, ..EngineConfig::default() };
+    let log = Some(Arc::new(WithheldLog::default()) as _);
+    let config = EngineConfig { max_concurrent: CALLS, guest_threads: 1, log, ..EngineConfig::default() };
     let engine = PluginEngine::portable(config, PortableFolders { trusted, shipped, pins })?;
     let mut plugins = Vec::with_capacity(recipes.len());
     for (injector, recipe) in document.injectors.iter().zip(recipes) {

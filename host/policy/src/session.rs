@@ -157,7 +157,7 @@ fn sample_pod() -> PodView {
 
 fn sample_request() -> RequestedSecret {
     let request = SecretRequest { group: "team-a".to_owned(), key: "key".to_owned(), ..SecretRequest::default() };
-    RequestedSecret { annotation: "ampoule.dev/secrets[0]".to_owned(), request }
+    RequestedSecret::new("ampoule.dev/secrets[0]", request)
 }
 
 /// Evaluates a rule, and takes its cost from the budget.

@@ -57,7 +57,7 @@ fn request() -> RequestedSecret {
         mount: MountRequirement::File,
         env_var: Some("DB".to_owned()),
     };
-    RequestedSecret { annotation: "ampoule.dev/secrets[0]".to_owned(), request }
+    RequestedSecret::new("ampoule.dev/secrets[0]", request)
 }
 
 fn injector() -> InjectorFacts {

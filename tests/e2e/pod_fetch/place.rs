@@ -33,6 +33,8 @@ pub(super) const COMPONENT_IMAGE: &str =
     "example.org/plugins@sha256:1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// The image of the pod's own container.
 pub(super) const APP: &str = "alpine";
+/// An image with one program and nothing else.
+pub(super) const SCRATCH: &str = "scratch";
 /// The token that Vault gives to the pod.
 const VAULT_TOKEN: &str = "hvs.zq7canarybird-token";
 
@@ -94,6 +96,13 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
+    /// Writes a component to a file.
+    pub(super) fn write_component(&self, component: &[u8]) -> Result<PathBuf> {
+        let path = self.folder.path().join("component.wasm");
+        fs::write(&path, component)?;
+        Ok(path)
+    }
+
     /// A component that is not built in: the same plugin with another custom section.
     pub(super) fn foreign_component(&self) -> Result<PathBuf> {
         let folder = self.folder.path().join("components");
@@ -101,9 +110,7 @@ impl<'a> Place<'a> {
         let digest = index["vault-kv"].as_str().context("a built-in plugin")?;
         let mut component = fs::read(folder.join(digest).with_extension("wasm"))?;
         component.extend_from_slice(b"\0\x05\x04test");
-        let path = self.folder.path().join("foreign.wasm");
-        fs::write(&path, component)?;
-        Ok(path)
+        self.write_component(&component)
     }
 
     /// Starts a webhook with this form of variables, and further keys of `delivery.pod`.
@@ -150,13 +157,22 @@ impl<'a> Place<'a> {
                 name: IMAGE.to_owned(),
                 command: Vec::new(),
                 user: 65532,
+                has_system: true,
                 folders: vec![(components, "/components".to_owned()), (program_folder()?, "/ampoule".to_owned())],
             },
-            NodeImage { name: APP.to_owned(), command: Vec::new(), user: 1000, folders: Vec::new() },
+            NodeImage {
+                name: SCRATCH.to_owned(),
+                command: Vec::new(),
+                user: 1000,
+                has_system: false,
+                folders: vec![("/bin/busybox".into(), "/app/sh".to_owned())],
+            },
+            NodeImage { name: APP.to_owned(), command: Vec::new(), user: 1000, has_system: true, folders: Vec::new() },
             NodeImage {
                 name: COMPONENT_IMAGE.to_owned(),
                 command: Vec::new(),
                 user: 0,
+                has_system: false,
                 folders: vec![(self.folder.path().join("image"), "/components".to_owned())],
             },
         ])?;

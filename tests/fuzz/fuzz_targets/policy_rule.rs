@@ -52,7 +52,7 @@ impl Input<'_> {
         let mount = if self.is_file { MountRequirement::File } else { MountRequirement::EnvVar };
         let (group, key) = (self.group.to_owned(), self.key.to_owned());
         let request = SecretRequest { group, key, mount, ..SecretRequest::default() };
-        RequestedSecret { annotation: "flyte.secrets/s0".to_owned(), request }
+        RequestedSecret::new("flyte.secrets/s0", request)
     }
 
     fn requester(&self) -> Requester {

@@ -145,7 +145,7 @@ impl Explanation {
 }
 
 fn request_text(requested: &RequestedSecret, report: Option<&RequestReport>, is_denied: bool) -> String {
-    let RequestedSecret { annotation, request } = requested;
+    let RequestedSecret { annotation, request, options: _ } = requested;
     let mut text = format!("\nsecret {request} (annotation {annotation}, mount {}", request.mount);
     if let Some(variable) = &request.env_var {
         let _ = write!(text, ", variable {variable}");

@@ -32,6 +32,10 @@ pub struct SecretEntry {
     /// Whether to deliver the secret as a file below `/etc/flyte/secrets` instead of a variable.
     #[serde(default, deserialize_with = "flag", skip_serializing_if = "std::ops::Not::not")]
     pub file: bool,
+    /// `file`: with `delivery: pod`, the pod gets a file and the variable `NAME_FILE` as well, and
+    /// starts without the variable if `fileKeyRef` cannot express the value.
+    #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
 }
 
 // === impl SecretEntry ===

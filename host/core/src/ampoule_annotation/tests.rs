@@ -20,7 +20,7 @@ fn check(text: &str, group: &str, version: &str, key: &str, mount: MountRequirem
         mount,
         env_var: env_var.map(str::to_owned),
     };
-    let expected = RequestedSecret { annotation: "ampoule.dev/secrets[0]".into(), request };
+    let expected = RequestedSecret::new("ampoule.dev/secrets[0]", request);
     assert_eq!(read(&json!(text)), Ok(vec![expected]), "{text}");
 }
 
@@ -102,8 +102,10 @@ fn an_error_names_the_index_and_the_field() {
     );
     refuses("{group: g}", ".key: is required");
     refuses("{key: ''}", ".key: is required");
-    refuses("{key: k, nmae: x}", ".nmae: is not a known field; known fields: group, key, version, env, file");
-    refuses("{key: k, 1: x}", ".1: is not a known field; known fields: group, key, version, env, file");
+    refuses("{key: k, fallback: secret}", ".fallback: must be file");
+    refuses("{key: k, file: true, fallback: file}", ".fallback: has no effect with file: true");
+    refuses("{key: k, nmae: x}", ".nmae: is not a known field; known fields: group, key, version, env, file, fallback");
+    refuses("{key: k, 1: x}", ".1: is not a known field; known fields: group, key, version, env, file, fallback");
     refuses("{key: 1}", &format!(".key: {text}"));
     refuses("{key: 1e999}", &format!(".key: {text}"));
     refuses("{key: .nan}", &format!(".key: {text}"));
@@ -161,7 +163,7 @@ fn a_message_repeats_only_the_start_of_a_long_value() {
     refuses(&format!("- {{key: k, env: {long}}}"), &format!("[0].env: \"{}…\" must match {VARIABLE}", &long[..40]));
     refuses(
         &format!("- {{{long}: k}}"),
-        &format!(".{}…: is not a known field; known fields: group, key, version, env, file", &long[..40])
+        &format!(".{}…: is not a known field; known fields: group, key, version, env, file, fallback", &long[..40])
             .replacen('.', "[0].", 1),
     );
 }
@@ -171,9 +173,15 @@ fn an_entry_is_printed_as_one_line_of_yaml() {
     let print = |entry: &SecretEntry| entry.to_annotation();
     let entry = SecretEntry { group: "openai".into(), key: "api-key".into(), ..SecretEntry::default() };
     assert_eq!(print(&entry), ("ampoule.dev/secrets", "- {group: openai, key: api-key}".into()));
-    let entry =
-        SecretEntry { group: "yes".into(), key: "a, b".into(), version: "1".into(), env: Some("A".into()), file: true };
-    assert_eq!(print(&entry).1, r#"- {group: "yes", key: "a, b", version: "1", env: A, file: true}"#);
+    let entry = SecretEntry {
+        group: "yes".into(),
+        key: "a, b".into(),
+        version: "1".into(),
+        env: Some("A".into()),
+        file: true,
+        fallback: Some("file".into()),
+    };
+    assert_eq!(print(&entry).1, r#"- {group: "yes", key: "a, b", version: "1", env: A, file: true, fallback: file}"#);
 }
 
 proptest! {
@@ -186,7 +194,8 @@ proptest! {
         env in "[A-Z_][A-Z0-9_]{0,9}",
         file: bool,
     ) {
-        let entry = SecretEntry { group, key, version, env: Some(env), file };
+        let fallback = (!file).then(|| "file".to_owned());
+        let entry = SecretEntry { group, key, version, env: Some(env), file, fallback };
         let (_, text) = entry.to_annotation();
         prop_assert_eq!(read_entries(&json!(text)).ok(), Some(vec![entry]), "{}", text);
     }

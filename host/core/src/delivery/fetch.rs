@@ -16,6 +16,7 @@ use super::{
 use crate::{
     edit::{EnvSource, EnvVar, FileKeyRef, FileSource, PodEdit, Resources, SecretFile},
     pod::Pod,
+    request::RequestOptions,
 };
 
 /// The directory of the files that replace variables.
@@ -87,6 +88,8 @@ struct PlannedPromise {
     name: String,
     promise: String,
     target: FetchTarget,
+    /// Whether a variable is a file as well, by the wish of the pod's author.
+    falls_back_to_file: bool,
 }
 
 enum FetchTarget {
@@ -102,7 +105,12 @@ impl FetchPlan {
     }
 
     /// Takes the promise of an edit. `injector` is the position and the name of the injector.
-    pub(crate) fn take(&mut self, request: usize, (injector, name): (usize, &str), edit: PodEdit) {
+    pub(crate) fn take(
+        &mut self,
+        (request, options): (usize, &RequestOptions),
+        (injector, name): (usize, &str),
+        edit: PodEdit,
+    ) {
         let (promise, target) = match edit {
             PodEdit::SetEnv(EnvVar { name, source: EnvSource::Promise(promise) }) => {
                 (promise, FetchTarget::Variable(name))
@@ -112,7 +120,15 @@ impl FetchPlan {
             }
             _ => return,
         };
-        self.promises.push(PlannedPromise { request, injector, name: name.to_owned(), promise, target });
+        let falls_back_to_file = options.falls_back_to_file;
+        self.promises.push(PlannedPromise {
+            request,
+            injector,
+            name: name.to_owned(),
+            promise,
+            target,
+            falls_back_to_file,
+        });
     }
 
     /// The edits of each request for the pod's containers, in the order of the requests.
@@ -224,8 +240,17 @@ fn values(planned: &[&PlannedPromise], variables: VariableDelivery, secrets: &[S
 // === impl PlannedPromise ===
 
 impl PlannedPromise {
+    /// How its variable gets the value.
+    fn delivery(&self, variables: VariableDelivery) -> VariableDelivery {
+        if self.falls_back_to_file && variables == VariableDelivery::FileKey {
+            return VariableDelivery::Both;
+        }
+        variables
+    }
+
     /// The file that gets the value.
     fn file(&self, variables: VariableDelivery) -> Option<FetchedFile> {
+        let variables = self.delivery(variables);
         match &self.target {
             FetchTarget::File { path, mode } => Some(FetchedFile { path: path.clone(), mode: *mode }),
             FetchTarget::Variable(name) if variables != VariableDelivery::FileKey => {
@@ -237,6 +262,7 @@ impl PlannedPromise {
 
     /// The variable that the kubelet reads.
     fn variable(&self, variables: VariableDelivery) -> Option<FetchedVariable> {
+        let variables = self.delivery(variables);
         match &self.target {
             FetchTarget::Variable(name) if variables != VariableDelivery::File => {
                 Some(FetchedVariable { name: name.clone(), optional: variables == VariableDelivery::Both })

@@ -9,6 +9,7 @@ use super::{DeliveredKind, DeliveredSecret, Delivery, FetchPlan, NamingKey};
 use crate::{
     edit::{EnvSource, EnvVar, FileSource, PodEdit, SecretFile, SecretKeyRef, SecretValue},
     injector::InjectionError,
+    request::RequestOptions,
 };
 
 /// Bytes of the values of a Secret. Kubernetes accepts 1 MiB of data.
@@ -89,10 +90,15 @@ impl DeliveryPlan {
 
     /// Takes the values and promises of an answer whose other edits are applied. The answer is that
     /// of the injector with this position and name.
-    pub(crate) fn take(&mut self, request: usize, (position, injector): (usize, &str), edits: Vec<PodEdit>) {
+    pub(crate) fn take(
+        &mut self,
+        (request, options): (usize, &RequestOptions),
+        (position, injector): (usize, &str),
+        edits: Vec<PodEdit>,
+    ) {
         for edit in edits {
             if edit.has_promise() {
-                self.fetches.take(request, (position, injector), edit);
+                self.fetches.take((request, options), (position, injector), edit);
                 continue;
             }
             let (secret, target) = match edit {

@@ -63,7 +63,7 @@ fn check_error(annotations: Value, expected: &str) {
 fn decodes_the_values_of_flyte() {
     for (value, request) in vectors() {
         let annotation = "flyte.secrets/s0".to_owned();
-        assert_eq!(read(json!({ "flyte.secrets/s0": value })), Ok(vec![RequestedSecret { annotation, request }]));
+        assert_eq!(read(json!({ "flyte.secrets/s0": value })), Ok(vec![RequestedSecret::new(annotation, request)]));
     }
 }
 

@@ -8,8 +8,14 @@ use serde_json::{Map, Value};
 
 use super::RequestReport;
 use crate::{
-    ampoule_annotation, annotations::TRIGGER_LABELS, delivery::REFRESH_ANNOTATION, edit::apply::VariableCollisions,
-    flyte, pod::Pod, profile::EnvPlacement, text::escape_name,
+    ampoule_annotation,
+    annotations::TRIGGER_LABELS,
+    delivery::REFRESH_ANNOTATION,
+    edit::{FETCH_CONTAINER, FETCH_VARIABLE, apply::VariableCollisions},
+    flyte,
+    pod::{Pod, list},
+    profile::EnvPlacement,
+    text::escape_name,
 };
 
 /// Maximum number of warnings. The API server drops all warnings of a webhook that exceed 4096
@@ -41,6 +47,7 @@ pub(super) fn with_requests(
     warnings.extend(unknown_annotations(pod.annotations()));
     warnings.extend(redundant_requests(reports));
     warnings.extend(variable_collisions(collisions, placement));
+    warnings.extend(container_before_secrets(pod));
     limited(warnings)
 }
 
@@ -83,6 +90,22 @@ fn unknown_annotation(key: &str) -> Option<String> {
         return None;
     };
     Some(format!("annotation {} is ignored: {hint}", escape_name(key)))
+}
+
+/// Warns about an init container that another webhook put in front of the one that fetches: the
+/// API server asks again after such a change.
+fn container_before_secrets(pod: &Pod) -> Option<String> {
+    let containers = list(&pod.as_json()["spec"], "initContainers");
+    let fetches = |container: &Value| {
+        let has_document = list(container, "env").iter().any(|variable| variable["name"] == FETCH_VARIABLE);
+        container["name"] == FETCH_CONTAINER && has_document
+    };
+    let position = containers.iter().position(fetches)?;
+    let first = containers.first().filter(|_| position > 0)?;
+    Some(format!(
+        "init container {} runs before {FETCH_CONTAINER}, so it has no secrets: another webhook put it first",
+        escape_name(first["name"].as_str().unwrap_or_default())
+    ))
 }
 
 /// Warns about a trigger label on a pod without secret requests.

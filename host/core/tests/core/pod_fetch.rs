@@ -157,6 +157,19 @@ fn a_pod_with_files_has_a_sidecar_if_the_configuration_permits_one() {
 }
 
 #[test]
+fn a_container_that_another_webhook_put_first_is_a_warning() {
+    let mutator = fetching(VariableDelivery::FileKey, Some(recipe()));
+    let mut pod = mutated(&mutator, &pod_asking(1, spec()));
+    assert_eq!(mutate(&mutator, &pod).outcome.unwrap().warnings, Vec::<String>::new());
+    let containers = pod["spec"]["initContainers"].as_array_mut().unwrap();
+    containers.insert(0, json!({ "name": "mesh-init" }));
+    let admitted = mutate(&mutator, &pod).outcome.unwrap();
+    let expected =
+        "init container mesh-init runs before ampoule-fetch, so it has no secrets: another webhook put it first";
+    assert_eq!(admitted.warnings, [expected]);
+}
+
+#[test]
 fn a_promise_is_fetched_once_for_all_its_uses() {
     let answer = |key: &str| vec![variable("A", "same"), variable("B", "same"), file(&format!("/s/{key}"), "same")];
     for (form, files, variables) in

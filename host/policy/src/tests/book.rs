@@ -62,7 +62,7 @@ fn the_ready_made_rules_of_the_book_decide_as_described() {
             PodView { namespace: namespace.to_owned(), service_account: account.to_owned(), ..PodView::default() };
         let (group, key) = (group.to_owned(), key.to_owned());
         let request = SecretRequest { group, key, mount, ..SecretRequest::default() };
-        let request = RequestedSecret { annotation: "flyte.secrets/s0".to_owned(), request };
+        let request = RequestedSecret::new("flyte.secrets/s0", request);
         let injector = InjectorFacts { reads_values, ..InjectorFacts::default() };
         assert_eq!(decide(rule, &pod, &request, &injector), expected, "{rule} {namespace} {account} {request:?}");
     }
@@ -71,7 +71,7 @@ fn the_ready_made_rules_of_the_book_decide_as_described() {
 #[test]
 fn only_flytes_executor_may_create_pods_with_secrets_of_the_injector_embedded() {
     let executor = "system:serviceaccount:flyte:flyte-executor";
-    let request = RequestedSecret { annotation: "flyte.secrets/s0".to_owned(), request: SecretRequest::default() };
+    let request = RequestedSecret::new("flyte.secrets/s0", SecretRequest::default());
     for (injector, user, expected) in [
         ("embedded", executor, false),
         ("embedded", "system:serviceaccount:flyte:flyte-executor-2", true),

@@ -150,7 +150,7 @@ fn answers(mutation: &Mutation, injections: Vec<Injection>, requests: usize) -> 
 /// The requests under the annotation that would contain them.
 fn requested(requests: &[SecretRequest]) -> Vec<RequestedSecret> {
     let requests = requests.iter().cloned().enumerate();
-    requests.map(|(i, request)| RequestedSecret { annotation: format!("ampoule.dev/secrets[{i}]"), request }).collect()
+    requests.map(|(i, request)| RequestedSecret::new(format!("ampoule.dev/secrets[{i}]"), request)).collect()
 }
 
 // === impl RecordedInjector, RecordedSession ===
