@@ -98,7 +98,7 @@ fn embedded(secrets: &Namespace) -> String {
       scopes:
         template: '{{project}}-{{domain}}'
         namespaces: [{{ namespace: {namespace}, project: project, domain: development }}]
-      imagePull: {{ names: [registry] }}
+      imagePull: {{ detect: true }}
     limits: {{ deadlineMillis: 10000, queueWaitMillis: 10000 }}
     grants:
       kubernetesSecrets: [{{ namespace: {namespace}, matchLabels: {{ app.flyte.org/managed: 'true' }} }}]
