@@ -43,6 +43,8 @@ mod inject;
 mod lifecycle;
 #[path = "e2e/load.rs"]
 mod load;
+#[path = "e2e/many_pods.rs"]
+mod many_pods;
 #[path = "e2e/observe.rs"]
 mod observe;
 #[path = "e2e/overload.rs"]
