@@ -47,6 +47,8 @@ mod load;
 mod many_pods;
 #[path = "e2e/observe.rs"]
 mod observe;
+#[path = "e2e/outage.rs"]
+mod outage;
 #[path = "e2e/overload.rs"]
 mod overload;
 #[path = "e2e/people.rs"]
