@@ -83,6 +83,8 @@ mod store_faults;
 mod stores;
 #[path = "e2e/support.rs"]
 mod support;
+#[path = "e2e/token_request.rs"]
+mod token_request;
 #[path = "e2e/traces.rs"]
 mod traces;
 #[path = "e2e/value_cache.rs"]

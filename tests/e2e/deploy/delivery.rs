@@ -56,6 +56,62 @@ fn built_ins() -> Vec<&'static str> {
 }
 
 #[test]
+fn the_chart_permits_tokens_with_an_audience_exactly_if_a_login_needs_them() -> Result<()> {
+    let host = "config.injectors[0].grants.http.hosts[0]";
+    let address = format!("{host}.credential.vault.address=https://vault.example.com");
+    let (name, role) = (format!("{host}.host=vault.example.com"), format!("{host}.credential.vault.role=app"));
+    let audience = format!("{host}.credential.vault.audience=vault");
+    let file = format!("{host}.credential.vault.tokenFile=/var/run/token");
+    let [vault, managed] = [&[OPEN, &name, &address, &role][..], &["certificates.mode=cert-manager"]];
+    let listed = "plugins.configMapCredentials[0].credential.vault.audience=vault";
+    let pod = "config.injectors[0].delivery=pod";
+    let image = format!("config.delivery.pod.image=example.com/ampoule@sha256:{}", "0".repeat(64));
+    let listed = ["config.plugins.configMaps=true".to_owned(), format!("config.{listed}")];
+    let host = "config.plugins.configMapCredentials[0]";
+    let listed = [
+        &listed[..],
+        &[
+            format!("{host}.host=vault.example.com"),
+            format!("{host}.credential.vault.address=https://vault.example.com"),
+            format!("{host}.credential.vault.role=app"),
+        ],
+    ]
+    .concat();
+    let listed: Vec<_> = listed.iter().map(String::as_str).collect();
+    for (what, values, expected) in [
+        ("no audience", vault.to_vec(), false),
+        ("an audience", [vault, &[&audience]].concat(), true),
+        ("an audience, with cert-manager", [vault, managed, &[&audience]].concat(), true),
+        ("a file", [vault, &[&audience, &file]].concat(), false),
+        ("the pod's own token", [vault, &[&audience, pod, &image]].concat(), false),
+        ("a credential for ConfigMaps", [&[OPEN], &listed[..]].concat(), true),
+    ] {
+        let objects = render(&values)?;
+        let rules = find(&objects, "Role/hook-ampoule").ok().and_then(|role| role["rules"].as_array());
+        let rule = rules.into_iter().flatten().find(|rule| rule["resources"] == json!(["serviceaccounts/token"]));
+        let right = json!({
+            "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": ["hook-ampoule"],
+            "verbs": ["create"],
+        });
+        assert_eq!(rule, expected.then_some(&right), "{what}");
+        let spec = &find(&objects, "Deployment/hook-ampoule")?["spec"]["template"]["spec"];
+        assert!(!expected || spec["automountServiceAccountToken"] == true, "{what}: {spec}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_component_has_the_right_to_tokens_of_the_chart() -> Result<()> {
+    let objects = kustomize::render("base", &["request-tokens"])?;
+    let rules = &find(&objects, "Role/ampoule-request-tokens")?["rules"];
+    let right = json!([{
+        "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": ["ampoule"], "verbs": ["create"],
+    }]);
+    assert_eq!(rules, &right);
+    Ok(())
+}
+
+#[test]
 fn the_chart_has_the_rights_of_a_delivery_exactly_if_the_process_delivers_values() -> Result<()> {
     let global = "config.globalSecrets.enabled=true";
     let http = "config.injectors[0].grants.http.hosts[0]=store.example.com";
