@@ -39,6 +39,8 @@ mod harness;
 mod hot_reload;
 #[path = "e2e/inject.rs"]
 mod inject;
+#[path = "e2e/invalidation.rs"]
+mod invalidation;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
 #[path = "e2e/load.rs"]
