@@ -39,12 +39,18 @@ mod harness;
 mod hot_reload;
 #[path = "e2e/inject.rs"]
 mod inject;
+#[path = "e2e/invalidation.rs"]
+mod invalidation;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
 #[path = "e2e/load.rs"]
 mod load;
+#[path = "e2e/many_pods.rs"]
+mod many_pods;
 #[path = "e2e/observe.rs"]
 mod observe;
+#[path = "e2e/outage.rs"]
+mod outage;
 #[path = "e2e/overload.rs"]
 mod overload;
 #[path = "e2e/people.rs"]
@@ -79,6 +85,8 @@ mod store_faults;
 mod stores;
 #[path = "e2e/support.rs"]
 mod support;
+#[path = "e2e/token_request.rs"]
+mod token_request;
 #[path = "e2e/traces.rs"]
 mod traces;
 #[path = "e2e/value_cache.rs"]

@@ -102,8 +102,8 @@ fn surroundings(criterion: &mut Criterion, place: &Place) {
 /// Calls each backend with the same request, so that the figures differ by the backend alone.
 fn calls(criterion: &mut Criterion, place: &Place) {
     let request = Arc::new(one_request());
-    for (name, component) in ampoule_plugin_bundle::COMPONENTS {
-        let plugin = support::load(&place.runtime, &place.engine, name, component);
+    for name in support::WITHOUT_SETTINGS {
+        let plugin = support::load(&place.runtime, &place.engine, name);
         criterion.bench_function(&format!("{}{name}", report::FRESH), |bencher| {
             place.time(bencher, |iterations| {
                 let (plugin, request) = (plugin.clone(), Arc::clone(&request));
@@ -141,8 +141,8 @@ fn one_request() -> SecretRequest {
 }
 
 fn mutations_by_each_backend(criterion: &mut Criterion, place: &Place) {
-    for (name, component) in ampoule_plugin_bundle::COMPONENTS {
-        let mutator = support::mutator(support::load(&place.runtime, &place.engine, name, component));
+    for name in support::WITHOUT_SETTINGS {
+        let mutator = support::mutator(support::load(&place.runtime, &place.engine, name));
         mutation(
             criterion,
             place,

@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     let engine = support::engine(&Metrics::new());
     let (name, component) =
         ampoule_test_guests::GUESTS.iter().find(|(name, _)| *name == "endless_loop").expect("the guest");
-    let endless = support::load(&runtime, &engine, name, component);
+    let endless = runtime.block_on(engine.load(support::spec(name, component))).expect("the guest loads");
     let mutator = Arc::new(support::mutator(support::k8s(&runtime, &engine)));
     let idle = runtime.block_on(sample(&engine, &mutator, samples));
     let busy = runtime.block_on(async {

@@ -17,12 +17,12 @@ use std::{fs, path::Path, thread::sleep, time::Duration};
 
 use ampoule_load::{Flood, Reuse, saturate};
 use ampoule_tests::figures::{Cell, Part, Plot, Table};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 use self::server::Server;
 
-const ABOUT: &str = "The release binary as a process, from its `exec` to its ready file. The plugins are the built-in ones in \
+const ABOUT: &str = "The release binary as a process, from its `exec` to its ready file. The plugins are built-in ones in \
     turn, from files that differ in a byte, so that none is shared. Memory is `VmRSS`, which includes the mapped \
     files of the compile cache.";
 
@@ -103,7 +103,8 @@ fn start(config: &str, times: usize) -> Result<Starts> {
 /// The `injectors` section with `count` injectors, each with its own component.
 fn injectors(folder: &Path, count: usize) -> Result<String> {
     let mut text = "injectors:\n".to_owned();
-    for (i, (name, component)) in (0..count).zip(ampoule_plugin_bundle::COMPONENTS.iter().cycle()) {
+    for (i, name) in (0..count).zip(support::WITHOUT_SETTINGS.iter().cycle()) {
+        let component = ampoule_plugin_bundle::component(name).context("the plugin is built in")?;
         let file = folder.join(format!("{i}.wasm"));
         // A custom section at the end: its id, its size, a name of one byte, and a byte that
         // differs.

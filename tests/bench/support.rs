@@ -21,6 +21,9 @@ use tokio::runtime::Runtime;
 /// The default timeout of a webhook's registration.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The built-in plugins that need neither settings nor grants.
+pub(crate) const WITHOUT_SETTINGS: [&str; 5] = ["k8s", "aws", "gcp", "azure", "vault"];
+
 /// The first bytes of an answer that allows a pod; the verdict is always within them.
 const HEAD: usize = 256;
 
@@ -34,9 +37,19 @@ pub(crate) fn engine(metrics: &Metrics) -> Arc<PluginEngine> {
     Arc::new(PluginEngine::new(config).expect("an engine"))
 }
 
-/// Loads a plugin.
-pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, component: &'static [u8]) -> PluginInjector {
-    let spec = PluginSpec {
+/// Loads a built-in plugin without settings.
+pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str) -> PluginInjector {
+    runtime.block_on(engine.load(built_in(name))).expect("the plugin loads")
+}
+
+/// A built-in plugin without settings and grants.
+pub(crate) fn built_in(name: &str) -> PluginSpec {
+    spec(name, ampoule_plugin_bundle::component(name).expect("the plugin is built in"))
+}
+
+/// A plugin without settings and grants.
+pub(crate) fn spec(name: &str, component: &'static [u8]) -> PluginSpec {
+    PluginSpec {
         name: name.to_owned(),
         source: format!("bench:{name}"),
         component: ComponentBytes::BuiltIn(component),
@@ -47,13 +60,12 @@ pub(crate) fn load(runtime: &Runtime, engine: &PluginEngine, name: &str, compone
         value_cache: ValueCachePolicy::default(),
         fetch_place: FetchPlace::Here,
         strict_grants: false,
-    };
-    runtime.block_on(engine.load(spec)).expect("the plugin loads")
+    }
 }
 
 /// The built-in plugin.
 pub(crate) fn k8s(runtime: &Runtime, engine: &PluginEngine) -> PluginInjector {
-    load(runtime, engine, "k8s", ampoule_plugin_bundle::component("k8s").expect("k8s is built in"))
+    load(runtime, engine, "k8s")
 }
 
 /// A mutator with this plugin only.

@@ -27,15 +27,15 @@ const CANARY: &str = "canary-of-a-global-secret";
 const VARIABLE: (&str, &str) = ("FLYTE_SECRET_DB_PASSWORD", CANARY);
 
 /// Files of a CA and of a client certificate that it issued.
-struct ClientFiles {
-    ca: String,
-    certificate: String,
-    key: String,
+pub(crate) struct ClientFiles {
+    pub(crate) ca: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl ClientFiles {
     /// Issues a client certificate with this common name into the folder.
-    fn issue(folder: &Path, common_name: &str) -> Result<Self> {
+    pub(crate) fn issue(folder: &Path, common_name: &str) -> Result<Self> {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.distinguished_name = name("clients CA");

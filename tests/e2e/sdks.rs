@@ -6,6 +6,8 @@
 
 #[path = "sdks/client.rs"]
 mod client;
+#[path = "sdks/embedded.rs"]
+mod embedded;
 
 use std::collections::BTreeSet;
 

@@ -14,8 +14,12 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, client::Resumption};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::Resumption,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -82,6 +86,20 @@ impl Trust {
     /// If the name is not a valid server name.
     pub fn named(self, name: &str) -> Result<Self> {
         Ok(Self { name: Some(ServerName::try_from(name.to_owned())?), ..self })
+    }
+
+    /// Presents a client certificate with its key, both in PEM form.
+    ///
+    /// # Errors
+    ///
+    /// If they are no certificate and its key.
+    pub fn identified(self, certificate: &str, key: &str) -> Result<Self> {
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+        let identity = CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())?;
+        let mut config = ClientConfig::clone(&self.config);
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity));
+        Ok(Self { config: Arc::new(config), ..self })
     }
 
     /// The client configuration, without a session cache: an API server resumes no sessions,

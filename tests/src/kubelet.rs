@@ -16,7 +16,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::{
-    Container as Spec, EnvVar, Pod, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
+    Container as Spec, EnvVar, KeyToPath, Pod, SecretKeySelector, SecretProjection, SecretVolumeSource, Volume,
+    VolumeMount,
 };
 use tempfile::TempDir;
 
@@ -130,10 +131,25 @@ fn below(root: &Path, mount: &VolumeMount) -> Result<PathBuf> {
 
 async fn write_files(folder: &Path, volume: &Volume, namespace: &Namespace) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let source = volume.secret.clone().context("only volumes of Secrets are supported")?;
-    let SecretVolumeSource { secret_name, items, optional, .. } = source;
-    let name = secret_name.context("no secretName")?;
-    let mut secret = match namespace.secret(&name).await? {
+    if let Some(SecretVolumeSource { secret_name, items, optional, .. }) = volume.secret.clone() {
+        return write_secret(folder, &secret_name.context("no secretName")?, items, optional, namespace).await;
+    }
+    let projected = volume.projected.as_ref().and_then(|projected| projected.sources.clone());
+    for source in projected.context("only volumes of Secrets are supported")? {
+        let SecretProjection { name, items, optional } = source.secret.context("only Secrets are supported")?;
+        write_secret(folder, &name, items, optional, namespace).await?;
+    }
+    Ok(())
+}
+
+async fn write_secret(
+    folder: &Path,
+    name: &str,
+    items: Option<Vec<KeyToPath>>,
+    optional: Option<bool>,
+    namespace: &Namespace,
+) -> Result<()> {
+    let mut secret = match namespace.secret(name).await? {
         Some(data) => data,
         None if optional == Some(true) => return Ok(()),
         None => bail!("secret {name:?} not found"),

@@ -41,7 +41,9 @@ const INSIDE: &str = "AMPOULE_TEST_NETWORK";
 const SET_UP: &str = r#"ip link set lo up
 ip address add 192.0.2.1/32 dev lo
 ip address add 169.254.169.254/32 dev lo
-exec timeout 300 "$@""#;
+exec timeout "$AMPOULE_TEST_LIMIT" "$@""#;
+/// The time for a test in its own network.
+const LIMIT: Duration = Duration::from_secs(300);
 /// For root, and for other users: a user namespace makes its owner root inside.
 const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
 
@@ -83,6 +85,15 @@ pub struct Calls {
 ///
 /// If the body panics, or if this machine does not permit a network namespace.
 pub fn in_own_network(test: &str, body: impl FnOnce()) {
+    in_own_network_for(test, LIMIT, body);
+}
+
+/// Like [`in_own_network`], with another limit of time.
+///
+/// # Panics
+///
+/// As [`in_own_network`].
+pub fn in_own_network_for(test: &str, limit: Duration, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -93,6 +104,7 @@ pub fn in_own_network(test: &str, body: impl FnOnce()) {
             |command: &mut Command| -> Output { command.output().expect("unshare (package util-linux) is installed") };
         let unshare = || {
             let mut command = Command::new("unshare");
+            command.env("AMPOULE_TEST_LIMIT", limit.as_secs().to_string());
             command.args(namespaces).args(["--", "sh", "-ec", SET_UP, "sh"]);
             command
         };
@@ -105,6 +117,8 @@ pub fn in_own_network(test: &str, body: impl FnOnce()) {
         let text = String::from_utf8_lossy(&output.stdout);
         let ran = output.status.success() && text.contains("1 passed");
         assert!(ran, "{test}, in a network of its own:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        // Captured as well, unless the test runs with `--nocapture`.
+        println!("{text}");
         return;
     }
     panic!(

@@ -19,7 +19,7 @@ use crate::setup;
 use crate::workspace::{self, Build};
 
 /// The benchmark programs, in the order of the report.
-const PARTS: [&str; 4] = ["calls", "fairness", "tls", "life"];
+const PARTS: [&str; 5] = ["calls", "values", "fairness", "tls", "life"];
 /// Ten minutes of load; runs only on request.
 const SOAK: &str = "soak";
 /// The program with individually named benchmarks.
@@ -38,6 +38,7 @@ pub(crate) enum Samples {
 /// the names of the in-process benchmarks.
 pub(crate) fn run(samples: Samples, filter: Option<&str>) -> Result<ExitCode> {
     setup::ensure(setup::Scope::Wasm)?;
+    setup::ensure_api_server()?;
     let server = workspace::build(Build::Release)?;
     let folder = workspace::target_folder()?.join("bench");
     remove(&folder)?;

@@ -108,6 +108,14 @@ pub(crate) fn ensure_buildah() -> Result<()> {
     Ok(())
 }
 
+/// Finds or installs the Kubernetes API.
+pub(crate) fn ensure_api_server() -> Result<ApiServer> {
+    let api_server = kube::ensure()?;
+    found("etcd", &api_server.etcd.to_string());
+    found("kube-apiserver", &api_server.kube_apiserver.to_string());
+    Ok(api_server)
+}
+
 /// Finds or installs mdbook, which builds the book, and returns its path.
 pub(crate) fn ensure_mdbook() -> Result<PathBuf> {
     let program = mdbook::ensure()?;
@@ -118,9 +126,7 @@ pub(crate) fn ensure_mdbook() -> Result<PathBuf> {
 /// Finds or installs everything, and returns the paths.
 pub(crate) fn ensure_everything() -> Result<Everything> {
     ensure_wasm()?;
-    let api_server = kube::ensure()?;
-    found("etcd", &api_server.etcd.to_string());
-    found("kube-apiserver", &api_server.kube_apiserver.to_string());
+    let api_server = ensure_api_server()?;
     let haproxy = haproxy::ensure()?;
     found("haproxy", &haproxy.to_string());
     found("runc", &image::ensure_program("runc", "runc")?);

@@ -2,10 +2,14 @@
 //!
 //! Watches use a client of their own, as their responses take longer.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
+use ampoule_net::file;
+use data_encoding::BASE64URL_NOPAD;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope, apimachinery::pkg::version::Info};
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Client, Config, Resource, config::AuthInfo};
+use secrecy::{ExposeSecret as _, zeroize::Zeroizing};
+use serde::Deserialize;
 
 /// Timeout of connections and responses: more than an API server needs for one object.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -20,6 +24,20 @@ pub struct Cluster {
     /// The client for responses that arrive only when something changes.
     watching: Client,
     namespace: String,
+    account: Option<AccountName>,
+}
+
+/// The name of a service account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AccountName {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// The claims of a service account's token.
+#[derive(Deserialize)]
+struct TokenClaims {
+    sub: String,
 }
 
 /// Errors of requests to the API server.
@@ -65,19 +83,26 @@ impl Cluster {
         // This chart and Flyte's set it by the downward API.
         let namespace = std::env::var_os("POD_NAMESPACE").and_then(|name| name.into_string().ok());
         let namespace = namespace.filter(|name| !name.is_empty()).unwrap_or(config.default_namespace.clone());
+        let account = AccountName::of(&config.auth_info);
         let mut watching = config.clone();
         watching.read_timeout = Some(WATCH_TIMEOUT);
-        Ok(Self { client: Client::try_from(config)?, watching: Client::try_from(watching)?, namespace })
+        Ok(Self { client: Client::try_from(config)?, watching: Client::try_from(watching)?, namespace, account })
     }
 
     #[cfg(test)]
     pub(crate) fn with_client(client: Client, namespace: &str) -> Self {
-        Self { watching: client.clone(), client, namespace: namespace.to_owned() }
+        let account = AccountName { namespace: namespace.to_owned(), name: "ampoule".to_owned() };
+        Self { watching: client.clone(), client, namespace: namespace.to_owned(), account: Some(account) }
     }
 
     /// Returns the namespace of this process.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// Returns the service account of this process, if its token is that of one.
+    pub(crate) fn account(&self) -> Option<&AccountName> {
+        self.account.as_ref()
     }
 
     /// Returns the host name by which the API server calls a Service of this namespace.
@@ -132,6 +157,30 @@ impl Cluster {
     }
 }
 
+// === impl AccountName ===
+
+impl AccountName {
+    /// The service account whose token the client sends.
+    fn of(auth: &AuthInfo) -> Option<Self> {
+        match (&auth.token, &auth.token_file) {
+            (Some(token), _) => Self::in_token(token.expose_secret()),
+            (None, Some(file)) => {
+                let token = Zeroizing::new(file::read(Path::new(file), file::SMALL).ok()?);
+                Self::in_token(std::str::from_utf8(&token).ok()?)
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Reads the subject of a token, which the API server verifies.
+    fn in_token(token: &str) -> Option<Self> {
+        let claims = BASE64URL_NOPAD.decode(token.split('.').nth(1)?.as_bytes()).ok()?;
+        let TokenClaims { sub } = serde_json::from_slice(&claims).ok()?;
+        let (namespace, name) = sub.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        Some(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+}
+
 // === impl ClusterError ===
 
 impl From<kube::Error> for ClusterError {
@@ -147,6 +196,49 @@ impl From<kube::Error> for ClusterError {
                 }
                 Self::Unreachable(cause.to_string())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> String {
+        format!("eyJ.{}.signature", BASE64URL_NOPAD.encode(claims.as_bytes()))
+    }
+
+    #[test]
+    fn a_token_of_a_service_account_has_its_name() {
+        for (what, token, expected) in [
+            ("a service account", token(r#"{"sub": "system:serviceaccount:ns:name", "aud": []}"#), Some("ns/name")),
+            ("a user", token(r#"{"sub": "admin"}"#), None),
+            ("a node", token(r#"{"sub": "system:node:a:b"}"#), None),
+            ("no subject", token("{}"), None),
+            ("no JSON", token("x"), None),
+            ("a token of another kind", "the-tests-own-token".to_owned(), None),
+        ] {
+            let account = AccountName::in_token(&token);
+            let account = account.map(|AccountName { namespace, name }| format!("{namespace}/{name}"));
+            assert_eq!(account.as_deref(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_in_the_configuration_or_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, token(r#"{"sub": "system:serviceaccount:ns:file"}"#)).unwrap();
+        let file = Some(path.to_str().unwrap().to_owned());
+        let inline = Some(token(r#"{"sub": "system:serviceaccount:ns:inline"}"#).into());
+        for (token, token_file, expected) in [
+            (inline, file.clone(), Some("inline")),
+            (None, file, Some("file")),
+            (None, Some("/does/not/exist".to_owned()), None),
+            (None, None, None),
+        ] {
+            let account = AccountName::of(&AuthInfo { token, token_file, ..AuthInfo::default() });
+            assert_eq!(account.map(|account| account.name).as_deref(), expected);
         }
     }
 }

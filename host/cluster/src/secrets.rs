@@ -1,19 +1,26 @@
-//! Kubernetes Secrets for plugins with a grant: [`ClusterReader`].
+//! Kubernetes Secrets for plugins with a grant, and tokens for logins: [`ClusterReader`].
 //!
-//! It connects on the first read: without such a plugin, it sends the API server no request.
+//! It connects at the first use: without such a plugin, it sends the API server no request.
 
 use std::collections::BTreeMap;
 
-use ampoule_core::{ClusterSecrets, ClusterSecretsError, LabelledSecrets, SecretName};
+use ampoule_core::{ClusterSecrets, ClusterSecretsError, LabelledSecrets, SecretName, TokenRequestError};
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::{Secret, ServiceAccount},
+};
+use kube::{Api, api::PostParams};
+use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tracing::warn;
 
-use crate::client::{Cluster, ClusterError};
+use crate::client::{AccountName, Cluster, ClusterError};
 
-/// Reads Secrets with the permissions of this process.
+/// Lifetime of a token for a login: the shortest that an API server issues.
+const TOKEN_SECONDS: i64 = 600;
+
+/// Reads Secrets and requests tokens with the permissions of this process.
 #[derive(Default)]
 pub struct ClusterReader(OnceCell<Cluster>);
 
@@ -46,6 +53,37 @@ impl ClusterSecrets for ClusterReader {
             }
         }
     }
+
+    async fn request_token(&self, audience: &str) -> Result<SecretString, TokenRequestError> {
+        use TokenRequestError::{Denied, NoAccount, Unavailable};
+        let cluster = self.0.get_or_try_init(Cluster::connect).await.map_err(|error| NoAccount(error.to_string()))?;
+        let account = cluster.account().ok_or_else(|| {
+            NoAccount("audience needs the token of a service account, and the webhook has none".to_owned())
+        })?;
+        let AccountName { namespace, name } = account;
+        match create_token(cluster, account, audience).await {
+            Ok(Some(token)) => Ok(token.into()),
+            Ok(None) => Err(Unavailable(format!("the API server issued no token for {namespace}/{name}"))),
+            Err(ClusterError::Refused { code: 403, .. }) => {
+                let right = format!("`create` on serviceaccounts/token of {name} in namespace {namespace}");
+                Err(Denied(format!("the webhook's role does not allow {right}")))
+            }
+            Err(error) => Err(Unavailable(format!("the API server issued no token for {namespace}/{name}: {error}"))),
+        }
+    }
+}
+
+async fn create_token(
+    cluster: &Cluster,
+    AccountName { namespace, name }: &AccountName,
+    audience: &str,
+) -> Result<Option<String>, ClusterError> {
+    let accounts: Api<ServiceAccount> = cluster.namespaced_in(namespace);
+    let (audiences, expiration_seconds) = (Some(vec![audience.to_owned()]), Some(TOKEN_SECONDS));
+    let spec = TokenRequestSpec { audiences, expiration_seconds, ..TokenRequestSpec::default() };
+    let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+    let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+    Ok(answer.status.and_then(|status| status.token).filter(|token| !token.is_empty()))
 }
 
 impl ClusterReader {
@@ -63,8 +101,9 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
-    use axum::Router;
+    use axum::{Router, extract::Request, http::StatusCode};
     use kube::{Client, Config};
+    use secrecy::ExposeSecret as _;
     use tokio::net::TcpListener;
     use tracing_subscriber::{Registry, fmt, layer::SubscriberExt};
 
@@ -85,13 +124,18 @@ mod tests {
         }
     }
 
+    /// A cluster whose API server is this router.
+    async fn serve(router: Router) -> Cluster {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        config.default_retry = false;
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Cluster::with_client(Client::try_from(config).unwrap(), "ampoule")
+    }
+
     /// Reads through a server that answers every request with one body.
     async fn read(body: &'static str, selectors: &[LabelledSecrets]) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
-        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(async move || body)).await });
-        let client = Client::try_from(config).unwrap();
-        let cluster = Cluster::with_client(client, "ampoule");
+        let cluster = serve(Router::new().fallback(async move || body)).await;
         let secret = SecretName { namespace: "store".to_owned(), name: "token".to_owned() };
         ClusterReader(cluster.into()).read(&secret, "value", selectors).await
     }
@@ -116,6 +160,46 @@ mod tests {
             assert_eq!(logged, line, "{body}");
         }
     }
+    #[tokio::test]
+    async fn a_token_has_the_requested_audience_and_the_shortest_lifetime() {
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::clone(&requests);
+        let answers = Arc::new(Mutex::new(vec![
+            (
+                StatusCode::CREATED,
+                r#"{"metadata": {}, "spec": {"audiences": []}, "status": {"token": "eyJ", "expirationTimestamp": "2026-01-01T00:00:00Z"}}"#,
+            ),
+            (StatusCode::FORBIDDEN, r#"{"kind": "Status", "code": 403, "message": "no"}"#),
+            (StatusCode::INTERNAL_SERVER_ERROR, r#"{"kind": "Status", "code": 500, "message": "down"}"#),
+        ]));
+        let router = Router::new().fallback(async move |request: Request| {
+            let line = format!("{} {}", request.method(), request.uri());
+            let body = axum::body::to_bytes(request.into_body(), 1 << 16).await.unwrap();
+            seen.lock().unwrap().push(format!("{line} {}", String::from_utf8_lossy(&body)));
+            answers.lock().unwrap().remove(0)
+        });
+        let reader = ClusterReader(serve(router).await.into());
+        let mut results = Vec::new();
+        for _ in 0..3 {
+            let token = reader.request_token("vault").await;
+            results.push(token.map_or_else(|error| error.to_string(), |token| token.expose_secret().to_owned()));
+        }
+        let right = "`create` on serviceaccounts/token of ampoule in namespace ampoule";
+        assert_eq!(
+            results,
+            [
+                "eyJ".to_owned(),
+                format!("the webhook's role does not allow {right}"),
+                "the API server issued no token for ampoule/ampoule: down (HTTP status 500)".to_owned(),
+            ]
+        );
+        let (line, body) =
+            requests.lock().unwrap()[0].split_once(" {").map(|(l, b)| (l.to_owned(), format!("{{{b}"))).unwrap();
+        assert_eq!(line.split('?').next(), Some("POST /api/v1/namespaces/ampoule/serviceaccounts/ampoule/token"));
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["spec"], serde_json::json!({ "audiences": ["vault"], "expirationSeconds": 600 }));
+    }
+
     #[tokio::test]
     async fn a_selector_covers_only_secrets_with_all_of_its_labels() {
         let body = r#"{"metadata": {"labels": {"team": "a", "for": "plugins"}}, "data": {"value": "aHVzaA=="}}"#;

@@ -152,11 +152,11 @@ pub struct VaultCredential {
     /// Namespace of the auth method (default: the root namespace).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Audience of the service account token, with `delivery: pod` only. The webhook's own token
-    /// has the audience of its projected volume.
+    /// Audience of the service account token (default: that of the API server). The webhook
+    /// requests such a token from the API server; with `delivery: pod`, the kubelet creates it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// File with the service account token. For another audience, mount a projected volume.
+    /// File with the service account token. If it is set, the webhook requests no token.
     #[serde(default = "service_account_token")]
     pub token_file: PathBuf,
 }
@@ -313,10 +313,19 @@ impl AzureCredential {
 }
 
 impl VaultCredential {
+    /// The audience of the token that the API server creates for each login. `None`: the token is
+    /// in the file.
+    #[must_use]
+    pub fn requested_audience(&self) -> Option<&str> {
+        self.audience.as_deref().filter(|_| self.token_file == service_account_token())
+    }
+
     fn check(&self, key: &str) -> Result<(), ConfigError> {
         url::check(&format!("{key}.address"), &self.address, url::Transport::Tls)?;
-        if self.role.is_empty() {
-            return Err(ConfigError::at(format!("{key}.role"), "is empty"));
+        for (name, value) in [("role", Some(&self.role)), ("audience", self.audience.as_ref())] {
+            if value.is_some_and(String::is_empty) {
+                return Err(ConfigError::at(format!("{key}.{name}"), "is empty"));
+            }
         }
         let is_segment = |segment: &str| {
             !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(is_path_byte)

@@ -67,13 +67,16 @@ pub enum CredentialError {
     /// The configuration is incomplete, or names something that does not exist.
     #[error("the credential is not set up")]
     Misconfigured,
+    /// The API server issues no token with which the webhook could log in.
+    #[error("the webhook's role does not allow `create` on serviceaccounts/token")]
+    Forbidden,
 }
 
 // === impl CredentialError ===
 
 impl CredentialError {
     /// All errors.
-    pub const ALL: [Self; 3] = [Self::Refused, Self::Unavailable, Self::Misconfigured];
+    pub const ALL: [Self; 4] = [Self::Refused, Self::Unavailable, Self::Misconfigured, Self::Forbidden];
 
     /// Returns the label value in metrics.
     #[must_use]
@@ -82,6 +85,7 @@ impl CredentialError {
             Self::Refused => "refused",
             Self::Unavailable => "unavailable",
             Self::Misconfigured => "misconfigured",
+            Self::Forbidden => "forbidden",
         }
     }
 }

@@ -32,7 +32,7 @@ pub mod text;
 pub use self::{
     ampoule_annotation::SecretEntry,
     annotations::TRIGGER_LABELS,
-    cluster_secrets::{ClusterSecrets, ClusterSecretsError, NoCluster},
+    cluster_secrets::{ClusterSecrets, ClusterSecretsError, NoCluster, TokenRequestError},
     delivery::{
         ComponentVolume, DeliveredKind, DeliveredSecret, Delivery, DeliveryError, DeliveryStore, FetchDocument,
         FetchInjector, FetchRecipe, FetchToken, FetchedFile, FetchedVariable, IMAGE_COMPONENTS, NamingKey, NoDelivery,

@@ -2,7 +2,7 @@
 //!
 //! The plugin and the pod's author get only its class.
 
-use ampoule_core::CredentialError;
+use ampoule_core::{CredentialError, TokenRequestError};
 use http::StatusCode;
 
 /// Why a login failed. The reason contains no text of a login server or of a file.
@@ -38,6 +38,15 @@ impl LoginError {
             429 | 500..=599 => Self::unavailable(reason),
             404 | 405 => Self::misconfigured(reason),
             _ => Self::refused(reason),
+        }
+    }
+
+    /// The error of a token for a login.
+    pub(crate) fn of_token_request(error: TokenRequestError) -> Self {
+        match error {
+            TokenRequestError::Denied(reason) => Self { class: CredentialError::Forbidden, reason },
+            TokenRequestError::NoAccount(reason) => Self::misconfigured(reason),
+            TokenRequestError::Unavailable(reason) => Self::unavailable(reason),
         }
     }
 

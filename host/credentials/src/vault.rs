@@ -81,8 +81,18 @@ impl VaultLogin {
         (auth.lease_duration > last.lifetime / 2).then(|| self.keep(auth, last.lifetime))
     }
 
+    /// The token of the service account.
+    async fn account_token(&self) -> Result<SecretString, LoginError> {
+        match self.config.requested_audience() {
+            Some(audience) => {
+                self.surroundings.secrets.request_token(audience).await.map_err(LoginError::of_token_request)
+            }
+            None => read_secret_file(&self.config.token_file, "tokenFile").await,
+        }
+    }
+
     async fn log_in(&self) -> Result<Fresh<SecretString>, LoginError> {
-        let token = read_secret_file(&self.config.token_file, "tokenFile").await?;
+        let token = self.account_token().await?;
         let body = Zeroizing::new(json!({ "role": self.config.role, "jwt": token.expose_secret() }).to_string());
         let auth = self.call(&format!("{}/login", self.config.path), None, body.to_string()).await?;
         let lifetime = auth.lease_duration;

@@ -22,9 +22,9 @@ use ampoule_plugin_sdk::{
 pub use self::settings::Settings;
 use self::{
     cloud::Cloud,
-    lookup::{DOCKER_CONFIG, present},
+    lookup::DOCKER_CONFIG,
     promise::Promise,
-    scope::{Coordinates, secret_name},
+    scope::Coordinates,
     settings::{Bindings, ImagePull},
 };
 
@@ -72,22 +72,22 @@ impl Injector for Embedded {
         let of = Coordinates::of(pod)?;
         self.bindings.permit(&pod.namespace(), &of)?;
         let promise = Promise::Secret { of: of.clone(), key: request.key.clone() }.text()?;
-        if self.image_pull.is_listed(&request.key) {
-            return Ok(vec![Edit::pull_secret(promise)]);
+        let is_file = request.delivery == Delivery::File;
+        let is_pull_secret = self.image_pull.is_listed(&request.key) || (!is_file && self.detect(&of, &request.key)?);
+        let pull_secret = is_pull_secret.then(|| Edit::pull_secret(&promise));
+        if is_pull_secret && !is_file {
+            return Ok(pull_secret.into_iter().collect());
         }
         let source = self.source(&of, &request.key, promise, &pod.namespace())?;
         let mut edits = deliver::edits(request, &self.env_prefix, &self.mount_directory, source)?;
+        edits.extend(pull_secret);
         edits.extend(self.existing_pull_secret(&of, &request.key, &pod.namespace())?);
         Ok(edits)
     }
 
     fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {
         match Promise::parse(promise)? {
-            Promise::Secret { of, key } => scope::walk(&of, &key, |scope, id| match &self.cloud {
-                Some(cloud) => cloud.find(scope, &key),
-                None => present(secrets::read(&self.namespace, &secret_name(id), id).map(FetchedValue::new)),
-            })
-            .map(|(_, value)| value),
+            Promise::Secret { of, key } => self.read(&of, &key),
             Promise::PullSecret(name) => secrets::read(&self.image_pull.namespace, &name, DOCKER_CONFIG)
                 .map(FetchedValue::new)
                 .map_err(InjectionError::from),

@@ -1,11 +1,17 @@
-//! Look-ups of Secrets while a pod is planned: the reference for a pod in the namespace of the
-//! Secrets, and existing image pull secrets. No look-up reads a value.
+//! Look-ups of secrets: references for pods in the namespace of the Secrets, image pull secrets,
+//! and values.
+//!
+//! While a pod is planned, only the detection of image pull secrets reads a value.
+
+use std::collections::BTreeMap;
 
 use ampoule_plugin_sdk::{
+    FetchedValue,
     InjectionError::{self, Denied},
     prelude::*,
     secrets::{self, LookupError},
 };
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     Embedded,
@@ -17,9 +23,34 @@ use crate::{
 /// The key of an image pull secret in its Kubernetes Secret.
 pub(crate) const DOCKER_CONFIG: &str = ".dockerconfigjson";
 
+/// The part of a Docker configuration that distinguishes it from other values.
+#[derive(Deserialize)]
+struct DockerConfig {
+    #[serde(rename = "auths")]
+    _auths: BTreeMap<String, IgnoredAny>,
+}
+
 // === impl Embedded ===
 
 impl Embedded {
+    /// Reads the value in the narrowest scope that has the secret.
+    pub(crate) fn read(&self, of: &Coordinates, key: &str) -> Result<FetchedValue, InjectionError> {
+        let ask = |scope: &Coordinates, id: &str| match &self.cloud {
+            Some(cloud) => cloud.find(scope, key),
+            None => present(secrets::read(&self.namespace, &secret_name(id), id).map(FetchedValue::new)),
+        };
+        scope::walk(of, key, ask).map(|(_, value)| value)
+    }
+
+    /// Whether the settings ask for it, and the value is a Docker configuration.
+    pub(crate) fn detect(&self, of: &Coordinates, key: &str) -> Result<bool, InjectionError> {
+        if !self.image_pull.detect {
+            return Ok(false);
+        }
+        let check = |bytes: Vec<u8>| serde_json::from_slice::<DockerConfig>(&bytes).map(|_| bytes);
+        Ok(self.read(of, key)?.try_map(check).is_ok())
+    }
+
     /// The source of the value for a pod in this namespace.
     pub(crate) fn source(
         &self,

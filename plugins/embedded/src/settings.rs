@@ -95,9 +95,13 @@ pub(crate) struct Binding {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(crate) struct ImagePull {
     /// Keys of secrets that contain a Docker configuration. A pod that requests one gets it as an
-    /// image pull secret, and no container sees it. A `*` at the end covers all keys with that
-    /// start.
+    /// image pull secret, and no container sees it unless the request is for a file. A `*` at the
+    /// end covers all keys with that start.
     pub(crate) names: Vec<String>,
+    /// Whether a variable that is requested becomes an image pull secret if its value is a Docker
+    /// configuration: a JSON object with the object `auths`. The webhook then reads every secret
+    /// that is requested as a variable, once more than without.
+    pub(crate) detect: bool,
     /// Whether to use the Secrets `img-pull-…` that Flyte's backend creates, for every secret that
     /// a pod requests.
     pub(crate) existing: bool,
@@ -153,7 +157,7 @@ impl Default for K8s {
 
 impl Default for ImagePull {
     fn default() -> Self {
-        Self { names: Vec::new(), existing: false, namespace: "flyte".to_owned() }
+        Self { names: Vec::new(), detect: false, existing: false, namespace: "flyte".to_owned() }
     }
 }
 

@@ -6,7 +6,7 @@ use ampoule_plugin_sdk::testing::{Harness, PodBuilder, set_secret, show, show_va
 use serde_json::{Value, json};
 
 use super::{
-    scope::{pull_secret_name, secret_id},
+    scope::{pull_secret_name, secret_id, secret_name},
     *,
 };
 
@@ -223,6 +223,49 @@ fn an_image_pull_secret_is_not_visible_to_containers() {
     assert_eq!(local.lines().last(), Some("image pull secret img-pull-59c6f6a23ee2e044"));
     let value = harness(&existing, task("jobs")).fetch("{\"pullSecret\":\"img-pull-59c6f6a23ee2e044\"}");
     assert_eq!(show_value(&value), "value {}");
+}
+
+#[test]
+fn a_file_of_a_listed_secret_stays_beside_the_image_pull_secret() {
+    create(&of("flyte", "", ""), KEY, "{}");
+    let listed = json!({ "imagePull": { "names": [KEY] } });
+    let answer = show(&harness(&listed, task("jobs")).inject(&SecretRequest::new("", KEY).as_file()));
+    let lines: Vec<_> = answer.lines().map(|line| line.split(" = ").next().unwrap_or_default()).collect();
+    let [file, .., pull_secret] = &lines[..] else { panic!("{answer}") };
+    assert_eq!(*file, "file /etc/flyte/secrets/my_secret");
+    assert!(pull_secret.starts_with("image pull secret from promise {\"secret\":"), "{answer}");
+}
+
+#[test]
+fn a_variable_with_a_docker_configuration_becomes_an_image_pull_secret_if_it_is_detected() {
+    grant(KEY);
+    let detect = json!({ "imagePull": { "detect": true } });
+    let request = SecretRequest::new("", KEY);
+    let first_word = |settings: &Value, namespace: &str, request: &SecretRequest| {
+        let answer = show(&harness(settings, task(namespace)).inject(request));
+        answer.split(' ').next().unwrap_or_default().to_owned()
+    };
+    let found = first_word(&detect, "jobs", &request.clone().as_env_var());
+    assert_eq!(found, "not", "a missing secret is reported as without detection");
+    for (value, is_docker_config) in [
+        (r#"{"auths": {"ghcr.io": {"auth": "dTpw"}}}"#, true),
+        (r#"{"auths": {}, "credsStore": "desktop"}"#, true),
+        (r#"{"auths": "text"}"#, false),
+        (r#"{"auth": {}}"#, false),
+        (r#"["auths"]"#, false),
+        ("value", false),
+        ("", false),
+    ] {
+        create(&of("flyte", "", ""), KEY, value);
+        for namespace in ["jobs", "flyte"] {
+            let expected = if is_docker_config { "image" } else { "env" };
+            for request in [request.clone(), request.clone().as_env_var()] {
+                assert_eq!(first_word(&detect, namespace, &request), expected, "{value} {namespace}");
+                assert_eq!(first_word(&json!({}), namespace, &request), "env", "{value} {namespace}");
+            }
+            assert_eq!(first_word(&detect, namespace, &request.clone().as_file()), "file", "{value} {namespace}");
+        }
+    }
 }
 
 #[test]

@@ -61,6 +61,53 @@ fn built_ins() -> Vec<&'static str> {
 }
 
 #[test]
+fn the_chart_permits_tokens_with_an_audience_exactly_if_a_login_needs_them() -> Result<()> {
+    let host = "config.injectors[0].grants.http.hosts[0]";
+    let address = format!("{host}.credential.vault.address=https://vault.example.com");
+    let (name, role) = (format!("{host}.host=vault.example.com"), format!("{host}.credential.vault.role=app"));
+    let audience = format!("{host}.credential.vault.audience=vault");
+    let file = format!("{host}.credential.vault.tokenFile=/var/run/token");
+    let [vault, managed] = [&[OPEN, &name, &address, &role][..], &["certificates.mode=cert-manager"]];
+    let pod = "config.injectors[0].delivery=pod";
+    let image = format!("config.delivery.pod.image=example.com/ampoule@sha256:{}", "0".repeat(64));
+    let in_list = |value: &String| value.replace(host, "config.plugins.configMapCredentials[0]");
+    let listed = [&name, &address, &role, &audience].map(in_list);
+    let listed = listed.each_ref().map(String::as_str);
+    let config_maps = [OPEN, "config.plugins.configMaps=true"];
+    for (what, values, expected) in [
+        ("no audience", vault.to_vec(), false),
+        ("an audience", [vault, &[&audience]].concat(), true),
+        ("an audience, with cert-manager", [vault, managed, &[&audience]].concat(), true),
+        ("a file", [vault, &[&audience, &file]].concat(), false),
+        ("the pod's own token", [vault, &[&audience, pod, &image]].concat(), false),
+        ("a credential for ConfigMaps", [&config_maps[..], &listed].concat(), true),
+    ] {
+        let objects = render(&values)?;
+        let rules = find(&objects, "Role/hook-ampoule").ok().and_then(|role| role["rules"].as_array());
+        let rule = rules.into_iter().flatten().find(|rule| rule["resources"] == json!(["serviceaccounts/token"]));
+        let right = json!({
+            "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": ["hook-ampoule"],
+            "verbs": ["create"],
+        });
+        assert_eq!(rule, expected.then_some(&right), "{what}");
+        let spec = &find(&objects, "Deployment/hook-ampoule")?["spec"]["template"]["spec"];
+        assert!(!expected || spec["automountServiceAccountToken"] == true, "{what}: {spec}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_component_has_the_right_to_tokens_of_the_chart() -> Result<()> {
+    let objects = kustomize::render("base", &["request-tokens"])?;
+    let rules = &find(&objects, "Role/ampoule-request-tokens")?["rules"];
+    let right = json!([{
+        "apiGroups": [""], "resources": ["serviceaccounts/token"], "resourceNames": ["ampoule"], "verbs": ["create"],
+    }]);
+    assert_eq!(rules, &right);
+    Ok(())
+}
+
+#[test]
 fn the_chart_has_the_rights_of_a_delivery_exactly_if_the_process_delivers_values() -> Result<()> {
     let global = "config.globalSecrets.enabled=true";
     let http = "config.injectors[0].grants.http.hosts[0]=store.example.com";
@@ -220,6 +267,30 @@ fn the_port_for_reports_of_changes_is_reachable_only_if_it_is_not_local() -> Res
         let permitted = permitted.filter(|rule| rule["ports"][0]["port"] == "invalidation").count();
         assert_eq!(permitted, usize::from(port.is_some()), "{values:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_component_has_the_port_for_reports_of_changes_of_the_chart() -> Result<()> {
+    let ours = kustomize::render("base", &["invalidation"])?;
+    let [listen, anyone] =
+        ["listen=0.0.0.0:9444", "acceptAnyone=true"].map(|key| format!("config.server.invalidation.{key}"));
+    let theirs = Renderers::find()?.helm("ampoule", "ampoule", &["--set", &listen, "--set", &anyone])?;
+    for object in ["Service/ampoule-invalidation", "Service/ampoule"] {
+        let [ours, theirs] = [find(&ours, object)?, find(&theirs, object)?];
+        assert_eq!(
+            (&ours["spec"]["ports"], &ours["spec"]["clusterIP"]),
+            (&theirs["spec"]["ports"], &theirs["spec"]["clusterIP"])
+        );
+    }
+    let port = |objects: &[Value]| -> Result<Value> {
+        let pod = &find(objects, "Deployment/ampoule")?["spec"]["template"]["spec"];
+        let ports = pod["containers"][0]["ports"].as_array().context("ports")?.iter();
+        let found = ports.clone().find(|port| port["name"] == "invalidation").context("no such port")?;
+        assert_eq!(ports.count(), 3);
+        Ok(found["containerPort"].clone())
+    };
+    assert_eq!((port(&ours)?, port(&theirs)?), (json!(9444), json!(9444)));
     Ok(())
 }
 

@@ -40,6 +40,15 @@ pub(crate) struct Client {
 impl Client {
     /// Declares the tasks of `flytekit` or of `flyte`.
     pub(crate) async fn declare(sdk: &'static str) -> Result<Self> {
+        Self::run_script(sdk, &[format!("declare_{sdk}.py")]).await
+    }
+
+    /// Declares the tasks of another module of `flyte`.
+    pub(crate) async fn declare_module(module: &str) -> Result<Self> {
+        Self::run_script("flyte", &["declare_flyte.py".to_owned(), module.to_owned()]).await
+    }
+
+    async fn run_script(sdk: &'static str, arguments: &[String]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ampoule-e2e-sdk-").tempdir()?;
         // A task without inputs has an empty message.
         fs::write(folder.path().join("inputs.pb"), "")?;
@@ -56,7 +65,7 @@ impl Client {
         let env = env.map(|(name, value)| (name.to_owned(), value)).into();
         let image = Image { env, folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("sdks") };
         let mut client = Self { sdk, tasks: BTreeMap::new(), image, folder };
-        client.tasks = serde_json::from_value(client.python(&[format!("declare_{sdk}.py")]).await?)?;
+        client.tasks = serde_json::from_value(client.python(arguments).await?)?;
         Ok(client)
     }
 

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ampoule_config::VaultCredential;
+use ampoule_core::{ClusterSecrets, ClusterSecretsError, LabelledSecrets, SecretName, TokenRequestError};
+use async_trait::async_trait;
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
@@ -39,6 +42,49 @@ async fn a_login_sends_role_and_token_and_no_other_field() {
     assert_eq!(login.header("content-type"), Some("application/json"));
     let body: Value = serde_json::from_str(&login.body).unwrap();
     assert_eq!(body, json!({ "role": "ampoule", "jwt": "eyJ.jwt" }));
+}
+
+/// A cluster that issues tokens.
+struct Cluster(Result<&'static str, TokenRequestError>);
+
+#[async_trait]
+impl ClusterSecrets for Cluster {
+    async fn read(
+        &self,
+        _secret: &SecretName,
+        _key: &str,
+        _selectors: &[LabelledSecrets],
+    ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
+        panic!("a login reads no Secret")
+    }
+
+    async fn request_token(&self, audience: &str) -> Result<SecretString, TokenRequestError> {
+        assert_eq!(audience, "vault");
+        self.0.clone().map(SecretString::from)
+    }
+}
+
+#[tokio::test]
+async fn with_an_audience_the_api_server_issues_the_token_unless_a_file_has_it() {
+    use TokenRequestError::{Denied, NoAccount, Unavailable};
+    let server = LoginServer::start(|_| auth("t", 3600, true)).await;
+    let (_folder, path) = file("from the file");
+    let default = std::path::Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token");
+    let reason = || "reason".to_owned();
+    for (token_file, issued, expected) in [
+        (default, Ok("issued"), Ok("issued")),
+        (&path, Ok("issued"), Ok("from the file")),
+        (default, Err(Denied(reason())), Err(CredentialError::Forbidden)),
+        (default, Err(NoAccount(reason())), Err(CredentialError::Misconfigured)),
+        (default, Err(Unavailable(reason())), Err(CredentialError::Unavailable)),
+    ] {
+        let config = VaultCredential { audience: Some("vault".to_owned()), ..vault(&server.url, token_file) };
+        let mut surroundings = server.surroundings.clone();
+        surroundings.secrets = Arc::new(Cluster(issued));
+        let result = attach(CredentialConfig::Vault(config), &surroundings).await;
+        let jwt = server.take().first().map(|login| serde_json::from_str::<Value>(&login.body).unwrap()["jwt"].clone());
+        assert_eq!((result.map(drop), jwt), (expected.map(drop), expected.ok().map(Value::from)));
+    }
 }
 
 #[tokio::test]
