@@ -17,7 +17,7 @@ use std::{
 
 use ampoule_core::{
     ClusterSecrets, ClusterSecretsError, DeliveredSecret, Delivery, DeliveryError, DeliveryStore, LabelledSecrets,
-    NamingKey, Pod, PodMutator, PodOrigin, Profile, Requester, SecretName, UnlimitedMemory,
+    NamingKey, Pod, PodMutator, PodOrigin, Profile, Requester, SecretName, ShippedComponent, UnlimitedMemory,
 };
 use ampoule_engine::{EngineConfig, Grants, PluginEngine, PluginInjector, PluginSpec, ValueCachePolicy};
 use ampoule_telemetry::metrics::Metrics;
@@ -175,6 +175,10 @@ impl DeliveryStore for Written {
     }
 
     async fn ensure(&self, _secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    async fn ensure_component(&self, _namespace: &str, _component: &ShippedComponent) -> Result<(), DeliveryError> {
         Ok(())
     }
 }

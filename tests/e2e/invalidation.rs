@@ -45,7 +45,7 @@ async fn report(store: &Store) -> Result<()> {
     std::fs::write(path("ca.crt"), certificate_pem(store.root.as_ref()))?;
     let [sender, other] = ["sender", "other"].map(|name| {
         let folder = folder.path().join(name);
-        std::fs::create_dir(&folder).and_then(|()| Ok(folder))
+        std::fs::create_dir(&folder).map(|()| folder)
     });
     let (known, unknown) = (ClientFiles::issue(&sender?, "sender")?, ClientFiles::issue(&other?, "sender")?);
     let injector = format!(

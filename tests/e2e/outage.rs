@@ -13,7 +13,7 @@ use std::{
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{
     Ampoule, ApiServer, Namespace, asking, eventually,
-    network::{Question, Store, in_own_network_for},
+    network::{Question, Store, in_own_network_for, show},
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -124,7 +124,7 @@ async fn create_pods(store: &Store, vault: &Vault, outage: Duration) -> Result<(
         }
         assert!(vault.questions[state].load(Relaxed) > 0, "Vault is not asked in state {state}");
     }
-    println!("{} pods in {} s, the slowest in {:?}", pods.count, outage.as_secs(), pods.longest);
+    show(&format!("{} pods in {} s, the slowest in {:?}", pods.count, outage.as_secs(), pods.longest));
     let metrics = ampoule.admin("/metrics").await?.text();
     assert!(metrics.contains("ampoule_plugin_values_total{plugin=\"vault\",origin=\"stale\"}"), "{metrics}");
 

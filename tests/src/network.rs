@@ -117,8 +117,7 @@ pub fn in_own_network_for(test: &str, limit: Duration, body: impl FnOnce()) {
         let text = String::from_utf8_lossy(&output.stdout);
         let ran = output.status.success() && text.contains("1 passed");
         assert!(ran, "{test}, in a network of its own:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
-        // Captured as well, unless the test runs with `--nocapture`.
-        println!("{text}");
+        show(&text);
         return;
     }
     panic!(
@@ -126,6 +125,12 @@ pub fn in_own_network_for(test: &str, limit: Duration, body: impl FnOnce()) {
          NET_ADMIN`. Otherwise: allow user namespaces, or run the tests as root; and `ip` (package iproute2) must be there. It \
          printed:\n{refusals}"
     );
+}
+
+/// Prints the output or a figure of a test, which is captured unless it runs with `--nocapture`.
+#[allow(clippy::print_stdout, reason = "a test prints its figures")]
+pub fn show(text: &str) {
+    println!("{text}");
 }
 
 // === impl Store ===
