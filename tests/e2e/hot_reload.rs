@@ -229,7 +229,10 @@ async fn ignores_a_name_that_is_taken(cluster: &Cluster, document: &str) -> Resu
         ensure!(k8s[1]["state"] == "ignored" && k8s[1]["error"] == reason, "{plugins:#?}");
         let events = cluster.events().await?;
         let [_, word, note] = events.last().context("an Event")?;
-        ensure!(word == "PluginRefused" && *note == format!("{reason}; the plugin is not used"), "{events:#?}");
+        ensure!(
+            word == "PluginRefused" && *note == format!("{reason}; the plugin is not used (replica hot-reload-0)"),
+            "{events:#?}"
+        );
         Ok(())
     })
     .await?;

@@ -11,6 +11,7 @@ mod issuer;
 mod keeper;
 mod names;
 mod pair;
+mod restorer;
 mod self_signed;
 mod source;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use self::{
     issuer::{CertIssuer, Ensured, IssueError, IssueOutcome},
     keeper::CertKeeper,
     pair::{CertificatePair, CertificateSubject},
+    restorer::SecretRestorer,
     self_signed::self_signed,
     source::{FolderSource, SecretSource},
 };

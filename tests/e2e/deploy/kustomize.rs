@@ -5,7 +5,7 @@
 use std::{fs, path::Path};
 
 use ampoule_tests::{ApiServer, Renderers};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{check_configuration, check_taken, find, name};
@@ -74,6 +74,28 @@ fn with_cert_manager_it_has_no_rights_and_no_token() -> Result<()> {
     );
     let annotations = &find(&objects, "MutatingWebhookConfiguration/ampoule")?["metadata"]["annotations"];
     assert_eq!(annotations, &json!({ "cert-manager.io/inject-ca-from": "ampoule/ampoule" }));
+    Ok(())
+}
+
+/// The book's command for the audit trail: the log of one replica has a part of it only.
+#[test]
+fn the_documented_command_reads_the_audit_lines_of_every_replica() -> Result<()> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/operate.md");
+    let page = fs::read_to_string(page)?.replace("\\\n", "");
+    let command = page.lines().find(|line| line.contains("logs") && line.contains("| grep '\"target\":\"audit\"'"));
+    let words: Vec<_> = command.context("the command")?.split_whitespace().collect();
+    let value = |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1)).copied();
+    let (key, name) = value("--selector").and_then(|selector| selector.split_once('=')).context("a selector")?;
+    // By default, kubectl prints the last ten lines of each pod of a selector.
+    assert!(words.contains(&"--tail=-1"), "{words:?}");
+    let chart = Renderers::find()?.helm("ampoule", "ampoule", &[])?;
+    for objects in [render("base", &[])?, chart] {
+        let deployment = find(&objects, "Deployment/ampoule")?;
+        assert_eq!(value("--namespace"), deployment["metadata"]["namespace"].as_str());
+        let template = &deployment["spec"]["template"];
+        assert_eq!(template["metadata"]["labels"][key], name);
+        assert_eq!(value("--container"), template["spec"]["containers"][0]["name"].as_str());
+    }
     Ok(())
 }
 

@@ -69,10 +69,18 @@ impl WebhookRegistration {
             "matchLabels": { ampoule_label: "true" },
             "matchExpressions": [{ "key": flyte_label, "operator": "NotIn", "values": ["true"] }],
         });
+        let mut metadata = json!({ "name": self.config.name });
+        if self.config.create {
+            metadata["labels"] = json!({
+                "app.kubernetes.io/name": "ampoule",
+                "app.kubernetes.io/instance": self.config.service_name,
+                "app.kubernetes.io/managed-by": "ampoule",
+            });
+        }
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "MutatingWebhookConfiguration",
-            "metadata": { "name": self.config.name },
+            "metadata": metadata,
             "webhooks": [
                 self.webhook(&self.config.webhook_name, &flyte, namespace),
                 self.webhook(AMPOULE_WEBHOOK, &ampoule, namespace),
@@ -140,6 +148,18 @@ mod tests {
         let document = WebhookRegistration::new(config, ReviewRoute::Direct, None).document("ampoule");
         assert_eq!(document["metadata"], manifest["metadata"]);
         assert_eq!(document["webhooks"], manifest["webhooks"]);
+    }
+
+    #[test]
+    fn an_object_that_the_process_creates_has_the_usual_labels() {
+        let config = Config::parse("registration: { create: true, serviceName: hook }", &["k8s"]).unwrap().registration;
+        let labels = json!({
+            "app.kubernetes.io/name": "ampoule",
+            "app.kubernetes.io/instance": "hook",
+            "app.kubernetes.io/managed-by": "ampoule",
+        });
+        let document = WebhookRegistration::new(config, ReviewRoute::Direct, None).document("ampoule");
+        assert_eq!(document["metadata"], json!({ "name": "ampoule", "labels": labels }));
     }
 
     #[test]

@@ -136,6 +136,9 @@ impl SlotFiller {
             loaded.recipe.config.edits = config.edits.clone();
             loaded.recipe.config.delivery = config.delivery;
         }
+        if let Some(loaded) = &serving {
+            loaded.log(kept);
+        }
         let public_error = error.as_ref().map(|error| public_reason(error, config.as_ref()));
         let error = error.map(|error| one_line(&error));
         let is_new = match (&serving, kept) {

@@ -116,16 +116,21 @@ impl PluginStatus {
     }
 
     /// Describes a plugin that serves, without the hash of its component: the source may be a file
-    /// of the container.
+    /// of the container. All replicas give the same description.
     pub fn public_line(&self) -> String {
         let version = self.serving.as_ref().map(|serving| serving.version.as_str()).unwrap_or_default();
-        let Self { name, state, source, generation, .. } = self;
-        format!("{name} {state}: {source}, generation {generation}, version {version}")
+        let Self { name, state, source, .. } = self;
+        format!("{name} {state}: {source}, version {version}")
     }
 
     fn describe(&self, error: &str) -> String {
         match self.state {
-            PluginState::Failed | PluginState::Loading => format!("{error}; pods that need {} are refused", self.name),
+            PluginState::Failed | PluginState::Loading => {
+                format!(
+                    "{error}; {} serves no request, and a pod is refused unless another injector serves it",
+                    self.name
+                )
+            }
             PluginState::Ignored => format!("{error}; the plugin is not used"),
             PluginState::Loaded | PluginState::ServingPrevious => {
                 format!("{error}; the previous plugin stays in use")
