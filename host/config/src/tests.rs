@@ -426,6 +426,7 @@ engine:
   compileMemoryMiB: 1024
 plugins:
   configMaps: true
+  configMapsBefore: [logged-in]
   configMapLimits: { memoryMiB: 64, deadlineMillis: 1000, instances: 32, queueWaitMillis: 900, componentMiB: 20 }
   configMapCredentials: [{ host: a.example, credential: { bearer: { file: /etc/ampoule/token } }, caFile: /etc/ca.crt }]
 trust:

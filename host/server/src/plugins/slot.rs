@@ -94,6 +94,12 @@ impl PluginSlot {
         loaded.recipe.config.cache.invalidation.then(|| loaded.plugin.clone())
     }
 
+    /// Whether the plugin serves every request with a group and a key, because it looks nothing up.
+    pub(super) fn serves_everything(&self) -> bool {
+        let component = self.serving.as_ref().map(|loaded| &loaded.recipe.config.component);
+        matches!(component, Some(ComponentSource::Builtin(name)) if name == "k8s")
+    }
+
     /// Whether its answers are only compared. ConfigMaps cannot add such an injector.
     pub(super) fn is_shadow(&self, config: &Config) -> bool {
         let is_same = |injector: &&InjectorConfig| injector.name == self.status.name;
@@ -164,6 +170,7 @@ impl SlotFiller {
             }),
             name,
             origin,
+            shadowed_by: None,
             error,
             public_error,
         };
@@ -200,6 +207,7 @@ impl SlotFiller {
             required,
             source,
             serving: None,
+            shadowed_by: None,
             error: None,
             public_error: None,
         };

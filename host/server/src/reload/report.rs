@@ -77,10 +77,16 @@ impl Reporter {
     pub(super) fn report_plugins(&mut self, plugins: &[PluginStatus]) {
         let before = std::mem::replace(&mut self.plugins, plugins.to_vec());
         for status in plugins.iter().filter(|status| !before.contains(status)) {
+            if let (Some(note), Some(_)) = (status.shadow_note(), &status.serving) {
+                warn!(plugin = status.name, note, "a plugin gets no requests");
+            }
             let Some(origin) = &status.origin else { continue };
             let (kind, reason, note) = match (status.public_problem(), &status.serving) {
                 (Some(problem), _) => (EventKind::Warning, "PluginRefused", problem),
-                (None, Some(_)) => (EventKind::Normal, "PluginLoaded", status.public_line()),
+                (None, Some(_)) => match status.shadow_note() {
+                    None => (EventKind::Normal, "PluginLoaded", status.public_line()),
+                    Some(note) => (EventKind::Warning, "PluginShadowed", format!("{}; {note}", status.public_line())),
+                },
                 // It is being loaded: the result gets an Event.
                 (None, None) => continue,
             };
