@@ -9,6 +9,7 @@ mod condition;
 mod folder;
 mod issuer;
 mod keeper;
+mod leaf;
 mod names;
 mod pair;
 mod restorer;
