@@ -275,13 +275,19 @@ async fn the_answers_of_a_registry_are_verified() -> Result<()> {
         anyhow::Ok(output?.unwrap_err().trim_start_matches("error: injector mine: ").trim_end().to_owned())
     };
     let reference = format!("oci:{host}/team/echo:1");
-    assert_eq!(pull(&reference, "")?, format!("{reference}: the registry has no {host}/team/echo:1"));
+    assert_eq!(
+        pull(&reference, "")?,
+        format!("{reference}: the registry has no {host}/team/echo:1 (404 Not Found: manifest unknown)")
+    );
 
     let pushed = desk.push(&format!("{host}/team/echo:1"), guest(), &["--insecure", &host])?;
     let pushed = pushed.map_err(anyhow::Error::msg)?;
     let none = sha256(b"");
     let source = format!("oci:{host}/team/echo@sha256:{none}");
-    assert_eq!(pull(&source, "")?, format!("{source}: the registry has no {host}/team/echo@sha256:{none}"));
+    assert_eq!(
+        pull(&source, "")?,
+        format!("{source}: the registry has no {host}/team/echo@sha256:{none} (404 Not Found: manifest unknown)")
+    );
     assert_eq!(
         pull(&reference, &format!("    sha256: {none}\n"))?,
         format!("{reference}: the component's SHA-256 is {}, but injectors[].sha256 pins {none}", sha256(guest()))
@@ -310,6 +316,51 @@ async fn the_answers_of_a_registry_are_verified() -> Result<()> {
             sha256(&changed)
         )
     );
+    Ok(())
+}
+
+/// Documents as other programs push them: `null` for an absent field, and an index for several
+/// platforms.
+#[tokio::test]
+async fn a_manifest_with_null_and_an_index_of_one_component_can_be_pulled() -> Result<()> {
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    let (registry, desk) = (Registry::open().await?, Desk::new()?);
+    let host = registry.host();
+    let pull =
+        |tag: &str| desk.check(&config(&insecure(&registry), &component(&format!("oci:{host}/team/echo:{tag}"))));
+    let mut entries = Vec::new();
+    for (tag, guest, platform) in [
+        ("wasm", guest(), json!({ "os": "wasip2", "architecture": "wasm" })),
+        ("linux", ampoule_test_guests::guest("counter"), json!({ "os": "linux", "architecture": "amd64" })),
+    ] {
+        let pushed = desk.push(&format!("{host}/team/echo:{tag}"), guest, &["--insecure", &host])?;
+        let pushed = digest(pushed.map_err(anyhow::Error::msg)?.trim_end())?.to_owned();
+        let size = registry.manifest("team/echo", tag).await?.to_string().len();
+        entries.push(json!({ "mediaType": MANIFEST, "digest": pushed, "size": size, "platform": platform }));
+    }
+    let mut manifest = registry.manifest("team/echo", "wasm").await?;
+    manifest["annotations"] = Value::Null;
+    manifest["layers"][0]["annotations"] = Value::Null;
+    registry.put_manifest("team/echo", "null", MANIFEST, &manifest).await?;
+    let loaded = pull("null")?.map_err(anyhow::Error::msg)?;
+    assert!(loaded.contains(&sha256(guest())), "{loaded}");
+
+    let index = |entries: &[Value]| json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries });
+    registry.put_manifest("team/echo", "multi", INDEX, &index(&entries)).await?;
+    let loaded = pull("multi")?.map_err(anyhow::Error::msg)?;
+    assert!(loaded.contains(&sha256(guest())), "{loaded}");
+    entries[0]["platform"] = Value::Null;
+    registry.put_manifest("team/echo", "unclear", INDEX, &index(&entries)).await?;
+    let refused = pull("unclear")?.unwrap_err();
+    let (wasm, linux) = (&entries[0]["digest"], &entries[1]["digest"]);
+    let expected = format!(
+        "the manifest is an index of several manifests, and not exactly one is for WebAssembly; name one by its \
+         digest (@sha256:…): {}, {} (linux/amd64)\n",
+        wasm.as_str().context("a digest")?,
+        linux.as_str().context("a digest")?
+    );
+    assert!(refused.ends_with(&expected), "{refused}");
     Ok(())
 }
 
