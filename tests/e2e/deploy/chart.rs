@@ -48,6 +48,8 @@ fn the_object_of_the_chart_equals_the_object_that_its_configuration_describes() 
         let config = ampoule_config::Config::parse(config, &built_ins)?;
         let desired = ampoule_cluster::registration::document(&config, "hooks");
         assert_eq!(object["metadata"]["name"], desired["metadata"]["name"], "{values:?}");
+        let mut object = object.clone();
+        super::remove_newer_fields(&mut object);
         assert_eq!(object["webhooks"], desired["webhooks"], "{values:?}");
     }
     Ok(())
@@ -152,6 +154,62 @@ fn values_have_their_effect() -> Result<()> {
             json!("flyte-propeller-config"),
         ),
         (
+            &["config.server.listen=0.0.0.0:10260"],
+            deployment,
+            "/spec/template/spec/containers/0/ports/0/containerPort",
+            json!(10260),
+        ),
+        (
+            &["config.server.admin=[::]:10255"],
+            deployment,
+            "/spec/template/spec/containers/0/ports/1/containerPort",
+            json!(10255),
+        ),
+        (
+            &["flyte.enabled=true", "flyte.config.webhook.listenPort=8443"],
+            deployment,
+            "/spec/template/spec/containers/0/ports/0/containerPort",
+            json!(8443),
+        ),
+        (
+            &["flyte.enabled=true", "flyte.existingConfigMap=theirs", "flyte.listenPort=8444"],
+            deployment,
+            "/spec/template/spec/containers/0/args/5",
+            json!("--webhook.listenPort=8444"),
+        ),
+        (&["hostNetwork=true"], deployment, "/spec/template/spec/hostNetwork", json!(true)),
+        (&["hostNetwork=true"], deployment, "/spec/template/spec/dnsPolicy", json!("ClusterFirstWithHostNet")),
+        (&["dnsPolicy=Default"], deployment, "/spec/template/spec/dnsPolicy", json!("Default")),
+        (&[], deployment, "/spec/template/spec/dnsPolicy", Value::Null),
+        (&[], deployment, "/spec/template/spec/nodeSelector", json!({ "kubernetes.io/os": "linux" })),
+        (&["nodeSelector.pool=system"], deployment, "/spec/template/spec/nodeSelector/pool", json!("system")),
+        (
+            &["priorityClassName=system-cluster-critical"],
+            deployment,
+            "/spec/template/spec/priorityClassName",
+            json!("system-cluster-critical"),
+        ),
+        (
+            // As OpenShift's SCC restricted-v2 demands.
+            &[
+                "podSecurityContext.runAsUser=null",
+                "podSecurityContext.runAsGroup=null",
+                "podSecurityContext.fsGroup=null",
+            ],
+            deployment,
+            "/spec/template/spec/securityContext",
+            json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } }),
+        ),
+        (
+            &["securityContext.runAsUser=1000"],
+            deployment,
+            "/spec/template/spec/initContainers/0/securityContext/runAsUser",
+            json!(1000),
+        ),
+        (&["podLabels.team=a"], deployment, "/spec/template/metadata/labels/team", json!("a")),
+        (&["podAnnotations.note=a"], deployment, "/spec/template/metadata/annotations/note", json!("a")),
+        (&["enabled=true"], deployment, "/kind", json!("Deployment")),
+        (
             &["plugins.volume.image.reference=registry.example.org/plugins:1"],
             deployment,
             "/spec/template/spec/volumes/3/image/reference",
@@ -209,6 +267,34 @@ fn values_of_the_registration_have_their_effect() -> Result<()> {
             "/webhooks/0/name",
             json!("a.example.org"),
         ),
+    ];
+    ensure_effects(table)
+}
+
+/// The Job of the uninstallation is a pod like the others, as the tables above.
+#[test]
+fn values_of_pods_reach_the_job_that_uninstalls() -> Result<()> {
+    const CREATE: &str = "config.registration.create=true";
+    let job = "Job/hook-ampoule-uninstall";
+    let table: &[Effect] = &[
+        (&[CREATE, "podLabels.team=a"], job, "/spec/template/metadata/labels/team", json!("a")),
+        (&[CREATE, "podAnnotations.mesh=off"], job, "/spec/template/metadata/annotations/mesh", json!("off")),
+        (&[CREATE], job, "/spec/template/spec/nodeSelector", json!({ "kubernetes.io/os": "linux" })),
+        (&[CREATE, "priorityClassName=high"], job, "/spec/template/spec/priorityClassName", json!("high")),
+        (
+            &[CREATE, "podSecurityContext.runAsUser=null"],
+            job,
+            "/spec/template/spec/securityContext/runAsUser",
+            Value::Null,
+        ),
+        (
+            &[CREATE, "securityContext.runAsUser=1000"],
+            job,
+            "/spec/template/spec/containers/0/securityContext/runAsUser",
+            json!(1000),
+        ),
+        (&[CREATE, "imagePullSecrets[0].name=pull"], job, "/spec/template/spec/imagePullSecrets/0/name", json!("pull")),
+        (&[CREATE, "tolerations[0].key=a"], job, "/spec/template/spec/tolerations/0/key", json!("a")),
     ];
     ensure_effects(table)
 }
@@ -323,6 +409,23 @@ fn a_value_switches_an_object_off_or_on() -> Result<()> {
     Ok(())
 }
 
+/// Helm keeps the values and the rendered objects of a release in one Secret.
+#[test]
+fn files_of_plugins_are_bounded_by_what_the_secret_of_a_release_holds() -> Result<()> {
+    let render_with = |bytes: usize| {
+        let folder = tempfile::tempdir()?;
+        let values = folder.path().join("values.json");
+        let content = "A".repeat(bytes);
+        std::fs::write(&values, json!({ "plugins": { "binaryData": { "a.wasm": content } } }).to_string())?;
+        render(&["--values", values.to_str().context("a path")?])
+    };
+    let most = 480 << 10;
+    find(&render_with(most)?, "ConfigMap/hook-ampoule-plugins")?;
+    let refusal = render_with(most + 4).err().context("a refusal")?.to_string();
+    assert!(refusal.contains("plugins.binaryData: 491524 bytes of base64 exceed 491520 (480 KiB)"), "{refusal}");
+    Ok(())
+}
+
 /// Only settings that a process reads at its start change the pod template.
 #[test]
 fn a_changed_configuration_starts_new_pods_only_if_necessary() -> Result<()> {
@@ -362,6 +465,12 @@ fn the_schema_rejects_values_that_the_chart_cannot_use() -> Result<()> {
         ("flyte.embedded.enabled=maybe", "at '/flyte/embedded/enabled': value must be one of"),
         ("config.injectors[0].delivery=sidecar", "at '/config/injectors/0/delivery': 'oneOf' failed"),
         ("image.digest=abc", "at '/image/digest': 'abc' does not match pattern"),
+        ("enabled=maybe", "at '/enabled': got string, want boolean"),
+        ("config=null", "config: is null; remove the key for the chart's defaults, or write a mapping"),
+        (
+            "podLabels.app\\.kubernetes\\.io/name=mine",
+            "podLabels: the chart sets the label app.kubernetes.io/name, which selects the pods",
+        ),
     ] {
         let refusal = render(&["--set", value]).err().with_context(|| format!("{value} is accepted"))?.to_string();
         assert!(refusal.contains(reason), "{value}: {refusal}");
