@@ -18,6 +18,8 @@ mod kustomize;
 mod match_conditions;
 #[path = "deploy/restricted.rs"]
 mod restricted;
+#[path = "deploy/values.rs"]
+mod values;
 
 use std::path::Path;
 

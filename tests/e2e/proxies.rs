@@ -1,7 +1,8 @@
-//! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: pulls from registries, and the client of the Kubernetes
-//! API.
+//! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: pulls from registries, and the client of the
+//! Kubernetes API.
 //!
-//! The registry has a name that only the proxy can resolve, as in a network without another way out.
+//! The registry has a name that only the proxy can resolve, as in a network without another way
+//! out.
 
 use std::{
     net::SocketAddr,

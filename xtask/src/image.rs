@@ -278,7 +278,7 @@ fn buildah(folder: &Path) -> Command {
 mod tests {
     use super::*;
 
-    /// The value of a key of a YAML file that stands alone in its line.
+    /// The value of a key that has a line of its own in a YAML file.
     fn value(file: &str, key: &str) -> String {
         let text = fs::read_to_string(workspace::root().join(file)).unwrap();
         let mut values = text.lines().filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": "));

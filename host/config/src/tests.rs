@@ -32,8 +32,7 @@ fn an_empty_file_has_every_default() {
         let config = config(yaml);
         assert_eq!(config.conventions, ampoule_core::Profile::FlyteV1.conventions());
         assert_eq!(config.on_failure, OnFailure::Deny);
-        assert_eq!(config.server.listen.to_string(), "[::]:9443");
-        assert_eq!(config.server.admin.to_string(), "[::]:10254");
+        assert_eq!([config.server.listen, config.server.admin].map(|at| at.to_string()), ["[::]:9443", "[::]:10254"]);
         assert_eq!(config.server.cert_dir, Path::new("/etc/webhook/certs"));
         assert_eq!(config.server.shutdown_delay, Duration::from_secs(5));
         assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));

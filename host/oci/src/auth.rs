@@ -1,6 +1,7 @@
 //! Authentication: the `Authorization` header that a registry's challenge requires.
 //!
-//! Either user and password, or a token that a token server issues for them or for an identity token.
+//! Either user and password, or a token that a token server issues for them or for an identity
+//! token.
 
 use data_encoding::BASE64;
 use form_urlencoded::Serializer;

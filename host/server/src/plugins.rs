@@ -317,7 +317,8 @@ impl Loader {
         let pipeline = self.chain(&parts);
         self.update_metrics(&parts);
         self.kept_values.set(parts.slots.iter().filter_map(PluginSlot::with_invalidation).collect());
-        let plugins = parts.chained().chain(parts.ignored.iter().cloned()).collect();
+        let chained = slot::states(&parts.slots, &parts.config);
+        let plugins = chained.chain(parts.ignored.iter().cloned()).collect();
         self.last = Some(Arc::new(parts));
         LoadedPipeline { pipeline, plugins }
     }
@@ -433,21 +434,6 @@ impl Loader {
 // === impl PipelineParts ===
 
 impl PipelineParts {
-    /// The states of the plugins in the chain. Those behind a plugin that serves everything name it.
-    fn chained(&self) -> impl Iterator<Item = PluginStatus> {
-        let mut first = None;
-        self.slots.iter().map(move |slot| {
-            let mut status = slot.status.clone();
-            if !slot.is_shadow(&self.config) {
-                status.shadowed_by = first.clone();
-                if first.is_none() && slot.serves_everything() {
-                    first = Some(status.name.clone());
-                }
-            }
-            status
-        })
-    }
-
     fn labels(&self) -> Vec<PluginLabels> {
         self.slots.iter().filter_map(|slot| slot.serving.as_ref()).map(LoadedPlugin::labels).collect()
     }

@@ -85,7 +85,7 @@ fn with_flytes_names_every_object_has_the_name_of_flytes_chart() -> Result<()> {
 }
 
 /// Values, an object, the path of the field that the values determine, and its content.
-type Effect = (&'static [&'static str], &'static str, &'static str, Value);
+pub(super) type Effect = (&'static [&'static str], &'static str, &'static str, Value);
 
 #[test]
 fn values_have_their_effect() -> Result<()> {
@@ -153,62 +153,6 @@ fn values_have_their_effect() -> Result<()> {
             "/spec/template/spec/volumes/0/configMap/name",
             json!("flyte-propeller-config"),
         ),
-        (
-            &["config.server.listen=0.0.0.0:10260"],
-            deployment,
-            "/spec/template/spec/containers/0/ports/0/containerPort",
-            json!(10260),
-        ),
-        (
-            &["config.server.admin=[::]:10255"],
-            deployment,
-            "/spec/template/spec/containers/0/ports/1/containerPort",
-            json!(10255),
-        ),
-        (
-            &["flyte.enabled=true", "flyte.config.webhook.listenPort=8443"],
-            deployment,
-            "/spec/template/spec/containers/0/ports/0/containerPort",
-            json!(8443),
-        ),
-        (
-            &["flyte.enabled=true", "flyte.existingConfigMap=theirs", "flyte.listenPort=8444"],
-            deployment,
-            "/spec/template/spec/containers/0/args/5",
-            json!("--webhook.listenPort=8444"),
-        ),
-        (&["hostNetwork=true"], deployment, "/spec/template/spec/hostNetwork", json!(true)),
-        (&["hostNetwork=true"], deployment, "/spec/template/spec/dnsPolicy", json!("ClusterFirstWithHostNet")),
-        (&["dnsPolicy=Default"], deployment, "/spec/template/spec/dnsPolicy", json!("Default")),
-        (&[], deployment, "/spec/template/spec/dnsPolicy", Value::Null),
-        (&[], deployment, "/spec/template/spec/nodeSelector", json!({ "kubernetes.io/os": "linux" })),
-        (&["nodeSelector.pool=system"], deployment, "/spec/template/spec/nodeSelector/pool", json!("system")),
-        (
-            &["priorityClassName=system-cluster-critical"],
-            deployment,
-            "/spec/template/spec/priorityClassName",
-            json!("system-cluster-critical"),
-        ),
-        (
-            // As OpenShift's SCC restricted-v2 demands.
-            &[
-                "podSecurityContext.runAsUser=null",
-                "podSecurityContext.runAsGroup=null",
-                "podSecurityContext.fsGroup=null",
-            ],
-            deployment,
-            "/spec/template/spec/securityContext",
-            json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } }),
-        ),
-        (
-            &["securityContext.runAsUser=1000"],
-            deployment,
-            "/spec/template/spec/initContainers/0/securityContext/runAsUser",
-            json!(1000),
-        ),
-        (&["podLabels.team=a"], deployment, "/spec/template/metadata/labels/team", json!("a")),
-        (&["podAnnotations.note=a"], deployment, "/spec/template/metadata/annotations/note", json!("a")),
-        (&["enabled=true"], deployment, "/kind", json!("Deployment")),
         (
             &["plugins.volume.image.reference=registry.example.org/plugins:1"],
             deployment,
@@ -349,7 +293,7 @@ fn values_of_the_clients_have_their_effect() -> Result<()> {
 }
 
 /// Renders the chart once for each row.
-fn ensure_effects(table: &[Effect]) -> Result<()> {
+pub(super) fn ensure_effects(table: &[Effect]) -> Result<()> {
     for (values, object, path, expected) in table {
         let words: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
         let objects = render(&words).with_context(|| format!("{values:?}"))?;

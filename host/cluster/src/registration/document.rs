@@ -21,8 +21,8 @@ pub enum ReviewRoute {
     Aggregated,
 }
 
-/// The condition of CEL that a pod has an annotation of Ampoule or Flyte. A misspelt one is reviewed
-/// as well, so that its author gets a warning.
+/// The condition of CEL that a pod has an annotation of Ampoule or Flyte. A misspelt one counts as
+/// well, so that its author gets a warning.
 pub const REQUESTS_SECRETS: &str = "has(object.metadata.annotations) && object.metadata.annotations.exists(key, \
     key.startsWith('ampoule.dev/') || key.startsWith('flyte.secrets/'))";
 

@@ -1,4 +1,6 @@
 //! [`bind`]: listening sockets, also on machines with only one of the two IP versions.
+//!
+//! As in Go, the unspecified address of IPv6 includes IPv4.
 
 use std::{
     io,

@@ -72,7 +72,7 @@ impl ProxyConnector {
         if proxy.uri().scheme_str() != Some("http") {
             return Err("only proxies with http:// are supported".into());
         }
-        // A proxy that needs a password gets it with the tunnel, because the request has no header for it.
+        // A proxy that needs a password gets it with the tunnel: the request has no header for it.
         if target.scheme_str() == Some("http") && proxy.basic_auth().is_none() {
             let stream = self.to_proxy.call(proxy.uri().clone()).await?;
             return Ok(MaybeProxied { stream, is_proxy: true });

@@ -52,6 +52,21 @@ pub(super) struct SlotFiller {
     pub(super) last: Option<Arc<PipelineParts>>,
 }
 
+/// The states of the plugins in the chain. Those behind a plugin that serves everything name it.
+pub(super) fn states<'a>(slots: &'a [PluginSlot], config: &'a Config) -> impl Iterator<Item = PluginStatus> + 'a {
+    let mut first = None;
+    slots.iter().map(move |slot| {
+        let mut status = slot.status.clone();
+        if !slot.is_shadow(config) {
+            status.shadowed_by.clone_from(&first);
+            if first.is_none() && slot.serves_everything() {
+                first = Some(status.name.clone());
+            }
+        }
+        status
+    })
+}
+
 // === impl PluginSlot ===
 
 impl PluginSlot {
