@@ -63,6 +63,8 @@ mod policy;
 mod ports;
 #[path = "e2e/privacy.rs"]
 mod privacy;
+#[path = "e2e/proxies.rs"]
+mod proxies;
 #[path = "e2e/refuse.rs"]
 mod refuse;
 #[path = "e2e/registration.rs"]

@@ -55,7 +55,7 @@ async fn each_requested_secret_is_audited() -> Result<()> {
     namespace
         .create_pod(&asking("task", "- { group: db, key: password }\n- { key: K, group: g, version: '7' }"))
         .await?;
-    let refused = asking("refused", "- { key: password }");
+    let refused = asking("refused", "- { group: '', key: password }");
     let refused = namespace.try_create_pod(&refused).await?;
     ensure!(refused.is_err(), "{refused:?}");
 
@@ -67,8 +67,8 @@ async fn each_requested_secret_is_audited() -> Result<()> {
     assert_eq!(
         audited[0],
         json!([
-            { "group": "db", "key": "password", "injector": "k8s", "digest": digest, "answer": "injected", "verdict": "mutated" },
-            { "group": "g", "version": "7", "key": "K", "injector": "k8s", "digest": digest, "answer": "injected", "verdict": "mutated" },
+            { "group": "db", "key": "password", "injector": "k8s", "digest": digest, "answer": "referenced", "verdict": "mutated" },
+            { "group": "g", "version": "7", "key": "K", "injector": "k8s", "digest": digest, "answer": "referenced", "verdict": "mutated" },
         ])
     );
     let [answer, verdict] = ["answer", "verdict"].map(|key| &audited[1][0][key]);
@@ -78,17 +78,35 @@ async fn each_requested_secret_is_audited() -> Result<()> {
         json!({
             "level": "INFO", "target": "audit", "message": "secret", "namespace": "audit", "pod": pod,
             "service_account": "trainer", "dry_run": false, "group": group, "version": version, "key": key,
-            "found": "", "injector": "k8s", "digest": digest, "answer": answer, "rules": "", "verdict": verdict,
+            "found": "", "injector": "k8s", "digest": digest, "answer": answer, "passed_over": "", "rules": "",
+            "verdict": verdict,
         })
     };
     assert_eq!(
         lines(&ampoule)?,
         [
-            line("task", "db", "", "password", "injected", "mutated"),
-            line("task", "g", "7", "K", "injected", "mutated"),
+            line("task", "db", "", "password", "referenced", "mutated"),
+            line("task", "g", "7", "K", "referenced", "mutated"),
             line("refused", "", "", "password", "invalid-request", "refused"),
         ]
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_injector_that_failed_before_another_one_served_leaves_a_trace() -> Result<()> {
+    let missing = "  - { name: acme, component: 'file:/nowhere/acme.wasm', required: false }\n";
+    let ampoule = Ampoule::start(&config("flyte-v1", &[missing, K8S].concat())).await?;
+    let answer = ampoule.review_once(&Review::of(&asking("task", "- { group: db, key: password }"), "team-a")).await?;
+    assert!(answer.allowed, "{answer:?}");
+    let found = lines(&ampoule)?;
+    assert_eq!((&found[0]["injector"], &found[0]["passed_over"]), (&json!("k8s"), &json!("acme: unavailable")));
+    let log = ampoule.log()?;
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines: Vec<_> =
+        lines.filter(|line| line["message"] == "an injector failed, and the next one was called").collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert_eq!([&lines[0]["injector"], &lines[0]["answer"]], ["acme", "unavailable"], "{log}");
     Ok(())
 }
 

@@ -41,10 +41,10 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start() -> Result<Self> {
+    async fn start(name: &str, plugins: &str) -> Result<Self> {
         let [port] = free_ports()?;
-        let installed = Installed::new("hot-reload", port, "{ mode: cluster, secretName: hot-reload }").await?;
-        installed.reconfigure("globalSecrets:", "plugins: { configMaps: true }\nglobalSecrets:")?;
+        let installed = Installed::new(name, port, &format!("{{ mode: cluster, secretName: {name} }}")).await?;
+        installed.reconfigure("globalSecrets:", &format!("plugins: {plugins}\nglobalSecrets:"))?;
         let ampoule = installed.start(port).await?;
         let this = Self { installed, ampoule };
         eventually("the first pod", Duration::from_secs(30), async || {
@@ -124,7 +124,7 @@ fn guest(name: &str) -> &'static [u8] {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -> Result<()> {
-    let cluster = Cluster::start().await?;
+    let cluster = Cluster::start("hot-reload", "{ configMaps: true }").await?;
     assert!(cluster.ask().await?.is_err(), "no plugin has it yet");
     let load = SteadyLoad::start(cluster.installed.namespace.clone(), PERIOD, steady);
 
@@ -202,10 +202,68 @@ async fn a_config_map_brings_a_plugin_and_no_pod_notices_who_does_not_ask_it() -
     cluster.installed.namespace.dry_run_pod(&steady("probe")).await??;
     assert_eq!(cluster.ampoule.admin("/readyz").await?.status, 200);
     let words: Vec<_> = cluster.events().await?.into_iter().map(|[_, word, _]| word).collect();
-    let expected = ["Loaded", "Loaded", "Refused", "Refused", "Refused", "Refused", "Loaded", "Refused"];
+    // Behind k8s, which serves all requests with a group.
+    let expected = ["Shadowed", "Shadowed", "Refused", "Refused", "Refused", "Refused", "Shadowed", "Refused"];
     assert_eq!(words, expected.map(|word| format!("Plugin{word}")));
 
     ignores_a_name_that_is_taken(&cluster, &settings("FIFTH")).await?;
+    cluster.ampoule.stop().await?.ensure_clean()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_config_map_precedes_the_injectors_that_an_admin_named_and_is_reported_behind_them() -> Result<()> {
+    let cluster = Cluster::start("hot-order", "{ configMaps: true, configMapsBefore: [k8s] }").await?;
+    let document =
+        |order: i32| format!("order: {order}\nlimits: {{ deadlineMillis: 5000 }}\nsettings: {{ variable: FIRST }}\n");
+    let served = async || -> Result<String> {
+        let pod = cluster.installed.namespace.dry_run_pod(&steady("probe")).await??;
+        Ok(pod["spec"]["containers"][0]["env"].to_string())
+    };
+    cluster.apply(guest("echo"), &document(-1)).await?;
+    eventually("a request with a group", LIVE, async || {
+        let env = served().await?;
+        ensure!(env.contains("\"FIRST\"") && !env.contains("_FSEC_GROUP_KEY"), "{env}");
+        Ok(())
+    })
+    .await?;
+    cluster.apply(guest("echo"), &document(0)).await?;
+    let note = "it gets no request with a group and a key, because k8s before it serves them all; put it before k8s \
+                (in a ConfigMap: a negative order, which plugins.configMapsBefore permits)";
+    eventually("the report", LIVE, async || {
+        let events = cluster.events().await?;
+        let words: Vec<_> = events.iter().map(|[_, word, _]| word.as_str()).collect();
+        ensure!(words == ["PluginLoaded", "PluginShadowed"], "{events:#?}");
+        ensure!(events[1][2].contains(note) && events[1][2].ends_with(" (replica hot-order-0)"), "{events:#?}");
+        Ok(())
+    })
+    .await?;
+    let env = served().await?;
+    assert!(env.contains("_FSEC_GROUP_KEY"), "{env}");
+    let list = Ampoule::command()?
+        .args(["plugin", "list", "--admin", &cluster.ampoule.admin_address().to_string()])
+        .output()?;
+    let list = String::from_utf8(list.stdout)?;
+    assert!(list.lines().any(|line| line.starts_with("mine ") && line.ends_with(note)), "{list}");
+    // Another replica reports the same, and adds no Event.
+    let other = cluster.installed.start(0).await?;
+    eventually("another replica", LIVE, async || {
+        ensure!(other.log()?.contains("a plugin gets no requests"), "not yet");
+        Ok(())
+    })
+    .await?;
+    sleep(PHASE).await;
+    let events = cluster.events().await?;
+    assert_eq!(events.len(), 3, "the second replica has seen only the last state: {events:#?}");
+    other.stop().await?.ensure_clean()?;
+    let other = cluster.installed.start(0).await?;
+    eventually("its successor", LIVE, async || {
+        ensure!(other.log()?.contains("a plugin gets no requests"), "not yet");
+        Ok(())
+    })
+    .await?;
+    sleep(PHASE).await;
+    assert_eq!(cluster.events().await?.len(), 3, "a restarted replica adds no Event");
+    other.stop().await?.ensure_clean()?;
     cluster.ampoule.stop().await?.ensure_clean()
 }
 
@@ -229,7 +287,10 @@ async fn ignores_a_name_that_is_taken(cluster: &Cluster, document: &str) -> Resu
         ensure!(k8s[1]["state"] == "ignored" && k8s[1]["error"] == reason, "{plugins:#?}");
         let events = cluster.events().await?;
         let [_, word, note] = events.last().context("an Event")?;
-        ensure!(word == "PluginRefused" && *note == format!("{reason}; the plugin is not used"), "{events:#?}");
+        ensure!(
+            word == "PluginRefused" && *note == format!("{reason}; the plugin is not used (replica hot-reload-0)"),
+            "{events:#?}"
+        );
         Ok(())
     })
     .await?;

@@ -9,6 +9,9 @@ use ampoule_core::MountRequirement::EnvVar;
 use ampoule_engine::digest;
 use ampoule_tests::{Ampoule, Review, asking, pod};
 use anyhow::{Context, Result, ensure};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, body::Bytes, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -128,6 +131,35 @@ async fn another_method_or_path_gets_an_error() -> Result<()> {
         let answer = connection.post(path, "{}").await?;
         let text = "not found; send reviews to /mutate--v1-pod\n";
         assert_eq!((answer.status, answer.text().as_str()), (404, text), "{path}");
+    }
+    ensure_serving(&ampoule).await
+}
+
+/// Over HTTP/2, an answer before the end of a request can reset the stream, and the answer is lost.
+#[tokio::test]
+async fn over_http2_every_request_without_a_review_gets_its_answer() -> Result<()> {
+    let ampoule = Ampoule::start(&v1()).await?;
+    let stream = ampoule.trust().clone().with_http2().stream(ampoule.webhook()).await?;
+    let (mut requests, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let cases = [
+        ("POST", PATH, "text/plain", 300 << 10, 400),
+        ("POST", "/mutate", "application/json", 300 << 10, 404),
+        ("PUT", PATH, "application/json", 300 << 10, 405),
+        ("POST", PATH, "application/json", 8 << 20, 413),
+    ];
+    for round in 0..16 {
+        for (method, path, content_type, length, status) in cases {
+            let url = format!("https://{}{path}", ampoule.webhook());
+            let request = Request::builder().method(method).uri(url).header("content-type", content_type);
+            let request = request.body(Full::new(Bytes::from(vec![b' '; length])))?;
+            let what = || format!("{method} {path} {content_type} {length}, round {round}");
+            requests.ready().await.with_context(what)?;
+            let response = timeout(END, requests.send_request(request)).await?.with_context(what)?;
+            ensure!(response.status() == status, "{}: {}", what(), response.status());
+            let body = timeout(END, response.into_body().collect()).await?.with_context(what)?.to_bytes();
+            ensure!(body.ends_with(b"\n"), "{}: {body:?}", what());
+        }
     }
     ensure_serving(&ampoule).await
 }

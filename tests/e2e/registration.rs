@@ -228,6 +228,30 @@ async fn a_certificate_is_renewed_with_its_ca_while_pods_are_created() -> Result
     Ok(())
 }
 
+/// The Secret that `ampoule init-certs` filled, and the folder from which the process serves.
+#[tokio::test]
+async fn a_deleted_secret_of_init_certs_is_restored_with_the_same_pair() -> Result<()> {
+    let [port] = free_ports()?;
+    let certificates = "{ secretName: restored, copyToCertDir: true, validitySeconds: 120 }";
+    let installed = Installed::new("restored", port, certificates).await?;
+    let folder = tempfile::tempdir()?;
+    installed.reconfigure("server: { ", &format!("server: {{ certDir: {}, ", folder.path().display()))?;
+    let output = installed.command(&["init-certs"])?.output()?;
+    ensure!(output.status.success(), "{output:?}");
+    let ampoule = installed.start(port).await?;
+    let secrets = installed.namespace.api::<Secret>();
+    let before = secrets.get("restored").await?.data;
+    secrets.delete("restored", &DeleteParams::default()).await?;
+    eventually("the Secret", NOTICED, async || {
+        ensure!(secrets.get("restored").await?.data == before, "another pair");
+        Ok(())
+    })
+    .await?;
+    let log = ampoule.log()?;
+    assert!(log.contains("the deleted certificate Secret is restored"), "{log}");
+    ampoule.stop().await?.ensure_clean()
+}
+
 #[tokio::test]
 async fn a_deleted_secret_is_recreated_while_pods_are_created() -> Result<()> {
     let [port] = free_ports()?;

@@ -99,7 +99,7 @@ impl Changing {
         self.reported(what, 0).await?;
         self.ensure_env(json!(variable)).await?;
         let page = self.ampoule.admin("/readyz?verbose").await?;
-        let line = format!("[+]configuration ok: {note}");
+        let line = format!("[!]configuration needs attention: {note}");
         ensure!(page.status == 200 && page.text().lines().any(|found| found == line), "{line} is not in {page:?}");
         let log = self.ampoule.log()?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -255,7 +255,7 @@ async fn what_is_configured_serves_the_next_pod_and_what_is_broken_changes_nothi
     changing.applied("a setting that needs a restart", "_FSEC_GROUP_KEY", event).await?;
     assert_eq!(changing.plugins().await?, ["k8s"], "a removed plugin has no metrics");
     let page = changing.ampoule.admin("/readyz?verbose").await?.text();
-    assert!(page.contains(&format!("[+]configuration ok: {note}\n")), "{page}");
+    assert!(page.contains(&format!("[!]configuration needs attention: {note}\n")), "{page}");
     changing.installed.configure(&changing.base)?;
     changing.applied("as at the start", "_FSEC_GROUP_KEY", APPLIED).await?;
 

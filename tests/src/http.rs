@@ -117,6 +117,14 @@ impl Trust {
         Arc::clone(&self.config)
     }
 
+    /// The same trust for a client that speaks HTTP/2.
+    #[must_use]
+    pub fn with_http2(self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self { config: Arc::new(config), ..self }
+    }
+
     /// A TLS stream to the address.
     ///
     /// # Errors

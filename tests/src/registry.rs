@@ -174,6 +174,19 @@ impl Registry {
         Ok(serde_json::from_slice(&answer.body)?)
     }
 
+    /// Stores a manifest or an index of this media type under a tag.
+    ///
+    /// # Errors
+    ///
+    /// If the registry refuses it.
+    pub async fn put_manifest(&self, repository: &str, tag: &str, kind: &str, body: &serde_json::Value) -> Result<()> {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let body = serde_json::to_vec(body)?;
+        let answer = self.connect().await?.send("PUT", &path, &[("content-type", kind)], body).await?;
+        ensure!(answer.status == 201, "{path} is {}: {}", answer.status, answer.text());
+        Ok(())
+    }
+
     /// The log so far: a line for each request.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
 use crate::job::Log;
 use crate::progress::{BAD, Progress};
@@ -23,6 +24,11 @@ use crate::setup;
 use crate::workspace;
 
 const DOCKERFILE: &str = "deploy/image/Dockerfile";
+/// The repository of the image, as a container runtime completes the chart's default `ampoule`.
+const REPOSITORY: &str = "docker.io/library/ampoule";
+/// The annotation with the name that containerd gives an imported image. Without it, `ctr`, `kind
+/// load` and `k3s ctr` invent one.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Largest size of a released binary.
 const LARGEST: u64 = 60 << 20;
 /// Largest size of `ampoule-fetch`. Every node of a pod that fetches secrets loads it.
@@ -111,7 +117,30 @@ pub(crate) fn run(tools: Tools, profile: BuildProfile) -> Result<ExitCode> {
     })?;
     let seen = progress.step("start it as a cluster would", |log| inspect::check(&archive, architecture, log))?;
     anstream::println!("{}\n{seen}", sized(&archive, profile, LARGEST_IMAGE)?);
+    anstream::println!("{}", import_commands(&archive));
     Ok(ExitCode::SUCCESS)
+}
+
+/// How the nodes of a cluster get the image without a registry.
+fn import_commands(archive: &Path) -> String {
+    let archive = archive.display();
+    format!(
+        "on a node: ctr --namespace k8s.io images import {archive}\nkind: kind load image-archive {archive}\n\
+         k3s: k3s ctr images import {archive}"
+    )
+}
+
+/// The name of the image: the one that the kubelet looks up for the chart's defaults.
+pub(crate) fn image_name(version: &str) -> String {
+    format!("{REPOSITORY}:{version}")
+}
+
+/// Adds the name for containerd to an image layout of one image.
+fn name_image(layout: &Path, name: &str) -> Result<()> {
+    let path = layout.join("index.json");
+    let mut index: Value = serde_json::from_slice(&fs::read(&path)?)?;
+    index["manifests"][0]["annotations"][CONTAINERD_NAME] = json!(name);
+    Ok(fs::write(&path, serde_json::to_vec(&index)?)?)
 }
 
 /// The architecture of this machine by its name in an image.
@@ -228,8 +257,10 @@ impl Image<'_> {
         log.run(&mut build, PACK_MAX)?;
         // Not as an archive: buildah would write the time of packing into it.
         let layout = folder.path().join("layout");
-        let name = format!("oci:{}:ampoule:latest", layout.display());
-        log.run(buildah(folder.path()).args(["push", "ampoule", &name]), PACK_MAX)?;
+        let name = image_name(&source.version);
+        let target = format!("oci:{}:{name}", layout.display());
+        log.run(buildah(folder.path()).args(["push", "ampoule", &target]), PACK_MAX)?;
+        name_image(&layout, &name)?;
         archive::tar(archive::entries_below(&layout)?, source.epoch)
     }
 }
@@ -241,4 +272,39 @@ fn buildah(folder: &Path) -> Command {
     command.args(["--storage-driver", "vfs", "--root"]).arg(folder.join("images"));
     command.arg("--runroot").arg(folder.join("run"));
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of a key that has a line of its own in a YAML file.
+    fn value(file: &str, key: &str) -> String {
+        let text = fs::read_to_string(workspace::root().join(file)).unwrap();
+        let mut values = text.lines().filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix(": "));
+        values.next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_image_has_the_name_that_the_chart_refers_to() {
+        let repository = value("deploy/chart/values.yaml", "repository");
+        let version = value("deploy/chart/Chart.yaml", "appVersion");
+        // A name without a registry is one of Docker Hub's library for every container runtime.
+        assert_eq!(image_name(&version), format!("docker.io/library/{repository}:{version}"));
+        assert_eq!(Source::read().unwrap().version, version);
+    }
+
+    #[test]
+    fn an_image_layout_gets_the_name_for_containerd() {
+        let layout = tempfile::tempdir().unwrap();
+        let manifest = json!({ "digest": "sha256:00", "annotations": { "org.opencontainers.image.ref.name": "a:1" } });
+        let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
+        fs::write(layout.path().join("index.json"), index.to_string()).unwrap();
+        name_image(layout.path(), "docker.io/library/a:1").unwrap();
+        let index: Value = serde_json::from_slice(&fs::read(layout.path().join("index.json")).unwrap()).unwrap();
+        let expected = json!({
+            "org.opencontainers.image.ref.name": "a:1", "io.containerd.image.name": "docker.io/library/a:1",
+        });
+        assert_eq!(index["manifests"][0]["annotations"], expected);
+    }
 }

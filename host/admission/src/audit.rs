@@ -18,6 +18,8 @@ const MAX_ANNOTATION_ENTRIES: usize = 32;
 
 /// Rules that an entry names. The deciding rule is the first.
 const MAX_ENTRY_RULES: usize = 4;
+/// Failed injectors that an entry names.
+const MAX_ENTRY_FAILURES: usize = 4;
 
 /// One secret. Pod authors may write names of any length, so names are cut.
 #[derive(Serialize)]
@@ -35,8 +37,12 @@ struct AuditEntry<'a> {
     /// The SHA-256 of the injector's component; empty for injectors that are part of the program.
     #[serde(skip_serializing_if = "str::is_empty")]
     digest: &'a str,
-    /// That injector's answer.
+    /// That injector's answer: `referenced` if the pod refers to a Secret that may not exist.
     answer: &'static str,
+    /// The injectors before it that failed, as `NAME: ANSWER`, separated by commas; empty if none
+    /// did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    passed_over: String,
     /// The policy rules that matched or failed, separated by commas; empty if no rule did.
     #[serde(skip_serializing_if = "String::is_empty")]
     rules: String,
@@ -69,6 +75,7 @@ pub(crate) fn log(record: &AdmissionRecord<'_>) {
             injector = entry.injector,
             digest = entry.digest,
             answer = entry.answer,
+            passed_over = entry.passed_over,
             rules = entry.rules,
             verdict = entry.verdict,
             "secret"
@@ -114,10 +121,18 @@ impl<'a> AuditEntry<'a> {
             injector: last.map_or("", |attempt| attempt.injector.as_str()),
             digest: last.and_then(|attempt| attempt.digest.as_deref()).unwrap_or_default(),
             answer: last.map_or("nobody-asked", |attempt| attempt.answer.as_str()),
+            passed_over: passed_over(report),
             rules: rule_names(report),
             verdict: outcome.as_str(),
         }
     }
+}
+
+/// The injectors that failed before the last one was called.
+fn passed_over(report: &RequestReport) -> String {
+    let failed = report.passed_over().take(MAX_ENTRY_FAILURES);
+    let named: Vec<_> = failed.map(|attempt| format!("{}: {}", attempt.injector, attempt.answer.as_str())).collect();
+    named.join(", ")
 }
 
 /// The names of the rules that matched, the one that denied first.
@@ -134,7 +149,7 @@ fn rule_names(report: &RequestReport) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ampoule_core::{Attempt, SecretRequest};
+    use ampoule_core::{Attempt, InjectionError, SecretRequest};
     use serde_json::Value;
 
     use super::*;
@@ -164,7 +179,7 @@ mod tests {
             attempts: vec![Attempt {
                 injector: "global".to_owned(),
                 digest: None,
-                answer: InjectorAnswer::Injected { edits: 2, values },
+                answer: InjectorAnswer::Injected { edits: 2, values, references: 0 },
                 found_name: Some("variable FLYTE_SECRET_DB_PASS".to_owned()),
                 warnings: Vec::new(),
             }],
@@ -178,6 +193,36 @@ mod tests {
         assert_eq!(entries[0]["found"], "variable FLYTE_SECRET_DB_PASS");
         assert_eq!(entries[1]["key"], "reference");
         assert_eq!(entries[MAX_ANNOTATION_ENTRIES]["omitted"], 1);
+    }
+
+    #[test]
+    fn an_entry_names_the_injectors_that_failed_and_a_mere_reference() {
+        let attempt = |injector: &str, answer| Attempt {
+            injector: injector.to_owned(),
+            digest: None,
+            answer,
+            found_name: None,
+            warnings: Vec::new(),
+        };
+        let declined = InjectorAnswer::Declined;
+        let unavailable = InjectionError::Unavailable("plugin acme is not loaded".to_owned().into());
+        let report = RequestReport {
+            annotation: "ampoule.dev/secrets[0]".to_owned(),
+            request: SecretRequest { group: "db".to_owned(), key: "password".to_owned(), ..SecretRequest::default() },
+            attempts: vec![
+                attempt("acme", declined(unavailable)),
+                attempt("vault", declined(InjectionError::NotFound("none".to_owned()))),
+                attempt("k8s", InjectorAnswer::Injected { edits: 1, values: 0, references: 1 }),
+            ],
+            findings: Vec::new(),
+        };
+        let annotation = annotation(&[report], AdmissionOutcome::Mutated).unwrap();
+        let entries: Value = serde_json::from_str(&annotation).unwrap();
+        let expected = serde_json::json!([{
+            "group": "db", "key": "password", "injector": "k8s", "answer": "referenced",
+            "passed_over": "acme: unavailable", "verdict": "mutated",
+        }]);
+        assert_eq!(entries, expected);
     }
 
     #[test]

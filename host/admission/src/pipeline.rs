@@ -274,4 +274,9 @@ fn log_failures(mutated: &Result<Mutation, PipelineError>, uid: &str) {
             warn!(uid, plugin, kind, detail, "a plugin did not answer");
         }
     }
+    // Without the reason, which may contain the secret's name: the audit trail has that.
+    for attempt in mutation.requests.iter().flat_map(RequestReport::passed_over) {
+        let (injector, answer) = (attempt.injector.as_str(), attempt.answer.as_str());
+        warn!(uid, injector, answer, "an injector failed, and the next one was called");
+    }
 }

@@ -9,8 +9,10 @@ mod condition;
 mod folder;
 mod issuer;
 mod keeper;
+mod leaf;
 mod names;
 mod pair;
+mod restorer;
 mod self_signed;
 mod source;
 #[cfg(test)]
@@ -22,6 +24,7 @@ pub use self::{
     issuer::{CertIssuer, Ensured, IssueError, IssueOutcome},
     keeper::CertKeeper,
     pair::{CertificatePair, CertificateSubject},
+    restorer::SecretRestorer,
     self_signed::self_signed,
     source::{FolderSource, SecretSource},
 };

@@ -11,6 +11,8 @@ use kube::{Api, Client, Config, Resource, config::AuthInfo};
 use secrecy::{ExposeSecret as _, zeroize::Zeroizing};
 use serde::Deserialize;
 
+use ampoule_net::outbound::uses_proxy;
+
 /// Timeout of connections and responses: more than an API server needs for one object.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -64,6 +66,14 @@ pub enum ClusterError {
     Unreachable(String),
 }
 
+/// Whether the proxy is that of the kubeconfig (`proxy-url`), and not of the environment.
+fn has_own_proxy(config: &Config) -> bool {
+    let proxy = config.proxy_url.as_ref().map(ToString::to_string).unwrap_or_default();
+    let is_same = |value: &str| value.trim_end_matches('/') == proxy.trim_end_matches('/');
+    let variables = ["HTTPS_PROXY", "https_proxy"].iter().filter_map(std::env::var_os);
+    !variables.filter_map(|value| value.into_string().ok()).any(|value| is_same(&value))
+}
+
 // === impl Cluster ===
 
 impl Cluster {
@@ -77,6 +87,10 @@ impl Cluster {
     /// The configuration is missing or not valid.
     pub async fn connect() -> Result<Self, ClusterError> {
         let mut config = Config::infer().await.map_err(ClusterError::Unknown)?;
+        if config.proxy_url.is_some() && !uses_proxy(&config.cluster_url) && !has_own_proxy(&config) {
+            // kube compares NO_PROXY with the proxy instead of the API server.
+            config.proxy_url = None;
+        }
         config.connect_timeout = Some(RESPONSE_TIMEOUT);
         config.read_timeout = Some(RESPONSE_TIMEOUT);
         config.reset_reader_on_write = true;

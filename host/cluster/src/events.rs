@@ -3,8 +3,14 @@
 //! `kubectl describe pod` and `kubectl events` show them. They are written only in a Pod with
 //! access to the API server, in the background: a slow API server delays no caller. If an Event
 //! cannot be written, the log has a warning.
+//!
+//! Replicas report the same state of a ConfigMap under the same name, so that only the first one
+//! creates the Event.
 
-use std::env;
+use std::{
+    env,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use ampoule_core::text::prefix;
 use k8s_openapi::{
@@ -24,6 +30,8 @@ const CONTROLLER: &str = "ampoule.dev/webhook";
 const LONGEST_NOTE: usize = 1024;
 /// Maximum length of the reporting instance's name, in bytes.
 const LONGEST_INSTANCE: usize = 128;
+/// Maximum length of the object's name in the name of its Event, in bytes. A name has at most 253.
+const LONGEST_NAME: usize = 200;
 
 /// Maximum number of Events that wait for the API server. One change causes at most one for each
 /// reported ConfigMap, of which there are 128.
@@ -87,8 +95,17 @@ impl Events {
         Self(Some(EventRecorder { waiting, pod }))
     }
 
-    /// Writes an Event about a ConfigMap with a plugin, in the process's namespace.
-    pub fn write_about(&self, map: &ConfigMapReference, kind: EventKind, reason: &'static str, note: &str) {
+    /// Writes an Event about a ConfigMap with a plugin, in the process's namespace, and names the
+    /// replica. `position` is the number of Events that this process has written about it.
+    ///
+    /// Another replica that writes the same at the same position, or a new one that replaces this
+    /// one, adds no Event.
+    pub fn write_about(
+        &self,
+        map: &ConfigMapReference,
+        position: u64,
+        (kind, reason, note): (EventKind, &'static str, &str),
+    ) {
         let Some(recorder) = &self.0 else { return };
         let regarding = ObjectReference {
             kind: Some("ConfigMap".to_owned()),
@@ -96,25 +113,33 @@ impl Events {
             uid: Some(map.uid.clone()),
             ..recorder.pod.clone()
         };
-        recorder.write(regarding, kind, reason, note);
+        let mut event = recorder.event(regarding, kind, reason, &recorder.with_replica(note));
+        event.metadata = ObjectMeta { name: Some(shared_name(map, position, reason, note)), ..ObjectMeta::default() };
+        recorder.send(event, reason);
     }
 
     /// Writes an Event about the Pod. `reason` is a machine-readable word, such as
     /// `ConfigurationRefused`; `note` is a sentence for operators, cut at the maximum length.
     pub fn write(&self, kind: EventKind, reason: &'static str, note: &str) {
         let Some(recorder) = &self.0 else { return };
-        recorder.write(recorder.pod.clone(), kind, reason, note);
+        recorder.send(recorder.event(recorder.pod.clone(), kind, reason, note), reason);
     }
 }
 
 // === impl EventRecorder ===
 
 impl EventRecorder {
-    fn write(&self, regarding: ObjectReference, kind: EventKind, reason: &'static str, note: &str) {
-        let event = self.event(regarding, kind, reason, note);
+    fn send(&self, event: Event, reason: &'static str) {
         if self.waiting.try_send(event).is_err() {
             warn!(reason, limit = MOST_WAITING, "too many Events wait for the API server; this one is dropped");
         }
+    }
+
+    /// Adds the name of this replica to a note.
+    fn with_replica(&self, note: &str) -> String {
+        let replica = prefix(self.pod.name.as_deref().unwrap_or_default(), LONGEST_INSTANCE);
+        let suffix = format!(" (replica {replica})");
+        format!("{}{suffix}", prefix(note, LONGEST_NOTE - suffix.len()))
     }
 
     fn event(&self, regarding: ObjectReference, kind: EventKind, reason: &str, note: &str) -> Event {
@@ -134,12 +159,26 @@ impl EventRecorder {
     }
 }
 
+/// The name of an Event that replicas share.
+fn shared_name(map: &ConfigMapReference, position: u64, reason: &str, note: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&map.uid, position, reason, note).hash(&mut hasher);
+    // A cut name may end with a character that is not valid before the hyphen.
+    let name = prefix(&map.name, LONGEST_NAME).trim_end_matches(['-', '.']);
+    format!("{name}-{:016x}", hasher.finish())
+}
+
 /// Writes the Events in their order, until the last writer is dropped.
 async fn write_all(api: Api<Event>, mut queue: mpsc::Receiver<Event>) {
     while let Some(event) = queue.recv().await {
-        if let Err(error) = api.create(&PostParams::default(), &event).await {
-            let (error, reason) = (ClusterError::from(error), event.reason.as_deref());
-            warn!(%error, reason, "cannot write an Event");
+        match api.create(&PostParams::default(), &event).await {
+            Ok(_) => {}
+            // Another replica has reported the same.
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => {
+                let (error, reason) = (ClusterError::from(error), event.reason.as_deref());
+                warn!(%error, reason, "cannot write an Event");
+            }
         }
     }
 }
@@ -163,4 +202,39 @@ pub fn pod_name() -> Option<String> {
 
 fn env_var(name: &str) -> Option<String> {
     env::var_os(name)?.into_string().ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorder(pod: &str) -> EventRecorder {
+        let pod = ObjectReference { name: Some(pod.to_owned()), ..ObjectReference::default() };
+        EventRecorder { waiting: mpsc::channel(1).0, pod }
+    }
+
+    #[test]
+    fn the_name_of_an_event_is_equal_only_for_the_same_report() {
+        let map = |name: &str, uid: &str| ConfigMapReference { name: name.to_owned(), uid: uid.to_owned() };
+        let first = || shared_name(&map("mine", "1"), 0, "PluginLoaded", "note");
+        assert_eq!(first(), first());
+        for (what, other) in [
+            ("another object of the name", shared_name(&map("mine", "2"), 0, "PluginLoaded", "note")),
+            ("a later report", shared_name(&map("mine", "1"), 1, "PluginLoaded", "note")),
+            ("another reason", shared_name(&map("mine", "1"), 0, "PluginRefused", "note")),
+            ("another note", shared_name(&map("mine", "1"), 0, "PluginLoaded", "note 2")),
+        ] {
+            assert_ne!(other, first(), "{what}");
+        }
+        let long = shared_name(&map(&format!("{}.{}", "a".repeat(199), "b".repeat(53)), "1"), 0, "", "");
+        assert_eq!((long.len(), &long[198..200]), (216, "a-"), "{long}");
+    }
+
+    #[test]
+    fn a_note_names_the_replica_however_long_it_is() {
+        let recorder = recorder("ampoule-7d9f");
+        assert_eq!(recorder.with_replica("mine loaded"), "mine loaded (replica ampoule-7d9f)");
+        let note = recorder.with_replica(&"n".repeat(5000));
+        assert!(note.len() == LONGEST_NOTE && note.ends_with("n (replica ampoule-7d9f)"), "{note}");
+    }
 }

@@ -19,7 +19,7 @@ mod uninstall;
 
 pub use self::{
     api_service::remove_api_service,
-    document::{ReviewRoute, document},
+    document::{REQUESTS_SECRETS, ReviewRoute, document},
     error::RegistrationError,
     keeper::RegistrationKeeper,
     trust::{Trust, TrustTiming},

@@ -1,5 +1,5 @@
-//! The version of the API server, for features that an older one would drop without an error:
-//! [`check_pod_features`].
+//! The version of the API server, for features that an older one would drop or refuse:
+//! [`check_pod_features`], [`Cluster::has_match_conditions`].
 
 use ampoule_config::{PodComponentSource, PodFetchConfig, VariableDeliveryName};
 
@@ -15,6 +15,8 @@ const FILE_KEYS: (u32, u32) = (1, 35);
 const IMAGE_VOLUMES: (u32, u32) = (1, 35);
 /// The version in which init containers can be sidecars by default (KEP-753).
 const SIDECARS: (u32, u32) = (1, 29);
+/// The version with `matchConditions` of webhooks that cannot be switched off.
+const MATCH_CONDITIONS: (u32, u32) = (1, 30);
 
 /// Why pods cannot fetch values in the configured way.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +106,19 @@ fn required_features(pods: &PodFetchConfig) -> Vec<RequiredFeature> {
     required
 }
 
+// === impl Cluster ===
+
+impl Cluster {
+    /// Whether the API server knows `matchConditions`. False if its version cannot be read: the
+    /// conditions only save calls.
+    pub(crate) async fn has_match_conditions(&self) -> bool {
+        let version = self.version().await;
+        version.is_ok_and(|version| {
+            number(&version.major) == MATCH_CONDITIONS.0 && number(&version.minor) >= MATCH_CONDITIONS.1
+        })
+    }
+}
+
 /// The number at the start of a part of a version, such as `35+`.
 fn number(part: &str) -> u32 {
     let digits = part.find(|c: char| !c.is_ascii_digit()).map_or(part, |end| &part[..end]);
@@ -131,6 +146,15 @@ mod tests {
             r#"{{"major":"1","minor":"{minor}","gitVersion":"v1.{minor}.0","gitCommit":"","gitTreeState":"","buildDate":"",
             "goVersion":"","compiler":"","platform":""}}"#
         )
+    }
+
+    #[tokio::test]
+    async fn match_conditions_are_used_where_every_api_server_has_them() {
+        for (body, expected) in
+            [(version("20"), false), (version("29+"), false), (version("30"), true), ("no version".to_owned(), false)]
+        {
+            assert_eq!(cluster(body.clone()).await.has_match_conditions().await, expected, "{body}");
+        }
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! All injectors in their order: [`list`] merges those of the configuration and those of labelled
 //! ConfigMaps.
 //!
-//! A ConfigMap cannot replace an injector of the configuration, and all ConfigMaps share one limit
-//! for instances.
+//! A ConfigMap cannot replace an injector of the configuration, precedes only those that an admin
+//! has named, and shares one limit for instances with the others.
 
 use anyhow::ensure;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -37,7 +37,7 @@ impl ListedInjector {
 
 /// Returns all injectors in the order in which a pod uses them.
 pub(crate) fn list(config: &Config, maps: &KeptConfigMaps, builtins: &[&str]) -> Vec<ListedInjector> {
-    let mut injectors: Vec<_> = config.injectors.iter().map(|config| (0, configured(config))).collect();
+    let mut added = Vec::new();
     let mut instances = 0;
     for (name, map) in &maps.maps {
         let origin = Some(ConfigMapReference { name: name.clone(), uid: map.uid().unwrap_or_default() });
@@ -45,11 +45,22 @@ pub(crate) fn list(config: &Config, maps: &KeptConfigMaps, builtins: &[&str]) ->
         // The default order of a ConfigMap whose document is not valid.
         let order = parsed.as_ref().map_or(0, |parsed| parsed.order);
         let config = parsed.map(|parsed| parsed.config);
-        injectors.push((order, ListedInjector { name: name.clone(), origin, config, is_dropped: false }));
+        added.push((order, ListedInjector { name: name.clone(), origin, config, is_dropped: false }));
     }
-    injectors.extend(maps.dropped().map(|origin| (0, dropped(origin))));
-    injectors.sort_by_key(|(order, _)| *order);
-    injectors.into_iter().map(|(_, injector)| injector).collect()
+    added.extend(maps.dropped().map(|origin| (0, dropped(origin))));
+    added.sort_by_key(|(order, _)| *order);
+    let (before, after): (Vec<_>, Vec<_>) = added.into_iter().partition(|(order, _)| *order < 0);
+    let (first, preceded) = config.injectors.split_at(first_preceded(config));
+    let added = |injectors: Vec<(i32, ListedInjector)>| injectors.into_iter().map(|(_, injector)| injector);
+    let first = first.iter().map(configured).chain(added(before));
+    first.chain(preceded.iter().map(configured)).chain(added(after)).collect()
+}
+
+/// The index of the first injector that a ConfigMap may precede. The check of the configuration
+/// ensures that it may precede the following ones as well.
+fn first_preceded(config: &Config) -> usize {
+    let is_preceded = |injector: &InjectorConfig| config.config_maps_before.contains(&injector.name);
+    config.injectors.iter().position(is_preceded).unwrap_or(config.injectors.len())
 }
 
 fn configured(config: &InjectorConfig) -> ListedInjector {
@@ -134,6 +145,23 @@ mod tests {
             "z",
         ];
         assert_eq!(names.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_config_map_with_a_negative_order_precedes_the_named_injectors_only() {
+        let map = |name: &str, document: &str| {
+            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+            let data = [(DOCUMENT.to_owned(), document.to_owned())].into();
+            ConfigMap { metadata, data: Some(data), ..ConfigMap::default() }
+        };
+        let maps = || KeptConfigMaps::listed(vec![map("m", "order: -1"), map("n", "order: -2"), map("o", "")]);
+        let injectors = "injectors: [{ name: a, component: builtin:k8s }, { name: b, component: builtin:k8s }]";
+        for (before, expected) in [("[a, b]", ["n", "m", "a", "b", "o"]), ("[b]", ["a", "n", "m", "b", "o"])] {
+            let config = format!("plugins: {{ configMapsBefore: {before} }}\n{injectors}");
+            let config = Config::parse(&config, &["k8s"]).unwrap();
+            let names: Vec<_> = list(&config, &maps(), &["k8s"]).into_iter().map(|injector| injector.name).collect();
+            assert_eq!(names, expected, "{before}");
+        }
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub struct ConfigMapInjector {
     /// The injector.
     pub config: InjectorConfig,
     /// The position in the order of injectors. Those of the configuration have 0. Of equal
-    /// positions, ConfigMaps are after the configuration, sorted by name.
+    /// positions, ConfigMaps are after the configuration, sorted by name. A negative one is before
+    /// the injectors of `plugins.configMapsBefore`.
     pub order: i32,
 }
 
@@ -105,9 +106,10 @@ impl ConfigMapInjector {
                           configmap: or oci:";
             return Err(ConfigError::at("component", reason));
         }
-        if self.order < 0 {
+        if self.order < 0 && config.config_maps_before.is_empty() {
             let reason = format!(
-                "{} is negative, but the injectors of the configuration are before those of ConfigMaps",
+                "{} is negative, but the injectors of the configuration are before those of ConfigMaps; an admin must \
+                 list the injectors that a ConfigMap may precede in plugins.configMapsBefore",
                 self.order
             );
             return Err(ConfigError::at("order", reason));

@@ -3,13 +3,13 @@
 //! The reader, the checks, the effective configuration, the JSON Schema and the reference page all
 //! derive from these structs. Each key is optional; its unit is part of its name.
 
-use ampoule_core::EditPermissions;
+use ampoule_core::{EditPermissions, text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     AuditConfig, CertificatesConfig, Config, ConfigError, ConfigMapInjector, DeliveryConfig, EngineSettings,
-    PodsConfig, ProfileName, RegistrationConfig, RegistriesConfig, ServerConfig, bounds,
+    InjectorConfig, PodsConfig, ProfileName, RegistrationConfig, RegistriesConfig, ServerConfig, bounds,
     conventions::{ConventionsSection, OnFailureName},
     edits::EditsSection,
     global_secrets::GlobalSecretsSection,
@@ -69,6 +69,11 @@ pub(crate) struct ConfigFile {
 pub(crate) struct PluginsSection {
     /// Whether labelled ConfigMaps in the namespace of the process add injectors.
     config_maps: bool,
+    /// Names of injectors that such a ConfigMap may precede, with a negative `order`. Without a
+    /// name, ConfigMaps are after all injectors. Every injector after the first of these must be in
+    /// the list as well.
+    #[serde(deserialize_with = "section")]
+    config_maps_before: Vec<String>,
     /// Maximum of the `limits` of each such ConfigMap. The maximum of `instances` is for all of
     /// them together.
     #[serde(deserialize_with = "section")]
@@ -105,6 +110,7 @@ impl ConfigFile {
         let rules =
             InjectorRules { builtins, trust: &trust, mount_directory, most_edits: None, pods: &self.delivery.pod };
         let injectors = injector::check_all(self.injectors, &rules)?;
+        check_before(&self.plugins.config_maps_before, &injectors)?;
         let most_edits = EditPermissions::ordinary(mount_directory);
         let config_map_edits = self.plugins.config_map_edits.over(&most_edits, "plugins.configMapEdits")?;
         if injectors.is_empty() && global_secrets.is_none() && !self.plugins.config_maps {
@@ -133,6 +139,7 @@ impl ConfigFile {
             audit: self.audit,
             tracing: self.tracing.check()?,
             config_maps: self.plugins.config_maps,
+            config_maps_before: self.plugins.config_maps_before,
             config_map_limits: self.plugins.config_map_limits.over(&ConfigMapInjector::default_limits()),
             config_map_edits,
             config_map_builtin_settings: self.plugins.config_map_builtin_settings,
@@ -144,6 +151,22 @@ impl ConfigFile {
             injectors,
         })
     }
+}
+
+/// Checks the names of `plugins.configMapsBefore`: a ConfigMap before one injector is also before
+/// those that follow it.
+fn check_before(names: &[String], injectors: &[InjectorConfig]) -> Result<(), ConfigError> {
+    let at = |index: usize, reason: String| Err(ConfigError::at(format!("plugins.configMapsBefore[{index}]"), reason));
+    let chain: Vec<_> = injectors.iter().filter(|injector| !injector.shadow).map(|injector| &injector.name).collect();
+    for (index, name) in names.iter().enumerate() {
+        let Some(position) = chain.iter().position(|injector| *injector == name) else {
+            return at(index, format!("{} is not a name in injectors", text::quote(name.as_bytes())));
+        };
+        if let Some(next) = chain[position..].iter().find(|next| !names.contains(next)) {
+            return at(index, format!("a ConfigMap before {name} is also before {next}, which is not in the list"));
+        }
+    }
+    Ok(())
 }
 
 impl From<&Config> for ConfigFile {
@@ -167,6 +190,7 @@ impl From<&Config> for ConfigFile {
             tracing: config.tracing.as_ref().map(Into::into).unwrap_or_default(),
             plugins: PluginsSection {
                 config_maps: config.config_maps,
+                config_maps_before: config.config_maps_before.clone(),
                 config_map_limits: (&config.config_map_limits).into(),
                 config_map_edits: (&config.config_map_edits).into(),
                 config_map_builtin_settings: config.config_map_builtin_settings,

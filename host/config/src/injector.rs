@@ -123,8 +123,9 @@ injector_document! {
     struct ConfigMapDocument {
         {}
         {
-            /// Position in the order of injectors: 0 or more. Those of the configuration have 0. Of
-            /// equal positions, ConfigMaps are after the configuration, sorted by name.
+            /// Position in the order of injectors. Those of the configuration have 0. Of equal
+            /// positions, ConfigMaps are after the configuration, sorted by name. A negative one is
+            /// before the injectors of `plugins.configMapsBefore`, and refused without that list.
             pub(crate) order: i32,
         }
     }

@@ -132,6 +132,8 @@ pub struct Config {
     pub tracing: Option<TracingConfig>,
     /// Whether labelled ConfigMaps in the namespace of the process add injectors.
     pub config_maps: bool,
+    /// The names of the injectors before which such an injector may be, with a negative order.
+    pub config_maps_before: Vec<String>,
     /// The maximum limits of each such injector; the maximum of instances is for all of them
     /// together.
     pub config_map_limits: Limits,

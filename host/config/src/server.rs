@@ -2,7 +2,11 @@
 //!
 //! These keys take effect when the process starts.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
@@ -20,7 +24,8 @@ const INVALIDATION_PORT: u16 = 9444;
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(extend("x-takes-effect" = "restart"))]
 pub struct ServerConfig {
-    /// IP address and port of the webhook.
+    /// IP address and port of the webhook. `[::]` stands for all addresses of IPv6 and IPv4, or of
+    /// IPv4 alone on a node without IPv6.
     #[serde(deserialize_with = "address")]
     #[schemars(with = "String")]
     pub listen: SocketAddr,
@@ -82,8 +87,8 @@ pub struct InvalidationConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            listen: ([0, 0, 0, 0], 9443).into(),
-            admin: ([0, 0, 0, 0], 10254).into(),
+            listen: (Ipv6Addr::UNSPECIFIED, 9443).into(),
+            admin: (Ipv6Addr::UNSPECIFIED, 10254).into(),
             cert_dir: "/etc/webhook/certs".into(),
             shutdown_delay: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(20),
@@ -149,6 +154,6 @@ impl InvalidationConfig {
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {
-        D::Error::custom(format!("{text:?} is not an IP address with a port, such as 0.0.0.0:9443 or [::]:9443"))
+        D::Error::custom(format!("{text:?} is not an IP address with a port, such as [::]:9443 or 0.0.0.0:9443"))
     })
 }

@@ -32,8 +32,7 @@ fn an_empty_file_has_every_default() {
         let config = config(yaml);
         assert_eq!(config.conventions, ampoule_core::Profile::FlyteV1.conventions());
         assert_eq!(config.on_failure, OnFailure::Deny);
-        assert_eq!(config.server.listen.to_string(), "0.0.0.0:9443");
-        assert_eq!(config.server.admin.to_string(), "0.0.0.0:10254");
+        assert_eq!([config.server.listen, config.server.admin].map(|at| at.to_string()), ["[::]:9443", "[::]:10254"]);
         assert_eq!(config.server.cert_dir, Path::new("/etc/webhook/certs"));
         assert_eq!(config.server.shutdown_delay, Duration::from_secs(5));
         assert_eq!(config.server.shutdown_grace, Duration::from_secs(20));
@@ -163,7 +162,7 @@ fn wrong_types_are_refused_with_their_place() {
 
 #[test]
 fn invalid_values_are_refused() {
-    let at = "not an IP address with a port, such as 0.0.0.0:9443 or [::]:9443";
+    let at = "not an IP address with a port, such as [::]:9443 or 0.0.0.0:9443";
     for (key, value) in [("listen", "localhost"), ("admin", ":1")] {
         refuses(
             &format!("server:\n  {key}: '{value}'"),
@@ -426,6 +425,7 @@ engine:
   compileMemoryMiB: 1024
 plugins:
   configMaps: true
+  configMapsBefore: [logged-in]
   configMapLimits: { memoryMiB: 64, deadlineMillis: 1000, instances: 32, queueWaitMillis: 900, componentMiB: 20 }
   configMapCredentials: [{ host: a.example, credential: { bearer: { file: /etc/ampoule/token } }, caFile: /etc/ca.crt }]
 trust:

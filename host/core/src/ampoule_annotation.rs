@@ -36,9 +36,9 @@ struct EntryError {
     reason: String,
 }
 
-/// An error in one field of an entry.
+/// An error in an entry: in one field, or in the whole entry without a field.
 struct FieldError {
-    field: &'static str,
+    field: Option<&'static str>,
     reason: String,
 }
 
@@ -69,12 +69,15 @@ fn requested_secret(index: usize, entry: SecretEntry) -> Result<RequestedSecret,
     let checked = options.and_then(|options| Ok((options, secret_request(entry)?)));
     match checked {
         Ok((options, request)) => Ok(RequestedSecret { annotation: format!("{KEY}[{index}]"), request, options }),
-        Err(error) => Err(EntryPath(format!("[{index}].{}", error.field)).error(error.reason)),
+        Err(error) => {
+            let field = error.field.map(|field| format!(".{field}")).unwrap_or_default();
+            Err(EntryPath(format!("[{index}]{field}")).error(error.reason))
+        }
     }
 }
 
 fn request_options(entry: &SecretEntry) -> Result<RequestOptions, FieldError> {
-    let refuse = |reason: &str| Err(FieldError { field: "fallback", reason: reason.to_owned() });
+    let refuse = |reason: &str| Err(FieldError::in_field("fallback", reason));
     match entry.fallback.as_deref() {
         None => Ok(RequestOptions::default()),
         Some("file") if entry.file => refuse("has no effect with file: true"),
@@ -85,19 +88,23 @@ fn request_options(entry: &SecretEntry) -> Result<RequestOptions, FieldError> {
 
 /// Checks an entry and converts it to a request.
 fn secret_request(entry: SecretEntry) -> Result<SecretRequest, FieldError> {
+    // Most backends have groups, so a missing one is usually an oversight.
+    let Some(group) = entry.group else {
+        let reason = "group is missing; write group: \"\" for a backend without groups".to_owned();
+        return Err(FieldError { field: None, reason });
+    };
     if entry.key.is_empty() {
-        return Err(FieldError { field: "key", reason: "is required".to_owned() });
+        return Err(FieldError::in_field("key", "is required"));
     }
     let (mount, env_var) = match entry.env {
         Some(name) if !is_variable(&name) => {
-            let reason = format!("{} must match {VARIABLE}", text::quote(name.as_bytes()));
-            return Err(FieldError { field: "env", reason });
+            return Err(FieldError::in_field("env", format!("{} must match {VARIABLE}", text::quote(name.as_bytes()))));
         }
         env if entry.file => (MountRequirement::File, env),
         Some(name) => (MountRequirement::EnvVar, Some(name)),
-        None => (MountRequirement::EnvVar, Some(default_variable(&entry.group, &entry.key)?)),
+        None => (MountRequirement::EnvVar, Some(default_variable(&group, &entry.key)?)),
     };
-    Ok(SecretRequest { group: entry.group, group_version: entry.version, key: entry.key, mount, env_var })
+    Ok(SecretRequest { group, group_version: entry.version, key: entry.key, mount, env_var })
 }
 
 // === impl EntryPath ===
@@ -113,6 +120,14 @@ impl EntryPath {
 
     fn error(self, reason: impl Into<String>) -> EntryError {
         EntryError { path: self, reason: reason.into() }
+    }
+}
+
+// === impl FieldError ===
+
+impl FieldError {
+    fn in_field(field: &'static str, reason: impl Into<String>) -> Self {
+        Self { field: Some(field), reason: reason.into() }
     }
 }
 
@@ -136,7 +151,7 @@ fn default_variable(group: &str, key: &str) -> Result<String, FieldError> {
         "is required, because the default {name} (from group and key) does not match {VARIABLE}; \
          set env, or set file: true"
     );
-    Err(FieldError { field: "env", reason })
+    Err(FieldError::in_field("env", reason))
 }
 
 fn is_variable(name: &str) -> bool {

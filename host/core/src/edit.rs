@@ -340,6 +340,19 @@ impl PodEdit {
         self.value().is_some()
     }
 
+    /// Whether the edit refers to a Kubernetes Secret, which the kubelet reads.
+    pub(crate) fn refers_to_secret(&self) -> bool {
+        match self {
+            Self::SetEnv(env) => matches!(env.source, EnvSource::SecretKey(_)),
+            Self::AddVolume(volume) => matches!(volume.source, VolumeSource::Secret(_)),
+            Self::WriteFile(file) => matches!(file.source, FileSource::SecretKey(_)),
+            Self::AddImagePullSecret(_) => true,
+            Self::MountVolume(_) | Self::AddInitContainer(_) | Self::SetAnnotation(_) | Self::AddPullSecretValue(_) => {
+                false
+            }
+        }
+    }
+
     /// Whether the pod fetches the value of the edit.
     pub(crate) fn has_promise(&self) -> bool {
         match self {

@@ -5,6 +5,7 @@
 //! plain HTTP/1.1.
 
 mod activity;
+mod bind;
 mod client_certificate;
 mod connection;
 mod drain;
@@ -65,13 +66,15 @@ struct TlsPort {
 // === impl Listener ===
 
 impl Listener {
-    /// Binds a port; port 0 selects a free one. It accepts nothing before [`Listener::run`].
+    /// Binds a port; port 0 selects a free one. It accepts nothing before [`Listener::run`]. The
+    /// address `[::]` stands for all addresses of IPv6 and IPv4, or of IPv4 alone on a machine
+    /// without IPv6.
     ///
     /// # Errors
     ///
     /// If the address cannot be bound.
     pub async fn bind(address: SocketAddr, limits: ConnectionLimits, metrics: ConnectionMetrics) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, tls: None, limits, max_age: None, metrics })
+        Ok(Self { socket: bind::bind(address).await?, tls: None, limits, max_age: None, metrics })
     }
 
     /// Serves TLS instead of plain HTTP.

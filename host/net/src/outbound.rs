@@ -3,6 +3,8 @@
 //!
 //! Requests of plugins belong to the engine, which trusts other certificates.
 
+mod proxy;
+
 use std::{
     error::Error,
     future::Future,
@@ -29,6 +31,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use tower::Service;
 
+pub use self::proxy::{ProxyConnector, uses_proxy};
 use crate::{file, tls};
 
 /// Limit for opening a connection.
@@ -38,7 +41,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub const PROGRAM: &str = concat!("ampoule/", env!("CARGO_PKG_VERSION"));
 
 /// An HTTP/1.1 client, with or without TLS according to the URL. It follows no redirects.
-pub type HttpClient = Client<HttpsConnector<HttpConnector<CheckedResolver>>, Full<Bytes>>;
+pub type HttpClient = Client<HttpsConnector<ProxyConnector>, Full<Bytes>>;
 
 /// The certificates that a client trusts.
 pub type Roots = RootCertStore;
@@ -62,15 +65,28 @@ pub struct CaFileError {
 
 /// Returns a client that trusts `roots`.
 pub fn client(roots: RootCertStore) -> HttpClient {
-    checked_client(roots, None)
+    client_with(roots, connector(None))
 }
 
-/// Returns a client that connects only to the addresses of host *names* that the check accepts. An
-/// address in place of a name is not resolved: check it with the URL.
-pub fn checked_client(roots: RootCertStore, check: Option<AddressCheck>) -> HttpClient {
+/// Returns a client that uses the proxy of the environment, and that connects only to the addresses
+/// of host *names* that the check accepts. An address in place of a name is not resolved: check it
+/// with the URL. A proxy resolves names itself.
+pub fn proxied_client(roots: RootCertStore, check: Option<AddressCheck>) -> HttpClient {
+    client_with(roots, connector(check).with_environment())
+}
+
+fn connector(check: Option<AddressCheck>) -> ProxyConnector {
+    ProxyConnector::direct(tcp_connector(check), tcp_connector(None))
+}
+
+fn tcp_connector(check: Option<AddressCheck>) -> HttpConnector<CheckedResolver> {
     let mut connector = HttpConnector::new_with_resolver(CheckedResolver(check));
     connector.set_connect_timeout(Some(CONNECT));
     connector.enforce_http(false);
+    connector
+}
+
+fn client_with(roots: RootCertStore, connector: ProxyConnector) -> HttpClient {
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls_config(roots))
         .https_or_http()

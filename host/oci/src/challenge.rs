@@ -53,7 +53,12 @@ pub fn token_url(realm: &str, service: Option<&str>, scope: &str) -> Option<Uri>
     }
     let query = query.append_pair("scope", scope).finish();
     let separator = if realm.contains('?') { '&' } else { '?' };
-    let url: Uri = format!("{realm}{separator}{query}").parse().ok()?;
+    server_url(&format!("{realm}{separator}{query}"))
+}
+
+/// Returns the URL of a token server, if it is valid as for [`token_url`].
+pub(crate) fn server_url(realm: &str) -> Option<Uri> {
+    let url: Uri = realm.parse().ok()?;
     let authority = url.authority()?;
     let valid = !authority.host().is_empty() && !authority.as_str().contains('@');
     valid.then_some(url)

@@ -59,12 +59,12 @@ impl RegistryClient {
     pub(crate) fn new(ca_file: Option<&Path>, insecure: Vec<String>) -> Result<Self, OciError> {
         let roots = outbound::roots(ca_file)?;
         // The client supports both HTTP and TLS; `check` decides for each URL.
-        Ok(Self { client: outbound::client(roots.clone()), insecure, checked: None, roots })
+        Ok(Self { client: outbound::proxied_client(roots.clone(), None), insecure, checked: None, roots })
     }
 
     /// Calls only addresses that the check accepts, and the hosts in `registries.insecure`.
     pub(crate) fn checking(mut self, check: Option<AddressCheck>) -> Self {
-        self.checked = check.map(|check| (check, outbound::checked_client(self.roots.clone(), Some(check))));
+        self.checked = check.map(|check| (check, outbound::proxied_client(self.roots.clone(), Some(check))));
         self
     }
 

@@ -26,11 +26,13 @@ pub(crate) struct Credentials {
     file: DockerConfig,
 }
 
-/// A user of a registry.
+/// How to log in to a registry.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Login {
-    pub(crate) user: String,
-    pub(crate) password: String,
+pub(crate) enum Login {
+    /// A user.
+    User { user: String, password: String },
+    /// A refresh token, which the token server exchanges (`az acr login` stores one).
+    IdentityToken(String),
 }
 
 /// The used part of the file; other programs store more in it.
@@ -109,18 +111,19 @@ impl Credentials {
 
 impl RegistryAuth {
     fn login(&self) -> Result<Option<Login>, &'static str> {
+        // As docker does: Azure stores a user without a password beside the token.
+        if !self.identitytoken.is_empty() {
+            return Ok(Some(Login::IdentityToken(self.identitytoken.clone())));
+        }
         if !self.username.is_empty() {
             let (user, password) = (self.username.clone(), self.password.clone());
-            return Ok(Some(Login { user, password }));
+            return Ok(Some(Login::User { user, password }));
         }
         if !self.auth.is_empty() {
             let decoded = BASE64.decode(self.auth.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
             let decoded = decoded.ok_or("an auth that is not base64 of text")?;
             let (user, password) = decoded.split_once(':').ok_or("an auth without a colon")?;
-            return Ok(Some(Login { user: user.to_owned(), password: password.to_owned() }));
-        }
-        if !self.identitytoken.is_empty() {
-            return Err("an identity token, which is not supported (use a user and a password),");
+            return Ok(Some(Login::User { user: user.to_owned(), password: password.to_owned() }));
         }
         // `docker login` writes an empty entry if a helper stores the password.
         Ok(None)
@@ -159,7 +162,10 @@ mod tests {
 
     fn user(json: &str, reference: &str) -> Option<String> {
         let login = credentials(json).unwrap().login(&reference.parse().unwrap()).unwrap();
-        login.map(|Login { user, password }| format!("{user} {password}"))
+        login.map(|login| match login {
+            Login::User { user, password } => format!("{user} {password}"),
+            Login::IdentityToken(token) => format!("token {token}"),
+        })
     }
 
     #[test]
@@ -171,6 +177,7 @@ mod tests {
                 "ghcr.io/te": { "username": "no", "password": "no" },
                 "https://localhost:5000/v2/": { "username": "local", "password": "" },
                 "https://index.docker.io/v1/": { "auth": "aHViOng6eQ==" },
+                "azure.example": { "auth": "MDAwMDAwMDA6", "identitytoken": "refresh" },
                 "empty.example": {}
             },
             "credsStore": "desktop", "HttpHeaders": {}
@@ -181,6 +188,7 @@ mod tests {
             ("localhost:5000/a:1", Some("local ")),
             ("docker.io/team/a:1", Some("hub x:y")),
             ("localhost:5001/a:1", None),
+            ("azure.example/a:1", Some("token refresh")),
             ("empty.example/a:1", None),
         ] {
             assert_eq!(user(json, reference).as_deref(), expected, "{reference}");
@@ -194,10 +202,6 @@ mod tests {
             (r#"{ "auths": { "ghcr.io": "c2VjcmV0" } }"#, "is not a docker config.json (line 1, column 34)"),
             (r#"{ "auths": { "ghcr.io": { "auth": "c2V!" } } }"#, "has an auth that is not base64 of text for ghcr.io"),
             (r#"{ "auths": { "ghcr.io": { "auth": "c2Vj" } } }"#, "has an auth without a colon for ghcr.io"),
-            (
-                r#"{ "auths": { "ghcr.io": { "identitytoken": "secret" } } }"#,
-                "has an identity token, which is not supported (use a user and a password), for ghcr.io",
-            ),
         ] {
             let error = credentials(json).and_then(|credentials| credentials.login(&reference)).err().unwrap();
             let OciError::Credentials { reason, .. } = error else { panic!("{error}") };

@@ -136,10 +136,12 @@ pub enum OciError {
         limit: usize,
     },
     /// The reference does not exist.
-    #[error("the registry has no {reference}")]
+    #[error("the registry has no {reference} ({message})")]
     Missing {
         /// The reference.
         reference: String,
+        /// Status and message of the response.
+        message: String,
     },
     /// The manifest cannot be used; the text is the reason.
     #[error("the manifest {0}")]

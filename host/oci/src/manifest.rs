@@ -1,34 +1,72 @@
-//! OCI image manifests: [`Manifest::parse`], and the layer that is the component.
+//! OCI image manifests: [`Manifest::parse`], and the layer that is the component. An index of
+//! manifests is read by [`Document::parse`], and its only component is chosen.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/manifest.md>
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{error::OciError, media_type::COMPONENT};
+use crate::{
+    error::OciError,
+    media_type::{COMPONENT, CONFIG},
+};
 use ampoule_config::is_digest;
 
 /// Limit in bytes for a manifest that every registry accepts (OCI distribution, "Pushing
 /// Manifests").
 pub(crate) const LARGEST: usize = 4 << 20;
 
-/// An image manifest; fields that Ampoule does not need are ignored.
+/// What a tag or a digest names.
+#[derive(Debug)]
+pub(crate) enum Document {
+    /// The manifest of one image.
+    Manifest(Manifest),
+    /// An index of manifests.
+    Index(Index),
+}
+
+/// An index of manifests, such as those of one image for several platforms.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    manifests: Vec<IndexEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IndexEntry {
+    digest: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    artifact_type: String,
+    platform: Option<Platform>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Platform {
+    #[serde(default, deserialize_with = "null_as_default")]
+    os: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    architecture: String,
+}
+
+/// An image manifest; fields that Ampoule does not need are ignored. Some pushers write `null` for
+/// an absent field.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// The version of the format, which is 2.
     pub schema_version: u32,
     /// The media type of the manifest itself; may be empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub media_type: String,
     /// The configuration document. An image index has none.
     pub config: Option<Descriptor>,
     /// The layers, each with a SHA-256 digest.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub layers: Vec<Descriptor>,
     /// The annotations of the manifest.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -36,15 +74,96 @@ pub struct Manifest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The media type of the blob.
+    /// The media type of the blob; empty if the manifest does not name it.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub media_type: String,
     /// The digest of the blob.
     pub digest: String,
     /// The size in bytes that the manifest claims.
     pub size: u64,
     /// The annotations of the blob.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Reads `null` as an absent field.
+fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+// === impl Document ===
+
+impl Document {
+    /// Parses what a registry returns for a tag or a digest.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither a manifest nor an index.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, OciError> {
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
+        if value["config"].is_null() && value["manifests"].is_array() {
+            return serde_json::from_value(value).map(Self::Index).map_err(|error| unreadable(&error));
+        }
+        Manifest::parse(bytes).map(Self::Manifest)
+    }
+}
+
+// === impl Index ===
+
+impl Index {
+    /// Returns the digest of the only manifest that can be a component: the one whose type or
+    /// platform is WebAssembly, or else the only one.
+    ///
+    /// # Errors
+    ///
+    /// If there are several, or none.
+    pub(crate) fn component(&self) -> Result<&str, OciError> {
+        let named: Vec<_> = self.manifests.iter().filter(|entry| entry.is_wasm()).collect();
+        let entry = match (&named[..], &self.manifests[..]) {
+            ([entry], _) => *entry,
+            ([], [entry]) => entry,
+            _ => return Err(OciError::Manifest(self.describe())),
+        };
+        if !is_digest(&entry.digest) {
+            let digest = shorten(&entry.digest);
+            return Err(OciError::Manifest(format!("is an index with the digest {digest:?}, which is not SHA-256")));
+        }
+        Ok(&entry.digest)
+    }
+
+    fn describe(&self) -> String {
+        const SHOWN: usize = 8;
+        if self.manifests.is_empty() {
+            return "is an index without manifests".to_owned();
+        }
+        let shown: Vec<_> = self.manifests.iter().take(SHOWN).map(IndexEntry::describe).collect();
+        let more = self.manifests.len().saturating_sub(SHOWN);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        format!(
+            "is an index of several manifests, and not exactly one is for WebAssembly; name one by its digest \
+             (@sha256:…): {}{more}",
+            shown.join(", ")
+        )
+    }
+}
+
+// === impl IndexEntry ===
+
+impl IndexEntry {
+    fn is_wasm(&self) -> bool {
+        let is_platform = |platform: &Platform| platform.architecture == "wasm" || platform.os.starts_with("wasi");
+        self.artifact_type == CONFIG
+            || self.artifact_type == COMPONENT
+            || self.platform.as_ref().is_some_and(is_platform)
+    }
+
+    fn describe(&self) -> String {
+        let digest = shorten(&self.digest);
+        match &self.platform {
+            Some(platform) => format!("{digest} ({}/{})", shorten(&platform.os), shorten(&platform.architecture)),
+            None => digest,
+        }
+    }
 }
 
 // === impl Manifest ===
@@ -56,9 +175,7 @@ impl Manifest {
     ///
     /// If it is not the manifest of one image, or if a layer has no SHA-256 digest.
     pub fn parse(bytes: &[u8]) -> Result<Self, OciError> {
-        let parsed = serde_json::from_slice::<Self>(bytes);
-        let manifest =
-            parsed.map_err(|error| OciError::Manifest(format!("is not readable: {}", shorten(&error.to_string()))))?;
+        let manifest = serde_json::from_slice::<Self>(bytes).map_err(|error| unreadable(&error))?;
         if manifest.config.is_none() {
             let reason = "is an image index or no OCI manifest; reference the manifest of one component by its digest";
             return Err(OciError::Manifest(reason.to_owned()));
@@ -95,6 +212,10 @@ impl Manifest {
             count => format!("the layers {} and {} more", kinds.join(", "), count - SHOWN),
         }
     }
+}
+
+fn unreadable(error: &serde_json::Error) -> OciError {
+    OciError::Manifest(format!("is not readable: {}", shorten(&error.to_string())))
 }
 
 /// Shortens a text of the registry for a message, and removes control characters.
@@ -137,6 +258,44 @@ mod tests {
             let expected =
                 format!("the manifest has {found}, but exactly one layer of type application/wasm is required");
             assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn null_is_an_absent_field() {
+        let layer = format!(r#"{{"mediaType":"application/wasm","digest":"{DIGEST}","size":7,"annotations":null}}"#);
+        let config = format!(r#"{{"mediaType":null,"digest":"{DIGEST}","size":2,"data":null}}"#);
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":null,"config":{config},"layers":[{layer}],"annotations":null,"subject":null}}"#
+        );
+        assert_eq!(Manifest::parse(text.as_bytes()).unwrap().component().unwrap().size, 7);
+        let text = format!(r#"{{"schemaVersion":2,"config":{config},"layers":null}}"#);
+        assert!(Manifest::parse(text.as_bytes()).unwrap().layers.is_empty());
+    }
+
+    #[test]
+    fn the_only_component_of_an_index_is_chosen_and_others_are_listed() {
+        let other = DIGEST.replace("6c3c", "0000");
+        let entry = |digest: &str, rest: &str| format!(r#"{{"mediaType":"x","digest":"{digest}","size":1{rest}}}"#);
+        let linux = entry(&other, r#","platform":{"os":"linux","architecture":"amd64"}"#);
+        let wasm = entry(DIGEST, r#","platform":{"os":"wasip2","architecture":"wasm"}"#);
+        let artifact = entry(DIGEST, r#","artifactType":"application/vnd.wasm.config.v0+json","platform":null"#);
+        let several = format!(
+            "the manifest is an index of several manifests, and not exactly one is for WebAssembly; name one by its \
+             digest (@sha256:…): {other} (linux/amd64), {other} (linux/amd64)"
+        );
+        for (what, entries, expected) in [
+            ("a platform", vec![&linux, &wasm], Ok(DIGEST)),
+            ("a type", vec![&artifact, &linux], Ok(DIGEST)),
+            ("the only one", vec![&linux], Ok(other.as_str())),
+            ("two of the same", vec![&linux, &linux], Err(several.as_str())),
+            ("none", vec![], Err("the manifest is an index without manifests")),
+        ] {
+            let entries: Vec<_> = entries.into_iter().map(String::as_str).collect();
+            let text = format!(r#"{{"schemaVersion":2,"config":null,"manifests":[{}]}}"#, entries.join(","));
+            let Ok(Document::Index(index)) = Document::parse(text.as_bytes()) else { panic!("{what}") };
+            let found = index.component().map_err(|error| error.to_string());
+            assert_eq!(found.as_deref().map_err(String::as_str), expected, "{what}");
         }
     }
 

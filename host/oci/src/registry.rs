@@ -15,11 +15,11 @@ use crate::{
     credentials::Credentials,
     digest::sha256_digest,
     error::OciError,
-    manifest::{self, Manifest},
+    manifest::{self, Document, Manifest},
     media_type::{SIGNATURE, SIMPLE_SIGNING},
     repository::Repository,
 };
-use ampoule_config::{OciReference, RegistriesConfig};
+use ampoule_config::{OciReference, RegistriesConfig, is_digest};
 use ampoule_net::outbound::AddressCheck;
 
 /// Limit for one operation: 64 MiB at ten megabits a second.
@@ -132,7 +132,7 @@ impl Registry {
     async fn pull_signatures(&self, reference: &OciReference, digest: &str) -> Result<Vec<CosignSignature>, OciError> {
         let mut repository = self.repository(reference, "pull");
         let tag = format!("{}.sig", digest.replace(':', "-"));
-        let Some(manifest) = repository.manifest(&tag).await? else { return Ok(Vec::new()) };
+        let Ok(manifest) = repository.manifest(&tag).await? else { return Ok(Vec::new()) };
         let manifest = Manifest::parse(&manifest)?;
         let mut signatures = Vec::new();
         let layers = manifest.layers.iter().filter(|layer| layer.media_type == SIMPLE_SIGNING);
@@ -144,27 +144,47 @@ impl Registry {
         Ok(signatures)
     }
 
-    /// Returns the manifest and its digest.
+    /// Returns the manifest, and the digest of what the reference names: of the manifest, or of the
+    /// index that contains it.
     async fn manifest(
         &self,
         repository: &mut Repository<'_>,
         reference: &OciReference,
     ) -> Result<(Manifest, String), OciError> {
-        if let Some(digest) = reference.digest()
+        let name = reference.digest().or(reference.tag()).expect("a reference has a tag or a digest");
+        let (document, digest) = self.document(repository, reference, name).await?;
+        let entry = match document {
+            Document::Manifest(manifest) => return Ok((manifest, digest)),
+            Document::Index(index) => index.component()?.to_owned(),
+        };
+        match self.document(repository, reference, &entry).await? {
+            (Document::Manifest(manifest), _) => Ok((manifest, digest)),
+            (Document::Index(_), _) => Err(OciError::Manifest(format!("{entry} of the index is an index itself"))),
+        }
+    }
+
+    /// Returns what a tag or a digest of the repository names, and its digest.
+    async fn document(
+        &self,
+        repository: &mut Repository<'_>,
+        reference: &OciReference,
+        name: &str,
+    ) -> Result<(Document, String), OciError> {
+        let expected = is_digest(name).then_some(name);
+        if let Some(digest) = expected
             && let Some(bytes) = self.cached(digest, manifest::LARGEST).await
         {
-            return Ok((Manifest::parse(&bytes)?, digest.to_owned()));
+            return Ok((Document::parse(&bytes)?, digest.to_owned()));
         }
-        let name = reference.digest().or(reference.tag()).expect("a reference has a tag or a digest");
-        let bytes = repository.manifest(name).await?;
-        let bytes = bytes.ok_or_else(|| OciError::Missing { reference: reference.to_string() })?;
+        let missing = |message| OciError::Missing { reference: reference.to_string(), message };
+        let bytes = repository.manifest(name).await?.map_err(missing)?;
         let digest = sha256_digest(&bytes);
-        if let Some(expected) = reference.digest().filter(|expected| **expected != digest) {
+        if let Some(expected) = expected.filter(|expected| **expected != digest) {
             return Err(OciError::digest("manifest", expected, digest));
         }
-        let manifest = Manifest::parse(&bytes)?;
+        let document = Document::parse(&bytes)?;
         self.keep(&digest, &bytes).await;
-        Ok((manifest, digest))
+        Ok((document, digest))
     }
 
     async fn cached(&self, digest: &str, limit: usize) -> Option<Bytes> {

@@ -16,7 +16,7 @@ use crate::{
     digest::blob_digest,
     error::OciError,
     manifest,
-    media_type::MANIFEST,
+    media_type::{ACCEPTED, MANIFEST},
 };
 use ampoule_config::{OciReference, is_digest};
 
@@ -48,17 +48,18 @@ impl<'a> Repository<'a> {
         Self { client, credentials, reference, actions, authorization: None }
     }
 
-    /// Returns the manifest of a tag or digest; `None` if it does not exist.
-    pub(crate) async fn manifest(&mut self, name: &str) -> Result<Option<Bytes>, OciError> {
+    /// Returns the manifest or the index of a tag or digest; the registry's message if it does not
+    /// exist.
+    pub(crate) async fn manifest(&mut self, name: &str) -> Result<Result<Bytes, String>, OciError> {
         let what = format!("a request for manifest {name}");
         let url = self.url(&format!("manifests/{name}"))?;
         let mut request = new_request(Method::GET, url, &what);
-        request.headers = header(ACCEPT, MANIFEST);
+        request.headers = header(ACCEPT, ACCEPTED);
         request.limit = manifest::LARGEST;
         let response = self.send(request).await?;
         match response.status {
-            StatusCode::OK => Ok(Some(response.body)),
-            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => Ok(Ok(response.body)),
+            StatusCode::NOT_FOUND => Ok(Err(response.message())),
             _ => Err(response.unexpected(&what)),
         }
     }
@@ -69,7 +70,7 @@ impl<'a> Repository<'a> {
         let what = format!("a request for the digest of manifest {tag}");
         let url = self.url(&format!("manifests/{tag}"))?;
         let mut request = new_request(Method::HEAD, url, &what);
-        request.headers = header(ACCEPT, MANIFEST);
+        request.headers = header(ACCEPT, ACCEPTED);
         let response = self.send(request).await?;
         let digest = response.headers.get(CONTENT_DIGEST).and_then(|digest| digest.to_str().ok());
         match response.status {

@@ -317,7 +317,7 @@ impl Loader {
         let pipeline = self.chain(&parts);
         self.update_metrics(&parts);
         self.kept_values.set(parts.slots.iter().filter_map(PluginSlot::with_invalidation).collect());
-        let chained = parts.slots.iter().map(|slot| slot.status.clone());
+        let chained = slot::states(&parts.slots, &parts.config);
         let plugins = chained.chain(parts.ignored.iter().cloned()).collect();
         self.last = Some(Arc::new(parts));
         LoadedPipeline { pipeline, plugins }

@@ -14,8 +14,8 @@ use anyhow::bail;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use self::report::ReloadOutcome;
 pub(crate) use self::report::Reporter;
+use self::report::{PluginProblem, ReloadOutcome};
 use crate::{
     api_server::until_reachable,
     plugins::{LoadedPipeline, Loader, LoaderEvent, PluginStates, PluginStatus},
@@ -187,14 +187,13 @@ impl Reloader {
         // The refusal of a later configuration stays visible.
         if is_reported && !self.is_refused {
             let fixed = changed_fixed_keys(&self.at_start, &self.accepted);
-            let public_problems = plugins.iter().filter_map(PluginStatus::public_problem).collect();
-            self.reporter.report(&ReloadOutcome::Applied { fixed, problems, public_problems });
+            self.reporter.report(&ReloadOutcome::Applied { fixed, problems });
         }
     }
 }
 
-fn problems(plugins: &[PluginStatus]) -> Vec<String> {
-    plugins.iter().filter_map(PluginStatus::problem).collect()
+fn problems(plugins: &[PluginStatus]) -> Vec<PluginProblem> {
+    plugins.iter().filter_map(PluginProblem::from_status).collect()
 }
 
 /// Logs a notice about the configuration.

@@ -14,7 +14,7 @@ pub enum PluginState {
     Loaded,
     /// The configured component failed to load; the previous one still serves.
     ServingPrevious,
-    /// No component serves, and pods that request this plugin are refused.
+    /// No component serves, and pods whose secret no other injector has are refused.
     Failed,
     /// No component serves yet: the plugin is being fetched or compiled.
     Loading,

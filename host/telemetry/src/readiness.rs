@@ -26,7 +26,8 @@ pub struct ReadinessGate {
 pub struct ReadinessReport {
     /// Whether every gate is open and the process is not draining.
     pub ready: bool,
-    /// One line per gate, in Kubernetes' format (`[+]certificate ok`).
+    /// One line per gate, in Kubernetes' format (`[+]certificate ok`). An open gate that needs an
+    /// operator has another sign (`[!]configuration needs attention: …`).
     pub lines: String,
 }
 
@@ -101,7 +102,7 @@ impl ReadinessState {
         for (name, gate) in &self.gates {
             let _ = match gate {
                 GateState::Open => writeln!(lines, "[+]{name} ok"),
-                GateState::OpenWithNote(note) => writeln!(lines, "[+]{name} ok: {note}"),
+                GateState::OpenWithNote(note) => writeln!(lines, "[!]{name} needs attention: {note}"),
                 GateState::Closed(reason) => writeln!(lines, "[-]{name} failed: {reason}"),
             };
         }
@@ -136,7 +137,7 @@ mod tests {
         certificate.ready_with("expires soon");
         let report = readiness.report();
         assert!(report.ready);
-        assert_eq!(report.lines, "[+]certificate ok: expires soon\n[+]plugins ok\n[+]shutdown ok\n");
+        assert_eq!(report.lines, "[!]certificate needs attention: expires soon\n[+]plugins ok\n[+]shutdown ok\n");
     }
 
     #[test]

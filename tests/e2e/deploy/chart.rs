@@ -48,6 +48,8 @@ fn the_object_of_the_chart_equals_the_object_that_its_configuration_describes() 
         let config = ampoule_config::Config::parse(config, &built_ins)?;
         let desired = ampoule_cluster::registration::document(&config, "hooks");
         assert_eq!(object["metadata"]["name"], desired["metadata"]["name"], "{values:?}");
+        let mut object = object.clone();
+        super::remove_newer_fields(&mut object);
         assert_eq!(object["webhooks"], desired["webhooks"], "{values:?}");
     }
     Ok(())
@@ -83,7 +85,7 @@ fn with_flytes_names_every_object_has_the_name_of_flytes_chart() -> Result<()> {
 }
 
 /// Values, an object, the path of the field that the values determine, and its content.
-type Effect = (&'static [&'static str], &'static str, &'static str, Value);
+pub(super) type Effect = (&'static [&'static str], &'static str, &'static str, Value);
 
 #[test]
 fn values_have_their_effect() -> Result<()> {
@@ -213,6 +215,34 @@ fn values_of_the_registration_have_their_effect() -> Result<()> {
     ensure_effects(table)
 }
 
+/// The Job of the uninstallation is a pod like the others, as the tables above.
+#[test]
+fn values_of_pods_reach_the_job_that_uninstalls() -> Result<()> {
+    const CREATE: &str = "config.registration.create=true";
+    let job = "Job/hook-ampoule-uninstall";
+    let table: &[Effect] = &[
+        (&[CREATE, "podLabels.team=a"], job, "/spec/template/metadata/labels/team", json!("a")),
+        (&[CREATE, "podAnnotations.mesh=off"], job, "/spec/template/metadata/annotations/mesh", json!("off")),
+        (&[CREATE], job, "/spec/template/spec/nodeSelector", json!({ "kubernetes.io/os": "linux" })),
+        (&[CREATE, "priorityClassName=high"], job, "/spec/template/spec/priorityClassName", json!("high")),
+        (
+            &[CREATE, "podSecurityContext.runAsUser=null"],
+            job,
+            "/spec/template/spec/securityContext/runAsUser",
+            Value::Null,
+        ),
+        (
+            &[CREATE, "securityContext.runAsUser=1000"],
+            job,
+            "/spec/template/spec/containers/0/securityContext/runAsUser",
+            json!(1000),
+        ),
+        (&[CREATE, "imagePullSecrets[0].name=pull"], job, "/spec/template/spec/imagePullSecrets/0/name", json!("pull")),
+        (&[CREATE, "tolerations[0].key=a"], job, "/spec/template/spec/tolerations/0/key", json!("a")),
+    ];
+    ensure_effects(table)
+}
+
 /// The values that authenticate the webhook's clients, as the table above.
 #[test]
 fn values_of_the_clients_have_their_effect() -> Result<()> {
@@ -263,7 +293,7 @@ fn values_of_the_clients_have_their_effect() -> Result<()> {
 }
 
 /// Renders the chart once for each row.
-fn ensure_effects(table: &[Effect]) -> Result<()> {
+pub(super) fn ensure_effects(table: &[Effect]) -> Result<()> {
     for (values, object, path, expected) in table {
         let words: Vec<_> = values.iter().flat_map(|value| ["--set", value]).collect();
         let objects = render(&words).with_context(|| format!("{values:?}"))?;
@@ -323,6 +353,23 @@ fn a_value_switches_an_object_off_or_on() -> Result<()> {
     Ok(())
 }
 
+/// Helm keeps the values and the rendered objects of a release in one Secret.
+#[test]
+fn files_of_plugins_are_bounded_by_what_the_secret_of_a_release_holds() -> Result<()> {
+    let render_with = |bytes: usize| {
+        let folder = tempfile::tempdir()?;
+        let values = folder.path().join("values.json");
+        let content = "A".repeat(bytes);
+        std::fs::write(&values, json!({ "plugins": { "binaryData": { "a.wasm": content } } }).to_string())?;
+        render(&["--values", values.to_str().context("a path")?])
+    };
+    let most = 480 << 10;
+    find(&render_with(most)?, "ConfigMap/hook-ampoule-plugins")?;
+    let refusal = render_with(most + 4).err().context("a refusal")?.to_string();
+    assert!(refusal.contains("plugins.binaryData: 491524 bytes of base64 exceed 491520 (480 KiB)"), "{refusal}");
+    Ok(())
+}
+
 /// Only settings that a process reads at its start change the pod template.
 #[test]
 fn a_changed_configuration_starts_new_pods_only_if_necessary() -> Result<()> {
@@ -362,6 +409,12 @@ fn the_schema_rejects_values_that_the_chart_cannot_use() -> Result<()> {
         ("flyte.embedded.enabled=maybe", "at '/flyte/embedded/enabled': value must be one of"),
         ("config.injectors[0].delivery=sidecar", "at '/config/injectors/0/delivery': 'oneOf' failed"),
         ("image.digest=abc", "at '/image/digest': 'abc' does not match pattern"),
+        ("enabled=maybe", "at '/enabled': got string, want boolean"),
+        ("config=null", "config: is null; remove the key for the chart's defaults, or write a mapping"),
+        (
+            "podLabels.app\\.kubernetes\\.io/name=mine",
+            "podLabels: the chart sets the label app.kubernetes.io/name, which selects the pods",
+        ),
     ] {
         let refusal = render(&["--set", value]).err().with_context(|| format!("{value} is accepted"))?.to_string();
         assert!(refusal.contains(reason), "{value}: {refusal}");

@@ -5,7 +5,7 @@
 use std::{fs, path::Path};
 
 use ampoule_tests::{ApiServer, Renderers};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{check_configuration, check_taken, find, name};
@@ -77,11 +77,35 @@ fn with_cert_manager_it_has_no_rights_and_no_token() -> Result<()> {
     Ok(())
 }
 
+/// The book's command for the audit trail: the log of one replica has a part of it only.
+#[test]
+fn the_documented_command_reads_the_audit_lines_of_every_replica() -> Result<()> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/operate.md");
+    let page = fs::read_to_string(page)?.replace("\\\n", "");
+    let command = page.lines().find(|line| line.contains("logs") && line.contains("| grep '\"target\":\"audit\"'"));
+    let words: Vec<_> = command.context("the command")?.split_whitespace().collect();
+    let value = |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1)).copied();
+    let (key, name) = value("--selector").and_then(|selector| selector.split_once('=')).context("a selector")?;
+    // By default, kubectl prints the last ten lines of each pod of a selector.
+    assert!(words.contains(&"--tail=-1"), "{words:?}");
+    let chart = Renderers::find()?.helm("ampoule", "ampoule", &[])?;
+    for objects in [render("base", &[])?, chart] {
+        let deployment = find(&objects, "Deployment/ampoule")?;
+        assert_eq!(value("--namespace"), deployment["metadata"]["namespace"].as_str());
+        let template = &deployment["spec"]["template"];
+        assert_eq!(template["metadata"]["labels"][key], name);
+        assert_eq!(value("--container"), template["spec"]["containers"][0]["name"].as_str());
+    }
+    Ok(())
+}
+
 #[test]
 fn the_chart_and_the_manifests_agree() -> Result<()> {
     let (base, monitored) = (render("base", &[])?, render("base", &["cert-manager", "monitoring"])?);
-    let chart = Renderers::find()?.helm("ampoule", "ampoule", &[])?;
+    // The base suits every version, and so has no field of a later one.
+    let chart = Renderers::find()?.helm("ampoule", "ampoule", &["--set", "webhook.matchConditions=false"])?;
     let words = [
+        "webhook.matchConditions=false",
         "certificates.mode=cert-manager",
         "monitoring.rules.enabled=true",
         "monitoring.serviceMonitor.enabled=true",
@@ -114,7 +138,7 @@ fn the_chart_and_the_manifests_agree() -> Result<()> {
     }
     let spec = |objects| anyhow::Ok(find(objects, "Deployment/ampoule")?["spec"]["template"]["spec"].clone());
     let (ours, theirs) = (spec(&base)?, spec(&chart)?);
-    for key in ["securityContext", "terminationGracePeriodSeconds", "automountServiceAccountToken"] {
+    for key in ["securityContext", "nodeSelector", "terminationGracePeriodSeconds", "automountServiceAccountToken"] {
         assert_eq!(ours[key], theirs[key], "{key}");
     }
     for list in ["initContainers", "containers"] {
@@ -128,7 +152,8 @@ fn the_chart_and_the_manifests_agree() -> Result<()> {
 #[test]
 fn the_chart_and_the_components_for_clients_and_the_policy_agree() -> Result<()> {
     let ours = render("base", &["clients-request-header", "admission-policy"])?;
-    let words = ["--set", "clients.mode=requestHeader", "--set", "admissionPolicy.enabled=true"];
+    let words = ["clients.mode=requestHeader", "admissionPolicy.enabled=true", "webhook.matchConditions=false"];
+    let words = words.map(|word| ["--set", word]).concat();
     let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
     for (object, key) in [
         ("MutatingWebhookConfiguration/ampoule", "webhooks"),

@@ -89,11 +89,8 @@ impl Signer {
         config["mediaType"] = json!("application/vnd.oci.image.config.v1+json");
         let kind = "application/vnd.oci.image.manifest.v1+json";
         let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] });
-        let path = format!("/v2/{repository}/manifests/{}.sig", digest.replace(':', "-"));
-        let body = serde_json::to_vec(&manifest)?;
-        let answer = registry.connect().await?.send("PUT", &path, &[("content-type", kind)], body).await?;
-        ensure!(answer.status == 201, "{path} is {}: {}", answer.status, answer.text());
-        Ok(())
+        let tag = format!("{}.sig", digest.replace(':', "-"));
+        registry.put_manifest(repository, &tag, kind, &manifest).await
     }
 }
 

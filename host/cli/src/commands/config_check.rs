@@ -34,7 +34,7 @@ pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Resu
             let _ = write!(text, ", signed by {signer}");
         }
         text.push('\n');
-        if let Some(warning) = &serving.warning {
+        for warning in serving.warning.iter().chain(&plugin.shadow_note()) {
             eprint_line(&format!("warning: plugin {name}: {warning}"));
         }
     }

@@ -65,7 +65,7 @@ fn row(status: &PluginStatus) -> [String; 8] {
         None => ("-".to_owned(), "-".to_owned(), None),
     };
     let required = if status.required { "yes" } else { "no" };
-    let problem = status.error.as_ref().or(warning).cloned().unwrap_or_default();
+    let problem = status.error.clone().or_else(|| warning.cloned()).or_else(|| status.shadow_note());
     [
         status.name.clone(),
         status.state.to_string(),
@@ -74,7 +74,7 @@ fn row(status: &PluginStatus) -> [String; 8] {
         digest,
         required.to_owned(),
         status.source.clone(),
-        problem,
+        problem.unwrap_or_default(),
     ]
 }
 
@@ -96,19 +96,23 @@ mod tests {
             required: error.is_none(),
             source: format!("builtin:{name}"),
             serving,
+            shadowed_by: (name == "late").then(|| "k8s".to_owned()),
             error: error.map(str::to_owned),
             public_error: None,
         };
+        let late = serving.clone();
         let plugins = [
             status("k8s", PluginState::Loaded, Some(serving.clone()), None),
             status("mine", PluginState::ServingPrevious, Some(serving), Some("is wrong")),
             status("x", PluginState::Failed, None, Some("is gone")),
+            status("late", PluginState::Loaded, Some(late), None),
         ];
         let expected = "\
 NAME   STATE              GENERATION   VERSION   SHA256         REQUIRED   SOURCE         PROBLEM
 k8s    loaded             3            0.1.0     abababababab   yes        builtin:k8s
 mine   serving-previous   3            0.1.0     abababababab   no         builtin:mine   is wrong
 x      failed             3            -         -              no         builtin:x      is gone
+late   loaded             3            0.1.0     abababababab   yes        builtin:late   it gets no request with a group and a key, because k8s before it serves them all; put it before k8s (in a ConfigMap: a negative order, which plugins.configMapsBefore permits)
 ";
         assert_eq!(table(&plugins), expected);
     }

@@ -22,7 +22,7 @@ pub(crate) fn request(args: RequestArgs) -> anyhow::Result<ExitCode> {
 pub(super) fn annotation(args: RequestArgs) -> anyhow::Result<String> {
     let RequestArgs { group, key, group_version, env, file, index, output } = args;
     ensure!(index.is_none() || output == RequestOutput::Flyte, "--index requires --output flyte");
-    let entry = SecretEntry { group, key, version: group_version, env, file, fallback: None };
+    let entry = SecretEntry { group: Some(group), key, version: group_version, env, file, fallback: None };
     let (annotation, value) = entry.to_annotation();
     let for_authors = format!("{annotation}: |\n  {value}\n");
     let request = read_back(&for_authors)?;

@@ -279,7 +279,8 @@ verdict: allowed, with 3 changes
 
 #[test]
 fn explains_an_invalid_entry_by_its_index() {
-    let object = pod(&json!({ "ampoule.dev/secrets": "- {key: a}\n- {group: openai, key: api-key, env: my-var}" }));
+    let object =
+        pod(&json!({ "ampoule.dev/secrets": "- {group: g, key: a}\n- {group: openai, key: api-key, env: my-var}" }));
     let expected = "\
 pod default/train
 

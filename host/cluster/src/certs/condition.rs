@@ -18,7 +18,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
-use super::names::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+use super::{
+    leaf::{check_leaf, describe_key},
+    names::{CA_FILE, CERTIFICATE_FILE, KEY_FILE},
+};
 use ampoule_net::tls::provider;
 
 /// Stored PEM texts; `None` for a missing file or key.
@@ -81,9 +84,13 @@ impl StoredPair<'_> {
         let key = self.key.ok_or_else(|| format!("{KEY_FILE} is missing"))?;
         let chain = certificates(certificate, CERTIFICATE_FILE)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| format!("{KEY_FILE} contains no PEM private key"))?;
-        let key = CertifiedKey::from_der(chain.clone(), key, &provider())
-            .map_err(|error| format!("{CERTIFICATE_FILE} and {KEY_FILE} cannot be used together: {error}"))?;
+        let key = CertifiedKey::from_der(chain.clone(), key, &provider()).map_err(|error| match error {
+            // ring does not name the reason.
+            Error::General(_) => describe_key(&chain[0]),
+            error => format!("{CERTIFICATE_FILE} and {KEY_FILE} cannot be used together: {error}"),
+        })?;
         let ends = check_dates(&chain[0], at)?;
+        check_leaf(&chain[0])?;
         let leaf = ParsedCertificate::try_from(&chain[0]).map_err(|error| refused(&error))?;
         if let Some(host) = host {
             check_host(&leaf, &chain[0], host)?;

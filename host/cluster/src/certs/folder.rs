@@ -69,6 +69,15 @@ impl CertFolder {
         matches!((&self.certificate, &self.key), (Ok(None), Ok(None)))
     }
 
+    /// Returns the content of the folder. A missing or unreadable file becomes an empty text.
+    pub(super) fn pair(&self) -> CertificatePair {
+        let text = |content: &FileContent| {
+            let content = content.as_ref().ok().and_then(Option::as_deref).unwrap_or_default();
+            String::from_utf8_lossy(content).into_owned()
+        };
+        CertificatePair { ca_pem: text(&self.ca), certificate_pem: text(&self.certificate), key_pem: text(&self.key) }
+    }
+
     /// Returns the pair if a client that calls `host` accepts it at that time.
     ///
     /// # Errors

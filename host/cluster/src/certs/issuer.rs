@@ -27,6 +27,10 @@ use crate::{
 /// one succeeds.
 const ATTEMPTS: usize = 5;
 
+/// Bounds of the time between two checks of the Secret, which is a small part of a pair's validity.
+const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
+const LONGEST_PERIOD: Duration = Duration::from_secs(60);
+
 /// Maintains a Secret with a pair for a Service.
 #[derive(Clone, Debug)]
 pub struct CertIssuer {
@@ -125,6 +129,37 @@ impl CertIssuer {
             }
         }
         Err(IssueError::Contended { secret: self.name(cluster) })
+    }
+
+    /// The time between two checks of the Secret.
+    pub(super) fn check_period(&self) -> Duration {
+        (self.validity / 60).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)
+    }
+
+    /// Whether the Secret exists.
+    ///
+    /// # Errors
+    ///
+    /// The API server refuses the request, or is unreachable.
+    pub(super) async fn exists(&self, cluster: &Cluster) -> Result<bool, IssueError> {
+        let api: Api<Secret> = cluster.namespaced();
+        let found = api.get_opt(&self.secret).await.map_err(|error| self.failed("read", cluster, error))?;
+        Ok(found.is_some())
+    }
+
+    /// Creates the Secret with a pair, and returns whether this process did. Another replica may
+    /// have created it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The API server refuses the request, or is unreachable.
+    pub(super) async fn create(&self, cluster: &Cluster, pair: &CertificatePair) -> Result<bool, IssueError> {
+        let api: Api<Secret> = cluster.namespaced();
+        match api.create(&PostParams::default(), &with(self.empty(), pair)).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(self.failed("write", cluster, error)),
+        }
     }
 
     /// Returns the action that the stored pair requires.

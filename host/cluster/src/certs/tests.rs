@@ -95,8 +95,55 @@ fn a_certificate_without_names_is_refused() {
     let stored = StoredPair { ca: None, certificate: Some(certificate.as_bytes()), key: Some(key.as_bytes()) };
     assert_eq!(
         stored.check(Some(HOST), start()).err().as_deref(),
-        Some("tls.crt is not valid for hook.flyte.svc; it has no names")
+        Some("tls.crt has no subject alternative name; API servers since 1.19 ignore the common name")
     );
+    assert!(stored.check(None, start()).is_err(), "also without a host: the API server refuses it");
+}
+
+/// A leaf with a key that the TLS layer cannot serve, made by OpenSSL.
+#[test]
+fn a_key_that_cannot_be_served_is_named_with_its_curve_or_length() {
+    // The certificates end in 2126.
+    let at = UNIX_EPOCH + 48_000 * DAY;
+    let usable = "use ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits";
+    for (certificate, key, kind) in [
+        (include_str!("testdata/p521.crt"), include_str!("testdata/p521.key"), "ECDSA P-521"),
+        (include_str!("testdata/rsa4104.crt"), include_str!("testdata/rsa4104.key"), "RSA of 4104 bits"),
+    ] {
+        let stored = StoredPair { ca: None, certificate: Some(certificate.as_bytes()), key: Some(key.as_bytes()) };
+        assert_eq!(
+            stored.check(None, at).err(),
+            Some(format!("tls.key cannot be served: tls.crt has a key of the kind {kind}; {usable}"))
+        );
+    }
+    let pair = issue(start());
+    let mislabelled =
+        pair.key_pem.replace("BEGIN PRIVATE", "BEGIN EC PRIVATE").replace("END PRIVATE", "END EC PRIVATE");
+    let stored = StoredPair { key: Some(mislabelled.as_bytes()), ..pair.stored() };
+    assert_eq!(
+        stored.check(None, start()).err().as_deref(),
+        Some(
+            "tls.key is not a private key in the format of its first line (PKCS#8, PKCS#1 for RSA, SEC1 for EC); \
+             tls.crt has a key of the kind ECDSA P-256"
+        )
+    );
+}
+
+#[test]
+fn a_leaf_for_clients_is_refused_and_one_without_a_usage_is_accepted() {
+    use rcgen::ExtendedKeyUsagePurpose::{Any, ClientAuth, ServerAuth};
+    let key = KeyPair::generate().unwrap();
+    for (usages, is_accepted) in
+        [(vec![], true), (vec![ServerAuth], true), (vec![ClientAuth, Any], true), (vec![ClientAuth], false)]
+    {
+        let mut parameters = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+        parameters.extended_key_usages.clone_from(&usages);
+        let certificate = parameters.self_signed(&key).unwrap().pem();
+        let key = key.serialize_pem();
+        let stored = StoredPair { ca: None, certificate: Some(certificate.as_bytes()), key: Some(key.as_bytes()) };
+        let expected = "tls.crt is not for servers: its extended key usage has no serverAuth";
+        assert_eq!(stored.check(None, start()).err().as_deref(), (!is_accepted).then_some(expected), "{usages:?}");
+    }
 }
 
 #[test]

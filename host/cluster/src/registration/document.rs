@@ -21,6 +21,11 @@ pub enum ReviewRoute {
     Aggregated,
 }
 
+/// The condition of CEL that a pod has an annotation of Ampoule or Flyte. A misspelt one counts as
+/// well, so that its author gets a warning.
+pub const REQUESTS_SECRETS: &str = "has(object.metadata.annotations) && object.metadata.annotations.exists(key, \
+    key.startsWith('ampoule.dev/') || key.startsWith('flyte.secrets/'))";
+
 /// Returns the `MutatingWebhookConfiguration` of this configuration, without a `caBundle`, for a
 /// webhook with its Service in this namespace.
 ///
@@ -37,6 +42,8 @@ pub(super) struct WebhookRegistration {
     route: ReviewRoute,
     /// The CAs that the API server trusts, in PEM format; `None` leaves the field to its manager.
     ca_bundle: Option<String>,
+    /// Whether the API server knows `matchConditions`.
+    has_match_conditions: bool,
 }
 
 // === impl ReviewRoute ===
@@ -57,7 +64,12 @@ impl ReviewRoute {
 impl WebhookRegistration {
     /// Creates the registration; `ca_bundle` is `None` if this program does not manage it.
     pub(super) fn new(config: RegistrationConfig, route: ReviewRoute, ca_bundle: Option<String>) -> Self {
-        Self { config, route, ca_bundle }
+        Self { config, route, ca_bundle, has_match_conditions: false }
+    }
+
+    /// Lets the API server call the webhook only for pods that request secrets, if it can.
+    pub(super) fn with_match_conditions(self, has_match_conditions: bool) -> Self {
+        Self { has_match_conditions, ..self }
     }
 
     /// Returns the object for a webhook with its Service in this namespace.
@@ -69,10 +81,18 @@ impl WebhookRegistration {
             "matchLabels": { ampoule_label: "true" },
             "matchExpressions": [{ "key": flyte_label, "operator": "NotIn", "values": ["true"] }],
         });
+        let mut metadata = json!({ "name": self.config.name });
+        if self.config.create {
+            metadata["labels"] = json!({
+                "app.kubernetes.io/name": "ampoule",
+                "app.kubernetes.io/instance": self.config.service_name,
+                "app.kubernetes.io/managed-by": "ampoule",
+            });
+        }
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "MutatingWebhookConfiguration",
-            "metadata": { "name": self.config.name },
+            "metadata": metadata,
             "webhooks": [
                 self.webhook(&self.config.webhook_name, &flyte, namespace),
                 self.webhook(AMPOULE_WEBHOOK, &ampoule, namespace),
@@ -81,7 +101,7 @@ impl WebhookRegistration {
     }
 
     fn webhook(&self, name: &str, object_selector: &Value, namespace: &str) -> Value {
-        json!({
+        let mut webhook = json!({
             "name": name,
             "admissionReviewVersions": ["v1", "v1beta1"],
             "clientConfig": self.client_config(namespace),
@@ -95,7 +115,11 @@ impl WebhookRegistration {
             "reinvocationPolicy": "IfNeeded",
             "sideEffects": "NoneOnDryRun",
             "timeoutSeconds": self.config.timeout.as_secs(),
-        })
+        });
+        if self.has_match_conditions {
+            webhook["matchConditions"] = json!([{ "name": "requests-secrets", "expression": REQUESTS_SECRETS }]);
+        }
+        webhook
     }
 
     fn client_config(&self, namespace: &str) -> Value {
@@ -140,6 +164,34 @@ mod tests {
         let document = WebhookRegistration::new(config, ReviewRoute::Direct, None).document("ampoule");
         assert_eq!(document["metadata"], manifest["metadata"]);
         assert_eq!(document["webhooks"], manifest["webhooks"]);
+    }
+
+    #[test]
+    fn an_object_that_the_process_creates_has_the_usual_labels() {
+        let config = Config::parse("registration: { create: true, serviceName: hook }", &["k8s"]).unwrap().registration;
+        let labels = json!({
+            "app.kubernetes.io/name": "ampoule",
+            "app.kubernetes.io/instance": "hook",
+            "app.kubernetes.io/managed-by": "ampoule",
+        });
+        let document = WebhookRegistration::new(config, ReviewRoute::Direct, None).document("ampoule");
+        assert_eq!(document["metadata"], json!({ "name": "ampoule", "labels": labels }));
+    }
+
+    #[test]
+    fn an_api_server_with_match_conditions_calls_only_for_pods_with_an_annotation() {
+        let config = Config::parse("", &["k8s"]).unwrap().registration;
+        let registration = |has| {
+            let new = WebhookRegistration::new(config.clone(), ReviewRoute::Direct, None);
+            new.with_match_conditions(has).document("ampoule")["webhooks"].clone()
+        };
+        let expected = "has(object.metadata.annotations) && object.metadata.annotations.exists(key, \
+                        key.startsWith('ampoule.dev/') || key.startsWith('flyte.secrets/'))";
+        for i in 0..2 {
+            assert_eq!(registration(false)[i]["matchConditions"], Value::Null);
+            let condition = json!([{ "name": "requests-secrets", "expression": expected }]);
+            assert_eq!(registration(true)[i]["matchConditions"], condition);
+        }
     }
 
     #[test]

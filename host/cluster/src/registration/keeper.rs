@@ -54,6 +54,8 @@ pub struct RegistrationKeeper {
     blind: bool,
     /// The mark that the object had at the start, of an earlier uninstallation.
     old_mark: Option<String>,
+    /// Whether the API server knows `matchConditions`. Only with `registration.create`.
+    has_match_conditions: bool,
     /// The difference or the missing object that the log reported last, so that it is reported
     /// once.
     reported: Option<String>,
@@ -79,6 +81,7 @@ impl RegistrationKeeper {
             foreign_cas,
             blind: false,
             old_mark: None,
+            has_match_conditions: false,
             reported: None,
         }
     }
@@ -102,6 +105,9 @@ impl RegistrationKeeper {
     ///
     /// The API server refuses a request.
     pub async fn start(&mut self, gate: &ReadinessGate) -> Result<(), RegistrationError> {
+        if self.config.create {
+            self.has_match_conditions = self.cluster.has_match_conditions().await;
+        }
         let mut follower = self.follower();
         while let Reconciled::Waiting { obstacle, version } = self.reconcile(true).await? {
             gate.unready(obstacle.to_string());

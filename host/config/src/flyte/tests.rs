@@ -117,7 +117,7 @@ fn later_files_win_key_by_key_in_any_letter_case() {
     );
     let Config { server, registration, certificates, injectors, .. } = loaded.unwrap().config;
     assert_eq!(server.cert_dir, Path::new("/b"));
-    assert_eq!(server.listen.to_string(), "0.0.0.0:8443");
+    assert_eq!(server.listen.to_string(), "[::]:8443");
     assert_eq!(registration.service_port, 8443);
     assert!(certificates.copy_to_cert_dir);
     // Settings that no file has are left to the plugin, which has Flyte's defaults.

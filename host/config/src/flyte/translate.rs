@@ -2,7 +2,10 @@
 //!
 //! Only the kind of each value is checked here. All other rules are those of every configuration.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use ampoule_core::Profile;
 
@@ -134,7 +137,7 @@ fn server(tree: &Tree, origins: &mut Origins, lookup: Lookup<'_>) -> Result<Serv
         let number = port.number(0..=u16::MAX)?;
         // Flyte's service reports changes without authentication. 0 turns the port off.
         if number != 0 {
-            let listen = SocketAddr::from(([0, 0, 0, 0], number));
+            let listen = SocketAddr::from((Ipv6Addr::UNSPECIFIED, number));
             file.invalidation = Some(InvalidationConfig { listen, accept_anyone: true });
         }
     }

@@ -115,8 +115,12 @@ fn a_config_map_cannot_name_files_precede_the_configuration_or_configure_built_i
         (
             "",
             "order: -1",
-            Err("order: -1 is negative, but the injectors of the configuration are before those of ConfigMaps"),
+            Err(
+                "order: -1 is negative, but the injectors of the configuration are before those of ConfigMaps; an admin \
+                 must list the injectors that a ConfigMap may precede in plugins.configMapsBefore",
+            ),
         ),
+        ("plugins: { configMapsBefore: [k8s] }", "order: -1", Ok(())),
         ("", settings, Ok(())),
         (
             signed,

@@ -129,7 +129,7 @@ fn the_schema_has_the_defaults_of_the_reader() {
     let schema = json_schema();
     let default = |pointer: &str| schema.pointer(pointer).unwrap()["default"].clone();
     assert_eq!(default("/properties/profile"), "flyte-v1");
-    assert_eq!(default("/$defs/ServerConfig/properties/listen"), "0.0.0.0:9443");
+    assert_eq!(default("/$defs/ServerConfig/properties/listen"), "[::]:9443");
     assert_eq!(default("/$defs/LimitsSection/properties/memoryMiB"), 16);
     assert_eq!(default("/$defs/PluginsSection/properties/configMapLimits")["memoryMiB"], 128);
     assert_eq!(default("/properties/injectors"), Value::Null);
@@ -148,7 +148,7 @@ fn names_the_changed_keys_that_need_a_restart() {
         assert_eq!(changed_fixed_keys(&before, &after), expected);
     };
     check("", "", &[]);
-    check("", "server: { listen: 0.0.0.0:9443 }", &[]);
+    check("", "server: { listen: '[::]:9443' }", &[]);
     check(
         "",
         "profile: flyte-v2\nonFailure: admit\nconventions: { envPrefix: X_ }\nglobalSecrets: { enabled: false }\n\

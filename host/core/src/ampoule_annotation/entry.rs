@@ -16,9 +16,10 @@ use super::KEY;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretEntry {
-    /// The group; empty if the entry sets none.
-    #[serde(default, deserialize_with = "string_or_empty", skip_serializing_if = "String::is_empty")]
-    pub group: String,
+    /// The group; empty for a backend without groups. `None` if the entry has no `group`, which is
+    /// an error.
+    #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// The key within the group.
     #[serde(default, deserialize_with = "string_or_empty")]
     pub key: String,

@@ -52,7 +52,7 @@ fn the_default_variable_is_named_by_group_and_key() {
     use MountRequirement::EnvVar;
     check("- {group: openai, key: api-key}", "openai", "", "api-key", EnvVar, Some("OPENAI_API_KEY"));
     check("- {group: my-team, version: '3', key: a_b-c1}", "my-team", "3", "a_b-c1", EnvVar, Some("MY_TEAM_A_B_C1"));
-    check("- {key: api-key}", "", "", "api-key", EnvVar, Some("API_KEY"));
+    check("- {group: '', key: api-key}", "", "", "api-key", EnvVar, Some("API_KEY"));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn an_empty_list_requests_no_secret() {
 fn requests_of_flyte_precede_the_list() {
     let flyte = |key: &str| SecretRequest { key: key.into(), ..SecretRequest::default() }.to_flyte_annotation();
     let annotations = json!({
-        "ampoule.dev/secrets": "- {key: d}\n- {key: e}",
+        "ampoule.dev/secrets": "- {group: g, key: d}\n- {group: g, key: e}",
         "ampoule.dev/other": "- {key: x}",
         "flyte.secrets/s10": flyte("b"),
         "flyte.secrets/s9": flyte("a"),
@@ -90,20 +90,25 @@ fn an_error_names_the_index_and_the_field() {
     let pattern = "must match ^[A-Z_][A-Z0-9_]*$";
     let text = "must be a string; put quotes around values that YAML reads as another type";
     let flag = "must be true or false; the file is always below /etc/flyte/secrets";
-    let refuses = |entry: &str, expected: &str| refuses(&format!("- {{key: a}}\n- {entry}"), &format!("[1]{expected}"));
-    refuses("{key: k, env: my-var}", &format!(".env: \"my-var\" {pattern}"));
-    refuses("{key: k, env: 1A, file: true}", &format!(".env: \"1A\" {pattern}"));
-    refuses("{key: k, env: ''}", &format!(".env: \"\" {pattern}"));
-    refuses("{key: k, env: Ä}", &format!(".env: \"Ä\" {pattern}"));
+    let refuses =
+        |entry: &str, expected: &str| refuses(&format!("- {{group: g, key: a}}\n- {entry}"), &format!("[1]{expected}"));
+    refuses("{group: g, key: k, env: my-var}", &format!(".env: \"my-var\" {pattern}"));
+    refuses("{group: g, key: k, env: 1A, file: true}", &format!(".env: \"1A\" {pattern}"));
+    refuses("{group: g, key: k, env: ''}", &format!(".env: \"\" {pattern}"));
+    refuses("{group: g, key: k, env: Ä}", &format!(".env: \"Ä\" {pattern}"));
     refuses(
         "{group: tls, key: ca.crt}",
         ".env: is required, because the default \"TLS_CA.CRT\" (from group and key) does not match \
          ^[A-Z_][A-Z0-9_]*$; set env, or set file: true",
     );
     refuses("{group: g}", ".key: is required");
-    refuses("{key: ''}", ".key: is required");
-    refuses("{key: k, fallback: secret}", ".fallback: must be file");
-    refuses("{key: k, file: true, fallback: file}", ".fallback: has no effect with file: true");
+    refuses("{group: g, key: ''}", ".key: is required");
+    let missing = ": group is missing; write group: \"\" for a backend without groups";
+    refuses("{key: k}", missing);
+    refuses("{key: k, group: ~}", missing);
+    refuses("{}", missing);
+    refuses("{group: g, key: k, fallback: secret}", ".fallback: must be file");
+    refuses("{group: g, key: k, file: true, fallback: file}", ".fallback: has no effect with file: true");
     refuses("{key: k, nmae: x}", ".nmae: is not a known field; known fields: group, key, version, env, file, fallback");
     refuses("{key: k, 1: x}", ".1: is not a known field; known fields: group, key, version, env, file, fallback");
     refuses("{key: 1}", &format!(".key: {text}"));
@@ -149,7 +154,7 @@ fn a_short_text_cannot_expand_to_a_large_value() {
 
 #[test]
 fn the_length_of_the_list_is_limited() {
-    let entries = |count| "- {key: a}\n".repeat(count);
+    let entries = |count| "- {group: g, key: a}\n".repeat(count);
     assert_eq!(read(&json!(entries(256))).map(|requests| requests.len()), Ok(256));
     refuses(&entries(257), "[256]: too many secret requests: 257 (limit 256 per pod)");
     let long = |length: usize| format!("- {{key: a, group: {}, env: A}}", "g".repeat(length - 27));
@@ -160,7 +165,10 @@ fn the_length_of_the_list_is_limited() {
 #[test]
 fn a_message_repeats_only_the_start_of_a_long_value() {
     let long = "n".repeat(60_000);
-    refuses(&format!("- {{key: k, env: {long}}}"), &format!("[0].env: \"{}…\" must match {VARIABLE}", &long[..40]));
+    refuses(
+        &format!("- {{group: g, key: k, env: {long}}}"),
+        &format!("[0].env: \"{}…\" must match {VARIABLE}", &long[..40]),
+    );
     refuses(
         &format!("- {{{long}: k}}"),
         &format!(".{}…: is not a known field; known fields: group, key, version, env, file, fallback", &long[..40])
@@ -171,10 +179,10 @@ fn a_message_repeats_only_the_start_of_a_long_value() {
 #[test]
 fn an_entry_is_printed_as_one_line_of_yaml() {
     let print = |entry: &SecretEntry| entry.to_annotation();
-    let entry = SecretEntry { group: "openai".into(), key: "api-key".into(), ..SecretEntry::default() };
+    let entry = SecretEntry { group: Some("openai".into()), key: "api-key".into(), ..SecretEntry::default() };
     assert_eq!(print(&entry), ("ampoule.dev/secrets", "- {group: openai, key: api-key}".into()));
     let entry = SecretEntry {
-        group: "yes".into(),
+        group: Some("yes".into()),
         key: "a, b".into(),
         version: "1".into(),
         env: Some("A".into()),
@@ -195,7 +203,7 @@ proptest! {
         file: bool,
     ) {
         let fallback = (!file).then(|| "file".to_owned());
-        let entry = SecretEntry { group, key, version, env: Some(env), file, fallback };
+        let entry = SecretEntry { group: Some(group), key, version, env: Some(env), file, fallback };
         let (_, text) = entry.to_annotation();
         prop_assert_eq!(read_entries(&json!(text)).ok(), Some(vec![entry]), "{}", text);
     }

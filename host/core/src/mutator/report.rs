@@ -48,6 +48,9 @@ pub enum InjectorAnswer {
         edits: usize,
         /// The number of edits that contain a value that the injector fetched.
         values: usize,
+        /// The number of edits that refer to a Kubernetes Secret. The host does not know whether it
+        /// exists.
+        references: usize,
     },
     /// The injector did not inject, for the reason that it gives.
     Declined(InjectionError),
@@ -75,6 +78,12 @@ impl RequestReport {
         answers.max()
     }
 
+    /// The calls before the last one that failed: the chain went on to the next injector.
+    pub fn passed_over(&self) -> impl Iterator<Item = &Attempt> {
+        let earlier = self.attempts.len().saturating_sub(1);
+        self.attempts[..earlier].iter().filter(|attempt| attempt.answer.is_failure())
+    }
+
     pub(super) fn without_calls((requested, findings): (RequestedSecret, Vec<PolicyFinding>)) -> Self {
         Self { annotation: requested.annotation, request: requested.request, attempts: Vec::new(), findings }
     }
@@ -86,13 +95,15 @@ impl InjectorAnswer {
     /// The answer of an injector whose edits are applied.
     pub(super) fn injected(edits: &[PodEdit]) -> Self {
         let values = edits.iter().filter(|edit| edit.contains_value()).count();
-        Self::Injected { edits: edits.len(), values }
+        let references = edits.iter().filter(|edit| edit.refers_to_secret()).count();
+        Self::Injected { edits: edits.len(), values, references }
     }
 
-    /// Returns the label for metrics and the audit log.
+    /// Returns the word for the audit trail.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Injected { values: 0, references: 1.., .. } => "referenced",
             Self::Injected { .. } => "injected",
             Self::Declined(error) => error.as_str(),
             Self::Failed(failure) => failure.kind.as_str(),
@@ -100,6 +111,22 @@ impl InjectorAnswer {
             Self::Conflict(_) => "conflict",
             Self::TooLarge(_) => "too-large",
             Self::MemoryExhausted => "memory-exhausted",
+        }
+    }
+
+    /// Whether the injector could not do its part, so that an admin should know even if another
+    /// injector serves the request.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Self::Failed(_)
+            | Self::Rejected(_)
+            | Self::Declined(InjectionError::Unavailable(_) | InjectionError::Internal(_)) => true,
+            Self::Injected { .. }
+            | Self::Declined(_)
+            | Self::Conflict(_)
+            | Self::TooLarge(_)
+            | Self::MemoryExhausted => false,
         }
     }
 

@@ -46,7 +46,7 @@ fn ignored_and_redundant_annotations_are_named() {
     let one = json!([{ "name": "main" }]);
     for (annotations, expected) in [
         (json!({ "flyte.secrets/s0": flyte("k") }), vec![]),
-        (json!({ "ampoule.dev/secrets": "[{ key: K }]", "prometheus.io/scrape": "true" }), vec![]),
+        (json!({ "ampoule.dev/secrets": "[{ group: g, key: K }]", "prometheus.io/scrape": "true" }), vec![]),
         (json!({}), vec![NO_REQUEST]),
         (json!({ "ampoule.dev/secret": "[{ key: K }]" }), vec![MISSPELT, NO_REQUEST]),
         (

@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::api_server::until_reachable;
 use ampoule_cluster::{
     Cluster,
-    certs::{self, CertFolder, CertIssuer, CertKeeper, FolderSource, SecretSource},
+    certs::{self, CertFolder, CertIssuer, CertKeeper, FolderSource, SecretRestorer, SecretSource},
     registration::Trust,
 };
 use ampoule_config::{CertificateMode, Config};
@@ -39,17 +39,12 @@ impl CertificateSetup<'_> {
     /// Serves the first certificate and starts to follow renewals. Returns the CA of a self-signed
     /// certificate.
     pub(super) async fn start(self, followers: &mut JoinSet<()>) -> anyhow::Result<Option<String>> {
+        let issuer = self.issuer();
         let mut keeper = CertKeeper::new(self.cert, self.part, self.metrics.clone(), self.trust);
-        let service = &self.config.registration.service_name;
         let certificates = &self.config.certificates;
         if let (CertificateMode::Cluster, Some(cluster)) = (certificates.mode, self.cluster) {
             let started = until_reachable("the certificate's Secret", async || {
-                let issuer = CertIssuer {
-                    service: service.clone(),
-                    secret: certificates.secret_name.clone(),
-                    validity: certificates.validity,
-                };
-                Ok(SecretSource::start(issuer, cluster.clone(), self.metrics.clone()).await?)
+                Ok(SecretSource::start(issuer.clone(), cluster.clone(), self.metrics.clone()).await?)
             });
             let (pair, source) = started.await?;
             keeper.serve(pair);
@@ -63,9 +58,24 @@ impl CertificateSetup<'_> {
             keeper.serve(pair.stored().check(None, SystemTime::now()).expect("a new certificate is valid"));
             return Ok(Some(pair.ca_pem));
         }
-        let host = self.cluster.map(|cluster| cluster.host(service));
+        let host = self.cluster.map(|cluster| cluster.host(&self.config.registration.service_name));
+        if let (true, Some(cluster)) = (certificates.copy_to_cert_dir, self.cluster) {
+            let folder = folder.dir().to_owned();
+            let restorer = SecretRestorer { issuer, folder, cluster: cluster.clone() };
+            followers.spawn(restorer.run());
+        }
         keeper.serve(folder.load(host.as_deref(), SystemTime::now())?);
         followers.spawn(keeper.follow(FolderSource::new(folder, host, self.metrics.clone())));
         Ok(None)
+    }
+
+    /// The Secret with the pair that this program issues.
+    fn issuer(&self) -> CertIssuer {
+        let certificates = &self.config.certificates;
+        CertIssuer {
+            service: self.config.registration.service_name.clone(),
+            secret: certificates.secret_name.clone(),
+            validity: certificates.validity,
+        }
     }
 }

@@ -167,13 +167,7 @@ impl PluginRecipe {
             (Some(missing), Some(problem)) => Some(format!("{missing}; {problem}")),
             (missing, problem) => missing.or(problem),
         };
-        let loaded = LoadedPlugin { recipe: self, plugin, fetch, warning };
-        let PluginLabels { plugin: name, version, digest, source, signer } = loaded.labels();
-        info!(plugin = name, version, digest, source, signer, "plugin loaded");
-        if let Some(reason) = &loaded.warning {
-            warn!(plugin = name, %reason, "plugin loaded with a warning");
-        }
-        Ok(loaded)
+        Ok(LoadedPlugin { recipe: self, plugin, fetch, warning })
     }
 }
 
@@ -198,6 +192,20 @@ impl LoadedPlugin {
     pub(super) fn injector(&self) -> CheckedInjector {
         let check = AnswerCheck::Edits(Arc::new(self.recipe.config.edits.clone()));
         CheckedInjector { injector: Arc::new(self.plugin.clone()), check }
+    }
+
+    /// Logs that the plugin replaces another one, or none. A plugin that only moves to a new engine
+    /// is the same plugin.
+    pub(super) fn log(&self, before: Option<&Self>) {
+        let PluginLabels { plugin: name, version, digest, source, signer } = self.labels();
+        if before.is_none_or(|before| !before.recipe.builds_same_plugin(&self.recipe)) {
+            info!(plugin = name, version, digest, source, signer, "plugin loaded");
+        }
+        if let Some(reason) = &self.warning
+            && before.is_none_or(|before| before.warning.as_ref() != Some(reason))
+        {
+            warn!(plugin = name, %reason, "plugin loaded with a warning");
+        }
     }
 
     pub(super) fn labels(&self) -> PluginLabels {

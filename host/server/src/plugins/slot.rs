@@ -52,6 +52,21 @@ pub(super) struct SlotFiller {
     pub(super) last: Option<Arc<PipelineParts>>,
 }
 
+/// The states of the plugins in the chain. Those behind a plugin that serves everything name it.
+pub(super) fn states<'a>(slots: &'a [PluginSlot], config: &'a Config) -> impl Iterator<Item = PluginStatus> + 'a {
+    let mut first = None;
+    slots.iter().map(move |slot| {
+        let mut status = slot.status.clone();
+        if !slot.is_shadow(config) {
+            status.shadowed_by.clone_from(&first);
+            if first.is_none() && slot.serves_everything() {
+                first = Some(status.name.clone());
+            }
+        }
+        status
+    })
+}
+
 // === impl PluginSlot ===
 
 impl PluginSlot {
@@ -92,6 +107,12 @@ impl PluginSlot {
     pub(super) fn with_invalidation(&self) -> Option<PluginInjector> {
         let loaded = self.serving.as_ref()?;
         loaded.recipe.config.cache.invalidation.then(|| loaded.plugin.clone())
+    }
+
+    /// Whether the plugin serves every request with a group and a key, because it looks nothing up.
+    pub(super) fn serves_everything(&self) -> bool {
+        let component = self.serving.as_ref().map(|loaded| &loaded.recipe.config.component);
+        matches!(component, Some(ComponentSource::Builtin(name)) if name == "k8s")
     }
 
     /// Whether its answers are only compared. ConfigMaps cannot add such an injector.
@@ -136,6 +157,9 @@ impl SlotFiller {
             loaded.recipe.config.edits = config.edits.clone();
             loaded.recipe.config.delivery = config.delivery;
         }
+        if let Some(loaded) = &serving {
+            loaded.log(kept);
+        }
         let public_error = error.as_ref().map(|error| public_reason(error, config.as_ref()));
         let error = error.map(|error| one_line(&error));
         let is_new = match (&serving, kept) {
@@ -161,6 +185,7 @@ impl SlotFiller {
             }),
             name,
             origin,
+            shadowed_by: None,
             error,
             public_error,
         };
@@ -197,6 +222,7 @@ impl SlotFiller {
             required,
             source,
             serving: None,
+            shadowed_by: None,
             error: None,
             public_error: None,
         };

@@ -38,6 +38,10 @@ pub struct PluginStatus {
     pub source: String,
     /// The serving plugin.
     pub serving: Option<ServingPlugin>,
+    /// The earlier injector that serves every request with a group and a key, so that this plugin
+    /// gets none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadowed_by: Option<String>,
     /// Why the configured plugin does not serve.
     pub error: Option<String>,
     /// The reason for the author of the ConfigMap, without paths, hosts and hashes.
@@ -96,6 +100,7 @@ impl PluginStatus {
             generation: 0,
             required: false,
             serving: None,
+            shadowed_by: None,
             public_error: error.clone(),
             error,
         }
@@ -116,16 +121,30 @@ impl PluginStatus {
     }
 
     /// Describes a plugin that serves, without the hash of its component: the source may be a file
-    /// of the container.
+    /// of the container. All replicas give the same description.
     pub fn public_line(&self) -> String {
         let version = self.serving.as_ref().map(|serving| serving.version.as_str()).unwrap_or_default();
-        let Self { name, state, source, generation, .. } = self;
-        format!("{name} {state}: {source}, generation {generation}, version {version}")
+        let Self { name, state, source, .. } = self;
+        format!("{name} {state}: {source}, version {version}")
+    }
+
+    /// Describes that the plugin gets no requests, and what to do about it.
+    pub fn shadow_note(&self) -> Option<String> {
+        let first = self.shadowed_by.as_ref()?;
+        Some(format!(
+            "it gets no request with a group and a key, because {first} before it serves them all; put it before \
+             {first} (in a ConfigMap: a negative order, which plugins.configMapsBefore permits)"
+        ))
     }
 
     fn describe(&self, error: &str) -> String {
         match self.state {
-            PluginState::Failed | PluginState::Loading => format!("{error}; pods that need {} are refused", self.name),
+            PluginState::Failed | PluginState::Loading => {
+                format!(
+                    "{error}; {} serves no request, and a pod is refused unless another injector serves it",
+                    self.name
+                )
+            }
             PluginState::Ignored => format!("{error}; the plugin is not used"),
             PluginState::Loaded | PluginState::ServingPrevious => {
                 format!("{error}; the previous plugin stays in use")
@@ -146,8 +165,8 @@ impl fmt::Display for PluginStatus {
                 write!(f, ", {warning}")?;
             }
         }
-        match &self.error {
-            Some(error) => write!(f, ": {error}"),
+        match self.error.clone().or_else(|| self.shadow_note()) {
+            Some(note) => write!(f, ": {note}"),
             None => Ok(()),
         }
     }

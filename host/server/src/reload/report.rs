@@ -1,7 +1,9 @@
 //! Reports reloads to the log, the metrics, the readiness page and Kubernetes Events.
 //!
 //! Each outcome is reported once. A refusal with the same reason as the previous one is not
-//! reported again.
+//! reported again, and neither is a plugin that was refused for the same reason before.
+
+use std::collections::BTreeMap;
 
 use tracing::{error, info, warn};
 
@@ -16,8 +18,24 @@ pub(crate) struct Reporter {
     events: Events,
     /// The reason of the last refusal, until a change is applied.
     refused: Option<String>,
+    /// The plugins that did not load at the last report.
+    problems: Vec<PluginProblem>,
+    /// The keys that need a restart at the last report.
+    fixed: Vec<String>,
     /// The plugin states of the last report.
     plugins: Vec<PluginStatus>,
+    /// The number of Events about each ConfigMap, by its uid.
+    written: BTreeMap<String, u64>,
+}
+
+/// Why a plugin does not load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PluginProblem {
+    /// The reason for the admin.
+    pub(super) reason: String,
+    /// The reason for everyone who may read Events in the namespace: without paths, hosts and
+    /// hashes of plugins from ConfigMaps.
+    pub(super) public_reason: String,
 }
 
 /// The outcome of a reload.
@@ -25,10 +43,7 @@ pub(crate) struct Reporter {
 pub(super) enum ReloadOutcome {
     /// The change is in effect, except for keys that need a restart (`fixed`) and plugins that do
     /// not load (`problems`).
-    ///
-    /// Everyone who may read Events in the namespace sees `public_problems`, without paths, hosts
-    /// and hashes of plugins from ConfigMaps.
-    Applied { fixed: Vec<String>, problems: Vec<String>, public_problems: Vec<String> },
+    Applied { fixed: Vec<String>, problems: Vec<PluginProblem> },
     /// The previous configuration stays in effect.
     Refused { reason: String },
 }
@@ -38,31 +53,49 @@ pub(super) enum ReloadOutcome {
 impl Reporter {
     /// `part` becomes ready with the first report.
     pub(crate) fn new(metrics: Metrics, part: ReadinessGate, events: Events) -> Self {
-        Self { metrics, part, events, refused: None, plugins: Vec::new() }
+        Self {
+            metrics,
+            part,
+            events,
+            refused: None,
+            problems: Vec::new(),
+            fixed: Vec::new(),
+            plugins: Vec::new(),
+            written: BTreeMap::new(),
+        }
     }
 
     /// Reports that the first pipeline serves. `problems` are those of optional plugins.
-    pub(super) fn report_start(&mut self, problems: Vec<String>) {
+    pub(super) fn report_start(&mut self, problems: Vec<PluginProblem>) {
         if problems.is_empty() {
             return self.part.ready();
         }
-        let public_problems = problems.clone();
-        self.report(&ReloadOutcome::Applied { fixed: Vec::new(), problems, public_problems });
+        self.report(&ReloadOutcome::Applied { fixed: Vec::new(), problems });
     }
 
     /// Writes an Event about each ConfigMap whose plugin has a new state.
     pub(super) fn report_plugins(&mut self, plugins: &[PluginStatus]) {
         let before = std::mem::replace(&mut self.plugins, plugins.to_vec());
         for status in plugins.iter().filter(|status| !before.contains(status)) {
+            if let (Some(note), Some(_)) = (status.shadow_note(), &status.serving) {
+                warn!(plugin = status.name, note, "a plugin gets no requests");
+            }
             let Some(origin) = &status.origin else { continue };
             let (kind, reason, note) = match (status.public_problem(), &status.serving) {
                 (Some(problem), _) => (EventKind::Warning, "PluginRefused", problem),
-                (None, Some(_)) => (EventKind::Normal, "PluginLoaded", status.public_line()),
+                (None, Some(_)) => match status.shadow_note() {
+                    None => (EventKind::Normal, "PluginLoaded", status.public_line()),
+                    Some(note) => (EventKind::Warning, "PluginShadowed", format!("{}; {note}", status.public_line())),
+                },
                 // It is being loaded: the result gets an Event.
                 (None, None) => continue,
             };
-            self.events.write_about(origin, kind, reason, &note);
+            let position = self.written.entry(origin.uid.clone()).or_default();
+            self.events.write_about(origin, *position, (kind, reason, &note));
+            *position += 1;
         }
+        let origins: Vec<_> = plugins.iter().filter_map(|status| status.origin.as_ref()).collect();
+        self.written.retain(|uid, _| origins.iter().any(|origin| origin.uid == *uid));
     }
 
     pub(super) fn report(&mut self, outcome: &ReloadOutcome) {
@@ -70,26 +103,36 @@ impl Reporter {
         if refused.is_some() && refused == self.refused {
             return;
         }
-        match outcome {
-            ReloadOutcome::Refused { reason } => {
-                error!(reason, "change refused; the previous configuration stays in effect");
-            }
-            ReloadOutcome::Applied { fixed, problems, .. } => {
-                info!("configuration applied");
-                problems.iter().for_each(|reason| error!(reason, "plugin refused"));
-                if !fixed.is_empty() {
-                    warn!(keys = fixed.join(", "), "some changes take effect after a restart");
-                }
-            }
-        }
+        let changed = self.changed(outcome);
+        changed.log();
         self.refused = refused;
         self.metrics.config_reloaded(self.refused.is_none());
         match outcome.note() {
             None => self.part.ready(),
             Some(note) => self.part.ready_with(note),
         }
-        let (kind, reason, note) = outcome.event();
+        let (kind, reason, note) = changed.event();
         self.events.write(kind, reason, &note);
+    }
+
+    /// Returns the outcome without the keys and problems of the last report, and remembers them.
+    fn changed(&mut self, outcome: &ReloadOutcome) -> ReloadOutcome {
+        let ReloadOutcome::Applied { fixed, problems } = outcome else { return outcome.clone() };
+        let known_problems = std::mem::replace(&mut self.problems, problems.clone());
+        let known_keys = std::mem::replace(&mut self.fixed, fixed.clone());
+        ReloadOutcome::Applied {
+            fixed: if *fixed == known_keys { Vec::new() } else { fixed.clone() },
+            problems: problems.iter().filter(|problem| !known_problems.contains(problem)).cloned().collect(),
+        }
+    }
+}
+
+// === impl PluginProblem ===
+
+impl PluginProblem {
+    /// The problem of a plugin that does not serve as configured.
+    pub(super) fn from_status(status: &PluginStatus) -> Option<Self> {
+        Some(Self { reason: status.problem()?, public_reason: status.public_problem()? })
     }
 }
 
@@ -100,11 +143,27 @@ impl ReloadOutcome {
         Self::Refused { reason: one_line(error) }
     }
 
+    fn log(&self) {
+        match self {
+            Self::Refused { reason } => error!(reason, "change refused; the previous configuration stays in effect"),
+            Self::Applied { fixed, problems } => {
+                info!("configuration applied");
+                problems.iter().for_each(|problem| error!(reason = problem.reason, "plugin refused"));
+                if !fixed.is_empty() {
+                    warn!(keys = fixed.join(", "), "some changes take effect after a restart");
+                }
+            }
+        }
+    }
+
     /// The reason why a part of the configuration is not in effect.
     fn refusal(&self) -> Option<String> {
         match self {
             Self::Applied { problems, .. } if problems.is_empty() => None,
-            Self::Applied { problems, .. } => Some(problems.join("; ")),
+            Self::Applied { problems, .. } => {
+                let reasons: Vec<_> = problems.iter().map(|problem| problem.reason.as_str()).collect();
+                Some(reasons.join("; "))
+            }
             Self::Refused { reason } => Some(reason.clone()),
         }
     }
@@ -112,7 +171,7 @@ impl ReloadOutcome {
     /// The note on the readiness page.
     fn note(&self) -> Option<String> {
         match self {
-            Self::Applied { fixed, problems, .. } => join_notes(fixed, problems),
+            Self::Applied { fixed, problems } => join_notes(fixed, problems.iter().map(|problem| &problem.reason)),
             Self::Refused { reason } => {
                 Some(format!("change refused; the previous configuration stays in effect: {reason}"))
             }
@@ -121,7 +180,9 @@ impl ReloadOutcome {
 
     fn event(&self) -> (EventKind, &'static str, String) {
         let note = match self {
-            Self::Applied { fixed, public_problems, .. } => join_notes(fixed, public_problems),
+            Self::Applied { fixed, problems } => {
+                join_notes(fixed, problems.iter().map(|problem| &problem.public_reason))
+            }
             Self::Refused { .. } => self.note(),
         };
         match (self, note) {
@@ -137,9 +198,9 @@ impl ReloadOutcome {
     }
 }
 
-fn join_notes(fixed: &[String], problems: &[String]) -> Option<String> {
+fn join_notes<'a>(fixed: &[String], problems: impl Iterator<Item = &'a String>) -> Option<String> {
     let fixed = (!fixed.is_empty()).then(|| format!("takes effect after a restart: {}", fixed.join(", ")));
-    let notes: Vec<_> = problems.iter().cloned().chain(fixed).collect();
+    let notes: Vec<_> = problems.cloned().chain(fixed).collect();
     (!notes.is_empty()).then(|| notes.join("; "))
 }
 
@@ -150,12 +211,18 @@ mod tests {
 
     fn applied(fixed: &[&str]) -> ReloadOutcome {
         let fixed = fixed.iter().map(|key| (*key).to_owned()).collect();
-        ReloadOutcome::Applied { fixed, problems: Vec::new(), public_problems: Vec::new() }
+        ReloadOutcome::Applied { fixed, problems: Vec::new() }
+    }
+
+    fn problem(reason: &str, public_reason: &str) -> PluginProblem {
+        PluginProblem { reason: reason.to_owned(), public_reason: public_reason.to_owned() }
     }
 
     fn partly(problems: &[&str]) -> ReloadOutcome {
-        let problems: Vec<_> = problems.iter().map(|text| (*text).to_owned()).collect();
-        ReloadOutcome::Applied { fixed: Vec::new(), public_problems: problems.clone(), problems }
+        ReloadOutcome::Applied {
+            fixed: Vec::new(),
+            problems: problems.iter().map(|text| problem(text, text)).collect(),
+        }
     }
 
     fn check(outcome: &ReloadOutcome, on_the_page: Option<&str>, event: (EventKind, &str, &str)) {
@@ -189,11 +256,27 @@ mod tests {
 
     #[test]
     fn an_event_has_the_public_problems() {
-        let problems = |text: &str| vec![text.to_owned()];
-        let (problems, public_problems) = (problems("the file /etc/x is missing"), problems("it is not loaded"));
-        let outcome = ReloadOutcome::Applied { fixed: Vec::new(), problems, public_problems };
+        let problems = vec![problem("the file /etc/x is missing", "it is not loaded")];
+        let outcome = ReloadOutcome::Applied { fixed: Vec::new(), problems };
         let event = (EventKind::Warning, "PluginRefused", "it is not loaded");
         check(&outcome, Some("the file /etc/x is missing"), event);
+    }
+
+    #[test]
+    fn only_what_changed_since_the_last_report_is_logged_and_gets_an_event() {
+        let (readiness, metrics) = (Readiness::default(), Metrics::new());
+        let part = readiness.add_gate("configuration", "not yet");
+        let mut reporter = Reporter::new(metrics, part, Events::default());
+        for (what, outcome, expected) in [
+            ("the first problem", partly(&["x"]), partly(&["x"])),
+            ("another one", partly(&["x", "y"]), partly(&["y"])),
+            ("the first one is repaired", partly(&["y"]), partly(&[])),
+            ("a key that needs a restart", applied(&["server.listen"]), applied(&["server.listen"])),
+            ("the same key", applied(&["server.listen"]), applied(&[])),
+            ("the problem is there again", partly(&["y"]), partly(&["y"])),
+        ] {
+            assert_eq!(reporter.changed(&outcome), expected, "{what}");
+        }
     }
 
     #[test]
@@ -204,14 +287,39 @@ mod tests {
         reporter.report_start(Vec::new());
         let refused = |reason: &str| ReloadOutcome::Refused { reason: reason.to_owned() };
         let table = [
-            (refused("a"), 0, 1, "[+]configuration ok: change refused; the previous configuration stays in effect: a"),
-            (refused("a"), 0, 1, "[+]configuration ok: change refused; the previous configuration stays in effect: a"),
-            (refused("b"), 0, 2, "[+]configuration ok: change refused; the previous configuration stays in effect: b"),
+            (
+                refused("a"),
+                0,
+                1,
+                "[!]configuration needs attention: change refused; the previous configuration stays in effect: a",
+            ),
+            (
+                refused("a"),
+                0,
+                1,
+                "[!]configuration needs attention: change refused; the previous configuration stays in effect: a",
+            ),
+            (
+                refused("b"),
+                0,
+                2,
+                "[!]configuration needs attention: change refused; the previous configuration stays in effect: b",
+            ),
             (applied(&[]), 1, 2, "[+]configuration ok"),
-            (applied(&["server.admin"]), 2, 2, "[+]configuration ok: takes effect after a restart: server.admin"),
-            (refused("b"), 2, 3, "[+]configuration ok: change refused; the previous configuration stays in effect: b"),
-            (partly(&["x is wrong"]), 2, 4, "[+]configuration ok: x is wrong"),
-            (partly(&["x is wrong"]), 2, 4, "[+]configuration ok: x is wrong"),
+            (
+                applied(&["server.admin"]),
+                2,
+                2,
+                "[!]configuration needs attention: takes effect after a restart: server.admin",
+            ),
+            (
+                refused("b"),
+                2,
+                3,
+                "[!]configuration needs attention: change refused; the previous configuration stays in effect: b",
+            ),
+            (partly(&["x is wrong"]), 2, 4, "[!]configuration needs attention: x is wrong"),
+            (partly(&["x is wrong"]), 2, 4, "[!]configuration needs attention: x is wrong"),
         ];
         for (outcome, applied, refused, line) in table {
             let successful = outcome.refusal().is_none();

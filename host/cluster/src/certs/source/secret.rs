@@ -3,7 +3,7 @@
 //! Every replica checks the Secret and may renew the pair. A write names the version that it
 //! replaces, so only one replica succeeds; there is no leader election.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -17,10 +17,6 @@ use crate::{
     client::Cluster,
 };
 use ampoule_telemetry::metrics::{CertificateReload, Metrics};
-
-/// Bounds of the time between two checks of the Secret, which is a small part of a pair's validity.
-const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
-const LONGEST_PERIOD: Duration = Duration::from_secs(60);
 
 /// The pairs of a Secret.
 pub struct SecretSource {
@@ -87,7 +83,7 @@ impl SecretSource {
 impl PairSource for SecretSource {
     async fn next(&mut self) -> CheckedPair {
         loop {
-            sleep((self.issuer.validity / 60).clamp(SHORTEST_PERIOD, LONGEST_PERIOD)).await;
+            sleep(self.issuer.check_period()).await;
             match self.check().await {
                 Ok(None) => self.failing = false,
                 Ok(Some(pair)) => {

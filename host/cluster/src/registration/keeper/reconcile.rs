@@ -188,7 +188,8 @@ impl RegistrationKeeper {
     }
 
     fn document(&self, bundle: Option<&CaBundle>) -> Value {
-        let registration = WebhookRegistration::new(self.config.clone(), self.route, bundle.map(CaBundle::to_pem));
+        let registration = WebhookRegistration::new(self.config.clone(), self.route, bundle.map(CaBundle::to_pem))
+            .with_match_conditions(self.has_match_conditions);
         registration.document(self.cluster.namespace())
     }
 }

@@ -91,10 +91,7 @@ fn a_port_for_invalidations_lets_the_host_keep_values_for_a_minute() {
         (Some("0"), (Value::Null, Value::Null)),
         (
             Some("9444"),
-            (
-                json!({ "listen": "0.0.0.0:9444", "acceptAnyone": true }),
-                json!({ "ttlSeconds": 60, "invalidation": true }),
-            ),
+            (json!({ "listen": "[::]:9444", "acceptAnyone": true }), json!({ "ttlSeconds": 60, "invalidation": true })),
         ),
     ] {
         let port: Vec<_> = port.map(|port| ("webhook.cacheInvalidationPort", port)).into_iter().collect();
