@@ -33,6 +33,13 @@ async fn a_forged_review_gets_references_and_no_value() -> Result<()> {
         let patch = serde_json::to_string(&ampoule.review_once(&reference).await?.patch)?;
         ensure!(patch.contains("secretKeyRef") && !patch.contains(CANARY), "{patch}");
     }
+    // A path of the API server's requests in place of a namespace.
+    for namespace in ["kube-system/configmaps/coredns?", "..", "a/b", "Default", "a%2fb", &"a".repeat(64)] {
+        let forged = Review::of(&asking("forged", [annotation("group", "key", EnvVar)]), namespace);
+        let refusal = ampoule.review_once(&forged).await.err().map(|error| format!("{error:#}"));
+        let expected = "request.namespace must be the name of a namespace";
+        ensure!(refusal.as_ref().is_some_and(|text| text.contains(expected)), "{namespace}: {refusal:?}");
+    }
     ensure!(!ampoule.log()?.contains(CANARY), "a value is in the log");
     ensure_served(&ampoule).await?;
     ensure_survived(ampoule).await

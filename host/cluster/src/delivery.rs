@@ -234,6 +234,10 @@ impl DeliveryStore for SecretDelivery {
         self.check_namespace(&secret.namespace, &secret.injector, "values in Secrets")
     }
 
+    fn check_component(&self, namespace: &str, component: &ShippedComponent) -> Result<(), DeliveryError> {
+        self.check_namespace(namespace, &component.injector, "components in ConfigMaps")
+    }
+
     async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {
         self.check(secret)?;
         let key = format!("{}/{}", secret.namespace, secret.name);
@@ -242,7 +246,7 @@ impl DeliveryStore for SecretDelivery {
 
     async fn ensure_component(&self, namespace: &str, component: &ShippedComponent) -> Result<(), DeliveryError> {
         self.set_ships_components();
-        self.check_namespace(namespace, &component.injector, "components in ConfigMaps")?;
+        self.check_component(namespace, component)?;
         self.components.ensure(self.cluster().await?, namespace, component).await
     }
 }

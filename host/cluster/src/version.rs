@@ -1,5 +1,5 @@
 //! The version of the API server, for features that an older one would drop or refuse:
-//! [`check_pod_features`], [`Cluster::has_match_conditions`].
+//! [`check_pod_features`], `Cluster::has_match_conditions`.
 
 use ampoule_config::{PodComponentSource, PodFetchConfig, VariableDeliveryName};
 

@@ -143,6 +143,9 @@ impl Config {
                     format!("injector {} could answer with what it reads, which {}", injector.name, values_remedy());
                 return Err(ConfigError::at(format!("injectors[{i}].grants.{grant}"), reason));
             }
+            if injector.delivers_component(&self.delivery.pod) {
+                return Err(ConfigError::at(format!("injectors[{i}].delivery"), components_remedy()));
+            }
         }
         Ok(())
     }
@@ -153,6 +156,14 @@ impl Config {
 pub fn values_remedy() -> &'static str {
     "is not allowed while server.clients.mode is open: anyone who reaches the port could read the values; set \
      server.clients.mode to certificate or requestHeader and restart, or set server.clients.acceptValuesToAnyone"
+}
+
+/// What is wrong with components in ConfigMaps in the mode `open`, and what to change.
+#[must_use]
+pub fn components_remedy() -> &'static str {
+    "pod with delivery.pod.components.source: config-map is not allowed while server.clients.mode is open: anyone who \
+     reaches the port could fill every namespace with ConfigMaps; set server.clients.mode to certificate or \
+     requestHeader and restart, or use an image"
 }
 
 fn default_users() -> Vec<String> {

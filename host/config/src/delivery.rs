@@ -116,6 +116,18 @@ impl DeliveryConfig {
     }
 }
 
+// === impl InjectorConfig ===
+
+impl InjectorConfig {
+    /// Whether its component is delivered to pods in ConfigMaps.
+    #[must_use]
+    pub fn delivers_component(&self, pods: &PodFetchConfig) -> bool {
+        self.delivery == Delivery::Pod
+            && pods.components.source == PodComponentSource::ConfigMap
+            && !matches!(self.component, ComponentSource::Builtin(_))
+    }
+}
+
 // === impl Config ===
 
 impl Config {
@@ -145,11 +157,9 @@ impl Config {
     #[must_use]
     pub fn delivers_components(&self) -> bool {
         let pods = &self.delivery.pod;
-        let is_foreign = |injector: &InjectorConfig| {
-            injector.delivery == Delivery::Pod && !matches!(injector.component, ComponentSource::Builtin(_))
-        };
-        pods.components.source == PodComponentSource::ConfigMap
-            && (self.config_maps || self.injectors.iter().any(is_foreign))
+        self.server.clients.allow_values()
+            && pods.components.source == PodComponentSource::ConfigMap
+            && (self.config_maps || self.injectors.iter().any(|injector| injector.delivers_component(pods)))
     }
 
     /// The key of the first part that writes values into the specification of pods.

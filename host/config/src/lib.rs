@@ -45,7 +45,10 @@ use ampoule_core::{Conventions, EditPermissions, Limits, OnFailure, PolicyRule};
 
 pub use self::{
     audit::AuditConfig,
-    clients::{AGGREGATED_PATH, API_GROUP, API_RESOURCE, API_VERSION, ClientMode, ClientsConfig, values_remedy},
+    clients::{
+        AGGREGATED_PATH, API_GROUP, API_RESOURCE, API_VERSION, ClientMode, ClientsConfig, components_remedy,
+        values_remedy,
+    },
     config_map::{ConfigMapInjector, DOCUMENT},
     conventions::ProfileName,
     credential::{

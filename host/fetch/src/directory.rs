@@ -33,22 +33,31 @@ pub(crate) fn publish(directory: &Path, files: &BTreeMap<String, FetchedContent<
     if is_current(directory, files) {
         return Ok(false);
     }
-    let before = fs::read_link(directory.join(DATA)).ok();
+    // What an aborted attempt left takes space from this one.
+    remove_outdated(directory)?;
     let version = [VERSION, &format!("{:016x}", fastrand::u64(..))].concat();
     let folder = directory.join(&version);
     let written = write_all(&folder, files).and_then(|()| point_to(directory, &version));
     if written.is_err() {
-        // What is left would take space from the next attempt.
         let _ = fs::remove_dir_all(&folder);
     }
     written?;
-    for name in files.keys() {
-        link(directory, name)?;
-    }
-    if let Some(before) = before.filter(|before| before.to_string_lossy().starts_with(VERSION)) {
-        fs::remove_dir_all(directory.join(before)).or_else(ignore_missing)?;
-    }
+    remove_outdated(directory)?;
+    files.keys().try_for_each(|name| link(directory, name))?;
     Ok(true)
+}
+
+/// Removes the directories with files that are not current.
+fn remove_outdated(directory: &Path) -> io::Result<()> {
+    let current = fs::read_link(directory.join(DATA)).unwrap_or_default();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let is_version = name.to_string_lossy().starts_with(VERSION);
+        if is_version && Path::new(&name) != current {
+            fs::remove_dir_all(directory.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn is_current(directory: &Path, files: &BTreeMap<String, FetchedContent<'_>>) -> bool {
@@ -135,6 +144,10 @@ mod tests {
         let error = publish(directory, &files(&[("a/b", b"x", 0o444), ("token", b"two", 0o444)])).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert_eq!(fs::read(directory.join("token")).unwrap(), b"one");
+        assert_eq!(entries(directory), 3);
+        // The process was ended while it wrote.
+        fs::create_dir(directory.join("..version-aborted")).unwrap();
+        assert!(publish(directory, &files(&[("token", b"two", 0o444)])).unwrap());
         assert_eq!(entries(directory), 3);
         let missing = publish(&directory.join("missing"), &files(&[("token", b"x", 0o444)])).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);

@@ -1,6 +1,7 @@
 //! [`PodFetchError`]: why the pod cannot start.
 //!
-//! The pod's author reads the text in the pod's status. It names the secret, and contains no value.
+//! The pod's author reads the text in the pod's status. It names the secret. The reason of a plugin
+//! is the plugin's own text.
 
 use std::{io, path::PathBuf};
 

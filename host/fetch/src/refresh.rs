@@ -3,7 +3,7 @@
 //! A failure changes nothing: the pod keeps the values that it has, and the log has the reason. The
 //! processes of the pod notice a new value by the change of its file.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::warn;
@@ -12,6 +12,8 @@ use crate::{fetcher::Deadline, report, secrets::PodSecrets};
 
 /// The longest time before the first fetch. Only a fetch tells when the values expire.
 const FIRST: Duration = Duration::from_secs(60);
+/// The longest time before the next fetch after one that failed.
+const RETRY: Duration = Duration::from_secs(60);
 /// The shortest time between two fetches, also of values that expire earlier.
 const SHORTEST: Duration = Duration::from_secs(10);
 
@@ -20,20 +22,21 @@ pub(crate) async fn forever(secrets: &PodSecrets<'_>, interval: Duration) {
     let mut pause = jitter(interval.min(FIRST));
     loop {
         sleep(pause).await;
-        let deadline = Deadline::start(secrets.document.total_seconds.min(interval.as_secs()));
-        let expires_in = match secrets.fetch(&deadline).await {
+        let begun = Instant::now();
+        match secrets.fetch(&Deadline::start(secrets.document.total_seconds)).await {
             Ok(round) => {
                 if round.changed {
                     report::refreshed(secrets.document);
                 }
-                round.expires_in
+                // The values live from the begin of their fetch at the earliest.
+                let expires_in = round.expires_in.map(|expires_in| expires_in.saturating_sub(begun.elapsed()));
+                pause = next_pause(interval, expires_in);
             }
             Err(error) => {
                 warn!(reason = %error, "the values of the pod cannot be fetched again; it keeps those that it has");
-                None
+                pause = jitter(interval.min(RETRY));
             }
-        };
-        pause = next_pause(interval, expires_in);
+        }
     }
 }
 

@@ -18,6 +18,10 @@ impl PluginLog for WithheldLog {
     fn write(&self, _level: GuestLogLevel, _line: &str) {
         self.lines.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn takes_warnings_of_the_host(&self) -> bool {
+        false
+    }
 }
 
 impl Drop for WithheldLog {

@@ -1,5 +1,5 @@
 //! OCI image manifests: [`Manifest::parse`], and the layer that is the component. An index of
-//! manifests is read by [`Document::parse`], and its only component is chosen.
+//! manifests is read by `Document::parse`, and its only component is chosen.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/manifest.md>
 

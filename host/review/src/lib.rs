@@ -144,6 +144,9 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     if namespace.is_empty() {
         namespace = fallback("namespace");
     }
+    if !is_namespace(&namespace) {
+        return Err(ReviewError::Field { path: "request.namespace", expected: "the name of a namespace" });
+    }
     for key in ["name", "generateName"] {
         if name.is_empty() {
             name = fallback(key);
@@ -267,6 +270,13 @@ fn is_in_scope(operation: Value, sub_resource: Value) -> Result<bool, ReviewErro
     let operation = text(operation, "request.operation")?;
     let sub_resource = text(sub_resource, "request.subResource")?;
     Ok(matches!(operation.as_str(), "" | "CREATE") && sub_resource.is_empty())
+}
+
+/// Whether a text is empty or a DNS label. A forged review could otherwise name another object in
+/// the paths of the API server's requests, which are not encoded.
+fn is_namespace(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.len() <= 63 && text.bytes().all(is_inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn text(value: Value, path: &'static str) -> Result<String, ReviewError> {

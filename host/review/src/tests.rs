@@ -117,6 +117,12 @@ fn names_the_field_that_is_wrong() {
     refuses(review(&json!({ "uid": "" })), "request.uid must be given");
     refuses(review(&json!({ "uid": 7 })), "request.uid must be a string");
     refuses(review(&json!({ "uid": "u", "namespace": [] })), "request.namespace must be a string");
+    for namespace in ["kube-system/configmaps/coredns?", "..", "Default", "-a", "a-", &"a".repeat(64)] {
+        let request = json!({ "uid": "u", "namespace": namespace });
+        refuses(review(&request), "request.namespace must be the name of a namespace");
+        let object = json!({ "uid": "u", "object": { "metadata": { "namespace": namespace } } });
+        refuses(review(&object), "request.namespace must be the name of a namespace");
+    }
     refuses(review(&json!({ "uid": "u", "name": 1 })), "request.name must be a string");
     refuses(review(&json!({ "uid": "u", "operation": {} })), "request.operation must be a string");
     refuses(review(&json!({ "uid": "u", "subResource": true })), "request.subResource must be a string");

@@ -16,6 +16,7 @@ mod pod_component;
 mod public_reason;
 mod recipe;
 mod reduction;
+mod refuse_unsafe;
 mod slot;
 mod status;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use self::{
     load_tasks::PlannedLoad,
     pending_load::{FilledResult, LoadStep, PendingLoad},
     recipe::LoadedPlugin,
+    refuse_unsafe::refuse_unsafe,
     slot::{PluginSlot, SlotFiller},
 };
 
@@ -45,7 +47,7 @@ use crate::{compiler::ChildCompiler, policy};
 use ampoule_admission::{global_secrets::GlobalSecrets, pipeline::Pipeline};
 use ampoule_cluster::ClusterReader;
 use ampoule_components::{Components, ListedInjector, builtins::Builtins};
-use ampoule_config::{ClientsConfig, Config, EngineSettings, GLOBAL_INJECTOR, values_remedy};
+use ampoule_config::{ClientsConfig, Config, EngineSettings, GLOBAL_INJECTOR};
 use ampoule_net::cgroup;
 use ampoule_policy::CompiledPolicy;
 use ampoule_telemetry::{
@@ -210,7 +212,7 @@ impl Loader {
         let fetcher = self.components.follow(config, &listed).await;
         let (ignored, mut listed): (Vec<_>, Vec<_>) = listed.into_iter().partition(|one| one.is_ignored(config));
         if !self.values {
-            refuse_readers(&mut listed);
+            refuse_unsafe(&mut listed, config);
         }
         let allotment = allot_instances(config, self.memory_limit, &mut listed);
         self.report_lowered(allotment.lowered);
@@ -436,16 +438,6 @@ impl Loader {
 impl PipelineParts {
     fn labels(&self) -> Vec<PluginLabels> {
         self.slots.iter().filter_map(|slot| slot.serving.as_ref()).map(LoadedPlugin::labels).collect()
-    }
-}
-
-/// Rejects plugins of ConfigMaps with a grant that can read values. The check of the configuration
-/// rejects all others.
-fn refuse_readers(injectors: &mut [ListedInjector]) {
-    for injector in injectors {
-        let config = injector.config.as_ref().ok();
-        let Some(grant) = config.and_then(|config| config.first_that_reads()) else { continue };
-        injector.config = Err(anyhow::anyhow!("injector {}: grants.{grant} {}", injector.name, values_remedy()));
     }
 }
 

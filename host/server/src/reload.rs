@@ -142,7 +142,8 @@ impl Reloader {
         }
         self.is_refused = false;
         self.remove();
-        let config = self.accepted.clone();
+        // The features of the API server that `delivery` needs were checked at the start.
+        let config = Config { delivery: self.at_start.delivery.clone(), ..self.accepted.clone() };
         if let Err(error) = self.loader.begin(&config).await {
             self.refuse(&error);
         }

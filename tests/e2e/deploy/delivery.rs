@@ -180,6 +180,8 @@ fn the_chart_has_the_rights_for_components_exactly_if_the_process_delivers_them(
             Reach::Namespaces(["a", "b"].map(str::to_owned).into()),
         ),
         (&[source, "config.plugins.configMaps=true"], Reach::Everywhere),
+        // Without authentication, nothing is written.
+        (&["clients.acceptValuesToAnyone=false", "config.injectors[0].component=builtin:k8s", source], Reach::Nowhere),
     ];
     for (values, expected) in table {
         let objects = render(&[&[OPEN], &pods[..], values].concat())?;

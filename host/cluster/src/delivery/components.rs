@@ -68,9 +68,14 @@ impl KnownComponents {
         let (name, refuse) =
             (component.name.as_str(), |verb, error: &ClusterError| refusal(verb, namespace, component, error));
         for _ in 0..ATTEMPTS {
-            let renewed = api.patch_metadata(name, &PatchParams::default(), &renewal()).await;
-            match renewed.map(|found| found.metadata.uid.unwrap_or_default()) {
-                Ok(uid) => {
+            let wanted = object(component, cluster.namespace());
+            match api.patch_metadata(name, &PatchParams::default(), &renewal(&wanted)).await {
+                Ok(found) if found.metadata.deletion_timestamp.is_some() => {
+                    let reason = format!("ConfigMap {name} is being deleted; retry, or remove its finalizers");
+                    return Err(DeliveryError::Refused(reason));
+                }
+                Ok(found) => {
+                    let uid = found.metadata.uid.unwrap_or_default();
                     if self.is_same(&api, key, &uid, component).await.map_err(|error| refuse("get", &error))? {
                         return Ok(());
                     }
@@ -80,7 +85,7 @@ impl KnownComponents {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(refuse("patch", &error.into())),
             }
-            match api.create(&PostParams::default(), &object(component, cluster.namespace())).await {
+            match api.create(&PostParams::default(), &wanted).await {
                 Ok(created) => {
                     self.compared.insert(key.to_owned(), created.metadata.uid.unwrap_or_default()).await;
                     return Ok(());
@@ -107,6 +112,7 @@ impl KnownComponents {
         let Some(found) = api.get_opt(component.name.as_str()).await? else { return Ok(false) };
         let is_same = found.metadata.uid.as_deref() == Some(uid)
             && found.immutable == Some(true)
+            && found.data.is_none()
             && found.binary_data == Some(data(component));
         if is_same {
             self.compared.insert(key.to_owned(), uid.to_owned()).await;
@@ -146,8 +152,11 @@ fn data(component: &ShippedComponent) -> BTreeMap<String, ByteString> {
 
 /// The patch for another use. It removes the owners: the garbage collector deletes the ConfigMap
 /// with its last owner, and the new pod is not one yet.
-fn renewal() -> Patch<serde_json::Value> {
-    Patch::Merge(json!({ "metadata": { "annotations": { LAST_USED: now() }, "ownerReferences": null } }))
+fn renewal(wanted: &ConfigMap) -> Patch<serde_json::Value> {
+    let metadata = json!({
+        "annotations": { LAST_USED: now() }, "labels": wanted.metadata.labels, "ownerReferences": null,
+    });
+    Patch::Merge(json!({ "metadata": metadata }))
 }
 
 fn refusal(verb: &str, namespace: &str, component: &ShippedComponent, error: &ClusterError) -> DeliveryError {
@@ -158,6 +167,9 @@ fn refusal(verb: &str, namespace: &str, component: &ShippedComponent, error: &Cl
             "injector {injector} delivers its component in a ConfigMap, but the webhook's role does not allow `{verb}` \
              on ConfigMaps in namespace {namespace}, or a quota is exhausted; the webhook's log has the details"
         )),
+        ClusterError::Refused { code: 404, .. } => {
+            DeliveryError::Refused(format!("namespace {namespace} does not exist"))
+        }
         ClusterError::Refused { code: 400..=407 | 409..=428 | 430..=499, .. } => DeliveryError::Refused(format!(
             "the API server refuses the ConfigMap with the component of injector {injector}"
         )),

@@ -62,7 +62,7 @@ pub async fn run(delivery: Arc<SecretDelivery>, holder: String) {
         let problem = sweep(&mut sweeper, &delivery, &holder).await.err();
         delivery.metrics.delivery_sweep(problem.is_none());
         if let Some(error) = problem.as_ref().filter(|error| reported.as_ref() != Some(*error)) {
-            warn!(error, "cannot search for unused Secrets");
+            warn!(error, "cannot search for unused objects");
         }
         reported = problem;
     }

@@ -112,6 +112,33 @@ fn a_pod_fetches_only_with_an_image_and_an_identity_of_its_own() {
 }
 
 #[test]
+fn components_in_config_maps_require_authenticated_clients() {
+    let image = format!("registry.example.com/ampoule@sha256:{}", "0".repeat(64));
+    let text = |clients: &str, component: &str, source: &str| {
+        format!(
+            "server: {{ clients: {{ {clients} }} }}\ndelivery: {{ pod: {{ image: '{image}', components: {{ source: {source} \
+             }} }} }}\ninjectors: [{{ name: a, component: '{component}', delivery: pod, grants: {{ http: {{ hosts: \
+             [a.example] }} }} }}]"
+        )
+    };
+    let refusal = "configuration: injectors[0].delivery: pod with delivery.pod.components.source: config-map is not \
+                   allowed while server.clients.mode is open: anyone who reaches the port could fill every namespace \
+                   with ConfigMaps; set server.clients.mode to certificate or requestHeader and restart, or use an \
+                   image";
+    for (clients, component, source, expected, delivers) in [
+        ("mode: open", "file:/p.wasm", "config-map", Some(refusal), false),
+        ("mode: open", "file:/p.wasm", "image", None, false),
+        ("mode: open", "builtin:k8s", "config-map", None, false),
+        ("mode: requestHeader", "file:/p.wasm", "config-map", None, true),
+    ] {
+        let config = config(&text(clients, component, source));
+        let problem = config.check_values(&config.server.clients).err().map(|error| error.to_string());
+        assert_eq!(problem.as_deref(), expected, "{clients} {component} {source}");
+        assert_eq!(config.delivers_components(), delivers, "{clients} {component} {source}");
+    }
+}
+
+#[test]
 fn the_program_in_a_pod_reads_what_the_webhook_wrote() {
     let image = format!("registry.example.com/ampoule@sha256:{}", "0".repeat(64));
     let azure = "azure: { scope: 'https://vault.azure.net/.default', clientId: c, tenantId: t }";

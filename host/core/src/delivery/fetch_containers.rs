@@ -49,8 +49,10 @@ const USER: i64 = 65532;
 /// Bytes of the document. Linux accepts 128 KiB for one variable.
 const MAX_DOCUMENT: usize = 96 << 10;
 
-/// The directories that the init container uses itself.
-const OWN_DIRECTORIES: [&str; 4] = [VARIABLES_DIRECTORY, TOKENS_DIRECTORY, SHIPPED_DIRECTORY, IMAGE_DIRECTORY];
+/// The directories that the init container uses itself, with those of its program and of the
+/// components in its image. A plugin that wrote there could replace code.
+const OWN_DIRECTORIES: [&str; 6] =
+    [VARIABLES_DIRECTORY, TOKENS_DIRECTORY, SHIPPED_DIRECTORY, IMAGE_DIRECTORY, "/components", "/usr/local/bin"];
 
 /// What the containers have in common.
 pub(super) struct ContainerParts<'a> {
@@ -79,7 +81,7 @@ pub(super) fn volumes<'r>(
         }
         for file in &value.files {
             let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-            if OWN_DIRECTORIES.contains(&directory) {
+            if OWN_DIRECTORIES.iter().any(|own| is_within(directory, own) || is_within(own, directory)) {
                 let reason = format!("file {} is in a directory that the init container uses itself", file.path);
                 return Err(DeliveryError::Refused(reason));
             }
@@ -99,6 +101,11 @@ pub(super) fn volumes<'r>(
         mounts.push(mount(volume.to_owned(), directory.to_owned(), true));
     }
     Ok((edits, mounts))
+}
+
+/// Whether a directory is the other one, or below it.
+fn is_within(directory: &str, other: &str) -> bool {
+    directory.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The volumes with components, each with its name, its directory and its source.

@@ -8,6 +8,7 @@ use super::{PodOrigin, Refusal, RequestReport, pod_draft::PodDraft};
 use crate::{
     delivery::{
         DeliveredSecret, Delivery, DeliveryError, DeliveryPlan, DeliveryStore, FetchPlan, NoDelivery, PodFetching,
+        ShippedComponent,
     },
     edit::{FETCH_CONTAINER, PodEdit},
 };
@@ -47,15 +48,24 @@ impl ValueDelivery {
         let fetches = std::mem::take(&mut plan.fetches);
         let secrets = self.name_secrets(plan, draft, origin, reports).await?;
         // Last: every other edit reaches the containers of the pod, and not the one that fetches.
-        if !fetches.is_empty() {
-            self.fetch_in_pod(&fetches, draft, origin, reports).await?;
-        }
+        let components = match &self.pods {
+            _ if fetches.is_empty() => Vec::new(),
+            Some(pods) => fetch_in_pod(pods, &fetches, draft, reports)?,
+            None => return Err(refuse(&DeliveryError::Refused("delivery.pod.image is not set".to_owned()))),
+        };
         for secret in &secrets {
-            self.store.check(secret).map_err(|error| Refusal::for_delivery(&error))?;
+            self.store.check(secret).map_err(|error| refuse(&error))?;
+        }
+        for component in &components {
+            self.store.check_component(origin.namespace, component).map_err(|error| refuse(&error))?;
         }
         if !origin.dry_run {
+            for component in &components {
+                let ensured = self.store.ensure_component(origin.namespace, component).await;
+                ensured.map_err(|error| refuse(&error))?;
+            }
             for secret in &secrets {
-                self.store.ensure(secret).await.map_err(|error| Refusal::for_delivery(&error))?;
+                self.store.ensure(secret).await.map_err(|error| refuse(&error))?;
             }
         }
         Ok(secrets)
@@ -78,32 +88,27 @@ impl ValueDelivery {
         }
         Ok(secrets)
     }
+}
 
-    async fn fetch_in_pod(
-        &self,
-        fetches: &FetchPlan,
-        draft: &mut PodDraft<'_>,
-        origin: &PodOrigin<'_>,
-        reports: &mut Vec<RequestReport>,
-    ) -> Result<(), Refusal> {
-        let refuse = |error: DeliveryError| Refusal::for_delivery(&error);
-        let unset = || refuse(DeliveryError::Refused("delivery.pod.image is not set".to_owned()));
-        let pods = self.pods.as_ref().ok_or_else(unset)?;
-        for (request, edits) in fetches.request_edits(pods.variables) {
-            apply(draft, reports, request, &edits)?;
-        }
-        let secrets: Vec<_> = reports.iter().map(|report| report.request.to_string()).collect();
-        let edits = fetches.container_edits(pods, &secrets, draft.received()).map_err(refuse)?;
-        let author = format!("the init container {FETCH_CONTAINER}");
-        draft.apply_all(&author, &edits).map_err(|problem| Refusal::for_container(&problem))?;
-        if origin.dry_run {
-            return Ok(());
-        }
-        for component in fetches.shipped(pods) {
-            self.store.ensure_component(origin.namespace, component).await.map_err(refuse)?;
-        }
-        Ok(())
+/// Adds the containers that fetch, and returns the components that the namespace needs.
+fn fetch_in_pod<'p>(
+    pods: &'p PodFetching,
+    fetches: &'p FetchPlan,
+    draft: &mut PodDraft<'_>,
+    reports: &mut Vec<RequestReport>,
+) -> Result<Vec<&'p ShippedComponent>, Refusal> {
+    for (request, edits) in fetches.request_edits(pods.variables) {
+        apply(draft, reports, request, &edits)?;
     }
+    let secrets: Vec<_> = reports.iter().map(|report| report.request.to_string()).collect();
+    let edits = fetches.container_edits(pods, &secrets, draft.received()).map_err(|error| refuse(&error))?;
+    let origin = format!("the init container {FETCH_CONTAINER}");
+    draft.apply_all(&origin, &edits).map_err(|problem| Refusal::for_container(&problem))?;
+    Ok(fetches.shipped(pods))
+}
+
+fn refuse(error: &DeliveryError) -> Refusal {
+    Refusal::for_delivery(error)
 }
 
 /// Applies edits of one request, or returns the refusal of the pod.

@@ -216,6 +216,9 @@ fn what_a_pod_cannot_fetch_is_refused() {
     for answer in [
         |_: &str| vec![variable("A", "p"), file("/run/ampoule/variables/env", "p")],
         |_: &str| vec![file("/var/run/secrets/ampoule/store-0", "p")],
+        |_: &str| vec![file("/components/0123.cwasm", "p")],
+        |_: &str| vec![file("/run/ampoule/image/components/0123.cwasm", "p")],
+        |_: &str| vec![file("/run/ampoule/file", "p")],
     ] {
         let mutation = mutate(&with_answers(VariableDelivery::FileKey, Some(recipe()), answer), &pod_asking(1, spec()));
         let message = mutation.outcome.unwrap_err().message;

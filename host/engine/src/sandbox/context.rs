@@ -32,7 +32,9 @@ impl PluginContext {
     /// Writes a warning of the host to the destination of the plugin's lines, if one is set. A test
     /// of a plugin thus shows it below the lines of the plugin.
     pub(crate) fn diverts_warning(&self, warning: &str) -> bool {
-        let Some(destination) = &self.services.log else { return false };
+        let Some(destination) = self.services.log.as_ref().filter(|log| log.takes_warnings_of_the_host()) else {
+            return false;
+        };
         destination.write(GuestLogLevel::Warn, warning);
         true
     }

@@ -19,6 +19,11 @@ const MAX_LINE: usize = 1 << 10;
 pub trait PluginLog: Send + Sync {
     /// Receives a line. It is printable, and at most 1 KiB long.
     fn write(&self, level: GuestLogLevel, line: &str);
+
+    /// Whether it also receives the warnings of the host about the plugin. They contain no value.
+    fn takes_warnings_of_the_host(&self) -> bool {
+        true
+    }
 }
 
 /// The number of lines that the instances of a plugin can still write for one admission.
