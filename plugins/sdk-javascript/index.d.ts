@@ -10,6 +10,8 @@ export interface PluginDefinition<Settings> {
   version: string;
   /** The supported deliveries. */
   deliveries?: Exclude<Delivery, 'any'>[];
+  /** Whether the plugin looks nothing up, and therefore injects every request with a group and a key. */
+  servesAll?: boolean;
   /** The JSON Schema of the settings. */
   settingsSchema?: object;
   /** Checks the settings, and returns those that the other functions receive. Without a return value, they receive

@@ -54,11 +54,11 @@ export class Internal extends Refusal {
   answer(resource) { resource.internal(this.message); }
 }
 
-export function definePlugin({ name, version, deliveries, settingsSchema, configure, inject, fetch, check }) {
+export function definePlugin({ name, version, deliveries, servesAll, settingsSchema, configure, inject, fetch, check }) {
   let settings = {};
   return {
     injector: {
-      describe: () => JSON.stringify({ name, version, deliveries, settingsSchema }),
+      describe: () => JSON.stringify({ name, version, deliveries, servesAll, settingsSchema }),
       configure(text) {
         const given = JSON.parse(text);
         settings = orRejection(() => configure?.(given) ?? given);

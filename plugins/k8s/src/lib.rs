@@ -58,6 +58,8 @@ impl Injector for K8s {
     const NAME: &'static str = "k8s";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar, Delivery::File];
+    // It only writes references.
+    const SERVES_ALL: bool = true;
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
 
     fn new(settings: Settings, conventions: &Conventions) -> Result<Self, String> {

@@ -28,6 +28,8 @@ class Plugin:
     version: ClassVar[str]
     deliveries: ClassVar[list[str]] = []
     """The supported deliveries: `env-var` and `file`."""
+    serves_all: ClassVar[bool] = False
+    """Whether the plugin looks nothing up, and therefore injects every request with a group and a key."""
     settings_schema: ClassVar[dict[str, Any]] = {}
     """The JSON Schema of the settings."""
 
@@ -53,7 +55,8 @@ def export(create: Callable[[], Plugin]) -> tuple[type, type, type]:
     class Injector:
         def describe(self) -> str:
             description = {"name": plugin.name, "version": plugin.version, "deliveries": plugin.deliveries}
-            return json.dumps(description | {"settingsSchema": plugin.settings_schema})
+            description |= {"servesAll": plugin.serves_all, "settingsSchema": plugin.settings_schema}
+            return json.dumps(description)
 
         def configure(self, settings: str) -> None:
             nonlocal plugin

@@ -26,7 +26,7 @@ class PluginTest(unittest.TestCase):
         host.reset()
 
     def test_a_description_contains_the_members_of_the_class(self) -> None:
-        injector, _, _ = exported(deliveries=["env-var"], settings_schema={"type": "object"})
+        injector, _, _ = exported(deliveries=["env-var"], serves_all=True, settings_schema={"type": "object"})
         described = json.loads(injector().describe())
         self.assertEqual(
             described,
@@ -34,6 +34,7 @@ class PluginTest(unittest.TestCase):
                 "name": "example",
                 "version": "1.0.0",
                 "deliveries": ["env-var"],
+                "servesAll": True,
                 "settingsSchema": {"type": "object"},
             },
         )

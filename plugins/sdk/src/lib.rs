@@ -108,6 +108,10 @@ pub trait Injector: Sized + 'static {
     /// The supported deliveries, for documentation only.
     const DELIVERIES: &'static [Delivery];
 
+    /// Whether the plugin looks nothing up, and therefore injects every request with a group and a
+    /// key. The host then warns about plugins behind it, which get no such request.
+    const SERVES_ALL: bool = false;
+
     /// JSON schema of [`Injector::Settings`]: the text of a JSON object.
     const SETTINGS_SCHEMA: &'static str;
 

@@ -87,7 +87,7 @@ pub fn describe<P: Injector>() -> String {
         &deliveries,
         "],\"settingsSchema\":",
         P::SETTINGS_SCHEMA,
-        "}",
+        if P::SERVES_ALL { ",\"servesAll\":true}" } else { "}" },
     ]
     .concat()
 }

@@ -22,6 +22,8 @@ pub struct PluginInfo {
     pub version: String,
     /// The ways in which it can deliver a secret.
     pub mounts: Vec<MountRequirement>,
+    /// Whether it injects every request with a group and a key, because it looks nothing up.
+    pub serves_all: bool,
     /// JSON Schema of its settings, as the plugin wrote it. Empty if it has none.
     pub settings_schema: String,
 }
@@ -34,6 +36,8 @@ struct Description<'a> {
     version: String,
     #[serde(default)]
     deliveries: Vec<String>,
+    #[serde(default)]
+    serves_all: bool,
     #[serde(borrow)]
     settings_schema: Option<&'a RawValue>,
 }
@@ -52,6 +56,7 @@ impl PluginInfo {
             name: clean(&description.name, MAX_NAME),
             version: clean(&description.version, MAX_NAME),
             mounts: description.deliveries.iter().filter_map(|name| delivery(name)).collect(),
+            serves_all: description.serves_all,
             settings_schema: description.settings_schema.map(|schema| schema.get().to_owned()).unwrap_or_default(),
         };
         for (key, value) in [("name", &info.name), ("version", &info.version)] {
@@ -83,8 +88,9 @@ mod tests {
 
     #[test]
     fn reads_what_the_contract_defines_and_ignores_other_keys() {
-        let text = r#"{"name": "k8s", "version": "1.0", "deliveries": ["file", "later"], "settingsSchema": {"a": 1}, "later": 1}"#;
+        let text = r#"{"name": "k8s", "version": "1.0", "deliveries": ["file", "later"], "servesAll": true, "settingsSchema": {"a": 1}, "later": 1}"#;
         let info = PluginInfo::parse(text).unwrap();
+        assert!(info.serves_all && !PluginInfo::parse(r#"{"name": "k8s", "version": "1.0"}"#).unwrap().serves_all);
         assert_eq!((info.name.as_str(), info.version.as_str()), ("k8s", "1.0"));
         assert_eq!(info.mounts, [MountRequirement::File]);
         assert_eq!(info.settings_schema, r#"{"a": 1}"#);

@@ -59,7 +59,7 @@ pub(super) fn states<'a>(slots: &'a [PluginSlot], config: &'a Config) -> impl It
         let mut status = slot.status.clone();
         if !slot.is_shadow(config) {
             status.shadowed_by.clone_from(&first);
-            if first.is_none() && slot.serves_everything() {
+            if first.is_none() && slot.serves_all() {
                 first = Some(status.name.clone());
             }
         }
@@ -109,10 +109,9 @@ impl PluginSlot {
         loaded.recipe.config.cache.invalidation.then(|| loaded.plugin.clone())
     }
 
-    /// Whether the plugin serves every request with a group and a key, because it looks nothing up.
-    pub(super) fn serves_everything(&self) -> bool {
-        let component = self.serving.as_ref().map(|loaded| &loaded.recipe.config.component);
-        matches!(component, Some(ComponentSource::Builtin(name)) if name == "k8s")
+    /// Whether the plugin describes itself as one that serves every request with a group and a key.
+    pub(super) fn serves_all(&self) -> bool {
+        self.serving.as_ref().is_some_and(|loaded| loaded.plugin.info().serves_all)
     }
 
     /// Whether its answers are only compared. ConfigMaps cannot add such an injector.
