@@ -20,8 +20,8 @@ const NEXT: &str = "..data_tmp";
 /// The start of the names of the directories with files.
 const VERSION: &str = "..version-";
 
-/// The content and the mode of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The content and the mode of a file. Without `Debug`: the content is a secret.
+#[derive(Clone, Copy)]
 pub(crate) struct FetchedContent<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) mode: u32,

@@ -4,7 +4,7 @@
 //! A user of the namespace can delete it and create another one with its name. The webhook then
 //! replaces that one; a pod compares the content, so it can only fail.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ampoule_core::{DeliveryError, ShippedComponent};
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -68,8 +68,8 @@ impl KnownComponents {
         let (name, refuse) =
             (component.name.as_str(), |verb, error: &ClusterError| refusal(verb, namespace, component, error));
         for _ in 0..ATTEMPTS {
-            let wanted = object(component, cluster.namespace());
-            match api.patch_metadata(name, &PatchParams::default(), &renewal(&wanted)).await {
+            let metadata = metadata(component, cluster.namespace());
+            match api.patch_metadata(name, &PatchParams::default(), &renewal(&metadata)).await {
                 Ok(found) if found.metadata.deletion_timestamp.is_some() => {
                     let reason = format!("ConfigMap {name} is being deleted; retry, or remove its finalizers");
                     return Err(DeliveryError::Refused(reason));
@@ -85,7 +85,7 @@ impl KnownComponents {
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => return Err(refuse("patch", &error.into())),
             }
-            match api.create(&PostParams::default(), &wanted).await {
+            match api.create(&PostParams::default(), &object(component, metadata)).await {
                 Ok(created) => {
                     self.compared.insert(key.to_owned(), created.metadata.uid.unwrap_or_default()).await;
                     return Ok(());
@@ -113,7 +113,7 @@ impl KnownComponents {
         let is_same = found.metadata.uid.as_deref() == Some(uid)
             && found.immutable == Some(true)
             && found.data.is_none()
-            && found.binary_data == Some(data(component));
+            && found.binary_data.is_some_and(|found| has_data(&found, component));
         if is_same {
             self.compared.insert(key.to_owned(), uid.to_owned()).await;
         }
@@ -130,20 +130,25 @@ async fn delete(api: &Api<ConfigMap>, name: &str, uid: String) -> Result<(), Clu
     }
 }
 
-fn object(component: &ShippedComponent, webhook: &str) -> ConfigMap {
+fn metadata(component: &ShippedComponent, webhook: &str) -> ObjectMeta {
     let labels = [MANAGED_BY, (WEBHOOK, webhook), (INJECTOR, component.injector.as_str())];
     let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    ConfigMap {
-        metadata: ObjectMeta {
-            name: Some(component.name.to_string()),
-            labels: Some(labels),
-            annotations: Some(BTreeMap::from([(LAST_USED.to_owned(), now())])),
-            ..ObjectMeta::default()
-        },
-        immutable: Some(true),
-        binary_data: Some(data(component)),
-        ..ConfigMap::default()
+    ObjectMeta {
+        name: Some(component.name.to_string()),
+        labels: Some(labels),
+        annotations: Some(BTreeMap::from([(LAST_USED.to_owned(), now())])),
+        ..ObjectMeta::default()
     }
+}
+
+fn object(component: &ShippedComponent, metadata: ObjectMeta) -> ConfigMap {
+    ConfigMap { metadata, immutable: Some(true), binary_data: Some(data(component)), ..ConfigMap::default() }
+}
+
+/// Whether a ConfigMap has exactly the content.
+fn has_data(found: &BTreeMap<String, ByteString>, component: &ShippedComponent) -> bool {
+    let is_there = |(key, bytes): &(String, Arc<[u8]>)| found.get(key).is_some_and(|found| *found.0 == **bytes);
+    found.len() == component.data.len() && component.data.iter().all(is_there)
 }
 
 fn data(component: &ShippedComponent) -> BTreeMap<String, ByteString> {
@@ -152,11 +157,10 @@ fn data(component: &ShippedComponent) -> BTreeMap<String, ByteString> {
 
 /// The patch for another use. It removes the owners: the garbage collector deletes the ConfigMap
 /// with its last owner, and the new pod is not one yet.
-fn renewal(wanted: &ConfigMap) -> Patch<serde_json::Value> {
-    let metadata = json!({
-        "annotations": { LAST_USED: now() }, "labels": wanted.metadata.labels, "ownerReferences": null,
-    });
-    Patch::Merge(json!({ "metadata": metadata }))
+fn renewal(metadata: &ObjectMeta) -> Patch<serde_json::Value> {
+    Patch::Merge(json!({ "metadata": {
+        "annotations": metadata.annotations, "labels": metadata.labels, "ownerReferences": null,
+    } }))
 }
 
 fn refusal(verb: &str, namespace: &str, component: &ShippedComponent, error: &ClusterError) -> DeliveryError {

@@ -29,9 +29,8 @@ pub(super) async fn fetched_component(
         PodComponentSource::ConfigMap => {
             let code = engine.portable_code(component.bytes.clone()).await.map_err(|error| error.to_string())?;
             let code_digest = digest(&code);
-            let parts =
-                ((component.digest.as_str(), Arc::from(&*component.bytes)), (code_digest.as_str(), code.into()));
-            let shipped = ShippedComponent::new(injector, parts.0, parts.1)?;
+            let own = (component.digest.as_str(), Arc::from(&*component.bytes));
+            let shipped = ShippedComponent::new(injector, own, (&code_digest, code.into()))?;
             Ok(fetched(Some(code_digest), Some(ComponentVolume::ConfigMap(Arc::new(shipped)))))
         }
     }
