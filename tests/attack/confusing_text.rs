@@ -11,7 +11,7 @@ use std::{
 
 use ampoule_core::MountRequirement::{Any, EnvVar, File};
 use ampoule_tests::{Ampoule, Review, annotation, asking, binary, eventually, free_ports};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -48,7 +48,19 @@ fn review(character: char) -> Review {
     pod["metadata"]["labels"][&text] = json!(text);
     pod["spec"]["serviceAccountName"] = json!(text);
     pod["spec"]["containers"][0]["name"] = json!(text);
-    Review::as_is(&pod, &text)
+    Review::as_is(&pod, "default")
+}
+
+/// Such a namespace exists on no API server: the review is refused, and the refusal is plain.
+async fn ensure_namespace_is_refused(ampoule: &Ampoule, character: char) -> Result<()> {
+    let review = Review::as_is(&asking("task", Vec::<String>::new()), &format!("a{character}b"));
+    let Err(refusal) = ampoule.review_once(&review).await else {
+        bail!("the namespace with {character:?} was accepted");
+    };
+    let refusal = refusal.to_string();
+    ensure!(refusal.contains("status 400"), "{refusal}");
+    // The body ends with a line break.
+    ensure_plain("the refusal of a namespace", refusal.trim_end())
 }
 
 /// Reviews in which one part at a time has this character, so that each is the first fault.
@@ -83,6 +95,7 @@ async fn names_of_a_pod_do_not_reach_refusals_warnings_and_the_log_unescaped() -
     let ampoule = Ampoule::start_with(&[rules, &config("flyte-v1", K8S)].concat(), &[]).await?;
     let mut refused = 0;
     for character in CONFUSING {
+        ensure_namespace_is_refused(&ampoule, character).await?;
         for review in reviews(character) {
             let response = ampoule.review_once(&review).await?;
             refused += usize::from(!response.allowed);
