@@ -77,6 +77,8 @@ mod release;
 mod reload;
 #[path = "e2e/rights.rs"]
 mod rights;
+#[path = "e2e/rotation.rs"]
+mod rotation;
 #[path = "e2e/sdks.rs"]
 mod sdks;
 #[path = "e2e/sources.rs"]

@@ -21,15 +21,15 @@ use serde_json::{Value, json};
 use crate::support::{config, request};
 
 /// Not a word of the program or of its dependencies.
-const CANARY: &str = "zq7canarybird";
+pub(crate) const CANARY: &str = "zq7canarybird";
 
 /// Time for the sweeper, whose interval is one second and whose grace period is ten.
 const SWEPT: Duration = Duration::from_secs(60);
 
 /// A namespace with the Secrets of Flyte, and one with pods.
-struct Place {
+pub(crate) struct Place {
     secrets: Namespace,
-    pods: Namespace,
+    pub(crate) pods: Namespace,
 }
 
 /// The id of an organization's secret.
@@ -42,7 +42,7 @@ fn md5(id: &str) -> String {
 }
 
 /// A task's pod.
-fn task(name: &str, requests: &[String]) -> Value {
+pub(crate) fn task(name: &str, requests: &[String]) -> Value {
     let mut pod = asking(name, requests.iter().cloned());
     for (label, value) in [("organization", "flyte"), ("domain", "development"), ("project", "flytesnacks")] {
         pod["metadata"]["labels"][label] = json!(value);
@@ -53,7 +53,7 @@ fn task(name: &str, requests: &[String]) -> Value {
 // === impl Place ===
 
 impl Place {
-    async fn new(name: &str) -> Result<Self> {
+    pub(crate) async fn new(name: &str) -> Result<Self> {
         let server = ApiServer::shared().await?;
         let secrets = server.namespace(&format!("{name}-flyte")).await?;
         let place = Self { secrets, pods: server.namespace(name).await? };
@@ -62,7 +62,7 @@ impl Place {
     }
 
     /// Creates or changes a secret of the organization.
-    async fn set(&self, key: &str, value: &str) -> Result<()> {
+    pub(crate) async fn set(&self, key: &str, value: &str) -> Result<()> {
         let id = id(key);
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
@@ -71,6 +71,12 @@ impl Place {
         });
         let params = PatchParams::apply("writer").force();
         self.secrets.api::<Secret>().patch(&md5(&id), &params, &Patch::Apply(secret)).await?;
+        Ok(())
+    }
+
+    /// Deletes a secret of the organization.
+    pub(crate) async fn remove(&self, key: &str) -> Result<()> {
+        self.secrets.api::<Secret>().delete(&md5(&id(key)), &DeleteParams::default()).await?;
         Ok(())
     }
 
@@ -89,7 +95,7 @@ impl Place {
         format!("delivery: {delivery}\n{}", config("flyte-v2", &injector))
     }
 
-    async fn start(&self, delivery: &str, injector: &str) -> Result<Ampoule> {
+    pub(crate) async fn start(&self, delivery: &str, injector: &str) -> Result<Ampoule> {
         let kubeconfig = tempfile::NamedTempFile::new()?.into_temp_path().keep()?;
         std::fs::write(&kubeconfig, ApiServer::shared().await?.admin_kubeconfig())?;
         let path = kubeconfig.to_str().context("a path in UTF-8")?;

@@ -28,11 +28,14 @@ use crate::deploy::check_kept;
 const METRICS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/metrics.md");
 
 /// Panels that show only zeros in this scenario, each with the reason.
-const ZERO: [(&str, &str); 8] = [
+const ZERO: [(&str, &str); 11] = [
     ("Restored registrations", "no API server is used from which it could be removed"),
     ("Secrets with values", "no API server is used in which they could be"),
     ("Deleted Secrets with values", "no API server is used from which they could be deleted"),
     ("Searches for unused Secrets", "no API server is used in which they could be"),
+    ("Pods with old values", "no API server is used in which they could be; `rotation` tests the search"),
+    ("Searches for old values", "the search is off"),
+    ("Restarted workloads", "the search is off"),
     ("Logins for plugins", "no plugin has a credential; `value_cache` and `credentials` test the logins"),
     ("Invalidations of values", "the port is off; `value_cache` tests it"),
     ("Refused clients", "the port is open to every client"),
@@ -108,7 +111,8 @@ async fn the_alerts_are_active_that_must_be(scene: &Scene) -> Result<()> {
     let broken: Vec<_> = rules.iter().filter(|rule| rule["health"] != "ok").collect();
     ensure!(broken.is_empty(), "{broken:#?}");
     let active = rules.iter().filter(|rule| rule["state"] != "inactive").filter_map(|rule| rule["name"].as_str());
-    let mut active: Vec<_> = active.collect();
+    // How slow the process is depends on the machine.
+    let mut active: Vec<_> = active.filter(|name| *name != "AmpouleSlow").collect();
     active.sort_unstable();
     ensure!(active == ACTIVE, "{active:?} instead of {ACTIVE:?}");
     // Prometheus writes template errors into the text.

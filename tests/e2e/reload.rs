@@ -222,7 +222,7 @@ async fn what_is_configured_serves_the_next_pod_and_what_is_broken_changes_nothi
     changing.refused("garbage", "OTHER", &reason).await?;
     changing.installed.configure("injector: []")?;
     let reason = format!(
-        "{file}, line 1, column 1: injector: unknown field `injector`, expected one of profile, conventions, onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, delivery, policy, audit, tracing, plugins, injectors"
+        "{file}, line 1, column 1: injector: unknown field `injector`, expected one of profile, conventions, onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, delivery, rotation, policy, audit, tracing, plugins, injectors"
     );
     changing.refused("an unknown key", "OTHER", &reason).await?;
     fs::remove_file(changing.installed.config())?;

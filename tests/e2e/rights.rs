@@ -88,6 +88,11 @@ async fn a_release_that_delivers_values_everywhere_needs_each_of_its_rights() ->
 }
 
 #[tokio::test]
+async fn a_release_that_restarts_workloads_needs_each_of_its_rights() -> Result<()> {
+    check("rights-rollout", delivery::with_rollout, delivery::is_about_workloads).await
+}
+
+#[tokio::test]
 async fn flytes_embedded_manager_needs_to_read_the_secrets_of_its_namespace() -> Result<()> {
     check("rights-embedded", delivery::embedded, |rule| rule["verbs"] == json!(["get"]) && is_unnamed(rule)).await
 }

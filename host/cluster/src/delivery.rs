@@ -9,6 +9,7 @@ mod components;
 mod lease;
 mod naming_key;
 mod references;
+pub mod rotation;
 pub mod sweeper;
 
 use std::{
@@ -249,6 +250,18 @@ impl DeliveryStore for SecretDelivery {
         self.check_component(namespace, component)?;
         self.components.ensure(self.cluster().await?, namespace, component).await
     }
+}
+
+/// The API for a kind of objects in each of these namespaces, or in all of them.
+fn scopes<K>(cluster: &Cluster, namespaces: &[String]) -> Vec<Api<K>>
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    if namespaces.is_empty() {
+        return vec![cluster.in_every_namespace()];
+    }
+    namespaces.iter().map(|namespace| cluster.namespaced_in(namespace)).collect()
 }
 
 /// The time for which a Secret need not be written again. The sweeper relies on it.

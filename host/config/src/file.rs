@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AuditConfig, CertificatesConfig, Config, ConfigError, ConfigMapInjector, DeliveryConfig, EngineSettings,
-    InjectorConfig, PodsConfig, ProfileName, RegistrationConfig, RegistriesConfig, ServerConfig, bounds,
+    InjectorConfig, PodsConfig, ProfileName, RegistrationConfig, RegistriesConfig, RotationConfig,
+    ServerConfig, bounds,
     conventions::{ConventionsSection, OnFailureName},
     edits::EditsSection,
     global_secrets::GlobalSecretsSection,
@@ -49,6 +50,8 @@ pub(crate) struct ConfigFile {
     pub(crate) pods: PodsConfig,
     #[serde(deserialize_with = "section")]
     pub(crate) delivery: DeliveryConfig,
+    #[serde(deserialize_with = "section")]
+    pub(crate) rotation: RotationConfig,
     #[serde(deserialize_with = "section")]
     pub(crate) policy: PolicySection,
     #[serde(deserialize_with = "section")]
@@ -135,6 +138,7 @@ impl ConfigFile {
             registries: self.registries.check()?,
             pods: self.pods,
             delivery: self.delivery.check()?,
+            rotation: self.rotation.check()?,
             policy: self.policy.check()?,
             audit: self.audit,
             tracing: self.tracing.check()?,
@@ -185,6 +189,7 @@ impl From<&Config> for ConfigFile {
             registries: config.registries.clone(),
             pods: config.pods,
             delivery: config.delivery.clone(),
+            rotation: config.rotation.clone(),
             policy: (&config.policy).into(),
             audit: config.audit,
             tracing: config.tracing.as_ref().map(Into::into).unwrap_or_default(),

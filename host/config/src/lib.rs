@@ -29,6 +29,7 @@ pub mod public_key;
 mod reader;
 mod registration;
 mod registries;
+mod rotation;
 mod schema;
 mod section;
 mod server;
@@ -76,6 +77,7 @@ pub use self::{
         RegistrationConfig, WEBHOOK_PATH,
     },
     registries::RegistriesConfig,
+    rotation::{RolloutConfig, RotationConfig},
     schema::{changed_fixed_keys, json_schema},
     server::{InvalidationConfig, ServerConfig},
     source::{ComponentSource, OciReference, is_digest, is_registry},
@@ -127,6 +129,8 @@ pub struct Config {
     pub pods: PodsConfig,
     /// The Secrets that carry values to pods.
     pub delivery: DeliveryConfig,
+    /// The search for pods with old values.
+    pub rotation: RotationConfig,
     /// The authorization rules. Their expressions are not compiled.
     pub policy: Vec<PolicyRule>,
     /// Where the webhook records which pod got which secret.

@@ -112,7 +112,7 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     refuses(
         "plugin: {}",
         "configuration, line 1, column 1: plugin: unknown field `plugin`, expected one of profile, conventions, \
-         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, delivery, policy, audit, tracing, plugins, injectors",
+         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, delivery, rotation, policy, audit, tracing, plugins, injectors",
     );
     refuses(
         "server:\n  tls: {}",
@@ -223,6 +223,10 @@ fn invalid_values_are_refused() {
     refuses(
         "injectors: [{ name: a, component: \"file:/a\", delivery: reference, acceptPlaintext: true }]",
         "configuration: injectors[0].acceptPlaintext: has no effect without delivery: inline",
+    );
+    refuses(
+        "rotation: { rollout: { enabled: true } }",
+        "configuration: rotation.rollout.enabled: has no effect without rotation.intervalSeconds",
     );
     refuses(
         "delivery: { namespaces: [a, B] }",

@@ -13,8 +13,9 @@ mod fetch_containers;
 mod name;
 mod plan;
 mod refresh;
+mod versions;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 
@@ -24,9 +25,26 @@ pub use self::{
     fetch::{FetchRecipe, FetchToken, PodFetching, VariableDelivery},
     fetch_containers::{IMAGE_COMPONENTS, SHIPPED_DIRECTORY, TOKENS_DIRECTORY, VARIABLES_PATH},
     name::NamingKey,
+    versions::{PodVersions, PromiseOf, VERSIONS_ANNOTATION},
 };
 pub(crate) use self::{fetch::FetchPlan, plan::DeliveryPlan, refresh::REFRESH_ANNOTATION};
 use crate::{edit::SecretValue, generated_name::GeneratedName};
+
+/// Fetches values again, to find pods with old ones.
+#[async_trait]
+pub trait CurrentValues: Send + Sync {
+    /// Fetches the value of a promise from the store, not from a cache; `None` if the injector is
+    /// not loaded, or gives no value at present.
+    async fn fetch(&self, promise: &PromiseOf) -> Option<CurrentValue>;
+}
+
+/// The value of a promise at present.
+pub struct CurrentValue {
+    /// The value.
+    pub value: SecretValue,
+    /// The time for which pods can still get an earlier value, from the cache of a replica.
+    pub settles_in: Duration,
+}
 
 /// How the values that an injector fetches reach the pod. References to existing Secrets need no
 /// delivery.

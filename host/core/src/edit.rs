@@ -11,13 +11,12 @@ pub(crate) mod edited;
 mod index;
 mod json;
 mod list;
+mod secret_value;
 
-use std::fmt;
-
-use secrecy::{ExposeSecret, SecretSlice};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 pub(crate) use self::container_patch::ContainerPatch;
+pub use self::secret_value::{SecretValue, ValueSource};
 use crate::profile::InitContainerPosition;
 
 /// The name of the init container that fetches values in the pod.
@@ -114,10 +113,6 @@ pub enum FileSource {
     /// A promise of the plugin, for which the pod fetches the value.
     Promise(String),
 }
-
-/// Secret bytes: never in logs, messages or debug output, and wiped when dropped.
-#[derive(Clone)]
-pub struct SecretValue(SecretSlice<u8>);
 
 /// A key of a Kubernetes Secret in the pod's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -425,69 +420,5 @@ impl EnvVar {
     /// Kubernetes does not accept the name.
     pub fn validate_name(name: &str) -> Result<(), String> {
         apply::check_variable_name(name).map_err(|error| error.to_string())
-    }
-}
-
-// === impl SecretValue ===
-
-impl SecretValue {
-    /// Wraps the bytes.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
-    }
-
-    /// Whether the value equals `bytes`.
-    #[must_use]
-    pub fn is(&self, bytes: &[u8]) -> bool {
-        self.expose() == bytes
-    }
-
-    /// The number of bytes.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "no caller distinguishes empty values")]
-    pub fn len(&self) -> usize {
-        self.expose().len()
-    }
-
-    /// Returns a copy of the bytes, for the Secret that carries them to a pod.
-    #[must_use]
-    pub fn to_vec(&self) -> Vec<u8> {
-        self.expose().to_vec()
-    }
-
-    /// Returns the text for an environment variable, or why the value cannot be one. A process
-    /// ends a variable at its first NUL byte.
-    pub(crate) fn as_variable(&self) -> Result<&str, &'static str> {
-        match std::str::from_utf8(self.expose()) {
-            Ok(text) if text.contains('\0') => Err("contains a NUL byte"),
-            Ok(text) => Ok(text),
-            Err(_) => Err("is not UTF-8"),
-        }
-    }
-
-    /// Returns the bytes, for the code that puts them into a pod.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        self.0.expose_secret()
-    }
-}
-
-impl fmt::Debug for SecretValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretValue(redacted)")
-    }
-}
-
-impl PartialEq for SecretValue {
-    fn eq(&self, other: &Self) -> bool {
-        self.is(other.expose())
-    }
-}
-
-impl Serialize for SecretValue {
-    /// Serializes a placeholder, never the bytes.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("redacted")
     }
 }

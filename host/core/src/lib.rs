@@ -34,10 +34,10 @@ pub use self::{
     annotations::TRIGGER_LABELS,
     cluster_secrets::{ClusterSecrets, ClusterSecretsError, NoCluster, TokenRequestError},
     delivery::{
-        ComponentVolume, DeliveredKind, DeliveredSecret, Delivery, DeliveryError, DeliveryStore, FetchDocument,
+        ComponentVolume, CurrentValue, CurrentValues, DeliveredKind, DeliveredSecret, Delivery, DeliveryError, DeliveryStore, FetchDocument,
         FetchInjector, FetchRecipe, FetchToken, FetchedFile, FetchedVariable, IMAGE_COMPONENTS, NamingKey, NoDelivery,
-        PodFetching, PromisedValue, SHIPPED_DIRECTORY, ShippedComponent, TOKENS_DIRECTORY, VARIABLES_PATH,
-        VariableDelivery,
+        PodFetching, PodVersions, PromiseOf, PromisedValue, SHIPPED_DIRECTORY, ShippedComponent, TOKENS_DIRECTORY, VARIABLES_PATH,
+        VERSIONS_ANNOTATION, VariableDelivery,
     },
     destination::{Destination, prohibited_address},
     diff::diff,
@@ -45,7 +45,7 @@ pub use self::{
     edit::{
         Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, FETCH_CONTAINER, FETCH_VARIABLE, FileKeyRef,
         FileSource, InitContainer, KeyToPath, PodEdit, Resources, SecretFile, SecretKeyRef, SecretValue, SecretVolume,
-        SecurityContext, ServiceAccountToken, Volume, VolumeMount, VolumeSource,
+        SecurityContext, ServiceAccountToken, ValueSource, Volume, VolumeMount, VolumeSource,
     },
     edit_permissions::{AddedVolumes, EditKind, EditPermissions, ForbiddenEdit, NamePattern},
     generated_name::GeneratedName,

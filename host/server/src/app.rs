@@ -34,7 +34,7 @@ use crate::{
 use ampoule_admission::{clients as admission_clients, memory::MemoryPool, webhook};
 use ampoule_cluster::{
     Cluster,
-    delivery::{SecretDelivery, sweeper},
+    delivery::{SecretDelivery, rotation, sweeper},
     events::{self, Events},
     registration::{RegistrationKeeper, ReviewRoute, Trust, TrustTiming},
     version::check_pod_features,
@@ -239,12 +239,13 @@ impl Startup {
         let delivery = start_delivery(&config, &self.metrics, &mut followers);
         let loader = Loader::new(self.builtins, self.metrics.clone()).with_traces(self.traces.clone());
         let kept_values = KeptValues::default();
-        let loader = loader.with_delivery(delivery).with_kept_values(kept_values.clone());
+        let loader = loader.with_delivery(Arc::clone(&delivery) as _).with_kept_values(kept_values.clone());
         let loader = loader.for_process(&server.clients);
         let ready_file = self.options.process.ready_file.clone();
         let read = move || self.options.load_config(self.builtins);
         let reloader = Reloader::start(self.configured, read, loader, states, reporter).await?;
         let metrics = self.metrics.clone();
+        start_rotation(&config, &delivery, &kept_values, &mut followers);
         let invalidation = match (self.invalidation, &server.invalidation) {
             (Some(listener), Some(config)) => {
                 let router = invalidation::router(kept_values, self.metrics.clone());
@@ -306,10 +307,28 @@ fn start_delivery(config: &Config, metrics: &Metrics, followers: &mut JoinSet<()
     if config.delivers_components() {
         delivery.set_ships_components();
     }
-    // The pod's name; a process outside a cluster has another identity at each start.
-    let holder = events::pod_name().unwrap_or_else(|| format!("process-{}", std::process::id()));
-    followers.spawn(sweeper::run(Arc::clone(&delivery), holder));
+    followers.spawn(sweeper::run(Arc::clone(&delivery), lease_holder()));
     delivery
+}
+
+/// Starts the search for pods with old values, if the configuration has an interval.
+fn start_rotation(
+    config: &Config,
+    delivery: &Arc<SecretDelivery>,
+    kept_values: &KeptValues,
+    followers: &mut JoinSet<()>,
+) {
+    if config.rotation.interval.is_zero() {
+        return;
+    }
+    let values = Arc::new(kept_values.clone());
+    followers.spawn(rotation::run(Arc::clone(delivery), config.rotation.clone(), values, lease_holder()));
+}
+
+/// The identity of this replica: the pod's name. A process outside a cluster has another identity
+/// at each start.
+fn lease_holder() -> String {
+    events::pod_name().unwrap_or_else(|| format!("process-{}", std::process::id()))
 }
 
 // === impl ServingProcess ===

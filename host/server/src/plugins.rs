@@ -318,7 +318,7 @@ impl Loader {
     fn install(&mut self, parts: PipelineParts) -> LoadedPipeline {
         let pipeline = self.chain(&parts);
         self.update_metrics(&parts);
-        self.kept_values.set(parts.slots.iter().filter_map(PluginSlot::with_invalidation).collect());
+        self.kept_values.set(parts.slots.iter().filter_map(PluginSlot::values).collect());
         let chained = slot::states(&parts.slots, &parts.config);
         let plugins = chained.chain(parts.ignored.iter().cloned()).collect();
         self.last = Some(Arc::new(parts));

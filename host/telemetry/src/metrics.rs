@@ -9,6 +9,7 @@ mod phase;
 mod plugin;
 mod policy;
 mod process;
+mod rotation;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -28,11 +29,13 @@ use self::{
     plugin::{PluginFamilies, PluginMetrics},
     policy::PolicyMetrics,
     process::ProcessMetrics,
+    rotation::RotationMetrics,
 };
 pub use self::{
     clients::ClientRefusal,
     delivery::{DeliveryResult, InvalidationResult},
     phase::Phase,
+    rotation::{RolloutResult, RotationPods},
 };
 use crate::plugin_state::PluginState;
 use ampoule_core::{
@@ -60,6 +63,7 @@ pub struct Metrics {
     rejections: Family<ReasonLabel, Counter>,
     clients: ClientMetrics,
     delivery: DeliveryMetrics,
+    rotation: RotationMetrics,
     phases: Arc<Phases>,
     plugin_families: PluginFamilies,
     policy: PolicyMetrics,
@@ -159,6 +163,7 @@ impl Metrics {
             rejections: Family::default(),
             clients: ClientMetrics::default(),
             delivery: DeliveryMetrics::default(),
+            rotation: RotationMetrics::default(),
             phases: Arc::new(Phases::new(counts)),
             plugin_families: PluginFamilies::new(),
             policy: PolicyMetrics::default(),
@@ -194,6 +199,7 @@ impl Metrics {
         );
         self.clients.register(registry);
         self.delivery.register(registry);
+        self.rotation.register(registry);
         self.phases.register(registry);
         self.plugin_families.register(registry);
         self.policy.register(registry);
@@ -290,6 +296,21 @@ impl Metrics {
     /// Records a search for unused Secrets with values.
     pub fn delivery_sweep(&self, succeeded: bool) {
         self.delivery.sweep_ended(succeeded);
+    }
+
+    /// Sets the number of pods with delivered values, by the state of their values.
+    pub fn rotation_pods(&self, pods: RotationPods) {
+        self.rotation.set_pods(pods);
+    }
+
+    /// Records a search for pods with old values.
+    pub fn rotation_search(&self, succeeded: bool) {
+        self.rotation.search_ended(succeeded);
+    }
+
+    /// Records the result of restarting a workload whose pods have old values.
+    pub fn rolled_out(&self, result: RolloutResult) {
+        self.rotation.rolled_out(result);
     }
 
     /// Records a request to forget the values that the webhook keeps.

@@ -297,6 +297,40 @@ fn the_component_has_the_port_for_reports_of_changes_of_the_chart() -> Result<()
 }
 
 #[test]
+fn the_chart_has_the_rights_to_restart_workloads_exactly_if_the_process_restarts_them() -> Result<()> {
+    let global = "config.globalSecrets.enabled=true";
+    let rotation = ["config.rotation.intervalSeconds=60", "config.rotation.rollout.enabled=true"];
+    let namespaces = "config.delivery.namespaces={a,b}";
+    let role = "hooks-hook-ampoule-rollout";
+    let two = || Reach::Namespaces(["a", "b"].map(str::to_owned).into());
+    let table: &[(&[&str], Reach)] = &[
+        (&[OPEN, global], Reach::Nowhere),
+        (&[OPEN, global, rotation[0]], Reach::Nowhere),
+        (&rotation, Reach::Nowhere),
+        (&[OPEN, global, rotation[0], rotation[1]], Reach::Everywhere),
+        (&[OPEN, global, rotation[0], rotation[1], namespaces], two()),
+    ];
+    for (values, expected) in table {
+        let objects = render(values)?;
+        assert_eq!(reach_of(&objects, role), *expected, "{values:?}");
+        let text = objects.iter().find_map(|object| object["data"]["ampoule.yaml"].as_str()).context("a file")?;
+        let config = Config::parse(text, &built_ins())?;
+        assert_eq!(config.restarts_workloads(), *expected != Reach::Nowhere, "{values:?}");
+    }
+    let ours = kustomize::render("base", &["deliver-secrets", "restart-workloads"])?;
+    let words = [OPEN, global, rotation[0], rotation[1]].map(|value| ["--set", value]).concat();
+    let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
+    for (object, key) in [
+        ("ClusterRole/ampoule-rollout", "rules"),
+        ("ClusterRoleBinding/ampoule-rollout", "roleRef"),
+        ("ClusterRoleBinding/ampoule-rollout", "subjects"),
+    ] {
+        assert_eq!(find(&ours, object)?[key], find(&theirs, object)?[key], "{object}.{key}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_chart_and_the_component_agree() -> Result<()> {
     let ours = kustomize::render("base", &["deliver-secrets"])?;
     let words = ["--set", OPEN, "--set", "config.globalSecrets.enabled=true"];

@@ -8,6 +8,11 @@ use std::time::Duration;
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, ApiServer, Renderers, Review, asking, eventually};
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
 use super::answer;
@@ -57,6 +62,32 @@ pub(super) fn embedded(name: &str) -> Result<Vec<Value>> {
     )
 }
 
+/// The chart with a plugin that fetches values, and restarts of the workloads with old values.
+pub(super) fn with_rollout(name: &str) -> Result<Vec<Value>> {
+    let namespace = format!("{name}-flyte");
+    let managed = json!({ "app.flyte.org/managed": "true" });
+    let config = json!({ "config": {
+        "profile": "flyte-v2",
+        "injectors": [{
+            "name": "embedded", "component": "builtin:embedded", "settings": { "k8s": { "namespace": namespace } },
+            "grants": { "kubernetesSecrets": [{ "namespace": namespace, "matchLabels": managed }] },
+        }],
+        "rotation": { "intervalSeconds": 1, "rollout": { "enabled": true, "minPodAgeSeconds": 0 } },
+    } });
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), config.to_string())?;
+    let (full, file) = (format!("fullnameOverride={name}"), file.path().display().to_string());
+    let selector = format!("config.registration.namespaceSelector={}", selector(name));
+    let [values, certs] = ["clients.acceptValuesToAnyone=true", "config.server.certDir=/etc/webhook/certs"];
+    let words = ["--values", &file, "--set", &full, "--set", certs, "--set", values, "--set-json", &selector];
+    Renderers::find()?.helm("release", name, &words)
+}
+
+/// Whether a rule exists only to restart workloads.
+pub(super) fn is_about_workloads(rule: &Value) -> bool {
+    rule["apiGroups"] == json!(["apps"])
+}
+
 /// Whether a rule exists only to deliver values.
 pub(super) fn is_judged(rule: &Value) -> bool {
     is_about_values(rule)
@@ -77,6 +108,9 @@ pub(super) async fn journey(release: &Release, ampoule: &Ampoule) -> Result<()> 
     }
     let config = release.find("ConfigMap")?["data"].to_string();
     let pods = format!("{}-pods", release.namespace.name());
+    if config.contains("rollout") {
+        return restart(release, ampoule, &pods).await;
+    }
     if config.contains("Embedded") {
         create_flytes_secret(release).await?;
         return review(release, ampoule, &flyte_task(), &pods).await;
@@ -98,6 +132,58 @@ pub(super) async fn journey(release: &Release, ampoule: &Ampoule) -> Result<()> 
     });
     let code = deleted.await.with_context(|| ampoule.log().unwrap_or_default())?;
     ensure!(code == 200, "to search for unused Secrets is forbidden: {}", ampoule.log()?);
+    Ok(())
+}
+
+/// Creates a Deployment, its ReplicaSet and its pod with a value, and changes the value.
+async fn restart(release: &Release, ampoule: &Ampoule, namespace: &str) -> Result<()> {
+    create_flytes_secret(release).await?;
+    review(release, ampoule, &flyte_task(), namespace).await?;
+    let answer = ampoule.review_once(&Review::of(&flyte_task(), namespace)).await?;
+    let patch = serde_json::to_value(&answer.patch)?;
+    let versions = patch.as_array().into_iter().flatten().find_map(|step| versions_in(&step["value"], &step["path"]));
+    let versions = versions.context("no versions")?;
+    let mut owners = json!(null);
+    for kind in ["Deployment", "ReplicaSet"] {
+        let object = json!({
+            "apiVersion": "apps/v1", "kind": kind,
+            "metadata": { "name": "web", "namespace": namespace, "ownerReferences": owners },
+            "spec": { "selector": { "matchLabels": { "app": "web" } }, "template": {
+                "metadata": { "labels": { "app": "web" } },
+                "spec": { "containers": [{ "name": "main", "image": "busybox" }] },
+            } },
+        });
+        let created = release.namespace.create_object(&object).await?;
+        owners = json!([{ "apiVersion": "apps/v1", "kind": kind, "name": "web", "controller": true,
+                          "uid": created["metadata"]["uid"] }]);
+    }
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": "web-1", "namespace": namespace, "ownerReferences": owners,
+                      "annotations": { "ampoule.dev/versions": versions } },
+        "spec": { "containers": [{ "name": "main", "image": "busybox" }] },
+    });
+    release.namespace.create_object(&pod).await?;
+    change_flytes_secret(release).await?;
+    let patched = eventually("a restart", SWEPT, async || outcome(release, "patch", "deployments").await);
+    let code = patched.await.with_context(|| ampoule.log().unwrap_or_default())?;
+    ensure!(code == 200, "to restart a workload is forbidden: {}", ampoule.log()?);
+    Ok(())
+}
+
+/// The annotation with versions in a step of a patch: alone, or among all annotations.
+fn versions_in(value: &Value, path: &Value) -> Option<String> {
+    let alone = path.as_str().is_some_and(|path| path.ends_with("ampoule.dev~1versions"));
+    let found = if alone { value } else { &value["ampoule.dev/versions"] };
+    found.as_str().map(str::to_owned)
+}
+
+/// Changes the secret of the organization.
+async fn change_flytes_secret(release: &Release) -> Result<()> {
+    let namespace = format!("{}-flyte", release.namespace.name());
+    let secrets: Api<Secret> = Api::namespaced(ApiServer::shared().await?.client()?, &namespace);
+    let patch = Patch::Merge(json!({ "stringData": { EMBEDDED: "changed" } }));
+    secrets.patch(&format!("{:x}", md5::compute(EMBEDDED)), &PatchParams::default(), &patch).await?;
     Ok(())
 }
 

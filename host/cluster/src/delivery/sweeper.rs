@@ -33,6 +33,7 @@ use super::{
     LAST_USED, MANAGED_BY, SecretDelivery, WEBHOOK,
     lease::SweepLease,
     references::{CarrierKind, needed_by},
+    scopes,
 };
 use crate::client::{Cluster, ClusterError};
 
@@ -114,8 +115,7 @@ impl Sweeper {
     /// `holder` identifies this replica.
     fn new(cluster: Cluster, delivery: &SecretDelivery, holder: String) -> Self {
         let config = delivery.config.clone();
-        let seconds = i32::try_from(config.sweep_interval.as_secs() * LEASE_INTERVALS).unwrap_or(i32::MAX);
-        let lease = SweepLease::new(&cluster, holder, seconds);
+        let lease = SweepLease::new(&cluster, holder, lease_seconds(&config));
         Self { cluster, config, lease, metrics: delivery.metrics.clone() }
     }
 
@@ -143,7 +143,9 @@ impl Sweeper {
     /// Searches the objects of a kind. A namespace that fails does not affect the others.
     async fn sweep_kind<K: CarrierKind>(&self) -> SweepResult {
         let mut found = SweepResult::default();
-        for (objects, pods) in self.scopes::<K>().into_iter().zip(self.scopes()) {
+        let namespaces = &self.config.namespaces;
+        let objects = scopes::<K>(&self.cluster, namespaces).into_iter();
+        for (objects, pods) in objects.zip(scopes(&self.cluster, namespaces)) {
             if let Err(error) = self.sweep_scope(&objects, &pods, &mut found).await {
                 found.problem.get_or_insert(error);
             }
@@ -199,18 +201,6 @@ impl Sweeper {
         }
     }
 
-    /// The namespaces, or all of them.
-    fn scopes<K>(&self) -> Vec<Api<K>>
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
-        K::DynamicType: Default,
-    {
-        if self.config.namespaces.is_empty() {
-            return vec![self.cluster.in_every_namespace()];
-        }
-        self.config.namespaces.iter().map(|namespace| self.cluster.namespaced_in(namespace)).collect()
-    }
-
     async fn own<K: CarrierKind>(
         &self,
         object: &PartialObjectMeta<K>,
@@ -236,6 +226,11 @@ impl Sweeper {
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         is_current(api.delete(&name, &params).await.map(drop))
     }
+}
+
+/// The time for which a replica has the Lease, in seconds.
+pub(super) fn lease_seconds(config: &DeliveryConfig) -> i32 {
+    i32::try_from(config.sweep_interval.as_secs() * LEASE_INTERVALS).unwrap_or(i32::MAX)
 }
 
 /// The pods that refer to the objects.

@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 use super::DeliveredKind;
 use crate::{edit::SecretValue, generated_name::GeneratedName};
 
+/// Bytes of a digest.
+const DIGEST: usize = 16;
+
 /// The key of the names. All replicas need the same one. It is wiped when it is dropped.
 #[derive(Clone)]
 pub struct NamingKey(Zeroizing<[u8; Self::BYTES]>);
@@ -35,6 +38,30 @@ impl NamingKey {
         &self.0
     }
 
+    /// Returns an HMAC over these parts in hexadecimal, of 16 bytes. `purpose` tells digests of
+    /// different kinds apart.
+    pub(super) fn digest<'a>(&self, purpose: &str, parts: impl Iterator<Item = &'a [u8]>) -> String {
+        HEXLOWER.encode(&self.mac_of(purpose, parts).finalize().into_bytes()[..DIGEST])
+    }
+
+    /// Whether a text is the digest of these parts, in constant time.
+    pub(super) fn is_digest<'a>(&self, text: &str, purpose: &str, parts: impl Iterator<Item = &'a [u8]>) -> bool {
+        let Ok(digest) = HEXLOWER.decode(text.as_bytes()) else { return false };
+        digest.len() == DIGEST && self.mac_of(purpose, parts).verify_truncated_left(&digest).is_ok()
+    }
+
+    fn mac_of<'a>(&self, purpose: &str, parts: impl Iterator<Item = &'a [u8]>) -> Hmac<Sha256> {
+        let mut mac = self.mac();
+        // The names of Secrets begin with a namespace, which has no such character.
+        update(&mut mac, &[b"/", purpose.as_bytes()].concat());
+        parts.for_each(|part| update(&mut mac, part));
+        mac
+    }
+
+    fn mac(&self) -> Hmac<Sha256> {
+        Hmac::new_from_slice(self.0.as_slice()).expect("HMAC accepts keys of any length")
+    }
+
     /// Returns the name of a Secret with this content.
     pub(super) fn name(
         &self,
@@ -43,7 +70,7 @@ impl NamingKey {
         kind: DeliveredKind,
         data: &BTreeMap<String, SecretValue>,
     ) -> GeneratedName {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_slice()).expect("HMAC accepts keys of any length");
+        let mut mac = self.mac();
         for part in [namespace, injector, kind.as_str()] {
             update(&mut mac, part.as_bytes());
         }

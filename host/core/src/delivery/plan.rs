@@ -278,7 +278,9 @@ impl PlannedSecret {
         let base = key_of(name);
         let mut key = base.clone();
         let mut number = 2;
-        while self.data.get(&key).is_some_and(|existing| *existing != value) {
+        // Equal values of different promises can differ later.
+        let is_other = |existing: &SecretValue| *existing != value || existing.source() != value.source();
+        while self.data.get(&key).is_some_and(is_other) {
             key = format!("{base}.{number}");
             number += 1;
         }

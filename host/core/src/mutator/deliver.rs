@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::{PodOrigin, Refusal, RequestReport, pod_draft::PodDraft};
 use crate::{
     delivery::{
-        DeliveredSecret, Delivery, DeliveryError, DeliveryPlan, DeliveryStore, FetchPlan, NoDelivery, PodFetching,
-        ShippedComponent,
+        DeliveredSecret, Delivery, DeliveryError, DeliveryPlan, DeliveryStore, FetchPlan, NamingKey, NoDelivery,
+        PodFetching, PodVersions, ShippedComponent, VERSIONS_ANNOTATION,
     },
     edit::{FETCH_CONTAINER, PodEdit},
 };
@@ -86,8 +86,20 @@ impl ValueDelivery {
         for answer in completed {
             apply(draft, reports, answer.request, &answer.edits)?;
         }
+        annotate(draft, &secrets, origin.namespace, &key)?;
         Ok(secrets)
     }
+}
+
+/// Adds the versions of the values to the pod, so that a later check finds pods with old values.
+fn annotate(
+    draft: &mut PodDraft<'_>,
+    secrets: &[DeliveredSecret],
+    namespace: &str,
+    key: &NamingKey,
+) -> Result<(), Refusal> {
+    let Some(text) = PodVersions::of(secrets, key).to_annotation(namespace, key) else { return Ok(()) };
+    draft.set_own_annotation(VERSIONS_ANNOTATION, text).map_err(|problem| Refusal::for_container(&problem))
 }
 
 /// Adds the containers that fetch, and returns the components that the namespace needs.

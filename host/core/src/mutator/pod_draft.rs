@@ -56,6 +56,11 @@ impl<'a> PodDraft<'a> {
         Admitted { patch: self.pod.into_patch(), warnings }
     }
 
+    /// Sets an annotation of the webhook itself.
+    pub(super) fn set_own_annotation(&mut self, key: &str, value: String) -> Result<(), InjectorAnswer> {
+        Ok(self.applier.set_own_annotation(key, value, &mut self.pod)?)
+    }
+
     /// Applies all edits of an injector, or none. `origin` names the injector and the annotation in
     /// messages. After an answer that ends the chain without an injection, the draft must not be
     /// used.

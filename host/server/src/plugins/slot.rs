@@ -8,11 +8,12 @@
 use std::sync::Arc;
 
 use ampoule_core::{Conventions, Delivery, EditPermissions, FetchRecipe, InjectorFacts, SecretInjector};
-use ampoule_engine::{PluginEngine, PluginInjector};
+use ampoule_engine::PluginEngine;
 use anyhow::Context as _;
 
 use super::{
     PipelineParts,
+    kept_values::ValuePlugin,
     missing_plugin::MissingPlugin,
     public_reason::public_reason,
     recipe::{LoadedPlugin, PluginRecipe},
@@ -103,10 +104,10 @@ impl PluginSlot {
         self.serving.as_ref()?.fetch.clone()
     }
 
-    /// The plugin, if another program can declare its values outdated.
-    pub(super) fn with_invalidation(&self) -> Option<PluginInjector> {
+    /// The plugin that serves, with the time for which its values are kept.
+    pub(super) fn values(&self) -> Option<ValuePlugin> {
         let loaded = self.serving.as_ref()?;
-        loaded.recipe.config.cache.invalidation.then(|| loaded.plugin.clone())
+        Some(ValuePlugin { plugin: loaded.plugin.clone(), cache: loaded.recipe.config.cache })
     }
 
     /// Whether the plugin describes itself as one that serves every request with a group and a key.

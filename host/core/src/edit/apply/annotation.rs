@@ -39,6 +39,24 @@ impl EditApplier<'_> {
     }
 }
 
+impl EditApplier<'_> {
+    /// Sets an annotation of the webhook itself, also if the pod has another value: a copy of an
+    /// older pod, for example.
+    pub(crate) fn set_own_annotation(
+        &mut self,
+        key: &str,
+        value: String,
+        pod: &mut EditedPod<'_>,
+    ) -> Result<(), ApplyError> {
+        let value = Value::String(value);
+        if pod.annotations.get(key) != Some(&value) {
+            self.budget.add(key.len() + operation_length(&value))?;
+            pod.annotations.to_mut().insert(key.to_owned(), value);
+        }
+        Ok(())
+    }
+}
+
 /// Checks the key of an annotation.
 pub(super) fn check(annotation: &Annotation) -> Result<(), ApplyError> {
     let key = &annotation.key;

@@ -35,9 +35,8 @@ impl HostPromise for GuestState {
         Ok(())
     }
 
-    /// The name of a Secret that carries a value depends on the value, so the host has no use for
-    /// the version.
-    fn version(&mut self, _promise: Resource<PromiseHandle>, _text: String) -> Result<()> {
+    fn version(&mut self, _promise: Resource<PromiseHandle>, text: String) -> Result<()> {
+        self.promise()?.set_version(text);
         Ok(())
     }
 

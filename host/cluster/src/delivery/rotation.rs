@@ -1,0 +1,194 @@
+//! The search for pods whose values changed in the store since, and the restart of their workloads.
+//!
+//! The annotation `ampoule.dev/versions` of a pod names the promises of its values and their
+//! versions at its admission. One replica fetches each promise again, compares the versions, and
+//! counts the pods. A restart waits until the store gave the same version twice and no replica
+//! serves an earlier value from its cache, so that a value that differs at each fetch restarts
+//! nothing.
+
+mod known_versions;
+mod pods;
+mod workloads;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use ampoule_config::RotationConfig;
+use ampoule_core::{CurrentValues, DeliveryStore as _, NamingKey, PromiseOf};
+use ampoule_telemetry::metrics::{Metrics, RotationPods};
+use futures_util::{StreamExt as _, stream};
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use self::{
+    known_versions::{KnownVersions, PodState},
+    pods::TrackedPod,
+    workloads::{Rollouts, StalePods},
+};
+use super::{SecretDelivery, lease::SweepLease, scopes, sweeper::lease_seconds};
+use crate::client::{Cluster, ClusterError};
+
+/// Promises that one search fetches. Pods with others count as unknown.
+const MOST_PROMISES: usize = 20_000;
+/// Promises of the pods of one namespace: its users cannot take the fetches of the others.
+const MOST_OF_NAMESPACE: usize = 2_000;
+/// Fetches at the same time. They share the instances of a plugin with admissions.
+const CONCURRENT: usize = 4;
+
+/// Searches for pods with old values at each interval, as soon as this process delivers values.
+pub async fn run(
+    delivery: Arc<SecretDelivery>,
+    config: RotationConfig,
+    values: Arc<dyn CurrentValues>,
+    holder: String,
+) {
+    let mut search = None;
+    let mut reported = None;
+    loop {
+        sleep(config.interval).await;
+        if !delivery.is_used() {
+            continue;
+        }
+        let problem = search_once(&mut search, &delivery, (&config, &values, &holder)).await.err();
+        delivery.metrics.rotation_search(problem.is_none());
+        if let Some(error) = problem.as_ref().filter(|error| reported.as_ref() != Some(*error)) {
+            warn!(error, "cannot search for pods with old values");
+        }
+        reported = problem;
+    }
+}
+
+/// Searches once, and keeps what the next search needs.
+async fn search_once(
+    search: &mut Option<RotationSearch>,
+    delivery: &SecretDelivery,
+    (config, values, holder): (&RotationConfig, &Arc<dyn CurrentValues>, &str),
+) -> Result<(), String> {
+    if search.is_none() {
+        let cluster = delivery.cluster().await.map_err(|error| error.to_string())?.clone();
+        let key = delivery.naming_key(false).await.map_err(|error| error.to_string())?;
+        let seconds = lease_seconds(&delivery.config);
+        *search = Some(RotationSearch {
+            lease: SweepLease::new(&cluster, holder.to_owned(), seconds),
+            rollouts: Rollouts::new(cluster.clone(), config.rollout.clone(), delivery.metrics.clone()),
+            namespaces: delivery.config.namespaces.clone(),
+            metrics: delivery.metrics.clone(),
+            values: Arc::clone(values),
+            known: KnownVersions::default(),
+            cluster,
+            key,
+        });
+    }
+    let Some(search) = search else { return Ok(()) };
+    match timeout(most_time(config), search.run()).await {
+        Ok(searched) => searched.map_err(|error| error.to_string()),
+        Err(_) => Err("the search took longer than an hour".to_owned()),
+    }
+}
+
+/// Limit of one search.
+fn most_time(config: &RotationConfig) -> Duration {
+    config.interval.max(Duration::from_secs(3600))
+}
+
+/// What one replica knows from search to search.
+struct RotationSearch {
+    cluster: Cluster,
+    namespaces: Vec<String>,
+    lease: SweepLease,
+    key: NamingKey,
+    values: Arc<dyn CurrentValues>,
+    known: KnownVersions,
+    rollouts: Rollouts,
+    metrics: Metrics,
+}
+
+// === impl RotationSearch ===
+
+impl RotationSearch {
+    async fn run(&mut self) -> Result<(), ClusterError> {
+        if !self.lease.acquire().await? {
+            // Another replica counts them.
+            self.known = KnownVersions::default();
+            self.metrics.rotation_pods(RotationPods::default());
+            return Ok(());
+        }
+        let pods = self.pods().await?;
+        self.fetch(&pods).await;
+        let stale = self.count(&pods, Timestamp::now());
+        self.rollouts.restart(stale, &self.key).await
+    }
+
+    /// The running pods with versions.
+    async fn pods(&self) -> Result<Vec<TrackedPod>, ClusterError> {
+        let mut found = Vec::new();
+        for api in scopes(&self.cluster, &self.namespaces) {
+            pods::list(&api, &self.key, &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    /// Fetches the promises of these pods, each once.
+    async fn fetch(&mut self, pods: &[TrackedPod]) {
+        let promises = promises(pods);
+        self.known.retain(&promises);
+        let owned = promises.into_iter().cloned();
+        let fetches = owned.map(|promise| fetch_version(Arc::clone(&self.values), self.key.clone(), promise));
+        let fetched: Vec<_> = stream::iter(fetches).buffer_unordered(CONCURRENT).collect().await;
+        let now = Timestamp::now();
+        for (promise, current) in fetched {
+            self.known.see(&promise, current, now);
+        }
+    }
+
+    /// Reports the pods by their state, and returns those to replace, by their controller.
+    fn count(&self, pods: &[TrackedPod], now: Timestamp) -> Vec<StalePods> {
+        let mut counts = RotationPods::default();
+        let mut stale: BTreeMap<&str, StalePods> = BTreeMap::new();
+        for pod in pods {
+            match self.known.state(&pod.versions, now) {
+                PodState::Current => counts.current += 1,
+                PodState::Unknown => counts.unknown += 1,
+                PodState::Old { settled: None } => counts.old += 1,
+                PodState::Old { settled: Some(current) } => {
+                    counts.old += 1;
+                    let Some(controller) = &pod.controller else { continue };
+                    let pods = stale.entry(&controller.uid).or_insert_with(|| StalePods::of(pod, controller));
+                    pods.add(pod, current);
+                }
+            }
+        }
+        self.metrics.rotation_pods(counts);
+        stale.into_values().collect()
+    }
+}
+
+/// Fetches a promise, and returns the version of its value and its `settles_in`.
+async fn fetch_version(
+    values: Arc<dyn CurrentValues>,
+    key: NamingKey,
+    promise: PromiseOf,
+) -> (PromiseOf, Option<(String, Duration)>) {
+    let current = values.fetch(&promise).await;
+    let version = current.map(|current| (key.version(&promise, &current.value), current.settles_in));
+    (promise, version)
+}
+
+/// The promises to fetch, within the limits.
+fn promises(pods: &[TrackedPod]) -> BTreeSet<&PromiseOf> {
+    let mut promises = BTreeSet::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for pod in pods {
+        let count = counts.entry(&pod.namespace).or_default();
+        for (promise, _) in pod.versions.iter() {
+            if promises.len() < MOST_PROMISES && *count < MOST_OF_NAMESPACE && promises.insert(promise) {
+                *count += 1;
+            }
+        }
+    }
+    promises
+}

@@ -1,0 +1,75 @@
+//! Section `rotation`: the search for pods with old values, and the restart of their workloads.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Config, ConfigError,
+    section::{seconds, section},
+};
+
+/// The search for pods whose values changed in the store since, and the restart of their workloads.
+/// It covers values that the webhook delivered in Secrets (`delivery: secret`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("x-takes-effect" = "restart"))]
+pub struct RotationConfig {
+    /// Interval of the search, in seconds. One replica searches. Each search fetches every value
+    /// that a running pod got once, so it causes requests to the stores. 0 turns it off.
+    #[serde(rename = "intervalSeconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 0, max = 604_800))]
+    pub interval: Duration,
+    /// The restart of workloads whose pods have old values.
+    #[serde(deserialize_with = "section")]
+    pub rollout: RolloutConfig,
+}
+
+/// The restart of workloads whose pods have old values, as `kubectl rollout restart` does it: of
+/// Deployments, StatefulSets and DaemonSets that no other object controls. The webhook's role must
+/// allow `get` and `patch` on them, and `get` on ReplicaSets.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct RolloutConfig {
+    /// Whether workloads are restarted. Requires `rotation.intervalSeconds`.
+    pub enabled: bool,
+    /// Age of a pod before its workload is restarted, in seconds.
+    #[serde(rename = "minPodAgeSeconds", with = "seconds")]
+    #[schemars(with = "u64", range(min = 0, max = 604_800))]
+    pub min_pod_age: Duration,
+    /// Maximum number of restarted workloads per search. The next search restarts others.
+    #[schemars(range(min = 1, max = 1000))]
+    pub workloads_per_interval: usize,
+}
+
+// === impl RotationConfig ===
+
+impl RotationConfig {
+    pub(crate) fn check(self) -> Result<Self, ConfigError> {
+        if self.rollout.enabled && self.interval.is_zero() {
+            return Err(ConfigError::at("rotation.rollout.enabled", "has no effect without rotation.intervalSeconds"));
+        }
+        Ok(self)
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Whether the process restarts workloads.
+    ///
+    /// The chart grants the rights under the same condition (`ampoule.restartsWorkloads`).
+    #[must_use]
+    pub fn restarts_workloads(&self) -> bool {
+        self.rotation.rollout.enabled && self.delivers_secrets()
+    }
+}
+
+// === impl RolloutConfig ===
+
+impl Default for RolloutConfig {
+    fn default() -> Self {
+        Self { enabled: false, min_pod_age: Duration::from_secs(3600), workloads_per_interval: 5 }
+    }
+}

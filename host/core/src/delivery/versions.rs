@@ -1,0 +1,225 @@
+//! [`PodVersions`]: the versions of the values that a pod got, in the annotation
+//! `ampoule.dev/versions`.
+//!
+//! A version is an HMAC, so it reveals nothing about a value. The annotation has the promises, so
+//! that the values can be fetched again, and a seal: only promises that this webhook made for the
+//! namespace are fetched, not those that someone wrote into a pod.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeliveredKind, DeliveredSecret, NamingKey};
+use crate::edit::SecretValue;
+
+/// The key of the annotation.
+pub const VERSIONS_ANNOTATION: &str = "ampoule.dev/versions";
+/// Bytes of the annotation. All annotations of an object have 256 KiB.
+const MOST_BYTES: usize = 64 * 1024;
+/// The purpose of the digest that seals the annotation.
+const SEAL: &str = "versions";
+
+/// The versions of the values that a pod got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodVersions(BTreeMap<PromiseOf, String>);
+
+/// A promise of an injector.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PromiseOf {
+    /// The name of the injector.
+    pub injector: String,
+    /// The text of the promise.
+    pub promise: String,
+}
+
+/// The annotation's JSON.
+#[derive(Deserialize, Serialize)]
+struct VersionsDocument {
+    versions: Vec<VersionEntry>,
+    /// HMAC over the namespace and the versions.
+    seal: String,
+}
+
+#[derive(Deserialize, Serialize)]
+struct VersionEntry {
+    injector: String,
+    promise: String,
+    version: String,
+}
+
+// === impl PodVersions ===
+
+impl PodVersions {
+    /// The versions of the values in these Secrets. Image pull secrets do not count: a running pod
+    /// has its images.
+    pub(crate) fn of(secrets: &[DeliveredSecret], key: &NamingKey) -> Self {
+        let mut versions = Self::default();
+        for secret in secrets.iter().filter(|secret| secret.kind == DeliveredKind::Opaque) {
+            for value in secret.data.values() {
+                let Some(source) = value.source() else { continue };
+                let promise =
+                    PromiseOf { injector: secret.injector.clone(), promise: source.promise.clone() };
+                let version = key.version(&promise, value);
+                versions.0.insert(promise, version);
+            }
+        }
+        versions
+    }
+
+    /// The text of the annotation. `None` without versions, and if the text would be too large.
+    pub(crate) fn to_annotation(&self, namespace: &str, key: &NamingKey) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let entries = self.0.iter().map(|(promise, version)| VersionEntry {
+            injector: promise.injector.clone(),
+            promise: promise.promise.clone(),
+            version: version.clone(),
+        });
+        let document = VersionsDocument { versions: entries.collect(), seal: key.digest(SEAL, self.sealed_parts(namespace)) };
+        serde_json::to_string(&document).ok().filter(|text| text.len() <= MOST_BYTES)
+    }
+
+    /// Reads the annotation of a pod. `None` if this webhook did not write it for this namespace.
+    #[must_use]
+    pub fn read(text: &str, namespace: &str, key: &NamingKey) -> Option<Self> {
+        if text.len() > MOST_BYTES {
+            return None;
+        }
+        let document: VersionsDocument = serde_json::from_str(text).ok()?;
+        let entries = document.versions.into_iter().map(|entry| {
+            (PromiseOf { injector: entry.injector, promise: entry.promise }, entry.version)
+        });
+        let versions = Self(entries.collect());
+        key.is_digest(&document.seal, SEAL, versions.sealed_parts(namespace)).then_some(versions)
+    }
+
+    /// The promises and the versions of their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&PromiseOf, &str)> {
+        self.0.iter().map(|(promise, version)| (promise, version.as_str()))
+    }
+
+    /// A digest of these versions, which differs if one of them differs.
+    #[must_use]
+    pub fn digest(&self, key: &NamingKey) -> String {
+        key.digest("rollout", self.sealed_parts(""))
+    }
+
+    fn sealed_parts<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let entries = self.0.iter();
+        let parts = entries.flat_map(|(promise, version)| [&promise.injector, &promise.promise, version]);
+        [namespace].into_iter().chain(parts.map(String::as_str)).map(str::as_bytes)
+    }
+}
+
+impl FromIterator<(PromiseOf, String)> for PodVersions {
+    fn from_iter<I: IntoIterator<Item = (PromiseOf, String)>>(versions: I) -> Self {
+        Self(versions.into_iter().collect())
+    }
+}
+
+impl PodVersions {
+    /// Adds the versions of other values.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+}
+
+// === impl NamingKey ===
+
+impl NamingKey {
+    /// The version of a value: an HMAC of the store's version, or of the value without one.
+    #[must_use]
+    pub fn version(&self, promise: &PromiseOf, value: &SecretValue) -> String {
+        let named = value.source().and_then(|source| source.version.as_deref());
+        let (kind, content) = named.map_or(("value", value.expose()), |version| ("version", version.as_bytes()));
+        let names = [promise.injector.as_bytes(), promise.promise.as_bytes(), content];
+        self.digest(kind, names.into_iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{edit::ValueSource, generated_name::GeneratedName};
+
+    fn key(byte: u8) -> NamingKey {
+        NamingKey::new([byte; NamingKey::BYTES])
+    }
+
+    fn value(bytes: &str, promise: &str, version: Option<&str>) -> SecretValue {
+        let source = ValueSource { promise: promise.to_owned(), version: version.map(str::to_owned) };
+        SecretValue::new(bytes.into()).with_source(source)
+    }
+
+    fn secret(kind: DeliveredKind, values: Vec<SecretValue>) -> DeliveredSecret {
+        let digest = "0".repeat(64);
+        DeliveredSecret {
+            namespace: "team".to_owned(),
+            name: GeneratedName::new(&digest, &digest),
+            injector: "store".to_owned(),
+            kind,
+            data: values.into_iter().enumerate().map(|(i, value)| (format!("K{i}"), value)).collect(),
+        }
+    }
+
+    fn annotation(values: Vec<SecretValue>) -> Option<String> {
+        let versions = PodVersions::of(&[secret(DeliveredKind::Opaque, values)], &key(1));
+        versions.to_annotation("team", &key(1))
+    }
+
+    #[test]
+    fn a_version_depends_on_the_store_s_version_or_else_on_the_value() {
+        let promise = |injector: &str| PromiseOf { injector: injector.to_owned(), promise: "p".to_owned() };
+        let version = |byte, injector, value: SecretValue| key(byte).version(&promise(injector), &value);
+        let one = version(1, "store", value("zq7canary", "p", Some("v1")));
+        assert_eq!(one.len(), 32);
+        assert_eq!(one, version(1, "store", value("other", "p", Some("v1"))), "the store knows best");
+        let unnamed = version(1, "store", value("zq7canary", "p", None));
+        for other in [
+            version(1, "store", value("zq7canary", "p", Some("v2"))),
+            version(2, "store", value("zq7canary", "p", Some("v1"))),
+            version(1, "other", value("zq7canary", "p", Some("v1"))),
+            unnamed.clone(),
+            version(1, "store", value("v1", "p", None)),
+        ] {
+            assert_ne!(one, other);
+        }
+        assert_ne!(unnamed, version(1, "store", value("changed", "p", None)));
+    }
+
+    #[test]
+    fn an_annotation_names_promises_and_versions_and_no_value() {
+        let text = annotation(vec![value("zq7canary", "db/password", Some("v1"))]).unwrap();
+        assert!(text.starts_with(r#"{"versions":[{"injector":"store","promise":"db/password","version":""#), "{text}");
+        assert!(!text.contains("zq7canary") && !text.contains("v1\""), "{text}");
+        let read = PodVersions::read(&text, "team", &key(1)).unwrap();
+        assert_eq!(read.iter().map(|(promise, _)| promise.promise.as_str()).collect::<Vec<_>>(), ["db/password"]);
+    }
+
+    #[test]
+    fn only_an_annotation_of_this_webhook_for_this_namespace_is_read() {
+        let text = annotation(vec![value("a", "p", None), value("b", "q", None)]).unwrap();
+        assert!(PodVersions::read(&text, "team", &key(1)).is_some());
+        for (what, text, namespace, key) in [
+            ("another namespace", text.clone(), "other", key(1)),
+            ("another webhook", text.clone(), "team", key(2)),
+            ("another promise", text.replace(r#""q""#, r#""r""#), "team", key(1)),
+            ("another injector", text.replacen("store", "other", 1), "team", key(1)),
+            ("no seal", text.replace("seal", "sea"), "team", key(1)),
+            ("no JSON", "v1".to_owned(), "team", key(1)),
+            ("too large", text.clone() + &" ".repeat(MOST_BYTES), "team", key(1)),
+        ] {
+            assert!(PodVersions::read(&text, namespace, &key).is_none(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_pod_without_promises_or_with_too_many_has_no_annotation() {
+        assert_eq!(annotation(vec![SecretValue::new(b"global".to_vec())]), None);
+        let pulled = secret(DeliveredKind::DockerConfig, vec![value("{}", "p", None)]);
+        assert_eq!(PodVersions::of(&[pulled], &key(1)), PodVersions::default());
+        let many = (0..80).map(|i| value("a", &format!("{i}{}", "p".repeat(1000)), None)).collect();
+        assert_eq!(annotation(many), None);
+    }
+}

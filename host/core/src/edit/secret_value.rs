@@ -1,0 +1,101 @@
+//! [`SecretValue`]: secret bytes, and where they are from.
+//!
+//! No output of this type has the bytes, except the functions that say so.
+
+use std::{fmt, sync::Arc};
+
+use secrecy::{ExposeSecret, SecretSlice};
+use serde::{Serialize, Serializer};
+
+/// Secret bytes: never in logs, messages or debug output, and wiped when dropped.
+#[derive(Clone)]
+pub struct SecretValue {
+    bytes: SecretSlice<u8>,
+    source: Option<Arc<ValueSource>>,
+}
+
+/// Where a value is from, so that it can be fetched again. Contains no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueSource {
+    /// The promise of the plugin.
+    pub promise: String,
+    /// The store's own name of the version, if the plugin gives it.
+    pub version: Option<String>,
+}
+
+// === impl SecretValue ===
+
+impl SecretValue {
+    /// Wraps the bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes: bytes.into(), source: None }
+    }
+
+    /// Adds where the value is from.
+    #[must_use]
+    pub fn with_source(self, source: ValueSource) -> Self {
+        Self { source: Some(Arc::new(source)), ..self }
+    }
+
+    /// Returns where the value is from; `None` if it is not the value of a promise.
+    #[must_use]
+    pub fn source(&self) -> Option<&ValueSource> {
+        self.source.as_deref()
+    }
+
+    /// Whether the value equals `bytes`.
+    #[must_use]
+    pub fn is(&self, bytes: &[u8]) -> bool {
+        self.expose() == bytes
+    }
+
+    /// The number of bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no caller distinguishes empty values")]
+    pub fn len(&self) -> usize {
+        self.expose().len()
+    }
+
+    /// Returns a copy of the bytes, for the Secret that carries them to a pod.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.expose().to_vec()
+    }
+
+    /// Returns the text for an environment variable, or why the value cannot be one. A process
+    /// ends a variable at its first NUL byte.
+    pub(crate) fn as_variable(&self) -> Result<&str, &'static str> {
+        match std::str::from_utf8(self.expose()) {
+            Ok(text) if text.contains('\0') => Err("contains a NUL byte"),
+            Ok(text) => Ok(text),
+            Err(_) => Err("is not UTF-8"),
+        }
+    }
+
+    /// Returns the bytes, for the code that puts them into a pod.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.bytes.expose_secret()
+    }
+}
+
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretValue(redacted)")
+    }
+}
+
+impl PartialEq for SecretValue {
+    /// Compares the bytes only.
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other.expose())
+    }
+}
+
+impl Serialize for SecretValue {
+    /// Serializes a placeholder, never the bytes.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("redacted")
+    }
+}
