@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AuditConfig, CertificatesConfig, Config, ConfigError, ConfigMapInjector, DeliveryConfig, EngineSettings,
-    InjectorConfig, PodsConfig, ProfileName, RegistrationConfig, RegistriesConfig, RotationConfig,
-    ServerConfig, bounds,
+    InjectorConfig, PodsConfig, ProfileName, RegistrationConfig, RegistriesConfig, RotationConfig, ServerConfig,
+    bounds,
     conventions::{ConventionsSection, OnFailureName},
     edits::EditsSection,
     global_secrets::GlobalSecretsSection,

@@ -137,6 +137,7 @@ pub(super) async fn journey(release: &Release, ampoule: &Ampoule) -> Result<()> 
 
 /// Creates a Deployment, its ReplicaSet and its pod with a value, and changes the value.
 async fn restart(release: &Release, ampoule: &Ampoule, namespace: &str) -> Result<()> {
+    permit_to_read_flytes_secrets(release).await?;
     create_flytes_secret(release).await?;
     review(release, ampoule, &flyte_task(), namespace).await?;
     let answer = ampoule.review_once(&Review::of(&flyte_task(), namespace)).await?;
@@ -168,6 +169,25 @@ async fn restart(release: &Release, ampoule: &Ampoule, namespace: &str) -> Resul
     let patched = eventually("a restart", SWEPT, async || outcome(release, "patch", "deployments").await);
     let code = patched.await.with_context(|| ampoule.log().unwrap_or_default())?;
     ensure!(code == 200, "to restart a workload is forbidden: {}", ampoule.log()?);
+    Ok(())
+}
+
+/// Permits the webhook to read what its plugin is granted, as an admin does.
+async fn permit_to_read_flytes_secrets(release: &Release) -> Result<()> {
+    let name = release.namespace.name();
+    let namespace = format!("{name}-flyte");
+    ApiServer::shared().await?.namespace(&namespace).await?;
+    let group = "rbac.authorization.k8s.io";
+    let (api_version, metadata) = (format!("{group}/v1"), json!({ "name": name, "namespace": namespace }));
+    let account = json!({ "kind": "ServiceAccount", "name": name, "namespace": name });
+    for object in [
+        json!({ "apiVersion": api_version, "kind": "Role", "metadata": metadata,
+                "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }] }),
+        json!({ "apiVersion": api_version, "kind": "RoleBinding", "metadata": metadata, "subjects": [account],
+                "roleRef": { "apiGroup": group, "kind": "Role", "name": name } }),
+    ] {
+        release.namespace.create_object(&object).await?;
+    }
     Ok(())
 }
 

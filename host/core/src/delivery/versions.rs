@@ -57,8 +57,7 @@ impl PodVersions {
         for secret in secrets.iter().filter(|secret| secret.kind == DeliveredKind::Opaque) {
             for value in secret.data.values() {
                 let Some(source) = value.source() else { continue };
-                let promise =
-                    PromiseOf { injector: secret.injector.clone(), promise: source.promise.clone() };
+                let promise = PromiseOf { injector: secret.injector.clone(), promise: source.promise.clone() };
                 let version = key.version(&promise, value);
                 versions.0.insert(promise, version);
             }
@@ -76,7 +75,8 @@ impl PodVersions {
             promise: promise.promise.clone(),
             version: version.clone(),
         });
-        let document = VersionsDocument { versions: entries.collect(), seal: key.digest(SEAL, self.sealed_parts(namespace)) };
+        let document =
+            VersionsDocument { versions: entries.collect(), seal: key.digest(SEAL, self.sealed_parts(namespace)) };
         serde_json::to_string(&document).ok().filter(|text| text.len() <= MOST_BYTES)
     }
 
@@ -87,9 +87,10 @@ impl PodVersions {
             return None;
         }
         let document: VersionsDocument = serde_json::from_str(text).ok()?;
-        let entries = document.versions.into_iter().map(|entry| {
-            (PromiseOf { injector: entry.injector, promise: entry.promise }, entry.version)
-        });
+        let entries = document
+            .versions
+            .into_iter()
+            .map(|entry| (PromiseOf { injector: entry.injector, promise: entry.promise }, entry.version));
         let versions = Self(entries.collect());
         key.is_digest(&document.seal, SEAL, versions.sealed_parts(namespace)).then_some(versions)
     }

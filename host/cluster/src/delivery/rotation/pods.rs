@@ -32,11 +32,7 @@ pub(super) struct TrackedPod {
 }
 
 /// Adds the running pods with versions.
-pub(super) async fn list(
-    api: &Api<Pod>,
-    key: &NamingKey,
-    found: &mut Vec<TrackedPod>,
-) -> Result<(), ClusterError> {
+pub(super) async fn list(api: &Api<Pod>, key: &NamingKey, found: &mut Vec<TrackedPod>) -> Result<(), ClusterError> {
     let mut page = ListParams::default().fields(RUNNING).limit(PAGE);
     loop {
         let list = api.list_metadata(&page).await?;
