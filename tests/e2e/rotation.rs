@@ -168,7 +168,7 @@ async fn workloads_with_old_pods_are_restarted_once_for_each_change() -> Result<
     create_pod(&place, "db-0", controlled_by(apps, "StatefulSet", ("db", &database)), &[]).await?;
     let agent = create::<DaemonSet>(pods, "agent", json!(null)).await?;
     create_pod(&place, "agent-a", controlled_by(apps, "DaemonSet", ("agent", &agent)), &[]).await?;
-    // These are not restarted: an operator's workload, an excluded pod, an older object of the name.
+    // Not restarted: an operator's workload, an excluded pod, an older object of the name.
     let operated = controlled_by("example.com/v1", "Database", ("db", &database));
     let operated = create::<StatefulSet>(pods, "operated", operated).await?;
     create_pod(&place, "operated-0", controlled_by(apps, "StatefulSet", ("operated", &operated)), &[]).await?;

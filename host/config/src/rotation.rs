@@ -1,4 +1,7 @@
 //! Section `rotation`: the search for pods with old values, and the restart of their workloads.
+//!
+//! Both are off by default: the search causes requests to stores, and the restart needs rights on
+//! workloads.
 
 use std::time::Duration;
 

@@ -225,10 +225,6 @@ fn invalid_values_are_refused() {
         "configuration: injectors[0].acceptPlaintext: has no effect without delivery: inline",
     );
     refuses(
-        "rotation: { rollout: { enabled: true } }",
-        "configuration: rotation.rollout.enabled: has no effect without rotation.intervalSeconds",
-    );
-    refuses(
         "delivery: { namespaces: [a, B] }",
         "configuration: delivery.namespaces[1]: \"B\" is not a valid name of a namespace",
     );

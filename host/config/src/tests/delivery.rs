@@ -198,3 +198,16 @@ fn a_port_for_reports_of_changes_is_authenticated_or_local() {
     let clients = "clients: { mode: certificate, caFile: /ca, allowedNames: [flyte] }";
     assert!(!accepted(&format!("{clients}, invalidation: {{ listen: '0.0.0.0:9444' }}")));
 }
+
+#[test]
+fn a_restart_of_workloads_needs_the_search_for_old_values() {
+    refuses(
+        "rotation: { rollout: { enabled: true } }",
+        "configuration: rotation.rollout.enabled: has no effect without rotation.intervalSeconds",
+    );
+    let global = "globalSecrets: { enabled: true }";
+    let rotation = "rotation: { intervalSeconds: 60, rollout: { enabled: true } }";
+    for (parts, expected) in [(vec![global], false), (vec![rotation], false), (vec![global, rotation], true)] {
+        assert_eq!(config(&parts.join("\n")).restarts_workloads(), expected, "{parts:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! [`SecretValue`]: secret bytes, and where they are from.
 //!
-//! No output of this type has the bytes, except the functions that say so.
+//! Only `expose` and `to_vec` return the bytes. `Debug` and serialization show a placeholder.
 
 use std::{fmt, sync::Arc};
 
