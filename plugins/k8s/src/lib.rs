@@ -36,8 +36,8 @@ pub struct Settings {
     /// Reject a request without a group. If false, the group defaults to the MD5 hash of the key,
     /// in hexadecimal. Default: false in the profile `flyte-v2`, otherwise true.
     require_group: Option<bool>,
-    /// Start the pod even if the Secret or the key is missing. Default: false in the profile `plain`,
-    /// otherwise true.
+    /// Start the pod even if the Secret or the key is missing. Default: false in the profile
+    /// `plain`, otherwise true.
     optional: Option<bool>,
 }
 

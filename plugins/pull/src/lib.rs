@@ -92,7 +92,7 @@ impl<P: Pull> Injector for PullInjector<P> {
         let path_in_env_var = settings.path_in_env_var;
         let path_in_env_var = path_in_env_var.unwrap_or_else(|| is_plain || P::path_in_env_var(&conventions.profile));
         let directory = conventions.mount_directory.trim_end_matches('/');
-        // Other files are below the mount directory, and no mount can be below one that is read-only.
+        // Other files are below the mount directory, and no mount can be below a read-only one.
         let directory = if is_plain { [directory, "/", P::NAME].concat() } else { directory.to_owned() };
         Ok(Self { settings, directory, path_in_env_var })
     }

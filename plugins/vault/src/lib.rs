@@ -52,7 +52,7 @@ impl Injector for Vault {
         // Messages of Flyte 2 use the name in lower case.
         let name = if conventions.profile == "flyte-v1" { "Vault" } else { "vault" };
         let is_plain = conventions.profile == "plain";
-        // Other files are below the mount directory, and no mount can be below one that is read-only.
+        // Other files are below the mount directory, and no mount can be below a read-only one.
         let folder = if is_plain { "/vault" } else { "" };
         let directory = [conventions.mount_directory.trim_end_matches('/'), folder].concat();
         Ok(Self { path_in_env_var: settings.path_in_env_var.unwrap_or(is_plain), settings, directory, name })
