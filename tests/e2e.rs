@@ -55,6 +55,8 @@ mod outage;
 mod overload;
 #[path = "e2e/people.rs"]
 mod people;
+#[path = "e2e/plain.rs"]
+mod plain;
 #[path = "e2e/pod_fetch.rs"]
 mod pod_fetch;
 #[path = "e2e/policy.rs"]

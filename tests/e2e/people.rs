@@ -69,9 +69,10 @@ async fn a_pod_with_another_label_value_is_not_reviewed() -> Result<()> {
 #[tokio::test]
 async fn a_bad_entry_is_refused_with_its_index() -> Result<()> {
     let (namespace, _ampoule) = registered("people-bad", &v1()).await?;
-    let list = "- {group: openai, key: api-key}\n- {group: openai, key: api-key, env: my-var}\n";
+    let list = "- {group: openai, key: api-key}\n- {group: openai, key: api-key, env: my=var}\n";
     let refusal = namespace.try_create_pod(&asking("task", list)).await?.expect_err("a refusal");
-    let message = "annotation ampoule.dev/secrets[1].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$";
+    let message = "annotation ampoule.dev/secrets[1].env: \"my=var\" must have printable ASCII characters other than = \
+                   only";
     assert_eq!((refusal.code, refusal.by("people.secrets")), (400, Some(message)), "{refusal}");
     assert!(!namespace.has_pod("task").await?);
     Ok(())

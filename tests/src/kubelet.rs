@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -23,12 +24,14 @@ use tempfile::TempDir;
 
 use crate::{Namespace, Process};
 
-/// Mounts two read-only layers over the machine's `/etc`: one with the container's files and so the
-/// mount point, and one over the mount point, so that it shows no file of the machine. Then
+/// Mounts read-only layers over the machine's `/etc`: one with the container's files and so the
+/// mount points, and one over each folder in it, so that it shows no file of the machine. Then
 /// executes the program.
 const ENTER: &str = r#"root=$1; shift
 mount -t overlay overlay -o "lowerdir=$root/etc:/etc" /etc
-mount -t overlay overlay -o "lowerdir=$root/etc/flyte:$root/nothing" /etc/flyte
+for folder in "$root"/etc/*; do
+mount -t overlay overlay -o "lowerdir=$folder:$root/nothing" "/etc/${folder##*/}"
+done
 exec "$@""#;
 /// For root, and for other users: a user namespace makes its owner root inside.
 const NAMESPACES: [&[&str]; 2] = [&["--mount", "--net"], &["--user", "--map-root-user", "--mount", "--net"]];
@@ -87,11 +90,13 @@ impl Container {
             let name = variable.name.clone();
             // The last variable of a name counts, and one without a value does not hide an earlier
             // one.
-            if let Some(value) = value_of(variable, namespace).await.with_context(|| format!("variable {name}"))? {
+            let value = value_of(variable, &env, namespace).await.with_context(|| format!("variable {name}"))?;
+            if let Some(value) = value {
                 env.insert(name, value);
             }
         }
-        let command = spec.command.into_iter().chain(spec.args).flatten().collect();
+        let words = spec.command.into_iter().chain(spec.args).flatten();
+        let command = words.map(|word| expand(&word, &env)).collect();
         Ok(Self { name: spec.name, command, env, root })
     }
 
@@ -125,8 +130,8 @@ impl Container {
 fn below(root: &Path, mount: &VolumeMount) -> Result<PathBuf> {
     let VolumeMount { mount_path, sub_path, sub_path_expr, .. } = mount;
     ensure!(sub_path.is_none() && sub_path_expr.is_none(), "mount {mount_path}: sub-paths are not supported");
-    let path = mount_path.strip_prefix('/').filter(|path| path.starts_with("etc/flyte/") && !path.contains(".."));
-    Ok(root.join(path.with_context(|| format!("mount {mount_path}: only /etc/flyte is supported"))?))
+    let path = mount_path.strip_prefix('/').filter(|path| path.starts_with("etc/") && !path.contains(".."));
+    Ok(root.join(path.with_context(|| format!("mount {mount_path}: only folders of /etc are supported"))?))
 }
 
 async fn write_files(folder: &Path, volume: &Volume, namespace: &Namespace) -> Result<()> {
@@ -134,9 +139,12 @@ async fn write_files(folder: &Path, volume: &Volume, namespace: &Namespace) -> R
     if let Some(SecretVolumeSource { secret_name, items, optional, .. }) = volume.secret.clone() {
         return write_secret(folder, &secret_name.context("no secretName")?, items, optional, namespace).await;
     }
-    let projected = volume.projected.as_ref().and_then(|projected| projected.sources.clone());
-    for source in projected.context("only volumes of Secrets are supported")? {
-        let SecretProjection { name, items, optional } = source.secret.context("only Secrets are supported")?;
+    let projected = volume.projected.clone().context("only volumes of Secrets are supported")?;
+    for source in projected.sources.into_iter().flatten() {
+        let SecretProjection { name, mut items, optional } = source.secret.context("only Secrets are supported")?;
+        for item in items.iter_mut().flatten() {
+            item.mode = item.mode.or(projected.default_mode);
+        }
         write_secret(folder, &name, items, optional, namespace).await?;
     }
     Ok(())
@@ -162,7 +170,10 @@ async fn write_secret(
             Some(value) => {
                 let path = folder.join(&item.path);
                 fs::create_dir_all(path.parent().context("a path of nothing")?)?;
-                fs::write(path, value)?;
+                fs::write(&path, value)?;
+                if let Some(mode) = item.mode {
+                    fs::set_permissions(path, fs::Permissions::from_mode(u32::try_from(mode)?))?;
+                }
             }
             None if optional == Some(true) => {}
             None => bail!("secret {name:?} has no key {:?}", item.key),
@@ -171,11 +182,35 @@ async fn write_secret(
     Ok(())
 }
 
-async fn value_of(variable: EnvVar, namespace: &Namespace) -> Result<Option<String>> {
+/// Replaces `$(NAME)` by a variable that is known, and `$$` by `$`, as the kubelet does.
+fn expand(text: &str, known: &BTreeMap<String, String>) -> String {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        let reference = after.strip_prefix('(').and_then(|after| after.split_once(')'));
+        match (reference, after.strip_prefix('$')) {
+            (Some((name, end)), _) => {
+                expanded.push_str(known.get(name).map_or(&format!("$({name})"), |value| value));
+                rest = end;
+            }
+            (None, Some(end)) => {
+                expanded.push('$');
+                rest = end;
+            }
+            (None, None) => {
+                expanded.push('$');
+                rest = after;
+            }
+        }
+    }
+    expanded + rest
+}
+
+/// The value of a variable after those that are known.
+async fn value_of(variable: EnvVar, known: &BTreeMap<String, String>, namespace: &Namespace) -> Result<Option<String>> {
     let Some(source) = variable.value_from else {
-        let value = variable.value.unwrap_or_default();
-        ensure!(!value.contains("$("), "references to other variables are not supported");
-        return Ok(Some(value));
+        return Ok(Some(expand(&variable.value.unwrap_or_default(), known)));
     };
     let SecretKeySelector { name, key, optional } =
         source.secret_key_ref.context("only references to Secrets are supported")?;

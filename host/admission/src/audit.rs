@@ -149,7 +149,7 @@ fn rule_names(report: &RequestReport) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ampoule_core::{Attempt, InjectionError, SecretRequest};
+    use ampoule_core::{Attempt, InjectionError, RequestOptions, SecretRequest};
     use serde_json::Value;
 
     use super::*;
@@ -158,6 +158,7 @@ mod tests {
     fn an_annotation_stays_short_whatever_a_pod_requests() {
         let request = SecretRequest { group: "g".repeat(100_000), key: "k".to_owned(), ..SecretRequest::default() };
         let report = RequestReport {
+            options: RequestOptions::default(),
             annotation: "flyte.secrets/s0".to_owned(),
             request,
             attempts: Vec::new(),
@@ -174,6 +175,7 @@ mod tests {
     #[test]
     fn secrets_whose_value_is_in_the_answer_are_never_omitted_for_references() {
         let report = |key: &str, values: usize| RequestReport {
+            options: RequestOptions::default(),
             annotation: "flyte.secrets/s0".to_owned(),
             request: SecretRequest { key: key.to_owned(), ..SecretRequest::default() },
             attempts: vec![Attempt {
@@ -207,6 +209,7 @@ mod tests {
         let declined = InjectorAnswer::Declined;
         let unavailable = InjectionError::Unavailable("plugin acme is not loaded".to_owned().into());
         let report = RequestReport {
+            options: RequestOptions::default(),
             annotation: "ampoule.dev/secrets[0]".to_owned(),
             request: SecretRequest { group: "db".to_owned(), key: "password".to_owned(), ..SecretRequest::default() },
             attempts: vec![

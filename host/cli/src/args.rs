@@ -115,9 +115,25 @@ pub(crate) struct RequestArgs {
     /// without --file).
     #[arg(long, value_name = "NAME")]
     pub(crate) env: Option<String>,
-    /// Mount the secret as a file below /etc/flyte/secrets.
+    /// Mount the secret as a file. Without --path, the configuration determines the folder.
     #[arg(long)]
     pub(crate) file: bool,
+    /// Absolute path of the file; with `/` at its end, the folder for a file with the name of the
+    /// key. Implies --file.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Option<String>,
+    /// Permissions of the file as octal digits, such as 0400.
+    #[arg(long, value_name = "MODE")]
+    pub(crate) mode: Option<String>,
+    /// Whether the pod starts without the secret (default: the profile and the plugin decide).
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(crate) optional: Option<bool>,
+    /// Name of a container that gets the secret (default: all containers). Can be repeated.
+    #[arg(long = "container", value_name = "NAME")]
+    pub(crate) containers: Vec<String>,
+    /// Name of the only injector that is asked (default: all injectors).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) injector: Option<String>,
     /// Number N in the annotation flyte.secrets/sN (default: 0).
     #[arg(long, value_name = "N")]
     pub(crate) index: Option<u64>,

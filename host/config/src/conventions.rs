@@ -39,7 +39,7 @@ macro_rules! mirror {
 pub(crate) use mirror;
 
 mirror! {
-    /// The defaults of `conventions`, for compatibility with a webhook of Flyte.
+    /// The defaults of `conventions`: those without Flyte, or those of a webhook of Flyte.
     #[derive(Default, ValueEnum)]
     pub enum ProfileName for Profile {
         /// `flyte-pod-webhook` 1.x.
@@ -47,6 +47,9 @@ mirror! {
         FlyteV1 = FlyteV1,
         /// The webhook of Flyte 2.
         FlyteV2 = FlyteV2,
+        /// No names of Flyte: variables have the requested name or `GROUP_KEY`, and files are below
+        /// `/etc/secrets`. A Secret that does not exist keeps the pod from starting.
+        Plain = Plain,
     }
 }
 
@@ -69,6 +72,9 @@ mirror! {
         Append = AppendIfAbsent,
         /// Before the pod's own variables; a variable of the same name in the pod is removed.
         Prepend = ReplaceAndPrepend,
+        /// Before the pod's own variables, which can therefore refer to it by `$(NAME)`; a variable
+        /// of the same name in the pod is kept.
+        PrependIfAbsent = PrependIfAbsent,
     }
 }
 
@@ -87,12 +93,14 @@ mirror! {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(crate) struct ConventionsSection {
     /// Prefix of the names of injected environment variables. The profile `flyte-v1` has `_FSEC_`,
-    /// `flyte-v2` has `_UNION_`.
+    /// `flyte-v2` has `_UNION_`. `plain` has none.
     pub(crate) env_prefix: Option<String>,
-    /// Absolute path of the folder in which secret files are mounted.
+    /// Absolute path of the folder in which secret files are mounted. Flyte's profiles have
+    /// `/etc/flyte/secrets`, `plain` has `/etc/secrets`.
     pub(crate) mount_directory: Option<String>,
     /// Position of an injected environment variable, and whether it replaces the pod's own. The
-    /// profile `flyte-v1` has `append`, `flyte-v2` has `prepend`.
+    /// profile `flyte-v1` has `append`, `flyte-v2` has `prepend`, and `plain` has
+    /// `prepend-if-absent`.
     pub(crate) env_placement: Option<EnvPlacementName>,
     /// Position of an init container for which the plugin gives no position.
     pub(crate) init_container_position: Option<PositionName>,
@@ -116,6 +124,7 @@ impl ConventionsSection {
             mount_directory: self.mount_directory.unwrap_or(defaults.mount_directory),
             env_placement: self.env_placement.map_or(defaults.env_placement, Into::into),
             init_container_position: self.init_container_position.map_or(defaults.init_container_position, Into::into),
+            names: defaults.names,
         })
     }
 }

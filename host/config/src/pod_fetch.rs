@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ampoule_core::{
-    ComponentVolume, Conventions, Delivery, EnvPlacement, FetchRecipe, FetchToken, InitContainerPosition, Limits,
-    PodFetching, Resources, TOKENS_DIRECTORY, VariableDelivery,
+    ComponentVolume, Conventions, Delivery, EnvPlacement, FetchRecipe, FetchToken, InitContainerPosition,
+    InjectedNames, Limits, PodFetching, Resources, TOKENS_DIRECTORY, VariableDelivery,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -402,6 +402,7 @@ impl FetchPlugin {
                 mount_directory: self.mount_directory,
                 env_placement: EnvPlacement::AppendIfAbsent,
                 init_container_position: InitContainerPosition::First,
+                names: InjectedNames::Plugin,
             },
         })
     }

@@ -131,12 +131,12 @@ fn wrong_types_are_refused_with_their_place() {
     for (yaml, expected) in [
         (
             "profile: flyte-v3",
-            "line 1, column 10: profile: unknown variant `flyte-v3`, expected one of flyte-v1, flyte-v2",
+            "line 1, column 10: profile: unknown variant `flyte-v3`, expected one of flyte-v1, flyte-v2, plain",
         ),
         ("onFailure: 7", "line 1, column 12: onFailure: unknown variant `7`, expected one of deny, admit"),
         (
             "conventions: { envPlacement: replace }",
-            "line 1, column 30: conventions.envPlacement: unknown variant `replace`, expected one of append, prepend",
+            "line 1, column 30: conventions.envPlacement: unknown variant `replace`, expected one of append, prepend, prepend-if-absent",
         ),
         ("server: 7", "line 1, column 9: server: must be a mapping"),
         ("server: [", "line 1, column 9: server: must be a mapping"),

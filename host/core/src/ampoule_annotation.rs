@@ -7,23 +7,24 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    request::{AnnotationError, MountRequirement, RequestOptions, RequestedSecret, SecretRequest, annotation_text},
+    request::{AnnotationError, MountRequirement, RequestedSecret, SECRETS_ANNOTATION, SecretRequest, annotation_text},
     text,
 };
 
 pub use self::entry::SecretEntry;
 
+mod check;
 mod entry;
 mod yaml;
 
 /// The key of the annotation.
-pub(crate) const KEY: &str = "ampoule.dev/secrets";
+pub(crate) const KEY: &str = SECRETS_ANNOTATION;
 
 /// Maximum length of the value in bytes: a quarter of Kubernetes' limit for all annotations of an
 /// object.
 const MAX_VALUE: usize = 64 * 1024;
 
-/// The pattern of a variable's name, as in Flyte's SDKs.
+/// The pattern of a default variable's name, as in Flyte's SDKs. A shell can read such variables.
 const VARIABLE: &str = "^[A-Z_][A-Z0-9_]*$";
 
 /// The path of a value in the list, as messages append it to the annotation's key: `[1].env`, or
@@ -36,9 +37,9 @@ struct EntryError {
     reason: String,
 }
 
-/// An error in an entry: in one field, or in the whole entry without a field.
+/// An error in an entry: the path in the entry, such as `.env`, or empty for the whole entry.
 struct FieldError {
-    field: Option<&'static str>,
+    field: String,
     reason: String,
 }
 
@@ -65,24 +66,10 @@ fn read_entries(value: &Value) -> Result<Vec<SecretEntry>, EntryError> {
 }
 
 fn requested_secret(index: usize, entry: SecretEntry) -> Result<RequestedSecret, EntryError> {
-    let options = request_options(&entry);
-    let checked = options.and_then(|options| Ok((options, secret_request(entry)?)));
+    let checked = check::options(&entry).and_then(|options| Ok((options, secret_request(entry)?)));
     match checked {
         Ok((options, request)) => Ok(RequestedSecret { annotation: format!("{KEY}[{index}]"), request, options }),
-        Err(error) => {
-            let field = error.field.map(|field| format!(".{field}")).unwrap_or_default();
-            Err(EntryPath(format!("[{index}]{field}")).error(error.reason))
-        }
-    }
-}
-
-fn request_options(entry: &SecretEntry) -> Result<RequestOptions, FieldError> {
-    let refuse = |reason: &str| Err(FieldError::in_field("fallback", reason));
-    match entry.fallback.as_deref() {
-        None => Ok(RequestOptions::default()),
-        Some("file") if entry.file => refuse("has no effect with file: true"),
-        Some("file") => Ok(RequestOptions { falls_back_to_file: true }),
-        Some(_) => refuse("must be file"),
+        Err(error) => Err(EntryPath(format!("[{index}]{}", error.field)).error(error.reason)),
     }
 }
 
@@ -91,18 +78,18 @@ fn secret_request(entry: SecretEntry) -> Result<SecretRequest, FieldError> {
     // Most backends have groups, so a missing one is usually an oversight.
     let Some(group) = entry.group else {
         let reason = "group is missing; write group: \"\" for a backend without groups".to_owned();
-        return Err(FieldError { field: None, reason });
+        return Err(FieldError { field: String::new(), reason });
     };
     if entry.key.is_empty() {
         return Err(FieldError::in_field("key", "is required"));
     }
+    if let Some(name) = &entry.env {
+        check::variable(name)?;
+    }
     let (mount, env_var) = match entry.env {
-        Some(name) if !is_variable(&name) => {
-            return Err(FieldError::in_field("env", format!("{} must match {VARIABLE}", text::quote(name.as_bytes()))));
-        }
-        env if entry.file => (MountRequirement::File, env),
+        env if entry.file || entry.path.is_some() => (MountRequirement::File, env),
         Some(name) => (MountRequirement::EnvVar, Some(name)),
-        None => (MountRequirement::EnvVar, Some(default_variable(&group, &entry.key)?)),
+        None => (MountRequirement::EnvVar, Some(required_variable(&group, &entry.key)?)),
     };
     Ok(SecretRequest { group, group_version: entry.version, key: entry.key, mount, env_var })
 }
@@ -126,8 +113,8 @@ impl EntryPath {
 // === impl FieldError ===
 
 impl FieldError {
-    fn in_field(field: &'static str, reason: impl Into<String>) -> Self {
-        Self { field: Some(field), reason: reason.into() }
+    fn in_field(field: &str, reason: impl Into<String>) -> Self {
+        Self { field: format!(".{field}"), reason: reason.into() }
     }
 }
 
@@ -139,19 +126,26 @@ impl From<EntryError> for AnnotationError {
     }
 }
 
-/// Returns `GROUP_KEY`, or `KEY` without a group, as Flyte's SDK for version 2 does.
-fn default_variable(group: &str, key: &str) -> Result<String, FieldError> {
+/// Returns `GROUP_KEY`, or `KEY` without a group, as Flyte's SDK for version 2 does. `None` if that
+/// is no identifier.
+pub(crate) fn default_variable(group: &str, key: &str) -> Option<String> {
+    Some(joined(group, key)).filter(|name| is_variable(name))
+}
+
+fn required_variable(group: &str, key: &str) -> Result<String, FieldError> {
+    default_variable(group, key).ok_or_else(|| {
+        let name = text::quote(joined(group, key).as_bytes());
+        let reason = format!(
+            "is required, because the default {name} (from group and key) does not match {VARIABLE}; \
+             set env, or set file: true"
+        );
+        FieldError::in_field("env", reason)
+    })
+}
+
+fn joined(group: &str, key: &str) -> String {
     let joined = if group.is_empty() { key.to_owned() } else { format!("{group}_{key}") };
-    let name = joined.replace('-', "_").to_ascii_uppercase();
-    if is_variable(&name) {
-        return Ok(name);
-    }
-    let name = text::quote(name.as_bytes());
-    let reason = format!(
-        "is required, because the default {name} (from group and key) does not match {VARIABLE}; \
-         set env, or set file: true"
-    );
-    Err(FieldError::in_field("env", reason))
+    joined.replace('-', "_").to_ascii_uppercase()
 }
 
 fn is_variable(name: &str) -> bool {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     ampoule_annotation, flyte,
-    request::{AnnotationError, RequestOptions, RequestedSecret, SecretRequest},
+    request::{AnnotationError, MountRequirement, RequestOptions, RequestedSecret, SecretRequest},
 };
 
 /// The labels that select pods for the webhook, each with the value `"true"`: Flyte's label and
@@ -22,6 +22,14 @@ impl RequestedSecret {
     #[must_use]
     pub fn new(annotation: impl Into<String>, request: SecretRequest) -> Self {
         Self { annotation: annotation.into(), request, options: RequestOptions::default() }
+    }
+
+    /// Names the variable of a request without a name `GROUP_KEY`, if that is a valid name.
+    pub(crate) fn set_default_variable(&mut self) {
+        let request = &mut self.request;
+        if request.mount == MountRequirement::EnvVar && request.env_var.is_none() {
+            request.env_var = ampoule_annotation::default_variable(&request.group, &request.key);
+        }
     }
 
     /// Returns the name of the annotation protocol: `flyte` or `ampoule`.

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 pub(crate) use self::container_patch::ContainerPatch;
 pub use self::secret_value::{SecretValue, ValueSource};
-use crate::profile::InitContainerPosition;
+use crate::{profile::InitContainerPosition, request::ContainerScope};
 
 /// The name of the init container that fetches values in the pod.
 pub const FETCH_CONTAINER: &str = "ampoule-fetch";
@@ -395,9 +395,9 @@ impl SecretFile {
     /// together, and what a tmpfs adds.
     pub(crate) const MEMORY_SIZE: &str = "10Mi";
 
-    /// The name of the memory volume for the fetched files of a directory.
-    pub(crate) fn memory_volume(directory: &str) -> String {
-        apply::memory_volume_name(directory)
+    /// The name of the memory volume for the fetched files of a directory in these containers.
+    pub(crate) fn memory_volume(directory: &str, scope: &ContainerScope) -> String {
+        apply::memory_volume_name(directory, scope)
     }
 
     /// Checks the path and the mode of a file.

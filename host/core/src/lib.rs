@@ -64,7 +64,7 @@ pub use self::{
     policy::{
         InjectorFacts, PolicyAction, PolicyFinding, PolicyRule, PolicySession, RequestPolicy, RequestUser, Requester,
     },
-    profile::{Conventions, EnvPlacement, InitContainerPosition, Profile},
-    request::{AnnotationError, MountRequirement, RequestOptions, RequestedSecret, SecretRequest},
+    profile::{Conventions, EnvPlacement, InitContainerPosition, InjectedNames, Profile},
+    request::{AnnotationError, ContainerScope, MountRequirement, RequestOptions, RequestedSecret, SecretRequest},
     secret_name::{LabelledSecrets, SecretName},
 };

@@ -8,7 +8,9 @@ mod gate;
 mod pod_draft;
 mod refusal;
 mod report;
+mod request_check;
 mod shadow;
+mod shape;
 mod warnings;
 
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use crate::{
     memory::{AdmissionMemory, UnlimitedMemory},
     pod::{LazyPodView, Pod},
     policy::{InjectorFacts, PolicyFinding, RequestPolicy, Requester},
-    profile::Conventions,
+    profile::{Conventions, InjectedNames},
     request::{AnnotationError, RequestedSecret},
 };
 
@@ -199,6 +201,10 @@ impl PodMutator {
             Ok(requests) if requests.is_empty() => Ok(None),
             Ok(_) if pod.container_count() > self.limits.containers => Err(Refusal::for_containers(pod, &self.limits)),
             Ok(requests) => {
+                let requests = self.named(requests);
+                if let Err(error) = request_check::check(&requests, pod, &self.injectors) {
+                    return PendingMutation::refused(pod, Refusal::for_annotation(&error));
+                }
                 let budget = EditBudget::new(&self.limits, memory);
                 let draft = PodDraft::new(pod, &self.conventions, budget);
                 self.serve_all(draft, origin, requests, &mut reports, &mut secrets, &mut shadow_calls)
@@ -207,6 +213,14 @@ impl PodMutator {
             }
         };
         PendingMutation { pod, draft, reports, secrets, shadows: ShadowRun::open(&self.shadows, shadow_calls) }
+    }
+
+    /// Gives each request for a variable the default name, if only requested names reach the pod.
+    fn named(&self, mut requests: Vec<RequestedSecret>) -> Vec<RequestedSecret> {
+        if self.conventions.names == InjectedNames::Requested {
+            requests.iter_mut().for_each(RequestedSecret::set_default_variable);
+        }
+        requests
     }
 
     async fn serve_all<'a>(
@@ -238,6 +252,7 @@ impl PodMutator {
             let report = RequestReport {
                 annotation: requested.annotation,
                 request: requested.request,
+                options: requested.options,
                 attempts: served.attempts,
                 findings: served.findings,
             };
@@ -265,6 +280,12 @@ impl PodMutator {
 }
 
 // === impl PendingMutation ===
+
+impl<'a> PendingMutation<'a> {
+    fn refused(pod: &'a Pod, refusal: Refusal) -> Self {
+        Self { pod, draft: Err(refusal), reports: Vec::new(), secrets: Vec::new(), shadows: None }
+    }
+}
 
 impl PendingMutation<'_> {
     /// Takes the calls of the shadow injectors, which can run at any time. `None` without shadow
@@ -314,31 +335,27 @@ impl<'a> Chain<'a> {
         requested: &RequestedSecret,
         draft: &mut PodDraft<'a>,
         namespace: &str,
-        values: RequestValues<'_>,
+        mut values: RequestValues<'_>,
         judge: &mut PodJudge<'_>,
         findings: Vec<PolicyFinding>,
     ) -> ServedRequest {
         let view = draft.view(namespace);
         let mut served = ServedRequest { attempts: Vec::new(), findings, edits: None };
         for (position, (injector, session)) in self.links.iter_mut().enumerate() {
+            if requested.options.injector.as_ref().is_some_and(|only| only != injector.name()) {
+                continue;
+            }
             if !judge.permits_injector(requested, position, &mut served.findings) {
                 break;
             }
             let answer = match session.inject(&requested.request, &view).await {
                 Ok(Ok(edits)) => {
                     served.edits = self.keeps_edits.then(|| edits.clone());
-                    let origin = ["injector ", injector.name(), " for ", &requested.annotation].concat();
-                    let injected = InjectorAnswer::injected(&edits);
-                    let mode = self.delivery.mode(position);
-                    match values.plan.split(injector.name(), mode, edits) {
-                        Ok((ready, valued)) => match draft.apply_all(&origin, &ready) {
-                            Ok(()) => {
-                                let request = (values.position, &requested.options);
-                                values.plan.take(request, (position, injector.name()), valued);
-                                injected
-                            }
-                            Err(problem) => problem,
-                        },
+                    match shape::shape(injector.name(), requested, edits, draft.conventions()) {
+                        Ok(edits) => {
+                            let from = (position, injector.name(), self.delivery.mode(position));
+                            accept(requested, edits, from, draft, &mut values)
+                        }
                         Err(error) => InjectorAnswer::Declined(error),
                     }
                 }
@@ -365,6 +382,28 @@ impl<'a> Chain<'a> {
         }
         served
     }
+}
+
+/// Applies the edits of an answer, or plans their values. `from` is the position, the name and the
+/// delivery of the injector.
+fn accept(
+    requested: &RequestedSecret,
+    edits: Vec<PodEdit>,
+    (position, injector, mode): (usize, &str, Delivery),
+    draft: &mut PodDraft<'_>,
+    values: &mut RequestValues<'_>,
+) -> InjectorAnswer {
+    let origin = ["injector ", injector, " for ", &requested.annotation].concat();
+    let injected = InjectorAnswer::injected(&edits);
+    let (ready, valued) = match values.plan.split(injector, mode, edits) {
+        Ok(split) => split,
+        Err(error) => return InjectorAnswer::Declined(error),
+    };
+    if let Err(problem) = draft.apply_all(&origin, &requested.options.containers, &ready) {
+        return problem;
+    }
+    values.plan.take((values.position, &requested.options), (position, injector), valued);
+    injected
 }
 
 /// The calls for one request.

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use serde_json::{Map, Value};
 
-use crate::{ampoule_annotation, flyte, text};
+use crate::{flyte, request::SECRETS_ANNOTATION, text};
 
 /// The annotation that repeats the whole pod, environment values included. Plugins must not see it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -301,7 +301,7 @@ fn view_container(container: &Value, kind: ContainerKind) -> ContainerView {
 
 /// Whether a plugin may see an annotation. Secret requests reach it as arguments instead.
 fn is_visible_to_plugins(key: &str) -> bool {
-    key != LAST_APPLIED && key != ampoule_annotation::KEY && !key.starts_with(flyte::KEY_PREFIX)
+    key != LAST_APPLIED && key != SECRETS_ANNOTATION && !key.starts_with(flyte::KEY_PREFIX)
 }
 
 fn sorted_pairs(object: &Map<String, Value>, is_shown: fn(&str) -> bool) -> Vec<(String, String)> {

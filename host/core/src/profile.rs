@@ -1,13 +1,17 @@
-//! The differences between the webhooks that Ampoule replaces: [`Profile`] and its [`Conventions`].
+//! The differences between the webhooks that Ampoule replaces, and the defaults without Flyte:
+//! [`Profile`] and its [`Conventions`].
 //!
-//! Every client-visible difference between the references is a field of [`Conventions`], so that no
-//! other code branches on the profile.
+//! Every client-visible difference is a field of [`Conventions`], so that no other code of the host
+//! branches on the profile.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A set of defaults, named after the reference implementation that it reproduces.
+/// The directory of secret files in the references.
+const FLYTE_DIRECTORY: &str = "/etc/flyte/secrets";
+
+/// A set of defaults: Ampoule's own, or those of the reference implementation that it reproduces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
     /// `flyte-pod-webhook` 1.x.
@@ -15,6 +19,8 @@ pub enum Profile {
     FlyteV1,
     /// The webhook of Flyte 2.
     FlyteV2,
+    /// Ampoule without Flyte: no name in the pod is Flyte's.
+    Plain,
 }
 
 /// How edits are placed in a pod. The profile gives the defaults; the configuration can override
@@ -31,6 +37,17 @@ pub struct Conventions {
     pub env_placement: EnvPlacement,
     /// The position of an init container if the plugin sets none.
     pub init_container_position: InitContainerPosition,
+    /// Which of a plugin's names and variables reach the pod.
+    pub names: InjectedNames,
+}
+
+/// Which names and variables reach the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InjectedNames {
+    /// Those of the plugin: Flyte's, in addition to the requested one.
+    Plugin,
+    /// Only the requested one, without the variables of Flyte's SDKs.
+    Requested,
 }
 
 /// The position of an injected environment variable.
@@ -40,6 +57,8 @@ pub enum EnvPlacement {
     AppendIfAbsent,
     /// At the front. A variable of the same name in the pod is removed.
     ReplaceAndPrepend,
+    /// At the front. A variable of the same name in the pod stays.
+    PrependIfAbsent,
 }
 
 /// The position of an injected init container.
@@ -61,22 +80,25 @@ impl Profile {
         match self {
             Self::FlyteV1 => "flyte-v1",
             Self::FlyteV2 => "flyte-v2",
+            Self::Plain => "plain",
         }
     }
 
     /// Returns the defaults of the profile (flyte-behaviour sections 0 and 3).
     #[must_use]
     pub fn conventions(self) -> Conventions {
-        let (env_prefix, env_placement) = match self {
-            Self::FlyteV1 => ("_FSEC_", EnvPlacement::AppendIfAbsent),
-            Self::FlyteV2 => ("_UNION_", EnvPlacement::ReplaceAndPrepend),
+        let (env_prefix, mount_directory, env_placement, names) = match self {
+            Self::FlyteV1 => ("_FSEC_", FLYTE_DIRECTORY, EnvPlacement::AppendIfAbsent, InjectedNames::Plugin),
+            Self::FlyteV2 => ("_UNION_", FLYTE_DIRECTORY, EnvPlacement::ReplaceAndPrepend, InjectedNames::Plugin),
+            Self::Plain => ("", "/etc/secrets", EnvPlacement::PrependIfAbsent, InjectedNames::Requested),
         };
         Conventions {
             profile: self,
             env_prefix: env_prefix.to_owned(),
-            mount_directory: "/etc/flyte/secrets".to_owned(),
+            mount_directory: mount_directory.to_owned(),
             env_placement,
             init_container_position: InitContainerPosition::Last,
+            names,
         }
     }
 }

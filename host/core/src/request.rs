@@ -2,12 +2,15 @@
 //!
 //! The protocols are in the modules `flyte` and `ampoule_annotation`.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::text;
+
+/// The key of Ampoule's annotation.
+pub(crate) const SECRETS_ANNOTATION: &str = "ampoule.dev/secrets";
 
 /// A secret request and the annotation that contains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +25,26 @@ pub struct RequestedSecret {
 }
 
 /// What the host does with the answer to a request. No plugin sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RequestOptions {
     /// Whether the pod gets a file for a variable whose value the kubelet cannot read
     /// (`delivery: pod`).
     pub falls_back_to_file: bool,
+    /// The absolute path of the file; `None` means that of the plugin.
+    pub path: Option<String>,
+    /// The permission bits of the file; `None` means those of the plugin.
+    pub mode: Option<u32>,
+    /// Whether the pod starts without the secret; `None` means that the plugin decides.
+    pub optional: Option<bool>,
+    /// The containers that get the secret.
+    pub containers: ContainerScope,
+    /// The only injector that is asked; `None` means all of them.
+    pub injector: Option<String>,
 }
+
+/// The containers that get a secret: all of them, or those with these names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ContainerScope(Option<Arc<BTreeSet<String>>>);
 
 /// A request for one secret. Every string may be empty, and its content is unchecked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -83,6 +100,55 @@ pub(crate) fn annotation_text(value: &Value) -> Result<&str, NotAString> {
         Value::Number(_) => Err(NotAString("a number")),
         Value::Array(_) => Err(NotAString("a list")),
         Value::Object(_) => Err(NotAString("an object")),
+    }
+}
+
+// === impl RequestOptions ===
+
+impl RequestOptions {
+    /// Whether the pod starts without the secret by the wish of its author.
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        self.optional == Some(true)
+    }
+}
+
+// === impl ContainerScope ===
+
+impl ContainerScope {
+    /// The containers with these names.
+    #[must_use]
+    pub fn of(names: impl IntoIterator<Item = String>) -> Self {
+        Self(Some(Arc::new(names.into_iter().collect())))
+    }
+
+    /// Returns the names; `None` for all containers.
+    #[must_use]
+    pub fn names(&self) -> Option<&BTreeSet<String>> {
+        self.0.as_deref()
+    }
+
+    /// Whether the container gets the secret.
+    #[must_use]
+    pub fn covers(&self, container: &str) -> bool {
+        self.names().is_none_or(|names| names.contains(container))
+    }
+
+    /// Whether a container can be in both.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        match (self.names(), other.names()) {
+            (Some(own), Some(others)) => !own.is_disjoint(others),
+            _ => true,
+        }
+    }
+
+    /// Whether every container of the other is in this one.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        match (self.names(), other.names()) {
+            (None, _) => true,
+            (Some(own), Some(others)) => own.is_superset(others),
+            (Some(_), None) => false,
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct PodFetcher<'a> {
 /// The result of one attempt.
 enum FetchAttempt {
     Done(FetchedValue),
+    /// The store does not have the value.
+    Absent(PodFetchError),
     /// A further attempt does not help.
     Failed(PodFetchError),
     /// The store may answer later.
@@ -45,9 +47,9 @@ enum FetchAttempt {
 // === impl PodFetcher ===
 
 impl PodFetcher<'_> {
-    /// Fetches all values, a few at a time, and returns them in their order. The error is the first
-    /// one, and names the secret.
-    pub(crate) async fn fetch_all(&self, values: &[PromisedValue]) -> Result<Vec<FetchedValue>, PodFetchError> {
+    /// Fetches all values, a few at a time, and returns them in their order; `None` for an optional
+    /// value that the store does not have. The error is the first one, and names the secret.
+    pub(crate) async fn fetch_all(&self, values: &[PromisedValue]) -> Result<Vec<Option<FetchedValue>>, PodFetchError> {
         let mut fetches = Vec::with_capacity(values.len());
         for value in values {
             fetches.push(self.fetch(value));
@@ -55,13 +57,17 @@ impl PodFetcher<'_> {
         stream::iter(fetches).buffered(CALLS).try_collect().await
     }
 
-    async fn fetch(&self, value: &PromisedValue) -> Result<FetchedValue, PodFetchError> {
+    async fn fetch(&self, value: &PromisedValue) -> Result<Option<FetchedValue>, PodFetchError> {
         let [first, longest] = PAUSES;
         let mut backoff = Backoff::new(first, longest);
         loop {
             let (reason, retry_after) = match self.attempt(value).await {
-                FetchAttempt::Done(value) => return Ok(value),
-                FetchAttempt::Failed(error) => return Err(error),
+                FetchAttempt::Done(value) => return Ok(Some(value)),
+                FetchAttempt::Absent(reason) if value.optional => {
+                    warn!(%reason, "the pod starts without this secret, because it is optional");
+                    return Ok(None);
+                }
+                FetchAttempt::Absent(error) | FetchAttempt::Failed(error) => return Err(error),
                 FetchAttempt::Unavailable { reason, retry_after } => (reason, retry_after),
             };
             let pause = backoff.pause().max(retry_after.unwrap_or_default());
@@ -97,6 +103,10 @@ fn classify(answer: Result<FetchedValue, FetchFailure>, secret: String, injector
             reason: unavailable.text,
             retry_after: unavailable.retry_after.map(|seconds| Duration::from_secs(seconds.into())),
         },
+        Err(FetchFailure::Declined(InjectionError::NotFound(text))) => {
+            let reason = InjectionError::NotFound(text).to_string();
+            FetchAttempt::Absent(PodFetchError::Declined { secret, injector, reason })
+        }
         Err(FetchFailure::Declined(reason)) => {
             FetchAttempt::Failed(PodFetchError::Declined { secret, injector, reason: reason.to_string() })
         }

@@ -65,6 +65,14 @@ impl<'v> Outputs<'v> {
         Ok(())
     }
 
+    /// Takes the places of a value that the store does not have. The kubelet needs the file of
+    /// variables nevertheless.
+    pub(crate) fn add_absent(&mut self, value: &PromisedValue) {
+        if !value.variables.is_empty() {
+            self.variables.get_or_insert_with(FileOfVariables::new);
+        }
+    }
+
     /// Writes the files of each directory, and the file of variables. Returns whether anything
     /// changed.
     pub(crate) fn write(&self) -> Result<bool, PodFetchError> {
@@ -117,6 +125,7 @@ mod tests {
         PromisedValue {
             promise: "p".to_owned(),
             secret: "group/key".to_owned(),
+            optional: false,
             files: files.iter().map(file).collect(),
             variables: variables.iter().map(variable).collect(),
         }
@@ -154,6 +163,18 @@ mod tests {
         let mut outputs = Outputs::new(&path);
         assert!(!outputs.write().unwrap() && !path.exists());
         outputs.add(&value(&[], &[("A", true)]), &odd).unwrap();
+        assert!(outputs.write().unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn the_file_of_variables_exists_without_an_optional_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("env");
+        let mut outputs = Outputs::new(&path);
+        outputs.add_absent(&value(&[(&folder.path().join("file"), None)], &[]));
+        assert!(!outputs.write().unwrap() && !path.exists());
+        outputs.add_absent(&value(&[], &[("A", false)]));
         assert!(outputs.write().unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"");
     }

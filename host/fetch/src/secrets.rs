@@ -43,9 +43,12 @@ impl<'a> PodSecrets<'a> {
         }
         let mut outputs = Outputs::new(VARIABLES_PATH);
         for (value, fetched) in self.document.values().zip(&fetched) {
-            outputs.add(value, &fetched.value)?;
+            match fetched {
+                Some(fetched) => outputs.add(value, &fetched.value)?,
+                None => outputs.add_absent(value),
+            }
         }
-        let expires_in = fetched.iter().filter_map(|fetched| fetched.expires_in).min();
+        let expires_in = fetched.iter().flatten().filter_map(|fetched| fetched.expires_in).min();
         Ok(FetchRound { changed: outputs.write()?, expires_in })
     }
 }

@@ -1,8 +1,8 @@
 //! The injector `k8s`: keys of Kubernetes Secrets in the pod's own namespace, by reference.
 //!
-//! It reads no Secret; the kubelet does, when the pod starts. Names and messages are those of
-//! `flyte-pod-webhook`: the group of a request is the name of the Secret, and the key is the key in
-//! the Secret.
+//! It reads no Secret; the kubelet does, when the pod starts. The group of a request is the name of
+//! the Secret, and the key is the key in the Secret. In the profiles of Flyte, names and messages
+//! are those of `flyte-pod-webhook`.
 
 use ampoule_plugin_sdk::{
     InjectionError::InvalidRequest,
@@ -18,10 +18,12 @@ pub struct K8s {
     mount_directory: String,
     require_group: bool,
     optional: bool,
+    /// Whether files have Flyte's volumes, and paths in lower case.
+    has_flyte_files: bool,
 }
 
 /// The settings of the injector (`injectors[].settings`). Every key is optional.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Settings {
@@ -32,24 +34,17 @@ pub struct Settings {
     /// the webhook.
     mount_directory: Option<String>,
     /// Reject a request without a group. If false, the group defaults to the MD5 hash of the key,
-    /// in hexadecimal. Default: true in the profile `flyte-v1`, otherwise false.
+    /// in hexadecimal. Default: false in the profile `flyte-v2`, otherwise true.
     require_group: Option<bool>,
-    /// Start the pod even if the Secret or the key is missing.
-    optional: bool,
+    /// Start the pod even if the Secret or the key is missing. Default: false in the profile
+    /// `plain`, otherwise true.
+    optional: Option<bool>,
 }
 
 ampoule_plugin_sdk::export!(K8s);
 
 /// Maximum length of a DNS label (RFC 1123); Kubernetes requires the name of a volume to be one.
 const LABEL_MAX: usize = 63;
-
-// === impl Settings ===
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { env_prefix: None, mount_directory: None, require_group: None, optional: true }
-    }
-}
 
 // === impl K8s ===
 
@@ -70,8 +65,9 @@ impl Injector for K8s {
         Ok(Self {
             env_prefix: settings.env_prefix.unwrap_or_else(|| conventions.env_prefix.clone()),
             mount_directory: mount_directory.trim_end_matches('/').to_owned(),
-            require_group: settings.require_group.unwrap_or(conventions.profile == "flyte-v1"),
-            optional: settings.optional,
+            require_group: settings.require_group.unwrap_or(conventions.profile != "flyte-v2"),
+            optional: settings.optional.unwrap_or(conventions.profile != "plain"),
+            has_flyte_files: conventions.profile != "plain",
         })
     }
 
@@ -79,6 +75,7 @@ impl Injector for K8s {
         let group = self.group(request)?;
         match request.delivery {
             Delivery::EnvVar => self.as_env_var(&group, request),
+            Delivery::Any | Delivery::File if self.has_flyte_files => self.as_flyte_file(&group, request),
             Delivery::Any | Delivery::File => self.as_file(&group, request),
         }
     }
@@ -108,6 +105,18 @@ impl K8s {
     }
 
     fn as_file(&self, group: &str, request: &SecretRequest) -> Result<Vec<Edit>, InjectionError> {
+        path_segment("group", group)?;
+        path_segment("key", &request.key)?;
+        let path = [&self.mount_directory, "/", group, "/", &request.key].concat();
+        let key = SecretKeyRef::new(group, &request.key).optional(self.optional);
+        let mut edits = vec![Edit::write_file(&path, key)];
+        if let Some(name) = &request.env_var {
+            edits.push(Edit::set_env(env_name(name)?, EnvSource::literal(path)));
+        }
+        Ok(edits)
+    }
+
+    fn as_flyte_file(&self, group: &str, request: &SecretRequest) -> Result<Vec<Edit>, InjectionError> {
         let (folder, file) = (path_segment("group", group)?, path_segment("key", &request.key)?);
         let folder = [&self.mount_directory, "/", &folder].concat();
         let volume = volume_name(group, &request.group_version);

@@ -38,6 +38,28 @@ fn a_file_is_a_volume_per_group_mounted_below_the_mount_directory() {
 }
 
 #[test]
+fn the_profile_plain_has_required_secrets_and_paths_with_their_case() {
+    let plain = || Harness::new().profile("plain");
+    check(
+        &plain(),
+        &SecretRequest::new("TLS", "Ca.crt").as_file().named("CA"),
+        "file /etc/secrets/TLS/Ca.crt = key Ca.crt of TLS\nenv CA = /etc/secrets/TLS/Ca.crt",
+    );
+    check(
+        &plain().settings(&json!({"optional": true, "mountDirectory": "/run/secrets"})),
+        &user_secret(),
+        "file /run/secrets/user-info/user_secret = key user_secret of user-info optional",
+    );
+    check(
+        &plain(),
+        &SecretRequest::new("", "key"),
+        "invalid: k8s Secrets Webhook require both key and group to be set. Secret: [/key]",
+    );
+    let variable = plain().inject(&user_secret().as_env_var().named("MINE"));
+    assert!(show(&variable).contains("env MINE = key user_secret of user-info\n"), "{}", show(&variable));
+}
+
+#[test]
 fn any_means_a_file() {
     check(&v1(), &user_secret(), USER_INFO);
     check(&v2(), &user_secret(), USER_INFO);

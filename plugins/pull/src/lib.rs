@@ -88,8 +88,13 @@ impl<P: Pull> Injector for PullInjector<P> {
 
     fn new(settings: Settings<P>, conventions: &Conventions) -> Result<Self, String> {
         settings.check()?;
-        let path_in_env_var = settings.path_in_env_var.unwrap_or_else(|| P::path_in_env_var(&conventions.profile));
-        Ok(Self { settings, directory: conventions.mount_directory.trim_end_matches('/').to_owned(), path_in_env_var })
+        let is_plain = conventions.profile == "plain";
+        let path_in_env_var = settings.path_in_env_var;
+        let path_in_env_var = path_in_env_var.unwrap_or_else(|| is_plain || P::path_in_env_var(&conventions.profile));
+        let directory = conventions.mount_directory.trim_end_matches('/');
+        // Other files are below the mount directory, and no mount can be below a read-only one.
+        let directory = if is_plain { [directory, "/", P::NAME].concat() } else { directory.to_owned() };
+        Ok(Self { settings, directory, path_in_env_var })
     }
 
     fn inject(&self, request: &SecretRequest, pod: &Pod) -> Result<Vec<Edit>, InjectionError> {

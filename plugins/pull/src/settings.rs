@@ -34,7 +34,7 @@ pub struct Settings<P: Pull> {
     pub run_as_user: Option<u32>,
     /// Set the environment variable of a request for a file to the path of that file. Default: the
     /// behaviour of Flyte's webhook in the profile, which is true for `aws` in the profile
-    /// `flyte-v1`, otherwise false.
+    /// `flyte-v1`, otherwise false; true in the profile `plain`.
     pub path_in_env_var: Option<bool>,
     #[serde(skip)]
     backend: PhantomData<fn() -> P>,

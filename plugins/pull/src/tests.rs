@@ -82,6 +82,13 @@ fn a_file_is_pulled_into_a_volume_that_every_container_mounts() {
 }
 
 #[test]
+fn the_files_have_a_folder_of_their_own_in_the_profile_plain() {
+    let shown = show(&harness().profile("plain").inject(&secret().as_file().named("MY_SECRET")));
+    assert!(shown.contains("\nmount fetch-secret-vol at /etc/secrets/fetch, read-only\n"), "{shown}");
+    assert!(shown.ends_with("\nenv MY_SECRET = /etc/secrets/fetch/key"), "{shown}");
+}
+
+#[test]
 fn the_profile_or_the_settings_determine_whether_a_named_variable_holds_the_path() {
     let request = secret().as_file().named("MY_SECRET");
     let with_path = format!("{FILE}\nenv MY_SECRET = /etc/flyte/secrets/key");

@@ -41,8 +41,8 @@ pub enum Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conventions {
-    /// The name of the profile, such as `flyte-v1` or `flyte-v2`. Treat an unknown name as the
-    /// newest one that the plugin knows.
+    /// The name of the profile: `plain`, or that of a webhook of Flyte (`flyte-v1`, `flyte-v2`).
+    /// Treat an unknown name as the newest one that the plugin knows.
     pub profile: String,
     /// The prefix of the names of injected environment variables, such as `_FSEC_`.
     pub env_prefix: String,
@@ -121,12 +121,17 @@ impl Delivery {
 // === impl Conventions ===
 
 impl Conventions {
-    /// The conventions of a profile, with Flyte's values: the prefix `_FSEC_` for `flyte-v1`,
-    /// otherwise `_UNION_`, and the folder `/etc/flyte/secrets`.
+    /// The conventions of a profile: no prefix and the folder `/etc/secrets` for `plain`, otherwise
+    /// Flyte's values, with the prefix `_FSEC_` for `flyte-v1` and `_UNION_` for others, and the
+    /// folder `/etc/flyte/secrets`.
     #[must_use]
     pub fn new(profile: impl Into<String>) -> Self {
         let profile = profile.into();
-        let env_prefix = if profile == "flyte-v1" { "_FSEC_" } else { "_UNION_" }.to_owned();
-        Self { profile, env_prefix, mount_directory: "/etc/flyte/secrets".to_owned() }
+        let (env_prefix, mount_directory) = match profile.as_str() {
+            "plain" => ("", "/etc/secrets"),
+            "flyte-v1" => ("_FSEC_", "/etc/flyte/secrets"),
+            _ => ("_UNION_", "/etc/flyte/secrets"),
+        };
+        Self { env_prefix: env_prefix.to_owned(), mount_directory: mount_directory.to_owned(), profile }
     }
 }

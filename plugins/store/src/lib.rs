@@ -104,6 +104,8 @@ pub struct StoreInjector<P: StorePlugin> {
     store: P::Store,
     env_prefix: String,
     mount_directory: String,
+    /// Whether paths are in lower case, as Flyte's are.
+    has_flyte_paths: bool,
 }
 
 // === impl StoreInjector ===
@@ -120,6 +122,7 @@ impl<P: StorePlugin> Injector for StoreInjector<P> {
             store: P::Store::new(settings)?,
             env_prefix: conventions.env_prefix.clone(),
             mount_directory: conventions.mount_directory.trim_end_matches('/').to_owned(),
+            has_flyte_paths: conventions.profile != "plain",
         })
     }
 
@@ -154,9 +157,8 @@ impl<P: StorePlugin> StoreInjector<P> {
     /// each folder is a mount, and no mount can be below another one that is read-only.
     fn as_file(&self, request: &SecretRequest, promise: String) -> Result<Vec<Edit>, InjectionError> {
         let folder = if request.group.is_empty() { P::NAME } else { &request.group };
-        let segment = |what, name: &str| path_segment(what, &name.replace(['/', ':'], "_"));
-        let path =
-            [&self.mount_directory, "/", &segment("group", folder)?, "/", &segment("key", &request.key)?].concat();
+        let (folder, file) = (self.segment("group", folder)?, self.segment("key", &request.key)?);
+        let path = [&self.mount_directory, "/", &folder, "/", &file].concat();
         let mut edits = vec![
             Edit::write_file(&path, FileSource::promise(promise)),
             Edit::set_env("FLYTE_SECRETS_DEFAULT_DIR", EnvSource::literal(&self.mount_directory)),
@@ -166,6 +168,13 @@ impl<P: StorePlugin> StoreInjector<P> {
             edits.push(Edit::set_env(env_name(name)?, EnvSource::literal(path)));
         }
         Ok(edits)
+    }
+
+    /// Returns a name as one segment of a path.
+    fn segment(&self, what: &str, name: &str) -> Result<String, InjectionError> {
+        let name = name.replace(['/', ':'], "_");
+        let in_lower_case = path_segment(what, &name)?;
+        Ok(if self.has_flyte_paths { in_lower_case } else { name })
     }
 
     /// Returns the names of the variables: Flyte's name, and the name that the request contains.

@@ -94,6 +94,14 @@ fn a_file_is_in_a_folder_of_one_segment() {
 }
 
 #[test]
+fn a_path_keeps_its_case_in_the_profile_plain() {
+    let request = SecretRequest::new("arn:aws:Team/db", "Key").named("KEY_FILE").as_file();
+    let shown = show(&Harness::<StoreInjector<Plugin>>::new().profile("plain").inject(&request));
+    assert!(shown.starts_with("file /etc/secrets/arn_aws_Team_db/Key = promise "), "{shown}");
+    assert!(shown.ends_with("\nenv KEY_FILE = /etc/secrets/arn_aws_Team_db/Key"), "{shown}");
+}
+
+#[test]
 fn a_request_that_the_store_cannot_serve_is_rejected_without_a_call() {
     for (request, expected) in [
         (

@@ -6,18 +6,16 @@
 //! for the suffix of the annotations: it is derived from the request, so that a second review
 //! produces the same annotations.
 
-use std::collections::BTreeMap;
-
 use ampoule_plugin_sdk::{
     names::{env_name, path_within},
     prelude::*,
 };
-use serde::Deserialize;
 
 mod kv_version;
+mod settings;
 mod template;
 
-pub use self::kv_version::KvVersion;
+pub use self::{kv_version::KvVersion, settings::Settings};
 
 /// The plugin.
 #[derive(Debug)]
@@ -25,23 +23,6 @@ pub struct Vault {
     settings: Settings,
     directory: String,
     name: &'static str,
-}
-
-/// The settings of the injector (`injectors[].settings`). Every key is optional.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Settings {
-    /// Vault role for the pod's service account.
-    role: String,
-    /// Version of the KV secrets engine, used if the request's group version is not `kv1`, `kv2`
-    /// or `db`.
-    kv_version: KvVersion,
-    /// Annotations for every pod that gets a secret from Vault. They take precedence over the
-    /// annotations of this plugin; the pod's own annotations take precedence over both.
-    annotations: BTreeMap<String, String>,
-    /// Set the environment variable of a request for a file to the path of that file. Flyte's
-    /// webhook does not.
     path_in_env_var: bool,
 }
 
@@ -52,19 +33,6 @@ const VAULT_PREFIX: &str = "vault.hashicorp.com/";
 
 /// Prefixes of annotations that plugins must not set; see `annotation` in the contract.
 const RESERVED_PREFIXES: [&str; 2] = ["flyte.secrets/", "ampoule.dev/"];
-
-// === impl Settings ===
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            role: "flyte".to_owned(),
-            kv_version: KvVersion::V2,
-            annotations: BTreeMap::new(),
-            path_in_env_var: false,
-        }
-    }
-}
 
 // === impl Vault ===
 
@@ -83,7 +51,11 @@ impl Injector for Vault {
         }
         // Messages of Flyte 2 use the name in lower case.
         let name = if conventions.profile == "flyte-v1" { "Vault" } else { "vault" };
-        Ok(Self { settings, directory: conventions.mount_directory.trim_end_matches('/').to_owned(), name })
+        let is_plain = conventions.profile == "plain";
+        // Other files are below the mount directory, and no mount can be below a read-only one.
+        let folder = if is_plain { "/vault" } else { "" };
+        let directory = [conventions.mount_directory.trim_end_matches('/'), folder].concat();
+        Ok(Self { path_in_env_var: settings.path_in_env_var.unwrap_or(is_plain), settings, directory, name })
     }
 
     fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
@@ -102,7 +74,7 @@ impl Injector for Vault {
             Edit::set_env("FLYTE_SECRETS_DEFAULT_DIR", EnvSource::literal(&self.directory)),
             Edit::set_env("FLYTE_SECRETS_FILE_PREFIX", EnvSource::literal("")),
         ];
-        if let (Some(name), true) = (env_var, self.settings.path_in_env_var) {
+        if let (Some(name), true) = (env_var, self.path_in_env_var) {
             edits.push(Edit::set_env(env_name(name)?, EnvSource::literal(format!("{}/{file}", self.directory))));
         }
         // The first edit for an annotation wins, and the pod's own annotation wins over all edits.

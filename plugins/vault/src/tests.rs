@@ -140,6 +140,13 @@ fn a_named_variable_holds_the_path_if_the_settings_enable_it() {
 }
 
 #[test]
+fn the_files_have_a_folder_of_their_own_in_the_profile_plain() {
+    let shown = show(&vault().profile("plain").inject(&user_secret().as_file().named("MINE")));
+    assert!(shown.contains("/etc/secrets/vault\n") && !shown.contains("/etc/flyte"), "{shown}");
+    assert!(shown.contains("env MINE = /etc/secrets/vault/"), "{shown}");
+}
+
+#[test]
 fn a_request_that_vault_cannot_serve_is_rejected() {
     let text = "Secrets Webhook requires both key and group to be set. Secret: ";
     check(&vault(), &SecretRequest::new("group", ""), &format!("invalid: Vault {text}[group/]"));

@@ -41,7 +41,7 @@ fuzz_target!(|text: &str| {
         };
         assert!(file || request.env_var.is_some());
         let SecretRequest { group, group_version: version, key, mount: _, env_var: env } = request.clone();
-        let (_, written) = SecretEntry { group: Some(group), version, key, env, file, fallback: None }.to_annotation();
+        let (_, written) = SecretEntry { group: Some(group), version, key, env, file, fallback: None, ..SecretEntry::default() }.to_annotation();
         assert_eq!(read(&written), [request], "{written:?}");
     }
 });

@@ -20,9 +20,28 @@ pub(crate) fn request(args: RequestArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns the annotation as YAML.
 pub(super) fn annotation(args: RequestArgs) -> anyhow::Result<String> {
-    let RequestArgs { group, key, group_version, env, file, index, output } = args;
+    let RequestArgs { group, key, group_version, env, file, index, output, .. } = args;
     ensure!(index.is_none() || output == RequestOutput::Flyte, "--index requires --output flyte");
-    let entry = SecretEntry { group: Some(group), key, version: group_version, env, file, fallback: None };
+    let containers = (!args.containers.is_empty()).then_some(args.containers);
+    let (path, mode, optional, injector) = (args.path, args.mode, args.optional, args.injector);
+    let for_host = path.is_some() || mode.is_some() || optional.is_some() || injector.is_some();
+    ensure!(
+        output == RequestOutput::Ampoule || !(for_host || containers.is_some()),
+        "Flyte's annotation has no --path, --mode, --optional, --container and --injector"
+    );
+    let entry = SecretEntry {
+        group: Some(group),
+        key,
+        version: group_version,
+        env,
+        file,
+        path,
+        mode,
+        optional,
+        containers,
+        injector,
+        fallback: None,
+    };
     let (annotation, value) = entry.to_annotation();
     let for_authors = format!("{annotation}: |\n  {value}\n");
     let request = read_back(&for_authors)?;
@@ -72,6 +91,21 @@ mod tests {
             "--group tls --key ca.crt --group-version 7 --file -o ampoule",
             Ok("ampoule.dev/secrets: |\n  - {group: tls, key: ca.crt, version: \"7\", file: true}\n"),
         );
+        check(
+            "--group db --key password --env TF_VAR_db_password",
+            Ok("ampoule.dev/secrets: |\n  - {group: db, key: password, env: TF_VAR_db_password}\n"),
+        );
+        check(
+            "--group tls --key ca.crt --path /etc/tls/ --mode 0440 --optional --container app --container proxy --injector k8s",
+            Ok(
+                "ampoule.dev/secrets: |\n  - {group: tls, key: ca.crt, path: /etc/tls/, mode: \"0440\", optional: true, \
+                containers: [app, proxy], injector: k8s}\n",
+            ),
+        );
+        check(
+            &format!("{key} --optional=false"),
+            Ok("ampoule.dev/secrets: |\n  - {group: openai, key: api-key, optional: false}\n"),
+        );
         assert_eq!(
             prints(&["--key", "a: 'b'\n\u{85}\u{2028}# c", "--env", "A"]).unwrap().lines().count(),
             2,
@@ -99,8 +133,11 @@ mod tests {
     fn rejects_an_invalid_request_with_the_webhooks_message() {
         for output in ["flyte", "ampoule"] {
             check(
-                &format!("--key k --env my-var -o {output}"),
-                Err("annotation ampoule.dev/secrets[0].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$"),
+                &format!("--key k --env a=b -o {output}"),
+                Err(
+                    "annotation ampoule.dev/secrets[0].env: \"a=b\" must have printable ASCII characters other than = \
+                     only",
+                ),
             );
             check(
                 &format!("--group tls --key ca.crt -o {output}"),
@@ -112,5 +149,9 @@ mod tests {
         }
         assert_eq!(prints(&["--key", ""]).unwrap_err(), "annotation ampoule.dev/secrets[0].key: is required");
         check("--key k --index 1", Err("--index requires --output flyte"));
+        check(
+            "--key k --env A --injector k8s -o flyte",
+            Err("Flyte's annotation has no --path, --mode, --optional, --container and --injector"),
+        );
     }
 }

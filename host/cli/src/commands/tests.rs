@@ -280,12 +280,12 @@ verdict: allowed, with 3 changes
 #[test]
 fn explains_an_invalid_entry_by_its_index() {
     let object =
-        pod(&json!({ "ampoule.dev/secrets": "- {group: g, key: a}\n- {group: openai, key: api-key, env: my-var}" }));
+        pod(&json!({ "ampoule.dev/secrets": "- {group: g, key: a}\n- {group: openai, key: api-key, env: a=b}" }));
     let expected = "\
 pod default/train
 
 verdict: refused with code 400
-annotation ampoule.dev/secrets[1].env: \"my-var\" must match ^[A-Z_][A-Z0-9_]*$
+annotation ampoule.dev/secrets[1].env: \"a=b\" must have printable ASCII characters other than = only
 ";
     let input = PodDocument::parse(&document("Pod", "v1", &object)).unwrap();
     assert_eq!(run(Explanation::explain_pod(input, &PIPELINE)).unwrap().text(), expected);

@@ -91,7 +91,9 @@ fn named(tree: &Tree, profile: ProfileName, notices: &mut Vec<Notice>) -> Result
         return Ok(vec![(single.text()?, single.place())]);
     }
     match profile {
-        ProfileName::FlyteV1 => Ok(vec![("K8s".to_owned(), Place::missing("webhook.secretManagerType"))]),
+        ProfileName::FlyteV1 | ProfileName::Plain => {
+            Ok(vec![("K8s".to_owned(), Place::missing("webhook.secretManagerType"))])
+        }
         ProfileName::FlyteV2 => Ok(vec![("Embedded".to_owned(), Place::missing("webhook.secretManagerTypes"))]),
     }
 }

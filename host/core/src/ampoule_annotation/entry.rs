@@ -30,9 +30,27 @@ pub struct SecretEntry {
     /// `None` means `GROUP_KEY` for a secret, and no variable for a file.
     #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
-    /// Whether to deliver the secret as a file below `/etc/flyte/secrets` instead of a variable.
-    #[serde(default, deserialize_with = "flag", skip_serializing_if = "std::ops::Not::not")]
+    /// Whether to deliver the secret as a file instead of a variable. Without `path`, the file is
+    /// below the mount directory of the configuration.
+    #[serde(default, deserialize_with = "file_flag", skip_serializing_if = "std::ops::Not::not")]
     pub file: bool,
+    /// The absolute path of the file, or with `/` at its end the folder for a file that has the
+    /// name of the key. Implies `file`.
+    #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The permissions of the file as octal digits, such as `0400`.
+    #[serde(default, deserialize_with = "digits", skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Whether the pod starts without the secret. `None` means that the profile and the plugin
+    /// decide.
+    #[serde(default, deserialize_with = "optional_flag", skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+    /// The names of the containers that get the secret; `None` means all of them.
+    #[serde(default, deserialize_with = "names", skip_serializing_if = "Option::is_none")]
+    pub containers: Option<Vec<String>>,
+    /// The only injector that is asked; `None` means all of them.
+    #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
+    pub injector: Option<String>,
     /// `file`: with `delivery: pod`, the pod gets a file and the variable `NAME_FILE` as well, and
     /// starts without the variable if `fileKeyRef` cannot express the value.
     #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
@@ -62,8 +80,19 @@ struct YamlString(String);
 /// `true` or `false` in the spellings of YAML 1.2.
 struct YamlFlag(bool);
 
+/// The value of `file`.
+struct FileFlag(bool);
+
+/// The text of a string or of a number, as it is written.
+struct YamlDigits(String);
+
 struct StringVisitor;
-struct FlagVisitor;
+struct DigitsVisitor;
+
+/// Accepts `true` and `false`, and adds a hint to the message for other values.
+struct FlagVisitor {
+    expected: &'static str,
+}
 
 fn optional_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<YamlString>::deserialize(deserializer)?.map(|string| string.0))
@@ -73,8 +102,21 @@ fn string_or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     Ok(optional_string(deserializer)?.unwrap_or_default())
 }
 
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(Option::<YamlFlag>::deserialize(deserializer)?.is_some_and(|flag| flag.0))
+fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    Ok(Option::<YamlFlag>::deserialize(deserializer)?.map(|flag| flag.0))
+}
+
+fn file_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::<FileFlag>::deserialize(deserializer)?.is_some_and(|flag| flag.0))
+}
+
+fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<YamlDigits>::deserialize(deserializer)?.map(|digits| digits.0))
+}
+
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let names = Option::<Vec<YamlString>>::deserialize(deserializer)?;
+    Ok(names.map(|names| names.into_iter().map(|name| name.0).collect()))
 }
 
 impl<'de> Deserialize<'de> for YamlString {
@@ -85,7 +127,33 @@ impl<'de> Deserialize<'de> for YamlString {
 
 impl<'de> Deserialize<'de> for YamlFlag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FlagVisitor)
+        deserializer.deserialize_any(FlagVisitor { expected: "true or false" }).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FileFlag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let expected = "true or false; path sets the place of the file";
+        deserializer.deserialize_any(FlagVisitor { expected }).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for YamlDigits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not `deserialize_any`, which would turn 0400 into a number.
+        deserializer.deserialize_str(DigitsVisitor)
+    }
+}
+
+impl Visitor<'_> for DigitsVisitor {
+    type Value = YamlDigits;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("octal digits, such as 0400")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<YamlDigits, E> {
+        Ok(YamlDigits(text.to_owned()))
     }
 }
 
@@ -102,13 +170,13 @@ impl Visitor<'_> for StringVisitor {
 }
 
 impl Visitor<'_> for FlagVisitor {
-    type Value = YamlFlag;
+    type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("true or false; the file is always below /etc/flyte/secrets")
+        f.write_str(self.expected)
     }
 
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<YamlFlag, E> {
-        Ok(YamlFlag(flag))
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<bool, E> {
+        Ok(flag)
     }
 }

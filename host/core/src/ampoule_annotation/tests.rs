@@ -6,6 +6,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::request::{ContainerScope, RequestOptions};
+
+/// The fields of an entry, as messages list them.
+const KNOWN: &str = "group, key, version, env, file, path, mode, optional, containers, injector, fallback";
 
 fn read(value: &Value) -> Result<Vec<RequestedSecret>, String> {
     RequestedSecret::from_annotations(json!({ KEY: value }).as_object().unwrap()).map_err(|error| error.to_string())
@@ -55,6 +59,107 @@ fn the_default_variable_is_named_by_group_and_key() {
     check("- {group: '', key: api-key}", "", "", "api-key", EnvVar, Some("API_KEY"));
 }
 
+fn options(entry: &str) -> Result<RequestOptions, String> {
+    let requests = read(&json!(format!("- {{group: tls, key: ca.crt, {entry}}}")))?;
+    Ok(requests.into_iter().next().unwrap().options)
+}
+
+#[test]
+fn a_variable_has_any_name_that_kubernetes_accepts() {
+    for name in ["TF_VAR_db_password", "my-var", "spring.datasource.password", "1A", "a b"] {
+        check(&format!("- {{group: db, key: k, env: {name}}}"), "db", "", "k", MountRequirement::EnvVar, Some(name));
+    }
+}
+
+#[test]
+fn a_path_is_that_of_a_file_or_of_its_folder() {
+    for (path, expected) in [
+        ("/etc/tls/server.pem", "/etc/tls/server.pem"),
+        ("/etc/tls/", "/etc/tls/ca.crt"),
+        ("'/etc/my app/ä'", "/etc/my app/ä"),
+    ] {
+        assert_eq!(options(&format!("path: {path}")).unwrap().path.as_deref(), Some(expected), "{path}");
+        let text = format!("- {{group: tls, key: ca.crt, path: {path}}}");
+        assert_eq!(read(&json!(text)).unwrap()[0].request.mount, MountRequirement::File, "{path}");
+    }
+    let hint = "must be the absolute path of a file in a folder, without :, .. and empty parts, such as \
+                /etc/app/token; / at its end adds the key";
+    for (path, full) in [
+        ("token", "token"),
+        ("''", ""),
+        ("/token", "/token"),
+        ("/", "/ca.crt"),
+        ("/etc//token", "/etc//token"),
+        ("/etc/../token", "/etc/../token"),
+        ("/etc/./token", "/etc/./token"),
+        ("'/etc/a:b/token'", "/etc/a:b/token"),
+        ("etc/", "etc/ca.crt"),
+    ] {
+        let expected = format!("annotation ampoule.dev/secrets[0].path: {full:?} {hint}");
+        assert_eq!(options(&format!("path: {path}")).unwrap_err(), expected);
+    }
+    let long = format!("path: /a/{}", "b".repeat(1022));
+    let expected = "annotation ampoule.dev/secrets[0].path: must be at most 1024 bytes long, got 1025";
+    assert_eq!(options(&long).unwrap_err(), expected);
+}
+
+#[test]
+fn a_mode_is_octal() {
+    for (mode, expected) in
+        [("0400", 0o400), ("400", 0o400), ("'0440'", 0o440), ("0o600", 0o600), ("644", 0o644), ("0777", 0o777)]
+    {
+        assert_eq!(options(&format!("file: true, mode: {mode}")).unwrap().mode, Some(expected), "{mode}");
+    }
+    let digits = "must be three or four octal digits, such as 0400";
+    let rights = "is read as octal: the owner must be able to read, the group must have no right that the owner does \
+                  not have, and others none that the group does not have, such as 0440";
+    for (mode, expected) in [
+        ("0800", digits),
+        ("40", digits),
+        ("00400", digits),
+        ("''", digits),
+        ("r--", digits),
+        ("-400", digits),
+        ("400.0", digits),
+        ("1777", "must be at most 0777"),
+        ("256", rights),
+        ("420", rights),
+        ("0004", rights),
+        ("0407", rights),
+    ] {
+        let error = options(&format!("file: true, mode: {mode}")).unwrap_err();
+        assert_eq!(error, format!("annotation ampoule.dev/secrets[0].mode: {expected}"), "{mode}");
+    }
+    let error = options("env: A, mode: 0400").unwrap_err();
+    assert_eq!(error, "annotation ampoule.dev/secrets[0].mode: has no effect on a variable; set path or file: true");
+}
+
+#[test]
+fn an_entry_selects_containers_an_injector_and_whether_the_secret_is_optional() {
+    let found = options("env: A, containers: [app, proxy], injector: k8s, optional: false").unwrap();
+    let expected = RequestOptions {
+        optional: Some(false),
+        containers: ContainerScope::of(["app".to_owned(), "proxy".to_owned()]),
+        injector: Some("k8s".to_owned()),
+        ..RequestOptions::default()
+    };
+    assert_eq!(found, expected);
+    for (entry, expected) in [
+        ("containers: []", ".containers: must name a container; leave it out for all containers"),
+        ("containers: [a, b, a]", ".containers[2]: repeats a name"),
+        ("containers: app", ".containers: must be a list of names, such as [app]"),
+        (
+            "containers: [1]",
+            ".containers[0]: must be a string; put quotes around values that YAML reads as another type",
+        ),
+        ("injector: ''", ".injector: is empty; leave it out to ask all injectors"),
+        ("optional: 'true'", ".optional: must be true or false"),
+    ] {
+        let error = options(&format!("env: A, {entry}")).unwrap_err();
+        assert_eq!(error, format!("annotation ampoule.dev/secrets[0]{expected}"), "{entry}");
+    }
+}
+
 #[test]
 fn an_empty_list_requests_no_secret() {
     assert_eq!(read(&json!("[]")), Ok(vec![]));
@@ -87,13 +192,13 @@ fn requests_of_flyte_precede_the_list() {
 
 #[test]
 fn an_error_names_the_index_and_the_field() {
-    let pattern = "must match ^[A-Z_][A-Z0-9_]*$";
+    let pattern = "must have printable ASCII characters other than = only";
     let text = "must be a string; put quotes around values that YAML reads as another type";
-    let flag = "must be true or false; the file is always below /etc/flyte/secrets";
+    let flag = "must be true or false; path sets the place of the file";
     let refuses =
         |entry: &str, expected: &str| refuses(&format!("- {{group: g, key: a}}\n- {entry}"), &format!("[1]{expected}"));
-    refuses("{group: g, key: k, env: my-var}", &format!(".env: \"my-var\" {pattern}"));
-    refuses("{group: g, key: k, env: 1A, file: true}", &format!(".env: \"1A\" {pattern}"));
+    refuses("{group: g, key: k, env: A=B}", &format!(".env: \"A=B\" {pattern}"));
+    refuses("{group: g, key: k, env: \"A\\n\", file: true}", &format!(".env: \"A\\n\" {pattern}"));
     refuses("{group: g, key: k, env: ''}", &format!(".env: \"\" {pattern}"));
     refuses("{group: g, key: k, env: Ä}", &format!(".env: \"Ä\" {pattern}"));
     refuses(
@@ -108,9 +213,9 @@ fn an_error_names_the_index_and_the_field() {
     refuses("{key: k, group: ~}", missing);
     refuses("{}", missing);
     refuses("{group: g, key: k, fallback: secret}", ".fallback: must be file");
-    refuses("{group: g, key: k, file: true, fallback: file}", ".fallback: has no effect with file: true");
-    refuses("{key: k, nmae: x}", ".nmae: is not a known field; known fields: group, key, version, env, file, fallback");
-    refuses("{key: k, 1: x}", ".1: is not a known field; known fields: group, key, version, env, file, fallback");
+    refuses("{group: g, key: k, file: true, fallback: file}", ".fallback: has no effect on a file");
+    refuses("{key: k, nmae: x}", &format!(".nmae: is not a known field; known fields: {KNOWN}"));
+    refuses("{key: k, 1: x}", &format!(".1: is not a known field; known fields: {KNOWN}"));
     refuses("{key: 1}", &format!(".key: {text}"));
     refuses("{key: 1e999}", &format!(".key: {text}"));
     refuses("{key: .nan}", &format!(".key: {text}"));
@@ -165,14 +270,10 @@ fn the_length_of_the_list_is_limited() {
 #[test]
 fn a_message_repeats_only_the_start_of_a_long_value() {
     let long = "n".repeat(60_000);
-    refuses(
-        &format!("- {{group: g, key: k, env: {long}}}"),
-        &format!("[0].env: \"{}…\" must match {VARIABLE}", &long[..40]),
-    );
+    refuses(&format!("- {{group: g, key: k, env: {long}}}"), "[0].env: must be at most 256 bytes long, got 60000");
     refuses(
         &format!("- {{{long}: k}}"),
-        &format!(".{}…: is not a known field; known fields: group, key, version, env, file, fallback", &long[..40])
-            .replacen('.', "[0].", 1),
+        &format!(".{}…: is not a known field; known fields: {KNOWN}", &long[..40]).replacen('.', "[0].", 1),
     );
 }
 
@@ -188,6 +289,7 @@ fn an_entry_is_printed_as_one_line_of_yaml() {
         env: Some("A".into()),
         file: true,
         fallback: Some("file".into()),
+        ..SecretEntry::default()
     };
     assert_eq!(print(&entry).1, r#"- {group: "yes", key: "a, b", version: "1", env: A, file: true, fallback: file}"#);
 }
@@ -200,10 +302,14 @@ proptest! {
         (group, version) in any::<(String, String)>(),
         key in ".{1,30}",
         env in "[A-Z_][A-Z0-9_]{0,9}",
-        file: bool,
+        (file, optional) in any::<(bool, Option<bool>)>(),
+        (path, mode, injector) in any::<(Option<String>, Option<String>, Option<String>)>(),
+        containers in proptest::option::of(proptest::collection::vec(any::<String>(), 0..3)),
     ) {
+        let (group, env) = (Some(group), Some(env));
         let fallback = (!file).then(|| "file".to_owned());
-        let entry = SecretEntry { group: Some(group), key, version, env: Some(env), file, fallback };
+        let entry =
+            SecretEntry { group, key, version, env, file, path, mode, optional, containers, injector, fallback };
         let (_, text) = entry.to_annotation();
         prop_assert_eq!(read_entries(&json!(text)).ok(), Some(vec![entry]), "{}", text);
     }

@@ -71,7 +71,9 @@ fn reason(error: &Error, path: &EntryPath) -> String {
             "must be one YAML document".to_owned()
         }
         Error::Budget { .. } => "is nested too deeply or has too many values".to_owned(),
-        // The only list is the whole value, and the only mapping is an entry.
+        Error::Unexpected { expected: "sequence start", .. } if !path.is_whole() => {
+            "must be a list of names, such as [app]".to_owned()
+        }
         Error::Unexpected { expected: "sequence start", .. } => {
             "must be a YAML list, such as [{group: openai, key: api-key}]".to_owned()
         }

@@ -40,6 +40,9 @@ pub struct PromisedValue {
     pub promise: String,
     /// The secret in messages.
     pub secret: String,
+    /// Whether the pod starts without the value if the store does not have it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
     /// The files that get the value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FetchedFile>,

@@ -88,8 +88,7 @@ struct PlannedPromise {
     name: String,
     promise: String,
     target: FetchTarget,
-    /// Whether a variable is a file as well, by the wish of the pod's author.
-    falls_back_to_file: bool,
+    options: RequestOptions,
 }
 
 enum FetchTarget {
@@ -120,15 +119,8 @@ impl FetchPlan {
             }
             _ => return,
         };
-        let falls_back_to_file = options.falls_back_to_file;
-        self.promises.push(PlannedPromise {
-            request,
-            injector,
-            name: name.to_owned(),
-            promise,
-            target,
-            falls_back_to_file,
-        });
+        let (name, options) = (name.to_owned(), options.clone());
+        self.promises.push(PlannedPromise { request, injector, name, promise, target, options });
     }
 
     /// The edits of each request for the pod's containers, in the order of the requests.
@@ -161,7 +153,8 @@ impl FetchPlan {
         let recipes = self.recipes(pods)?;
         let document = self.document(&recipes, pods, secrets);
         let variables = recipes.values().flat_map(|recipe| recipe.variables.iter().cloned()).collect();
-        let (mut edits, mounts) = volumes(&document, recipes.values().copied())?;
+        let directories = self.directories(pods.variables)?;
+        let (mut edits, mounts) = volumes(&document, &directories, recipes.values().copied())?;
         let parts = ContainerParts { pods, pod, mounts, variables };
         let refresh = refresh_interval(pods.refresh_seconds, pod)?.filter(|_| document.has_files());
         // Both are put in front of the pod's own containers, so the last one is the first to run.
@@ -193,6 +186,26 @@ impl FetchPlan {
         FetchDocument { injectors: injectors.collect(), total_seconds: pods.total_seconds, refresh_seconds: None }
     }
 
+    /// The volumes of the files by their directory. The init container mounts each directory once,
+    /// so it must have the same containers for all its files.
+    fn directories(&self, variables: VariableDelivery) -> Result<BTreeMap<String, String>, DeliveryError> {
+        let mut directories = BTreeMap::new();
+        for planned in &self.promises {
+            let Some(file) = planned.file(variables) else { continue };
+            let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            let volume = SecretFile::memory_volume(directory, &planned.options.containers);
+            let known = directories.entry(directory.to_owned()).or_insert_with(|| volume.clone());
+            if *known != volume {
+                let reason = format!(
+                    "files for different containers are in {directory}: give each list of containers a path with a \
+                     folder of its own"
+                );
+                return Err(DeliveryError::Refused(reason));
+            }
+        }
+        Ok(directories)
+    }
+
     /// The recipes of the injectors with promises, by position and name.
     fn recipes<'p>(
         &'p self,
@@ -217,12 +230,14 @@ fn values(planned: &[&PlannedPromise], variables: VariableDelivery, secrets: &[S
             values.push(PromisedValue {
                 promise: promised.promise.clone(),
                 secret: secrets.get(promised.request).cloned().unwrap_or_default(),
+                optional: true,
                 files: Vec::new(),
                 variables: Vec::new(),
             });
             values.len() - 1
         });
         let value = &mut values[position];
+        value.optional &= promised.options.is_optional();
         if let Some(file) = promised.file(variables)
             && !value.files.contains(&file)
         {
@@ -242,7 +257,7 @@ fn values(planned: &[&PlannedPromise], variables: VariableDelivery, secrets: &[S
 impl PlannedPromise {
     /// How its variable gets the value.
     fn delivery(&self, variables: VariableDelivery) -> VariableDelivery {
-        if self.falls_back_to_file && variables == VariableDelivery::FileKey {
+        if self.options.falls_back_to_file && variables == VariableDelivery::FileKey {
             return VariableDelivery::Both;
         }
         variables
@@ -279,7 +294,7 @@ impl PlannedPromise {
                 volume: VARIABLES_VOLUME.to_owned(),
                 path: VARIABLES_FILE.to_owned(),
                 key: name.clone(),
-                optional,
+                optional: optional || self.options.is_optional(),
             }));
             edits.push(PodEdit::SetEnv(EnvVar { name, source }));
         }

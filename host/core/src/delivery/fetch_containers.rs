@@ -64,13 +64,14 @@ pub(super) struct ContainerParts<'a> {
 }
 
 /// The edits that add the volumes for the values, the tokens and the components, and the mounts of
-/// the containers that fetch.
+/// the containers that fetch. `directories` has the volume of each directory with files.
 ///
 /// # Errors
 ///
 /// A file is in a directory of the init container.
 pub(super) fn volumes<'r>(
     document: &FetchDocument,
+    directories: &BTreeMap<String, String>,
     recipes: impl Iterator<Item = &'r FetchRecipe> + Clone,
 ) -> Result<(Vec<PodEdit>, Vec<VolumeMount>), DeliveryError> {
     let (mut edits, mut mounts) = (Vec::new(), BTreeMap::new());
@@ -85,7 +86,9 @@ pub(super) fn volumes<'r>(
                 let reason = format!("file {} is in a directory that the init container uses itself", file.path);
                 return Err(DeliveryError::Refused(reason));
             }
-            mounts.entry(directory.to_owned()).or_insert_with(|| SecretFile::memory_volume(directory));
+            if let Some(volume) = directories.get(directory) {
+                mounts.insert(directory.to_owned(), volume.clone());
+            }
         }
     }
     let mut mounts: Vec<_> = mounts.into_iter().map(|(path, volume)| mount(volume, path, false)).collect();

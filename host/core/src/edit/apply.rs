@@ -34,7 +34,7 @@ use super::{
     edited::EditedPod,
     index::normalized_path,
 };
-use crate::profile::Conventions;
+use crate::{profile::Conventions, request::ContainerScope};
 
 /// The containers that had an injected variable with a different value, by the variable's name.
 pub(crate) type VariableCollisions = BTreeMap<String, Vec<String>>;
@@ -43,7 +43,10 @@ pub(crate) type VariableCollisions = BTreeMap<String, Vec<String>>;
 /// detect two injectors that need one name for different content.
 pub(crate) struct EditApplier<'a> {
     budget: EditBudget<'a>,
-    claims: BTreeMap<ClaimKind, BTreeMap<String, Claim>>,
+    /// The claims of a name have different containers.
+    claims: BTreeMap<ClaimKind, BTreeMap<String, Vec<Claim>>>,
+    /// The containers that the edits of the current answer reach.
+    scope: ContainerScope,
     /// The variables of the pod that differ from injected ones.
     pub(crate) variable_collisions: VariableCollisions,
     /// The image pull secrets that the edits of this admission added.
@@ -84,6 +87,8 @@ enum ClaimKind {
 struct Claim {
     /// The injector and the annotation of the edit, as in messages.
     origin: Arc<str>,
+    /// The containers for which the name is claimed.
+    scope: ContainerScope,
     content: ClaimContent,
 }
 
@@ -102,6 +107,18 @@ enum ClaimContent {
 /// Returns a copy of an element for one container, or the element itself for the last container.
 fn for_container(element: &mut Value, is_last: bool) -> Value {
     if is_last { element.take() } else { element.clone() }
+}
+
+// === impl ClaimKind ===
+
+impl ClaimKind {
+    /// Whether containers can have different content under one name.
+    fn is_per_container(self) -> bool {
+        match self {
+            Self::Env | Self::Mount => true,
+            Self::Volume | Self::FetchedFile | Self::InitContainer | Self::Annotation => false,
+        }
+    }
 }
 
 // === impl ApplyError ===
@@ -129,13 +146,14 @@ impl<'a> EditApplier<'a> {
         Self {
             budget,
             claims: BTreeMap::new(),
+            scope: ContainerScope::default(),
             variable_collisions: VariableCollisions::new(),
             pull_secrets: BTreeSet::new(),
         }
     }
 
-    /// Applies all edits of an answer. `origin` names the injector and the annotation in messages:
-    /// `injector k8s for flyte.secrets/s0`.
+    /// Applies all edits of an answer to the containers of a scope. `origin` names the injector and
+    /// the annotation in messages: `injector k8s for flyte.secrets/s0`.
     ///
     /// # Errors
     ///
@@ -143,11 +161,12 @@ impl<'a> EditApplier<'a> {
     /// may have been applied, and the pod must not be used.
     pub(crate) fn apply_all(
         &mut self,
-        origin: &Arc<str>,
+        (origin, scope): (&Arc<str>, &ContainerScope),
         edits: &[PodEdit],
         pod: &mut EditedPod<'_>,
         conventions: &Conventions,
     ) -> Result<(), ApplyError> {
+        self.scope = scope.clone();
         let prepared = prepare::all(edits, pod)?;
         prepared.into_iter().try_for_each(|edit| self.apply(origin, edit, pod, conventions))
     }
@@ -181,12 +200,30 @@ impl<'a> EditApplier<'a> {
     }
 
     fn record(&mut self, origin: &Arc<str>, kind: ClaimKind, name: &str, content: ClaimContent) {
-        let claim = Claim { origin: Arc::clone(origin), content };
-        self.claims.entry(kind).or_default().insert(name.to_owned(), claim);
+        let scope = if kind.is_per_container() { self.scope.clone() } else { ContainerScope::default() };
+        let claim = Claim { origin: Arc::clone(origin), scope, content };
+        self.claims.entry(kind).or_default().entry(name.to_owned()).or_default().push(claim);
     }
 
+    /// Returns the first claim of a name for a container of the current scope.
     fn claim(&self, kind: ClaimKind, name: &str) -> Option<&Claim> {
-        self.claims.get(&kind)?.get(name)
+        self.overlapping_claims(kind, name).next()
+    }
+
+    fn overlapping_claims(&self, kind: ClaimKind, name: &str) -> impl Iterator<Item = &Claim> {
+        let claims = self.claims.get(&kind).and_then(|claims| claims.get(name));
+        claims.into_iter().flatten().filter(|claim| claim.scope.overlaps(&self.scope))
+    }
+
+    /// Whether earlier claims of a name are for all containers of the current scope.
+    fn is_claimed_everywhere(&self, kind: ClaimKind, name: &str) -> bool {
+        self.overlapping_claims(kind, name).any(|claim| claim.scope.includes(&self.scope))
+    }
+
+    /// Whether an edit sets a variable in a container.
+    pub(crate) fn sets_variable(&self, name: &str, container: &str) -> bool {
+        let claims = self.claims.get(&ClaimKind::Env).and_then(|claims| claims.get(name));
+        claims.into_iter().flatten().any(|claim| claim.scope.covers(container))
     }
 
     /// Returns the origin of a name in the pod, for messages: that of an edit, or the pod itself.
@@ -202,15 +239,15 @@ impl<'a> EditApplier<'a> {
         }
     }
 
-    /// Returns the volume that an edit mounts at a normalized path, and the origin of the edit.
-    fn volume_mounted_at(&self, path: &str) -> Option<(&str, &str)> {
-        let claim = self.claim(ClaimKind::Mount, path)?;
-        match &claim.content {
-            ClaimContent::MountedVolume(volume) => Some((volume, &claim.origin)),
+    /// Returns the volumes that edits mount at a normalized path in a container of the current
+    /// scope, each with the origin of the edit.
+    fn volumes_mounted_at(&self, path: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.overlapping_claims(ClaimKind::Mount, path).filter_map(|claim| match &claim.content {
+            ClaimContent::MountedVolume(volume) => Some((volume.as_str(), &*claim.origin)),
             ClaimContent::Any
             | ClaimContent::Variable(_)
             | ClaimContent::Promise(_)
             | ClaimContent::OwnVariables(_) => None,
-        }
+        })
     }
 }

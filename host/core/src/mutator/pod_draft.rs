@@ -15,6 +15,7 @@ use crate::{
     },
     pod::{LazyPodView, Pod},
     profile::Conventions,
+    request::ContainerScope,
 };
 
 /// A pod with the edits accepted so far.
@@ -35,6 +36,11 @@ impl<'a> PodDraft<'a> {
         Self { pod: EditedPod::new(received), received, conventions, applier, view: None, view_changed: false }
     }
 
+    /// Returns the conventions of the edits.
+    pub(super) fn conventions(&self) -> &'a Conventions {
+        self.conventions
+    }
+
     /// Returns the pod without any edits.
     pub(super) fn received(&self) -> &'a Pod {
         self.received
@@ -51,8 +57,7 @@ impl<'a> PodDraft<'a> {
 
     /// Returns the patch and the warnings for the pod's author.
     pub(super) fn finish(self, reports: &[RequestReport]) -> Admitted {
-        let collisions = &self.applier.variable_collisions;
-        let warnings = warnings::with_requests(self.received, reports, collisions, self.conventions.env_placement);
+        let warnings = warnings::with_requests(self.received, reports, &self.applier, self.conventions.env_placement);
         Admitted { patch: self.pod.into_patch(), warnings }
     }
 
@@ -61,12 +66,17 @@ impl<'a> PodDraft<'a> {
         Ok(self.applier.set_own_annotation(key, value, &mut self.pod)?)
     }
 
-    /// Applies all edits of an injector, or none. `origin` names the injector and the annotation in
-    /// messages. After an answer that ends the chain without an injection, the draft must not be
-    /// used.
-    pub(super) fn apply_all(&mut self, origin: &str, edits: &[PodEdit]) -> Result<(), InjectorAnswer> {
+    /// Applies all edits of an injector to the containers of a scope, or none. `origin` names the
+    /// injector and the annotation in messages. After an answer that ends the chain without an
+    /// injection, the draft must not be used.
+    pub(super) fn apply_all(
+        &mut self,
+        origin: &str,
+        scope: &ContainerScope,
+        edits: &[PodEdit],
+    ) -> Result<(), InjectorAnswer> {
         let origin = Arc::from(origin);
-        self.applier.apply_all(&origin, edits, &mut self.pod, self.conventions)?;
+        self.applier.apply_all((&origin, scope), edits, &mut self.pod, self.conventions)?;
         if edits.iter().any(changes_view) {
             (self.view, self.view_changed) = (None, true);
         }

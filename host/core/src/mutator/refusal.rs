@@ -109,10 +109,14 @@ impl RefusalCode {
 // === impl Refusal ===
 
 impl Refusal {
-    /// Returns the refusal for a report; `None` if an injector injected.
+    /// Returns the refusal for a report; `None` if an injector injected, or if the secret is
+    /// optional and absent.
     pub(super) fn for_report(report: &RequestReport) -> Option<Self> {
         if let Some(finding) = report.findings.iter().find(|finding| finding.denies()) {
             return Some(Self::for_finding(report, finding));
+        }
+        if report.is_absent() {
+            return None;
         }
         let last = report.attempts.last().map(|attempt| &attempt.answer);
         let code = match last {

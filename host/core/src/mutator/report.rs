@@ -6,7 +6,7 @@ use crate::{
     edit::PodEdit,
     injector::{InjectionError, InjectorFailure},
     policy::PolicyFinding,
-    request::{RequestedSecret, SecretRequest},
+    request::{RequestOptions, RequestedSecret, SecretRequest},
 };
 
 /// A request and the injectors that were called for it.
@@ -16,6 +16,8 @@ pub struct RequestReport {
     pub annotation: String,
     /// The request.
     pub request: SecretRequest,
+    /// What the host does with the answer.
+    pub options: RequestOptions,
     /// The calls of injectors, in order.
     pub attempts: Vec<Attempt>,
     /// The policy rules that matched or failed, in the order of their evaluation. The last one
@@ -85,7 +87,24 @@ impl RequestReport {
     }
 
     pub(super) fn without_calls((requested, findings): (RequestedSecret, Vec<PolicyFinding>)) -> Self {
-        Self { annotation: requested.annotation, request: requested.request, attempts: Vec::new(), findings }
+        let RequestedSecret { annotation, request, options } = requested;
+        Self { annotation, request, options, attempts: Vec::new(), findings }
+    }
+
+    /// Whether no backend has the secret, and the pod starts without it.
+    pub(super) fn is_absent(&self) -> bool {
+        let is_absent = |attempt: &Attempt| {
+            matches!(
+                attempt.answer,
+                InjectorAnswer::Declined(
+                    InjectionError::NotFound(_) | InjectionError::Unsupported(_) | InjectionError::InvalidRequest(_)
+                )
+            )
+        };
+        let is_missing =
+            |attempt: &Attempt| matches!(attempt.answer, InjectorAnswer::Declined(InjectionError::NotFound(_)));
+        let attempts = &self.attempts;
+        self.options.is_optional() && attempts.iter().all(is_absent) && attempts.iter().any(is_missing)
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! They report annotations that are ignored and requests without effect. They contain no values.
 
+mod unexpanded;
+
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
@@ -11,7 +13,10 @@ use crate::{
     ampoule_annotation,
     annotations::TRIGGER_LABELS,
     delivery::REFRESH_ANNOTATION,
-    edit::{FETCH_CONTAINER, FETCH_VARIABLE, apply::VariableCollisions},
+    edit::{
+        FETCH_CONTAINER, FETCH_VARIABLE,
+        apply::{EditApplier, VariableCollisions},
+    },
     flyte,
     pod::{Pod, list},
     profile::EnvPlacement,
@@ -39,14 +44,18 @@ pub(super) fn without_requests(pod: &Pod) -> Vec<String> {
 pub(super) fn with_requests(
     pod: &Pod,
     reports: &[RequestReport],
-    collisions: &VariableCollisions,
+    applied: &EditApplier<'_>,
     placement: EnvPlacement,
 ) -> Vec<String> {
     let mut warnings = policy_warnings(reports);
     warnings.extend(injector_warnings(reports));
     warnings.extend(unknown_annotations(pod.annotations()));
     warnings.extend(redundant_requests(reports));
-    warnings.extend(variable_collisions(collisions, placement));
+    warnings.extend(variable_collisions(&applied.variable_collisions, placement));
+    if placement == EnvPlacement::AppendIfAbsent {
+        warnings.extend(unexpanded::references(pod, applied));
+    }
+    warnings.extend(absent_secrets(reports));
     warnings.extend(container_before_secrets(pod));
     limited(warnings)
 }
@@ -73,6 +82,14 @@ fn injector_warnings(reports: &[RequestReport]) -> impl Iterator<Item = String> 
             let warnings = attempt.warnings.iter();
             warnings.map(move |text| format!("injector {} (secret {}): {text}", attempt.injector, report.request))
         })
+    })
+}
+
+/// Warns about optional secrets that no injector has.
+fn absent_secrets(reports: &[RequestReport]) -> impl Iterator<Item = String> {
+    reports.iter().filter(|report| report.is_absent()).map(|report| {
+        let annotation = escape_name(&report.annotation);
+        format!("secret {} (annotation {annotation}) does not exist; the pod starts without it", report.request)
     })
 }
 
@@ -122,7 +139,7 @@ fn redundant_requests(reports: &[RequestReport]) -> Vec<String> {
     let mut first_annotations = HashMap::with_capacity(reports.len());
     let mut warnings = Vec::new();
     for report in reports {
-        let first = *first_annotations.entry(&report.request).or_insert(&report.annotation);
+        let first = *first_annotations.entry((&report.request, &report.options)).or_insert(&report.annotation);
         if first != &report.annotation {
             warnings.push(format!(
                 "annotation {} is redundant: {} already requests secret {}",
@@ -138,7 +155,7 @@ fn redundant_requests(reports: &[RequestReport]) -> Vec<String> {
 /// Warns about variables of the pod that have the name of an injected variable.
 fn variable_collisions(collisions: &VariableCollisions, placement: EnvPlacement) -> impl Iterator<Item = String> {
     let effect = match placement {
-        EnvPlacement::AppendIfAbsent => "keeps its value; the secret is not injected",
+        EnvPlacement::AppendIfAbsent | EnvPlacement::PrependIfAbsent => "keeps its value; the secret is not injected",
         EnvPlacement::ReplaceAndPrepend => "is replaced by the secret",
     };
     collisions.iter().map(move |(name, containers)| {

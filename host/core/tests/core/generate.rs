@@ -31,7 +31,7 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
 
 /// Generates a profile.
 pub(crate) fn any_profile() -> impl Strategy<Value = Profile> {
-    prop_oneof![Just(Profile::FlyteV1), Just(Profile::FlyteV2)]
+    prop_oneof![Just(Profile::FlyteV1), Just(Profile::FlyteV2), Just(Profile::Plain)]
 }
 
 /// Generates the edits of an answer.

@@ -16,7 +16,7 @@ use crate::{
     support::{Scripted, mutate, mutated, mutator, pod_asking},
 };
 
-const PROFILES: [Profile; 2] = [Profile::FlyteV1, Profile::FlyteV2];
+const PROFILES: [Profile; 3] = [Profile::FlyteV1, Profile::FlyteV2, Profile::Plain];
 
 /// Memory of which a number of bytes is left.
 struct Left(AtomicUsize);
@@ -187,8 +187,9 @@ fn model(profile: Profile, pod: &Value, names: &[&str], value: &str) -> Value {
         let entry = json!({ "name": name, "value": value });
         let is_present = env.iter().any(|existing| existing["name"] == name);
         match profile {
-            Profile::FlyteV1 if is_present => {}
+            Profile::FlyteV1 | Profile::Plain if is_present => {}
             Profile::FlyteV1 => env.push(entry),
+            Profile::Plain => env.insert(0, entry),
             Profile::FlyteV2 => {
                 env.retain(|existing| existing["name"] != name);
                 env.insert(0, entry);

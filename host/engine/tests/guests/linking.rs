@@ -94,8 +94,9 @@ fn a_plugin_in_rust_imports_no_method_of_a_part_that_it_never_creates() {
         ("k8s", "[static]volume.secret", true),
         ("k8s", "[static]volume.csi", false),
         ("k8s", "[constructor]init-container", false),
-        ("k8s", "[method]request.write-file-from-secret", false),
+        ("k8s", "[method]request.write-file-from-secret", true),
         ("aws", "[constructor]init-container", true),
+        ("aws", "[method]request.write-file-from-secret", false),
     ] {
         let component = ampoule_plugin_bundle::component(plugin).unwrap();
         let imported = host.imported_functions(component, "ampoule:injector/admission@0.2.0");

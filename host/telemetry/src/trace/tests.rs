@@ -4,7 +4,9 @@
 
 use std::sync::Mutex;
 
-use ampoule_core::{AdmissionOutcome, Call, CallOutcome, FailureKind, RequestReport, SecretRequest, Unobserved};
+use ampoule_core::{
+    AdmissionOutcome, Call, CallOutcome, FailureKind, RequestOptions, RequestReport, SecretRequest, Unobserved,
+};
 use opentelemetry::trace::SpanId;
 use opentelemetry_sdk::{error::OTelSdkResult, trace::SpanData};
 
@@ -45,6 +47,7 @@ async fn admission(headers: &HeaderMap, outcome: CallOutcome, code: u16) -> Vec<
     trace.part("patch", || ());
     let (uid, namespace, name) = ("7f", "flyte", "task");
     let report = RequestReport {
+        options: RequestOptions::default(),
         annotation: String::new(),
         request: SecretRequest::default(),
         attempts: Vec::new(),

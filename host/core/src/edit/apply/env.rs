@@ -31,7 +31,8 @@ impl EditApplier<'_> {
         let is_first = self.claim_variable(origin, env, &entry)?;
         self.budget.visit(pod.container_count())?;
         let bytes = operation_length(&entry);
-        let mut containers = pod.containers_mut().peekable();
+        let scope = self.scope.clone();
+        let mut containers = pod.containers_mut().filter(|container| scope.covers(container.name())).peekable();
         while let Some(container) = containers.next() {
             // An injected container depends on its own variables, independent of the conventions.
             if self.is_own_variable(container.name(), &env.name) {
@@ -44,18 +45,18 @@ impl EditApplier<'_> {
                 containers.push(container.name().to_owned());
             }
             match (placement, is_present) {
-                (EnvPlacement::AppendIfAbsent, true) if is_outdated => {
+                (EnvPlacement::AppendIfAbsent | EnvPlacement::PrependIfAbsent, true) if is_outdated => {
                     self.budget.add(bytes)?;
                     if let Some(existing) = container.env.named_mut(&env.name) {
                         *existing = for_container(&mut entry, containers.peek().is_none());
                     }
                 }
-                (EnvPlacement::AppendIfAbsent, true) => {}
+                (EnvPlacement::AppendIfAbsent | EnvPlacement::PrependIfAbsent, true) => {}
                 (EnvPlacement::AppendIfAbsent, false) => {
                     self.budget.add(bytes)?;
                     container.env.append(for_container(&mut entry, containers.peek().is_none()));
                 }
-                (EnvPlacement::ReplaceAndPrepend, false) => {
+                (EnvPlacement::ReplaceAndPrepend | EnvPlacement::PrependIfAbsent, false) => {
                     self.budget.add(bytes)?;
                     container.env.prepend(for_container(&mut entry, containers.peek().is_none()));
                 }
@@ -85,19 +86,26 @@ impl EditApplier<'_> {
     /// Claims the variable, and returns whether this edit is the first that sets it. Messages omit
     /// the values, because a value may be a secret.
     fn claim_variable(&mut self, origin: &Arc<str>, env: &EnvVar, entry: &Value) -> Result<bool, ApplyError> {
-        let Some(earlier) = self.claim(ClaimKind::Env, &env.name) else {
+        let mut is_first = true;
+        for earlier in self.overlapping_claims(ClaimKind::Env, &env.name) {
+            is_first = false;
+            let is_same = match &earlier.content {
+                ClaimContent::Variable(claimed) => claimed == env || claimed.to_json().as_ref() == Ok(entry),
+                _ => false,
+            };
+            if !is_same {
+                return Err(ApplyError::Conflict(format!(
+                    "environment variable {} has different values from {} and {origin}",
+                    env.name, earlier.origin
+                )));
+            }
+        }
+        if !self.is_claimed_everywhere(ClaimKind::Env, &env.name) {
             // The claim keeps a copy, even if every container has the variable.
             self.budget.add(operation_length(entry))?;
             self.record(origin, ClaimKind::Env, &env.name, ClaimContent::Variable(env.clone()));
-            return Ok(true);
-        };
-        match &earlier.content {
-            ClaimContent::Variable(claimed) if claimed == env || claimed.to_json().as_ref() == Ok(entry) => Ok(false),
-            _ => Err(ApplyError::Conflict(format!(
-                "environment variable {} has different values from {} and {origin}",
-                env.name, earlier.origin
-            ))),
         }
+        Ok(is_first)
     }
 }
 

@@ -91,9 +91,9 @@ impl EditApplier<'_> {
     /// not reach the container in this review, but would reach it in a second one.
     fn check_mounts(&self, origin: &str, container: &InitContainer) -> Result<(), ApplyError> {
         for mount in &container.mounts {
-            if let Some((volume, earlier)) = self.volume_mounted_at(normalized_path(&mount.path))
-                && container.mounts.iter().all(|mount| mount.volume != volume)
-            {
+            let mut mounted = self.volumes_mounted_at(normalized_path(&mount.path));
+            let is_missing = |volume: &str| container.mounts.iter().all(|mount| mount.volume != volume);
+            if let Some((volume, earlier)) = mounted.find(|(volume, _)| is_missing(volume)) {
                 return Err(ApplyError::Conflict(format!(
                     "init container {} from {origin} mounts volume {} at {}, \
                      where {earlier} mounts volume {volume}",

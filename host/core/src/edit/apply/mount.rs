@@ -23,7 +23,8 @@ impl EditApplier<'_> {
         self.budget.visit(pod.container_count())?;
         let bytes = operation_length(&requested);
         let path = normalized_path(&mount.path);
-        let mut containers = pod.containers_mut().peekable();
+        let scope = self.scope.clone();
+        let mut containers = pod.containers_mut().filter(|container| scope.covers(container.name())).peekable();
         while let Some(container) = containers.next() {
             let mounts = &container.mounts;
             if mounts.named(&mount.volume).is_some() {
@@ -49,18 +50,17 @@ impl EditApplier<'_> {
     /// unchanged.
     fn claim_path(&mut self, origin: &Arc<str>, mount: &VolumeMount) -> Result<(), ApplyError> {
         let path = normalized_path(&mount.path);
-        match self.volume_mounted_at(path) {
-            Some((volume, earlier)) if volume != mount.volume => Err(ApplyError::Conflict(format!(
+        if let Some((volume, earlier)) = self.volumes_mounted_at(path).find(|(volume, _)| *volume != mount.volume) {
+            return Err(ApplyError::Conflict(format!(
                 "two volumes have the mount path {}: {volume} from {earlier}, \
                  {} from {origin}",
                 mount.path, mount.volume
-            ))),
-            Some(_) => Ok(()),
-            None => {
-                self.record(origin, ClaimKind::Mount, path, ClaimContent::MountedVolume(mount.volume.clone()));
-                Ok(())
-            }
+            )));
         }
+        if !self.is_claimed_everywhere(ClaimKind::Mount, path) {
+            self.record(origin, ClaimKind::Mount, path, ClaimContent::MountedVolume(mount.volume.clone()));
+        }
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     edit::{SecretFile, SecretKeyRef, Volume, VolumeMount, VolumeSource, budget::operation_length, edited::EditedPod},
     generated_name::GeneratedName,
     pod::list,
+    request::ContainerScope,
 };
 
 /// Mode of a file that every user may read, also in an image that runs as any user.
@@ -49,7 +50,7 @@ impl EditApplier<'_> {
         pod: &mut EditedPod<'_>,
     ) -> Result<(), ApplyError> {
         let (directory, name) = split(file.path)?;
-        let volume = volume_name(directory);
+        let volume = [VOLUME_PREFIX, &short_digest(directory, &self.scope)].concat();
         self.add_file(origin, &volume, name, file, pod)?;
         let mount = VolumeMount { volume, path: directory.to_owned(), read_only: true, sub_path: None };
         self.mount_volume(origin, &mount, mount.to_json(), pod)
@@ -66,7 +67,7 @@ impl EditApplier<'_> {
     ) -> Result<(), ApplyError> {
         let (directory, _) = split(path)?;
         match self.claim(ClaimKind::FetchedFile, path) {
-            Some(Claim { origin: owner, content: ClaimContent::Promise(earlier) }) if earlier != promise => {
+            Some(Claim { origin: owner, content: ClaimContent::Promise(earlier), .. }) if earlier != promise => {
                 let text = format!("file {path} has different sources from {owner} and {origin}");
                 return Err(ApplyError::Conflict(text));
             }
@@ -75,7 +76,7 @@ impl EditApplier<'_> {
                 self.record(origin, ClaimKind::FetchedFile, path, ClaimContent::Promise(promise.to_owned()));
             }
         }
-        let volume = memory_volume_name(directory);
+        let volume = memory_volume_name(directory, &self.scope);
         let added = Volume {
             name: volume.clone(),
             source: VolumeSource::Memory { size_limit: Some(SecretFile::MEMORY_SIZE.to_owned()) },
@@ -175,18 +176,20 @@ fn split(path: &str) -> Result<(&str, &str), ApplyError> {
     }
 }
 
-/// The name of the volume for the files of a directory.
-fn volume_name(directory: &str) -> String {
-    [VOLUME_PREFIX, &short_digest(directory)].concat()
-}
-
 /// The name of the memory volume for the fetched files of a directory.
-pub(crate) fn memory_volume_name(directory: &str) -> String {
-    [MEMORY_PREFIX, &short_digest(directory)].concat()
+pub(crate) fn memory_volume_name(directory: &str, scope: &ContainerScope) -> String {
+    [MEMORY_PREFIX, &short_digest(directory, scope)].concat()
 }
 
-fn short_digest(directory: &str) -> String {
-    HEXLOWER.encode(&Sha256::digest(directory.as_bytes())[..8])
+/// Identifies a directory of certain containers. Containers must not have the files of others, so a
+/// volume is only for the containers of one scope.
+fn short_digest(directory: &str, scope: &ContainerScope) -> String {
+    let mut digest = Sha256::new_with_prefix(directory.as_bytes());
+    for name in scope.names().into_iter().flatten() {
+        digest.update(b"\0");
+        digest.update(name.as_bytes());
+    }
+    HEXLOWER.encode(&digest.finalize()[..8])
 }
 
 /// Checks the path and the mode of a file.
