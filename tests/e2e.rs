@@ -81,6 +81,8 @@ mod rights;
 mod rotation;
 #[path = "e2e/sdks.rs"]
 mod sdks;
+#[path = "e2e/shapes.rs"]
+mod shapes;
 #[path = "e2e/sources.rs"]
 mod sources;
 #[path = "e2e/store_faults.rs"]

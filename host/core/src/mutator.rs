@@ -10,6 +10,7 @@ mod refusal;
 mod report;
 mod shadow;
 mod warnings;
+mod windows;
 
 use std::sync::Arc;
 
@@ -180,7 +181,7 @@ impl PodMutator {
         origin: &PodOrigin<'_>,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
-        let requests = RequestedSecret::from_annotations(pod.annotations());
+        let requests = RequestedSecret::from_pod(pod);
         self.ask_for(requests, pod, origin, memory).await
     }
 
@@ -330,7 +331,8 @@ impl<'a> Chain<'a> {
                     let origin = ["injector ", injector.name(), " for ", &requested.annotation].concat();
                     let injected = InjectorAnswer::injected(&edits);
                     let mode = self.delivery.mode(position);
-                    match values.plan.split(injector.name(), mode, edits) {
+                    let checked = windows::check(draft.received(), &edits);
+                    match checked.and_then(|()| values.plan.split(injector.name(), mode, edits)) {
                         Ok((ready, valued)) => match draft.apply_all(&origin, &ready) {
                             Ok(()) => {
                                 let request = (values.position, &requested.options);

@@ -31,6 +31,8 @@ mod policy;
 mod properties;
 #[path = "core/shadow.rs"]
 mod shadow;
+#[path = "core/shapes.rs"]
+mod shapes;
 #[path = "core/support.rs"]
 mod support;
 #[path = "core/warnings.rs"]

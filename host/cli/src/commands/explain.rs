@@ -61,7 +61,7 @@ impl Explanation {
         };
         let triggered = is_triggered(&pod);
         // The outcome contains the parse error.
-        let requested = RequestedSecret::from_annotations(pod.annotations()).ok();
+        let requested = RequestedSecret::from_pod(&pod).ok();
         let judgement = pipeline.decide(pod, &request.namespace, request.requester, &request_context()).await;
         Ok(Self {
             namespace: request.namespace,
