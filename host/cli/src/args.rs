@@ -7,10 +7,15 @@ mod flyte;
 mod plugin;
 mod registries;
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use ampoule_engine::Allocation;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use ampoule_config::{ConfigSource, FlyteSource, OciReference, ProfileName};
 use ampoule_server::app::{ProcessArgs, StartOptions};
@@ -19,6 +24,9 @@ pub(crate) use self::{
     flyte::{WebhookArgs, WebhookCommand},
     plugin::{BenchArgs, BuildArgs, Language, NewArgs, PluginArg, ScaffoldGrant, TestArgs},
 };
+
+/// The file name of the program as a plugin of `kubectl`.
+const KUBECTL_PLUGIN: &str = "kubectl-ampoule";
 
 /// Injects secrets into pods. Every secret backend is a sandboxed WebAssembly plugin.
 #[derive(Debug, Parser)]
@@ -43,6 +51,9 @@ pub(crate) enum Command {
     /// Mutate a pod as the webhook would and print the result.
     Mutate(MutateArgs),
     /// Explain which secrets a pod requests and how each plugin answers.
+    ///
+    /// The input can be a stream of several objects, such as the output of `kustomize build` or of
+    /// `kubectl get --output yaml`. Objects without a pod are passed over and counted.
     Explain(ExplainArgs),
     /// Print the annotation that requests a secret.
     Request(RequestArgs),
@@ -305,6 +316,24 @@ pub(crate) enum TextOutput {
     Json,
 }
 
+// === impl Args ===
+
+impl Args {
+    /// Parses a command line. If the program is called `kubectl-ampoule`, as a plugin of `kubectl`,
+    /// the usage lines have the words that the user typed.
+    pub(crate) fn parse_words(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<_> = words.into_iter().collect();
+        let is_plugin =
+            words.first().is_some_and(|program| Path::new(program).file_stem() == Some(KUBECTL_PLUGIN.as_ref()));
+        let mut command = Self::command();
+        if is_plugin {
+            command = command.bin_name("kubectl ampoule");
+        }
+        let mut matches = command.try_get_matches_from_mut(words)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+}
+
 // === impl ServeArgs ===
 
 impl From<ServeArgs> for StartOptions {
@@ -342,9 +371,29 @@ impl From<ConfigArg> for ConfigSource {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
+
+    #[test]
+    fn as_a_plugin_of_kubectl_the_usage_has_the_words_that_the_user_typed() {
+        for (program, name) in [
+            ("ampoule", "ampoule"),
+            ("/usr/local/bin/ampoule", "ampoule"),
+            ("kubectl-ampoule", "kubectl ampoule"),
+            ("/home/a/.krew/bin/kubectl-ampoule", "kubectl ampoule"),
+        ] {
+            for (words, usage) in [
+                (&["--help"][..], format!("Usage: {name} <COMMAND>")),
+                (&["explain", "--help"], format!("Usage: {name} explain [OPTIONS] [POD]")),
+                (&["plugin", "list", "--help"], format!("Usage: {name} plugin list [OPTIONS]")),
+                (&["explain", "--wrong"], format!("Usage: {name} explain ")),
+                (&["request"], format!("Usage: {name} request --key <KEY>")),
+            ] {
+                let words = std::iter::once(program).chain(words.iter().copied()).map(OsString::from);
+                let error = Args::parse_words(words).unwrap_err().to_string();
+                assert!(error.contains(&usage), "{error}");
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

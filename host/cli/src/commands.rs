@@ -29,8 +29,6 @@ mod uninstall;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use self::{
     compile::compile,
     config_check::config_check,
@@ -61,7 +59,7 @@ impl Args {
     /// default plugin.
     #[must_use]
     pub fn parse_and_run(builtins: Builtins) -> ExitCode {
-        let args = match Self::try_parse() {
+        let args = match Self::parse_words(std::env::args_os()) {
             Ok(args) => args,
             Err(error) => {
                 let usage = error.use_stderr();
