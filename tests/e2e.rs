@@ -25,6 +25,8 @@ mod delivery;
 mod deploy;
 #[path = "e2e/embedded.rs"]
 mod embedded;
+#[path = "e2e/export_policy.rs"]
+mod export_policy;
 #[path = "e2e/fields.rs"]
 mod fields;
 #[path = "e2e/flyte.rs"]

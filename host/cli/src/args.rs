@@ -57,6 +57,12 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Print the annotation that requests a secret.
     Request(RequestArgs),
+    /// Print an admission policy with which the API server itself does the references of
+    /// `builtin:k8s`.
+    ///
+    /// The policy is a MutatingAdmissionPolicy with a binding. It repeats the answers of the
+    /// configuration; its comments list what remains for the webhook.
+    ExportPolicy(ExportPolicyArgs),
     /// Check, convert or describe the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -135,6 +141,23 @@ pub(crate) struct RequestArgs {
     /// Annotation format.
     #[arg(short, long, value_name = "FORMAT", default_value = "ampoule")]
     pub(crate) output: RequestOutput,
+}
+
+/// `ampoule export-policy`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ExportPolicyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Version of the API.
+    #[arg(long, value_name = "VERSION", default_value = "v1")]
+    pub(crate) api_version: PolicyVersion,
+    /// Name of both objects.
+    #[arg(long, value_name = "NAME", default_value = "ampoule-references")]
+    pub(crate) name: String,
+    /// Namespace of the webhook, which the policy does not serve unless
+    /// `registration.namespaceSelector` is set.
+    #[arg(long, value_name = "NAMESPACE", default_value = "ampoule")]
+    pub(crate) webhook_namespace: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -307,6 +330,17 @@ pub(crate) enum RequestOutput {
     Flyte,
 }
 
+/// A version of the API `admissionregistration.k8s.io` with `MutatingAdmissionPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyVersion {
+    /// Kubernetes 1.36.
+    V1,
+    /// Kubernetes 1.34, with the feature switched on.
+    V1beta1,
+    /// Kubernetes 1.32, with the feature switched on.
+    V1alpha1,
+}
+
 /// The output format of other commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TextOutput {
@@ -342,6 +376,19 @@ impl From<ServeArgs> for StartOptions {
             config: args.config.into(),
             self_signed: args.self_signed.then_some(args.dns_name),
             process: args.process,
+        }
+    }
+}
+
+// === impl PolicyVersion ===
+
+impl PolicyVersion {
+    /// The name in `apiVersion`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V1beta1 => "v1beta1",
+            Self::V1alpha1 => "v1alpha1",
         }
     }
 }

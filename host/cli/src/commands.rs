@@ -9,6 +9,7 @@ mod config_check;
 mod config_convert;
 mod config_schema;
 mod explain;
+mod export_policy;
 mod init_certs;
 mod input;
 mod inspect;
@@ -35,6 +36,7 @@ use self::{
     config_convert::config_convert,
     config_schema::config_schema,
     explain::explain,
+    export_policy::export_policy,
     init_certs::init_certs,
     inspect::plugin_inspect,
     list::plugin_list,
@@ -84,6 +86,7 @@ fn run_command(command: Command, builtins: Builtins) -> anyhow::Result<ExitCode>
         Command::Mutate(args) => mutate(&args, builtins),
         Command::Explain(args) => explain(&args, builtins),
         Command::Request(args) => request(args),
+        Command::ExportPolicy(args) => export_policy(&args, builtins),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args, builtins),
         Command::Config(ConfigCommand::Convert(args)) => config_convert(args, builtins),
         Command::Config(ConfigCommand::Schema) => config_schema(),
