@@ -25,6 +25,8 @@ mod delivery;
 mod deploy;
 #[path = "e2e/embedded.rs"]
 mod embedded;
+#[path = "e2e/export_policy.rs"]
+mod export_policy;
 #[path = "e2e/fields.rs"]
 mod fields;
 #[path = "e2e/flyte.rs"]
@@ -83,6 +85,8 @@ mod rights;
 mod rotation;
 #[path = "e2e/sdks.rs"]
 mod sdks;
+#[path = "e2e/shapes.rs"]
+mod shapes;
 #[path = "e2e/sources.rs"]
 mod sources;
 #[path = "e2e/store_faults.rs"]

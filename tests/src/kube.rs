@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 pub use self::namespace::{Namespace, Refusal, Registration};
-use crate::{Connection, Process, Trust, eventually, programs::find_among};
+use crate::{Connection, Process, Trust, eventually, programs::find_among, report::report};
 
 /// Starting takes five seconds on an idle machine.
 const READY: Duration = Duration::from_secs(90);
@@ -61,6 +61,8 @@ pub struct ApiServer {
     // In the order in which they must end.
     kube_apiserver: Process,
     etcd: Process,
+    /// The first two parts of its version.
+    version: (u32, u32),
     address: SocketAddr,
     ca: String,
     folder: TempDir,
@@ -137,12 +139,12 @@ impl ApiServer {
         let ready = eventually("the API server", READY, async || {
             // A program that has ended cannot become ready: the attempts end.
             match etcd.ensure_running().and_then(|()| kube_apiserver.ensure_running()) {
-                Ok(()) => readyz(address, &trust).await.map(|()| Ok(())),
+                Ok(()) => readyz(address, &trust).await.map(Ok),
                 Err(error) => Ok(Err(error)),
             }
         });
         match ready.await {
-            Ok(Ok(())) => Ok(Self { kube_apiserver, etcd, address, ca, folder }),
+            Ok(Ok(version)) => Ok(Self { kube_apiserver, etcd, version: numbers(&version)?, address, ca, folder }),
             Ok(Err(error)) => Err(error),
             Err(error) => bail!("{error:#}\n{}\n{}", etcd.describe(), kube_apiserver.describe()),
         }
@@ -152,6 +154,17 @@ impl ApiServer {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether the server has this version or a later one. If it does not, `what` is reported as a
+    /// test that did not run.
+    #[must_use]
+    pub fn has_version(&self, needed: (u32, u32), what: &str) -> bool {
+        let has = self.version >= needed;
+        if !has {
+            report("not run: ", &format!("{what} (needs Kubernetes {}.{})", needed.0, needed.1));
+        }
+        has
     }
 
     /// A client for the calling test: a client belongs to the runtime that made it.
@@ -253,8 +266,8 @@ current-context: tests
     }
 }
 
-/// Every post-start hook has run, and the token belongs to an admin.
-async fn readyz(address: SocketAddr, trust: &Trust) -> Result<()> {
+/// Every post-start hook has run, and the token belongs to an admin. Returns the version.
+async fn readyz(address: SocketAddr, trust: &Trust) -> Result<String> {
     let authorization = format!("Bearer {TOKEN}");
     let headers = [("authorization", authorization.as_str())];
     let mut connection = Connection::tls(address, trust).await?;
@@ -262,7 +275,19 @@ async fn readyz(address: SocketAddr, trust: &Trust) -> Result<()> {
         let answer = connection.send("GET", path, &headers, "").await?;
         ensure!(answer.status == 200, "{path} is {}: {}", answer.status, answer.text());
     }
-    Ok(())
+    let answer = connection.send("GET", "/version", &headers, "").await?;
+    let version: Value = serde_json::from_slice(&answer.body)?;
+    Ok(version["gitVersion"].as_str().context("a version")?.to_owned())
+}
+
+/// The first two parts of a version such as `v1.36.2`, which is reported.
+fn numbers(version: &str) -> Result<(u32, u32)> {
+    report("API server: Kubernetes ", version);
+    let mut parts = version.trim_start_matches('v').split('.').map(str::parse);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => bail!("{version} is no version"),
+    }
 }
 
 fn etcd(programs: &Programs, folder: &Path, client: u16, peer: u16) -> Result<Process> {

@@ -23,6 +23,7 @@ mod programs;
 mod prometheus;
 mod registry;
 mod renderers;
+mod report;
 mod review;
 pub mod tls_front;
 

@@ -63,6 +63,20 @@ impl Review {
         }))
     }
 
+    /// A review of the update that adds these ephemeral containers to a stored pod.
+    #[must_use]
+    pub fn of_debugging(pod: &Value, namespace: &str, added: &[Value]) -> Self {
+        let Self(mut review) = Self::of(pod, namespace);
+        let request = &mut review["request"];
+        request["operation"] = json!("UPDATE");
+        request["subResource"] = json!("ephemeralcontainers");
+        request["oldObject"] = request["object"].clone();
+        let spec = &mut request["object"]["spec"];
+        let stored = spec["ephemeralContainers"].as_array().cloned().unwrap_or_default();
+        spec["ephemeralContainers"] = json!([stored, added.to_vec()].concat());
+        Self(review)
+    }
+
     /// The same review as a dry run.
     #[must_use]
     pub fn dry_run(mut self) -> Self {

@@ -97,6 +97,10 @@ enum Command {
         /// Build only for this target; may be given more than once (default: all).
         #[arg(long = "target", value_name = "TARGET")]
         targets: Vec<String>,
+        /// The repository on GitHub that publishes the release, for the manifest of `kubectl
+        /// ampoule` (default: no manifest).
+        #[arg(long, value_name = "OWNER/NAME")]
+        repository: Option<String>,
     },
 }
 
@@ -141,8 +145,8 @@ impl Args {
                 let tools = if where_possible { image::Tools::WherePossible } else { image::Tools::Required };
                 image::run(tools, profile)
             }
-            Some(Command::Release { allow_modified, targets }) => {
-                release::run(&release::Options { allow_modified, targets })
+            Some(Command::Release { allow_modified, targets, repository }) => {
+                release::run(&release::Options { allow_modified, targets, repository })
             }
         }
     }

@@ -2,13 +2,15 @@
 //! `target/release-artifacts`.
 //!
 //! For each platform a static binary, an image and a bill of materials; the chart, the contract as
-//! a WIT package, a manifest and checksums. The same commit and toolchain give the same bytes.
-//! Signing and publishing happen only in `.github/workflows/release.yml`.
+//! a WIT package, the manifest of the plugin for `kubectl`, a manifest and checksums. The same
+//! commit and toolchain give the same bytes. Signing and publishing happen only in
+//! `.github/workflows/release.yml`.
 
 pub(crate) mod archive;
 mod binary;
 mod chart;
 mod contract;
+mod krew;
 mod manifest;
 mod sbom;
 pub(crate) mod source;
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail, ensure};
 
 use self::binary::{PLATFORMS, Platform, Toolchain};
+use self::krew::PlatformArchive;
 use self::manifest::Artifacts;
 use self::source::Source;
 use crate::image::{self, Image, Program, inspect};
@@ -33,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) allow_modified: bool,
     /// Build only for these targets; for all if empty.
     pub(crate) targets: Vec<String>,
+    /// The repository on GitHub that publishes the release, as OWNER/NAME.
+    pub(crate) repository: Option<String>,
 }
 
 /// Builds, checks and lists the artifacts.
@@ -47,7 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     setup::ensure_musl()?;
     let images = image::ensure_images();
     let mut artifacts = Artifacts::create(workspace::target_folder()?.join(FOLDER), &source)?;
-    let mut release = Release { source: &source, artifacts: &mut artifacts, checks: Vec::new() };
+    let mut release = Release { source: &source, artifacts: &mut artifacts, archives: Vec::new(), checks: Vec::new() };
     release.add_chart_and_contract()?;
     for platform in &PLATFORMS {
         if !platforms.iter().any(|chosen| chosen.target == platform.target) {
@@ -59,6 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             Err(error) => release.artifacts.skip(everything_for(platform), format!("{error:#}")),
         }
     }
+    release.add_krew_manifest(options.repository.as_deref())?;
     let checks = release.checks;
     artifacts.finish()?;
     report(&artifacts, &checks);
@@ -82,6 +88,8 @@ fn everything_for(platform: &Platform) -> String {
 struct Release<'a> {
     source: &'a Source,
     artifacts: &'a mut Artifacts,
+    /// The archives with binaries.
+    archives: Vec<PlatformArchive>,
     /// Results of the checks, by artifact.
     checks: Vec<(String, String)>,
 }
@@ -127,7 +135,8 @@ impl Release<'_> {
         })?;
         progress.step(&format!("check the binary for {target}"), |_| {
             let name = platform.archive_name(self.source);
-            self.artifacts.add("binary", &name, &platform.pack(&binary, self.source)?)?;
+            let sha256 = self.artifacts.add("binary", &name, &platform.pack(&binary, self.source)?)?;
+            self.archives.push(PlatformArchive { name: name.clone(), sha256, architecture: platform.image });
             self.checked(&name, platform.check(&binary, toolchain, self.source)?);
             Ok(())
         })?;
@@ -157,6 +166,28 @@ impl Release<'_> {
             self.checked(&name, seen);
             Ok(())
         })
+    }
+
+    /// Adds the manifest of `kubectl ampoule`. Its addresses contain the repository.
+    fn add_krew_manifest(&mut self, repository: Option<&str>) -> Result<()> {
+        let name = krew::name();
+        let Some(repository) = repository else {
+            self.artifacts.skip(name, "no --repository");
+            return Ok(());
+        };
+        if self.archives.is_empty() {
+            self.artifacts.skip(name, "no binary was built");
+            return Ok(());
+        }
+        let manifest = krew::manifest(self.source, repository, &self.archives)?;
+        let entries = |archive: &str| -> Result<Vec<String>> {
+            let entries = archive::read_tar_gz(&std::fs::read(self.artifacts.path(archive))?)?;
+            Ok(entries.into_iter().map(|entry| entry.path).collect())
+        };
+        let result = krew::check(&manifest, &self.archives, entries)?;
+        self.artifacts.add("krew manifest", &name, &manifest)?;
+        self.checked(&name, result);
+        Ok(())
     }
 
     fn checked(&mut self, name: &str, result: String) {

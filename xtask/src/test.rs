@@ -127,13 +127,20 @@ fn summarise(commands: &mut [Command]) -> Result<ExitCode> {
     if summary.passed + summary.failed == 0 {
         anstream::println!("{BAD}no test ran{BAD:#}");
     }
+    for version in &summary.api_servers {
+        anstream::println!("API server: Kubernetes {version}");
+    }
+    for what in &summary.not_run {
+        anstream::println!("{BAD}did not run{BAD:#} {what}");
+    }
     let style = if summary.is_good() { GOOD } else { BAD };
     anstream::println!("in {}", Elapsed(begun.elapsed()));
     anstream::println!(
-        "{style}{} passed, {} failed, {} skipped{style:#}",
+        "{style}{} passed, {} failed, {} skipped, {} parts not run{style:#}",
         summary.passed,
         summary.failed,
-        summary.skipped
+        summary.skipped,
+        summary.not_run.len()
     );
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -36,6 +36,7 @@ pub struct Pipeline {
     engine: Arc<PluginEngine>,
     mutator: Arc<PodMutator>,
     on_failure: OnFailure,
+    reviews_ephemeral_containers: bool,
     audit: AuditConfig,
     metrics: Metrics,
 }
@@ -74,13 +75,27 @@ impl Pipeline {
     /// A pipeline of this chain of injectors, which run on this engine.
     #[must_use]
     pub fn new(engine: Arc<PluginEngine>, mutator: PodMutator, metrics: Metrics) -> Self {
-        Self { engine, mutator: Arc::new(mutator), on_failure: OnFailure::Deny, audit: AuditConfig::default(), metrics }
+        Self {
+            engine,
+            mutator: Arc::new(mutator),
+            on_failure: OnFailure::Deny,
+            reviews_ephemeral_containers: false,
+            audit: AuditConfig::default(),
+            metrics,
+        }
     }
 
     /// Sets what happens to a pod that cannot get its secrets. The default is to refuse it.
     #[must_use]
     pub fn with_on_failure(self, on_failure: OnFailure) -> Self {
         Self { on_failure, ..self }
+    }
+
+    /// Sets whether ephemeral containers get the secrets of their pod. By default, they do not
+    /// change.
+    #[must_use]
+    pub fn with_ephemeral_containers(self, enabled: bool) -> Self {
+        Self { reviews_ephemeral_containers: enabled, ..self }
     }
 
     /// Sets the destinations of the audit trail.
@@ -96,6 +111,7 @@ impl Pipeline {
         let judgement = match subject {
             ReviewSubject::OutOfScope => Judgement::without_requests(Decision::OutOfScope),
             ReviewSubject::NotAPod(error) => Judgement::without_requests(Decision::refuse_object(&error)),
+            ReviewSubject::Pod(pod) if self.ignores(&pod) => Judgement::without_requests(Decision::OutOfScope),
             ReviewSubject::Pod(pod) => {
                 let mutated = self.mutate(pod, &facts.namespace, requester, facts.dry_run, context).await;
                 let (mutated, shadows) = mutated.map_or_else(|error| (Err(error), None), |(one, run)| (Ok(one), run));
@@ -116,6 +132,7 @@ impl Pipeline {
         let judgement = match subject {
             ReviewSubject::OutOfScope => Judgement::without_requests(Decision::OutOfScope),
             ReviewSubject::NotAPod(error) => Judgement::without_requests(Decision::refuse_object(&error)),
+            ReviewSubject::Pod(pod) if self.ignores(&pod) => Judgement::without_requests(Decision::OutOfScope),
             ReviewSubject::Pod(pod) if requests_nothing(&pod) => Judgement::without_requests(Decision::unchanged()),
             ReviewSubject::Pod(_) => self.judge(Err(PipelineError::Overloaded(limit))),
         };
@@ -127,6 +144,11 @@ impl Pipeline {
     pub async fn decide(&self, pod: Pod, namespace: &str, user: Requester, context: &RequestContext) -> Judgement {
         let mutated = self.mutate(pod, namespace, user, true, context).await;
         self.judge(mutated.map(|(mutation, _)| mutation))
+    }
+
+    /// Whether an update of ephemeral containers is not reviewed.
+    fn ignores(&self, pod: &Pod) -> bool {
+        pod.is_update() && !self.reviews_ephemeral_containers
     }
 
     /// Whether the decisions depend on the user that creates the pod.
@@ -253,7 +275,7 @@ impl RequestFacts {
 }
 
 fn requests_nothing(pod: &Pod) -> bool {
-    RequestedSecret::from_annotations(pod.annotations()).is_ok_and(|requests| requests.is_empty())
+    RequestedSecret::from_pod(pod).is_ok_and(|requests| requests.is_empty())
 }
 
 /// Logs what the cluster's admin needs to know and the pod's author does not see.

@@ -7,10 +7,15 @@ mod flyte;
 mod plugin;
 mod registries;
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use ampoule_engine::Allocation;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use ampoule_config::{ConfigSource, FlyteSource, OciReference, ProfileName};
 use ampoule_server::app::{ProcessArgs, StartOptions};
@@ -19,6 +24,9 @@ pub(crate) use self::{
     flyte::{WebhookArgs, WebhookCommand},
     plugin::{BenchArgs, BuildArgs, Language, NewArgs, PluginArg, ScaffoldGrant, TestArgs},
 };
+
+/// The file name of the program as a plugin of `kubectl`.
+const KUBECTL_PLUGIN: &str = "kubectl-ampoule";
 
 /// Injects secrets into pods. Every secret backend is a sandboxed WebAssembly plugin.
 #[derive(Debug, Parser)]
@@ -43,9 +51,18 @@ pub(crate) enum Command {
     /// Mutate a pod as the webhook would and print the result.
     Mutate(MutateArgs),
     /// Explain which secrets a pod requests and how each plugin answers.
+    ///
+    /// The input can be a stream of several objects, such as the output of `kustomize build` or of
+    /// `kubectl get --output yaml`. Objects without a pod are passed over and counted.
     Explain(ExplainArgs),
     /// Print the annotation that requests a secret.
     Request(RequestArgs),
+    /// Print an admission policy with which the API server itself does the references of
+    /// `builtin:k8s`.
+    ///
+    /// The policy is a MutatingAdmissionPolicy with a binding. It repeats the answers of the
+    /// configuration; its comments list what remains for the webhook.
+    ExportPolicy(ExportPolicyArgs),
     /// Check, convert or describe the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -140,6 +157,23 @@ pub(crate) struct RequestArgs {
     /// Annotation format.
     #[arg(short, long, value_name = "FORMAT", default_value = "ampoule")]
     pub(crate) output: RequestOutput,
+}
+
+/// `ampoule export-policy`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ExportPolicyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Version of the API.
+    #[arg(long, value_name = "VERSION", default_value = "v1")]
+    pub(crate) api_version: PolicyVersion,
+    /// Name of both objects.
+    #[arg(long, value_name = "NAME", default_value = "ampoule-references")]
+    pub(crate) name: String,
+    /// Namespace of the webhook, which the policy does not serve unless
+    /// `registration.namespaceSelector` is set.
+    #[arg(long, value_name = "NAMESPACE", default_value = "ampoule")]
+    pub(crate) webhook_namespace: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -312,6 +346,17 @@ pub(crate) enum RequestOutput {
     Flyte,
 }
 
+/// A version of the API `admissionregistration.k8s.io` with `MutatingAdmissionPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyVersion {
+    /// Kubernetes 1.36.
+    V1,
+    /// Kubernetes 1.34, with the feature switched on.
+    V1beta1,
+    /// Kubernetes 1.32, with the feature switched on.
+    V1alpha1,
+}
+
 /// The output format of other commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TextOutput {
@@ -319,6 +364,24 @@ pub(crate) enum TextOutput {
     Text,
     /// JSON for programs.
     Json,
+}
+
+// === impl Args ===
+
+impl Args {
+    /// Parses a command line. If the program is called `kubectl-ampoule`, as a plugin of `kubectl`,
+    /// the usage lines have the words that the user typed.
+    pub(crate) fn parse_words(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let words: Vec<_> = words.into_iter().collect();
+        let is_plugin =
+            words.first().is_some_and(|program| Path::new(program).file_stem() == Some(KUBECTL_PLUGIN.as_ref()));
+        let mut command = Self::command();
+        if is_plugin {
+            command = command.bin_name("kubectl ampoule");
+        }
+        let mut matches = command.try_get_matches_from_mut(words)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
 }
 
 // === impl ServeArgs ===
@@ -329,6 +392,19 @@ impl From<ServeArgs> for StartOptions {
             config: args.config.into(),
             self_signed: args.self_signed.then_some(args.dns_name),
             process: args.process,
+        }
+    }
+}
+
+// === impl PolicyVersion ===
+
+impl PolicyVersion {
+    /// The name in `apiVersion`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V1beta1 => "v1beta1",
+            Self::V1alpha1 => "v1alpha1",
         }
     }
 }
@@ -358,9 +434,29 @@ impl From<ConfigArg> for ConfigSource {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
+
+    #[test]
+    fn as_a_plugin_of_kubectl_the_usage_has_the_words_that_the_user_typed() {
+        for (program, name) in [
+            ("ampoule", "ampoule"),
+            ("/usr/local/bin/ampoule", "ampoule"),
+            ("kubectl-ampoule", "kubectl ampoule"),
+            ("/home/a/.krew/bin/kubectl-ampoule", "kubectl ampoule"),
+        ] {
+            for (words, usage) in [
+                (&["--help"][..], format!("Usage: {name} <COMMAND>")),
+                (&["explain", "--help"], format!("Usage: {name} explain [OPTIONS] [POD]")),
+                (&["plugin", "list", "--help"], format!("Usage: {name} plugin list [OPTIONS]")),
+                (&["explain", "--wrong"], format!("Usage: {name} explain ")),
+                (&["request"], format!("Usage: {name} request --key <KEY>")),
+            ] {
+                let words = std::iter::once(program).chain(words.iter().copied()).map(OsString::from);
+                let error = Args::parse_words(words).unwrap_err().to_string();
+                assert!(error.contains(&usage), "{error}");
+            }
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -9,6 +9,7 @@ mod config_check;
 mod config_convert;
 mod config_schema;
 mod explain;
+mod export_policy;
 mod init_certs;
 mod input;
 mod inspect;
@@ -29,14 +30,13 @@ mod uninstall;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use self::{
     compile::compile,
     config_check::config_check,
     config_convert::config_convert,
     config_schema::config_schema,
     explain::explain,
+    export_policy::export_policy,
     init_certs::init_certs,
     inspect::plugin_inspect,
     list::plugin_list,
@@ -61,7 +61,7 @@ impl Args {
     /// default plugin.
     #[must_use]
     pub fn parse_and_run(builtins: Builtins) -> ExitCode {
-        let args = match Self::try_parse() {
+        let args = match Self::parse_words(std::env::args_os()) {
             Ok(args) => args,
             Err(error) => {
                 let usage = error.use_stderr();
@@ -86,6 +86,7 @@ fn run_command(command: Command, builtins: Builtins) -> anyhow::Result<ExitCode>
         Command::Mutate(args) => mutate(&args, builtins),
         Command::Explain(args) => explain(&args, builtins),
         Command::Request(args) => request(args),
+        Command::ExportPolicy(args) => export_policy(&args, builtins),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args, builtins),
         Command::Config(ConfigCommand::Convert(args)) => config_convert(args, builtins),
         Command::Config(ConfigCommand::Schema) => config_schema(),

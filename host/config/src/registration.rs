@@ -45,6 +45,10 @@ pub struct RegistrationConfig {
     /// Namespaces whose pods are sent to the webhook. Without it, all but `kube-system` and the
     /// webhook's own.
     pub namespace_selector: Option<NamespaceSelector>,
+    /// Whether the API server also sends updates of ephemeral containers (`kubectl debug`), so that
+    /// a new one gets the secrets of its pod as far as the running pod permits. Requires Kubernetes
+    /// 1.23. The subresource is `pods/ephemeralcontainers`.
+    pub ephemeral_containers: bool,
     /// Maximum time that the API server waits for an answer.
     // The API server accepts at most 30 s.
     #[serde(rename = "timeoutSeconds", with = "seconds")]
@@ -145,6 +149,7 @@ impl Default for RegistrationConfig {
             service_port: 443,
             failure_policy: FailurePolicy::default(),
             namespace_selector: None,
+            ephemeral_containers: false,
             // The API server's default for a registration without a timeout.
             timeout: Duration::from_secs(10),
         }

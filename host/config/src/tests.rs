@@ -58,7 +58,7 @@ fn reads_every_key() {
     assert_eq!((config.server.max_connections, config.server.max_admissions), (7, 5));
     assert_eq!(config.server.max_connection_age, Duration::from_secs(30));
     assert_eq!(config.server.shutdown_grace, Duration::ZERO);
-    assert_eq!((config.registration.enabled, config.registration.create), (true, true));
+    assert!(config.registration.enabled && config.registration.create && config.registration.ephemeral_containers);
     assert_eq!(config.registration.service_port, 8443);
     assert_eq!(config.registration.failure_policy, FailurePolicy::Ignore);
     assert_eq!(config.registration.timeout, Duration::from_secs(30));
@@ -410,9 +410,9 @@ registration:
   servicePort: 8443
   failurePolicy: Ignore
   namespaceSelector:
-    matchLabels: { team: ml }
-    matchExpressions: [{ key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system] }]
+    { matchLabels: { team: ml }, matchExpressions: [{ key: kubernetes.io/metadata.name, operator: NotIn, values: [kube-system] }] }
   timeoutSeconds: 30
+  ephemeralContainers: true
 certificates:
   mode: cluster
   secretName: webhook.tls

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     ampoule_annotation, flyte,
+    pod::Pod,
     request::{AnnotationError, MountRequirement, RequestOptions, RequestedSecret, SecretRequest},
 };
 
@@ -36,6 +37,15 @@ impl RequestedSecret {
     #[must_use]
     pub fn protocol(&self) -> &'static str {
         if self.annotation.starts_with(ampoule_annotation::KEY) { "ampoule" } else { "flyte" }
+    }
+
+    /// Reads every secret request of a pod. The mirror of a static pod has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_annotations`].
+    pub fn from_pod(pod: &Pod) -> Result<Vec<Self>, AnnotationError> {
+        if pod.is_mirror() { Ok(Vec::new()) } else { Self::from_annotations(pod.annotations()) }
     }
 
     /// Reads every secret request from a pod's annotations: Flyte's by index (`s2` before `s10`),

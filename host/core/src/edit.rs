@@ -12,6 +12,7 @@ mod index;
 mod json;
 mod list;
 mod secret_value;
+pub(crate) mod update;
 
 use serde::Serialize;
 

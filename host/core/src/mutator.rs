@@ -12,6 +12,7 @@ mod request_check;
 mod shadow;
 mod shape;
 mod warnings;
+mod windows;
 
 use std::sync::Arc;
 
@@ -182,7 +183,7 @@ impl PodMutator {
         origin: &PodOrigin<'_>,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
-        let requests = RequestedSecret::from_annotations(pod.annotations());
+        let requests = RequestedSecret::from_pod(pod);
         self.ask_for(requests, pod, origin, memory).await
     }
 
@@ -351,7 +352,9 @@ impl<'a> Chain<'a> {
             let answer = match session.inject(&requested.request, &view).await {
                 Ok(Ok(edits)) => {
                     served.edits = self.keeps_edits.then(|| edits.clone());
-                    match shape::shape(injector.name(), requested, edits, draft.conventions()) {
+                    let checked = windows::check(draft.received(), &edits);
+                    let shape = |()| shape::shape(injector.name(), requested, edits, draft.conventions());
+                    match checked.and_then(shape) {
                         Ok(edits) => {
                             let from = (position, injector.name(), self.delivery.mode(position));
                             accept(requested, edits, from, draft, &mut values)

@@ -3,7 +3,10 @@
 //! A pod stays raw JSON and is never converted to a typed object and back, so that fields unknown
 //! to this program stay untouched.
 
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock, OnceLock},
+};
 
 use serde_json::{Map, Value};
 
@@ -12,13 +15,23 @@ use crate::{flyte, request::SECRETS_ANNOTATION, text};
 /// The annotation that repeats the whole pod, environment values included. Plugins must not see it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// The annotation with which a kubelet marks the API server's copy of a static pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// The label of a node with its operating system.
+const NODE_SYSTEM: &str = "kubernetes.io/os";
+
 /// Maximum length of a kind or version in an error message, in characters.
 const MAX_KIND: usize = 64;
 
 /// A pod: a JSON object whose `metadata`, `spec` and container lists have the right JSON types. All
 /// other content is unchecked. Clones share the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod(Arc<Value>);
+pub struct Pod {
+    document: Arc<Value>,
+    /// For an update of ephemeral containers: the positions of the new ones.
+    debuggers: Option<Arc<[usize]>>,
+}
 
 /// Reasons why a JSON document is not a pod.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,35 +128,68 @@ impl Pod {
         if !spec.get("containers").is_some_and(Value::is_array) {
             return Err(wrong_type("spec.containers", "a list"));
         }
-        for list in ["containers", "initContainers", "volumes", "imagePullSecrets"] {
+        for list in ["containers", "initContainers", "ephemeralContainers", "volumes", "imagePullSecrets"] {
             for (i, item) in checked_list(spec, list, || format!("spec.{list}"))?.iter().enumerate() {
                 check_element(item, || format!("spec.{list}[{i}]"))?;
             }
         }
-        Ok(Self(Arc::new(value)))
+        Ok(Self { document: Arc::new(value), debuggers: None })
+    }
+
+    /// Wraps a running pod to which an update adds ephemeral containers (`kubectl debug`). `before`
+    /// is the stored pod. Edits change only the new containers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pod::parse`].
+    pub fn parse_update(value: Value, before: &Value) -> Result<Self, PodError> {
+        let pod = Self::parse(value)?;
+        let known: BTreeSet<_> = ephemeral_names(before).collect();
+        let names = ephemeral_names(&pod.document).enumerate();
+        let debuggers = names.filter(|(_, name)| !known.contains(name)).map(|(position, _)| position).collect();
+        Ok(Self { debuggers: Some(debuggers), ..pod })
+    }
+
+    /// Whether the pod runs, and an update adds ephemeral containers.
+    #[must_use]
+    pub fn is_update(&self) -> bool {
+        self.debuggers.is_some()
+    }
+
+    /// The positions of the ephemeral containers that an update adds.
+    pub(crate) fn new_ephemeral_containers(&self) -> &[usize] {
+        self.debuggers.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the pod is the API server's copy of a static pod. The kubelet runs static pods from
+    /// files, and Kubernetes lets neither refer to Secrets.
+    #[must_use]
+    pub fn is_mirror(&self) -> bool {
+        self.annotations().contains_key(MIRROR)
     }
 
     /// Returns the pod's annotations; empty if it has none.
     #[must_use]
     pub fn annotations(&self) -> &Map<String, Value> {
         static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
-        self.0["metadata"]["annotations"].as_object().unwrap_or(&EMPTY)
+        self.document["metadata"]["annotations"].as_object().unwrap_or(&EMPTY)
     }
 
     /// Returns the name of the service account; empty if the pod sets none.
     #[must_use]
     pub fn service_account(&self) -> &str {
-        string_or_empty(&self.0["spec"]["serviceAccountName"])
+        string_or_empty(&self.document["spec"]["serviceAccountName"])
     }
 
-    /// Whether the pod is for Windows nodes.
+    /// Whether the pod is for Windows nodes. `spec.os` exists since Kubernetes 1.25.
     pub(crate) fn is_windows(&self) -> bool {
-        self.0["spec"]["os"]["name"] == "windows"
+        let spec = &self.document["spec"];
+        spec["os"]["name"] == "windows" || spec["nodeSelector"][NODE_SYSTEM] == "windows"
     }
 
     /// Whether its containers run as root unless they name another user.
     pub(crate) fn runs_as_root(&self) -> bool {
-        self.0["spec"]["securityContext"]["runAsUser"] == 0
+        self.document["spec"]["securityContext"]["runAsUser"] == 0
     }
 
     /// Returns the parts of the pod that a plugin may see.
@@ -151,7 +197,7 @@ impl Pod {
     /// `namespace` is that of the admission request, because the pod's own may still be empty.
     #[must_use]
     pub fn view(&self, namespace: &str) -> PodView {
-        let spec = &self.0["spec"];
+        let spec = &self.document["spec"];
         let init = list(spec, "initContainers").iter().map(view_init_container);
         let main = list(spec, "containers").iter().map(view_main_container);
         self.view_with(namespace, self.annotations(), init.chain(main).collect())
@@ -164,7 +210,7 @@ impl Pod {
         annotations: &Map<String, Value>,
         containers: Vec<ContainerView>,
     ) -> PodView {
-        let metadata = &self.0["metadata"];
+        let metadata = &self.document["metadata"];
         let name = match string_or_empty(&metadata["name"]) {
             "" => string_or_empty(&metadata["generateName"]),
             name => name,
@@ -173,30 +219,31 @@ impl Pod {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             service_account: self.service_account().to_owned(),
-            operating_system: self.0["spec"]["os"]["name"].as_str().map(str::to_owned),
+            operating_system: self.document["spec"]["os"]["name"].as_str().map(str::to_owned),
             labels: metadata["labels"].as_object().map(|labels| sorted_pairs(labels, |_| true)).unwrap_or_default(),
             annotations: sorted_pairs(annotations, is_visible_to_plugins),
             containers,
         }
     }
 
-    /// Returns the number of containers, with init containers.
+    /// Returns the number of containers, with init containers and ephemeral containers.
     #[must_use]
     pub fn container_count(&self) -> usize {
-        let spec = &self.0["spec"];
-        list(spec, "initContainers").len() + list(spec, "containers").len()
+        let spec = &self.document["spec"];
+        let lists = ["initContainers", "containers", "ephemeralContainers"];
+        lists.into_iter().map(|key| list(spec, key).len()).sum()
     }
 
     /// Returns the JSON document.
     #[must_use]
     pub fn as_json(&self) -> &Value {
-        &self.0
+        &self.document
     }
 
     /// Consumes the pod and returns the JSON document.
     #[must_use]
     pub fn into_json(self) -> Value {
-        Arc::unwrap_or_clone(self.0)
+        Arc::unwrap_or_clone(self.document)
     }
 }
 
@@ -278,6 +325,10 @@ fn checked_list<'a>(
 
 fn wrong_type(path: &str, expected: &'static str) -> PodError {
     PodError::Type { path: path.to_owned(), expected }
+}
+
+fn ephemeral_names(pod: &Value) -> impl Iterator<Item = &str> {
+    list(&pod["spec"], "ephemeralContainers").iter().map(|container| string_or_empty(&container["name"]))
 }
 
 /// Returns the list under `key`; empty if it is missing.

@@ -33,6 +33,8 @@ mod properties;
 mod requested;
 #[path = "core/shadow.rs"]
 mod shadow;
+#[path = "core/shapes.rs"]
+mod shapes;
 #[path = "core/support.rs"]
 mod support;
 #[path = "core/warnings.rs"]

@@ -68,12 +68,23 @@ pub enum ReviewVersion {
 /// The object under review.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReviewSubject {
-    /// A pod to be created.
+    /// A pod to be created, or a running pod to which ephemeral containers are added.
     Pod(Pod),
     /// An object to be created that is not a pod.
     NotAPod(PodError),
-    /// A request that does not create a pod. It is allowed as it is.
+    /// A request that neither creates a pod nor adds ephemeral containers. It is allowed as it is.
     OutOfScope,
+}
+
+/// What a request does, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReviewScope {
+    /// Creates an object.
+    Creation,
+    /// Changes the ephemeral containers of a pod (`kubectl debug`).
+    EphemeralContainers,
+    /// Anything else.
+    Other,
 }
 
 /// Why a body is not a readable review. The answer is an HTTP error, because a review needs the
@@ -130,12 +141,12 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
     let ReviewDocument { api_version, kind, request } = ReviewDocument::read(body)?;
     let version = ReviewVersion::named(&api_version, &kind).ok_or(ReviewError::NotAReview)?;
     let OnlyObject(request) = request.ok_or(NO_REQUEST)?;
-    let RequestFields { uid, operation, sub_resource, namespace, name, dry_run, object } = request;
+    let RequestFields { uid, operation, sub_resource, namespace, name, dry_run, object, old_object } = request;
     let uid = text(uid, "request.uid")?;
     if uid.is_empty() {
         return Err(ReviewError::Field { path: "request.uid", expected: "given" });
     }
-    let in_scope = is_in_scope(operation, sub_resource)?;
+    let scope = ReviewScope::detect(operation, sub_resource)?;
     let mut namespace = text(namespace, "request.namespace")?;
     let mut name = text(name, "request.name")?;
     let dry_run = dry_run.as_bool().unwrap_or(false);
@@ -152,7 +163,7 @@ pub fn parse(body: &[u8]) -> Result<AdmissionRequest, ReviewError> {
             name = fallback(key);
         }
     }
-    let subject = ReviewSubject::classify(object, in_scope);
+    let subject = ReviewSubject::classify(object, &old_object, scope);
     let (identity, requester) = (ReviewIdentity { version, uid }, Requester::default());
     Ok(AdmissionRequest { identity, namespace, name, dry_run, requester, subject })
 }
@@ -179,6 +190,8 @@ struct RequestFields {
     name: Value,
     dry_run: Value,
     object: Value,
+    /// Null for a creation.
+    old_object: Value,
 }
 
 /// A struct that is read only from a JSON object. Serde also accepts a list of the fields in order.
@@ -255,21 +268,33 @@ impl ReviewVersion {
 // === impl ReviewSubject ===
 
 impl ReviewSubject {
-    fn classify(object: Value, in_scope: bool) -> Self {
-        if !in_scope || object.is_null() {
-            return Self::OutOfScope;
+    fn classify(object: Value, old_object: &Value, scope: ReviewScope) -> Self {
+        match scope {
+            ReviewScope::Creation if !object.is_null() => Pod::parse(object).map_or_else(Self::NotAPod, Self::Pod),
+            // API servers before 1.22 send an object of another kind.
+            ReviewScope::EphemeralContainers if object["kind"] == "Pod" => {
+                Pod::parse_update(object, old_object).map_or_else(Self::NotAPod, Self::Pod)
+            }
+            _ => Self::OutOfScope,
         }
-        Pod::parse(object).map_or_else(Self::NotAPod, Self::Pod)
     }
 }
 
-/// Only the creation of an object is in scope: the containers of an existing pod cannot change, and
-/// a subresource (`pods/exec`, `pods/binding`, …) is not a pod. A registration with our rules sends
-/// nothing else.
-fn is_in_scope(operation: Value, sub_resource: Value) -> Result<bool, ReviewError> {
-    let operation = text(operation, "request.operation")?;
-    let sub_resource = text(sub_resource, "request.subResource")?;
-    Ok(matches!(operation.as_str(), "" | "CREATE") && sub_resource.is_empty())
+// === impl ReviewScope ===
+
+impl ReviewScope {
+    /// Only ephemeral containers of an existing pod can change, and another subresource
+    /// (`pods/exec`, `pods/binding`, …) is not a pod. A registration with our rules sends nothing
+    /// else.
+    fn detect(operation: Value, sub_resource: Value) -> Result<Self, ReviewError> {
+        let operation = text(operation, "request.operation")?;
+        let sub_resource = text(sub_resource, "request.subResource")?;
+        Ok(match (operation.as_str(), sub_resource.as_str()) {
+            ("" | "CREATE", "") => Self::Creation,
+            ("UPDATE", "ephemeralcontainers") => Self::EphemeralContainers,
+            _ => Self::Other,
+        })
+    }
 }
 
 /// Whether a text is empty or a DNS label. A forged review could otherwise name another object in

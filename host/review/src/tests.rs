@@ -110,6 +110,31 @@ fn a_pod_of_the_maximum_number_of_containers_is_within_the_limit_of_values() {
 }
 
 #[test]
+fn only_new_ephemeral_containers_of_a_pod_are_reviewed() {
+    let pod = |names: &[&str]| {
+        let containers: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
+        json!({ "kind": "Pod", "spec": { "containers": [], "ephemeralContainers": containers } })
+    };
+    let update = |sub_resource: &str, object: Value, old: Value| {
+        let request = json!({
+            "uid": "7f", "operation": "UPDATE", "subResource": sub_resource, "object": object, "oldObject": old,
+        });
+        parse(&review(&request)).unwrap().subject
+    };
+    let subject = update("ephemeralcontainers", pod(&["old", "new"]), pod(&["old"]));
+    assert_eq!(subject, ReviewSubject::Pod(Pod::parse_update(pod(&["old", "new"]), &pod(&["old"])).unwrap()));
+    assert_ne!(subject, ReviewSubject::Pod(Pod::parse(pod(&["old", "new"])).unwrap()));
+    // An old object that is not a pod has no containers.
+    let all_new = ReviewSubject::Pod(Pod::parse_update(pod(&["a"]), &Value::Null).unwrap());
+    assert_eq!(update("ephemeralcontainers", pod(&["a"]), json!([7])), all_new);
+    let of_1_20 = json!({ "kind": "EphemeralContainers", "ephemeralContainers": [] });
+    assert_eq!(update("ephemeralcontainers", of_1_20, Value::Null), ReviewSubject::OutOfScope);
+    for other in ["", "status", "resize"] {
+        assert_eq!(update(other, pod(&["a"]), pod(&[])), ReviewSubject::OutOfScope, "{other:?}");
+    }
+}
+
+#[test]
 fn names_the_field_that_is_wrong() {
     refuses(review(&Value::Null), "request must be an object");
     refuses(review(&json!(["canary"])), "request must be an object");

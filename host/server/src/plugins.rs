@@ -394,6 +394,7 @@ impl Loader {
         }
         Pipeline::new(Arc::clone(&parts.engine), mutator, self.metrics.clone())
             .with_on_failure(config.on_failure)
+            .with_ephemeral_containers(config.registration.ephemeral_containers)
             .with_audit(config.audit)
     }
 

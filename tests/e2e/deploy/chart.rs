@@ -32,6 +32,8 @@ fn the_object_of_the_chart_equals_the_object_that_its_configuration_describes() 
     let table: &[&[&str]] = &[
         &[],
         &["webhook.failurePolicy=Ignore", "webhook.timeoutSeconds=3", "service.port=8443"],
+        &["webhook.ephemeralContainers=true"],
+        &["config.registration.ephemeralContainers=true"],
         &["config.registration.failurePolicy=Ignore", "config.registration.timeoutSeconds=3"],
         &["webhook.namespaceSelector.matchLabels.team=ml"],
         &["config.registration.namespaceSelector.matchLabels.team=ml"],
@@ -204,6 +206,12 @@ fn values_of_the_registration_have_their_effect() -> Result<()> {
             "MutatingWebhookConfiguration/hook-ampoule",
             "/webhooks/1/timeoutSeconds",
             json!(3),
+        ),
+        (
+            &["webhook.ephemeralContainers=true"],
+            "MutatingWebhookConfiguration/hook-ampoule",
+            "/webhooks/1/rules/1/resources",
+            json!(["pods/ephemeralcontainers"]),
         ),
         (
             &["config.registration.webhookName=a.example.org"],

@@ -31,7 +31,7 @@ pub(super) fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_accepts_every_overlay() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("ampoule").await?;
-    let table: [(&str, &[&str], usize); 16] = [
+    let table: [(&str, &[&str], usize); 17] = [
         ("base", &[], 12),
         ("base", &["cert-manager"], 12),
         ("overlays/dev", &[], 11),
@@ -47,6 +47,7 @@ async fn the_api_server_accepts_every_overlay() -> Result<()> {
         ("overlays/production", &["deliver-secrets", "restart-workloads"], 20),
         ("overlays/production", &["request-tokens"], 16),
         ("overlays/production", &["invalidation"], 15),
+        ("overlays/production", &["ephemeral-containers"], 14),
         ("overlays/production", &["clients-request-header", "admission-policy"], 18),
     ];
     for (overlay, components, count) in table {
@@ -97,6 +98,18 @@ fn the_documented_command_reads_the_audit_lines_of_every_replica() -> Result<()>
         assert_eq!(template["metadata"]["labels"][key], name);
         assert_eq!(value("--container"), template["spec"]["containers"][0]["name"].as_str());
     }
+    Ok(())
+}
+
+#[test]
+fn the_component_for_ephemeral_containers_has_the_rule_of_the_chart() -> Result<()> {
+    let ours = render("base", &["ephemeral-containers"])?;
+    let words = ["--set", "webhook.matchConditions=false", "--set", "webhook.ephemeralContainers=true"];
+    let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
+    let webhooks = |objects: &[Value]| -> Result<Value> {
+        Ok(find(objects, "MutatingWebhookConfiguration/ampoule")?["webhooks"].clone())
+    };
+    assert_eq!(webhooks(&ours)?, webhooks(&theirs)?);
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{GetParams, PostParams, Request},
+    api::{GetParams, Patch, PatchParams, PostParams, Request},
 };
 use serde_json::{Value, json};
 
@@ -177,6 +177,30 @@ impl Namespace {
         Ok(headers.filter_map(|header| text(header.to_str().ok()?)).collect())
     }
 
+    /// Adds an ephemeral container to a running pod, as `kubectl debug` does; returns the API
+    /// server's answer, or its refusal.
+    ///
+    /// # Errors
+    ///
+    /// If the API server does not answer.
+    pub async fn debug_pod(&self, pod: &str, container: &Value) -> Result<Result<Value, Refusal>> {
+        let patch = json!({ "spec": { "ephemeralContainers": [container] } });
+        let (params, patch) = (PatchParams::default(), Patch::Strategic(patch));
+        self.send(Request::new(self.pods()).patch_subresource("ephemeralcontainers", pod, &params, &patch)?).await
+    }
+
+    /// Sets annotations of a pod.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses them, or does not answer.
+    pub async fn annotate_pod(&self, pod: &str, annotations: &Value) -> Result<()> {
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": annotations } }));
+        let request = Request::new(self.pods()).patch(pod, &PatchParams::default(), &patch)?;
+        self.send(request).await??;
+        Ok(())
+    }
+
     /// Creates a pod as a dry run.
     ///
     /// # Errors
@@ -228,14 +252,18 @@ impl Namespace {
     }
 
     async fn post(&self, path: &str, params: &PostParams, object: &Value) -> Result<Result<Value, Refusal>> {
-        let request = Request::new(path).create(params, serde_json::to_vec(object)?)?;
+        self.send(Request::new(path).create(params, serde_json::to_vec(object)?)?).await
+    }
+
+    async fn send(&self, request: hyper::Request<Vec<u8>>) -> Result<Result<Value, Refusal>> {
+        let what = format!("{} {}", request.method(), request.uri());
         match self.client.request::<Value>(request).await {
             Ok(created) => Ok(Ok(created)),
             Err(kube::Error::Api(status)) => {
                 let kube::core::Status { code, reason, message, .. } = *status;
                 Ok(Err(Refusal { code, reason, message }))
             }
-            Err(error) => Err(error).with_context(|| format!("POST {path}: {}", self.server.describe())),
+            Err(error) => Err(error).with_context(|| format!("{what}: {}", self.server.describe())),
         }
     }
 }

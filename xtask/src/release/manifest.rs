@@ -79,13 +79,14 @@ impl Artifacts {
         self.folder.join(name)
     }
 
-    /// Writes an artifact.
-    pub(super) fn add(&mut self, kind: &'static str, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Writes an artifact, and returns its checksum.
+    pub(super) fn add(&mut self, kind: &'static str, name: &str, bytes: &[u8]) -> Result<String> {
         let path = self.path(name);
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         let sha256 = data_encoding::HEXLOWER.encode(&Sha256::digest(bytes));
-        self.manifest.artifacts.push(Artifact { name: name.to_owned(), kind, size: bytes.len() as u64, sha256 });
-        Ok(())
+        let (size, own) = (bytes.len() as u64, sha256.clone());
+        self.manifest.artifacts.push(Artifact { name: name.to_owned(), kind, size, sha256: own });
+        Ok(sha256)
     }
 
     /// Records an artifact that this machine does not make.

@@ -1,7 +1,13 @@
 //! Summarises the output of the test runner: its `test result:` lines, the names of failed tests,
 //! and targets that ended without a result because of a crash. Only the runner's own output counts.
 
+use std::collections::BTreeSet;
+
 use anstream::adapter::strip_str;
+
+/// The prefixes of the lines in `tests/src/report.rs`. Another line may precede them.
+const API_SERVER: &str = "API server: Kubernetes ";
+const NOT_RUN: &str = "not run: ";
 
 /// The results up to the current line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,6 +20,10 @@ pub(super) struct Summary {
     pub(super) skipped: u32,
     /// The names of failed tests, with their targets.
     pub(super) failures: Vec<String>,
+    /// The versions of the API servers that tests used.
+    pub(super) api_servers: BTreeSet<String>,
+    /// The parts of tests that the API server does not support.
+    pub(super) not_run: BTreeSet<String>,
     target: Option<String>,
     runner_is_good: bool,
 }
@@ -32,6 +42,10 @@ impl Summary {
             self.failed += count(result, "failed");
             self.skipped += count(result, "ignored");
             self.target = None;
+        } else if let Some(version) = reported(&line, API_SERVER) {
+            self.api_servers.insert(version.to_owned());
+        } else if let Some(what) = reported(&line, NOT_RUN) {
+            self.not_run.insert(what.to_owned());
         } else if let Some(name) = failed_test(&line) {
             let target = self.target.as_deref().unwrap_or("a target");
             self.failures.push(format!("{name} ({target})"));
@@ -70,6 +84,13 @@ fn target_of(line: &str) -> Option<String> {
     let (source, binary) = line.strip_prefix("Running ")?.strip_suffix(')')?.rsplit_once(" (")?;
     let name = binary.rsplit('/').next()?.rsplit_once('-')?.0;
     Some(format!("{name}, {}", source.trim_start_matches("unittests ")))
+}
+
+/// The rest of a line with this prefix. With one thread, the runner begins the line of a test
+/// before the test runs.
+fn reported<'a>(line: &'a str, prefix: &str) -> Option<&'a str> {
+    let begun = || line.strip_prefix("test ")?.split_once(" ... ")?.1.strip_prefix(prefix);
+    line.strip_prefix(prefix).or_else(begun)
 }
 
 /// Parses `test a::b ... FAILED`. The name may contain ` - should panic` or the location of a doc
@@ -136,6 +157,19 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn sums_the_results_of_the_runner() {
         check(GOOD, true, (4, 0, 1), &[]);
         check(&format!("{GOOD}{FAILED}"), false, (8, 1, 1), &["admits::a_pod (e2e, tests/e2e.rs)"]);
+    }
+
+    #[test]
+    fn lists_the_api_servers_and_the_tests_that_they_cannot_run() {
+        let mut summary = Summary::default();
+        let lines = [
+            "API server: Kubernetes v1.20.2",
+            "test a ... not run: kubectl debug (needs Kubernetes 1.25)",
+            "not run: kubectl debug (needs Kubernetes 1.25)",
+        ];
+        lines.iter().for_each(|line| summary.read(line));
+        assert_eq!(Vec::from_iter(summary.api_servers), ["v1.20.2"]);
+        assert_eq!(Vec::from_iter(summary.not_run), ["kubectl debug (needs Kubernetes 1.25)"]);
     }
 
     #[test]

@@ -3,15 +3,17 @@
 //!
 //! The exit code is 1 if the webhook would refuse the pod.
 
-use std::{fmt::Write as _, process::ExitCode};
+use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use ampoule_core::{
-    Admitted, InjectorAnswer, Pod, PolicyAction, PolicyFinding, Refusal, RequestReport, RequestedSecret, TRIGGER_LABELS,
+    Admitted, InjectorAnswer, Pod, PolicyAction, PolicyFinding, Refusal, RequestReport, RequestedSecret,
+    TRIGGER_LABELS, text,
 };
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{
-    input::PodDocument,
+    input::{PodDocument, PodStream},
     output,
     setup::{load_pipeline, request_context},
 };
@@ -22,10 +24,14 @@ use ampoule_review::ReviewSubject;
 
 /// A pod's secret requests, the answers to them, and the decision.
 pub(super) struct Explanation {
+    /// The kind of the object with the pod.
+    kind: String,
     namespace: String,
     name: String,
     /// Whether a label makes the API server call the webhook for this pod.
     triggered: bool,
+    /// Whether the workload has the label or the annotations itself, and not its pod template.
+    is_misplaced: bool,
     /// Every request, including those after a failed one, which were not processed. `None` if an
     /// annotation cannot be parsed.
     requested: Option<Vec<RequestedSecret>>,
@@ -34,21 +40,77 @@ pub(super) struct Explanation {
     reports: Vec<RequestReport>,
 }
 
+/// The explanations of a stream of objects.
+pub(super) struct StreamExplanation {
+    explanations: Vec<Explanation>,
+    passed_over: BTreeMap<String, usize>,
+    is_stream: bool,
+}
+
 pub(crate) fn explain(args: &ExplainArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
-    let input = PodDocument::load(&args.pod)?;
+    let input = PodStream::load(&args.pod)?;
     let (runtime, loaded) = load_pipeline(&args.config, builtins)?;
-    let explanation = runtime.block_on(Explanation::explain_pod(input, &loaded.pipeline))?;
+    let explained = runtime.block_on(StreamExplanation::explain(input, &loaded.pipeline))?;
     output::print(&match args.output {
-        TextOutput::Text => explanation.text(),
-        TextOutput::Json => output::json(&explanation.json())?,
+        TextOutput::Text => explained.text(),
+        TextOutput::Json => output::json(&explained.json())?,
     })?;
-    Ok(if explanation.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_refused = explained.explanations.iter().any(|explanation| explanation.outcome.is_err());
+    Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+// === impl StreamExplanation ===
+
+impl StreamExplanation {
+    pub(super) async fn explain(stream: PodStream, pipeline: &Pipeline) -> anyhow::Result<Self> {
+        let mut explanations = Vec::with_capacity(stream.pods.len());
+        for (position, document) in stream.pods {
+            let explained = Explanation::explain_pod(document, pipeline).await;
+            explanations.push(explained.with_context(|| format!("object {position}"))?);
+        }
+        Ok(Self { explanations, passed_over: stream.passed_over, is_stream: stream.is_stream })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for explanation in &self.explanations {
+            if self.is_stream {
+                let _ = writeln!(text, "{}:", explanation.kind);
+            }
+            text += &explanation.text();
+            if self.is_stream {
+                text.push('\n');
+            }
+        }
+        if self.is_stream {
+            let refused = self.explanations.iter().filter(|explanation| explanation.outcome.is_err()).count();
+            let _ = write!(text, "{} with pods, {refused} refused", self.explanations.len());
+            if !self.passed_over.is_empty() {
+                let kinds: Vec<_> = self.passed_over.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+                let _ = write!(text, "; passed over, because they have no pod: {}", kinds.join(", "));
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let objects: Vec<_> = self.explanations.iter().map(Explanation::json).collect();
+        match <[Value; 1]>::try_from(objects) {
+            Ok([only]) if !self.is_stream => only,
+            Ok(objects) => json!({ "objects": objects, "passedOver": self.passed_over }),
+            Err(objects) => json!({ "objects": objects, "passedOver": self.passed_over }),
+        }
+    }
 }
 
 // === impl Explanation ===
 
 impl Explanation {
     pub(super) async fn explain_pod(input: PodDocument, pipeline: &Pipeline) -> anyhow::Result<Self> {
+        let is_misplaced = !input.pod_at.is_empty() && has_marks(&input.object["metadata"]);
+        let kind = input.object["kind"].as_str().unwrap_or("Pod");
+        let kind = text::printable(kind).into_owned();
         let request = input.request;
         let pod = match request.subject {
             ReviewSubject::Pod(pod) => pod,
@@ -61,12 +123,14 @@ impl Explanation {
         };
         let triggered = is_triggered(&pod);
         // The outcome contains the parse error.
-        let requested = RequestedSecret::from_annotations(pod.annotations()).ok();
+        let requested = RequestedSecret::from_pod(&pod).ok();
         let judgement = pipeline.decide(pod, &request.namespace, request.requester, &request_context()).await;
         Ok(Self {
+            kind,
             namespace: request.namespace,
             name: request.name,
             triggered,
+            is_misplaced,
             requested,
             outcome: judgement.decision.into_result(),
             reports: judgement.requests,
@@ -82,6 +146,10 @@ impl Explanation {
                 text,
                 "  warning: neither label {flyte} nor {ampoule} is \"true\"; the API server would not call the webhook"
             );
+        }
+        if self.is_misplaced {
+            text += "  warning: the label or an annotation of Ampoule is on the workload; it belongs in the metadata of \
+                     the pod template\n";
         }
         if self.requested.as_ref().is_some_and(Vec::is_empty) {
             text += "  requests no secret\n";
@@ -122,6 +190,7 @@ impl Explanation {
         let requests: Vec<_> = requests.map(|(i, requested)| request_as_json(requested, self.reports.get(i))).collect();
         json!({
             "pod": { "namespace": self.namespace, "name": self.name, "triggered": self.triggered },
+            "kind": self.kind,
             "requests": requests,
             "verdict": self.verdict_as_json(),
         })
@@ -230,6 +299,13 @@ fn answer_kind(answer: &InjectorAnswer) -> &'static str {
         InjectorAnswer::TooLarge(_) => "too-large",
         InjectorAnswer::MemoryExhausted => "memory-exhausted",
     }
+}
+
+/// Whether metadata has a label that selects pods, or an annotation that requests secrets.
+fn has_marks(metadata: &Value) -> bool {
+    let is_request = |key: &String| ["ampoule.dev/", "flyte.secrets/"].iter().any(|prefix| key.starts_with(prefix));
+    TRIGGER_LABELS.iter().any(|label| metadata["labels"][label] == "true")
+        || metadata["annotations"].as_object().is_some_and(|annotations| annotations.keys().any(is_request))
 }
 
 fn is_triggered(pod: &Pod) -> bool {

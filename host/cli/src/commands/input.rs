@@ -1,15 +1,16 @@
 //! The input of `mutate` and `explain`: a Pod, a workload with a pod template, or an
-//! `AdmissionReview`, as YAML or JSON.
+//! `AdmissionReview`, as YAML or JSON. `explain` also reads a stream of objects.
 //!
 //! Each is converted to the request that the API server would send.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Read as _},
     path::Path,
 };
 
-use ampoule_core::{Pod, RequestUser, Requester};
+use ampoule_core::{Pod, RequestUser, Requester, text};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
@@ -32,6 +33,9 @@ const TEMPLATES: [(&str, &str); 8] = [
 /// The uid of a request that does not come from the API server.
 const NO_UID: &str = "00000000-0000-0000-0000-000000000000";
 
+/// Pod templates of other kinds, such as an Argo Rollout or a Knative Service.
+const OTHER_TEMPLATES: [&str; 2] = ["/spec/template", "/spec/jobTemplate/spec/template"];
+
 /// A document that contains a pod.
 #[derive(Debug)]
 pub(super) struct PodDocument {
@@ -43,30 +47,36 @@ pub(super) struct PodDocument {
     pub(super) request: AdmissionRequest,
 }
 
+/// The objects of a stream such as the output of `kustomize build`.
+#[derive(Debug, Default)]
+pub(super) struct PodStream {
+    /// The objects with a pod, each with its position in the stream, from 1.
+    pub(super) pods: Vec<(usize, PodDocument)>,
+    /// The numbers of other objects by their kind.
+    pub(super) passed_over: BTreeMap<String, usize>,
+    /// Whether the input has several documents, or is a list.
+    pub(super) is_stream: bool,
+}
+
 // === impl PodDocument ===
 
 impl PodDocument {
     /// Reads a file or stdin.
     pub(super) fn load(arg: &PodArg) -> anyhow::Result<Self> {
         let (text, place) = read(&arg.path)?;
-        let mut input = Self::parse(&text).context(place)?;
-        if let Some(namespace) = &arg.namespace {
-            input.request.namespace.clone_from(namespace);
-        }
-        if let Some(user) = &arg.user {
-            input.request.requester = Requester::User(RequestUser {
-                username: user.clone(),
-                uid: arg.uid.clone().unwrap_or_default(),
-                groups: arg.groups.clone(),
-                extra: Vec::new(),
-            });
-        }
-        Ok(input)
+        Ok(Self::parse(&text).context(place)?.with_arguments(arg))
     }
 
     /// Parses a document.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
-        let mut document = parse_yaml_or_json(text)?;
+        let mut documents = parse_yaml_or_json(text)?;
+        match documents.pop() {
+            Some(document) if documents.is_empty() => Self::from_value(document),
+            _ => bail!("the input has {} documents; `ampoule explain` reads several", documents.len() + 1),
+        }
+    }
+
+    fn from_value(mut document: Value) -> anyhow::Result<Self> {
         if ReviewVersion::detect(&document).is_some() {
             let body = serde_json::to_vec(&document)?;
             let mut request = review::parse(&body)?;
@@ -88,6 +98,72 @@ impl PodDocument {
         };
         Ok(Self { object: document, pod_at, request })
     }
+
+    /// Applies the namespace and the user of the command line.
+    fn with_arguments(mut self, arg: &PodArg) -> Self {
+        if let Some(namespace) = &arg.namespace {
+            self.request.namespace.clone_from(namespace);
+        }
+        if let Some(user) = &arg.user {
+            self.request.requester = Requester::User(RequestUser {
+                username: user.clone(),
+                uid: arg.uid.clone().unwrap_or_default(),
+                groups: arg.groups.clone(),
+                extra: Vec::new(),
+            });
+        }
+        self
+    }
+}
+
+// === impl PodStream ===
+
+impl PodStream {
+    /// Reads a file or stdin.
+    pub(super) fn load(arg: &PodArg) -> anyhow::Result<Self> {
+        let (text, place) = read(&arg.path)?;
+        let stream = Self::parse(&text).context(place)?;
+        let pods = stream.pods.into_iter().map(|(position, pod)| (position, pod.with_arguments(arg)));
+        Ok(Self { pods: pods.collect(), ..stream })
+    }
+
+    /// Parses documents. The items of a `List`, such as the output of `kubectl get`, are objects of
+    /// the stream.
+    pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
+        let documents = parse_yaml_or_json(text)?;
+        let is_list = |document: &Value| document["kind"] == "List" && document["items"].is_array();
+        if documents.len() == 1 && !documents.iter().any(is_list) {
+            let pods = documents.into_iter().map(|document| Ok((1, PodDocument::from_value(document)?)));
+            return Ok(Self { pods: pods.collect::<anyhow::Result<_>>()?, ..Self::default() });
+        }
+        let mut stream = Self { is_stream: true, ..Self::default() };
+        let objects = documents.into_iter().flat_map(|mut document| match document["items"].take() {
+            Value::Array(items) if document["kind"] == "List" => items,
+            items => {
+                if let Some(place) = document.get_mut("items") {
+                    *place = items;
+                }
+                vec![document]
+            }
+        });
+        for (position, object) in (1..).zip(objects) {
+            stream.add(position, object).with_context(|| format!("object {position}"))?;
+        }
+        Ok(stream)
+    }
+
+    fn add(&mut self, position: usize, object: Value) -> anyhow::Result<()> {
+        if object.is_null() {
+            return Ok(());
+        }
+        let kind = object["kind"].as_str().unwrap_or("(no kind)");
+        if kind != "AdmissionReview" && (object["kind"].is_null() || pod_pointer(&object).is_err()) {
+            *self.passed_over.entry(text::printable(kind).into_owned()).or_default() += 1;
+            return Ok(());
+        }
+        self.pods.push((position, PodDocument::from_value(object)?));
+        Ok(())
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<(String, String)> {
@@ -101,16 +177,22 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
     Ok((text, place))
 }
 
-fn parse_yaml_or_json(text: &str) -> anyhow::Result<Value> {
+/// Parses one document at least.
+fn parse_yaml_or_json(text: &str) -> anyhow::Result<Vec<Value>> {
     if text.trim().is_empty() {
         bail!("the document is empty: expected a Pod, a workload or an AdmissionReview");
     }
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).context("invalid JSON");
+        let documents = serde_json::Deserializer::from_str(text).into_iter();
+        return documents.collect::<Result<_, _>>().context("invalid JSON");
     }
     // YAML 1.1, as in kubectl: `defaultMode: 0644` is octal.
     let options = serde_saphyr::options! { legacy_octal_numbers: true };
-    serde_saphyr::from_str_with_options(text, options).context("invalid YAML")
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).context("invalid YAML")?;
+    if documents.is_empty() {
+        bail!("the document is empty: expected a Pod, a workload or an AdmissionReview");
+    }
+    Ok(documents)
 }
 
 fn pod_pointer(document: &Value) -> anyhow::Result<&'static str> {
@@ -120,12 +202,14 @@ fn pod_pointer(document: &Value) -> anyhow::Result<&'static str> {
             bail!("unsupported apiVersion of the AdmissionReview: expected admission.k8s.io/v1 or v1beta1")
         }
         Some(kind) => {
-            let found = TEMPLATES.iter().find(|(template, _)| *template == kind);
-            let (_, pointer) = found.with_context(|| {
+            if let Some((_, pointer)) = TEMPLATES.iter().find(|(template, _)| *template == kind) {
+                return Ok(pointer);
+            }
+            let has_pod = |at: &&str| document.pointer(&format!("{at}/spec/containers")).is_some_and(Value::is_array);
+            OTHER_TEMPLATES.into_iter().find(has_pod).with_context(|| {
                 let known = TEMPLATES.map(|(template, _)| template).join(", ");
-                format!("kind {kind} has no pod: expected Pod, AdmissionReview, {known}")
-            })?;
-            Ok(pointer)
+                format!("kind {kind} has no pod: expected Pod, AdmissionReview, {known}, or a pod at spec.template")
+            })
         }
     }
 }

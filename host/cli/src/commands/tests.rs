@@ -2,6 +2,8 @@
 //!
 //! The pods contain only the fields that the printed results need.
 
+mod streams;
+
 use std::sync::LazyLock;
 
 use ampoule_core::Admitted;
@@ -341,7 +343,7 @@ fn rejects_an_invalid_document() {
     refuses(
         "kind: Service",
         "kind Service has no pod: expected Pod, AdmissionReview, Deployment, StatefulSet, DaemonSet, ReplicaSet, \
-         ReplicationController, Job, CronJob, PodTemplate",
+         ReplicationController, Job, CronJob, PodTemplate, or a pod at spec.template",
     );
     refuses("kind: Job\nspec: {}", "spec.template is missing");
     refuses("kind: Job\nspec: { template: { spec: 1 } }", "spec.template is not a pod: spec must be an object");

@@ -105,7 +105,7 @@ impl WebhookRegistration {
             "name": name,
             "admissionReviewVersions": ["v1", "v1beta1"],
             "clientConfig": self.client_config(namespace),
-            "rules": [{ "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"] }],
+            "rules": self.rules(),
             "objectSelector": object_selector,
             "namespaceSelector": self.namespace_selector(namespace),
             "failurePolicy": self.config.failure_policy,
@@ -120,6 +120,15 @@ impl WebhookRegistration {
             webhook["matchConditions"] = json!([{ "name": "requests-secrets", "expression": REQUESTS_SECRETS }]);
         }
         webhook
+    }
+
+    fn rules(&self) -> Vec<Value> {
+        let rule = |operation: &str, resource: &str| json!({ "operations": [operation], "apiGroups": [""], "apiVersions": ["v1"], "resources": [resource] });
+        let mut rules = vec![rule("CREATE", "pods")];
+        if self.config.ephemeral_containers {
+            rules.push(rule("UPDATE", "pods/ephemeralcontainers"));
+        }
+        rules
     }
 
     fn client_config(&self, namespace: &str) -> Value {
@@ -191,6 +200,20 @@ mod tests {
             assert_eq!(registration(false)[i]["matchConditions"], Value::Null);
             let condition = json!([{ "name": "requests-secrets", "expression": expected }]);
             assert_eq!(registration(true)[i]["matchConditions"], condition);
+        }
+    }
+
+    #[test]
+    fn updates_of_ephemeral_containers_are_sent_only_if_they_are_configured() {
+        for (configured, expected) in [(false, vec!["pods"]), (true, vec!["pods", "pods/ephemeralcontainers"])] {
+            let text = format!("registration: {{ ephemeralContainers: {configured} }}");
+            let config = Config::parse(&text, &["k8s"]).unwrap().registration;
+            let document = WebhookRegistration::new(config, ReviewRoute::Direct, None).document("ampoule");
+            for webhook in document["webhooks"].as_array().unwrap() {
+                let rules = webhook["rules"].as_array().unwrap().iter();
+                let resources: Vec<_> = rules.map(|rule| rule["resources"][0].as_str().unwrap()).collect();
+                assert_eq!(resources, expected);
+            }
         }
     }
 

@@ -137,19 +137,14 @@ impl FetchPlan {
     ///
     /// # Errors
     ///
-    /// The pod is for Windows, its annotation is not valid, the document is too large for a
-    /// variable, a file is in a directory of the init container, or a plugin is not loaded for this
-    /// delivery.
+    /// The annotation of the pod is not valid, the document is too large for a variable, a file is
+    /// in a directory of the init container, or a plugin is not loaded for this delivery.
     pub(crate) fn container_edits(
         &self,
         pods: &PodFetching,
         secrets: &[String],
         pod: &Pod,
     ) -> Result<Vec<PodEdit>, DeliveryError> {
-        if pod.is_windows() {
-            let reason = "delivery: pod adds a Linux container, and the pod is for Windows (spec.os)";
-            return Err(DeliveryError::Refused(reason.to_owned()));
-        }
         let recipes = self.recipes(pods)?;
         let document = self.document(&recipes, pods, secrets);
         let variables = recipes.values().flat_map(|recipe| recipe.variables.iter().cloned()).collect();

@@ -21,6 +21,9 @@ pub(crate) struct EditedPod<'a> {
     pub(super) pull_secrets: EditedList<'a>,
     pub(super) init_containers: Vec<EditedContainer<'a>>,
     containers: Vec<EditedContainer<'a>>,
+    /// The ephemeral containers that an update adds, with their positions. Edits of an update
+    /// change no other container.
+    ephemeral: Vec<(usize, EditedContainer<'a>)>,
 }
 
 /// A container after some edits.
@@ -38,6 +41,8 @@ pub(super) struct EditedContainer<'a> {
 impl<'a> EditedPod<'a> {
     pub(crate) fn new(received: &'a Pod) -> Self {
         let spec = &received.as_json()["spec"];
+        let debuggers = list(spec, "ephemeralContainers");
+        let ephemeral = received.new_ephemeral_containers().iter();
         Self {
             received,
             annotations: Cow::Borrowed(received.annotations()),
@@ -45,6 +50,7 @@ impl<'a> EditedPod<'a> {
             pull_secrets: EditedList::received(list(spec, "imagePullSecrets")),
             init_containers: list(spec, "initContainers").iter().map(EditedContainer::received).collect(),
             containers: list(spec, "containers").iter().map(EditedContainer::received).collect(),
+            ephemeral: ephemeral.map(|i| (*i, EditedContainer::received(&debuggers[*i]))).collect(),
         }
     }
 
@@ -60,6 +66,10 @@ impl<'a> EditedPod<'a> {
         let received_annotations = self.received.annotations();
         let spec = &self.received.as_json()["spec"];
         let mut differ = Differ::default();
+        if self.received.is_update() {
+            differ.at(Step::Key("spec"), |differ| compare_ephemeral(differ, &mut self.ephemeral));
+            return differ.finish();
+        }
         differ.at(Step::Key("metadata"), |differ| {
             if let Cow::Owned(annotations) = &mut self.annotations {
                 differ.at(Step::Key("annotations"), |differ| {
@@ -76,19 +86,31 @@ impl<'a> EditedPod<'a> {
         differ.finish()
     }
 
+    /// Whether only ephemeral containers can change.
+    pub(super) fn is_update(&self) -> bool {
+        self.received.is_update()
+    }
+
+    /// Returns the ephemeral containers that an update adds.
+    pub(super) fn ephemeral_containers(&self) -> impl Iterator<Item = &EditedContainer<'a>> {
+        self.ephemeral.iter().map(|(_, container)| container)
+    }
+
     /// Returns all containers, init containers first.
     pub(super) fn containers(&self) -> impl Iterator<Item = &EditedContainer<'a>> {
-        self.init_containers.iter().chain(&self.containers)
+        self.init_containers.iter().chain(&self.containers).chain(self.ephemeral_containers())
     }
 
-    /// Returns the number of containers, with init containers.
+    /// Returns the number of containers, with init containers and ephemeral containers.
     pub(super) fn container_count(&self) -> usize {
-        self.init_containers.len() + self.containers.len()
+        self.init_containers.len() + self.containers.len() + self.ephemeral.len()
     }
 
-    /// Returns all containers, init containers first.
+    /// Returns the containers that edits change, init containers first.
     pub(super) fn containers_mut(&mut self) -> impl Iterator<Item = &mut EditedContainer<'a>> {
-        self.init_containers.iter_mut().chain(&mut self.containers)
+        let is_fixed = self.is_update();
+        let running = self.init_containers.iter_mut().chain(&mut self.containers).filter(move |_| !is_fixed);
+        running.chain(self.ephemeral.iter_mut().map(|(_, container)| container))
     }
 }
 
@@ -109,6 +131,11 @@ impl<'a> EditedContainer<'a> {
         let env = take_list(&mut container, "env");
         let mounts = take_list(&mut container, "volumeMounts");
         Self { base: Cow::Owned(container), env, mounts, before: OnceCell::new() }
+    }
+
+    /// Whether an edit added the container.
+    pub(super) fn is_added(&self) -> bool {
+        matches!(self.base, Cow::Owned(_))
     }
 
     /// Returns the container as received; `None` if an edit added it.
@@ -175,6 +202,14 @@ fn compare_containers<'d, 'a: 'd>(
             differ.put(before, containers.iter_mut().map(EditedContainer::take).collect());
         }
         _ => {}
+    });
+}
+
+fn compare_ephemeral<'d, 'a: 'd>(differ: &mut Differ<'d>, containers: &'d mut [(usize, EditedContainer<'a>)]) {
+    differ.at(Step::Key("ephemeralContainers"), |differ| {
+        for (i, container) in containers {
+            differ.at(Step::Index(*i), |differ| compare_container(differ, container));
+        }
     });
 }
 

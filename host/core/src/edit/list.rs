@@ -59,6 +59,17 @@ impl<'a> EditedList<'a> {
         self.all(ListKey::Name, name).into_iter().filter_map(|position| self.get(position))
     }
 
+    /// Returns the elements that edits added at the ends.
+    pub(super) fn additions(&self) -> impl Iterator<Item = &Value> {
+        self.front.iter().chain(&self.back).flatten()
+    }
+
+    /// Returns each element that edits changed, as received and as it is now.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (&Value, &Value)> {
+        let changed = self.changed.iter().filter_map(|(i, element)| Some((i, element.as_ref()?)));
+        changed.filter_map(|(i, element)| Some((self.received.get(*i)?, element)))
+    }
+
     /// Returns the number of elements with this name.
     pub(super) fn count_named(&self, name: &str) -> usize {
         if self.len() <= MAX_SCANNED {

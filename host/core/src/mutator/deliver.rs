@@ -54,6 +54,7 @@ impl ValueDelivery {
             Some(pods) => fetch_in_pod(pods, &fetches, draft, reports)?,
             None => return Err(refuse(&DeliveryError::Refused("delivery.pod.image is not set".to_owned()))),
         };
+        draft.check_update().map_err(|missing| Refusal::for_update(&missing))?;
         for secret in &secrets {
             self.store.check(secret).map_err(|error| refuse(&error))?;
         }

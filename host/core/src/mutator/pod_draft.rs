@@ -12,6 +12,7 @@ use crate::{
         apply::{ApplyError, EditApplier},
         budget::EditBudget,
         edited::EditedPod,
+        update::check_update,
     },
     pod::{LazyPodView, Pod},
     profile::Conventions,
@@ -44,6 +45,11 @@ impl<'a> PodDraft<'a> {
     /// Returns the pod without any edits.
     pub(super) fn received(&self) -> &'a Pod {
         self.received
+    }
+
+    /// Checks that an update of ephemeral containers needs nothing that the running pod lacks.
+    pub(super) fn check_update(&self) -> Result<(), String> {
+        check_update(&self.pod)
     }
 
     /// Returns the current view for injectors. It changes only after an edit that changes it.

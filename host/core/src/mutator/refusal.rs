@@ -157,6 +157,16 @@ impl Refusal {
         Self { code: RefusalCode::BadRequest, message, retry_after: None }
     }
 
+    /// Returns the refusal for an ephemeral container that needs what the running pod lacks.
+    pub(super) fn for_update(missing: &str) -> Self {
+        let message = format!(
+            "the ephemeral container cannot get its secrets: the running pod does not have {missing}, and cannot get \
+             it; create the pod again with the same annotations, request a variable from a Kubernetes Secret instead, \
+             or remove the annotations for this session"
+        );
+        Self { code: RefusalCode::BadRequest, message: shown(&message), retry_after: None }
+    }
+
     /// Returns the refusal for values that could not be delivered.
     pub(super) fn for_delivery(error: &DeliveryError) -> Self {
         let code = match error {

@@ -35,6 +35,9 @@ const FLYTE_PREFIX: &str = "flyte.secrets/";
 
 /// Returns the warnings for a pod without secret requests.
 pub(super) fn without_requests(pod: &Pod) -> Vec<String> {
+    if pod.is_mirror() {
+        return mirror_with_requests(pod).into_iter().collect();
+    }
     let mut warnings = unknown_annotations(pod.annotations());
     warnings.extend(label_without_effect(pod));
     limited(warnings)
@@ -58,6 +61,18 @@ pub(super) fn with_requests(
     warnings.extend(absent_secrets(reports));
     warnings.extend(container_before_secrets(pod));
     limited(warnings)
+}
+
+/// Warns about a static pod that requests secrets: the kubelet runs it from its file, without what
+/// the webhook would add to the copy.
+fn mirror_with_requests(pod: &Pod) -> Option<String> {
+    let is_request = |key: &&String| *key == ampoule_annotation::KEY || key.starts_with(flyte::KEY_PREFIX);
+    let key = pod.annotations().keys().find(is_request)?;
+    Some(format!(
+        "annotation {} is ignored: this is the mirror of a static pod, which the kubelet runs from a file and which \
+         cannot refer to Secrets; use a DaemonSet",
+        escape_name(key)
+    ))
 }
 
 /// The warnings of policy rules, each once per secret.

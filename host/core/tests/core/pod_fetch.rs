@@ -193,14 +193,12 @@ fn a_promise_is_fetched_once_for_all_its_uses() {
 
 #[test]
 fn what_a_pod_cannot_fetch_is_refused() {
-    let windows = json!({ "containers": [{ "name": "a" }], "os": { "name": "windows" } });
     let taken = json!({ "containers": [{ "name": "ampoule-fetch", "image": "own" }] });
     let mounted = json!({
         "containers": [{ "name": "a", "volumeMounts": [{ "name": "own", "mountPath": "/etc/secrets" }] }],
         "volumes": [{ "name": "own", "emptyDir": {} }],
     });
     for (spec, recipe, expected) in [
-        (windows, Some(recipe()), "delivery: pod adds a Linux container, and the pod is for Windows (spec.os)"),
         (spec(), None, "the plugin of injector store is being loaded for delivery: pod"),
         (
             taken,
