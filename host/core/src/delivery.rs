@@ -74,6 +74,11 @@ pub trait DeliveryStore: Send + Sync {
     /// The key cannot be read.
     async fn naming_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError>;
 
+    /// Whether pods get the annotation with the versions of their values.
+    fn records_versions(&self) -> bool {
+        true
+    }
+
     /// Checks what is known of a Secret without a request to the cluster.
     ///
     /// # Errors
@@ -192,6 +197,11 @@ impl DeliveredKind {
 impl DeliveryStore for NoDelivery {
     async fn naming_key(&self, _dry_run: bool) -> Result<NamingKey, DeliveryError> {
         Ok(NamingKey::new([0; NamingKey::BYTES]))
+    }
+
+    /// No process could read them: the key is not that of a cluster.
+    fn records_versions(&self) -> bool {
+        false
     }
 
     async fn ensure(&self, _secret: &DeliveredSecret) -> Result<(), DeliveryError> {

@@ -205,7 +205,7 @@ fn a_restart_of_workloads_needs_the_search_for_old_values() {
         "rotation: { rollout: { enabled: true } }",
         "configuration: rotation.rollout.enabled: has no effect without rotation.intervalSeconds",
     );
-    let global = "globalSecrets: { enabled: true }";
+    let global = "globalSecrets: { enabled: true }\nserver: { clients: { acceptValuesToAnyone: true } }";
     let rotation = "rotation: { intervalSeconds: 60, rollout: { enabled: true } }";
     for (parts, expected) in [(vec![global], false), (vec![rotation], false), (vec![global, rotation], true)] {
         assert_eq!(config(&parts.join("\n")).restarts_workloads(), expected, "{parts:?}");

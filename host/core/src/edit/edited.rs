@@ -65,12 +65,15 @@ impl<'a> EditedPod<'a> {
     pub(crate) fn into_patch(mut self) -> Patch {
         let received_annotations = self.received.annotations();
         let spec = &self.received.as_json()["spec"];
+        let nothing = Map::new();
+        let mut first = self.take_first_annotations();
         let mut differ = Differ::default();
         if self.received.is_update() {
             differ.at(Step::Key("spec"), |differ| compare_ephemeral(differ, &mut self.ephemeral));
             return differ.finish();
         }
         differ.at(Step::Key("metadata"), |differ| {
+            differ.object(&nothing, &mut first);
             if let Cow::Owned(annotations) = &mut self.annotations {
                 differ.at(Step::Key("annotations"), |differ| {
                     differ.object(received_annotations, annotations);
@@ -84,6 +87,19 @@ impl<'a> EditedPod<'a> {
             self.volumes.compare(differ, spec, "volumes");
         });
         differ.finish()
+    }
+
+    /// Takes the annotations if the received pod has none, as a part of its metadata: a patch cannot
+    /// add to a map that does not exist.
+    fn take_first_annotations(&mut self) -> Map<String, Value> {
+        let mut metadata = Map::new();
+        if let Cow::Owned(annotations) = &mut self.annotations
+            && self.received.annotations().is_empty()
+            && !annotations.is_empty()
+        {
+            metadata.insert("annotations".to_owned(), Value::Object(std::mem::take(annotations)));
+        }
+        metadata
     }
 
     /// Whether only ephemeral containers can change.

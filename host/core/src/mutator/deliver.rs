@@ -88,7 +88,9 @@ impl ValueDelivery {
         for answer in completed {
             apply(draft, reports, answer.request, &answer.edits)?;
         }
-        annotate(draft, &secrets, origin.namespace, &key)?;
+        if self.store.records_versions() {
+            annotate(draft, &secrets, origin.namespace, &key)?;
+        }
         Ok(secrets)
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use ampoule_core::{
     DeliveredSecret, Delivery, DeliveryError, DeliveryStore, EnvSource, EnvVar, FileSource, NamingKey, NoDelivery, Pod,
-    PodEdit, PodMutator, PodOrigin, Profile, RefusalCode, Requester, SecretFile, SecretValue, ShippedComponent,
-    UnlimitedMemory, VolumeMount,
+    PodEdit, PodMutator, PodOrigin, PodVersions, Profile, RefusalCode, RequestedSecret, Requester, SecretFile,
+    SecretValue, ShippedComponent, UnlimitedMemory, VERSIONS_ANNOTATION, ValueSource, VolumeMount,
 };
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -277,4 +277,55 @@ fn a_volume_of_the_pod_with_the_name_of_a_files_volume_is_a_conflict() {
         let text = "file /etc/a/token has different sources from the pod and injector store for flyte.secrets/s0";
         assert!(refusal.message.contains(text), "{}", refusal.message);
     }
+}
+
+/// A variable with the value of a promise.
+fn promised(name: &str, value: &str, promise: &str) -> PodEdit {
+    let source = ValueSource { promise: promise.to_owned(), version: None };
+    let value = SecretValue::new(value.into()).with_source(source);
+    PodEdit::SetEnv(EnvVar { name: name.to_owned(), source: EnvSource::SecretValue(value) })
+}
+
+/// A mutator whose injector sets these variables through Secrets that a recorder gets.
+fn recording(edits: Vec<PodEdit>) -> PodMutator {
+    let store = Arc::new(Recorder::default());
+    mutator(Profile::FlyteV1, vec![Scripted::edits("store", edits)]).with_delivery(vec![Delivery::Secret], store)
+}
+
+fn versions(pod: &Value) -> Option<&str> {
+    pod["metadata"]["annotations"][VERSIONS_ANNOTATION].as_str()
+}
+
+#[test]
+fn a_pod_has_the_versions_of_its_promised_values_also_if_it_is_a_copy_of_an_older_pod() {
+    let asking = pod_asking(1, json!({ "containers": [{ "name": "main" }] }));
+    let first = mutated(&recording(vec![promised("A", CANARY, "p")]), &asking);
+    let text = versions(&first).expect("versions");
+    assert!(!text.contains(CANARY), "{text}");
+    let key = pollster::block_on(NoDelivery.naming_key(false)).unwrap();
+    let read = PodVersions::read(text, "team-a", &key).expect("a sealed annotation");
+    assert_eq!(read.iter().map(|(promise, _)| promise.promise.as_str()).collect::<Vec<_>>(), ["p"]);
+
+    let mut copy = asking.clone();
+    copy["metadata"]["annotations"][VERSIONS_ANNOTATION] = json!(text);
+    let changed = mutated(&recording(vec![promised("A", "changed", "p")]), &copy);
+    assert_ne!(versions(&changed), Some(text));
+    assert_eq!(versions(&mutated(&recording(vec![promised("A", CANARY, "p")]), &copy)), Some(text));
+    // Without a cluster, nothing could read the versions.
+    let without = mutator(Profile::FlyteV1, vec![Scripted::edits("store", vec![promised("A", CANARY, "p")])]);
+    let without = without.with_delivery(vec![Delivery::Secret], Arc::new(NoDelivery));
+    assert_eq!(versions(&mutated(&without, &asking)), None);
+}
+
+#[test]
+fn a_pod_without_annotations_gets_its_first_one() {
+    let received = json!({ "metadata": { "name": "task" }, "spec": { "containers": [{ "name": "main" }] } });
+    let pod = Pod::parse(received.clone()).unwrap();
+    let requested =
+        RequestedSecret::from_annotations(pod_asking(1, json!({}))["metadata"]["annotations"].as_object().unwrap());
+    let mutator = recording(vec![promised("A", CANARY, "p")]);
+    let mutation = pollster::block_on(mutator.mutate_requests(&pod, "team-a", requested.unwrap()));
+    let mut patched = received;
+    json_patch::patch(&mut patched, &mutation.outcome.unwrap().patch).expect("the patch applies");
+    assert!(versions(&patched).is_some(), "{patched}");
 }
