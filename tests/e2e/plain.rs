@@ -1,5 +1,6 @@
 //! The profile `plain` and the fields of `ampoule.dev/secrets` through a real API server. A
-//! simulated kubelet starts the containers, so that a missing Secret and the order of variables count.
+//! simulated kubelet starts the containers, so that a missing Secret and the order of
+//! variables count.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 

@@ -22,6 +22,8 @@ mod hostile;
 mod place;
 #[path = "pod_fetch/refresh.rs"]
 mod refresh;
+#[path = "pod_fetch/start.rs"]
+mod start;
 
 #[test]
 fn a_pod_fetches_its_secrets_with_its_own_identity() {

@@ -188,7 +188,8 @@ async fn workloads_with_old_pods_are_restarted_once_for_each_change() -> Result<
         restarted_for::<DaemonSet>(pods, "agent").await?.context("agent")?;
         Ok(web)
     })
-    .await?;
+    .await
+    .with_context(|| ampoule.log().unwrap_or_default())?;
     searched(&ampoule).await?;
     let restarts = "ampoule_rotation_rollouts_total{result=\"restarted\"}";
     assert_eq!(ampoule.metric(restarts).await?, 3.0);

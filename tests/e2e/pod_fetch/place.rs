@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use ampoule_tests::{
@@ -45,6 +46,8 @@ pub(super) struct Asked {
     pub(super) reads: Vec<String>,
     /// The answers of a store that was down at first.
     outages: usize,
+    /// The end of the time in which the store is down.
+    pub(super) down_until: Option<Instant>,
     /// The reads of the secret that changes.
     rotations: usize,
 }
@@ -115,6 +118,11 @@ impl<'a> Place<'a> {
 
     /// Starts a webhook with this form of variables, and further keys of `delivery.pod`.
     pub(super) async fn webhook(&self, variables: &str) -> Result<Ampoule> {
+        self.webhook_with(variables, 20).await
+    }
+
+    /// Starts a webhook whose pods fetch for at most this number of seconds.
+    pub(super) async fn webhook_with(&self, variables: &str, seconds: u64) -> Result<Ampoule> {
         let (ca, component) = (self.folder.path().join("ca.crt").display().to_string(), &self.component);
         let credential = "{ vault: { address: 'https://192.0.2.1:8443', role: app, audience: vault } }";
         let injector = format!(
@@ -122,7 +130,7 @@ impl<'a> Place<'a> {
              settings: {{ address: 'https://192.0.2.1:8443' }}\n    grants: {{ http: {{ caFile: {ca}, hosts: [{{ host: \
              '192.0.2.1:8443', credential: {credential} }}] }} }}\n"
         );
-        let pods = format!("{{ image: '{IMAGE}', variables: {variables}, totalSeconds: 20 }}");
+        let pods = format!("{{ image: '{IMAGE}', variables: {variables}, totalSeconds: {seconds} }}");
         let pods = format!("delivery: {{ pod: {pods}, graceSeconds: 10, sweepIntervalSeconds: 1 }}\n");
         if !variables.contains("config-map") {
             // Without the API server, whose version is not checked then.
@@ -205,12 +213,18 @@ fn answers(question: &Question, asked: &mut Asked) -> (u16, String) {
     }
     asked.reads.push(question.target.clone());
     match question.target.as_str() {
+        target if target.starts_with("GET /v1/secret/data/many/") => {
+            answer(200, json!({ "data": { "data": { "password": VALUE }, "metadata": { "version": 3 } } }))
+        }
         "GET /v1/secret/data/db" => {
             let data = json!({ "password": VALUE, "token": QUOTED });
             answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
         }
         "GET /v1/secret/data/forbidden" => answer(403, json!({ "errors": ["permission denied"] })),
         "GET /v1/secret/data/slow" => answer(503, json!({ "errors": ["sealed"] })),
+        "GET /v1/secret/data/outage" if asked.down_until.is_some_and(|end| Instant::now() < end) => {
+            answer(503, json!({ "errors": ["sealed"] }))
+        }
         "GET /v1/secret/data/recovering" if asked.outages < 3 => {
             asked.outages += 1;
             answer(503, json!({ "errors": ["sealed"] }))
@@ -226,7 +240,7 @@ fn answers(question: &Question, asked: &mut Asked) -> (u16, String) {
             let data = json!({ "password": VALUE });
             answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
         }
-        "GET /v1/secret/data/recovering" => {
+        "GET /v1/secret/data/recovering" | "GET /v1/secret/data/outage" => {
             let data = json!({ "password": VALUE });
             answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
         }

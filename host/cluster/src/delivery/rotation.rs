@@ -148,7 +148,7 @@ impl RotationSearch {
     /// Reports the pods by their state, and returns those to replace, by their controller.
     fn count(&self, pods: &[TrackedPod], now: Timestamp) -> Vec<StalePods> {
         let mut counts = RotationPods::default();
-        let mut stale: BTreeMap<&str, StalePods> = BTreeMap::new();
+        let mut stale: BTreeMap<_, StalePods> = BTreeMap::new();
         for pod in pods {
             match self.known.state(&pod.versions, now) {
                 PodState::Current => counts.current += 1,
@@ -157,7 +157,8 @@ impl RotationSearch {
                 PodState::Old { settled: Some(current) } => {
                     counts.old += 1;
                     let Some(controller) = &pod.controller else { continue };
-                    let pods = stale.entry(&controller.uid).or_insert_with(|| StalePods::of(pod, controller));
+                    let identity = (&pod.namespace, &controller.kind, &controller.name, &controller.uid);
+                    let pods = stale.entry(identity).or_insert_with(|| StalePods::of(pod, controller));
                     pods.add(pod, current);
                 }
             }

@@ -89,8 +89,8 @@ impl<'a> EditedPod<'a> {
         differ.finish()
     }
 
-    /// Takes the annotations if the received pod has none, as a part of its metadata: a patch cannot
-    /// add to a map that does not exist.
+    /// Takes the annotations if the received pod has none, as a part of its metadata: a patch
+    /// cannot add to a map that does not exist.
     fn take_first_annotations(&mut self) -> Map<String, Value> {
         let mut metadata = Map::new();
         if let Cow::Owned(annotations) = &mut self.annotations

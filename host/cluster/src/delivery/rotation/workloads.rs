@@ -55,11 +55,12 @@ pub(super) struct Rollouts {
     cluster: Cluster,
     config: RolloutConfig,
     metrics: Metrics,
-    /// The digests for which this process restarted workloads, by their UID.
-    restarted: HashMap<String, String>,
+    /// The digests for which this process restarted workloads.
+    restarted: HashMap<Workload, String>,
 }
 
-/// A workload that can be restarted.
+/// A workload that can be restarted. A pod states its name and its UID, which need not match.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Workload {
     namespace: String,
     name: String,
@@ -67,7 +68,7 @@ struct Workload {
     kind: WorkloadKind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum WorkloadKind {
     Deployment,
     StatefulSet,
@@ -150,7 +151,7 @@ impl Rollouts {
         problem: &mut Option<ClusterError>,
     ) -> Vec<(Workload, PodVersions)> {
         let mut workloads: Vec<(Workload, PodVersions)> = Vec::new();
-        let mut positions: BTreeMap<String, usize> = BTreeMap::new();
+        let mut positions: BTreeMap<Workload, usize> = BTreeMap::new();
         for pods in stale.into_iter().take(MOST_LOOKUPS) {
             let workload = match self.workload(&pods).await {
                 Ok(Some(workload)) => workload,
@@ -160,10 +161,10 @@ impl Rollouts {
                     continue;
                 }
             };
-            match positions.get(&workload.uid) {
+            match positions.get(&workload) {
                 Some(position) => workloads[*position].1.extend(pods.current),
                 None => {
-                    positions.insert(workload.uid.clone(), workloads.len());
+                    positions.insert(workload.clone(), workloads.len());
                     workloads.push((workload, pods.current));
                 }
             }
@@ -185,7 +186,7 @@ impl Rollouts {
     }
 
     async fn restart_for(&mut self, workload: &Workload, digest: &str) -> Result<Restart, ClusterError> {
-        if self.restarted.get(&workload.uid).is_some_and(|done| done == digest) {
+        if self.restarted.get(workload).is_some_and(|done| done == digest) {
             return Ok(Restart::Unneeded);
         }
         let restart = match workload.kind {
@@ -196,7 +197,7 @@ impl Rollouts {
         if self.restarted.len() >= MOST_REMEMBERED {
             self.restarted.clear();
         }
-        self.restarted.insert(workload.uid.clone(), digest.to_owned());
+        self.restarted.insert(workload.clone(), digest.to_owned());
         if let Restart::Started = restart {
             let Workload { namespace, name, .. } = workload;
             info!(namespace, name, kind = ?workload.kind, "restarts a workload whose pods have old values");
