@@ -114,6 +114,7 @@ fn busy_pod() -> Pod {
         key: "Key".to_owned(),
         mount: MountRequirement::File,
         env_var: Some(env_var.to_owned()),
+        ..SecretRequest::default()
     };
     let container = |name: &str| {
         json!({

@@ -60,6 +60,10 @@ export interface Request {
   readonly key: string;
   readonly deliverAs: Delivery;
   readonly envVar: string | undefined;
+  /** Whether the pod requests every key of the group. Answer with a volume of the whole Secret, or a promised file. */
+  readonly allKeys: boolean;
+  /** The options that the pod's author wrote for the plugin. A request with options fails if this is not read. */
+  readonly options: Readonly<Record<string, string>>;
   setEnv(name: string, value: string): void;
   setEnvFromSecret(name: string, source: { secret: string; key: string; optional?: boolean }): void;
   setEnvFromPromise(name: string, promise: string): void;

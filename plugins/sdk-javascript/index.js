@@ -99,6 +99,8 @@ class Request {
   get key() { return this.#host.key(); }
   get deliverAs() { return this.#host.deliverAs(); }
   get envVar() { return this.#host.envVar(); }
+  get allKeys() { return this.#host.allKeys(); }
+  get options() { return Object.fromEntries(this.#host.options()); }
 
   setEnv(name, value) {
     texts({ name, value });

@@ -1,14 +1,14 @@
 //! The profile `plain` and the fields of `ampoule.dev/secrets` through a real API server. A
-//! simulated kubelet starts the containers, so that a missing Secret and the order of
-//! variables count.
+//! simulated kubelet starts the containers, so that a missing Secret and the order of variables
+//! count.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ampoule_tests::{Container, Image, Namespace, pod};
+use ampoule_tests::{Ampoule, ApiServer, Container, Image, Namespace, pod};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::support::{K8S, config, registered, v1};
+use crate::support::{Guests, K8S, config, registered, v1};
 
 /// A pod with two containers that print what they have.
 fn asking(name: &str, list: &str) -> Value {
@@ -133,4 +133,72 @@ async fn a_reference_to_a_later_variable_is_a_warning_in_flytes_profile() -> Res
     let outputs = run(created, &namespace).await?;
     assert!(outputs["app"].contains("DB_URL=postgres://app:$(DB_PASSWORD)@db.shop.svc/app"), "{}", outputs["app"]);
     Ok(())
+}
+
+#[tokio::test]
+async fn all_keys_of_a_group_are_variables_or_files() -> Result<()> {
+    let (namespace, _ampoule) = registered("plain-keys", &config("plain", K8S)).await?;
+    namespace.create_secret("db", &[("user", "shop"), ("password", "s3cret")]).await?;
+    let list = "
+- { group: db, keys: all, envPrefix: DB_, containers: [proxy] }
+- { group: db, keys: all, path: /etc/app, mode: 0440, containers: [proxy] }
+- { group: none, keys: all, optional: true, containers: [proxy] }
+";
+    let outputs = run(namespace.create_pod(&asking("task", list)).await?, &namespace).await?;
+    assert!(outputs["proxy"].starts_with("DB_password=s3cret\nDB_user=shop\n"), "{}", outputs["proxy"]);
+    assert!(outputs["proxy"].ends_with("s3cretshop"), "{}", outputs["proxy"]);
+    assert!(!outputs["app"].contains("s3cret"), "{}", outputs["app"]);
+    let missing = namespace.create_pod(&asking("missing", "- { group: none, keys: all, containers: [proxy] }")).await?;
+    let error = format!("{:#}", run(missing, &namespace).await.expect_err("the container does not start"));
+    assert!(error.contains("secret \"none\" not found"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn all_keys_of_a_fetched_value_are_its_fields() -> Result<()> {
+    let guests = Guests::write(&["secret_value"])?;
+    let settings = r#"{ value: '{"user": "shop", "port": 5432, "ca.crt": "CA"}' }"#;
+    let injector = guests.injector("secret_value", settings, "{ deadlineMillis: 5000, queueWaitMillis: 10000 }");
+    let (namespace, _ampoule) = delivering("plain-fields", &injector).await?;
+    let list = "
+- { group: db, keys: all, envPrefix: DB_, containers: [proxy] }
+- { group: db, keys: all, path: /etc/app/, mode: 0400, containers: [proxy] }
+";
+    let created = namespace.create_pod(&asking("task", list)).await?;
+    assert!(!created.to_string().contains("5432"), "{created}");
+    let outputs = run(created, &namespace).await?;
+    // The shell drops the variable DB_ca.crt.
+    let expected = "DB_port=5432\nDB_user=shop\n400 ca.crt\n400 port\n400 user\nCA5432shop";
+    assert_eq!(outputs["proxy"], expected);
+    let other = asking("other", "- { group: db, key: k, path: /etc/app/k, options: { a: b } }");
+    let refusal = namespace.try_create_pod(&other).await?.expect_err("a refusal").to_string();
+    assert!(refusal.contains("the plugin has no options; leave `options` out"), "{refusal}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn options_reach_the_plugin() -> Result<()> {
+    let guests = Guests::write(&["echo"])?;
+    let injectors = guests.injector("echo", "{}", "{ deadlineMillis: 5000, queueWaitMillis: 10000 }");
+    let (namespace, _ampoule) = registered("plain-options", &config("plain", &injectors)).await?;
+    let list = "- { group: g, key: k, containers: [proxy], options: { suffix: -eu } }";
+    let outputs = run(namespace.create_pod(&asking("task", list)).await?, &namespace).await?;
+    assert_eq!(outputs["proxy"], "ECHO=k-eu");
+    let list = "- { group: g, key: k, options: { ending: -eu } }";
+    let refusal = namespace.try_create_pod(&asking("other", list)).await?.expect_err("a refusal").to_string();
+    assert!(refusal.contains("option ending is not known; known options: suffix"), "{refusal}");
+    Ok(())
+}
+
+/// A namespace and a process that creates Secrets with the values of this injector.
+async fn delivering(name: &str, injector: &str) -> Result<(Namespace, Ampoule)> {
+    let server = ApiServer::shared().await?;
+    let namespace = server.namespace(name).await?;
+    let own = server.namespace(&format!("{name}-own")).await?;
+    let kubeconfig = tempfile::NamedTempFile::new()?.into_temp_path().keep()?;
+    std::fs::write(&kubeconfig, server.admin_kubeconfig())?;
+    let environment = [("KUBECONFIG", kubeconfig.to_str().context("a path in UTF-8")?), ("POD_NAMESPACE", own.name())];
+    let ampoule = Ampoule::start_with(&config("plain", injector), &environment).await?;
+    namespace.register(&ampoule).await?;
+    Ok((namespace, ampoule))
 }

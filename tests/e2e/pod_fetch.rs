@@ -89,6 +89,19 @@ async fn fetch_in_pods(vault: &Vault) -> Result<()> {
         json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", "cat $TOKEN_FILE"] });
     let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
     assert_eq!(ended.last().map(|app| app.output.as_str()), Some(QUOTED), "{ended:?}");
+    // The program makes files of the fields of a value, and of several values.
+    let list = "
+- { group: db, keys: all, path: /etc/all, mode: 0440 }
+- { path: /etc/app/dsn, template: 'db://{{ secret \"db\" \"password\" }}@{{ secret \"db\" \"password\" }}' }
+- { group: absent, key: k, path: /etc/app/absent, optional: true }";
+    let mut pod = asking("app", [""; 0]);
+    pod["metadata"]["annotations"] = json!({ "ampoule.dev/secrets": list });
+    let print = "cd /etc/all; stat -L -c '%a %n' *; cat password token; cat /etc/app/dsn; ls /etc/app";
+    pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", print] });
+    pod["spec"]["securityContext"] = json!({ "fsGroup": 1000 });
+    let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
+    let expected = format!("440 password\n440 token\n{VALUE}{QUOTED}db://{VALUE}@{VALUE}dsn\n");
+    assert_eq!(ended.last().map(|app| app.output.as_str()), Some(expected.as_str()), "{ended:?}");
     ensure_memory_absent(&ampoule)?;
     let exit = ampoule.stop().await?;
     assert!(!exit.log.contains("zq7canarybird"), "{}", exit.log);

@@ -258,7 +258,7 @@ async fn ask(case: &Case, store: &Store) -> Result<()> {
 fn pod([group, version, key]: &[&str; 3]) -> serde_json::Value {
     let [group, group_version, key] = [group, version, key].map(|text| (*text).to_owned());
     let env_var = Some("VALUE".to_owned());
-    let request = SecretRequest { group, group_version, key, mount: EnvVar, env_var };
+    let request = SecretRequest { group, group_version, key, mount: EnvVar, env_var, ..SecretRequest::default() };
     asking("task", [request.to_flyte_annotation()])
 }
 

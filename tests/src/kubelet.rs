@@ -86,6 +86,18 @@ impl Container {
                 .with_context(|| format!("volume {}", volume.name))?;
         }
         let mut env = BTreeMap::new();
+        for all in spec.env_from.unwrap_or_default() {
+            let source = all.secret_ref.context("only variables of Secrets are supported")?;
+            let secret = match namespace.secret(&source.name).await? {
+                Some(secret) => secret,
+                None if source.optional == Some(true) => continue,
+                None => bail!("secret {:?} not found", source.name),
+            };
+            for (key, value) in secret {
+                let name = all.prefix.clone().unwrap_or_default() + &key;
+                env.insert(name, String::from_utf8(value).context("the value is not UTF-8")?);
+            }
+        }
         for variable in spec.env.unwrap_or_default() {
             let name = variable.name.clone();
             // The last variable of a name counts, and one without a value does not hide an earlier

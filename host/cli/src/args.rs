@@ -123,8 +123,25 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "GROUP", default_value = "", hide_default_value = true)]
     pub(crate) group: String,
     /// Key within the group.
-    #[arg(long, value_name = "KEY")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        required_unless_present_any = ["all_keys", "template"],
+        conflicts_with = "all_keys",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) key: String,
+    /// Request every key of the group.
+    #[arg(long)]
+    pub(crate) all_keys: bool,
+    /// Content of a file that is made of several secrets: `{{ secret "GROUP" "KEY" }}`. Requires
+    /// --path.
+    #[arg(long, value_name = "TEXT", requires = "path", conflicts_with_all = ["group", "key", "all_keys"])]
+    pub(crate) template: Option<String>,
+    /// Start of the names of the variables for all keys.
+    #[arg(long, value_name = "PREFIX", requires = "all_keys")]
+    pub(crate) env_prefix: Option<String>,
     /// Version of the secret's group; only backends with versions use it.
     #[arg(long, value_name = "VERSION", default_value = "", hide_default_value = true)]
     pub(crate) group_version: String,
@@ -151,6 +168,9 @@ pub(crate) struct RequestArgs {
     /// Name of the only injector that is asked (default: all injectors).
     #[arg(long, value_name = "NAME")]
     pub(crate) injector: Option<String>,
+    /// Option for the plugin. Can be repeated.
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
+    pub(crate) options: Vec<(String, String)>,
     /// Number N in the annotation flyte.secrets/sN (default: 0).
     #[arg(long, value_name = "N")]
     pub(crate) index: Option<u64>,
@@ -174,6 +194,12 @@ pub(crate) struct ExportPolicyArgs {
     /// `registration.namespaceSelector` is set.
     #[arg(long, value_name = "NAMESPACE", default_value = "ampoule")]
     pub(crate) webhook_namespace: String,
+}
+
+/// Splits `NAME=VALUE`.
+fn option(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, Subcommand)]

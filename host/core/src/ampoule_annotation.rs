@@ -15,6 +15,7 @@ pub use self::entry::SecretEntry;
 
 mod check;
 mod entry;
+mod template;
 mod yaml;
 
 /// The key of the annotation.
@@ -51,8 +52,11 @@ struct FieldError {
 pub(crate) fn read_requests(annotations: &Map<String, Value>) -> Result<Vec<RequestedSecret>, AnnotationError> {
     let Some(value) = annotations.get(KEY) else { return Ok(Vec::new()) };
     let entries = read_entries(value)?.into_iter().enumerate();
-    let requests = entries.map(|(index, entry)| requested_secret(index, entry));
-    requests.collect::<Result<_, EntryError>>().map_err(AnnotationError::from)
+    let mut requests = Vec::new();
+    for (index, entry) in entries {
+        requests.extend(requested_secrets(index, entry)?);
+    }
+    Ok(requests)
 }
 
 /// Parses the list without checking its entries.
@@ -65,21 +69,40 @@ fn read_entries(value: &Value) -> Result<Vec<SecretEntry>, EntryError> {
     yaml::parse(text)
 }
 
-fn requested_secret(index: usize, entry: SecretEntry) -> Result<RequestedSecret, EntryError> {
-    let checked = check::options(&entry).and_then(|options| Ok((options, secret_request(entry)?)));
-    match checked {
-        Ok((options, request)) => Ok(RequestedSecret { annotation: format!("{KEY}[{index}]"), request, options }),
-        Err(error) => Err(EntryPath(format!("[{index}]{}", error.field)).error(error.reason)),
+/// Converts an entry to its request, or to the requests for the parts of its template.
+fn requested_secrets(index: usize, entry: SecretEntry) -> Result<Vec<RequestedSecret>, EntryError> {
+    let in_entry = |error: FieldError| EntryPath(format!("[{index}]{}", error.field)).error(error.reason);
+    let annotation = format!("{KEY}[{index}]");
+    if entry.template.is_some() {
+        let options = template::parts(&entry).map_err(in_entry)?;
+        let annotation = [&annotation, ".template"].concat();
+        return Ok(options
+            .map(|(request, options)| RequestedSecret { annotation: annotation.clone(), request, options })
+            .collect());
     }
+    let options = check::options(&entry).map_err(in_entry)?;
+    let request = secret_request(entry).map_err(in_entry)?;
+    Ok(vec![RequestedSecret { annotation, request, options }])
 }
 
 /// Checks an entry and converts it to a request.
 fn secret_request(entry: SecretEntry) -> Result<SecretRequest, FieldError> {
+    check::plugin_options(&entry.options)?;
     // Most backends have groups, so a missing one is usually an oversight.
     let Some(group) = entry.group else {
         let reason = "group is missing; write group: \"\" for a backend without groups".to_owned();
         return Err(FieldError { field: String::new(), reason });
     };
+    let is_file = entry.file || entry.path.is_some();
+    let (version, options) = (entry.version, entry.options);
+    if entry.keys.is_some() {
+        if group.is_empty() {
+            return Err(FieldError::in_field("group", "is required for all keys"));
+        }
+        let mount = if is_file { MountRequirement::File } else { MountRequirement::EnvVar };
+        let key = SecretRequest::ALL.to_owned();
+        return Ok(SecretRequest { group, group_version: version, key, mount, env_var: None, all_keys: true, options });
+    }
     if entry.key.is_empty() {
         return Err(FieldError::in_field("key", "is required"));
     }
@@ -87,11 +110,11 @@ fn secret_request(entry: SecretEntry) -> Result<SecretRequest, FieldError> {
         check::variable(name)?;
     }
     let (mount, env_var) = match entry.env {
-        env if entry.file || entry.path.is_some() => (MountRequirement::File, env),
+        env if is_file => (MountRequirement::File, env),
         Some(name) => (MountRequirement::EnvVar, Some(name)),
         None => (MountRequirement::EnvVar, Some(required_variable(&group, &entry.key)?)),
     };
-    Ok(SecretRequest { group, group_version: entry.version, key: entry.key, mount, env_var })
+    Ok(SecretRequest { group, group_version: version, key: entry.key, mount, env_var, all_keys: false, options })
 }
 
 // === impl EntryPath ===
@@ -103,6 +126,10 @@ impl EntryPath {
 
     fn is_whole(&self) -> bool {
         self.0.is_empty()
+    }
+
+    fn is_in_entry(&self) -> bool {
+        self.0.contains('.')
     }
 
     fn error(self, reason: impl Into<String>) -> EntryError {

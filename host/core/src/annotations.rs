@@ -28,7 +28,7 @@ impl RequestedSecret {
     /// Names the variable of a request without a name `GROUP_KEY`, if that is a valid name.
     pub(crate) fn set_default_variable(&mut self) {
         let request = &mut self.request;
-        if request.mount == MountRequirement::EnvVar && request.env_var.is_none() {
+        if request.mount == MountRequirement::EnvVar && request.env_var.is_none() && !request.all_keys {
             request.env_var = ampoule_annotation::default_variable(&request.group, &request.key);
         }
     }

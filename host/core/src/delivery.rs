@@ -21,7 +21,9 @@ use async_trait::async_trait;
 
 pub use self::{
     component::{ComponentVolume, ShippedComponent},
-    document::{FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
+    document::{
+        FetchDocument, FetchInjector, FetchedFile, FetchedPart, FetchedTemplate, FetchedVariable, PromisedValue,
+    },
     fetch::{FetchRecipe, FetchToken, PodFetching, VariableDelivery},
     fetch_containers::{IMAGE_COMPONENTS, SHIPPED_DIRECTORY, TOKENS_DIRECTORY, VARIABLES_PATH},
     name::NamingKey,

@@ -6,8 +6,11 @@
 
 pub(crate) mod apply;
 pub(crate) mod budget;
+mod checks;
 pub(crate) mod container_patch;
 pub(crate) mod edited;
+mod env_from_secret;
+mod fields;
 mod index;
 mod json;
 mod list;
@@ -17,7 +20,11 @@ pub(crate) mod update;
 use serde::Serialize;
 
 pub(crate) use self::container_patch::ContainerPatch;
-pub use self::secret_value::{SecretValue, ValueSource};
+pub use self::{
+    env_from_secret::EnvFromSecret,
+    fields::FieldsError,
+    secret_value::{SecretValue, ValueSource},
+};
 use crate::{profile::InitContainerPosition, request::ContainerScope};
 
 /// The name of the init container that fetches values in the pod.
@@ -48,6 +55,8 @@ pub enum PodEdit {
     WriteFile(SecretFile),
     /// Adds a Docker configuration that the plugin fetched to `imagePullSecrets`.
     AddPullSecretValue(SecretValue),
+    /// Sets a variable for each key of a Kubernetes Secret. Only the host makes this edit.
+    SetEnvFrom(EnvFromSecret),
 }
 
 /// An environment variable.
@@ -342,7 +351,7 @@ impl PodEdit {
             Self::SetEnv(env) => matches!(env.source, EnvSource::SecretKey(_)),
             Self::AddVolume(volume) => matches!(volume.source, VolumeSource::Secret(_)),
             Self::WriteFile(file) => matches!(file.source, FileSource::SecretKey(_)),
-            Self::AddImagePullSecret(_) => true,
+            Self::AddImagePullSecret(_) | Self::SetEnvFrom(_) => true,
             Self::MountVolume(_) | Self::AddInitContainer(_) | Self::SetAnnotation(_) | Self::AddPullSecretValue(_) => {
                 false
             }
@@ -359,7 +368,8 @@ impl PodEdit {
             | Self::AddInitContainer(_)
             | Self::SetAnnotation(_)
             | Self::AddImagePullSecret(_)
-            | Self::AddPullSecretValue(_) => false,
+            | Self::AddPullSecretValue(_)
+            | Self::SetEnvFrom(_) => false,
         }
     }
 
@@ -373,7 +383,11 @@ impl PodEdit {
                 FileSource::SecretKey(_) | FileSource::Promise(_) => None,
             },
             Self::AddPullSecretValue(value) => Some(value),
-            Self::AddVolume(_) | Self::MountVolume(_) | Self::SetAnnotation(_) | Self::AddImagePullSecret(_) => None,
+            Self::AddVolume(_)
+            | Self::MountVolume(_)
+            | Self::SetAnnotation(_)
+            | Self::AddImagePullSecret(_)
+            | Self::SetEnvFrom(_) => None,
         }
     }
 }
@@ -408,18 +422,5 @@ impl SecretFile {
     /// The file is invalid for every pod.
     pub fn validate(path: &str, mode: Option<u32>) -> Result<(), String> {
         apply::check_file(path, mode).map_err(|error| error.to_string())
-    }
-}
-
-// === impl EnvVar ===
-
-impl EnvVar {
-    /// Checks the name of a variable.
-    ///
-    /// # Errors
-    ///
-    /// Kubernetes does not accept the name.
-    pub fn validate_name(name: &str) -> Result<(), String> {
-        apply::check_variable_name(name).map_err(|error| error.to_string())
     }
 }

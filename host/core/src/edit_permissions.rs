@@ -6,6 +6,8 @@
 
 mod name_pattern;
 mod reserved;
+
+pub(crate) use self::reserved::is_variable as is_reserved_variable;
 #[cfg(test)]
 mod tests;
 
@@ -180,6 +182,8 @@ impl EditPermissions {
                 let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
                 self.require(EditKind::Mounts, "a file in", directory, reserved::is_mount(directory))
             }
+            // Only the host makes it, for an answer that was checked.
+            PodEdit::SetEnvFrom(_) => Ok(()),
             PodEdit::AddPullSecretValue(_) => {
                 self.require(EditKind::ImagePullSecrets, "the image pull secret", Self::FETCHED_PULL_SECRET, false)
             }

@@ -27,6 +27,7 @@ mod policy;
 mod profile;
 mod request;
 mod secret_name;
+mod template;
 pub mod text;
 
 pub use self::{
@@ -35,17 +36,19 @@ pub use self::{
     cluster_secrets::{ClusterSecrets, ClusterSecretsError, NoCluster, TokenRequestError},
     delivery::{
         ComponentVolume, CurrentValue, CurrentValues, DeliveredKind, DeliveredSecret, Delivery, DeliveryError,
-        DeliveryStore, FetchDocument, FetchInjector, FetchRecipe, FetchToken, FetchedFile, FetchedVariable,
-        IMAGE_COMPONENTS, NamingKey, NoDelivery, PodFetching, PodVersions, PromiseOf, PromisedValue, SHIPPED_DIRECTORY,
-        ShippedComponent, TOKENS_DIRECTORY, VARIABLES_PATH, VERSIONS_ANNOTATION, VariableDelivery,
+        DeliveryStore, FetchDocument, FetchInjector, FetchRecipe, FetchToken, FetchedFile, FetchedPart,
+        FetchedTemplate, FetchedVariable, IMAGE_COMPONENTS, NamingKey, NoDelivery, PodFetching, PodVersions, PromiseOf,
+        PromisedValue, SHIPPED_DIRECTORY, ShippedComponent, TOKENS_DIRECTORY, VARIABLES_PATH, VERSIONS_ANNOTATION,
+        VariableDelivery,
     },
     destination::{Destination, prohibited_address},
     diff::diff,
     edit::container_patch::ContainerPatch,
     edit::{
-        Annotation, AnnotationCollision, Csi, EnvSource, EnvVar, FETCH_CONTAINER, FETCH_VARIABLE, FileKeyRef,
-        FileSource, InitContainer, KeyToPath, PodEdit, Resources, SecretFile, SecretKeyRef, SecretValue, SecretVolume,
-        SecurityContext, ServiceAccountToken, ValueSource, Volume, VolumeMount, VolumeSource,
+        Annotation, AnnotationCollision, Csi, EnvFromSecret, EnvSource, EnvVar, FETCH_CONTAINER, FETCH_VARIABLE,
+        FieldsError, FileKeyRef, FileSource, InitContainer, KeyToPath, PodEdit, Resources, SecretFile, SecretKeyRef,
+        SecretValue, SecretVolume, SecurityContext, ServiceAccountToken, ValueSource, Volume, VolumeMount,
+        VolumeSource,
     },
     edit_permissions::{AddedVolumes, EditKind, EditPermissions, ForbiddenEdit, NamePattern},
     generated_name::GeneratedName,
@@ -65,6 +68,10 @@ pub use self::{
         InjectorFacts, PolicyAction, PolicyFinding, PolicyRule, PolicySession, RequestPolicy, RequestUser, Requester,
     },
     profile::{Conventions, EnvPlacement, InitContainerPosition, InjectedNames, Profile},
-    request::{AnnotationError, ContainerScope, MountRequirement, RequestOptions, RequestedSecret, SecretRequest},
+    request::{
+        AllKeys, AnnotationError, ContainerScope, MountRequirement, PartOfTemplate, RequestOptions, RequestedSecret,
+        SecretRequest,
+    },
     secret_name::{LabelledSecrets, SecretName},
+    template::{FileTemplate, TemplateContent, TemplatePart, TemplateTooLarge},
 };

@@ -398,6 +398,11 @@ fn accept(
 ) -> InjectorAnswer {
     let origin = ["injector ", injector, " for ", &requested.annotation].concat();
     let injected = InjectorAnswer::injected(&edits);
+    let edits = match values.plan.collect(&requested.options, (values.position, position, injector), mode, edits) {
+        Ok(Some(edits)) => edits,
+        Ok(None) => return injected,
+        Err(error) => return InjectorAnswer::Declined(error),
+    };
     let (ready, valued) = match values.plan.split(injector, mode, edits) {
         Ok(split) => split,
         Err(error) => return InjectorAnswer::Declined(error),

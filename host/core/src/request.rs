@@ -2,12 +2,16 @@
 //!
 //! The protocols are in the modules `flyte` and `ampoule_annotation`.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::text;
+use crate::{template::FileTemplate, text};
 
 /// The key of Ampoule's annotation.
 pub(crate) const SECRETS_ANNOTATION: &str = "ampoule.dev/secrets";
@@ -30,7 +34,8 @@ pub struct RequestOptions {
     /// Whether the pod gets a file for a variable whose value the kubelet cannot read
     /// (`delivery: pod`).
     pub falls_back_to_file: bool,
-    /// The absolute path of the file; `None` means that of the plugin.
+    /// The absolute path of the file, or of the folder for all keys; `None` means that of the
+    /// plugin.
     pub path: Option<String>,
     /// The permission bits of the file; `None` means those of the plugin.
     pub mode: Option<u32>,
@@ -40,6 +45,28 @@ pub struct RequestOptions {
     pub containers: ContainerScope,
     /// The only injector that is asked; `None` means all of them.
     pub injector: Option<String>,
+    /// What every key of the group becomes; `None` for a request for one key.
+    pub all_keys: Option<AllKeys>,
+    /// The file of which the secret is a part.
+    pub template: Option<PartOfTemplate>,
+}
+
+/// A secret as a part of a file. The requests for the parts of a file follow each other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PartOfTemplate {
+    /// The file.
+    pub file: Arc<FileTemplate>,
+    /// The position of the secret in the template.
+    pub position: usize,
+}
+
+/// What every key of a group becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AllKeys {
+    /// Variables, with this prefix.
+    Variables(String),
+    /// Files in the folder.
+    Files,
 }
 
 /// The containers that get a secret: all of them, or those with these names.
@@ -60,6 +87,12 @@ pub struct SecretRequest {
     pub mount: MountRequirement,
     /// The name of the environment variable, if the pod's author set one.
     pub env_var: Option<String>,
+    /// Whether the request is for every key of the group. The key is then [`SecretRequest::ALL`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all_keys: bool,
+    /// Options for the plugin, whose names only the plugin knows.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
 }
 
 /// How to deliver a secret.
@@ -153,6 +186,12 @@ impl ContainerScope {
 }
 
 // === impl SecretRequest ===
+
+impl SecretRequest {
+    /// The key of a request for every key, as policies, the audit trail and messages show it. No
+    /// plugin sees it.
+    pub const ALL: &'static str = "*";
+}
 
 impl fmt::Display for SecretRequest {
     /// Writes `group/key`, or `group/key@version`, as messages name a secret. Each part is

@@ -15,6 +15,8 @@ mod delivery;
 mod edits;
 #[path = "core/generate.rs"]
 mod generate;
+#[path = "core/groups.rs"]
+mod groups;
 #[path = "core/laws.rs"]
 mod laws;
 #[path = "core/limits.rs"]

@@ -57,6 +57,12 @@ pub(crate) enum PodFetchError {
          the secret as a file, or set delivery.pod.variables to file or both"
     )]
     Variable { secret: String, variable: String, reason: &'static str },
+    /// The fields of a value cannot be files.
+    #[error("all keys of secret {secret} cannot be files: {reason}")]
+    Fields { secret: String, reason: String },
+    /// The file of a template cannot be made.
+    #[error("the file {path} cannot be made: {reason}")]
+    Template { path: String, reason: String },
     /// The values for a directory are too large.
     #[error("the value of secret {secret} makes the files of {directory} larger than 4 MiB")]
     Size { secret: String, directory: String },

@@ -127,6 +127,7 @@ mod tests {
             secret: "group/key".to_owned(),
             optional: false,
             files: files.iter().map(file).collect(),
+            folders: Vec::new(),
             variables: variables.iter().map(variable).collect(),
         }
     }

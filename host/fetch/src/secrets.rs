@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use ampoule_core::{FetchDocument, VARIABLES_PATH};
+use ampoule_core::{
+    FetchDocument, FetchedFile, FetchedPart, FetchedTemplate, PromisedValue, SecretValue, TemplateContent,
+    TemplatePart, VARIABLES_PATH,
+};
+use ampoule_engine::FetchedValue;
 
 use crate::{
     error::PodFetchError,
@@ -41,7 +45,19 @@ impl<'a> PodSecrets<'a> {
             let fetcher = PodFetcher { engine: &self.loaded.engine, plugin, deadline };
             fetched.extend(fetcher.fetch_all(&injector.values).await?);
         }
+        let mut expanded = Vec::new();
+        for (value, fetched) in self.document.values().zip(&fetched) {
+            if let (false, Some(fetched)) = (value.folders.is_empty(), fetched) {
+                expanded.extend(files_of_fields(value, &fetched.value)?);
+            }
+        }
+        for template in &self.document.templates {
+            expanded.push(self.render(template, &fetched)?);
+        }
         let mut outputs = Outputs::new(VARIABLES_PATH);
+        for (value, field) in &expanded {
+            outputs.add(value, field)?;
+        }
         for (value, fetched) in self.document.values().zip(&fetched) {
             match fetched {
                 Some(fetched) => outputs.add(value, &fetched.value)?,
@@ -51,4 +67,58 @@ impl<'a> PodSecrets<'a> {
         let expires_in = fetched.iter().flatten().filter_map(|fetched| fetched.expires_in).min();
         Ok(FetchRound { changed: outputs.write()?, expires_in })
     }
+}
+
+impl PodSecrets<'_> {
+    /// The file of a template, with its content.
+    fn render(
+        &self,
+        template: &FetchedTemplate,
+        fetched: &[Option<FetchedValue>],
+    ) -> Result<(PromisedValue, SecretValue), PodFetchError> {
+        let refuse = |reason: String| PodFetchError::Template { path: template.file.path.clone(), reason };
+        let (mut content, mut values) = (TemplateContent::default(), Vec::new());
+        for part in &template.parts {
+            content.parts.push(match part {
+                FetchedPart::Text(text) => TemplatePart::Text(text.clone()),
+                FetchedPart::Value(injector, value) => {
+                    let earlier = self.document.injectors.iter().take(*injector).map(|injector| injector.values.len());
+                    let position = earlier.sum::<usize>() + value;
+                    let value = fetched.get(position).and_then(Option::as_ref);
+                    values.push(value.ok_or_else(|| refuse("a value is missing".to_owned()))?.value.expose());
+                    TemplatePart::Secret(values.len() - 1)
+                }
+            });
+        }
+        let rendered = content.render(&values).map_err(|error| refuse(error.to_string()))?;
+        let file = PromisedValue {
+            promise: String::new(),
+            secret: format!("template {}", template.file.path),
+            optional: false,
+            files: vec![template.file.clone()],
+            folders: Vec::new(),
+            variables: Vec::new(),
+        };
+        Ok((file, SecretValue::new(rendered)))
+    }
+}
+
+/// The files for the fields of a value, each with its content.
+fn files_of_fields(
+    value: &PromisedValue,
+    content: &SecretValue,
+) -> Result<Vec<(PromisedValue, SecretValue)>, PodFetchError> {
+    let refuse = |reason: String| PodFetchError::Fields { secret: value.secret.clone(), reason };
+    let mut files = Vec::new();
+    for (name, field) in content.fields().map_err(|error| refuse(error.to_string()))? {
+        if !SecretValue::is_file_name(&name) {
+            return Err(refuse("a key of the value cannot name a file; request the keys that you need".to_owned()));
+        }
+        let file = |folder: &FetchedFile| FetchedFile { path: [&folder.path, "/", &name].concat(), mode: folder.mode };
+        let files_of_field = value.folders.iter().map(file).collect();
+        let promised =
+            PromisedValue { files: files_of_field, folders: Vec::new(), variables: Vec::new(), ..value.clone() };
+        files.push((promised, field));
+    }
+    Ok(files)
 }

@@ -56,6 +56,7 @@ fn request() -> RequestedSecret {
         group_version: "3".to_owned(),
         mount: MountRequirement::File,
         env_var: Some("DB".to_owned()),
+        ..SecretRequest::default()
     };
     RequestedSecret::new("ampoule.dev/secrets[0]", request)
 }

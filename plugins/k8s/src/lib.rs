@@ -9,7 +9,10 @@ use ampoule_plugin_sdk::{
     names::{env_name, path_segment},
     prelude::*,
 };
-use serde::Deserialize;
+
+mod settings;
+
+pub use self::settings::Settings;
 
 /// The plugin, with the webhook's conventions as defaults for absent settings.
 #[derive(Debug)]
@@ -20,25 +23,6 @@ pub struct K8s {
     optional: bool,
     /// Whether files have Flyte's volumes, and paths in lower case.
     has_flyte_files: bool,
-}
-
-/// The settings of the injector (`injectors[].settings`). Every key is optional.
-#[derive(Debug, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct Settings {
-    /// Prefix of the names of environment variables. Default: `conventions.envPrefix` of the
-    /// webhook.
-    env_prefix: Option<String>,
-    /// Folder that contains one mounted folder per group. Default: `conventions.mountDirectory` of
-    /// the webhook.
-    mount_directory: Option<String>,
-    /// Reject a request without a group. If false, the group defaults to the MD5 hash of the key,
-    /// in hexadecimal. Default: false in the profile `flyte-v2`, otherwise true.
-    require_group: Option<bool>,
-    /// Start the pod even if the Secret or the key is missing. Default: false in the profile
-    /// `plain`, otherwise true.
-    optional: Option<bool>,
 }
 
 ampoule_plugin_sdk::export!(K8s);
@@ -72,6 +56,9 @@ impl Injector for K8s {
     }
 
     fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
+        if request.all_keys {
+            return self.as_folder(request);
+        }
         let group = self.group(request)?;
         match request.delivery {
             Delivery::EnvVar => self.as_env_var(&group, request),
@@ -91,6 +78,16 @@ impl K8s {
             (false, false) => return Ok(request.group.clone()),
         };
         Err(InvalidRequest(format!("k8s Secrets Webhook require {missing} to be set. Secret: [{request}]")))
+    }
+
+    /// Mounts all keys. The host gives them the requested form.
+    fn as_folder(&self, request: &SecretRequest) -> Result<Vec<Edit>, InjectionError> {
+        let folder = path_segment("group", &request.group)?;
+        let volume = volume_name(&request.group, &request.group_version);
+        Ok(vec![
+            Edit::add_volume(&volume, SecretVolume::new(&request.group).optional(self.optional)),
+            Edit::mount_volume(VolumeMount::new(&volume, [&self.mount_directory, "/", &folder].concat())),
+        ])
     }
 
     fn as_env_var(&self, group: &str, request: &SecretRequest) -> Result<Vec<Edit>, InjectionError> {

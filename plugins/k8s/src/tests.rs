@@ -60,6 +60,15 @@ fn the_profile_plain_has_required_secrets_and_paths_with_their_case() {
 }
 
 #[test]
+fn all_keys_are_a_volume_without_items() {
+    check(
+        &v1(),
+        &SecretRequest::all_of("user-info"),
+        "volume ovzwk3rnnfxgm216 = user-info[] optional\nmount ovzwk3rnnfxgm216 at /etc/flyte/secrets/user-info, read-only",
+    );
+}
+
+#[test]
 fn any_means_a_file() {
     check(&v1(), &user_secret(), USER_INFO);
     check(&v2(), &user_secret(), USER_INFO);

@@ -69,20 +69,20 @@ test('the request, the pod and the conventions have properties', async () => {
   let seen;
   await inject(define({
     inject(request, pod) {
-      const { group, groupVersion, key, deliverAs, envVar } = request;
+      const { group, groupVersion, key, deliverAs, envVar, allKeys, options } = request;
       const { namespace, name, serviceAccount, operatingSystem, labels, annotations, containers, initContainers } = pod;
       seen = [
-        group, groupVersion, key, deliverAs, envVar, namespace, name, serviceAccount, operatingSystem, labels,
+        group, groupVersion, key, deliverAs, envVar, allKeys, options, namespace, name, serviceAccount, operatingSystem, labels,
         annotations, containers, initContainers, pod.label('l'), pod.annotation('a'), pod.image('c'),
         { ...sdk.conventions },
       ];
     },
   }), {
-    request: { group: 'g', groupVersion: '1', key: 'k', deliverAs: 'file', envVar: 'E' },
+    request: { group: 'g', groupVersion: '1', key: 'k', deliverAs: 'file', envVar: 'E', options: { b: '2', a: '1' } },
     pod: { labels: { l: '1' }, annotations: { a: '2' }, containers: { c: 'image' }, initContainers: { i: 'other' } },
   });
   assert.deepEqual(seen, [
-    'g', '1', 'k', 'file', 'E', 'default', 'pod', '', undefined, { l: '1' }, { a: '2' }, ['c'], ['i'], '1', '2',
+    'g', '1', 'k', 'file', 'E', false, { a: '1', b: '2' }, 'default', 'pod', '', undefined, { l: '1' }, { a: '2' }, ['c'], ['i'], '1', '2',
     'image', { profile: 'flyte-v1', envPrefix: '_FSEC_', mountDirectory: '/etc/flyte/secrets' },
   ]);
 });

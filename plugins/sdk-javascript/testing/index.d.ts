@@ -6,6 +6,8 @@ export interface FakeRequest {
   key?: string;
   deliverAs?: Delivery;
   envVar?: string;
+  allKeys?: boolean;
+  options?: Record<string, string>;
 }
 
 export interface FakePod {

@@ -53,13 +53,15 @@ function fakePod(pod) {
   };
 }
 
-function fakeRequest({ group = '', groupVersion = '', key = '', deliverAs = 'any', envVar }, answer) {
+function fakeRequest({ group = '', groupVersion = '', key = '', deliverAs = 'any', envVar, allKeys = false, options = {} }, answer) {
   const fake = {
     group: () => group,
     groupVersion: () => groupVersion,
     key: () => key,
     deliverAs: () => deliverAs,
     envVar: () => envVar,
+    allKeys: () => allKeys,
+    options: () => Object.entries(options).sort(),
     discardEdits: () => { answer.edits = []; },
     warn: (text) => { answer.warnings.push(text); },
     ...reasons(answer),

@@ -82,6 +82,16 @@ class Request:
     def env_var(self) -> str | None:
         return self._host.env_var()
 
+    @property
+    def all_keys(self) -> bool:
+        """Whether the pod requests every key. Answer with a volume of the whole Secret, or a promised file."""
+        return self._host.all_keys()
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The options that the pod's author wrote for the plugin. A request with options fails if they are not read."""
+        return dict(self._host.options())
+
     def set_env(self, name: str, value: str) -> None:
         _text(name=name, value=value)
         with _edit():

@@ -217,6 +217,12 @@ class _Request(_Reasons):
     def env_var(self) -> str | None:
         return self._request.get("env_var")
 
+    def all_keys(self) -> bool:
+        return self._request.get("all_keys", False)
+
+    def options(self) -> list[tuple[str, str]]:
+        return sorted(self._request.get("options", {}).items())
+
     def discard_edits(self) -> None:
         self._answer.edits = []
 

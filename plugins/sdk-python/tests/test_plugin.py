@@ -94,6 +94,7 @@ class PluginTest(unittest.TestCase):
 
         def inject(self: sdk.Plugin, request: sdk.Request, pod: sdk.Pod) -> None:
             seen.extend([request.group, request.group_version, request.key, request.deliver_as, request.env_var])
+            seen.extend([request.all_keys, request.options])
             seen.extend([pod.namespace, pod.name, pod.service_account, pod.operating_system, pod.labels])
             seen.extend([pod.annotations, pod.containers, pod.init_containers])
             seen.extend([pod.label("l"), pod.annotation("a"), pod.image("c"), sdk.conventions.env_prefix()])
@@ -101,7 +102,7 @@ class PluginTest(unittest.TestCase):
         file = sdk.Delivery.FILE
         testing.inject(
             exported(inject=inject)[0],
-            request={"group": "g", "group_version": "1", "key": "k", "deliver_as": file, "env_var": "E"},
+            request={"group": "g", "group_version": "1", "key": "k", "deliver_as": file, "env_var": "E", "options": {"a": "1"}},
             pod={
                 "labels": {"l": "1"},
                 "annotations": {"a": "2"},
@@ -109,7 +110,7 @@ class PluginTest(unittest.TestCase):
                 "init_containers": {"i": "other"},
             },
         )
-        expected = ["g", "1", "k", file, "E", "default", "pod", "", None, {"l": "1"}]
+        expected = ["g", "1", "k", file, "E", False, {"a": "1"}, "default", "pod", "", None, {"l": "1"}]
         expected += [{"a": "2"}, ["c"], ["i"], "1", "2", "image", "_FSEC_"]
         self.assertEqual(seen, expected)
 

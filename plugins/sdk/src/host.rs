@@ -3,6 +3,8 @@
 //!
 //! [`runtime`](crate::runtime) is the side of the plugin, which also runs natively.
 
+use std::collections::BTreeMap;
+
 use crate::{
     Annotation, Conventions, CsiVolume, Delivery, Edit, EnvSource, EnvVar, FetchedValue, FileSource, InitContainer,
     InitContainerPosition, InjectionError, Injector, MemoryVolume, Pod, Resources, SecretFile, SecretRequest,
@@ -37,7 +39,11 @@ pub fn configure<P: Injector>(instance: &Instance<P>, settings: &str) -> Result<
 
 /// Answers a request: edits until the host refuses one, or a reason.
 pub fn inject<P: Injector>(instance: &Instance<P>, pod: &host::Pod, request: &host::Request) {
-    match instance.inject(&SecretRequest::read(request), Pod::of(pod)) {
+    let mut read = SecretRequest::read(request);
+    if !P::OPTIONS.is_empty() {
+        read.options = request.options().into_iter().collect();
+    }
+    match instance.inject(&read, Pod::of(pod)) {
         Ok(edits) => {
             for edit in &edits {
                 if edit.make(request).is_err() {
@@ -73,16 +79,19 @@ pub fn report_panics() {
 
 impl SecretRequest {
     fn read(request: &host::Request) -> Self {
+        let key = request.key();
         Self {
             group: request.group(),
             group_version: request.group_version(),
-            key: request.key(),
+            all_keys: key.is_empty() && request.all_keys(),
+            key,
             delivery: match request.deliver_as() {
                 host::Delivery::Any => Delivery::Any,
                 host::Delivery::EnvVar => Delivery::EnvVar,
                 host::Delivery::File => Delivery::File,
             },
             env_var: request.env_var(),
+            options: BTreeMap::new(),
         }
     }
 }

@@ -112,6 +112,10 @@ pub trait Injector: Sized + 'static {
     /// key. The host then warns about plugins behind it, which get no such request.
     const SERVES_ALL: bool = false;
 
+    /// The names of the options that a pod's author may write for this plugin. A request with
+    /// another option is refused.
+    const OPTIONS: &'static [&'static str] = &[];
+
     /// JSON schema of [`Injector::Settings`]: the text of a JSON object.
     const SETTINGS_SCHEMA: &'static str;
 

@@ -2,7 +2,7 @@
 //!
 //! In production the host creates them; the constructors are for tests.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// One secret that a pod requests.
 ///
@@ -23,6 +23,14 @@ pub struct SecretRequest {
     /// The environment variable that the author wants: it holds the value for
     /// [`Delivery::EnvVar`], and the path for [`Delivery::File`].
     pub env_var: Option<String>,
+    /// Whether the pod requests every key of the group. `key` is empty then, and `delivery` is
+    /// [`Delivery::File`]. Answer with a [`SecretVolume`](crate::SecretVolume) without items and its
+    /// mount, or with one file from a promise, whose value is a JSON object; the host makes a file
+    /// or a variable of each key. Otherwise answer `Unsupported`.
+    pub all_keys: bool,
+    /// The options that the author wrote for the plugin; see
+    /// [`Injector::OPTIONS`](crate::Injector::OPTIONS).
+    pub options: BTreeMap<String, String>,
 }
 
 /// The delivery that a pod requests for a secret.
@@ -62,7 +70,22 @@ impl SecretRequest {
             key: key.into(),
             delivery: Delivery::Any,
             env_var: None,
+            all_keys: false,
+            options: BTreeMap::new(),
         }
+    }
+
+    /// Requests every key of a group.
+    #[must_use]
+    pub fn all_of(group: impl Into<String>) -> Self {
+        Self { all_keys: true, ..Self::new(group, "").as_file() }
+    }
+
+    /// Sets an option.
+    #[must_use]
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.insert(name.into(), value.into());
+        self
     }
 
     /// Requests a version of the group.
@@ -93,10 +116,10 @@ impl SecretRequest {
 impl fmt::Display for SecretRequest {
     /// `group/key`, or `group/key@version`: the form that messages use.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { group, group_version, key, delivery: _, env_var: _ } = self;
+        let Self { group, group_version, key, .. } = self;
         f.write_str(group)?;
         f.write_str("/")?;
-        f.write_str(key)?;
+        f.write_str(if self.all_keys { "*" } else { key })?;
         if group_version.is_empty() {
             return Ok(());
         }

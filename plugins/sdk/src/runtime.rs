@@ -42,7 +42,13 @@ impl<P: Injector> Instance<P> {
     ///
     /// The plugin's own error, or `internal` if the host did not call `configure`.
     pub fn inject(&self, request: &SecretRequest, pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
-        self.configured("inject").map_err(InjectionError::Internal)?.inject(request, pod)
+        let plugin = self.configured("inject").map_err(InjectionError::Internal)?;
+        if let Some(unknown) = request.options.keys().find(|name| !P::OPTIONS.contains(&name.as_str())) {
+            let known = if P::OPTIONS.is_empty() { "none".to_owned() } else { P::OPTIONS.join(", ") };
+            let text = ["option ", unknown, " is not known; known options: ", &known].concat();
+            return Err(InjectionError::InvalidRequest(text));
+        }
+        plugin.inject(request, pod)
     }
 
     /// Calls the plugin's `fetch`.

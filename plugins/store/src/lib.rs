@@ -130,6 +130,10 @@ impl<P: StorePlugin> Injector for StoreInjector<P> {
         let secret = self.store.secret(request)?;
         self.store.ask(&secret)?;
         let promise = secret.to_promise()?;
+        if request.all_keys {
+            let path = [&self.mount_directory, "/", &self.segment("group", &request.group)?].concat();
+            return Ok(vec![Edit::write_file(path, FileSource::promise(promise))]);
+        }
         match request.delivery {
             Delivery::Any | Delivery::EnvVar => self.as_env_var(request, &promise),
             Delivery::File => self.as_file(request, promise),

@@ -33,6 +33,9 @@ impl Secret {
     ///
     /// The request has no key.
     pub fn of(request: &SecretRequest) -> Result<Self, InjectionError> {
+        if request.all_keys && !request.group.is_empty() {
+            return Ok(Self { name: request.group.clone(), version: request.group_version.clone(), field: None });
+        }
         if request.key.is_empty() {
             return Err(InjectionError::invalid_request(format!("key must be set [{request}]")));
         }

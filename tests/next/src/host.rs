@@ -62,6 +62,8 @@ uncalled! {
         key(Resource<Request>) -> String;
         deliver_as(Resource<Request>) -> Delivery;
         env_var(Resource<Request>) -> Option<String>;
+        all_keys(Resource<Request>) -> bool;
+        options(Resource<Request>) -> Vec<(String, String)>;
         set_env(Resource<Request>, String, String) -> Edited;
         set_env_from_secret(Resource<Request>, String, String, String, bool) -> Edited;
         set_env_from_promise(Resource<Request>, String, String) -> Edited;

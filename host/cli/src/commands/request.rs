@@ -25,13 +25,19 @@ pub(super) fn annotation(args: RequestArgs) -> anyhow::Result<String> {
     let containers = (!args.containers.is_empty()).then_some(args.containers);
     let (path, mode, optional, injector) = (args.path, args.mode, args.optional, args.injector);
     let for_host = path.is_some() || mode.is_some() || optional.is_some() || injector.is_some();
+    let for_all = args.template.is_some() || args.all_keys || !args.options.is_empty() || containers.is_some();
     ensure!(
-        output == RequestOutput::Ampoule || !(for_host || containers.is_some()),
-        "Flyte's annotation has no --path, --mode, --optional, --container and --injector"
+        output == RequestOutput::Ampoule || !(for_host || for_all),
+        "Flyte's annotation has no --path, --mode, --optional, --container, --injector, --option, --all-keys and \
+         --template"
     );
     let entry = SecretEntry {
-        group: Some(group),
+        group: args.template.is_none().then_some(group),
+        template: args.template,
         key,
+        keys: args.all_keys.then(|| "all".to_owned()),
+        env_prefix: args.env_prefix,
+        options: args.options.into_iter().collect(),
         version: group_version,
         env,
         file,
@@ -103,6 +109,14 @@ mod tests {
             ),
         );
         check(
+            "--group db --all-keys --env-prefix DB_ --option region=eu --option a=b=c",
+            Ok("ampoule.dev/secrets: |\n  - {group: db, keys: all, envPrefix: DB_, options: {a: b=c, region: eu}}\n"),
+        );
+        assert_eq!(
+            prints(&["--template", "a {{ secret \"db\" \"k\" }}", "--path", "/etc/app/f"]).as_deref(),
+            Ok("ampoule.dev/secrets: |\n  - {path: /etc/app/f, template: \"a {{ secret \\\"db\\\" \\\"k\\\" }}\"}\n")
+        );
+        check(
             &format!("{key} --optional=false"),
             Ok("ampoule.dev/secrets: |\n  - {group: openai, key: api-key, optional: false}\n"),
         );
@@ -151,7 +165,9 @@ mod tests {
         check("--key k --index 1", Err("--index requires --output flyte"));
         check(
             "--key k --env A --injector k8s -o flyte",
-            Err("Flyte's annotation has no --path, --mode, --optional, --container and --injector"),
+            Err(
+                "Flyte's annotation has no --path, --mode, --optional, --container, --injector, --option, --all-keys and --template",
+            ),
         );
     }
 }

@@ -3,12 +3,12 @@
 //! Names of containers and injectors are compared with those of the pod and of the configuration
 //! later, by the mutator.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FieldError, SecretEntry};
 use crate::{
     edit::{EnvVar, SecretFile},
-    request::{ContainerScope, RequestOptions},
+    request::{AllKeys, ContainerScope, RequestOptions},
     text,
 };
 
@@ -16,6 +16,10 @@ use crate::{
 const MAX_VARIABLE: usize = 256;
 /// Bytes of a path. Linux accepts 4096.
 const MAX_PATH: usize = 1024;
+/// Options for the plugin, and the bytes of a name and of a value. The contract names these limits.
+const MAX_OPTIONS: usize = 16;
+const MAX_OPTION_NAME: usize = 64;
+const MAX_OPTION: usize = 1024;
 
 /// Checks the fields, and returns the options of the request.
 pub(super) fn options(entry: &SecretEntry) -> Result<RequestOptions, FieldError> {
@@ -23,7 +27,9 @@ pub(super) fn options(entry: &SecretEntry) -> Result<RequestOptions, FieldError>
     let mode = entry.mode.as_deref().map(|mode| file_mode(mode, is_file)).transpose()?;
     Ok(RequestOptions {
         falls_back_to_file: falls_back_to_file(entry.fallback.as_deref(), is_file)?,
-        path: entry.path.as_deref().map(|path| file_path(path, &entry.key)).transpose()?,
+        path: entry.path.as_deref().map(|path| place(path, entry)).transpose()?,
+        all_keys: all_keys(entry, is_file)?,
+        template: None,
         mode,
         optional: entry.optional,
         containers: entry.containers.as_deref().map_or_else(|| Ok(ContainerScope::default()), containers)?,
@@ -52,6 +58,78 @@ fn falls_back_to_file(fallback: Option<&str>, is_file: bool) -> Result<bool, Fie
         Some("file") => Ok(true),
         Some(_) => refuse("must be file"),
     }
+}
+
+/// Checks the fields of a request for every key of a group.
+fn all_keys(entry: &SecretEntry, is_file: bool) -> Result<Option<AllKeys>, FieldError> {
+    let refuse = |field: &str, reason: &str| Err(FieldError::in_field(field, reason));
+    match entry.keys.as_deref() {
+        None if entry.env_prefix.is_some() => return refuse("envPrefix", "has no effect without keys: all"),
+        None => return Ok(None),
+        Some("all") => {}
+        Some(_) => return refuse("keys", "must be all"),
+    }
+    if !entry.key.is_empty() {
+        return refuse("key", "has no effect with keys: all");
+    }
+    if entry.env.is_some() {
+        return refuse("env", "cannot name all keys; set envPrefix");
+    }
+    if entry.fallback.is_some() {
+        return refuse("fallback", "has no effect with keys: all");
+    }
+    match &entry.env_prefix {
+        Some(_) if is_file => refuse("envPrefix", "has no effect on files"),
+        None if is_file => Ok(Some(AllKeys::Files)),
+        prefix => env_prefix(prefix.as_deref().unwrap_or_default()).map(|prefix| Some(AllKeys::Variables(prefix))),
+    }
+}
+
+fn env_prefix(prefix: &str) -> Result<String, FieldError> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let starts_with_digit = prefix.starts_with(|first: char| first.is_ascii_digit());
+    if prefix.len() <= MAX_VARIABLE && prefix.bytes().all(is_allowed) && !starts_with_digit {
+        return Ok(prefix.to_owned());
+    }
+    let reason = format!(
+        "{} must have at most {MAX_VARIABLE} letters, digits, _, - and ., and no digit first",
+        text::quote(prefix.as_bytes())
+    );
+    Err(FieldError::in_field("envPrefix", reason))
+}
+
+/// Checks the options for the plugin.
+pub(super) fn plugin_options(options: &BTreeMap<String, String>) -> Result<(), FieldError> {
+    if options.len() > MAX_OPTIONS {
+        let reason = format!("must have at most {MAX_OPTIONS} entries, got {}", options.len());
+        return Err(FieldError::in_field("options", reason));
+    }
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    for (name, value) in options {
+        if name.is_empty() || name.len() > MAX_OPTION_NAME || !name.bytes().all(is_allowed) {
+            let reason = format!(
+                "{} must have 1 to {MAX_OPTION_NAME} letters, digits, _, - and .",
+                text::quote(name.as_bytes())
+            );
+            return Err(FieldError::in_field("options", reason));
+        }
+        if value.len() > MAX_OPTION {
+            let reason = format!("must be at most {MAX_OPTION} bytes long, got {}", value.len());
+            return Err(FieldError::in_field(&format!("options.{name}"), reason));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the path of the file, or of the folder for all keys.
+fn place(path: &str, entry: &SecretEntry) -> Result<String, FieldError> {
+    if entry.keys.is_none() {
+        return file_path(path, &entry.key);
+    }
+    let folder = path.trim_end_matches('/');
+    // A file in the folder must be valid.
+    file_path(&[folder, "/"].concat(), "key")?;
+    Ok(folder.to_owned())
 }
 
 /// Returns the path of the file. A path with `/` at its end is the folder of a file that has the

@@ -3,7 +3,7 @@
 //! Parsing checks only the types of an entry's fields. [`crate::RequestedSecret::from_annotations`]
 //! checks the values for the whole list.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -21,8 +21,11 @@ pub struct SecretEntry {
     #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// The key within the group.
-    #[serde(default, deserialize_with = "string_or_empty")]
+    #[serde(default, deserialize_with = "string_or_empty", skip_serializing_if = "String::is_empty")]
     pub key: String,
+    /// `all`: every key of the group, in place of `key`.
+    #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
     /// The version of the group; empty if the entry sets none.
     #[serde(default, deserialize_with = "string_or_empty", skip_serializing_if = "String::is_empty")]
     pub version: String,
@@ -30,6 +33,14 @@ pub struct SecretEntry {
     /// `None` means `GROUP_KEY` for a secret, and no variable for a file.
     #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
+    /// The start of the names of the variables for all keys.
+    #[serde(
+        default,
+        rename = "envPrefix",
+        deserialize_with = "optional_string",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub env_prefix: Option<String>,
     /// Whether to deliver the secret as a file instead of a variable. Without `path`, the file is
     /// below the mount directory of the configuration.
     #[serde(default, deserialize_with = "file_flag", skip_serializing_if = "std::ops::Not::not")]
@@ -41,6 +52,9 @@ pub struct SecretEntry {
     /// The permissions of the file as octal digits, such as `0400`.
     #[serde(default, deserialize_with = "digits", skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
+    /// The content of a file that is made of several secrets, in place of `group` and `key`.
+    #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
     /// Whether the pod starts without the secret. `None` means that the profile and the plugin
     /// decide.
     #[serde(default, deserialize_with = "optional_flag", skip_serializing_if = "Option::is_none")]
@@ -51,6 +65,9 @@ pub struct SecretEntry {
     /// The only injector that is asked; `None` means all of them.
     #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
     pub injector: Option<String>,
+    /// Options for the plugin.
+    #[serde(default, deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
     /// `file`: with `delivery: pod`, the pod gets a file and the variable `NAME_FILE` as well, and
     /// starts without the variable if `fileKeyRef` cannot express the value.
     #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
@@ -117,6 +134,11 @@ fn digits<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     let names = Option::<Vec<YamlString>>::deserialize(deserializer)?;
     Ok(names.map(|names| names.into_iter().map(|name| name.0).collect()))
+}
+
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let texts = Option::<BTreeMap<String, YamlString>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(texts.into_iter().map(|(name, text)| (name, text.0)).collect())
 }
 
 impl<'de> Deserialize<'de> for YamlString {

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::request::{ContainerScope, RequestOptions};
+use crate::request::{AllKeys, ContainerScope, RequestOptions};
 
 /// The fields of an entry, as messages list them.
-const KNOWN: &str = "group, key, version, env, file, path, mode, optional, containers, injector, fallback";
+const KNOWN: &str = "group, key, keys, version, env, envPrefix, file, path, mode, template, optional, containers, injector, options, fallback";
 
 fn read(value: &Value) -> Result<Vec<RequestedSecret>, String> {
     RequestedSecret::from_annotations(json!({ KEY: value }).as_object().unwrap()).map_err(|error| error.to_string())
@@ -23,6 +23,7 @@ fn check(text: &str, group: &str, version: &str, key: &str, mount: MountRequirem
         key: key.into(),
         mount,
         env_var: env_var.map(str::to_owned),
+        ..SecretRequest::default()
     };
     let expected = RequestedSecret::new("ampoule.dev/secrets[0]", request);
     assert_eq!(read(&json!(text)), Ok(vec![expected]), "{text}");
@@ -158,6 +159,99 @@ fn an_entry_selects_containers_an_injector_and_whether_the_secret_is_optional() 
         let error = options(&format!("env: A, {entry}")).unwrap_err();
         assert_eq!(error, format!("annotation ampoule.dev/secrets[0]{expected}"), "{entry}");
     }
+}
+
+#[test]
+fn an_entry_requests_all_keys_of_a_group() {
+    let all = |entry: &str| read(&json!(format!("- {{group: db, keys: all{entry}}}"))).map(|all| all[0].clone());
+    for (entry, mount, form, path) in [
+        ("", MountRequirement::EnvVar, AllKeys::Variables(String::new()), None),
+        (", envPrefix: DB_", MountRequirement::EnvVar, AllKeys::Variables("DB_".to_owned()), None),
+        (", file: true", MountRequirement::File, AllKeys::Files, None),
+        (", path: /etc/db", MountRequirement::File, AllKeys::Files, Some("/etc/db")),
+        (", path: /etc/db/", MountRequirement::File, AllKeys::Files, Some("/etc/db")),
+    ] {
+        let found = all(entry).unwrap();
+        assert_eq!((found.request.mount, found.options.all_keys), (mount, Some(form)), "{entry}");
+        assert_eq!((found.request.key.as_str(), found.request.all_keys), ("*", true), "{entry}");
+        assert_eq!(found.options.path.as_deref(), path, "{entry}");
+    }
+    for (entry, expected) in [
+        ("{group: g, keys: some}", ".keys: must be all"),
+        ("{group: g, key: k, keys: all}", ".key: has no effect with keys: all"),
+        ("{group: g, env: A, keys: all}", ".env: cannot name all keys; set envPrefix"),
+        ("{group: g, keys: all, path: /a/, envPrefix: A}", ".envPrefix: has no effect on files"),
+        ("{group: g, key: k, envPrefix: A}", ".envPrefix: has no effect without keys: all"),
+        ("{group: g, keys: all, fallback: file}", ".fallback: has no effect with keys: all"),
+        (
+            "{group: g, keys: all, envPrefix: A=}",
+            ".envPrefix: \"A=\" must have at most 256 letters, digits, _, - and ., and no digit first",
+        ),
+        ("{group: '', keys: all}", ".group: is required for all keys"),
+        ("{keys: all}", ": group is missing; write group: \"\" for a backend without groups"),
+    ] {
+        refuses(&format!("- {entry}"), &format!("[0]{expected}"));
+    }
+}
+
+#[test]
+fn a_template_requests_each_of_its_secrets() {
+    let text = "- path: /etc/app/dsn
+  mode: 0400
+  env: DSN_FILE
+  containers: [app]
+  template: |
+    postgres://{{ secret \"db\" \"user\" }}:{{ secret \"db\" \"password\" }}@db/{{ secret \"db\" \"user\" }}
+- {group: g, key: k}";
+    let requests = read(&json!(text)).unwrap();
+    let found: Vec<_> = requests.iter().map(|each| (each.annotation.as_str(), each.request.to_string())).collect();
+    let expected = [
+        ("ampoule.dev/secrets[0].template", "db/user".to_owned()),
+        ("ampoule.dev/secrets[0].template", "db/password".to_owned()),
+        ("ampoule.dev/secrets[1]", "g/k".to_owned()),
+    ];
+    assert_eq!(found, expected);
+    let part = requests[1].options.template.as_ref().unwrap();
+    let file = &part.file;
+    assert_eq!((part.position, file.path.as_str(), file.mode), (1, "/etc/app/dsn", Some(0o400)));
+    assert_eq!(file.variable.as_deref(), Some("DSN_FILE"));
+    assert!(requests[1].options.containers.covers("app") && !requests[1].options.containers.covers("b"));
+    let template = r#"template: '{{ secret "g" "k" }}'"#;
+    let path = "is required for a template, as the absolute path of the file";
+    for (entry, expected) in [
+        (template.to_owned(), format!(".path: {path}")),
+        (format!("{template}, path: /etc/app/"), format!(".path: {path}")),
+        (format!("{template}, path: /etc/app/f, group: g"), ".group: has no effect with a template".to_owned()),
+        (
+            format!("{template}, path: /etc/app/f, optional: true"),
+            ".optional: has no effect with a template".to_owned(),
+        ),
+        (
+            "template: '{{ x }}', path: /etc/app/f".to_owned(),
+            ".template: character 1: must be {{ secret \"group\" \"key\" }}; write {{ \"{{\" }} for the characters {{"
+                .to_owned(),
+        ),
+    ] {
+        refuses(&format!("- {{{entry}}}"), &format!("[0]{expected}"));
+    }
+}
+
+#[test]
+fn options_are_passed_to_the_plugin_within_limits() {
+    let requests = read(&json!("- {group: g, key: k, options: {region: eu-1, b.c_d-e: ''}}")).unwrap();
+    let expected = [("b.c_d-e".to_owned(), String::new()), ("region".to_owned(), "eu-1".to_owned())];
+    assert_eq!(requests[0].request.options, expected.into());
+    let refuses = |options: &str, expected: &str| {
+        refuses(&format!("- {{group: g, key: k, options: {options}}}"), &format!("[0].options{expected}"));
+    };
+    let many: Vec<_> = (0..17).map(|i| format!("a{i}: b")).collect();
+    refuses(&format!("{{{}}}", many.join(", ")), ": must have at most 16 entries, got 17");
+    refuses("{'a b': c}", ": \"a b\" must have 1 to 64 letters, digits, _, - and .");
+    refuses("{'': c}", ": \"\" must have 1 to 64 letters, digits, _, - and .");
+    refuses(&format!("{{a: {}}}", "b".repeat(1025)), ".a: must be at most 1024 bytes long, got 1025");
+    refuses("{a: 1}", ".a: must be a string; put quotes around values that YAML reads as another type");
+    refuses("[a]", ": must be a mapping of texts, such as {region: eu}");
+    refuses("a", ": must be a mapping of texts, such as {region: eu}");
 }
 
 #[test]
@@ -304,12 +398,17 @@ proptest! {
         env in "[A-Z_][A-Z0-9_]{0,9}",
         (file, optional) in any::<(bool, Option<bool>)>(),
         (path, mode, injector) in any::<(Option<String>, Option<String>, Option<String>)>(),
+        (keys, env_prefix, template) in any::<(Option<String>, Option<String>, Option<String>)>(),
+        options in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..3),
         containers in proptest::option::of(proptest::collection::vec(any::<String>(), 0..3)),
     ) {
         let (group, env) = (Some(group), Some(env));
         let fallback = (!file).then(|| "file".to_owned());
-        let entry =
-            SecretEntry { group, key, version, env, file, path, mode, optional, containers, injector, fallback };
+        let entry = SecretEntry {
+            group, key, version, env, file, path, mode, optional, containers, injector, fallback, options, keys,
+            env_prefix,
+            template,
+        };
         let (_, text) = entry.to_annotation();
         prop_assert_eq!(read_entries(&json!(text)).ok(), Some(vec![entry]), "{}", text);
     }

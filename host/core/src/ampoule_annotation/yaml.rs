@@ -77,6 +77,9 @@ fn reason(error: &Error, path: &EntryPath) -> String {
         Error::Unexpected { expected: "sequence start", .. } => {
             "must be a YAML list, such as [{group: openai, key: api-key}]".to_owned()
         }
+        Error::Unexpected { expected: "mapping start", .. } if path.is_in_entry() => {
+            "must be a mapping of texts, such as {region: eu}".to_owned()
+        }
         Error::Unexpected { expected: "mapping start", .. } => {
             "must be a mapping, such as {group: openai, key: api-key}".to_owned()
         }

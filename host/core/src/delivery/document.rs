@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct FetchDocument {
     /// The injectors, in their order.
     pub injectors: Vec<FetchInjector>,
+    /// The files that are made of several values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<FetchedTemplate>,
     /// The time for all values together, in seconds.
     pub total_seconds: u64,
     /// The interval at which the values are fetched again, in seconds. `None`: the program ends
@@ -46,9 +49,32 @@ pub struct PromisedValue {
     /// The files that get the value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FetchedFile>,
+    /// The folders with a file for each field of the value, which is a JSON object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<FetchedFile>,
     /// The environment variables that get the value through the file of variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<FetchedVariable>,
+}
+
+/// A file that is made of several values.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FetchedTemplate {
+    /// The file.
+    pub file: FetchedFile,
+    /// Its parts.
+    pub parts: Vec<FetchedPart>,
+}
+
+/// A part of such a file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FetchedPart {
+    /// Text.
+    Text(String),
+    /// The positions of an injector and of its value.
+    Value(usize, usize),
 }
 
 /// A file in a memory volume.
@@ -85,6 +111,22 @@ impl FetchDocument {
     /// Whether a value goes to a file.
     #[must_use]
     pub fn has_files(&self) -> bool {
-        self.values().any(|value| !value.files.is_empty())
+        !self.templates.is_empty() || self.values().any(|value| !value.files.is_empty() || !value.folders.is_empty())
+    }
+}
+
+// === impl PromisedValue ===
+
+impl PromisedValue {
+    /// A value that goes only to files of several values.
+    pub(super) fn new(promise: &str, secret: &str) -> Self {
+        Self {
+            promise: promise.to_owned(),
+            secret: secret.to_owned(),
+            optional: false,
+            files: Vec::new(),
+            folders: Vec::new(),
+            variables: Vec::new(),
+        }
     }
 }

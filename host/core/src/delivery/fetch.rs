@@ -9,14 +9,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     ComponentVolume, DeliveryError, ShippedComponent,
-    document::{FetchDocument, FetchInjector, FetchedFile, FetchedVariable, PromisedValue},
+    document::{
+        FetchDocument, FetchInjector, FetchedFile, FetchedPart, FetchedTemplate, FetchedVariable, PromisedValue,
+    },
     fetch_containers::{ContainerParts, VARIABLES_FILE, VARIABLES_VOLUME, volumes},
     refresh::refresh_interval,
 };
 use crate::{
     edit::{EnvSource, EnvVar, FileKeyRef, FileSource, PodEdit, Resources, SecretFile},
     pod::Pod,
-    request::RequestOptions,
+    request::{ContainerScope, RequestOptions},
+    template::{FileTemplate, TemplatePart},
 };
 
 /// The directory of the files that replace variables.
@@ -78,6 +81,25 @@ pub struct FetchToken {
 #[derive(Default)]
 pub(crate) struct FetchPlan {
     promises: Vec<PlannedPromise>,
+    templates: Vec<PlannedTemplate>,
+}
+
+/// A file that is made of several values.
+struct PlannedTemplate {
+    /// The position of the last request in the pod.
+    request: usize,
+    file: Arc<FileTemplate>,
+    containers: ContainerScope,
+    /// The promises in the order of the secrets.
+    promises: Vec<TemplatePromise>,
+}
+
+/// The promise of a part of a template.
+pub(super) struct TemplatePromise {
+    /// The position and the name of the injector.
+    pub(super) injector: usize,
+    pub(super) name: String,
+    pub(super) promise: String,
 }
 
 struct PlannedPromise {
@@ -93,14 +115,30 @@ struct PlannedPromise {
 
 enum FetchTarget {
     Variable(String),
-    File { path: String, mode: Option<u32> },
+    File {
+        path: String,
+        mode: Option<u32>,
+    },
+    /// A file for each field of the value.
+    Folder {
+        path: String,
+        mode: Option<u32>,
+    },
 }
 
 // === impl FetchPlan ===
 
 impl FetchPlan {
     pub(crate) fn is_empty(&self) -> bool {
-        self.promises.is_empty()
+        self.promises.is_empty() && self.templates.is_empty()
+    }
+
+    /// Takes the promises of all parts of a template.
+    pub(super) fn take_template(&mut self, request: usize, options: &RequestOptions, promises: Vec<TemplatePromise>) {
+        if let Some(part) = &options.template {
+            let (file, containers) = (Arc::clone(&part.file), options.containers.clone());
+            self.templates.push(PlannedTemplate { request, file, containers, promises });
+        }
     }
 
     /// Takes the promise of an edit. `injector` is the position and the name of the injector.
@@ -115,7 +153,10 @@ impl FetchPlan {
                 (promise, FetchTarget::Variable(name))
             }
             PodEdit::WriteFile(SecretFile { path, mode, source: FileSource::Promise(promise) }) => {
-                (promise, FetchTarget::File { path, mode })
+                let is_folder = options.all_keys.is_some();
+                let target =
+                    if is_folder { FetchTarget::Folder { path, mode } } else { FetchTarget::File { path, mode } };
+                (promise, target)
             }
             _ => return,
         };
@@ -128,6 +169,9 @@ impl FetchPlan {
         let mut edits = BTreeMap::<_, Vec<_>>::new();
         for planned in &self.promises {
             edits.entry(planned.request).or_default().extend(planned.edits(variables));
+        }
+        for planned in &self.templates {
+            edits.entry(planned.request).or_default().push(planned.edit());
         }
         edits
     }
@@ -173,22 +217,44 @@ impl FetchPlan {
         pods: &PodFetching,
         secrets: &[String],
     ) -> FetchDocument {
-        let injectors = recipes.iter().map(|((position, name), recipe)| {
+        let mut injectors = Vec::new();
+        for ((position, name), recipe) in recipes {
             let own: Vec<_> = self.promises.iter().filter(|planned| planned.injector == *position).collect();
-            let values = values(&own, pods.variables, secrets);
-            FetchInjector { name: (*name).to_owned(), plugin: recipe.plugin.clone(), values }
-        });
-        FetchDocument { injectors: injectors.collect(), total_seconds: pods.total_seconds, refresh_seconds: None }
+            let mut values = values(&own, pods.variables, secrets);
+            for (request, part) in self.template_promises().filter(|(_, part)| part.injector == *position) {
+                match values.iter_mut().find(|value| value.promise == part.promise) {
+                    Some(value) => value.optional = false,
+                    None => {
+                        let secret = secrets.get(request).map_or("", String::as_str);
+                        values.push(PromisedValue::new(&part.promise, secret));
+                    }
+                }
+            }
+            injectors.push(FetchInjector { name: (*name).to_owned(), plugin: recipe.plugin.clone(), values });
+        }
+        let positions: Vec<_> = recipes.keys().map(|(position, _)| *position).collect();
+        let templates = self.templates.iter().map(|planned| planned.fetched(&positions, &injectors)).collect();
+        FetchDocument { injectors, templates, total_seconds: pods.total_seconds, refresh_seconds: None }
+    }
+
+    /// The promises of templates, each with the position of its request in the pod.
+    fn template_promises(&self) -> impl Iterator<Item = (usize, &TemplatePromise)> {
+        self.templates.iter().flat_map(|planned| {
+            let first = planned.request + 1 - planned.promises.len();
+            planned.promises.iter().enumerate().map(move |(position, part)| (first + position, part))
+        })
     }
 
     /// The volumes of the files by their directory. The init container mounts each directory once,
     /// so it must have the same containers for all its files.
     fn directories(&self, variables: VariableDelivery) -> Result<BTreeMap<String, String>, DeliveryError> {
         let mut directories = BTreeMap::new();
-        for planned in &self.promises {
-            let Some(file) = planned.file(variables) else { continue };
-            let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-            let volume = SecretFile::memory_volume(directory, &planned.options.containers);
+        let promised =
+            self.promises.iter().filter_map(|planned| Some((planned.path(variables)?, &planned.options.containers)));
+        let rendered = self.templates.iter().map(|planned| (planned.file.path.clone(), &planned.containers));
+        for (path, containers) in promised.chain(rendered) {
+            let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+            let volume = SecretFile::memory_volume(directory, containers);
             let known = directories.entry(directory.to_owned()).or_insert_with(|| volume.clone());
             if *known != volume {
                 let reason = format!(
@@ -206,14 +272,16 @@ impl FetchPlan {
         &'p self,
         pods: &'p PodFetching,
     ) -> Result<BTreeMap<(usize, &'p str), &'p FetchRecipe>, DeliveryError> {
-        let recipe = |planned: &'p PlannedPromise| match pods.recipe(planned.injector) {
-            Some(recipe) => Ok(((planned.injector, planned.name.as_str()), recipe)),
+        let promised = self.promises.iter().map(|planned| (planned.injector, planned.name.as_str()));
+        let parts = self.template_promises().map(|(_, part)| (part.injector, part.name.as_str()));
+        let recipe = |(position, name): (usize, &'p str)| match pods.recipe(position) {
+            Some(recipe) => Ok(((position, name), recipe)),
             None => {
-                let text = format!("the plugin of injector {} is being loaded for delivery: pod", planned.name);
+                let text = format!("the plugin of injector {name} is being loaded for delivery: pod");
                 Err(DeliveryError::Unavailable(text))
             }
         };
-        self.promises.iter().map(recipe).collect()
+        promised.chain(parts).map(recipe).collect()
     }
 }
 
@@ -227,6 +295,7 @@ fn values(planned: &[&PlannedPromise], variables: VariableDelivery, secrets: &[S
                 secret: secrets.get(promised.request).cloned().unwrap_or_default(),
                 optional: true,
                 files: Vec::new(),
+                folders: Vec::new(),
                 variables: Vec::new(),
             });
             values.len() - 1
@@ -238,6 +307,12 @@ fn values(planned: &[&PlannedPromise], variables: VariableDelivery, secrets: &[S
         {
             value.files.push(file);
         }
+        if let FetchTarget::Folder { path, mode } = &promised.target {
+            let folder = FetchedFile { path: path.clone(), mode: *mode };
+            if !value.folders.contains(&folder) {
+                value.folders.push(folder);
+            }
+        }
         if let Some(variable) = promised.variable(variables)
             && !value.variables.contains(&variable)
         {
@@ -245,6 +320,33 @@ fn values(planned: &[&PlannedPromise], variables: VariableDelivery, secrets: &[S
         }
     }
     values
+}
+
+// === impl PlannedTemplate ===
+
+impl PlannedTemplate {
+    /// The edit that mounts the volume of the file. Its promise identifies the content.
+    fn edit(&self) -> PodEdit {
+        let promises: Vec<_> = self.promises.iter().map(|part| [&part.name, " ", &part.promise].concat()).collect();
+        let promise = format!("{:?} {promises:?}", self.file.content);
+        let (path, mode) = (self.file.path.clone(), self.file.mode);
+        PodEdit::WriteFile(SecretFile { path, mode, source: FileSource::Promise(promise) })
+    }
+
+    /// The file for the document. `positions` are those of the injectors in the chain.
+    fn fetched(&self, positions: &[usize], injectors: &[FetchInjector]) -> FetchedTemplate {
+        let find = |part: &TemplatePromise| {
+            let injector = positions.iter().position(|position| *position == part.injector)?;
+            let value = injectors[injector].values.iter().position(|value| value.promise == part.promise)?;
+            Some(FetchedPart::Value(injector, value))
+        };
+        let part = |part: &TemplatePart| match part {
+            TemplatePart::Text(text) => Some(FetchedPart::Text(text.clone())),
+            TemplatePart::Secret(position) => find(&self.promises[*position]),
+        };
+        let file = FetchedFile { path: self.file.path.clone(), mode: self.file.mode };
+        FetchedTemplate { file, parts: self.file.content.parts.iter().filter_map(part).collect() }
+    }
 }
 
 // === impl PlannedPromise ===
@@ -266,7 +368,15 @@ impl PlannedPromise {
             FetchTarget::Variable(name) if variables != VariableDelivery::FileKey => {
                 Some(FetchedFile { path: value_path(name), mode: None })
             }
-            FetchTarget::Variable(_) => None,
+            FetchTarget::Variable(_) | FetchTarget::Folder { .. } => None,
+        }
+    }
+
+    /// The path of the file, or of any file in the folder.
+    fn path(&self, variables: VariableDelivery) -> Option<String> {
+        match &self.target {
+            FetchTarget::Folder { path, .. } => Some([path, "/*"].concat()),
+            FetchTarget::Variable(_) | FetchTarget::File { .. } => self.file(variables).map(|file| file.path),
         }
     }
 
@@ -277,7 +387,7 @@ impl PlannedPromise {
             FetchTarget::Variable(name) if variables != VariableDelivery::File => {
                 Some(FetchedVariable { name: name.clone(), optional: variables == VariableDelivery::Both })
             }
-            FetchTarget::Variable(_) | FetchTarget::File { .. } => None,
+            FetchTarget::Variable(_) | FetchTarget::File { .. } | FetchTarget::Folder { .. } => None,
         }
     }
 
@@ -292,6 +402,12 @@ impl PlannedPromise {
                 optional: optional || self.options.is_optional(),
             }));
             edits.push(PodEdit::SetEnv(EnvVar { name, source }));
+        }
+        if let FetchTarget::Folder { mode, .. } = self.target
+            && let Some(path) = self.path(variables)
+        {
+            let source = FileSource::Promise(self.promise.clone());
+            edits.push(PodEdit::WriteFile(SecretFile { path, mode, source }));
         }
         if let Some(FetchedFile { path, mode }) = self.file(variables) {
             if let FetchTarget::Variable(name) = &self.target {

@@ -75,20 +75,20 @@ pub(super) fn volumes<'r>(
     recipes: impl Iterator<Item = &'r FetchRecipe> + Clone,
 ) -> Result<(Vec<PodEdit>, Vec<VolumeMount>), DeliveryError> {
     let (mut edits, mut mounts) = (Vec::new(), BTreeMap::new());
+    for template in &document.templates {
+        let path = &template.file.path;
+        mount_directory(path, directory_of(path), directories, &mut mounts)?;
+    }
     for value in document.values() {
         if !value.variables.is_empty() && !mounts.contains_key(VARIABLES_DIRECTORY) {
             edits.push(memory_volume(VARIABLES_VOLUME.to_owned()));
             mounts.insert(VARIABLES_DIRECTORY.to_owned(), VARIABLES_VOLUME.to_owned());
         }
         for file in &value.files {
-            let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
-            if OWN_DIRECTORIES.iter().any(|own| is_within(directory, own) || is_within(own, directory)) {
-                let reason = format!("file {} is in a directory that the init container uses itself", file.path);
-                return Err(DeliveryError::Refused(reason));
-            }
-            if let Some(volume) = directories.get(directory) {
-                mounts.insert(directory.to_owned(), volume.clone());
-            }
+            mount_directory(&file.path, directory_of(&file.path), directories, &mut mounts)?;
+        }
+        for folder in &value.folders {
+            mount_directory(&folder.path, &folder.path, directories, &mut mounts)?;
         }
     }
     let mut mounts: Vec<_> = mounts.into_iter().map(|(path, volume)| mount(volume, path, false)).collect();
@@ -104,6 +104,27 @@ pub(super) fn volumes<'r>(
         mounts.push(mount(volume.to_owned(), directory.to_owned(), true));
     }
     Ok((edits, mounts))
+}
+
+fn directory_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+/// Adds the mount of the directory of a path.
+fn mount_directory(
+    path: &str,
+    directory: &str,
+    directories: &BTreeMap<String, String>,
+    mounts: &mut BTreeMap<String, String>,
+) -> Result<(), DeliveryError> {
+    if OWN_DIRECTORIES.iter().any(|own| is_within(directory, own) || is_within(own, directory)) {
+        let reason = format!("file {path} is in a directory that the init container uses itself");
+        return Err(DeliveryError::Refused(reason));
+    }
+    if let Some(volume) = directories.get(directory) {
+        mounts.insert(directory.to_owned(), volume.clone());
+    }
+    Ok(())
 }
 
 /// Whether a directory is the other one, or below it.

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{DeliveredKind, DeliveredSecret, Delivery, FetchPlan, NamingKey};
+use super::{DeliveredKind, DeliveredSecret, Delivery, FetchPlan, NamingKey, fetch::TemplatePromise};
 use crate::{
     edit::{EnvSource, EnvVar, FileSource, PodEdit, SecretFile, SecretKeyRef, SecretValue},
     injector::InjectionError,
-    request::RequestOptions,
+    request::{PartOfTemplate, RequestOptions},
 };
 
 /// Bytes of the values of a Secret. Kubernetes accepts 1 MiB of data.
@@ -26,6 +26,15 @@ pub(crate) struct DeliveryPlan {
     secrets: Vec<PlannedSecret>,
     /// The values that the pod fetches.
     pub(crate) fetches: FetchPlan,
+    /// The parts of the current template.
+    parts: TemplateParts,
+}
+
+/// The parts of a template that were answered so far.
+#[derive(Default)]
+struct TemplateParts {
+    values: Vec<SecretValue>,
+    promises: Vec<TemplatePromise>,
 }
 
 /// An edit that waits for the name of a Secret.
@@ -88,6 +97,61 @@ impl DeliveryPlan {
         Ok(edits.into_iter().partition(|edit| !waits(edit)))
     }
 
+    /// Collects the part of a template. Returns the edits to apply: those of the last part are the
+    /// file and its variable; `None` before the last part. Returns other edits unchanged. `from` is
+    /// the position of the request, and the position and name of the injector.
+    ///
+    /// # Errors
+    ///
+    /// The delivery does not cover the part, or the file is too large.
+    pub(crate) fn collect(
+        &mut self,
+        options: &RequestOptions,
+        (request, injector, name): (usize, usize, &str),
+        delivery: Delivery,
+        edits: Vec<PodEdit>,
+    ) -> Result<Option<Vec<PodEdit>>, InjectionError> {
+        let Some(PartOfTemplate { file, position }) = &options.template else { return Ok(Some(edits)) };
+        if *position == 0 {
+            self.parts = TemplateParts::default();
+        }
+        for edit in edits {
+            check(name, delivery, &edit)?;
+            match edit {
+                PodEdit::WriteFile(SecretFile { source: FileSource::SecretValue(value), .. }) => {
+                    self.parts.values.push(value);
+                }
+                PodEdit::WriteFile(SecretFile { source: FileSource::Promise(promise), .. }) => {
+                    self.parts.promises.push(TemplatePromise { injector, name: name.to_owned(), promise });
+                }
+                _ => {}
+            }
+        }
+        if position + 1 < file.content.secrets.len() {
+            return Ok(None);
+        }
+        let TemplateParts { values, promises } = std::mem::take(&mut self.parts);
+        let mut edits = Vec::new();
+        if let Some(name) = &file.variable {
+            let source = EnvSource::Literal(file.path.clone());
+            edits.push(PodEdit::SetEnv(EnvVar { name: name.clone(), source }));
+        }
+        if values.len() == file.content.secrets.len() {
+            let parts: Vec<_> = values.iter().map(SecretValue::expose).collect();
+            let rendered = file.content.render(&parts);
+            let rendered = rendered.map_err(|error| InjectionError::InvalidRequest(error.to_string()))?;
+            let source = FileSource::SecretValue(SecretValue::new(rendered));
+            edits.push(PodEdit::WriteFile(SecretFile { path: file.path.clone(), mode: file.mode, source }));
+        } else if promises.len() == file.content.secrets.len() {
+            self.fetches.take_template(request, options, promises);
+        } else {
+            let reason = "some secrets of the template are fetched by the webhook, and others in the pod; use \
+                          injectors with one delivery";
+            return Err(InjectionError::Unsupported(reason.to_owned()));
+        }
+        Ok(Some(edits))
+    }
+
     /// Takes the values and promises of an answer whose other edits are applied. The answer is that
     /// of the injector with this position and name.
     pub(crate) fn take(
@@ -119,7 +183,8 @@ impl DeliveryPlan {
                 | PodEdit::MountVolume(_)
                 | PodEdit::AddInitContainer(_)
                 | PodEdit::SetAnnotation(_)
-                | PodEdit::AddImagePullSecret(_) => continue,
+                | PodEdit::AddImagePullSecret(_)
+                | PodEdit::SetEnvFrom(_) => continue,
             };
             self.edits.push(DeferredEdit { request, secret, target });
         }

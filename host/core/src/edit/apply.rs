@@ -6,6 +6,7 @@
 
 mod annotation;
 mod env;
+mod env_from;
 mod init_container;
 mod mount;
 mod prepare;
@@ -180,6 +181,7 @@ impl<'a> EditApplier<'a> {
     ) -> Result<(), ApplyError> {
         match edit {
             PodEdit::SetEnv(env) => self.set_env(origin, env, json, pod, conventions.env_placement),
+            PodEdit::SetEnvFrom(_) => self.set_env_from(json, pod, conventions.env_placement),
             PodEdit::AddVolume(volume) => self.add_volume(origin, volume, json, pod),
             PodEdit::MountVolume(mount) => self.mount_volume(origin, mount, json, pod),
             PodEdit::AddInitContainer(container) => {

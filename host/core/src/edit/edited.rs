@@ -31,6 +31,7 @@ pub(super) struct EditedContainer<'a> {
     /// The received container; or one that an edit added, without the lists below.
     base: Cow<'a, Value>,
     pub(super) env: EditedList<'a>,
+    pub(super) env_from: EditedList<'a>,
     pub(super) mounts: EditedList<'a>,
     /// The container without edits. Many comparisons share it and its indexes.
     before: OnceCell<Box<EditedContainer<'a>>>,
@@ -137,6 +138,7 @@ impl<'a> EditedContainer<'a> {
         Self {
             base: Cow::Borrowed(container),
             env: EditedList::received(list(container, "env")),
+            env_from: EditedList::received(list(container, "envFrom")),
             mounts: EditedList::received(list(container, "volumeMounts")),
             before: OnceCell::new(),
         }
@@ -145,8 +147,9 @@ impl<'a> EditedContainer<'a> {
     /// Wraps a container that an edit adds.
     pub(super) fn added(mut container: Value) -> Self {
         let env = take_list(&mut container, "env");
+        let env_from = take_list(&mut container, "envFrom");
         let mounts = take_list(&mut container, "volumeMounts");
-        Self { base: Cow::Owned(container), env, mounts, before: OnceCell::new() }
+        Self { base: Cow::Owned(container), env, env_from, mounts, before: OnceCell::new() }
     }
 
     /// Whether an edit added the container.
@@ -182,6 +185,7 @@ impl<'a> EditedContainer<'a> {
     fn take(&mut self) -> Value {
         let mut container = take(self.base.to_mut());
         put_list(&mut container, "env", &mut self.env);
+        put_list(&mut container, "envFrom", &mut self.env_from);
         put_list(&mut container, "volumeMounts", &mut self.mounts);
         container
     }
@@ -233,6 +237,7 @@ fn compare_container<'d, 'a: 'd>(differ: &mut Differ<'d>, container: &'d mut Edi
     match container.base {
         Cow::Borrowed(received) => {
             container.env.compare(differ, received, "env");
+            container.env_from.compare(differ, received, "envFrom");
             container.mounts.compare(differ, received, "volumeMounts");
         }
         Cow::Owned(_) => differ.put(None, container.take()),

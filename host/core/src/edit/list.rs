@@ -49,6 +49,11 @@ impl<'a> EditedList<'a> {
         self.front.len() + self.received.len() + self.back.len()
     }
 
+    /// Returns all elements in their order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
+        self.entries().map(|(_, value)| value)
+    }
+
     /// Returns the first element with this name.
     pub(super) fn named(&self, name: &str) -> Option<&Value> {
         self.first(ListKey::Name, name).and_then(|position| self.get(position))

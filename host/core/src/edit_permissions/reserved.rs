@@ -91,7 +91,7 @@ const HOST_PATH: &str = "hostPath";
 const TOKEN_VOLUME: &str = "kube-api-access-";
 
 /// Whether the variable is reserved. Programs read the names of proxies in either case.
-pub(super) fn is_variable(name: &str) -> bool {
+pub(crate) fn is_variable(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     VARIABLES.iter().any(|reserved| match reserved.strip_suffix('*') {
         Some(prefix) => upper.starts_with(prefix),

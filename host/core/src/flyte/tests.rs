@@ -186,7 +186,7 @@ proptest! {
         mount in any_mount(),
         env_var in prop::option::of("(?s).+"),
     ) {
-        let request = SecretRequest { group, group_version, key, mount, env_var };
+        let request = SecretRequest { group, group_version, key, mount, env_var, ..SecretRequest::default() };
         let read = read(json!({ "flyte.secrets/s0": request.to_flyte_annotation() })).unwrap();
         prop_assert_eq!(&read[0].request, &request);
         prop_assert_eq!(read.len(), 1);

@@ -114,7 +114,9 @@ impl SecretFields {
         let env_var = Some(utf8("env_var", self.env_var)?).filter(|name| !name.is_empty());
         let number = self.mount_requirement.unwrap_or_default();
         match usize::try_from(number).ok().and_then(|number| MOUNTS.get(number)) {
-            Some((_, mount)) => Ok(SecretRequest { group, group_version, key, mount: *mount, env_var }),
+            Some((_, mount)) => {
+                Ok(SecretRequest { group, group_version, key, mount: *mount, env_var, ..SecretRequest::default() })
+            }
             None => Err(TextError::UnrecognizedMount { number, key: text::escape(key.as_bytes()) }),
         }
     }
@@ -240,6 +242,7 @@ mod tests {
             key: "it's\n\r\t\"\\\0é".to_owned(),
             mount: MountRequirement::File,
             env_var: Some("MY_VAR".to_owned()),
+            ..SecretRequest::default()
         }
     }
 
@@ -421,7 +424,7 @@ mod tests {
             mount in prop::sample::select(MOUNTS.map(|(_, mount)| mount).to_vec()),
             env_var in prop::option::of("(?s).+"),
         ) {
-            let request = SecretRequest { group, group_version, key, mount, env_var };
+            let request = SecretRequest { group, group_version, key, mount, env_var, ..SecretRequest::default() };
             prop_assert_eq!(parse(print(&request).as_bytes()), Ok(request));
         }
 

@@ -112,6 +112,7 @@ fn changes_view(edit: &PodEdit) -> bool {
         | PodEdit::MountVolume(_)
         | PodEdit::AddImagePullSecret(_)
         | PodEdit::WriteFile(_)
-        | PodEdit::AddPullSecretValue(_) => false,
+        | PodEdit::AddPullSecretValue(_)
+        | PodEdit::SetEnvFrom(_) => false,
     }
 }

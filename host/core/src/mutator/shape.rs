@@ -3,6 +3,8 @@
 //! The host does it, so that every plugin supports every option unchanged. An answer that cannot
 //! have the form, such as that of a plugin with an init container, is declined with the reason.
 
+mod all_keys;
+
 use crate::{
     edit::{EnvSource, EnvVar, FileSource, PodEdit, SecretFile, SecretKeyRef, SecretVolume, VolumeMount, VolumeSource},
     injector::InjectionError,
@@ -26,9 +28,15 @@ pub(super) fn shape(
     conventions: &Conventions,
 ) -> Result<Vec<PodEdit>, InjectionError> {
     let options = &requested.options;
+    if let Some(form) = &options.all_keys {
+        return all_keys::shape(injector, form, options, edits);
+    }
     if conventions.names == InjectedNames::Requested {
         edits.retain(|edit| !is_flyte_variable(edit));
         keep_requested_name(&mut edits, &requested.request);
+    }
+    if options.template.is_some() {
+        return part_of_template(injector, with_files(edits));
     }
     if let Some(optional) = options.optional {
         edits.iter_mut().for_each(|edit| set_optional(edit, optional));
@@ -43,6 +51,22 @@ pub(super) fn shape(
         edits.iter().try_for_each(|edit| require_container(injector, edit))?;
     }
     Ok(edits)
+}
+
+/// Returns the only file of an answer, whose value becomes a part of a template.
+fn part_of_template(injector: &str, edits: Vec<PodEdit>) -> Result<Vec<PodEdit>, InjectionError> {
+    let mut files = edits.into_iter().filter(|edit| !matches!(edit, PodEdit::SetEnv(_)));
+    let reason = match (files.next(), files.next()) {
+        (Some(PodEdit::WriteFile(file)), None) if !matches!(file.source, FileSource::SecretKey(_)) => {
+            return Ok(vec![PodEdit::WriteFile(file)]);
+        }
+        (Some(PodEdit::WriteFile(_)), None) => {
+            "refers to a Kubernetes Secret, whose value only the kubelet reads; a template needs an injector that \
+             fetches the value"
+        }
+        _ => "does not write one file, whose value a template needs",
+    };
+    Err(InjectionError::Unsupported(format!("{injector} {reason}")))
 }
 
 fn is_flyte_variable(edit: &PodEdit) -> bool {
@@ -168,7 +192,7 @@ fn place_file(injector: &str, options: &RequestOptions, edits: &mut [PodEdit]) -
 /// Refuses an edit that reaches more than the requested containers.
 fn require_container(injector: &str, edit: &PodEdit) -> Result<(), InjectionError> {
     match edit {
-        PodEdit::SetEnv(_) | PodEdit::WriteFile(_) => Ok(()),
+        PodEdit::SetEnv(_) | PodEdit::WriteFile(_) | PodEdit::SetEnvFrom(_) => Ok(()),
         PodEdit::AddVolume(_)
         | PodEdit::MountVolume(_)
         | PodEdit::AddInitContainer(_)

@@ -277,3 +277,38 @@ fn a_container_of_an_earlier_configuration_is_named() {
     let refusal = mutate(&fetching(VariableDelivery::FileKey, Some(changed)), &old).outcome.unwrap_err();
     assert!(refusal.message.contains("has the init container ampoule-fetch of another configuration"), "{refusal:?}");
 }
+
+#[test]
+fn a_template_and_all_keys_are_in_the_document_and_a_second_review_changes_nothing() {
+    let list = "- { group: db, keys: all, path: /etc/all, mode: 0400 }
+- { path: /etc/app/dsn, containers: [a], template: 'x{{ secret \"db\" \"user\" }}{{ secret \"db\" \"user\" }}' }
+- { group: db, key: user, path: /etc/one/user, optional: true }
+- { group: db, key: other, path: /etc/one/other, optional: true }";
+    let mutator = with_answers(VariableDelivery::FileKey, Some(recipe()), |key| vec![file("/etc/secrets/x", key)]);
+    let pod = json!({ "metadata": { "annotations": { "ampoule.dev/secrets": list } }, "spec": spec() });
+    let once = mutated(&mutator, &pod);
+    let containers = once["spec"]["initContainers"].as_array().unwrap();
+    let variables = containers[0]["env"].as_array().unwrap();
+    let document = variables.iter().find(|variable| variable["name"] == FETCH_VARIABLE).unwrap();
+    let document: Value = serde_json::from_str(document["value"].as_str().unwrap()).unwrap();
+    insta::assert_json_snapshot!(document);
+    let mounts = |container: &Value| {
+        let mounts = container["volumeMounts"].as_array().unwrap().iter();
+        mounts.map(|mount| mount["mountPath"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(mounts(&containers[1]), ["/etc/all", "/etc/one"], "the init container of the pod");
+    assert_eq!(mounts(&once["spec"]["containers"][0]), ["/etc/all", "/etc/app", "/etc/one"]);
+    assert_eq!(mutated(&mutator, &once), once);
+    let variables = pod_with("- { group: db, keys: all }");
+    let message = mutate(&mutator, &variables).outcome.unwrap_err().message;
+    assert!(message.ends_with("so they cannot be variables; set path"), "{message}");
+    let apart = pod_with(
+        "[{ group: db, key: a, path: /etc/x/a, containers: [a] }, { group: db, key: b, path: /etc/x/b, containers: [own] }]",
+    );
+    let message = mutate(&mutator, &apart).outcome.unwrap_err().message;
+    assert!(message.starts_with("files for different containers are in /etc/x: "), "{message}");
+}
+
+fn pod_with(list: &str) -> Value {
+    json!({ "metadata": { "annotations": { "ampoule.dev/secrets": list } }, "spec": spec() })
+}

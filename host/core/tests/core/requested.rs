@@ -17,6 +17,10 @@ use crate::{
 /// Answers as the plugin `k8s` does in the profiles of Flyte.
 fn references(request: &SecretRequest) -> Vec<PodEdit> {
     let SecretRequest { group, key, env_var, mount: requested, .. } = request;
+    if request.all_keys {
+        let folder = format!("/etc/flyte/secrets/{group}");
+        return vec![secret_volume(&format!("v-{group}"), group, &[]), mount(&format!("v-{group}"), &folder)];
+    }
     if *requested != ampoule_core::MountRequirement::EnvVar {
         let folder = format!("/etc/flyte/secrets/{}", group.to_lowercase());
         let mut edits = vec![
@@ -35,23 +39,23 @@ fn references(request: &SecretRequest) -> Vec<PodEdit> {
     edits
 }
 
-fn k8s() -> Arc<dyn SecretInjector> {
+pub(crate) fn k8s() -> Arc<dyn SecretInjector> {
     Scripted::answering("k8s", |request, _| Ok(Ok(references(request))))
 }
 
-fn pod(entries: &str, containers: Value) -> Value {
+pub(crate) fn pod(entries: &str, containers: Value) -> Value {
     json!({
         "metadata": { "annotations": { "ampoule.dev/secrets": entries } },
         "spec": { "containers": containers, "initContainers": [{ "name": "setup" }] },
     })
 }
 
-fn app_and_proxy() -> Value {
+pub(crate) fn app_and_proxy() -> Value {
     json!([{ "name": "app", "env": [{ "name": "OWN", "value": "1" }] }, { "name": "proxy" }])
 }
 
 /// One line for each variable, mount and volume of a pod.
-fn lines(pod: &Value) -> Vec<String> {
+pub(crate) fn lines(pod: &Value) -> Vec<String> {
     let empty = Vec::new();
     let list = |value: &'_ Value| value.as_array().unwrap_or(&empty).clone();
     let mut lines = Vec::new();
@@ -67,6 +71,11 @@ fn lines(pod: &Value) -> Vec<String> {
             let optional = if reference["optional"] == true { " optional" } else { "" };
             lines.push(format!("{name}: {} = {source}{optional}", variable["name"].as_str().unwrap()));
         }
+        for source in list(&container["envFrom"]) {
+            let optional = if source["secretRef"]["optional"] == true { " optional" } else { "" };
+            let prefix = source["prefix"].as_str().unwrap_or_default();
+            lines.push(format!("{name}: {prefix}* = {}{optional}", source["secretRef"]["name"].as_str().unwrap()));
+        }
         for mount in list(&container["volumeMounts"]) {
             lines.push(format!("{name}: mount {}", mount["mountPath"].as_str().unwrap()));
         }
@@ -74,6 +83,11 @@ fn lines(pod: &Value) -> Vec<String> {
     for volume in list(&pod["spec"]["volumes"]) {
         for source in list(&volume["projected"]["sources"]) {
             let optional = if source["secret"]["optional"] == true { " optional" } else { "" };
+            if source["secret"]["items"].is_null() {
+                let mode = volume["projected"]["defaultMode"].as_u64().unwrap();
+                lines
+                    .push(format!("files = {}/* mode 0{mode:o}{optional}", source["secret"]["name"].as_str().unwrap()));
+            }
             for item in list(&source["secret"]["items"]) {
                 let mode = item["mode"].as_u64().map(|mode| format!(" mode 0{mode:o}")).unwrap_or_default();
                 let (name, key) = (source["secret"]["name"].as_str().unwrap(), item["key"].as_str().unwrap());
@@ -89,7 +103,7 @@ fn lines(pod: &Value) -> Vec<String> {
 
 /// Compares the lines of a pod, without those of its own variable, and reviews it twice.
 #[track_caller]
-fn check(profile: Profile, entries: &str, expected: &[&str]) {
+pub(crate) fn check(profile: Profile, entries: &str, expected: &[&str]) {
     let mutator = mutator(profile, vec![k8s()]);
     let once = mutated(&mutator, &pod(entries, app_and_proxy()));
     assert_eq!(lines(&once), expected, "{entries}");
@@ -97,7 +111,7 @@ fn check(profile: Profile, entries: &str, expected: &[&str]) {
 }
 
 #[track_caller]
-fn refuses(injectors: Vec<Arc<dyn SecretInjector>>, entries: &str, expected: &str) {
+pub(crate) fn refuses(injectors: Vec<Arc<dyn SecretInjector>>, entries: &str, expected: &str) {
     let refusal = mutate(&mutator(Profile::Plain, injectors), &pod(entries, app_and_proxy())).outcome.unwrap_err();
     assert_eq!(refusal.message, expected, "{entries}");
 }

@@ -3,6 +3,8 @@
 //! The edits are one transaction: all of them, or none. A failed edit fails the request unless the
 //! plugin handles it.
 
+use std::collections::BTreeMap;
+
 use ampoule_core::{
     EnvSource, EnvVar, FileSource, InjectionError, LazyPodView, Limits, PodEdit, SecretFile, SecretRequest,
     SecretValue, text::clean,
@@ -36,6 +38,7 @@ pub(crate) struct RequestAnswer {
     warnings: Vec<String>,
     failed_edit: Option<String>,
     reason: Option<InjectionError>,
+    has_read_options: bool,
     edits_left: usize,
     bytes_left: usize,
 }
@@ -83,6 +86,7 @@ impl RequestAnswer {
             warnings: Vec::new(),
             failed_edit: None,
             reason: None,
+            has_read_options: false,
             edits_left: limits.edits,
             bytes_left: limits.output_bytes,
         }
@@ -142,6 +146,12 @@ impl RequestAnswer {
         }
     }
 
+    /// Returns the options of the request, and records that the plugin reads them.
+    pub(crate) fn read_options(&mut self) -> &BTreeMap<String, String> {
+        self.has_read_options = true;
+        &self.request.options
+    }
+
     /// Refuses the request. The first reason counts.
     pub(crate) fn refuse(&mut self, reason: InjectionError) {
         self.reason.get_or_insert(reason);
@@ -149,10 +159,15 @@ impl RequestAnswer {
 
     /// The answer, after the plugin has returned.
     pub(crate) fn finish(self) -> Plan {
+        let ignores_options = !self.has_read_options && !self.request.options.is_empty();
         match (self.reason, self.failed_edit) {
             (Some(reason), _) => Plan::Decline(reason),
             (None, Some(error)) => Plan::FailedEdit(error),
             (None, None) if self.edits.is_empty() => Plan::Nothing,
+            (None, None) if ignores_options => {
+                let reason = "the plugin has no options; leave `options` out";
+                Plan::Decline(InjectionError::Unsupported(reason.to_owned()))
+            }
             (None, None) => Plan::Inject(self.edits, self.warnings),
         }
     }
@@ -230,6 +245,23 @@ mod tests {
             Plan::FailedEdit(error) => format!("failed: {error}"),
             Plan::Nothing => "nothing".to_owned(),
         }
+    }
+
+    #[test]
+    fn options_that_the_plugin_does_not_read_fail_the_request() {
+        let answered = |reads: bool| {
+            let options = [("a".to_owned(), "b".to_owned())].into();
+            let request = SecretRequest { options, ..SecretRequest::default() };
+            let mut answer = RequestAnswer::new(request, LazyPodView::default(), &Limits::default());
+            if reads {
+                assert_eq!(answer.read_options().len(), 1);
+            }
+            answer.add(variable("A"), 1).unwrap().unwrap();
+            matches!(answer.finish(), Plan::Inject(..))
+        };
+        assert!(answered(true));
+        assert!(!answered(false));
+        assert_eq!(shown(|answer| drop(answer.add(variable("A"), 1))), "1 edits, warnings []");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A well-behaved guest: sets the variable `ECHO` to the request's key.
+//! A well-behaved guest: sets the variable `ECHO` to the request's key and the option `suffix`.
 //!
 //! Settings can rename the variable; a group with the name of an injection error (`denied`, …) gets
 //! that error, and the group `busy` an unavailable one with a time for a retry.
@@ -27,6 +27,7 @@ impl Injector for Echo {
     const NAME: &'static str = "echo";
     const VERSION: &'static str = "1.0.0";
     const DELIVERIES: &'static [Delivery] = &[Delivery::EnvVar];
+    const OPTIONS: &'static [&'static str] = &["suffix"];
     const SETTINGS_SCHEMA: &'static str = r#"{"properties": {"variable": {"type": "string", "default": "ECHO"}}}"#;
 
     fn new(settings: Settings, _conventions: &Conventions) -> Result<Self, String> {
@@ -43,7 +44,11 @@ impl Injector for Echo {
             "unavailable" => InjectionError::unavailable(text),
             "busy" => InjectionError::unavailable(text).retry_after(30),
             "internal" => InjectionError::internal(text),
-            _ => return Ok(vec![Edit::set_env(&self.variable, EnvSource::literal(&request.key))]),
+            _ => {
+                let suffix = request.options.get("suffix").map_or("", String::as_str);
+                let value = [&request.key, suffix].concat();
+                return Ok(vec![Edit::set_env(&self.variable, EnvSource::literal(value))]);
+            }
         })
     }
 }

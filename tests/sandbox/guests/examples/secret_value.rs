@@ -1,5 +1,5 @@
-//! A well-behaved guest: sets the variable `SECRET` from a promise, and fetches the value in its
-//! settings.
+//! A well-behaved guest: sets the variable `SECRET`, or writes a file, from a promise, and fetches
+//! the value in its settings.
 //!
 //! The value, a canary in most tests, may appear only in the pod; `bytes` is for a value that is
 //! not UTF-8. Without both, it fetches the promise's text: the request.
@@ -29,7 +29,13 @@ impl Injector for SecretValue {
     }
 
     fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
-        Ok(vec![Edit::set_env("SECRET", EnvSource::promise(request.to_string()))])
+        let promise = request.to_string();
+        Ok(vec![match request.delivery {
+            Delivery::File => {
+                Edit::write_file(["/etc/secrets/", &request.group].concat(), FileSource::promise(promise))
+            }
+            Delivery::Any | Delivery::EnvVar => Edit::set_env("SECRET", EnvSource::promise(promise)),
+        }])
     }
 
     fn fetch(&self, promise: &str) -> Result<FetchedValue, InjectionError> {

@@ -110,7 +110,8 @@ fn reveal(document: &mut Value, expected: Option<&Value>, at: &str, edit: &PodEd
         PodEdit::AddVolume(_)
         | PodEdit::MountVolume(_)
         | PodEdit::SetAnnotation(_)
-        | PodEdit::AddImagePullSecret(_) => return,
+        | PodEdit::AddImagePullSecret(_)
+        | PodEdit::SetEnvFrom(_) => return,
     };
     let single = matches!(edit, PodEdit::SetEnv(_));
     for (i, var) in vars.into_iter().enumerate() {

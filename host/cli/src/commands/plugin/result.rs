@@ -80,6 +80,7 @@ fn variables(edit: &PodEdit) -> &[EnvVar] {
         | PodEdit::MountVolume(_)
         | PodEdit::SetAnnotation(_)
         | PodEdit::AddImagePullSecret(_)
+        | PodEdit::SetEnvFrom(_)
         // The value reaches a Secret only; the pod contains the name of the Secret.
         | PodEdit::WriteFile(_)
         | PodEdit::AddPullSecretValue(_) => &[],

@@ -50,12 +50,16 @@ pub(crate) fn check(edit: &PodEdit) -> Result<(), ApplyError> {
         }
         PodEdit::WriteFile(file) => write_file::check(&file.path, file.mode),
         PodEdit::AddPullSecretValue(_) => Ok(()),
+        PodEdit::SetEnvFrom(all) => {
+            validate::require(!all.secret.is_empty(), || "the variables must name a Secret".to_owned())
+        }
     }
 }
 
 fn to_json(edit: &PodEdit) -> Result<Value, ApplyError> {
     match edit {
         PodEdit::SetEnv(env) => env.to_json().map_err(ApplyError::Invalid),
+        PodEdit::SetEnvFrom(all) => Ok(all.to_json()),
         PodEdit::AddVolume(volume) => volume.to_json().map_err(ApplyError::Invalid),
         PodEdit::MountVolume(mount) => Ok(mount.to_json()),
         PodEdit::AddInitContainer(container) => container.to_json().map_err(ApplyError::Invalid),

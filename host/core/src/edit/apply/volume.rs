@@ -112,7 +112,9 @@ fn is_at_default_path(item: &KeyToPath) -> bool {
 fn is_same_volume(existing: &Value, requested: &Value) -> bool {
     let mut with_defaults = requested.clone();
     if let Some(projected) = with_defaults.get_mut("projected") {
-        projected["defaultMode"] = json!(DEFAULT_MODE);
+        if projected["defaultMode"].is_null() {
+            projected["defaultMode"] = json!(DEFAULT_MODE);
+        }
         let token = &mut projected["sources"][0]["serviceAccountToken"];
         if token["expirationSeconds"].is_null() {
             token["expirationSeconds"] = json!(TOKEN_SECONDS);

@@ -84,11 +84,15 @@ impl HostRequest for GuestState {
     }
 
     fn key(&mut self, _request: Resource<RequestHandle>) -> Result<String> {
-        Ok(self.answer()?.request.key.clone())
+        let request = &self.answer()?.request;
+        Ok(if request.all_keys { String::new() } else { request.key.clone() })
     }
 
     fn deliver_as(&mut self, _request: Resource<RequestHandle>) -> Result<Delivery> {
-        Ok(match self.answer()?.request.mount {
+        let request = &self.answer()?.request;
+        Ok(match request.mount {
+            // The host makes variables of the keys.
+            _ if request.all_keys => Delivery::File,
             MountRequirement::Any => Delivery::Any,
             MountRequirement::EnvVar => Delivery::EnvVar,
             MountRequirement::File => Delivery::File,
@@ -97,6 +101,15 @@ impl HostRequest for GuestState {
 
     fn env_var(&mut self, _request: Resource<RequestHandle>) -> Result<Option<String>> {
         Ok(self.answer()?.request.env_var.clone())
+    }
+
+    fn all_keys(&mut self, _request: Resource<RequestHandle>) -> Result<bool> {
+        Ok(self.answer()?.request.all_keys)
+    }
+
+    fn options(&mut self, _request: Resource<RequestHandle>) -> Result<Vec<(String, String)>> {
+        let options = self.answer()?.read_options();
+        Ok(options.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     fn set_env(
