@@ -151,6 +151,9 @@ pub(crate) struct RequestArgs {
     /// Name of the only injector that is asked (default: all injectors).
     #[arg(long, value_name = "NAME")]
     pub(crate) injector: Option<String>,
+    /// With `delivery: pod`, what the pod gets for a variable that the kubelet cannot read: file.
+    #[arg(long, value_name = "FORM")]
+    pub(crate) fallback: Option<String>,
     /// Number N in the annotation flyte.secrets/sN (default: 0).
     #[arg(long, value_name = "N")]
     pub(crate) index: Option<u64>,

@@ -155,4 +155,6 @@ fn is_variable(name: &str) -> bool {
 }
 
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod tests;

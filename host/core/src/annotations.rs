@@ -16,7 +16,7 @@ use crate::{
 pub const TRIGGER_LABELS: [&str; 2] = ["inject-flyte-secrets", "ampoule.dev/inject"];
 
 /// Maximum number of secret requests of a pod, over both protocols.
-const MAX_REQUESTS: usize = 256;
+pub(crate) const MAX_REQUESTS: usize = 256;
 
 impl RequestedSecret {
     /// Returns a request with the default options.

@@ -24,10 +24,11 @@ pub(super) fn annotation(args: RequestArgs) -> anyhow::Result<String> {
     ensure!(index.is_none() || output == RequestOutput::Flyte, "--index requires --output flyte");
     let containers = (!args.containers.is_empty()).then_some(args.containers);
     let (path, mode, optional, injector) = (args.path, args.mode, args.optional, args.injector);
-    let for_host = path.is_some() || mode.is_some() || optional.is_some() || injector.is_some();
+    let fallback = args.fallback;
+    let for_host = path.is_some() || mode.is_some() || optional.is_some() || injector.is_some() || fallback.is_some();
     ensure!(
         output == RequestOutput::Ampoule || !(for_host || containers.is_some()),
-        "Flyte's annotation has no --path, --mode, --optional, --container and --injector"
+        "Flyte's annotation has no --path, --mode, --optional, --container, --injector and --fallback"
     );
     let entry = SecretEntry {
         group: Some(group),
@@ -40,7 +41,7 @@ pub(super) fn annotation(args: RequestArgs) -> anyhow::Result<String> {
         optional,
         containers,
         injector,
-        fallback: None,
+        fallback,
     };
     let (annotation, value) = entry.to_annotation();
     let for_authors = format!("{annotation}: |\n  {value}\n");
@@ -151,7 +152,7 @@ mod tests {
         check("--key k --index 1", Err("--index requires --output flyte"));
         check(
             "--key k --env A --injector k8s -o flyte",
-            Err("Flyte's annotation has no --path, --mode, --optional, --container and --injector"),
+            Err("Flyte's annotation has no --path, --mode, --optional, --container, --injector and --fallback"),
         );
     }
 }

@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// Bytes of the name of a variable.
-const MAX_VARIABLE: usize = 256;
+pub(super) const MAX_VARIABLE: usize = 256;
 /// Bytes of a path. Linux accepts 4096.
-const MAX_PATH: usize = 1024;
+pub(super) const MAX_PATH: usize = 1024;
 
 /// Checks the fields, and returns the options of the request.
 pub(super) fn options(entry: &SecretEntry) -> Result<RequestOptions, FieldError> {

@@ -67,6 +67,7 @@ fn check_injector(requested: &RequestedSecret, injectors: &[Arc<dyn SecretInject
 
 fn container_names(pod: &Pod) -> Vec<&str> {
     let spec = &pod.as_json()["spec"];
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|key| list(spec, key));
+    let lists = ["containers", "initContainers", "ephemeralContainers"];
+    let containers = lists.into_iter().flat_map(|key| list(spec, key));
     containers.filter_map(|container| container["name"].as_str()).collect()
 }
