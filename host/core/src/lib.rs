@@ -25,6 +25,8 @@ mod outcome;
 mod pod;
 mod policy;
 mod profile;
+mod reference_syntax;
+mod references;
 mod request;
 mod secret_name;
 pub mod text;
@@ -65,6 +67,10 @@ pub use self::{
         InjectorFacts, PolicyAction, PolicyFinding, PolicyRule, PolicySession, RequestPolicy, RequestUser, Requester,
     },
     profile::{Conventions, EnvPlacement, InitContainerPosition, InjectedNames, Profile},
-    request::{AnnotationError, ContainerScope, MountRequirement, RequestOptions, RequestedSecret, SecretRequest},
+    reference_syntax::ReferenceSyntax,
+    request::{
+        AnnotationError, ContainerScope, MountRequirement, REFERENCES_ANNOTATION, RequestOptions, RequestedSecret,
+        SecretRequest, shown_place,
+    },
     secret_name::{LabelledSecrets, SecretName},
 };

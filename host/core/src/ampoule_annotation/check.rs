@@ -28,6 +28,7 @@ pub(super) fn options(entry: &SecretEntry) -> Result<RequestOptions, FieldError>
         optional: entry.optional,
         containers: entry.containers.as_deref().map_or_else(|| Ok(ContainerScope::default()), containers)?,
         injector: entry.injector.as_deref().map(injector).transpose()?,
+        replaces: None,
     })
 }
 

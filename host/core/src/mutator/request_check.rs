@@ -60,7 +60,10 @@ fn check_injector(requested: &RequestedSecret, injectors: &[Arc<dyn SecretInject
     }
     let wanted = text::quote(wanted.as_bytes());
     Err(AnnotationError {
-        annotation: format!("{}.injector", requested.annotation),
+        annotation: match requested.options.replaces {
+            None => format!("{}.injector", requested.annotation),
+            Some(_) => requested.annotation.clone(),
+        },
         reason: format!("no injector has the name {wanted}; the administrator of the cluster knows the names"),
     })
 }

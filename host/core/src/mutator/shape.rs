@@ -30,6 +30,9 @@ pub(super) fn shape(
         edits.retain(|edit| !is_flyte_variable(edit));
         keep_requested_name(&mut edits, &requested.request);
     }
+    if options.replaces.is_some() {
+        edits = only_variable(injector, &requested.request, edits)?;
+    }
     if let Some(optional) = options.optional {
         edits.iter_mut().for_each(|edit| set_optional(edit, optional));
     }
@@ -43,6 +46,26 @@ pub(super) fn shape(
         edits.iter().try_for_each(|edit| require_container(injector, edit))?;
     }
     Ok(edits)
+}
+
+/// Returns the only edit of an answer that replaces a variable in its place.
+fn only_variable(
+    injector: &str,
+    request: &SecretRequest,
+    mut edits: Vec<PodEdit>,
+) -> Result<Vec<PodEdit>, InjectionError> {
+    let changes_pod = edits.iter().any(|edit| !matches!(edit, PodEdit::SetEnv(_)));
+    keep_requested_name(&mut edits, request);
+    edits.retain(|edit| match edit {
+        PodEdit::SetEnv(variable) => Some(&variable.name) == request.env_var.as_ref(),
+        _ => false,
+    });
+    if edits.len() == 1 && !changes_pod {
+        return Ok(edits);
+    }
+    let reason =
+        format!("{injector} does not deliver this secret as a variable, so it cannot replace one in its place");
+    Err(InjectionError::Unsupported(reason))
 }
 
 fn is_flyte_variable(edit: &PodEdit) -> bool {
