@@ -16,7 +16,7 @@ use crate::support::K8S;
 const NOTICED: Duration = Duration::from_secs(60);
 
 /// The lists that the policy serves.
-const SERVED: [&str; 8] = [
+const SERVED: [&str; 9] = [
     "[{ group: db, key: password }]",
     "- {group: openai, key: api-key, env: OPENAI_API_KEY}\n",
     "- { group: db, key: password, env: PASSWORD } # for the app\n- { key: user.name, group: \"db\", env: USER }\n",
@@ -24,6 +24,7 @@ const SERVED: [&str; 8] = [
     "[{group: db, key: password}, {group: db, key: password}]",
     "[{group: db, key: password, env: OWN}]",
     "- {group: db, key: password, env: TOKEN}\n\n- {group: db, key: password, env: OTHER}",
+    "[{group: db, key: password, env: TF_VAR_db-password}]",
     "[ { group: db,  key: password , } , ]\n",
 ];
 
@@ -40,7 +41,7 @@ const LEFT: [&str; 19] = [
     "[{group: db}]",
     "[{group: db, key: password, key: other}]",
     "[{group: \"\", key: password}]",
-    "[{group: db, key: password, env: not-a-name}]",
+    "[{group: db, key: password, env: \"\"}]",
     "[{group: db, key: pass.word}]",
     "[{group: db, key: password, env: SAME}, {group: db, key: other, env: SAME}]",
     "[{group:db, key: password}]",
@@ -112,7 +113,7 @@ async fn a_pod_gets_from_the_policy_what_it_would_get_from_the_webhook() -> Resu
     if !server.has_version((1, 36), "an exported MutatingAdmissionPolicy on an API server") {
         return Ok(());
     }
-    for profile in ["plain", "flyte-v1", "flyte-v2"] {
+    for profile in ["flyte-v1", "flyte-v2", "plain"] {
         let namespace = server.namespace(&format!("export-{profile}")).await?;
         let elsewhere = server.namespace(&format!("export-{profile}-webhook")).await?;
         let config = configuration(profile, namespace.name());

@@ -12,8 +12,8 @@ use std::{sync::Arc, time::Duration};
 
 use ampoule_config::AuditConfig;
 use ampoule_core::{
-    InjectorAnswer, Mutation, OnFailure, Pod, PodMutator, PodOrigin, Refusal, RefusalCode, RequestReport,
-    RequestedSecret, Requester, ShadowRun, text,
+    AnnotationError, InjectorAnswer, Mutation, OnFailure, Pod, PodMutator, PodOrigin, Refusal, RefusalCode,
+    RequestReport, RequestedSecret, Requester, ShadowRun, text,
 };
 use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
@@ -133,7 +133,9 @@ impl Pipeline {
             ReviewSubject::OutOfScope => Judgement::without_requests(Decision::OutOfScope),
             ReviewSubject::NotAPod(error) => Judgement::without_requests(Decision::refuse_object(&error)),
             ReviewSubject::Pod(pod) if self.ignores(&pod) => Judgement::without_requests(Decision::OutOfScope),
-            ReviewSubject::Pod(pod) if requests_nothing(&pod) => Judgement::without_requests(Decision::unchanged()),
+            ReviewSubject::Pod(pod) if self.requests(&pod).is_ok_and(|requests| requests.is_empty()) => {
+                Judgement::without_requests(Decision::unchanged())
+            }
             ReviewSubject::Pod(_) => self.judge(Err(PipelineError::Overloaded(limit))),
         };
         self.conclude(facts, judgement, context)
@@ -144,6 +146,15 @@ impl Pipeline {
     pub async fn decide(&self, pod: Pod, namespace: &str, user: Requester, context: &RequestContext) -> Judgement {
         let mutated = self.mutate(pod, namespace, user, true, context).await;
         self.judge(mutated.map(|(mutation, _)| mutation))
+    }
+
+    /// Reads the secret requests of a pod.
+    ///
+    /// # Errors
+    ///
+    /// A request that is not valid.
+    pub fn requests(&self, pod: &Pod) -> Result<Vec<RequestedSecret>, AnnotationError> {
+        self.mutator.requests(pod)
     }
 
     /// Whether an update of ephemeral containers is not reviewed.
@@ -272,10 +283,6 @@ impl RequestFacts {
         };
         (facts, request.subject)
     }
-}
-
-fn requests_nothing(pod: &Pod) -> bool {
-    RequestedSecret::from_pod(pod).is_ok_and(|requests| requests.is_empty())
 }
 
 /// Logs what the cluster's admin needs to know and the pod's author does not see.

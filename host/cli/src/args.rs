@@ -171,6 +171,9 @@ pub(crate) struct RequestArgs {
     /// Option for the plugin. Can be repeated.
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = option)]
     pub(crate) options: Vec<(String, String)>,
+    /// With `delivery: pod`, what the pod gets for a variable that the kubelet cannot read: file.
+    #[arg(long, value_name = "FORM")]
+    pub(crate) fallback: Option<String>,
     /// Number N in the annotation flyte.secrets/sN (default: 0).
     #[arg(long, value_name = "N")]
     pub(crate) index: Option<u64>,

@@ -2,12 +2,12 @@
 //!
 //! The defaults depend on the profile.
 
-use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure, Profile};
+use ampoule_core::{Conventions, EnvPlacement, InitContainerPosition, OnFailure, Profile, ReferenceSyntax};
 use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ConfigError;
+use crate::{ConfigError, section::section};
 
 /// Declares an enum of the file for an enum of the core, and converts in both directions.
 ///
@@ -104,6 +104,33 @@ pub(crate) struct ConventionsSection {
     pub(crate) env_placement: Option<EnvPlacementName>,
     /// Position of an init container for which the plugin gives no position.
     pub(crate) init_container_position: Option<PositionName>,
+    /// References in the values of variables.
+    #[serde(deserialize_with = "section")]
+    pub(crate) references: ReferencesSection,
+}
+
+/// Values of variables that the pod's author wrote as references. Such a variable becomes the
+/// secret, at its place.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct ReferencesSection {
+    /// Scheme of a reference: `secret` for `secret://GROUP/KEY`. At most 32 of a-z, 0-9, +, - and .,
+    /// with a letter first.
+    pub(crate) scheme: String,
+    /// Another software whose references are read as well.
+    pub(crate) compat: ReferenceCompat,
+}
+
+/// A software whose references are read as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ReferenceCompat {
+    /// None.
+    #[default]
+    None,
+    /// `vault:PATH#KEY` of bank-vaults. `MOUNT/data/` at the start of the path is left out, because
+    /// the injector has the mount.
+    BankVaults,
 }
 
 // === impl ConventionsSection ===
@@ -118,6 +145,7 @@ impl ConventionsSection {
         if let Some(directory) = &self.mount_directory {
             check_mount_directory(directory)?;
         }
+        let references = self.references.check()?;
         Ok(Conventions {
             profile: defaults.profile,
             env_prefix: self.env_prefix.unwrap_or(defaults.env_prefix),
@@ -125,6 +153,7 @@ impl ConventionsSection {
             env_placement: self.env_placement.map_or(defaults.env_placement, Into::into),
             init_container_position: self.init_container_position.map_or(defaults.init_container_position, Into::into),
             names: defaults.names,
+            references,
         })
     }
 }
@@ -136,7 +165,36 @@ impl From<&Conventions> for ConventionsSection {
             mount_directory: Some(conventions.mount_directory.clone()),
             env_placement: Some(conventions.env_placement.into()),
             init_container_position: Some(conventions.init_container_position.into()),
+            references: ReferencesSection::from(&conventions.references),
         }
+    }
+}
+
+// === impl ReferencesSection ===
+
+impl Default for ReferencesSection {
+    fn default() -> Self {
+        Self::from(&ReferenceSyntax::default())
+    }
+}
+
+impl From<&ReferenceSyntax> for ReferencesSection {
+    fn from(syntax: &ReferenceSyntax) -> Self {
+        let compat = if syntax.bank_vaults { ReferenceCompat::BankVaults } else { ReferenceCompat::None };
+        Self { scheme: syntax.scheme.clone(), compat }
+    }
+}
+
+impl ReferencesSection {
+    fn check(self) -> Result<ReferenceSyntax, ConfigError> {
+        let scheme = &self.scheme;
+        let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
+        if scheme.len() > 32 || !scheme.starts_with(|c: char| c.is_ascii_lowercase()) || !scheme.chars().all(is_inner) {
+            let reason =
+                format!("{scheme:?} is no scheme; use at most 32 of a-z, 0-9, +, - and ., with a letter first");
+            return Err(ConfigError::at("conventions.references.scheme", reason));
+        }
+        Ok(ReferenceSyntax { scheme: self.scheme, bank_vaults: self.compat == ReferenceCompat::BankVaults })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ampoule_core::{
     ComponentVolume, Conventions, Delivery, EnvPlacement, FetchRecipe, FetchToken, InitContainerPosition,
-    InjectedNames, Limits, PodFetching, Resources, TOKENS_DIRECTORY, VariableDelivery,
+    InjectedNames, Limits, PodFetching, ReferenceSyntax, Resources, TOKENS_DIRECTORY, VariableDelivery,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -403,6 +403,7 @@ impl FetchPlugin {
                 env_placement: EnvPlacement::AppendIfAbsent,
                 init_container_position: InitContainerPosition::First,
                 names: InjectedNames::Plugin,
+                references: ReferenceSyntax::default(),
             },
         })
     }

@@ -182,4 +182,6 @@ fn is_variable(name: &str) -> bool {
 }
 
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod tests;

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use crate::{
     ampoule_annotation, flyte,
     pod::Pod,
+    reference_syntax::ReferenceSyntax,
+    references,
     request::{AnnotationError, MountRequirement, RequestOptions, RequestedSecret, SecretRequest},
 };
 
@@ -16,7 +18,7 @@ use crate::{
 pub const TRIGGER_LABELS: [&str; 2] = ["inject-flyte-secrets", "ampoule.dev/inject"];
 
 /// Maximum number of secret requests of a pod, over both protocols.
-const MAX_REQUESTS: usize = 256;
+pub(crate) const MAX_REQUESTS: usize = 256;
 
 impl RequestedSecret {
     /// Returns a request with the default options.
@@ -36,16 +38,22 @@ impl RequestedSecret {
     /// Returns the name of the annotation protocol: `flyte` or `ampoule`.
     #[must_use]
     pub fn protocol(&self) -> &'static str {
-        if self.annotation.starts_with(ampoule_annotation::KEY) { "ampoule" } else { "flyte" }
+        if self.annotation.starts_with(flyte::KEY_PREFIX) { "flyte" } else { "ampoule" }
     }
 
-    /// Reads every secret request of a pod. The mirror of a static pod has none.
+    /// Reads every secret request of a pod: those of its annotations, then the references in its
+    /// variables. The mirror of a static pod has none.
     ///
     /// # Errors
     ///
-    /// As [`Self::from_annotations`].
-    pub fn from_pod(pod: &Pod) -> Result<Vec<Self>, AnnotationError> {
-        if pod.is_mirror() { Ok(Vec::new()) } else { Self::from_annotations(pod.annotations()) }
+    /// As [`Self::from_annotations`]; or a reference is not valid.
+    pub fn from_pod(pod: &Pod, syntax: &ReferenceSyntax) -> Result<Vec<Self>, AnnotationError> {
+        if pod.is_mirror() {
+            return Ok(Vec::new());
+        }
+        let mut requests = Self::from_annotations(pod.annotations())?;
+        requests.extend(references::read_requests(pod, syntax)?);
+        limited(requests)
     }
 
     /// Reads every secret request from a pod's annotations: Flyte's by index (`s2` before `s10`),
@@ -62,12 +70,16 @@ impl RequestedSecret {
     pub fn from_annotations(annotations: &Map<String, Value>) -> Result<Vec<Self>, AnnotationError> {
         let mut requests = flyte::read_requests(annotations)?;
         requests.extend(ampoule_annotation::read_requests(annotations)?);
-        match requests.get(MAX_REQUESTS) {
-            None => Ok(requests),
-            Some(first_excess) => Err(AnnotationError {
-                annotation: first_excess.annotation.clone(),
-                reason: format!("too many secret requests: {} (limit {MAX_REQUESTS} per pod)", requests.len()),
-            }),
-        }
+        limited(requests)
+    }
+}
+
+fn limited(requests: Vec<RequestedSecret>) -> Result<Vec<RequestedSecret>, AnnotationError> {
+    match requests.get(MAX_REQUESTS) {
+        None => Ok(requests),
+        Some(first_excess) => Err(AnnotationError {
+            annotation: first_excess.annotation.clone(),
+            reason: format!("too many secret requests: {} (limit {MAX_REQUESTS} per pod)", requests.len()),
+        }),
     }
 }

@@ -25,6 +25,8 @@ mod outcome;
 mod pod;
 mod policy;
 mod profile;
+mod reference_syntax;
+mod references;
 mod request;
 mod secret_name;
 mod template;
@@ -68,9 +70,10 @@ pub use self::{
         InjectorFacts, PolicyAction, PolicyFinding, PolicyRule, PolicySession, RequestPolicy, RequestUser, Requester,
     },
     profile::{Conventions, EnvPlacement, InitContainerPosition, InjectedNames, Profile},
+    reference_syntax::ReferenceSyntax,
     request::{
-        AllKeys, AnnotationError, ContainerScope, MountRequirement, PartOfTemplate, RequestOptions, RequestedSecret,
-        SecretRequest,
+        AllKeys, AnnotationError, ContainerScope, MountRequirement, PartOfTemplate, REFERENCES_ANNOTATION,
+        RequestOptions, RequestedSecret, SecretRequest, shown_place,
     },
     secret_name::{LabelledSecrets, SecretName},
     template::{FileTemplate, TemplateContent, TemplatePart, TemplateTooLarge},

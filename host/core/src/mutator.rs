@@ -153,6 +153,15 @@ impl PodMutator {
         self.gate.is_some()
     }
 
+    /// Reads the secret requests of a pod, as [`PodMutator::mutate`] does.
+    ///
+    /// # Errors
+    ///
+    /// A request that is not valid.
+    pub fn requests(&self, pod: &Pod) -> Result<Vec<RequestedSecret>, AnnotationError> {
+        RequestedSecret::from_pod(pod, &self.conventions.references)
+    }
+
     /// Sets the limits of a pod.
     #[must_use]
     pub fn with_limits(self, limits: PodLimits) -> Self {
@@ -183,7 +192,7 @@ impl PodMutator {
         origin: &PodOrigin<'_>,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
-        let requests = RequestedSecret::from_pod(pod);
+        let requests = self.requests(pod);
         self.ask_for(requests, pod, origin, memory).await
     }
 
@@ -276,6 +285,7 @@ impl PodMutator {
             return Err(refusal);
         }
         *secrets = self.delivery.deliver(plan, &mut draft, origin, reports).await?;
+        draft.record_references(reports)?;
         Ok(draft)
     }
 }
@@ -407,7 +417,7 @@ fn accept(
         Ok(split) => split,
         Err(error) => return InjectorAnswer::Declined(error),
     };
-    if let Err(problem) = draft.apply_all(&origin, &requested.options.containers, &ready) {
+    if let Err(problem) = draft.apply_all(&origin, &requested.options, &ready) {
         return problem;
     }
     values.plan.take((values.position, &requested.options), (position, injector), valued);

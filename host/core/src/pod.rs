@@ -10,7 +10,11 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::{flyte, request::SECRETS_ANNOTATION, text};
+use crate::{
+    flyte,
+    request::{REFERENCES_ANNOTATION, SECRETS_ANNOTATION},
+    text,
+};
 
 /// The annotation that repeats the whole pod, environment values included. Plugins must not see it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -352,7 +356,7 @@ fn view_container(container: &Value, kind: ContainerKind) -> ContainerView {
 
 /// Whether a plugin may see an annotation. Secret requests reach it as arguments instead.
 fn is_visible_to_plugins(key: &str) -> bool {
-    key != LAST_APPLIED && key != SECRETS_ANNOTATION && !key.starts_with(flyte::KEY_PREFIX)
+    ![LAST_APPLIED, SECRETS_ANNOTATION, REFERENCES_ANNOTATION].contains(&key) && !key.starts_with(flyte::KEY_PREFIX)
 }
 
 fn sorted_pairs(object: &Map<String, Value>, is_shown: fn(&str) -> bool) -> Vec<(String, String)> {

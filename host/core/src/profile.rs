@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::reference_syntax::ReferenceSyntax;
+
 /// The directory of secret files in the references.
 const FLYTE_DIRECTORY: &str = "/etc/flyte/secrets";
 
@@ -39,6 +41,8 @@ pub struct Conventions {
     pub init_container_position: InitContainerPosition,
     /// Which of a plugin's names and variables reach the pod.
     pub names: InjectedNames,
+    /// The values of variables that are references to secrets.
+    pub references: ReferenceSyntax,
 }
 
 /// Which names and variables reach the pod.
@@ -99,6 +103,7 @@ impl Profile {
             env_placement,
             init_container_position: InitContainerPosition::Last,
             names,
+            references: ReferenceSyntax::default(),
         }
     }
 }

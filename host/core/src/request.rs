@@ -16,11 +16,14 @@ use crate::{template::FileTemplate, text};
 /// The key of Ampoule's annotation.
 pub(crate) const SECRETS_ANNOTATION: &str = "ampoule.dev/secrets";
 
+/// The annotation with the texts of replaced variables, by `CONTAINER/VARIABLE`, as a JSON object.
+pub const REFERENCES_ANNOTATION: &str = "ampoule.dev/references";
+
 /// A secret request and the annotation that contains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestedSecret {
-    /// The annotation's key, with the index if its value is a list (`ampoule.dev/secrets[1]`), for
-    /// messages.
+    /// The place of the request for messages: the annotation's key, with the index if its value is a
+    /// list (`ampoule.dev/secrets[1]`); or the variable of a container that is a reference.
     pub annotation: String,
     /// The request.
     pub request: SecretRequest,
@@ -49,6 +52,9 @@ pub struct RequestOptions {
     pub all_keys: Option<AllKeys>,
     /// The file of which the secret is a part.
     pub template: Option<PartOfTemplate>,
+    /// The value of the variable that the secret replaces in its place; `None` if the variable is
+    /// added.
+    pub replaces: Option<Arc<str>>,
 }
 
 /// A secret as a part of a file. The requests for the parts of a file follow each other.
@@ -110,9 +116,10 @@ pub enum MountRequirement {
 
 /// An annotation that should contain a secret request and cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("annotation {annotation}: {reason}")]
+#[error("{}: {reason}", shown_place(annotation))]
 pub struct AnnotationError {
-    /// The annotation's key, with the path if its value is a list (`ampoule.dev/secrets[1].env`).
+    /// The annotation's key, with the path if its value is a list (`ampoule.dev/secrets[1].env`);
+    /// or a variable or an argument of a container.
     pub annotation: String,
     /// The error and its position in the value. Never repeats the whole value.
     pub reason: String,
@@ -123,6 +130,13 @@ pub struct AnnotationError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a string, not {0}")]
 pub(crate) struct NotAString(&'static str);
+
+/// Returns the place of a request as it is shown: an annotation, or a part of a container, whose
+/// text contains a space.
+#[must_use]
+pub fn shown_place(place: &str) -> String {
+    if place.contains(" of container ") { place.to_owned() } else { format!("annotation {}", text::escape_name(place)) }
+}
 
 /// Returns the text of an annotation.
 pub(crate) fn annotation_text(value: &Value) -> Result<&str, NotAString> {

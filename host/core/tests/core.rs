@@ -31,6 +31,8 @@ mod pods;
 mod policy;
 #[path = "core/properties.rs"]
 mod properties;
+#[path = "core/references.rs"]
+mod references;
 #[path = "core/requested.rs"]
 mod requested;
 #[path = "core/shadow.rs"]

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use ampoule_core::{
     Admitted, InjectorAnswer, Pod, PolicyAction, PolicyFinding, Refusal, RequestReport, RequestedSecret,
-    TRIGGER_LABELS, text,
+    TRIGGER_LABELS, shown_place, text,
 };
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ impl Explanation {
         };
         let triggered = is_triggered(&pod);
         // The outcome contains the parse error.
-        let requested = RequestedSecret::from_pod(&pod).ok();
+        let requested = pipeline.requests(&pod).ok();
         let judgement = pipeline.decide(pod, &request.namespace, request.requester, &request_context()).await;
         Ok(Self {
             kind,
@@ -215,7 +215,7 @@ impl Explanation {
 
 fn request_text(requested: &RequestedSecret, report: Option<&RequestReport>, is_denied: bool) -> String {
     let RequestedSecret { annotation, request, options: _ } = requested;
-    let mut text = format!("\nsecret {request} (annotation {annotation}, mount {}", request.mount);
+    let mut text = format!("\nsecret {request} ({}, mount {}", shown_place(annotation), request.mount);
     if let Some(variable) = &request.env_var {
         let _ = write!(text, ", variable {variable}");
     }

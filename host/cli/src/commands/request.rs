@@ -24,12 +24,13 @@ pub(super) fn annotation(args: RequestArgs) -> anyhow::Result<String> {
     ensure!(index.is_none() || output == RequestOutput::Flyte, "--index requires --output flyte");
     let containers = (!args.containers.is_empty()).then_some(args.containers);
     let (path, mode, optional, injector) = (args.path, args.mode, args.optional, args.injector);
-    let for_host = path.is_some() || mode.is_some() || optional.is_some() || injector.is_some();
+    let fallback = args.fallback;
+    let for_host = path.is_some() || mode.is_some() || optional.is_some() || injector.is_some() || fallback.is_some();
     let for_all = args.template.is_some() || args.all_keys || !args.options.is_empty() || containers.is_some();
     ensure!(
         output == RequestOutput::Ampoule || !(for_host || for_all),
-        "Flyte's annotation has no --path, --mode, --optional, --container, --injector, --option, --all-keys and \
-         --template"
+        "Flyte's annotation has no --path, --mode, --optional, --container, --injector, --option, --all-keys, \
+         --template and --fallback"
     );
     let entry = SecretEntry {
         group: args.template.is_none().then_some(group),
@@ -46,7 +47,7 @@ pub(super) fn annotation(args: RequestArgs) -> anyhow::Result<String> {
         optional,
         containers,
         injector,
-        fallback: None,
+        fallback,
     };
     let (annotation, value) = entry.to_annotation();
     let for_authors = format!("{annotation}: |\n  {value}\n");
@@ -166,7 +167,7 @@ mod tests {
         check(
             "--key k --env A --injector k8s -o flyte",
             Err(
-                "Flyte's annotation has no --path, --mode, --optional, --container, --injector, --option, --all-keys and --template",
+                "Flyte's annotation has no --path, --mode, --optional, --container, --injector, --option, --all-keys, --template and --fallback",
             ),
         );
     }

@@ -21,10 +21,16 @@ pub enum ReviewRoute {
     Aggregated,
 }
 
-/// The condition of CEL that a pod has an annotation of Ampoule or Flyte. A misspelt one counts as
-/// well, so that its author gets a warning.
+/// The condition of CEL that a pod has an annotation of Ampoule or Flyte, or a text that can be a
+/// reference with any scheme. A misspelt annotation counts as well, so that its author gets a
+/// warning.
 pub const REQUESTS_SECRETS: &str = "has(object.metadata.annotations) && object.metadata.annotations.exists(key, \
-    key.startsWith('ampoule.dev/') || key.startsWith('flyte.secrets/'))";
+    key.startsWith('ampoule.dev/') || key.startsWith('flyte.secrets/')) || \
+    (object.spec.containers + (has(object.spec.initContainers) ? object.spec.initContainers \
+    : []) + (has(object.spec.ephemeralContainers) ? object.spec.ephemeralContainers : \
+    [])).exists(c, has(c.env) && c.env.exists(e, has(e.value) && \
+    e.value.matches('^(>>)?[a-z][a-z0-9+.-]*:')) || has(c.args) && c.args.exists(a, \
+    a.contains(':')) || has(c.command) && c.command.exists(a, a.contains(':')))";
 
 /// Returns the `MutatingWebhookConfiguration` of this configuration, without a `caBundle`, for a
 /// webhook with its Service in this namespace.
@@ -194,11 +200,9 @@ mod tests {
             let new = WebhookRegistration::new(config.clone(), ReviewRoute::Direct, None);
             new.with_match_conditions(has).document("ampoule")["webhooks"].clone()
         };
-        let expected = "has(object.metadata.annotations) && object.metadata.annotations.exists(key, \
-                        key.startsWith('ampoule.dev/') || key.startsWith('flyte.secrets/'))";
         for i in 0..2 {
             assert_eq!(registration(false)[i]["matchConditions"], Value::Null);
-            let condition = json!([{ "name": "requests-secrets", "expression": expected }]);
+            let condition = json!([{ "name": "requests-secrets", "expression": REQUESTS_SECRETS }]);
             assert_eq!(registration(true)[i]["matchConditions"], condition);
         }
     }

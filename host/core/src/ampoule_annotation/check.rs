@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// Bytes of the name of a variable.
-const MAX_VARIABLE: usize = 256;
+pub(super) const MAX_VARIABLE: usize = 256;
 /// Bytes of a path. Linux accepts 4096.
-const MAX_PATH: usize = 1024;
+pub(super) const MAX_PATH: usize = 1024;
 /// Options for the plugin, and the bytes of a name and of a value. The contract names these limits.
 const MAX_OPTIONS: usize = 16;
 const MAX_OPTION_NAME: usize = 64;
@@ -34,6 +34,7 @@ pub(super) fn options(entry: &SecretEntry) -> Result<RequestOptions, FieldError>
         optional: entry.optional,
         containers: entry.containers.as_deref().map_or_else(|| Ok(ContainerScope::default()), containers)?,
         injector: entry.injector.as_deref().map(injector).transpose()?,
+        replaces: None,
     })
 }
 

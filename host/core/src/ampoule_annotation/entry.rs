@@ -14,6 +14,7 @@ use super::KEY;
 
 /// One secret in the annotation `ampoule.dev/secrets`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SecretEntry {
     /// The group; empty for a backend without groups. `None` if the entry has no `group`, which is

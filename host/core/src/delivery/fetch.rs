@@ -110,6 +110,8 @@ struct PlannedPromise {
     name: String,
     promise: String,
     target: FetchTarget,
+    /// The name of its variable in the file of variables.
+    variable_key: String,
     options: RequestOptions,
 }
 
@@ -161,7 +163,42 @@ impl FetchPlan {
             _ => return,
         };
         let (name, options) = (name.to_owned(), options.clone());
-        self.promises.push(PlannedPromise { request, injector, name, promise, target, options });
+        let variable_key = match &target {
+            FetchTarget::Variable(variable) => self.variable_key(variable, injector, &promise),
+            FetchTarget::File { .. } | FetchTarget::Folder { .. } => String::new(),
+        };
+        self.promises.push(PlannedPromise { request, injector, name, promise, target, variable_key, options });
+    }
+
+    /// A name in the file of variables: that of the variable, or a similar one if a container has
+    /// another value under this name.
+    fn variable_key(&self, variable: &str, injector: usize, promise: &str) -> String {
+        let is_free = |key: &str| {
+            let mut users = self.promises.iter().filter(|planned| planned.variable_key == key);
+            users.all(|planned| (planned.injector, planned.promise.as_str()) == (injector, promise))
+        };
+        let numbered = (2..).map(|number| format!("{variable}_{number}"));
+        let mut keys = std::iter::once(variable.to_owned()).chain(numbered);
+        keys.find(|key| is_free(key)).expect("a plan has a limited number of promises")
+    }
+
+    /// Checks that variables which replace references get their values.
+    ///
+    /// # Errors
+    ///
+    /// Variables are files.
+    pub(crate) fn check_references(&self, variables: VariableDelivery) -> Result<(), DeliveryError> {
+        let is_reference = |planned: &&PlannedPromise| planned.options.replaces.is_some();
+        match self.promises.iter().find(is_reference) {
+            Some(PlannedPromise { target: FetchTarget::Variable(name), .. }) if variables == VariableDelivery::File => {
+                let reason = format!(
+                    "variable {name} is a reference, and delivery.pod.variables is `file`: the pod would get a file \
+                     instead of a value; request the secret in the annotation, or use another delivery"
+                );
+                Err(DeliveryError::Refused(reason))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The edits of each request for the pod's containers, in the order of the requests.
@@ -354,6 +391,9 @@ impl PlannedTemplate {
 impl PlannedPromise {
     /// How its variable gets the value.
     fn delivery(&self, variables: VariableDelivery) -> VariableDelivery {
+        if self.options.replaces.is_some() {
+            return VariableDelivery::FileKey;
+        }
         if self.options.falls_back_to_file && variables == VariableDelivery::FileKey {
             return VariableDelivery::Both;
         }
@@ -384,8 +424,9 @@ impl PlannedPromise {
     fn variable(&self, variables: VariableDelivery) -> Option<FetchedVariable> {
         let variables = self.delivery(variables);
         match &self.target {
-            FetchTarget::Variable(name) if variables != VariableDelivery::File => {
-                Some(FetchedVariable { name: name.clone(), optional: variables == VariableDelivery::Both })
+            FetchTarget::Variable(_) if variables != VariableDelivery::File => {
+                let name = self.variable_key.clone();
+                Some(FetchedVariable { name, optional: variables == VariableDelivery::Both })
             }
             FetchTarget::Variable(_) | FetchTarget::File { .. } | FetchTarget::Folder { .. } => None,
         }
@@ -394,11 +435,14 @@ impl PlannedPromise {
     /// The edits for the pod's containers.
     fn edits(&self, variables: VariableDelivery) -> Vec<PodEdit> {
         let mut edits = Vec::new();
-        if let Some(FetchedVariable { name, optional }) = self.variable(variables) {
+        if let FetchTarget::Variable(name) = &self.target
+            && let Some(FetchedVariable { name: key, optional }) = self.variable(variables)
+        {
+            let name = name.clone();
             let source = EnvSource::FileKey(Box::new(FileKeyRef {
                 volume: VARIABLES_VOLUME.to_owned(),
                 path: VARIABLES_FILE.to_owned(),
-                key: name.clone(),
+                key,
                 optional: optional || self.options.is_optional(),
             }));
             edits.push(PodEdit::SetEnv(EnvVar { name, source }));

@@ -35,7 +35,10 @@ use super::{
     edited::EditedPod,
     index::normalized_path,
 };
-use crate::{profile::Conventions, request::ContainerScope};
+use crate::{
+    profile::Conventions,
+    request::{ContainerScope, RequestOptions},
+};
 
 /// The containers that had an injected variable with a different value, by the variable's name.
 pub(crate) type VariableCollisions = BTreeMap<String, Vec<String>>;
@@ -48,6 +51,8 @@ pub(crate) struct EditApplier<'a> {
     claims: BTreeMap<ClaimKind, BTreeMap<String, Vec<Claim>>>,
     /// The containers that the edits of the current answer reach.
     scope: ContainerScope,
+    /// The value of the variables that these edits replace in their places.
+    replaces: Option<Arc<str>>,
     /// The variables of the pod that differ from injected ones.
     pub(crate) variable_collisions: VariableCollisions,
     /// The image pull secrets that the edits of this admission added.
@@ -148,12 +153,13 @@ impl<'a> EditApplier<'a> {
             budget,
             claims: BTreeMap::new(),
             scope: ContainerScope::default(),
+            replaces: None,
             variable_collisions: VariableCollisions::new(),
             pull_secrets: BTreeSet::new(),
         }
     }
 
-    /// Applies all edits of an answer to the containers of a scope. `origin` names the injector and
+    /// Applies all edits of an answer to the containers of its request. `origin` names the injector and
     /// the annotation in messages: `injector k8s for flyte.secrets/s0`.
     ///
     /// # Errors
@@ -162,12 +168,13 @@ impl<'a> EditApplier<'a> {
     /// may have been applied, and the pod must not be used.
     pub(crate) fn apply_all(
         &mut self,
-        (origin, scope): (&Arc<str>, &ContainerScope),
+        (origin, options): (&Arc<str>, &RequestOptions),
         edits: &[PodEdit],
         pod: &mut EditedPod<'_>,
         conventions: &Conventions,
     ) -> Result<(), ApplyError> {
-        self.scope = scope.clone();
+        self.scope = options.containers.clone();
+        self.replaces.clone_from(&options.replaces);
         let prepared = prepare::all(edits, pod)?;
         prepared.into_iter().try_for_each(|edit| self.apply(origin, edit, pod, conventions))
     }
@@ -180,6 +187,7 @@ impl<'a> EditApplier<'a> {
         conventions: &Conventions,
     ) -> Result<(), ApplyError> {
         match edit {
+            PodEdit::SetEnv(env) if self.replaces.is_some() => self.replace_env(origin, env, &json, pod),
             PodEdit::SetEnv(env) => self.set_env(origin, env, json, pod, conventions.env_placement),
             PodEdit::SetEnvFrom(_) => self.set_env_from(json, pod, conventions.env_placement),
             PodEdit::AddVolume(volume) => self.add_volume(origin, volume, json, pod),

@@ -96,6 +96,21 @@ impl<'a> EditedList<'a> {
         self.add(ElementPosition::Front(self.front.len()), value);
     }
 
+    /// Replaces the elements with this name for which the condition holds. The new element has the
+    /// same name and no mount path.
+    pub(super) fn replace_named(&mut self, name: &str, is_wanted: impl Fn(&Value) -> bool, new: &Value) {
+        for position in self.all(ListKey::Name, name) {
+            if !self.get(position).is_some_and(&is_wanted) {
+                continue;
+            }
+            match position {
+                ElementPosition::Front(i) => self.front[i] = Some(new.clone()),
+                ElementPosition::Received(i) => _ = self.changed.insert(i, Some(new.clone())),
+                ElementPosition::Back(i) => self.back[i] = Some(new.clone()),
+            }
+        }
+    }
+
     /// Removes all elements with this name.
     pub(super) fn remove_named(&mut self, name: &str) {
         for position in self.all(ListKey::Name, name) {

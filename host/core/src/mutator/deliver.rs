@@ -11,7 +11,7 @@ use crate::{
         PodFetching, PodVersions, ShippedComponent, VERSIONS_ANNOTATION,
     },
     edit::{FETCH_CONTAINER, PodEdit},
-    request::ContainerScope,
+    request::RequestOptions,
 };
 
 /// How the values of the injectors reach pods.
@@ -113,13 +113,14 @@ fn fetch_in_pod<'p>(
     draft: &mut PodDraft<'_>,
     reports: &mut Vec<RequestReport>,
 ) -> Result<Vec<&'p ShippedComponent>, Refusal> {
+    fetches.check_references(pods.variables).map_err(|error| refuse(&error))?;
     for (request, edits) in fetches.request_edits(pods.variables) {
         apply(draft, reports, request, &edits)?;
     }
     let secrets: Vec<_> = reports.iter().map(|report| report.request.to_string()).collect();
     let edits = fetches.container_edits(pods, &secrets, draft.received()).map_err(|error| refuse(&error))?;
     let origin = format!("the init container {FETCH_CONTAINER}");
-    draft.apply_all(&origin, &ContainerScope::default(), &edits).map_err(|problem| Refusal::for_container(&problem))?;
+    draft.apply_all(&origin, &RequestOptions::default(), &edits).map_err(|problem| Refusal::for_container(&problem))?;
     Ok(fetches.shipped(pods))
 }
 
@@ -137,7 +138,7 @@ fn apply(
     let report = &mut reports[request];
     let Some(attempt) = report.attempts.last_mut() else { return Ok(()) };
     let source = format!("injector {} for {}", attempt.injector, report.annotation);
-    let Err(problem) = draft.apply_all(&source, &report.options.containers, edits) else { return Ok(()) };
+    let Err(problem) = draft.apply_all(&source, &report.options.clone(), edits) else { return Ok(()) };
     attempt.answer = problem;
     let refusal = Refusal::for_report(report);
     reports.truncate(request + 1);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Admitted, InjectorAnswer, RequestReport, warnings};
+use super::{Admitted, InjectorAnswer, Refusal, RequestReport, warnings};
 use crate::{
     edit::{
         PodEdit,
@@ -16,7 +16,8 @@ use crate::{
     },
     pod::{LazyPodView, Pod},
     profile::Conventions,
-    request::ContainerScope,
+    references,
+    request::{REFERENCES_ANNOTATION, RequestOptions},
 };
 
 /// A pod with the edits accepted so far.
@@ -72,17 +73,25 @@ impl<'a> PodDraft<'a> {
         Ok(self.applier.set_own_annotation(key, value, &mut self.pod)?)
     }
 
-    /// Applies all edits of an injector to the containers of a scope, or none. `origin` names the
+    /// Records the texts of the variables that secrets replaced, for a second review.
+    pub(super) fn record_references(&mut self, reports: &[RequestReport]) -> Result<(), Refusal> {
+        let requests = reports.iter().map(|report| (&report.request, &report.options));
+        let Some(text) = references::record(requests) else { return Ok(()) };
+        let set = self.set_own_annotation(REFERENCES_ANNOTATION, text);
+        set.map_err(|problem| Refusal::for_references(&problem))
+    }
+
+    /// Applies all edits of an injector to the containers of a request, or none. `origin` names the
     /// injector and the annotation in messages. After an answer that ends the chain without an
     /// injection, the draft must not be used.
     pub(super) fn apply_all(
         &mut self,
         origin: &str,
-        scope: &ContainerScope,
+        options: &RequestOptions,
         edits: &[PodEdit],
     ) -> Result<(), InjectorAnswer> {
         let origin = Arc::from(origin);
-        self.applier.apply_all((&origin, scope), edits, &mut self.pod, self.conventions)?;
+        self.applier.apply_all((&origin, options), edits, &mut self.pod, self.conventions)?;
         if edits.iter().any(changes_view) {
             (self.view, self.view_changed) = (None, true);
         }

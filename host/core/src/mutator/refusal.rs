@@ -12,7 +12,7 @@ use crate::{
     limits::PodLimits,
     pod::Pod,
     policy::PolicyFinding,
-    request::AnnotationError,
+    request::{AnnotationError, shown_place},
     text,
 };
 
@@ -137,12 +137,10 @@ impl Refusal {
 
     /// Returns the refusal for a request that a policy rule denies.
     fn for_finding(report: &RequestReport, finding: &PolicyFinding) -> Self {
-        let (annotation, request) = (text::escape_name(&report.annotation), &report.request);
+        let (annotation, request) = (shown_place(&report.annotation), &report.request);
         let injector = finding.injector.as_ref().map(|name| format!(" for injector {name}")).unwrap_or_default();
-        let message = format!(
-            "secret {request} (annotation {annotation}, mount {}) is denied{injector}: {finding}",
-            request.mount
-        );
+        let message =
+            format!("secret {request} ({annotation}, mount {}) is denied{injector}: {finding}", request.mount);
         Self { code: RefusalCode::Forbidden, message: shown(&message), retry_after: None }
     }
 
@@ -188,6 +186,13 @@ impl Refusal {
         Self { code, message: shown(&message), retry_after: None }
     }
 
+    /// Returns the refusal for references whose texts cannot be kept.
+    pub(super) fn for_references(answer: &InjectorAnswer) -> Self {
+        let code = RefusalCode::for_answer(answer).unwrap_or(RefusalCode::Internal);
+        let message = format!("the texts of the references in variables cannot be kept in an annotation: {answer}");
+        Self { code, message: shown(&message), retry_after: None }
+    }
+
     /// Returns the refusal for an annotation that cannot be parsed.
     pub(super) fn for_annotation(error: &AnnotationError) -> Self {
         Self { code: RefusalCode::BadRequest, message: shown(&error.to_string()), retry_after: None }
@@ -198,9 +203,9 @@ impl fmt::Display for RequestReport {
     /// Writes one sentence with the reason of every injector, in the order of the calls. If the
     /// sentence is too long, the longest reasons are cut, and every injector remains named.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let annotation = text::escape_name(&self.annotation);
+        let annotation = shown_place(&self.annotation);
         let (request, mount) = (&self.request, self.request.mount);
-        let head = format!("secret {request} (annotation {annotation}, mount {mount}) could not be injected");
+        let head = format!("secret {request} ({annotation}, mount {mount}) could not be injected");
         if self.attempts.is_empty() {
             return write!(f, "{head}: no injector is configured");
         }

@@ -60,13 +60,17 @@ fn check_injector(requested: &RequestedSecret, injectors: &[Arc<dyn SecretInject
     }
     let wanted = text::quote(wanted.as_bytes());
     Err(AnnotationError {
-        annotation: format!("{}.injector", requested.annotation),
+        annotation: match requested.options.replaces {
+            None => format!("{}.injector", requested.annotation),
+            Some(_) => requested.annotation.clone(),
+        },
         reason: format!("no injector has the name {wanted}; the administrator of the cluster knows the names"),
     })
 }
 
 fn container_names(pod: &Pod) -> Vec<&str> {
     let spec = &pod.as_json()["spec"];
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|key| list(spec, key));
+    let lists = ["containers", "initContainers", "ephemeralContainers"];
+    let containers = lists.into_iter().flat_map(|key| list(spec, key));
     containers.filter_map(|container| container["name"].as_str()).collect()
 }

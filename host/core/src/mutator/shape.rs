@@ -38,6 +38,9 @@ pub(super) fn shape(
     if options.template.is_some() {
         return part_of_template(injector, with_files(edits));
     }
+    if options.replaces.is_some() {
+        edits = only_variable(injector, &requested.request, edits)?;
+    }
     if let Some(optional) = options.optional {
         edits.iter_mut().for_each(|edit| set_optional(edit, optional));
     }
@@ -67,6 +70,26 @@ fn part_of_template(injector: &str, edits: Vec<PodEdit>) -> Result<Vec<PodEdit>,
         _ => "does not write one file, whose value a template needs",
     };
     Err(InjectionError::Unsupported(format!("{injector} {reason}")))
+}
+
+/// Returns the only edit of an answer that replaces a variable in its place.
+fn only_variable(
+    injector: &str,
+    request: &SecretRequest,
+    mut edits: Vec<PodEdit>,
+) -> Result<Vec<PodEdit>, InjectionError> {
+    let changes_pod = edits.iter().any(|edit| !matches!(edit, PodEdit::SetEnv(_)));
+    keep_requested_name(&mut edits, request);
+    edits.retain(|edit| match edit {
+        PodEdit::SetEnv(variable) => Some(&variable.name) == request.env_var.as_ref(),
+        _ => false,
+    });
+    if edits.len() == 1 && !changes_pod {
+        return Ok(edits);
+    }
+    let reason =
+        format!("{injector} does not deliver this secret as a variable, so it cannot replace one in its place");
+    Err(InjectionError::Unsupported(reason))
 }
 
 fn is_flyte_variable(edit: &PodEdit) -> bool {

@@ -12,7 +12,7 @@ use super::RequestReport;
 use crate::{
     ampoule_annotation,
     annotations::TRIGGER_LABELS,
-    delivery::REFRESH_ANNOTATION,
+    delivery::{REFRESH_ANNOTATION, VERSIONS_ANNOTATION},
     edit::{
         FETCH_CONTAINER, FETCH_VARIABLE,
         apply::{EditApplier, VariableCollisions},
@@ -20,6 +20,7 @@ use crate::{
     flyte,
     pod::{Pod, list},
     profile::EnvPlacement,
+    request::REFERENCES_ANNOTATION,
     text::escape_name,
 };
 
@@ -29,6 +30,9 @@ const MAX_WARNINGS: usize = 15;
 
 /// The prefix of Ampoule's annotations.
 const AMPOULE_PREFIX: &str = "ampoule.dev/";
+
+/// Ampoule's annotations.
+const KNOWN: [&str; 4] = [ampoule_annotation::KEY, REFRESH_ANNOTATION, VERSIONS_ANNOTATION, REFERENCES_ANNOTATION];
 
 /// The prefix of Flyte's annotations.
 const FLYTE_PREFIX: &str = "flyte.secrets/";
@@ -114,7 +118,7 @@ fn unknown_annotations(annotations: &Map<String, Value>) -> Vec<String> {
 }
 
 fn unknown_annotation(key: &str) -> Option<String> {
-    let hint = if key.starts_with(AMPOULE_PREFIX) && ![ampoule_annotation::KEY, REFRESH_ANNOTATION].contains(&key) {
+    let hint = if key.starts_with(AMPOULE_PREFIX) && !KNOWN.contains(&key) {
         format!("list secrets in annotation {}", ampoule_annotation::KEY)
     } else if key.starts_with(FLYTE_PREFIX) && !key.starts_with(flyte::KEY_PREFIX) {
         format!("keys of Flyte's secrets begin with {}", flyte::KEY_PREFIX)

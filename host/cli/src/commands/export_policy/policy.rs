@@ -85,6 +85,7 @@ impl AdmissionPolicy<'_> {
                     variable("range", range(MOST_REQUESTS * self.answer.variables.len().max(1))),
                     variable("all", self.all()),
                     variable("is_expressible", is_expressible()),
+                    variable("unique", self.unique()),
                     variable("added", self.added()),
                 ],
                 "mutations": [{
@@ -113,27 +114,28 @@ impl AdmissionPolicy<'_> {
         text + ")"
     }
 
+    /// The indexes of the variables without repetitions.
+    fn unique(&self) -> String {
+        let is_last = self.config.conventions.env_placement == EnvPlacement::ReplaceAndPrepend;
+        // The last of equal names stays if each edit moves its variable to the front.
+        let repeats = if is_last { "m > n" } else { "m < n" };
+        format!(
+            "variables.range.filter(n, n < variables.all.size() && !variables.range.exists(m, m < \
+             variables.all.size() && {repeats} && variables.all[m].name == variables.all[n].name))"
+        )
+    }
+
     /// The variables without repetitions, in their order in a container.
     fn added(&self) -> String {
-        let placement = self.config.conventions.env_placement;
-        // The index of the variable at a place of the result.
-        let at = |place: &str| match placement {
-            EnvPlacement::AppendIfAbsent => place.to_owned(),
-            // Each variable is put in front of the earlier ones.
+        let indexes = match self.config.conventions.env_placement {
+            EnvPlacement::AppendIfAbsent => "variables.unique",
+            // Each variable is in front of the earlier ones.
             EnvPlacement::ReplaceAndPrepend | EnvPlacement::PrependIfAbsent => {
-                format!("variables.all.size() - 1 - {place}")
+                "variables.range.filter(n, n < variables.unique.size()).map(n, \
+                 variables.unique[variables.unique.size() - 1 - n])"
             }
         };
-        // The places that take precedence over the place n among equal names.
-        let precedes = match placement {
-            EnvPlacement::AppendIfAbsent | EnvPlacement::ReplaceAndPrepend => "m < n",
-            EnvPlacement::PrependIfAbsent => "m > n && m < variables.all.size()",
-        };
-        let (one, other) = (at("n"), at("m"));
-        format!(
-            "variables.range.filter(n, n < variables.all.size()).filter(n, !variables.range.exists(m, {precedes} && \
-             variables.all[{other}].name == variables.all[{one}].name)).map(n, variables.all[{one}])"
-        )
+        format!("{indexes}.map(n, variables.all[n])")
     }
 
     fn patch(&self) -> String {
@@ -211,6 +213,7 @@ fn has_references_only() -> String {
         format!("{annotation}.matches(r'^(?:{lines}|{list})$')"),
         format!(r"!{annotation}.matches(r'#[^\n]*[{{}}]')"),
         format!("!{annotation}.matches(r'{OTHER_TYPES}')"),
+        format!("!{annotation}.contains('\"\"')"),
         format!("{entries}.size() <= {MOST_REQUESTS}"),
         format!(
             "{entries}.all(e, e.findAll('group: ').size() == 1 && e.findAll('key: ').size() == 1 && \
@@ -222,11 +225,11 @@ fn has_references_only() -> String {
     .join(" && ")
 }
 
-/// Lists of group, key and variable.
+/// Lists of group, key, variable, and the variable as it is written.
 fn entries() -> String {
     let value = |field: &str| format!(r#"e.find('{field}: +"?[A-Za-z0-9._-]*').split(':')[1].trim().replace('"', '')"#);
     format!(
-        r"object.metadata.annotations['ampoule.dev/secrets'].findAll(r'\{{[^{{}}]*\}}').map(e, [{}, {}, e.contains('env: ') ? {} : '']).map(p, [p[0], p[1], p[2] != '' ? p[2] : (p[0] + '_' + p[1]).replace('-', '_').upperAscii()])",
+        r"object.metadata.annotations['ampoule.dev/secrets'].findAll(r'\{{[^{{}}]*\}}').map(e, [{}, {}, e.contains('env: ') ? {} : '']).map(p, [p[0], p[1], p[2] != '' ? p[2] : (p[0] + '_' + p[1]).replace('-', '_').upperAscii(), p[2]])",
         value("group"),
         value("key"),
         value("env"),
@@ -235,7 +238,9 @@ fn entries() -> String {
 
 /// Whether the webhook would accept the requests.
 fn is_expressible() -> String {
-    let names = "variables.entries.all(p, p[0] != '' && p[1] != '' && p[2].matches('^[A-Z_][A-Z0-9_]*$'))";
+    // API servers accept a variable of the request that begins with a digit since 1.32.
+    let names = "variables.entries.all(p, p[2].matches('^[A-Z_][A-Z0-9_]*$') || (p[3] != '' && \
+                 p[3].matches('^[A-Za-z_.-]')))";
     let agree = "variables.all.all(a, variables.all.all(b, a.name != b.name || a == b))";
     format!("{names} && {agree}")
 }

@@ -68,6 +68,34 @@ impl EditApplier<'_> {
         Ok(())
     }
 
+    /// Replaces the variables of this name that have the text of a reference, at their places. A
+    /// variable that an earlier review replaced stays, unless its Secret is outdated.
+    pub(super) fn replace_env(
+        &mut self,
+        origin: &Arc<str>,
+        env: &EnvVar,
+        entry: &Value,
+        pod: &mut EditedPod<'_>,
+    ) -> Result<(), ApplyError> {
+        self.claim_variable(origin, env, entry)?;
+        self.budget.visit(pod.container_count())?;
+        let (scope, text) = (self.scope.clone(), self.replaces.clone());
+        let is_replaced = |existing: &Value| {
+            let has_text = existing["valueFrom"].is_null() && existing["value"].as_str() == text.as_deref();
+            has_text || is_outdated(existing, entry)
+        };
+        for container in pod.containers_mut().filter(|container| scope.covers(container.name())) {
+            let count = container.env.count_named(&env.name);
+            self.budget.visit(count)?;
+            let wanted = container.env.all_named(&env.name).filter(|existing| is_replaced(existing)).count();
+            for _ in 0..wanted {
+                self.budget.add(operation_length(entry))?;
+            }
+            container.env.replace_named(&env.name, is_replaced, entry);
+        }
+        Ok(())
+    }
+
     /// Moves an existing entry with the same value unchanged, to keep the defaults that the API
     /// server filled in.
     fn move_to_front(&mut self, list: &mut EditedList<'_>, name: &str, entry: &Value) -> Result<(), ApplyError> {
@@ -112,9 +140,12 @@ impl EditApplier<'_> {
 /// Whether an earlier review set the variable from a Secret of the same injector, whose values have
 /// changed since.
 fn has_outdated_secret(container: &EditedContainer<'_>, name: &str, entry: &Value) -> bool {
-    let Some(new) = secret_name(entry) else { return false };
-    let existing = container.env.named(name).and_then(secret_name);
-    existing.is_some_and(|old| old != new && GeneratedName::are_related(old, new))
+    container.env.named(name).is_some_and(|existing| is_outdated(existing, entry))
+}
+
+fn is_outdated(existing: &Value, entry: &Value) -> bool {
+    let names = secret_name(existing).zip(secret_name(entry));
+    names.is_some_and(|(old, new)| old != new && GeneratedName::are_related(old, new))
 }
 
 fn secret_name(entry: &Value) -> Option<&str> {

@@ -1,0 +1,131 @@
+//! Texts that are references, and the requests that they become.
+//!
+//! `host/core/tests/core/references.rs` has the edits.
+
+use serde_json::json;
+
+use super::*;
+
+fn syntax() -> ReferenceSyntax {
+    ReferenceSyntax { bank_vaults: true, ..ReferenceSyntax::default() }
+}
+
+fn pod(spec: Value) -> Pod {
+    Pod::parse(json!({ "metadata": {}, "spec": spec })).unwrap()
+}
+
+fn with_value(value: &str) -> Pod {
+    pod(json!({ "containers": [{ "name": "app", "env": [{ "name": "DB", "value": value }] }] }))
+}
+
+#[test]
+fn a_reference_names_a_secret_and_perhaps_an_injector() {
+    for (value, injector, group, key, version) in [
+        ("secret://db/password", None, "db", "password", ""),
+        ("secret:///password", None, "", "password", ""),
+        ("secret://vault/db/password", Some("vault"), "db", "password", ""),
+        ("secret://vault/team/db/password?version=3", Some("vault"), "team/db", "password", "3"),
+        ("secret://db/pass%2Fword%25?optional=false", None, "db", "pass/word%", ""),
+        ("secret://team%2Fdb/password", None, "team/db", "password", ""),
+        ("vault:secret/data/shop/db#password", None, "shop/db", "password", ""),
+        ("vault:secret/data/shop/db#password#2", None, "shop/db", "password", "2"),
+        ("vault:shop/db#password", None, "shop/db", "password", ""),
+    ] {
+        let requests = read_requests(&with_value(value), &syntax()).unwrap();
+        let [requested] = &requests[..] else { panic!("{value}: {requests:?}") };
+        let SecretRequest { group: g, key: k, group_version, mount, env_var, .. } = &requested.request;
+        assert_eq!((g.as_str(), k.as_str(), group_version.as_str()), (group, key, version), "{value}");
+        assert_eq!((mount, env_var.as_deref()), (&MountRequirement::EnvVar, Some("DB")), "{value}");
+        assert_eq!(requested.options.injector.as_deref(), injector, "{value}");
+        assert_eq!(requested.options.optional, Some(false), "{value}");
+        assert_eq!(requested.annotation, "variable DB of container app", "{value}");
+    }
+    let optional = read_requests(&with_value("secret://db/password?optional=true"), &syntax()).unwrap();
+    assert_eq!(optional[0].options.optional, Some(true));
+}
+
+#[test]
+fn other_values_are_no_references() {
+    let plain = ReferenceSyntax::default();
+    for value in ["", "secret", "secret:/db/password", "secrets://db/password", "https://db/password", "a secret://b/c"]
+    {
+        assert_eq!(read_requests(&with_value(value), &syntax()), Ok(vec![]), "{value}");
+    }
+    assert_eq!(read_requests(&with_value("vault:a#b"), &plain), Ok(vec![]));
+    let other = ReferenceSyntax { scheme: "ref+vault".to_owned(), bank_vaults: false };
+    assert_eq!(read_requests(&with_value("secret://db/password"), &other), Ok(vec![]));
+    assert_eq!(read_requests(&with_value("ref+vault://db/password"), &other).unwrap()[0].request.group, "db");
+}
+
+#[test]
+fn an_invalid_reference_is_named_with_its_container_and_variable() {
+    let form = "the reference must be secret://GROUP/KEY, or secret://INJECTOR/GROUP/KEY to ask one injector";
+    let encoding = "the reference has a % that is not followed by two hexadecimal digits of UTF-8; write %25 for %";
+    for (value, expected) in [
+        ("secret://", form),
+        ("secret://db", form),
+        ("secret://db/", form),
+        ("secret:///a/b", form),
+        ("secret://db/password#1", form),
+        ("secret://db/pass%2", encoding),
+        ("secret://db/%ff", encoding),
+        ("secret://db/password?vers=1", "after ?, only version=VERSION and optional=true or false are known"),
+        ("secret://db/password?optional=yes", "after ?, only version=VERSION and optional=true or false are known"),
+        ("vault:secret/data/db", "the reference must be vault:PATH#KEY or vault:PATH#KEY#VERSION"),
+        ("vault:#key", "the reference must be vault:PATH#KEY or vault:PATH#KEY#VERSION"),
+        ("vault:a#b#c#d", "the reference must be vault:PATH#KEY or vault:PATH#KEY#VERSION"),
+        ("vault:a#${.b}", "a template of bank-vaults is not supported; name the key"),
+        (">>vault:a#b", "a reference that writes a secret (>>vault:) is not supported"),
+    ] {
+        let error = read_requests(&with_value(value), &syntax()).unwrap_err();
+        assert_eq!(error.to_string(), format!("variable DB of container app: {expected}"), "{value}");
+    }
+    let long = format!("secret://db/{}", "a".repeat(1024));
+    let error = read_requests(&with_value(&long), &syntax()).unwrap_err().to_string();
+    assert_eq!(error, "variable DB of container app: the reference must be at most 1024 bytes long, got 1036");
+}
+
+#[test]
+fn a_reference_in_a_command_is_refused_with_the_reason() {
+    let reason = "a secret in an argument would be visible to every reader of the pod and in the list of processes; \
+                  write the reference as the value of a variable, and $(NAME) here";
+    for (key, word) in [("args", "--password=secret://db/password"), ("command", "secret://a/b"), ("args", "vault:a#b")]
+    {
+        for list in ["containers", "initContainers"] {
+            let mut spec = json!({ "containers": [{ "name": "app" }] });
+            spec[list] = json!([{ "name": "app", key: ["run", word] }]);
+            let error = read_requests(&pod(spec), &syntax()).unwrap_err().to_string();
+            assert_eq!(error, format!("{key}[1] of container app: {reason}"));
+        }
+    }
+    let other =
+        json!({ "containers": [{ "name": "app", "args": ["mysecret://a/b", "--secret=a", "$(DB)", "vault:a"] }] });
+    assert_eq!(read_requests(&pod(other), &syntax()), Ok(vec![]));
+}
+
+#[test]
+fn equal_references_are_one_request_and_different_ones_are_separate() {
+    let env = |value: &str| json!([{ "name": "DB", "value": value }]);
+    let pod = pod(json!({
+        "initContainers": [{ "name": "first", "env": env("secret://db/a") }],
+        "containers": [
+            { "name": "one", "env": env("secret://db/a") },
+            { "name": "two", "env": env("secret://db/b") },
+        ],
+    }));
+    let requests = read_requests(&pod, &syntax()).unwrap();
+    let found: Vec<_> = requests
+        .iter()
+        .map(|requested| {
+            let names: Vec<_> = requested.options.containers.names().unwrap().iter().cloned().collect();
+            (requested.annotation.as_str(), requested.request.key.as_str(), names.join(" "))
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("variable DB of container first and 1 more", "a", "first one".to_owned()),
+            ("variable DB of container two", "b", "two".to_owned()),
+        ]
+    );
+}
