@@ -67,8 +67,12 @@ mod policy;
 mod ports;
 #[path = "e2e/privacy.rs"]
 mod privacy;
+#[path = "e2e/projects.rs"]
+mod projects;
 #[path = "e2e/proxies.rs"]
 mod proxies;
+#[path = "e2e/references.rs"]
+mod references;
 #[path = "e2e/refuse.rs"]
 mod refuse;
 #[path = "e2e/registration.rs"]

@@ -114,8 +114,8 @@ pub(crate) struct ConventionsSection {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(crate) struct ReferencesSection {
-    /// Scheme of a reference: `secret` for `secret://GROUP/KEY`. At most 32 of a-z, 0-9, +, - and .,
-    /// with a letter first.
+    /// Scheme of a reference: `secret` for `secret://GROUP/KEY`. At most 32 of a-z, 0-9, +, - and
+    /// `.`, with a letter first.
     pub(crate) scheme: String,
     /// Another software whose references are read as well.
     pub(crate) compat: ReferenceCompat,

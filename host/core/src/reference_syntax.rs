@@ -103,7 +103,7 @@ impl Default for ReferenceSyntax {
     }
 }
 
-/// Whether a text ends with a character of a scheme, so that `mysecret://` is another one.
+/// Whether a text ends with a character of a scheme: `mysecret://` has a different scheme.
 fn ends_with_scheme_char(text: &str) -> bool {
     text.ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
 }

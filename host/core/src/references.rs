@@ -1,8 +1,8 @@
 //! References in place: a variable that the pod's author wrote as `value: "secret://GROUP/KEY"`
 //! becomes the secret, at its place in the list.
 //!
-//! A replaced variable no longer has the text. The annotation [`REFERENCES_ANNOTATION`] keeps it, so
-//! that a second review asks for the same secrets.
+//! A replaced variable no longer has the text. The annotation [`REFERENCES_ANNOTATION`] keeps it,
+//! so that a second review asks for the same secrets.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -22,8 +22,8 @@ pub const REFERENCES_ANNOTATION: &str = "ampoule.dev/references";
 /// A secret request and the annotation that contains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestedSecret {
-    /// The place of the request for messages: the annotation's key, with the index if its value is a
-    /// list (`ampoule.dev/secrets[1]`); or the variable of a container that is a reference.
+    /// The place of the request for messages: the annotation's key, with the index if its value is
+    /// a list (`ampoule.dev/secrets[1]`); or the variable of a container that is a reference.
     pub annotation: String,
     /// The request.
     pub request: SecretRequest,

@@ -33,19 +33,37 @@ fn webhooks(values: &[&str]) -> Result<Value> {
 }
 
 #[test]
-fn only_pods_with_an_annotation_of_ampoule_or_flyte_are_reviewed() -> Result<()> {
+fn only_pods_with_an_annotation_or_a_possible_reference_are_reviewed() -> Result<()> {
     let object = webhooks(&["--kube-version", "1.30"])?;
     let understood: MutatingWebhookConfiguration = serde_json::from_value(object.clone())?;
     check_kept(&object, &serde_json::to_value(understood)?, "MutatingWebhookConfiguration");
-    let pod = |annotations: Value, account: Value| json!({ "metadata": { "name": "a", "annotations": annotations }, "spec": { "serviceAccountName": account } });
+    let pod = |annotations: Value, account: Value| json!({ "metadata": { "name": "a", "annotations": annotations }, "spec": { "serviceAccountName": account, "containers": [] } });
+    let env = |value: &str| json!({ "env": [{ "name": "A", "value": value }], "args": ["run"], "command": ["sh"] });
+    let with = |list: &str, container: Value| {
+        let mut pod = json!({ "metadata": { "name": "a" }, "spec": { "containers": [] } });
+        pod["spec"][list] = json!([container]);
+        pod
+    };
     let asks = || json!({ "ampoule.dev/secrets": "[]" });
     let table = [
         ("a request", "team", pod(asks(), json!("default")), true),
         ("a request of Flyte", "team", pod(json!({ "flyte.secrets/s0": "x" }), json!("default")), true),
         ("a misspelt one, for the warning", "team", pod(json!({ "ampoule.dev/secret": "x" }), json!("a")), true),
         ("no annotation of ours", "team", pod(json!({ "prometheus.io/scrape": "true" }), json!("a")), false),
-        ("no annotations", "team", json!({ "metadata": { "name": "a" }, "spec": {} }), false),
-        ("no service account", "hooks", json!({ "metadata": { "annotations": asks() }, "spec": {} }), true),
+        ("no annotations", "team", with("containers", json!({ "name": "a" })), false),
+        (
+            "no service account",
+            "hooks",
+            json!({ "metadata": { "annotations": asks() }, "spec": { "containers": [] } }),
+            true,
+        ),
+        ("a reference", "team", with("containers", env("secret://db/password")), true),
+        ("a reference of another scheme", "team", with("initContainers", env("vault:a#b")), true),
+        ("a reference for kubectl debug", "team", with("ephemeralContainers", env("secret://a/b")), true),
+        ("a reference that is refused", "team", with("containers", json!({ "args": ["secret://a/b"] })), true),
+        ("a reference in a command", "team", with("containers", json!({ "command": ["secret://a/b"] })), true),
+        ("plain values", "team", with("containers", env("plain")), false),
+        ("a field", "team", with("containers", json!({ "env": [{ "name": "A", "valueFrom": {} }] })), false),
         ("a pod of the chart", "hooks", pod(asks(), json!("hook-ampoule")), false),
         ("its service account's name elsewhere", "team", pod(asks(), json!("hook-ampoule")), true),
         ("another pod in its namespace", "hooks", pod(asks(), json!("default")), true),

@@ -28,9 +28,9 @@ pub const REQUESTS_SECRETS: &str = "has(object.metadata.annotations) && object.m
     key.startsWith('ampoule.dev/') || key.startsWith('flyte.secrets/')) || \
     (object.spec.containers + (has(object.spec.initContainers) ? object.spec.initContainers \
     : []) + (has(object.spec.ephemeralContainers) ? object.spec.ephemeralContainers : \
-    [])).exists(c, has(c.env) && c.env.exists(e, has(e.value) && \
-    e.value.matches('^(>>)?[a-z][a-z0-9+.-]*:')) || has(c.args) && c.args.exists(a, \
-    a.contains(':')) || has(c.command) && c.command.exists(a, a.contains(':')))";
+    [])).exists(c, has(c.env) && c.env.exists(e, has(e.value) && e.value.contains(':')) || \
+    has(c.args) && c.args.exists(a, a.contains(':')) || has(c.command) && \
+    c.command.exists(a, a.contains(':')))";
 
 /// Returns the `MutatingWebhookConfiguration` of this configuration, without a `caBundle`, for a
 /// webhook with its Service in this namespace.

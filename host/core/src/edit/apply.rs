@@ -159,8 +159,8 @@ impl<'a> EditApplier<'a> {
         }
     }
 
-    /// Applies all edits of an answer to the containers of its request. `origin` names the injector and
-    /// the annotation in messages: `injector k8s for flyte.secrets/s0`.
+    /// Applies all edits of an answer to the containers of its request. `origin` names the injector
+    /// and the annotation in messages: `injector k8s for flyte.secrets/s0`.
     ///
     /// # Errors
     ///
