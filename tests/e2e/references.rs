@@ -13,11 +13,11 @@ use crate::{
     support::{K8S, config, registered},
 };
 
-fn labelled(name: &str, env: Value, command: Value) -> Value {
+fn labelled(name: &str, env: &Value, command: Option<Value>) -> Value {
     let mut pod = pod(name);
     pod["metadata"]["labels"] = json!({ "ampoule.dev/inject": "true" });
     let print = json!(["sh", "-c", "printf '%s|%s' \"$DB_URL\" \"$DB_PASSWORD\""]);
-    let command = if command.is_null() { print } else { command };
+    let command = command.unwrap_or(print);
     pod["spec"]["containers"][0]["env"] = env.clone();
     pod["spec"]["containers"][0]["command"] = command.clone();
     pod["spec"]["initContainers"] =
@@ -33,6 +33,7 @@ fn env(reference: &str) -> Value {
     ])
 }
 
+#[allow(clippy::disallowed_methods, reason = "the containers run programs of this machine")]
 async fn run(pod: Value, namespace: &Namespace) -> Result<BTreeMap<String, String>> {
     let path = std::env::var("PATH")?;
     let image = Image { env: [("PATH".to_owned(), path)].into(), folder: PathBuf::from("/") };
@@ -48,7 +49,7 @@ async fn a_reference_becomes_the_secret_and_expands_in_later_variables() -> Resu
     for profile in ["plain", "flyte-v1", "flyte-v2"] {
         let (namespace, _ampoule) = registered(&format!("references-{profile}"), &config(profile, K8S)).await?;
         namespace.create_secret("db", &[("password", "s3cret")]).await?;
-        let stored = namespace.create_pod(&labelled("app", env("secret://db/password"), Value::Null)).await?;
+        let stored = namespace.create_pod(&labelled("app", &env("secret://db/password"), None)).await?;
         let names: Vec<_> = stored["spec"]["containers"][0]["env"].as_array().context("variables")?.iter().collect();
         assert_eq!(names.len(), 3, "{profile}: {names:?}");
         let outputs = run(stored, &namespace).await?;
@@ -66,7 +67,7 @@ async fn the_label_is_enough_for_the_registration_of_the_process() -> Result<()>
     let name = "references-label";
     let installed = Installed::new(name, port, &format!("{{ mode: cluster, secretName: {name} }}")).await?;
     let _ampoule = installed.start(port).await?;
-    let probe = labelled("probe", env("secret://k8s/db/password?optional=true"), Value::Null);
+    let probe = labelled("probe", &env("secret://k8s/db/password?optional=true"), None);
     eventually("the registration", NOTICED, async || {
         let pod = installed.namespace.dry_run_pod(&probe).await??;
         let reference = &pod["spec"]["containers"][0]["env"][1]["valueFrom"]["secretKeyRef"];
@@ -74,10 +75,10 @@ async fn the_label_is_enough_for_the_registration_of_the_process() -> Result<()>
         Ok(())
     })
     .await?;
-    let argument = labelled("argument", json!([]), json!(["app", "--password=secret://db/password"]));
+    let argument = labelled("argument", &json!([]), Some(json!(["app", "--password=secret://db/password"])));
     let refusal = installed.namespace.try_create_pod(&argument).await?.expect_err("an argument is visible");
     ensure!(refusal.message.contains("command[1] of container "), "{refusal}");
-    let refusal = installed.namespace.try_create_pod(&labelled("wrong", env("secret://db"), Value::Null)).await?;
+    let refusal = installed.namespace.try_create_pod(&labelled("wrong", &env("secret://db"), None)).await?;
     let refusal = refusal.expect_err("a reference has two parts");
     ensure!(
         refusal.message.contains("variable DB_PASSWORD of container migrate and 1 more: the reference"),

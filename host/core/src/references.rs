@@ -51,7 +51,9 @@ pub(crate) fn read_requests(pod: &Pod, syntax: &ReferenceSyntax) -> Result<Vec<R
         for entry in list(container, "env") {
             let Some(variable) = entry["name"].as_str() else { continue };
             let text = entry["value"].as_str().filter(|text| is_new && syntax.is_reference(text));
-            let Some(text) = text.or_else(|| recorded.get(&record_key(name, variable)).copied()) else { continue };
+            let earlier =
+                || if recorded.is_empty() { None } else { recorded.get(&record_key(name, variable)).copied() };
+            let Some(text) = text.or_else(earlier) else { continue };
             let position = *positions.entry((variable, text)).or_insert_with(|| {
                 found.push(FoundReference { variable, text, containers: Vec::new() });
                 found.len() - 1

@@ -10,12 +10,12 @@ fn syntax() -> ReferenceSyntax {
     ReferenceSyntax { bank_vaults: true, ..ReferenceSyntax::default() }
 }
 
-fn pod(spec: Value) -> Pod {
+fn pod(spec: &Value) -> Pod {
     Pod::parse(json!({ "metadata": {}, "spec": spec })).unwrap()
 }
 
 fn with_value(value: &str) -> Pod {
-    pod(json!({ "containers": [{ "name": "app", "env": [{ "name": "DB", "value": value }] }] }))
+    pod(&json!({ "containers": [{ "name": "app", "env": [{ "name": "DB", "value": value }] }] }))
 }
 
 #[test]
@@ -94,19 +94,19 @@ fn a_reference_in_a_command_is_refused_with_the_reason() {
         for list in ["containers", "initContainers"] {
             let mut spec = json!({ "containers": [{ "name": "app" }] });
             spec[list] = json!([{ "name": "app", key: ["run", word] }]);
-            let error = read_requests(&pod(spec), &syntax()).unwrap_err().to_string();
+            let error = read_requests(&pod(&spec), &syntax()).unwrap_err().to_string();
             assert_eq!(error, format!("{key}[1] of container app: {reason}"));
         }
     }
     let other =
         json!({ "containers": [{ "name": "app", "args": ["mysecret://a/b", "--secret=a", "$(DB)", "vault:a"] }] });
-    assert_eq!(read_requests(&pod(other), &syntax()), Ok(vec![]));
+    assert_eq!(read_requests(&pod(&other), &syntax()), Ok(vec![]));
 }
 
 #[test]
 fn equal_references_are_one_request_and_different_ones_are_separate() {
     let env = |value: &str| json!([{ "name": "DB", "value": value }]);
-    let pod = pod(json!({
+    let pod = pod(&json!({
         "initContainers": [{ "name": "first", "env": env("secret://db/a") }],
         "containers": [
             { "name": "one", "env": env("secret://db/a") },
