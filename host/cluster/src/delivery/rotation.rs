@@ -86,7 +86,7 @@ async fn search_once(
     let Some(search) = search else { return Ok(()) };
     match timeout(most_time(config), search.run()).await {
         Ok(searched) => searched.map_err(|error| error.to_string()),
-        Err(_) => Err("the search took longer than an hour".to_owned()),
+        Err(_) => Err("the search did not end in time; a store answers slowly, or there are too many pods".to_owned()),
     }
 }
 
