@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ampoule_tests::{Ampoule, ApiServer, Container, Image, Namespace, pod};
+use ampoule_tests::{Ampoule, ApiServer, Container, Image, Namespace, Review, pod};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn asking(name: &str, list: &str) -> Value {
 
 /// The output of each container, by its name.
 async fn run(pod: Value, namespace: &Namespace) -> Result<BTreeMap<String, String>> {
-    let path = std::env::var("PATH")?;
+    let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
     let image = Image { env: [("PATH".to_owned(), path)].into(), folder: PathBuf::from("/") };
     let mut outputs = BTreeMap::new();
     for container in Container::all_of(pod, namespace).await? {
@@ -201,4 +201,31 @@ async fn delivering(name: &str, injector: &str) -> Result<(Namespace, Ampoule)> 
     let ampoule = Ampoule::start_with(&config("plain", injector), &environment).await?;
     namespace.register(&ampoule).await?;
     Ok((namespace, ampoule))
+}
+
+#[tokio::test]
+async fn a_warning_names_a_secret_that_does_not_exist() -> Result<()> {
+    let server = ApiServer::shared().await?;
+    let namespace = server.namespace("plain-lookup").await?;
+    namespace.create_secret("db", &[("k", "v")]).await?;
+    let kubeconfig = tempfile::NamedTempFile::new()?.into_temp_path().keep()?;
+    std::fs::write(&kubeconfig, server.admin_kubeconfig())?;
+    let environment = [("KUBECONFIG", kubeconfig.to_str().context("a path in UTF-8")?)];
+    let list = "[{ group: db, key: k }, { group: none, key: k }, { group: some, keys: all, optional: true }]";
+    let review = Review::of(&asking("task", list), namespace.name());
+    for (warns, expected) in [
+        (false, vec![]),
+        (
+            true,
+            vec![
+                "Secret none does not exist in namespace plain-lookup; the pod does not start before it exists",
+                "Secret some does not exist in namespace plain-lookup; the pod starts without it",
+            ],
+        ),
+    ] {
+        let config = format!("pods: {{ warnMissingSecrets: {warns} }}\n{}", config("plain", K8S));
+        let ampoule = Ampoule::start_with(&config, &environment).await?;
+        assert_eq!(ampoule.review_once(&review).await?.warnings, expected);
+    }
+    Ok(())
 }

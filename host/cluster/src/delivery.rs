@@ -38,6 +38,8 @@ use tracing::warn;
 use self::components::KnownComponents;
 use crate::client::{Cluster, ClusterError};
 
+/// The time for the lookup of a Secret, for a warning.
+const LOOKUP: std::time::Duration = std::time::Duration::from_secs(1);
 /// The label of objects that this program manages, and its value.
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "ampoule");
 /// The label with the namespace of the webhook that created the Secret.
@@ -243,6 +245,25 @@ impl DeliveryStore for SecretDelivery {
         self.check(secret)?;
         let key = format!("{}/{}", secret.namespace, secret.name);
         self.known.try_get_with(key, self.write(secret)).await.map_err(|error| (*error).clone())
+    }
+
+    async fn missing(&self, namespace: &str, names: Vec<String>) -> Vec<String> {
+        let Ok(cluster) = self.cluster().await else { return Vec::new() };
+        let api: Api<Secret> = cluster.namespaced_in(namespace);
+        let lookups = names.into_iter().map(|name| {
+            let api = &api;
+            async move {
+                match tokio::time::timeout(LOOKUP, api.get_metadata_opt(&name)).await {
+                    Ok(Ok(None)) => Some(name),
+                    Ok(Ok(Some(_))) | Err(_) => None,
+                    Ok(Err(error)) => {
+                        warn!(%error, namespace, "cannot look up a Secret (pods.warnMissingSecrets)");
+                        None
+                    }
+                }
+            }
+        });
+        futures_util::future::join_all(lookups).await.into_iter().flatten().collect()
     }
 
     async fn ensure_component(&self, namespace: &str, component: &ShippedComponent) -> Result<(), DeliveryError> {

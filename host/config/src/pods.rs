@@ -14,6 +14,10 @@ pub struct PodsConfig {
     /// more is refused. Every secret can reach every container.
     #[schemars(range(min = 1, max = 10_000))]
     pub max_containers: usize,
+    /// Whether to warn about a Kubernetes Secret that a pod refers to and that does not exist. The
+    /// process looks up the metadata of at most 16 Secrets of each such pod. The right `get` on
+    /// Secrets, which it needs, permits to read their values.
+    pub warn_missing_secrets: bool,
 }
 
 // === impl PodsConfig ===
@@ -28,6 +32,6 @@ impl PodsConfig {
 
 impl Default for PodsConfig {
     fn default() -> Self {
-        Self { max_containers: PodLimits::default().containers }
+        Self { max_containers: PodLimits::default().containers, warn_missing_secrets: false }
     }
 }

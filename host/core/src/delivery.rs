@@ -98,6 +98,13 @@ pub trait DeliveryStore: Send + Sync {
     /// The Secret cannot be written.
     async fn ensure(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError>;
 
+    /// Returns those of these Secrets that do not exist. A Secret whose existence is not known is
+    /// not among them.
+    async fn missing(&self, namespace: &str, names: Vec<String>) -> Vec<String> {
+        let _ = (namespace, names);
+        Vec::new()
+    }
+
     /// Checks what is known of a ConfigMap without a request to the cluster.
     ///
     /// # Errors

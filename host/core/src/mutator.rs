@@ -5,6 +5,7 @@
 
 mod deliver;
 mod gate;
+mod missing;
 mod pod_draft;
 mod refusal;
 mod report;
@@ -21,6 +22,7 @@ use json_patch::Patch;
 use self::{
     deliver::ValueDelivery,
     gate::{PodJudge, PolicyGate},
+    missing::ReferencedSecrets,
     pod_draft::PodDraft,
     shadow::{ServedAnswer, ShadowCall},
 };
@@ -49,6 +51,7 @@ pub struct PodMutator {
     delivery: ValueDelivery,
     gate: Option<PolicyGate>,
     shadows: Vec<ShadowInjector>,
+    warns_of_missing: bool,
 }
 
 /// The response for a pod that cannot get a secret. The caller of [`PodMutator`] applies it.
@@ -118,7 +121,14 @@ impl PodMutator {
             delivery: ValueDelivery::default(),
             gate: None,
             shadows: Vec::new(),
+            warns_of_missing: false,
         }
+    }
+
+    /// Warns about Kubernetes Secrets that a pod refers to and that do not exist.
+    #[must_use]
+    pub fn with_missing_secret_warnings(self, warns_of_missing: bool) -> Self {
+        Self { warns_of_missing, ..self }
     }
 
     /// Sets how the values of each injector reach the pod, in the order of the injectors. Without
@@ -252,11 +262,12 @@ impl PodMutator {
         }
         let mut chain = Chain::open(&self.injectors, &self.delivery, !self.shadows.is_empty());
         let mut plan = DeliveryPlan::default();
+        let mut references = self.warns_of_missing.then(ReferencedSecrets::default);
         let mut refusal = None;
         for (position, requested) in requests.into_iter().enumerate() {
             let findings = judged.get_mut(position).map(std::mem::take).unwrap_or_default();
             let view = (!self.shadows.is_empty()).then(|| draft.view(origin.namespace));
-            let values = RequestValues { position, plan: &mut plan };
+            let values = RequestValues { position, plan: &mut plan, references: references.as_mut() };
             let served = chain.serve(&requested, &mut draft, origin.namespace, values, &mut judge, findings).await;
             let asked = view.is_some().then(|| requested.clone());
             let report = RequestReport {
@@ -286,6 +297,9 @@ impl PodMutator {
         }
         *secrets = self.delivery.deliver(plan, &mut draft, origin, reports).await?;
         draft.record_references(reports)?;
+        if let Some(references) = references {
+            draft.missing = references.warnings(self.delivery.store(), origin.namespace).await;
+        }
         Ok(draft)
     }
 }
@@ -329,6 +343,8 @@ struct RequestValues<'a> {
     /// The position of the request in the pod.
     position: usize,
     plan: &'a mut DeliveryPlan,
+    /// The Secrets that the pod refers to, if warnings need them.
+    references: Option<&'a mut ReferencedSecrets>,
 }
 
 // === impl Chain ===
@@ -419,6 +435,9 @@ fn accept(
     };
     if let Err(problem) = draft.apply_all(&origin, &requested.options, &ready) {
         return problem;
+    }
+    if let Some(references) = &mut values.references {
+        references.add(&ready);
     }
     values.plan.take((values.position, &requested.options), (position, injector), valued);
     injected

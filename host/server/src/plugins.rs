@@ -388,6 +388,7 @@ impl Loader {
             .with_limits(config.pods.limits())
             .with_delivery(deliveries, Arc::clone(&self.delivery))
             .with_pod_fetching(config.delivery.pod.fetching(recipes))
+            .with_missing_secret_warnings(config.pods.warn_missing_secrets)
             .with_shadows(shadows);
         if let Some(policy) = &parts.policy {
             mutator = mutator.with_policy(Arc::clone(policy) as _, facts);

@@ -33,7 +33,8 @@ pub(crate) struct DeliveryPlan {
 /// The parts of a template that were answered so far.
 #[derive(Default)]
 struct TemplateParts {
-    values: Vec<SecretValue>,
+    /// The values, each with the name of its injector.
+    values: Vec<(String, SecretValue)>,
     promises: Vec<TemplatePromise>,
 }
 
@@ -119,7 +120,7 @@ impl DeliveryPlan {
             check(name, delivery, &edit)?;
             match edit {
                 PodEdit::WriteFile(SecretFile { source: FileSource::SecretValue(value), .. }) => {
-                    self.parts.values.push(value);
+                    self.parts.values.push((name.to_owned(), value));
                 }
                 PodEdit::WriteFile(SecretFile { source: FileSource::Promise(promise), .. }) => {
                     self.parts.promises.push(TemplatePromise { injector, name: name.to_owned(), promise });
@@ -137,10 +138,12 @@ impl DeliveryPlan {
             edits.push(PodEdit::SetEnv(EnvVar { name: name.clone(), source }));
         }
         if values.len() == file.content.secrets.len() {
-            let parts: Vec<_> = values.iter().map(SecretValue::expose).collect();
+            let parts: Vec<_> = values.iter().map(|(_, value)| value.expose()).collect();
             let rendered = file.content.render(&parts);
             let rendered = rendered.map_err(|error| InjectionError::InvalidRequest(error.to_string()))?;
-            let source = FileSource::SecretValue(SecretValue::new(rendered));
+            // The Secret is that of this injector, so only its promises can be fetched again.
+            let origins = values.into_iter().filter(|(injector, _)| injector == name).map(|(_, value)| value);
+            let source = FileSource::SecretValue(SecretValue::new(rendered).made_of(origins.collect()));
             edits.push(PodEdit::WriteFile(SecretFile { path: file.path.clone(), mode: file.mode, source }));
         } else if promises.len() == file.content.secrets.len() {
             self.fetches.take_template(request, options, promises);

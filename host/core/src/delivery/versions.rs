@@ -55,7 +55,7 @@ impl PodVersions {
     pub(crate) fn of(secrets: &[DeliveredSecret], key: &NamingKey) -> Self {
         let mut versions = Self::default();
         for secret in secrets.iter().filter(|secret| secret.kind == DeliveredKind::Opaque) {
-            for value in secret.data.values() {
+            for value in secret.data.values().flat_map(SecretValue::origins) {
                 let Some(source) = value.source() else { continue };
                 let promise = PromiseOf { injector: secret.injector.clone(), promise: source.promise.clone() };
                 let version = key.version(&promise, value);

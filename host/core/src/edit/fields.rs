@@ -2,7 +2,7 @@
 //!
 //! Strings become bytes without a copy; other values become their JSON.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer,
@@ -45,7 +45,8 @@ impl SecretValue {
         if fields.len() > MAX_FIELDS {
             return Err(FieldsError::TooMany);
         }
-        Ok(fields.into_iter().map(|(name, field)| (name, field.0)).collect())
+        let whole: Arc<[Self]> = Arc::new([self.clone()]);
+        Ok(fields.into_iter().map(|(name, field)| (name, field.0.made_of(Arc::clone(&whole)))).collect())
     }
 
     /// Whether the name of a field can be that of a file. Names that begin with `..` are those of

@@ -12,6 +12,8 @@ use serde::{Serialize, Serializer};
 pub struct SecretValue {
     bytes: SecretSlice<u8>,
     source: Option<Arc<ValueSource>>,
+    /// The fetched values that it is made of; empty for a fetched value.
+    origins: Arc<[SecretValue]>,
 }
 
 /// Where a value is from, so that it can be fetched again. Contains no secret.
@@ -29,7 +31,18 @@ impl SecretValue {
     /// Wraps the bytes.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes: bytes.into(), source: None }
+        Self { bytes: bytes.into(), source: None, origins: Arc::default() }
+    }
+
+    /// Adds the fetched values that it is made of.
+    #[must_use]
+    pub(crate) fn made_of(self, origins: Arc<[Self]>) -> Self {
+        Self { origins, ..self }
+    }
+
+    /// Returns the fetched values that it is made of: itself, unless the host made it.
+    pub(crate) fn origins(&self) -> &[Self] {
+        if self.origins.is_empty() { std::slice::from_ref(self) } else { &self.origins }
     }
 
     /// Adds where the value is from.

@@ -33,6 +33,10 @@ impl ValueDelivery {
         Self { pods, ..self }
     }
 
+    pub(super) fn store(&self) -> &dyn DeliveryStore {
+        &*self.store
+    }
+
     /// The mode of the injector at this position.
     pub(super) fn mode(&self, position: usize) -> Delivery {
         self.modes.get(position).copied().unwrap_or(Delivery::Inline)

@@ -28,6 +28,8 @@ pub(super) struct PodDraft<'a> {
     applier: EditApplier<'a>,
     view: Option<LazyPodView>,
     view_changed: bool,
+    /// The warnings about Secrets that do not exist.
+    pub(super) missing: Vec<String>,
 }
 
 // === impl PodDraft ===
@@ -35,7 +37,15 @@ pub(super) struct PodDraft<'a> {
 impl<'a> PodDraft<'a> {
     pub(super) fn new(received: &'a Pod, conventions: &'a Conventions, budget: EditBudget<'a>) -> Self {
         let applier = EditApplier::new(budget);
-        Self { pod: EditedPod::new(received), received, conventions, applier, view: None, view_changed: false }
+        Self {
+            pod: EditedPod::new(received),
+            received,
+            conventions,
+            applier,
+            view: None,
+            view_changed: false,
+            missing: Vec::new(),
+        }
     }
 
     /// Returns the conventions of the edits.
@@ -64,7 +74,8 @@ impl<'a> PodDraft<'a> {
 
     /// Returns the patch and the warnings for the pod's author.
     pub(super) fn finish(self, reports: &[RequestReport]) -> Admitted {
-        let warnings = warnings::with_requests(self.received, reports, &self.applier, self.conventions.env_placement);
+        let placement = self.conventions.env_placement;
+        let warnings = warnings::with_requests(self.received, reports, &self.applier, placement, self.missing);
         Admitted { patch: self.pod.into_patch(), warnings }
     }
 

@@ -53,6 +53,7 @@ pub(super) fn with_requests(
     reports: &[RequestReport],
     applied: &EditApplier<'_>,
     placement: EnvPlacement,
+    missing_secrets: Vec<String>,
 ) -> Vec<String> {
     let mut warnings = policy_warnings(reports);
     warnings.extend(injector_warnings(reports));
@@ -63,6 +64,7 @@ pub(super) fn with_requests(
         warnings.extend(unexpanded::references(pod, applied));
     }
     warnings.extend(absent_secrets(reports));
+    warnings.extend(missing_secrets);
     warnings.extend(container_before_secrets(pod));
     limited(warnings)
 }

@@ -12,6 +12,7 @@ use ampoule_core::{
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use crate::edits::{mount, secret_env, secret_volume};
 use crate::support::{Scripted, mutate, mutated, mutator, pod_asking};
 
 const CANARY: &str = "zq7canarybird";
@@ -328,4 +329,62 @@ fn a_pod_without_annotations_gets_its_first_one() {
     let mut patched = received;
     json_patch::patch(&mut patched, &mutation.outcome.unwrap().patch).expect("the patch applies");
     assert!(versions(&patched).is_some(), "{patched}");
+}
+
+/// Knows no Secret but `db`.
+struct OnlyDb;
+
+#[async_trait]
+impl DeliveryStore for OnlyDb {
+    async fn naming_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError> {
+        NoDelivery.naming_key(dry_run).await
+    }
+
+    async fn ensure(&self, _secret: &DeliveredSecret) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    async fn missing(&self, namespace: &str, names: Vec<String>) -> Vec<String> {
+        assert_eq!(namespace, "team-a");
+        names.into_iter().filter(|name| name != "db").collect()
+    }
+
+    async fn ensure_component(&self, _namespace: &str, _component: &ShippedComponent) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_warning_names_a_secret_that_does_not_exist_if_the_configuration_wants_it() {
+    let edits = vec![secret_env("A", "db", "k"), secret_env("B", "none", "k"), secret_volume("v", "gone", &[])];
+    let store: Arc<dyn DeliveryStore> = Arc::new(OnlyDb);
+    for (warns, expected) in [
+        (false, vec![]),
+        (
+            true,
+            vec![
+                "Secret gone does not exist in namespace team-a; the pod starts without it",
+                "Secret none does not exist in namespace team-a; the pod starts without it",
+            ],
+        ),
+    ] {
+        let mutator = mutator(Profile::FlyteV1, vec![Scripted::edits("k8s", edits.clone())])
+            .with_delivery(vec![Delivery::Secret], Arc::clone(&store))
+            .with_missing_secret_warnings(warns);
+        assert_eq!(mutate(&mutator, &pod_asking(1, spec())).outcome.unwrap().warnings, expected);
+    }
+    let entries =
+        "[{ group: none, key: k, env: A, optional: false }, { group: all, keys: all, path: /etc/all, optional: true }]";
+    let pod = json!({ "metadata": { "annotations": { "ampoule.dev/secrets": entries } }, "spec": spec() });
+    let injector = Scripted::answering("k8s", |request, _| {
+        let volume = vec![secret_volume("v", &request.group, &[]), mount("v", "/x")];
+        Ok(Ok(if request.all_keys { volume } else { vec![secret_env("A", &request.group, "k")] }))
+    });
+    let mutator =
+        mutator(Profile::Plain, vec![injector]).with_delivery(vec![], store).with_missing_secret_warnings(true);
+    let expected = [
+        "Secret all does not exist in namespace team-a; the pod starts without it",
+        "Secret none does not exist in namespace team-a; the pod does not start before it exists",
+    ];
+    assert_eq!(mutate(&mutator, &pod).outcome.unwrap().warnings, expected);
 }

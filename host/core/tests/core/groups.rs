@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use ampoule_core::{Delivery, FileSource, NoDelivery, PodEdit, Profile, SecretFile, SecretValue};
+use ampoule_core::{
+    Delivery, FileSource, NamingKey, NoDelivery, PodEdit, PodVersions, Profile, PromiseOf, SecretFile, SecretValue,
+    VERSIONS_ANNOTATION, ValueSource,
+};
 
 use crate::{
     edits::{literal, mount, secret_env, secret_volume},
@@ -114,6 +117,32 @@ fn a_template_is_one_file_in_the_secret_that_carries_its_values() {
     assert_eq!(found, ["app: DSN_FILE = /etc/app/dsn", "app: OWN = 1", "app: mount /etc/app", "file dsn"]);
     assert!(lines(&once)[3].ends_with("/dsn mode 0400"), "{:?}", lines(&once));
     assert_eq!(mutated(&mutator, &once), once);
+}
+
+#[test]
+fn the_versions_of_a_pod_are_those_of_the_fetched_values() {
+    let fetched = |promise: &str, text: &str| {
+        let source = ValueSource { promise: promise.to_owned(), version: None };
+        SecretValue::new(text.as_bytes().to_vec()).with_source(source)
+    };
+    let injector = Scripted::answering("store", move |request, _| {
+        let value = if request.all_keys { fetched("all", r#"{"a": 1}"#) } else { fetched(&request.key, "hush") };
+        let source = FileSource::SecretValue(value);
+        Ok(Ok(vec![PodEdit::WriteFile(SecretFile { path: "/etc/secrets/x".to_owned(), mode: None, source })]))
+    });
+    let mutator = mutator(Profile::Plain, vec![injector]).with_delivery(vec![Delivery::Secret], Arc::new(NoDelivery));
+    let list = format!("{DSN}\n- {{ group: db, keys: all, envPrefix: DB_ }}");
+    let once = mutated(&mutator, &pod(&list, app_and_proxy()));
+    let text = once["metadata"]["annotations"][VERSIONS_ANNOTATION].as_str().unwrap();
+    let key = NamingKey::new([0; NamingKey::BYTES]);
+    let versions = PodVersions::read(text, "team-a", &key).unwrap();
+    let found: Vec<_> = versions.iter().map(|(promise, version)| (promise.promise.as_str(), version)).collect();
+    let expected = [("all", r#"{"a": 1}"#), ("password", "hush"), ("user", "hush")].map(|(name, text)| {
+        let promise = PromiseOf { injector: "store".to_owned(), promise: name.to_owned() };
+        (name, key.version(&promise, &fetched(name, text)))
+    });
+    let expected: Vec<_> = expected.iter().map(|(name, version)| (*name, version.as_str())).collect();
+    assert_eq!(found, expected);
 }
 
 #[test]

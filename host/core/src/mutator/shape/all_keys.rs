@@ -59,7 +59,7 @@ pub(super) fn shape(
         }
         (GroupKeysSource::Value(value), form) => {
             let fields = value.fields().map_err(|reason| InjectionError::InvalidRequest(reason.to_string()))?;
-            fields.into_iter().map(|(key, value)| field(form, &folder, mode, key, value)).collect()
+            fields.into_iter().map(|(key, value)| field(form, &folder, mode, &key, value)).collect()
         }
         (GroupKeysSource::Promise(promise), AllKeys::Files) => {
             Ok(vec![PodEdit::WriteFile(SecretFile { path: folder, mode, source: FileSource::Promise(promise) })])
@@ -129,12 +129,12 @@ fn field(
     form: &AllKeys,
     folder: &str,
     mode: Option<u32>,
-    key: String,
+    key: &str,
     value: SecretValue,
 ) -> Result<PodEdit, InjectionError> {
     match form {
         AllKeys::Variables(prefix) => {
-            let name = [prefix, key.as_str()].concat();
+            let name = [prefix, key].concat();
             if EnvVar::validate_name(&name).is_err() || is_reserved_variable(&name) {
                 let reason = "a key of the value cannot name a variable, or names a variable of the system; set \
                               envPrefix, or request the keys that you need";
@@ -143,7 +143,7 @@ fn field(
             Ok(PodEdit::SetEnv(EnvVar { name, source: EnvSource::SecretValue(value) }))
         }
         AllKeys::Files => {
-            let path = file_path(folder, &key).ok_or_else(|| {
+            let path = file_path(folder, key).ok_or_else(|| {
                 let reason = "a key of the value cannot name a file; request the keys that you need";
                 InjectionError::InvalidRequest(reason.to_owned())
             })?;
