@@ -331,6 +331,26 @@ fn the_chart_has_the_rights_to_restart_workloads_exactly_if_the_process_restarts
 }
 
 #[test]
+fn the_chart_has_the_right_to_look_up_secrets_exactly_if_the_configuration_wants_warnings() -> Result<()> {
+    let [warns, namespaces] = ["config.pods.warnMissingSecrets=true", "config.delivery.namespaces={a,b}"];
+    let role = "hooks-hook-ampoule-lookup";
+    let table: &[(&[&str], Reach)] = &[
+        (&[], Reach::Nowhere),
+        (&[namespaces], Reach::Nowhere),
+        (&[warns], Reach::Everywhere),
+        (&[warns, namespaces], Reach::Namespaces(["a", "b"].map(str::to_owned).into())),
+    ];
+    for (values, expected) in table {
+        let objects = render(values)?;
+        assert_eq!(reach_of(&objects, role), *expected, "{values:?}");
+        let config = objects.iter().find_map(|object| object["data"]["ampoule.yaml"].as_str()).context("a file")?;
+        let config = Config::parse(config, &built_ins())?;
+        assert_eq!(config.pods.warn_missing_secrets, *expected != Reach::Nowhere, "{values:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_chart_and_the_component_agree() -> Result<()> {
     let ours = kustomize::render("base", &["deliver-secrets"])?;
     let words = ["--set", OPEN, "--set", "config.globalSecrets.enabled=true"];

@@ -17,9 +17,9 @@ pub(super) const MAX_VARIABLE: usize = 256;
 /// Bytes of a path. Linux accepts 4096.
 pub(super) const MAX_PATH: usize = 1024;
 /// Options for the plugin, and the bytes of a name and of a value. The contract names these limits.
-const MAX_OPTIONS: usize = 16;
+pub(super) const MAX_OPTIONS: usize = 16;
 const MAX_OPTION_NAME: usize = 64;
-const MAX_OPTION: usize = 1024;
+pub(super) const MAX_OPTION: usize = 1024;
 
 /// Checks the fields, and returns the options of the request.
 pub(super) fn options(entry: &SecretEntry) -> Result<RequestOptions, FieldError> {

@@ -21,6 +21,13 @@ fn bounds() -> Value {
         "containers": { "minItems": 1, "uniqueItems": true },
         "injector": { "minLength": 1 },
         "fallback": { "enum": ["file", null] },
+        "keys": { "enum": ["all", null] },
+        "envPrefix": { "maxLength": check::MAX_VARIABLE, "pattern": "^([A-Za-z_.-][A-Za-z0-9_.-]*)?$" },
+        "template": { "minLength": 1 },
+        "options": {
+            "maxProperties": check::MAX_OPTIONS,
+            "additionalProperties": { "type": "string", "maxLength": check::MAX_OPTION },
+        },
     })
 }
 
@@ -45,7 +52,11 @@ fn schema() -> Value {
             "description": description,
             "type": "object",
             "properties": entry["properties"],
-            "required": ["group", "key"],
+            "anyOf": [
+                { "required": ["group", "key"] },
+                { "required": ["group", "keys"] },
+                { "required": ["template", "path"] },
+            ],
             "additionalProperties": false,
         },
     })
@@ -77,6 +88,11 @@ fn accepts(schema: &Value, value: &Value) -> bool {
             .into_iter()
             .flatten()
             .all(|(key, value)| argument.get(key).is_none_or(|property| accepts(property, value))),
+        "anyOf" => argument.as_array().unwrap().iter().any(|option| accepts(option, value)),
+        "maxProperties" => value.as_object().is_none_or(|fields| fields.len() as u64 <= argument.as_u64().unwrap()),
+        "additionalProperties" if argument.is_object() => {
+            value.as_object().into_iter().flatten().all(|(_, value)| accepts(argument, value))
+        }
         "additionalProperties" => {
             value.as_object().into_iter().flatten().all(|(key, _)| schema["properties"].get(key).is_some())
         }
@@ -110,6 +126,10 @@ fn has_type(value: &Value, name: &Value) -> bool {
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern {
         "^/" => text.starts_with('/'),
+        "^([A-Za-z_.-][A-Za-z0-9_.-]*)?$" => {
+            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+                && !text.starts_with(|first: char| first.is_ascii_digit())
+        }
         "^[ -<>-~]+$" => !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'='),
         "^(0o)?0?[4-7][0-7]{2}$" => {
             let octal = text.strip_prefix("0o").unwrap_or(text);
@@ -135,6 +155,13 @@ fn an_editor_accepts_what_the_webhook_accepts() {
         ("{ group: db, key: password, path: /etc/db/, mode: \"440\", containers: [a, b], injector: k8s }", true),
         ("{ group: db, key: password, fallback: file }", true),
         ("{ group: db, key: password, env: null }", true),
+        ("{ group: db, keys: all, envPrefix: DB_ }", true),
+        ("{ group: db, keys: all, path: /etc/db, options: { region: eu } }", true),
+        ("{ path: /etc/app/dsn, template: '{{ secret \"db\" \"password\" }}' }", true),
+        ("{ group: db, keys: some }", false),
+        ("{ group: db, keys: all, envPrefix: A= }", false),
+        ("{ group: db, key: password, options: { region: 1 } }", false),
+        ("{ template: '{{ secret \"db\" \"password\" }}' }", false),
         ("{ key: password }", false),
         ("{ group: db }", false),
         ("{ group: db, key: \"\" }", false),

@@ -1,5 +1,5 @@
-//! [`ReferencedSecrets`]: the Kubernetes Secrets that a pod refers to, for warnings about those that
-//! do not exist (`pods.warnMissingSecrets`).
+//! [`ReferencedSecrets`]: the Kubernetes Secrets that a pod refers to, for warnings about those
+//! that do not exist (`pods.warnMissingSecrets`).
 
 use std::collections::BTreeMap;
 

@@ -19,7 +19,7 @@ const CANARY: &str = "zq7canarybird";
 
 /// Records the Secrets that it gets.
 #[derive(Default)]
-struct Recorder {
+pub(crate) struct Recorder {
     written: Mutex<Vec<DeliveredSecret>>,
     refusal: Option<DeliveryError>,
 }
@@ -331,7 +331,7 @@ fn a_pod_without_annotations_gets_its_first_one() {
     assert!(versions(&patched).is_some(), "{patched}");
 }
 
-/// Knows no Secret but `db`.
+/// Has only the Secret `db`.
 struct OnlyDb;
 
 #[async_trait]

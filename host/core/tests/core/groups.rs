@@ -10,6 +10,7 @@ use ampoule_core::{
 };
 
 use crate::{
+    delivery::Recorder,
     edits::{literal, mount, secret_env, secret_volume},
     requested::{app_and_proxy, check, k8s, lines, pod, refuses},
     support::{Scripted, mutate, mutated, mutator},
@@ -130,7 +131,8 @@ fn the_versions_of_a_pod_are_those_of_the_fetched_values() {
         let source = FileSource::SecretValue(value);
         Ok(Ok(vec![PodEdit::WriteFile(SecretFile { path: "/etc/secrets/x".to_owned(), mode: None, source })]))
     });
-    let mutator = mutator(Profile::Plain, vec![injector]).with_delivery(vec![Delivery::Secret], Arc::new(NoDelivery));
+    let mutator =
+        mutator(Profile::Plain, vec![injector]).with_delivery(vec![Delivery::Secret], Arc::new(Recorder::default()));
     let list = format!("{DSN}\n- {{ group: db, keys: all, envPrefix: DB_ }}");
     let once = mutated(&mutator, &pod(&list, app_and_proxy()));
     let text = once["metadata"]["annotations"][VERSIONS_ANNOTATION].as_str().unwrap();
