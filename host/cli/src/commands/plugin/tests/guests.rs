@@ -128,6 +128,20 @@ fn several_requests_are_answered_by_one_instance() {
 }
 
 #[test]
+fn options_of_a_request_reach_the_plugin_and_are_refused_by_one_without_options() {
+    for (guest, settings, options, expected) in [
+        ("echo", "{}", "{ suffix: -eu }", "k-eu"),
+        ("echo", "{}", "{ ending: -eu }", "option ending is not known; known options: suffix"),
+        ("edits", "{ edits: [[env, A, x]] }", "{ suffix: -eu }", "the plugin has no options; leave `options` out"),
+    ] {
+        let case = format!("settings: {settings}\nrequest: {{ group: g, key: k, options: {options} }}");
+        let (text, recorded) = bless(guest, &[("a.yaml", &case)]);
+        let found = recorded.unwrap_or_default() + &text;
+        assert!(found.contains(expected), "{guest} {options}: {found}");
+    }
+}
+
+#[test]
 fn limits_of_a_case_apply() {
     assert_snapshot!(test_files("memory_eater", &[("a.yaml", "limits: { memoryMiB: 2 }")]));
 }
