@@ -20,7 +20,7 @@ use crate::{
     flyte,
     pod::{Pod, list},
     profile::EnvPlacement,
-    request::REFERENCES_ANNOTATION,
+    request::{REFERENCES_ANNOTATION, shown_place},
     text::escape_name,
 };
 
@@ -109,8 +109,8 @@ fn injector_warnings(reports: &[RequestReport]) -> impl Iterator<Item = String> 
 /// Warns about optional secrets that no injector has.
 fn absent_secrets(reports: &[RequestReport]) -> impl Iterator<Item = String> {
     reports.iter().filter(|report| report.is_absent()).map(|report| {
-        let annotation = escape_name(&report.annotation);
-        format!("secret {} (annotation {annotation}) does not exist; the pod starts without it", report.request)
+        let place = shown_place(&report.annotation);
+        format!("secret {} ({place}) does not exist; the pod starts without it", report.request)
     })
 }
 
