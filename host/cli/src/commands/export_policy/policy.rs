@@ -181,6 +181,7 @@ fn limits() -> String {
         "  files (the name of their volume is a hash or base32), and every other field of an entry",
         "  other YAML: entries in block style, single quotes, escapes, anchors",
         "  Flyte's annotations flyte.secrets/s<N>, which are encoded",
+        "  references in the values of variables (secret://GROUP/KEY)",
         "  fetched values, and pods whose requests contradict each other: a policy cannot refuse a pod",
     ];
     let mut text: String = most.iter().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
