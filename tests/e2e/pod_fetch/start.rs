@@ -96,6 +96,7 @@ async fn wait_for_store(vault: &Vault) -> Result<()> {
 }
 
 /// The time for which the store is down.
+#[allow(clippy::disallowed_methods, reason = "a measurement on demand is longer than the test")]
 fn outage() -> Duration {
     Duration::from_secs(env::var(OUTAGE).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(8))
 }
