@@ -42,6 +42,10 @@ impl ReferenceSyntax {
 
     /// Whether a word of a command contains a reference.
     pub(crate) fn is_in_word(&self, word: &str) -> bool {
+        // Most words have no colon, and a search for a text costs more.
+        if !word.as_bytes().contains(&b':') {
+            return false;
+        }
         let is_scheme = |(at, _)| self.strip_scheme(&word[at..]).is_some() && !ends_with_scheme_char(&word[..at]);
         word.match_indices(&*self.scheme).any(is_scheme)
             || (self.bank_vaults && word.contains(BANK_VAULTS) && word.contains('#'))

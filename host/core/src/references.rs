@@ -4,10 +4,7 @@
 //! A replaced variable no longer has the text. The annotation [`REFERENCES_ANNOTATION`] keeps it,
 //! so that a second review asks for the same secrets.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -42,8 +39,11 @@ struct FoundReference<'p> {
 pub(crate) fn read_requests(pod: &Pod, syntax: &ReferenceSyntax) -> Result<Vec<RequestedSecret>, AnnotationError> {
     let recorded = recorded(pod)?;
     let mut found: Vec<FoundReference<'_>> = Vec::new();
-    let mut positions = HashMap::new();
+    let mut positions = BTreeMap::new();
     for (container, is_new) in containers(pod) {
+        if recorded.is_empty() && !(is_new && has_reference(container, syntax)) {
+            continue;
+        }
         let name = container["name"].as_str().unwrap_or_default();
         if is_new {
             check_words(container, name, syntax)?;
@@ -84,6 +84,22 @@ fn containers(pod: &Pod) -> impl Iterator<Item = (&Value, bool)> {
     let debuggers = list(spec, "ephemeralContainers");
     let added = pod.new_ephemeral_containers().iter().filter_map(|position| debuggers.get(*position));
     running.map(move |container| (container, !is_update)).chain(added.map(|container| (container, true)))
+}
+
+/// Whether a container has a text to look at. Most containers have none, and one pass over their
+/// fields costs less than several look-ups.
+fn has_reference(container: &Value, syntax: &ReferenceSyntax) -> bool {
+    let is_text =
+        |entry: &Value| entry.get("value").and_then(Value::as_str).is_some_and(|text| syntax.is_reference(text));
+    let is_word = |word: &Value| word.as_str().is_some_and(|word| syntax.is_in_word(word));
+    let elements =
+        |list: &Value, holds: &dyn Fn(&Value) -> bool| list.as_array().is_some_and(|list| list.iter().any(holds));
+    let mut fields = container.as_object().into_iter().flatten();
+    fields.any(|(key, value)| match key.as_str() {
+        "env" => elements(value, &is_text),
+        "command" | "args" => elements(value, &is_word),
+        _ => false,
+    })
 }
 
 /// The texts of variables that an earlier review replaced.
