@@ -10,9 +10,7 @@ use crate::{edit::PodEdit, injector::InjectionError, pod::Pod};
 ///
 /// The edits add a container. The next injector may serve the request by a reference.
 pub(super) fn check(pod: &Pod, edits: &[PodEdit]) -> Result<(), InjectionError> {
-    if !pod.is_windows() {
-        return Ok(());
-    }
+    // The edits first: few answers need Linux, and each request has one.
     let what = if let Some(name) = edits.iter().find_map(added_container) {
         format!("the plugin adds init container {name}, which needs Linux")
     } else if edits.iter().any(PodEdit::has_promise) {
@@ -20,6 +18,9 @@ pub(super) fn check(pod: &Pod, edits: &[PodEdit]) -> Result<(), InjectionError> 
     } else {
         return Ok(());
     };
+    if !pod.is_windows() {
+        return Ok(());
+    }
     Err(InjectionError::Unsupported(format!(
         "{what}, and the pod is for Windows (spec.os, or node selector kubernetes.io/os); use an injector that refers \
          to a Kubernetes Secret, or `delivery: secret`"
