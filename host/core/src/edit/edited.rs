@@ -11,6 +11,7 @@ use crate::{
     diff::{Differ, Step},
     edit::list::EditedList,
     pod::{Pod, PodView, list, view_init_container, view_main_container},
+    request::ContainerScope,
 };
 
 /// A pod with at least one secret request, and therefore with annotations, after some edits.
@@ -121,6 +122,13 @@ impl<'a> EditedPod<'a> {
     /// Returns the number of containers, with init containers and ephemeral containers.
     pub(super) fn container_count(&self) -> usize {
         self.init_containers.len() + self.containers.len() + self.ephemeral.len()
+    }
+
+    /// Returns the containers of a scope that edits change, init containers first.
+    pub(super) fn containers_in(&mut self, scope: &ContainerScope) -> impl Iterator<Item = &mut EditedContainer<'a>> {
+        // Most scopes have all containers, whose names need not be read.
+        let has_all = scope.names().is_none();
+        self.containers_mut().filter(move |container| has_all || scope.covers(container.name()))
     }
 
     /// Returns the containers that edits change, init containers first.

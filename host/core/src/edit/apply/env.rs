@@ -32,10 +32,11 @@ impl EditApplier<'_> {
         self.budget.visit(pod.container_count())?;
         let bytes = operation_length(&entry);
         let scope = self.scope.clone();
-        let mut containers = pod.containers_mut().filter(|container| scope.covers(container.name())).peekable();
+        let adds_containers = self.claims.contains_key(&ClaimKind::InitContainer);
+        let mut containers = pod.containers_in(&scope).peekable();
         while let Some(container) = containers.next() {
             // An injected container depends on its own variables, independent of the conventions.
-            if self.is_own_variable(container.name(), &env.name) {
+            if adds_containers && self.is_own_variable(container.name(), &env.name) {
                 continue;
             }
             let is_present = container.env.named(&env.name).is_some();
@@ -84,7 +85,7 @@ impl EditApplier<'_> {
             let has_text = existing["valueFrom"].is_null() && existing["value"].as_str() == text.as_deref();
             has_text || is_outdated(existing, entry)
         };
-        for container in pod.containers_mut().filter(|container| scope.covers(container.name())) {
+        for container in pod.containers_in(&scope) {
             let count = container.env.count_named(&env.name);
             self.budget.visit(count)?;
             let wanted = container.env.all_named(&env.name).filter(|existing| is_replaced(existing)).count();

@@ -19,7 +19,7 @@ impl EditApplier<'_> {
     ) -> Result<(), ApplyError> {
         let bytes = operation_length(&entry);
         let scope = self.scope.clone();
-        let mut containers = pod.containers_mut().filter(|container| scope.covers(container.name())).peekable();
+        let mut containers = pod.containers_in(&scope).peekable();
         while let Some(container) = containers.next() {
             let list = &mut container.env_from;
             self.budget.visit(list.len() + 1)?;

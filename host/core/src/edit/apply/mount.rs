@@ -24,7 +24,7 @@ impl EditApplier<'_> {
         let bytes = operation_length(&requested);
         let path = normalized_path(&mount.path);
         let scope = self.scope.clone();
-        let mut containers = pod.containers_mut().filter(|container| scope.covers(container.name())).peekable();
+        let mut containers = pod.containers_in(&scope).peekable();
         while let Some(container) = containers.next() {
             let mounts = &container.mounts;
             if mounts.named(&mount.volume).is_some() {

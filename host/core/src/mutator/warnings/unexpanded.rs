@@ -24,7 +24,7 @@ pub(super) fn references(pod: &Pod, applied: &EditApplier<'_>) -> Vec<String> {
         let name = container["name"].as_str().unwrap_or_default();
         let variables = list(container, "env");
         for variable in variables {
-            let value = variable["value"].as_str().unwrap_or_default();
+            let Some(value) = variable.get("value").and_then(Value::as_str) else { continue };
             let Some(rest) = room.checked_sub(value.len()) else { return warnings };
             room = rest;
             let is_injected = |reference: &&str| {
