@@ -151,7 +151,7 @@ fn label_without_effect(pod: &Pod) -> Option<String> {
     let labels = &pod.as_json()["metadata"]["labels"];
     let label = TRIGGER_LABELS.iter().find(|label| labels[**label] == "true")?;
     // Each pod without requests that Flyte labels gets this warning: no formatting.
-    let advice = " has no effect: no annotation requests a secret; list secrets in annotation ";
+    let advice = " has no effect: no annotation or variable requests a secret; list secrets in annotation ";
     Some(["label ", label, advice, ampoule_annotation::KEY].concat())
 }
 

@@ -10,7 +10,7 @@ use crate::{
     support::{Scripted, mutate, mutated, mutator},
 };
 
-const NO_REQUEST: &str = "label ampoule.dev/inject has no effect: no annotation requests a secret; \
+const NO_REQUEST: &str = "label ampoule.dev/inject has no effect: no annotation or variable requests a secret; \
      list secrets in annotation ampoule.dev/secrets";
 const MISSPELT: &str = "annotation ampoule.dev/secret is ignored: list secrets in annotation ampoule.dev/secrets";
 const SECOND_IS_REDUNDANT: &str =
