@@ -104,7 +104,7 @@ fn secret_request(entry: SecretEntry) -> Result<SecretRequest, FieldError> {
         return Ok(SecretRequest { group, group_version: version, key, mount, env_var: None, all_keys: true, options });
     }
     if entry.key.is_empty() {
-        return Err(FieldError::in_field("key", "is required"));
+        return Err(FieldError::in_field("key", "is required; write keys: all for every key"));
     }
     if let Some(name) = &entry.env {
         check::variable(name)?;

@@ -27,7 +27,7 @@ pub use self::{
     fetch::{FetchRecipe, FetchToken, PodFetching, VariableDelivery},
     fetch_containers::{IMAGE_COMPONENTS, SHIPPED_DIRECTORY, TOKENS_DIRECTORY, VARIABLES_PATH},
     name::NamingKey,
-    versions::{PodVersions, PromiseOf, VERSIONS_ANNOTATION},
+    versions::{PodVersions, PromiseOf, RESTARTED_FOR_ANNOTATION, ROLLOUT_ANNOTATION, VERSIONS_ANNOTATION},
 };
 pub(crate) use self::{fetch::FetchPlan, plan::DeliveryPlan, refresh::REFRESH_ANNOTATION};
 use crate::{edit::SecretValue, generated_name::GeneratedName};

@@ -162,7 +162,10 @@ mod tests {
                 ),
             );
         }
-        assert_eq!(prints(&["--key", ""]).unwrap_err(), "annotation ampoule.dev/secrets[0].key: is required");
+        assert_eq!(
+            prints(&["--key", ""]).unwrap_err(),
+            "annotation ampoule.dev/secrets[0].key: is required; write keys: all for every key"
+        );
         check("--key k --index 1", Err("--index requires --output flyte"));
         check(
             "--key k --env A --injector k8s -o flyte",

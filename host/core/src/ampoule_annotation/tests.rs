@@ -300,8 +300,8 @@ fn an_error_names_the_index_and_the_field() {
         ".env: is required, because the default \"TLS_CA.CRT\" (from group and key) does not match \
          ^[A-Z_][A-Z0-9_]*$; set env, or set file: true",
     );
-    refuses("{group: g}", ".key: is required");
-    refuses("{group: g, key: ''}", ".key: is required");
+    refuses("{group: g}", ".key: is required; write keys: all for every key");
+    refuses("{group: g, key: ''}", ".key: is required; write keys: all for every key");
     let missing = ": group is missing; write group: \"\" for a backend without groups";
     refuses("{key: k}", missing);
     refuses("{key: k, group: ~}", missing);

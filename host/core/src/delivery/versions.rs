@@ -14,6 +14,10 @@ use crate::edit::SecretValue;
 
 /// The key of the annotation.
 pub const VERSIONS_ANNOTATION: &str = "ampoule.dev/versions";
+/// The annotation by which a pod's author excludes the pod from restarts, if its value is `false`.
+pub const ROLLOUT_ANNOTATION: &str = "ampoule.dev/rollout";
+/// The annotation of a pod template that restarts the workload.
+pub const RESTARTED_FOR_ANNOTATION: &str = "ampoule.dev/restarted-for";
 /// Bytes of the annotation. All annotations of an object have 256 KiB.
 const MOST_BYTES: usize = 64 * 1024;
 /// The purpose of the digest that seals the annotation.

@@ -47,6 +47,13 @@ fn ignored_and_redundant_annotations_are_named() {
     for (annotations, expected) in [
         (json!({ "flyte.secrets/s0": flyte("k") }), vec![]),
         (json!({ "ampoule.dev/secrets": "[{ group: g, key: K }]", "prometheus.io/scrape": "true" }), vec![]),
+        (
+            json!({
+                "flyte.secrets/s0": flyte("k"), "ampoule.dev/versions": "{}", "ampoule.dev/rollout": "false",
+                "ampoule.dev/restarted-for": "0", "ampoule.dev/refresh-seconds": "60",
+            }),
+            vec![],
+        ),
         (json!({}), vec![NO_REQUEST]),
         (json!({ "ampoule.dev/secret": "[{ key: K }]" }), vec![MISSPELT, NO_REQUEST]),
         (

@@ -2,7 +2,7 @@
 //!
 //! Only the metadata of pods is read. An annotation that this webhook did not write is ignored.
 
-use ampoule_core::{NamingKey, PodVersions, VERSIONS_ANNOTATION};
+use ampoule_core::{NamingKey, PodVersions, ROLLOUT_ANNOTATION, VERSIONS_ANNOTATION};
 use k8s_openapi::{
     api::core::v1::Pod,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -18,8 +18,6 @@ const PAGE: u32 = 200;
 const MOST_PODS: usize = 50_000;
 /// Pods that have ended keep their values.
 const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
-/// The annotation of a pod by which its author excludes it from restarts, if its value is `false`.
-const ROLLOUT: &str = "ampoule.dev/rollout";
 
 /// A running pod with the versions of its values.
 pub(super) struct TrackedPod {
@@ -51,7 +49,7 @@ impl TrackedPod {
         let annotations = metadata.annotations?;
         let namespace = metadata.namespace?;
         let versions = PodVersions::read(annotations.get(VERSIONS_ANNOTATION)?, &namespace, key)?;
-        let is_excluded = annotations.get(ROLLOUT).is_some_and(|value| value == "false");
+        let is_excluded = annotations.get(ROLLOUT_ANNOTATION).is_some_and(|value| value == "false");
         let owners = metadata.owner_references.unwrap_or_default();
         let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
         Some(Self {

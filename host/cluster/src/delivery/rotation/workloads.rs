@@ -10,7 +10,7 @@ use std::{
 };
 
 use ampoule_config::RolloutConfig;
-use ampoule_core::{NamingKey, PodVersions};
+use ampoule_core::{NamingKey, PodVersions, RESTARTED_FOR_ANNOTATION};
 use ampoule_telemetry::metrics::{Metrics, RolloutResult};
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -32,8 +32,6 @@ use tracing::{info, warn};
 use super::pods::TrackedPod;
 use crate::client::{Cluster, ClusterError};
 
-/// The annotation of a pod template that restarts the workload.
-const RESTARTED_FOR: &str = "ampoule.dev/restarted-for";
 /// Controllers that one search looks up. The next search finds the rest.
 const MOST_LOOKUPS: usize = 1000;
 /// Workloads of which this process knows that it restarted them.
@@ -216,7 +214,7 @@ impl Rollouts {
         if controller_of(found.meta().clone()).is_some() || is_restarted_for(&found, digest) {
             return Ok(Restart::Unneeded);
         }
-        let annotations = json!({ RESTARTED_FOR: digest });
+        let annotations = json!({ RESTARTED_FOR_ANNOTATION: digest });
         let patch = json!({
             "metadata": { "uid": workload.uid },
             "spec": { "template": { "metadata": { "annotations": annotations } } },
@@ -240,7 +238,7 @@ fn controller_of(metadata: ObjectMeta) -> Option<OwnerReference> {
 fn is_restarted_for<K: Templated>(workload: &K, digest: &str) -> bool {
     let metadata = workload.template().metadata.as_ref();
     let annotations = metadata.and_then(|metadata| metadata.annotations.as_ref());
-    annotations.and_then(|annotations| annotations.get(RESTARTED_FOR)).is_some_and(|done| done == digest)
+    annotations.and_then(|annotations| annotations.get(RESTARTED_FOR_ANNOTATION)).is_some_and(|done| done == digest)
 }
 
 // === impl Workload ===
