@@ -22,9 +22,12 @@ use std::{
 };
 
 use ampoule_config::DeliveryConfig;
-use ampoule_core::{DeliveredKind, DeliveredSecret, DeliveryError, DeliveryStore, NamingKey, ShippedComponent};
+use ampoule_core::{
+    DeliveredKind, DeliveredSecret, DeliveryError, DeliveryStore, NamingKey, ShippedComponent, is_object_name,
+};
 use ampoule_telemetry::metrics::{DeliveryResult, Metrics};
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{
     Api,
@@ -32,14 +35,14 @@ use kube::{
 };
 use moka::future::Cache;
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 use tracing::warn;
 
 use self::components::KnownComponents;
 use crate::client::{Cluster, ClusterError};
 
 /// The time for the lookup of a Secret, for a warning.
-const LOOKUP: std::time::Duration = std::time::Duration::from_secs(1);
+const LOOKUP: Duration = Duration::from_secs(1);
 /// The label of objects that this program manages, and its value.
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "ampoule");
 /// The label with the namespace of the webhook that created the Secret.
@@ -250,20 +253,21 @@ impl DeliveryStore for SecretDelivery {
     async fn missing(&self, namespace: &str, names: Vec<String>) -> Vec<String> {
         let Ok(cluster) = self.cluster().await else { return Vec::new() };
         let api: Api<Secret> = cluster.namespaced_in(namespace);
-        let lookups = names.into_iter().map(|name| {
-            let api = &api;
-            async move {
-                match tokio::time::timeout(LOOKUP, api.get_metadata_opt(&name)).await {
-                    Ok(Ok(None)) => Some(name),
-                    Ok(Ok(Some(_))) | Err(_) => None,
-                    Ok(Err(error)) => {
-                        warn!(%error, namespace, "cannot look up a Secret (pods.warnMissingSecrets)");
-                        None
-                    }
-                }
+        // The pod's author chose the names, and the client does not encode them in the path.
+        let (names, mut missing): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| is_object_name(name));
+        let lookups = names.iter().map(|name| timeout(LOOKUP, api.get_metadata_opt(name)));
+        let mut problem = None;
+        for (name, found) in names.iter().zip(join_all(lookups).await) {
+            match found {
+                Ok(Ok(None)) => missing.push(name.clone()),
+                Ok(Ok(Some(_))) | Err(_) => {}
+                Ok(Err(error)) => _ = problem.get_or_insert(error),
             }
-        });
-        futures_util::future::join_all(lookups).await.into_iter().flatten().collect()
+        }
+        if let Some(error) = problem {
+            warn!(%error, namespace, "cannot look up Secrets (pods.warnMissingSecrets)");
+        }
+        missing
     }
 
     async fn ensure_component(&self, namespace: &str, component: &ShippedComponent) -> Result<(), DeliveryError> {
@@ -362,6 +366,20 @@ mod tests {
             let error = ClusterError::Refused { code, message: message.to_owned() };
             assert_eq!(public_error(&error), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_looked_up_only_by_a_name_that_an_object_can_have() {
+        let exists = async || r#"{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {}}"#;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(exists)).await });
+        let client = kube::Client::try_from(kube::Config::new(url)).unwrap();
+        let delivery = SecretDelivery::new(DeliveryConfig::default(), Metrics::new());
+        delivery.cluster.set(Cluster::with_client(client, "ampoule")).ok().unwrap();
+        let names = ["db", "../../other/secrets/db", "db?a=b", "db/status", "Db"].map(str::to_owned);
+        let missing = delivery.missing("team", names.to_vec()).await;
+        assert_eq!(missing, names[1..], "a request for any path would find an object");
     }
 
     #[test]

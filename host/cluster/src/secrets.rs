@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use ampoule_core::{ClusterSecrets, ClusterSecretsError, LabelledSecrets, SecretName, TokenRequestError};
+use ampoule_core::{
+    ClusterSecrets, ClusterSecretsError, LabelledSecrets, SecretName, TokenRequestError, is_dns_label, is_object_name,
+};
 use async_trait::async_trait;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
@@ -88,6 +90,10 @@ async fn create_token(
 
 impl ClusterReader {
     async fn get(&self, secret: &SecretName) -> Result<Option<Secret>, ClusterError> {
+        // A plugin chose the name, and the client does not encode it in the path.
+        if !is_dns_label(&secret.namespace) || !is_object_name(&secret.name) {
+            return Ok(None);
+        }
         let cluster = self.0.get_or_try_init(Cluster::connect).await?;
         let secrets: Api<Secret> = cluster.namespaced_in(&secret.namespace);
         Ok(secrets.get_opt(&secret.name).await?)
@@ -160,6 +166,25 @@ mod tests {
             assert_eq!(logged, line, "{body}");
         }
     }
+
+    #[tokio::test]
+    async fn a_name_that_no_object_has_causes_no_request() {
+        let cluster = serve(Router::new().fallback(async || r#"{"data": {"value": "aHVzaA=="}}"#)).await;
+        let reader = ClusterReader(cluster.into());
+        for (namespace, name, found) in [
+            ("store", "token", true),
+            ("store", "../../other/secrets/token", false),
+            ("store", "token?a=b", false),
+            ("store", "token/status", false),
+            ("store", "", false),
+            ("other/secrets/x?", "token", false),
+        ] {
+            let secret = SecretName { namespace: namespace.to_owned(), name: name.to_owned() };
+            let value = reader.read(&secret, "value", &[]).await.unwrap();
+            assert_eq!(value.is_some(), found, "{secret}");
+        }
+    }
+
     #[tokio::test]
     async fn a_token_has_the_requested_audience_and_the_shortest_lifetime() {
         let requests = Arc::<Mutex<Vec<String>>>::default();

@@ -7,14 +7,12 @@ mod url;
 
 use std::path::PathBuf;
 
+use ampoule_core::is_dns_label;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::section::CredentialSection;
-use crate::{
-    ConfigError,
-    names::{check_object_name, is_label},
-};
+use crate::{ConfigError, names::check_object_name};
 
 /// The file with the token of the pod's service account.
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -210,7 +208,7 @@ impl CredentialSource {
     fn check(&self, key: &str) -> Result<(), ConfigError> {
         match self {
             Self::Secret(SecretKey { namespace, name, key: data }) => {
-                if !is_label(namespace) {
+                if !is_dns_label(namespace) {
                     return Err(not_a(&format!("{key}.secret.namespace"), namespace, "name of a namespace"));
                 }
                 check_object_name(&format!("{key}.secret.name"), name)?;

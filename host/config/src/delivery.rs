@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use ampoule_core::Delivery;
+use ampoule_core::{Delivery, is_dns_label};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ComponentSource, Config, ConfigError, InjectorConfig, PodComponentSource, PodFetchConfig,
     conventions::mirror,
-    names::is_label,
     section::{seconds, section},
 };
 
@@ -100,7 +99,7 @@ impl Default for DeliveryConfig {
 impl DeliveryConfig {
     pub(crate) fn check(self) -> Result<Self, ConfigError> {
         for (i, namespace) in self.namespaces.iter().enumerate() {
-            if !is_label(namespace) {
+            if !is_dns_label(namespace) {
                 let reason = format!("{namespace:?} is not a valid name of a namespace");
                 return Err(ConfigError::at(format!("delivery.namespaces[{i}]"), reason));
             }

@@ -9,14 +9,14 @@ use std::{
     path::PathBuf,
 };
 
-use ampoule_core::{Grant, LabelledSecrets, SecretName};
+use ampoule_core::{Grant, LabelledSecrets, SecretName, is_dns_label};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ConfigError, CredentialConfig, GrantedHost,
     granted_host::{HostEntry, PermittedHost, check_hosts},
-    names::{check_object_name, is_label},
+    names::check_object_name,
     section::section,
 };
 
@@ -200,7 +200,7 @@ impl HttpGrantSection {
 impl SecretsEntry {
     fn check(self, key: &str) -> Result<GrantedSecrets, ConfigError> {
         let namespace = self.namespace;
-        if !is_label(&namespace) {
+        if !is_dns_label(&namespace) {
             let reason = "is not a valid name of a namespace; use 1 to 63 of a-z, 0-9 and -, and start and end with a \
                           letter or digit";
             return Err(ConfigError::at(format!("{key}.namespace"), format!("{namespace:?} {reason}")));

@@ -1,6 +1,8 @@
 //! Rules for names: labels and objects of Kubernetes, and names that appear in messages and
 //! metrics.
 
+use ampoule_core::is_object_name;
+
 use crate::ConfigError;
 
 /// Maximum length of the name of an injector or key: it is part of every message and metric.
@@ -17,16 +19,11 @@ pub(crate) fn check_name(key: &str, name: &str) -> Result<(), ConfigError> {
 
 /// Checks the name of an object by RFC 1123, which applies to most kinds.
 pub(crate) fn check_object_name(key: &str, name: &str) -> Result<(), ConfigError> {
-    if name.len() <= 253 && name.split('.').all(is_label) {
+    if is_object_name(name) {
         return Ok(());
     }
     let reason = "is not a valid object name; use a-z, 0-9, - and ., and start and end with a letter or digit";
     Err(ConfigError::at(key, format!("{name:?} {reason}")))
-}
-
-/// Whether the text is a label by RFC 1123, such as the name of a namespace.
-pub(crate) fn is_label(text: &str) -> bool {
-    (1..=63).contains(&text.len()) && text.chars().all(is_label_char) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn is_label_char(c: char) -> bool {

@@ -4,11 +4,11 @@
 
 use std::collections::HashSet;
 
-use ampoule_core::{PolicyAction, PolicyRule};
+use ampoule_core::{PolicyAction, PolicyRule, is_dns_label};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConfigError, names::is_label, section::section};
+use crate::{ConfigError, section::section};
 
 /// Maximum number of rules.
 const MAX_RULES: usize = 100;
@@ -90,7 +90,7 @@ impl From<&Vec<PolicyRule>> for PolicySection {
 
 impl RuleEntry {
     fn check(self, key: &str) -> Result<PolicyRule, ConfigError> {
-        if !is_label(&self.name) {
+        if !is_dns_label(&self.name) {
             let reason = "is not a valid name; use 1 to 63 of a-z, 0-9 and -, and start and end with a letter or digit";
             return Err(ConfigError::at(format!("{key}.name"), format!("{:?} {reason}", self.name)));
         }

@@ -4,12 +4,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ampoule_core::{is_dns_label, is_object_name};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ConfigError,
-    names::{check_object_name, is_label},
+    names::check_object_name,
     section::{seconds, section},
 };
 
@@ -223,7 +224,7 @@ impl NamespaceSelector {
 }
 
 fn check_service_name(name: &str) -> Result<(), ConfigError> {
-    if is_label(name) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+    if is_dns_label(name) && !name.starts_with(|c: char| c.is_ascii_digit()) {
         return Ok(());
     }
     let reason = "is not a valid Service name; use 1 to 63 of a-z, 0-9 and -, and start with a letter";
@@ -231,7 +232,7 @@ fn check_service_name(name: &str) -> Result<(), ConfigError> {
 }
 
 fn check_webhook_name(name: &str) -> Result<(), ConfigError> {
-    if name.len() <= 253 && name.split('.').count() >= 3 && name.split('.').all(is_label) {
+    if is_object_name(name) && name.split('.').count() >= 3 {
         return Ok(());
     }
     let reason = "is not a valid webhook name; use at least three parts, such as secrets.ampoule.dev";

@@ -20,6 +20,7 @@ mod injector;
 mod limits;
 mod memory;
 mod mutator;
+mod object_name;
 mod observer;
 mod outcome;
 mod pod;
@@ -63,6 +64,7 @@ pub use self::{
         Admitted, Attempt, InjectorAnswer, Mutation, OnFailure, PendingMutation, PodMutator, PodOrigin, Refusal,
         RefusalCode, RequestReport, ShadowComparison, ShadowInjector, ShadowResult, ShadowRun,
     },
+    object_name::{is_dns_label, is_object_name},
     observer::{Call, CallObserver, CallOutcome, PluginObserver, Unobserved, ValueOrigin},
     outcome::AdmissionOutcome,
     pod::{ContainerKind, ContainerView, LazyPodView, Pod, PodError, PodView},

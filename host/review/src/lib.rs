@@ -12,7 +12,7 @@ mod user;
 
 use std::{fmt, marker::PhantomData};
 
-use ampoule_core::{Pod, PodError, Requester};
+use ampoule_core::{Pod, PodError, Requester, is_dns_label};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer},
@@ -300,8 +300,7 @@ impl ReviewScope {
 /// Whether a text is empty or a DNS label. A forged review could otherwise name another object in
 /// the paths of the API server's requests, which are not encoded.
 fn is_namespace(text: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    text.len() <= 63 && text.bytes().all(is_inner) && !text.starts_with('-') && !text.ends_with('-')
+    text.is_empty() || is_dns_label(text)
 }
 
 fn text(value: Value, path: &'static str) -> Result<String, ReviewError> {

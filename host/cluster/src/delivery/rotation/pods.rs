@@ -2,7 +2,7 @@
 //!
 //! Only the metadata of pods is read. An annotation that this webhook did not write is ignored.
 
-use ampoule_core::{NamingKey, PodVersions, ROLLOUT_ANNOTATION, VERSIONS_ANNOTATION};
+use ampoule_core::{NamingKey, PodVersions, ROLLOUT_ANNOTATION, VERSIONS_ANNOTATION, is_object_name};
 use k8s_openapi::{
     api::core::v1::Pod,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -42,6 +42,13 @@ pub(super) async fn list(api: &Api<Pod>, key: &NamingKey, found: &mut Vec<Tracke
     }
 }
 
+/// The controller among the owners of an object. A user of the namespace can write it, and the
+/// client does not encode its name in the path of a request.
+pub(super) fn controller_of(owners: Vec<OwnerReference>) -> Option<OwnerReference> {
+    let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
+    controller.filter(|controller| is_object_name(&controller.name))
+}
+
 // === impl TrackedPod ===
 
 impl TrackedPod {
@@ -50,13 +57,32 @@ impl TrackedPod {
         let namespace = metadata.namespace?;
         let versions = PodVersions::read(annotations.get(VERSIONS_ANNOTATION)?, &namespace, key)?;
         let is_excluded = annotations.get(ROLLOUT_ANNOTATION).is_some_and(|value| value == "false");
-        let owners = metadata.owner_references.unwrap_or_default();
-        let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
+        let controller = controller_of(metadata.owner_references.unwrap_or_default());
         Some(Self {
             namespace,
             created: metadata.creation_timestamp?.0,
             controller: controller.filter(|_| !is_excluded && metadata.deletion_timestamp.is_none()),
             versions,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_controller_has_a_name_that_an_object_can_have() {
+        let key = NamingKey::new([1; NamingKey::BYTES]);
+        let owner = |name: &str| json!([{ "apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": "u", "controller": true }]);
+        for (name, expected) in
+            [("web", true), ("web.v2", true), ("web/scale", false), ("../../b/deployments/web", false)]
+        {
+            let controller = controller_of(serde_json::from_value(owner(name)).unwrap());
+            assert_eq!(controller.is_some(), expected, "{name}");
+        }
+        assert!(TrackedPod::read(ObjectMeta::default(), &key).is_none());
     }
 }

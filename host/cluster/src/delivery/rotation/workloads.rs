@@ -29,7 +29,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::pods::TrackedPod;
+use super::pods::{TrackedPod, controller_of};
 use crate::client::{Cluster, ClusterError};
 
 /// Controllers that one search looks up. The next search finds the rest.
@@ -179,7 +179,7 @@ impl Rollouts {
         }
         let found = self.cluster.namespaced_in::<ReplicaSet>(namespace).get_metadata_opt(&controller.name).await?;
         let found = found.filter(|set| set.metadata.uid.as_deref() == Some(&controller.uid));
-        let controller = found.and_then(|set| controller_of(set.metadata));
+        let controller = found.and_then(|set| controller_of(set.metadata.owner_references.unwrap_or_default()));
         Ok(controller.and_then(|controller| Workload::of(namespace, &controller)))
     }
 
@@ -211,7 +211,7 @@ impl Rollouts {
             return Ok(Restart::Unneeded);
         };
         // An operator replaces the pods of its workloads by its own rules.
-        if controller_of(found.meta().clone()).is_some() || is_restarted_for(&found, digest) {
+        if is_controlled(found.meta()) || is_restarted_for(&found, digest) {
             return Ok(Restart::Unneeded);
         }
         let annotations = json!({ RESTARTED_FOR_ANNOTATION: digest });
@@ -231,8 +231,8 @@ impl Rollouts {
     }
 }
 
-fn controller_of(metadata: ObjectMeta) -> Option<OwnerReference> {
-    metadata.owner_references.unwrap_or_default().into_iter().find(|owner| owner.controller == Some(true))
+fn is_controlled(metadata: &ObjectMeta) -> bool {
+    metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true))
 }
 
 fn is_restarted_for<K: Templated>(workload: &K, digest: &str) -> bool {

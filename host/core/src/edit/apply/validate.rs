@@ -4,18 +4,11 @@
 //! checked here. The API server checks the rest.
 
 use super::ApplyError;
-
-/// Maximum length of a DNS label (RFC 1123 section 2.1).
-const MAX_DNS_LABEL: usize = 63;
+use crate::object_name::is_dns_label;
 
 /// Checks the name of a volume or container.
 pub(super) fn dns_label(what: &str, name: &str) -> Result<(), ApplyError> {
-    let is_valid = !name.is_empty()
-        && name.len() <= MAX_DNS_LABEL
-        && name.bytes().all(is_dns_label_byte)
-        && !name.starts_with('-')
-        && !name.ends_with('-');
-    require(is_valid, || format!("{what} name {name:?} must be a DNS label of at most {MAX_DNS_LABEL} characters"))
+    require(is_dns_label(name), || format!("{what} name {name:?} must be a DNS label of at most 63 characters"))
 }
 
 /// Checks the name of an environment variable: printable ASCII without `=`, as in Kubernetes 1.34.
@@ -40,10 +33,6 @@ pub(super) fn relative_path(what: &str, path: &str) -> Result<(), ApplyError> {
 /// Fails with the message unless `condition` holds.
 pub(super) fn require(condition: bool, message: impl FnOnce() -> String) -> Result<(), ApplyError> {
     if condition { Ok(()) } else { Err(ApplyError::Invalid(message())) }
-}
-
-fn is_dns_label_byte(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 }
 
 fn is_env_name_byte(byte: u8) -> bool {
