@@ -1,14 +1,11 @@
 //! The fields of a fetched value that is a JSON object, for a request for every key of a group.
 //!
-//! Strings become bytes without a copy; other values become their JSON.
+//! A string becomes its text; any other value stays as the store wrote it, so that no number loses
+//! digits.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::SecretValue;
 
@@ -26,11 +23,6 @@ pub enum FieldsError {
     TooMany,
 }
 
-/// The bytes of a field.
-struct Field(SecretValue);
-
-struct FieldVisitor;
-
 // === impl SecretValue ===
 
 impl SecretValue {
@@ -40,13 +32,14 @@ impl SecretValue {
     ///
     /// The value is no JSON object, or has too many fields.
     pub fn fields(&self) -> Result<BTreeMap<String, Self>, FieldsError> {
-        let fields: BTreeMap<String, Field> =
+        let fields: BTreeMap<String, &RawValue> =
             serde_json::from_slice(self.expose()).map_err(|_| FieldsError::NotAnObject)?;
         if fields.len() > MAX_FIELDS {
             return Err(FieldsError::TooMany);
         }
         let whole: Arc<[Self]> = Arc::new([self.clone()]);
-        Ok(fields.into_iter().map(|(name, field)| (name, field.0.made_of(Arc::clone(&whole)))).collect())
+        let fields = fields.into_iter().map(|(name, raw)| (name, field(raw).made_of(Arc::clone(&whole))));
+        Ok(fields.collect())
     }
 
     /// Whether the name of a field can be that of a file. Names that begin with `..` are those of
@@ -57,58 +50,13 @@ impl SecretValue {
     }
 }
 
-impl<'de> Deserialize<'de> for Field {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor).map(Self)
-    }
-}
-
-fn as_json<E: Error>(value: &Value) -> Result<SecretValue, E> {
-    Ok(SecretValue::new(value.to_string().into_bytes()))
-}
-
-impl<'de> Visitor<'de> for FieldVisitor {
-    type Value = SecretValue;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<SecretValue, E> {
-        Ok(SecretValue::new(text.as_bytes().to_vec()))
-    }
-
-    fn visit_string<E: Error>(self, text: String) -> Result<SecretValue, E> {
-        Ok(SecretValue::new(text.into_bytes()))
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<SecretValue, E> {
-        as_json(&Value::from(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<SecretValue, E> {
-        as_json(&Value::from(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<SecretValue, E> {
-        as_json(&Value::from(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<SecretValue, E> {
-        as_json(&Value::from(value))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<SecretValue, E> {
-        as_json(&Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<SecretValue, A::Error> {
-        as_json(&Value::deserialize(serde::de::value::SeqAccessDeserializer::new(list))?)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretValue, A::Error> {
-        as_json(&Value::deserialize(serde::de::value::MapAccessDeserializer::new(map))?)
-    }
+/// The bytes of a field.
+fn field(raw: &RawValue) -> SecretValue {
+    let bytes = match serde_json::from_str::<String>(raw.get()) {
+        Ok(text) => text.into_bytes(),
+        Err(_) => raw.get().as_bytes().to_vec(),
+    };
+    SecretValue::new(bytes)
 }
 
 #[cfg(test)]
@@ -124,12 +72,13 @@ mod tests {
     #[test]
     fn a_json_object_has_fields() {
         let text = r#"{"user": "a\"b\u00e4", "port": 5432, "tls": true, "none": null, "f": 1.5, "n": -1,
-                       "list": [1, "x"], "map": {"a": {}}, "": ""}"#;
+                       "list": [1, "x"], "map": {"a": {}}, "": "", "big": 12345678901234567890.50}"#;
         let expected = [
             ("", ""),
+            ("big", "12345678901234567890.50"),
             ("f", "1.5"),
-            ("list", "[1,\"x\"]"),
-            ("map", "{\"a\":{}}"),
+            ("list", "[1, \"x\"]"),
+            ("map", "{\"a\": {}}"),
             ("n", "-1"),
             ("none", "null"),
             ("port", "5432"),
