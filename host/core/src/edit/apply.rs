@@ -230,10 +230,11 @@ impl<'a> EditApplier<'a> {
         self.overlapping_claims(kind, name).any(|claim| claim.scope.includes(&self.scope))
     }
 
-    /// Whether an edit sets a variable in a container.
-    pub(crate) fn sets_variable(&self, name: &str, container: &str) -> bool {
-        let claims = self.claims.get(&ClaimKind::Env).and_then(|claims| claims.get(name));
-        claims.into_iter().flatten().any(|claim| claim.scope.covers(container))
+    /// The variables that edits set in a container.
+    pub(crate) fn variables_of(&self, container: &str) -> impl Iterator<Item = &str> {
+        let claims = self.claims.get(&ClaimKind::Env).into_iter().flatten();
+        let set = claims.filter(move |(_, claims)| claims.iter().any(|claim| claim.scope.covers(container)));
+        set.map(|(name, _)| name.as_str())
     }
 
     /// Returns the origin of a name in the pod, for messages: that of an edit, or the pod itself.

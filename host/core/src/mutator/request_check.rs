@@ -25,31 +25,31 @@ pub(super) fn check(
     let mut names = None;
     for requested in requests {
         if let Some(wanted) = requested.options.containers.names() {
-            let names = names.get_or_insert_with(|| container_names(pod));
-            check_containers(requested, wanted, names)?;
+            let (names, known) = names.get_or_insert_with(|| {
+                let names = container_names(pod);
+                let known: BTreeSet<_> = names.iter().copied().collect();
+                (names, known)
+            });
+            if let Some(unknown) = wanted.iter().find(|name| !known.contains(name.as_str())) {
+                return Err(unknown_container(requested, unknown, names));
+            }
         }
         check_injector(requested, injectors)?;
     }
     Ok(())
 }
 
-fn check_containers(
-    requested: &RequestedSecret,
-    wanted: &BTreeSet<String>,
-    names: &[&str],
-) -> Result<(), AnnotationError> {
-    let known: BTreeSet<_> = names.iter().copied().collect();
-    let Some(unknown) = wanted.iter().find(|name| !known.contains(name.as_str())) else { return Ok(()) };
+fn unknown_container(requested: &RequestedSecret, unknown: &str, names: &[&str]) -> AnnotationError {
     let listed: Vec<_> = names.iter().take(MAX_LISTED).map(|name| text::escape_name(name)).collect();
     let others = match names.len().saturating_sub(MAX_LISTED) {
         0 => String::new(),
         others => format!(" and {others} more"),
     };
     let unknown = text::quote(unknown.as_bytes());
-    Err(AnnotationError {
+    AnnotationError {
         annotation: format!("{}.containers", requested.annotation),
         reason: format!("the pod has no container {unknown}; it has {}{others}", listed.join(", ")),
-    })
+    }
 }
 
 /// The message does not list the injectors, which a pod's author need not know.

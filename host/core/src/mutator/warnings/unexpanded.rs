@@ -4,6 +4,8 @@
 //! The kubelet expands only variables that are earlier in the list. In `command` and `args`, it
 //! expands all of them.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::{
@@ -23,14 +25,20 @@ pub(super) fn references(pod: &Pod, applied: &EditApplier<'_>) -> Vec<String> {
     for container in ["initContainers", "containers"].into_iter().flat_map(|key| list(spec, key)) {
         let name = container["name"].as_str().unwrap_or_default();
         let variables = list(container, "env");
+        // Looked up once, because a value can have a reference every four bytes.
+        let mut injected: BTreeSet<_> = applied.variables_of(name).collect();
+        for own in variables.iter().filter_map(|variable| variable.get("name")?.as_str()) {
+            injected.remove(own);
+        }
+        if injected.is_empty() {
+            continue;
+        }
         for variable in variables {
             let Some(value) = variable.get("value").and_then(Value::as_str) else { continue };
             let Some(rest) = room.checked_sub(value.len()) else { return warnings };
             room = rest;
-            let is_injected = |reference: &&str| {
-                applied.sets_variable(reference, name) && !variables.iter().any(|own| own["name"] == **reference)
-            };
-            warnings.extend(references_in(value).find(is_injected).map(|reference| warning(name, variable, reference)));
+            let reference = references_in(value).find(|reference| injected.contains(reference));
+            warnings.extend(reference.map(|reference| warning(name, variable, reference)));
         }
     }
     warnings
