@@ -3,12 +3,13 @@
 //!
 //! The API server has no controllers, so the tests create ReplicaSets and pods as these do.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, Namespace, eventually};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::{
+    NamespaceResourceScope,
     api::{
         apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
         core::v1::Pod,
@@ -34,6 +35,17 @@ const SEVERAL: Duration = Duration::from_secs(6);
 const VERSIONS: &str = "ampoule.dev/versions";
 const RESTARTED_FOR: &str = "ampoule.dev/restarted-for";
 
+/// A kind of objects with a pod template.
+trait Workload:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + fmt::Debug + DeserializeOwned + Serialize
+{
+}
+
+impl Workload for Deployment {}
+impl Workload for ReplicaSet {}
+impl Workload for StatefulSet {}
+impl Workload for DaemonSet {}
+
 /// The section `rotation` of these tests.
 fn rotation(rollout: &str) -> String {
     format!("{{}}\nrotation: {{ intervalSeconds: 1, rollout: {{ {rollout} }} }}")
@@ -45,14 +57,7 @@ fn controlled_by(api_version: &str, kind: &str, (name, uid): (&str, &str)) -> Va
 }
 
 /// Creates a workload or a ReplicaSet, and returns its UID.
-async fn create<K>(place: &Namespace, name: &str, owners: Value) -> Result<String>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
-{
+async fn create<K: Workload>(place: &Namespace, name: &str, owners: Value) -> Result<String> {
     let labels = json!({ "app": name });
     let object: K = serde_json::from_value(json!({
         "apiVersion": "apps/v1", "kind": K::kind(&()),
@@ -80,14 +85,7 @@ async fn create_pod(place: &Place, name: &str, owners: Value, annotations: &[(&s
 }
 
 /// The annotation of the pod template by which a workload was restarted.
-async fn restarted_for<K>(place: &Namespace, name: &str) -> Result<Option<String>>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned
-        + Serialize,
-{
+async fn restarted_for<K: Workload>(place: &Namespace, name: &str) -> Result<Option<String>> {
     let object = serde_json::to_value(place.api::<K>().get(name).await?)?;
     let annotation = &object["spec"]["template"]["metadata"]["annotations"][RESTARTED_FOR];
     Ok(annotation.as_str().map(str::to_owned))

@@ -134,6 +134,13 @@ struct ResultLabel {
     result: &'static str,
 }
 
+impl ResultLabel {
+    /// The label of a search of the API server.
+    fn of_search(succeeded: bool) -> Self {
+        Self { result: if succeeded { "done" } else { "failed" } }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabel {
     version: &'static str,

@@ -3,10 +3,11 @@
 //! The results are an enum; no label contains the name of a Secret or a namespace.
 
 use prometheus_client::{
-    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+
+use super::ResultLabel;
 
 /// What happened when a Secret was to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +27,11 @@ pub enum DeliveryResult {
 /// Metrics of the Secrets that carry values.
 #[derive(Clone, Default)]
 pub(super) struct DeliveryMetrics {
-    written: Family<WriteLabel, Counter>,
+    written: Family<ResultLabel, Counter>,
     existing: Gauge,
     swept: Counter,
-    sweeps: Family<WriteLabel, Counter>,
-    invalidations: Family<WriteLabel, Counter>,
+    sweeps: Family<ResultLabel, Counter>,
+    invalidations: Family<ResultLabel, Counter>,
 }
 
 /// What happened to a request that reports a changed value.
@@ -42,11 +43,6 @@ pub enum InvalidationResult {
     Invalid,
     /// There were too many requests.
     Limited,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WriteLabel {
-    result: &'static str,
 }
 
 // === impl DeliveryResult ===
@@ -79,17 +75,13 @@ impl InvalidationResult {
     }
 }
 
-fn sweep_label(succeeded: bool) -> WriteLabel {
-    WriteLabel { result: if succeeded { "done" } else { "failed" } }
-}
-
 // === impl DeliveryMetrics ===
 
 impl DeliveryMetrics {
     /// Registers the metrics, with every counter at zero.
     pub(super) fn register(&self, registry: &mut Registry) {
         for result in DeliveryResult::ALL {
-            drop(self.written.get_or_create_owned(&WriteLabel { result: result.as_str() }));
+            drop(self.written.get_or_create_owned(&ResultLabel { result: result.as_str() }));
         }
         let help = "Secrets with values that were to be written, by result";
         registry.register("delivery_writes", help, self.written.clone());
@@ -97,19 +89,19 @@ impl DeliveryMetrics {
         registry.register("delivery_secrets", help, self.existing.clone());
         registry.register("delivery_swept", "Deleted Secrets that no pod referred to", self.swept.clone());
         for succeeded in [true, false] {
-            drop(self.sweeps.get_or_create_owned(&sweep_label(succeeded)));
+            drop(self.sweeps.get_or_create_owned(&ResultLabel::of_search(succeeded)));
         }
         let help = "Searches of this replica for unused Secrets with values, by result";
         registry.register("delivery_sweeps", help, self.sweeps.clone());
         for result in InvalidationResult::ALL {
-            drop(self.invalidations.get_or_create_owned(&WriteLabel { result: result.as_str() }));
+            drop(self.invalidations.get_or_create_owned(&ResultLabel { result: result.as_str() }));
         }
         let help = "Requests to forget values that the webhook keeps, by result";
         registry.register("value_invalidations", help, self.invalidations.clone());
     }
 
     pub(super) fn written(&self, result: DeliveryResult) {
-        self.written.get_or_create_owned(&WriteLabel { result: result.as_str() }).inc();
+        self.written.get_or_create_owned(&ResultLabel { result: result.as_str() }).inc();
     }
 
     pub(super) fn set_existing(&self, secrets: usize) {
@@ -117,11 +109,11 @@ impl DeliveryMetrics {
     }
 
     pub(super) fn sweep_ended(&self, succeeded: bool) {
-        self.sweeps.get_or_create_owned(&sweep_label(succeeded)).inc();
+        self.sweeps.get_or_create_owned(&ResultLabel::of_search(succeeded)).inc();
     }
 
     pub(super) fn invalidated(&self, result: InvalidationResult) {
-        self.invalidations.get_or_create_owned(&WriteLabel { result: result.as_str() }).inc();
+        self.invalidations.get_or_create_owned(&ResultLabel { result: result.as_str() }).inc();
     }
 
     pub(super) fn swept(&self, secrets: usize) {

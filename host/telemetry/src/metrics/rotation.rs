@@ -8,6 +8,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::ResultLabel;
+
 /// The values of pods, compared with those of the stores.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RotationPods {
@@ -34,18 +36,13 @@ pub enum RolloutResult {
 #[derive(Clone, Default)]
 pub(super) struct RotationMetrics {
     pods: Family<StateLabel, Gauge>,
-    searches: Family<SearchLabel, Counter>,
-    rollouts: Family<SearchLabel, Counter>,
+    searches: Family<ResultLabel, Counter>,
+    rollouts: Family<ResultLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SearchLabel {
-    result: &'static str,
 }
 
 // === impl RolloutResult ===
@@ -71,12 +68,12 @@ impl RotationMetrics {
         let help = "Pods with delivered values at the last search of this replica, by the state of their values";
         registry.register("rotation_pods", help, self.pods.clone());
         for succeeded in [true, false] {
-            drop(self.searches.get_or_create_owned(&search_label(succeeded)));
+            drop(self.searches.get_or_create_owned(&ResultLabel::of_search(succeeded)));
         }
         let help = "Searches of this replica for pods with old values, by result";
         registry.register("rotation_searches", help, self.searches.clone());
         for result in RolloutResult::ALL {
-            drop(self.rollouts.get_or_create_owned(&SearchLabel { result: result.as_str() }));
+            drop(self.rollouts.get_or_create_owned(&ResultLabel { result: result.as_str() }));
         }
         let help = "Workloads that were to be restarted because their pods have old values, by result";
         registry.register("rotation_rollouts", help, self.rollouts.clone());
@@ -89,14 +86,10 @@ impl RotationMetrics {
     }
 
     pub(super) fn search_ended(&self, succeeded: bool) {
-        self.searches.get_or_create_owned(&search_label(succeeded)).inc();
+        self.searches.get_or_create_owned(&ResultLabel::of_search(succeeded)).inc();
     }
 
     pub(super) fn rolled_out(&self, result: RolloutResult) {
-        self.rollouts.get_or_create_owned(&SearchLabel { result: result.as_str() }).inc();
+        self.rollouts.get_or_create_owned(&ResultLabel { result: result.as_str() }).inc();
     }
-}
-
-fn search_label(succeeded: bool) -> SearchLabel {
-    SearchLabel { result: if succeeded { "done" } else { "failed" } }
 }
