@@ -1,6 +1,7 @@
 //! Pods whose mutation would occupy the threads of all admissions.
 //!
-//! One pod has many variables and many requests.
+//! One pod has many variables and many requests, another one a value that refers to the injected
+//! variable many times.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::support::{ensure_survived, serve_during};
-use crate::support::{K8S, config};
+use crate::support::{K8S, config, request};
 
 /// The size of the attacker's pod relative to the ordinary one.
 const FACTOR: usize = 4;
@@ -24,6 +25,17 @@ fn pod(variables: usize, secrets: usize) -> Review {
     let mut pod = asking("large", (0..secrets).map(|i| annotation("group", &format!("key-{i}"), EnvVar)));
     let env = (0..variables).map(|i| json!({ "name": format!("VARIABLE_{i}"), "value": "x".repeat(40) }));
     pod["spec"]["containers"][0]["env"] = env.collect::<Value>();
+    Review::of(&pod, "default")
+}
+
+/// A pod with this number of variables, and references to the injected one in the last of them. The
+/// pod has the injected variable itself, so that none of the references ends the search.
+fn referring(variables: usize) -> Review {
+    let mut pod = asking("referring", [request("group", "key", EnvVar, "AA")]);
+    let env = (0..variables).map(|i| json!({ "name": format!("VARIABLE_{i}"), "value": "x" }));
+    let own = json!({ "name": "AA", "value": "own" });
+    let last = json!({ "name": "LAST", "value": "$(AA)".repeat(10 * variables) });
+    pod["spec"]["containers"][0]["env"] = env.chain([own, last]).collect::<Value>();
     Review::of(&pod, "default")
 }
 
@@ -54,10 +66,14 @@ fn ensure_answered(answer: Result<Response>) -> Result<()> {
 async fn a_mutation_is_linear_in_the_pod_and_other_pods_are_served() -> Result<()> {
     for profile in ["flyte-v1", "flyte-v2"] {
         let ampoule = Ampoule::start_logging(&config(profile, K8S), "info").await?;
-        let (ordinary, large) = (pod(3000, 60), pod(3000 * FACTOR, 60 * FACTOR));
-        let (ordinary, time) = (shortest(&ampoule, &ordinary).await?, shortest(&ampoule, &large).await?);
-        println!("{profile}: {ordinary:?} for the ordinary pod, {time:?} for the large one");
-        ensure!(time < ordinary * MOST, "{profile}: {time:?} for {FACTOR} times the pod of {ordinary:?}");
+        for (what, ordinary, large) in [
+            ("variables and requests", pod(3000, 60), pod(3000 * FACTOR, 60 * FACTOR)),
+            ("references to a variable", referring(3000), referring(3000 * FACTOR)),
+        ] {
+            let (ordinary, time) = (shortest(&ampoule, &ordinary).await?, shortest(&ampoule, &large).await?);
+            println!("{profile}, {what}: {ordinary:?} for the ordinary pod, {time:?} for the large one");
+            ensure!(time < ordinary * MOST, "{profile}, {what}: {time:?} for {FACTOR} times the pod of {ordinary:?}");
+        }
         serve_during(&ampoule, async {
             let mut answers = JoinSet::new();
             for _ in 0..4 {
