@@ -26,22 +26,28 @@ pub(super) fn references(pod: &Pod, applied: &EditApplier<'_>) -> Vec<String> {
         let name = container["name"].as_str().unwrap_or_default();
         let variables = list(container, "env");
         // Looked up once, because a value can have a reference every four bytes.
-        let mut injected: BTreeSet<_> = applied.variables_of(name).collect();
-        for own in variables.iter().filter_map(|variable| variable.get("name")?.as_str()) {
-            injected.remove(own);
-        }
-        if injected.is_empty() {
-            continue;
-        }
+        let mut injected = None;
         for variable in variables {
             let Some(value) = variable.get("value").and_then(Value::as_str) else { continue };
             let Some(rest) = room.checked_sub(value.len()) else { return warnings };
             room = rest;
-            let reference = references_in(value).find(|reference| injected.contains(reference));
+            let is_injected = |reference: &&str| {
+                injected.get_or_insert_with(|| injected_later(applied, name, variables)).contains(reference)
+            };
+            let reference = references_in(value).find(is_injected);
             warnings.extend(reference.map(|reference| warning(name, variable, reference)));
         }
     }
     warnings
+}
+
+/// The variables that a container gets after its own.
+fn injected_later<'a>(applied: &'a EditApplier<'_>, container: &'a str, own: &[Value]) -> BTreeSet<&'a str> {
+    let mut injected: BTreeSet<_> = applied.variables_of(container).collect();
+    for name in own.iter().filter_map(|variable| variable.get("name")?.as_str()) {
+        injected.remove(name);
+    }
+    injected
 }
 
 fn warning(container: &str, variable: &Value, reference: &str) -> String {
