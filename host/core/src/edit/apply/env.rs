@@ -39,8 +39,9 @@ impl EditApplier<'_> {
             if adds_containers && self.is_own_variable(container.name(), &env.name) {
                 continue;
             }
-            let is_present = container.env.named(&env.name).is_some();
-            let is_outdated = is_present && has_outdated_secret(container, &env.name, &entry);
+            let existing = container.env.named(&env.name);
+            let is_present = existing.is_some();
+            let is_outdated = existing.is_some_and(|existing| is_outdated(existing, &entry));
             if is_first && is_present && !is_outdated && has_other_value(container, &env.name, &entry) {
                 let containers = self.variable_collisions.entry(env.name.clone()).or_default();
                 containers.push(container.name().to_owned());
@@ -140,10 +141,6 @@ impl EditApplier<'_> {
 
 /// Whether an earlier review set the variable from a Secret of the same injector, whose values have
 /// changed since.
-fn has_outdated_secret(container: &EditedContainer<'_>, name: &str, entry: &Value) -> bool {
-    container.env.named(name).is_some_and(|existing| is_outdated(existing, entry))
-}
-
 fn is_outdated(existing: &Value, entry: &Value) -> bool {
     let names = secret_name(existing).zip(secret_name(entry));
     names.is_some_and(|(old, new)| old != new && GeneratedName::are_related(old, new))
