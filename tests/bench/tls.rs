@@ -10,6 +10,7 @@
 #[path = "support.rs"]
 mod support;
 
+#[allow(dead_code, reason = "shared with the benchmark of the processor time")]
 #[path = "tls/servers.rs"]
 mod servers;
 

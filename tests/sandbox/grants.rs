@@ -184,6 +184,34 @@ fn a_granted_secret_is_read_and_others_are_denied() {
 }
 
 #[test]
+fn the_first_secret_that_exists_is_found_among_denied_and_missing_ones() {
+    let sandbox = Sandbox::with(EngineConfig { secrets: Arc::new(Cluster), ..EngineConfig::default() });
+    let other = "Denied(\"Secret store/other is not in grants.kubernetesSecrets\")";
+    let spent = "Unavailable(\"this admission exceeded its limit of outbound calls (injectors[].limits.outboundCalls) or bytes\")";
+    for (first, times, expected) in [
+        (&["missing", "token", "hanging-never"][..], 1, "Ok(Some(1))".to_owned()),
+        (&["other", "forbidden", "token"], 1, "Ok(Some(2))".to_owned()),
+        (&["missing", "other", "forbidden"], 1, format!("Err({other})")),
+        (&["missing", "forbidden"], 1, "Err(Denied(\"no right to it\"))".to_owned()),
+        (&["missing"], 1, "Ok(None)".to_owned()),
+        (&["missing"], 32, "Ok(None)".to_owned()),
+        (&["missing"], 33, format!("Err({spent})")),
+        // The values count as well: these are 300 KiB each.
+        (&["large"], 30, "Ok(Some(0))".to_owned()),
+        (&["token", "missing"], 2_500, "Ok(Some(0))".to_owned()),
+    ] {
+        let settings = json!({ "namespace": "store", "key": "value", "first": first, "times": times });
+        let grants = secrets(&["token", "missing", "forbidden", "large"]);
+        let plugin = sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), grants);
+        assert_eq!(sandbox.answer(&plugin.expect("it loads")), format!("injected FIRST={expected}"), "{first:?}");
+    }
+    let settings = json!({ "namespace": "store", "key": "value", "first": ["other"], "times": 50_001 });
+    let plugin = sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), secrets(&[]));
+    let answer = sandbox.answer(&plugin.expect("it loads"));
+    assert!(answer.starts_with("limit: plugin reader 1.0.0 exceeded its limit of "), "{answer}");
+}
+
+#[test]
 fn a_flood_of_look_ups_ends_at_the_limit_of_host_calls() {
     let denials = Arc::new(Denials::default());
     let sandbox = Sandbox::with(EngineConfig {
@@ -224,7 +252,7 @@ fn an_answer_without_edits_gives_no_further_calls_beyond_the_sandbox() {
         let mut answers = sandbox.runtime.block_on(admission).expect("the work on an admission ends by itself");
         let last = answers.pop().expect("each request has an answer");
         assert_eq!(answers, vec![format!("{prefix}hush"); calls]);
-        let spent = "Unavailable(\"this admission exceeded its limit of outbound calls or bytes\")";
+        let spent = "Unavailable(\"this admission exceeded its limit of outbound calls (injectors[].limits.outboundCalls) or bytes\")";
         assert_eq!(last, format!("{prefix}{spent}"));
     }
 }

@@ -227,6 +227,12 @@ mod tests {
             ),
             (
                 "mine",
+                "limits: { outboundCalls: 33 }",
+                "ConfigMap mine: injector.yaml: limits.outboundCalls: 33 exceeds the limit for ConfigMaps, 32 \
+                 (plugins.configMapLimits.outboundCalls)",
+            ),
+            (
+                "mine",
                 "grants: { environment: [''] }",
                 "ConfigMap mine: injector.yaml: grants.environment[0]: \"\" is not a valid name of an environment variable",
             ),

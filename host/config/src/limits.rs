@@ -37,6 +37,11 @@ pub struct LimitsSection {
     #[serde(rename = "componentMiB", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     component_mib: Option<usize>,
+    /// Maximum number of HTTP requests and look-ups of Kubernetes Secrets for one pod. A look-up of
+    /// several keys counts each of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    outbound_calls: Option<u32>,
 }
 
 // === impl LimitsSection ===
@@ -66,6 +71,7 @@ impl LimitsSection {
             instances: self.instances.unwrap_or(base.instances),
             queue_wait: self.queue_wait_millis.map_or(base.queue_wait, Duration::from_millis),
             component_bytes: self.component_mib.map_or(base.component_bytes, |mib| mib << 20),
+            outbound_calls: self.outbound_calls.unwrap_or(base.outbound_calls),
             ..base.clone()
         }
     }
@@ -104,6 +110,7 @@ impl From<&Limits> for LimitsSection {
             instances: Some(limits.instances),
             queue_wait_millis: Some(millis(limits.queue_wait)),
             component_mib: Some(limits.component_bytes >> 20),
+            outbound_calls: Some(limits.outbound_calls),
         }
     }
 }

@@ -27,8 +27,8 @@ pub struct Limits {
     /// Bytes that pass to the host in one call or one answer. 1 MiB: etcd rejects objects above
     /// 1.5 MiB.
     pub host_call_bytes: usize,
-    /// HTTP requests and reads of Kubernetes Secrets per admission, for a plugin with these grants.
-    /// 32: one for each secret of a pod, and a few to log in.
+    /// HTTP requests and reads of Kubernetes Secrets per admission, for a plugin with these grants
+    /// (`limits.outboundCalls`). 32: one for each secret of a pod, and a few to log in.
     pub outbound_calls: u32,
     /// Bytes per admission: the sum over the bodies of those requests, the bodies of their
     /// responses, and the values of those Secrets. 1 MiB: the maximum of a Kubernetes Secret.

@@ -17,7 +17,7 @@ use crate::{
     Embedded,
     deliver::ValueSource,
     promise::Promise,
-    scope::{self, Coordinates, pull_secret_name, secret_name},
+    scope::{self, Coordinates, pull_secret_name, secret_id, secret_name},
 };
 
 /// The key of an image pull secret in its Kubernetes Secret.
@@ -71,11 +71,12 @@ impl Embedded {
     /// Finds the narrowest scope that has the secret, without its value. Returns the name of the
     /// Kubernetes Secret, and the key in it.
     fn find(&self, of: &Coordinates, key: &str) -> Result<(String, String), InjectionError> {
-        let exists = |_: &Coordinates, id: &str| {
-            let found = secrets::exists(&self.namespace, &secret_name(id), id);
-            present(found).map(|found| found.filter(|found| *found))
-        };
-        scope::walk(of, key, exists).map(|(id, _)| (secret_name(&id), id))
+        let ids = of.scopes().map(|scope| secret_id(&scope, key));
+        let secrets = ids.map(|id| (secret_name(&id), id));
+        let keys = secrets.each_ref().map(|(name, id)| (name.as_str(), id.as_str()));
+        let found = present(secrets::first_existing(&self.namespace, &keys))?.flatten();
+        let found = found.and_then(|position| secrets.into_iter().nth(position));
+        found.ok_or_else(|| scope::not_found(of, key))
     }
 
     /// The edit for an image pull secret that another program created for this secret, as Flyte's
@@ -89,18 +90,18 @@ impl Embedded {
         if !self.image_pull.existing {
             return Ok(None);
         }
-        for scope in of.scopes() {
-            let name = pull_secret_name(&scope, key);
-            match secrets::exists(&self.image_pull.namespace, &name, DOCKER_CONFIG) {
-                Ok(true) if namespace == self.image_pull.namespace => {
-                    return Ok(Some(Edit::add_image_pull_secret(name)));
-                }
-                Ok(true) => return Ok(Some(Edit::pull_secret(Promise::PullSecret(name).text()?))),
-                Ok(false) | Err(LookupError::NotFound(_) | LookupError::Denied(_)) => {}
-                Err(error @ LookupError::Unavailable(_)) => return Err(error.into()),
-            }
+        let names = of.scopes().map(|scope| pull_secret_name(&scope, key));
+        let keys = names.each_ref().map(|name| (name.as_str(), DOCKER_CONFIG));
+        let found = match secrets::first_existing(&self.image_pull.namespace, &keys) {
+            Ok(found) => found.and_then(|position| names.into_iter().nth(position)),
+            Err(LookupError::NotFound(_) | LookupError::Denied(_)) => None,
+            Err(error @ LookupError::Unavailable(_)) => return Err(error.into()),
+        };
+        match found {
+            None => Ok(None),
+            Some(name) if namespace == self.image_pull.namespace => Ok(Some(Edit::add_image_pull_secret(name))),
+            Some(name) => Ok(Some(Edit::pull_secret(Promise::PullSecret(name).text()?))),
         }
-        Ok(None)
     }
 }
 

@@ -78,11 +78,16 @@ pub(crate) fn walk<T>(
     if let Some(reason) = first_reason {
         return Err(Denied(format!("access is denied to {} ({reason})", denied.join(", "))));
     }
+    Err(not_found(of, key))
+}
+
+/// The error for a secret that no scope has.
+pub(crate) fn not_found(of: &Coordinates, key: &str) -> InjectionError {
     let Coordinates { organization, domain, project } = of;
-    Err(NotFound(format!(
+    NotFound(format!(
         "no secret {key:?} in project {project} and domain {domain}, in domain {domain}, or in organization \
          {organization}; create it with `flyte create secret {key}`"
-    )))
+    ))
 }
 
 /// Flyte's identifier of a secret.

@@ -5,7 +5,7 @@ import { beforeEach, test } from 'node:test';
 import { runInNewContext } from 'node:vm';
 
 import { getEnvironment } from 'wasi:cli/environment@0.2.0';
-import { read } from 'ampoule:injector/kubernetes-secrets@0.2.0';
+import { firstExisting, read } from 'ampoule:injector/kubernetes-secrets@0.2.0';
 import * as sdk from '../index.js';
 import { fetchPromise, host, inject, resetHost } from '../testing/index.js';
 
@@ -214,6 +214,9 @@ test('a plugin uses the variables and Secrets of the fake host', async () => {
   };
   assert.deepEqual(await fetchPromise(define({ fetch }), 'variable'), { value: 't' });
   assert.deepEqual(await fetchPromise(define({ fetch }), 'value'), { value: 's' });
+  const keys = ['other', 'value'].map((key) => ({ namespace: 'store', name: 'token', key }));
+  assert.equal(firstExisting(keys), 1);
+  assert.equal(firstExisting(keys.slice(0, 1)), undefined);
   const missing = 'Secret store/token does not exist or has no key other';
   assert.deepEqual(await fetchPromise(define({ fetch }), 'other'), { reason: 'internal', text: missing });
 });

@@ -130,7 +130,7 @@ _UNAVAILABLE = {
     "DnsError": "no address found",
     "DnsTimeout": "the look-up of its name took too long",
     "ConnectionRefused": "connection refused",
-    "ConnectionLimitReached": "too many requests for one admission",
+    "ConnectionLimitReached": "too many requests for one admission (limits.outboundCalls)",
     "ConnectionTimeout": "the host did not answer in time",
     "ConnectionReadTimeout": "the host did not answer in time",
     "ConnectionWriteTimeout": "the host did not answer in time",

@@ -1,6 +1,7 @@
 """The grant `kubernetesSecrets`. `wit/world.wit` must import it."""
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from ._host import Err
@@ -47,6 +48,17 @@ def exists(namespace: str, name: str, key: str) -> bool:
     """Whether a Secret exists and has this key."""
     try:
         return _secrets.exists(namespace, name, key)
+    except Err as error:
+        raise _error(error) from error
+
+
+def first_existing(keys: Iterable[tuple[str, str, str]]) -> int | None:
+    """Returns the position of the first key that exists: a key is a namespace, a name and a key of the Secret.
+
+    The host asks for all of them at the same time.
+    """
+    try:
+        return _secrets.first_existing([_secrets.SecretKey(*key) for key in keys])
     except Err as error:
         raise _error(error) from error
 

@@ -147,8 +147,24 @@ def _read(namespace: str, name: str, key: str) -> bytes:
     return found
 
 
+def _exists(namespace: str, name: str, key: str) -> bool:
+    return f"{namespace}/{name}/{key}" in host.secrets
+
+
+@dataclass
+class SecretKey:
+    namespace: str
+    name: str
+    key: str
+
+
+def _first_existing(keys: list[SecretKey]) -> int | None:
+    found = (position for position, key in enumerate(keys) if _exists(key.namespace, key.name, key.key))
+    return next(found, None)
+
+
 kubernetes_secrets = SimpleNamespace(
-    read=_read, exists=lambda namespace, name, key: f"{namespace}/{name}/{key}" in host.secrets
+    read=_read, exists=_exists, first_existing=_first_existing, SecretKey=SecretKey
 )
 
 

@@ -260,6 +260,9 @@ class PluginTest(unittest.TestCase):
         self.assertEqual(testing.fetch(injector, fetcher, "p"), Fetched(b"found"))
         self.assertEqual(sent, [("GET", "https://store/p", {"authorization": "t"}, b"")])
         self.assertTrue(kubernetes_secrets.exists("store", "token", "value"))
+        keys = [("store", "token", "other"), ("store", "token", "value")]
+        self.assertEqual(kubernetes_secrets.first_existing(keys), 1)
+        self.assertIsNone(kubernetes_secrets.first_existing(keys[:1]))
         with self.assertRaises(kubernetes_secrets.SecretError) as caught:
             kubernetes_secrets.read("store", "token", "other")
         self.assertEqual(caught.exception.reason, "not-found")

@@ -1,5 +1,5 @@
 //! Kubernetes Secrets that an admin granted (`injectors[].grants.kubernetesSecrets`), which the
-//! host reads: [`read`], [`exists`].
+//! host reads: [`read`], [`exists`], [`first_existing`].
 //!
 //! Use this for the plugin's own credentials, such as a store's token. A pod gets a Secret of its
 //! own namespace by reference, without this module. Without the grant, every call returns
@@ -47,6 +47,29 @@ pub fn exists(namespace: &str, name: &str, key: &str) -> Result<bool, LookupErro
     return crate::testing::secret_exists(namespace, name, key);
 }
 
+/// Returns the position of the first of these keys of Secrets in a namespace that exists: for names
+/// that are tried in order. Each pair is the name of a Secret and a key. The host asks for all of
+/// them at the same time, so this takes as long as one call of [`exists`].
+///
+/// # Errors
+///
+/// None exists, and one of them is not granted. Or a Secret cannot be read at present, and no
+/// earlier one exists.
+pub fn first_existing(namespace: &str, keys: &[(&str, &str)]) -> Result<Option<usize>, LookupError> {
+    #[cfg(target_arch = "wasm32")]
+    return {
+        let key = |(name, key): &(&str, &str)| host::SecretKey {
+            namespace: namespace.to_owned(),
+            name: (*name).to_owned(),
+            key: (*key).to_owned(),
+        };
+        let keys: Vec<_> = keys.iter().map(key).collect();
+        host::first_existing(&keys).map(|found| found.map(|position| position as usize)).map_err(LookupError::from)
+    };
+    #[cfg(not(target_arch = "wasm32"))]
+    return crate::testing::first_existing_secret(namespace, keys);
+}
+
 // === impl LookupError ===
 
 #[cfg(target_arch = "wasm32")]
@@ -88,6 +111,21 @@ mod tests {
         ] {
             assert_eq!(read("vault", name, key), value);
             assert_eq!(exists("vault", name, key), found);
+        }
+    }
+
+    #[test]
+    fn finds_the_first_key_that_exists() {
+        set_secret("vault", "token", "a", "t0ken");
+        let denied = || LookupError::Denied("Secret vault/other is not in grants.kubernetesSecrets".to_owned());
+        for (keys, found) in [
+            (&[("token", "b"), ("token", "a"), ("token", "a")][..], Ok(Some(1))),
+            (&[("other", "a"), ("token", "a")], Ok(Some(1))),
+            (&[("token", "b"), ("other", "a")], Err(denied())),
+            (&[("token", "b")], Ok(None)),
+            (&[], Ok(None)),
+        ] {
+            assert_eq!(first_existing("vault", keys), found);
         }
     }
 }

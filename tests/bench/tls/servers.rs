@@ -119,6 +119,11 @@ impl Servers {
         Ok(Self { process, resuming: targets.iter().map(resuming).collect(), targets })
     }
 
+    /// The id of the process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn target(&self, server: Server) -> &Target {
         &self.targets[server as usize]
     }

@@ -9,7 +9,7 @@ use bindings::ampoule::injector::{
     admission::{self, Delivery, InitContainer, InitContainerPosition, Pod, Request, Volume},
     cache, clock, conventions,
     fetching::{self, Promise},
-    kubernetes_secrets::{self, LookupError},
+    kubernetes_secrets::{self, LookupError, SecretKey},
     log::{self, Level},
 };
 
@@ -149,6 +149,7 @@ uncalled! {
     kubernetes_secrets::Host {
         read(String, String, String) -> Result<Vec<u8>, LookupError>;
         exists(String, String, String) -> Result<bool, LookupError>;
+        first_existing(Vec<SecretKey>) -> Result<Option<u32>, LookupError>;
     }
     WasiView {
         ctx() -> WasiCtxView<'_>;

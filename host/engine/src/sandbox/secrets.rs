@@ -1,15 +1,16 @@
-//! [`read_secret`]: reads a Kubernetes Secret for a plugin.
+//! [`read_secret`] and [`first_existing`]: read Kubernetes Secrets for a plugin.
 //!
-//! It checks the grant and counts the read. [`ClusterSecrets`](ampoule_core::ClusterSecrets) is the
-//! interface to the cluster.
+//! They check the grant and count the reads. [`ClusterSecrets`] is the interface to
+//! the cluster.
 
 use std::sync::Arc;
 
-use ampoule_core::{ClusterSecretsError, Grant, LabelledSecrets, SecretName};
+use ampoule_core::{ClusterSecrets, ClusterSecretsError, Grant, LabelledSecrets, SecretName, SecretValue};
+use futures_util::future::join_all;
 use tracing::warn;
 
 use super::{context::PluginContext, outbound::budget::OutboundBudget};
-use crate::threads::spawn_on;
+use crate::{error::RunError, threads::spawn_on};
 
 /// Why a plugin did not get a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,16 @@ pub(crate) enum SecretReadError {
     Unavailable(String),
 }
 
+/// A read that a grant covers and the budget allows.
+struct PermittedRead {
+    secret: SecretName,
+    key: String,
+    selectors: Vec<LabelledSecrets>,
+}
+
+/// What the cluster answers to a read.
+type ClusterAnswer = Result<Option<Vec<u8>>, ClusterSecretsError>;
+
 /// Reads a Secret for a plugin, if a grant covers it and the budget allows it.
 pub(crate) async fn read_secret(
     plugin: &PluginContext,
@@ -29,35 +40,67 @@ pub(crate) async fn read_secret(
     secret: SecretName,
     key: String,
 ) -> Result<Vec<u8>, SecretReadError> {
-    let Some(selectors) = covering(plugin, &secret) else {
-        plugin.report_denied(Grant::KubernetesSecrets);
-        let text = format!("Secret {secret} is not in grants.kubernetesSecrets");
-        if budget.is_first_problem() && !plugin.diverts_warning(&text) {
-            warn!(
-                plugin = plugin.name,
-                %secret,
-                "read of a Kubernetes Secret refused: the Secret is not in grants.kubernetesSecrets"
-            );
-        }
-        return Err(SecretReadError::Denied(text));
-    };
-    if !budget.count_call() {
-        return Err(budget_exceeded());
-    }
-    let missing = if selectors.is_empty() {
-        format!("Secret {secret} does not exist or has no key {key}")
-    } else {
-        format!("Secret {secret} does not exist, has no key {key}, or lacks the labels of the grant")
-    };
+    let read = PermittedRead::new(plugin, budget, secret, key)?;
+    let missing = read.missing();
     let source = Arc::clone(&plugin.services.secrets);
-    let read = spawn_on(&plugin.services.network, async move { source.read(&secret, &key, &selectors).await }).await;
+    let answer = spawn_on(&plugin.services.network, async move { read.run(&*source).await }).await;
+    value(budget, answer?)?.ok_or(SecretReadError::NotFound(missing))
+}
+
+/// Returns the position of the first of these keys that exists. All are read at the same time.
+pub(crate) async fn first_existing(
+    plugin: &PluginContext,
+    budget: &OutboundBudget,
+    keys: Vec<(SecretName, String)>,
+) -> Result<Option<usize>, SecretReadError> {
+    let permit = |(secret, key)| PermittedRead::new(plugin, budget, secret, key);
+    let mut permitted = Vec::new();
+    for read in keys.into_iter().map(permit) {
+        let is_last = matches!(read, Err(SecretReadError::Unavailable(_)));
+        permitted.push(read);
+        if is_last {
+            break;
+        }
+    }
+    let source = Arc::clone(&plugin.services.secrets);
+    let reads = async move { join_all(permitted.into_iter().map(|read| run_permitted(&*source, read))).await };
+    let answers = spawn_on(&plugin.services.network, reads).await?;
+    let mut denied = None;
+    for (position, answer) in answers.into_iter().enumerate() {
+        match answer.and_then(|answer| value(budget, answer)) {
+            // The wrapper wipes the bytes.
+            Ok(Some(found)) => {
+                drop(SecretValue::new(found));
+                return Ok(Some(position));
+            }
+            Ok(None) => {}
+            Err(error @ SecretReadError::Denied(_)) => _ = denied.get_or_insert(error),
+            Err(error) => return Err(error),
+        }
+    }
+    denied.map_or(Ok(None), Err)
+}
+
+async fn run_permitted(
+    source: &dyn ClusterSecrets,
+    read: Result<PermittedRead, SecretReadError>,
+) -> Result<ClusterAnswer, SecretReadError> {
     match read {
-        Ok(Ok(Some(value))) if budget.count_bytes(value.len()) => Ok(value),
-        Ok(Ok(Some(_))) => Err(budget_exceeded()),
-        Ok(Ok(None)) => Err(SecretReadError::NotFound(missing)),
-        Ok(Err(ClusterSecretsError::Denied(text))) => Err(SecretReadError::Denied(text)),
-        Ok(Err(ClusterSecretsError::Unavailable(text))) => Err(SecretReadError::Unavailable(text)),
-        Err(error) => Err(SecretReadError::Unavailable(error.to_string())),
+        Ok(read) => Ok(read.run(source).await),
+        Err(error) => Err(error),
+    }
+}
+
+/// The value in an answer, whose bytes count towards the budget.
+fn value(budget: &OutboundBudget, answer: ClusterAnswer) -> Result<Option<Vec<u8>>, SecretReadError> {
+    match answer {
+        Ok(Some(value)) if !budget.count_bytes(value.len()) => {
+            drop(SecretValue::new(value));
+            Err(budget_exceeded())
+        }
+        Ok(value) => Ok(value),
+        Err(ClusterSecretsError::Denied(text)) => Err(SecretReadError::Denied(text)),
+        Err(ClusterSecretsError::Unavailable(text)) => Err(SecretReadError::Unavailable(text)),
     }
 }
 
@@ -72,6 +115,64 @@ fn covering(plugin: &PluginContext, secret: &SecretName) -> Option<Vec<LabelledS
     (!selectors.is_empty()).then_some(selectors)
 }
 
+/// Reports a read that no grant covers.
+fn denied(plugin: &PluginContext, budget: &OutboundBudget, secret: &SecretName) -> SecretReadError {
+    plugin.report_denied(Grant::KubernetesSecrets);
+    let text = format!("Secret {secret} is not in grants.kubernetesSecrets");
+    if budget.is_first_problem() && !plugin.diverts_warning(&text) {
+        warn!(
+            plugin = plugin.name,
+            %secret,
+            "read of a Kubernetes Secret refused: the Secret is not in grants.kubernetesSecrets"
+        );
+    }
+    SecretReadError::Denied(text)
+}
+
 fn budget_exceeded() -> SecretReadError {
-    SecretReadError::Unavailable("this admission exceeded its limit of outbound calls or bytes".to_owned())
+    SecretReadError::Unavailable(
+        "this admission exceeded its limit of outbound calls (injectors[].limits.outboundCalls) or bytes".to_owned(),
+    )
+}
+
+// === impl PermittedRead ===
+
+impl PermittedRead {
+    /// Checks the grants, and counts the call.
+    fn new(
+        plugin: &PluginContext,
+        budget: &OutboundBudget,
+        secret: SecretName,
+        key: String,
+    ) -> Result<Self, SecretReadError> {
+        let Some(selectors) = covering(plugin, &secret) else {
+            return Err(denied(plugin, budget, &secret));
+        };
+        if !budget.count_call() {
+            return Err(budget_exceeded());
+        }
+        Ok(Self { secret, key, selectors })
+    }
+
+    async fn run(&self, source: &dyn ClusterSecrets) -> ClusterAnswer {
+        source.read(&self.secret, &self.key, &self.selectors).await
+    }
+
+    /// The message for a Secret without a value.
+    fn missing(&self) -> String {
+        let Self { secret, key, selectors } = self;
+        if selectors.is_empty() {
+            format!("Secret {secret} does not exist or has no key {key}")
+        } else {
+            format!("Secret {secret} does not exist, has no key {key}, or lacks the labels of the grant")
+        }
+    }
+}
+
+// === impl SecretReadError ===
+
+impl From<RunError> for SecretReadError {
+    fn from(error: RunError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
 }

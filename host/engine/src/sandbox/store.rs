@@ -20,7 +20,7 @@ use super::{
     limits::{CORE_INSTANCES, ExceededLimit, MEMORIES, TABLE_ELEMENTS, TABLES, VALUE_BYTES},
     log::GuestLogLevel,
     output::GuestOutput,
-    secrets::{SecretReadError, read_secret},
+    secrets::{SecretReadError, first_existing, read_secret},
     wasi::GuestWasi,
 };
 
@@ -173,6 +173,19 @@ impl GuestState {
     /// Reads a Kubernetes Secret for the guest.
     pub(crate) async fn read_secret(&mut self, secret: SecretName, key: String) -> Result<Vec<u8>, SecretReadError> {
         read_secret(&self.plugin, &self.budgets.outbound, secret, key).await
+    }
+
+    /// Returns the position of the first of these keys of Kubernetes Secrets that exists.
+    pub(crate) async fn first_existing_secret(
+        &mut self,
+        keys: Vec<(SecretName, String)>,
+    ) -> Result<Option<usize>, SecretReadError> {
+        first_existing(&self.plugin, &self.budgets.outbound, keys).await
+    }
+
+    /// Counts items of an argument that cost as much as a call of the host each.
+    pub(crate) fn count_items(&self, items: usize) -> Result<(), ExceededLimit> {
+        (0..items).try_for_each(|_| self.budgets.count_host_call())
     }
 
     /// The guest's WASI, created at its first use.

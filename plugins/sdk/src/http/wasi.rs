@@ -94,7 +94,9 @@ fn failure(authority: &str, code: &ErrorCode) -> Error {
         }
         ErrorCode::DnsError(_) => Error::Unavailable(because("no address found")),
         ErrorCode::ConnectionRefused => Error::Unavailable(because("connection refused")),
-        ErrorCode::ConnectionLimitReached => Error::Unavailable(because("too many requests for one admission")),
+        ErrorCode::ConnectionLimitReached => {
+            Error::Unavailable(because("too many requests for one admission (limits.outboundCalls)"))
+        }
         ErrorCode::TlsCertificateError => {
             Error::Unavailable(because("its certificate is not trusted (grants.http.caFile)"))
         }

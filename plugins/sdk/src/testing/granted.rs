@@ -86,6 +86,20 @@ pub(crate) fn secret_exists(namespace: &str, name: &str, key: &str) -> Result<bo
     }
 }
 
+#[cfg(feature = "kubernetes-secrets")]
+pub(crate) fn first_existing_secret(namespace: &str, keys: &[(&str, &str)]) -> Result<Option<usize>, LookupError> {
+    let mut denied = None;
+    for (position, (name, key)) in keys.iter().enumerate() {
+        match secret_exists(namespace, name, key) {
+            Ok(true) => return Ok(Some(position)),
+            Ok(false) => {}
+            Err(error @ LookupError::Denied(_)) => _ = denied.get_or_insert(error),
+            Err(error) => return Err(error),
+        }
+    }
+    denied.map_or(Ok(None), Err)
+}
+
 #[cfg(feature = "environment")]
 pub(crate) fn variable(name: &str) -> Option<String> {
     GRANTED.with_borrow(|granted| granted.variables.get(name).cloned())

@@ -1,7 +1,8 @@
 //! Reads a key of a Kubernetes Secret and sets a variable to it, or to the error.
 //!
 //! With `decline` it returns the result as an error; with `flood` it reads without end; with
-//! `exists` it only asks whether the key exists.
+//! `exists` it only asks whether the key exists, and with `first` which of these Secrets is the
+//! first that has it, as often as `times` names them.
 
 use ampoule_plugin_sdk::{prelude::*, secrets};
 use serde::Deserialize;
@@ -17,6 +18,8 @@ struct Settings {
     decline: bool,
     flood: bool,
     exists: bool,
+    first: Vec<String>,
+    times: usize,
 }
 
 impl Injector for SecretReader {
@@ -31,7 +34,12 @@ impl Injector for SecretReader {
     }
 
     fn inject(&self, _request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
-        let Settings { namespace, name, key, decline, flood, exists } = &self.0;
+        let Settings { namespace, name, key, decline, flood, exists, first, times } = &self.0;
+        if !first.is_empty() {
+            let keys: Vec<_> = first.iter().map(|name| (name.as_str(), key.as_str())).collect();
+            let found = secrets::first_existing(namespace, &keys.repeat(*times));
+            return Ok(vec![Edit::set_env("FIRST", EnvSource::literal(format!("{found:?}")))]);
+        }
         if *exists {
             let found = secrets::exists(namespace, name, key);
             return Ok(vec![Edit::set_env("EXISTS", EnvSource::literal(format!("{found:?}")))]);

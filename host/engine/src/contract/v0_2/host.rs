@@ -14,7 +14,7 @@ use super::bindings::{
     ampoule::injector::{
         cache::Host as CacheHost,
         conventions::Host as ConventionsHost,
-        kubernetes_secrets::{Host as SecretsHost, LookupError},
+        kubernetes_secrets::{Host as SecretsHost, LookupError, SecretKey},
         log::{Host as LogHost, Level},
     },
 };
@@ -84,6 +84,15 @@ impl SecretsHost for GuestState {
                 Ok(Ok(true))
             }
             Err(SecretReadError::NotFound(_)) => Ok(Ok(false)),
+            Err(error) => Ok(Err(lookup_error(&error))),
+        }
+    }
+
+    async fn first_existing(&mut self, keys: Vec<SecretKey>) -> Result<std::result::Result<Option<u32>, LookupError>> {
+        self.count_items(keys.len())?;
+        let keys = keys.into_iter().map(|SecretKey { namespace, name, key }| (SecretName { namespace, name }, key));
+        match self.first_existing_secret(keys.collect()).await {
+            Ok(position) => Ok(Ok(position.map(u32::try_from).transpose()?)),
             Err(error) => Ok(Err(lookup_error(&error))),
         }
     }
