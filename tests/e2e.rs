@@ -17,6 +17,8 @@ mod clients;
 mod cluster;
 #[path = "e2e/compiling.rs"]
 mod compiling;
+#[path = "e2e/console.rs"]
+mod console;
 #[path = "e2e/credentials.rs"]
 mod credentials;
 #[path = "e2e/delivery.rs"]

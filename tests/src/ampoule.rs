@@ -35,6 +35,7 @@ pub struct Ampoule {
     process: Process,
     webhook: SocketAddr,
     admin: SocketAddr,
+    console: Option<SocketAddr>,
     ca: String,
     trust: Trust,
     ready_after: Duration,
@@ -180,7 +181,8 @@ impl Ampoule {
         let Ready { process, file, after: ready_after } = ready;
         let text = |key: &str| file[key].as_str().with_context(|| format!("no {key} in the ready file"));
         let (webhook, admin) = (text("webhook")?.parse()?, text("admin")?.parse()?);
-        Ok(Self { process, webhook, admin, ca: ca.to_owned(), trust, ready_after, folder })
+        let console = file["console"].as_str().map(str::parse).transpose()?;
+        Ok(Self { process, webhook, admin, console, ca: ca.to_owned(), trust, ready_after, folder })
     }
 
     /// The process id.
@@ -214,6 +216,15 @@ impl Ampoule {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The console's address.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration does not open the port.
+    pub fn console(&self) -> Result<SocketAddr> {
+        self.console.context("the console is off")
     }
 
     /// The CA of its certificate, in PEM form.

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    Request,
+    HeaderMap, Request,
     body::Bytes,
     client::conn::http1::{SendRequest, handshake},
     rt::{Read, Write},
@@ -55,6 +55,8 @@ pub struct Answer {
     pub closes: bool,
     /// `location`; empty if it is missing.
     pub location: String,
+    /// All headers.
+    pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -216,7 +218,14 @@ impl Connection {
             let body = body.collect().await?.to_bytes().to_vec();
             let (content_type, location) = (header("content-type")?, header("location")?);
             let closes = header("connection")? == "close";
-            anyhow::Ok(Answer { status: head.status.as_u16(), content_type, closes, location, body })
+            anyhow::Ok(Answer {
+                status: head.status.as_u16(),
+                content_type,
+                closes,
+                location,
+                headers: head.headers,
+                body,
+            })
         };
         let answer = timeout(LIMIT, exchange).await?.with_context(|| format!("{method} {path}"))?;
         self.ended = answer.closes;

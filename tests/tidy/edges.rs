@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 /// Every allowed dependency between the crates of this workspace, except development dependencies.
-const EDGES: [(&str, &[&str]); 42] = [
+const EDGES: [(&str, &[&str]); 43] = [
     ("ampoule", &["ampoule-cli", "ampoule-plugin-bundle"]),
     ("ampoule-core", &[]),
     ("ampoule-component", &["ampoule-core"]),
     ("ampoule-engine", &["ampoule-component", "ampoule-core"]),
     ("ampoule-config", &["ampoule-core"]),
+    ("ampoule-console", &["ampoule-cluster", "ampoule-core", "ampoule-review", "ampoule-telemetry"]),
     ("ampoule-credentials", &["ampoule-config", "ampoule-core", "ampoule-net"]),
     ("ampoule-fetch", &["ampoule-config", "ampoule-core", "ampoule-engine", "ampoule-grants", "ampoule-net"]),
     ("ampoule-grants", &["ampoule-config", "ampoule-core", "ampoule-credentials", "ampoule-engine", "ampoule-net"]),
@@ -38,6 +39,7 @@ const EDGES: [(&str, &[&str]); 42] = [
             "ampoule-cluster",
             "ampoule-components",
             "ampoule-config",
+            "ampoule-console",
             "ampoule-core",
             "ampoule-engine",
             "ampoule-grants",
@@ -97,7 +99,10 @@ const KEEPERS: [(&str, &[&str]); 11] = [
     ("wit-bindgen", &["ampoule-plugin-sdk"]),
     ("wit-bindgen-c", &["ampoule-plugin-build"]),
     ("wit-component", &["ampoule-plugin-build", "xtask"]),
-    ("axum", &["ampoule-admission", "ampoule-cli", "ampoule-net", "ampoule-server", "ampoule-tests"]),
+    (
+        "axum",
+        &["ampoule-admission", "ampoule-cli", "ampoule-console", "ampoule-net", "ampoule-server", "ampoule-tests"],
+    ),
     ("hyper", HTTP),
     ("rustls", TLS),
     ("kube", &["ampoule-cluster", "ampoule-components", "ampoule-tests"]),

@@ -39,6 +39,13 @@ impl RequestContext {
         }
     }
 
+    /// A request that arrives now, without a trace, which uses this memory: for dry runs of the
+    /// serving process.
+    #[must_use]
+    pub fn with_memory(budget: Duration, memory: Arc<dyn AdmissionMemory>) -> Self {
+        Self { memory, ..Self::untraced(budget) }
+    }
+
     /// The time left until the deadline.
     #[must_use]
     pub fn time_left(&self) -> Duration {

@@ -63,6 +63,12 @@ impl MemoryPool {
         Arc::new(MemoryLease { pool: Arc::clone(self), peer, bytes: AtomicUsize::new(0) })
     }
 
+    /// The memory of a request that is not a review. It is empty at first.
+    #[must_use]
+    pub fn share(self: &Arc<Self>, peer: IpAddr) -> Arc<dyn AdmissionMemory> {
+        self.lease(peer)
+    }
+
     fn charge(&self, charge: Charge) -> bool {
         let outcome = self.lock().charge(charge);
         // Outside of the lock: freeing megabytes takes a while.

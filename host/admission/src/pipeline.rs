@@ -18,6 +18,7 @@ use ampoule_core::{
 use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
 use ampoule_telemetry::{
+    decisions::DecisionLog,
     metrics::{Metrics, Phase},
     record::AdmissionRecord,
 };
@@ -39,6 +40,8 @@ pub struct Pipeline {
     reviews_ephemeral_containers: bool,
     audit: AuditConfig,
     metrics: Metrics,
+    /// The log for the console; `None` without a console.
+    decisions: Option<DecisionLog>,
 }
 
 /// A decision and what led to it.
@@ -82,6 +85,7 @@ impl Pipeline {
             reviews_ephemeral_containers: false,
             audit: AuditConfig::default(),
             metrics,
+            decisions: None,
         }
     }
 
@@ -102,6 +106,12 @@ impl Pipeline {
     #[must_use]
     pub fn with_audit(self, audit: AuditConfig) -> Self {
         Self { audit, ..self }
+    }
+
+    /// Records the decisions for the console. By default, they are not recorded.
+    #[must_use]
+    pub fn with_decisions(self, decisions: Option<DecisionLog>) -> Self {
+        Self { decisions, ..self }
     }
 
     /// Decides a request and reports the decision in metrics, log, trace and audit trail.
@@ -231,6 +241,9 @@ impl Pipeline {
         context.trace.end(&record);
         if self.audit.log {
             audit::log(&record);
+        }
+        if let Some(decisions) = &self.decisions {
+            decisions.record(&record);
         }
         self.reply(facts.identity, judgement)
     }

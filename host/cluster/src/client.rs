@@ -74,6 +74,19 @@ fn has_own_proxy(config: &Config) -> bool {
     !variables.filter_map(|value| value.into_string().ok()).any(|value| is_same(&value))
 }
 
+/// Reads the address of the API server, the CA and the credentials of this process.
+pub(crate) async fn infer_config() -> Result<Config, ClusterError> {
+    let mut config = Config::infer().await.map_err(ClusterError::Unknown)?;
+    if config.proxy_url.is_some() && !uses_proxy(&config.cluster_url) && !has_own_proxy(&config) {
+        // kube compares NO_PROXY with the proxy instead of the API server.
+        config.proxy_url = None;
+    }
+    config.connect_timeout = Some(RESPONSE_TIMEOUT);
+    config.read_timeout = Some(RESPONSE_TIMEOUT);
+    config.reset_reader_on_write = true;
+    Ok(config)
+}
+
 // === impl Cluster ===
 
 impl Cluster {
@@ -86,14 +99,7 @@ impl Cluster {
     ///
     /// The configuration is missing or not valid.
     pub async fn connect() -> Result<Self, ClusterError> {
-        let mut config = Config::infer().await.map_err(ClusterError::Unknown)?;
-        if config.proxy_url.is_some() && !uses_proxy(&config.cluster_url) && !has_own_proxy(&config) {
-            // kube compares NO_PROXY with the proxy instead of the API server.
-            config.proxy_url = None;
-        }
-        config.connect_timeout = Some(RESPONSE_TIMEOUT);
-        config.read_timeout = Some(RESPONSE_TIMEOUT);
-        config.reset_reader_on_write = true;
+        let config = infer_config().await?;
         // This chart and Flyte's set it by the downward API.
         let namespace = std::env::var_os("POD_NAMESPACE").and_then(|name| name.into_string().ok());
         let namespace = namespace.filter(|name| !name.is_empty()).unwrap_or(config.default_namespace.clone());

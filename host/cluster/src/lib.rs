@@ -4,6 +4,7 @@
 //! the API server no request.
 
 mod ca_bundle;
+pub mod caller;
 pub mod certs;
 mod client;
 pub mod delivery;

@@ -5,7 +5,13 @@
 use ampoule_core::EditPermissions;
 use serde_json::{Value, json};
 
-use crate::{Config, edits::EditsSection, file::ConfigFile, global_secrets::GlobalSecretsSection};
+use crate::{
+    Config, InjectorConfig, edits::EditsSection, file::ConfigFile, global_secrets::GlobalSecretsSection,
+    injector::InjectorEntry,
+};
+
+/// The text in place of a setting whose meaning only the plugin knows.
+const HIDDEN: &str = "(hidden)";
 
 impl Config {
     /// The document with every key and its effective value. Keys of the engine that depend on the
@@ -15,6 +21,17 @@ impl Config {
         let mut document = serde_json::to_value(ConfigFile::from(self)).expect("every key has a JSON form");
         if self.global_secrets.is_none() {
             document["globalSecrets"] = json!({ "enabled": false });
+        }
+        document
+    }
+
+    /// The effective document for readers who may not read the configuration file: the settings of
+    /// plugins have only their keys, because only a plugin knows which of them are confidential.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let mut document = self.effective();
+        for injector in document["injectors"].as_array_mut().into_iter().flatten() {
+            hide(&mut injector["settings"]);
         }
         document
     }
@@ -37,6 +54,28 @@ impl Config {
         }
         prune(&mut document, &defaults);
         document
+    }
+}
+
+// === impl InjectorConfig ===
+
+impl InjectorConfig {
+    /// The entry of the injector, as [`Config::shown`] contains it.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let mut entry = serde_json::to_value(InjectorEntry::from(self)).expect("every key has a JSON form");
+        hide(&mut entry["settings"]);
+        entry
+    }
+}
+
+/// Replaces every value below, and keeps the keys.
+fn hide(value: &mut Value) {
+    match value {
+        Value::Object(entries) => entries.values_mut().for_each(hide),
+        Value::Array(items) => items.iter_mut().for_each(hide),
+        Value::Null => {}
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => *value = json!(HIDDEN),
     }
 }
 

@@ -79,7 +79,7 @@ pub use self::{
     registries::RegistriesConfig,
     rotation::{RolloutConfig, RotationConfig},
     schema::{changed_fixed_keys, json_schema},
-    server::{InvalidationConfig, ServerConfig},
+    server::{ConsoleConfig, InvalidationConfig, ServerConfig},
     source::{ComponentSource, OciReference, is_digest, is_registry},
     tracing::TracingConfig,
     trust::{TrustConfig, TrustedKey},

@@ -18,6 +18,8 @@ use crate::{
 
 /// The port of Flyte's webhook for the same requests.
 const INVALIDATION_PORT: u16 = 9444;
+/// The port of the console.
+const CONSOLE_PORT: u16 = 9445;
 
 /// Ports, certificate folder, connections and shutdown of the process.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -64,6 +66,10 @@ pub struct ServerConfig {
     /// the process does not open it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invalidation: Option<InvalidationConfig>,
+    /// The port with the console and its API, which act with the rights of the caller. By default,
+    /// the process does not open it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console: Option<ConsoleConfig>,
 }
 
 /// The port with `POST /invalidate-secret`, which clears the caches with
@@ -80,6 +86,21 @@ pub struct InvalidationConfig {
     /// can then clear the caches once a second.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub accept_anyone: bool,
+}
+
+/// The port with the console and its API. Callers send their own token of the Kubernetes API.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct ConsoleConfig {
+    /// IP address and port. A loopback address is reachable by `kubectl port-forward`.
+    #[serde(deserialize_with = "address")]
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// Whether the port serves plain HTTP instead of TLS with the webhook's certificate. The
+    /// default is `true` on a loopback address. It is refused on other ones, because requests
+    /// contain tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plain_http: Option<bool>,
 }
 
 // === impl ServerConfig ===
@@ -102,6 +123,7 @@ impl Default for ServerConfig {
             max_admissions: 512,
             clients: ClientsConfig::default(),
             invalidation: None,
+            console: None,
         }
     }
 }
@@ -109,6 +131,12 @@ impl Default for ServerConfig {
 impl Default for InvalidationConfig {
     fn default() -> Self {
         Self { listen: ([127, 0, 0, 1], INVALIDATION_PORT).into(), accept_anyone: false }
+    }
+}
+
+impl Default for ConsoleConfig {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], CONSOLE_PORT).into(), plain_http: None }
     }
 }
 
@@ -121,6 +149,9 @@ impl ServerConfig {
         self.clients.check()?;
         if let Some(invalidation) = &self.invalidation {
             invalidation.check(&self)?;
+        }
+        if let Some(console) = &self.console {
+            console.check(&self)?;
         }
         Ok(self)
     }
@@ -146,6 +177,33 @@ impl InvalidationConfig {
                 self.listen
             );
             return Err(ConfigError::at("server.invalidation.listen", reason));
+        }
+        Ok(())
+    }
+}
+
+impl ConsoleConfig {
+    /// Whether the port serves plain HTTP.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.plain_http.unwrap_or_else(|| self.listen.ip().is_loopback())
+    }
+
+    fn check(&self, server: &ServerConfig) -> Result<(), ConfigError> {
+        let port = self.listen.port();
+        let invalidation = server.invalidation.as_ref().map(|invalidation| invalidation.listen.port());
+        let others = [Some(server.listen.port()), Some(server.admin.port()), invalidation];
+        if port != 0 && others.contains(&Some(port)) {
+            let reason = format!("port {port} is already used by another key of server");
+            return Err(ConfigError::at("server.console.listen", reason));
+        }
+        if self.is_plain() && !self.listen.ip().is_loopback() {
+            let reason = format!(
+                "is not allowed on {}: requests contain tokens, which only TLS protects on the network; use 127.0.0.1, \
+                 or remove the key",
+                self.listen
+            );
+            return Err(ConfigError::at("server.console.plainHttp", reason));
         }
         Ok(())
     }

@@ -384,6 +384,7 @@ server:
   maxAdmissions: 5
   clients: { mode: certificate, caFile: /etc/ampoule/clients.crt, allowedNames: [api-server] }
   invalidation: { listen: '0.0.0.0:9444', acceptAnyone: true }
+  console: { plainHttp: false }
 registration:
   enabled: true
   create: true
@@ -401,11 +402,7 @@ certificates:
   secretName: webhook.tls
   copyToCertDir: true
   validitySeconds: 3600
-engine:
-  cacheDirectory: /var/cache/ampoule
-  maxConcurrent: 8
-  guestThreads: 2
-  compileMemoryMiB: 1024
+engine: { cacheDirectory: /var/cache/ampoule, maxConcurrent: 8, guestThreads: 2, compileMemoryMiB: 1024 }
 plugins:
   configMaps: true
   configMapsBefore: [logged-in]

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use ampoule_core::AdmissionOutcome;
 
-    use ampoule_telemetry::metrics::PluginLabels;
+    use ampoule_telemetry::metrics::{PluginFigures, PluginLabels};
 
     async fn get(readiness: &Readiness, metrics: &Metrics, path: &str) -> (u16, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
@@ -139,6 +139,10 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
         assert!(text.contains("ampoule_plugin_guest_seconds_total{plugin=\"k8s\"} 0.00004"), "{text}");
+        let figures = &metrics.plugin_figures(&["k8s", "other"])[..];
+        assert_eq!(figures[0].calls, [("injected", 1, 0.00003), ("deadline", 1, 0.00003)], "{figures:?}");
+        assert_eq!((figures[0].guest_seconds, figures[0].memory_bytes), (0.00004, 1 << 20));
+        assert_eq!(figures[1], PluginFigures::default());
         metrics.plugin_gone("k8s");
         assert!(!metrics.text().contains("\"k8s\""), "{}", metrics.text());
         drop(open);

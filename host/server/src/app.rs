@@ -7,6 +7,7 @@
 
 mod certificate;
 mod clients;
+mod console_port;
 mod process_args;
 mod ready_file;
 mod signals;
@@ -22,10 +23,14 @@ use tokio::{
 use tracing::{info, warn};
 
 pub use self::process_args::ProcessArgs;
-use self::{certificate::CertificateSetup, clients::ClientAuth, ready_file::ReadyFile, signals::Signals};
+use self::{
+    certificate::CertificateSetup, clients::ClientAuth, console_port::ConsolePort, ready_file::ReadyFile,
+    signals::Signals,
+};
 use crate::{
     admin,
     api_server::until_reachable,
+    console::ProcessState,
     invalidation,
     plugins::{KeptValues, Loader, PluginStates},
     policy,
@@ -80,6 +85,7 @@ struct Startup {
     webhook: Listener,
     admin: Listener,
     invalidation: Option<Listener>,
+    console: Option<Listener>,
     metrics: Metrics,
     traces: Traces,
 }
@@ -91,6 +97,7 @@ struct ServingProcess {
     webhook: RunningPort,
     admin: RunningPort,
     invalidation: Option<RunningPort>,
+    console: Option<RunningPort>,
     /// The tasks that follow changes of certificates, configuration and registration.
     followers: JoinSet<()>,
     traces: Traces,
@@ -153,7 +160,11 @@ impl App {
             Some(port) => Some(bind(port.listen, ConnectionLimits::admin(), &metrics, "invalidation").await?),
             None => None,
         };
-        let startup = Startup { options, configured, builtins, webhook, admin, invalidation, metrics, traces };
+        let console = match &server.console {
+            Some(port) => Some(bind(port.listen, ConnectionLimits::console(), &metrics, "console").await?),
+            None => None,
+        };
+        let startup = Startup { options, configured, builtins, webhook, admin, invalidation, console, metrics, traces };
         Ok(Self { startup, signals })
     }
 
@@ -184,8 +195,8 @@ impl App {
                 bail!("stopped by a second signal ({signal}) before open requests were answered")
             }
         }
-        if let Some(invalidation) = serving.invalidation {
-            invalidation.stop().await;
+        for port in [serving.invalidation, serving.console].into_iter().flatten() {
+            port.stop().await;
         }
         serving.admin.stop().await;
         info!("stopped");
@@ -241,9 +252,11 @@ impl Startup {
         let kept_values = KeptValues::default();
         let loader = loader.with_delivery(Arc::clone(&delivery) as _).with_kept_values(kept_values.clone());
         let loader = loader.for_process(&server.clients);
+        let console = ConsolePort::prepare(self.console, &server).await?;
+        let loader = ConsolePort::observe(console.as_ref(), loader);
         let ready_file = self.options.process.ready_file.clone();
         let read = move || self.options.load_config(self.builtins);
-        let reloader = Reloader::start(self.configured, read, loader, states, reporter).await?;
+        let reloader = Reloader::start(self.configured, read, loader, states.clone(), reporter).await?;
         let metrics = self.metrics.clone();
         start_rotation(&config, &delivery, &kept_values, &mut followers);
         let invalidation = match (self.invalidation, &server.invalidation) {
@@ -254,6 +267,14 @@ impl Startup {
             _ => None,
         };
         let memory = MemoryPool::for_limit(cgroup::memory_limit());
+        let console_address = console.as_ref().map(ConsolePort::local_addr).transpose()?;
+        let console = console.map(|port| {
+            let (serving, memory) = (reloader.serving(), Arc::clone(&memory));
+            port.serve(
+                ProcessState { readiness: readiness.clone(), metrics: metrics.clone(), states, serving, memory },
+                &cert,
+            )
+        });
         let (serving, traces) = (reloader.serving(), self.traces.clone());
         let without_certificate = self.metrics.refused_clients(ClientRefusal::NoCertificate);
         let router = webhook::router(serving, self.metrics, traces, memory, server.max_admissions);
@@ -268,9 +289,9 @@ impl Startup {
             registration.start(&mut followers).await?;
         }
         if let Some(path) = &ready_file {
-            ReadyFile::new(addresses.0, addresses.1, ca).write(path)?;
+            ReadyFile::new(addresses.0, addresses.1, ca).with_console(console_address).write(path)?;
         }
-        Ok(ServingProcess { server, readiness, webhook, admin, invalidation, followers, traces: self.traces })
+        Ok(ServingProcess { server, readiness, webhook, admin, invalidation, console, followers, traces: self.traces })
     }
 }
 
@@ -430,6 +451,7 @@ async fn bind(
     let key = match port {
         "webhook" => "server.listen, --listen",
         "invalidation" => "server.invalidation.listen",
+        "console" => "server.console.listen",
         _ => "server.admin, --admin",
     };
     let listener = Listener::bind(address, limits, metrics.port(port)).await;

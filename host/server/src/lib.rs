@@ -8,6 +8,7 @@ mod admin;
 mod api_server;
 pub mod app;
 pub mod compiler;
+mod console;
 mod invalidation;
 pub mod plugins;
 pub mod policy;

@@ -10,7 +10,9 @@ mod flyte_settings;
 mod instances;
 mod kept_values;
 mod load_tasks;
+mod loaded_settings;
 mod missing_plugin;
+mod new_engine;
 mod pending_load;
 mod pod_component;
 mod public_reason;
@@ -25,32 +27,34 @@ mod tests;
 use std::sync::Arc;
 
 use ampoule_core::{DeliveryStore, InjectorFacts, NoDelivery, PodMutator, SecretInjector, ShadowInjector};
-use ampoule_engine::{CallObserver, Compiler, EngineConfig, EngineError, PluginEngine};
+use ampoule_engine::PluginEngine;
 use anyhow::Context as _;
-use tracing::warn;
 
 pub use self::{
     answer_check::{AnswerCheck, CheckedInjector},
     kept_values::KeptValues,
+    loaded_settings::{LoadedSettings, SettingsInUse},
+    new_engine::engine,
     status::{PluginStates, PluginStatus, ServingPlugin},
 };
 use self::{
     instances::{LoweredInstances, allot_instances},
     load_tasks::PlannedLoad,
+    new_engine::{NewCompiler, build_engine, child_compiler},
     pending_load::{FilledResult, LoadStep, PendingLoad},
     recipe::LoadedPlugin,
     refuse_unsafe::refuse_unsafe,
     slot::{PluginSlot, SlotFiller},
 };
 
-use crate::{compiler::ChildCompiler, policy};
+use crate::policy;
 use ampoule_admission::{global_secrets::GlobalSecrets, pipeline::Pipeline};
-use ampoule_cluster::ClusterReader;
 use ampoule_components::{Components, ListedInjector, builtins::Builtins};
 use ampoule_config::{ClientsConfig, Config, EngineSettings, GLOBAL_INJECTOR};
 use ampoule_net::cgroup;
 use ampoule_policy::CompiledPolicy;
 use ampoule_telemetry::{
+    decisions::DecisionLog,
     metrics::{Metrics, PluginLabels},
     trace::Traces,
 };
@@ -76,6 +80,10 @@ pub struct Loader {
     delivery: Arc<dyn DeliveryStore>,
     /// The plugins whose values another program can declare outdated.
     kept_values: KeptValues,
+    /// The settings of the last pipeline, for the console.
+    settings: LoadedSettings,
+    /// The log of decisions; `None` without a console.
+    decisions: Option<DecisionLog>,
     /// The memory limit of the container in bytes; `None` without a limit.
     memory_limit: Option<u64>,
     /// The plugins that got fewer instances at the last load.
@@ -97,9 +105,6 @@ pub enum LoaderEvent {
     /// Every plugin was tried. The load ends.
     Done,
 }
-
-/// Creates a compiler with a memory limit in MiB. `None` compiles in this process.
-type NewCompiler = fn(u64) -> Option<Arc<dyn Compiler>>;
 
 /// The parts of a pipeline that the next one can reuse.
 #[derive(Clone)]
@@ -129,6 +134,8 @@ impl Loader {
             values: true,
             delivery: Arc::new(NoDelivery),
             kept_values: KeptValues::default(),
+            settings: LoadedSettings::default(),
+            decisions: None,
             memory_limit: None,
             lowered: Vec::new(),
             pending: None,
@@ -172,6 +179,12 @@ impl Loader {
     #[must_use]
     pub fn with_delivery(self, delivery: Arc<dyn DeliveryStore>) -> Self {
         Self { delivery, ..self }
+    }
+
+    /// Reports the settings of each pipeline to the console, and its decisions.
+    #[must_use]
+    pub fn with_console(self, settings: LoadedSettings, decisions: DecisionLog) -> Self {
+        Self { settings, decisions: Some(decisions), ..self }
     }
 
     /// Loads every configured plugin from the current content of its source, and builds their
@@ -321,6 +334,11 @@ impl Loader {
         self.kept_values.set(parts.slots.iter().filter_map(PluginSlot::values).collect());
         let chained = slot::states(&parts.slots, &parts.config);
         let plugins = chained.chain(parts.ignored.iter().cloned()).collect();
+        if self.decisions.is_some() {
+            let serving = parts.slots.iter().filter_map(|slot| slot.serving.as_ref());
+            let injectors = serving.map(|loaded| loaded.recipe.config.clone()).collect();
+            self.settings.set(SettingsInUse { config: Arc::clone(&parts.config), injectors });
+        }
         self.last = Some(Arc::new(parts));
         LoadedPipeline { pipeline, plugins }
     }
@@ -397,6 +415,7 @@ impl Loader {
             .with_on_failure(config.on_failure)
             .with_ephemeral_containers(config.registration.ephemeral_containers)
             .with_audit(config.audit)
+            .with_decisions(self.decisions.clone())
     }
 
     /// Denies the injector's answers with values unless they are allowed. For every injector, also
@@ -449,45 +468,4 @@ async fn wait(pending: Option<&mut PendingLoad>) -> FilledResult {
         Some(pending) => pending.wait().await,
         None => std::future::pending().await,
     }
-}
-
-/// Builds an engine with these settings.
-///
-/// # Errors
-///
-/// The engine cannot be created.
-pub fn engine(settings: EngineSettings, metrics: &Metrics) -> anyhow::Result<Arc<PluginEngine>> {
-    build_engine(settings, Arc::new(metrics.clone()), child_compiler)
-}
-
-fn child_compiler(memory_limit_mib: u64) -> Option<Arc<dyn Compiler>> {
-    Some(Arc::new(ChildCompiler::new(memory_limit_mib)))
-}
-
-fn build_engine(
-    settings: EngineSettings,
-    observer: Arc<dyn CallObserver>,
-    new_compiler: NewCompiler,
-) -> anyhow::Result<Arc<PluginEngine>> {
-    let default = EngineConfig::default();
-    let config = EngineConfig {
-        cache_dir: settings.cache_directory,
-        compiler: new_compiler(settings.compile_memory_mib),
-        max_concurrent: settings.max_concurrent.unwrap_or(default.max_concurrent),
-        guest_threads: settings.guest_threads.unwrap_or(default.guest_threads),
-        observer,
-        resolver: default.resolver,
-        secrets: Arc::new(ClusterReader::default()),
-        http: default.http,
-        log: default.log,
-    };
-    let engine = match PluginEngine::new(config.clone()) {
-        // Not a reason to serve nothing: without the cache, each start compiles all components.
-        Err(error @ EngineError::CacheFolder { .. }) => {
-            warn!(%error, "compiled components are not cached");
-            PluginEngine::new(EngineConfig { cache_dir: None, ..config })
-        }
-        result => result,
-    };
-    Ok(Arc::new(engine?))
 }

@@ -3,6 +3,7 @@
 //! None of them contains a secret's value, a pod or a request body.
 
 pub mod colour;
+pub mod decisions;
 pub mod log;
 pub mod metrics;
 pub mod plugin_state;

@@ -35,11 +35,14 @@ pub use self::{
     clients::ClientRefusal,
     delivery::{DeliveryResult, InvalidationResult},
     phase::Phase,
+    plugin::PluginFigures,
+    policy::RuleFigures,
     rotation::{RolloutResult, RotationPods},
 };
 use crate::plugin_state::PluginState;
 use ampoule_core::{
-    AdmissionOutcome, CallObserver, PluginObserver, PolicyFinding, PolicyRule, ShadowComparison, Unobserved,
+    AdmissionOutcome, CallObserver, PluginObserver, PolicyFinding, PolicyRule, ShadowComparison, ShadowResult,
+    Unobserved,
 };
 use ampoule_net::listener::ConnectionMetrics;
 
@@ -267,6 +270,35 @@ impl Metrics {
         let label = OutcomeLabel { outcome: outcome.as_str() };
         self.admissions.get_or_create(&label).inc();
         self.admission_duration.get_or_create(&label).observe(elapsed.as_secs_f64());
+    }
+
+    /// Returns the number of answered reviews for each outcome.
+    #[must_use]
+    pub fn admissions(&self) -> Vec<(AdmissionOutcome, u64)> {
+        let count = |outcome: AdmissionOutcome| {
+            self.admissions.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).get()
+        };
+        AdmissionOutcome::ALL.into_iter().map(|outcome| (outcome, count(outcome))).collect()
+    }
+
+    /// Returns the figures of these plugins, in their order.
+    #[must_use]
+    pub fn plugin_figures(&self, plugins: &[&str]) -> Vec<PluginFigures> {
+        let text = self.text();
+        let durations = PluginFamilies::durations(&text);
+        plugins.iter().map(|plugin| self.plugin_families.figures(plugin, &durations)).collect()
+    }
+
+    /// Returns how often a rule matched and how often it failed.
+    #[must_use]
+    pub fn rule_figures(&self, rule: &PolicyRule) -> RuleFigures {
+        self.policy.rule_figures(rule)
+    }
+
+    /// Returns the number of comparisons of a shadow injector for each result.
+    #[must_use]
+    pub fn shadow_figures(&self, injector: &str) -> Vec<(ShadowResult, u64)> {
+        self.policy.shadow_figures(injector)
     }
 
     /// Returns the timer of admission phases. It is cheaper to share than all metrics.

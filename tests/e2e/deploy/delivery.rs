@@ -273,6 +273,36 @@ fn the_port_for_reports_of_changes_is_reachable_only_if_it_is_not_local() -> Res
 }
 
 #[test]
+fn the_console_has_a_service_only_if_it_is_not_local_and_a_token_for_the_api_server_always() -> Result<()> {
+    let from = "networkPolicy.consoleFrom[0].namespaceSelector.matchLabels.team=a";
+    let certificate = ["certificates.mode=cert-manager", "certificates.issuerRef.name=a"];
+    let table: &[(&[&str], Option<u64>, bool)] = &[
+        (&[], None, false),
+        (&["config.server.console.listen=127.0.0.1:9445"], None, true),
+        (&["config.server.console.listen=0.0.0.0:9555"], Some(9555), true),
+        (&["flyte.enabled=true"], None, false),
+    ];
+    for (values, port, has_token) in table {
+        let objects = render(&[&["networkPolicy.enabled=true", from], &certificate[..], *values].concat())?;
+        let deployment = find(&objects, "Deployment/hook-ampoule")?;
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], *has_token, "{values:?}");
+        let ports = pod["containers"][0]["ports"].as_array().context("ports")?;
+        let named = ports.iter().find(|found| found["name"] == "console");
+        assert_eq!(named.and_then(|named| named["containerPort"].as_u64()), *port, "{values:?}");
+        let service = find(&objects, "Service/hook-ampoule-console").ok();
+        let target = service.map(|service| &service["spec"]["ports"][0]);
+        let expected = json!({ "name": "console", "port": 443, "targetPort": "console" });
+        assert_eq!(target, port.map(|_| &expected), "{values:?}");
+        let policy = find(&objects, "NetworkPolicy/hook-ampoule")?;
+        let permitted = policy["spec"]["ingress"].as_array().context("rules")?.iter();
+        let permitted = permitted.filter(|rule| rule["ports"][0]["port"] == "console").count();
+        assert_eq!(permitted, usize::from(port.is_some()), "{values:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_component_has_the_port_for_reports_of_changes_of_the_chart() -> Result<()> {
     let ours = kustomize::render("base", &["invalidation"])?;
     let [listen, anyone] =

@@ -211,3 +211,43 @@ fn a_restart_of_workloads_needs_the_search_for_old_values() {
         assert_eq!(config(&parts.join("\n")).restarts_workloads(), expected, "{parts:?}");
     }
 }
+
+#[test]
+fn the_console_has_tls_unless_it_is_local() {
+    refuses(
+        "server: { console: { listen: '0.0.0.0:9445', plainHttp: true } }",
+        "configuration: server.console.plainHttp: is not allowed on 0.0.0.0:9445: requests contain tokens, which only \
+         TLS protects on the network; use 127.0.0.1, or remove the key",
+    );
+    refuses(
+        "server: { console: { listen: '127.0.0.1:10254' } }",
+        "configuration: server.console.listen: port 10254 is already used by another key of server",
+    );
+    refuses(
+        "server: { invalidation: { listen: '127.0.0.1:9444' }, console: { listen: '[::]:9444' } }",
+        "configuration: server.console.listen: port 9444 is already used by another key of server",
+    );
+    assert!(config("").server.console.is_none(), "it is off by default");
+    for (keys, expected) in [
+        ("{}", true),
+        ("{ listen: '[::1]:9445' }", true),
+        ("{ plainHttp: false }", false),
+        ("{ listen: '0.0.0.0:9445' }", false),
+        ("{ listen: '[::]:9445', plainHttp: false }", false),
+    ] {
+        let console = config(&format!("server: {{ console: {keys} }}")).server.console.unwrap();
+        assert_eq!(console.is_plain(), expected, "{keys}");
+    }
+}
+
+#[test]
+fn the_shown_document_has_no_setting_of_a_plugin() {
+    let yaml =
+        "injectors: [{ name: a, component: \"file:/a\", settings: { url: canary, deep: { list: [canary, 7] } } }]";
+    let config = config(yaml);
+    let hidden = serde_json::json!({ "url": "(hidden)", "deep": { "list": ["(hidden)", "(hidden)"] } });
+    assert_eq!(config.shown()["injectors"][0]["settings"], hidden);
+    let injector = config.injectors[0].shown();
+    assert_eq!((&injector["settings"], &injector["name"]), (&hidden, &serde_json::json!("a")));
+    assert!(!config.shown().to_string().contains("canary"));
+}

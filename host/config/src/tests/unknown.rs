@@ -14,7 +14,7 @@ fn unknown_keys_are_refused_with_the_known_ones() {
     refuses(
         "server:\n  tls: {}",
         "configuration, line 2, column 3: server.tls: unknown field `tls`, expected one of listen, admin, certDir, \
-         shutdownDelaySeconds, shutdownGraceSeconds, maxConnections, maxConnectionAgeSeconds, maxAdmissions, clients, invalidation",
+         shutdownDelaySeconds, shutdownGraceSeconds, maxConnections, maxConnectionAgeSeconds, maxAdmissions, clients, invalidation, console",
     );
     refuses(
         "injectors:\n- name: k8s\n  component: builtin:k8s\n  limits: { memoryMb: 3 }",

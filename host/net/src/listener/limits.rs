@@ -36,6 +36,13 @@ impl ConnectionLimits {
         }
     }
 
+    /// The limits of the console's port. A browser opens up to six connections, and all clients of
+    /// a proxy or of `kubectl port-forward` share an address.
+    #[must_use]
+    pub fn console() -> Self {
+        Self { total: 128, per_peer: 96, idle: Duration::from_secs(60), moment: Duration::ZERO }
+    }
+
     /// The limits of the admin port. Its clients are the kubelet, which opens a connection for each
     /// probe, and one or two scrapers. They repeat a request on a connection that was closed.
     #[must_use]

@@ -19,13 +19,20 @@ pub(super) struct ReadyFile {
     admin: SocketAddr,
     /// The CA of a self-signed certificate, in PEM format.
     ca: Option<String>,
+    /// The console, if its port is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<SocketAddr>,
 }
 
 // === impl ReadyFile ===
 
 impl ReadyFile {
     pub(super) fn new(webhook: SocketAddr, admin: SocketAddr, ca: Option<String>) -> Self {
-        Self { webhook: reachable(webhook), admin: reachable(admin), ca }
+        Self { webhook: reachable(webhook), admin: reachable(admin), ca, console: None }
+    }
+
+    pub(super) fn with_console(self, console: Option<SocketAddr>) -> Self {
+        Self { console: console.map(reachable), ..self }
     }
 
     /// Writes a temporary file in the same directory and renames it, which is atomic.
@@ -61,5 +68,9 @@ mod tests {
         let content = fs::read_to_string(&path).unwrap();
         assert_eq!(content, r#"{"webhook":"127.0.0.1:9443","admin":"[::1]:10254","ca":null}"#);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file remains");
+        let console = Some("[::]:9445".parse().unwrap());
+        ReadyFile::new(webhook, admin, None).with_console(console).write(&path).unwrap();
+        let content = fs::read_to_string(&path).unwrap();
+        assert_eq!(content, r#"{"webhook":"127.0.0.1:9443","admin":"[::1]:10254","ca":null,"console":"[::1]:9445"}"#);
     }
 }

@@ -3,7 +3,7 @@
 //! A series is created by its first observation, and looked up only once.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,6 +25,9 @@ const CALL_BUCKETS: [f64; 13] =
     [0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.2, 1.0];
 
 const OUTCOMES: usize = CallOutcome::ALL.len();
+
+/// The name of the histogram of calls in the text of all metrics.
+const CALL_DURATION: &str = "ampoule_plugin_call_duration_seconds";
 
 /// The result of a successful login.
 const LOGGED_IN: &str = "done";
@@ -53,6 +56,17 @@ pub(super) struct PluginMetrics {
     calls: [OnceLock<Histogram>; OUTCOMES],
     guest_seconds: OnceLock<Seconds>,
     memory: OnceLock<Gauge>,
+}
+
+/// The figures of one plugin since it was configured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PluginFigures {
+    /// The number of calls and their seconds together, for each outcome that occurred.
+    pub calls: Vec<(&'static str, u64, f64)>,
+    /// The seconds in the plugin's own code.
+    pub guest_seconds: f64,
+    /// The maximum linear memory of an instance, in bytes.
+    pub memory_bytes: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -136,6 +150,28 @@ impl PluginFamilies {
         for result in login_results() {
             drop(self.logins.get_or_create(&LoginLabels { plugin: plugin.to_owned(), result }));
         }
+    }
+
+    /// Reads the series of a plugin, without creating them. `durations` are the samples of the
+    /// calls' durations, by their series: a histogram of the library cannot be read.
+    pub(super) fn figures(&self, plugin: &str, durations: &HashMap<&str, &str>) -> PluginFigures {
+        let label = PluginLabel { plugin: plugin.to_owned() };
+        let calls = CallOutcome::ALL.into_iter().map(CallOutcome::as_str).filter_map(|outcome| {
+            let labels = format!("{{plugin=\"{plugin}\",outcome=\"{outcome}\"}}");
+            let sample = |part: &str| durations.get(format!("{CALL_DURATION}_{part}{labels}").as_str());
+            Some((outcome, sample("count")?.parse().ok()?, sample("sum")?.parse().ok()?))
+        });
+        PluginFigures {
+            calls: calls.collect(),
+            guest_seconds: self.guest_seconds.get(&label).map_or(0.0, |seconds| seconds.get()),
+            memory_bytes: self.memory.get(&label).map_or(0, |memory| memory.get()),
+        }
+    }
+
+    /// The samples of the calls' durations in the text of all metrics.
+    pub(super) fn durations(text: &str) -> HashMap<&str, &str> {
+        let lines = text.lines().filter(|line| line.starts_with(CALL_DURATION));
+        lines.filter_map(|line| line.rsplit_once(' ')).collect()
     }
 
     /// Removes a plugin that is no longer configured, with its series.
@@ -271,6 +307,7 @@ mod tests {
         let trial = plugin();
         trial.denied(Grant::Clock);
         assert!(lines() > 0);
+        assert_eq!(families.figures("one", &HashMap::new()), PluginFigures::default(), "it was not called");
         drop(trial);
         assert_eq!(lines(), 0, "it was never configured");
 

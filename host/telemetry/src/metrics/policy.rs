@@ -17,6 +17,15 @@ pub(super) struct PolicyMetrics {
     shadows: Family<ShadowLabels, Counter>,
 }
 
+/// The figures of one rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleFigures {
+    /// The number of evaluations that matched.
+    pub matches: u64,
+    /// The number of evaluations that failed.
+    pub errors: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RuleLabels {
     rule: String,
@@ -59,6 +68,22 @@ impl PolicyMetrics {
             RuleLabels { rule: finding.rule.to_string(), action: finding.action.as_str(), shadow: finding.shadow };
         let family = if finding.error.is_some() { &self.errors } else { &self.matches };
         family.get_or_create(&labels).inc();
+    }
+
+    /// Reads the counters of a rule, without creating them.
+    pub(super) fn rule_figures(&self, rule: &PolicyRule) -> RuleFigures {
+        let labels = RuleLabels::of_rule(rule);
+        let read = |family: &Family<RuleLabels, Counter>| family.get(&labels).map_or(0, |counter| counter.get());
+        RuleFigures { matches: read(&self.matches), errors: read(&self.errors) }
+    }
+
+    /// Reads the counters of a shadow injector, without creating them.
+    pub(super) fn shadow_figures(&self, injector: &str) -> Vec<(ShadowResult, u64)> {
+        let read = |result| {
+            let labels = ShadowLabels::new(injector, result);
+            self.shadows.get(&labels).map_or(0, |counter| counter.get())
+        };
+        ShadowResult::ALL.into_iter().map(|result| (result, read(result))).collect()
     }
 
     /// Creates the series of a shadow injector at zero.
