@@ -5,6 +5,8 @@
 
 #[path = "console/attacks.rs"]
 mod attacks;
+#[path = "console/pages.rs"]
+mod pages;
 
 use std::fs;
 

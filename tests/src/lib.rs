@@ -5,6 +5,7 @@
 //! process ends.
 
 mod ampoule;
+mod browser;
 mod collector;
 mod eventually;
 pub mod figures;
@@ -29,6 +30,7 @@ pub mod tls_front;
 
 pub use self::{
     ampoule::{Ampoule, Exit, binary},
+    browser::Browser,
     collector::{Collector, Span},
     eventually::eventually,
     haproxy::Haproxy,

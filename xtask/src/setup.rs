@@ -35,7 +35,7 @@ use self::manifests::Renderers;
 use self::program::Program;
 use self::prometheus::Prometheus;
 use self::sdks::Sdks;
-use crate::progress::GOOD;
+use crate::progress::{BAD, GOOD};
 
 /// Tools of a command.
 #[derive(Clone, Copy)]
@@ -44,8 +44,8 @@ pub(crate) enum Scope {
     Wasm,
     /// For a request to the server: the WebAssembly target, and curl.
     Demo,
-    /// For the end-to-end tests as well: etcd, kube-apiserver, haproxy, Flyte's SDKs, Helm and
-    /// kubectl, Prometheus, and a registry.
+    /// For the end-to-end tests as well: etcd, kube-apiserver, haproxy, Chromium, Flyte's SDKs,
+    /// Helm and kubectl, Prometheus, and a registry.
     Everything,
 }
 
@@ -131,6 +131,11 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("haproxy", &haproxy.to_string());
     found("runc", &image::ensure_program("runc", "runc")?);
     found("busybox", &image::ensure_program("busybox", "busybox-static")?);
+    // Without it, the tests report that the pages of the console did not run.
+    match image::ensure_program("chromium", "chromium") {
+        Ok(path) => found("chromium", &path),
+        Err(error) => anstream::eprintln!("{BAD}✗{BAD:#} {:<15} {error:#}", "chromium"),
+    }
     let sdks = sdks::ensure()?;
     found("flyte's SDKs", &sdks.to_string());
     let languages = languages::ensure()?;

@@ -41,7 +41,7 @@ function ruleText(rule) {
 
 function attemptText(attempt) {
   const injected = attempt.answer === "injected" || attempt.answer === "referenced";
-  const edits = [`${attempt.edits} edits`];
+  const edits = [attempt.edits === 1 ? "1 edit" : `${attempt.edits} edits`];
   if (attempt.values > 0) edits.push(`${attempt.values} with a fetched value`);
   if (attempt.references > 0) edits.push(`${attempt.references} with a reference to a Secret`);
   return [`Injector ${attempt.injector}: `, element("span", { class: injected ? "good" : "note" }, attempt.answer), injected ? ` (${edits.join(", ")})` : ""];
