@@ -8,7 +8,7 @@ mod attacks;
 #[path = "console/pages.rs"]
 mod pages;
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{Ampoule, Answer, ApiServer, Connection, Namespace, asking, eventually, pod};
@@ -211,6 +211,29 @@ async fn check_process(shown: &Shown) -> Result<()> {
     assert_eq!((&configuration["profile"], &configuration["onFailure"]), (&json!("flyte-v1"), &json!("deny")));
     let described = shown.send("GET", "/api/v1/openapi.json", &[], "").await?;
     assert_eq!(json_of(&described)?["openapi"], "3.1.0");
+    Ok(())
+}
+
+#[test]
+fn the_command_forwards_a_port_with_kubectl() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let kubectl = folder.path().join("kubectl");
+    let output = |words: &[&str]| -> Result<_> {
+        let mut command = Ampoule::command()?;
+        let output = command.arg("console").args(words).env("PATH", folder.path()).output()?;
+        Ok((output.status.code(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+    };
+    let (code, _, stderr) = output(&[])?;
+    assert_eq!((code, stderr.contains("cannot run kubectl; --print prints the command")), (Some(1), true), "{stderr}");
+    fs::write(&kubectl, "#!/bin/sh\necho \"kubectl got: $*\"\nexit 3\n")?;
+    fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755))?;
+    let (code, stdout, stderr) = output(&["--namespace", "hooks", "--target", "pod/hook-0", "--local-port", "8080"])?;
+    assert_eq!((code, stderr.as_str()), (Some(1), ""), "kubectl fails");
+    let forwarded = "kubectl got: --namespace hooks port-forward pod/hook-0 8080:9445\n";
+    ensure!(stdout.starts_with("Open http://127.0.0.1:8080/ while this command runs.\n"), "{stdout}");
+    ensure!(stdout.ends_with(forwarded), "{stdout}");
+    let (code, stdout, _) = output(&["--print"])?;
+    ensure!(code == Some(0) && !stdout.contains("kubectl got"), "{stdout}");
     Ok(())
 }
 

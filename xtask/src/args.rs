@@ -31,6 +31,9 @@ enum Command {
         /// Keep the server running and print a `curl` command for it; Ctrl-C stops it.
         #[arg(long)]
         serve: bool,
+        /// Open the console with sample traffic, and print its address; Ctrl-C stops it.
+        #[arg(long, conflicts_with = "serve")]
+        console: bool,
     },
     /// Run all tests, including those against a real API server.
     Test {
@@ -128,7 +131,7 @@ impl Args {
                 setup::ensure(if demo_only { setup::Scope::Demo } else { setup::Scope::Everything })?;
                 Ok(ExitCode::SUCCESS)
             }
-            Some(Command::Demo { serve }) => demo::run(if serve { demo::Mode::Serve } else { demo::Mode::Once }),
+            Some(Command::Demo { serve, console }) => demo::run(demo::Mode::from_flags(serve, console)),
             Some(Command::Test { filter, only }) => test::run(filter.as_deref(), only),
             Some(Command::Check) => check::run(),
             Some(Command::Docs) => docs::run(),

@@ -1,9 +1,10 @@
 //! A demonstration for new users: starts the real server on a free local port with the built-in
 //! Kubernetes plugin, sends it a pod over TLS like an API server does, and shows the pod before and
-//! after. It needs no API server and no cluster.
+//! after. It needs no API server and no cluster. For the console, it plays the API server.
 //!
 //! `curl` sends the request, with the command line that `--serve` prints.
 
+mod api_server;
 mod diff;
 mod review;
 mod server;
@@ -27,6 +28,9 @@ use crate::workspace::{self, Build};
 /// The default timeout of an API server for a webhook.
 const ANSWER_MAX_SECONDS: &str = "10";
 
+/// Interval of the pods of the console's demo.
+const TRAFFIC: Duration = Duration::from_secs(2);
+
 /// What to do after showing the pod.
 #[derive(Clone, Copy)]
 pub(crate) enum Mode {
@@ -34,6 +38,20 @@ pub(crate) enum Mode {
     Once,
     /// Keep the server running until Ctrl-C.
     Serve,
+    /// Open the console as well, and send a pod every few seconds.
+    Console,
+}
+
+// === impl Mode ===
+
+impl Mode {
+    pub(crate) fn from_flags(serve: bool, console: bool) -> Self {
+        match (serve, console) {
+            (_, true) => Self::Console,
+            (true, false) => Self::Serve,
+            (false, false) => Self::Once,
+        }
+    }
 }
 
 /// Shows one pod. The server has stopped when this function returns, also after an error.
@@ -43,7 +61,11 @@ pub(crate) fn run(mode: Mode) -> Result<ExitCode> {
     let begun = Instant::now();
     let stop = stop_flag()?;
     let folder = tempfile::Builder::new().prefix("ampoule-demo-").tempdir()?;
-    let server = Server::start(&binary, folder.path(), &stop)?;
+    let kubeconfig = match mode {
+        Mode::Console => Some(api_server::kubeconfig(api_server::start()?)),
+        Mode::Once | Mode::Serve => None,
+    };
+    let server = Server::start(&binary, folder.path(), kubeconfig.as_deref(), &stop)?;
     let request = curl(&server, folder.path())?;
     show(request)?;
     match mode {
@@ -56,6 +78,11 @@ pub(crate) fn run(mode: Mode) -> Result<ExitCode> {
         }
         Mode::Serve => {
             serve(&server, folder.path(), &stop)?;
+            server.stop()?;
+            anstream::println!("{GOOD}✓{GOOD:#} the server stopped");
+        }
+        Mode::Console => {
+            open_console(&server, folder.path(), &stop)?;
             server.stop()?;
             anstream::println!("{GOOD}✓{GOOD:#} the server stopped");
         }
@@ -111,6 +138,30 @@ fn serve(server: &Server, folder: &Path, stop: &AtomicBool) -> Result<()> {
     anstream::println!("Press Ctrl-C to stop.");
     while !stop.load(Ordering::Relaxed) {
         server.check_running()?;
+        thread::sleep(Duration::from_millis(100));
+    }
+    anstream::println!();
+    Ok(())
+}
+
+/// Sends the review again and again, until Ctrl-C, or until the server ends unexpectedly.
+fn open_console(server: &Server, folder: &Path, stop: &AtomicBool) -> Result<()> {
+    anstream::println!("\n{STRONG}The console is open{STRONG:#} at http://{}/", server.console());
+    anstream::println!(
+        "Sign in with the token {STRONG}{}{STRONG:#}. A pod arrives every two seconds.",
+        api_server::TOKEN
+    );
+    anstream::println!("Press Ctrl-C to stop.");
+    let mut sent = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        server.check_running()?;
+        if sent.elapsed() > TRAFFIC {
+            sent = Instant::now();
+            let mut request = curl(server, folder)?;
+            request.args(["--max-time", ANSWER_MAX_SECONDS]).stdin(Stdio::null()).stdout(Stdio::null());
+            // A pod that is not answered is visible in the console.
+            let _ = request.status();
+        }
         thread::sleep(Duration::from_millis(100));
     }
     anstream::println!();

@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 1 refusal or failure, 2 usage error. Results are written to stdout,
 //! everything else to stderr.
 
+mod console;
 mod flyte;
 mod plugin;
 mod registries;
@@ -22,6 +23,7 @@ use ampoule_config::{ConfigSource, FlyteSource, OciReference, ProfileName};
 use ampoule_server::app::{ProcessArgs, StartOptions};
 
 pub(crate) use self::{
+    console::ConsoleArgs,
     flyte::{WebhookArgs, WebhookCommand},
     plugin::{BenchArgs, BuildArgs, Language, NewArgs, PluginArg, ScaffoldGrant, TestArgs},
     request::RequestArgs,
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     /// The policy is a MutatingAdmissionPolicy with a binding. It repeats the answers of the
     /// configuration; its comments list what remains for the webhook.
     ExportPolicy(ExportPolicyArgs),
+    /// Open the console of a running webhook: forward a local port with `kubectl`, and print the
+    /// address.
+    Console(ConsoleArgs),
     /// Check, convert or describe the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -8,6 +8,7 @@ mod component;
 mod config_check;
 mod config_convert;
 mod config_schema;
+mod console;
 mod explain;
 mod export_policy;
 mod init_certs;
@@ -35,6 +36,7 @@ use self::{
     config_check::config_check,
     config_convert::config_convert,
     config_schema::config_schema,
+    console::console,
     explain::explain,
     export_policy::export_policy,
     init_certs::init_certs,
@@ -87,6 +89,7 @@ fn run_command(command: Command, builtins: Builtins) -> anyhow::Result<ExitCode>
         Command::Explain(args) => explain(&args, builtins),
         Command::Request(args) => request(args),
         Command::ExportPolicy(args) => export_policy(&args, builtins),
+        Command::Console(args) => console(&args),
         Command::Config(ConfigCommand::Check(args)) => config_check(&args, builtins),
         Command::Config(ConfigCommand::Convert(args)) => config_convert(args, builtins),
         Command::Config(ConfigCommand::Schema) => config_schema(),

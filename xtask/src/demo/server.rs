@@ -40,14 +40,21 @@ pub(super) struct Server {
 // === impl Server ===
 
 impl Server {
-    /// Starts the server and waits until it is ready. `folder` is for its files.
-    pub(super) fn start(binary: &Path, folder: &Path, stop: &AtomicBool) -> Result<Self> {
+    /// Starts the server and waits until it is ready. `folder` is for its files. With the API
+    /// server of a kubeconfig, it opens the console.
+    pub(super) fn start(binary: &Path, folder: &Path, kubeconfig: Option<&str>, stop: &AtomicBool) -> Result<Self> {
         let (config, ready_file) = (folder.join("ampoule.yaml"), folder.join("ready.json"));
-        fs::write(&config, CONFIG)?;
+        let open = "server: { console: { listen: '127.0.0.1:0' }, ";
+        fs::write(&config, if kubeconfig.is_some() { CONFIG.replace("server: { ", open) } else { CONFIG.to_owned() })?;
         let (log, log_path) = server_log()?;
         let mut command = Command::new(binary);
         command.arg("serve").arg("--config").arg(config).arg("--self-signed");
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).arg("--ready-file").arg(&ready_file);
+        if let Some(kubeconfig) = kubeconfig {
+            let path = folder.join("kubeconfig");
+            fs::write(&path, kubeconfig)?;
+            command.env("KUBECONFIG", path);
+        }
         command.stdin(Stdio::null()).stdout(log.append()?).stderr(log.append()?);
         let child = RefCell::new(job::spawn(&mut command)?);
         let mut server = Self { child, log, log_path, ready: Value::Null };
@@ -63,6 +70,11 @@ impl Server {
     /// Returns the address of the admin port.
     pub(super) fn admin(&self) -> &str {
         self.ready["admin"].as_str().unwrap_or_default()
+    }
+
+    /// Returns the address of the console; empty if it is off.
+    pub(super) fn console(&self) -> &str {
+        self.ready["console"].as_str().unwrap_or_default()
     }
 
     /// Returns the server's self-signed certificate.
