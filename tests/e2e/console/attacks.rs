@@ -21,8 +21,8 @@ use super::Shown;
 use crate::support::{AS_ENV_VAR, K8S, config};
 
 const MISSING: &str = r#"{"detail":"Authentication credentials required"}"#;
-/// Idle connections of one client: more than the port accepts.
-const IDLE: usize = 1000;
+/// Idle connections of one client: more than twice what the port accepts.
+const IDLE: usize = 300;
 
 #[tokio::test]
 async fn attacks_get_their_answer() -> Result<()> {
