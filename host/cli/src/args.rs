@@ -5,6 +5,7 @@
 
 mod console;
 mod flyte;
+mod namespace;
 mod plugin;
 mod registries;
 mod request;
@@ -25,6 +26,7 @@ use ampoule_server::app::{ProcessArgs, StartOptions};
 pub(crate) use self::{
     console::ConsoleArgs,
     flyte::{WebhookArgs, WebhookCommand},
+    namespace::NamespaceArg,
     plugin::{BenchArgs, BuildArgs, Language, NewArgs, PluginArg, ScaffoldGrant, TestArgs},
     request::RequestArgs,
 };
@@ -105,6 +107,8 @@ pub(crate) struct MutateArgs {
     #[command(flatten)]
     pub(crate) pod: PodArg,
     #[command(flatten)]
+    pub(crate) namespace: NamespaceArg,
+    #[command(flatten)]
     pub(crate) config: ConfigArg,
     /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
@@ -116,6 +120,8 @@ pub(crate) struct MutateArgs {
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pub(crate) pod: PodArg,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArg,
     #[command(flatten)]
     pub(crate) config: ConfigArg,
     /// Output format.
@@ -247,8 +253,9 @@ pub(crate) struct ConfigArg {
     /// take precedence).
     #[arg(long, value_name = "GLOB", conflicts_with = "config")]
     flyte_config: Vec<String>,
-    /// Flyte version to emulate (default: detected from the keys).
-    #[arg(long, requires = "flyte_config", conflicts_with = "config")]
+    /// Profile of a configuration without a file, or of Flyte's files (default: detected from their
+    /// keys).
+    #[arg(long, conflicts_with = "config")]
     profile: Option<ProfileName>,
 }
 
@@ -389,10 +396,11 @@ impl From<AllocationName> for Allocation {
 
 impl From<ConfigArg> for ConfigSource {
     fn from(arg: ConfigArg) -> Self {
-        if arg.flyte_config.is_empty() {
-            return Self::Native(arg.path);
+        match (arg.flyte_config, arg.profile) {
+            (globs, profile) if !globs.is_empty() => Self::Flyte(FlyteSource { globs, flags: Vec::new(), profile }),
+            (_, Some(profile)) => Self::Defaults(profile),
+            (_, None) => Self::Native(arg.path),
         }
-        Self::Flyte(FlyteSource { globs: arg.flyte_config, flags: Vec::new(), profile: arg.profile })
     }
 }
 
@@ -442,6 +450,21 @@ mod tests {
     fn dns_names_require_a_self_signed_certificate() {
         let error = Args::try_parse_from(["ampoule", "serve", "--dns-name", "example.org"]).unwrap_err();
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_profile_alone_is_a_configuration() {
+        for (words, expected) in [
+            (&["explain", "--profile", "plain"][..], ConfigSource::Defaults(ProfileName::Plain)),
+            (&["explain"], ConfigSource::Native(None)),
+            (&["explain", "--config", "a"], ConfigSource::Native(Some(PathBuf::from("a")))),
+        ] {
+            let words = ["ampoule"].iter().chain(words);
+            let Command::Explain(args) = Args::try_parse_from(words).unwrap().command else {
+                panic!("the command must be explain")
+            };
+            assert_eq!(ConfigSource::from(args.config), expected);
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod stale;
 #[cfg(test)]
 mod tests;
 mod uninstall;
+mod webhook_call;
 
 use std::process::ExitCode;
 

@@ -73,8 +73,8 @@ pub use self::{
     pods::PodsConfig,
     reader::parse_document,
     registration::{
-        CertificateMode, CertificatesConfig, FailurePolicy, LabelCondition, LabelOperator, NamespaceSelector,
-        RegistrationConfig, WEBHOOK_PATH,
+        CertificateMode, CertificatesConfig, FailurePolicy, LabelCondition, LabelOperator, NamespaceLabels,
+        NamespaceSelector, RegistrationConfig, SelectorMatch, WEBHOOK_PATH,
     },
     registries::RegistriesConfig,
     rotation::{RolloutConfig, RotationConfig},
@@ -91,6 +91,8 @@ pub use self::{
 pub enum ConfigSource {
     /// A file of Ampoule; without one, every key has its default.
     Native(Option<PathBuf>),
+    /// No file: every key has the default of this profile.
+    Defaults(ProfileName),
     /// Files of Flyte.
     Flyte(FlyteSource),
 }
@@ -172,6 +174,10 @@ impl ConfigSource {
             Self::Native(path) => {
                 Ok(LoadedConfig { config: Config::load(path.as_deref(), builtins)?, notices: Vec::new() })
             }
+            Self::Defaults(profile) => {
+                let file = file::ConfigFile { profile: *profile, ..file::ConfigFile::default() };
+                Ok(LoadedConfig { config: file.check(builtins)?, notices: Vec::new() })
+            }
             Self::Flyte(source) => source.load(builtins),
         }
     }
@@ -181,7 +187,7 @@ impl ConfigSource {
     pub fn locate(&self, error: ConfigError) -> ConfigError {
         match self {
             Self::Native(Some(path)) => error.in_file(path),
-            Self::Native(None) | Self::Flyte(_) => error,
+            Self::Native(None) | Self::Defaults(_) | Self::Flyte(_) => error,
         }
     }
 }

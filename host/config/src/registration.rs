@@ -14,6 +14,13 @@ use crate::{
     section::{seconds, section},
 };
 
+mod selection;
+
+pub use self::selection::{NamespaceLabels, SelectorMatch};
+
+/// The label with the name of a namespace, which the API server sets on each.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
 /// The path on which the webhook serves reviews. The registration contains it.
 pub const WEBHOOK_PATH: &str = "/mutate--v1-pod";
 
@@ -158,6 +165,14 @@ impl Default for RegistrationConfig {
 }
 
 impl RegistrationConfig {
+    /// Returns the namespaces whose pods are sent to a webhook in namespace `own`: the configured
+    /// selector, or all but `own` and `kube-system`.
+    #[must_use]
+    pub fn selected_namespaces(&self, own: &str) -> NamespaceSelector {
+        let configured = self.namespace_selector.clone();
+        configured.unwrap_or_else(|| NamespaceSelector::all_but([own, "kube-system"]))
+    }
+
     pub(crate) fn check(self) -> Result<Self, ConfigError> {
         if let Some(selector) = &self.namespace_selector {
             selector.check("registration.namespaceSelector")?;
@@ -200,7 +215,7 @@ impl NamespaceSelector {
     #[must_use]
     pub fn all_but<const N: usize>(names: [&str; N]) -> Self {
         let condition = LabelCondition {
-            key: "kubernetes.io/metadata.name".to_owned(),
+            key: NAME_LABEL.to_owned(),
             operator: LabelOperator::NotIn,
             values: names.map(str::to_owned).into(),
         };

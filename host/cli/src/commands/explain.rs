@@ -1,13 +1,14 @@
 //! `ampoule explain`: prints the secrets that a pod requests, each injector's answer, and the
 //! decision.
 //!
-//! The exit code is 1 if the webhook would refuse the pod.
+//! The exit code is 1 if the webhook would refuse the pod, or would not be called for a pod that
+//! requests secrets.
 
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use ampoule_core::{
-    Admitted, InjectorAnswer, Pod, PolicyAction, PolicyFinding, Refusal, RequestReport, RequestedSecret,
-    TRIGGER_LABELS, shown_place, text,
+    Admitted, InjectorAnswer, PolicyAction, PolicyFinding, Refusal, RequestReport, RequestedSecret, TRIGGER_LABELS,
+    shown_place, text,
 };
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use super::{
     input::{PodDocument, PodStream},
     output,
     setup::{load_pipeline, request_context},
+    webhook_call::{CallRules, WebhookCall, is_triggered},
 };
 use crate::args::{ExplainArgs, TextOutput};
 use ampoule_admission::pipeline::Pipeline;
@@ -28,8 +30,9 @@ pub(super) struct Explanation {
     kind: String,
     namespace: String,
     name: String,
-    /// Whether a label makes the API server call the webhook for this pod.
+    /// Whether the pod has a label that selects it for the webhook.
     triggered: bool,
+    call: WebhookCall,
     /// Whether the workload has the label or the annotations itself, and not its pod template.
     is_misplaced: bool,
     /// Every request, including those after a failed one, which were not processed. `None` if an
@@ -49,23 +52,24 @@ pub(super) struct StreamExplanation {
 
 pub(crate) fn explain(args: &ExplainArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let input = PodStream::load(&args.pod)?;
-    let (runtime, loaded) = load_pipeline(&args.config, builtins)?;
-    let explained = runtime.block_on(StreamExplanation::explain(input, &loaded.pipeline))?;
+    let (runtime, loaded, registration) = load_pipeline(&args.config, builtins)?;
+    let rules = CallRules::new(&registration, &args.namespace);
+    let explained = runtime.block_on(StreamExplanation::explain(input, &loaded.pipeline, &rules))?;
     output::print(&match args.output {
         TextOutput::Text => explained.text(),
         TextOutput::Json => output::json(&explained.json())?,
     })?;
-    let is_refused = explained.explanations.iter().any(|explanation| explanation.outcome.is_err());
-    Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let fails = explained.explanations.iter().any(Explanation::fails);
+    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 // === impl StreamExplanation ===
 
 impl StreamExplanation {
-    pub(super) async fn explain(stream: PodStream, pipeline: &Pipeline) -> anyhow::Result<Self> {
+    pub(super) async fn explain(stream: PodStream, pipeline: &Pipeline, rules: &CallRules<'_>) -> anyhow::Result<Self> {
         let mut explanations = Vec::with_capacity(stream.pods.len());
         for (position, document) in stream.pods {
-            let explained = Explanation::explain_pod(document, pipeline).await;
+            let explained = Explanation::explain_pod(document, pipeline, rules).await;
             explanations.push(explained.with_context(|| format!("object {position}"))?);
         }
         Ok(Self { explanations, passed_over: stream.passed_over, is_stream: stream.is_stream })
@@ -83,8 +87,14 @@ impl StreamExplanation {
             }
         }
         if self.is_stream {
-            let refused = self.explanations.iter().filter(|explanation| explanation.outcome.is_err()).count();
+            let refused = self.explanations.iter().filter(|explanation| explanation.is_refused()).count();
             let _ = write!(text, "{} with pods, {refused} refused", self.explanations.len());
+            match self.explanations.iter().filter(|explanation| !explanation.is_called()).count() {
+                0 => {}
+                skipped => {
+                    let _ = write!(text, ", {skipped} not sent to the webhook");
+                }
+            }
             if !self.passed_over.is_empty() {
                 let kinds: Vec<_> = self.passed_over.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
                 let _ = write!(text, "; passed over, because they have no pod: {}", kinds.join(", "));
@@ -107,7 +117,11 @@ impl StreamExplanation {
 // === impl Explanation ===
 
 impl Explanation {
-    pub(super) async fn explain_pod(input: PodDocument, pipeline: &Pipeline) -> anyhow::Result<Self> {
+    pub(super) async fn explain_pod(
+        input: PodDocument,
+        pipeline: &Pipeline,
+        rules: &CallRules<'_>,
+    ) -> anyhow::Result<Self> {
         let is_misplaced = !input.pod_at.is_empty() && has_marks(&input.object["metadata"]);
         let kind = input.object["kind"].as_str().unwrap_or("Pod");
         let kind = text::printable(kind).into_owned();
@@ -122,6 +136,7 @@ impl Explanation {
             }
         };
         let triggered = is_triggered(&pod);
+        let call = rules.call(&pod, &request.namespace);
         // The outcome contains the parse error.
         let requested = pipeline.requests(&pod).ok();
         let judgement = pipeline.decide(pod, &request.namespace, request.requester, &request_context()).await;
@@ -130,6 +145,7 @@ impl Explanation {
             namespace: request.namespace,
             name: request.name,
             triggered,
+            call,
             is_misplaced,
             requested,
             outcome: judgement.decision.into_result(),
@@ -140,12 +156,8 @@ impl Explanation {
     pub(super) fn text(&self) -> String {
         let name = if self.name.is_empty() { "(unnamed)" } else { &self.name };
         let mut text = format!("pod {}/{name}\n", self.namespace);
-        if !self.triggered {
-            let [flyte, ampoule] = TRIGGER_LABELS;
-            let _ = writeln!(
-                text,
-                "  warning: neither label {flyte} nor {ampoule} is \"true\"; the API server would not call the webhook"
-            );
+        if let WebhookCall::Unknown(reason) = &self.call {
+            let _ = writeln!(text, "  note: {reason}");
         }
         if self.is_misplaced {
             text += "  warning: the label or an annotation of Ampoule is on the workload; it belongs in the metadata of \
@@ -165,7 +177,34 @@ impl Explanation {
         self.reports.iter().flat_map(|report| &report.findings).any(PolicyFinding::denies)
     }
 
+    fn is_called(&self) -> bool {
+        !matches!(self.call, WebhookCall::NotCalled(_))
+    }
+
+    /// Whether the API server refuses the pod.
+    fn is_refused(&self) -> bool {
+        self.is_called() && self.outcome.is_err()
+    }
+
+    /// Whether the pod is refused, or starts without the secrets that it requests.
+    pub(super) fn fails(&self) -> bool {
+        let has_requests = !self.requested.as_ref().is_some_and(Vec::is_empty);
+        if self.is_called() { self.outcome.is_err() } else { has_requests }
+    }
+
     fn verdict_text(&self) -> String {
+        if self.is_called() {
+            return format!("verdict: {}", self.answer_text());
+        }
+        let mut text = "verdict: not called; the pod starts without secrets\n".to_owned();
+        for reason in self.call.reasons() {
+            let _ = writeln!(text, "reason: {reason}");
+        }
+        text + "if the webhook were called: " + &self.answer_text()
+    }
+
+    /// The webhook's answer.
+    fn answer_text(&self) -> String {
         match &self.outcome {
             Ok(admitted) => {
                 let changes = match admitted.patch.0.len() {
@@ -173,14 +212,14 @@ impl Explanation {
                     1 => "with 1 change".to_owned(),
                     n => format!("with {n} changes"),
                 };
-                let mut text = format!("verdict: allowed, {changes}\n");
+                let mut text = format!("allowed, {changes}\n");
                 for warning in &admitted.warnings {
                     let _ = writeln!(text, "warning: {warning}");
                 }
                 text
             }
             Err(refusal) => {
-                format!("verdict: refused with code {}\n{}\n", refusal.code.http(), refusal.message)
+                format!("refused with code {}\n{}\n", refusal.code.http(), refusal.message)
             }
         }
     }
@@ -197,6 +236,19 @@ impl Explanation {
     }
 
     fn verdict_as_json(&self) -> Value {
+        let mut verdict = if self.is_called() {
+            self.answer_as_json()
+        } else {
+            json!({ "allowed": true, "changes": 0, "warnings": [], "ifCalled": self.answer_as_json() })
+        };
+        verdict["called"] = self.call.as_json();
+        if self.call != WebhookCall::Called {
+            verdict["reasons"] = json!(self.call.reasons());
+        }
+        verdict
+    }
+
+    fn answer_as_json(&self) -> Value {
         match &self.outcome {
             Ok(admitted) => {
                 json!({ "allowed": true, "changes": admitted.patch.0.len(), "warnings": admitted.warnings })
@@ -306,8 +358,4 @@ fn has_marks(metadata: &Value) -> bool {
     let is_request = |key: &String| ["ampoule.dev/", "flyte.secrets/"].iter().any(|prefix| key.starts_with(prefix));
     TRIGGER_LABELS.iter().any(|label| metadata["labels"][label] == "true")
         || metadata["annotations"].as_object().is_some_and(|annotations| annotations.keys().any(is_request))
-}
-
-fn is_triggered(pod: &Pod) -> bool {
-    TRIGGER_LABELS.iter().any(|label| pod.as_json()["metadata"]["labels"][label] == "true")
 }

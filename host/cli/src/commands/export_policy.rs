@@ -31,7 +31,7 @@ pub(crate) fn export_policy(args: &ExportPolicyArgs, builtins: Builtins) -> anyh
         "a policy of the API server cannot replace the webhook with this configuration:\n  {}",
         obstacles.join("\n  ")
     );
-    let (runtime, loaded) = load_pipeline(&args.config, builtins)?;
+    let (runtime, loaded, _) = load_pipeline(&args.config, builtins)?;
     let answer = runtime.block_on(VariableAnswer::probe(&loaded.pipeline, config.conventions.env_placement))?;
     let policy = AdmissionPolicy { config: &config, answer: &answer, version: args.api_version, name: &args.name };
     output::print(&policy.text(&args.webhook_namespace)?)?;
@@ -83,7 +83,7 @@ mod tests {
         if !obstacles.is_empty() {
             return Err(obstacles.join("\n"));
         }
-        let (runtime, loaded) = load_pipeline(&args.config, builtins).unwrap();
+        let (runtime, loaded, _) = load_pipeline(&args.config, builtins).unwrap();
         let answer = runtime
             .block_on(VariableAnswer::probe(&loaded.pipeline, config.conventions.env_placement))
             .map_err(|error| error.to_string())?;

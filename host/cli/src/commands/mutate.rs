@@ -12,6 +12,7 @@ use super::{
     input::PodDocument,
     output::{self, eprint_line, print},
     setup::{load_pipeline, request_context},
+    webhook_call::{CallRules, WebhookCall},
 };
 use crate::args::{MutateArgs, MutateOutput};
 use ampoule_admission::pipeline::Pipeline;
@@ -29,9 +30,24 @@ pub(super) struct MutatedDocument {
 
 pub(crate) fn mutate(args: &MutateArgs, builtins: Builtins) -> anyhow::Result<ExitCode> {
     let input = PodDocument::load(&args.pod)?;
-    let (runtime, loaded) = load_pipeline(&args.config, builtins)?;
+    let (runtime, loaded, registration) = load_pipeline(&args.config, builtins)?;
+    warn_if_not_called(&input, &CallRules::new(&registration, &args.namespace));
     let mutated = runtime.block_on(MutatedDocument::mutate(input, &loaded.pipeline))?;
     mutated.print(args.output)
+}
+
+/// Prints why the API server would not call the webhook. The result shows what the call would do.
+fn warn_if_not_called(input: &PodDocument, rules: &CallRules<'_>) {
+    let ReviewSubject::Pod(pod) = &input.request.subject else { return };
+    let call = rules.call(pod, &input.request.namespace);
+    let effect = match call {
+        WebhookCall::Called => return,
+        WebhookCall::Unknown(_) => "",
+        WebhookCall::NotCalled(_) => "the API server would not call the webhook: ",
+    };
+    for reason in call.reasons() {
+        eprint_line(&format!("warning: {effect}{reason}"));
+    }
 }
 
 // === impl MutatedDocument ===

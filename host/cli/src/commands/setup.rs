@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::output::eprint_line;
 use crate::args::ConfigArg;
 use ampoule_components::builtins::{self, Builtins};
-use ampoule_config::{Config, ConfigSource};
+use ampoule_config::{Config, ConfigSource, RegistrationConfig};
 use ampoule_server::{
     plugins::{LoadedPipeline, Loader},
     policy,
@@ -43,15 +43,18 @@ pub(super) fn load_config(source: &ConfigSource, builtins: Builtins) -> anyhow::
     Ok(loaded.config)
 }
 
-/// Loads the pipeline, for commands that process one pod.
-pub(super) fn load_pipeline(config: &ConfigArg, builtins: Builtins) -> anyhow::Result<(Runtime, LoadedPipeline)> {
+/// Loads the pipeline, for commands that process one pod, and the registration that selects pods.
+pub(super) fn load_pipeline(
+    config: &ConfigArg,
+    builtins: Builtins,
+) -> anyhow::Result<(Runtime, LoadedPipeline, RegistrationConfig)> {
     let runtime = quiet_runtime()?;
     let source = ConfigSource::from(config.clone());
     let mut config = load_config(&source, builtins)?;
     warn_about_values(&config, &source);
     use_compile_cache(&mut config);
     let loaded = runtime.block_on(Loader::new(builtins, Metrics::new()).load(&config))?;
-    Ok((runtime, loaded))
+    Ok((runtime, loaded, config.registration))
 }
 
 /// Prints a warning for a configuration that `serve` refuses because of its clients. A command that

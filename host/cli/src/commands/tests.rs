@@ -2,6 +2,7 @@
 //!
 //! The pods contain only the fields that the printed results need.
 
+mod calls;
 mod streams;
 
 use std::sync::LazyLock;
@@ -10,11 +11,11 @@ use ampoule_core::Admitted;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use super::{explain::Explanation, input::PodDocument, mutate::MutatedDocument, output};
-use crate::args::MutateOutput;
+use super::{explain::Explanation, input::PodDocument, mutate::MutatedDocument, output, webhook_call::CallRules};
+use crate::args::{MutateOutput, NamespaceArg};
 use ampoule_admission::pipeline::Pipeline;
 use ampoule_components::builtins;
-use ampoule_config::Config;
+use ampoule_config::{Config, RegistrationConfig};
 use ampoule_review::ReviewSubject;
 use ampoule_server::plugins::Loader;
 use ampoule_telemetry::metrics::Metrics;
@@ -32,6 +33,13 @@ fn pipeline(config: &str) -> Pipeline {
     let builtins = ampoule_plugin_bundle::COMPONENTS;
     let config = Config::parse(config, &builtins::names(builtins)).unwrap();
     run(Loader::new(builtins, Metrics::new()).load(&config)).unwrap().pipeline
+}
+
+/// An explanation with the registration of a configuration without keys.
+fn explain(input: PodDocument, pipeline: &Pipeline) -> Explanation {
+    let arg = NamespaceArg::with_labels(None);
+    let registration = RegistrationConfig::default();
+    run(Explanation::explain_pod(input, pipeline, &CallRules::new(&registration, &arg))).unwrap()
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -228,7 +236,7 @@ fn a_second_mutation_changes_nothing() {
 #[test]
 fn explains_each_injectors_answer() {
     let input = PodDocument::parse(&document("Pod", "v1", &asking())).unwrap();
-    let explanation = run(Explanation::explain_pod(input, &PIPELINE)).unwrap();
+    let explanation = explain(input, &PIPELINE);
     let expected = "\
 pod default/train
 
@@ -241,7 +249,7 @@ verdict: allowed, with 1 change
     assert_eq!(explanation.text(), expected);
     let json = explanation.json();
     assert_eq!(json["requests"][0]["attempts"][1]["answer"], "injected");
-    assert_eq!(json["verdict"], json!({ "allowed": true, "changes": 1, "warnings": [] }));
+    assert_eq!(json["verdict"], json!({ "called": true, "allowed": true, "changes": 1, "warnings": [] }));
 }
 
 #[test]
@@ -268,7 +276,7 @@ verdict: allowed, with 3 changes
 ";
     let template = json!({ "spec": { "template": object } });
     for text in [document("Pod", "v1", &object), document("Deployment", "apps/v1", &template)] {
-        let explanation = run(Explanation::explain_pod(PodDocument::parse(&text).unwrap(), &PIPELINE)).unwrap();
+        let explanation = explain(PodDocument::parse(&text).unwrap(), &PIPELINE);
         assert_eq!(explanation.text().replace("default/(unnamed)", "default/train"), expected);
     }
     let after: Value = serde_json::from_str(&printed(&document("Pod", "v1", &object), MutateOutput::Json)).unwrap();
@@ -290,20 +298,18 @@ verdict: refused with code 400
 annotation ampoule.dev/secrets[1].env: \"a=b\" must have printable ASCII characters other than = only
 ";
     let input = PodDocument::parse(&document("Pod", "v1", &object)).unwrap();
-    assert_eq!(run(Explanation::explain_pod(input, &PIPELINE)).unwrap().text(), expected);
+    assert_eq!(explain(input, &PIPELINE).text(), expected);
 }
 
 #[test]
-fn explains_a_refusal_and_a_missing_label() {
-    let mut object = pod(&json!({ "flyte.secrets/s0": WITHOUT_KEY, "flyte.secrets/s1": AS_VARIABLE }));
-    object["metadata"]["labels"] = json!({ "inject-flyte-secrets": "yes" });
+fn explains_a_refusal() {
+    let object = pod(&json!({ "flyte.secrets/s0": WITHOUT_KEY, "flyte.secrets/s1": AS_VARIABLE }));
     let input = PodDocument::parse(&document("Pod", "v1", &object)).unwrap();
     let global = "global: invalid request: both key and group are required parameters. Secret: [user-info/]";
     let k8s = "k8s: invalid request: k8s Secrets Webhook require both key and group to be set. Secret: [user-info/]";
     let expected = format!(
         "\
 pod default/train
-  warning: neither label inject-flyte-secrets nor ampoule.dev/inject is \"true\"; the API server would not call the webhook
 
 secret user-info/ (annotation flyte.secrets/s0, mount any)
   {global}
@@ -316,7 +322,7 @@ verdict: refused with code 400
 secret user-info/ (annotation flyte.secrets/s0, mount any) could not be injected: {global}; {k8s}
 "
     );
-    let explanation = run(Explanation::explain_pod(input, &PIPELINE)).unwrap();
+    let explanation = explain(input, &PIPELINE);
     assert_eq!(explanation.text(), expected);
     assert_eq!(explanation.json()["verdict"]["reason"], "BadRequest");
 }
@@ -330,7 +336,7 @@ pod default/train
 verdict: refused with code 400
 annotation flyte.secrets/s0: illegal base32 data at input byte 0
 ";
-    assert_eq!(run(Explanation::explain_pod(input, &PIPELINE)).unwrap().text(), expected);
+    assert_eq!(explain(input, &PIPELINE).text(), expected);
 }
 
 #[test]
@@ -377,7 +383,7 @@ fn explains_which_rule_decides_and_what_the_others_do() {
     let mut object = pod(&json!({ "ampoule.dev/secrets": list }));
     object["metadata"]["labels"] = json!({ "ampoule.dev/inject": "true" });
     let input = PodDocument::parse(&document("Pod", "v1", &object)).unwrap();
-    let explanation = run(Explanation::explain_pod(input, &pipeline(rules))).unwrap();
+    let explanation = explain(input, &pipeline(rules));
     let expected = "\
 pod default/train
 

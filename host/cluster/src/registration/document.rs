@@ -3,7 +3,7 @@
 //!
 //! It has two webhooks: one for pods with Flyte's label, and one for pods with Ampoule's label.
 
-use ampoule_config::{AGGREGATED_PATH, ClientMode, Config, NamespaceSelector, RegistrationConfig, WEBHOOK_PATH};
+use ampoule_config::{AGGREGATED_PATH, ClientMode, Config, RegistrationConfig, WEBHOOK_PATH};
 use ampoule_core::TRIGGER_LABELS;
 use serde_json::{Value, json};
 
@@ -113,7 +113,7 @@ impl WebhookRegistration {
             "clientConfig": self.client_config(namespace),
             "rules": self.rules(),
             "objectSelector": object_selector,
-            "namespaceSelector": self.namespace_selector(namespace),
+            "namespaceSelector": self.config.selected_namespaces(namespace),
             "failurePolicy": self.config.failure_policy,
             "matchPolicy": "Equivalent",
             // A second review of a pod changes only containers that other webhooks added since the
@@ -155,15 +155,6 @@ impl WebhookRegistration {
             client_config["caBundle"] = data_encoding::BASE64.encode(pem.as_bytes()).into();
         }
         client_config
-    }
-
-    /// Returns the configured selector. The default excludes the webhook's own namespace and
-    /// `kube-system`.
-    fn namespace_selector(&self, namespace: &str) -> NamespaceSelector {
-        match &self.config.namespace_selector {
-            Some(selector) => selector.clone(),
-            None => NamespaceSelector::all_but([namespace, "kube-system"]),
-        }
     }
 }
 

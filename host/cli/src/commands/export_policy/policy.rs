@@ -4,7 +4,7 @@
 //! entry is one flow mapping: the form of the book and of `ampoule request`. Everything else is
 //! left to the webhook, which the comments at the top list.
 
-use ampoule_config::{Config, FailurePolicy, NamespaceSelector};
+use ampoule_config::{Config, FailurePolicy};
 use ampoule_core::{EnvPlacement, TRIGGER_LABELS};
 use serde_json::{Value, json};
 
@@ -56,10 +56,6 @@ impl AdmissionPolicy<'_> {
 
     fn policy(&self, webhook_namespace: &str) -> Value {
         let registration = &self.config.registration;
-        let selector = match &registration.namespace_selector {
-            Some(selector) => selector.clone(),
-            None => NamespaceSelector::all_but([webhook_namespace, "kube-system"]),
-        };
         let failure_policy = match registration.failure_policy {
             FailurePolicy::Fail => "Fail",
             FailurePolicy::Ignore => "Ignore",
@@ -71,7 +67,7 @@ impl AdmissionPolicy<'_> {
             "metadata": { "name": self.name },
             "spec": {
                 "matchConstraints": {
-                    "namespaceSelector": selector,
+                    "namespaceSelector": registration.selected_namespaces(webhook_namespace),
                     "resourceRules": [{
                         "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
                     }],

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{PIPELINE, asking, document, run};
+use super::{PIPELINE, asking, calls::rules, document, run};
 use crate::commands::{
     explain::StreamExplanation,
     input::{PodDocument, PodStream},
@@ -43,7 +43,9 @@ metadata: { name: other }
 ";
 
 fn explain(text: &str) -> StreamExplanation {
-    run(StreamExplanation::explain(PodStream::parse(text).unwrap(), &PIPELINE)).unwrap()
+    rules("{}", None, |rules| {
+        run(StreamExplanation::explain(PodStream::parse(text).unwrap(), &PIPELINE, rules)).unwrap()
+    })
 }
 
 #[test]
@@ -61,13 +63,14 @@ fn explains_the_workloads_of_a_stream_and_counts_the_other_objects() {
 
     CronJob:
     pod default/clean
-      warning: neither label inject-flyte-secrets nor ampoule.dev/inject is "true"; the API server would not call the webhook
       warning: the label or an annotation of Ampoule is on the workload; it belongs in the metadata of the pod template
       requests no secret
 
-    verdict: allowed, unchanged
+    verdict: not called; the pod starts without secrets
+    reason: the pod has neither label ampoule.dev/inject nor inject-flyte-secrets with the value "true"
+    if the webhook were called: allowed, unchanged
 
-    2 with pods, 0 refused; passed over, because they have no pod: 1 ConfigMap, 2 Service
+    2 with pods, 0 refused, 1 not sent to the webhook; passed over, because they have no pod: 1 ConfigMap, 2 Service
     "#);
     let json = explained.json();
     assert_eq!(json["passedOver"], json!({ "ConfigMap": 1, "Service": 2 }));

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{folder, guests};
-use crate::commands::{explain::Explanation, input::PodDocument, plugin::answer::CaseAnswer};
+use crate::{
+    args::NamespaceArg,
+    commands::{explain::Explanation, input::PodDocument, plugin::answer::CaseAnswer, webhook_call::CallRules},
+};
 use ampoule_components::builtins;
 use ampoule_config::Config;
 use ampoule_plugin_bundle::COMPONENTS;
@@ -87,10 +90,13 @@ fn explain(folder: &TempDir, guest: &str, mut injector: Value, mut pod: Value) -
     let config = Config::parse(&config.to_string(), &builtins::names(COMPONENTS)).unwrap();
     pod["apiVersion"] = "v1".into();
     pod["kind"] = "Pod".into();
+    pod["metadata"]["labels"]["ampoule.dev/inject"] = "true".into();
     let input = PodDocument::parse(&pod.to_string()).unwrap();
+    let namespace = NamespaceArg::with_labels(None);
+    let rules = CallRules::new(&config.registration, &namespace);
     guests::block_on(async {
         let loaded = Loader::new(COMPONENTS, Metrics::new()).in_process().load(&config).await.unwrap();
-        Explanation::explain_pod(input, &loaded.pipeline).await.unwrap()
+        Explanation::explain_pod(input, &loaded.pipeline, &rules).await.unwrap()
     })
 }
 
