@@ -39,6 +39,17 @@ fn referring(variables: usize) -> Review {
     Review::of(&pod, "default")
 }
 
+/// A pod with this number of values that resemble references, and one long value with as many
+/// beginnings of references as possible.
+fn resembling(variables: usize) -> Review {
+    let mut pod = asking("resembling", [request("group", "key", EnvVar, "AA")]);
+    let texts = ["secret:/db/password", "Secret://db/password", "x secret://db/password", "secretsecret:secret:/"];
+    let env = (0..variables).map(|i| json!({ "name": format!("VARIABLE_{i}"), "value": texts[i % texts.len()] }));
+    let last = json!({ "name": "LAST", "value": format!("{}:", "secret".repeat(10 * variables)) });
+    pod["spec"]["containers"][0]["env"] = env.chain([last]).collect::<Value>();
+    Review::of(&pod, "default")
+}
+
 /// The shortest time of a few admissions.
 async fn shortest(ampoule: &Ampoule, review: &Review) -> Result<Duration> {
     let mut shortest = Duration::MAX;
@@ -69,6 +80,7 @@ async fn a_mutation_is_linear_in_the_pod_and_other_pods_are_served() -> Result<(
         for (what, ordinary, large) in [
             ("variables and requests", pod(3000, 60), pod(3000 * FACTOR, 60 * FACTOR)),
             ("references to a variable", referring(3000), referring(3000 * FACTOR)),
+            ("texts that resemble references", resembling(3000), resembling(3000 * FACTOR)),
         ] {
             let (ordinary, time) = (shortest(&ampoule, &ordinary).await?, shortest(&ampoule, &large).await?);
             println!("{profile}, {what}: {ordinary:?} for the ordinary pod, {time:?} for the large one");

@@ -40,6 +40,7 @@ use crate::{
     pod::{LazyPodView, Pod},
     policy::{InjectorFacts, PolicyFinding, RequestPolicy, Requester},
     profile::{Conventions, InjectedNames},
+    reference_syntax::ReferenceSyntax,
     request::{AnnotationError, RequestedSecret},
 };
 
@@ -67,6 +68,7 @@ pub enum OnFailure {
 /// A pod after all calls of injectors, without its patch yet.
 pub struct PendingMutation<'a> {
     pod: &'a Pod,
+    syntax: &'a ReferenceSyntax,
     /// `Ok(None)` if the pod has no secret requests. Boxed, because this value is moved several
     /// times for each pod, and most pods have no requests.
     draft: Result<Option<Box<PodDraft<'a>>>, Refusal>,
@@ -213,6 +215,7 @@ impl PodMutator {
         origin: &PodOrigin<'_>,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
+        let syntax = &self.conventions.references;
         let mut reports = Vec::new();
         let mut secrets = Vec::new();
         let mut shadow_calls = Vec::new();
@@ -223,7 +226,7 @@ impl PodMutator {
             Ok(requests) => {
                 let requests = self.named(requests);
                 if let Err(error) = request_check::check(&requests, pod, &self.injectors) {
-                    return PendingMutation::refused(pod, Refusal::for_annotation(&error));
+                    return PendingMutation::refused(pod, syntax, Refusal::for_annotation(&error));
                 }
                 let budget = EditBudget::new(&self.limits, memory);
                 let draft = PodDraft::new(pod, &self.conventions, budget);
@@ -232,7 +235,7 @@ impl PodMutator {
                     .map(|draft| Some(Box::new(draft)))
             }
         };
-        PendingMutation { pod, draft, reports, secrets, shadows: ShadowRun::open(&self.shadows, shadow_calls) }
+        PendingMutation { pod, syntax, draft, reports, secrets, shadows: ShadowRun::open(&self.shadows, shadow_calls) }
     }
 
     /// Gives each request for a variable the default name, if only requested names reach the pod.
@@ -307,8 +310,8 @@ impl PodMutator {
 // === impl PendingMutation ===
 
 impl<'a> PendingMutation<'a> {
-    fn refused(pod: &'a Pod, refusal: Refusal) -> Self {
-        Self { pod, draft: Err(refusal), reports: Vec::new(), secrets: Vec::new(), shadows: None }
+    fn refused(pod: &'a Pod, syntax: &'a ReferenceSyntax, refusal: Refusal) -> Self {
+        Self { pod, syntax, draft: Err(refusal), reports: Vec::new(), secrets: Vec::new(), shadows: None }
     }
 }
 
@@ -323,7 +326,7 @@ impl PendingMutation<'_> {
     #[must_use]
     pub fn finish(self) -> Mutation {
         let outcome = self.draft.map(|draft| match draft {
-            None => Admitted::without_requests(self.pod),
+            None => Admitted::without_requests(self.pod, self.syntax),
             Some(draft) => draft.finish(&self.reports),
         });
         Mutation { requests: self.reports, secrets: self.secrets, outcome }
@@ -454,7 +457,7 @@ struct ServedRequest {
 // === impl Admitted ===
 
 impl Admitted {
-    fn without_requests(pod: &Pod) -> Self {
-        Self { patch: Patch::default(), warnings: warnings::without_requests(pod) }
+    fn without_requests(pod: &Pod, syntax: &ReferenceSyntax) -> Self {
+        Self { patch: Patch::default(), warnings: warnings::without_requests(pod, syntax) }
     }
 }

@@ -12,6 +12,12 @@ const BANK_VAULTS_WRITE: &str = ">>vault:";
 /// The part of a path of Vault's version 2 that the API adds behind the mount of the engine.
 const DATA: &str = "/data/";
 
+/// Length of the shortest scheme of which a typing error is recognized. A shorter one could be
+/// another scheme.
+const MIN_FUZZY_SCHEME: usize = 5;
+/// The start of a reference within a text of bank-vaults.
+const BANK_VAULTS_INLINE: &str = "${vault:";
+
 /// The texts that are references.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReferenceSyntax {
@@ -19,6 +25,19 @@ pub struct ReferenceSyntax {
     pub scheme: String,
     /// Whether `vault:PATH#KEY` of bank-vaults is a reference as well.
     pub bank_vaults: bool,
+}
+
+/// A text that is no reference, but was probably meant as one: the container starts with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NearMiss {
+    /// The text begins like a reference with a typing error, such as `Secret://` or `secret:/`.
+    Form,
+    /// A reference within a longer text.
+    Embedded,
+    /// The same for a reference of bank-vaults.
+    BankVaultsForm,
+    /// A reference of bank-vaults, which the configuration does not permit.
+    BankVaultsOff,
 }
 
 /// A parsed reference.
@@ -46,9 +65,76 @@ impl ReferenceSyntax {
         if !word.as_bytes().contains(&b':') {
             return false;
         }
-        let is_scheme = |(at, _)| self.strip_scheme(&word[at..]).is_some() && !ends_with_scheme_char(&word[..at]);
-        word.match_indices(&*self.scheme).any(is_scheme)
-            || (self.bank_vaults && word.contains(BANK_VAULTS) && word.contains('#'))
+        self.contains_reference(word) || (self.bank_vaults && word.contains(BANK_VAULTS) && word.contains('#'))
+    }
+
+    /// Whether a value that is no reference was probably meant as one. Takes linear time.
+    pub(crate) fn near_miss(&self, value: &str) -> Option<NearMiss> {
+        // Most values have neither, and are not looked at further.
+        let has_separator = |byte: u8| value.as_bytes().contains(&byte);
+        if !(has_separator(b':') || has_separator(b'/')) || self.is_reference(value) {
+            return None;
+        }
+        let text = value.trim().trim_matches(['"', '\'', '`']);
+        if self.resembles_scheme(text) {
+            return Some(NearMiss::Form);
+        }
+        if !has_separator(b':') {
+            return None;
+        }
+        let is_bank_vaults = [BANK_VAULTS, BANK_VAULTS_WRITE].iter().any(|prefix| has_prefix(text, prefix));
+        if is_bank_vaults && text.contains('#') {
+            return Some(if self.bank_vaults { NearMiss::BankVaultsForm } else { NearMiss::BankVaultsOff });
+        }
+        if self.bank_vaults && value.contains(BANK_VAULTS_INLINE) {
+            return Some(NearMiss::BankVaultsForm);
+        }
+        self.contains_reference(value).then_some(NearMiss::Embedded)
+    }
+
+    /// What the author of a near miss has to write, for messages.
+    pub(crate) fn advice(&self, near_miss: NearMiss) -> String {
+        let scheme = &self.scheme;
+        match near_miss {
+            NearMiss::Form => format!(
+                "is not a reference, but resembles one; write {scheme}://GROUP/KEY or {scheme}://INJECTOR/GROUP/KEY"
+            ),
+            NearMiss::Embedded => format!(
+                "contains a reference, but only a whole value is one; write {scheme}://GROUP/KEY in a variable before \
+                 it, and $(NAME) here"
+            ),
+            NearMiss::BankVaultsForm => {
+                "is not a reference of bank-vaults, but resembles one; write vault:PATH#KEY, and nothing else"
+                    .to_owned()
+            }
+            NearMiss::BankVaultsOff => "is a reference of bank-vaults, which is read only with \
+                                        conventions.references.compat: bank-vaults"
+                .to_owned(),
+        }
+    }
+
+    /// Whether a text begins with the scheme in another spelling, or with a wrong separator.
+    fn resembles_scheme(&self, text: &str) -> bool {
+        let (scheme, text) = (self.scheme.as_bytes(), text.as_bytes());
+        if has_prefix_bytes(text, scheme) {
+            let rest = &text[scheme.len()..];
+            // A path, such as `secret:db/password`, but no text such as `secret: value`.
+            let is_path = |rest: &[u8]| rest.contains(&b'/') && !rest.iter().any(u8::is_ascii_whitespace);
+            if rest.starts_with(b"//")
+                || rest.strip_prefix(b":").is_some_and(|rest| rest.starts_with(b"//") || is_path(rest))
+            {
+                return true;
+            }
+        }
+        let start = &text[..text.len().min(scheme.len() + "s://".len())];
+        let end = start.windows(3).position(|separator| separator == b"://");
+        let is_fuzzy = scheme.len() >= MIN_FUZZY_SCHEME;
+        end.is_some_and(|end| is_fuzzy && is_one_error_apart(&start[..end], scheme))
+    }
+
+    fn contains_reference(&self, text: &str) -> bool {
+        let is_scheme = |(at, _)| self.strip_scheme(&text[at..]).is_some() && !ends_with_scheme_char(&text[..at]);
+        text.match_indices(&*self.scheme).any(is_scheme)
     }
 
     /// # Errors
@@ -110,6 +196,28 @@ impl Default for ReferenceSyntax {
 /// Whether a text ends with a character of a scheme: `mysecret://` has a different scheme.
 fn ends_with_scheme_char(text: &str) -> bool {
     text.ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+}
+
+fn has_prefix(text: &str, prefix: &str) -> bool {
+    has_prefix_bytes(text.as_bytes(), prefix.as_bytes())
+}
+
+fn has_prefix_bytes(text: &[u8], prefix: &[u8]) -> bool {
+    text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Whether one text becomes the other by one typing error: a letter that is missing, added or
+/// wrong, or two letters in the wrong order. The case of letters is ignored.
+fn is_one_error_apart(text: &[u8], scheme: &[u8]) -> bool {
+    let same = text.iter().zip(scheme).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
+    let (text, scheme) = (&text[same..], &scheme[same..]);
+    let skip = |text: &'_ [u8], count: usize| text.get(count..).map(<[u8]>::to_ascii_lowercase);
+    let is_swapped = || {
+        let pairs = text.first_chunk::<2>().zip(scheme.first_chunk::<2>());
+        pairs.is_some_and(|([a, b], [c, d])| a.eq_ignore_ascii_case(d) && b.eq_ignore_ascii_case(c))
+    };
+    let equal = |a: usize, b: usize| skip(text, a).is_some_and(|rest| Some(rest) == skip(scheme, b));
+    equal(1, 0) || equal(0, 1) || equal(1, 1) || (is_swapped() && equal(2, 2))
 }
 
 /// Reads `vault:MOUNT/data/PATH#KEY#VERSION`. The mount is a setting of the injector.

@@ -76,6 +76,11 @@ pub(crate) fn record<'r>(requests: impl Iterator<Item = (&'r SecretRequest, &'r 
     (!texts.is_empty()).then(|| serde_json::to_string(&texts).expect("texts always serialize"))
 }
 
+/// The containers whose texts are replaced: all of a new pod.
+pub(crate) fn read_containers(pod: &Pod) -> impl Iterator<Item = &Value> {
+    containers(pod).filter(|(_, is_new)| *is_new).map(|(container, _)| container)
+}
+
 /// The containers whose variables are read, each with whether its texts are replaced.
 fn containers(pod: &Pod) -> impl Iterator<Item = (&Value, bool)> {
     let spec = &pod.as_json()["spec"];

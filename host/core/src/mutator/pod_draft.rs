@@ -74,8 +74,7 @@ impl<'a> PodDraft<'a> {
 
     /// Returns the patch and the warnings for the pod's author.
     pub(super) fn finish(self, reports: &[RequestReport]) -> Admitted {
-        let placement = self.conventions.env_placement;
-        let warnings = warnings::with_requests(self.received, reports, &self.applier, placement, self.missing);
+        let warnings = warnings::with_requests(self.received, reports, &self.applier, self.conventions, self.missing);
         Admitted { patch: self.pod.into_patch(), warnings }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! They report annotations that are ignored and requests without effect. They contain no values.
 
+mod near_misses;
 mod unexpanded;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
@@ -19,7 +20,8 @@ use crate::{
     },
     flyte,
     pod::{Pod, list},
-    profile::EnvPlacement,
+    profile::{Conventions, EnvPlacement},
+    reference_syntax::ReferenceSyntax,
     request::{REFERENCES_ANNOTATION, shown_place},
     text::escape_name,
 };
@@ -45,11 +47,12 @@ const KNOWN: [&str; 6] = [
 const FLYTE_PREFIX: &str = "flyte.secrets/";
 
 /// Returns the warnings for a pod without secret requests.
-pub(super) fn without_requests(pod: &Pod) -> Vec<String> {
+pub(super) fn without_requests(pod: &Pod, syntax: &ReferenceSyntax) -> Vec<String> {
     if pod.is_mirror() {
         return mirror_with_requests(pod).into_iter().collect();
     }
-    let mut warnings = unknown_annotations(pod.annotations());
+    let mut warnings = near_misses::near_misses(pod, syntax);
+    warnings.extend(unknown_annotations(pod.annotations()));
     warnings.extend(label_without_effect(pod));
     limited(warnings)
 }
@@ -59,14 +62,16 @@ pub(super) fn with_requests(
     pod: &Pod,
     reports: &[RequestReport],
     applied: &EditApplier<'_>,
-    placement: EnvPlacement,
+    conventions: &Conventions,
     missing_secrets: Vec<String>,
 ) -> Vec<String> {
+    let placement = conventions.env_placement;
     let mut warnings = policy_warnings(reports);
     warnings.extend(injector_warnings(reports));
+    warnings.extend(near_misses::near_misses(pod, &conventions.references));
     warnings.extend(unknown_annotations(pod.annotations()));
     warnings.extend(redundant_requests(reports));
-    warnings.extend(variable_collisions(&applied.variable_collisions, placement));
+    warnings.extend(variable_collisions(&applied.variable_collisions, reports, placement));
     if placement == EnvPlacement::AppendIfAbsent {
         warnings.extend(unexpanded::references(pod, applied));
     }
@@ -181,19 +186,52 @@ fn redundant_requests(reports: &[RequestReport]) -> Vec<String> {
 }
 
 /// Warns about variables of the pod that have the name of an injected variable.
-fn variable_collisions(collisions: &VariableCollisions, placement: EnvPlacement) -> impl Iterator<Item = String> {
+fn variable_collisions(
+    collisions: &VariableCollisions,
+    reports: &[RequestReport],
+    placement: EnvPlacement,
+) -> Vec<String> {
+    if collisions.is_empty() {
+        return Vec::new();
+    }
     let effect = match placement {
         EnvPlacement::AppendIfAbsent | EnvPlacement::PrependIfAbsent => "keeps its value; the secret is not injected",
         EnvPlacement::ReplaceAndPrepend => "is replaced by the secret",
     };
-    collisions.iter().map(move |(name, containers)| {
-        let (name, first) = (escape_name(name), escape_name(&containers[0]));
-        let others = match containers.len() - 1 {
-            0 => String::new(),
-            others => format!(" and {others} more"),
-        };
-        format!("environment variable {name} of container {first}{others} {effect}")
-    })
+    let replaced = replaced_references(reports);
+    let mut warnings = Vec::new();
+    for (name, containers) in collisions {
+        let is_reference = |container: &&String| replaced.contains(&(name.as_str(), container.as_str()));
+        let (references, own): (Vec<_>, Vec<_>) = containers.iter().partition(is_reference);
+        for (containers, effect) in [
+            (own, effect),
+            (references, "is a reference, and an annotation requests the same secret for it; remove one of them"),
+        ] {
+            warnings.extend(collision(name, &containers, effect));
+        }
+    }
+    warnings
+}
+
+/// The variables that are references, each with its container. A reference and an annotation that
+/// name one variable have the same value: other pods are refused.
+fn replaced_references(reports: &[RequestReport]) -> BTreeSet<(&str, &str)> {
+    let references = reports.iter().filter(|report| report.options.replaces.is_some());
+    let in_containers = references.filter_map(|report| {
+        let containers = report.options.containers.names()?.iter();
+        Some(containers.zip(std::iter::repeat(report.request.env_var.as_deref()?)))
+    });
+    in_containers.flatten().map(|(container, variable)| (variable, container.as_str())).collect()
+}
+
+fn collision(name: &str, containers: &[&String], effect: &str) -> Option<String> {
+    let (first, others) = containers.split_first()?;
+    let (name, first) = (escape_name(name), escape_name(first));
+    let others = match others.len() {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    Some(format!("environment variable {name} of container {first}{others} {effect}"))
 }
 
 fn limited(mut warnings: Vec<String>) -> Vec<String> {

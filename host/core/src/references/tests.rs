@@ -129,3 +129,54 @@ fn equal_references_are_one_request_and_different_ones_are_separate() {
         ]
     );
 }
+
+#[test]
+fn a_text_that_was_meant_as_a_reference_is_recognized() {
+    use crate::reference_syntax::NearMiss::{BankVaultsForm, BankVaultsOff, Embedded, Form};
+    let off = ReferenceSyntax::default();
+    let other = ReferenceSyntax { scheme: "ref+vault".to_owned(), bank_vaults: false };
+    let short = ReferenceSyntax { scheme: "aws".to_owned(), bank_vaults: false };
+    for (syntax, value, expected) in [
+        (&off, "secret:/db/password", Some(Form)),
+        (&off, "secret:db/password", Some(Form)),
+        (&off, "secret//db/password", Some(Form)),
+        (&off, "Secret://db/password", Some(Form)),
+        (&off, "SECRET:/db/password", Some(Form)),
+        (&off, " secret://db/password", Some(Form)),
+        (&off, "\"secret://db/password\"", Some(Form)),
+        (&off, "secrets://db/password", Some(Form)),
+        (&off, "secert://db/password", Some(Form)),
+        (&off, "secre://db/password", Some(Form)),
+        (&off, "sicret://db/password", Some(Form)),
+        (&off, "x secret://db/password", Some(Embedded)),
+        (&off, "postgres://app:secret://db/password@db/app", Some(Embedded)),
+        (&off, "vault:secret/data/db#password", Some(BankVaultsOff)),
+        (&off, ">>vault:secret/data/db#password", Some(BankVaultsOff)),
+        (&syntax(), "VAULT:secret/data/db#password", Some(BankVaultsForm)),
+        (&syntax(), " vault:secret/data/db#password", Some(BankVaultsForm)),
+        (&syntax(), "https://${vault:secret/data/db#user}@db", Some(BankVaultsForm)),
+        (&other, "ref+vault:/db/password", Some(Form)),
+        (&other, "ref+vaults://db/password", Some(Form)),
+        (&other, "secret:/db/password", None),
+        (&short, "ws://db/password", None),
+        (&short, "aws:/db/password", Some(Form)),
+        // References, which are read or refused.
+        (&off, "secret://db/password", None),
+        (&off, "secret://db", None),
+        (&syntax(), "vault:secret/data/db", None),
+        // Other texts.
+        (&off, "", None),
+        (&off, "secret", None),
+        (&off, "secret: the value", None),
+        (&off, "secret: a/b", None),
+        (&off, "secret:value", None),
+        (&off, "secretary://db/password", None),
+        (&off, "https://db/password", None),
+        (&off, "mysecret://db/password", None),
+        (&off, "vault:8200", None),
+        (&off, "ä://db/password", None),
+        (&syntax(), "https://vault:8200/#ui", None),
+    ] {
+        assert_eq!(syntax.near_miss(value), expected, "{value}");
+    }
+}

@@ -133,3 +133,56 @@ fn the_number_of_warnings_is_limited() {
     let warnings = warnings(Profile::FlyteV1, &annotations.into(), &json!([{ "name": "main" }]));
     assert_eq!((warnings.len(), warnings[14].as_str()), (15, "and 87 more warnings"));
 }
+
+#[test]
+fn a_value_that_was_meant_as_a_reference_is_named_without_its_text() {
+    let env = |values: &[&str]| {
+        let variables = values.iter().enumerate();
+        let variables = variables.map(|(i, value)| json!({ "name": format!("V{i}"), "value": value }));
+        variables.collect::<Value>()
+    };
+    let form = "is not a reference, but resembles one; write secret://GROUP/KEY or secret://INJECTOR/GROUP/KEY";
+    let embedded = "contains a reference, but only a whole value is one; write secret://GROUP/KEY in a variable before \
+                    it, and $(NAME) here";
+    let containers = json!([
+        { "name": "one", "env": env(&["fine", "secret:/db/hush"]) },
+        { "name": "two", "env": env(&["Secret://db/hush", "x secret://db/hush", "secret:db/hush"]) },
+        { "name": "three", "env": env(&["secret", "hush"]) },
+    ]);
+    let expected = [
+        format!("the value of variable V1 of container one {form}"),
+        format!("the value of variable V0 (and 1 more) of container two {form}"),
+        format!("the value of variable V1 of container two {embedded}"),
+    ];
+    for profile in [Profile::FlyteV1, Profile::FlyteV2, Profile::Plain] {
+        let with_request = json!({ "flyte.secrets/s0": flyte("k") });
+        assert_eq!(warnings(profile, &with_request, &containers), expected, "{profile}");
+        let without = warnings(profile, &json!({}), &containers);
+        assert_eq!(without.split_last(), Some((&NO_REQUEST.to_owned(), &expected[..])), "{profile}");
+    }
+}
+
+#[test]
+fn a_reference_and_an_annotation_for_one_variable_are_one_secret() {
+    let annotations = json!({ "ampoule.dev/secrets": "[{ group: g, key: k, env: SECRET }]" });
+    let own = |name: &str, value: &str| json!({ "name": name, "env": [{ "name": "SECRET", "value": value }] });
+    let both = "is a reference, and an annotation requests the same secret for it; remove one of them";
+    for (profile, effect) in [
+        (Profile::FlyteV1, "keeps its value; the secret is not injected"),
+        (Profile::Plain, "keeps its value; the secret is not injected"),
+        (Profile::FlyteV2, "is replaced by the secret"),
+    ] {
+        let containers = json!([own("a", "mine"), own("b", "secret://g/k"), own("c", "secret://g/k")]);
+        let expected = [
+            format!("environment variable SECRET of container a {effect}"),
+            format!("environment variable SECRET of container b and 1 more {both}"),
+        ];
+        assert_eq!(warnings(profile, &annotations, &containers), expected, "{profile}");
+        let pod = pod(&annotations, &containers);
+        let pod = mutated(&injects(profile), &pod);
+        for position in [1, 2] {
+            let variable = &pod["spec"]["containers"][position]["env"][0];
+            assert_eq!(*variable, json!({ "name": "SECRET", "value": "hush" }), "{profile}: what really happens");
+        }
+    }
+}
