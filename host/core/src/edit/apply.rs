@@ -40,6 +40,9 @@ use crate::{
     request::{ContainerScope, RequestOptions},
 };
 
+/// The origin of content that no edit added, in messages.
+const THE_POD: &str = "the pod";
+
 /// The containers that had an injected variable with a different value, by the variable's name.
 pub(crate) type VariableCollisions = BTreeMap<String, Vec<String>>;
 
@@ -239,7 +242,7 @@ impl<'a> EditApplier<'a> {
 
     /// Returns the origin of a name in the pod, for messages: that of an edit, or the pod itself.
     fn owner(&self, kind: ClaimKind, name: &str) -> &str {
-        self.claim(kind, name).map_or("the pod", |claim| &claim.origin)
+        self.claim(kind, name).map_or(THE_POD, |claim| &claim.origin)
     }
 
     /// Whether an edit added the container, and the container sets the variable itself.

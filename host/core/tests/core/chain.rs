@@ -160,7 +160,8 @@ fn a_conflict_ends_the_chain_with_a_bad_request() {
         vec![declines("u", InjectionError::Unavailable("throttled".to_owned().into())), conflict, never],
         400,
         ": u: unavailable: throttled; c: conflict: environment variable A has different values \
-         from injector c for flyte.secrets/s0 and injector c for flyte.secrets/s0",
+         from injector c for flyte.secrets/s0 and injector c for flyte.secrets/s0; request them under different \
+         names, or for different containers",
     );
 }
 

@@ -93,7 +93,8 @@ fn pulling(name: &str, image: &str, mounts: &[(&str, &str)]) -> PodEdit {
 
 #[test]
 fn a_variable_with_two_sources_is_a_conflict() {
-    let expected = "environment variable A has different values from ONE and TWO";
+    let expected = "environment variable A has different values from ONE and TWO; request them under different names, \
+                    or for different containers";
     collide(&[literal("A", "1")], &[literal("A", "2")], expected);
     collide(&[literal("A", "1")], &[secret_env("A", "s", "k")], expected);
     collide(&[secret_env("A", "s", "k")], &[secret_env("A", "s", "l")], expected);
@@ -114,15 +115,18 @@ fn a_volume_with_two_definitions_is_a_conflict() {
 #[test]
 fn a_path_with_two_volumes_is_a_conflict() {
     let volumes = [memory_volume("v"), memory_volume("w")];
-    let expected = "two volumes have the mount path /x: v from ONE, w from TWO";
+    let advice = "a container can mount one of them: request them at different paths, or for different containers";
+    let expected = &format!("two volumes have the mount path /x: v from ONE, w from TWO; {advice}");
     collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[mount("w", "/x")], expected);
-    let expected = "two volumes have the mount path /x/: v from ONE, w from TWO";
+    let expected = &format!("two volumes have the mount path /x/: v from ONE, w from TWO; {advice}");
     collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[mount("w", "/x/")], expected);
     // The first edit does not reach a container that a later edit adds, but would in a second
     // review.
-    let expected = "init container pull from TWO mounts volume w at /x, where ONE mounts volume v";
+    let expected = "init container pull from TWO mounts volume w at /x, where ONE mounts volume v; request one of them \
+                    at another path";
     collide(&[&volumes[..], &[mount("v", "/x")]].concat(), &[pulling("pull", "i", &[("w", "/x")])], expected);
-    let expected = "container pull mounts volume v from ONE at /x, where TWO mounts volume w";
+    let expected = "container pull mounts volume v from ONE at /x, where TWO mounts volume w; request one of them at \
+                    another path";
     collide(&[&volumes[..], &[pulling("pull", "i", &[("v", "/x")])]].concat(), &[mount("w", "/x")], expected);
 }
 
@@ -193,7 +197,7 @@ fn a_conflict_with_the_pod_names_the_pod() {
     let items = vec![KeyToPath { key: "A".into(), path: "a".into() }];
     let required = SecretVolume { secret_name: "s".into(), items, optional: false };
     let v = "conflict: volume v has different definitions from the pod and injector one for \
-        flyte.secrets/s0";
+        flyte.secrets/s0; give the pod's own volume another name";
     let cases = [
         (vec![memory_volume("v")], v),
         (vec![secret_volume("v", "t", &[("A", "a")])], v),
@@ -204,7 +208,8 @@ fn a_conflict_with_the_pod_names_the_pod() {
             vec![memory_volume("m"), mount("m", "/x")],
             "conflict: container main mounts volume data from the pod at /x, where injector one \
              for flyte.secrets/s0 \
-             mounts volume m",
+             mounts volume m; request the secret at another path, or mount the pod's own volume \
+             elsewhere",
         ),
         (
             vec![memory_volume("m"), puller("pull", "m", None)],

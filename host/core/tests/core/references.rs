@@ -237,7 +237,8 @@ fn the_refusals_name_the_variable_and_the_container() {
     assert!(
         refusal(&references, &twice).ends_with(
             "conflict: environment variable A has different values from injector store for ampoule.dev/secrets[0] and \
-             injector store for variable A of container app"
+             injector store for variable A of container app; request them under different names, or for different \
+             containers"
         ),
         "{}",
         refusal(&references, &twice)

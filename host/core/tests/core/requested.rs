@@ -238,7 +238,7 @@ fn containers_can_have_different_secrets_under_one_name() {
           {group: b, key: k, env: TOKEN}]",
         "secret b/k (annotation ampoule.dev/secrets[2], mount env-var) could not be injected: k8s: conflict: \
          environment variable TOKEN has different values from injector k8s for ampoule.dev/secrets[0] and injector \
-         k8s for ampoule.dev/secrets[2]",
+         k8s for ampoule.dev/secrets[2]; request them under different names, or for different containers",
     );
 }
 

@@ -125,7 +125,8 @@ impl EditApplier<'_> {
             };
             if !is_same {
                 return Err(ApplyError::Conflict(format!(
-                    "environment variable {} has different values from {} and {origin}",
+                    "environment variable {} has different values from {} and {origin}; request them under different \
+                     names, or for different containers",
                     env.name, earlier.origin
                 )));
             }

@@ -96,7 +96,7 @@ impl EditApplier<'_> {
             if let Some((volume, earlier)) = mounted.find(|(volume, _)| is_missing(volume)) {
                 return Err(ApplyError::Conflict(format!(
                     "init container {} from {origin} mounts volume {} at {}, \
-                     where {earlier} mounts volume {volume}",
+                     where {earlier} mounts volume {volume}; request one of them at another path",
                     container.name, mount.volume, mount.path
                 )));
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    ApplyError, ClaimContent, ClaimKind, EditApplier, for_container, normalized_path, same::contains, validate,
+    ApplyError, ClaimContent, ClaimKind, EditApplier, THE_POD, for_container, normalized_path, same::contains, validate,
 };
 use crate::edit::{VolumeMount, budget::operation_length, edited::EditedPod};
 
@@ -32,12 +32,18 @@ impl EditApplier<'_> {
             }
             if let Some(other) = mounts.mounted_at(path) {
                 let other = other["name"].as_str().unwrap_or_default();
-                let owner = self.owner(ClaimKind::Volume, other);
+                let owner = self.claim(ClaimKind::Volume, other).map(|claim| &*claim.origin);
+                let advice = match owner {
+                    Some(_) => "request one of them at another path",
+                    None => "request the secret at another path, or mount the pod's own volume elsewhere",
+                };
                 let container = container.name();
                 return Err(ApplyError::Conflict(format!(
-                    "container {container} mounts volume {other} from {owner} at {}, \
-                     where {origin} mounts volume {}",
-                    mount.path, mount.volume
+                    "container {container} mounts volume {other} from {} at {}, \
+                     where {origin} mounts volume {}; {advice}",
+                    owner.unwrap_or(THE_POD),
+                    mount.path,
+                    mount.volume
                 )));
             }
             self.budget.add(bytes)?;
@@ -53,7 +59,8 @@ impl EditApplier<'_> {
         if let Some((volume, earlier)) = self.volumes_mounted_at(path).find(|(volume, _)| *volume != mount.volume) {
             return Err(ApplyError::Conflict(format!(
                 "two volumes have the mount path {}: {volume} from {earlier}, \
-                 {} from {origin}",
+                 {} from {origin}; a container can mount one of them: request them at different paths, or for \
+                 different containers",
                 mount.path, mount.volume
             )));
         }

@@ -48,9 +48,14 @@ impl EditApplier<'_> {
         if is_merged {
             return Ok(());
         }
-        let owner = self.owner(ClaimKind::Volume, &volume.name);
-        let name = &volume.name;
-        Err(ApplyError::Conflict(format!("volume {name} has different definitions from {owner} and {origin}")))
+        let (owner, name) = (self.owner(ClaimKind::Volume, &volume.name), &volume.name);
+        let advice = match self.volume_owner(name) {
+            VolumeOwner::Pod => "; give the pod's own volume another name",
+            // The names of volumes are the injectors' own.
+            VolumeOwner::Edit => "",
+        };
+        let text = format!("volume {name} has different definitions from {owner} and {origin}{advice}");
+        Err(ApplyError::Conflict(text))
     }
 
     fn volume_owner(&self, name: &str) -> VolumeOwner {

@@ -68,8 +68,7 @@ impl EditApplier<'_> {
         let (directory, _) = split(path)?;
         match self.claim(ClaimKind::FetchedFile, path) {
             Some(Claim { origin: owner, content: ClaimContent::Promise(earlier), .. }) if earlier != promise => {
-                let text = format!("file {path} has different sources from {owner} and {origin}");
-                return Err(ApplyError::Conflict(text));
+                return Err(file_conflict(path, owner, origin));
             }
             Some(_) => return Ok(()),
             None => {
@@ -108,9 +107,13 @@ impl EditApplier<'_> {
         if merge(existing, name, file, source) != Merge::Conflict {
             return Ok(());
         }
-        let owner = self.owner(ClaimKind::Volume, volume);
-        Err(ApplyError::Conflict(format!("file {} has different sources from {owner} and {origin}", file.path)))
+        Err(file_conflict(file.path, self.owner(ClaimKind::Volume, volume), origin))
     }
+}
+
+fn file_conflict(path: &str, owner: &str, origin: &str) -> ApplyError {
+    let advice = "request one of them at another path";
+    ApplyError::Conflict(format!("file {path} has different sources from {owner} and {origin}; {advice}"))
 }
 
 /// Adds a file to a projected volume. A file that refers to an outdated Secret of the same injector
@@ -195,8 +198,8 @@ fn short_digest(directory: &str, scope: &ContainerScope) -> String {
 /// Checks the path and the mode of a file.
 pub(crate) fn check(path: &str, mode: Option<u32>) -> Result<(), ApplyError> {
     validate::mount_path(path)?;
-    let (directory, _) = split(path)?;
-    let is_plain = directory[1..].split('/').all(|part| !part.is_empty() && part != ".");
+    split(path)?;
+    let is_plain = path[1..].split('/').all(|part| !part.is_empty() && part != ".");
     validate::require(is_plain, || format!("file path {path:?} must not contain empty parts or '.'"))?;
     let valid_mode = mode.is_none_or(|mode| mode <= MAX_MODE);
     validate::require(valid_mode, || format!("the mode of file {path:?} must be at most 0777"))
@@ -259,6 +262,7 @@ mod tests {
             ("/etc/", None, "file path \"/etc/\" must name a file in a directory below /"),
             ("/etc/../token", None, "mount path \"/etc/../token\" must be absolute and must not contain ':' or '..'"),
             ("/etc//token", None, "file path \"/etc//token\" must not contain empty parts or '.'"),
+            ("/etc/.", None, "file path \"/etc/.\" must not contain empty parts or '.'"),
         ] {
             let found = check(path, mode).map_err(|error| error.to_string());
             assert_eq!(found.err().unwrap_or_default(), error, "{path}");
