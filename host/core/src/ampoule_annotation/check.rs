@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{FieldError, SecretEntry};
+use super::{FieldError, SecretEntry, entry};
 use crate::{
     edit::{EnvVar, SecretFile},
     request::{AllKeys, ContainerScope, RequestOptions},
@@ -68,7 +68,7 @@ fn all_keys(entry: &SecretEntry, is_file: bool) -> Result<Option<AllKeys>, Field
         None if entry.env_prefix.is_some() => return refuse("envPrefix", "has no effect without keys: all"),
         None => return Ok(None),
         Some("all") => {}
-        Some(_) => return refuse("keys", "must be all"),
+        Some(_) => return refuse("keys", &format!("must be {}", entry::KEYS)),
     }
     if !entry.key.is_empty() {
         return refuse("key", "has no effect with keys: all");

@@ -7,10 +7,13 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{Error, Visitor},
+    de::{Error, SeqAccess, Unexpected, Visitor},
 };
 
 use super::KEY;
+
+/// The value of `keys`, for messages.
+pub(super) const KEYS: &str = "all, for every key of the group; for single keys, write one entry with key for each";
 
 /// One secret in the annotation `ampoule.dev/secrets`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -25,7 +28,7 @@ pub struct SecretEntry {
     #[serde(default, deserialize_with = "string_or_empty", skip_serializing_if = "String::is_empty")]
     pub key: String,
     /// `all`: every key of the group, in place of `key`.
-    #[serde(default, deserialize_with = "optional_string", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "keys", skip_serializing_if = "Option::is_none")]
     pub keys: Option<String>,
     /// The version of the group; empty if the entry sets none.
     #[serde(default, deserialize_with = "string_or_empty", skip_serializing_if = "String::is_empty")]
@@ -95,6 +98,9 @@ impl SecretEntry {
 /// value.
 struct YamlString(String);
 
+/// The value of `keys`, as text.
+struct YamlKeys(String);
+
 /// `true` or `false` in the spellings of YAML 1.2.
 struct YamlFlag(bool);
 
@@ -104,8 +110,14 @@ struct FileFlag(bool);
 /// The text of a string or of a number, as it is written.
 struct YamlDigits(String);
 
-struct StringVisitor;
 struct DigitsVisitor;
+
+/// Accepts a text, with these expectations in the messages for other values.
+struct StringVisitor {
+    expected: &'static str,
+    /// Of a list.
+    expected_one: &'static str,
+}
 
 /// Accepts `true` and `false`, and adds a hint to the message for other values.
 struct FlagVisitor {
@@ -114,6 +126,10 @@ struct FlagVisitor {
 
 fn optional_string<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<YamlString>::deserialize(deserializer)?.map(|string| string.0))
+}
+
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<YamlKeys>::deserialize(deserializer)?.map(|keys| keys.0))
 }
 
 fn string_or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -144,7 +160,15 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, 
 
 impl<'de> Deserialize<'de> for YamlString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StringVisitor)
+        let expected = "a string; put quotes around values that YAML reads as another type";
+        let expected_one = "a string, not a list; write one entry for each secret";
+        deserializer.deserialize_any(StringVisitor { expected, expected_one }).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for YamlKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StringVisitor { expected: KEYS, expected_one: KEYS }).map(Self)
     }
 }
 
@@ -180,15 +204,19 @@ impl Visitor<'_> for DigitsVisitor {
     }
 }
 
-impl Visitor<'_> for StringVisitor {
-    type Value = YamlString;
+impl<'de> Visitor<'de> for StringVisitor {
+    type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string; put quotes around values that YAML reads as another type")
+        f.write_str(self.expected)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<YamlString, E> {
-        Ok(YamlString(text.to_owned()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<String, A::Error> {
+        Err(Error::invalid_type(Unexpected::Seq, &self.expected_one))
     }
 }
 

@@ -1,34 +1,134 @@
 //! The JSON Schema of the list in the annotation, in `docs/src/secrets.schema.json`: generated from
 //! [`SecretEntry`], with the bounds that the checks of the values have.
 //!
-//! The tables of both readers are the same, so that an editor accepts what the webhook accepts.
+//! An editor accepts what the webhook accepts, as far as the schema can state it: not the number of
+//! secrets in templates, not lengths in bytes, and not numbers for `mode`, whose digits are lost.
 
-use std::path::Path;
+use std::{path::Path, sync::LazyLock};
 
-use serde_json::{Value, json};
+use proptest::{prelude::*, strategy::ValueTree as _};
+use regex::Regex;
+use serde_json::{Map, Value, json};
 
 use super::{KEY, SecretEntry, check, read_requests};
 use crate::annotations::MAX_REQUESTS;
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
+
+/// A part of a path: any text but `.` and `..`.
+const PART: &str = r"/(?:[^/:.\x00][^/:\x00]*|\.[^/:.\x00][^/:\x00]*|\.\.[^/:\x00]+)";
+/// Text of a template without `{{`, before an action.
+const TEXT: &str = r"(?:\{?[^{])*";
 
 /// The bounds of the fields, which the types do not have.
 fn bounds() -> Value {
     json!({
         "group": { "maxLength": super::MAX_VALUE },
-        "key": { "minLength": 1 },
         "env": { "minLength": 1, "maxLength": check::MAX_VARIABLE, "pattern": "^[ -<>-~]+$" },
         "path": { "maxLength": check::MAX_PATH, "pattern": "^/" },
-        "mode": { "type": ["string", "integer", "null"], "pattern": "^(0o)?0?[4-7][0-7]{2}$" },
+        "mode": { "type": ["string", "integer"], "pattern": mode_pattern(), "minimum": 0o400, "maximum": 777 },
         "containers": { "minItems": 1, "uniqueItems": true },
         "injector": { "minLength": 1 },
         "fallback": { "enum": ["file", null] },
         "keys": { "enum": ["all", null] },
         "envPrefix": { "maxLength": check::MAX_VARIABLE, "pattern": "^([A-Za-z_.-][A-Za-z0-9_.-]*)?$" },
-        "template": { "minLength": 1 },
+        "template": { "pattern": template_pattern() },
         "options": {
             "maxProperties": check::MAX_OPTIONS,
+            "propertyNames": { "pattern": "^[A-Za-z0-9_.-]{1,64}$" },
             "additionalProperties": { "type": "string", "maxLength": check::MAX_OPTION },
         },
     })
+}
+
+/// The pattern of the modes that the reader accepts.
+fn mode_pattern() -> String {
+    let subsets = |of: u32| (0..=of).filter(move |mode| mode & !of == 0);
+    let group = |group| {
+        let others: String = subsets(group).map(|mode| mode.to_string()).collect();
+        format!("{group}[{others}]")
+    };
+    let owner = |owner| format!("{owner}(?:{})", subsets(owner).map(group).collect::<Vec<_>>().join("|"));
+    format!("^(?:0o)?0?(?:{})$", (4..=7).map(owner).collect::<Vec<_>>().join("|"))
+}
+
+/// The pattern of a template with a secret.
+fn template_pattern() -> String {
+    let quoted = |count| format!(r#""(?:[^"\\]|\\["\\]){count}""#);
+    let secret = format!(r"\{{\{{\s*secret\s+{}\s+{}\s*\}}\}}", quoted("*"), quoted("+"));
+    let action = format!(r"(?:{secret}|\{{\{{\s*{}\s*\}}\}})", quoted("*"));
+    format!(r"^(?:{TEXT}{action})*{TEXT}{secret}(?:{TEXT}{action})*{TEXT}\{{?$")
+}
+
+/// Holds if the entry has the field, with another value than null.
+fn has(field: &str) -> Value {
+    json!({ "required": [field], "properties": { field: { "not": { "type": "null" } } } })
+}
+
+fn is_file() -> Value {
+    json!({ "anyOf": [{ "required": ["file"], "properties": { "file": { "const": true } } }, has("path")] })
+}
+
+/// Which fields an entry has together.
+fn combinations() -> Value {
+    let (absent, empty) = (json!({ "type": "null" }), json!({ "enum": ["", null] }));
+    let with_template = json!({
+        "required": ["path"],
+        "properties": {
+            "path": { "type": "string", "pattern": format!("^(?:{PART})+{PART}$") },
+            "group": absent, "keys": absent, "envPrefix": absent, "optional": absent, "fallback": absent,
+            "key": empty, "version": empty, "options": { "maxProperties": 0 },
+        },
+    });
+    let with_keys = json!({
+        "properties": {
+            "key": empty, "env": absent, "fallback": absent,
+            "group": { "minLength": 1 },
+            "path": { "pattern": format!("^(?:{PART})+/*$") },
+        },
+        "if": is_file(),
+        "then": { "properties": { "envPrefix": absent } },
+    });
+    let in_folder = json!({ "required": ["path"], "properties": { "path": { "type": "string", "pattern": "/$" } } });
+    let key_as_file = format!("^{}(?:{PART})*$", &PART[1..]);
+    let without_group = json!({ "properties": { "group": { "const": "" } } });
+    let with_key = json!({
+        "required": ["key"],
+        "properties": {
+            "key": { "type": "string", "minLength": 1 },
+            "envPrefix": absent,
+            "path": { "pattern": format!("^(?:{PART})+(?:{PART}|/)$") },
+        },
+        "allOf": [
+            { "if": in_folder, "then": { "properties": { "key": { "pattern": key_as_file } } } },
+            {
+                "if": { "not": { "anyOf": [is_file(), has("env")] } },
+                "then": {
+                    "if": without_group,
+                    "then": { "properties": { "key": { "pattern": "^[A-Za-z_-][A-Za-z0-9_-]*$" } } },
+                    "else": {
+                        "properties": {
+                            "group": { "pattern": "^[A-Za-z_-][A-Za-z0-9_-]*$" },
+                            "key": { "pattern": "^[A-Za-z0-9_-]+$" },
+                        },
+                    },
+                },
+            },
+        ],
+    });
+    let without_template = json!({
+        "required": ["group"],
+        "properties": { "group": { "type": "string" } },
+        "if": has("keys"), "then": with_keys, "else": with_key,
+    });
+    json!([
+        { "if": has("template"), "then": with_template, "else": without_template },
+        {
+            "if": is_file(),
+            "then": { "properties": { "fallback": absent } },
+            "else": { "properties": { "mode": absent } },
+        },
+    ])
 }
 
 /// Returns the schema of the list.
@@ -42,6 +142,14 @@ fn schema() -> Value {
     }
     for property in entry["properties"].as_object_mut().into_iter().flatten().filter_map(|(_, p)| p.as_object_mut()) {
         property.remove("default");
+        let types = match property.remove("type") {
+            Some(Value::Array(types)) => types,
+            Some(one) => vec![one],
+            None => panic!("a field has no type"),
+        };
+        let null = json!("null");
+        let is_nullable = types.contains(&null);
+        property.insert("type".to_owned(), types.into_iter().chain((!is_nullable).then_some(null)).collect());
     }
     json!({
         "$schema": entry["$schema"],
@@ -52,11 +160,7 @@ fn schema() -> Value {
             "description": description,
             "type": "object",
             "properties": entry["properties"],
-            "anyOf": [
-                { "required": ["group", "key"] },
-                { "required": ["group", "keys"] },
-                { "required": ["template", "path"] },
-            ],
+            "allOf": combinations(),
             "additionalProperties": false,
         },
     })
@@ -75,39 +179,65 @@ fn the_committed_schema_is_generated_from_the_code() {
     assert!(written == expected, "the file differs from its generated text; run `cargo xtask bless`");
 }
 
-/// Whether the schema of the list accepts a value. Covers the keywords that the schema has.
+/// The keywords of JSON Schema that [`accepts`] knows.
+const KEYWORDS: &str = "$schema title description if then else not allOf anyOf const enum type properties required \
+                        maxProperties propertyNames additionalProperties items minItems maxItems uniqueItems minLength \
+                        maxLength minimum maximum pattern";
+
+/// Whether the schema of the list accepts a value.
 fn accepts(schema: &Value, value: &Value) -> bool {
+    for keyword in schema.as_object().into_iter().flatten().map(|(keyword, _)| keyword) {
+        assert!(KEYWORDS.split_whitespace().any(|known| known == keyword), "the test does not know {keyword}");
+    }
     let holds = |keyword: &str, argument: &Value| match keyword {
-        "$schema" | "title" | "description" => true,
+        "$schema" | "title" | "description" | "then" | "else" => true,
+        "if" => {
+            let branch = if accepts(argument, value) { "then" } else { "else" };
+            schema.get(branch).is_none_or(|branch| accepts(branch, value))
+        }
+        "not" => !accepts(argument, value),
+        "allOf" => argument.as_array().unwrap().iter().all(|all| accepts(all, value)),
+        "anyOf" => argument.as_array().unwrap().iter().any(|option| accepts(option, value)),
+        "const" => argument == value,
+        "enum" => argument.as_array().unwrap().contains(value),
         "type" => match argument {
             Value::Array(names) => names.iter().any(|name| has_type(value, name)),
             name => has_type(value, name),
         },
-        "properties" => value
-            .as_object()
-            .into_iter()
-            .flatten()
-            .all(|(key, value)| argument.get(key).is_none_or(|property| accepts(property, value))),
-        "anyOf" => argument.as_array().unwrap().iter().any(|option| accepts(option, value)),
-        "maxProperties" => value.as_object().is_none_or(|fields| fields.len() as u64 <= argument.as_u64().unwrap()),
-        "additionalProperties" if argument.is_object() => {
-            value.as_object().into_iter().flatten().all(|(_, value)| accepts(argument, value))
-        }
-        "additionalProperties" => {
-            value.as_object().into_iter().flatten().all(|(key, _)| schema["properties"].get(key).is_some())
-        }
-        "required" => argument.as_array().unwrap().iter().all(|key| value.get(key.as_str().unwrap()).is_some()),
-        "items" => value.as_array().into_iter().flatten().all(|item| accepts(argument, item)),
-        "minItems" => value.as_array().is_none_or(|items| items.len() as u64 >= argument.as_u64().unwrap()),
-        "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= argument.as_u64().unwrap()),
-        "uniqueItems" => value.as_array().is_none_or(|items| (1..items.len()).all(|i| !items[..i].contains(&items[i]))),
-        "minLength" => value.as_str().is_none_or(|text| text.len() as u64 >= argument.as_u64().unwrap()),
-        "maxLength" => value.as_str().is_none_or(|text| text.len() as u64 <= argument.as_u64().unwrap()),
-        "enum" => argument.as_array().unwrap().contains(value),
-        "pattern" => value.as_str().is_none_or(|text| matches(argument.as_str().unwrap(), text)),
-        keyword => panic!("the test does not know {keyword}"),
+        _ if value.is_object() => accepts_fields(schema, (keyword, argument), value.as_object().unwrap()),
+        _ if value.is_array() => accepts_items((keyword, argument), value.as_array().unwrap()),
+        "minLength" => value.as_str().is_none_or(|text| text.chars().count() as u64 >= argument.as_u64().unwrap()),
+        "maxLength" => value.as_str().is_none_or(|text| text.chars().count() as u64 <= argument.as_u64().unwrap()),
+        "minimum" => value.as_u64().is_none_or(|number| number >= argument.as_u64().unwrap()),
+        "maximum" => value.as_u64().is_none_or(|number| number <= argument.as_u64().unwrap()),
+        "pattern" => value.as_str().is_none_or(|text| Regex::new(argument.as_str().unwrap()).unwrap().is_match(text)),
+        _ => true,
     };
     schema.as_object().into_iter().flatten().all(|(keyword, argument)| holds(keyword, argument))
+}
+
+fn accepts_fields(schema: &Value, (keyword, argument): (&str, &Value), fields: &Map<String, Value>) -> bool {
+    match keyword {
+        "properties" => {
+            fields.iter().all(|(key, value)| argument.get(key).is_none_or(|property| accepts(property, value)))
+        }
+        "required" => argument.as_array().unwrap().iter().all(|key| fields.contains_key(key.as_str().unwrap())),
+        "maxProperties" => fields.len() as u64 <= argument.as_u64().unwrap(),
+        "propertyNames" => fields.keys().all(|key| accepts(argument, &json!(key))),
+        "additionalProperties" if argument.is_object() => fields.values().all(|value| accepts(argument, value)),
+        "additionalProperties" => fields.keys().all(|key| schema["properties"].get(key).is_some()),
+        _ => true,
+    }
+}
+
+fn accepts_items((keyword, argument): (&str, &Value), items: &[Value]) -> bool {
+    match keyword {
+        "items" => items.iter().all(|item| accepts(argument, item)),
+        "minItems" => items.len() as u64 >= argument.as_u64().unwrap(),
+        "maxItems" => items.len() as u64 <= argument.as_u64().unwrap(),
+        "uniqueItems" => (1..items.len()).all(|i| !items[..i].contains(&items[i])),
+        _ => true,
+    }
 }
 
 fn has_type(value: &Value, name: &Value) -> bool {
@@ -119,24 +249,6 @@ fn has_type(value: &Value, name: &Value) -> bool {
         "array" => value.is_array(),
         "object" => value.is_object(),
         name => panic!("the test does not know {name}"),
-    }
-}
-
-/// The patterns of [`bounds`].
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern {
-        "^/" => text.starts_with('/'),
-        "^([A-Za-z_.-][A-Za-z0-9_.-]*)?$" => {
-            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-                && !text.starts_with(|first: char| first.is_ascii_digit())
-        }
-        "^[ -<>-~]+$" => !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'='),
-        "^(0o)?0?[4-7][0-7]{2}$" => {
-            let octal = text.strip_prefix("0o").unwrap_or(text);
-            let octal = if octal.len() == 4 { octal.strip_prefix('0').unwrap_or("") } else { octal };
-            octal.len() == 3 && octal.bytes().all(|b| (b'0'..=b'7').contains(&b)) && octal.as_bytes()[0] >= b'4'
-        }
-        pattern => panic!("the test does not know {pattern}"),
     }
 }
 
@@ -158,6 +270,49 @@ fn an_editor_accepts_what_the_webhook_accepts() {
         ("{ group: db, keys: all, envPrefix: DB_ }", true),
         ("{ group: db, keys: all, path: /etc/db, options: { region: eu } }", true),
         ("{ path: /etc/app/dsn, template: '{{ secret \"db\" \"password\" }}' }", true),
+        ("{ group: null, key: null, path: /etc/app/dsn, template: '{{\"{{\"}}{{secret \"\" \"k\"}} { }}' }", true),
+        ("{ group: db, key: '', keys: all, version: null, options: null, file: null, optional: false }", true),
+        ("{ group: db, keys: all, path: /etc/db// }", true),
+        ("{ group: '', key: -password, containers: [a] }", true),
+        ("{ group: db, key: 1, env: A }", false),
+        ("{ group: db, key: '1' }", true),
+        ("{ group: '1db', key: password, env: A }", true),
+        ("{ group: '1db', key: password }", false),
+        ("{ group: '', key: 1db }", false),
+        ("{ group: db, key: tls.crt }", false),
+        ("{ group: db, key: tls.crt, file: true }", true),
+        ("{ group: db, key: a/b, path: /etc/ }", true),
+        ("{ group: db, key: /b, path: /etc/ }", false),
+        ("{ group: db, key: .., path: /etc/ }", false),
+        ("{ group: db, key: .., path: /etc/a }", true),
+        ("{ group: db, key: password, path: /password }", false),
+        ("{ group: db, key: password, path: /a/../b }", false),
+        ("{ group: db, key: password, path: /a/..b }", true),
+        ("{ group: db, key: password, path: /a/. }", false),
+        ("{ group: db, key: password, path: /a//b }", false),
+        ("{ group: db, key: password, path: '/a:b/c' }", false),
+        ("{ group: db, key: password, mode: \"0400\" }", false),
+        ("{ group: db, key: password, file: false, mode: \"0400\" }", false),
+        ("{ group: db, key: password, file: true, mode: \"0466\" }", false),
+        ("{ group: db, key: password, file: true, mode: \"0o640\" }", true),
+        ("{ group: db, key: password, file: true, fallback: file }", false),
+        ("{ group: db, key: password, envPrefix: A }", false),
+        ("{ group: db, keys: all, envPrefix: A, path: /etc/db }", false),
+        ("{ group: db, keys: all, env: A }", false),
+        ("{ group: db, keys: all, key: password }", false),
+        ("{ group: db, keys: all, fallback: file }", false),
+        ("{ group: '', keys: all }", false),
+        ("{ keys: all }", false),
+        ("{ group: db, keys: [a, b] }", false),
+        ("{ group: db, key: password, options: { 'a b': c } }", false),
+        ("{ path: /etc/app/, template: '{{ secret \"db\" \"password\" }}' }", false),
+        ("{ path: /etc/app/dsn, template: 'no secret' }", false),
+        ("{ path: /etc/app/dsn, template: '{{ secret \"db\" }}' }", false),
+        ("{ path: /etc/app/dsn, template: '{{{ secret \"db\" \"k\" }}' }", false),
+        ("{ path: /etc/app/dsn, template: '{{ secret \"db\" \"k\" }}', optional: true }", false),
+        ("{ path: /etc/app/dsn, template: '{{ secret \"db\" \"k\" }}', group: db }", false),
+        ("{ path: /etc/app/dsn, template: '{{ secret \"db\" \"k\" }}', options: {} }", true),
+        ("{ path: /etc/app/dsn, template: '{{ secret \"db\" \"k\" }}', env: DSN, mode: \"400\" }", true),
         ("{ group: db, keys: some }", false),
         ("{ group: db, keys: all, envPrefix: A= }", false),
         ("{ group: db, key: password, options: { region: 1 } }", false),
@@ -188,4 +343,67 @@ fn an_editor_accepts_what_the_webhook_accepts() {
         let value: Value = serde_saphyr::from_str(&many(count)).unwrap();
         assert_eq!(accepts(&schema, &value), count == MAX_REQUESTS, "{count}");
     }
+}
+
+/// Values for each field, with ones that are refused alone or together with other fields.
+fn any_entry() -> impl Strategy<Value = Value> {
+    let template = "{{ secret \"db\" \"k\" }}";
+    let fields = json!({
+        "group": [null, "", "db", "1db", "a.b"],
+        "key": [null, "", "k", "1k", "tls.crt", "a/b", ".."],
+        "keys": [null, "all", "some"],
+        "version": [null, "", "7"],
+        "env": [null, "A", "a.b", "A=B"],
+        "envPrefix": [null, "", "DB_", "1"],
+        "file": [null, true, false],
+        "path": [null, "/etc/a", "/etc/", "/a", "/etc//", "a", ""],
+        "mode": [null, "0400", "407", "x"],
+        "template": [null, template, "", "text"],
+        "optional": [null, true, false],
+        "containers": [null, [], ["a"], ["a", "a"]],
+        "injector": [null, "", "k8s"],
+        "options": [null, {}, { "a": "b" }, { "": "b" }],
+        "fallback": [null, "file", "env"],
+    });
+    // Most fields of most entries are absent: otherwise hardly an entry is valid.
+    let choices = fields.as_object().unwrap().clone().into_iter().map(|(field, values)| {
+        let values = values.as_array().unwrap().clone();
+        let value = prop_oneof![3 => Just(None), 1 => proptest::sample::select(values).prop_map(Some)];
+        let often = ["group", "key", "path"].contains(&field.as_str());
+        let value = if often { prop_oneof![1 => value.boxed(), 3 => common(&field)].boxed() } else { value.boxed() };
+        value.prop_map(move |value| value.map(|value| (field.clone(), value)))
+    });
+    choices.collect::<Vec<_>>().prop_map(|fields| Value::Object(fields.into_iter().flatten().collect()))
+}
+
+/// A value of a field that most entries have.
+fn common(field: &str) -> BoxedStrategy<Option<Value>> {
+    let values = match field {
+        "group" => vec![Some(json!("db")), Some(json!(""))],
+        "key" => vec![Some(json!("k")), Some(json!("k")), None],
+        _ => vec![Some(json!("/etc/app/a")), Some(json!("/etc/app/")), None, None],
+    };
+    proptest::sample::select(values).boxed()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn an_editor_and_the_webhook_agree_on_every_combination_of_fields(entry in any_entry()) {
+        let list = json!([entry]);
+        let is_read = reader_accepts(&list.to_string());
+        prop_assert_eq!(accepts(&SCHEMA, &list), is_read, "{}", list);
+    }
+}
+
+#[test]
+fn the_combinations_are_valid_and_invalid_ones() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut valid = 0;
+    for _ in 0..1000 {
+        let entry = any_entry().new_tree(&mut runner).unwrap().current();
+        valid += usize::from(accepts(&SCHEMA, &json!([entry])));
+    }
+    assert!((100..900).contains(&valid), "{valid} of 1000 entries are valid");
 }

@@ -176,8 +176,13 @@ fn an_entry_requests_all_keys_of_a_group() {
         assert_eq!((found.request.key.as_str(), found.request.all_keys), ("*", true), "{entry}");
         assert_eq!(found.options.path.as_deref(), path, "{entry}");
     }
+    let keys = ".keys: must be all, for every key of the group; for single keys, write one entry with key for each";
     for (entry, expected) in [
-        ("{group: g, keys: some}", ".keys: must be all"),
+        ("{group: g, keys: some}", keys),
+        ("{group: g, keys: [a, b]}", keys),
+        ("{group: g, keys: true}", keys),
+        ("{group: g, keys: {a: b}}", keys),
+        ("{group: g, key: [a, b]}", ".key: must be a string, not a list; write one entry for each secret"),
         ("{group: g, key: k, keys: all}", ".key: has no effect with keys: all"),
         ("{group: g, env: A, keys: all}", ".env: cannot name all keys; set envPrefix"),
         ("{group: g, keys: all, path: /a/, envPrefix: A}", ".envPrefix: has no effect on files"),
@@ -315,7 +320,7 @@ fn an_error_names_the_index_and_the_field() {
     refuses("{key: .nan}", &format!(".key: {text}"));
     refuses("{key: k, group: true}", &format!(".group: {text}"));
     refuses("{key: k, version: 2}", &format!(".version: {text}"));
-    refuses("{key: k, env: [A]}", &format!(".env: {text}"));
+    refuses("{key: k, env: [A]}", ".env: must be a string, not a list; write one entry for each secret");
     refuses("{key: k, file: yes}", &format!(".file: {flag}"));
     refuses("{key: k, file: /etc/ssl}", &format!(".file: {flag}"));
     refuses("{key: k, file: 'true'}", &format!(".file: {flag}"));
