@@ -18,6 +18,8 @@ impl Pull for Aws {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const IMAGE: &'static str = "docker.io/amazon/aws-secrets-manager-secret-sidecar:v0.1.4";
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
+    const FETCHING: &'static str = "aws-secrets-manager";
+    const REQUIRED: &'static str = "group and key";
     const INCOMPLETE: &'static str = "AWS Secrets Webhook require both key and group to be set";
 
     fn is_complete(request: &SecretRequest) -> bool {

@@ -26,6 +26,8 @@ impl Pull for Azure {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const IMAGE: &'static str = "mcr.microsoft.com/azure-cli:cbl-mariner2.0";
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
+    const FETCHING: &'static str = "azure-key-vault";
+    const REQUIRED: &'static str = "group";
     // The reference's message also requires a group version, but its code does not.
     const INCOMPLETE: &'static str = "Azure Secrets Webhook require group to be set";
     // az writes its log and tokens to this folder; the default is below $HOME.

@@ -19,6 +19,8 @@ impl Pull for Gcp {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const IMAGE: &'static str = "gcr.io/google.com/cloudsdktool/cloud-sdk:alpine";
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
+    const FETCHING: &'static str = "gcp-secret-manager";
+    const REQUIRED: &'static str = "group and version";
     const INCOMPLETE: &'static str = "GCP Secrets Webhook require both group and group version to be set";
     // gcloud writes its log and tokens to this folder; the default is below $HOME.
     const CONFINED_ENV: &'static [(&'static str, &'static str)] = &[("CLOUDSDK_CONFIG", "/tmp/.gcloud")];

@@ -10,8 +10,10 @@ use ampoule_plugin_sdk::{
     prelude::*,
 };
 
+mod kubernetes_names;
 mod settings;
 
+use self::kubernetes_names::volume_name;
 pub use self::settings::Settings;
 
 /// The plugin, with the webhook's conventions as defaults for absent settings.
@@ -21,14 +23,12 @@ pub struct K8s {
     mount_directory: String,
     require_group: bool,
     optional: bool,
-    /// Whether files have Flyte's volumes, and paths in lower case.
-    has_flyte_files: bool,
+    /// Whether answers are Flyte's: volumes for files, paths in lower case, and a Secret of any
+    /// name, which Kubernetes may not accept.
+    follows_flyte: bool,
 }
 
 ampoule_plugin_sdk::export!(K8s);
-
-/// Maximum length of a DNS label (RFC 1123); Kubernetes requires the name of a volume to be one.
-const LABEL_MAX: usize = 63;
 
 // === impl K8s ===
 
@@ -51,24 +51,35 @@ impl Injector for K8s {
             mount_directory: mount_directory.trim_end_matches('/').to_owned(),
             require_group: settings.require_group.unwrap_or(conventions.profile != "flyte-v2"),
             optional: settings.optional.unwrap_or(conventions.profile != "plain"),
-            has_flyte_files: conventions.profile != "plain",
+            follows_flyte: conventions.profile != "plain",
         })
     }
 
     fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
+        if !self.follows_flyte {
+            self.check_names(request)?;
+        }
         if request.all_keys {
             return self.as_folder(request);
         }
         let group = self.group(request)?;
         match request.delivery {
             Delivery::EnvVar => self.as_env_var(&group, request),
-            Delivery::Any | Delivery::File if self.has_flyte_files => self.as_flyte_file(&group, request),
+            Delivery::Any | Delivery::File if self.follows_flyte => self.as_flyte_file(&group, request),
             Delivery::Any | Delivery::File => self.as_file(&group, request),
         }
     }
 }
 
 impl K8s {
+    /// Refuses what Kubernetes would refuse later, when the pod is created or starts.
+    fn check_names(&self, request: &SecretRequest) -> Result<(), InjectionError> {
+        if self.require_group || !request.group.is_empty() {
+            kubernetes_names::check_secret(&request.group)?;
+        }
+        if request.all_keys { Ok(()) } else { kubernetes_names::check_key(&request.key) }
+    }
+
     /// Validates the request, and returns the Secret's name.
     fn group(&self, request: &SecretRequest) -> Result<String, InjectionError> {
         let missing = match (request.group.is_empty(), request.key.is_empty()) {
@@ -129,17 +140,6 @@ impl K8s {
         }
         Ok(edits)
     }
-}
-
-/// Flyte's name for the volume of a group and its version, or our own name if Flyte's is too long
-/// for Kubernetes.
-fn volume_name(group: &str, version: &str) -> String {
-    let id = [group, "_", version].concat();
-    // Flyte's alphabet is a-z and 1-6 instead of A-Z and 2-7 (RFC 4648).
-    let to_flyte_alphabet = |c: u8| if c.is_ascii_digit() { c - 1 } else { c.to_ascii_lowercase() };
-    let name: String =
-        data_encoding::BASE32_NOPAD.encode(id.as_bytes()).bytes().map(|c| char::from(to_flyte_alphabet(c))).collect();
-    if name.len() <= LABEL_MAX { name } else { format!("secret-{:x}", md5::compute(id)) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use ampoule_plugin_sdk::testing::{Harness, show};
 use serde_json::json;
 
-use super::*;
+use super::{kubernetes_names::LABEL_MAX, *};
 
 const USER_INFO: &str = "volume ovzwk3rnnfxgm216 = user-info[user_secret → user_secret] optional
 mount ovzwk3rnnfxgm216 at /etc/flyte/secrets/user-info, read-only
@@ -42,21 +42,52 @@ fn the_profile_plain_has_required_secrets_and_paths_with_their_case() {
     let plain = || Harness::new().profile("plain");
     check(
         &plain(),
-        &SecretRequest::new("TLS", "Ca.crt").as_file().named("CA"),
-        "file /etc/secrets/TLS/Ca.crt = key Ca.crt of TLS\nenv CA = /etc/secrets/TLS/Ca.crt",
+        &SecretRequest::new("tls", "Ca.crt").as_file().named("CA"),
+        "file /etc/secrets/tls/Ca.crt = key Ca.crt of tls\nenv CA = /etc/secrets/tls/Ca.crt",
     );
     check(
         &plain().settings(&json!({"optional": true, "mountDirectory": "/run/secrets"})),
         &user_secret(),
         "file /run/secrets/user-info/user_secret = key user_secret of user-info optional",
     );
-    check(
-        &plain(),
-        &SecretRequest::new("", "key"),
-        "invalid: k8s Secrets Webhook require both key and group to be set. Secret: [/key]",
-    );
+    check(&plain(), &SecretRequest::new("", "key"), "invalid: group is empty: it is the name of the Secret");
     let variable = plain().inject(&user_secret().as_env_var().named("MINE"));
     assert!(show(&variable).contains("env MINE = key user_secret of user-info\n"), "{}", show(&variable));
+}
+
+#[test]
+fn the_profile_plain_refuses_names_that_kubernetes_refuses() {
+    let plain = Harness::new().profile("plain");
+    let group = "Kubernetes accepts no Secret of this name; use at most 253 of a-z, 0-9, - and ., with a letter or digit \
+                 at both ends";
+    let key = "Kubernetes accepts no such key in a Secret; use 1 to 253 letters, digits, -, _ and ., and not .. first";
+    let (long, longest) = ("a".repeat(254), "a".repeat(253));
+    for name in ["DB", "my_db", "db.", ".db", "a..b", "-db", "db-", "a/b", "..", "größe", "a b"] {
+        let expected = format!("invalid: group {name:?}: {group}");
+        check(&plain, &SecretRequest::new(name, "key").as_env_var(), &expected);
+        check(&plain, &SecretRequest::new(name, "key").as_file(), &expected);
+        check(&plain, &SecretRequest::all_of(name), &expected);
+        let flyte = show(&v1().inject(&SecretRequest::new(name, "key").as_env_var()));
+        assert!(!flyte.contains("Kubernetes accepts no"), "Flyte passes {name} on: {flyte}");
+    }
+    for name in ["..", ".", "..data", "a/b", "a b", "ä", "a:b"] {
+        check(&plain, &SecretRequest::new("db", name).as_env_var(), &format!("invalid: key {name:?}: {key}"));
+    }
+    let shown = format!("{:?}", "a".repeat(64) + "…");
+    check(&plain, &SecretRequest::new(&long, "key"), &format!("invalid: group {shown}: {group}"));
+    check(&plain, &SecretRequest::new("db", &long), &format!("invalid: key {shown}: {key}"));
+    for (group, key) in
+        [(longest.as_str(), "k"), ("db", &longest), ("a.b-c.1", ".A_b-c..d"), ("db", ".dockerconfigjson")]
+    {
+        let answer = show(&plain.inject(&SecretRequest::new(group, key).as_env_var()));
+        assert!(!answer.starts_with("invalid"), "{answer}");
+    }
+    check(
+        &plain.settings(&json!({ "requireGroup": false })),
+        &SecretRequest::new("", "user_secret").as_file(),
+        "file /etc/secrets/24c6dd03cfb56656483eb08ea4ad64cd/user_secret = key user_secret of \
+         24c6dd03cfb56656483eb08ea4ad64cd",
+    );
 }
 
 #[test]

@@ -30,6 +30,12 @@ pub trait Pull: Debug + 'static {
     /// JSON schema of [`Settings`] for this backend.
     const SETTINGS_SCHEMA: &'static str;
 
+    /// The built-in plugin that fetches the values of the same store.
+    const FETCHING: &'static str;
+
+    /// The fields that [`Pull::is_complete`] requires, for messages without Flyte.
+    const REQUIRED: &'static str;
+
     /// The reference's message for a request that is not complete ([`Pull::is_complete`]).
     const INCOMPLETE: &'static str;
 
@@ -75,6 +81,8 @@ pub struct PullInjector<P: Pull> {
     settings: Settings<P>,
     directory: String,
     path_in_env_var: bool,
+    /// Whether the profile is not one of Flyte's.
+    is_plain: bool,
 }
 
 // === impl PullInjector ===
@@ -94,15 +102,22 @@ impl<P: Pull> Injector for PullInjector<P> {
         let directory = conventions.mount_directory.trim_end_matches('/');
         // Other files are below the mount directory, and no mount can be below a read-only one.
         let directory = if is_plain { [directory, "/", P::NAME].concat() } else { directory.to_owned() };
-        Ok(Self { settings, directory, path_in_env_var })
+        Ok(Self { settings, directory, path_in_env_var, is_plain })
     }
 
     fn inject(&self, request: &SecretRequest, pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         if !P::is_complete(request) {
-            return Err(InjectionError::invalid_request(format!("{}. Secret: [{request}]", P::INCOMPLETE)));
+            let text = match self.is_plain {
+                true => format!("{} must be set, and not empty", P::REQUIRED),
+                false => format!("{}. Secret: [{request}]", P::INCOMPLETE),
+            };
+            return Err(InjectionError::invalid_request(text));
         }
         if request.delivery == Delivery::EnvVar {
-            let text = format!("unrecognized mount requirement [ENV_VAR] for secret [{}]", request.key);
+            let text = match self.is_plain {
+                true => files_only(P::NAME, P::FETCHING),
+                false => format!("unrecognized mount requirement [ENV_VAR] for secret [{}]", request.key),
+            };
             return Err(InjectionError::unsupported(text));
         }
         let puller = P::pull(request, &self.directory)?;
@@ -119,6 +134,10 @@ impl<P: Pull> Injector for PullInjector<P> {
             edits.push(Edit::set_env(env_name(name)?, EnvSource::literal(path)));
         }
         Ok(edits)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.is_plain { Err(made_for_flyte(P::NAME, P::FETCHING)) } else { Ok(()) }
     }
 }
 
@@ -140,6 +159,22 @@ impl<P: Pull> PullInjector<P> {
         }
         self.settings.secure(container)
     }
+}
+
+/// The answer to a request for a variable, without Flyte.
+fn files_only(name: &str, fetching: &str) -> String {
+    format!(
+        "{name} delivers files only: set path or file: true, or ask the administrator for builtin:{fetching}, which \
+         delivers variables as well"
+    )
+}
+
+/// The warning about the plugin in a configuration without Flyte.
+fn made_for_flyte(name: &str, fetching: &str) -> String {
+    format!(
+        "{name} follows Flyte's webhook: it delivers files only, by an init container with a tool of the cloud; without \
+         Flyte, use builtin:{fetching}"
+    )
 }
 
 /// Returns a free name for the init container. Like the reference, the number is the count of init

@@ -17,6 +17,8 @@ impl Pull for Fetch {
     const VERSION: &'static str = "1.0.0";
     const IMAGE: &'static str = "example.org/fetch:1";
     const SETTINGS_SCHEMA: &'static str = "{}";
+    const FETCHING: &'static str = "fetch-values";
+    const REQUIRED: &'static str = "key";
     const INCOMPLETE: &'static str = "fetch requires a key";
     const CONFINED_ENV: &'static [(&'static str, &'static str)] = &[("FETCH_HOME", "/tmp/fetch")];
 
@@ -222,5 +224,23 @@ fn a_shell_reads_every_word_as_its_original_text() {
             let output = std::process::Command::new("sh").args(["-ec", &script]).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{script}");
         }
+    }
+}
+
+#[test]
+fn without_flyte_the_words_are_not_flytes_and_name_the_plugin_that_fetches_values() {
+    let plain = || Harness::<PullInjector<Fetch>>::new().profile("plain");
+    check(&plain(), &SecretRequest::new("group", ""), "invalid: key must be set, and not empty");
+    check(
+        &plain(),
+        &secret().as_env_var(),
+        "unsupported: fetch delivers files only: set path or file: true, or ask the administrator for \
+         builtin:fetch-values, which delivers variables as well",
+    );
+    let warning = "fetch follows Flyte's webhook: it delivers files only, by an init container with a tool of the cloud; \
+                   without Flyte, use builtin:fetch-values";
+    assert_eq!(plain().check(), Err(warning.to_owned()));
+    for profile in ["flyte-v1", "flyte-v2"] {
+        assert_eq!(harness().profile(profile).check(), Ok(()), "{profile}");
     }
 }

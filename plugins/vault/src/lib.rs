@@ -24,9 +24,19 @@ pub struct Vault {
     directory: String,
     name: &'static str,
     path_in_env_var: bool,
+    /// Whether the profile is not one of Flyte's.
+    is_plain: bool,
 }
 
 ampoule_plugin_sdk::export!(Vault);
+
+/// The answer to a request for a variable, without Flyte.
+const FILES_ONLY: &str = "vault delivers files only: set path or file: true, or ask the administrator for \
+                          builtin:vault-kv, which delivers variables as well";
+
+/// The warning about the plugin in a configuration without Flyte.
+const MADE_FOR_FLYTE: &str = "vault follows Flyte's webhook: it delivers files only, by annotations for the injector of \
+                              Vault's agent, which must be installed; without Flyte, use builtin:vault-kv";
 
 /// Prefix of the keys of Vault's annotations.
 const VAULT_PREFIX: &str = "vault.hashicorp.com/";
@@ -43,7 +53,7 @@ impl Injector for Vault {
     const DELIVERIES: &'static [Delivery] = &[Delivery::File];
     const SETTINGS_SCHEMA: &'static str = include_str!("../settings.schema.json");
 
-    fn new(settings: Settings, conventions: &Conventions) -> Result<Self, String> {
+    fn new(mut settings: Settings, conventions: &Conventions) -> Result<Self, String> {
         let is_reserved =
             |key: &&String| key.is_empty() || RESERVED_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
         if let Some(key) = settings.annotations.keys().find(is_reserved) {
@@ -55,18 +65,28 @@ impl Injector for Vault {
         // Other files are below the mount directory, and no mount can be below a read-only one.
         let folder = if is_plain { "/vault" } else { "" };
         let directory = [conventions.mount_directory.trim_end_matches('/'), folder].concat();
-        Ok(Self { path_in_env_var: settings.path_in_env_var.unwrap_or(is_plain), settings, directory, name })
+        if !is_plain {
+            settings.role.get_or_insert_with(|| Settings::FLYTE_ROLE.to_owned());
+        }
+        Ok(Self { path_in_env_var: settings.path_in_env_var.unwrap_or(is_plain), settings, directory, name, is_plain })
     }
 
     fn inject(&self, request: &SecretRequest, _pod: &Pod) -> Result<Vec<Edit>, InjectionError> {
         let SecretRequest { group, key, env_var, .. } = request;
         if group.is_empty() || key.is_empty() {
-            let text =
-                format!("{} Secrets Webhook requires both key and group to be set. Secret: [{request}]", self.name);
+            let text = match self.is_plain {
+                true => "group and key must be set, and not empty".to_owned(),
+                false => {
+                    format!("{} Secrets Webhook requires both key and group to be set. Secret: [{request}]", self.name)
+                }
+            };
             return Err(InjectionError::invalid_request(text));
         }
         if request.delivery == Delivery::EnvVar {
-            let text = "Env_Var is not a supported mount requirement for Vault Secret Manager";
+            let text = match self.is_plain {
+                true => FILES_ONLY,
+                false => "Env_Var is not a supported mount requirement for Vault Secret Manager",
+            };
             return Err(InjectionError::unsupported(text));
         }
         let file = [path_within("group", group)?, path_within("key", key)?].join("/");
@@ -81,16 +101,22 @@ impl Injector for Vault {
         let Settings { role, annotations, .. } = &self.settings;
         edits.extend(annotations.iter().map(|(key, value)| Edit::default_annotation(key, value)));
         let common_annotations = [
-            ("agent-inject", "true"),
-            ("secret-volume-path", &self.directory),
-            ("role", role),
-            ("agent-pre-populate-only", "true"),
+            ("agent-inject", Some("true")),
+            ("secret-volume-path", Some(self.directory.as_str())),
+            ("role", role.as_deref()),
+            ("agent-pre-populate-only", Some("true")),
         ];
         edits.extend(
-            common_annotations.map(|(key, value)| Edit::default_annotation(format!("{VAULT_PREFIX}{key}"), value)),
+            common_annotations
+                .into_iter()
+                .filter_map(|(key, value)| Some(Edit::default_annotation(format!("{VAULT_PREFIX}{key}"), value?))),
         );
         edits.extend(self.secret_annotations(request)?);
         Ok(edits)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.is_plain { Err(MADE_FOR_FLYTE.to_owned()) } else { Ok(()) }
     }
 }
 

@@ -12,8 +12,9 @@ use crate::KvVersion;
 #[cfg_attr(test, derive(serde::Serialize, schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Settings {
-    /// Vault role for the pod's service account.
-    pub(crate) role: String,
+    /// Vault role for the pod's service account. Default: `flyte` in the profiles of Flyte. In the
+    /// profile `plain`, the pod's own annotation or `annotations` can state it.
+    pub(crate) role: Option<String>,
     /// Version of the KV secrets engine, used if the request's group version is not `kv1`, `kv2`
     /// or `db`.
     pub(crate) kv_version: KvVersion,
@@ -27,13 +28,13 @@ pub struct Settings {
 
 // === impl Settings ===
 
+impl Settings {
+    /// The role of Flyte's pods.
+    pub(crate) const FLYTE_ROLE: &'static str = "flyte";
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            role: "flyte".to_owned(),
-            kv_version: KvVersion::V2,
-            annotations: BTreeMap::new(),
-            path_in_env_var: None,
-        }
+        Self { role: None, kv_version: KvVersion::V2, annotations: BTreeMap::new(), path_in_env_var: None }
     }
 }

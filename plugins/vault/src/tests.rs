@@ -186,3 +186,24 @@ fn the_committed_schema_matches_the_settings() {
     let committed: serde_json::Value = serde_json::from_str(Vault::SETTINGS_SCHEMA).unwrap();
     assert_eq!(committed, derived, "{derived:#}");
 }
+
+#[test]
+fn without_flyte_no_word_and_no_default_is_flytes() {
+    let plain = || Harness::<Vault>::new().profile("plain");
+    assert_eq!(
+        show(&plain().inject(&SecretRequest::new("", "key"))),
+        "invalid: group and key must be set, and not empty"
+    );
+    assert_eq!(
+        show(&plain().inject(&SecretRequest::new("group", "key").as_env_var())),
+        format!("unsupported: {FILES_ONLY}")
+    );
+    let answer = show(&plain().inject(&SecretRequest::new("group", "key")));
+    assert!(!answer.contains("vault.hashicorp.com/role"), "{answer}");
+    let answer = show(&plain().settings(&json!({ "role": "shop" })).inject(&SecretRequest::new("group", "key")));
+    assert!(answer.contains("annotation vault.hashicorp.com/role = shop\n"), "{answer}");
+    assert_eq!(plain().check(), Err(MADE_FOR_FLYTE.to_owned()));
+    for profile in ["flyte-v1", "flyte-v2"] {
+        assert_eq!(Harness::<Vault>::new().profile(profile).check(), Ok(()), "{profile}");
+    }
+}
