@@ -4,8 +4,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ampoule_tests::{Ampoule, ApiServer, Container, Image, Namespace, Review, pod};
-use anyhow::{Context as _, Result};
+use ampoule_tests::{Ampoule, ApiServer, Container, Image, Namespace, Review, eventually, pod};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::support::{Guests, K8S, config, registered, v1};
@@ -202,6 +202,48 @@ async fn delivering(name: &str, injector: &str) -> Result<(Namespace, Ampoule)> 
     let ampoule = Ampoule::start_with(&config("plain", injector), &environment).await?;
     namespace.register(&ampoule).await?;
     Ok((namespace, ampoule))
+}
+
+/// The log at the start has the reason why `pods.warnMissingSecrets` has no effect.
+#[tokio::test]
+async fn a_process_that_cannot_look_up_secrets_reports_it_at_the_start() -> Result<()> {
+    let server = ApiServer::shared().await?;
+    let namespace = server.namespace("plain-no-lookup").await?;
+    let folder = tempfile::tempdir()?;
+    let written = |name: &str, text: &str| -> Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.to_str().context("a path in UTF-8")?.to_owned())
+    };
+    let account = server.kubeconfig(&namespace.create_service_account("webhook").await?);
+    let (account, admin) = (written("account", &account)?, written("admin", &server.admin_kubeconfig())?);
+    let missing = folder.path().join("missing").display().to_string();
+    let start = "pods.warnMissingSecrets has no effect: the process cannot look up Secrets at the API server";
+    for (warns, kubeconfig, reason) in [
+        (true, &missing, Some("no API server is configured")),
+        (true, &account, Some("cannot get resource \\\"secrets\\\"")),
+        (true, &admin, None),
+        (false, &missing, None),
+    ] {
+        let config = format!("pods: {{ warnMissingSecrets: {warns} }}\n{}", config("plain", K8S));
+        let ampoule = Ampoule::start_with(&config, &[("KUBECONFIG", kubeconfig.as_str())]).await?;
+        match reason {
+            Some(reason) => {
+                eventually("the reason in the log", Duration::from_secs(20), async || {
+                    let log = ampoule.log()?;
+                    ensure!(log.contains(start) && log.contains(reason), "{log}");
+                    Ok(())
+                })
+                .await?;
+            }
+            None => {
+                ampoule.review_once(&Review::of(&asking("task", "[{ group: db, key: k }]"), namespace.name())).await?;
+                let log = ampoule.log()?;
+                ensure!(!log.contains(start), "{warns}: {log}");
+            }
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -43,6 +43,10 @@ use crate::client::{Cluster, ClusterError};
 
 /// The time for the lookup of a Secret, for a warning.
 const LOOKUP: Duration = Duration::from_secs(1);
+/// The time for the lookup at the start.
+const RESPONSE_TIME: Duration = Duration::from_secs(10);
+/// The name of the Secret that is looked up at the start. It need not exist.
+const PROBED: &str = "ampoule-lookup-probe";
 /// The label of objects that this program manages, and its value.
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "ampoule");
 /// The label with the namespace of the webhook that created the Secret.
@@ -82,6 +86,8 @@ pub struct SecretDelivery {
     is_used: AtomicBool,
     /// Whether this process delivers components, or did so.
     ships_components: AtomicBool,
+    /// Whether the log has the reason why Secrets cannot be looked up.
+    has_reported_lookups: AtomicBool,
     metrics: Metrics,
 }
 
@@ -94,9 +100,20 @@ impl SecretDelivery {
         let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(known_for(&config)).build();
         let created = Cache::builder().max_capacity(MOST_COUNTED).time_to_live(config.grace).build();
         let (cluster, key, is_used) = (OnceCell::new(), OnceCell::new(), AtomicBool::new(false));
-        let ships_components = AtomicBool::new(false);
+        let (ships_components, has_reported_lookups) = (AtomicBool::new(false), AtomicBool::new(false));
         let components = KnownComponents::new(known_for(&config));
-        Self { cluster, config, key, known, components, created, is_used, ships_components, metrics }
+        Self {
+            cluster,
+            config,
+            key,
+            known,
+            components,
+            created,
+            is_used,
+            ships_components,
+            has_reported_lookups,
+            metrics,
+        }
     }
 
     /// Starts the search for unused Secrets, if it does not run. Without it, the first delivery
@@ -125,6 +142,36 @@ impl SecretDelivery {
         Err(DeliveryError::Denied(format!(
             "injector {injector} delivers {what}, and namespace {namespace} is not one of delivery.namespaces"
         )))
+    }
+
+    /// Looks up a Secret that need not exist, to report in the log why lookups of Secrets do not
+    /// work (`pods.warnMissingSecrets`).
+    pub async fn check_lookups(&self) {
+        let cluster = match self.cluster.get_or_try_init(Cluster::connect).await {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                self.report_lookups(&error);
+                return;
+            }
+        };
+        // The right can be for some namespaces only.
+        let namespace = self.config.namespaces.first().map_or(cluster.namespace(), String::as_str);
+        let api: Api<Secret> = cluster.namespaced_in(namespace);
+        match timeout(RESPONSE_TIME, api.get_metadata_opt(PROBED)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => self.report_lookups(&ClusterError::from(error)),
+            Err(_) => self.report_lookups(&ClusterError::Unreachable("it does not respond".to_owned())),
+        }
+    }
+
+    /// Reports once that no Secret can be looked up.
+    fn report_lookups(&self, error: &ClusterError) {
+        if !self.has_reported_lookups.swap(true, Ordering::Relaxed) {
+            warn!(
+                error = public_error(error),
+                "pods.warnMissingSecrets has no effect: the process cannot look up Secrets at the API server"
+            );
+        }
     }
 
     async fn cluster(&self) -> Result<&Cluster, DeliveryError> {
@@ -251,7 +298,13 @@ impl DeliveryStore for SecretDelivery {
     }
 
     async fn missing(&self, namespace: &str, names: Vec<String>) -> Vec<String> {
-        let Ok(cluster) = self.cluster().await else { return Vec::new() };
+        let cluster = match self.cluster.get_or_try_init(Cluster::connect).await {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                self.report_lookups(&error);
+                return Vec::new();
+            }
+        };
         let api: Api<Secret> = cluster.namespaced_in(namespace);
         // The pod's author chose the names, and the client does not encode them in the path.
         let (names, mut missing): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| is_object_name(name));

@@ -328,6 +328,11 @@ fn start_delivery(config: &Config, metrics: &Metrics, followers: &mut JoinSet<()
     if config.delivers_components() {
         delivery.set_ships_components();
     }
+    if config.pods.warn_missing_secrets {
+        // The start does not wait for it: the answers to pods do not depend on it.
+        let delivery = Arc::clone(&delivery);
+        tokio::spawn(async move { delivery.check_lookups().await });
+    }
     followers.spawn(sweeper::run(Arc::clone(&delivery), lease_holder()));
     delivery
 }

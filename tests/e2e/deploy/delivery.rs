@@ -377,6 +377,15 @@ fn the_chart_has_the_right_to_look_up_secrets_exactly_if_the_configuration_wants
         let config = Config::parse(config, &built_ins())?;
         assert_eq!(config.pods.warn_missing_secrets, *expected != Reach::Nowhere, "{values:?}");
     }
+    let ours = kustomize::render("base", &["warn-missing-secrets"])?;
+    let theirs = Renderers::find()?.helm("ampoule", "ampoule", &["--set", warns])?;
+    for (object, key) in [
+        ("ClusterRole/ampoule-lookup", "rules"),
+        ("ClusterRoleBinding/ampoule-lookup", "roleRef"),
+        ("ClusterRoleBinding/ampoule-lookup", "subjects"),
+    ] {
+        assert_eq!(find(&ours, object)?[key], find(&theirs, object)?[key], "{object}.{key}");
+    }
     Ok(())
 }
 

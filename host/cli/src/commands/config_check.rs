@@ -11,6 +11,7 @@ use super::{
     setup::{load_config, quiet_runtime},
 };
 use crate::args::ConfigArg;
+use ampoule_cluster::Cluster;
 use ampoule_components::builtins::Builtins;
 use ampoule_server::plugins::{Loader, PluginStatus};
 use ampoule_telemetry::metrics::Metrics;
@@ -37,6 +38,11 @@ pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Resu
         for warning in serving.warning.iter().chain(&plugin.shadow_note()) {
             eprint_line(&format!("warning: plugin {name}: {warning}"));
         }
+    }
+    if config.pods.warn_missing_secrets
+        && let Err(error) = runtime.block_on(Cluster::connect())
+    {
+        eprint_line(&format!("warning: pods.warnMissingSecrets has no effect here: {error}"));
     }
     output::print(&text)?;
     let problems: Vec<_> = loaded.plugins.iter().filter_map(PluginStatus::problem).collect();
