@@ -19,7 +19,7 @@ pub(crate) mod update;
 
 use serde::Serialize;
 
-pub(crate) use self::container_patch::ContainerPatch;
+pub(crate) use self::{container_patch::ContainerPatch, secret_value::FetchedOrigin};
 pub use self::{
     env_from_secret::EnvFromSecret,
     fields::FieldsError,

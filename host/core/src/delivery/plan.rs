@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{DeliveredKind, DeliveredSecret, Delivery, FetchPlan, NamingKey, fetch::TemplatePromise};
 use crate::{
-    edit::{EnvSource, EnvVar, FileSource, PodEdit, SecretFile, SecretKeyRef, SecretValue},
+    edit::{EnvSource, EnvVar, FetchedOrigin, FileSource, PodEdit, SecretFile, SecretKeyRef, SecretValue},
     injector::InjectionError,
     request::{PartOfTemplate, RequestOptions},
 };
@@ -141,8 +141,11 @@ impl DeliveryPlan {
             let parts: Vec<_> = values.iter().map(|(_, value)| value.expose()).collect();
             let rendered = file.content.render(&parts);
             let rendered = rendered.map_err(|error| InjectionError::InvalidRequest(error.to_string()))?;
-            // The Secret is that of this injector, so only its promises can be fetched again.
-            let origins = values.into_iter().filter(|(injector, _)| injector == name).map(|(_, value)| value);
+            // The Secret is that of this injector.
+            let is_other = |injector: &String| injector != name;
+            let origins = values.into_iter();
+            let origins =
+                origins.map(|(injector, value)| FetchedOrigin { injector: Some(injector).filter(is_other), value });
             let source = FileSource::SecretValue(SecretValue::new(rendered).made_of(origins.collect()));
             edits.push(PodEdit::WriteFile(SecretFile { path: file.path.clone(), mode: file.mode, source }));
         } else if promises.len() == file.content.secrets.len() {
@@ -347,7 +350,7 @@ impl PlannedSecret {
         let mut key = base.clone();
         let mut number = 2;
         // Equal values of different promises can differ later.
-        let is_other = |existing: &SecretValue| *existing != value || existing.source() != value.source();
+        let is_other = |existing: &SecretValue| *existing != value || !existing.has_same_sources(&value);
         while self.data.get(&key).is_some_and(is_other) {
             key = format!("{base}.{number}");
             number += 1;

@@ -59,9 +59,10 @@ impl PodVersions {
     pub(crate) fn of(secrets: &[DeliveredSecret], key: &NamingKey) -> Self {
         let mut versions = Self::default();
         for secret in secrets.iter().filter(|secret| secret.kind == DeliveredKind::Opaque) {
-            for value in secret.data.values().flat_map(SecretValue::origins) {
+            for (injector, value) in secret.data.values().flat_map(SecretValue::origins) {
                 let Some(source) = value.source() else { continue };
-                let promise = PromiseOf { injector: secret.injector.clone(), promise: source.promise.clone() };
+                let injector = injector.unwrap_or(&secret.injector).to_owned();
+                let promise = PromiseOf { injector, promise: source.promise.clone() };
                 let version = key.version(&promise, value);
                 versions.0.insert(promise, version);
             }

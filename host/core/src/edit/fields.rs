@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::value::RawValue;
 
-use super::SecretValue;
+use super::{FetchedOrigin, SecretValue};
 
 /// The most fields of a value.
 const MAX_FIELDS: usize = 256;
@@ -37,7 +37,7 @@ impl SecretValue {
         if fields.len() > MAX_FIELDS {
             return Err(FieldsError::TooMany);
         }
-        let whole: Arc<[Self]> = Arc::new([self.clone()]);
+        let whole: Arc<[_]> = Arc::new([FetchedOrigin { injector: None, value: self.clone() }]);
         let fields = fields.into_iter().map(|(name, raw)| (name, field(raw).made_of(Arc::clone(&whole))));
         Ok(fields.collect())
     }

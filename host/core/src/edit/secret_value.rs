@@ -13,7 +13,15 @@ pub struct SecretValue {
     bytes: SecretSlice<u8>,
     source: Option<Arc<ValueSource>>,
     /// The fetched values that it is made of; empty for a fetched value.
-    origins: Arc<[SecretValue]>,
+    origins: Arc<[FetchedOrigin]>,
+}
+
+/// A fetched value that another value is made of.
+#[derive(Clone)]
+pub(crate) struct FetchedOrigin {
+    /// The injector that fetched it; `None` for the injector that delivers the other value.
+    pub(crate) injector: Option<String>,
+    pub(crate) value: SecretValue,
 }
 
 /// Where a value is from, so that it can be fetched again. Contains no secret.
@@ -36,13 +44,21 @@ impl SecretValue {
 
     /// Adds the fetched values that it is made of.
     #[must_use]
-    pub(crate) fn made_of(self, origins: Arc<[Self]>) -> Self {
+    pub(crate) fn made_of(self, origins: Arc<[FetchedOrigin]>) -> Self {
         Self { origins, ..self }
     }
 
-    /// Returns the fetched values that it is made of: itself, unless the host made it.
-    pub(crate) fn origins(&self) -> &[Self] {
-        if self.origins.is_empty() { std::slice::from_ref(self) } else { &self.origins }
+    /// Returns the fetched values that it is made of: itself, unless the host made it. Each has the
+    /// name of its injector, unless that is the one that delivers this value.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (Option<&str>, &Self)> {
+        let itself = self.origins.is_empty().then_some((None, self));
+        itself.into_iter().chain(self.origins.iter().map(|origin| (origin.injector.as_deref(), &origin.value)))
+    }
+
+    /// Whether both values are made of the same promises, in the same order.
+    pub(crate) fn has_same_sources(&self, other: &Self) -> bool {
+        let own = self.origins().map(|(injector, value)| (injector, value.source()));
+        own.eq(other.origins().map(|(injector, value)| (injector, value.source())))
     }
 
     /// Adds where the value is from.

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    Delivery, FileSource, NamingKey, NoDelivery, PodEdit, PodVersions, Profile, PromiseOf, SecretFile, SecretValue,
-    VERSIONS_ANNOTATION, ValueSource,
+    Delivery, FileSource, InjectionError, NamingKey, NoDelivery, PodEdit, PodVersions, Profile, PromiseOf, SecretFile,
+    SecretValue, VERSIONS_ANNOTATION, ValueSource,
 };
 
 use crate::{
@@ -145,6 +145,33 @@ fn the_versions_of_a_pod_are_those_of_the_fetched_values() {
     });
     let expected: Vec<_> = expected.iter().map(|(name, version)| (*name, version.as_str())).collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_template_of_several_injectors_has_the_versions_of_all_of_them() {
+    let store = |name: &'static str, key: &'static str| {
+        Scripted::answering(name, move |request, _| {
+            if request.key != key {
+                return Ok(Err(InjectionError::NotFound("none".into())));
+            }
+            let origin = ValueSource { promise: format!("{name}:{key}"), version: None };
+            let source = FileSource::SecretValue(SecretValue::new(b"hush".to_vec()).with_source(origin));
+            Ok(Ok(vec![PodEdit::WriteFile(SecretFile { path: "/etc/secrets/x".to_owned(), mode: None, source })]))
+        })
+    };
+    for (first, second) in [("user", "password"), ("password", "user")] {
+        let chain = vec![store("one", first), store("two", second)];
+        let mutator = mutator(Profile::Plain, chain)
+            .with_delivery(vec![Delivery::Secret, Delivery::Secret], Arc::new(Recorder::default()));
+        let once = mutated(&mutator, &pod(DSN, app_and_proxy()));
+        let text = once["metadata"]["annotations"][VERSIONS_ANNOTATION].as_str().unwrap();
+        let versions = PodVersions::read(text, "team-a", &NamingKey::new([0; NamingKey::BYTES])).unwrap();
+        let found: Vec<_> =
+            versions.iter().map(|(promise, _)| (promise.injector.clone(), promise.promise.clone())).collect();
+        let expected = [("one", first), ("two", second)];
+        assert_eq!(found, expected.map(|(name, key)| (name.to_owned(), format!("{name}:{key}"))));
+        assert_eq!(mutated(&mutator, &once), once);
+    }
 }
 
 #[test]

@@ -10,7 +10,10 @@ use ampoule_core::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Scripted, mutate, mutated, mutator, pod_asking};
+use crate::{
+    shapes::debugged,
+    support::{Scripted, mutate, mutated, mutator, pod_asking},
+};
 
 fn variable(name: &str, promise: &str) -> PodEdit {
     PodEdit::SetEnv(EnvVar { name: name.to_owned(), source: EnvSource::Promise(promise.to_owned()) })
@@ -97,6 +100,22 @@ fn a_second_review_changes_nothing_also_after_the_defaults_of_the_api_server() {
             container["terminationMessagePath"] = json!("/dev/termination-log");
         }
         assert_eq!(mutated(&mutator, &once), once, "{variables:?} with defaults");
+    }
+}
+
+#[test]
+fn a_new_ephemeral_container_reads_what_the_running_pod_has_fetched() {
+    for variables in [VariableDelivery::FileKey, VariableDelivery::File, VariableDelivery::Both] {
+        let mutator = fetching(variables, Some(recipe()));
+        let running = mutated(&mutator, &pod_asking(2, spec()));
+        let updated = debugged(&mutator, &running, &[json!({ "name": "debugger" })]);
+        let mut expected = running.clone();
+        let container = &running["spec"]["containers"][0];
+        let (env, mounts) = (&container["env"], &container["volumeMounts"]);
+        expected["spec"]["ephemeralContainers"] = json!([{ "name": "debugger", "env": env, "volumeMounts": mounts }]);
+        assert_eq!(updated, expected, "{variables:?}");
+        let is_read = env.as_array().unwrap().iter().any(|variable| !variable["valueFrom"]["fileKeyRef"].is_null());
+        assert_eq!(is_read, variables != VariableDelivery::File, "{variables:?}");
     }
 }
 

@@ -53,7 +53,7 @@ fn debug(mutator: &PodMutator, running: &Value, added: &[Value]) -> (Value, Muta
     (updated, mutation)
 }
 
-fn debugged(mutator: &PodMutator, running: &Value, added: &[Value]) -> Value {
+pub(crate) fn debugged(mutator: &PodMutator, running: &Value, added: &[Value]) -> Value {
     let (mut updated, mutation) = debug(mutator, running, added);
     json_patch::patch(&mut updated, &mutation.outcome.unwrap().patch).unwrap();
     updated
