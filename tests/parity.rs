@@ -175,7 +175,7 @@ impl Backends {
             directory: "/no/secrets/here".into(),
             delivery: Delivery::Inline,
         };
-        let global = GlobalSecrets::new(&config, &conventions.env_prefix, case.environment.iter().cloned());
+        let global = GlobalSecrets::new(&config, &conventions, case.environment.iter().cloned());
         let mut chain: Vec<Arc<dyn SecretInjector>> = vec![Arc::new(global)];
         if case.manager != "global" {
             let plugin = self.0.get(&(case.profile.as_str(), case.manager.clone()));

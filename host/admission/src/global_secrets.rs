@@ -12,8 +12,8 @@ mod tests;
 use std::{collections::HashMap, sync::Arc};
 
 use ampoule_core::{
-    EnvSource, EnvVar, Injection, InjectionError, InjectorSession, LazyPodView, MountRequirement, PodEdit,
-    SecretInjector, SecretRequest, SecretValue,
+    Conventions, EnvSource, EnvVar, FileSource, Injection, InjectionError, InjectorSession, LazyPodView,
+    MountRequirement, PodEdit, Profile, SecretFile, SecretInjector, SecretRequest, SecretValue,
 };
 use async_trait::async_trait;
 
@@ -25,6 +25,8 @@ const PREFIX_VARIABLE: &str = "FLYTE_SECRETS_ENV_PREFIX";
 
 const NOT_CANONICAL: &str = "group and key of a global secret must be plain names: without empty parts, `.`, parts \
                              that begin with `..`, and letters such as `ſ` whose capital is an ASCII letter";
+
+const FILE_PATH: &str = "group and key cannot be the path of a file: they must not contain `:`";
 
 /// The webhook's own secrets. Clones share them.
 #[derive(Clone)]
@@ -46,7 +48,16 @@ struct SecretStore {
     env_prefix: String,
     environment: HashMap<String, SecretValue>,
     files: Files,
-    pod_env_prefix: String,
+    /// The form of the answers.
+    form: AnswerForm,
+}
+
+/// The form of the answers.
+struct AnswerForm {
+    /// The prefix of the names of injected variables.
+    env_prefix: String,
+    /// The folder of files; `None` in the profiles of Flyte, whose webhook has no files.
+    folder: Option<String>,
 }
 
 // === impl GlobalSecrets ===
@@ -54,11 +65,10 @@ struct SecretStore {
 impl GlobalSecrets {
     /// Copies the secrets from an environment. Files are read again for every request.
     ///
-    /// `pod_env_prefix` is the prefix of injected variables' names. Variables that are not UTF-8
-    /// are ignored.
+    /// The conventions determine the names in the pod. Variables that are not UTF-8 are ignored.
     pub fn new(
         config: &GlobalSecretsConfig,
-        pod_env_prefix: &str,
+        conventions: &Conventions,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Self {
         let GlobalSecretsConfig { env_prefix, directory, delivery: _ } = config;
@@ -67,7 +77,7 @@ impl GlobalSecrets {
             environment: ours.map(|(name, value)| (name, SecretValue::new(value.into_bytes()))).collect(),
             env_prefix: env_prefix.clone(),
             files: Files::new(directory),
-            pod_env_prefix: pod_env_prefix.to_owned(),
+            form: AnswerForm::new(conventions),
         }))
     }
 }
@@ -87,7 +97,7 @@ impl InjectorSession for GlobalSession {
     async fn inject(&mut self, request: &SecretRequest, _: &LazyPodView) -> Injection {
         Ok(self.store.find(request).map(|found| {
             self.found_name = Some(found.name);
-            self.store.edits(request, found.value)
+            self.store.form.edits(request, found.value)
         }))
     }
 
@@ -111,19 +121,9 @@ impl SecretStore {
         }
         let found = self.read(group, key)?;
         if *mount == MountRequirement::File {
-            let reason = format!("global secrets can only be injected as environment variables [{group}/{key}]");
-            return Err(InjectionError::Unsupported(reason));
+            self.form.check_file(group, key)?;
         }
         Ok(found)
-    }
-
-    fn edits(&self, request: &SecretRequest, value: SecretValue) -> Vec<PodEdit> {
-        let name = upper(&[&self.pod_env_prefix, &request.group, "_", &request.key]);
-        let set = |name: &str, source| PodEdit::SetEnv(EnvVar { name: name.to_owned(), source });
-        vec![
-            set(PREFIX_VARIABLE, EnvSource::Literal(self.pod_env_prefix.clone())),
-            set(&name, EnvSource::SecretValue(value)),
-        ]
     }
 
     /// Looks in the environment first. A variable that is set to an empty value counts as found.
@@ -135,6 +135,47 @@ impl SecretStore {
         let path = self.files.path(group, key);
         let value = self.files.read(group, key).map_err(|error| error.into_answer(&variable, &path))?;
         Ok(FoundSecret { name: format!("file {group}/{key}"), value })
+    }
+}
+
+// === impl AnswerForm ===
+
+impl AnswerForm {
+    fn new(conventions: &Conventions) -> Self {
+        let folder = match conventions.profile {
+            Profile::Plain => Some(conventions.mount_directory.trim_end_matches('/').to_owned()),
+            Profile::FlyteV1 | Profile::FlyteV2 => None,
+        };
+        Self { env_prefix: conventions.env_prefix.clone(), folder }
+    }
+
+    /// Checks that a secret can be a file.
+    fn check_file(&self, group: &str, key: &str) -> Result<(), InjectionError> {
+        let Some(path) = self.path(group, key) else {
+            let reason = format!("global secrets can only be injected as environment variables [{group}/{key}]");
+            return Err(InjectionError::Unsupported(reason));
+        };
+        let refuse = |_| InjectionError::InvalidRequest(FILE_PATH.to_owned());
+        SecretFile::validate(&path, None).map_err(refuse)
+    }
+
+    fn path(&self, group: &str, key: &str) -> Option<String> {
+        Some([self.folder.as_deref()?, "/", group, "/", key].concat())
+    }
+
+    fn edits(&self, request: &SecretRequest, value: SecretValue) -> Vec<PodEdit> {
+        let set = |name: &str, source| PodEdit::SetEnv(EnvVar { name: name.to_owned(), source });
+        let path = self.path(&request.group, &request.key).filter(|_| request.mount == MountRequirement::File);
+        if let Some(path) = path {
+            let named = request.env_var.as_ref().map(|name| set(name, EnvSource::Literal(path.clone())));
+            let file = SecretFile { path, mode: None, source: FileSource::SecretValue(value) };
+            return [PodEdit::WriteFile(file)].into_iter().chain(named).collect();
+        }
+        let name = upper(&[&self.env_prefix, &request.group, "_", &request.key]);
+        vec![
+            set(PREFIX_VARIABLE, EnvSource::Literal(self.env_prefix.clone())),
+            set(&name, EnvSource::SecretValue(value)),
+        ]
     }
 }
 

@@ -385,7 +385,7 @@ impl Loader {
         if let Some(global) = &config.global_secrets {
             let environment =
                 std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
-            let injector = GlobalSecrets::new(global, &config.conventions.env_prefix, environment);
+            let injector = GlobalSecrets::new(global, &config.conventions, environment);
             chain.push(self.restrict(Arc::new(injector)));
             deliveries.push(global.delivery);
             recipes.push(None);

@@ -33,6 +33,10 @@ fn mounted() -> tempfile::TempDir {
 }
 
 fn secrets(root: &Path) -> GlobalSecrets {
+    secrets_in(Profile::FlyteV1, root)
+}
+
+fn secrets_in(profile: Profile, root: &Path) -> GlobalSecrets {
     let config = GlobalSecretsConfig {
         env_prefix: "FLYTE_SECRET_".to_owned(),
         directory: root.join("secrets"),
@@ -45,7 +49,7 @@ fn secrets(root: &Path) -> GlobalSecrets {
         ("AWS_SECRET", CANARY),
     ];
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    GlobalSecrets::new(&config, "_FSEC_", environment)
+    GlobalSecrets::new(&config, &profile.conventions(), environment)
 }
 
 fn request(group: &str, key: &str) -> SecretRequest {
@@ -83,6 +87,37 @@ fn a_value_has_the_sdks_variable_name() {
         let prefix = json!({ "name": "FLYTE_SECRETS_ENV_PREFIX", "value": "_FSEC_" });
         assert_eq!(injected(&secrets, &request), json!([prefix, variable]));
     }
+}
+
+#[test]
+fn without_flyte_a_value_can_be_a_file() {
+    let root = mounted();
+    let secrets = secrets_in(Profile::Plain, root.path());
+    let answer = |group: &str, key: &str| {
+        let request = SecretRequest {
+            mount: MountRequirement::File,
+            env_var: Some("PATH_OF_IT".to_owned()),
+            ..request(group, key)
+        };
+        let found = secrets.0.find(&request).map_err(|error| error.to_string())?;
+        Ok::<_, String>(secrets.0.form.edits(&request, found.value))
+    };
+    let edits = answer("db", "Password").unwrap();
+    let [PodEdit::WriteFile(file), PodEdit::SetEnv(variable)] = &edits[..] else { panic!("{edits:?}") };
+    assert_eq!((file.path.as_str(), file.mode), ("/etc/secrets/db/Password", None));
+    let FileSource::SecretValue(value) = &file.source else { panic!("{file:?}") };
+    assert!(value.is(b"from the environment"));
+    let path = EnvSource::Literal("/etc/secrets/db/Password".to_owned());
+    assert_eq!((variable.name.as_str(), &variable.source), ("PATH_OF_IT", &path));
+    assert!(answer("db", "binary").is_ok(), "a file need not be UTF-8");
+    let missing = answer("db", "none").unwrap_err();
+    assert!(missing.starts_with("not found: "), "{missing}");
+
+    fs::write(root.path().join("secrets/db/a:b"), "x").unwrap();
+    assert_eq!(
+        answer("db", "a:b").unwrap_err(),
+        "invalid request: group and key cannot be the path of a file: they must not contain `:`"
+    );
 }
 
 #[test]
@@ -158,7 +193,7 @@ fn debug_output_omits_values() {
     let root = mounted();
     let secrets = secrets(root.path());
     let request = request("user-info", "key");
-    let edits = secrets.0.edits(&request, secrets.0.find(&request).unwrap().value);
+    let edits = secrets.0.form.edits(&request, secrets.0.find(&request).unwrap().value);
     assert!(matches!(&edits[1], PodEdit::SetEnv(EnvVar { source: EnvSource::SecretValue(_), .. })));
     assert!(!format!("{edits:?}").contains(CANARY));
 }
