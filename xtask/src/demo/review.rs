@@ -1,16 +1,26 @@
-//! The pod of the demo, the review that an API server sends for it, and the application of the
-//! answer. The annotations are those of Flyte's SDK: a secret's descriptor in text format, encoded
-//! in Flyte's base32.
+//! The pods of the demo, the reviews that an API server sends for them, and the application of the
+//! answer.
+//!
+//! The annotations of the second pod are those of Flyte's SDK: a secret's descriptor in text
+//! format, encoded in Flyte's base32.
 
 use anyhow::{Context, Result, bail};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-/// The pod's requests in plain text.
-pub(super) const REQUESTS: [(&str, &str); 2] = [
-    ("flyte.secrets/s0", "key `user_secret` of group `user-info`, as an environment variable"),
-    ("flyte.secrets/s1", "the same, as a file"),
-];
+/// A pod of the demo.
+pub(super) struct Example {
+    /// The author of the requests, as in a heading.
+    pub(super) author: &'static str,
+    /// The profile of the server.
+    pub(super) profile: &'static str,
+    /// The requests: their place in the pod, and what they mean.
+    pub(super) requests: &'static [(&'static str, &'static str)],
+    /// The user that creates the pod.
+    user: &'static str,
+    pub(super) pod: Value,
+}
+
 /// `group: "user-info" key: "user_secret" mount_requirement: ENV_VAR`
 const AS_ENV_VAR: &str =
     "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqektswl4lecuqk";
@@ -18,49 +28,97 @@ const AS_ENV_VAR: &str =
 const AS_FILE: &str =
     "m4zg54lqhiqce4ltmvzc11lomzxsectlmv3tuibcovzwk3s6onswg3tfoqrau2lpovxhix2smvyxk1lsmvwwk2tuhiqemskmiufa";
 
-/// Returns a shortened pod of Flyte.
-pub(super) fn pod() -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": "train-model",
-            "namespace": "flytesnacks-development",
-            "labels": { "inject-flyte-secrets": "true" },
-            "annotations": { REQUESTS[0].0: AS_ENV_VAR, REQUESTS[1].0: AS_FILE }
-        },
-        "spec": {
-            "containers": [{
-                "name": "primary",
-                "image": "ghcr.io/flyteorg/flytekit:py3.12-latest",
-                "args": ["pyflyte-execute", "--inputs", "s3://my-bucket/inputs.pb"],
-                "env": [{ "name": "FLYTE_INTERNAL_PROJECT", "value": "flytesnacks" }]
-            }]
-        }
-    })
-}
+// === impl Example ===
 
-/// Returns the review that an API server sends for the creation of the pod.
-pub(super) fn review() -> Value {
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
-            "kind": { "group": "", "version": "v1", "kind": "Pod" },
-            "resource": { "group": "", "version": "v1", "resource": "pods" },
-            "requestKind": { "group": "", "version": "v1", "kind": "Pod" },
-            "requestResource": { "group": "", "version": "v1", "resource": "pods" },
-            "name": "train-model",
-            "namespace": "flytesnacks-development",
-            "operation": "CREATE",
-            "userInfo": { "username": "system:serviceaccount:flyte:flytepropeller" },
-            "object": pod(),
-            "oldObject": null,
-            "dryRun": false,
-            "options": { "apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions" }
+impl Example {
+    /// A shortened web service, without Flyte.
+    pub(super) fn plain() -> Self {
+        let pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "web",
+                "namespace": "shop",
+                "labels": { "ampoule.dev/inject": "true" },
+                "annotations": { "ampoule.dev/secrets": "- { group: tls, key: ca.crt, path: /etc/app/ }\n" }
+            },
+            "spec": {
+                "containers": [{
+                    "name": "web",
+                    "image": "registry.example.org/shop/web:1.4",
+                    "env": [
+                        { "name": "DB_PASSWORD", "value": "secret://database/password" },
+                        { "name": "DB_URL", "value": "postgres://shop:$(DB_PASSWORD)@db/shop" }
+                    ]
+                }]
+            }
+        });
+        Self {
+            author: "as written by the pod's author",
+            profile: "plain",
+            requests: &[
+                ("ampoule.dev/secrets", "key `ca.crt` of the Secret `tls`, as the file /etc/app/ca.crt"),
+                ("variable DB_PASSWORD", "key `password` of the Secret `database`, at its place in the list"),
+            ],
+            user: "system:serviceaccount:kube-system:replicaset-controller",
+            pod,
         }
-    })
+    }
+
+    /// A shortened pod of Flyte.
+    pub(super) fn flyte() -> Self {
+        let pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "train-model",
+                "namespace": "flytesnacks-development",
+                "labels": { "inject-flyte-secrets": "true" },
+                "annotations": { "flyte.secrets/s0": AS_ENV_VAR, "flyte.secrets/s1": AS_FILE }
+            },
+            "spec": {
+                "containers": [{
+                    "name": "primary",
+                    "image": "ghcr.io/flyteorg/flytekit:py3.12-latest",
+                    "args": ["pyflyte-execute", "--inputs", "s3://my-bucket/inputs.pb"],
+                    "env": [{ "name": "FLYTE_INTERNAL_PROJECT", "value": "flytesnacks" }]
+                }]
+            }
+        });
+        Self {
+            author: "as written by Flyte's SDK",
+            profile: "flyte-v1",
+            requests: &[
+                ("flyte.secrets/s0", "key `user_secret` of group `user-info`, as an environment variable"),
+                ("flyte.secrets/s1", "the same, as a file"),
+            ],
+            user: "system:serviceaccount:flyte:flytepropeller",
+            pod,
+        }
+    }
+
+    /// Returns the review that an API server sends for the creation of the pod.
+    pub(super) fn review(&self) -> Value {
+        json!({
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "request": {
+                "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+                "kind": { "group": "", "version": "v1", "kind": "Pod" },
+                "resource": { "group": "", "version": "v1", "resource": "pods" },
+                "requestKind": { "group": "", "version": "v1", "kind": "Pod" },
+                "requestResource": { "group": "", "version": "v1", "resource": "pods" },
+                "name": self.pod["metadata"]["name"],
+                "namespace": self.pod["metadata"]["namespace"],
+                "operation": "CREATE",
+                "userInfo": { "username": self.user },
+                "object": self.pod,
+                "oldObject": null,
+                "dryRun": false,
+                "options": { "apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions" }
+            }
+        })
+    }
 }
 
 /// Applies the answer and returns the pod that the API server would store.

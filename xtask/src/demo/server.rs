@@ -21,13 +21,6 @@ use crate::job::{self, Log};
 const READY_MAX: Duration = Duration::from_secs(60);
 /// Longer than the server's own grace period.
 const STOP_MAX: Duration = Duration::from_secs(30);
-/// Without a shutdown delay, because no Service has to remove the server first.
-const CONFIG: &str = "\
-server: { shutdownDelaySeconds: 0 }
-injectors:
-  - name: k8s
-    component: builtin:k8s
-";
 
 /// A running server.
 pub(super) struct Server {
@@ -37,20 +30,45 @@ pub(super) struct Server {
     ready: Value,
 }
 
+/// What a server is started with.
+pub(super) struct ServerOptions<'a> {
+    /// The profile of its configuration.
+    pub(super) profile: &'a str,
+    /// The API server for its console, which is closed without one.
+    pub(super) kubeconfig: Option<&'a str>,
+}
+
+// === impl ServerOptions ===
+
+impl ServerOptions<'_> {
+    /// Without a shutdown delay, because no Service has to remove the server first.
+    fn configuration(&self) -> String {
+        let console = if self.kubeconfig.is_some() { ", console: { listen: '127.0.0.1:0' }" } else { "" };
+        format!(
+            "profile: {}\nserver: {{ shutdownDelaySeconds: 0{console} }}\ninjectors:\n  - name: k8s\n    component: \
+             builtin:k8s\n",
+            self.profile
+        )
+    }
+}
+
 // === impl Server ===
 
 impl Server {
-    /// Starts the server and waits until it is ready. `folder` is for its files. With the API
-    /// server of a kubeconfig, it opens the console.
-    pub(super) fn start(binary: &Path, folder: &Path, kubeconfig: Option<&str>, stop: &AtomicBool) -> Result<Self> {
+    /// Starts the server, and waits until it is ready. `folder` is for its files.
+    pub(super) fn start(
+        binary: &Path,
+        options: &ServerOptions<'_>,
+        folder: &Path,
+        stop: &AtomicBool,
+    ) -> Result<Self> {
         let (config, ready_file) = (folder.join("ampoule.yaml"), folder.join("ready.json"));
-        let open = "server: { console: { listen: '127.0.0.1:0' }, ";
-        fs::write(&config, if kubeconfig.is_some() { CONFIG.replace("server: { ", open) } else { CONFIG.to_owned() })?;
-        let (log, log_path) = server_log()?;
+        fs::write(&config, options.configuration())?;
+        let (log, log_path) = server_log(options.profile)?;
         let mut command = Command::new(binary);
         command.arg("serve").arg("--config").arg(config).arg("--self-signed");
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).arg("--ready-file").arg(&ready_file);
-        if let Some(kubeconfig) = kubeconfig {
+        if let Some(kubeconfig) = options.kubeconfig {
             let path = folder.join("kubeconfig");
             fs::write(&path, kubeconfig)?;
             command.env("KUBECONFIG", path);
