@@ -96,6 +96,49 @@ async fn kubectl_debug_gives_a_container_the_secrets_of_its_pod() -> Result<()> 
     Ok(())
 }
 
+/// A webhook whose pods fetch their values, with variables that the kubelet reads from a file.
+async fn fetching() -> Result<Ampoule> {
+    let credential = "{ vault: { address: 'https://192.0.2.1:8443', role: app, audience: vault } }";
+    let injector = format!(
+        "  - name: vault\n    component: builtin:vault-kv\n    delivery: pod\n    limits: {{ deadlineMillis: 20000 }}\n    \
+         settings: {{ address: 'https://192.0.2.1:8443' }}\n    grants: {{ http: {{ hosts: [{{ host: '192.0.2.1:8443', \
+         credential: {credential} }}] }} }}\n"
+    );
+    let image = format!("registry.example.org/ampoule@sha256:{}", "0".repeat(64));
+    let keys = format!(
+        "registration: {{ ephemeralContainers: true }}\ndelivery: {{ pod: {{ image: '{image}', variables: file-key }} }}\n"
+    );
+    Ampoule::start(&(keys + &config("plain", &injector))).await
+}
+
+#[tokio::test]
+async fn an_ephemeral_container_reads_the_variables_that_its_pod_has_fetched() -> Result<()> {
+    let ampoule = fetching().await?;
+    let namespace = ApiServer::shared().await?.namespace("shapes-fetched").await?;
+    let mut pod = asking("app", [request("db", "token", EnvVar, "TOKEN"), request("db", "ca.crt", File, "CA")]);
+    let response = ampoule.review_once(&Review::of(&pod, namespace.name())).await?;
+    ensure!(response.allowed, "{}", response.message);
+    json_patch::patch(&mut pod, &response.patch)?;
+    let expected = injected(&pod["spec"]["containers"][0]);
+    ensure!(expected["env"].to_string().contains("fileKeyRef"), "{expected}");
+
+    let debugger = json!({ "name": "debugger", "image": "example.org/debug:1" });
+    let review = Review::of_debugging(&pod, namespace.name(), &[debugger]);
+    let response = ampoule.review_once(&review).await?;
+    ensure!(response.allowed, "{}", response.message);
+    let mut debugged = review.object().clone();
+    json_patch::patch(&mut debugged, &response.patch)?;
+    let debugger = ephemeral(&debugged, "debugger");
+    assert_eq!(injected(debugger), expected);
+
+    if ApiServer::shared().await?.has_version((1, 35), "variables of a file on an API server") {
+        namespace.create_pod(&pod).await?;
+        let stored = namespace.debug_pod("app", debugger).await??;
+        assert_eq!(injected(ephemeral(&stored, "debugger")), expected, "the API server accepts the container");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn without_the_key_an_ephemeral_container_stays_as_it_is() -> Result<()> {
     let ampoule = Ampoule::start(&v1()).await?;
