@@ -51,6 +51,15 @@ const LEFT: [&str; 19] = [
     "*anchor",
 ];
 
+/// Lists with names that Kubernetes does not accept for Secrets and keys. The webhook refuses them
+/// in the profile `plain`, and passes them on in those of Flyte.
+const IMPOSSIBLE: [&str; 4] = [
+    "[{group: My_Db, key: password}]",
+    "[{group: db., key: password, env: A}]",
+    "[{group: \"-db\", key: password, env: A}]",
+    "[{group: db, key: \"..data\", env: A}]",
+];
+
 fn labelled(name: &str, list: &str) -> Value {
     let mut pod = pod(name);
     pod["metadata"]["labels"] = json!({ "ampoule.dev/inject": "true" });
@@ -131,6 +140,13 @@ async fn a_pod_gets_from_the_policy_what_it_would_get_from_the_webhook() -> Resu
         }
         for list in LEFT {
             let pod = labelled("a", list);
+            let left = namespace.dry_run_pod(&pod).await??;
+            assert_eq!(left["spec"], elsewhere.dry_run_pod(&pod).await??["spec"], "{profile}: {list}");
+        }
+        for list in IMPOSSIBLE.iter().filter(|_| profile == "plain") {
+            let pod = labelled("a", list);
+            let refusal = by_webhook(&ampoule, &elsewhere, &pod).await?.expect_err("a refusal");
+            ensure!(refusal.contains("Kubernetes accepts no"), "{list}: {refusal}");
             let left = namespace.dry_run_pod(&pod).await??;
             assert_eq!(left["spec"], elsewhere.dry_run_pod(&pod).await??["spec"], "{profile}: {list}");
         }

@@ -119,6 +119,14 @@ mod tests {
     }
 
     #[test]
+    fn without_flyte_the_policy_leaves_names_that_kubernetes_refuses_to_the_webhook() {
+        for (profile, is_checked) in [("plain", true), ("flyte-v1", false), ("flyte-v2", false)] {
+            let text = exported(&format!("globalSecrets: {{ enabled: false }}\nprofile: {profile}"), &[]).unwrap();
+            assert_eq!(text.contains("p[0].matches('^[a-z0-9]("), is_checked, "{profile}");
+        }
+    }
+
+    #[test]
     fn a_configuration_that_does_more_than_references_is_refused_with_the_keys() {
         let vault = "globalSecrets: { enabled: false }\ninjectors: [{ name: vault, component: 'builtin:vault' }]";
         let hidden = "globalSecrets: { enabled: false }\ninjectors: [{ name: k8s, component: 'builtin:k8s' }]\n\

@@ -5,7 +5,7 @@
 //! left to the webhook, which the comments at the top list.
 
 use ampoule_config::{Config, FailurePolicy};
-use ampoule_core::{EnvPlacement, TRIGGER_LABELS};
+use ampoule_core::{EnvPlacement, Profile, TRIGGER_LABELS};
 use serde_json::{Value, json};
 
 use super::probe::{AnsweredVariable, VariableAnswer, VariableName, VariableSource};
@@ -21,6 +21,8 @@ const MOST_CONTAINERS: usize = 32;
 const TEXT: &str = r#"(?:[A-Za-z_][A-Za-z0-9._-]*|"[A-Za-z0-9._-]*")"#;
 /// Words that YAML can read as another type than text.
 const OTHER_TYPES: &str = r": +(?i:true|false|null|yes|no|on|off|y|n) *[,}]";
+/// The pattern of the name of a Secret.
+const SECRET_NAME: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
 /// A Flyte's request, which is encoded.
 const FLYTE: &str = "flyte.secrets/s";
 
@@ -80,7 +82,7 @@ impl AdmissionPolicy<'_> {
                     variable("entries", entries()),
                     variable("range", range(MOST_REQUESTS * self.answer.variables.len().max(1))),
                     variable("all", self.all()),
-                    variable("is_expressible", is_expressible()),
+                    variable("is_expressible", self.is_expressible()),
                     variable("unique", self.unique()),
                     variable("added", self.added()),
                 ],
@@ -108,6 +110,23 @@ impl AdmissionPolicy<'_> {
             }
         }
         text + ")"
+    }
+
+    /// Whether the webhook would accept the requests.
+    fn is_expressible(&self) -> String {
+        // API servers accept a variable of the request that begins with a digit since 1.32.
+        let names = "variables.entries.all(p, p[2].matches('^[A-Z_][A-Z0-9_]*$') || (p[3] != '' && \
+                     p[3].matches('^[A-Za-z_.-]')))";
+        let agree = "variables.all.all(a, variables.all.all(b, a.name != b.name || a == b))";
+        // Without Flyte, the plugin refuses names that Kubernetes refuses.
+        let exist = match self.config.conventions.profile {
+            Profile::Plain => format!(
+                "variables.entries.all(p, p[0].matches('{SECRET_NAME}') && p[0].size() <= 253 && \
+                 !p[1].matches('^([.]$|[.][.])') && p[1].size() <= 253) && "
+            ),
+            Profile::FlyteV1 | Profile::FlyteV2 => String::new(),
+        };
+        format!("{exist}{names} && {agree}")
     }
 
     /// The indexes of the variables without repetitions.
@@ -178,6 +197,7 @@ fn limits() -> String {
         "  other YAML: entries in block style, single quotes, escapes, anchors",
         "  Flyte's annotations flyte.secrets/s<N>, which are encoded",
         "  references in the values of variables (secret://GROUP/KEY)",
+        "  names that Kubernetes does not accept for a Secret or a key, in the profile plain",
         "  fetched values, and pods whose requests contradict each other: a policy cannot refuse a pod",
     ];
     let mut text: String = most.iter().map(|line| format!("# {line}").trim_end().to_owned() + "\n").collect();
@@ -231,15 +251,6 @@ fn entries() -> String {
         value("key"),
         value("env"),
     )
-}
-
-/// Whether the webhook would accept the requests.
-fn is_expressible() -> String {
-    // API servers accept a variable of the request that begins with a digit since 1.32.
-    let names = "variables.entries.all(p, p[2].matches('^[A-Z_][A-Z0-9_]*$') || (p[3] != '' && \
-                 p[3].matches('^[A-Za-z_.-]')))";
-    let agree = "variables.all.all(a, variables.all.all(b, a.name != b.name || a == b))";
-    format!("{names} && {agree}")
 }
 
 /// `[0, 1, …]`: CEL of Kubernetes has no function for it.
