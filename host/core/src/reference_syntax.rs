@@ -68,18 +68,23 @@ impl ReferenceSyntax {
         self.contains_reference(word) || (self.bank_vaults && word.contains(BANK_VAULTS) && word.contains('#'))
     }
 
+    /// Bytes of the shortest value that is a [`NearMiss`].
+    pub(crate) fn shortest_near_miss(&self) -> usize {
+        // A scheme with a path, and `vault:a#b`.
+        (self.scheme.len() + ":/".len()).min(BANK_VAULTS.len() + "a#b".len())
+    }
+
     /// Whether a value that is no reference was probably meant as one. Takes linear time.
     pub(crate) fn near_miss(&self, value: &str) -> Option<NearMiss> {
-        // Most values have neither, and are not looked at further.
-        let has_separator = |byte: u8| value.as_bytes().contains(&byte);
-        if !(has_separator(b':') || has_separator(b'/')) || self.is_reference(value) {
+        let has_colon = value.as_bytes().contains(&b':');
+        if !(has_colon || has_prefix(value.trim_start(), &self.scheme)) || self.is_reference(value) {
             return None;
         }
         let text = value.trim().trim_matches(['"', '\'', '`']);
         if self.resembles_scheme(text) {
             return Some(NearMiss::Form);
         }
-        if !has_separator(b':') {
+        if !has_colon {
             return None;
         }
         let is_bank_vaults = [BANK_VAULTS, BANK_VAULTS_WRITE].iter().any(|prefix| has_prefix(text, prefix));

@@ -140,6 +140,9 @@ fn a_text_that_was_meant_as_a_reference_is_recognized() {
         (&off, "secret:/db/password", Some(Form)),
         (&off, "secret:db/password", Some(Form)),
         (&off, "secret//db/password", Some(Form)),
+        (&off, "secret:/", Some(Form)),
+        (&off, "vault:a#b", Some(BankVaultsOff)),
+        (&syntax(), "VAULT:a#b", Some(BankVaultsForm)),
         (&off, "Secret://db/password", Some(Form)),
         (&off, "SECRET:/db/password", Some(Form)),
         (&off, " secret://db/password", Some(Form)),
@@ -178,5 +181,6 @@ fn a_text_that_was_meant_as_a_reference_is_recognized() {
         (&syntax(), "https://vault:8200/#ui", None),
     ] {
         assert_eq!(syntax.near_miss(value), expected, "{value}");
+        assert!(expected.is_none() || value.len() >= syntax.shortest_near_miss(), "{value}");
     }
 }

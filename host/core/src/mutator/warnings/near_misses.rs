@@ -25,12 +25,17 @@ struct FoundVariables<'p> {
 
 /// Returns a warning for each container and each kind of text.
 pub(super) fn near_misses(pod: &Pod, syntax: &ReferenceSyntax) -> Vec<String> {
+    let shortest = syntax.shortest_near_miss();
     let mut room = MAX_SCANNED;
     let mut warnings = Vec::new();
     for container in read_containers(pod) {
         let mut found = BTreeMap::new();
         for variable in list(container, "env") {
-            let Some(value) = variable.get("value").and_then(Value::as_str) else { continue };
+            let Some(Value::String(value)) = variable.get("value") else { continue };
+            // Most values are short, and every pod has some.
+            if value.len() < shortest {
+                continue;
+            }
             let Some(rest) = room.checked_sub(value.len()) else { break };
             room = rest;
             let Some(kind) = syntax.near_miss(value) else { continue };
