@@ -42,18 +42,20 @@ impl RequestedSecret {
     }
 
     /// Reads every secret request of a pod: those of its annotations, then the references in its
-    /// variables. The mirror of a static pod has none.
+    /// variables. The mirror of a static pod has none. The flag is
+    /// [`references::PodReferences::may_have_near_misses`].
     ///
     /// # Errors
     ///
     /// As [`Self::from_annotations`]; or a reference is not valid.
-    pub fn from_pod(pod: &Pod, syntax: &ReferenceSyntax) -> Result<Vec<Self>, AnnotationError> {
+    pub(crate) fn from_pod(pod: &Pod, syntax: &ReferenceSyntax) -> Result<(Vec<Self>, bool), AnnotationError> {
         if pod.is_mirror() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         }
         let mut requests = Self::from_annotations(pod.annotations())?;
-        requests.extend(references::read_requests(pod, syntax)?);
-        limited(requests)
+        let references = references::read_requests(pod, syntax)?;
+        requests.extend(references.requests);
+        Ok((limited(requests)?, references.may_have_near_misses))
     }
 
     /// Reads every secret request from a pod's annotations: Flyte's by index (`s2` before `s10`),

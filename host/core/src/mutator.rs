@@ -68,7 +68,8 @@ pub enum OnFailure {
 /// A pod after all calls of injectors, without its patch yet.
 pub struct PendingMutation<'a> {
     pod: &'a Pod,
-    syntax: &'a ReferenceSyntax,
+    /// The syntax of references, if values can be texts that were meant as such.
+    searched: Option<&'a ReferenceSyntax>,
     /// `Ok(None)` if the pod has no secret requests. Boxed, because this value is moved several
     /// times for each pod, and most pods have no requests.
     draft: Result<Option<Box<PodDraft<'a>>>, Refusal>,
@@ -171,7 +172,7 @@ impl PodMutator {
     ///
     /// A request that is not valid.
     pub fn requests(&self, pod: &Pod) -> Result<Vec<RequestedSecret>, AnnotationError> {
-        RequestedSecret::from_pod(pod, &self.conventions.references)
+        RequestedSecret::from_pod(pod, &self.conventions.references).map(|(requests, _)| requests)
     }
 
     /// Sets the limits of a pod.
@@ -204,8 +205,12 @@ impl PodMutator {
         origin: &PodOrigin<'_>,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
-        let requests = self.requests(pod);
-        self.ask_for(requests, pod, origin, memory).await
+        let (requests, may_have_near_misses) = match RequestedSecret::from_pod(pod, &self.conventions.references) {
+            Ok((requests, may_have_near_misses)) => (Ok(requests), may_have_near_misses),
+            Err(error) => (Err(error), false),
+        };
+        let pending = self.ask_for(requests, pod, origin, memory).await;
+        PendingMutation { searched: may_have_near_misses.then_some(&self.conventions.references), ..pending }
     }
 
     async fn ask_for<'a>(
@@ -215,7 +220,6 @@ impl PodMutator {
         origin: &PodOrigin<'_>,
         memory: &'a dyn AdmissionMemory,
     ) -> PendingMutation<'a> {
-        let syntax = &self.conventions.references;
         let mut reports = Vec::new();
         let mut secrets = Vec::new();
         let mut shadow_calls = Vec::new();
@@ -226,7 +230,7 @@ impl PodMutator {
             Ok(requests) => {
                 let requests = self.named(requests);
                 if let Err(error) = request_check::check(&requests, pod, &self.injectors) {
-                    return PendingMutation::refused(pod, syntax, Refusal::for_annotation(&error));
+                    return PendingMutation::refused(pod, Refusal::for_annotation(&error));
                 }
                 let budget = EditBudget::new(&self.limits, memory);
                 let draft = PodDraft::new(pod, &self.conventions, budget);
@@ -235,7 +239,8 @@ impl PodMutator {
                     .map(|draft| Some(Box::new(draft)))
             }
         };
-        PendingMutation { pod, syntax, draft, reports, secrets, shadows: ShadowRun::open(&self.shadows, shadow_calls) }
+        let shadows = ShadowRun::open(&self.shadows, shadow_calls);
+        PendingMutation { pod, searched: None, draft, reports, secrets, shadows }
     }
 
     /// Gives each request for a variable the default name, if only requested names reach the pod.
@@ -310,8 +315,8 @@ impl PodMutator {
 // === impl PendingMutation ===
 
 impl<'a> PendingMutation<'a> {
-    fn refused(pod: &'a Pod, syntax: &'a ReferenceSyntax, refusal: Refusal) -> Self {
-        Self { pod, syntax, draft: Err(refusal), reports: Vec::new(), secrets: Vec::new(), shadows: None }
+    fn refused(pod: &'a Pod, refusal: Refusal) -> Self {
+        Self { pod, searched: None, draft: Err(refusal), reports: Vec::new(), secrets: Vec::new(), shadows: None }
     }
 }
 
@@ -326,8 +331,8 @@ impl PendingMutation<'_> {
     #[must_use]
     pub fn finish(self) -> Mutation {
         let outcome = self.draft.map(|draft| match draft {
-            None => Admitted::without_requests(self.pod, self.syntax),
-            Some(draft) => draft.finish(&self.reports),
+            None => Admitted::without_requests(self.pod, self.searched),
+            Some(draft) => draft.finish(&self.reports, self.searched),
         });
         Mutation { requests: self.reports, secrets: self.secrets, outcome }
     }
@@ -457,7 +462,7 @@ struct ServedRequest {
 // === impl Admitted ===
 
 impl Admitted {
-    fn without_requests(pod: &Pod, syntax: &ReferenceSyntax) -> Self {
-        Self { patch: Patch::default(), warnings: warnings::without_requests(pod, syntax) }
+    fn without_requests(pod: &Pod, searched: Option<&ReferenceSyntax>) -> Self {
+        Self { patch: Patch::default(), warnings: warnings::without_requests(pod, searched) }
     }
 }

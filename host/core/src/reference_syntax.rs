@@ -68,10 +68,9 @@ impl ReferenceSyntax {
         self.contains_reference(word) || (self.bank_vaults && word.contains(BANK_VAULTS) && word.contains('#'))
     }
 
-    /// Bytes of the shortest value that is a [`NearMiss`].
-    pub(crate) fn shortest_near_miss(&self) -> usize {
-        // A scheme with a path, and `vault:a#b`.
-        (self.scheme.len() + ":/".len()).min(BANK_VAULTS.len() + "a#b".len())
+    /// Bytes of the shortest value that is meant as a reference, valid or not.
+    pub(crate) fn shortest(&self) -> usize {
+        (self.scheme.len() + ":/".len()).min(BANK_VAULTS.len())
     }
 
     /// Whether a value that is no reference was probably meant as one. Takes linear time.

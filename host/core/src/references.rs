@@ -29,6 +29,23 @@ struct FoundReference<'p> {
     containers: Vec<&'p str>,
 }
 
+/// The references of a pod.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct PodReferences {
+    /// The requests.
+    pub(crate) requests: Vec<RequestedSecret>,
+    /// Whether a value can be a text that was meant as a reference. The search for such texts, for
+    /// warnings, reads all variables again.
+    pub(crate) may_have_near_misses: bool,
+}
+
+/// What the texts of a container are.
+#[derive(Default)]
+struct ContainerTexts {
+    has_reference: bool,
+    has_near_miss: bool,
+}
+
 /// Reads the references of a pod, in the order of its containers and their variables. Of a running
 /// pod, only new ephemeral containers have texts that are replaced.
 ///
@@ -36,13 +53,18 @@ struct FoundReference<'p> {
 ///
 /// The first text that is no valid reference, with its container and variable; or a reference in
 /// `command` or `args`.
-pub(crate) fn read_requests(pod: &Pod, syntax: &ReferenceSyntax) -> Result<Vec<RequestedSecret>, AnnotationError> {
+pub(crate) fn read_requests(pod: &Pod, syntax: &ReferenceSyntax) -> Result<PodReferences, AnnotationError> {
     let recorded = recorded(pod)?;
+    let mut may_have_near_misses = !recorded.is_empty();
     let mut found: Vec<FoundReference<'_>> = Vec::new();
     let mut positions = BTreeMap::new();
     for (container, is_new) in containers(pod) {
-        if recorded.is_empty() && !(is_new && has_reference(container, syntax)) {
-            continue;
+        if recorded.is_empty() {
+            let texts = if is_new { ContainerTexts::read(container, syntax) } else { ContainerTexts::default() };
+            may_have_near_misses |= texts.has_near_miss;
+            if !texts.has_reference {
+                continue;
+            }
         }
         let name = container["name"].as_str().unwrap_or_default();
         if is_new {
@@ -61,7 +83,8 @@ pub(crate) fn read_requests(pod: &Pod, syntax: &ReferenceSyntax) -> Result<Vec<R
             found[position].containers.push(name);
         }
     }
-    found.iter().map(|found| found.request(syntax)).collect()
+    let requests = found.iter().map(|found| found.request(syntax)).collect::<Result<_, _>>()?;
+    Ok(PodReferences { requests, may_have_near_misses })
 }
 
 /// Returns the annotation for the references among these requests; `None` without one.
@@ -89,22 +112,6 @@ fn containers(pod: &Pod) -> impl Iterator<Item = (&Value, bool)> {
     let debuggers = list(spec, "ephemeralContainers");
     let added = pod.new_ephemeral_containers().iter().filter_map(|position| debuggers.get(*position));
     running.map(move |container| (container, !is_update)).chain(added.map(|container| (container, true)))
-}
-
-/// Whether a container has a text to look at. Most containers have none, and one pass over their
-/// fields costs less than several look-ups.
-fn has_reference(container: &Value, syntax: &ReferenceSyntax) -> bool {
-    let is_text =
-        |entry: &Value| entry.get("value").and_then(Value::as_str).is_some_and(|text| syntax.is_reference(text));
-    let is_word = |word: &Value| word.as_str().is_some_and(|word| syntax.is_in_word(word));
-    let elements =
-        |list: &Value, holds: &dyn Fn(&Value) -> bool| list.as_array().is_some_and(|list| list.iter().any(holds));
-    let mut fields = container.as_object().into_iter().flatten();
-    fields.any(|(key, value)| match key.as_str() {
-        "env" => elements(value, &is_text),
-        "command" | "args" => elements(value, &is_word),
-        _ => false,
-    })
 }
 
 /// The texts of variables that an earlier review replaced.
@@ -138,6 +145,36 @@ fn check_words(container: &Value, name: &str, syntax: &ReferenceSyntax) -> Resul
         }
     }
     Ok(())
+}
+
+// === impl ContainerTexts ===
+
+impl ContainerTexts {
+    /// Reads the texts of a container. Most containers have none, and one pass over their fields
+    /// costs less than several look-ups.
+    fn read(container: &Value, syntax: &ReferenceSyntax) -> Self {
+        let shortest = syntax.shortest();
+        let mut texts = Self::default();
+        for (key, value) in container.as_object().into_iter().flatten() {
+            let elements = value.as_array().map_or(&[][..], Vec::as_slice);
+            match key.as_str() {
+                "env" => {
+                    let values = elements.iter().filter_map(|entry| entry.get("value")?.as_str());
+                    // Most values are shorter than any reference.
+                    for text in values.filter(|text| text.len() >= shortest) {
+                        texts.has_reference |= syntax.is_reference(text);
+                        texts.has_near_miss |= syntax.near_miss(text).is_some();
+                    }
+                }
+                "command" | "args" => {
+                    let mut words = elements.iter().filter_map(Value::as_str);
+                    texts.has_reference |= words.any(|word| syntax.is_in_word(word));
+                }
+                _ => {}
+            }
+        }
+        texts
+    }
 }
 
 // === impl FoundReference ===

@@ -16,6 +16,7 @@ use crate::{
     },
     pod::{LazyPodView, Pod},
     profile::Conventions,
+    reference_syntax::ReferenceSyntax,
     references,
     request::{REFERENCES_ANNOTATION, RequestOptions},
 };
@@ -73,8 +74,11 @@ impl<'a> PodDraft<'a> {
     }
 
     /// Returns the patch and the warnings for the pod's author.
-    pub(super) fn finish(self, reports: &[RequestReport]) -> Admitted {
-        let warnings = warnings::with_requests(self.received, reports, &self.applier, self.conventions, self.missing);
+    pub(super) fn finish(self, reports: &[RequestReport], searched: Option<&ReferenceSyntax>) -> Admitted {
+        let placement = self.conventions.env_placement;
+        let mut warnings = warnings::near_misses(self.received, searched);
+        warnings.extend(self.missing);
+        let warnings = warnings::with_requests(self.received, reports, &self.applier, placement, warnings);
         Admitted { patch: self.pod.into_patch(), warnings }
     }
 

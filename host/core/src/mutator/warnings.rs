@@ -20,7 +20,7 @@ use crate::{
     },
     flyte,
     pod::{Pod, list},
-    profile::{Conventions, EnvPlacement},
+    profile::EnvPlacement,
     reference_syntax::ReferenceSyntax,
     request::{REFERENCES_ANNOTATION, shown_place},
     text::escape_name,
@@ -47,28 +47,27 @@ const KNOWN: [&str; 6] = [
 const FLYTE_PREFIX: &str = "flyte.secrets/";
 
 /// Returns the warnings for a pod without secret requests.
-pub(super) fn without_requests(pod: &Pod, syntax: &ReferenceSyntax) -> Vec<String> {
+pub(super) fn without_requests(pod: &Pod, searched: Option<&ReferenceSyntax>) -> Vec<String> {
     if pod.is_mirror() {
         return mirror_with_requests(pod).into_iter().collect();
     }
-    let mut warnings = near_misses::near_misses(pod, syntax);
+    let mut warnings = near_misses(pod, searched);
     warnings.extend(unknown_annotations(pod.annotations()));
     warnings.extend(label_without_effect(pod));
     limited(warnings)
 }
 
-/// Returns the warnings for a pod whose requests were served.
+/// Returns the warnings for a pod whose requests were served. `others` are those that were found
+/// elsewhere.
 pub(super) fn with_requests(
     pod: &Pod,
     reports: &[RequestReport],
     applied: &EditApplier<'_>,
-    conventions: &Conventions,
-    missing_secrets: Vec<String>,
+    placement: EnvPlacement,
+    others: Vec<String>,
 ) -> Vec<String> {
-    let placement = conventions.env_placement;
     let mut warnings = policy_warnings(reports);
     warnings.extend(injector_warnings(reports));
-    warnings.extend(near_misses::near_misses(pod, &conventions.references));
     warnings.extend(unknown_annotations(pod.annotations()));
     warnings.extend(redundant_requests(reports));
     warnings.extend(variable_collisions(&applied.variable_collisions, reports, placement));
@@ -76,9 +75,14 @@ pub(super) fn with_requests(
         warnings.extend(unexpanded::references(pod, applied));
     }
     warnings.extend(absent_secrets(reports));
-    warnings.extend(missing_secrets);
+    warnings.extend(others);
     warnings.extend(container_before_secrets(pod));
     limited(warnings)
+}
+
+/// Warns about values that were probably meant as references; none without a syntax.
+pub(super) fn near_misses(pod: &Pod, searched: Option<&ReferenceSyntax>) -> Vec<String> {
+    searched.map(|syntax| near_misses::near_misses(pod, syntax)).unwrap_or_default()
 }
 
 /// Warns about a static pod that requests secrets: the kubelet runs it from its file, without what

@@ -25,7 +25,7 @@ struct FoundVariables<'p> {
 
 /// Returns a warning for each container and each kind of text.
 pub(super) fn near_misses(pod: &Pod, syntax: &ReferenceSyntax) -> Vec<String> {
-    let shortest = syntax.shortest_near_miss();
+    let shortest = syntax.shortest();
     let mut room = MAX_SCANNED;
     let mut warnings = Vec::new();
     for container in read_containers(pod) {
