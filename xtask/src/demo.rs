@@ -20,7 +20,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use self::{review::Example, server::Server};
+use self::{
+    review::Example,
+    server::{Server, ServerOptions},
+};
 use crate::job::{self, Log};
 use crate::progress::{Elapsed, FAINT, GOOD, STRONG};
 use crate::setup;

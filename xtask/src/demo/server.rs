@@ -56,12 +56,7 @@ impl ServerOptions<'_> {
 
 impl Server {
     /// Starts the server, and waits until it is ready. `folder` is for its files.
-    pub(super) fn start(
-        binary: &Path,
-        options: &ServerOptions<'_>,
-        folder: &Path,
-        stop: &AtomicBool,
-    ) -> Result<Self> {
+    pub(super) fn start(binary: &Path, options: &ServerOptions<'_>, folder: &Path, stop: &AtomicBool) -> Result<Self> {
         let (config, ready_file) = (folder.join("ampoule.yaml"), folder.join("ready.json"));
         fs::write(&config, options.configuration())?;
         let (log, log_path) = server_log(options.profile)?;
