@@ -7,6 +7,8 @@
 mod attacks;
 #[path = "console/pages.rs"]
 mod pages;
+#[path = "console/passthrough.rs"]
+mod passthrough;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 

@@ -10,7 +10,7 @@ use ampoule_core::Requester;
 use ampoule_telemetry::decisions::{DecisionFilter, DecisionLog};
 use axum::{
     Extension, Json, Router,
-    body::{Body, Bytes, to_bytes},
+    body::Body,
     extract::{RawQuery, Request, State},
     http::{HeaderMap, HeaderValue, header},
     middleware::{Next, from_fn, from_fn_with_state},
@@ -23,6 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     api_server::{ApiServer, CallerApi},
+    body,
     caller::{CallerToken, drop_identity},
     dry_run::{ApiServerView, DryRunView, MAX_POD, PodFormat},
     openapi,
@@ -240,7 +241,7 @@ async fn dry_run(
     let asks_api_server = query.flag("apiServer")?;
     let _permit = state.0.dry_runs.try_acquire().map_err(|_| ApiRefusal::Busy)?;
     let api = state.authorize(token, &Permission::DryRun(namespace.clone())).await?;
-    let body = read(body).await?;
+    let body = body::read(body, MAX_POD).await?;
     let memory = state.0.source.memory();
     if !memory.grow(format.memory(&body)?.saturating_add(body.len())) {
         return Err(ApiRefusal::Busy);
@@ -256,10 +257,4 @@ async fn dry_run(
         view.api_server = Some(ApiServerView::new(&pod, answer)?);
     }
     Ok(Json(view))
-}
-
-/// Reads a body to its end, within the limit.
-async fn read(body: Body) -> Result<Bytes, ApiRefusal> {
-    let too_large = |_| ApiRefusal::TooLarge(format!("the body has more than {MAX_POD} bytes, or ended early"));
-    to_bytes(body, MAX_POD).await.map_err(too_large)
 }

@@ -6,7 +6,7 @@
 use axum::http::{HeaderMap, header};
 use secrecy::SecretString;
 
-/// Bytes of the longest token.
+/// Bytes of the longest token. The listener accepts 16 KiB of headers.
 const MAX_TOKEN: usize = 8 << 10;
 /// The scheme before the token, in lower case, with the space.
 const SCHEME: &str = "bearer ";

@@ -7,6 +7,7 @@
 
 mod api;
 mod api_server;
+mod body;
 mod caller;
 mod dry_run;
 mod hidden;

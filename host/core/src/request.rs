@@ -131,11 +131,14 @@ pub struct AnnotationError {
 #[error("must be a string, not {0}")]
 pub(crate) struct NotAString(&'static str);
 
-/// Returns the place of a request as it is shown: an annotation, or a part of a container, whose
-/// text contains a space.
+/// The starts of places in a container. No annotation with requests has such a key.
+const CONTAINER_PARTS: [&str; 3] = ["variable ", "command[", "args["];
+
+/// Returns the place of a request as it is shown: an annotation, or a part of a container.
 #[must_use]
 pub fn shown_place(place: &str) -> String {
-    if place.contains(" of container ") { place.to_owned() } else { format!("annotation {}", text::escape_name(place)) }
+    let is_in_container = CONTAINER_PARTS.iter().any(|part| place.starts_with(part));
+    if is_in_container { place.to_owned() } else { format!("annotation {}", text::escape_name(place)) }
 }
 
 /// Returns the text of an annotation.

@@ -314,6 +314,8 @@ fn an_error_names_the_index_and_the_field() {
     refuses("{group: g, key: k, fallback: secret}", ".fallback: must be file");
     refuses("{group: g, key: k, file: true, fallback: file}", ".fallback: has no effect on a file");
     refuses("{key: k, nmae: x}", &format!(".nmae: is not a known field; known fields: {KNOWN}"));
+    let place = "g of container a";
+    refuses(&format!("{{{place}: x}}"), &format!(".{place}: is not a known field; known fields: {KNOWN}"));
     refuses("{key: k, 1: x}", &format!(".1: is not a known field; known fields: {KNOWN}"));
     refuses("{key: 1}", &format!(".key: {text}"));
     refuses("{key: 1e999}", &format!(".key: {text}"));
