@@ -11,16 +11,18 @@ const LONGEST_NAME: usize = 253;
 /// Whether the text is a label, such as the name of a namespace.
 #[must_use]
 pub fn is_dns_label(text: &str) -> bool {
-    (1..=LONGEST_LABEL).contains(&text.len())
-        && text.bytes().all(is_label_byte)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    text.len() <= LONGEST_LABEL && is_part(text)
 }
 
-/// Whether the text can be the name of an object of most kinds: labels, joined by `.`.
+/// Whether the text can be the name of an object of most kinds: parts like labels, joined by `.`.
+/// Kubernetes limits only the whole name, and not its parts.
 #[must_use]
 pub fn is_object_name(text: &str) -> bool {
-    text.len() <= LONGEST_NAME && text.split('.').all(is_dns_label)
+    text.len() <= LONGEST_NAME && text.split('.').all(is_part)
+}
+
+fn is_part(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_label_byte) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn is_label_byte(byte: u8) -> bool {
@@ -49,7 +51,9 @@ mod tests {
             ("-a", false, false),
             ("a-", false, false),
             (&"a".repeat(63), true, true),
-            (&"a".repeat(64), false, false),
+            (&"a".repeat(64), false, true),
+            (&"a".repeat(253), false, true),
+            (&"a".repeat(254), false, false),
             (&["a"; 127].join("."), false, true),
             (&["a"; 128].join("."), false, false),
         ] {
