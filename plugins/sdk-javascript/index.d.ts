@@ -163,7 +163,7 @@ declare module 'ampoule:injector/kubernetes-secrets@0.2.0' {
   /** Throws an error whose `payload.tag` is `denied`, `not-found` or `unavailable`. */
   export function read(namespace: string, name: string, key: string): Uint8Array;
   export function exists(namespace: string, name: string, key: string): boolean;
-  /** The position of the first key that exists. The host asks for all of them at the same time. */
+  /** The position of the first key that exists. The host asks for up to four at the same time. */
   export function firstExisting(keys: { namespace: string; name: string; key: string }[]): number | undefined;
 }
 

@@ -55,7 +55,7 @@ def exists(namespace: str, name: str, key: str) -> bool:
 def first_existing(keys: Iterable[tuple[str, str, str]]) -> int | None:
     """Returns the position of the first key that exists: a key is a namespace, a name and a key of the Secret.
 
-    The host asks for all of them at the same time.
+    The host asks for up to four of them at the same time.
     """
     try:
         return _secrets.first_existing([_secrets.SecretKey(*key) for key in keys])

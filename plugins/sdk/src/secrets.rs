@@ -48,8 +48,8 @@ pub fn exists(namespace: &str, name: &str, key: &str) -> Result<bool, LookupErro
 }
 
 /// Returns the position of the first of these keys of Secrets in a namespace that exists: for names
-/// that are tried in order. Each pair is the name of a Secret and a key. The host asks for all of
-/// them at the same time, so this takes as long as one call of [`exists`].
+/// that are tried in order. Each pair is the name of a Secret and a key. The host asks for up to
+/// four of them at the same time, so this takes as long as one call of [`exists`].
 ///
 /// # Errors
 ///

@@ -1,12 +1,11 @@
 //! [`read_secret`] and [`first_existing`]: read Kubernetes Secrets for a plugin.
 //!
-//! They check the grant and count the reads. [`ClusterSecrets`] is the interface to
-//! the cluster.
+//! They check the grant and count the reads. [`ClusterSecrets`] is the interface to the cluster.
 
 use std::sync::Arc;
 
 use ampoule_core::{ClusterSecrets, ClusterSecretsError, Grant, LabelledSecrets, SecretName, SecretValue};
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 use tracing::warn;
 
 use super::{context::PluginContext, outbound::budget::OutboundBudget};
@@ -22,6 +21,9 @@ pub(crate) enum SecretReadError {
     /// The cluster does not answer, or the admission has used up its budget.
     Unavailable(String),
 }
+
+/// Reads of one call at the same time. Each can hold the largest Secret, of 1 MiB, in memory.
+const MAX_AT_ONCE: usize = 4;
 
 /// A read that a grant covers and the budget allows.
 struct PermittedRead {
@@ -47,10 +49,11 @@ pub(crate) async fn read_secret(
     value(budget, answer?)?.ok_or(SecretReadError::NotFound(missing))
 }
 
-/// Returns the position of the first of these keys that exists. All are read at the same time.
+/// Returns the position of the first of these keys that exists. A few are read at the same time, in
+/// their order, and none after the first that exists.
 pub(crate) async fn first_existing(
     plugin: &PluginContext,
-    budget: &OutboundBudget,
+    budget: &Arc<OutboundBudget>,
     keys: Vec<(SecretName, String)>,
 ) -> Result<Option<usize>, SecretReadError> {
     let permit = |(secret, key)| PermittedRead::new(plugin, budget, secret, key);
@@ -62,12 +65,20 @@ pub(crate) async fn first_existing(
             break;
         }
     }
-    let source = Arc::clone(&plugin.services.secrets);
-    let reads = async move { join_all(permitted.into_iter().map(|read| run_permitted(&*source, read))).await };
-    let answers = spawn_on(&plugin.services.network, reads).await?;
+    let (source, budget) = (Arc::clone(&plugin.services.secrets), Arc::clone(budget));
+    spawn_on(&plugin.services.network, async move { find_first(&*source, &budget, permitted).await }).await?
+}
+
+async fn find_first(
+    source: &dyn ClusterSecrets,
+    budget: &OutboundBudget,
+    permitted: Vec<Result<PermittedRead, SecretReadError>>,
+) -> Result<Option<usize>, SecretReadError> {
+    let reads = permitted.into_iter().map(async |read| value(budget, read?.run(source).await));
+    let mut answers = stream::iter(reads).buffered(MAX_AT_ONCE).enumerate();
     let mut denied = None;
-    for (position, answer) in answers.into_iter().enumerate() {
-        match answer.and_then(|answer| value(budget, answer)) {
+    while let Some((position, answer)) = answers.next().await {
+        match answer {
             // The wrapper wipes the bytes.
             Ok(Some(found)) => {
                 drop(SecretValue::new(found));
@@ -79,16 +90,6 @@ pub(crate) async fn first_existing(
         }
     }
     denied.map_or(Ok(None), Err)
-}
-
-async fn run_permitted(
-    source: &dyn ClusterSecrets,
-    read: Result<PermittedRead, SecretReadError>,
-) -> Result<ClusterAnswer, SecretReadError> {
-    match read {
-        Ok(read) => Ok(read.run(source).await),
-        Err(error) => Err(error),
-    }
 }
 
 /// The value in an answer, whose bytes count towards the budget.
