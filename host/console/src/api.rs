@@ -15,8 +15,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
+use serde::Serialize;
 use serde_json::Value;
 use tokio::{sync::Semaphore, time::timeout};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -32,7 +33,7 @@ use crate::{
     refusal::ApiRefusal,
     source::ConsoleSource,
     static_files::FILES,
-    views::{CallerView, DecisionsView, OverviewView, PluginView, PolicyView},
+    views::{CallerView, DecisionsView},
 };
 
 /// Requests at once.
@@ -87,12 +88,6 @@ impl ConsoleState {
         let api = self.0.api_server.act_as(token)?;
         if api.may(&permission.action()).await? { Ok(api) } else { Err(ApiRefusal::Denied(permission.denied())) }
     }
-
-    /// Authorizes a request about the process, which has no parameters.
-    async fn authorize_process(&self, token: CallerToken, query: Option<&str>) -> Result<(), ApiRefusal> {
-        Query::parse(query, &[])?;
-        self.authorize(token, &Permission::Process).await.map(drop)
-    }
 }
 
 /// The routes of the port.
@@ -101,11 +96,11 @@ pub fn router(state: ConsoleState) -> Router {
     files
         .route(openapi::PATH, get(describe))
         .route("/api/v1/me", get(me))
-        .route("/api/v1/overview", get(overview))
-        .route("/api/v1/plugins", get(plugins))
+        .route("/api/v1/overview", process_route(|source| source.overview()))
+        .route("/api/v1/plugins", process_route(|source| source.plugins()))
         .route("/api/v1/decisions", get(decisions))
-        .route("/api/v1/configuration", get(configuration))
-        .route("/api/v1/policy", get(policy))
+        .route("/api/v1/configuration", process_route(|source| source.configuration()))
+        .route("/api/v1/policy", process_route(|source| source.policy()))
         .route("/api/v1/dry-run", post(dry_run))
         .fallback(async || ApiRefusal::NotFound)
         .method_not_allowed_fallback(async || ApiRefusal::Method)
@@ -159,6 +154,19 @@ async fn limit(State(state): StateExtractor, request: Request, next: Next) -> Re
     }
 }
 
+/// A route that shows a part of the process, and has no parameters.
+fn process_route<T: Serialize + 'static>(read: fn(&dyn ConsoleSource) -> T) -> MethodRouter<ConsoleState> {
+    let answer = async move |State(state): StateExtractor,
+                             Extension(token): TokenExtension,
+                             RawQuery(query): RawQuery|
+                -> Result<Json<T>, ApiRefusal> {
+        Query::parse(query.as_deref(), &[])?;
+        state.authorize(token, &Permission::Process).await?;
+        Ok(Json(read(&*state.0.source)))
+    };
+    get(answer)
+}
+
 async fn describe() -> Json<Value> {
     Json(openapi::document())
 }
@@ -174,42 +182,6 @@ async fn me(
     let reads_all_decisions = api.may(&Permission::Decisions(None).action()).await?;
     let (username, groups) = api.user().await?.map(|user| (user.username, user.groups)).unzip();
     Ok(Json(CallerView { username, groups: groups.unwrap_or_default(), reads_process, reads_all_decisions }))
-}
-
-async fn overview(
-    State(state): StateExtractor,
-    Extension(token): TokenExtension,
-    RawQuery(query): RawQuery,
-) -> Result<Json<OverviewView>, ApiRefusal> {
-    state.authorize_process(token, query.as_deref()).await?;
-    Ok(Json(state.0.source.overview()))
-}
-
-async fn plugins(
-    State(state): StateExtractor,
-    Extension(token): TokenExtension,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Vec<PluginView>>, ApiRefusal> {
-    state.authorize_process(token, query.as_deref()).await?;
-    Ok(Json(state.0.source.plugins()))
-}
-
-async fn configuration(
-    State(state): StateExtractor,
-    Extension(token): TokenExtension,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Value>, ApiRefusal> {
-    state.authorize_process(token, query.as_deref()).await?;
-    Ok(Json(state.0.source.configuration()))
-}
-
-async fn policy(
-    State(state): StateExtractor,
-    Extension(token): TokenExtension,
-    RawQuery(query): RawQuery,
-) -> Result<Json<PolicyView>, ApiRefusal> {
-    state.authorize_process(token, query.as_deref()).await?;
-    Ok(Json(state.0.source.policy()))
 }
 
 async fn decisions(

@@ -119,9 +119,9 @@ impl ReferenceSyntax {
 
     /// Whether a text begins with the scheme in another spelling, or with a wrong separator.
     fn resembles_scheme(&self, text: &str) -> bool {
-        let (scheme, text) = (self.scheme.as_bytes(), text.as_bytes());
-        if has_prefix_bytes(text, scheme) {
-            let rest = &text[scheme.len()..];
+        let scheme = &*self.scheme;
+        if has_prefix(text, scheme) {
+            let rest = &text.as_bytes()[scheme.len()..];
             // A path, such as `secret:db/password`, but no text such as `secret: value`.
             let is_path = |rest: &[u8]| rest.contains(&b'/') && !rest.iter().any(u8::is_ascii_whitespace);
             if rest.starts_with(b"//")
@@ -130,10 +130,10 @@ impl ReferenceSyntax {
                 return true;
             }
         }
-        let start = &text[..text.len().min(scheme.len() + "s://".len())];
+        let start = &text.as_bytes()[..text.len().min(scheme.len() + "s://".len())];
         let end = start.windows(3).position(|separator| separator == b"://");
         let is_fuzzy = scheme.len() >= MIN_FUZZY_SCHEME;
-        end.is_some_and(|end| is_fuzzy && is_one_error_apart(&start[..end], scheme))
+        end.is_some_and(|end| is_fuzzy && is_one_error_apart(&text[..end], scheme))
     }
 
     fn contains_reference(&self, text: &str) -> bool {
@@ -203,25 +203,13 @@ fn ends_with_scheme_char(text: &str) -> bool {
 }
 
 fn has_prefix(text: &str, prefix: &str) -> bool {
-    has_prefix_bytes(text.as_bytes(), prefix.as_bytes())
-}
-
-fn has_prefix_bytes(text: &[u8], prefix: &[u8]) -> bool {
     text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// Whether one text becomes the other by one typing error: a letter that is missing, added or
 /// wrong, or two letters in the wrong order. The case of letters is ignored.
-fn is_one_error_apart(text: &[u8], scheme: &[u8]) -> bool {
-    let same = text.iter().zip(scheme).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
-    let (text, scheme) = (&text[same..], &scheme[same..]);
-    let skip = |text: &'_ [u8], count: usize| text.get(count..).map(<[u8]>::to_ascii_lowercase);
-    let is_swapped = || {
-        let pairs = text.first_chunk::<2>().zip(scheme.first_chunk::<2>());
-        pairs.is_some_and(|([a, b], [c, d])| a.eq_ignore_ascii_case(d) && b.eq_ignore_ascii_case(c))
-    };
-    let equal = |a: usize, b: usize| skip(text, a).is_some_and(|rest| Some(rest) == skip(scheme, b));
-    equal(1, 0) || equal(0, 1) || equal(1, 1) || (is_swapped() && equal(2, 2))
+fn is_one_error_apart(text: &str, scheme: &str) -> bool {
+    text.len().abs_diff(scheme.len()) <= 1 && strsim::osa_distance(&text.to_ascii_lowercase(), scheme) <= 1
 }
 
 /// Reads `vault:MOUNT/data/PATH#KEY#VERSION`. The mount is a setting of the injector.

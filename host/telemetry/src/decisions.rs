@@ -189,12 +189,6 @@ impl DecisionLog {
         found
     }
 
-    /// Returns the number of the last entry; 0 without one.
-    #[must_use]
-    pub fn last(&self) -> u64 {
-        self.lock().last
-    }
-
     fn lock(&self) -> MutexGuard<'_, RingState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

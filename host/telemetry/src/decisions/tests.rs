@@ -72,7 +72,6 @@ fn a_reader_gets_the_newest_entries_of_a_namespace_in_their_order() {
         let filter = DecisionFilter { namespace, after, limit };
         assert_eq!(numbers(&log, &filter), expected, "{filter:?}");
     }
-    assert_eq!(log.last(), 5);
 }
 
 #[test]
