@@ -318,7 +318,8 @@ impl DeliveryStore for SecretDelivery {
             }
         }
         if let Some(error) = problem {
-            warn!(%error, namespace, "cannot look up Secrets (pods.warnMissingSecrets)");
+            let error = lookup_error(&error.into());
+            warn!(error, namespace, "cannot look up Secrets (pods.warnMissingSecrets)");
         }
         missing
     }
@@ -401,6 +402,17 @@ fn public_error(error: &ClusterError) -> String {
     }
 }
 
+/// The error of a lookup for the log. Messages of the API server name the Secret, which is the group
+/// of a request: only the audit trail has it.
+fn lookup_error(error: &ClusterError) -> String {
+    match error {
+        ClusterError::Refused { code: 403, .. } => {
+            "HTTP status 403: the process may not get Secrets in this namespace".to_owned()
+        }
+        other => public_error(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,6 +430,17 @@ mod tests {
         ] {
             let error = ClusterError::Refused { code, message: message.to_owned() };
             assert_eq!(public_error(&error), expected);
+        }
+    }
+
+    #[test]
+    fn the_error_of_a_lookup_does_not_name_the_secret() {
+        for (code, expected) in
+            [(403, "HTTP status 403: the process may not get Secrets in this namespace"), (500, "HTTP status 500")]
+        {
+            let message =
+                "secrets \"zq7canarybird\" is forbidden: User \"a\" cannot get resource \"secrets\"".to_owned();
+            assert_eq!(lookup_error(&ClusterError::Refused { code, message }), expected);
         }
     }
 
