@@ -402,8 +402,8 @@ fn public_error(error: &ClusterError) -> String {
     }
 }
 
-/// The error of a lookup for the log. Messages of the API server name the Secret, which is the group
-/// of a request: only the audit trail has it.
+/// The error of a lookup for the log. Messages of the API server name the Secret, which is the
+/// group of a request: only the audit trail has it.
 fn lookup_error(error: &ClusterError) -> String {
     match error {
         ClusterError::Refused { code: 403, .. } => {
