@@ -19,6 +19,7 @@ use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
 use ampoule_telemetry::{
     decisions::DecisionLog,
+    log,
     metrics::{Metrics, Phase},
     record::AdmissionRecord,
 };
@@ -236,16 +237,21 @@ impl Pipeline {
             elapsed: context.arrived.elapsed(),
         };
         self.metrics.admitted(record.outcome, record.elapsed);
-        record.log();
-        findings::report(record.requests, &self.metrics, record.uid);
+        log::together(|| self.log(&record));
         context.trace.end(&record);
-        if self.audit.log {
-            audit::log(&record);
-        }
         if let Some(decisions) = &self.decisions {
             decisions.record(&record);
         }
         self.reply(facts.identity, judgement)
+    }
+
+    /// Writes the lines of an admission.
+    fn log(&self, record: &AdmissionRecord<'_>) {
+        record.log();
+        findings::report(record.requests, &self.metrics, record.uid);
+        if self.audit.log {
+            audit::log(record);
+        }
     }
 }
 

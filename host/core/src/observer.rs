@@ -59,11 +59,11 @@ pub struct Call {
     /// Time of creating and configuring the instance. `None` if the instance served an earlier
     /// secret of the same pod.
     pub start: Option<Duration>,
-    /// Time spent in guest code. For a call that was abandoned while the guest ran, it includes the
-    /// time of its host calls.
+    /// Time spent in guest code, and in host calls that do not wait. For a call that was abandoned
+    /// while the guest ran, it includes the waits.
     pub guest: Duration,
-    /// Time in host calls of the guest (reads of Secrets, HTTP, log lines), and time that a
-    /// computing guest yielded to others. Host calls of `configure` count as `start`.
+    /// Time of waiting: for host calls of the guest (reads of Secrets, HTTP), and while a computing
+    /// guest yielded to others. Host calls of `configure` count as `start`.
     pub host: Duration,
     /// Bytes of linear memory of the instance. `None` if the call did not return.
     pub memory: Option<usize>,

@@ -17,7 +17,7 @@ use tracing_subscriber::{Registry, filter::Targets, fmt, layer::SubscriberExt};
 use self::json::JsonLine;
 use crate::colour;
 
-pub use self::stderr::LineWriter;
+pub use self::stderr::{LineWriter, together};
 
 /// The target of the audit trail.
 pub const AUDIT_TARGET: &str = "audit";

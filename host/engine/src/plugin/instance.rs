@@ -4,7 +4,7 @@
 //! one that waits in the host. After a failure of any kind the instance is unusable and has to be
 //! dropped.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use ampoule_core::{InjectionError, LazyPodView, PodEdit, SecretRequest, SecretValue, ValueOrigin};
 use tokio::time::{Instant, error::Elapsed, timeout_at};
@@ -215,11 +215,6 @@ impl PluginInstance {
     /// Whether the instance can be called again.
     pub(crate) fn is_usable(&self) -> bool {
         self.is_usable
-    }
-
-    /// The time that the guest has spent in the host so far.
-    pub(crate) fn host_time(&self) -> Duration {
-        self.store.data().host_time()
     }
 
     /// The size of its linear memory in bytes.

@@ -21,7 +21,7 @@ use super::{
     instance::{PlannedInjection, PluginInstance},
     permits::InstancePermit,
     prepared::PreparedPlugin,
-    timing::{CallPhase, CallTiming, ObserveOnDrop, Stopwatch},
+    timing::{CallPhase, CallTiming, ObserveOnDrop, Stopwatch, measure_waits},
 };
 use crate::sandbox::budgets::AdmissionBudgets;
 
@@ -81,9 +81,9 @@ impl PluginSession {
             }
         };
         timing.phase = CallPhase::Guest;
-        let host_time_before = instance.host_time();
-        let answer = instance.inject(request, pod, deadline, self.plugin.fetching()).await;
-        timing.host = instance.host_time() - host_time_before;
+        let call = instance.inject(request, pod, deadline, self.plugin.fetching());
+        let (answer, waited) = measure_waits(call).await;
+        timing.host = waited;
         timing.guest = stopwatch.lap().saturating_sub(timing.host);
         timing.memory = Some(instance.memory());
         let answer = answer?;

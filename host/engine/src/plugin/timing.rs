@@ -2,7 +2,7 @@
 //!
 //! A call can be dropped at any wait, so the report is made by a destructor.
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, time::Duration};
 
 use tokio::time::Instant;
 
@@ -40,6 +40,22 @@ pub(crate) struct ObserveOnDrop<'a> {
 /// Measures consecutive intervals.
 pub(crate) struct Stopwatch {
     interval_start: Instant,
+}
+
+/// Runs a future, and returns its output and the time that it waited: between a poll that was
+/// pending and the next one. A future that does not wait costs no reading of the clock.
+pub(crate) async fn measure_waits<F: Future>(future: F) -> (F::Output, Duration) {
+    let mut future = pin!(future);
+    let mut waiting_since: Option<Instant> = None;
+    let mut waited = Duration::ZERO;
+    let output = poll_fn(|context| {
+        waited += waiting_since.take().map(|since| since.elapsed()).unwrap_or_default();
+        let polled = future.as_mut().poll(context);
+        waiting_since = polled.is_pending().then(Instant::now);
+        polled
+    })
+    .await;
+    (output, waited)
 }
 
 // === impl ObserveOnDrop ===
@@ -89,5 +105,25 @@ impl Stopwatch {
     pub(crate) fn lap(&mut self) -> Duration {
         let now = Instant::now();
         now - std::mem::replace(&mut self.interval_start, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_future_waits_between_a_pending_poll_and_the_next_one() {
+        let wait = Duration::from_secs(2);
+        let twice = async {
+            tokio::time::sleep(wait).await;
+            tokio::time::sleep(wait).await;
+            "done"
+        };
+        let (output, waited) = measure_waits(twice).await;
+        assert_eq!(output, "done");
+        assert!(waited >= 2 * wait && waited < 3 * wait, "{waited:?}");
+        let ((), waited) = measure_waits(async {}).await;
+        assert_eq!(waited, Duration::ZERO, "a future that never waits");
     }
 }

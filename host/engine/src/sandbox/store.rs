@@ -4,7 +4,7 @@
 //! reaches another pod.
 
 use ampoule_core::SecretName;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use wasmtime::{CallHook, Engine, ResourceLimiter, Store, UpdateDeadline};
@@ -35,7 +35,6 @@ pub(crate) struct GuestState {
     pub(crate) promise: Option<PromiseAnswer>,
     pub(crate) builders: BuilderTable,
     usage: ResourceUsage,
-    host_time: HostTime,
     /// Bytes of fetched values that the current request may still have.
     value_bytes_left: usize,
     output: GuestOutput,
@@ -50,15 +49,6 @@ struct ResourceUsage {
     memory: Meter,
     table_elements: Meter,
     refused: Option<ExceededLimit>,
-}
-
-/// The time that the guest spent in calls of the host. A host function may call the guest back for
-/// memory; that time counts as well.
-#[derive(Default)]
-struct HostTime {
-    depth: u32,
-    since: Option<Instant>,
-    spent: Duration,
 }
 
 /// An amount and its limit.
@@ -101,7 +91,6 @@ impl GuestState {
                 table_elements: Meter { used: 0, limit: limits.table_elements },
                 refused: None,
             },
-            host_time: HostTime::default(),
             value_bytes_left: VALUE_BYTES,
             output: GuestOutput::default(),
             budgets: budgets.clone(),
@@ -113,12 +102,6 @@ impl GuestState {
     /// without memory usually traps; this is then the cause of the trap.
     pub(crate) fn refused_growth(&self) -> Option<ExceededLimit> {
         self.usage.refused
-    }
-
-    /// The time that the guest has spent in the host so far.
-    pub(crate) fn host_time(&self) -> Duration {
-        let current = self.host_time.since.map(|since| since.elapsed());
-        self.host_time.spent + current.unwrap_or_default()
     }
 
     /// The size of its linear memory in bytes.
@@ -193,18 +176,11 @@ impl GuestState {
         self.wasi.get_or_insert_with(|| Box::new(GuestWasi::new(&self.plugin, &self.budgets, &self.output)))
     }
 
-    /// Measures and counts the calls of the host.
+    /// Counts the calls of the host.
     fn on_call(&mut self, hook: CallHook) -> wasmtime::Result<()> {
         match hook {
-            CallHook::CallingHost => {
-                self.host_time.enter();
-                Ok(self.budgets.count_host_call()?)
-            }
-            CallHook::ReturningFromHost => {
-                self.host_time.leave();
-                Ok(())
-            }
-            CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
+            CallHook::CallingHost => Ok(self.budgets.count_host_call()?),
+            CallHook::ReturningFromHost | CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
         }
     }
 
@@ -223,24 +199,6 @@ impl WasiView for GuestState {
 impl WasiHttpView for GuestState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.wasi().http_view()
-    }
-}
-
-// === impl HostTime ===
-
-impl HostTime {
-    fn enter(&mut self) {
-        if self.depth == 0 {
-            self.since = Some(Instant::now());
-        }
-        self.depth += 1;
-    }
-
-    fn leave(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-        if self.depth == 0 {
-            self.spent += self.since.take().map(|since| since.elapsed()).unwrap_or_default();
-        }
     }
 }
 
