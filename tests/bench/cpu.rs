@@ -32,7 +32,8 @@ use self::servers::{SERVERS, Server, Servers};
 
 const ABOUT: &str = "Processor time of the serving process per request, from `/proc/PID/stat`, over TLS on eight kept \
     connections; a second process sends the load. The servers are those of the throughput. The phases are elapsed times in one \
-    thread, for the same review with three secrets; each is the fastest of its rounds.";
+    thread, for the same review with three secrets; each is the fastest of its rounds. The rows of the no-op and of everything \
+    show what the same work costs in a server that shares its processors with the load.";
 
 const CONNECTIONS: usize = 8;
 /// Units of the times in `/proc/PID/stat`: `USER_HZ`, which is 100 on every Linux of 64 bits.
@@ -123,6 +124,10 @@ fn phases(extent: &Extent) -> Result<Table> {
     let mut row = |phase: &str, work: &dyn Fn()| {
         table.row([Cell::name(phase), Cell::Time(fastest(extent, work))]);
     };
+    row("the no-op: bytes to bytes", &|| {
+        let review = serde_json::from_slice(black_box(&body)).expect("a review");
+        black_box(serde_json::to_vec(&servers::allow(review)).expect("an answer"));
+    });
     row("read the review", &|| _ = black_box(review::parse(black_box(&body))));
     row("read the annotations", &|| _ = black_box(RequestedSecret::from_annotations(black_box(&pod).annotations())));
     row("mutate the pod", &|| {
