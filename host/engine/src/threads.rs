@@ -7,6 +7,7 @@
 //! serves TLS or reads a request.
 
 use std::{
+    future::poll_fn,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -52,14 +53,7 @@ impl GuestThreads {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let handle = self.handle.clone();
-        async move {
-            let mut future = Box::pin(future);
-            if let Some(done) = std::future::poll_fn(|context| first_poll(future.as_mut(), context)).await {
-                return done;
-            }
-            spawn_on(&handle, future).await
-        }
+        run_on(&self.handle, future)
     }
 
     /// The runtime, for work that guests wait for.
@@ -73,6 +67,29 @@ impl Drop for GuestThreads {
         if let Some(runtime) = self.runtime.take() {
             // An engine can be dropped on a thread of another runtime, where blocking would panic.
             runtime.shutdown_background();
+        }
+    }
+}
+
+/// Runs a future on this runtime, except for its first poll, which is on the caller's thread: a
+/// future that does not wait needs no switch between threads. Dropping the returned future aborts
+/// it.
+pub(crate) fn run_on<F>(handle: &Handle, future: F) -> impl Future<Output = Result<F::Output, RunError>> + Send + use<F>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let handle = handle.clone();
+    async move {
+        let mut future = Box::pin(future);
+        // Its timers, sockets and tasks belong to the runtime that polls it later.
+        let first = |context: &mut Context<'_>| {
+            let _entered = handle.enter();
+            first_poll(future.as_mut(), context)
+        };
+        match poll_fn(first).await {
+            Some(done) => done,
+            None => spawn_on(&handle, future).await,
         }
     }
 }
@@ -119,4 +136,26 @@ impl<T> Drop for AbortOnDrop<T> {
 
 fn run_error(error: &JoinError) -> RunError {
     if error.is_panic() { RunError::Panicked } else { RunError::ShutDown }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn a_future_moves_to_the_threads_of_the_guests_at_its_first_wait() {
+        let threads = GuestThreads::start(1).unwrap();
+        // Without timers: those of the guests' runtime must do.
+        let caller = Builder::new_current_thread().build().unwrap();
+        let here = || thread::current().name().unwrap_or_default().to_owned();
+        let before = here();
+        let ran = caller.block_on(run_on(threads.handle(), async move {
+            let first = here();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            (first, here())
+        }));
+        assert_eq!(ran.unwrap(), (before, "ampoule-guest".to_owned()));
+    }
 }

@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt as _};
 use tracing::warn;
 
 use super::{context::PluginContext, outbound::budget::OutboundBudget};
-use crate::{error::RunError, threads::spawn_on};
+use crate::{error::RunError, threads::run_on};
 
 /// Why a plugin did not get a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(crate) async fn read_secret(
     let read = PermittedRead::new(plugin, budget, secret, key)?;
     let missing = read.missing();
     let source = Arc::clone(&plugin.services.secrets);
-    let answer = spawn_on(&plugin.services.network, async move { read.run(&*source).await }).await;
+    let answer = run_on(&plugin.services.network, async move { read.run(&*source).await }).await;
     value(budget, answer?)?.ok_or(SecretReadError::NotFound(missing))
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn first_existing(
         }
     }
     let (source, budget) = (Arc::clone(&plugin.services.secrets), Arc::clone(budget));
-    spawn_on(&plugin.services.network, async move { find_first(&*source, &budget, permitted).await }).await?
+    run_on(&plugin.services.network, async move { find_first(&*source, &budget, permitted).await }).await?
 }
 
 async fn find_first(
