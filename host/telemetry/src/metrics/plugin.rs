@@ -134,7 +134,8 @@ impl PluginFamilies {
         registry.register("plugin_values", help, self.values.clone());
         let help = "Logins of the webhook to the plugin's store, by result";
         registry.register("plugin_logins", help, self.logins.clone());
-        let help = "Time in the plugin's own code, in seconds; its rate is the number of CPUs that the plugin uses";
+        let help = "Time in the plugin's own code and in host functions that do not wait, in seconds; its rate is the \
+                    number of CPUs that the plugin uses";
         registry.register("plugin_guest_seconds", help, self.guest_seconds.clone());
         let help = "Maximum linear memory that an instance of the plugin has used, in bytes";
         registry.register("plugin_memory_high_water_bytes", help, self.memory.clone());
