@@ -11,9 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use self::place::{APP, Place, QUOTED, SCRATCH, VALUE, Vault};
+use self::place::{APP, Place, PodStore, QUOTED, SCRATCH, VALUE};
 use crate::support::request;
 
+#[path = "pod_fetch/clouds.rs"]
+mod clouds;
 #[path = "pod_fetch/components.rs"]
 mod components;
 #[path = "pod_fetch/hostile.rs"]
@@ -28,12 +30,12 @@ mod start;
 #[test]
 fn a_pod_fetches_its_secrets_with_its_own_identity() {
     in_own_network("pod_fetch::a_pod_fetches_its_secrets_with_its_own_identity", || {
-        let vault = Vault::start();
+        let vault = PodStore::vault();
         Runtime::new().expect("a runtime").block_on(fetch_in_pods(&vault)).expect("the pods run");
     });
 }
 
-async fn fetch_in_pods(vault: &Vault) -> Result<()> {
+async fn fetch_in_pods(vault: &PodStore) -> Result<()> {
     let place = Place::new("pod-fetch", vault).await?;
     let ampoule = place.webhook("both").await?;
     let script = "printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token; id -u";
@@ -80,7 +82,7 @@ async fn fetch_in_pods(vault: &Vault) -> Result<()> {
         }
         let line: Value = serde_json::from_str(fetch.output.trim()).with_context(|| fetch.output.clone())?;
         assert_eq!(line["secrets"].as_array().map(Vec::len), Some(2), "{what}: {line}");
-        let asked = std::mem::take(&mut *place.vault.asked.lock().expect("no panic"));
+        let asked = std::mem::take(&mut *place.store.asked.lock().expect("no panic"));
         assert_eq!((asked.logins, asked.reads.len()), (1, 2), "{what}");
     }
     // No variable can be expressed: the kubelet needs the file of variables all the same.
@@ -111,12 +113,12 @@ async fn fetch_in_pods(vault: &Vault) -> Result<()> {
 #[test]
 fn a_pod_that_cannot_fetch_says_why() {
     in_own_network("pod_fetch::a_pod_that_cannot_fetch_says_why", || {
-        let vault = Vault::start();
+        let vault = PodStore::vault();
         Runtime::new().expect("a runtime").block_on(fail_in_pods(&vault)).expect("the pods run");
     });
 }
 
-async fn fail_in_pods(vault: &Vault) -> Result<()> {
+async fn fail_in_pods(vault: &PodStore) -> Result<()> {
     let place = Place::new("pod-fetch-fails", vault).await?;
     let ampoule = place.webhook("file-key").await?;
     let late = "secret slow/password was not fetched by injector vault within 20 s (delivery.pod.totalSeconds): ";

@@ -5,7 +5,6 @@
 //! store would: method, path, query and headers.
 
 use std::{
-    io::{Read as _, Write as _},
     net::TcpStream,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -19,7 +18,7 @@ use ampoule_tests::{
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::support::{certificate_pem, config, variable_in};
+use crate::support::{certificate_pem, config, forward, variable_in};
 
 /// Not a word of the program or of its dependencies.
 const VALUE: &str = "zq7canarybird-value";
@@ -111,7 +110,7 @@ fn a_server_of_aws_secrets_manager_is_asked_for_a_value() {
                 (["deleted", "", "password"], "secret deleted is marked for deletion, or has no value"),
                 (["token", "", "password"], "secret token of AWS Secrets Manager is not a JSON object"),
             ],
-            answers: |question| forward("127.0.0.1:5000", question).expect("moto answers"),
+            answers: forward_to_moto,
         });
         server.kill().and_then(|()| server.wait()).expect("moto ends");
     });
@@ -269,23 +268,16 @@ fn document() -> String {
 
 /// Sends a request to moto, and returns its answer. Moto reads service and region from a signature,
 /// and does not verify it.
-fn forward(server: &str, question: &Question) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(server)?;
-    let hop_by_hop = |line: &&String| !line.starts_with("connection: ");
-    let mut headers: Vec<_> = question.headers.iter().filter(hop_by_hop).map(String::as_str).collect();
-    if !headers.iter().any(|line| line.starts_with("authorization: ")) {
-        headers.push(
+fn forward_to_moto(question: &Question) -> (u16, String) {
+    let mut question = question.clone();
+    if !question.headers.iter().any(|line| line.starts_with("authorization: ")) {
+        question.headers.push(
             "authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/secretsmanager/aws4_request, \
-             SignedHeaders=host;x-amz-date, Signature=0",
+             SignedHeaders=host;x-amz-date, Signature=0"
+                .to_owned(),
         );
     }
-    let head = format!("{} HTTP/1.1\r\n{}\r\nconnection: close\r\n\r\n", question.target, headers.join("\r\n"));
-    stream.write_all([&head, question.body.as_str()].concat().as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((status.unwrap_or(502), body.to_owned()))
+    forward("127.0.0.1:5000", &question).expect("moto answers")
 }
 
 fn has(question: &Question, header: &str) -> bool {

@@ -4,12 +4,13 @@
 //! The limits are generous, because the machine may be busy; other tests cover the limits.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, ChildStdin, Command, Stdio},
 };
 
 use ampoule_core::{MountRequirement, SecretRequest};
-use ampoule_tests::{Ampoule, ApiServer, Namespace, moto};
+use ampoule_tests::{Ampoule, ApiServer, Namespace, moto, network::Question};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
@@ -125,6 +126,20 @@ pub(crate) fn variable_in<'a>(pod: &'a Value, name: &str) -> &'a Value {
 pub(crate) fn certificate_pem(certificate: &[u8]) -> String {
     let body = data_encoding::BASE64.encode(certificate);
     format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+}
+
+/// Sends the question of a store to another server, and returns its answer.
+pub(crate) fn forward(server: &str, question: &Question) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(server)?;
+    let hop_by_hop = |line: &&String| !line.starts_with("connection: ");
+    let headers: Vec<_> = question.headers.iter().filter(hop_by_hop).map(String::as_str).collect();
+    let head = format!("{} HTTP/1.1\r\n{}\r\nconnection: close\r\n\r\n", question.target, headers.join("\r\n"));
+    stream.write_all([&head, question.body.as_str()].concat().as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.unwrap_or(502), body.to_owned()))
 }
 
 /// AWS in a process, with the set-up of `tests/stores/aws.py`.

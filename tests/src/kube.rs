@@ -249,6 +249,27 @@ current-context: tests
         Ok(events.filter(wanted).collect())
     }
 
+    /// The files of both programs that contain a text: etcd's data, the audit log and the logs.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read.
+    pub fn files_with(&self, text: &str) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if fs::read(&path)?.windows(text.len()).any(|bytes| bytes == text.as_bytes()) {
+                    found.push(path);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Suspends etcd's process for this time, as a hanging disk would.
     ///
     /// # Errors

@@ -104,7 +104,8 @@ pub struct AwsCredential {
     pub metadata_endpoint: Option<String>,
 }
 
-/// Requests have an access token for the webhook's identity in Google Cloud: the file in
+/// Requests have an access token for the webhook's identity in Google Cloud: with `audience`, that
+/// of a service account of Kubernetes (workload identity federation); otherwise the file in
 /// `GOOGLE_APPLICATION_CREDENTIALS` (of type `external_account` or `service_account`), or the
 /// service account of the metadata server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
@@ -112,6 +113,20 @@ pub struct AwsCredential {
 pub struct GcpCredential {
     /// Scopes of the token, such as `https://www.googleapis.com/auth/cloud-platform`. Required.
     pub scopes: Vec<String>,
+    /// Name of the workload identity provider to which a service account token is sent:
+    /// `//iam.googleapis.com/projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER`.
+    /// The token has the audience `https:` with this name, which a provider accepts by default.
+    /// Not needed in GKE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// File with the service account token for `audience` (default:
+    /// `/var/run/secrets/kubernetes.io/serviceaccount/token`). With `delivery: pod`, the kubelet
+    /// creates the token, and this key has no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// URL of the token exchange (default: `https://sts.googleapis.com/v1/token`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<String>,
     /// URL of the metadata server (default: `http://metadata.google.internal`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_endpoint: Option<String>,
@@ -130,6 +145,10 @@ pub struct AzureCredential {
     /// Tenant id of a workload identity (default: `AZURE_TENANT_ID`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<String>,
+    /// URL of the authority of a workload identity, such as `https://login.microsoftonline.us`
+    /// (default: `AZURE_AUTHORITY_HOST`, otherwise `https://login.microsoftonline.com`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority_host: Option<String>,
     /// URL of the instance metadata service (default: `http://169.254.169.254`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_endpoint: Option<String>,
@@ -291,7 +310,34 @@ impl GcpCredential {
             return Err(ConfigError::at(format!("{key}.scopes"), "is empty; list at least one scope"));
         }
         check_scopes(&format!("{key}.scopes"), &self.scopes)?;
+        self.check_federation(key)?;
         url::check_optional(&format!("{key}.metadataEndpoint"), self.metadata_endpoint.as_deref(), url::Transport::Any)
+    }
+}
+
+impl GcpCredential {
+    /// The file with the token of the service account.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        self.token_file.clone().unwrap_or_else(service_account_token)
+    }
+
+    fn check_federation(&self, key: &str) -> Result<(), ConfigError> {
+        let Some(audience) = &self.audience else {
+            let without = [("tokenFile", self.token_file.is_some()), ("tokenUrl", self.token_url.is_some())];
+            return match without.iter().find(|(_, is_set)| *is_set) {
+                Some((name, _)) => Err(ConfigError::at(format!("{key}.{name}"), "has no effect without audience")),
+                None => Ok(()),
+            };
+        };
+        let is_provider = |name: &str| name.contains("/workloadIdentityPools/") && name.contains("/providers/");
+        if !audience.strip_prefix("//iam.googleapis.com/").is_some_and(|name| is_provider(name) && is_scope(name)) {
+            return Err(not_a(&format!("{key}.audience"), audience, "name of a workload identity provider"));
+        }
+        if self.token_file.as_ref().is_some_and(|file| !file.is_absolute()) {
+            return Err(ConfigError::at(format!("{key}.tokenFile"), "is not an absolute path"));
+        }
+        url::check_optional(&format!("{key}.tokenUrl"), self.token_url.as_deref(), url::Transport::Tls)
     }
 }
 
@@ -306,6 +352,7 @@ impl AzureCredential {
                 return Err(not_a(&format!("{key}.{name}"), id, "id"));
             }
         }
+        url::check_optional(&format!("{key}.authorityHost"), self.authority_host.as_deref(), url::Transport::Tls)?;
         url::check_optional(&format!("{key}.metadataEndpoint"), self.metadata_endpoint.as_deref(), url::Transport::Any)
     }
 }

@@ -22,6 +22,8 @@ use crate::{
 const AWS_AUDIENCE: &str = "sts.amazonaws.com";
 /// Audience of a token for Microsoft Entra.
 const AZURE_AUDIENCE: &str = "api://AzureADTokenExchange";
+/// Before the name of a provider of Google, which is the audience of a token for it.
+const GCP_AUDIENCE: &str = "https:";
 /// Bytes of CA certificates in a pod.
 const MAX_CA: usize = 32 << 10;
 
@@ -358,10 +360,11 @@ impl CredentialConfig {
                 vault.token_file = path(name).into();
             }
             Self::AwsSigV4(aws) => {
-                if let Some(role) = &aws.role_arn {
+                // The role is in the credential. As a variable, it would also be that of other
+                // credentials of the pod.
+                if aws.role_arn.is_some() {
                     token("aws", Some(AWS_AUDIENCE));
                     set("AWS_WEB_IDENTITY_TOKEN_FILE", path("aws"));
-                    set("AWS_ROLE_ARN", role.clone());
                 }
             }
             Self::Azure(azure) => {
@@ -370,7 +373,13 @@ impl CredentialConfig {
                     set("AZURE_FEDERATED_TOKEN_FILE", path("azure"));
                 }
             }
-            Self::Gcp(_) | Self::Bearer(_) | Self::Basic(_) | Self::Header(_) | Self::OAuth2(_) => {}
+            Self::Gcp(gcp) => {
+                if let Some(audience) = &gcp.audience {
+                    token(name, Some(&[GCP_AUDIENCE, audience].concat()));
+                    gcp.token_file = Some(path(name).into());
+                }
+            }
+            Self::Bearer(_) | Self::Basic(_) | Self::Header(_) | Self::OAuth2(_) => {}
         }
     }
 }

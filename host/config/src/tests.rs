@@ -465,10 +465,10 @@ injectors:
           awsSigV4: { service: secretsmanager, region: eu-central-1, roleArn: 'arn:aws:iam::123456789012:role/ampoule',
             stsEndpoint: 'https://sts.example', metadataEndpoint: 'http://169.254.169.254' }
       - host: secretmanager.googleapis.com
-        credential: { gcp: { scopes: ['https://www.googleapis.com/auth/cloud-platform'], metadataEndpoint: http://metadata } }
+        credential: { gcp: { scopes: ['https://www.googleapis.com/auth/cloud-platform'], audience: '//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k', tokenFile: /t, tokenUrl: 'https://sts', metadataEndpoint: http://metadata } }
       - host: my.vault.azure.net
         credential:
-          azure: { scope: https://vault.azure.net/.default, clientId: c, tenantId: t, metadataEndpoint: http://imds }
+          azure: { scope: https://vault.azure.net/.default, clientId: c, tenantId: t, authorityHost: 'https://login', metadataEndpoint: http://imds }
       - host: vault.vault.svc:8200
         credential:
           vault: { address: 'https://vault.vault.svc:8200', role: r, path: jwt/k8s, namespace: team, tokenFile: /token }

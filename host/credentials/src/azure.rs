@@ -39,7 +39,8 @@ impl AzureLogin {
         };
         let tenant = id(&self.config.tenant_id, "AZURE_TENANT_ID")?;
         let client = id(&self.config.client_id, "AZURE_CLIENT_ID")?;
-        let authority = self.surroundings.variable("AZURE_AUTHORITY_HOST");
+        let configured = self.config.authority_host.clone();
+        let authority = configured.or_else(|| self.surroundings.variable("AZURE_AUTHORITY_HOST"));
         let authority = authority.as_deref().unwrap_or("https://login.microsoftonline.com").trim_end_matches('/');
         if !authority.starts_with("https://") {
             return Err(LoginError::misconfigured("AZURE_AUTHORITY_HOST is not a URL with https://"));

@@ -1,5 +1,5 @@
-//! [`GcpLogin`]: access tokens of Google Cloud, for the identity in the file of
-//! `GOOGLE_APPLICATION_CREDENTIALS` or of the metadata server.
+//! [`GcpLogin`]: access tokens of Google Cloud, for a service account of Kubernetes, or for the
+//! identity in the file of `GOOGLE_APPLICATION_CREDENTIALS` or of the metadata server.
 
 mod external_account;
 mod key_file;
@@ -12,7 +12,10 @@ use http::Request;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use self::{external_account::ExternalAccount, key_file::KeyFile};
+use self::{
+    external_account::{ExternalAccount, federated_token},
+    key_file::KeyFile,
+};
 use crate::{
     LoginError, Surroundings,
     exchange::{encoded_pairs, send},
@@ -74,9 +77,11 @@ impl GcpLogin {
 #[async_trait]
 impl CredentialLogin<SecretString> for GcpLogin {
     async fn login(&self) -> Result<Fresh<SecretString>, LoginError> {
-        let (token, lifetime) = match self.surroundings.variable("GOOGLE_APPLICATION_CREDENTIALS") {
-            Some(path) => self.token_by_file(&path).await?,
-            None => self.token_by_metadata().await?,
+        let file = self.surroundings.variable("GOOGLE_APPLICATION_CREDENTIALS");
+        let (token, lifetime) = match (&self.config.audience, file) {
+            (Some(audience), _) => federated_token(&self.surroundings, &self.config, audience).await?,
+            (None, Some(path)) => self.token_by_file(&path).await?,
+            (None, None) => self.token_by_metadata().await?,
         };
         Ok(Fresh::for_lifetime(token, Duration::from_secs(lifetime)))
     }

@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::place::{APP, COMPONENT_IMAGE, Place, VALUE, Vault};
+use super::place::{APP, COMPONENT_IMAGE, Place, PodStore, VALUE};
 use crate::support::request;
 
 /// Limit for what the webhook does by and by.
@@ -20,12 +20,12 @@ const LONGEST: Duration = Duration::from_secs(60);
 #[test]
 fn a_pod_gets_a_component_of_a_third_party_and_runs_no_other_code() {
     in_own_network("pod_fetch::components::a_pod_gets_a_component_of_a_third_party_and_runs_no_other_code", || {
-        let vault = Vault::start();
+        let vault = PodStore::vault();
         Runtime::new().expect("a runtime").block_on(ship_to_pods(&vault)).expect("the pods run");
     });
 }
 
-async fn ship_to_pods(vault: &Vault) -> Result<()> {
+async fn ship_to_pods(vault: &PodStore) -> Result<()> {
     let mut place = Place::new("pod-ships", vault).await?;
     let component = place.foreign_component()?;
     place.component = format!("file:{}", component.display());

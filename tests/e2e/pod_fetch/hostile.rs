@@ -8,18 +8,18 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::place::{APP, COMPONENT_IMAGE, Place, Vault};
+use super::place::{APP, COMPONENT_IMAGE, Place, PodStore};
 use crate::support::request;
 
 #[test]
 fn a_hostile_plugin_cannot_print_a_value_fill_the_node_or_run_for_ever() {
     in_own_network("pod_fetch::hostile::a_hostile_plugin_cannot_print_a_value_fill_the_node_or_run_for_ever", || {
-        let vault = Vault::start();
+        let vault = PodStore::vault();
         Runtime::new().expect("a runtime").block_on(attack_from_pods(&vault)).expect("the pods run");
     });
 }
 
-async fn attack_from_pods(vault: &Vault) -> Result<()> {
+async fn attack_from_pods(vault: &PodStore) -> Result<()> {
     let mut place = Place::new("pod-hostile", vault).await?;
     let component = place.write_component(guest("leaks"))?;
     place.component = format!("file:{}", component.display());

@@ -1,4 +1,4 @@
-//! The place of the tests: a webhook, a server of Vault, and a node with the image of the program.
+//! The place of the tests: a webhook, a store, and a node with the image of the program.
 //!
 //! Vault answers as its API reference describes, and accepts only the token of the pod's service
 //! account.
@@ -52,8 +52,8 @@ pub(super) struct Asked {
     rotations: usize,
 }
 
-/// A server of Vault, which runs as long as this value.
-pub(super) struct Vault {
+/// A server of a store, which runs as long as this value.
+pub(super) struct PodStore {
     store: Store,
     pub(super) asked: Arc<Mutex<Asked>>,
 }
@@ -62,13 +62,23 @@ pub(super) struct Vault {
 pub(super) struct Place<'a> {
     pub(super) namespace: Namespace,
     folder: tempfile::TempDir,
-    pub(super) vault: &'a Vault,
-    /// The component of the injector.
+    pub(super) store: &'a PodStore,
+    /// The name of the injector.
+    pub(super) injector: &'static str,
+    /// The component of the injector, its settings, and the credential for its store.
     pub(super) component: String,
+    pub(super) settings: String,
+    pub(super) credential: String,
 }
 
-impl Vault {
-    pub(super) fn start() -> Self {
+impl PodStore {
+    /// A server of Vault.
+    pub(super) fn vault() -> Self {
+        Self::answering(answers)
+    }
+
+    /// A server with these answers.
+    pub(super) fn answering(answers: impl Fn(&Question, &mut Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
         let asked = Arc::<Mutex<Asked>>::default();
         let state = Arc::clone(&asked);
         let store = Store::answering(move |question| Some(answers(question, &mut state.lock().expect("no panic"))));
@@ -77,7 +87,7 @@ impl Vault {
 }
 
 impl<'a> Place<'a> {
-    pub(super) async fn new(name: &str, vault: &'a Vault) -> Result<Self> {
+    pub(super) async fn new(name: &str, store: &'a PodStore) -> Result<Self> {
         let namespace = ApiServer::shared().await?.namespace(name).await?;
         let accounts = namespace.api::<ServiceAccount>();
         for account in ["default", "stranger"] {
@@ -85,8 +95,16 @@ impl<'a> Place<'a> {
             accounts.create(&PostParams::default(), &account).await?;
         }
         let folder = tempfile::tempdir()?;
-        fs::write(folder.path().join("ca.crt"), certificate_pem(vault.store.root.as_ref()))?;
-        let place = Self { namespace, folder, vault, component: "builtin:vault-kv".to_owned() };
+        fs::write(folder.path().join("ca.crt"), certificate_pem(store.store.root.as_ref()))?;
+        let place = Self {
+            namespace,
+            folder,
+            store,
+            injector: "vault",
+            component: "builtin:vault-kv".to_owned(),
+            settings: "{ address: 'https://192.0.2.1:8443' }".to_owned(),
+            credential: "{ vault: { address: 'https://192.0.2.1:8443', role: app, audience: vault } }".to_owned(),
+        };
         place.portable("components", &[])?;
         Ok(place)
     }
@@ -123,11 +141,11 @@ impl<'a> Place<'a> {
 
     /// Starts a webhook whose pods fetch for at most this number of seconds.
     pub(super) async fn webhook_with(&self, variables: &str, seconds: u64) -> Result<Ampoule> {
-        let (ca, component) = (self.folder.path().join("ca.crt").display().to_string(), &self.component);
-        let credential = "{ vault: { address: 'https://192.0.2.1:8443', role: app, audience: vault } }";
+        let ca = self.folder.path().join("ca.crt").display().to_string();
+        let Self { injector, component, settings, credential, .. } = self;
         let injector = format!(
-            "  - name: vault\n    component: {component}\n    delivery: pod\n    limits: {{ deadlineMillis: 20000 }}\n    \
-             settings: {{ address: 'https://192.0.2.1:8443' }}\n    grants: {{ http: {{ caFile: {ca}, hosts: [{{ host: \
+            "  - name: {injector}\n    component: {component}\n    delivery: pod\n    limits: {{ deadlineMillis: 20000 \
+             }}\n    settings: {settings}\n    grants: {{ http: {{ caFile: {ca}, hosts: [{{ host: \
              '192.0.2.1:8443', credential: {credential} }}] }} }}\n"
         );
         let pods = format!("{{ image: '{IMAGE}', variables: {variables}, totalSeconds: {seconds} }}");
@@ -249,7 +267,7 @@ fn answers(question: &Question, asked: &mut Asked) -> (u16, String) {
 }
 
 /// The claims of a token, without its signature.
-fn claims(token: &str) -> Value {
+pub(super) fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap_or_default();
     let bytes = BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()

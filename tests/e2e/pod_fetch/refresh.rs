@@ -7,18 +7,18 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::place::{APP, Place, VALUE, Vault};
+use super::place::{APP, Place, PodStore, VALUE};
 use crate::support::request;
 
 #[test]
 fn a_sidecar_keeps_the_files_of_a_pod_fresh() {
     in_own_network("pod_fetch::refresh::a_sidecar_keeps_the_files_of_a_pod_fresh", || {
-        let vault = Vault::start();
+        let vault = PodStore::vault();
         Runtime::new().expect("a runtime").block_on(refresh_in_pods(&vault)).expect("the pods run");
     });
 }
 
-async fn refresh_in_pods(vault: &Vault) -> Result<()> {
+async fn refresh_in_pods(vault: &PodStore) -> Result<()> {
     let place = Place::new("pod-refresh", vault).await?;
     let ampoule = place.webhook("file, refreshSeconds: 10").await?;
     let mut pod = asking("app", [request("rotating", "cert", File, ""), request("rotating", "key", File, "")]);

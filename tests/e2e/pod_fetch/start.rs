@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::place::{APP, Place, VALUE, Vault};
+use super::place::{APP, Place, PodStore, VALUE};
 use crate::support::request;
 
 /// Starts of each pod whose times are compared.
@@ -30,12 +30,12 @@ fn ten_secrets_cost_one_login_and_the_start_is_compared_with_that_of_a_pod_witho
     let name =
         "pod_fetch::start::ten_secrets_cost_one_login_and_the_start_is_compared_with_that_of_a_pod_without_secrets";
     in_own_network(name, || {
-        let vault = Vault::start();
+        let vault = PodStore::vault();
         Runtime::new().expect("a runtime").block_on(compare_starts(&vault)).expect("the pods run");
     });
 }
 
-async fn compare_starts(vault: &Vault) -> Result<()> {
+async fn compare_starts(vault: &PodStore) -> Result<()> {
     let place = Place::new("pod-start", vault).await?;
     let ampoule = place.webhook("both").await?;
     let names = (0..SECRETS).map(|number| format!("V{number}"));
@@ -70,12 +70,12 @@ async fn compare_starts(vault: &Vault) -> Result<()> {
 fn a_pod_waits_for_a_store_that_is_down_and_then_starts() {
     let name = "pod_fetch::start::a_pod_waits_for_a_store_that_is_down_and_then_starts";
     in_own_network_for(name, outage() + Duration::from_secs(180), || {
-        let vault = Vault::start();
+        let vault = PodStore::vault();
         Runtime::new().expect("a runtime").block_on(wait_for_store(&vault)).expect("the pod runs");
     });
 }
 
-async fn wait_for_store(vault: &Vault) -> Result<()> {
+async fn wait_for_store(vault: &PodStore) -> Result<()> {
     let outage = outage();
     let seconds = outage.as_secs();
     let place = Place::new("pod-outage", vault).await?;

@@ -140,8 +140,13 @@ fn gcp(tree: &Tree) -> Result<Store, ConfigError> {
     if project.is_empty() {
         return Err(place.error("is required for the type GCP"));
     }
-    let credential =
-        CredentialConfig::Gcp(GcpCredential { scopes: vec![GCP_SCOPE.to_owned()], metadata_endpoint: None });
+    let credential = CredentialConfig::Gcp(GcpCredential {
+        scopes: vec![GCP_SCOPE.to_owned()],
+        audience: None,
+        token_file: None,
+        token_url: None,
+        metadata_endpoint: None,
+    });
     Ok(Store::new("GCP", "gcp", json!({ "project": project }), "secretmanager.googleapis.com", credential))
 }
 
@@ -157,6 +162,7 @@ fn azure(tree: &Tree) -> Result<Store, ConfigError> {
         scope: format!("https://{domain}/.default"),
         client_id: None,
         tenant_id: None,
+        authority_host: None,
         metadata_endpoint: None,
     });
     Ok(Store::new("Azure", "azure", json!({ "vaultUrl": url }), host, credential))

@@ -142,10 +142,12 @@ fn components_in_config_maps_require_authenticated_clients() {
 fn the_program_in_a_pod_reads_what_the_webhook_wrote() {
     let image = format!("registry.example.com/ampoule@sha256:{}", "0".repeat(64));
     let azure = "azure: { scope: 'https://vault.azure.net/.default', clientId: c, tenantId: t }";
+    let provider = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k";
     let hosts = format!(
         "{{ host: a.example, credential: {{ vault: {{ address: 'https://a.example', role: app, audience: vault }} }} }}, \
          {{ host: b.example, credential: {{ awsSigV4: {{ service: s, region: r, roleArn: 'arn:aws:iam::123456789012:role/app' }} }} }}, \
-         {{ host: c.example, credential: {{ {azure} }} }}, d.example"
+         {{ host: c.example, credential: {{ {azure} }} }}, d.example, {{ host: e.example, credential: {{ gcp: {{ scopes: [s], \
+         audience: '{provider}' }} }} }}"
     );
     let text = format!(
         "delivery: {{ pod: {{ image: '{image}' }} }}\ninjectors: [{{ name: a, component: 'builtin:k8s', delivery: pod, \
@@ -159,10 +161,15 @@ fn the_program_in_a_pod_reads_what_the_webhook_wrote() {
     let tokens: Vec<_> = recipe.tokens.iter().map(|token| (token.file.as_str(), token.audience.as_deref())).collect();
     assert_eq!(
         tokens,
-        [("a-0", Some("vault")), ("aws", Some("sts.amazonaws.com")), ("azure", Some("api://AzureADTokenExchange"))]
+        [
+            ("a-0", Some("vault")),
+            ("aws", Some("sts.amazonaws.com")),
+            ("azure", Some("api://AzureADTokenExchange")),
+            ("a-4", Some(&*["https:", provider].concat())),
+        ]
     );
     let names: Vec<_> = recipe.variables.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AZURE_FEDERATED_TOKEN_FILE"]);
+    assert_eq!(names, ["AWS_WEB_IDENTITY_TOKEN_FILE", "AZURE_FEDERATED_TOKEN_FILE"]);
     let read: crate::FetchPlugin = serde_json::from_value(recipe.plugin).unwrap();
     let read = read.check().unwrap();
     assert_eq!(
@@ -170,7 +177,7 @@ fn the_program_in_a_pod_reads_what_the_webhook_wrote() {
         (digest.clone(), component.code.clone(), injector.settings.clone(), Some("PEM"))
     );
     assert_eq!(read.limits, injector.limits);
-    assert_eq!(read.grants.http.as_ref().map(|http| http.hosts.len()), Some(4));
+    assert_eq!(read.grants.http.as_ref().map(|http| http.hosts.len()), Some(5));
     let large = vec![b'x'; 33 << 10];
     let error = injector.fetch_recipe(&component, Some(&large), &config.conventions).unwrap_err();
     assert_eq!(error, "grants.http.caFile has more than 32 KiB, the limit for delivery: pod");

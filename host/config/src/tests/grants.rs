@@ -127,6 +127,15 @@ fn the_values_of_a_login_are_checked() {
             "hosts[0].credential.gcp.scopes: is empty; list at least one scope",
         ),
         (
+            "{ host: a.example, credential: { gcp: { scopes: [a], audience: '//iam.googleapis.com/p' } } }",
+            "hosts[0].credential.gcp.audience: \"//iam.googleapis.com/p\" is not a valid name of a workload identity \
+             provider",
+        ),
+        (
+            "{ host: a.example, credential: { gcp: { scopes: [a], tokenFile: /a } } }",
+            "hosts[0].credential.gcp.tokenFile: has no effect without audience",
+        ),
+        (
             "{ host: a.example, credential: { azure: { scope: 'a b' } } }",
             "hosts[0].credential.azure.scope: \"a b\" is not a valid scope",
         ),

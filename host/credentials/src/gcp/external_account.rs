@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use ampoule_config::GcpCredential;
 use aws_smithy_types::date_time::{DateTime, Format};
 use http::{
     Request,
@@ -20,6 +21,9 @@ use crate::{
 };
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+/// Where tokens are exchanged by default.
+const TOKEN_URL: &str = "https://sts.googleapis.com/v1/token";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// The scope of a token that is only exchanged for one of a service account.
 const IMPERSONATION_SCOPE: &str = "https://www.googleapis.com/auth/iam";
@@ -52,6 +56,15 @@ struct TokenFormat {
     subject_token_field_name: Option<String>,
 }
 
+/// An exchange of a token.
+struct TokenExchange<'a> {
+    url: &'a str,
+    audience: &'a str,
+    scope: &'a str,
+    /// The token and its type.
+    subject: (&'a SecretString, &'a str),
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Impersonated {
@@ -73,21 +86,47 @@ impl ExternalAccount {
             Some(_) => IMPERSONATION_SCOPE.to_owned(),
             None => scopes.join(" "),
         };
-        let form = [
-            ("grant_type", GRANT),
-            ("audience", &self.audience),
-            ("scope", &scope),
-            ("requested_token_type", ACCESS_TOKEN),
-            ("subject_token", subject.expose_secret()),
-            ("subject_token_type", &self.subject_token_type),
-        ];
-        let request = Request::post(self.token_url.as_str());
-        let (token, lifetime) = token_for_form(surroundings, &server_name(&self.token_url), request, &form).await?;
+        let exchange = TokenExchange {
+            url: &self.token_url,
+            audience: &self.audience,
+            scope: &scope,
+            subject: (&subject, &self.subject_token_type),
+        };
+        let (token, lifetime) = exchange.send(surroundings).await?;
         match &self.service_account_impersonation_url {
             None => Ok((token, lifetime)),
             Some(url) => impersonate(surroundings, url, &token, scopes).await,
         }
     }
+}
+
+// === impl TokenExchange ===
+
+impl TokenExchange<'_> {
+    /// Returns the token and its lifetime in seconds.
+    async fn send(&self, surroundings: &Surroundings) -> Result<(SecretString, u64), LoginError> {
+        let (subject, subject_type) = self.subject;
+        let form = [
+            ("grant_type", GRANT),
+            ("audience", self.audience),
+            ("scope", self.scope),
+            ("requested_token_type", ACCESS_TOKEN),
+            ("subject_token", subject.expose_secret()),
+            ("subject_token_type", subject_type),
+        ];
+        token_for_form(surroundings, &server_name(self.url), Request::post(self.url), &form).await
+    }
+}
+
+/// Exchanges the token of a service account of Kubernetes, as the configuration states.
+pub(super) async fn federated_token(
+    surroundings: &Surroundings,
+    config: &GcpCredential,
+    audience: &str,
+) -> Result<(SecretString, u64), LoginError> {
+    let subject = read_secret_file(&config.token_file(), "gcp.tokenFile:").await?;
+    let (url, scope) = (config.token_url.as_deref().unwrap_or(TOKEN_URL), config.scopes.join(" "));
+    TokenExchange { url, audience, scope: &scope, subject: (&subject, JWT) }.send(surroundings).await
 }
 
 /// Exchanges a token for one of a service account.

@@ -10,6 +10,7 @@ fn azure(metadata_endpoint: Option<&str>, client_id: Option<&str>) -> Credential
         scope: "https://vault.azure.net/.default".to_owned(),
         client_id: client_id.map(ToOwned::to_owned),
         tenant_id: None,
+        authority_host: None,
         metadata_endpoint: metadata_endpoint.map(ToOwned::to_owned),
     })
 }
@@ -39,6 +40,11 @@ async fn a_workload_identity_sends_a_client_assertion() {
         ];
         assert_eq!(login.form(), pairs(&expected));
     }
+    let CredentialConfig::Azure(config) = azure(None, None) else { unreachable!() };
+    let with_host = AzureCredential { authority_host: Some(server.url.clone()), ..config };
+    let elsewhere = [&variables[..3], &[("AZURE_AUTHORITY_HOST", "https://127.0.0.1:1")]].concat();
+    let sent = attach(CredentialConfig::Azure(with_host), &server.surroundings(&elsewhere)).await;
+    assert_eq!((sent, server.take().len()), (Ok(vec!["authorization: Bearer t0ken".to_owned()]), 1));
     let sent = attach(azure(None, None), &server.surroundings(&variables[..2])).await;
     assert_eq!(sent, Err(CredentialError::Misconfigured), "without a tenant");
     let plain = [&variables[..3], &[("AZURE_AUTHORITY_HOST", "http://127.0.0.1")]].concat();

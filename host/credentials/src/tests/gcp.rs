@@ -14,7 +14,14 @@ const KEY: &str = include_str!("key.pem");
 
 fn gcp(metadata_endpoint: Option<&str>) -> CredentialConfig {
     let metadata_endpoint = metadata_endpoint.map(ToOwned::to_owned);
-    CredentialConfig::Gcp(GcpCredential { scopes: vec![SCOPE.to_owned()], metadata_endpoint })
+    let (audience, token_file, token_url) = (None, None, None);
+    CredentialConfig::Gcp(GcpCredential {
+        scopes: vec![SCOPE.to_owned()],
+        audience,
+        token_file,
+        token_url,
+        metadata_endpoint,
+    })
 }
 
 async fn attach_file(server: &LoginServer, content: &Value) -> Result<Vec<String>, CredentialError> {
@@ -81,6 +88,29 @@ async fn a_token_of_the_cluster_is_exchanged() {
             assert_eq!(second.header("authorization"), Some("Bearer federated"));
             assert_eq!(serde_json::from_str::<Value>(&second.body).unwrap(), json!({ "scope": [SCOPE] }));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_the_cluster_is_exchanged_without_a_credential_file() {
+    let server = LoginServer::start(|_| token_reply("federated")).await;
+    let (_folder, path) = file("eyJ.jwt\n");
+    let audience = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k";
+    let config = CredentialConfig::Gcp(GcpCredential {
+        scopes: vec![SCOPE.to_owned()],
+        audience: Some(audience.to_owned()),
+        token_file: Some(path),
+        token_url: Some(format!("{}/v1/token", server.url)),
+        metadata_endpoint: None,
+    });
+    let other = [("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")];
+    let sent = attach(config, &server.surroundings(&other)).await;
+    assert_eq!(sent, Ok(vec!["authorization: Bearer federated".to_owned()]));
+    let [login] = &server.take()[..] else { panic!("one login") };
+    assert_eq!(login.line(), "POST /v1/token");
+    let form = login.form();
+    for (name, value) in [("audience", audience), ("scope", SCOPE), ("subject_token", "eyJ.jwt")] {
+        assert!(form.contains(&(name.to_owned(), value.to_owned())), "{form:?}");
     }
 }
 
