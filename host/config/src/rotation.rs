@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use ampoule_core::Delivery;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,8 @@ use crate::{
 };
 
 /// The search for pods whose values changed in the store since, and the restart of their workloads.
-/// It covers values that the webhook delivered in Secrets (`delivery: secret`).
+/// It covers values that the webhook delivered in Secrets (`delivery: secret`). With `delivery:
+/// pod`, the webhook cannot read the store, so these pods are not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(extend("x-takes-effect" = "restart"))]
@@ -66,6 +68,23 @@ impl Config {
     #[must_use]
     pub fn restarts_workloads(&self) -> bool {
         self.rotation.rollout.enabled && self.delivers_secrets()
+    }
+
+    /// A warning about injectors whose values the search does not cover. `None` without the search.
+    #[must_use]
+    pub fn rotation_warning(&self) -> Option<String> {
+        if self.rotation.interval.is_zero() {
+            return None;
+        }
+        let in_pods = self.injectors.iter().filter(|injector| injector.delivery == Delivery::Pod);
+        let names: Vec<_> = in_pods.map(|injector| injector.name.as_str()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "rotation does not cover the values of {}, because only the pods can read the store (delivery: pod); \
+                 delivery.pod.refreshSeconds keeps their files fresh, and their variables stay as they are",
+                names.join(", ")
+            )
+        })
     }
 }
 

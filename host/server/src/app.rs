@@ -151,6 +151,7 @@ impl App {
         let metrics = Metrics::new();
         report_values(&configured.config.server, &metrics);
         report_plaintext(&configured.config);
+        configured.config.rotation_warning().iter().for_each(|warning| warn!("{warning}"));
         let traces = Traces::start(configured.config.tracing.as_ref())?;
         let server = &configured.config.server;
         let admin = bind(server.admin, ConnectionLimits::admin(), &metrics, "admin").await?;

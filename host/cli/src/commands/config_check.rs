@@ -39,6 +39,9 @@ pub(crate) fn config_check(args: &ConfigArg, builtins: Builtins) -> anyhow::Resu
             eprint_line(&format!("warning: plugin {name}: {warning}"));
         }
     }
+    if let Some(warning) = config.rotation_warning() {
+        eprint_line(&format!("warning: {warning}"));
+    }
     if config.pods.warn_missing_secrets
         && let Err(error) = runtime.block_on(Cluster::connect())
     {

@@ -207,6 +207,34 @@ fn a_port_for_reports_of_changes_is_authenticated_or_local() {
 }
 
 #[test]
+fn a_search_for_old_values_warns_about_values_that_only_pods_can_read() {
+    let image = format!("registry.example.com/ampoule@sha256:{}", "0".repeat(64));
+    let injectors = |deliveries: [&str; 2]| {
+        let [a, b] = deliveries;
+        let grants = "grants: { http: { hosts: [a.example] } }";
+        format!(
+            "delivery: {{ pod: {{ image: '{image}' }} }}\ninjectors: [{{ name: a, component: 'file:/a', delivery: {a}, {grants} \
+             }}, {{ name: b, component: 'file:/b', delivery: {b}, {grants} }}]"
+        )
+    };
+    let rotation = "\nrotation: { intervalSeconds: 60 }";
+    let warning = "rotation does not cover the values of a, because only the pods can read the store (delivery: pod); \
+                   delivery.pod.refreshSeconds keeps their files fresh, and their variables stay as they are";
+    for (deliveries, rotation, expected) in [
+        (["pod", "secret"], rotation, Some(warning.to_owned())),
+        (["pod", "pod"], rotation, Some(warning.replace("of a,", "of a, b,"))),
+        (["secret", "secret"], rotation, None),
+        (["pod", "pod"], "", None),
+    ] {
+        assert_eq!(
+            config(&(injectors(deliveries) + rotation)).rotation_warning(),
+            expected,
+            "{deliveries:?} {rotation}"
+        );
+    }
+}
+
+#[test]
 fn a_restart_of_workloads_needs_the_search_for_old_values() {
     refuses(
         "rotation: { rollout: { enabled: true } }",
