@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use self::place::{APP, Place, PodStore, QUOTED, SCRATCH, VALUE};
+use self::place::{APP, DISTROLESS, Place, PodStore, QUOTED, SCRATCH, VALUE};
 use crate::support::request;
 
 #[path = "pod_fetch/clouds.rs"]
@@ -47,6 +47,11 @@ async fn fetch_in_pods(vault: &PodStore) -> Result<()> {
             "1000",
         ),
         (
+            "an image of libraries, with a user of its own",
+            json!({ "containers": [{ "name": "app", "image": DISTROLESS, "command": ["/app/sh", "-c", DISTROLESS_SCRIPT] }] }),
+            "65532",
+        ),
+        (
             "a sidecar of its own, before and after",
             json!({ "initContainers": [own_sidecar("one"), own_init_container(), own_sidecar("two")] }),
             "1000",
@@ -58,7 +63,8 @@ async fn fetch_in_pods(vault: &PodStore) -> Result<()> {
         ),
         ("root", json!({ "securityContext": { "runAsUser": 0 } }), "0"),
         ("a Job", json!({ "restartPolicy": "Never" }), "1000"),
-        ("a read-only root and no rights", restricted(), "1000"),
+        ("no root", json!({ "securityContext": { "runAsNonRoot": true } }), "1000"),
+        ("a read-only root and no rights", restricted(script), "1000"),
         ("an init container of its own", json!({ "initContainers": [own_init_container()] }), "1000"),
     ] {
         let mut pod = pod(script);
@@ -104,6 +110,19 @@ async fn fetch_in_pods(vault: &PodStore) -> Result<()> {
     let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
     let expected = format!("440 password\n440 token\n{VALUE}{QUOTED}db://{VALUE}@{VALUE}dsn\n");
     assert_eq!(ended.last().map(|app| app.output.as_str()), Some(expected.as_str()), "{ended:?}");
+    // A file is in memory only. A variable is also in the state of the container runtime.
+    for (mount, places) in [(File, &[][..]), (EnvVar, &["bundles/app/config.json"])] {
+        let mut pod = asking("app", [request("db", "password", mount, "X")]);
+        pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/true"] });
+        let node = place.node()?;
+        let ended = node.run(place.mutate(&ampoule, &pod).await?, &place.namespace).await?;
+        assert_eq!(ended.last().map(|app| (app.name.as_str(), app.status)), Some(("app", 0)), "{ended:?}");
+        let found = node.files_with("zq7canarybird")?;
+        assert!(
+            found.len() == places.len() && found.iter().zip(places).all(|(file, place)| file.ends_with(place)),
+            "{found:?}"
+        );
+    }
     ensure_memory_absent(&ampoule)?;
     let exit = ampoule.stop().await?;
     assert!(!exit.log.contains("zq7canarybird"), "{}", exit.log);
@@ -175,6 +194,16 @@ done
 echo 1000
 "#;
 
+/// The same for the user of the image.
+const DISTROLESS_SCRIPT: &str = r#"
+echo "$DB_PASSWORD"
+for path in "$DB_PASSWORD_FILE" /etc/flyte/secrets/db/token; do
+    read -r line < "$path"
+    printf %s "$line"
+done
+echo 65532
+"#;
+
 /// A container of the pod's author that reads the same secrets before the others.
 fn own_init_container() -> Value {
     let script = "printenv DB_PASSWORD; cat $DB_PASSWORD_FILE /etc/flyte/secrets/db/token; id -u";
@@ -188,9 +217,14 @@ fn own_sidecar(name: &str) -> Value {
     json!({ "name": name, "image": APP, "restartPolicy": "Always", "command": ["/bin/sh", "-c", script] })
 }
 
-/// The fields that the Pod Security Standard `restricted` requires.
-fn restricted() -> Value {
-    json!({ "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } } })
+/// The fields that the Pod Security Standard `restricted` requires, and a read-only root.
+fn restricted(script: &str) -> Value {
+    let rights = json!({
+        "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "readOnlyRootFilesystem": true,
+    });
+    let app = json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", script], "securityContext": rights });
+    let pod = json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
+    json!({ "securityContext": pod, "containers": [app] })
 }
 
 fn merge(target: &mut Value, changes: &Value) {

@@ -94,10 +94,25 @@ pub fn in_own_network(test: &str, body: impl FnOnce()) {
 ///
 /// As [`in_own_network`].
 pub fn in_own_network_for(test: &str, limit: Duration, body: impl FnOnce()) {
+    let Some(output) = again_in_own_network(&["--exact", test, "--nocapture"], limit) else { return body() };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let ran = output.status.success() && text.contains("1 passed");
+    assert!(ran, "{test}, in a network of its own:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    show(&text);
+}
+
+/// Runs this program again with these arguments, in a network of its own, and returns its output.
+/// `None` in the program that runs there.
+///
+/// # Panics
+///
+/// If this machine does not permit a network namespace.
+#[must_use]
+pub fn again_in_own_network(arguments: &[&str], limit: Duration) -> Option<Output> {
     if std::env::var_os(INSIDE).is_some() {
-        return body();
+        return None;
     }
-    let program = std::env::current_exe().expect("a test has a file");
+    let program = std::env::current_exe().expect("a program has a file");
     let mut refusals = String::new();
     for namespaces in NAMESPACES {
         let run =
@@ -113,12 +128,7 @@ pub fn in_own_network_for(test: &str, limit: Duration, body: impl FnOnce()) {
             refusals += &String::from_utf8_lossy(&tried.stderr);
             continue;
         }
-        let output = run(unshare().arg(program).args(["--exact", test, "--nocapture"]).env(INSIDE, "1"));
-        let text = String::from_utf8_lossy(&output.stdout);
-        let ran = output.status.success() && text.contains("1 passed");
-        assert!(ran, "{test}, in a network of its own:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
-        show(&text);
-        return;
+        return Some(run(unshare().arg(program).args(arguments).env(INSIDE, "1")));
     }
     panic!(
         "this machine lets no process have a network of its own. Inside a container: start it with `--cap-add SYS_ADMIN --cap-add \

@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{PermissionsExt as _, chown, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -118,6 +118,31 @@ impl Node {
     #[must_use]
     pub fn volume(&self, name: &str) -> PathBuf {
         self.folder.path().join("volumes").join(name)
+    }
+
+    /// The files of the node's disk that contain a text. Memory volumes are not on the disk.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read.
+    pub fn files_with(&self, text: &str) -> Result<Vec<PathBuf>> {
+        let disk = fs::metadata(self.folder.path())?.dev();
+        let (mut found, mut folders) = (Vec::new(), vec![self.folder.path().to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                let metadata = fs::symlink_metadata(&path)?;
+                if metadata.dev() != disk {
+                    continue;
+                }
+                if metadata.is_dir() {
+                    folders.push(path);
+                } else if metadata.is_file() && String::from_utf8_lossy(&fs::read(&path)?).contains(text) {
+                    found.push(path);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Runs the init containers in order, and then each container. Ends with the first container

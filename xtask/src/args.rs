@@ -59,9 +59,9 @@ enum Command {
         /// build.
         #[arg(long)]
         quick: bool,
-        /// Run only parts with this text in their name (calls, values, fairness, tls, life), or
-        /// benchmarks of `calls` with this text in their name. `soak` runs only when it is named:
-        /// ten minutes of load, reloads and new certificates.
+        /// Run only parts with this text in their name (calls, values, fairness, tls, life, pod),
+        /// or benchmarks of `calls` with this text in their name. `soak` runs only when it is
+        /// named: ten minutes of load, reloads and new certificates.
         filter: Option<String>,
     },
     /// Compare the cost of an admission with `tests/budget/budget.yaml`, in instructions and

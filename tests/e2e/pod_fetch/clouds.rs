@@ -4,14 +4,17 @@
 //! The login servers accept only the service account `default`, with the audience of the cloud.
 //! Secrets Manager is that of moto, which checks the signature and the policy of each request.
 
+use std::time::Duration;
+
 use ampoule_core::MountRequirement::{EnvVar, File};
 use ampoule_tests::{
     Ampoule, ApiServer, asking, eventually,
     network::{Question, in_own_network},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::{
@@ -113,6 +116,7 @@ async fn fetch_from(cloud: &Cloud, store: &PodStore) -> Result<()> {
         true => (format!("printenv V8; {print}"), format!("{VALUE}\n")),
         false => (print.to_owned(), String::new()),
     };
+    require_restricted_pods(&place, server).await?;
     let created = place.namespace.create_pod(&pod("fetches", "default", &script)).await?;
     ensure_absent(&created)?;
     let ended = place.run(&created).await?;
@@ -144,6 +148,25 @@ async fn fetch_from(cloud: &Cloud, store: &PodStore) -> Result<()> {
     exit.ensure_clean()
 }
 
+/// Lets the API server refuse pods that are not `restricted` by the Pod Security Standards.
+async fn require_restricted_pods(place: &Place<'_>, server: &ApiServer) -> Result<()> {
+    let labels = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
+    let (name, params) = (place.namespace.name(), PatchParams::default());
+    place.namespace.cluster_wide::<Namespace>().patch(name, &params, &Patch::Merge(labels)).await?;
+    if server.has_version((1, 25), "a pod that fetches its secrets under Pod Security restricted") {
+        let mut privileged = pod("privileged", "default", "true");
+        privileged["spec"]["securityContext"] = json!({});
+        eventually("the rule of the namespace", WRITTEN, async || {
+            let refusal = place.namespace.dry_run_pod(&privileged).await?.err().context("it is accepted")?;
+            ensure!(refusal.message.contains("violates PodSecurity"), "{refusal}");
+            ensure!(!refusal.message.contains("ampoule"), "the rule names a container of Ampoule: {refusal}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// Searches etcd's files, the audit log and the logs of the API server. `pod` is a pod that etcd
 /// has, so that a search which finds nothing is noticed.
 async fn ensure_absent_on_disk(server: &ApiServer, ampoule: &Ampoule, pod: &str) -> Result<()> {
@@ -166,7 +189,11 @@ fn pod(name: &str, account: &str, script: &str) -> Value {
     let requests = variables.chain([request(&format!("s{last}"), "password", File, "")]);
     let mut pod = asking(name, requests);
     pod["spec"]["serviceAccountName"] = json!(account);
-    pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", script] });
+    let rights = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } });
+    let command = ["/bin/sh", "-c", script];
+    pod["spec"]["containers"][0] =
+        json!({ "name": "app", "image": APP, "command": command, "securityContext": rights });
+    pod["spec"]["securityContext"] = json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
     pod
 }
 

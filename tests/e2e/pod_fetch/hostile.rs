@@ -1,14 +1,15 @@
 //! Hostile plugins in the pod: one that never returns, one that prints the value, and one that
-//! fills the volume. The pod fails with a reason, and no log has the value.
+//! fills the volume. The pod fails with a reason, and no log has the value. A replaced image of the
+//! init container has the identity of the pod, and nothing else.
 
-use ampoule_core::MountRequirement::File;
+use ampoule_core::MountRequirement::{EnvVar, File};
 use ampoule_test_guests::guest;
-use ampoule_tests::{asking, network::in_own_network};
+use ampoule_tests::{Review, asking, network::in_own_network};
 use anyhow::{Result, ensure};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::place::{APP, COMPONENT_IMAGE, Place, PodStore};
+use super::place::{APP, COMPONENT_IMAGE, Place, PodStore, claims};
 use crate::support::request;
 
 #[test]
@@ -53,5 +54,39 @@ async fn attack_from_pods(vault: &PodStore) -> Result<()> {
             ensure!(fetch.errors.contains(r#""lines":2"#), "{fetch:?}");
         }
     }
+    ampoule.stop().await?.ensure_clean()
+}
+
+#[test]
+fn a_replaced_image_has_the_identity_of_the_pod_and_nothing_else() {
+    in_own_network("pod_fetch::hostile::a_replaced_image_has_the_identity_of_the_pod_and_nothing_else", || {
+        let vault = PodStore::vault();
+        Runtime::new().expect("a runtime").block_on(replace_image(&vault)).expect("the pods run");
+    });
+}
+
+async fn replace_image(vault: &PodStore) -> Result<()> {
+    let place = Place::new("pod-replaced", vault).await?;
+    let ampoule = place.webhook("both").await?;
+    let mut pod = asking("app", [request("db", "password", EnvVar, "X")]);
+    pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/true"] });
+    let mut replaced = place.mutate(&ampoule, &pod).await?;
+    replaced["spec"]["initContainers"][0]["image"] = json!(APP);
+    let review = Review::of(&replaced, place.namespace.name());
+    let answer = ampoule.review_once(&review).await?;
+    let expected = "has the init container ampoule-fetch of another configuration";
+    ensure!(!answer.allowed && answer.message.contains(expected), "{answer:?}");
+    // Stored all the same, it runs another program.
+    let script = "printenv AMPOULE_FETCH; ls /var/run/secrets; cat /var/run/secrets/ampoule/*; exit 1";
+    replaced["spec"]["initContainers"][0]["command"] = json!(["/bin/sh", "-c", script]);
+    let ended = place.run(&replaced).await?;
+    let [stolen] = &ended[..] else { anyhow::bail!("{ended:?}") };
+    let lines: Vec<_> = stolen.output.lines().collect();
+    let [document, directory, token] = lines[..] else { anyhow::bail!("{stolen:?}") };
+    ensure!(document.contains("promise") && !document.contains("zq7canarybird"), "{document}");
+    assert_eq!(directory, "ampoule");
+    let claims = claims(token);
+    let account = format!("system:serviceaccount:{}:default", place.namespace.name());
+    assert_eq!((&claims["sub"], &claims["aud"]), (&json!(account), &json!(["vault"])), "{claims}");
     ampoule.stop().await?.ensure_clean()
 }

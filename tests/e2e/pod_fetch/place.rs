@@ -36,6 +36,8 @@ pub(super) const COMPONENT_IMAGE: &str =
 pub(super) const APP: &str = "alpine";
 /// An image with one program and nothing else.
 pub(super) const SCRATCH: &str = "scratch";
+/// An image with libraries, certificates and one program, and a user of its own.
+pub(super) const DISTROLESS: &str = "distroless";
 /// The token that Vault gives to the pod.
 const VAULT_TOKEN: &str = "hvs.zq7canarybird-token";
 
@@ -177,8 +179,13 @@ impl<'a> Place<'a> {
     }
 
     pub(super) async fn run(&self, pod: &Value) -> Result<Vec<EndedContainer>> {
+        self.node()?.run(pod.clone(), &self.namespace).await
+    }
+
+    /// A node with the images of the tests.
+    pub(super) fn node(&self) -> Result<Node> {
         let components = self.folder.path().join("components");
-        let node = Node::new(vec![
+        Node::new(vec![
             NodeImage {
                 name: IMAGE.to_owned(),
                 command: Vec::new(),
@@ -193,6 +200,15 @@ impl<'a> Place<'a> {
                 has_system: false,
                 folders: vec![("/bin/busybox".into(), "/app/sh".to_owned())],
             },
+            NodeImage {
+                name: DISTROLESS.to_owned(),
+                command: Vec::new(),
+                user: 65532,
+                has_system: false,
+                folders: ["/bin/busybox", "/etc/ssl", "/lib", "/usr/lib"]
+                    .map(|path| (path.into(), if path.ends_with("busybox") { "/app/sh" } else { path }.to_owned()))
+                    .to_vec(),
+            },
             NodeImage { name: APP.to_owned(), command: Vec::new(), user: 1000, has_system: true, folders: Vec::new() },
             NodeImage {
                 name: COMPONENT_IMAGE.to_owned(),
@@ -201,8 +217,7 @@ impl<'a> Place<'a> {
                 has_system: false,
                 folders: vec![(self.folder.path().join("image"), "/components".to_owned())],
             },
-        ])?;
-        node.run(pod.clone(), &self.namespace).await
+        ])
     }
 }
 

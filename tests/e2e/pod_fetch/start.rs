@@ -1,5 +1,6 @@
-//! The start of pods that fetch: its time beside that of a pod without secrets, ten secrets with
-//! one login, and a store that is down for minutes.
+//! The start of pods that fetch: ten secrets with one login, and a store that is down for minutes.
+//!
+//! The benchmark `pod` compares the time with that of a pod without secrets.
 
 use std::{
     env,
@@ -11,31 +12,27 @@ use ampoule_tests::{
     asking,
     network::{in_own_network, in_own_network_for, show},
 };
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::place::{APP, Place, PodStore, VALUE};
 use crate::support::request;
 
-/// Starts of each pod whose times are compared.
-const STARTS: usize = 5;
 /// Secrets of a pod.
 const SECRETS: usize = 10;
 /// The time for which the store is down, in seconds. The default fits into a run of all tests.
 const OUTAGE: &str = "AMPOULE_POD_OUTAGE_SECONDS";
 
 #[test]
-fn ten_secrets_cost_one_login_and_the_start_is_compared_with_that_of_a_pod_without_secrets() {
-    let name =
-        "pod_fetch::start::ten_secrets_cost_one_login_and_the_start_is_compared_with_that_of_a_pod_without_secrets";
-    in_own_network(name, || {
+fn ten_secrets_cost_one_login() {
+    in_own_network("pod_fetch::start::ten_secrets_cost_one_login", || {
         let vault = PodStore::vault();
-        Runtime::new().expect("a runtime").block_on(compare_starts(&vault)).expect("the pods run");
+        Runtime::new().expect("a runtime").block_on(fetch_ten(&vault)).expect("the pods run");
     });
 }
 
-async fn compare_starts(vault: &PodStore) -> Result<()> {
+async fn fetch_ten(vault: &PodStore) -> Result<()> {
     let place = Place::new("pod-start", vault).await?;
     let ampoule = place.webhook("both").await?;
     let names = (0..SECRETS).map(|number| format!("V{number}"));
@@ -45,24 +42,6 @@ async fn compare_starts(vault: &PodStore) -> Result<()> {
     assert_eq!(ended.last().map(|app| app.output.as_str()), Some(&*format!("{VALUE}\n{VALUE}\n")), "{ended:?}");
     let asked = std::mem::take(&mut *vault.asked.lock().expect("no panic"));
     assert_eq!((asked.logins, asked.reads.len()), (1, SECRETS), "{:?}", asked.reads);
-
-    let plain = running(asking("app", [] as [String; 0]), "true");
-    let mut with_empty = plain.clone();
-    with_empty["spec"]["initContainers"] = json!([{ "name": "empty", "image": APP, "command": ["/bin/true"] }]);
-    let (mut without, mut empty, mut with) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..STARTS {
-        without.push(time(&place, &plain).await?);
-        empty.push(time(&place, &with_empty).await?);
-        with.push(time(&place, &pod).await?);
-    }
-    let (without, empty, with) = (median(without), median(empty), median(with));
-    // A figure, not a limit: the machine runs other tests at the same time.
-    show(&format!(
-        "the containers of a pod with {SECRETS} secrets end after {with:.0?}, those of one without after {without:.0?}: \
-         {:.0?} more, {:.1} times; with an init container that does nothing after {empty:.0?}",
-        with.saturating_sub(without),
-        with.as_secs_f64() / without.as_secs_f64()
-    ));
     ampoule.stop().await?.ensure_clean()
 }
 
@@ -105,18 +84,4 @@ fn outage() -> Duration {
 fn running(mut pod: Value, script: &str) -> Value {
     pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", script] });
     pod
-}
-
-/// The time until all containers of a pod have ended.
-async fn time(place: &Place<'_>, pod: &Value) -> Result<Duration> {
-    let start = Instant::now();
-    let ended = place.run(pod).await?;
-    let time = start.elapsed();
-    ensure!(ended.last().context("no container ran")?.status == 0, "{ended:?}");
-    Ok(time)
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }
