@@ -30,6 +30,9 @@ const CANARY: &str = "zq9canarybird";
 /// The first version that names the user of a token.
 const NAMES_USERS: (u32, u32) = (1, 28);
 
+/// An injector that answers other than the webhook's own secrets, which the chain asks first.
+const SHADOW: &str = "  - { name: next, component: builtin:k8s, shadow: true, limits: { deadlineMillis: 5000, queueWaitMillis: 10000 } }\n";
+
 /// A process with a console, and the namespaces of two teams.
 struct Shown {
     server: &'static ApiServer,
@@ -51,10 +54,13 @@ impl Shown {
         let kubeconfig = folder.path().join("kubeconfig");
         fs::write(&kubeconfig, server.admin_kubeconfig())?;
         let global = "{ enabled: true, delivery: inline, acceptPlaintext: true, directory: /none }";
-        let config = with_global_secrets("flyte-v1", global, K8S);
+        let config = with_global_secrets("flyte-v1", global, &[K8S, SHADOW].concat());
         let config = config.replace("server: { ", &format!("server: {{ console: {console}, "));
-        let rules =
-            "policy:\n  rules:\n  - { name: no-team-x, when: 'request.group == \"team-x\"', message: not yours }\n";
+        let rules = "policy:
+  rules:
+  - { name: no-team-x, when: 'request.group == \"team-x\"', message: not yours }
+  - { name: own-database, when: 'request.group == \"db\"', message: for databases, shadow: true }
+";
         let environment =
             [("KUBECONFIG", kubeconfig.to_str().context("a text")?), ("FLYTE_SECRET_DB_PASSWORD", CANARY)];
         let ampoule = Ampoule::start_with(&[config.as_str(), rules].concat(), &environment).await?;
@@ -101,6 +107,10 @@ impl Shown {
 
     fn decisions_path(&self) -> String {
         format!("/api/v1/decisions?namespace={}", self.team.name())
+    }
+
+    fn differences_path(&self) -> String {
+        self.decisions_path().replace("decisions", "differences")
     }
 
     fn dry_run_path(&self) -> String {
@@ -170,6 +180,10 @@ async fn a_caller_sees_what_the_api_server_permits() -> Result<()> {
     for (what, path, token, status) in [
         ("decisions of another namespace", other.as_str(), &*shown.developer, 403),
         ("decisions of all namespaces", "/api/v1/decisions", &shown.developer, 403),
+        ("differences of another namespace", &other.replace("decisions", "differences"), &shown.developer, 403),
+        ("differences of all namespaces", "/api/v1/differences", &shown.developer, 403),
+        ("differences for the operator", &shown.differences_path(), &shown.operator, 403),
+        ("differences of all namespaces for an admin", "/api/v1/differences", admin, 200),
         ("plugins", "/api/v1/plugins", &shown.developer, 403),
         ("overview", "/api/v1/overview", &shown.developer, 403),
         ("configuration", "/api/v1/configuration", &shown.developer, 403),
@@ -189,8 +203,50 @@ async fn a_caller_sees_what_the_api_server_permits() -> Result<()> {
     if shown.server.has_version(NAMES_USERS, "the name of the console's user") {
         assert_eq!(me["username"], json!(user));
     }
+    check_differences(&shown).await?;
     check_process(&shown).await?;
     shown.stop().await
+}
+
+/// What the shadow rule and the shadow injector would have done for the team's pods, without a
+/// value or a text of them.
+async fn check_differences(shown: &Shown) -> Result<()> {
+    // The shadow injector is loaded after the required ones, and answers after the decision.
+    let answer = eventually("the difference of the injector", NOTICED, async || {
+        shown.team.dry_run_pod(&asking("compared", [request("db", "password", EnvVar, "")])).await??;
+        let answer = shown.get(&shown.differences_path(), &shown.developer).await?;
+        ensure!(answer.text().contains(r#""change":"changed""#), "{}", answer.text());
+        Ok(answer)
+    });
+    let answer = answer.await?;
+    ensure!(!answer.text().contains(CANARY) && !answer.text().contains("for databases"), "{}", answer.text());
+    let page = json_of(&answer)?;
+    let entries = page["differences"].as_array().context("a list")?;
+    assert!(entries.iter().all(|entry| entry["namespace"] == shown.team.name()), "{page}");
+    let differences = || entries.iter().flat_map(|entry| entry["differences"].as_array().into_iter().flatten());
+    // Until it is loaded, the shadow injector is unavailable.
+    let is_loaded = |one: &Value| one["answer"] != "unavailable";
+    let of = |name: &str| {
+        differences().find(|one| one["name"] == name && is_loaded(one)).with_context(|| format!("{name}: {page}"))
+    };
+    let rule = json!({
+        "candidate": "rule", "name": "own-database", "place": "flyte.secrets/s0", "group": "db", "version": "",
+        "key": "password", "result": "different", "served": "mutated", "answer": "deny", "edits": [],
+    });
+    let mut found = of("own-database")?.clone();
+    found["place"] = rule["place"].clone();
+    assert_eq!(found, rule);
+    let injector = of("next")?;
+    assert_eq!((&injector["result"], &injector["key"]), (&json!("different"), &json!("password")));
+    assert_eq!((&injector["served"], &injector["answer"]), (&json!("injected"), &json!("injected")));
+    assert_eq!(injector["edits"], json!([{ "edit": "variable", "change": "changed", "count": 1 }]));
+    let last = page["last"].as_u64().context("a number")?;
+    let later = json_of(&shown.get(&format!("{}&after={last}", shown.differences_path()), &shown.developer).await?)?;
+    ensure!(
+        later["differences"].as_array().is_some_and(|all| all.iter().all(|one| one["number"].as_u64() > Some(last))),
+        "{later}"
+    );
+    Ok(())
 }
 
 /// What an operator sees of the process.

@@ -18,7 +18,7 @@ use ampoule_core::{
 use ampoule_engine::{PluginEngine, RunError};
 use ampoule_review::{AdmissionRequest, Reply, ReviewIdentity, ReviewSubject};
 use ampoule_telemetry::{
-    decisions::DecisionLog,
+    decisions::{DecisionLog, RecordedDifferences},
     log,
     metrics::{Metrics, Phase},
     record::AdmissionRecord,
@@ -29,6 +29,7 @@ use tracing::warn;
 use crate::{audit, context::RequestContext, decision::Decision, excerpt::cut, findings};
 
 pub use self::serving::ServingPipeline;
+use self::shadows::ShadowReporter;
 
 /// Bytes of the details of a failure in the log.
 const MAX_DETAIL: usize = 4 << 10;
@@ -128,7 +129,7 @@ impl Pipeline {
                 let (mutated, shadows) = mutated.map_or_else(|error| (Err(error), None), |(one, run)| (Ok(one), run));
                 log_failures(&mutated, &facts.identity.uid);
                 if let Some(run) = shadows {
-                    shadows::start(run, &self.engine, &self.metrics, context, &facts.identity.uid);
+                    self.compare(run, &facts, context);
                 }
                 self.judge(mutated)
             }
@@ -177,6 +178,14 @@ impl Pipeline {
     #[must_use]
     pub fn reads_requester(&self) -> bool {
         self.mutator.has_policy()
+    }
+
+    /// Starts the calls of the shadow injectors.
+    fn compare(&self, run: ShadowRun, facts: &RequestFacts, context: &RequestContext) {
+        let uid = cut(&facts.identity.uid);
+        let pod = RecordedDifferences::of_pod(uid, &facts.namespace, &facts.name, facts.dry_run);
+        let reporter = ShadowReporter { pod, metrics: self.metrics.clone(), decisions: self.decisions.clone() };
+        shadows::start(run, &self.engine, reporter, context);
     }
 
     /// The reply to a review that led to this judgement.

@@ -33,7 +33,7 @@ use crate::{
     refusal::ApiRefusal,
     source::ConsoleSource,
     static_files::FILES,
-    views::{CallerView, DecisionsView},
+    views::{CallerView, DecisionsView, DifferencesView},
 };
 
 /// Requests at once.
@@ -42,9 +42,9 @@ const MAX_REQUESTS: usize = 32;
 const MAX_DRY_RUNS: usize = 2;
 /// Time for a request, including those to the API server.
 const REQUEST: Duration = Duration::from_secs(25);
-/// Decisions in an answer, and the maximum number.
-const USUAL_DECISIONS: u64 = 100;
-const MAX_DECISIONS: u64 = 500;
+/// Decisions or differences in an answer, and the maximum number.
+const USUAL_ENTRIES: u64 = 100;
+const MAX_ENTRIES: u64 = 500;
 
 /// Scripts, styles and requests of the same origin only; no frame, no form, no plug-in.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -60,6 +60,13 @@ struct StateParts {
     decisions: DecisionLog,
     requests: Semaphore,
     dry_runs: Semaphore,
+}
+
+/// The entries of the log that a caller wants and may read.
+struct WantedEntries {
+    namespace: Option<String>,
+    after: u64,
+    limit: usize,
 }
 
 /// The token of a request, which the API server has not checked yet.
@@ -88,6 +95,23 @@ impl ConsoleState {
         let api = self.0.api_server.act_as(token)?;
         if api.may(&permission.action()).await? { Ok(api) } else { Err(ApiRefusal::Denied(permission.denied())) }
     }
+
+    /// Asks the API server whether the caller may read about the pods of the query's namespace.
+    async fn authorize_entries(&self, token: CallerToken, query: Option<&str>) -> Result<WantedEntries, ApiRefusal> {
+        let query = Query::parse(query, &["namespace", "after", "limit"])?;
+        let (namespace, after) = (query.namespace()?, query.number("after", 0)?);
+        let limit = query.number("limit", USUAL_ENTRIES)?.min(MAX_ENTRIES);
+        self.authorize(token, &Permission::Decisions(namespace.clone())).await?;
+        Ok(WantedEntries { namespace, after, limit: usize::try_from(limit).unwrap_or(usize::MAX) })
+    }
+}
+
+// === impl WantedEntries ===
+
+impl WantedEntries {
+    fn filter(&self) -> DecisionFilter<'_> {
+        DecisionFilter { namespace: self.namespace.as_deref(), after: self.after, limit: self.limit }
+    }
 }
 
 /// The routes of the port.
@@ -99,6 +123,7 @@ pub fn router(state: ConsoleState) -> Router {
         .route("/api/v1/overview", process_route(|source| source.overview()))
         .route("/api/v1/plugins", process_route(|source| source.plugins()))
         .route("/api/v1/decisions", get(decisions))
+        .route("/api/v1/differences", get(differences))
         .route("/api/v1/configuration", process_route(|source| source.configuration()))
         .route("/api/v1/policy", process_route(|source| source.policy()))
         .route("/api/v1/dry-run", post(dry_run))
@@ -189,14 +214,21 @@ async fn decisions(
     Extension(token): TokenExtension,
     RawQuery(query): RawQuery,
 ) -> Result<Json<DecisionsView>, ApiRefusal> {
-    let query = Query::parse(query.as_deref(), &["namespace", "after", "limit"])?;
-    let (namespace, after) = (query.namespace()?, query.number("after", 0)?);
-    let limit = query.number("limit", USUAL_DECISIONS)?.min(MAX_DECISIONS);
-    state.authorize(token, &Permission::Decisions(namespace.clone())).await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let decisions = state.0.decisions.select(&DecisionFilter { namespace: namespace.as_deref(), after, limit });
-    let last = decisions.last().map_or(after, |newest| newest.number);
+    let wanted = state.authorize_entries(token, query.as_deref()).await?;
+    let decisions = state.0.decisions.select(&wanted.filter());
+    let last = decisions.last().map_or(wanted.after, |newest| newest.number);
     Ok(Json(DecisionsView { decisions, last }))
+}
+
+async fn differences(
+    State(state): StateExtractor,
+    Extension(token): TokenExtension,
+    RawQuery(query): RawQuery,
+) -> Result<Json<DifferencesView>, ApiRefusal> {
+    let wanted = state.authorize_entries(token, query.as_deref()).await?;
+    let differences = state.0.decisions.differences(&wanted.filter());
+    let last = differences.last().map_or(wanted.after, |newest| newest.number);
+    Ok(Json(DifferencesView { differences, last }))
 }
 
 async fn dry_run(

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     dry_run::DryRunView,
     refusal::RefusalBody,
-    views::{CallerView, DecisionsView, OverviewView, PluginView, PolicyView},
+    views::{CallerView, DecisionsView, DifferencesView, OverviewView, PluginView, PolicyView},
 };
 
 /// The path of the document.
@@ -35,7 +35,31 @@ struct Parameter {
 
 const PROCESS: &str = "get mutatingwebhookconfigurations.admissionregistration.k8s.io";
 
-const OPERATIONS: [Operation; 7] = [
+const PODS: &str = "get pods in the namespace, or in all namespaces without the parameter";
+
+/// The parameters of a page of entries.
+const ENTRIES: [Parameter; 3] = [
+    Parameter {
+        name: "namespace",
+        kind: "string",
+        required: false,
+        description: "The namespace of the pods; without it, all namespaces.",
+    },
+    Parameter {
+        name: "after",
+        kind: "integer",
+        required: false,
+        description: "Only entries with a greater number: `last` of an earlier answer.",
+    },
+    Parameter {
+        name: "limit",
+        kind: "integer",
+        required: false,
+        description: "Maximum number of entries, at most 500. The default is 100. The newest ones are kept.",
+    },
+];
+
+const OPERATIONS: [Operation; 8] = [
     Operation {
         method: "get",
         path: "/api/v1/me",
@@ -64,28 +88,17 @@ const OPERATIONS: [Operation; 7] = [
         method: "get",
         path: "/api/v1/decisions",
         summary: "The last decisions of the replica, the oldest first",
-        permission: "get pods in the namespace, or in all namespaces without the parameter",
-        parameters: &[
-            Parameter {
-                name: "namespace",
-                kind: "string",
-                required: false,
-                description: "The namespace of the pods; without it, all namespaces.",
-            },
-            Parameter {
-                name: "after",
-                kind: "integer",
-                required: false,
-                description: "Only decisions with a greater number: `last` of an earlier answer.",
-            },
-            Parameter {
-                name: "limit",
-                kind: "integer",
-                required: false,
-                description: "Maximum number of decisions, at most 500. The default is 100. The newest ones are kept.",
-            },
-        ],
+        permission: PODS,
+        parameters: &ENTRIES,
         answer: schema::<DecisionsView>,
+    },
+    Operation {
+        method: "get",
+        path: "/api/v1/differences",
+        summary: "What shadow rules and shadow injectors would have done differently for pods, the oldest first",
+        permission: PODS,
+        parameters: &ENTRIES,
+        answer: schema::<DifferencesView>,
     },
     Operation {
         method: "get",

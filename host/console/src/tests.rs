@@ -11,9 +11,13 @@ use std::{
 
 use ampoule_cluster::{ClusterError, caller::AskedAction};
 use ampoule_core::{
-    AdmissionMemory, AdmissionOutcome, Admitted, Pod, Refusal, RefusalCode, RequestUser, Requester, UnlimitedMemory,
+    AdmissionMemory, AdmissionOutcome, Admitted, Pod, Refusal, RefusalCode, RequestOptions, RequestUser,
+    RequestedSecret, Requester, SecretRequest, ShadowComparison, ShadowResult, UnlimitedMemory,
 };
-use ampoule_telemetry::{decisions::DecisionLog, record::AdmissionRecord};
+use ampoule_telemetry::{
+    decisions::{DecisionLog, RecordedDifferences},
+    record::AdmissionRecord,
+};
 use async_trait::async_trait;
 use axum::{
     Router,
@@ -129,6 +133,14 @@ impl ConsoleSource for TestSource {
     }
 }
 
+fn requested() -> RequestedSecret {
+    RequestedSecret {
+        annotation: "ampoule.dev/secrets[0]".to_owned(),
+        request: SecretRequest::default(),
+        options: RequestOptions::default(),
+    }
+}
+
 fn console() -> (Router, Arc<TestServer>) {
     let (server, log) = (Arc::new(TestServer::default()), DecisionLog::default());
     for namespace in ["team-a", "team-b"] {
@@ -143,6 +155,16 @@ fn console() -> (Router, Arc<TestServer>) {
             requests: &[],
             elapsed: Duration::from_micros(90),
         });
+        let mut differences = RecordedDifferences::of_pod("u", namespace, "<script>alert(1)</script>", false);
+        differences.compared(&ShadowComparison {
+            requested: Arc::new(requested()),
+            injector: "next".to_owned(),
+            result: ShadowResult::Different,
+            served: "injected",
+            answer: "not-found",
+            edits: Vec::new(),
+        });
+        log.compared(differences);
     }
     let state = ConsoleState::new(Arc::new(TestSource), Arc::new(Arc::clone(&server)), log);
     (router(state), server)
@@ -210,6 +232,9 @@ async fn the_api_server_decides_what_a_caller_sees() {
         ("/api/v1/decisions", 403, "dev: get pods. *".to_owned()),
         ("/api/v1/decisions?namespace=team-a", 200, "dev: get pods. team-a".to_owned()),
         ("/api/v1/decisions?namespace=team-b", 403, "dev: get pods. team-b".to_owned()),
+        ("/api/v1/differences", 403, "dev: get pods. *".to_owned()),
+        ("/api/v1/differences?namespace=team-a", 200, "dev: get pods. team-a".to_owned()),
+        ("/api/v1/differences?namespace=team-b", 403, "dev: get pods. team-b".to_owned()),
     ] {
         assert_eq!(get(&router, path, "dev").await.0, status, "{path}");
         assert_eq!(std::mem::take(&mut *server.asked.lock().unwrap()), [asked], "{path}");
@@ -220,6 +245,18 @@ async fn the_api_server_decides_what_a_caller_sees() {
     let body: Value = serde_json::from_str(&body).unwrap();
     let namespaces: Vec<_> = body["decisions"].as_array().unwrap().iter().map(|one| &one["namespace"]).collect();
     assert_eq!((namespaces, &body["last"]), (vec![&json!("team-a")], &json!(1)));
+    for (path, numbers, last) in [
+        ("/api/v1/differences?namespace=team-a", vec![1], 1),
+        ("/api/v1/differences?namespace=team-a&after=1", vec![], 1),
+        ("/api/v1/differences", vec![1, 2], 2),
+        ("/api/v1/differences?limit=1", vec![2], 2),
+    ] {
+        let (_, body) = get(&router, path, "admin").await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let found: Vec<_> = body["differences"].as_array().unwrap().iter().map(|one| one["number"].as_u64()).collect();
+        let expected: Vec<_> = numbers.into_iter().map(Some).collect();
+        assert_eq!((found, &body["last"]), (expected, &json!(last)), "{path}");
+    }
     let (_, me) = get(&router, "/api/v1/me", "dev").await;
     let expected =
         r#"{"username":"dev","groups":["system:authenticated"],"readsProcess":false,"readsAllDecisions":false}"#;

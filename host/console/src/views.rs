@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ampoule_telemetry::decisions::NumberedDecision;
+use ampoule_telemetry::decisions::{NumberedDecision, NumberedDifferences};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -172,6 +172,16 @@ pub(crate) struct DecisionsView {
     /// The decisions, the oldest first.
     pub(crate) decisions: Vec<NumberedDecision>,
     /// The number to ask for later decisions with (`after`).
+    pub(crate) last: u64,
+}
+
+/// A page of differences.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DifferencesView {
+    /// The differences of pods, the oldest first.
+    pub(crate) differences: Vec<NumberedDifferences>,
+    /// The number to ask for later differences with (`after`).
     pub(crate) last: u64,
 }
 

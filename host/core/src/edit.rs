@@ -8,6 +8,7 @@ pub(crate) mod apply;
 pub(crate) mod budget;
 mod checks;
 pub(crate) mod container_patch;
+mod difference;
 pub(crate) mod edited;
 mod env_from_secret;
 mod fields;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 pub(crate) use self::{container_patch::ContainerPatch, secret_value::FetchedOrigin};
 pub use self::{
+    difference::{EditChange, EditDifference},
     env_from_secret::EnvFromSecret,
     fields::FieldsError,
     secret_value::{SecretValue, ValueSource},

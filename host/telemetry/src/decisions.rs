@@ -3,12 +3,13 @@
 //! An entry has words of this program, names of the configuration, and names that the pod's author
 //! wrote. It has no text of a plugin and nothing of the pod's spec, so that no value can be in it.
 
+mod differences;
+mod ring;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -16,10 +17,14 @@ use ampoule_core::{Attempt, InjectorAnswer, PolicyFinding, RequestReport, text::
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+pub use self::differences::{NumberedDifferences, RecordedDifference, RecordedDifferences, RecordedEdits};
+use self::ring::{Ring, RingEntry};
 use crate::record::AdmissionRecord;
 
-/// Bytes of all entries together: about 10,000 pods with one secret each.
+/// Bytes of all decisions together: about 10,000 pods with one secret each.
 const MAX_BYTES: usize = 8 << 20;
+/// Bytes of all differences together: about 2,000 pods with one difference each.
+const MAX_DIFFERENCE_BYTES: usize = 1 << 20;
 /// Bytes of a name. A pod's author may write longer ones.
 const MAX_NAME: usize = 253;
 /// Requests of an entry; a usual pod has a handful.
@@ -27,21 +32,13 @@ const MAX_REQUESTS: usize = 32;
 /// Calls and rules of a request.
 const MAX_PARTS: usize = 16;
 
-/// The last admissions, the oldest first. Cheap to clone.
+/// The last admissions, and what shadow rules and injectors would have done. Cheap to clone.
 #[derive(Clone)]
-pub struct DecisionLog(Arc<DecisionRing>);
+pub struct DecisionLog(Arc<DecisionRings>);
 
-struct DecisionRing {
-    max_bytes: usize,
-    state: Mutex<RingState>,
-}
-
-#[derive(Default)]
-struct RingState {
-    entries: VecDeque<(u64, Arc<RecordedDecision>)>,
-    bytes: usize,
-    /// The number of the last entry.
-    last: u64,
+struct DecisionRings {
+    decisions: Ring<RecordedDecision>,
+    differences: Ring<RecordedDifferences>,
 }
 
 /// Which entries a reader wants.
@@ -154,61 +151,44 @@ pub struct NumberedDecision {
 
 impl Default for DecisionLog {
     fn default() -> Self {
-        Self::with_bytes(MAX_BYTES)
+        Self::with_bytes(MAX_BYTES, MAX_DIFFERENCE_BYTES)
     }
 }
 
 impl DecisionLog {
-    /// A log that holds this many bytes.
+    /// A log that holds this many bytes of decisions, and of differences.
     #[must_use]
-    pub fn with_bytes(max_bytes: usize) -> Self {
-        Self(Arc::new(DecisionRing { max_bytes, state: Mutex::default() }))
+    pub fn with_bytes(decisions: usize, differences: usize) -> Self {
+        Self(Arc::new(DecisionRings { decisions: Ring::new(decisions), differences: Ring::new(differences) }))
     }
 
-    /// Adds an admission, and drops the oldest entries that no longer fit. The lock is held only to
-    /// move the entry.
+    /// Adds an admission, and what its shadow rules would have done.
     pub fn record(&self, record: &AdmissionRecord<'_>) {
-        let entry = Arc::new(RecordedDecision::new(record));
-        let bytes = entry.bytes();
-        let dropped = self.lock().push(entry, bytes, self.0.max_bytes);
-        drop(dropped);
+        self.0.decisions.add(RecordedDecision::new(record));
+        if let Some(differences) = RecordedDifferences::of_rules(record) {
+            self.0.differences.add(differences);
+        }
     }
 
-    /// Returns the newest entries that the filter selects, the oldest of them first.
+    /// Adds what the shadow injectors would have done for a pod, unless it is the same.
+    pub fn compared(&self, differences: RecordedDifferences) {
+        if !differences.differences.is_empty() {
+            self.0.differences.add(differences);
+        }
+    }
+
+    /// Returns the newest decisions that the filter selects, the oldest of them first.
     #[must_use]
     pub fn select(&self, filter: &DecisionFilter<'_>) -> Vec<NumberedDecision> {
-        let state = self.lock();
-        let newest = state.entries.iter().rev().take_while(|(number, _)| *number > filter.after);
-        let selected = newest.filter(|(_, entry)| filter.namespace.is_none_or(|name| entry.namespace == name));
-        let mut found: Vec<_> = selected
-            .take(filter.limit)
-            .map(|(number, decision)| NumberedDecision { number: *number, decision: Arc::clone(decision) })
-            .collect();
-        drop(state);
-        found.reverse();
-        found
+        let found = self.0.decisions.select(filter).into_iter();
+        found.map(|(number, decision)| NumberedDecision { number, decision }).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, RingState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl RingState ===
-
-impl RingState {
-    /// Adds an entry, and returns those that were dropped, for the caller to free without the lock.
-    fn push(&mut self, entry: Arc<RecordedDecision>, bytes: usize, max_bytes: usize) -> Vec<Arc<RecordedDecision>> {
-        self.last += 1;
-        self.bytes += bytes;
-        self.entries.push_back((self.last, entry));
-        let mut dropped = Vec::new();
-        while self.bytes > max_bytes {
-            let Some((_, oldest)) = self.entries.pop_front() else { break };
-            self.bytes -= oldest.bytes();
-            dropped.push(oldest);
-        }
-        dropped
+    /// Returns the newest differences that the filter selects, the oldest of them first.
+    #[must_use]
+    pub fn differences(&self, filter: &DecisionFilter<'_>) -> Vec<NumberedDifferences> {
+        let found = self.0.differences.select(filter).into_iter();
+        found.map(|(number, differences)| NumberedDifferences { number, differences }).collect()
     }
 }
 
@@ -216,9 +196,8 @@ impl RingState {
 
 impl RecordedDecision {
     fn new(record: &AdmissionRecord<'_>) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            time_millis: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            time_millis: now_millis(),
             uid: name(record.uid),
             namespace: name(record.namespace),
             name: name(record.name),
@@ -231,12 +210,17 @@ impl RecordedDecision {
             omitted: record.requests.len().saturating_sub(MAX_REQUESTS),
         }
     }
+}
 
-    /// The memory of the entry, from below: the allocator adds its own.
+impl RingEntry for RecordedDecision {
     fn bytes(&self) -> usize {
         let texts = [&self.uid, &self.namespace, &self.name, &self.service_account, &self.outcome];
         let requests: usize = self.requests.iter().map(RecordedRequest::bytes).sum();
         size_of::<Self>() + texts.iter().map(|text| text.capacity()).sum::<usize>() + requests
+    }
+
+    fn namespace(&self) -> &str {
+        &self.namespace
     }
 }
 
@@ -308,7 +292,12 @@ impl RecordedRule {
     }
 }
 
-fn serialize_shared<S: Serializer>(entry: &RecordedDecision, serializer: S) -> Result<S::Ok, S::Error> {
+fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn serialize_shared<T: Serialize, S: Serializer>(entry: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
     entry.serialize(serializer)
 }
 

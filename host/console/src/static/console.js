@@ -2,13 +2,14 @@
 
 import { read, setToken } from "./client.js";
 import { element, fill } from "./dom.js";
-import { configuration, decisions, overview, plugins, policy, trial } from "./pages.js";
+import { configuration, decisions, overview, plugins, policy, shadows, trial } from "./pages.js";
 
 /// Fragment, title, page, and whether it shows the process as a whole.
 const PAGES = [
   ["overview", "Overview", overview, true],
   ["plugins", "Plugins", plugins, true],
   ["decisions", "Decisions", decisions, false],
+  ["shadows", "Shadows", shadows, false],
   ["try", "Try a pod", trial, false],
   ["policy", "Policy", policy, true],
   ["configuration", "Configuration", configuration, true],

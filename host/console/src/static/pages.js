@@ -2,7 +2,7 @@
 
 import { read, tryPod } from "./client.js";
 import { chart, duration, element, facts, fill, table } from "./dom.js";
-import { changes, requests, tone } from "./story.js";
+import { candidateText, changes, requests, secretName, tone } from "./story.js";
 
 const POLL = 2000;
 const KEPT = 500;
@@ -100,18 +100,19 @@ function plugin(one) {
       one.entry && [element("h3", {}, "Grants, limits and edits"), element("pre", { tabindex: "0" }, JSON.stringify(one.entry, null, 2))]));
 }
 
-export function decisions(main, { report, parameters, caller }) {
+/// A page of the log that is read live, filtered by words, and shown with one function per entry.
+function log(main, { report, parameters, caller }, { title, path, none, note, entry }) {
   const namespace = element("input", { id: "namespace", autocomplete: "off", spellcheck: "false" });
   const words = element("input", { id: "filter", autocomplete: "off", oninput: () => show() });
   const live = element("input", { id: "live", type: "checkbox", checked: true, onchange: () => start() });
-  const list = element("div", { id: "decisions" });
+  const list = element("div", { id: path });
   namespace.value = parameters.get("namespace") ?? "";
   const hint = caller.readsAllDecisions ? "Namespace (empty: all)" : "Namespace";
-  fill(main, heading("Decisions"),
+  fill(main, heading(title),
     element("form", { onsubmit: (event) => { event.preventDefault(); start(); } },
       element("label", {}, hint, namespace), element("label", {}, "Filter by pod, outcome, secret or injector", words),
       element("label", { class: "inline" }, live, "Live"), element("button", { type: "submit" }, "Show")),
-    list, element("p", { class: "muted" }, "The last decisions of this replica. A decision has no value of a secret."));
+    list, element("p", { class: "muted" }, note));
   let [stop, entries, shown] = [() => {}, [], new Set()];
 
   function start() {
@@ -126,11 +127,11 @@ export function decisions(main, { report, parameters, caller }) {
     fill(list);
     stop = repeat(async (signal) => {
       if (after !== undefined && !live.checked) return;
-      const page = await read("decisions", { namespace: wanted, after }, signal);
+      const page = await read(path, { namespace: wanted, after }, signal);
       const isFirst = after === undefined;
       after = page.last;
-      if (page.decisions.length === 0 && !isFirst) return;
-      entries = [...entries, ...page.decisions].slice(-KEPT);
+      if (page[path].length === 0 && !isFirst) return;
+      entries = [...entries, ...page[path]].slice(-KEPT);
       show();
     }, report);
   }
@@ -141,26 +142,54 @@ export function decisions(main, { report, parameters, caller }) {
     for (const open of list.querySelectorAll("details")) {
       if (open.open) shown.add(open.dataset.number); else shown.delete(open.dataset.number);
     }
-    fill(list, matching.length === 0 ? element("p", { class: "muted" }, "No decision.") : matching.toReversed().map((one) => decision(one, shown)));
-    report(`${matching.length} of ${entries.length} decisions`);
+    fill(list, matching.length === 0 ? element("p", { class: "muted" }, none) : matching.toReversed().map((one) => entry(one, shown)));
+    report(`${matching.length} of ${entries.length} entries`);
   }
 
   start();
   return () => stop();
 }
 
-function decision(one, shown) {
+/// An entry of the log, which stays open while others arrive.
+function entry(one, shown, result, ...content) {
   const time = new Date(one.timeMillis);
   return element("details", { "data-number": one.number, open: shown.has(String(one.number)) },
     element("summary", {}, element("time", { datetime: time.toISOString(), class: "muted" }, time.toLocaleTimeString()), " ",
       element("strong", {}, `${one.namespace}/${one.name === "" ? "(unnamed)" : one.name}`), " ",
-      element("span", { class: tone(one.outcome) }, one.outcome), one.dryRun ? " (dry run)" : ""),
-    element("div", {}, requests(one.requests, one.omitted), facts([
-      ["Verdict", `${one.outcome}, code ${one.code}`],
-      ["Time", duration(one.micros)],
-      ["Service account", one.serviceAccount],
-      ["Review", element("code", {}, one.uid)],
-    ])));
+      result, one.dryRun ? " (dry run)" : ""),
+    element("div", {}, content));
+}
+
+export function decisions(main, context) {
+  const note = "The last decisions of this replica. A decision has no value of a secret.";
+  return log(main, context, { title: "Decisions", path: "decisions", none: "No decision.", note, entry: decision });
+}
+
+function decision(one, shown) {
+  return entry(one, shown, element("span", { class: tone(one.outcome) }, one.outcome), requests(one.requests, one.omitted), facts([
+    ["Verdict", `${one.outcome}, code ${one.code}`],
+    ["Time", duration(one.micros)],
+    ["Service account", one.serviceAccount],
+    ["Review", element("code", {}, one.uid)],
+  ]));
+}
+
+export function shadows(main, context) {
+  const note = "What shadow rules and shadow injectors would have done. They change no pod, and no entry has a value.";
+  return log(main, context, { title: "Shadows", path: "differences", none: "No difference.", note, entry: difference });
+}
+
+function difference(one, shown) {
+  const total = one.differences.length + one.omitted;
+  return entry(one, shown, element("span", { class: "note" }, total === 1 ? "1 difference" : `${total} differences`),
+    table(`Differences of ${one.namespace}/${one.name}`, [
+      ["Candidate", (row) => [row.candidate, " ", element("strong", {}, row.name), row.injector && ` for injector ${row.injector}`]],
+      ["Secret", (row) => [element("code", {}, secretName(row)), element("div", { class: "muted" }, row.place)]],
+      ["Served", (row) => row.served],
+      ["Candidate’s answer", candidateText],
+    ], one.differences),
+    one.omitted > 0 && element("p", { class: "muted" }, `${one.omitted} more differences are not recorded`),
+    facts([["Review", element("code", {}, one.uid)]]));
 }
 
 const EXAMPLE = `apiVersion: v1

@@ -16,14 +16,27 @@ export function requests(list, omitted = 0) {
   return element("ol", {}, entries);
 }
 
-function request(request) {
+/// A requested secret in one text.
+export function secretName(request) {
   const secret = [request.group, request.key].filter((part) => part !== "").join("/");
-  const version = request.version === "" ? "" : `@${request.version}`;
+  return request.version === "" ? secret : `${secret}@${request.version}`;
+}
+
+/// What a candidate would have done, with the edits that differ.
+export function candidateText(difference) {
+  const { candidate, result, answer, edits } = difference;
+  if (result === "denied") return element("span", { class: "bad" }, "the policy denies the call");
+  if (result === "failed") return element("span", { class: "bad" }, candidate === "rule" ? `${answer}: could not be evaluated` : `failed: ${answer}`);
+  const kinds = edits.map((one) => element("div", { class: "muted" }, `${one.count} × ${one.edit} ${one.change}`));
+  return [element("span", { class: "note" }, candidate === "rule" ? `would ${answer}` : answer), kinds];
+}
+
+function request(request) {
   const rules = request.rules.map((rule, index) => element("li", {}, ruleText(rule), text(request.findings, index)));
   const attempts = request.attempts.map((attempt, index) => element("li", {}, attemptText(attempt), text(request.answers, index)));
   const none = element("li", { class: "muted" }, "no injector was called");
   return element("li", {},
-    element("code", {}, `${secret}${version}`), element("span", { class: "muted" }, ` from ${request.place}`),
+    element("code", {}, secretName(request)), element("span", { class: "muted" }, ` from ${request.place}`),
     element("ul", {}, rules, attempts.length > 0 ? attempts : none));
 }
 

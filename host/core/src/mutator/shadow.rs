@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{InjectorAnswer, gate::PodJudge};
 use crate::{
-    edit::PodEdit,
+    edit::{EditDifference, PodEdit},
     injector::{InjectorSession, SecretInjector},
     pod::LazyPodView,
     policy::InjectorFacts,
@@ -35,6 +35,8 @@ pub struct ShadowRun {
 /// The comparison of one answer with the served one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShadowComparison {
+    /// The request that both answered.
+    pub requested: Arc<RequestedSecret>,
     /// The name of the shadow injector.
     pub injector: String,
     /// The result.
@@ -43,6 +45,8 @@ pub struct ShadowComparison {
     pub served: &'static str,
     /// The label of the shadow injector's answer.
     pub answer: &'static str,
+    /// The edits that differ, if both answers have edits.
+    pub edits: Vec<EditDifference>,
 }
 
 /// Results of a comparison.
@@ -62,7 +66,7 @@ pub enum ShadowResult {
 
 /// A request with the answer that was served for it.
 pub(super) struct ShadowCall {
-    requested: RequestedSecret,
+    requested: Arc<RequestedSecret>,
     view: LazyPodView,
     served: ServedAnswer,
     /// Whether the policy permits the call of each shadow injector.
@@ -122,7 +126,7 @@ impl ShadowRun {
 
 impl ShadowCall {
     pub(super) fn new(requested: RequestedSecret, view: LazyPodView, served: ServedAnswer) -> Self {
-        Self { requested, view, served, permitted: Vec::new() }
+        Self { requested: Arc::new(requested), view, served, permitted: Vec::new() }
     }
 
     /// Evaluates the policy for each shadow injector.
@@ -140,23 +144,38 @@ impl ShadowSession {
 
     /// A comparison without a call.
     fn unmade(&self, call: &ShadowCall, result: ShadowResult) -> ShadowComparison {
-        let injector = self.injector.clone();
-        ShadowComparison { injector, result, served: call.served.label, answer: result.as_str() }
+        self.compared(call, result, result.as_str(), Vec::new())
     }
 
     async fn compare(&mut self, call: &ShadowCall) -> ShadowComparison {
         let injection = self.session.inject(&call.requested.request, &call.view).await;
-        let (answer, result) = match &injection {
-            Ok(Ok(edits)) => ("injected", same_if(call.served.edits.as_ref() == Some(edits))),
-            Ok(Err(error)) => (error.as_str(), same_if(call.served.label == error.as_str())),
-            Err(failure) => (failure.kind.as_str(), ShadowResult::Failed),
-        };
-        ShadowComparison { injector: self.injector.clone(), result, served: call.served.label, answer }
+        match (&injection, &call.served.edits) {
+            (Ok(Ok(edits)), Some(served)) if edits == served => {
+                self.compared(call, ShadowResult::Same, "injected", Vec::new())
+            }
+            (Ok(Ok(edits)), served) => {
+                let differences = served.as_ref().map(|served| EditDifference::all(served, edits));
+                self.compared(call, ShadowResult::Different, "injected", differences.unwrap_or_default())
+            }
+            (Ok(Err(error)), _) => {
+                let is_same = call.served.label == error.as_str();
+                let result = if is_same { ShadowResult::Same } else { ShadowResult::Different };
+                self.compared(call, result, error.as_str(), Vec::new())
+            }
+            (Err(failure), _) => self.compared(call, ShadowResult::Failed, failure.kind.as_str(), Vec::new()),
+        }
     }
-}
 
-fn same_if(is_same: bool) -> ShadowResult {
-    if is_same { ShadowResult::Same } else { ShadowResult::Different }
+    fn compared(
+        &self,
+        call: &ShadowCall,
+        result: ShadowResult,
+        answer: &'static str,
+        edits: Vec<EditDifference>,
+    ) -> ShadowComparison {
+        let (requested, injector) = (Arc::clone(&call.requested), self.injector.clone());
+        ShadowComparison { requested, injector, result, served: call.served.label, answer, edits }
+    }
 }
 
 // === impl ServedAnswer ===

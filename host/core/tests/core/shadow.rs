@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    FailureKind, Injection, InjectionError, InjectorFacts, InjectorFailure, Pod, PodMutator, PodOrigin, Profile,
-    Requester, SecretInjector, ShadowInjector, ShadowResult, UnlimitedMemory,
+    EditChange, EditDifference, FailureKind, Injection, InjectionError, InjectorFacts, InjectorFailure, Pod,
+    PodMutator, PodOrigin, Profile, Requester, SecretInjector, ShadowComparison, ShadowInjector, ShadowResult,
+    UnlimitedMemory,
 };
 
 use crate::{
@@ -24,6 +25,12 @@ fn not_found() -> Injection {
 
 /// The results, with both answers, of one request.
 fn compare(chain: Arc<dyn SecretInjector>, answer: fn() -> Injection) -> (ShadowResult, &'static str, &'static str) {
+    let comparison = comparison(chain, answer);
+    (comparison.result, comparison.served, comparison.answer)
+}
+
+/// The comparison of one request.
+fn comparison(chain: Arc<dyn SecretInjector>, answer: fn() -> Injection) -> ShadowComparison {
     let shadow = Scripted::answering("shadow", move |_, _| answer());
     let mutator = PodMutator::new(vec![chain], Profile::FlyteV1.conventions())
         .with_shadows(vec![ShadowInjector { injector: shadow, facts: InjectorFacts::default() }]);
@@ -40,7 +47,8 @@ fn compare(chain: Arc<dyn SecretInjector>, answer: fn() -> Injection) -> (Shadow
     assert_eq!(comparison.injector, "shadow");
     assert_eq!(pollster::block_on(run.next()), None);
     assert!(served.requests.iter().all(|report| report.attempts.iter().all(|attempt| attempt.injector != "shadow")));
-    (comparison.result, comparison.served, comparison.answer)
+    assert_eq!(comparison.requested.request.key, "key-0");
+    comparison
 }
 
 #[test]
@@ -63,6 +71,29 @@ fn answers_are_compared_by_kind_and_edits() {
         (none(), || Ok(Ok(vec![])), (ShadowResult::Different, "not-found", "injected")),
     ] {
         assert_eq!(compare(chain, answer), expected);
+    }
+}
+
+#[test]
+fn a_difference_has_the_kinds_of_the_edits_and_no_text_of_them() {
+    use EditChange::{Additional, Changed, Missing};
+    let served = || Scripted::edits("served", vec![literal("A", "canary-1"), literal("B", "canary-2")]);
+    for (answer, expected) in [
+        ((|| Ok(Ok(vec![literal("A", "canary-1")]))) as fn() -> Injection, vec![(Missing, 1)]),
+        (|| Ok(Ok(vec![literal("B", "canary-2"), literal("A", "canary-1")])), vec![]),
+        (|| Ok(Ok(vec![literal("A", "x"), literal("B", "y")])), vec![(Changed, 2)]),
+        (
+            || Ok(Ok(vec![literal("A", "canary-3"), literal("C", "canary-4"), literal("A", "canary-5")])),
+            vec![(Missing, 1), (Additional, 2), (Changed, 1)],
+        ),
+        (not_found, vec![]),
+    ] {
+        let comparison = comparison(served(), answer);
+        assert_eq!(comparison.result, ShadowResult::Different, "{expected:?}");
+        let expected: Vec<_> =
+            expected.into_iter().map(|(change, count)| EditDifference { edit: "variable", change, count }).collect();
+        assert_eq!(comparison.edits, expected);
+        assert!(!format!("{comparison:?}").contains("canary"), "{comparison:?}");
     }
 }
 
