@@ -303,6 +303,35 @@ fn the_console_has_a_service_only_if_it_is_not_local_and_a_token_for_the_api_ser
 }
 
 #[test]
+fn the_component_has_the_port_of_the_console_of_the_chart() -> Result<()> {
+    let ours = kustomize::render("base", &["console"])?;
+    let words = ["--set", "config.server.console.listen=0.0.0.0:9445"];
+    let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
+    let [mine, charted] = [find(&ours, "Service/ampoule-console")?, find(&theirs, "Service/ampoule-console")?];
+    for key in ["ports", "sessionAffinity"] {
+        assert_eq!(mine["spec"][key], charted["spec"][key], "{key}");
+    }
+    let template =
+        |objects: &[Value]| -> Result<Value> { Ok(find(objects, "Deployment/ampoule")?["spec"]["template"].clone()) };
+    let port = |template: &Value| -> Result<Value> {
+        let ports = template["spec"]["containers"][0]["ports"].as_array().context("ports")?.iter();
+        let mut port = ports.clone().find(|port| port["name"] == "console").context("no such port")?.clone();
+        // TCP is the default.
+        port.as_object_mut().context("an object")?.remove("protocol");
+        Ok(port)
+    };
+    let [mine, charted] = [template(&ours)?, template(&theirs)?];
+    assert_eq!(port(&mine)?, port(&charted)?);
+    for (object, template) in [(&ours, &mine), (&theirs, &charted)] {
+        let service = find(object, "Service/ampoule-console")?;
+        let selector = service["spec"]["selector"].as_object().context("a selector")?;
+        let labels = template["metadata"]["labels"].as_object().context("labels")?;
+        assert!(selector.iter().all(|(key, value)| labels.get(key) == Some(value)), "{selector:?} {labels:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_component_has_the_port_for_reports_of_changes_of_the_chart() -> Result<()> {
     let ours = kustomize::render("base", &["invalidation"])?;
     let [listen, anyone] =

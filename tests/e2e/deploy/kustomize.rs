@@ -31,7 +31,7 @@ pub(super) fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_accepts_every_overlay() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("ampoule").await?;
-    let table: [(&str, &[&str], usize); 18] = [
+    let table: [(&str, &[&str], usize); 19] = [
         ("base", &[], 12),
         ("base", &["cert-manager"], 12),
         ("overlays/dev", &[], 11),
@@ -48,6 +48,7 @@ async fn the_api_server_accepts_every_overlay() -> Result<()> {
         ("overlays/production", &["warn-missing-secrets"], 16),
         ("overlays/production", &["request-tokens"], 16),
         ("overlays/production", &["invalidation"], 15),
+        ("overlays/production", &["console"], 15),
         ("overlays/production", &["ephemeral-containers"], 14),
         ("overlays/production", &["clients-request-header", "admission-policy"], 18),
     ];
