@@ -117,6 +117,27 @@ impl Browser {
         Ok(result["result"]["value"].clone())
     }
 
+    /// Evaluates an expression with a script in a world of its own, which sees the page's elements.
+    /// Neither the page's scripts nor its Content-Security-Policy notice.
+    ///
+    /// # Errors
+    ///
+    /// The exception of the script or of the expression.
+    pub fn evaluate_beside(&mut self, script: &str, expression: &str) -> Result<Value> {
+        let tree = self.call("Page.getFrameTree", &json!({}))?;
+        let world = json!({ "frameId": tree["frameTree"]["frame"]["id"], "worldName": "tests" });
+        let world = self.call("Page.createIsolatedWorld", &world)?["executionContextId"].clone();
+        let mut value = Value::Null;
+        for expression in [script, expression] {
+            let params =
+                json!({ "expression": expression, "contextId": world, "awaitPromise": true, "returnByValue": true });
+            let result = self.call("Runtime.evaluate", &params)?;
+            ensure!(result["exceptionDetails"].is_null(), "{}", result["exceptionDetails"]);
+            value = result["result"]["value"].clone();
+        }
+        Ok(value)
+    }
+
     /// Waits until an expression is true.
     ///
     /// # Errors
@@ -195,7 +216,16 @@ impl Browser {
     ///
     /// If the browser has ended.
     pub fn resize(&mut self, width: u32, dark: bool) -> Result<()> {
-        let size = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+        self.size(width, 800, dark)
+    }
+
+    /// Sets width and height of the window, and whether the user prefers dark colours.
+    ///
+    /// # Errors
+    ///
+    /// If the browser has ended.
+    pub fn size(&mut self, width: u32, height: u32, dark: bool) -> Result<()> {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", &size)?;
         let scheme = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
@@ -216,15 +246,15 @@ impl Browser {
         Ok(shown.map(|node| (text(&node["role"]), text(&node["name"]))).collect())
     }
 
-    /// Writes a picture of the page as PNG.
+    /// Takes a picture of the window as WebP.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
-    pub fn picture(&mut self, file: &Path) -> Result<()> {
-        let picture = self.call("Page.captureScreenshot", &json!({ "format": "png" }))?;
+    /// If the browser has ended.
+    pub fn picture(&mut self) -> Result<Vec<u8>> {
+        let picture = self.call("Page.captureScreenshot", &json!({ "format": "webp", "quality": 85 }))?;
         let data = picture["data"].as_str().context("no picture")?;
-        Ok(std::fs::write(file, data_encoding::BASE64.decode(data.as_bytes())?)?)
+        Ok(data_encoding::BASE64.decode(data.as_bytes())?)
     }
 
     /// The addresses of all requests so far.

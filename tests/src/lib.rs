@@ -45,6 +45,6 @@ pub use self::{
     process::Process,
     prometheus::{Prometheus, Series, promtool},
     registry::{Registry, Signer},
-    renderers::{Renderers, languages, moto, sdks, typos},
+    renderers::{Renderers, axe, languages, moto, sdks, typos},
     review::{Response, Review},
 };

@@ -31,6 +31,9 @@ const LANGUAGES: [&[u8]; 3] = [
     include_bytes!("../../plugins/examples/javascript/package.json"),
 ];
 
+/// The name of the folder with axe-core holds the hash of these.
+const AXE: [&[u8]; 2] = [include_bytes!("../axe/package-lock.json"), include_bytes!("../axe/package.json")];
+
 /// The programs, and the checkout that they read.
 pub struct Renderers {
     folder: PathBuf,
@@ -117,6 +120,16 @@ pub fn sdks() -> Result<PathBuf> {
 /// If it does not exist.
 pub fn languages() -> Result<PathBuf> {
     made("AMPOULE_LANGUAGES", "languages", &LANGUAGES.concat())
+}
+
+/// The script of the accessibility checker axe-core, from `$AMPOULE_AXE` or the cache folder.
+///
+/// # Errors
+///
+/// If it does not exist.
+pub fn axe() -> Result<String> {
+    let file = made("AMPOULE_AXE", "axe", &AXE.concat())?.join("node_modules/axe-core/axe.min.js");
+    std::fs::read_to_string(&file).with_context(|| file.display().to_string())
 }
 
 /// The environment with the spelling checker: `$AMPOULE_TYPOS`, or the one in the cache folder.

@@ -1,6 +1,7 @@
 //! Finds or installs the tools of the other commands, which call this module themselves.
 //! It prints one line per tool. If all tools are present, that takes a fraction of a second.
 
+mod axe;
 pub(crate) mod cache;
 mod cargo_tool;
 pub(crate) mod cross;
@@ -59,6 +60,8 @@ pub(crate) struct Everything {
     pub(crate) sdks: Sdks,
     /// The build tools for plugins in languages other than Rust.
     pub(crate) languages: Languages,
+    /// The folder of the accessibility checker.
+    pub(crate) axe: PathBuf,
     /// The tools that render and check the manifests.
     pub(crate) renderers: Renderers,
     /// Prometheus, which runs the dashboard's queries and evaluates the alerts.
@@ -140,6 +143,8 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("flyte's SDKs", &sdks.to_string());
     let languages = languages::ensure()?;
     found("languages", &languages.to_string());
+    let axe = axe::ensure(&languages)?;
+    found("axe-core", &axe.display().to_string());
     let renderers = manifests::ensure(&sdks)?;
     found("helm, kubectl", &renderers.to_string());
     let prometheus = prometheus::ensure()?;
@@ -151,7 +156,7 @@ pub(crate) fn ensure_everything() -> Result<Everything> {
     found("typos", &typos.display().to_string());
     let moto = moto::ensure()?;
     found("moto", &moto.display().to_string());
-    Ok(Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos, moto })
+    Ok(Everything { api_server, haproxy, sdks, languages, axe, renderers, prometheus, registry, typos, moto })
 }
 
 /// Finds or installs the tools in the scope.

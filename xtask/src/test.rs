@@ -1,6 +1,6 @@
 //! All tests of the workspace, including the end-to-end tests against a real API server, and one
 //! summary at the end. The end-to-end tests find their programs by `AMPOULE_ETCD`,
-//! `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`, `AMPOULE_LANGUAGES`,
+//! `AMPOULE_KUBE_APISERVER`, `AMPOULE_HAPROXY`, `AMPOULE_SDKS`, `AMPOULE_LANGUAGES`, `AMPOULE_AXE`,
 //! `AMPOULE_RENDERERS`, `AMPOULE_PROMETHEUS`, `AMPOULE_PROMTOOL`, `AMPOULE_REGISTRY`,
 //! `AMPOULE_TYPOS`, `AMPOULE_MOTO` and `AMPOULE_BIN`, set here.
 
@@ -83,12 +83,14 @@ pub(crate) fn command(everything: &Everything, filter: Option<&str>) -> Result<C
     let server = workspace::build(Build::Tests)?;
     let mut command = workspace::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).args(filter);
-    let Everything { api_server, haproxy, sdks, languages, renderers, prometheus, registry, typos, moto } = everything;
+    let Everything { api_server, haproxy, sdks, languages, axe, renderers, prometheus, registry, typos, moto } =
+        everything;
     command.env("AMPOULE_ETCD", &api_server.etcd.path).env("AMPOULE_KUBE_APISERVER", &api_server.kube_apiserver.path);
     command
         .env("AMPOULE_HAPROXY", &haproxy.path)
         .env("AMPOULE_SDKS", &sdks.folder)
         .env("AMPOULE_LANGUAGES", &languages.folder)
+        .env("AMPOULE_AXE", axe)
         .env("AMPOULE_RENDERERS", &renderers.folder)
         .env("AMPOULE_PROMETHEUS", &prometheus.server.path)
         .env("AMPOULE_PROMTOOL", &prometheus.promtool.path)

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_tests::{Browser, Connection, Review, asking};
+use ampoule_tests::{Browser, Connection, Review, asking, axe};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
@@ -19,6 +19,14 @@ const ADMIN: &str = "the-tests-own-token";
 const MARKUP: &str = "<img/src=x/onerror=document.title='hacked'>";
 /// Roles of elements that a user operates, and that need a name.
 const OPERATED: [&str; 6] = ["button", "link", "textbox", "checkbox", "combobox", "searchbox"];
+
+/// The violations that axe-core finds with an impact of serious or critical: rule and elements. It
+/// loads nothing.
+const AXE: &str = r"axe.run(document, { resultTypes: ['violations'], preload: false }).then(({ violations, passes }) => {
+  if (passes.length < 10) return ['axe-core checked only', passes.length];
+  const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  return bad.map(({ id, impact, nodes }) => [id, impact, nodes.map(({ html, failureSummary }) => [html, failureSummary])]);
+})";
 
 /// The contrast of every text with its background; those below 4.5 with the text.
 const CONTRAST: &str = r"(() => {
@@ -59,6 +67,10 @@ async fn a_user_reads_every_page_and_tries_a_pod() -> Result<()> {
     review(&shown, "first").await?;
 
     browser.wait_for_text("Nothing.")?;
+    browser.evaluate("document.documentElement.removeAttribute('lang')")?;
+    let found = browser.evaluate_beside(&axe()?, AXE)?;
+    assert_eq!(found[0][0], "html-has-lang", "axe-core finds a violation: {found}");
+    browser.evaluate("document.documentElement.lang = 'en'")?;
     check_page(&mut browser, "overview")?;
     go_to(&mut browser, "plugins", "builtin:k8s")?;
     browser.click("summary")?;
@@ -69,6 +81,7 @@ async fn a_user_reads_every_page_and_tries_a_pod() -> Result<()> {
     go_to(&mut browser, "configuration", "onFailure")?;
     check_page(&mut browser, "configuration")?;
     check_decisions(&mut browser, &shown).await?;
+    check_shadows(&mut browser, &shown).await?;
     check_trial(&mut browser, &shown)?;
 
     let title = browser.evaluate("document.title")?;
@@ -89,7 +102,7 @@ async fn a_user_reads_every_page_and_tries_a_pod() -> Result<()> {
 }
 
 /// A wrong token gets the API server's answer; the right one, with the keyboard alone, the pages.
-fn sign_in(browser: &mut Browser) -> Result<()> {
+pub(super) fn sign_in(browser: &mut Browser) -> Result<()> {
     browser.wait_for("document.activeElement?.id === 'token'")?;
     browser.enter("#token", "unknown")?;
     browser.press("Enter", 13)?;
@@ -102,7 +115,7 @@ fn sign_in(browser: &mut Browser) -> Result<()> {
     browser.wait_for("!document.querySelector('#pages').hidden")
 }
 
-fn go_to(browser: &mut Browser, page: &str, text: &str) -> Result<()> {
+pub(super) fn go_to(browser: &mut Browser, page: &str, text: &str) -> Result<()> {
     browser.click(&format!("nav a[href='#/{page}']"))?;
     browser.wait_for(&format!("document.querySelector(\"nav a[href='#/{page}']\").ariaCurrent === 'page'"))?;
     browser.wait_for_text(text)?;
@@ -118,15 +131,19 @@ fn check_page(browser: &mut Browser, name: &str) -> Result<()> {
     let headings = browser.evaluate("document.querySelectorAll('h1').length")?;
     assert_eq!(headings, 1, "{name}");
     let folder = std::env::var_os("AMPOULE_PICTURES").map(PathBuf::from);
+    let axe = axe()?;
     for (width, dark) in [(1200, false), (1200, true), (360, true), (360, false)] {
         browser.resize(width, dark)?;
         let page = "document.documentElement";
         let beyond = browser.evaluate(&format!("{page}.scrollWidth - {page}.clientWidth"))?;
         assert_eq!(beyond, 0, "{name} at {width}");
         assert_eq!(browser.evaluate(CONTRAST)?, json!([]), "{name}, dark {dark}");
+        let found = browser.evaluate_beside(&axe, AXE)?;
+        assert_eq!(found, json!([]), "{name} at {width}, dark {dark}");
         // For a look at the pages.
         if let Some(folder) = &folder {
-            browser.picture(&folder.join(format!("{name}-{width}-{}.png", if dark { "dark" } else { "light" })))?;
+            let scheme = if dark { "dark" } else { "light" };
+            std::fs::write(folder.join(format!("{name}-{width}-{scheme}.webp")), browser.picture()?)?;
         }
     }
     browser.resize(1200, false)
@@ -162,6 +179,26 @@ async fn check_decisions(browser: &mut Browser, shown: &Shown) -> Result<()> {
     browser.wait_for("document.querySelectorAll('#decisions details').length === 2")?;
     assert_eq!(browser.evaluate("document.querySelectorAll('#decisions details[open]').length")?, 1);
     check_page(browser, "decisions")
+}
+
+/// What a shadow rule and a shadow injector would have done, as texts.
+async fn check_shadows(browser: &mut Browser, shown: &Shown) -> Result<()> {
+    go_to(browser, "shadows", "1 difference")?;
+    browser.enter("#namespace", shown.team.name())?;
+    browser.press("Enter", 13)?;
+    // The shadow injector answers after the decision.
+    review(shown, "fourth").await?;
+    browser.wait_for_text("fourth-")?;
+    browser.enter("#filter", "variable")?;
+    browser.wait_for("document.querySelectorAll('#differences details').length > 0")?;
+    browser.click("#differences summary")?;
+    browser.wait_for_text("1 × variable changed")?;
+    browser.enter("#filter", "own-database")?;
+    browser.wait_for("document.querySelectorAll('#differences details:not([open])').length > 0")?;
+    browser.click("#differences details:not([open]) summary")?;
+    browser.wait_for_text("would deny")?;
+    assert_eq!(browser.evaluate("document.querySelectorAll('main img, main script').length")?, 0);
+    check_page(browser, "shadows")
 }
 
 /// The diff of a pod without values, and the API server's answer; then a pod that is not valid.
