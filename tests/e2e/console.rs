@@ -9,6 +9,8 @@ mod attacks;
 mod pages;
 #[path = "console/passthrough.rs"]
 mod passthrough;
+#[path = "console/pictures.rs"]
+mod pictures;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
