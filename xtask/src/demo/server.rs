@@ -22,6 +22,12 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// Longer than the server's own grace period.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
+/// A rule without an effect.
+const SHADOW_RULE: &str = "policy:
+  rules:
+  - { name: no-secrets, when: 'request.key != \"\"', message: this pod may have no secret, shadow: true }
+";
+
 /// A running server.
 pub(super) struct Server {
     child: RefCell<Child>,
@@ -43,10 +49,14 @@ pub(super) struct ServerOptions<'a> {
 impl ServerOptions<'_> {
     /// Without a shutdown delay, because no Service has to remove the server first.
     fn configuration(&self) -> String {
-        let console = if self.kubeconfig.is_some() { ", console: { listen: '127.0.0.1:0' }" } else { "" };
+        // The console shows what the shadow rule would do.
+        let (console, rules) = match self.kubeconfig {
+            Some(_) => (", console: { listen: '127.0.0.1:0' }", SHADOW_RULE),
+            None => ("", ""),
+        };
         format!(
             "profile: {}\nserver: {{ shutdownDelaySeconds: 0{console} }}\ninjectors:\n  - name: k8s\n    component: \
-             builtin:k8s\n",
+             builtin:k8s\n{rules}",
             self.profile
         )
     }
