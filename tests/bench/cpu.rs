@@ -8,12 +8,19 @@
 #[path = "support.rs"]
 mod support;
 
+#[allow(dead_code, reason = "shared with the benchmark over TLS")]
+#[path = "tls/used.rs"]
+mod used;
+
+#[allow(dead_code, reason = "shared with the benchmark over TLS")]
+#[path = "tls/consoles.rs"]
+mod consoles;
+
 #[allow(dead_code, reason = "shared with the benchmark of throughput and latency")]
 #[path = "tls/servers.rs"]
 mod servers;
 
 use std::{
-    fs,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
@@ -25,10 +32,13 @@ use ampoule_load::{Flood, Reuse, saturate};
 use ampoule_review as review;
 use ampoule_telemetry::metrics::Metrics;
 use ampoule_tests::figures::{Cell, Part, Table};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio::runtime::Runtime;
 
-use self::servers::{SERVERS, Server, Servers};
+use self::{
+    servers::{SERVERS, Server, Servers},
+    used::Used,
+};
 
 const ABOUT: &str = "Processor time of the serving process per request, from `/proc/PID/stat`, over TLS on eight kept \
     connections; a second process sends the load. The servers are those of the throughput. The phases are elapsed times in one \
@@ -36,10 +46,6 @@ const ABOUT: &str = "Processor time of the serving process per request, from `/p
     show what the same work costs in a server that shares its processors with the load.";
 
 const CONNECTIONS: usize = 8;
-/// Units of the times in `/proc/PID/stat`: `USER_HZ`, which is 100 on every Linux of 64 bits.
-const TICKS_PER_SECOND: u64 = 100;
-/// Fields of `/proc/PID/stat` between the command and the user time.
-const FIELDS_BEFORE: usize = 11;
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_ROUND: Duration = Duration::from_secs(300);
 
@@ -54,20 +60,13 @@ struct Extent {
 const FULL: Extent = Extent { rounds: 5, requests: 40_000, phase_rounds: 200, phase_calls: 100 };
 const QUICK: Extent = Extent { rounds: 1, requests: 4_000, phase_rounds: 5, phase_calls: 20 };
 
-/// Processor time that a process has used.
-#[derive(Clone, Copy, Default)]
-struct Used {
-    user: Duration,
-    system: Duration,
-}
-
 fn main() -> Result<()> {
     if std::env::args().any(|argument| argument == servers::SERVE) {
         return servers::serve();
     }
     let extent = if std::env::args().any(|argument| argument == "--quick") { QUICK } else { FULL };
     let mut part = Part::new("cpu", "Processor time", ABOUT);
-    part.table(over_tls(&Servers::start()?, &extent)?);
+    part.table(over_tls(&Servers::start(None)?, &extent)?);
     part.table(phases(&extent)?);
     part.write()
 }
@@ -146,34 +145,4 @@ fn fastest(extent: &Extent, work: &dyn Fn()) -> Duration {
         start.elapsed() / extent.phase_calls
     };
     (0..extent.phase_rounds).map(round).min().unwrap_or_default()
-}
-
-// === impl Used ===
-
-impl Used {
-    /// What all threads of a process have used since its start.
-    fn by(process: u32) -> Result<Self> {
-        let path = format!("/proc/{process}/stat");
-        let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
-        // The command is in parentheses, and can contain spaces.
-        let (_, fields) = stat.rsplit_once(')').with_context(|| format!("{path} has another format"))?;
-        let mut fields = fields.split_whitespace().skip(FIELDS_BEFORE);
-        let mut time = || {
-            let ticks: u64 = fields.next().and_then(|field| field.parse().ok())?;
-            Some(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
-        };
-        let (user, system) = (time(), time());
-        user.zip(system)
-            .map(|(user, system)| Self { user, system })
-            .with_context(|| format!("{path} has another format"))
-    }
-
-    fn add(&mut self, other: Self) {
-        self.user += other.user;
-        self.system += other.system;
-    }
-
-    fn total(self) -> Duration {
-        self.user + self.system
-    }
 }

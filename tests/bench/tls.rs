@@ -5,28 +5,49 @@
 //! handler that allows everything, in the way of kube-rs: it reads a review and returns one. The
 //! servers are one process and the load is a second one, on the same processors. Rounds alternate,
 //! so that noise affects all servers alike: quote the ratios and differences.
+//!
+//! The last table is the cost of open consoles, which poll as browsers do; with `--consoles`, it is
+//! the only one.
 
 #[allow(dead_code, reason = "shared by benchmarks that each use a part")]
 #[path = "support.rs"]
 mod support;
 
+#[path = "tls/consoles.rs"]
+mod consoles;
+
+#[allow(dead_code, reason = "shared with the benchmark of the processor time")]
+#[path = "tls/used.rs"]
+mod used;
+
 #[allow(dead_code, reason = "shared with the benchmark of the processor time")]
 #[path = "tls/servers.rs"]
 mod servers;
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use ampoule_load::{Flood, Plan, Report, Reuse, Target, saturate, steady};
 use ampoule_tests::figures::{Cell, Part, Plot, Table};
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
-use self::servers::{SERVERS, Server, Servers, TIMED};
+use self::{
+    consoles::ApiServer,
+    servers::{SERVERS, Server, Servers, TIMED},
+    used::Used,
+};
 
 const CONNECTIONS: [usize; 3] = [1, 8, 64];
 /// Number of concurrent connections when each request opens its own.
 const AT_ONCE: usize = 8;
 /// Number of short rounds that replace one regular round.
 const SHORTER: u32 = 16;
+/// Intervals of the consoles in which there is no other load.
+const ALONE: u32 = 4;
+/// Pairs of rounds with and without consoles, for each regular round.
+const PAIRS: usize = 4;
 /// Quantiles at which the latency curves are drawn.
 const QUANTILES: [(&str, f64); 7] = [
     ("50 %", 0.5),
@@ -63,13 +84,89 @@ fn main() -> Result<()> {
         true => Extent { rounds: 3, round: Duration::from_millis(400), warm_up: Duration::from_millis(100) },
         false => Extent { rounds: 5, round: Duration::from_secs(2), warm_up: Duration::from_millis(500) },
     };
-    let servers = Servers::start()?;
+    let api_server = ApiServer::start()?;
+    let servers = Servers::start(Some(&api_server.kubeconfig()))?;
     let mut part = Part::new("tls", "Over TLS", ABOUT);
+    if std::env::args().any(|argument| argument == "--consoles") {
+        watched(&mut part, &servers, &api_server, extent)?;
+        return part.write();
+    }
     let kept = throughput(&mut part, &servers, extent)?;
     counting(&mut part, &servers, extent)?;
     latency(&mut part, &servers, extent, &kept)?;
     per_request(&mut part, &servers, extent)?;
+    watched(&mut part, &servers, &api_server, extent)?;
     part.write()
+}
+
+/// The cost of open consoles, in pairs of rounds with and without them on the same server.
+fn watched(part: &mut Part, servers: &Servers, api_server: &ApiServer, extent: Extent) -> Result<()> {
+    let server = servers.watched.as_ref().context("the server with a console")?;
+    let consoles = api_server.consoles(server.console);
+    let flood = Flood { connections: AT_ONCE, reuse: Reuse::KeepAlive, requests: u64::MAX, duration: extent.round };
+    let rate = saturate(&server.target, &flood)?.rate() / 2.0;
+    let plan =
+        Plan { rate, connections: AT_ONCE, reuse: Reuse::KeepAlive, warm_up: extent.warm_up, duration: extent.round };
+    let (mut rates, mut latencies) = (Vec::new(), [Report::default(), Report::default()]);
+    for i in 0..extent.rounds * PAIRS {
+        // The order alternates, so that neither is always first.
+        let mut pair = [0.0; 2];
+        for open in [i % 2 == 0, i % 2 != 0] {
+            consoles.open(open);
+            let flooded = saturate(&server.target, &flood)?;
+            let steady = steady(&server.target, &plan)?;
+            flooded.ensure_no_failure()?;
+            steady.ensure_no_failure()?;
+            pair[usize::from(open)] = flooded.rate();
+            latencies[usize::from(open)].add(&steady);
+        }
+        rates.push(pair[1] / pair[0]);
+    }
+    // Their own cost, without other load: other programs affect processor time less than the rest.
+    consoles.open(true);
+    let (before, used, begun) = (consoles.answers()?, Used::by(servers.process())?, Instant::now());
+    thread::sleep(consoles::INTERVAL * ALONE);
+    let answers = consoles.answers()?;
+    let (used, elapsed) = (Used::by(servers.process())?.total() - used.total(), begun.elapsed());
+    consoles.open(false);
+    ensure!(answers > before, "no console got an answer");
+    let per_answer = used / u32::try_from(answers - before)?;
+    let share = used.as_secs_f64() / elapsed.as_secs_f64();
+    rates.sort_by(f64::total_cmp);
+    let [without, with] = &latencies;
+    let p99 = |report: &Report| report.latency(0.99);
+    let title = format!(
+        "With {} open consoles to without them, each with a request in {:?}, in {} pairs of {:?}",
+        consoles::OPEN,
+        consoles::INTERVAL,
+        rates.len(),
+        extent.round
+    );
+    let columns = [
+        "throughput, lower quartile",
+        "median",
+        "upper quartile",
+        "p99 without",
+        "p99 with",
+        "p99, ratio",
+        "answers to consoles",
+        "processor time of an answer",
+        "of all, to one processor",
+    ];
+    let mut table = Table::new(title, &columns);
+    let ratio = p99(with).as_secs_f64() / p99(without).as_secs_f64();
+    let quartiles = [1, 2, 3].map(|quarter| Cell::Ratio(rates[(rates.len() - 1) * quarter / 4]));
+    let latencies = [
+        Cell::Time(p99(without)),
+        Cell::Time(p99(with)),
+        Cell::Ratio(ratio),
+        Cell::Count(answers),
+        Cell::Time(per_answer),
+        Cell::Ratio(share),
+    ];
+    table.row(quartiles.into_iter().chain(latencies));
+    part.table(table);
+    Ok(())
 }
 
 fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<Rates>> {

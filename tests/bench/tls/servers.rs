@@ -7,6 +7,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -25,6 +26,7 @@ use ampoule_net::{
     tls::{self, ServingCert},
 };
 use ampoule_telemetry::{
+    decisions::DecisionLog,
     log::{self, LogFormat, LogLevel},
     metrics::Metrics,
     trace::Traces,
@@ -41,7 +43,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
 use tracing::subscriber::{NoSubscriber, set_default};
 
-use crate::support;
+use crate::{consoles, support};
 
 /// The argument that makes this program the servers' process.
 pub(crate) const SERVE: &str = "--serve";
@@ -78,6 +80,14 @@ pub(crate) struct Servers {
     targets: Vec<Target>,
     /// The targets for clients that resume TLS sessions.
     resuming: Vec<Target>,
+    /// The server with a console, on request.
+    pub(crate) watched: Option<Watched>,
+}
+
+/// The whole pipeline with a log of its decisions, and the console that shows it.
+pub(crate) struct Watched {
+    pub(crate) target: Target,
+    pub(crate) console: SocketAddr,
 }
 
 // === impl Server ===
@@ -101,22 +111,34 @@ impl Server {
 // === impl Servers ===
 
 impl Servers {
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts the servers, and with the file about an API server also the one with a console.
+    pub(crate) fn start(api_server: Option<&Path>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         // The cost of the log's destination in production is higher, and is not Ampoule's.
         command.arg(SERVE).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        match api_server {
+            Some(file) => command.env(consoles::API_SERVER, file),
+            None => command.env_remove(consoles::API_SERVER),
+        };
         let mut process = command.spawn().context("the servers cannot be started")?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().context("the servers have no output")?).read_line(&mut line)?;
         let ready: Value = serde_json::from_str(&line).context("the servers did not start")?;
         let trust = Trust::root(ready["ca"].as_str().context("no CA")?)?;
+        let address = |value: &Value| anyhow::Ok(value.as_str().context("no address")?.parse()?);
         let target = |server: Server| {
-            let address = ready["addresses"][server as usize].as_str().context("no address")?.parse()?;
-            anyhow::Ok(support::target(address, &trust, server.patches()))
+            anyhow::Ok(support::target(address(&ready["addresses"][server as usize])?, &trust, server.patches()))
+        };
+        let watched = match api_server {
+            None => None,
+            Some(_) => Some(Watched {
+                target: support::target(address(&ready["watched"])?, &trust, true),
+                console: address(&ready["console"])?,
+            }),
         };
         let targets = SERVERS.into_iter().map(target).collect::<Result<Vec<_>>>()?;
         let resuming = |target: &Target| Target { tls: trust.resuming_config(), ..target.clone() };
-        Ok(Self { process, resuming: targets.iter().map(resuming).collect(), targets })
+        Ok(Self { process, resuming: targets.iter().map(resuming).collect(), targets, watched })
     }
 
     /// The id of the process.
@@ -151,13 +173,23 @@ pub(crate) fn serve() -> Result<()> {
     let servers = [
         start(&runtime, bare()),
         start(&runtime, noop()),
-        start(&runtime, ampoule(&runtime, &metrics)),
-        start(&quiet, ampoule(&quiet, &metrics)),
-        start(&runtime, ampoule(&runtime, &Metrics::idle())),
+        start(&runtime, ampoule(&runtime, &metrics, None)),
+        start(&quiet, ampoule(&quiet, &metrics, None)),
+        start(&runtime, ampoule(&runtime, &Metrics::idle(), None)),
     ];
     let servers: Vec<_> = servers.into_iter().collect::<Result<_>>()?;
     let addresses: Vec<_> = servers.iter().map(|(address, _)| address).collect();
-    println!("{}", json!({ "ca": signed.ca_pem, "addresses": addresses }));
+    let watched = match std::env::var_os(consoles::API_SERVER) {
+        None => None,
+        Some(_) => {
+            let decisions = DecisionLog::default();
+            let router = ampoule(&runtime, &metrics, Some(decisions.clone()));
+            let (server, console) = (start(&runtime, router)?, runtime.block_on(consoles::port(decisions))?);
+            Some((server, console))
+        }
+    };
+    let (server, console) = watched.as_ref().map(|(server, console)| (server.0, console.0)).unzip();
+    println!("{}", json!({ "ca": signed.ca_pem, "addresses": addresses, "watched": server, "console": console }));
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }
@@ -186,10 +218,11 @@ async fn run(listener: Listener, router: Router, drain: Drain) {
     listener.run(router, drain, GRACE).await;
 }
 
-fn ampoule(runtime: &Runtime, metrics: &Metrics) -> Router {
+fn ampoule(runtime: &Runtime, metrics: &Metrics, decisions: Option<DecisionLog>) -> Router {
     let engine = support::engine(metrics);
     let mutator = support::mutator(support::k8s(runtime, &engine));
-    let pipeline = Arc::new(ServingPipeline::new(Pipeline::new(engine, mutator, metrics.clone())));
+    let pipeline = Pipeline::new(engine, mutator, metrics.clone()).with_decisions(decisions);
+    let pipeline = Arc::new(ServingPipeline::new(pipeline));
     let memory = MemoryPool::new(1 << 30);
     webhook::router(pipeline, metrics.clone(), Traces::default(), memory, CONNECTIONS)
 }
