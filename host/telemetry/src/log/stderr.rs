@@ -19,12 +19,12 @@ use rustix::{
 /// Bytes that the kernel writes to a pipe atomically (`PIPE_BUF`, pipe(7)).
 const ATOMIC_WRITE: usize = 4096;
 
-/// Held exclusively for a line that the kernel may split, so that no other line interleaves.
+/// HeldLines exclusively for a line that the kernel may split, so that no other line interleaves.
 static LINE_LOCK: RwLock<()> = RwLock::new(());
 
 thread_local! {
     /// The lines of this thread that [`together`] has not written yet.
-    static HELD: RefCell<Held> = const { RefCell::new(Held { lines: Vec::new(), holds: false }) };
+    static HELD: RefCell<HeldLines> = const { RefCell::new(HeldLines { lines: Vec::new(), holds: false }) };
 }
 
 /// Writer for log lines: each call to `write` gets one complete line.
@@ -35,7 +35,7 @@ pub struct LineWriter;
 type WriteLines<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
 
 /// Lines that wait for the end of [`together`].
-struct Held {
+struct HeldLines {
     /// At most [`ATOMIC_WRITE`] bytes.
     lines: Vec<u8>,
     /// Whether lines are held.
@@ -54,9 +54,9 @@ pub fn together<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-// === impl Held ===
+// === impl HeldLines ===
 
-impl Held {
+impl HeldLines {
     /// Holds a line, or writes it, after the held lines if it does not fit.
     fn take(&mut self, line: &[u8], out: WriteLines<'_>) -> io::Result<()> {
         if self.lines.len() + line.len() > ATOMIC_WRITE {
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn held_lines_are_written_in_order_and_never_longer_than_the_kernel_writes_atomically() {
-        let mut held = Held { lines: Vec::new(), holds: true };
+        let mut held = HeldLines { lines: Vec::new(), holds: true };
         let mut writes = Vec::new();
         let mut out = |lines: &[u8]| {
             writes.push(lines.len());
