@@ -91,11 +91,21 @@ async fn fetch_in_pods(vault: &PodStore) -> Result<()> {
         let asked = std::mem::take(&mut *place.store.asked.lock().expect("no panic"));
         assert_eq!((asked.logins, asked.reads.len()), (1, 2), "{what}");
     }
+    fetch_other_forms(&place, &ampoule).await?;
+    ensure_absent_on_nodes(&place, &ampoule).await?;
+    ensure_memory_absent(&ampoule)?;
+    let exit = ampoule.stop().await?;
+    assert!(!exit.log.contains("zq7canarybird"), "{}", exit.log);
+    exit.ensure_clean()
+}
+
+/// Values that no variable can express, and files that the program makes.
+async fn fetch_other_forms(place: &Place<'_>, ampoule: &Ampoule) -> Result<()> {
     // No variable can be expressed: the kubelet needs the file of variables all the same.
     let mut pod = asking("app", [request("db", "token", EnvVar, "TOKEN")]);
     pod["spec"]["containers"][0] =
         json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", "cat $TOKEN_FILE"] });
-    let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
+    let ended = place.run(&place.mutate(ampoule, &pod).await?).await?;
     assert_eq!(ended.last().map(|app| app.output.as_str()), Some(QUOTED), "{ended:?}");
     // The program makes files of the fields of a value, and of several values.
     let list = "
@@ -107,15 +117,20 @@ async fn fetch_in_pods(vault: &PodStore) -> Result<()> {
     let print = "cd /etc/all; stat -L -c '%a %n' *; cat password token; cat /etc/app/dsn; ls /etc/app";
     pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", print] });
     pod["spec"]["securityContext"] = json!({ "fsGroup": 1000 });
-    let ended = place.run(&place.mutate(&ampoule, &pod).await?).await?;
+    let ended = place.run(&place.mutate(ampoule, &pod).await?).await?;
     let expected = format!("440 password\n440 token\n{VALUE}{QUOTED}db://{VALUE}@{VALUE}dsn\n");
     assert_eq!(ended.last().map(|app| app.output.as_str()), Some(expected.as_str()), "{ended:?}");
+    Ok(())
+}
+
+/// Searches the disk of the node.
+async fn ensure_absent_on_nodes(place: &Place<'_>, ampoule: &Ampoule) -> Result<()> {
     // A file is in memory only. A variable is also in the state of the container runtime.
     for (mount, places) in [(File, &[][..]), (EnvVar, &["bundles/app/config.json"])] {
         let mut pod = asking("app", [request("db", "password", mount, "X")]);
         pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/true"] });
         let node = place.node()?;
-        let ended = node.run(place.mutate(&ampoule, &pod).await?, &place.namespace).await?;
+        let ended = node.run(place.mutate(ampoule, &pod).await?, &place.namespace).await?;
         assert_eq!(ended.last().map(|app| (app.name.as_str(), app.status)), Some(("app", 0)), "{ended:?}");
         let found = node.files_with("zq7canarybird")?;
         assert!(
@@ -123,10 +138,7 @@ async fn fetch_in_pods(vault: &PodStore) -> Result<()> {
             "{found:?}"
         );
     }
-    ensure_memory_absent(&ampoule)?;
-    let exit = ampoule.stop().await?;
-    assert!(!exit.log.contains("zq7canarybird"), "{}", exit.log);
-    exit.ensure_clean()
+    Ok(())
 }
 
 #[test]
