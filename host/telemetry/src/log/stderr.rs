@@ -19,7 +19,7 @@ use rustix::{
 /// Bytes that the kernel writes to a pipe atomically (`PIPE_BUF`, pipe(7)).
 const ATOMIC_WRITE: usize = 4096;
 
-/// HeldLines exclusively for a line that the kernel may split, so that no other line interleaves.
+/// Held exclusively for a line that the kernel may split, so that no other line interleaves.
 static LINE_LOCK: RwLock<()> = RwLock::new(());
 
 thread_local! {
