@@ -119,9 +119,9 @@ pub struct GcpCredential {
     /// Not needed in GKE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// File with the service account token for `audience` (default:
-    /// `/var/run/secrets/kubernetes.io/serviceaccount/token`). With `delivery: pod`, the kubelet
-    /// creates the token, and this key has no effect.
+    /// File with the service account token for `audience`, from a projected volume. Required in
+    /// the webhook: its usual token is for the API server, and Google must not get it. With
+    /// `delivery: pod`, the kubelet creates the token, and this key has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
     /// URL of the token exchange (default: `https://sts.googleapis.com/v1/token`).
@@ -312,14 +312,6 @@ impl GcpCredential {
         check_scopes(&format!("{key}.scopes"), &self.scopes)?;
         self.check_federation(key)?;
         url::check_optional(&format!("{key}.metadataEndpoint"), self.metadata_endpoint.as_deref(), url::Transport::Any)
-    }
-}
-
-impl GcpCredential {
-    /// The file with the token of the service account.
-    #[must_use]
-    pub fn token_file(&self) -> PathBuf {
-        self.token_file.clone().unwrap_or_else(service_account_token)
     }
 
     fn check_federation(&self, key: &str) -> Result<(), ConfigError> {

@@ -124,7 +124,12 @@ pub(super) async fn federated_token(
     config: &GcpCredential,
     audience: &str,
 ) -> Result<(SecretString, u64), LoginError> {
-    let subject = read_secret_file(&config.token_file(), "gcp.tokenFile:").await?;
+    let Some(file) = &config.token_file else {
+        return Err(LoginError::misconfigured(
+            "gcp.tokenFile is missing: mount a service account token for gcp.audience",
+        ));
+    };
+    let subject = read_secret_file(file, "gcp.tokenFile:").await?;
     let (url, scope) = (config.token_url.as_deref().unwrap_or(TOKEN_URL), config.scopes.join(" "));
     TokenExchange { url, audience, scope: &scope, subject: (&subject, JWT) }.send(surroundings).await
 }

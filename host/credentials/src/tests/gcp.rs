@@ -96,15 +96,15 @@ async fn a_token_of_the_cluster_is_exchanged_without_a_credential_file() {
     let server = LoginServer::start(|_| token_reply("federated")).await;
     let (_folder, path) = file("eyJ.jwt\n");
     let audience = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k";
-    let config = CredentialConfig::Gcp(GcpCredential {
+    let config = GcpCredential {
         scopes: vec![SCOPE.to_owned()],
         audience: Some(audience.to_owned()),
         token_file: Some(path),
         token_url: Some(format!("{}/v1/token", server.url)),
         metadata_endpoint: None,
-    });
+    };
     let other = [("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")];
-    let sent = attach(config, &server.surroundings(&other)).await;
+    let sent = attach(CredentialConfig::Gcp(config.clone()), &server.surroundings(&other)).await;
     assert_eq!(sent, Ok(vec!["authorization: Bearer federated".to_owned()]));
     let [login] = &server.take()[..] else { panic!("one login") };
     assert_eq!(login.line(), "POST /v1/token");
@@ -112,6 +112,10 @@ async fn a_token_of_the_cluster_is_exchanged_without_a_credential_file() {
     for (name, value) in [("audience", audience), ("scope", SCOPE), ("subject_token", "eyJ.jwt")] {
         assert!(form.contains(&(name.to_owned(), value.to_owned())), "{form:?}");
     }
+    // The usual token is for the API server, and is sent to no one else.
+    let without = CredentialConfig::Gcp(GcpCredential { token_file: None, ..config });
+    let sent = attach(without, &server.surroundings(&other)).await;
+    assert_eq!((sent, server.take().len()), (Err(CredentialError::Misconfigured), 0));
 }
 
 #[tokio::test]
