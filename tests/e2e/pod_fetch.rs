@@ -43,12 +43,12 @@ async fn fetch_in_pods(vault: &PodStore) -> Result<()> {
         ("an ordinary pod", json!({}), "1000"),
         (
             "an image without a system",
-            json!({ "containers": [{ "name": "app", "image": SCRATCH, "command": ["/app/sh", "-c", SCRATCH_SCRIPT] }] }),
+            json!({ "containers": [{ "name": "app", "image": SCRATCH, "command": ["/app/sh", "-c", SHELL_SCRIPT] }] }),
             "1000",
         ),
         (
             "an image of libraries, with a user of its own",
-            json!({ "containers": [{ "name": "app", "image": DISTROLESS, "command": ["/app/sh", "-c", DISTROLESS_SCRIPT] }] }),
+            json!({ "containers": [{ "name": "app", "image": DISTROLESS, "command": ["/app/sh", "-c", SHELL_SCRIPT] }] }),
             "65532",
         ),
         (
@@ -196,24 +196,16 @@ async fn fail_in_pods(vault: &PodStore) -> Result<()> {
     ampoule.stop().await?.ensure_clean()
 }
 
-/// Prints the same without other programs.
-const SCRATCH_SCRIPT: &str = r#"
+/// Prints the same without other programs. The kernel knows the user.
+const SHELL_SCRIPT: &str = r#"
 echo "$DB_PASSWORD"
 for path in "$DB_PASSWORD_FILE" /etc/flyte/secrets/db/token; do
     read -r line < "$path"
     printf %s "$line"
 done
-echo 1000
-"#;
-
-/// The same for the user of the image.
-const DISTROLESS_SCRIPT: &str = r#"
-echo "$DB_PASSWORD"
-for path in "$DB_PASSWORD_FILE" /etc/flyte/secrets/db/token; do
-    read -r line < "$path"
-    printf %s "$line"
-done
-echo 65532
+while read -r field user others; do
+    if [ "$field" = Uid: ]; then echo "$user"; fi
+done < /proc/self/status
 "#;
 
 /// A container of the pod's author that reads the same secrets before the others.
