@@ -14,6 +14,8 @@ mod grants;
 mod loading;
 #[path = "sandbox/outbound.rs"]
 mod outbound;
+#[path = "sandbox/reuse.rs"]
+mod reuse;
 #[path = "sandbox/support.rs"]
 mod support;
 #[path = "sandbox/table.rs"]

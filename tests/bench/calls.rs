@@ -50,12 +50,15 @@ fn main() -> Result<()> {
     let folder = report::criterion()?;
     let mut criterion = Criterion::default().configure_from_args().output_directory(&folder);
     let metrics = Metrics::new();
-    let place = Place { runtime: Runtime::new()?, engine: support::engine(&metrics), metrics };
-    surroundings(&mut criterion, &place);
-    calls(&mut criterion, &place);
-    mutations_by_each_backend(&mut criterion, &place);
-    mutations_by_size(&mut criterion, &place);
-    whole_review(&mut criterion, &place);
+    let serving = Place { runtime: Runtime::new()?, engine: support::engine(&metrics), metrics: metrics.clone() };
+    let calling = Place { runtime: Runtime::new()?, engine: support::calling_engine(&metrics), metrics };
+    surroundings(&mut criterion, &calling);
+    calls(&mut criterion, &calling);
+    mutations_by_each_backend(&mut criterion, &calling);
+    mutations_by_size(&mut criterion, &calling);
+    given_again(&mut criterion, &serving);
+    whole_review(&mut criterion, &serving, "review: all of it, bytes to bytes");
+    whole_review(&mut criterion, &calling, "review: the same with calls of the plugin");
     criterion.final_summary();
     report::write(&folder, begun)
 }
@@ -110,15 +113,7 @@ fn calls(criterion: &mut Criterion, place: &Place) {
         criterion.bench_function(&format!("{}{name}", report::FRESH), |bencher| {
             place.time(bencher, |iterations| {
                 let (plugin, request) = (plugin.clone(), Arc::clone(&request));
-                async move {
-                    let view = support::parsed_pod().view("flytesnacks-development").into();
-                    let start = Instant::now();
-                    for _ in 0..iterations {
-                        let answer = plugin.open().inject(&request, &view).await;
-                        assert!(matches!(black_box(answer), Ok(Ok(_))), "the plugin injects");
-                    }
-                    start.elapsed()
-                }
+                async move { separate_sessions(&plugin, &request, iterations).await }
             });
         });
         criterion.bench_function(&format!("{}{name}", report::REUSED), |bencher| {
@@ -202,10 +197,37 @@ fn mutation(
     });
 }
 
-fn whole_review(criterion: &mut Criterion, place: &Place) {
+/// An answer and mutations as for all pods of a template but the first.
+fn given_again(criterion: &mut Criterion, place: &Place) {
+    let plugin = support::k8s(&place.runtime, &place.engine);
+    let request = Arc::new(one_request());
+    criterion.bench_function("answer of k8s that is given again", |bencher| {
+        place.time(bencher, |iterations| {
+            let (plugin, request) = (plugin.clone(), Arc::clone(&request));
+            async move { separate_sessions(&plugin, &request, iterations).await }
+        });
+    });
+    for secrets in SECRETS {
+        let title = format!("mutation by answers that are given again: k8s, secrets: {secrets}, containers: 1");
+        mutation(criterion, place, &title, place.k8s(), &support::requests(secrets), 1);
+    }
+}
+
+/// The time of calls in sessions of their own.
+async fn separate_sessions(plugin: &PluginInjector, request: &SecretRequest, calls: u64) -> Duration {
+    let view = support::parsed_pod().view("flytesnacks-development").into();
+    let start = Instant::now();
+    for _ in 0..calls {
+        let answer = plugin.open().inject(request, &view).await;
+        assert!(matches!(black_box(answer), Ok(Ok(_))), "the plugin injects");
+    }
+    start.elapsed()
+}
+
+fn whole_review(criterion: &mut Criterion, place: &Place, title: &str) {
     let pipeline = Pipeline::new(Arc::clone(&place.engine), place.k8s(), place.metrics.clone());
     let body = support::review();
-    criterion.bench_function("review: all of it, bytes to bytes", |bencher| {
+    criterion.bench_function(title, |bencher| {
         bencher.to_async(&place.runtime).iter(async || {
             let request = review::parse(&body).expect("a review");
             let reply = pipeline.admit(request, &RequestContext::untraced(PATIENCE)).await;

@@ -110,8 +110,9 @@ fn serve(servers: &Servers, server: Server, requests: u64) -> Result<Used> {
 fn phases(extent: &Extent) -> Result<Table> {
     let runtime = Runtime::new()?;
     let metrics = Metrics::new();
-    let engine = support::engine(&metrics);
+    let (engine, calling) = (support::engine(&metrics), support::calling_engine(&metrics));
     let mutator = support::mutator(support::k8s(&runtime, &engine));
+    let calling = support::mutator(support::k8s(&runtime, &calling));
     let pipeline = Pipeline::new(Arc::clone(&engine), support::mutator(support::k8s(&runtime, &engine)), metrics);
     let (body, pod) = (support::review(), support::parsed_pod());
     let admit = || {
@@ -129,10 +130,12 @@ fn phases(extent: &Extent) -> Result<Table> {
     });
     row("read the review", &|| _ = black_box(review::parse(black_box(&body))));
     row("read the annotations", &|| _ = black_box(RequestedSecret::from_annotations(black_box(&pod).annotations())));
-    row("mutate the pod", &|| {
-        let mutation = runtime.block_on(mutator.mutate(&pod, "flytesnacks-development"));
-        assert!(black_box(mutation).outcome.is_ok(), "the pod is admitted");
-    });
+    for (phase, mutator) in [("mutate the pod", &mutator), ("mutate the pod by a call of the plugin", &calling)] {
+        row(phase, &|| {
+            let mutation = runtime.block_on(mutator.mutate(&pod, "flytesnacks-development"));
+            assert!(black_box(mutation).outcome.is_ok(), "the pod is admitted");
+        });
+    }
     row("write the answer", &|| _ = black_box(review::respond(black_box(&reply))));
     row("all, with metrics: bytes to bytes", &|| _ = black_box(review::respond(&admit())));
     Ok(table)

@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let samples = if quick { 50 } else { 1000 };
     let runtime = Runtime::new().expect("a runtime");
-    let engine = support::engine(&Metrics::new());
+    let engine = support::calling_engine(&Metrics::new());
     let (name, component) =
         ampoule_test_guests::GUESTS.iter().find(|(name, _)| *name == "endless_loop").expect("the guest");
     let endless = runtime.block_on(engine.load(support::spec(name, component))).expect("the guest loads");

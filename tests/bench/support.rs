@@ -31,10 +31,20 @@ const HEAD: usize = 256;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// An engine as `serve` makes it: each plugin call is counted.
+/// An engine as `serve` makes it: each plugin call is counted, and an answer that the plugin would
+/// give again needs no call.
 pub(crate) fn engine(metrics: &Metrics) -> Arc<PluginEngine> {
-    let config = EngineConfig { observer: Arc::new(metrics.clone()), ..EngineConfig::default() };
+    Arc::new(PluginEngine::new(config(metrics)).expect("an engine"))
+}
+
+/// The same, with a call for each answer.
+pub(crate) fn calling_engine(metrics: &Metrics) -> Arc<PluginEngine> {
+    let config = EngineConfig { reuse_answers: false, ..config(metrics) };
     Arc::new(PluginEngine::new(config).expect("an engine"))
+}
+
+fn config(metrics: &Metrics) -> EngineConfig {
+    EngineConfig { observer: Arc::new(metrics.clone()), ..EngineConfig::default() }
 }
 
 /// Loads a built-in plugin without settings.

@@ -194,6 +194,7 @@ fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<
         let ratios = [
             (Server::Ampoule, Server::Noop),
             (Server::Ampoule, Server::Bare),
+            (Server::Calling, Server::Noop),
             (Server::Quiet, Server::Noop),
             (Server::Ampoule, Server::Uncounted),
         ];

@@ -36,6 +36,10 @@ pub struct EngineSettings {
     #[serde(rename = "compileMemoryMiB", deserialize_with = "compile_memory")]
     #[schemars(range(min = 128, max = 131_072))]
     pub compile_memory_mib: u64,
+    /// Whether the answer of a plugin is given again, without a call, to a pod for which the plugin
+    /// would give the same one: the same requests, and the same facts about the pod and the
+    /// existence of Secrets. Values are never kept for this.
+    pub reuse_answers: bool,
 }
 
 // === impl EngineSettings ===
@@ -47,6 +51,7 @@ impl Default for EngineSettings {
             max_concurrent: None,
             guest_threads: None,
             compile_memory_mib: COMPILE_MEMORY_MIB,
+            reuse_answers: true,
         }
     }
 }

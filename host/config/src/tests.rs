@@ -402,7 +402,7 @@ certificates:
   secretName: webhook.tls
   copyToCertDir: true
   validitySeconds: 3600
-engine: { cacheDirectory: /var/cache/ampoule, maxConcurrent: 8, guestThreads: 2, compileMemoryMiB: 1024 }
+engine: { cacheDirectory: /var/cache/ampoule, maxConcurrent: 8, guestThreads: 2, compileMemoryMiB: 1024, reuseAnswers: false }
 plugins:
   configMaps: true
   configMapsBefore: [logged-in]

@@ -23,7 +23,7 @@ pub trait SecretInjector: Send + Sync {
 
     /// Opens a session for one admission. Cheap: expensive work waits for the first request.
     ///
-    /// Two sessions share no state that a request can change.
+    /// An answer depends on the requests and the pod of its session, never on another session.
     fn open(&self) -> Box<dyn InjectorSession>;
 }
 

@@ -51,6 +51,9 @@ pub enum ValueOrigin {
 pub struct Call {
     /// The result.
     pub outcome: CallOutcome,
+    /// Whether the edits are those of an earlier call, so that no guest planned them. A guest may
+    /// have fetched their values.
+    pub reused: bool,
     /// Time from request to answer: the sum of the phases and a little work of the host between
     /// them.
     pub elapsed: Duration,

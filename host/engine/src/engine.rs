@@ -67,6 +67,9 @@ pub struct EngineConfig {
     pub http: Option<Arc<dyn HttpAnswers>>,
     /// Receives the log lines of plugins. With `None`, they go to the host's log.
     pub log: Option<Arc<dyn PluginLog>>,
+    /// Whether the answer of a plugin is given again, without a call, where the plugin would give
+    /// the same one.
+    pub reuse_answers: bool,
 }
 
 // === impl PluginEngine ===
@@ -108,7 +111,7 @@ impl PluginEngine {
             log: config.log,
             network: threads.handle().clone(),
         };
-        let runtime = PluginRuntime::start(engine, code, instances, config.observer, services)?;
+        let runtime = PluginRuntime::start(engine, code, instances, config.observer, services, config.reuse_answers)?;
         Ok(Self { runtime: Arc::new(runtime), threads })
     }
 
@@ -223,7 +226,8 @@ impl EngineConfig {
 
 impl Default for EngineConfig {
     /// 64 concurrent instances, one guest thread per processor, no cache, no external compiler, no
-    /// observer, the system's resolver, no cluster, no local HTTP answers, and the host's log.
+    /// observer, the system's resolver, no cluster, no local HTTP answers, the host's log, and
+    /// recorded answers.
     fn default() -> Self {
         Self {
             cache_dir: None,
@@ -235,6 +239,7 @@ impl Default for EngineConfig {
             secrets: Arc::new(NoCluster),
             http: None,
             log: None,
+            reuse_answers: true,
         }
     }
 }

@@ -7,6 +7,9 @@
 //! | [`inspect`] | describes a component without settings |
 //! | [`prepared`] | what does not change between admissions |
 //! | [`injector`] | the plugin as the core calls it |
+//! | [`recall`] | whether a recorded answer is true of a pod |
+//! | [`recorded`] | answers that the host gives again without a call |
+//! | [`promises`] | the values of the promises of an answer |
 //! | [`session`] | one plugin during one admission |
 //! | [`permits`] | bounds the number of instances |
 //! | [`instance`] | one instance, from its start to its last answer |
@@ -23,6 +26,9 @@ pub(crate) mod instance;
 pub(crate) mod load;
 pub(crate) mod permits;
 pub(crate) mod prepared;
+pub(crate) mod promises;
+pub(crate) mod recall;
+pub(crate) mod recorded;
 pub(crate) mod runtime;
 pub(crate) mod session;
 pub(crate) mod timing;

@@ -9,6 +9,7 @@
 //! | [`budgets`] | what the instances of a plugin share during one admission |
 //! | [`answer`] | the answer to one request, as the guest builds it |
 //! | [`builders`] | volumes and init containers that a guest builds |
+//! | [`facts`] | what a guest learned from the host |
 //! | [`fetch`] | the answer to one promise |
 //! | [`cache`] | what a plugin keeps between admissions |
 //! | [`store`] | the state of one instance, and the bounds that wasmtime enforces on it |
@@ -25,6 +26,7 @@ pub(crate) mod budgets;
 pub(crate) mod builders;
 pub(crate) mod cache;
 pub(crate) mod context;
+pub(crate) mod facts;
 pub(crate) mod fetch;
 pub(crate) mod grants;
 pub(crate) mod guest_http;

@@ -102,6 +102,7 @@ mod tests {
         metrics.rejected("too-large");
         let call = |outcome| Call {
             outcome,
+            reused: false,
             elapsed: Duration::from_micros(30),
             queue: Duration::ZERO,
             start: Some(Duration::from_micros(7)),

@@ -20,6 +20,7 @@ use ampoule_admission::{
 };
 use ampoule_cluster::certs::{self, CertificatePair};
 use ampoule_config::WEBHOOK_PATH;
+use ampoule_engine::PluginEngine;
 use ampoule_load::Target;
 use ampoule_net::{
     listener::{ConnectionLimits, Drain, DrainTrigger, Listener},
@@ -49,7 +50,8 @@ use crate::{consoles, support};
 pub(crate) const SERVE: &str = "--serve";
 
 /// All servers, in the order of the tables.
-pub(crate) const SERVERS: [Server; 5] = [Server::Bare, Server::Noop, Server::Ampoule, Server::Quiet, Server::Uncounted];
+pub(crate) const SERVERS: [Server; 6] =
+    [Server::Bare, Server::Noop, Server::Ampoule, Server::Calling, Server::Quiet, Server::Uncounted];
 
 /// Servers whose latency is measured.
 pub(crate) const TIMED: [Server; 3] = [Server::Bare, Server::Noop, Server::Ampoule];
@@ -65,8 +67,10 @@ pub(crate) enum Server {
     Bare,
     /// Reads a review and allows it.
     Noop,
-    /// The whole pipeline.
+    /// The whole pipeline. Every request has the same pod, so that the plugin is called once.
     Ampoule,
+    /// The whole pipeline, with a call of the plugin for each answer.
+    Calling,
     /// The whole pipeline without a log.
     Quiet,
     /// The whole pipeline without metrics.
@@ -98,13 +102,14 @@ impl Server {
             Self::Bare => "bare",
             Self::Noop => "no-op",
             Self::Ampoule => "Ampoule",
+            Self::Calling => "Ampoule, each answer by a call",
             Self::Quiet => "Ampoule without its log",
             Self::Uncounted => "Ampoule without metrics",
         }
     }
 
     fn patches(self) -> bool {
-        matches!(self, Self::Ampoule | Self::Quiet | Self::Uncounted)
+        matches!(self, Self::Ampoule | Self::Calling | Self::Quiet | Self::Uncounted)
     }
 }
 
@@ -173,9 +178,10 @@ pub(crate) fn serve() -> Result<()> {
     let servers = [
         start(&runtime, bare()),
         start(&runtime, noop()),
-        start(&runtime, ampoule(&runtime, &metrics, None)),
-        start(&quiet, ampoule(&quiet, &metrics, None)),
-        start(&runtime, ampoule(&runtime, &Metrics::idle(), None)),
+        start(&runtime, ampoule(&runtime, &metrics, support::engine(&metrics), None)),
+        start(&runtime, ampoule(&runtime, &metrics, support::calling_engine(&metrics), None)),
+        start(&quiet, ampoule(&quiet, &metrics, support::engine(&metrics), None)),
+        start(&runtime, ampoule(&runtime, &Metrics::idle(), support::engine(&Metrics::idle()), None)),
     ];
     let servers: Vec<_> = servers.into_iter().collect::<Result<_>>()?;
     let addresses: Vec<_> = servers.iter().map(|(address, _)| address).collect();
@@ -183,7 +189,7 @@ pub(crate) fn serve() -> Result<()> {
         None => None,
         Some(_) => {
             let decisions = DecisionLog::default();
-            let router = ampoule(&runtime, &metrics, Some(decisions.clone()));
+            let router = ampoule(&runtime, &metrics, support::engine(&metrics), Some(decisions.clone()));
             let (server, console) = (start(&runtime, router)?, runtime.block_on(consoles::port(decisions))?);
             Some((server, console))
         }
@@ -218,8 +224,7 @@ async fn run(listener: Listener, router: Router, drain: Drain) {
     listener.run(router, drain, GRACE).await;
 }
 
-fn ampoule(runtime: &Runtime, metrics: &Metrics, decisions: Option<DecisionLog>) -> Router {
-    let engine = support::engine(metrics);
+fn ampoule(runtime: &Runtime, metrics: &Metrics, engine: Arc<PluginEngine>, decisions: Option<DecisionLog>) -> Router {
     let mutator = support::mutator(support::k8s(runtime, &engine));
     let pipeline = Pipeline::new(engine, mutator, metrics.clone()).with_decisions(decisions);
     let pipeline = Arc::new(ServingPipeline::new(pipeline));

@@ -62,6 +62,7 @@ fn every_metric_in_a_rule_exists() -> Result<()> {
     metrics.plugin_state("plugin", PluginState::Failed);
     metrics.of_plugin("plugin", "").called(&Call {
         outcome: CallOutcome::Failed(FailureKind::Trap),
+        reused: false,
         elapsed: Duration::ZERO,
         queue: Duration::ZERO,
         start: None,

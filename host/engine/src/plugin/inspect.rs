@@ -50,6 +50,7 @@ pub(crate) async fn inspect(
     // Without grants, every import can be linked, and every call of a granted interface is refused.
     let context = PluginContext {
         name: "(inspected)".to_owned(),
+        reuses_answers: false,
         limits,
         conventions: Profile::FlyteV2.conventions(),
         cache: PluginCache::default(),

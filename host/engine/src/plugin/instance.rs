@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use ampoule_core::{InjectionError, LazyPodView, PodEdit, SecretRequest, SecretValue, ValueOrigin};
+use ampoule_core::{InjectionError, LazyPodView, SecretRequest, SecretValue, ValueOrigin};
 use tokio::time::{Instant, error::Elapsed, timeout_at};
 use wasmtime::{Store, component::Resource};
 
 use super::{
     failure::Failure,
-    values::{FetchPlace, FetchProblem, FetchedValue, Fetching, ValueCache},
+    values::{FetchProblem, FetchedValue, ValueCache},
 };
 use crate::{
     contract::{
@@ -20,11 +20,11 @@ use crate::{
         v0_2::exports::{PluginExports, PluginPre},
     },
     sandbox::{
-        answer::{Plan, PlannedEdit, PromiseUse, RequestAnswer},
+        answer::{Plan, RequestAnswer},
         budgets::AdmissionBudgets,
         context::PluginContext,
+        facts::Fact,
         fetch::PromiseAnswer,
-        limits::{ExceededLimit, VALUE_BYTES},
         store::{GuestState, new_store},
     },
 };
@@ -38,12 +38,6 @@ pub(crate) struct PluginInstance {
     exports: PluginExports,
     /// Whether it can be called again.
     is_usable: bool,
-}
-
-/// The edits of an answer, and its warnings for the pod's author.
-pub(crate) struct PlannedInjection {
-    pub(crate) edits: Vec<PodEdit>,
-    pub(crate) warnings: Vec<String>,
 }
 
 // === impl PluginInstance ===
@@ -90,28 +84,14 @@ impl PluginInstance {
         Ok(self.check(answer)?.map_err(|reason| clean_error(&reason)))
     }
 
-    /// Calls `inject`, and fetches the values of its promises, until `deadline`.
-    pub(crate) async fn inject(
+    /// Calls `inject`.
+    pub(crate) async fn plan(
         &mut self,
         request: &SecretRequest,
         pod: &LazyPodView,
         deadline: Instant,
-        fetching: Fetching<'_>,
-    ) -> Result<Result<PlannedInjection, InjectionError>, Failure> {
+    ) -> Result<Plan, Failure> {
         set_deadline(&mut self.store, deadline);
-        match self.plan(request, pod, deadline).await? {
-            Plan::Inject(edits, warnings) => {
-                let edits = self.keep_promises(edits, deadline, fetching).await?;
-                Ok(edits.map(|edits| PlannedInjection { edits, warnings }))
-            }
-            Plan::Decline(reason) => Ok(Err(reason)),
-            Plan::FailedEdit(error) => Err(Failure::InvalidEdit(error)),
-            Plan::Nothing => Err(Failure::NoAnswer),
-        }
-    }
-
-    /// Calls `inject`.
-    async fn plan(&mut self, request: &SecretRequest, pod: &LazyPodView, deadline: Instant) -> Result<Plan, Failure> {
         let state = self.store.data_mut();
         let answer = RequestAnswer::new(request.clone(), pod.clone(), &state.plugin.limits);
         state.start_request(answer);
@@ -123,58 +103,19 @@ impl PluginInstance {
         Ok(answer.map_or(Plan::Nothing, |answer| answer.finish()))
     }
 
-    /// Replaces each promise by its value, unless it is fetched elsewhere. Equal promises are
-    /// fetched once.
-    async fn keep_promises(
-        &mut self,
-        planned: Vec<PlannedEdit>,
-        deadline: Instant,
-        fetching: Fetching<'_>,
-    ) -> Result<Result<Vec<PodEdit>, InjectionError>, Failure> {
-        let observer = Arc::clone(&self.store.data().plugin.observer);
-        let mut fetched: Vec<(String, SecretValue)> = Vec::new();
-        // Each use of a value is a copy.
-        let mut bytes_left = VALUE_BYTES;
-        let mut edits = Vec::with_capacity(planned.len());
-        for edit in planned {
-            let (target, promise) = match edit {
-                PlannedEdit::Ready(edit) => {
-                    edits.push(edit);
-                    continue;
-                }
-                PlannedEdit::Promised { target, promise } => (target, promise),
-            };
-            if fetching.place == FetchPlace::Elsewhere && target != PromiseUse::PullSecret {
-                edits.push(target.promised(promise));
-                continue;
-            }
-            let value = match fetched.iter().find(|(text, _)| *text == promise) {
-                Some((_, value)) => value.clone(),
-                None => match self.value(fetching.kept, &promise, deadline).await {
-                    Ok((value, origin)) => {
-                        observer.value(origin);
-                        fetched.push((promise, value.clone()));
-                        value
-                    }
-                    Err(FetchProblem::Declined(reason) | FetchProblem::LoginRefused(reason)) => {
-                        return Ok(Err(reason));
-                    }
-                    Err(FetchProblem::Failed(failure)) => return Err(failure),
-                },
-            };
-            bytes_left = bytes_left.checked_sub(value.len()).ok_or(Failure::Exceeded(ExceededLimit::OutputBytes))?;
-            edits.push(target.with(value));
-        }
-        Ok(Ok(edits))
+    /// Takes what the guest learned for its last answer; `None` if the answer cannot be recorded.
+    pub(crate) fn take_facts(&mut self) -> Option<Vec<Fact>> {
+        self.store.data_mut().take_facts()
     }
 
     /// The value of a promise: from the host's memory, or fetched.
-    async fn value(
+    pub(crate) async fn value(
         &mut self,
         values: Option<&ValueCache>,
         promise: &str,
         deadline: Instant,
     ) -> Result<(SecretValue, ValueOrigin), FetchProblem> {
+        set_deadline(&mut self.store, deadline);
         let Some(values) = values else {
             return self.fetch(promise, deadline).await.map(|fetched| (fetched.value, ValueOrigin::Fetched));
         };
@@ -202,7 +143,10 @@ impl PluginInstance {
         deadline: Instant,
     ) -> Result<Result<FetchedValue, InjectionError>, Failure> {
         let Some(fetcher) = &self.exports.fetcher else { return Err(Failure::NoFetcher) };
-        self.store.data_mut().promise = Some(PromiseAnswer::new(promise.to_owned()));
+        let state = self.store.data_mut();
+        // The guest may keep what it learns from the store.
+        state.facts.spoil();
+        state.promise = Some(PromiseAnswer::new(promise.to_owned()));
         let call = fetcher.call_fetch(&mut self.store, Resource::new_borrow(ONLY));
         let returned = timeout_at(deadline, call).await;
         self.check(returned)?;
@@ -210,6 +154,11 @@ impl PluginInstance {
         let expires_in = answer.expires_in;
         let value = answer.finish().ok_or(Failure::NoAnswer)?;
         Ok(value.map(|value| FetchedValue { value, expires_in }))
+    }
+
+    /// Whether its next answer can be recorded.
+    pub(crate) fn is_recordable(&self) -> bool {
+        self.store.data().facts.is_complete()
     }
 
     /// Whether the instance can be called again.

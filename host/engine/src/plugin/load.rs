@@ -15,6 +15,7 @@ use super::{
     injector::PluginInjector,
     instance::PluginInstance,
     prepared::PreparedPlugin,
+    recorded::RecordedPlans,
     runtime::PluginRuntime,
     values::{FetchPlace, ValueCache, ValueCachePolicy},
 };
@@ -95,7 +96,9 @@ pub(crate) async fn load(
     let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
     let observer = runtime.observer.of_plugin(&name, &digest);
     let services = Arc::clone(&runtime.services);
+    let reuses_answers = runtime.reuses_answers && grants.is_deterministic();
     let context = Arc::new(PluginContext {
+        reuses_answers,
         name,
         limits,
         conventions,
@@ -115,6 +118,7 @@ pub(crate) async fn load(
         digest,
         settings,
         values: ValueCache::new(value_cache),
+        recorded: reuses_answers.then(RecordedPlans::new),
         fetch_place,
         missing_grants,
     }))

@@ -8,8 +8,9 @@ use ampoule_core::Grant;
 use tokio::sync::Semaphore;
 
 use super::{
+    recorded::RecordedPlans,
     runtime::PluginRuntime,
-    values::{FetchPlace, Fetching, ValueCache},
+    values::{FetchPlace, ValueCache},
 };
 use crate::{
     contract::{info::PluginInfo, v0_2::exports::PluginPre},
@@ -30,17 +31,10 @@ pub(crate) struct PreparedPlugin {
     pub(crate) settings: String,
     /// The values that it fetched; `None` if the host keeps none.
     pub(crate) values: Option<ValueCache>,
+    /// Its recorded answers; `None` if the host records none.
+    pub(crate) recorded: Option<RecordedPlans>,
     /// Where the values of its promises are fetched.
     pub(crate) fetch_place: FetchPlace,
     /// The grants that its imports need, and that it does not have.
     pub(crate) missing_grants: Vec<Grant>,
-}
-
-// === impl PreparedPlugin ===
-
-impl PreparedPlugin {
-    /// How the values of its promises are fetched.
-    pub(crate) fn fetching(&self) -> Fetching<'_> {
-        Fetching { place: self.fetch_place, kept: self.values.as_ref() }
-    }
 }

@@ -37,6 +37,8 @@ pub(crate) struct PluginRuntime {
     pub(crate) instances: Arc<Semaphore>,
     pub(crate) observer: Arc<dyn CallObserver>,
     pub(crate) services: Arc<HostServices>,
+    /// Whether recorded answers are given again.
+    pub(crate) reuses_answers: bool,
     linker: Linker<GuestState>,
 }
 
@@ -50,6 +52,7 @@ impl PluginRuntime {
         max_instances: usize,
         observer: Arc<dyn CallObserver>,
         services: HostServices,
+        reuses_answers: bool,
     ) -> Result<Self, EngineError> {
         Ok(Self {
             code,
@@ -57,6 +60,7 @@ impl PluginRuntime {
             instances: Arc::new(Semaphore::new(max_instances)),
             observer,
             services: Arc::new(services),
+            reuses_answers,
             linker: build_linker(engine).map_err(|error| EngineError::Wasmtime(format!("{error:#}")))?,
         })
     }

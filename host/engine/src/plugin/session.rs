@@ -1,36 +1,67 @@
-//! [`PluginSession`]: one plugin during one admission. It creates the instance at the first
-//! request.
+//! [`PluginSession`]: one plugin during one admission.
 //!
-//! The instance serves the requests of one pod, as long as it answers with edits. After any other
-//! answer the session drops the instance and its permit, because the next plugin is called and may
-//! take long: instances of one plugin do not wait for those of another. The next request of the
-//! same pod gets a new instance.
+//! A request gets a recorded answer if the plugin would give the same one again. Otherwise the
+//! session creates an instance, which serves the requests of one pod as long as it answers with
+//! edits. After any other answer the session drops the instance and its permit, because the next
+//! plugin is called and may take long: instances of one plugin do not wait for those of another.
+//! The next request of the same pod gets a new instance.
 //!
 //! Therefore an admission that waits for a plugin holds permits only of plugins that come later in
 //! the order of injectors. Two admissions can wait for each other only if the engine has fewer
 //! permits than its plugins together, and only until the wait times out.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use ampoule_core::{CallOutcome, Injection, InjectionError, InjectorSession, LazyPodView, SecretRequest};
+use ampoule_core::{CallOutcome, Injection, InjectionError, InjectorSession, LazyPodView, PodEdit, SecretRequest};
 use async_trait::async_trait;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     failure::{Failure, PluginIdentity},
-    instance::{PlannedInjection, PluginInstance},
+    instance::PluginInstance,
     permits::InstancePermit,
     prepared::PreparedPlugin,
+    promises::{PromiseValues, promises_here},
+    recall::find_true,
+    recorded::RecordedPlan,
     timing::{CallPhase, CallTiming, ObserveOnDrop, Stopwatch, measure_waits},
+    values::FetchProblem,
 };
-use crate::sandbox::budgets::AdmissionBudgets;
+use crate::sandbox::{
+    answer::{Plan, PlannedEdits},
+    budgets::{AdmissionBudgets, BudgetAmounts},
+};
 
 /// One plugin during one admission.
 pub(crate) struct PluginSession {
+    caller: PluginCaller,
+    progress: Progress,
+    warnings: Vec<String>,
+}
+
+/// A plugin, and what is left of its budgets for one admission.
+struct PluginCaller {
     plugin: Arc<PreparedPlugin>,
     budgets: AdmissionBudgets,
+}
+
+/// What a plugin answered for a pod, since it last answered without edits.
+#[derive(Default)]
+struct Progress {
     instance: Option<PermittedInstance>,
-    warnings: Vec<String>,
+    /// The answers, from the first one to the last one that is recorded.
+    recorded: Vec<GivenPlan>,
+    /// Whether an answer is not recorded. No later one can be recorded then.
+    has_unrecorded: bool,
+    /// The end of the time for the current answer, once an instance works on it.
+    deadline: Option<Instant>,
+}
+
+/// A recorded answer that the pod got, with or without an instance.
+struct GivenPlan {
+    plan: Arc<RecordedPlan>,
+    /// What it took of the budgets.
+    spent: BudgetAmounts,
 }
 
 /// An instance that answered with edits, and its permit.
@@ -39,75 +70,252 @@ struct PermittedInstance {
     // permit.
     instance: PluginInstance,
     permit: InstancePermit,
+    /// The number of recorded answers that this instance knows: it gave them.
+    given: usize,
 }
+
+/// The edits of an answer with their values, or the plugin's reason for a refusal.
+type CallAnswer = Result<Vec<PodEdit>, InjectionError>;
 
 // === impl PluginSession ===
 
 impl PluginSession {
     pub(crate) fn new(plugin: Arc<PreparedPlugin>) -> Self {
-        let budgets = AdmissionBudgets::new(&plugin.context);
-        Self { plugin, budgets, instance: None, warnings: Vec::new() }
+        let caller = PluginCaller { budgets: AdmissionBudgets::new(&plugin.context), plugin };
+        Self { caller, progress: Progress::default(), warnings: Vec::new() }
     }
 
-    /// Calls the plugin, which has to answer within `deadline`. The wait for a permit has its own
-    /// limit.
-    pub(crate) async fn call(
+    /// Answers a request. The plugin has to answer within its deadline. The wait for a permit has
+    /// its own limit.
+    async fn call(
         &mut self,
         request: &SecretRequest,
         pod: &LazyPodView,
-        deadline: Duration,
         timing: &mut CallTiming,
-    ) -> Result<Result<PlannedInjection, InjectionError>, Failure> {
-        let mut stopwatch = Stopwatch::start();
+    ) -> Result<CallAnswer, Failure> {
         // Taken out, and put back only after edits: an instance whose call failed or was aborted
         // must not be called again.
-        let (permit, existing) = match self.instance.take() {
-            Some(PermittedInstance { instance, permit }) => (permit, Some(instance)),
-            None => {
-                let permit = InstancePermit::acquire(&self.plugin).await;
-                timing.queue = stopwatch.lap();
-                (permit?, None)
-            }
+        let mut progress = Progress { deadline: None, ..std::mem::take(&mut self.progress) };
+        let caller = &self.caller;
+        let planned = match caller.recall(&mut progress, request, pod, timing).await {
+            Some(planned) => planned,
+            None => match caller.plan(&mut progress, request, pod, timing).await? {
+                Plan::Inject(planned) => planned,
+                Plan::Decline(reason) => return Ok(Err(reason)),
+                Plan::FailedEdit(error) => return Err(Failure::InvalidEdit(error)),
+                Plan::Nothing => return Err(Failure::NoAnswer),
+            },
         };
-        timing.phase = CallPhase::Start;
-        let _ticking = self.plugin.runtime.ticker.hold();
-        let deadline = Instant::now() + deadline;
-        let mut instance = match existing {
-            Some(instance) => instance,
-            None => {
-                let started = start_instance(&self.plugin, &self.budgets, deadline).await;
-                timing.start = Some(stopwatch.lap());
-                started?
-            }
+        let edits = match caller.keep_promises(&mut progress, &planned, timing).await {
+            Ok(values) => values.replace(planned.edits, caller.plugin.fetch_place)?,
+            Err(FetchProblem::Declined(reason) | FetchProblem::LoginRefused(reason)) => return Ok(Err(reason)),
+            Err(FetchProblem::Failed(failure)) => return Err(failure),
         };
-        timing.phase = CallPhase::Guest;
-        let call = instance.inject(request, pod, deadline, self.plugin.fetching());
-        let (answer, waited) = measure_waits(call).await;
-        timing.host = waited;
-        timing.guest = stopwatch.lap().saturating_sub(timing.host);
-        timing.memory = Some(instance.memory());
-        let answer = answer?;
-        if answer.is_ok() && instance.is_usable() {
-            self.instance = Some(PermittedInstance { instance, permit });
+        self.warnings = planned.warnings;
+        if progress.instance.as_ref().is_none_or(|held| held.instance.is_usable()) {
+            self.progress = progress;
         }
-        Ok(answer)
+        Ok(Ok(edits))
+    }
+}
+
+// === impl PluginCaller ===
+
+impl PluginCaller {
+    /// Returns the recorded answer that the plugin would give again.
+    async fn recall(
+        &self,
+        progress: &mut Progress,
+        request: &SecretRequest,
+        pod: &LazyPodView,
+        timing: &mut CallTiming,
+    ) -> Option<PlannedEdits> {
+        let records = self.plugin.recorded.as_ref().filter(|_| !progress.has_unrecorded)?;
+        let variants = records.variants(progress.last(), request)?;
+        let (plugin, before) = (&self.plugin.context, self.budgets.left());
+        let search = timeout(plugin.limits.deadline, find_true(&variants, pod, plugin, &self.budgets));
+        let (found, waited) = measure_waits(search).await;
+        timing.host += waited;
+        let found = found.ok().flatten().and_then(|plan| {
+            let calls = BudgetAmounts { host_calls: plan.host_calls(), ..BudgetAmounts::default() };
+            self.budgets.left().minus(calls).map(|left| (plan, left))
+        });
+        let Some((plan, left)) = found else {
+            // The plugin is called, and asks again.
+            self.budgets.set_left(before);
+            return None;
+        };
+        self.budgets.set_left(left);
+        timing.reused = true;
+        let planned = plan.edits().clone();
+        progress.recorded.push(GivenPlan { plan, spent: before.minus(left).unwrap_or_default() });
+        Some(planned)
+    }
+
+    /// Calls the plugin, and records its answer if it can be given again.
+    async fn plan(
+        &self,
+        progress: &mut Progress,
+        request: &SecretRequest,
+        pod: &LazyPodView,
+        timing: &mut CallTiming,
+    ) -> Result<Plan, Failure> {
+        let _ticking = self.plugin.runtime.ticker.hold();
+        let existing = progress.instance.take().filter(|held| held.fits(progress.recorded.len()));
+        let known = existing.as_ref().map_or(0, |held| held.given);
+        self.refund(&progress.recorded[known..]);
+        let mut before = self.budgets.left();
+        let mut held = match existing {
+            Some(held) => held,
+            None => self.start_instance(&mut progress.deadline, timing).await?,
+        };
+        let deadline = self.deadline(&mut progress.deadline);
+        for given in &progress.recorded[known..] {
+            held.give_again(&given.plan, pod, deadline).await?;
+        }
+        if !progress.recorded.is_empty() {
+            before = self.budgets.left();
+        }
+        let mut stopwatch = Stopwatch::start();
+        timing.phase = CallPhase::Guest;
+        let (plan, waited) = measure_waits(held.instance.plan(request, pod, deadline)).await;
+        timing.host += waited;
+        timing.guest += stopwatch.lap().saturating_sub(waited);
+        timing.memory = Some(held.instance.memory());
+        let plan = plan?;
+        if let Plan::Inject(planned) = &plan {
+            let spent = before.minus(self.budgets.left()).unwrap_or_default();
+            self.record(progress, &mut held, request, planned, spent);
+            progress.instance = Some(held);
+        }
+        Ok(plan)
+    }
+
+    /// Creates and configures an instance, as soon as there is a permit.
+    async fn start_instance(
+        &self,
+        deadline: &mut Option<Instant>,
+        timing: &mut CallTiming,
+    ) -> Result<PermittedInstance, Failure> {
+        timing.phase = CallPhase::Queue;
+        let mut stopwatch = Stopwatch::start();
+        let permit = InstancePermit::acquire(&self.plugin).await;
+        timing.queue += stopwatch.lap();
+        let permit = permit?;
+        timing.phase = CallPhase::Start;
+        let started = start_instance(&self.plugin, &self.budgets, self.deadline(deadline)).await;
+        timing.start = Some(stopwatch.lap());
+        Ok(PermittedInstance { instance: started?, permit, given: 0 })
+    }
+
+    /// The end of the time for the current answer, which begins when an instance works on it.
+    fn deadline(&self, deadline: &mut Option<Instant>) -> Instant {
+        *deadline.get_or_insert_with(|| Instant::now() + self.plugin.context.limits.deadline)
+    }
+
+    /// Returns the amounts of answers that an instance is about to give again.
+    fn refund(&self, given: &[GivenPlan]) {
+        let left = given.iter().fold(self.budgets.left(), |left, given| left.plus(given.spent));
+        self.budgets.set_left(left);
+    }
+
+    fn record(
+        &self,
+        progress: &mut Progress,
+        held: &mut PermittedInstance,
+        request: &SecretRequest,
+        planned: &PlannedEdits,
+        spent: BudgetAmounts,
+    ) {
+        let records = self.plugin.recorded.as_ref().filter(|_| !progress.has_unrecorded);
+        let recorded = records
+            .zip(held.instance.take_facts())
+            .and_then(|(records, facts)| records.record(progress.last(), request, planned, facts, spent.host_calls));
+        match recorded {
+            Some(plan) => {
+                progress.recorded.push(GivenPlan { plan, spent });
+                held.given = progress.recorded.len();
+            }
+            None => progress.has_unrecorded = true,
+        }
+    }
+
+    /// Returns the values of the promises of an answer that are fetched here. The host may keep
+    /// some of them.
+    async fn keep_promises(
+        &self,
+        progress: &mut Progress,
+        planned: &PlannedEdits,
+        timing: &mut CallTiming,
+    ) -> Result<PromiseValues, FetchProblem> {
+        let mut values = PromiseValues::default();
+        let mut promises = promises_here(&planned.edits, self.plugin.fetch_place);
+        let (kept, observer) = (self.plugin.values.as_ref(), &*self.plugin.context.observer);
+        if let (None, Some(kept)) = (&progress.instance, kept) {
+            promises = values.add_kept(promises, kept, observer).await?;
+        }
+        if promises.is_empty() {
+            return Ok(values);
+        }
+        let _ticking = self.plugin.runtime.ticker.hold();
+        // Before the wait for a value that another admission fetches, which may need the last
+        // permit for it.
+        let held = match &mut progress.instance {
+            Some(held) => held,
+            None => progress.instance.insert(self.start_instance(&mut progress.deadline, timing).await?),
+        };
+        let deadline = self.deadline(&mut progress.deadline);
+        let mut stopwatch = Stopwatch::start();
+        timing.phase = CallPhase::Guest;
+        for promise in promises {
+            let (value, waited) = measure_waits(held.instance.value(kept, &promise, deadline)).await;
+            timing.host += waited;
+            timing.guest += stopwatch.lap().saturating_sub(waited);
+            let (value, origin) = value?;
+            values.add(promise, value, origin, observer)?;
+        }
+        timing.memory = Some(held.instance.memory());
+        Ok(values)
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// The last recorded answer.
+    fn last(&self) -> Option<&Arc<RecordedPlan>> {
+        self.recorded.last().map(|given| &given.plan)
+    }
+}
+
+// === impl PermittedInstance ===
+
+impl PermittedInstance {
+    /// Whether it can answer the next request after this number of recorded answers: it knows all of
+    /// them, or nothing else.
+    fn fits(&self, answers: usize) -> bool {
+        self.given == answers || self.instance.is_recordable()
+    }
+
+    /// Gives a recorded answer again, because the guest may keep something for the next one.
+    async fn give_again(&mut self, plan: &RecordedPlan, pod: &LazyPodView, deadline: Instant) -> Result<(), Failure> {
+        self.instance.plan(plan.request(), pod, deadline).await?;
+        self.instance.take_facts();
+        self.given += 1;
+        Ok(())
     }
 }
 
 #[async_trait]
 impl InjectorSession for PluginSession {
     async fn inject(&mut self, request: &SecretRequest, pod: &LazyPodView) -> Injection {
-        let plugin = Arc::clone(&self.plugin);
+        let plugin = Arc::clone(&self.caller.plugin);
         let limits = &plugin.context.limits;
         let mut observed = ObserveOnDrop::start(&*plugin.context.observer);
-        let answer = self.call(request, pod, limits.deadline, &mut observed.timing).await;
+        let answer = self.call(request, pod, &mut observed.timing).await;
         let identity = PluginIdentity { name: &plugin.context.name, version: &plugin.info.version };
         let injection = match answer {
-            Ok(Ok(PlannedInjection { edits, warnings })) => {
-                self.warnings = warnings;
-                Ok(Ok(edits))
-            }
-            Ok(Err(error)) => Ok(Err(error)),
+            Ok(answer) => Ok(answer),
             Err(failure) => Err(failure.into_injector_failure(&identity, limits)),
         };
         observed.outcome = CallOutcome::from_injection(&injection);

@@ -16,6 +16,8 @@ pub(crate) struct CallTiming {
     pub(crate) guest: Duration,
     pub(crate) host: Duration,
     pub(crate) memory: Option<usize>,
+    /// Whether the edits are those of an earlier call.
+    pub(crate) reused: bool,
     /// The current phase.
     pub(crate) phase: CallPhase,
 }
@@ -74,8 +76,8 @@ impl Drop for ObserveOnDrop<'_> {
         if self.outcome == CallOutcome::Abandoned {
             self.timing.charge_rest(elapsed);
         }
-        let CallTiming { queue, start, guest, host, memory, phase: _ } = self.timing;
-        self.observer.called(&Call { outcome: self.outcome, elapsed, queue, start, guest, host, memory });
+        let CallTiming { queue, start, guest, host, memory, reused, phase: _ } = self.timing;
+        self.observer.called(&Call { outcome: self.outcome, reused, elapsed, queue, start, guest, host, memory });
     }
 }
 

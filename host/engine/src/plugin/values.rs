@@ -47,14 +47,6 @@ pub enum FetchPlace {
     Elsewhere,
 }
 
-/// How the values of a plugin's promises are fetched.
-#[derive(Clone, Copy)]
-pub(crate) struct Fetching<'a> {
-    pub(crate) place: FetchPlace,
-    /// The values that the host keeps, if it keeps any.
-    pub(crate) kept: Option<&'a ValueCache>,
-}
-
 /// The values of one plugin.
 pub(crate) struct ValueCache {
     policy: ValueCachePolicy,
@@ -122,6 +114,12 @@ impl ValueCache {
         self.last.invalidate_all();
     }
 
+    /// Returns the value of a promise, if it is fresh.
+    pub(crate) async fn peek(&self, promise: &str) -> Option<(SecretValue, ValueOrigin)> {
+        let found = self.fresh.get(promise).await?;
+        Some(((*found.value).clone(), found.origin.again()))
+    }
+
     /// Returns the value of a promise and where it is from. Calls `fetch` unless a value is fresh,
     /// or another admission fetches it already.
     pub(crate) async fn get(
@@ -186,6 +184,12 @@ impl Expiry<String, FreshValue> for ByTime {
 }
 
 // === impl FetchProblem ===
+
+impl From<Failure> for FetchProblem {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
 
 impl FetchProblem {
     /// The problem of a call during which a login was refused. It is no outage, even if the plugin

@@ -40,10 +40,12 @@ pub(crate) struct RequestAnswer {
     reason: Option<InjectionError>,
     has_read_options: bool,
     edits_left: usize,
-    bytes_left: usize,
+    bytes: usize,
+    bytes_limit: usize,
 }
 
 /// An edit of a plugin.
+#[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "almost every edit is ready, and a box is an allocation")]
 pub(crate) enum PlannedEdit {
     /// An edit without a promise.
@@ -65,14 +67,24 @@ pub(crate) enum PromiseUse {
 
 /// A complete answer.
 pub(crate) enum Plan {
-    /// The plugin injects, with these warnings for the pod's author.
-    Inject(Vec<PlannedEdit>, Vec<String>),
+    /// The plugin injects.
+    Inject(PlannedEdits),
     /// The plugin gave a reason.
     Decline(InjectionError),
     /// An edit is not valid, and the plugin did not handle the error.
     FailedEdit(String),
     /// The plugin gave no answer.
     Nothing,
+}
+
+/// The edits of an answer.
+#[derive(Clone)]
+pub(crate) struct PlannedEdits {
+    pub(crate) edits: Vec<PlannedEdit>,
+    /// Warnings for the pod's author.
+    pub(crate) warnings: Vec<String>,
+    /// Bytes of text in the edits, with those that the plugin discarded.
+    pub(crate) bytes: usize,
 }
 
 // === impl RequestAnswer ===
@@ -88,7 +100,8 @@ impl RequestAnswer {
             reason: None,
             has_read_options: false,
             edits_left: limits.edits,
-            bytes_left: limits.output_bytes,
+            bytes: 0,
+            bytes_limit: limits.output_bytes,
         }
     }
 
@@ -116,7 +129,10 @@ impl RequestAnswer {
         valid: Result<(), String>,
     ) -> Result<Result<(), String>, ExceededLimit> {
         self.edits_left = self.edits_left.checked_sub(1).ok_or(ExceededLimit::Edits)?;
-        self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(ExceededLimit::OutputBytes)?;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.bytes_limit {
+            return Err(ExceededLimit::OutputBytes);
+        }
         if self.reason.is_some() {
             return Ok(Err("the request already has a reason for a refusal".to_owned()));
         }
@@ -168,7 +184,9 @@ impl RequestAnswer {
                 let reason = "the plugin has no options; leave `options` out";
                 Plan::Decline(InjectionError::Unsupported(reason.to_owned()))
             }
-            (None, None) => Plan::Inject(self.edits, self.warnings),
+            (None, None) => {
+                Plan::Inject(PlannedEdits { edits: self.edits, warnings: self.warnings, bytes: self.bytes })
+            }
         }
     }
 }
@@ -240,7 +258,9 @@ mod tests {
         );
         build(&mut answer);
         match answer.finish() {
-            Plan::Inject(edits, warnings) => format!("{} edits, warnings {warnings:?}", edits.len()),
+            Plan::Inject(PlannedEdits { edits, warnings, .. }) => {
+                format!("{} edits, warnings {warnings:?}", edits.len())
+            }
             Plan::Decline(reason) => reason.to_string(),
             Plan::FailedEdit(error) => format!("failed: {error}"),
             Plan::Nothing => "nothing".to_owned(),

@@ -12,6 +12,8 @@ use super::{cache::PluginCache, grants::Grants, log::GuestLogLevel, services::Ho
 /// A plugin's name, limits and grants, and the services that the grants give access to.
 pub(crate) struct PluginContext {
     pub(crate) name: String,
+    /// Whether its answers are recorded.
+    pub(crate) reuses_answers: bool,
     pub(crate) limits: Limits,
     pub(crate) conventions: Conventions,
     /// Shared by all admissions, for a plugin with the grant.

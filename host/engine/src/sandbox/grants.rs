@@ -43,4 +43,10 @@ impl Grants {
             Grant::Randomness => self.randomness,
         }
     }
+
+    /// Whether the guest sees no clock and no random number. What it gets through its other grants
+    /// is known at each call.
+    pub(crate) fn is_deterministic(&self) -> bool {
+        !self.clock && !self.randomness
+    }
 }

@@ -56,6 +56,11 @@ impl GuestOutput {
         String::from_utf8_lossy(&self.lock()).trim().to_owned()
     }
 
+    /// Whether nothing was written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Keeps the end of everything that was written.
     pub(crate) fn keep(&self, bytes: &[u8]) {
         let mut tail = self.lock();

@@ -3,7 +3,7 @@
 //! A store is created per plugin and admission and dropped afterwards, so that nothing in it
 //! reaches another pod.
 
-use ampoule_core::SecretName;
+use ampoule_core::{SecretName, SecretValue};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::{
     budgets::AdmissionBudgets,
     builders::BuilderTable,
     context::PluginContext,
+    facts::{Fact, KeyOfSecret, LearnedFacts},
     fetch::PromiseAnswer,
     limits::{CORE_INSTANCES, ExceededLimit, MEMORIES, TABLE_ELEMENTS, TABLES, VALUE_BYTES},
     log::GuestLogLevel,
@@ -34,6 +35,10 @@ pub(crate) struct GuestState {
     /// The answer to the current promise.
     pub(crate) promise: Option<PromiseAnswer>,
     pub(crate) builders: BuilderTable,
+    /// What the guest learned since its start, or since its last answer.
+    pub(crate) facts: LearnedFacts,
+    /// The lines that the guest could write to the log at its start.
+    lines_at_start: u32,
     usage: ResourceUsage,
     /// Bytes of fetched values that the current request may still have.
     value_bytes_left: usize,
@@ -86,6 +91,8 @@ impl GuestState {
             answer: None,
             promise: None,
             builders: BuilderTable::new(limits),
+            facts: LearnedFacts::new(plugin.reuses_answers),
+            lines_at_start: budgets.log.left(),
             usage: ResourceUsage {
                 memory: Meter { used: 0, limit: limits.memory },
                 table_elements: Meter { used: 0, limit: limits.table_elements },
@@ -120,6 +127,15 @@ impl GuestState {
         self.answer = Some(Box::new(answer));
     }
 
+    /// Takes what the guest learned for its answer; `None` if it cannot be compared later, or if the
+    /// guest wrote a line.
+    pub(crate) fn take_facts(&mut self) -> Option<Vec<Fact>> {
+        if self.budgets.log.left() != self.lines_at_start || !self.output.is_empty() {
+            self.facts.spoil();
+        }
+        self.facts.take()
+    }
+
     /// Counts the bytes of a fetched value.
     pub(crate) fn count_value(&mut self, bytes: usize) -> Result<(), ExceededLimit> {
         self.value_bytes_left = self.value_bytes_left.checked_sub(bytes).ok_or(ExceededLimit::OutputBytes)?;
@@ -133,13 +149,18 @@ impl GuestState {
     }
 
     /// Returns an entry of the plugin's cache.
-    pub(crate) fn cache_get(&self, key: &str) -> Option<Vec<u8>> {
-        if self.plugin.grants.cache { self.plugin.cache.get(key) } else { None }
+    pub(crate) fn cache_get(&mut self, key: &str) -> Option<Vec<u8>> {
+        if !self.plugin.grants.cache {
+            return None;
+        }
+        self.facts.spoil();
+        self.plugin.cache.get(key)
     }
 
     /// Stores an entry in the plugin's cache.
-    pub(crate) fn cache_set(&self, key: String, value: Vec<u8>, seconds: u32) {
+    pub(crate) fn cache_set(&mut self, key: String, value: Vec<u8>, seconds: u32) {
         if self.plugin.grants.cache {
+            self.facts.spoil();
             self.plugin.cache.set(key, value, seconds);
         }
     }
@@ -155,15 +176,43 @@ impl GuestState {
 
     /// Reads a Kubernetes Secret for the guest.
     pub(crate) async fn read_secret(&mut self, secret: SecretName, key: String) -> Result<Vec<u8>, SecretReadError> {
+        self.facts.spoil();
         read_secret(&self.plugin, &self.budgets.outbound, secret, key).await
     }
 
     /// Returns the position of the first of these keys of Kubernetes Secrets that exists.
     pub(crate) async fn first_existing_secret(
         &mut self,
-        keys: Vec<(SecretName, String)>,
+        keys: Vec<KeyOfSecret>,
     ) -> Result<Option<usize>, SecretReadError> {
-        first_existing(&self.plugin, &self.budgets.outbound, keys).await
+        let asked = self.facts.is_complete().then(|| keys.clone());
+        let found = first_existing(&self.plugin, &self.budgets.outbound, keys).await;
+        self.learn_first(asked, found.as_ref().ok().copied());
+        found
+    }
+
+    /// Returns whether a key of a Kubernetes Secret exists.
+    pub(crate) async fn secret_exists(&mut self, secret: SecretName, key: String) -> Result<bool, SecretReadError> {
+        let asked = self.facts.is_complete().then(|| vec![(secret.clone(), key.clone())]);
+        let found = match read_secret(&self.plugin, &self.budgets.outbound, secret, key).await {
+            Ok(value) => {
+                // The wrapper wipes the bytes.
+                drop(SecretValue::new(value));
+                Ok(true)
+            }
+            Err(SecretReadError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.learn_first(asked, found.as_ref().ok().map(|exists| exists.then_some(0)));
+        found
+    }
+
+    /// Records which of the keys exists first. An error is not recorded.
+    fn learn_first(&mut self, asked: Option<Vec<KeyOfSecret>>, found: Option<Option<usize>>) {
+        match (asked, found) {
+            (Some(keys), Some(position)) => self.facts.add(|| Fact::FirstExisting(keys, position)),
+            _ => self.facts.spoil(),
+        }
     }
 
     /// Counts items of an argument that cost as much as a call of the host each.
@@ -198,6 +247,7 @@ impl WasiView for GuestState {
 
 impl WasiHttpView for GuestState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.facts.spoil();
         self.wasi().http_view()
     }
 }

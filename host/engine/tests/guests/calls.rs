@@ -199,7 +199,7 @@ async fn reports_the_time_of_each_phase_of_a_call() {
     let [first, second, endless] = &calls[..] else { panic!("{calls:?}") };
     assert!(first.1.start.is_some() && second.1.start.is_none(), "one instance serves a pod: {calls:?}");
     assert!(endless.1.guest > Duration::from_millis(50), "the time of a loop is time in the guest: {endless:?}");
-    for (_, Call { outcome: _, elapsed, queue, start, guest, host, memory }) in &calls[..] {
+    for (_, Call { outcome: _, reused: _, elapsed, queue, start, guest, host, memory }) in &calls[..] {
         let parts = *queue + start.unwrap_or_default() + *guest + *host;
         assert!(parts <= *elapsed && *guest > Duration::ZERO, "{calls:?}");
         assert_eq!(*memory, Some(4 << 16), "four pages: {calls:?}");

@@ -44,6 +44,7 @@ pub(super) fn build_engine(
         secrets: Arc::new(ClusterReader::default()),
         http: default.http,
         log: default.log,
+        reuse_answers: settings.reuse_answers,
     };
     let engine = match PluginEngine::new(config.clone()) {
         // Not a reason to serve nothing: without the cache, each start compiles all components.

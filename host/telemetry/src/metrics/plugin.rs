@@ -43,6 +43,7 @@ pub(super) struct PluginFamilies {
     values: Family<OriginLabels, Counter>,
     logins: Family<LoginLabels, Counter>,
     guest_seconds: Family<PluginLabel, Seconds>,
+    reused: Family<PluginLabel, Counter>,
     memory: Family<PluginLabel, Gauge>,
     /// Names of the configured plugins, loaded or not.
     configured: Arc<Mutex<BTreeSet<String>>>,
@@ -55,6 +56,7 @@ pub(super) struct PluginMetrics {
     phases: Arc<Phases>,
     calls: [OnceLock<Histogram>; OUTCOMES],
     guest_seconds: OnceLock<Seconds>,
+    reused: OnceLock<Counter>,
     memory: OnceLock<Gauge>,
 }
 
@@ -119,6 +121,7 @@ impl PluginFamilies {
             values: Family::default(),
             logins: Family::default(),
             guest_seconds: Family::default(),
+            reused: Family::default(),
             memory: Family::default(),
             configured: Arc::default(),
         }
@@ -137,6 +140,8 @@ impl PluginFamilies {
         let help = "Time in the plugin's own code and in host functions that do not wait, in seconds; its rate is the \
                     number of CPUs that the plugin uses";
         registry.register("plugin_guest_seconds", help, self.guest_seconds.clone());
+        let help = "Answers of an earlier call that were given again without a call of the plugin";
+        registry.register("plugin_reused_answers", help, self.reused.clone());
         let help = "Maximum linear memory that an instance of the plugin has used, in bytes";
         registry.register("plugin_memory_high_water_bytes", help, self.memory.clone());
     }
@@ -203,6 +208,7 @@ impl PluginFamilies {
             self.logins.remove(&LoginLabels { plugin: plugin(), result });
         }
         self.guest_seconds.remove(&PluginLabel { plugin: plugin() });
+        self.reused.remove(&PluginLabel { plugin: plugin() });
         self.memory.remove(&PluginLabel { plugin: plugin() });
     }
 }
@@ -217,6 +223,7 @@ impl PluginMetrics {
             phases,
             calls: [const { OnceLock::new() }; OUTCOMES],
             guest_seconds: OnceLock::new(),
+            reused: OnceLock::new(),
             memory: OnceLock::new(),
         }
     }
@@ -227,6 +234,10 @@ impl PluginMetrics {
 
     fn guest_seconds(&self) -> &Seconds {
         self.guest_seconds.get_or_init(|| self.families.guest_seconds.get_or_create_owned(&self.label()))
+    }
+
+    fn reused(&self) -> &Counter {
+        self.reused.get_or_init(|| self.families.reused.get_or_create_owned(&self.label()))
     }
 
     fn memory(&self) -> &Gauge {
@@ -256,15 +267,21 @@ impl Drop for PluginMetrics {
 impl PluginObserver for PluginMetrics {
     fn called(&self, call: &Call) {
         self.count_duration(call.outcome, call.elapsed);
-        self.phases.observe(Phase::Queue, call.queue);
         if let Some(start) = call.start {
             self.phases.observe(Phase::Instantiate, start);
         }
-        self.phases.observe(Phase::Guest, call.guest);
         if !call.host.is_zero() {
             self.phases.observe(Phase::HostCall, call.host);
         }
-        self.guest_seconds().inc_by(call.guest.as_secs_f64());
+        if call.reused {
+            self.reused().inc();
+        }
+        // Without memory and start, no guest ran.
+        if !call.reused || call.memory.is_some() || call.start.is_some() {
+            self.phases.observe(Phase::Queue, call.queue);
+            self.phases.observe(Phase::Guest, call.guest);
+            self.guest_seconds().inc_by(call.guest.as_secs_f64());
+        }
         if let Some(memory) = call.memory.and_then(|memory| i64::try_from(memory).ok()) {
             self.memory().inner().fetch_max(memory, Ordering::Relaxed);
         }

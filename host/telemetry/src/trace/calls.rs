@@ -80,6 +80,7 @@ impl TracedPlugin {
             KeyValue::new("ampoule.host_micros", micros(call.host)),
         ];
         attributes.extend(call.start.map(|start| KeyValue::new("ampoule.instantiate_micros", micros(start))));
+        attributes.extend(call.reused.then(|| KeyValue::new("ampoule.reused", true)));
         attributes.extend(call.memory.map(|memory| KeyValue::new("ampoule.memory_bytes", super::count(memory))));
         let now = Instant::now();
         let started = now.checked_sub(call.elapsed).unwrap_or(now);

@@ -32,7 +32,7 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 
 fn call(outcome: CallOutcome) -> Call {
     let [queue, start, guest, host, elapsed] = [1, 2, 3, 4, 10].map(Duration::from_micros);
-    Call { outcome, elapsed, queue, start: Some(start), guest, host, memory: Some(1 << 16) }
+    Call { outcome, reused: false, elapsed, queue, start: Some(start), guest, host, memory: Some(1 << 16) }
 }
 
 /// An admission with one call, and its spans by name.

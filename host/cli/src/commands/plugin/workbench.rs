@@ -50,6 +50,8 @@ impl Workbench {
             log: Some(Arc::<LogLines>::clone(&lines)),
             secrets: Arc::<GivenServices>::clone(&services),
             http: Some(Arc::<GivenServices>::clone(&services)),
+            // Each case calls the plugin.
+            reuse_answers: false,
             ..EngineConfig::default()
         };
         Ok(Self { engine: PluginEngine::new(config)?, services, lines, loading })

@@ -3,8 +3,8 @@
 //! There is one pod and one request at a time, so the handles carry no data.
 
 use ampoule_core::{
-    Annotation, AnnotationCollision, ContainerKind, ContainerView, EnvSource, EnvVar, FileSource, InjectionError,
-    MountRequirement, PodEdit, PodView, SecretFile, SecretKeyRef, Unavailable, Volume, VolumeMount,
+    Annotation, AnnotationCollision, EnvSource, EnvVar, FileSource, InjectionError, MountRequirement, PodEdit, PodView,
+    SecretFile, SecretKeyRef, Unavailable, Volume, VolumeMount,
 };
 use wasmtime::{Result, component::Resource};
 
@@ -14,6 +14,7 @@ use crate::{
     sandbox::{
         answer::{PodHandle, PromiseUse, RequestAnswer, RequestHandle},
         builders::{ContainerBuilder, VolumeBuilder},
+        facts::{Fact, PodFact, image_of, init_containers, main_containers, value_of},
         store::GuestState,
     },
 };
@@ -25,48 +26,58 @@ impl Host for GuestState {}
 
 impl HostPod for GuestState {
     fn namespace(&mut self, _pod: Resource<PodHandle>) -> Result<String> {
-        Ok(self.pod()?.namespace.clone())
+        let namespace = self.pod()?.namespace.clone();
+        Ok(self.learn(namespace, PodFact::Namespace))
     }
 
     fn name(&mut self, _pod: Resource<PodHandle>) -> Result<String> {
-        Ok(self.pod()?.name.clone())
+        let name = self.pod()?.name.clone();
+        Ok(self.learn(name, PodFact::Name))
     }
 
     fn service_account(&mut self, _pod: Resource<PodHandle>) -> Result<String> {
-        Ok(self.pod()?.service_account.clone())
+        let name = self.pod()?.service_account.clone();
+        Ok(self.learn(name, PodFact::ServiceAccount))
     }
 
     fn operating_system(&mut self, _pod: Resource<PodHandle>) -> Result<Option<String>> {
-        Ok(self.pod()?.operating_system.clone())
+        let name = self.pod()?.operating_system.clone();
+        Ok(self.learn(name, PodFact::OperatingSystem))
     }
 
     fn label(&mut self, _pod: Resource<PodHandle>, key: String) -> Result<Option<String>> {
-        Ok(value_of(&self.pod()?.labels, &key))
+        let value = value_of(&self.pod()?.labels, &key).map(str::to_owned);
+        Ok(self.learn(value, |value| PodFact::Label(key, value)))
     }
 
     fn annotation(&mut self, _pod: Resource<PodHandle>, key: String) -> Result<Option<String>> {
-        Ok(value_of(&self.pod()?.annotations, &key))
+        let value = value_of(&self.pod()?.annotations, &key).map(str::to_owned);
+        Ok(self.learn(value, |value| PodFact::Annotation(key, value)))
     }
 
     fn labels(&mut self, _pod: Resource<PodHandle>) -> Result<Vec<(String, String)>> {
-        Ok(self.pod()?.labels.clone())
+        let labels = self.pod()?.labels.clone();
+        Ok(self.learn(labels, PodFact::Labels))
     }
 
     fn annotations(&mut self, _pod: Resource<PodHandle>) -> Result<Vec<(String, String)>> {
-        Ok(self.pod()?.annotations.clone())
+        let annotations = self.pod()?.annotations.clone();
+        Ok(self.learn(annotations, PodFact::Annotations))
     }
 
     fn containers(&mut self, _pod: Resource<PodHandle>) -> Result<Vec<String>> {
-        Ok(names(self.pod()?, |kind| kind == ContainerKind::Main))
+        let names = main_containers(self.pod()?).cloned().collect();
+        Ok(self.learn(names, PodFact::Containers))
     }
 
     fn init_containers(&mut self, _pod: Resource<PodHandle>) -> Result<Vec<String>> {
-        Ok(names(self.pod()?, |kind| kind != ContainerKind::Main))
+        let names = init_containers(self.pod()?).cloned().collect();
+        Ok(self.learn(names, PodFact::InitContainers))
     }
 
     fn image(&mut self, _pod: Resource<PodHandle>, container: String) -> Result<Option<String>> {
-        let found = self.pod()?.containers.iter().find(|view| view.name == container);
-        Ok(found.and_then(|view| view.image.clone()))
+        let image = image_of(self.pod()?, &container).map(str::to_owned);
+        Ok(self.learn(image, |image| PodFact::Image(container, image)))
     }
 
     fn drop(&mut self, _pod: Resource<PodHandle>) -> Result<()> {
@@ -279,6 +290,12 @@ impl GuestState {
         Ok(self.answer()?.pod.get())
     }
 
+    /// Records that the guest learns this value.
+    fn learn<T: Clone>(&mut self, value: T, fact: impl FnOnce(T) -> PodFact) -> T {
+        self.facts.add(|| Fact::Pod(fact(value.clone())));
+        value
+    }
+
     fn add(&mut self, edit: PodEdit, bytes: usize) -> Result<Result<(), String>> {
         Ok(self.answer()?.add(edit, bytes)?)
     }
@@ -299,14 +316,4 @@ impl GuestState {
 pub(super) fn unavailable(text: &str, retry_after: Option<u32>) -> InjectionError {
     let retry_after = retry_after.map(|seconds| seconds.clamp(1, MAX_RETRY_AFTER));
     InjectionError::Unavailable(Unavailable { text: clean_error(text), retry_after })
-}
-
-fn value_of(pairs: &[(String, String)], key: &str) -> Option<String> {
-    let position = pairs.binary_search_by(|(existing, _)| existing.as_str().cmp(key)).ok()?;
-    Some(pairs[position].1.clone())
-}
-
-fn names(pod: &PodView, is_listed: impl Fn(ContainerKind) -> bool) -> Vec<String> {
-    let listed = |view: &&ContainerView| is_listed(view.kind);
-    pod.containers.iter().filter(listed).map(|view| view.name.clone()).collect()
 }

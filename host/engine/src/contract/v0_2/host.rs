@@ -3,7 +3,7 @@
 //!
 //! Each function converts its arguments and calls the sandbox.
 
-use ampoule_core::{SecretName, SecretValue};
+use ampoule_core::SecretName;
 use wasmtime::{
     Result,
     component::{HasSelf, Linker},
@@ -77,15 +77,8 @@ impl SecretsHost for GuestState {
         name: String,
         key: String,
     ) -> Result<std::result::Result<bool, LookupError>> {
-        match self.read_secret(SecretName { namespace, name }, key).await {
-            Ok(value) => {
-                // The wrapper wipes the bytes.
-                drop(SecretValue::new(value));
-                Ok(Ok(true))
-            }
-            Err(SecretReadError::NotFound(_)) => Ok(Ok(false)),
-            Err(error) => Ok(Err(lookup_error(&error))),
-        }
+        let exists = self.secret_exists(SecretName { namespace, name }, key).await;
+        Ok(exists.map_err(|error| lookup_error(&error)))
     }
 
     async fn first_existing(&mut self, keys: Vec<SecretKey>) -> Result<std::result::Result<Option<u32>, LookupError>> {

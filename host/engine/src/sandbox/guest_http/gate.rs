@@ -185,6 +185,7 @@ mod tests {
         let budget = Arc::new(OutboundBudget::new(&limits));
         let plugin = PluginContext {
             name: "p".to_owned(),
+            reuses_answers: false,
             limits,
             conventions: Profile::FlyteV2.conventions(),
             cache: PluginCache::default(),

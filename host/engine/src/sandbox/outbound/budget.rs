@@ -45,6 +45,17 @@ impl OutboundBudget {
         }
     }
 
+    /// The calls and bytes that are left.
+    pub(crate) fn left(&self) -> (u32, usize) {
+        (self.calls_left.load(Ordering::Relaxed), self.bytes_left.load(Ordering::Relaxed))
+    }
+
+    /// Sets the calls and bytes that are left.
+    pub(crate) fn set_left(&self, calls: u32, bytes: usize) {
+        self.calls_left.store(calls, Ordering::Relaxed);
+        self.bytes_left.store(bytes, Ordering::Relaxed);
+    }
+
     /// Counts a call. Returns false if the budget is used up.
     pub(crate) fn count_call(&self) -> bool {
         self.calls_left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
