@@ -4,6 +4,7 @@
 //! This crate does not depend on the configuration, a metric registry or the API server; callers
 //! pass what it needs.
 
+pub mod background;
 pub mod backoff;
 pub mod cgroup;
 pub mod file;

@@ -12,7 +12,7 @@ mod process_args;
 mod ready_file;
 mod signals;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use axum::Router;
@@ -47,6 +47,7 @@ use ampoule_cluster::{
 use ampoule_components::builtins::{self, Builtins};
 use ampoule_config::{Config, ConfigError, ConfigSource, InvalidationConfig, LoadedConfig, ServerConfig};
 use ampoule_net::{
+    background::spawn_in_background,
     cgroup,
     listener::{ConnectionLimits, Drain, DrainTrigger, Listener},
     tls::ServingCert,
@@ -276,6 +277,7 @@ impl Startup {
                 &cert,
             )
         });
+        let console = console.transpose().context("server.console: no thread for it")?;
         let (serving, traces) = (reloader.serving(), self.traces.clone());
         let without_certificate = self.metrics.refused_clients(ClientRefusal::NoCertificate);
         let router = webhook::router(serving, self.metrics, traces, memory, server.max_admissions);
@@ -383,6 +385,14 @@ impl RunningPort {
     fn spawn<F: Future<Output = ()> + Send + 'static>(serve: impl FnOnce(Drain) -> F) -> Self {
         let (trigger, drain) = DrainTrigger::new();
         Self { task: tokio::spawn(serve(drain)), trigger }
+    }
+
+    /// Like [`RunningPort::spawn`], for a port that must not delay the webhook.
+    fn spawn_in_background<F: Future<Output = ()> + Send + 'static>(
+        serve: impl FnOnce(Drain) -> F,
+    ) -> io::Result<Self> {
+        let (trigger, drain) = DrainTrigger::new();
+        Ok(Self { task: spawn_in_background(serve(drain))?, trigger })
     }
 
     /// Drains the port and waits until it has ended.

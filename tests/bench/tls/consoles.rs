@@ -21,6 +21,7 @@ use ampoule_console::{
 };
 use ampoule_core::{AdmissionMemory, AdmissionOutcome, Pod, Refusal, RefusalCode, Requester, UnlimitedMemory};
 use ampoule_net::{
+    background::spawn_in_background,
     listener::{ConnectionLimits, DrainTrigger, Listener},
     tls::{self, ServingCert},
 };
@@ -35,7 +36,10 @@ use axum::{Json, Router, http::StatusCode};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{runtime::Runtime, time::sleep};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::sleep,
+};
 use tokio_rustls::TlsAcceptor;
 
 /// The variable with the file about the API server. Without it, there is no console.
@@ -69,13 +73,14 @@ struct BenchSource(DecisionLog);
 
 impl ApiServer {
     pub(crate) fn start() -> Result<Self> {
-        let runtime = Runtime::new()?;
+        let runtime = elsewhere()?;
         let signed = certs::self_signed(&[])?;
-        let (address, running) = runtime.block_on(async {
-            let cert = Arc::new(ServingCert::default());
-            cert.install(signed.certified_key());
-            listen(permit_all(), Some(TlsAcceptor::from(Arc::new(tls::server_config(cert))))).await
-        })?;
+        let cert = Arc::new(ServingCert::default());
+        cert.install(signed.certified_key());
+        let tls = TlsAcceptor::from(Arc::new(tls::server_config(cert)));
+        let (listener, address) = runtime.block_on(bind(Some(tls)))?;
+        let (running, drain) = DrainTrigger::new();
+        runtime.spawn(async move { listener.run(permit_all(), drain, GRACE).await });
         let folder = tempfile::tempdir()?;
         let ca = BASE64.encode(signed.ca_pem.as_bytes());
         let cluster = json!({ "server": format!("https://{address}"), "certificate-authority-data": ca });
@@ -103,6 +108,13 @@ impl ApiServer {
     }
 }
 
+/// A runtime for programs that run on other machines. Its threads let those of the measured servers
+/// go first.
+fn elsewhere() -> Result<Runtime> {
+    let low = || _ = rustix::process::nice(10);
+    Ok(Builder::new_multi_thread().enable_all().on_thread_start(low).build()?)
+}
+
 fn permit_all() -> Router {
     Router::new().fallback(async || {
         let review = json!({
@@ -113,7 +125,7 @@ fn permit_all() -> Router {
     })
 }
 
-async fn listen(router: Router, tls: Option<TlsAcceptor>) -> Result<(SocketAddr, DrainTrigger)> {
+async fn bind(tls: Option<TlsAcceptor>) -> Result<(Listener, SocketAddr)> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let limits = ConnectionLimits { per_peer: usize::MAX, ..ConnectionLimits::webhook(OPEN * 4) };
     let listener = Listener::bind(any, limits, Metrics::idle().port("bench-console")).await?;
@@ -122,9 +134,7 @@ async fn listen(router: Router, tls: Option<TlsAcceptor>) -> Result<(SocketAddr,
         None => listener,
     };
     let address = listener.local_addr()?;
-    let (trigger, drain) = DrainTrigger::new();
-    tokio::spawn(async move { listener.run(router, drain, GRACE).await });
-    Ok((address, trigger))
+    Ok((listener, address))
 }
 
 // === impl Consoles ===
@@ -190,11 +200,14 @@ async fn ask(console: SocketAddr, connection: &mut Option<Connection>, path: &st
     Ok(end.rsplit_once("\"last\":").and_then(|(_, last)| last.trim_end_matches('}').parse().ok()))
 }
 
-/// Starts the console of these decisions on the current runtime.
+/// Starts the console of these decisions, in the background as in the process.
 pub(crate) async fn port(decisions: DecisionLog) -> Result<(SocketAddr, DrainTrigger)> {
     let clients = CallerClients::infer().await?;
     let state = ConsoleState::new(Arc::new(BenchSource(decisions.clone())), Arc::new(clients), decisions);
-    listen(router(state), None).await
+    let (listener, address) = bind(None).await?;
+    let (trigger, drain) = DrainTrigger::new();
+    spawn_in_background(async move { listener.run(router(state), drain, GRACE).await })?;
+    Ok((address, trigger))
 }
 
 // === impl BenchSource ===

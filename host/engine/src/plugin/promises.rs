@@ -1,4 +1,6 @@
 //! [`PromiseValues`]: the values of the promises of one answer.
+//!
+//! An answer has promises only. Its values are found for each pod.
 
 use ampoule_core::{PluginObserver, PodEdit, SecretValue, ValueOrigin};
 

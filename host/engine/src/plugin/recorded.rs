@@ -32,7 +32,7 @@ const MAX_VARIANTS: usize = 8;
 
 /// The recorded answers of one plugin.
 pub(crate) struct RecordedPlans {
-    plans: Cache<Step, Variants>,
+    plans: Cache<PlanKey, Variants>,
     next: AtomicU64,
 }
 
@@ -56,14 +56,14 @@ struct PlanId(u64);
 
 /// A request, and the last answer of the same instance before it.
 #[derive(PartialEq, Eq, Hash)]
-struct Step {
+struct PlanKey {
     after: PlanId,
     request: SecretRequest,
 }
 
-/// A borrowed [`Step`]. Both have the same hash.
+/// A borrowed [`PlanKey`]. Both have the same hash.
 #[derive(Hash)]
-struct StepRef<'a> {
+struct PlanKeyRef<'a> {
     after: PlanId,
     request: &'a SecretRequest,
 }
@@ -78,7 +78,7 @@ impl RecordedPlans {
 
     /// The answers to a request of an instance that gave `last` before, or none yet.
     pub(crate) fn variants(&self, last: Option<&Arc<RecordedPlan>>, request: &SecretRequest) -> Option<Variants> {
-        self.plans.get(&StepRef { after: id_of(last), request })
+        self.plans.get(&PlanKeyRef { after: id_of(last), request })
     }
 
     /// Records the answer to a request of an instance that gave `last` before. Returns `None` if
@@ -99,7 +99,7 @@ impl RecordedPlans {
         if plan.size() > MAX_PLAN {
             return None;
         }
-        let step = Step { after: id_of(last), request: request.clone() };
+        let step = PlanKey { after: id_of(last), request: request.clone() };
         let plan = Arc::new(plan);
         let earlier = self.plans.get(&step).unwrap_or_else(|| Arc::new([]));
         let surplus = (earlier.len() + 1).saturating_sub(MAX_VARIANTS);
@@ -138,10 +138,10 @@ impl RecordedPlan {
     }
 }
 
-// === impl StepRef ===
+// === impl PlanKeyRef ===
 
-impl Equivalent<Step> for StepRef<'_> {
-    fn equivalent(&self, step: &Step) -> bool {
+impl Equivalent<PlanKey> for PlanKeyRef<'_> {
+    fn equivalent(&self, step: &PlanKey) -> bool {
         self.after == step.after && *self.request == step.request
     }
 }
@@ -150,7 +150,7 @@ fn id_of(plan: Option<&Arc<RecordedPlan>>) -> PlanId {
     plan.map(|plan| plan.id).unwrap_or_default()
 }
 
-fn weight(_step: &Step, variants: &Variants) -> u32 {
+fn weight(_step: &PlanKey, variants: &Variants) -> u32 {
     let size = variants.iter().map(|plan| plan.size()).sum::<usize>() + ENTRY;
     u32::try_from(size).unwrap_or(u32::MAX)
 }

@@ -35,7 +35,7 @@ use crate::sandbox::{
 /// One plugin during one admission.
 pub(crate) struct PluginSession {
     caller: PluginCaller,
-    progress: Progress,
+    progress: SessionProgress,
     warnings: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ struct PluginCaller {
 
 /// What a plugin answered for a pod, since it last answered without edits.
 #[derive(Default)]
-struct Progress {
+struct SessionProgress {
     instance: Option<PermittedInstance>,
     /// The answers, from the first one to the last one that is recorded.
     recorded: Vec<GivenPlan>,
@@ -66,10 +66,10 @@ struct GivenPlan {
 
 /// An instance that answered with edits, and its permit.
 struct PermittedInstance {
-    // Declared before `permit`: fields are dropped in order, and the instance must end before its
+    // Declared before `_permit`: fields are dropped in order, and the instance must end before its
     // permit.
     instance: PluginInstance,
-    permit: InstancePermit,
+    _permit: InstancePermit,
     /// The number of recorded answers that this instance knows: it gave them.
     given: usize,
 }
@@ -82,7 +82,7 @@ type CallAnswer = Result<Vec<PodEdit>, InjectionError>;
 impl PluginSession {
     pub(crate) fn new(plugin: Arc<PreparedPlugin>) -> Self {
         let caller = PluginCaller { budgets: AdmissionBudgets::new(&plugin.context), plugin };
-        Self { caller, progress: Progress::default(), warnings: Vec::new() }
+        Self { caller, progress: SessionProgress::default(), warnings: Vec::new() }
     }
 
     /// Answers a request. The plugin has to answer within its deadline. The wait for a permit has
@@ -95,7 +95,7 @@ impl PluginSession {
     ) -> Result<CallAnswer, Failure> {
         // Taken out, and put back only after edits: an instance whose call failed or was aborted
         // must not be called again.
-        let mut progress = Progress { deadline: None, ..std::mem::take(&mut self.progress) };
+        let mut progress = SessionProgress { deadline: None, ..std::mem::take(&mut self.progress) };
         let caller = &self.caller;
         let planned = match caller.recall(&mut progress, request, pod, timing).await {
             Some(planned) => planned,
@@ -125,7 +125,7 @@ impl PluginCaller {
     /// Returns the recorded answer that the plugin would give again.
     async fn recall(
         &self,
-        progress: &mut Progress,
+        progress: &mut SessionProgress,
         request: &SecretRequest,
         pod: &LazyPodView,
         timing: &mut CallTiming,
@@ -155,7 +155,7 @@ impl PluginCaller {
     /// Calls the plugin, and records its answer if it can be given again.
     async fn plan(
         &self,
-        progress: &mut Progress,
+        progress: &mut SessionProgress,
         request: &SecretRequest,
         pod: &LazyPodView,
         timing: &mut CallTiming,
@@ -205,7 +205,7 @@ impl PluginCaller {
         timing.phase = CallPhase::Start;
         let started = start_instance(&self.plugin, &self.budgets, self.deadline(deadline)).await;
         timing.start = Some(stopwatch.lap());
-        Ok(PermittedInstance { instance: started?, permit, given: 0 })
+        Ok(PermittedInstance { instance: started?, _permit: permit, given: 0 })
     }
 
     /// The end of the time for the current answer, which begins when an instance works on it.
@@ -221,7 +221,7 @@ impl PluginCaller {
 
     fn record(
         &self,
-        progress: &mut Progress,
+        progress: &mut SessionProgress,
         held: &mut PermittedInstance,
         request: &SecretRequest,
         planned: &PlannedEdits,
@@ -244,7 +244,7 @@ impl PluginCaller {
     /// some of them.
     async fn keep_promises(
         &self,
-        progress: &mut Progress,
+        progress: &mut SessionProgress,
         planned: &PlannedEdits,
         timing: &mut CallTiming,
     ) -> Result<PromiseValues, FetchProblem> {
@@ -279,9 +279,9 @@ impl PluginCaller {
     }
 }
 
-// === impl Progress ===
+// === impl SessionProgress ===
 
-impl Progress {
+impl SessionProgress {
     /// The last recorded answer.
     fn last(&self) -> Option<&Arc<RecordedPlan>> {
         self.recorded.last().map(|given| &given.plan)
@@ -291,8 +291,8 @@ impl Progress {
 // === impl PermittedInstance ===
 
 impl PermittedInstance {
-    /// Whether it can answer the next request after this number of recorded answers: it knows all of
-    /// them, or nothing else.
+    /// Whether it can answer the next request after this number of recorded answers: it knows all
+    /// of them, or nothing else.
     fn fits(&self, answers: usize) -> bool {
         self.given == answers || self.instance.is_recordable()
     }

@@ -127,8 +127,8 @@ impl GuestState {
         self.answer = Some(Box::new(answer));
     }
 
-    /// Takes what the guest learned for its answer; `None` if it cannot be compared later, or if the
-    /// guest wrote a line.
+    /// Takes what the guest learned for its answer; `None` if it cannot be compared later, or if
+    /// the guest wrote a line.
     pub(crate) fn take_facts(&mut self) -> Option<Vec<Fact>> {
         if self.budgets.log.left() != self.lines_at_start || !self.output.is_empty() {
             self.facts.spoil();

@@ -64,9 +64,13 @@ impl ConsolePort {
         self.listener.local_addr()
     }
 
-    /// Serves the port: on the network with the certificate of the webhook, and without client
+    /// Serves the port, in the background: on the network with the certificate of the webhook, and without client
     /// certificates, because each request has a token.
-    pub(super) fn serve(self, process: ProcessState, cert: &Arc<ServingCert>) -> RunningPort {
+    ///
+    /// # Errors
+    ///
+    /// The system refuses the thread.
+    pub(super) fn serve(self, process: ProcessState, cert: &Arc<ServingCert>) -> io::Result<RunningPort> {
         let is_plain = self.config.is_plain();
         info!(address = %self.config.listen, tls = !is_plain, "the console serves callers with a token");
         let source = ProcessSource {
@@ -82,6 +86,6 @@ impl ConsolePort {
         } else {
             self.listener.with_tls(TlsAcceptor::from(Arc::new(tls::server_config(Arc::clone(cert)))))
         };
-        RunningPort::spawn(|drain| listener.run(router, drain, ADMIN_GRACE))
+        RunningPort::spawn_in_background(|drain| listener.run(router, drain, ADMIN_GRACE))
     }
 }
