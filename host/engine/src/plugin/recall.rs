@@ -1,4 +1,6 @@
-//! [`find_true`]: the recorded answer whose facts are true of this pod, now.
+//! [`find_true`]: the recorded answer whose facts are true of this pod.
+//!
+//! Facts about the cluster are looked up again, as the plugin would do.
 
 use std::sync::Arc;
 

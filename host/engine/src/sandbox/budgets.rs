@@ -38,6 +38,12 @@ impl AdmissionBudgets {
         }
     }
 
+    /// Returns a call that was none: wasmtime reports an interruption of a guest as a call.
+    pub(crate) fn return_host_call(&self) {
+        let left = self.host_calls_left.load(Ordering::Relaxed);
+        self.host_calls_left.store(left.saturating_add(1), Ordering::Relaxed);
+    }
+
     /// What is left.
     pub(crate) fn left(&self) -> BudgetAmounts {
         let (outbound_calls, outbound_bytes) = self.outbound.left();

@@ -235,6 +235,7 @@ impl GuestState {
 
     /// Interrupts the guest after its deadline, and yields to other guests before.
     fn on_tick(&self) -> UpdateDeadline {
+        self.budgets.return_host_call();
         if Instant::now() >= self.deadline { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) }
     }
 }

@@ -64,8 +64,8 @@ impl ConsolePort {
         self.listener.local_addr()
     }
 
-    /// Serves the port, in the background: on the network with the certificate of the webhook, and without client
-    /// certificates, because each request has a token.
+    /// Serves the port, in the background: on the network with the certificate of the webhook, and
+    /// without client certificates, because each request has a token.
     ///
     /// # Errors
     ///
