@@ -24,6 +24,8 @@ mod hostile;
 mod place;
 #[path = "pod_fetch/refresh.rs"]
 mod refresh;
+#[path = "pod_fetch/reports.rs"]
+mod reports;
 #[path = "pod_fetch/start.rs"]
 mod start;
 

@@ -36,7 +36,7 @@ const VERSIONS: &str = "ampoule.dev/versions";
 const RESTARTED_FOR: &str = "ampoule.dev/restarted-for";
 
 /// A kind of objects with a pod template.
-trait Workload:
+pub(crate) trait Workload:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + fmt::Debug + DeserializeOwned + Serialize
 {
 }
@@ -52,12 +52,12 @@ fn rotation(rollout: &str) -> String {
 }
 
 /// A reference to the controller of an object.
-fn controlled_by(api_version: &str, kind: &str, (name, uid): (&str, &str)) -> Value {
+pub(crate) fn controlled_by(api_version: &str, kind: &str, (name, uid): (&str, &str)) -> Value {
     json!([{ "apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": true }])
 }
 
 /// Creates a workload or a ReplicaSet, and returns its UID.
-async fn create<K: Workload>(place: &Namespace, name: &str, owners: Value) -> Result<String> {
+pub(crate) async fn create<K: Workload>(place: &Namespace, name: &str, owners: Value) -> Result<String> {
     let labels = json!({ "app": name });
     let object: K = serde_json::from_value(json!({
         "apiVersion": "apps/v1", "kind": K::kind(&()),
@@ -92,7 +92,7 @@ async fn restarted_for<K: Workload>(place: &Namespace, name: &str) -> Result<Opt
 }
 
 /// Waits for the number of pods in each state: current, old and unknown.
-async fn ensure_counts(ampoule: &Ampoule, expected: [f64; 3]) -> Result<()> {
+pub(crate) async fn ensure_counts(ampoule: &Ampoule, expected: [f64; 3]) -> Result<()> {
     eventually("the number of pods", SEARCHED, async || {
         let mut counts = Vec::new();
         for state in ["current", "old", "unknown"] {
@@ -105,7 +105,7 @@ async fn ensure_counts(ampoule: &Ampoule, expected: [f64; 3]) -> Result<()> {
 }
 
 /// Waits until a search that began after this call has ended.
-async fn searched(ampoule: &Ampoule) -> Result<()> {
+pub(crate) async fn searched(ampoule: &Ampoule) -> Result<()> {
     let series = "ampoule_rotation_searches_total{result=\"done\"}";
     let before = ampoule.metric(series).await?;
     eventually("two searches", SEARCHED, async || {

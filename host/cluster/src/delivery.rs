@@ -86,6 +86,8 @@ pub struct SecretDelivery {
     is_used: AtomicBool,
     /// Whether this process delivers components, or did so.
     ships_components: AtomicBool,
+    /// Whether this process reads what pods report about the values that they fetch.
+    reads_reports: AtomicBool,
     /// Whether the log has the reason why Secrets cannot be looked up.
     has_reported_lookups: AtomicBool,
     metrics: Metrics,
@@ -101,6 +103,7 @@ impl SecretDelivery {
         let created = Cache::builder().max_capacity(MOST_COUNTED).time_to_live(config.grace).build();
         let (cluster, key, is_used) = (OnceCell::new(), OnceCell::new(), AtomicBool::new(false));
         let (ships_components, has_reported_lookups) = (AtomicBool::new(false), AtomicBool::new(false));
+        let reads_reports = AtomicBool::new(false);
         let components = KnownComponents::new(known_for(&config));
         Self {
             cluster,
@@ -111,6 +114,7 @@ impl SecretDelivery {
             created,
             is_used,
             ships_components,
+            reads_reports,
             has_reported_lookups,
             metrics,
         }
@@ -125,6 +129,15 @@ impl SecretDelivery {
     /// Starts the search for unused ConfigMaps with components, if it does not run.
     pub fn set_ships_components(&self) {
         self.ships_components.store(true, Ordering::Relaxed);
+    }
+
+    /// Starts the search for pods that report changes of their values, if it is configured.
+    pub fn set_reads_reports(&self) {
+        self.reads_reports.store(true, Ordering::Relaxed);
+    }
+
+    fn reads_reports(&self) -> bool {
+        self.reads_reports.load(Ordering::Relaxed)
     }
 
     fn is_used(&self) -> bool {
@@ -261,18 +274,13 @@ impl SecretDelivery {
 #[async_trait]
 impl DeliveryStore for SecretDelivery {
     async fn naming_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError> {
-        if dry_run {
-            let known = self.key.get().cloned();
-            return match known {
-                Some(key) => Ok(key),
-                None => naming_key::read_or_random(self.cluster().await?).await,
-            };
+        if !dry_run {
+            self.set_used();
         }
-        self.set_used();
-        let key = match self.cluster().await {
-            Ok(cluster) => self.key.get_or_try_init(|| naming_key::read_or_create(cluster)).await.cloned(),
-            Err(error) => Err(error),
-        };
+        let key = self.sealing_key(dry_run).await;
+        if dry_run {
+            return key;
+        }
         // Without the key, no Secret is written; the metric has to show that as well.
         key.inspect_err(|error| {
             self.metrics.delivered(match error {
@@ -281,6 +289,17 @@ impl DeliveryStore for SecretDelivery {
                 DeliveryError::Unavailable(_) => DeliveryResult::Unavailable,
             });
         })
+    }
+
+    async fn sealing_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError> {
+        if let Some(key) = self.key.get() {
+            return Ok(key.clone());
+        }
+        let cluster = self.cluster().await?;
+        if dry_run {
+            return naming_key::read_or_random(cluster).await;
+        }
+        self.key.get_or_try_init(|| naming_key::read_or_create(cluster)).await.cloned()
     }
 
     fn check(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {

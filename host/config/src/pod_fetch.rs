@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    ConfigError, CredentialConfig, GrantsConfig, GrantsFile, InjectorConfig,
+    Config, ConfigError, CredentialConfig, GrantsConfig, GrantsFile, InjectorConfig,
     conventions::{ProfileName, mirror},
     limits::LimitsSection,
     section::section,
@@ -57,7 +57,8 @@ pub struct PodFetchConfig {
     /// and its init container fails after this time.
     #[schemars(range(min = 1, max = 86_400))]
     pub total_seconds: u64,
-    /// Interval at which a sidecar fetches the values of a pod with files again, in seconds. The
+    /// Interval at which a sidecar fetches the values of a pod with files again, in seconds. With
+    /// `rotation.intervalSeconds`, also of a pod with variables, to find those with old values. The
     /// pod's annotation `ampoule.dev/refresh-seconds` has another interval, or 0 for no sidecar.
     /// Requires Kubernetes 1.29. Default: no sidecar.
     #[schemars(range(min = 10, max = 86_400))]
@@ -178,13 +179,13 @@ impl Default for PodFetchConfig {
 impl PodFetchConfig {
     /// How values are fetched in pods, with the recipes of the injectors in their order. `None`
     /// without an image.
-    #[must_use]
-    pub fn fetching(&self, recipes: Vec<Option<Arc<FetchRecipe>>>) -> Option<PodFetching> {
+    fn fetching(&self, recipes: Vec<Option<Arc<FetchRecipe>>>) -> Option<PodFetching> {
         Some(PodFetching {
             image: self.image.clone()?,
             variables: self.variables.into(),
             total_seconds: self.total_seconds,
             refresh_seconds: self.refresh_seconds,
+            reports_changes: false,
             resources: Resources {
                 requests: self.resources.requests.clone().into_iter().collect(),
                 limits: self.resources.limits.clone().into_iter().collect(),
@@ -208,6 +209,18 @@ fn check_pinned(key: &str, image: &str) -> Result<(), ConfigError> {
     }
     let reason = "has no digest, so the program that gets the secrets could change; use REPOSITORY@sha256:DIGEST";
     Err(ConfigError::at(key, reason))
+}
+
+// === impl Config ===
+
+impl Config {
+    /// How values are fetched in pods, with the recipes of the injectors in their order. `None`
+    /// without `delivery.pod.image`.
+    #[must_use]
+    pub fn pod_fetching(&self, recipes: Vec<Option<Arc<FetchRecipe>>>) -> Option<PodFetching> {
+        let fetching = self.delivery.pod.fetching(recipes)?;
+        Some(PodFetching { reports_changes: self.pods_report_changes(), ..fetching })
+    }
 }
 
 // === impl PodComponents ===

@@ -10,13 +10,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Config, ConfigError,
+    Config, ConfigError, InjectorConfig,
     section::{seconds, section},
 };
 
 /// The search for pods whose values changed in the store since, and the restart of their workloads.
-/// It covers values that the webhook delivered in Secrets (`delivery: secret`). With `delivery:
-/// pod`, the webhook cannot read the store, so these pods are not counted.
+/// With `delivery: secret`, the webhook fetches the values again. With `delivery: pod`, it cannot
+/// read the store: a sidecar of the pod does, and `delivery.pod.refreshSeconds` is required.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 #[schemars(extend("x-takes-effect" = "restart"))]
@@ -67,24 +67,43 @@ impl Config {
     /// The chart grants the rights under the same condition (`ampoule.restartsWorkloads`).
     #[must_use]
     pub fn restarts_workloads(&self) -> bool {
-        self.rotation.rollout.enabled && self.delivers_secrets()
+        self.rotation.rollout.enabled && (self.delivers_secrets() || self.pods_report_changes())
+    }
+
+    /// Whether a sidecar of each pod that fetches variables reports their changes, and the process
+    /// searches for these reports.
+    ///
+    /// The chart grants the rights under the same condition (`ampoule.readsReports`).
+    #[must_use]
+    pub fn pods_report_changes(&self) -> bool {
+        let fetches = self.config_maps || self.injectors.iter().any(InjectorConfig::fetches_in_pods);
+        let is_on = !self.rotation.interval.is_zero() && self.delivery.pod.refresh_seconds.is_some();
+        self.server.clients.allow_values() && is_on && fetches
     }
 
     /// A warning about injectors whose values the search does not cover. `None` without the search.
     #[must_use]
     pub fn rotation_warning(&self) -> Option<String> {
-        if self.rotation.interval.is_zero() {
+        if self.rotation.interval.is_zero() || self.delivery.pod.refresh_seconds.is_some() {
             return None;
         }
-        let in_pods = self.injectors.iter().filter(|injector| injector.delivery == Delivery::Pod);
+        let in_pods = self.injectors.iter().filter(|injector| injector.fetches_in_pods());
         let names: Vec<_> = in_pods.map(|injector| injector.name.as_str()).collect();
         (!names.is_empty()).then(|| {
             format!(
-                "rotation does not cover the values of {}, because only the pods can read the store (delivery: pod); \
-                 delivery.pod.refreshSeconds keeps their files fresh, and their variables stay as they are",
+                "rotation does not cover the values of {}, because only the pods can read the store (delivery: pod); set \
+                 delivery.pod.refreshSeconds, so that a sidecar of the pods reads it again",
                 names.join(", ")
             )
         })
+    }
+}
+
+// === impl InjectorConfig ===
+
+impl InjectorConfig {
+    fn fetches_in_pods(&self) -> bool {
+        self.delivery == Delivery::Pod
     }
 }
 

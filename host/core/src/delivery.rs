@@ -6,6 +6,7 @@
 //! replicas write the same object, and a changed value has a new name. With
 //! [`PodFetching`], the pod fetches the values itself, and the host never has them.
 
+mod change_report;
 mod component;
 mod document;
 mod fetch;
@@ -20,16 +21,24 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use async_trait::async_trait;
 
 pub use self::{
+    change_report::ChangeReport,
     component::{ComponentVolume, ShippedComponent},
     document::{
         FetchDocument, FetchInjector, FetchedFile, FetchedPart, FetchedTemplate, FetchedVariable, PromisedValue,
     },
     fetch::{FetchRecipe, FetchToken, PodFetching, VariableDelivery},
-    fetch_containers::{IMAGE_COMPONENTS, SHIPPED_DIRECTORY, TOKENS_DIRECTORY, VARIABLES_PATH},
+    fetch_containers::{IMAGE_COMPONENTS, SHIPPED_DIRECTORY, TOKENS_DIRECTORY, VARIABLES_PATH, VARIABLES_VOLUME},
     name::NamingKey,
-    versions::{PodVersions, PromiseOf, RESTARTED_FOR_ANNOTATION, ROLLOUT_ANNOTATION, VERSIONS_ANNOTATION},
+    versions::{
+        PodVersions, PromiseOf, REPLACED_UNTIL_ANNOTATION, RESTARTED_FOR_ANNOTATION, ROLLOUT_ANNOTATION,
+        VERSIONS_ANNOTATION,
+    },
 };
-pub(crate) use self::{fetch::FetchPlan, plan::DeliveryPlan, refresh::REFRESH_ANNOTATION};
+pub(crate) use self::{
+    fetch::{FetchEdits, FetchPlan},
+    plan::DeliveryPlan,
+    refresh::REFRESH_ANNOTATION,
+};
 use crate::{edit::SecretValue, generated_name::GeneratedName};
 
 /// Fetches values again, to find pods with old ones.
@@ -75,6 +84,15 @@ pub trait DeliveryStore: Send + Sync {
     ///
     /// The key cannot be read.
     async fn naming_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError>;
+
+    /// Returns the same key for the annotation of a pod without a Secret: nothing is written later.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be read.
+    async fn sealing_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError> {
+        self.naming_key(dry_run).await
+    }
 
     /// Whether pods get the annotation with the versions of their values.
     fn records_versions(&self) -> bool {

@@ -32,7 +32,7 @@ use crate::{profile::InitContainerPosition, request::ContainerScope};
 /// The name of the init container that fetches values in the pod.
 pub const FETCH_CONTAINER: &str = "ampoule-fetch";
 /// The name of the sidecar that fetches them again.
-pub(crate) const REFRESH_CONTAINER: &str = "ampoule-refresh";
+pub const REFRESH_CONTAINER: &str = "ampoule-refresh";
 /// The variable of these containers that lists the values as JSON.
 pub const FETCH_VARIABLE: &str = "AMPOULE_FETCH";
 

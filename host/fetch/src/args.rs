@@ -3,19 +3,22 @@
 //! The defaults are those of its image; tests use other paths.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use ampoule_core::{FETCH_VARIABLE, FetchDocument, IMAGE_COMPONENTS, SHIPPED_DIRECTORY};
+use ampoule_core::{FETCH_VARIABLE, FetchDocument, IMAGE_COMPONENTS, SHIPPED_DIRECTORY, VARIABLES_PATH};
 use clap::Parser;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{error::PodFetchError, fetcher::Deadline, plugins::ComponentFolders, refresh, report, secrets::PodSecrets};
+use crate::{
+    changes::ChangeLog, error::PodFetchError, fetcher::Deadline, plugins::ComponentFolders, refresh, report,
+    secrets::PodSecrets,
+};
 
 /// The directory of the components in the image of the program.
 const IMAGE: &str = "/components";
@@ -83,15 +86,23 @@ impl FetchArgs {
     async fn fetch(&self, document: &FetchDocument, begun: Instant) -> Result<(), PodFetchError> {
         let deadline = Deadline::start(document.total_seconds);
         let secrets = PodSecrets::load(document, &self.folders()).await?;
-        secrets.fetch(&deadline).await?;
+        secrets.fetch(&deadline, None).await?;
         report::fetched(document, begun.elapsed());
         Ok(())
     }
 
-    /// Fetches the values again and again, until the pod ends.
+    /// Fetches the values again and again, until the pod ends or variables changed.
     async fn refresh(&self, document: &FetchDocument, seconds: u64) -> Result<(), PodFetchError> {
+        let mut log = document.report_changes.then(|| ChangeLog::beside(Path::new(VARIABLES_PATH)));
+        let report = |log: &ChangeLog| {
+            let report = log.report(document)?;
+            report::changes(&report, &self.termination_log);
+            Some(report)
+        };
+        log.as_ref().and_then(report);
         let secrets = PodSecrets::load(document, &self.folders()).await?;
-        refresh::forever(&secrets, Duration::from_secs(seconds)).await;
+        refresh::until_report(&secrets, Duration::from_secs(seconds), log.as_mut()).await;
+        log.as_ref().and_then(report).iter().for_each(report::variables_changed);
         Ok(())
     }
 }

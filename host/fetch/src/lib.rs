@@ -3,7 +3,8 @@
 //! The webhook planned: the document in the variable `AMPOULE_FETCH` lists the promises of the
 //! plugins and where each value goes. This program loads the plugins, which the image contains in
 //! compiled form, fetches the values, and writes them to memory volumes. It needs no API server and
-//! no compiler. As a sidecar, it repeats the fetch until the pod ends.
+//! no compiler. As a sidecar, it repeats the fetch until the pod ends, and ends to report a change of
+//! variables.
 //!
 //! | module | task |
 //! | --- | --- |
@@ -13,6 +14,7 @@
 //! | `secrets` | fetches all values of the pod and writes them |
 //! | `refresh` | repeats this in the sidecar |
 //! | `output` | where each value goes |
+//! | `changes` | when the values of variables changed |
 //! | `directory` | replaces all files of a directory in one step |
 //! | `variables` | the file of variables, as the kubelet reads it |
 //! | `withheld_log` | the log lines of plugins, which are not shown |
@@ -20,6 +22,7 @@
 //! | `error` | why the pod cannot start |
 
 mod args;
+mod changes;
 mod directory;
 mod error;
 mod fetcher;

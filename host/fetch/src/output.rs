@@ -13,6 +13,7 @@ use std::{
 use ampoule_core::{PromisedValue, SecretValue};
 
 use crate::{
+    changes::ChangeLog,
     directory::{FetchedContent, publish},
     error::PodFetchError,
     variables::FileOfVariables,
@@ -74,8 +75,9 @@ impl<'v> Outputs<'v> {
     }
 
     /// Writes the files of each directory, and the file of variables. Returns whether anything
-    /// changed.
-    pub(crate) fn write(&self) -> Result<bool, PodFetchError> {
+    /// changed. The log gets the changes of variables first: without them, a change would be
+    /// forgotten if the process ended.
+    pub(crate) fn write(&self, log: Option<&mut ChangeLog>) -> Result<bool, PodFetchError> {
         let mut changed = false;
         for (directory, files) in &self.directories {
             changed |= publish(directory, files).map_err(|reason| write_error("the files", directory, reason))?;
@@ -83,6 +85,11 @@ impl<'v> Outputs<'v> {
         // The kubelet needs the file of variables also if none of them can be expressed.
         if let Some(variables) = &self.variables {
             let path = &self.variables_path;
+            if let Some(log) = log {
+                let current = fs::read(path).unwrap_or_default();
+                let seen = log.see(&current, variables.bytes());
+                seen.map_err(|reason| write_error("the log of changes beside the file of variables", path, reason))?;
+            }
             let written = replace(path, variables.bytes());
             changed |= written.map_err(|reason| write_error("the file of variables", path, reason))?;
         }
@@ -146,8 +153,8 @@ mod tests {
         outputs.add(&value(&[], &[("B", false), ("C", false)]), &two).unwrap();
         outputs.add(&value(&[], &[("D", true)]), &odd).unwrap();
         assert!(!path.exists(), "nothing is written before all values are there");
-        assert!(outputs.write().unwrap());
-        assert!(!outputs.write().unwrap(), "the second time changes nothing");
+        assert!(outputs.write(None).unwrap());
+        assert!(!outputs.write(None).unwrap(), "the second time changes nothing");
         assert_eq!(fs::read_to_string(&path).unwrap(), "A='one'\nB='two'\nC='two'\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
         let error = outputs.add(&value(&[], &[("E", false)]), &odd).unwrap_err().to_string();
@@ -162,9 +169,9 @@ mod tests {
         let path = folder.path().join("env");
         let odd = secret(b"it's");
         let mut outputs = Outputs::new(&path);
-        assert!(!outputs.write().unwrap() && !path.exists());
+        assert!(!outputs.write(None).unwrap() && !path.exists());
         outputs.add(&value(&[], &[("A", true)]), &odd).unwrap();
-        assert!(outputs.write().unwrap());
+        assert!(outputs.write(None).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
 
@@ -174,9 +181,9 @@ mod tests {
         let path = folder.path().join("env");
         let mut outputs = Outputs::new(&path);
         outputs.add_absent(&value(&[(&folder.path().join("file"), None)], &[]));
-        assert!(!outputs.write().unwrap() && !path.exists());
+        assert!(!outputs.write(None).unwrap() && !path.exists());
         outputs.add_absent(&value(&[], &[("A", false)]));
-        assert!(outputs.write().unwrap());
+        assert!(outputs.write(None).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"");
     }
 
@@ -190,14 +197,14 @@ mod tests {
             let path = directory.path().join("token");
             let mut outputs = Outputs::new("/nowhere");
             outputs.add(&value(&[(&path, mode)], &[]), &bytes).unwrap();
-            assert!(outputs.write().unwrap());
+            assert!(outputs.write(None).unwrap());
             assert_eq!(fs::read(&path).unwrap(), bytes.expose());
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, expected);
         }
         let missing = folder.path().join("missing/token");
         let mut outputs = Outputs::new("/nowhere");
         outputs.add(&value(&[(&missing, None)], &[]), &bytes).unwrap();
-        let error = outputs.write().unwrap_err().to_string();
+        let error = outputs.write(None).unwrap_err().to_string();
         assert!(error.starts_with("the files cannot be written to ") && error.contains("missing: No such"), "{error}");
         let large = secret(&vec![b'x'; MAX_DIRECTORY]);
         let mut outputs = Outputs::new("/nowhere");

@@ -1,14 +1,15 @@
-//! [`forever`]: fetches the values of a running pod again, as its sidecar.
+//! [`until_report`]: fetches the values of a running pod again, as its sidecar.
 //!
 //! A failure changes nothing: the pod keeps the values that it has, and the log has the reason. The
-//! processes of the pod notice a new value by the change of its file.
+//! processes of the pod notice a new value by the change of its file. They cannot notice that of a
+//! variable: the sidecar ends to report it, and the kubelet starts it again.
 
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::{fetcher::Deadline, report, secrets::PodSecrets};
+use crate::{changes::ChangeLog, fetcher::Deadline, report, secrets::PodSecrets};
 
 /// The longest time before the first fetch. Only a fetch tells when the values expire.
 const FIRST: Duration = Duration::from_secs(60);
@@ -17,16 +18,20 @@ const RETRY: Duration = Duration::from_secs(60);
 /// The shortest time between two fetches, also of values that expire earlier.
 const SHORTEST: Duration = Duration::from_secs(10);
 
-/// Fetches the values at this interval.
-pub(crate) async fn forever(secrets: &PodSecrets<'_>, interval: Duration) {
+/// Fetches the values at this interval. Ends when the log has a change of variables to report;
+/// never without a log.
+pub(crate) async fn until_report(secrets: &PodSecrets<'_>, interval: Duration, mut log: Option<&mut ChangeLog>) {
     let mut pause = jitter(interval.min(FIRST));
     loop {
         sleep(pause).await;
         let begun = Instant::now();
-        match secrets.fetch(&Deadline::start(secrets.document.total_seconds)).await {
+        match secrets.fetch(&Deadline::start(secrets.document.total_seconds), log.as_deref_mut()).await {
             Ok(round) => {
                 if round.changed {
                     report::refreshed(secrets.document);
+                }
+                if log.as_deref_mut().is_some_and(is_due) {
+                    return;
                 }
                 // The values live from the begin of their fetch at the earliest.
                 let expires_in = round.expires_in.map(|expires_in| expires_in.saturating_sub(begun.elapsed()));
@@ -38,6 +43,15 @@ pub(crate) async fn forever(secrets: &PodSecrets<'_>, interval: Duration) {
             }
         }
     }
+}
+
+/// Whether the log has a change to report now. If it cannot be written, the report would be
+/// repeated for ever.
+fn is_due(log: &mut ChangeLog) -> bool {
+    log.take_due().unwrap_or_else(|error| {
+        warn!(%error, "the changes of variables cannot be recorded, so they are not reported");
+        false
+    })
 }
 
 /// The time until the next fetch: the interval, or less if a value expires before its end.

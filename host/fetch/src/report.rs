@@ -3,14 +3,17 @@
 
 use std::{fs, io::Write as _, path::Path, time::Duration};
 
-use ampoule_core::{FetchDocument, text::clean};
+use ampoule_core::{
+    ChangeReport, FetchDocument,
+    text::{clean, prefix},
+};
 use serde_json::{Value, json};
 use tracing::error;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::error::PodFetchError;
 
-/// Bytes of the termination log that the kubelet reads.
+/// Bytes of the termination log that the kubelet reads, from its end.
 const MAX_REASON: usize = 4 << 10;
 
 /// Starts the log: JSON lines on standard error.
@@ -45,10 +48,26 @@ fn write_line(line: &Value) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Reports why the pod cannot start.
+/// Writes the changes of variables to the termination log, which the kubelet reads when the
+/// container ends, for whatever reason.
+pub(crate) fn changes(report: &ChangeReport, termination_log: &Path) {
+    let _ = fs::write(termination_log, report.line());
+}
+
+/// Writes the line of audit before the end of the sidecar: which variables changed.
+pub(crate) fn variables_changed(report: &ChangeReport) {
+    write_line(&json!({ "message": "variables changed", "at": report.at, "secrets": report.secrets }));
+}
+
+/// Reports why the pod cannot start, or the sidecar. Changes that were reported stay.
 pub(crate) fn failure(error: &PodFetchError, termination_log: &Path) {
     let reason = clean(&error.to_string(), MAX_REASON);
     error!(reason, "the secrets of the pod cannot be fetched");
     // Outside a pod there is no such file, and the log has the reason as well.
-    let _ = fs::write(termination_log, reason);
+    let earlier = fs::read_to_string(termination_log).unwrap_or_default();
+    let text = match ChangeReport::time_in(&earlier) {
+        Some(_) => format!("{}\n{reason}", earlier.lines().next().unwrap_or_default()),
+        None => reason,
+    };
+    let _ = fs::write(termination_log, prefix(&text, MAX_REASON));
 }

@@ -10,6 +10,7 @@ use ampoule_core::{
 use ampoule_engine::FetchedValue;
 
 use crate::{
+    changes::ChangeLog,
     error::PodFetchError,
     fetcher::{Deadline, PodFetcher},
     output::Outputs,
@@ -38,8 +39,12 @@ impl<'a> PodSecrets<'a> {
         Ok(Self { document, loaded: load(document, folders).await? })
     }
 
-    /// Fetches all values, and then writes them.
-    pub(crate) async fn fetch(&self, deadline: &Deadline) -> Result<FetchRound, PodFetchError> {
+    /// Fetches all values, and then writes them. The log gets the changes of variables.
+    pub(crate) async fn fetch(
+        &self,
+        deadline: &Deadline,
+        log: Option<&mut ChangeLog>,
+    ) -> Result<FetchRound, PodFetchError> {
         let mut fetched = Vec::with_capacity(self.loaded.plugins.len());
         for (injector, plugin) in self.document.injectors.iter().zip(&self.loaded.plugins) {
             let fetcher = PodFetcher { engine: &self.loaded.engine, plugin, deadline };
@@ -65,7 +70,7 @@ impl<'a> PodSecrets<'a> {
             }
         }
         let expires_in = fetched.iter().flatten().filter_map(|fetched| fetched.expires_in).min();
-        Ok(FetchRound { changed: outputs.write()?, expires_in })
+        Ok(FetchRound { changed: outputs.write(log)?, expires_in })
     }
 }
 

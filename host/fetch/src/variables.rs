@@ -2,6 +2,8 @@
 //!
 //! Its form is that of KEP-3721: `NAME='value'`, without escapes.
 
+use std::collections::BTreeMap;
+
 /// Bytes of a variable's value, by the KEP. The kubelet does not read longer lines than 64 KiB.
 const MAX_VARIABLE: usize = 32 << 10;
 /// Bytes of the file, by the KEP.
@@ -33,6 +35,25 @@ impl FileOfVariables {
         }
         Ok(())
     }
+}
+
+/// The variables in a file of this form. What has another form is left out.
+pub(crate) fn variables_in(mut file: &[u8]) -> BTreeMap<&str, &[u8]> {
+    let mut variables = BTreeMap::new();
+    while let Some((name, rest)) = split_at(file, b"='")
+        && let Some((value, rest)) = split_at(rest, b"'\n")
+    {
+        if let Ok(name) = std::str::from_utf8(name) {
+            variables.insert(name, value);
+        }
+        file = rest;
+    }
+    variables
+}
+
+fn split_at<'f>(file: &'f [u8], mark: &[u8; 2]) -> Option<(&'f [u8], &'f [u8])> {
+    let position = file.windows(mark.len()).position(|bytes| bytes == mark)?;
+    Some((&file[..position], &file[position + mark.len()..]))
 }
 
 /// Checks that the kubelet reads exactly this value. The error is a predicate about the value.
@@ -75,6 +96,19 @@ mod tests {
         file.add("A", b"one \"$x\" \\n # two").unwrap();
         file.add("B", b"two\nlines\r").unwrap();
         assert_eq!(String::from_utf8_lossy(file.bytes()), "A='one \"$x\" \\n # two'\nB='two\nlines\r'\n");
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_was_written() {
+        let mut file = FileOfVariables::new();
+        for (name, value) in [("A", &b"one"[..]), ("B", b"two\nC=\nlines"), ("D", b"=")] {
+            file.add(name, value).unwrap();
+        }
+        let variables: Vec<_> = variables_in(file.bytes()).into_iter().collect();
+        assert_eq!(variables, [("A", &b"one"[..]), ("B", b"two\nC=\nlines"), ("D", b"=")]);
+        for other in [&b""[..], b"A=one", b"A='one", b"\xff='x'\n"] {
+            assert_eq!(variables_in(other).len(), 0, "{other:?}");
+        }
     }
 
     #[test]

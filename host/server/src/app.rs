@@ -331,6 +331,9 @@ fn start_delivery(config: &Config, metrics: &Metrics, followers: &mut JoinSet<()
     if config.delivers_components() {
         delivery.set_ships_components();
     }
+    if config.pods_report_changes() {
+        delivery.set_reads_reports();
+    }
     if config.pods.warn_missing_secrets {
         // The start does not wait for it: the answers to pods do not depend on it.
         let delivery = Arc::clone(&delivery);

@@ -405,7 +405,7 @@ impl Loader {
         let mut mutator = PodMutator::new(chain, config.conventions.clone())
             .with_limits(config.pods.limits())
             .with_delivery(deliveries, Arc::clone(&self.delivery))
-            .with_pod_fetching(config.delivery.pod.fetching(recipes))
+            .with_pod_fetching(config.pod_fetching(recipes))
             .with_missing_secret_warnings(config.pods.warn_missing_secrets)
             .with_shadows(shadows);
         if let Some(policy) = &parts.policy {

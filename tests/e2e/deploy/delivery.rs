@@ -390,6 +390,57 @@ fn the_chart_has_the_rights_to_restart_workloads_exactly_if_the_process_restarts
 }
 
 #[test]
+fn the_chart_has_the_rights_to_read_reports_exactly_if_pods_report() -> Result<()> {
+    let image = format!("config.delivery.pod.image=example.org/ampoule@sha256:{}", "0".repeat(64));
+    let injector = [
+        "config.injectors[0].name=store",
+        "config.injectors[0].component=builtin:vault-kv",
+        "config.injectors[0].delivery=pod",
+        "config.injectors[0].settings.address=https://vault.example",
+        "config.injectors[0].grants.http.hosts[0].host=vault.example",
+        &image,
+    ];
+    let [search, refresh] = ["config.rotation.intervalSeconds=60", "config.delivery.pod.refreshSeconds=60"];
+    let rollout = "config.rotation.rollout.enabled=true";
+    let namespaces = "config.delivery.namespaces={a,b}";
+    let two = || Reach::Namespaces(["a", "b"].map(str::to_owned).into());
+    let table: &[(&[&str], Reach, bool)] = &[
+        (&[OPEN, search], Reach::Nowhere, false),
+        (&[OPEN, refresh], Reach::Nowhere, false),
+        (&[search, refresh], Reach::Nowhere, false),
+        (&[OPEN, search, refresh], Reach::Everywhere, false),
+        (&[OPEN, search, refresh, rollout], Reach::Everywhere, true),
+        (&[OPEN, search, refresh, namespaces], two(), false),
+    ];
+    for (values, expected, restarts) in table {
+        let objects = render(&[&injector, *values].concat())?;
+        assert_eq!(reach_of(&objects, "hooks-hook-ampoule-reports"), *expected, "{values:?}");
+        assert_eq!(reach_of(&objects, "hooks-hook-ampoule-rollout") != Reach::Nowhere, *restarts, "{values:?}");
+        let text = objects.iter().find_map(|object| object["data"]["ampoule.yaml"].as_str()).context("a file")?;
+        let config = Config::parse(text, &built_ins())?;
+        assert_eq!(config.pods_report_changes(), *expected != Reach::Nowhere, "{values:?}");
+        assert_eq!(config.restarts_workloads(), *restarts, "{values:?}");
+        let has =
+            |what: &str| objects.iter().any(|object| object["kind"] == "Role" && object.to_string().contains(what));
+        for what in ["ampoule-delivery-key", "ampoule-delivery-sweeper"] {
+            assert_eq!(has(what), *expected != Reach::Nowhere, "{what} {values:?}");
+        }
+    }
+    let ours = kustomize::render("base", &["read-reports"])?;
+    let words = [&injector[..], &[OPEN, search, refresh]].concat();
+    let words: Vec<_> = words.into_iter().flat_map(|value| ["--set", value]).collect();
+    let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
+    for (object, key) in [
+        ("ClusterRole/ampoule-reports", "rules"),
+        ("ClusterRoleBinding/ampoule-reports", "roleRef"),
+        ("ClusterRoleBinding/ampoule-reports", "subjects"),
+    ] {
+        assert_eq!(find(&ours, object)?[key], find(&theirs, object)?[key], "{object}.{key}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_chart_has_the_right_to_look_up_secrets_exactly_if_the_configuration_wants_warnings() -> Result<()> {
     let [warns, namespaces] = ["config.pods.warnMissingSecrets=true", "config.delivery.namespaces={a,b}"];
     let role = "hooks-hook-ampoule-lookup";

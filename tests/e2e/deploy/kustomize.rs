@@ -31,7 +31,7 @@ pub(super) fn render(overlay: &str, components: &[&str]) -> Result<Vec<Value>> {
 #[tokio::test]
 async fn the_api_server_accepts_every_overlay() -> Result<()> {
     let namespace = ApiServer::shared().await?.namespace("ampoule").await?;
-    let table: [(&str, &[&str], usize); 19] = [
+    let table: [(&str, &[&str], usize); 20] = [
         ("base", &[], 12),
         ("base", &["cert-manager"], 12),
         ("overlays/dev", &[], 11),
@@ -45,6 +45,7 @@ async fn the_api_server_accepts_every_overlay() -> Result<()> {
         ("overlays/production", &["deliver-secrets"], 18),
         ("overlays/production", &["deliver-components"], 18),
         ("overlays/production", &["deliver-secrets", "restart-workloads"], 20),
+        ("overlays/production", &["read-reports"], 18),
         ("overlays/production", &["warn-missing-secrets"], 16),
         ("overlays/production", &["request-tokens"], 16),
         ("overlays/production", &["invalidation"], 15),

@@ -52,6 +52,8 @@ pub(super) struct Asked {
     pub(super) down_until: Option<Instant>,
     /// The reads of the secret that changes.
     rotations: usize,
+    /// The changes of a secret by the test.
+    pub(super) changes: usize,
 }
 
 /// A server of a store, which runs as long as this value.
@@ -71,6 +73,8 @@ pub(super) struct Place<'a> {
     pub(super) component: String,
     pub(super) settings: String,
     pub(super) credential: String,
+    /// Further sections of the configuration. With them, the webhook uses the API server.
+    pub(super) further: &'static str,
 }
 
 impl PodStore {
@@ -106,6 +110,7 @@ impl<'a> Place<'a> {
             component: "builtin:vault-kv".to_owned(),
             settings: "{ address: 'https://192.0.2.1:8443' }".to_owned(),
             credential: "{ vault: { address: 'https://192.0.2.1:8443', role: app, audience: vault } }".to_owned(),
+            further: "",
         };
         place.portable("components", &[])?;
         Ok(place)
@@ -151,8 +156,13 @@ impl<'a> Place<'a> {
              '192.0.2.1:8443', credential: {credential} }}] }} }}\n"
         );
         let pods = format!("{{ image: '{IMAGE}', variables: {variables}, totalSeconds: {seconds} }}");
-        let pods = format!("delivery: {{ pod: {pods}, graceSeconds: 10, sweepIntervalSeconds: 1 }}\n");
-        if !variables.contains("config-map") {
+        let namespace = self.namespace.name();
+        let pods = format!(
+            "delivery: {{ pod: {pods}, graceSeconds: 10, sweepIntervalSeconds: 1, namespaces: [{namespace}] }}\n\
+             {}",
+            self.further
+        );
+        if !variables.contains("config-map") && self.further.is_empty() {
             // Without the API server, whose version is not checked then.
             return Ampoule::start(&(pods + &config("flyte-v1", &injector))).await;
         }
@@ -268,6 +278,14 @@ fn answers(question: &Question, asked: &mut Asked) -> (u16, String) {
             let value = format!("zq7canarybird-{}", asked.rotations.div_ceil(2));
             let data = json!({ "cert": value, "key": value });
             answer(200, json!({ "data": { "data": data, "metadata": { "version": asked.rotations } } }))
+        }
+        "GET /v1/secret/data/changing" => {
+            let data = json!({ "password": format!("zq7canarybird-{}", asked.changes) });
+            answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
+        }
+        "GET /v1/secret/data/dynamic" => {
+            let data = json!({ "password": format!("zq7canarybird-{}", asked.reads.len()) });
+            answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
         }
         "GET /v1/secret/data/deleted" if asked.reads.iter().filter(|read| **read == question.target).count() == 1 => {
             let data = json!({ "password": VALUE });

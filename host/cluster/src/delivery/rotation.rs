@@ -4,10 +4,12 @@
 //! versions at its admission. One replica fetches each promise again, compares the versions, and
 //! counts the pods. A restart waits until the store gave the same version twice and no replica
 //! serves an earlier value from its cache, so that a value that differs at each fetch restarts
-//! nothing.
+//! nothing. A pod that fetches its values itself has no versions: its sidecar compares the values,
+//! and reports a change in the status of the pod.
 
 mod known_versions;
 mod pods;
+mod reports;
 mod workloads;
 
 use std::{
@@ -27,6 +29,7 @@ use tracing::warn;
 use self::{
     known_versions::{KnownVersions, PodState},
     pods::TrackedPod,
+    reports::ReportedState,
     workloads::{Rollouts, StalePods},
 };
 use super::{SecretDelivery, lease::SweepLease, scopes, sweeper::lease_seconds};
@@ -50,7 +53,7 @@ pub async fn run(
     let mut reported = None;
     loop {
         sleep(config.interval).await;
-        if !delivery.is_used() {
+        if !delivery.is_used() && !delivery.reads_reports() {
             continue;
         }
         let problem = search_once(&mut search, &delivery, (&config, &values, &holder)).await.err();
@@ -70,8 +73,8 @@ async fn search_once(
 ) -> Result<(), String> {
     if search.is_none() {
         let cluster = delivery.cluster().await.map_err(|error| error.to_string())?.clone();
-        let key = delivery.naming_key(false).await.map_err(|error| error.to_string())?;
-        let seconds = lease_seconds(&delivery.config);
+        let key = delivery.sealing_key(false).await.map_err(|error| error.to_string())?;
+        let seconds = claim_seconds(delivery, config);
         *search = Some(RotationSearch {
             lease: SweepLease::new(&cluster, holder.to_owned(), seconds),
             rollouts: Rollouts::new(cluster.clone(), config.rollout.clone(), delivery.metrics.clone()),
@@ -88,6 +91,16 @@ async fn search_once(
         Ok(searched) => searched.map_err(|error| error.to_string()),
         Err(_) => Err("the search did not end in time; a store answers slowly, or there are too many pods".to_owned()),
     }
+}
+
+/// The time of a claim of the Lease. The sweeper renews it; without a sweeper, it lasts until after
+/// the next search.
+fn claim_seconds(delivery: &SecretDelivery, config: &RotationConfig) -> i32 {
+    let seconds = lease_seconds(&delivery.config);
+    if delivery.is_used() || delivery.ships_components() {
+        return seconds;
+    }
+    seconds.max(i32::try_from(config.interval.as_secs() * 2).unwrap_or(i32::MAX))
 }
 
 /// Limit of one search.
@@ -117,13 +130,14 @@ impl RotationSearch {
             self.metrics.rotation_pods(RotationPods::default());
             return Ok(());
         }
-        let pods = self.pods().await?;
+        let mut pods = self.pods().await?;
+        reports::read(&self.cluster, &mut pods).await?;
         self.fetch(&pods).await;
         let stale = self.count(&pods, Timestamp::now());
         self.rollouts.restart(stale, &self.key).await
     }
 
-    /// The running pods with versions.
+    /// The running pods with versions, and those that report changes.
     async fn pods(&self) -> Result<Vec<TrackedPod>, ClusterError> {
         let mut found = Vec::new();
         for api in scopes(&self.cluster, &self.namespaces) {
@@ -150,18 +164,26 @@ impl RotationSearch {
         let mut counts = RotationPods::default();
         let mut stale: BTreeMap<_, StalePods> = BTreeMap::new();
         for pod in pods {
-            match self.known.state(&pod.versions, now) {
-                PodState::Current => counts.current += 1,
-                PodState::Unknown => counts.unknown += 1,
-                PodState::Old { settled: None } => counts.old += 1,
-                PodState::Old { settled: Some(current) } => {
-                    counts.old += 1;
-                    let Some(controller) = &pod.controller else { continue };
-                    let identity = (&pod.namespace, &controller.kind, &controller.name, &controller.uid);
-                    let pods = stale.entry(identity).or_insert_with(|| StalePods::of(pod, controller));
-                    pods.add(pod, current);
+            let has_report = pod.reported == Some(ReportedState::Old);
+            let settled = match self.known.state(&pod.versions, now) {
+                PodState::Old { settled } => settled,
+                _ if has_report => None,
+                PodState::Current if pod.reported != Some(ReportedState::Unknown) => {
+                    counts.current += 1;
+                    continue;
                 }
-            }
+                PodState::Current | PodState::Unknown => {
+                    counts.unknown += 1;
+                    continue;
+                }
+            };
+            counts.old += 1;
+            let Some(controller) = pod.controller.as_ref().filter(|_| settled.is_some() || has_report) else {
+                continue;
+            };
+            let identity = (&pod.namespace, &controller.kind, &controller.name, &controller.uid);
+            let pods = stale.entry(identity).or_insert_with(|| StalePods::of(pod, controller));
+            pods.add(pod, settled.unwrap_or_default(), has_report);
         }
         self.metrics.rotation_pods(counts);
         stale.into_values().collect()

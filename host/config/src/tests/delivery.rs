@@ -218,8 +218,8 @@ fn a_search_for_old_values_warns_about_values_that_only_pods_can_read() {
         )
     };
     let rotation = "\nrotation: { intervalSeconds: 60 }";
-    let warning = "rotation does not cover the values of a, because only the pods can read the store (delivery: pod); \
-                   delivery.pod.refreshSeconds keeps their files fresh, and their variables stay as they are";
+    let warning = "rotation does not cover the values of a, because only the pods can read the store (delivery: pod); set \
+                   delivery.pod.refreshSeconds, so that a sidecar of the pods reads it again";
     for (deliveries, rotation, expected) in [
         (["pod", "secret"], rotation, Some(warning.to_owned())),
         (["pod", "pod"], rotation, Some(warning.replace("of a,", "of a, b,"))),
@@ -231,6 +231,32 @@ fn a_search_for_old_values_warns_about_values_that_only_pods_can_read() {
             expected,
             "{deliveries:?} {rotation}"
         );
+    }
+}
+
+#[test]
+fn pods_report_changes_if_a_sidecar_fetches_and_the_process_searches() {
+    let image = format!("registry.example.com/ampoule@sha256:{}", "0".repeat(64));
+    let clients = "server: { clients: { acceptValuesToAnyone: true } }";
+    let search = "rotation: { intervalSeconds: 60, rollout: { enabled: true } }";
+    let open = "server: { clients: { mode: open } }";
+    for (clients, search, refresh, delivery, expected) in [
+        (clients, search, ", refreshSeconds: 60", "pod", true),
+        (open, search, ", refreshSeconds: 60", "pod", false),
+        (clients, "", ", refreshSeconds: 60", "pod", false),
+        (clients, search, "", "pod", false),
+        (clients, search, ", refreshSeconds: 60", "reference", false),
+    ] {
+        let grants = if delivery == "pod" { "{ http: { hosts: [a.example] } }" } else { "{}" };
+        let injector = format!("{{ name: a, component: 'file:/a', delivery: {delivery}, grants: {grants} }}");
+        let delivery = format!("delivery: {{ pod: {{ image: '{image}'{refresh} }} }}");
+        let config = config(&[clients, search, &delivery, &format!("injectors: [{injector}]")].join("\n"));
+        assert_eq!(config.pods_report_changes(), expected, "{clients} {search} {refresh} {injector}");
+        assert_eq!(config.restarts_workloads(), expected);
+        let reports = config.pod_fetching(Vec::new()).is_some_and(|pods| pods.reports_changes);
+        assert_eq!(reports, expected);
+        let is_covered = search.is_empty() || !refresh.is_empty() || delivery.contains("reference");
+        assert_eq!(config.rotation_warning().is_none(), is_covered, "{search} {refresh}");
     }
 }
 

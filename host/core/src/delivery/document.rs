@@ -21,6 +21,9 @@ pub struct FetchDocument {
     /// after the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_seconds: Option<u64>,
+    /// Whether the program ends after a change of a variable's value, to report it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub report_changes: bool,
 }
 
 /// The values of one injector.
@@ -106,6 +109,12 @@ impl FetchDocument {
     /// All values, by injector.
     pub fn values(&self) -> impl Iterator<Item = &PromisedValue> {
         self.injectors.iter().flat_map(|injector| &injector.values)
+    }
+
+    /// Whether a value goes to a variable that the kubelet reads.
+    #[must_use]
+    pub fn has_variables(&self) -> bool {
+        self.values().any(|value| !value.variables.is_empty())
     }
 
     /// Whether a value goes to a file.

@@ -36,6 +36,8 @@ pub struct PodFetching {
     pub total_seconds: u64,
     /// The interval at which a sidecar fetches the values again, in seconds. `None`: never.
     pub refresh_seconds: Option<u64>,
+    /// Whether the sidecar also watches variables, and reports their changes in the pod's status.
+    pub reports_changes: bool,
     /// The compute resources of the init container.
     pub resources: Resources,
     /// How to load the plugins, in the order of the injectors. `None` for an injector with another
@@ -75,6 +77,13 @@ pub struct FetchToken {
     pub file: String,
     /// The audience; `None` means the API server.
     pub audience: Option<String>,
+}
+
+/// The edits for the containers that fetch.
+pub(crate) struct FetchEdits {
+    pub(crate) edits: Vec<PodEdit>,
+    /// Whether the pod reports changes of its values.
+    pub(crate) reports_changes: bool,
 }
 
 /// The values that the pod fetches.
@@ -225,21 +234,25 @@ impl FetchPlan {
         pods: &PodFetching,
         secrets: &[String],
         pod: &Pod,
-    ) -> Result<Vec<PodEdit>, DeliveryError> {
+    ) -> Result<FetchEdits, DeliveryError> {
         let recipes = self.recipes(pods)?;
         let document = self.document(&recipes, pods, secrets);
         let variables = recipes.values().flat_map(|recipe| recipe.variables.iter().cloned()).collect();
         let directories = self.directories(pods.variables)?;
         let (mut edits, mounts) = volumes(&document, &directories, recipes.values().copied())?;
         let parts = ContainerParts { pods, pod, mounts, variables };
-        let refresh = refresh_interval(pods.refresh_seconds, pod)?.filter(|_| document.has_files());
+        let watches_variables = pods.reports_changes && document.has_variables();
+        let refresh = refresh_interval(pods.refresh_seconds, pod)?;
+        let refresh = refresh.filter(|_| watches_variables || document.has_files());
+        let reports_changes = watches_variables && refresh.is_some();
         // Both are put in front of the pod's own containers, so the last one is the first to run.
         if let Some(seconds) = refresh {
-            let document = FetchDocument { refresh_seconds: Some(seconds), ..document.clone() };
+            let document =
+                FetchDocument { refresh_seconds: Some(seconds), report_changes: reports_changes, ..document.clone() };
             edits.push(PodEdit::AddInitContainer(parts.sidecar(&document)?));
         }
         edits.push(PodEdit::AddInitContainer(parts.init_container(&document)?));
-        Ok(edits)
+        Ok(FetchEdits { edits, reports_changes })
     }
 
     /// The components that the namespace of the pod needs as ConfigMaps.
@@ -271,7 +284,13 @@ impl FetchPlan {
         }
         let positions: Vec<_> = recipes.keys().map(|(position, _)| *position).collect();
         let templates = self.templates.iter().map(|planned| planned.fetched(&positions, &injectors)).collect();
-        FetchDocument { injectors, templates, total_seconds: pods.total_seconds, refresh_seconds: None }
+        FetchDocument {
+            injectors,
+            templates,
+            total_seconds: pods.total_seconds,
+            refresh_seconds: None,
+            report_changes: false,
+        }
     }
 
     /// The promises of templates, each with the position of its request in the pod.

@@ -20,7 +20,7 @@ use crate::{
 /// The program in the image of the webhook.
 const PROGRAM: &str = "ampoule-fetch";
 /// The volume with the file of variables.
-pub(super) const VARIABLES_VOLUME: &str = "ampoule-variables";
+pub const VARIABLES_VOLUME: &str = "ampoule-variables";
 /// The directory of the file of variables in the init container.
 const VARIABLES_DIRECTORY: &str = "/run/ampoule/variables";
 /// The name of the file of variables.

@@ -1,5 +1,5 @@
 //! [`PodVersions`]: the versions of the values that a pod got, in the annotation
-//! `ampoule.dev/versions`.
+//! `ampoule.dev/versions`, and whether the pod reports changes of the values that it fetches itself.
 //!
 //! A version is an HMAC, so it reveals nothing about a value. The annotation has the promises, so
 //! that the values can be fetched again, and a seal: only promises that this webhook made for the
@@ -18,14 +18,23 @@ pub const VERSIONS_ANNOTATION: &str = "ampoule.dev/versions";
 pub const ROLLOUT_ANNOTATION: &str = "ampoule.dev/rollout";
 /// The annotation of a pod template that restarts the workload.
 pub const RESTARTED_FOR_ANNOTATION: &str = "ampoule.dev/restarted-for";
+/// The annotation of a pod template that a restart sets: the pods that were created until this time
+/// are being replaced, and what they report restarts the workload no more.
+pub const REPLACED_UNTIL_ANNOTATION: &str = "ampoule.dev/replaced-until";
 /// Bytes of the annotation. All annotations of an object have 256 KiB.
 const MOST_BYTES: usize = 64 * 1024;
 /// The purpose of the digest that seals the annotation.
 const SEAL: &str = "versions";
+/// What the seal covers after the versions, in a pod that reports changes.
+const REPORTS: &str = "reports";
 
 /// The versions of the values that a pod got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodVersions(BTreeMap<PromiseOf, String>);
+pub struct PodVersions {
+    versions: BTreeMap<PromiseOf, String>,
+    /// Whether a sidecar of the pod reports changes of other values.
+    reports_changes: bool,
+}
 
 /// A promise of an injector.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,7 +49,10 @@ pub struct PromiseOf {
 #[derive(Deserialize, Serialize)]
 struct VersionsDocument {
     versions: Vec<VersionEntry>,
-    /// HMAC over the namespace and the versions.
+    /// Whether the pod reports changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    reports: bool,
+    /// HMAC over the namespace, the versions and `reports`.
     seal: String,
 }
 
@@ -64,7 +76,7 @@ impl PodVersions {
                 let injector = injector.unwrap_or(&secret.injector).to_owned();
                 let promise = PromiseOf { injector, promise: source.promise.clone() };
                 let version = key.version(&promise, value);
-                versions.0.insert(promise, version);
+                versions.versions.insert(promise, version);
             }
         }
         versions
@@ -72,16 +84,19 @@ impl PodVersions {
 
     /// The text of the annotation. `None` without versions, and if the text would be too large.
     pub(crate) fn to_annotation(&self, namespace: &str, key: &NamingKey) -> Option<String> {
-        if self.0.is_empty() {
+        if self.versions.is_empty() && !self.reports_changes {
             return None;
         }
-        let entries = self.0.iter().map(|(promise, version)| VersionEntry {
+        let entries = self.versions.iter().map(|(promise, version)| VersionEntry {
             injector: promise.injector.clone(),
             promise: promise.promise.clone(),
             version: version.clone(),
         });
-        let document =
-            VersionsDocument { versions: entries.collect(), seal: key.digest(SEAL, self.sealed_parts(namespace)) };
+        let document = VersionsDocument {
+            versions: entries.collect(),
+            reports: self.reports_changes,
+            seal: key.digest(SEAL, self.sealed_parts(namespace)),
+        };
         serde_json::to_string(&document).ok().filter(|text| text.len() <= MOST_BYTES)
     }
 
@@ -96,13 +111,30 @@ impl PodVersions {
             .versions
             .into_iter()
             .map(|entry| (PromiseOf { injector: entry.injector, promise: entry.promise }, entry.version));
-        let versions = Self(entries.collect());
+        let versions = Self { versions: entries.collect(), reports_changes: document.reports };
         key.is_digest(&document.seal, SEAL, versions.sealed_parts(namespace)).then_some(versions)
     }
 
     /// The promises and the versions of their values.
     pub fn iter(&self) -> impl Iterator<Item = (&PromiseOf, &str)> {
-        self.0.iter().map(|(promise, version)| (promise, version.as_str()))
+        self.versions.iter().map(|(promise, version)| (promise, version.as_str()))
+    }
+
+    /// The same versions, in a pod that reports changes of other values or does not.
+    pub(crate) fn with_reports(self, reports_changes: bool) -> Self {
+        Self { reports_changes, ..self }
+    }
+
+    /// Whether the pod reports changes of the values that it fetches itself.
+    #[must_use]
+    pub fn reports_changes(&self) -> bool {
+        self.reports_changes
+    }
+
+    /// Whether there are no versions.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.versions.is_empty()
     }
 
     /// A digest of these versions, which differs if one of them differs.
@@ -112,22 +144,23 @@ impl PodVersions {
     }
 
     fn sealed_parts<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let entries = self.0.iter();
+        let entries = self.versions.iter();
+        let reports = self.reports_changes.then_some(REPORTS);
         let parts = entries.flat_map(|(promise, version)| [&promise.injector, &promise.promise, version]);
-        [namespace].into_iter().chain(parts.map(String::as_str)).map(str::as_bytes)
+        [namespace].into_iter().chain(parts.map(String::as_str)).chain(reports).map(str::as_bytes)
     }
 }
 
 impl FromIterator<(PromiseOf, String)> for PodVersions {
     fn from_iter<I: IntoIterator<Item = (PromiseOf, String)>>(versions: I) -> Self {
-        Self(versions.into_iter().collect())
+        Self { versions: versions.into_iter().collect(), reports_changes: false }
     }
 }
 
 impl PodVersions {
     /// Adds the versions of other values.
     pub fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.versions.extend(other.versions);
     }
 }
 
@@ -217,6 +250,23 @@ mod tests {
             ("too large", text.clone() + &" ".repeat(MOST_BYTES), "team", key(1)),
         ] {
             assert!(PodVersions::read(&text, namespace, &key).is_none(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_reports_changes_has_an_annotation_also_without_versions() {
+        let reporting = PodVersions::default().with_reports(true);
+        let text = reporting.to_annotation("team", &key(1)).unwrap();
+        assert!(text.starts_with(r#"{"versions":[],"reports":true,"seal":""#), "{text}");
+        let read = PodVersions::read(&text, "team", &key(1)).unwrap();
+        assert!(read.reports_changes() && read.is_empty());
+        let without = annotation(vec![value("a", "p", None)]).unwrap();
+        for (what, text, namespace) in [
+            ("another namespace", text.clone(), "other"),
+            ("no longer reporting", text.replace("true", "false"), "team"),
+            ("not reporting at first", without.replace(r#"],"seal""#, r#"],"reports":true,"seal""#), "team"),
+        ] {
+            assert!(PodVersions::read(&text, namespace, &key(1)).is_none(), "{what}: {text}");
         }
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::{PodOrigin, Refusal, RequestReport, pod_draft::PodDraft};
 use crate::{
     delivery::{
-        DeliveredSecret, Delivery, DeliveryError, DeliveryPlan, DeliveryStore, FetchPlan, NamingKey, NoDelivery,
-        PodFetching, PodVersions, ShippedComponent, VERSIONS_ANNOTATION,
+        DeliveredSecret, Delivery, DeliveryError, DeliveryPlan, DeliveryStore, FetchEdits, FetchPlan, NamingKey,
+        NoDelivery, PodFetching, PodVersions, ShippedComponent, VERSIONS_ANNOTATION,
     },
     edit::{FETCH_CONTAINER, PodEdit},
     request::RequestOptions,
@@ -51,13 +51,14 @@ impl ValueDelivery {
         reports: &mut Vec<RequestReport>,
     ) -> Result<Vec<DeliveredSecret>, Refusal> {
         let fetches = std::mem::take(&mut plan.fetches);
-        let secrets = self.name_secrets(plan, draft, origin, reports).await?;
+        let (secrets, key) = self.name_secrets(plan, draft, origin, reports).await?;
         // Last: every other edit reaches the containers of the pod, and not the one that fetches.
-        let components = match &self.pods {
-            _ if fetches.is_empty() => Vec::new(),
+        let (components, reports_changes) = match &self.pods {
+            _ if fetches.is_empty() => (Vec::new(), false),
             Some(pods) => fetch_in_pod(pods, &fetches, draft, reports)?,
             None => return Err(refuse(&DeliveryError::Refused("delivery.pod.image is not set".to_owned()))),
         };
+        self.annotate(&secrets, key, reports_changes, (draft, origin)).await?;
         draft.check_update().map_err(|missing| Refusal::for_update(&missing))?;
         for secret in &secrets {
             self.store.check(secret).map_err(|error| refuse(&error))?;
@@ -83,49 +84,57 @@ impl ValueDelivery {
         draft: &mut PodDraft<'_>,
         origin: &PodOrigin<'_>,
         reports: &mut Vec<RequestReport>,
-    ) -> Result<Vec<DeliveredSecret>, Refusal> {
+    ) -> Result<(Vec<DeliveredSecret>, Option<NamingKey>), Refusal> {
         if !plan.has_secrets() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
         let key = self.store.naming_key(origin.dry_run).await.map_err(|error| Refusal::for_delivery(&error))?;
         let (secrets, completed) = plan.finish(origin.namespace, &key);
         for answer in completed {
             apply(draft, reports, answer.request, &answer.edits)?;
         }
-        if self.store.records_versions() {
-            annotate(draft, &secrets, origin.namespace, &key)?;
-        }
-        Ok(secrets)
+        Ok((secrets, Some(key)))
+    }
+
+    /// Adds to the pod the versions of its values, and whether it reports changes, so that a later
+    /// check finds pods with old values.
+    async fn annotate(
+        &self,
+        secrets: &[DeliveredSecret],
+        key: Option<NamingKey>,
+        reports_changes: bool,
+        (draft, origin): (&mut PodDraft<'_>, &PodOrigin<'_>),
+    ) -> Result<(), Refusal> {
+        let key = match key {
+            _ if !self.store.records_versions() => return Ok(()),
+            Some(key) => key,
+            None if reports_changes => self.store.sealing_key(origin.dry_run).await.map_err(|error| refuse(&error))?,
+            None => return Ok(()),
+        };
+        let versions = PodVersions::of(secrets, &key).with_reports(reports_changes);
+        let Some(text) = versions.to_annotation(origin.namespace, &key) else { return Ok(()) };
+        draft.set_own_annotation(VERSIONS_ANNOTATION, text).map_err(|problem| Refusal::for_container(&problem))
     }
 }
 
-/// Adds the versions of the values to the pod, so that a later check finds pods with old values.
-fn annotate(
-    draft: &mut PodDraft<'_>,
-    secrets: &[DeliveredSecret],
-    namespace: &str,
-    key: &NamingKey,
-) -> Result<(), Refusal> {
-    let Some(text) = PodVersions::of(secrets, key).to_annotation(namespace, key) else { return Ok(()) };
-    draft.set_own_annotation(VERSIONS_ANNOTATION, text).map_err(|problem| Refusal::for_container(&problem))
-}
-
-/// Adds the containers that fetch, and returns the components that the namespace needs.
+/// Adds the containers that fetch. Returns the components that the namespace needs, and whether the
+/// pod reports changes of its values.
 fn fetch_in_pod<'p>(
     pods: &'p PodFetching,
     fetches: &'p FetchPlan,
     draft: &mut PodDraft<'_>,
     reports: &mut Vec<RequestReport>,
-) -> Result<Vec<&'p ShippedComponent>, Refusal> {
+) -> Result<(Vec<&'p ShippedComponent>, bool), Refusal> {
     fetches.check_references(pods.variables).map_err(|error| refuse(&error))?;
     for (request, edits) in fetches.request_edits(pods.variables) {
         apply(draft, reports, request, &edits)?;
     }
     let secrets: Vec<_> = reports.iter().map(|report| report.request.to_string()).collect();
-    let edits = fetches.container_edits(pods, &secrets, draft.received()).map_err(|error| refuse(&error))?;
+    let planned = fetches.container_edits(pods, &secrets, draft.received());
+    let FetchEdits { edits, reports_changes } = planned.map_err(|error| refuse(&error))?;
     let origin = format!("the init container {FETCH_CONTAINER}");
     draft.apply_all(&origin, &RequestOptions::default(), &edits).map_err(|problem| Refusal::for_container(&problem))?;
-    Ok(fetches.shipped(pods))
+    Ok((fetches.shipped(pods), reports_changes))
 }
 
 fn refuse(error: &DeliveryError) -> Refusal {

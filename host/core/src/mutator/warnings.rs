@@ -13,7 +13,10 @@ use super::RequestReport;
 use crate::{
     ampoule_annotation,
     annotations::TRIGGER_LABELS,
-    delivery::{REFRESH_ANNOTATION, RESTARTED_FOR_ANNOTATION, ROLLOUT_ANNOTATION, VERSIONS_ANNOTATION},
+    delivery::{
+        REFRESH_ANNOTATION, REPLACED_UNTIL_ANNOTATION, RESTARTED_FOR_ANNOTATION, ROLLOUT_ANNOTATION,
+        VERSIONS_ANNOTATION,
+    },
     edit::{
         FETCH_CONTAINER, FETCH_VARIABLE,
         apply::{EditApplier, VariableCollisions},
@@ -34,13 +37,14 @@ const MAX_WARNINGS: usize = 15;
 const AMPOULE_PREFIX: &str = "ampoule.dev/";
 
 /// Ampoule's annotations.
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 7] = [
     ampoule_annotation::KEY,
     REFRESH_ANNOTATION,
     VERSIONS_ANNOTATION,
     REFERENCES_ANNOTATION,
     ROLLOUT_ANNOTATION,
     RESTARTED_FOR_ANNOTATION,
+    REPLACED_UNTIL_ANNOTATION,
 ];
 
 /// The prefix of Flyte's annotations.

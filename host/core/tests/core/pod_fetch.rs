@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use ampoule_core::{
-    Delivery, EnvSource, EnvVar, FETCH_VARIABLE, FetchDocument, FetchRecipe, FetchToken, FileSource, NoDelivery,
-    PodEdit, PodFetching, PodMutator, Profile, Resources, SecretFile, VariableDelivery,
+    Delivery, EnvSource, EnvVar, FETCH_VARIABLE, FetchDocument, FetchRecipe, FetchToken, FileSource, NamingKey,
+    NoDelivery, PodEdit, PodFetching, PodMutator, PodVersions, Profile, Resources, SecretFile, VERSIONS_ANNOTATION,
+    VariableDelivery,
 };
 use serde_json::{Value, json};
 
 use crate::{
+    delivery::Recorder,
     shapes::debugged,
     support::{Scripted, mutate, mutated, mutator, pod_asking},
 };
@@ -57,19 +59,29 @@ fn refreshing(
     answer: fn(&str) -> Vec<PodEdit>,
     refresh_seconds: Option<u64>,
 ) -> PodMutator {
+    with_pods(variables, recipe, answer, |pods| PodFetching { refresh_seconds, ..pods })
+}
+
+fn with_pods(
+    variables: VariableDelivery,
+    recipe: Option<FetchRecipe>,
+    answer: fn(&str) -> Vec<PodEdit>,
+    change: impl FnOnce(PodFetching) -> PodFetching,
+) -> PodMutator {
     let injector = Scripted::answering("store", move |request, _| Ok(Ok(answer(&request.key))));
     let image = "registry.example.com/ampoule@sha256:0123".to_owned();
     let pods = PodFetching {
         image,
         variables,
         total_seconds: 60,
-        refresh_seconds,
+        refresh_seconds: None,
+        reports_changes: false,
         resources: resources(),
         recipes: vec![recipe.map(Arc::new)],
     };
     mutator(Profile::FlyteV1, vec![injector])
-        .with_delivery(vec![Delivery::Pod], Arc::new(NoDelivery))
-        .with_pod_fetching(Some(pods))
+        .with_delivery(vec![Delivery::Pod], Arc::new(Recorder::default()))
+        .with_pod_fetching(Some(change(pods)))
 }
 
 fn spec() -> Value {
@@ -172,6 +184,39 @@ fn a_pod_with_files_has_a_sidecar_if_the_configuration_permits_one() {
         assert_eq!(containers[0].get("restartPolicy"), None);
         assert_eq!(document_of(&containers[0]).refresh_seconds, None);
         assert_eq!(mutated(&mutator, &pod), pod, "a second review of {configured:?} {annotation:?}");
+    }
+}
+
+#[test]
+fn a_pod_with_variables_has_a_sidecar_that_reports_changes_if_the_process_searches_for_them() {
+    let files = |key: &str| vec![file(&format!("/etc/secrets/{key}"), key)];
+    let variables = |_: &str| vec![variable("A", "p")];
+    let both = |key: &str| vec![variable("A", "p"), file(&format!("/etc/secrets/{key}"), key)];
+    let (key_file, as_files) = (VariableDelivery::FileKey, VariableDelivery::File);
+    for (what, form, answer, seconds, annotation, expected) in [
+        ("variables", key_file, variables as fn(&str) -> Vec<PodEdit>, Some(60), None, Some(true)),
+        ("both", key_file, both, Some(60), None, Some(true)),
+        ("files", key_file, files, Some(60), None, Some(false)),
+        ("variables as files", as_files, variables, Some(60), None, Some(false)),
+        ("no interval", key_file, variables, None, None, None),
+        ("the author wants none", key_file, variables, Some(60), Some("0"), None),
+    ] {
+        let change = |pods| PodFetching { refresh_seconds: seconds, reports_changes: true, ..pods };
+        let mutator = with_pods(form, Some(recipe()), answer, change);
+        let mut pod = pod_asking(1, spec());
+        if let Some(seconds) = annotation {
+            pod["metadata"]["annotations"]["ampoule.dev/refresh-seconds"] = json!(seconds);
+        }
+        let pod = mutated(&mutator, &pod);
+        let containers = pod["spec"]["initContainers"].as_array().unwrap();
+        let sidecar = containers.iter().find(|container| container["name"] == "ampoule-refresh");
+        assert_eq!(sidecar.map(|sidecar| document_of(sidecar).report_changes), expected, "{what}");
+        assert!(!document_of(&containers[0]).report_changes, "{what}");
+        let annotation = pod["metadata"]["annotations"].get(VERSIONS_ANNOTATION);
+        let key = NamingKey::new([0; NamingKey::BYTES]);
+        let read = annotation.map(|text| PodVersions::read(text.as_str().unwrap(), "team-a", &key).unwrap());
+        assert_eq!(read.is_some_and(|read| read.reports_changes()), expected == Some(true), "{what}");
+        assert_eq!(mutated(&mutator, &pod), pod, "a second review: {what}");
     }
 }
 

@@ -152,6 +152,7 @@ fn fetching(profile: Profile, variables: VariableDelivery) -> PodMutator {
         variables,
         total_seconds: 60,
         refresh_seconds: None,
+        reports_changes: false,
         resources: Resources::default(),
         recipes: vec![Some(Arc::new(recipe))],
     };

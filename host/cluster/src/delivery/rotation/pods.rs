@@ -1,4 +1,4 @@
-//! [`TrackedPod`]: a pod whose annotation has versions.
+//! [`TrackedPod`]: a pod whose annotation has versions, or says that the pod reports changes.
 //!
 //! Only the metadata of pods is read. An annotation that this webhook did not write is ignored.
 
@@ -10,6 +10,7 @@ use k8s_openapi::{
 };
 use kube::{Api, api::ListParams};
 
+use super::reports::ReportedState;
 use crate::client::ClusterError;
 
 /// Pods of one response. The annotations of a pod have up to 256 KiB.
@@ -17,16 +18,19 @@ const PAGE: u32 = 200;
 /// Pods with versions in one search.
 const MOST_PODS: usize = 50_000;
 /// Pods that have ended keep their values.
-const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
+pub(super) const RUNNING: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 /// A running pod with the versions of its values.
 pub(super) struct TrackedPod {
     pub(super) namespace: String,
+    pub(super) uid: String,
     pub(super) created: Timestamp,
     /// The object that replaces the pod if it is deleted. `None` if the pod has none, and if its
     /// author excludes it from restarts.
     pub(super) controller: Option<OwnerReference>,
     pub(super) versions: PodVersions,
+    /// What its sidecar reports; `None` without such a sidecar.
+    pub(super) reported: Option<ReportedState>,
 }
 
 /// Adds the running pods with versions.
@@ -60,8 +64,10 @@ impl TrackedPod {
         let controller = controller_of(metadata.owner_references.unwrap_or_default());
         Some(Self {
             namespace,
+            uid: metadata.uid?,
             created: metadata.creation_timestamp?.0,
             controller: controller.filter(|_| !is_excluded && metadata.deletion_timestamp.is_none()),
+            reported: versions.reports_changes().then_some(ReportedState::Unknown),
             versions,
         })
     }
