@@ -6,12 +6,11 @@
 use std::fs;
 
 use ampoule_core::MountRequirement::{EnvVar, File};
-use ampoule_tests::{Ampoule, asking, network::in_own_network};
+use ampoule_tests::{Ampoule, asking};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
-use self::place::{APP, DISTROLESS, Place, PodStore, QUOTED, SCRATCH, VALUE};
+use self::place::{APP, DISTROLESS, Place, PodStore, QUOTED, SCRATCH, VALUE, with_vault};
 use crate::support::request;
 
 #[path = "pod_fetch/clouds.rs"]
@@ -31,10 +30,7 @@ mod start;
 
 #[test]
 fn a_pod_fetches_its_secrets_with_its_own_identity() {
-    in_own_network("pod_fetch::a_pod_fetches_its_secrets_with_its_own_identity", || {
-        let vault = PodStore::vault();
-        Runtime::new().expect("a runtime").block_on(fetch_in_pods(&vault)).expect("the pods run");
-    });
+    with_vault("pod_fetch::a_pod_fetches_its_secrets_with_its_own_identity", fetch_in_pods);
 }
 
 async fn fetch_in_pods(vault: &PodStore) -> Result<()> {
@@ -145,10 +141,7 @@ async fn ensure_absent_on_nodes(place: &Place<'_>, ampoule: &Ampoule) -> Result<
 
 #[test]
 fn a_pod_that_cannot_fetch_says_why() {
-    in_own_network("pod_fetch::a_pod_that_cannot_fetch_says_why", || {
-        let vault = PodStore::vault();
-        Runtime::new().expect("a runtime").block_on(fail_in_pods(&vault)).expect("the pods run");
-    });
+    with_vault("pod_fetch::a_pod_that_cannot_fetch_says_why", fail_in_pods);
 }
 
 async fn fail_in_pods(vault: &PodStore) -> Result<()> {

@@ -93,6 +93,15 @@ async fn a_release_that_restarts_workloads_needs_each_of_its_rights() -> Result<
 }
 
 #[tokio::test]
+async fn a_release_whose_pods_report_old_variables_needs_each_of_its_rights() -> Result<()> {
+    // An earlier API server drops fields of the sidecar, so the process does not start.
+    if !ApiServer::shared().await?.has_version((1, 35), "the rights to read the reports of pods") {
+        return Ok(());
+    }
+    check("rights-reports", delivery::with_reports, delivery::is_judged).await
+}
+
+#[tokio::test]
 async fn flytes_embedded_manager_needs_to_read_the_secrets_of_its_namespace() -> Result<()> {
     check("rights-embedded", delivery::embedded, |rule| rule["verbs"] == json!(["get"]) && is_unnamed(rule)).await
 }

@@ -7,6 +7,8 @@
 //! the pod. The containers share the network of the test. What the pod uses beyond this list is an
 //! error, and not ignored.
 
+mod running;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -26,6 +28,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub use self::running::RunningPod;
 use crate::Namespace;
 
 /// Programs of the machine that the containers of the tests use: `ampoule-fetch` of a debug build
@@ -68,15 +71,6 @@ pub struct EndedContainer {
     pub errors: String,
     /// The message in the termination log.
     pub reason: String,
-}
-
-/// A pod whose containers run until they are stopped.
-pub struct RunningPod<'a> {
-    node: &'a Node,
-    spec: PodSpec,
-    namespace: &'a Namespace,
-    /// The sidecars and the containers of the pod, each with its last end.
-    containers: Vec<(RunningContainer, Option<EndedContainer>)>,
 }
 
 /// A container that runs.
@@ -189,33 +183,6 @@ impl Node {
             ended.push(sidecar.wait()?);
         }
         Ok(ended)
-    }
-
-    /// Runs the init containers, and starts the sidecars and the containers.
-    ///
-    /// # Errors
-    ///
-    /// If an init container fails, a container cannot start, or the pod uses what this node does
-    /// not support.
-    pub async fn start<'a>(&'a self, pod: Value, namespace: &'a Namespace) -> Result<RunningPod<'a>> {
-        let spec = serde_json::from_value::<Pod>(pod)?.spec.context("a pod without a spec")?;
-        for volume in spec.volumes.iter().flatten() {
-            self.make_volume(volume, &spec, namespace).await.with_context(|| format!("volume {}", volume.name))?;
-        }
-        let mut containers = Vec::new();
-        for container in spec.init_containers.iter().flatten() {
-            let running = self.start_container(container, &spec, namespace).await?;
-            if container.restart_policy.as_deref() == Some("Always") {
-                containers.push((running, None));
-                continue;
-            }
-            let ended = running.wait()?;
-            ensure!(ended.status == 0, "{ended:?}");
-        }
-        for container in &spec.containers {
-            containers.push((self.start_container(container, &spec, namespace).await?, None));
-        }
-        Ok(RunningPod { node: self, spec, namespace, containers })
     }
 
     async fn make_volume(&self, volume: &Volume, spec: &PodSpec, namespace: &Namespace) -> Result<()> {
@@ -379,86 +346,6 @@ impl Node {
         let value = secret.remove(&reference.key).context("the Secret has no such key")?;
         Ok(Some(String::from_utf8(value)?))
     }
-}
-
-// === impl RunningPod ===
-
-impl RunningPod<'_> {
-    /// Starts the containers that have ended again, as the kubelet does. Returns those that ended.
-    ///
-    /// # Errors
-    ///
-    /// If a container cannot start.
-    pub async fn restart_ended(&mut self) -> Result<Vec<EndedContainer>> {
-        let mut all = Vec::new();
-        for (mut running, last) in std::mem::take(&mut self.containers) {
-            if running.child.try_wait()?.is_none() {
-                self.containers.push((running, last));
-                continue;
-            }
-            let ended = running.wait()?;
-            let mut specs = self.spec.init_containers.iter().flatten().chain(&self.spec.containers);
-            let spec = specs.find(|container| container.name == ended.name).context("a container of the pod")?;
-            let running = self.node.start_container(spec, &self.spec, self.namespace).await?;
-            self.containers.push((running, Some(ended.clone())));
-            all.push(ended);
-        }
-        Ok(all)
-    }
-
-    /// Sends a container a signal.
-    ///
-    /// # Errors
-    ///
-    /// If it does not run.
-    pub fn send(&self, name: &str, signal: &str) -> Result<()> {
-        let (running, _) = self.containers.iter().find(|(running, _)| running.name == name).context("no container")?;
-        running.send(signal)
-    }
-
-    /// The status of the pod, as the kubelet writes it.
-    #[must_use]
-    pub fn status(&self) -> Value {
-        let is_sidecar = |name: &str| self.spec.init_containers.iter().flatten().any(|init| init.name == name);
-        let statuses = |of_sidecars: bool| -> Vec<Value> {
-            let containers = self.containers.iter().filter(|(running, _)| is_sidecar(&running.name) == of_sidecars);
-            containers.map(|(running, last)| status_of(running, last.as_ref())).collect()
-        };
-        json!({ "phase": "Running", "initContainerStatuses": statuses(true), "containerStatuses": statuses(false) })
-    }
-
-    /// Stops all containers, the sidecars at last.
-    ///
-    /// # Errors
-    ///
-    /// If a container does not run.
-    pub fn stop(mut self) -> Result<Vec<EndedContainer>> {
-        let mut ended = Vec::new();
-        for (running, _) in self.containers.drain(..).rev() {
-            running.send("TERM")?;
-            ended.push(running.wait()?);
-        }
-        Ok(ended)
-    }
-}
-
-impl Drop for RunningPod<'_> {
-    fn drop(&mut self) {
-        for (running, _) in &self.containers {
-            let _ = running.send("KILL");
-        }
-    }
-}
-
-fn status_of(running: &RunningContainer, last: Option<&EndedContainer>) -> Value {
-    let started = running.started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let end = |ended: &EndedContainer| json!({ "exitCode": ended.status, "reason": "Ended", "message": ended.reason });
-    json!({
-        "name": running.name, "image": "", "imageID": "", "ready": true,
-        "restartCount": usize::from(last.is_some()),
-        "state": { "running": { "startedAt": started } },
-        "lastState": last.map_or_else(|| json!({}), |ended| json!({ "terminated": end(ended) })),
-    })
 }
 
 impl Drop for Node {

@@ -101,21 +101,18 @@ impl SecretDelivery {
     pub fn new(config: DeliveryConfig, metrics: Metrics) -> Self {
         let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_live(known_for(&config)).build();
         let created = Cache::builder().max_capacity(MOST_COUNTED).time_to_live(config.grace).build();
-        let (cluster, key, is_used) = (OnceCell::new(), OnceCell::new(), AtomicBool::new(false));
-        let (ships_components, has_reported_lookups) = (AtomicBool::new(false), AtomicBool::new(false));
-        let reads_reports = AtomicBool::new(false);
         let components = KnownComponents::new(known_for(&config));
         Self {
-            cluster,
+            cluster: OnceCell::new(),
             config,
-            key,
+            key: OnceCell::new(),
             known,
             components,
             created,
-            is_used,
-            ships_components,
-            reads_reports,
-            has_reported_lookups,
+            is_used: AtomicBool::new(false),
+            ships_components: AtomicBool::new(false),
+            reads_reports: AtomicBool::new(false),
+            has_reported_lookups: AtomicBool::new(false),
             metrics,
         }
     }
@@ -185,6 +182,18 @@ impl SecretDelivery {
                 "pods.warnMissingSecrets has no effect: the process cannot look up Secrets at the API server"
             );
         }
+    }
+
+    /// The key of names and of seals. A dry run does not create it.
+    async fn key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError> {
+        if let Some(key) = self.key.get() {
+            return Ok(key.clone());
+        }
+        let cluster = self.cluster().await?;
+        if dry_run {
+            return naming_key::read_or_random(cluster).await;
+        }
+        self.key.get_or_try_init(|| naming_key::read_or_create(cluster)).await.cloned()
     }
 
     async fn cluster(&self) -> Result<&Cluster, DeliveryError> {
@@ -277,7 +286,7 @@ impl DeliveryStore for SecretDelivery {
         if !dry_run {
             self.set_used();
         }
-        let key = self.sealing_key(dry_run).await;
+        let key = self.key(dry_run).await;
         if dry_run {
             return key;
         }
@@ -292,14 +301,10 @@ impl DeliveryStore for SecretDelivery {
     }
 
     async fn sealing_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError> {
-        if let Some(key) = self.key.get() {
-            return Ok(key.clone());
+        if !dry_run {
+            self.set_reads_reports();
         }
-        let cluster = self.cluster().await?;
-        if dry_run {
-            return naming_key::read_or_random(cluster).await;
-        }
-        self.key.get_or_try_init(|| naming_key::read_or_create(cluster)).await.cloned()
+        self.key(dry_run).await
     }
 
     fn check(&self, secret: &DeliveredSecret) -> Result<(), DeliveryError> {

@@ -85,7 +85,7 @@ pub trait DeliveryStore: Send + Sync {
     /// The key cannot be read.
     async fn naming_key(&self, dry_run: bool) -> Result<NamingKey, DeliveryError>;
 
-    /// Returns the same key for the annotation of a pod without a Secret: nothing is written later.
+    /// Returns the same key for the seal of a pod that gets no Secret.
     ///
     /// # Errors
     ///

@@ -3,8 +3,8 @@
 //! The webhook planned: the document in the variable `AMPOULE_FETCH` lists the promises of the
 //! plugins and where each value goes. This program loads the plugins, which the image contains in
 //! compiled form, fetches the values, and writes them to memory volumes. It needs no API server and
-//! no compiler. As a sidecar, it repeats the fetch until the pod ends, and ends to report a change of
-//! variables.
+//! no compiler. As a sidecar, it repeats the fetch until the pod ends, and ends itself to report a
+//! change of variables.
 //!
 //! | module | task |
 //! | --- | --- |

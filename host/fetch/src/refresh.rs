@@ -46,7 +46,7 @@ pub(crate) async fn until_report(secrets: &PodSecrets<'_>, interval: Duration, m
 }
 
 /// Whether the log has a change to report now. If it cannot be written, the report would be
-/// repeated for ever.
+/// repeated without end.
 fn is_due(log: &mut ChangeLog) -> bool {
     log.take_due().unwrap_or_else(|error| {
         warn!(%error, "the changes of variables cannot be recorded, so they are not reported");

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_tests::{asking, eventually, network::in_own_network};
+use ampoule_tests::{asking, eventually};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
-use tokio::runtime::Runtime;
 
-use super::place::{APP, COMPONENT_IMAGE, Place, PodStore, VALUE};
+use super::place::{APP, COMPONENT_IMAGE, Place, PodStore, VALUE, with_vault};
 use crate::support::request;
 
 /// Limit for what the webhook does by and by.
@@ -19,10 +18,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_pod_gets_a_component_of_a_third_party_and_runs_no_other_code() {
-    in_own_network("pod_fetch::components::a_pod_gets_a_component_of_a_third_party_and_runs_no_other_code", || {
-        let vault = PodStore::vault();
-        Runtime::new().expect("a runtime").block_on(ship_to_pods(&vault)).expect("the pods run");
-    });
+    with_vault("pod_fetch::components::a_pod_gets_a_component_of_a_third_party_and_runs_no_other_code", ship_to_pods);
 }
 
 async fn ship_to_pods(vault: &PodStore) -> Result<()> {

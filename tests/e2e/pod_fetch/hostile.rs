@@ -4,20 +4,19 @@
 
 use ampoule_core::MountRequirement::{EnvVar, File};
 use ampoule_test_guests::guest;
-use ampoule_tests::{Review, asking, network::in_own_network};
+use ampoule_tests::{Review, asking};
 use anyhow::{Result, ensure};
 use serde_json::json;
-use tokio::runtime::Runtime;
 
-use super::place::{APP, COMPONENT_IMAGE, Place, PodStore, claims};
+use super::place::{APP, COMPONENT_IMAGE, Place, PodStore, claims, with_vault};
 use crate::support::request;
 
 #[test]
 fn a_hostile_plugin_cannot_print_a_value_fill_the_node_or_run_for_ever() {
-    in_own_network("pod_fetch::hostile::a_hostile_plugin_cannot_print_a_value_fill_the_node_or_run_for_ever", || {
-        let vault = PodStore::vault();
-        Runtime::new().expect("a runtime").block_on(attack_from_pods(&vault)).expect("the pods run");
-    });
+    with_vault(
+        "pod_fetch::hostile::a_hostile_plugin_cannot_print_a_value_fill_the_node_or_run_for_ever",
+        attack_from_pods,
+    );
 }
 
 async fn attack_from_pods(vault: &PodStore) -> Result<()> {
@@ -59,10 +58,7 @@ async fn attack_from_pods(vault: &PodStore) -> Result<()> {
 
 #[test]
 fn a_replaced_image_has_the_identity_of_the_pod_and_nothing_else() {
-    in_own_network("pod_fetch::hostile::a_replaced_image_has_the_identity_of_the_pod_and_nothing_else", || {
-        let vault = PodStore::vault();
-        Runtime::new().expect("a runtime").block_on(replace_image(&vault)).expect("the pods run");
-    });
+    with_vault("pod_fetch::hostile::a_replaced_image_has_the_identity_of_the_pod_and_nothing_else", replace_image);
 }
 
 async fn replace_image(vault: &PodStore) -> Result<()> {

@@ -13,13 +13,14 @@ use std::{
 
 use ampoule_tests::{
     Ampoule, ApiServer, EndedContainer, Namespace, Node, NodeImage, Review, binary,
-    network::{Question, Store},
+    network::{Question, Store, in_own_network},
 };
 use anyhow::{Context as _, Result, ensure};
 use data_encoding::BASE64URL_NOPAD;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::support::{certificate_pem, config};
 
@@ -75,6 +76,14 @@ pub(super) struct Place<'a> {
     pub(super) credential: String,
     /// Further sections of the configuration. With them, the webhook uses the API server.
     pub(super) further: &'static str,
+}
+
+/// Runs a test with Vault, in a network of its own. `name` is the name of the test.
+pub(super) fn with_vault(name: &str, test: impl AsyncFnOnce(&PodStore) -> Result<()>) {
+    in_own_network(name, || {
+        let vault = PodStore::vault();
+        Runtime::new().expect("a runtime").block_on(test(&vault)).expect("the pods run");
+    });
 }
 
 impl PodStore {

@@ -2,20 +2,16 @@
 //! answer.
 
 use ampoule_core::MountRequirement::File;
-use ampoule_tests::{Review, asking, network::in_own_network};
+use ampoule_tests::{Review, asking};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
-use super::place::{APP, Place, PodStore, VALUE};
+use super::place::{APP, Place, PodStore, VALUE, with_vault};
 use crate::support::request;
 
 #[test]
 fn a_sidecar_keeps_the_files_of_a_pod_fresh() {
-    in_own_network("pod_fetch::refresh::a_sidecar_keeps_the_files_of_a_pod_fresh", || {
-        let vault = PodStore::vault();
-        Runtime::new().expect("a runtime").block_on(refresh_in_pods(&vault)).expect("the pods run");
-    });
+    with_vault("pod_fetch::refresh::a_sidecar_keeps_the_files_of_a_pod_fresh", refresh_in_pods);
 }
 
 async fn refresh_in_pods(vault: &PodStore) -> Result<()> {

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use ampoule_core::MountRequirement::EnvVar;
-use ampoule_tests::{ApiServer, EndedContainer, Namespace, RunningPod, asking, eventually, network::in_own_network};
+use ampoule_tests::{ApiServer, EndedContainer, Namespace, RunningPod, asking, eventually};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
@@ -14,9 +14,8 @@ use k8s_openapi::api::{
 };
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 
-use super::place::{APP, Place, PodStore};
+use super::place::{APP, Place, PodStore, with_vault};
 use crate::{
     rotation::{controlled_by, create, ensure_counts, searched},
     support::request,
@@ -29,10 +28,10 @@ const REPLACED_UNTIL: &str = "ampoule.dev/replaced-until";
 
 #[test]
 fn a_pod_with_old_variables_is_counted_and_its_workload_restarted_once() {
-    in_own_network("pod_fetch::reports::a_pod_with_old_variables_is_counted_and_its_workload_restarted_once", || {
-        let vault = PodStore::vault();
-        Runtime::new().expect("a runtime").block_on(report_changes(&vault)).expect("the pods run");
-    });
+    with_vault(
+        "pod_fetch::reports::a_pod_with_old_variables_is_counted_and_its_workload_restarted_once",
+        report_changes,
+    );
 }
 
 async fn report_changes(vault: &PodStore) -> Result<()> {
@@ -45,6 +44,7 @@ async fn report_changes(vault: &PodStore) -> Result<()> {
     let owners = controlled_by("apps/v1", "ReplicaSet", ("web-1", &set));
     let mutated = place.mutate(&ampoule, &pod("web-1-a", &owners)).await?;
     pods.create_pod(&stored(&mutated).await?).await?;
+    pods.create_pod(&stranger(&mutated).await?).await?;
     let node = place.node()?;
     let mut running = node.start(mutated, pods).await?;
     write_status(&running, pods, "web-1-a").await?;
@@ -58,6 +58,7 @@ async fn report_changes(vault: &PodStore) -> Result<()> {
     ensure!(ended.reason.ends_with("Z: changing/password"), "the dynamic value is no change: {ended:?}");
     ensure!(ended.output.contains(r#""message":"variables changed""#), "{ended:?}");
     write_status(&running, pods, "web-1-a").await?;
+    write_status(&running, pods, "stranger").await?;
     ensure_counts(&ampoule, [0.0, 1.0, 0.0]).await?;
     let until = eventually("the restart", SEEN_TWICE, async || replaced_until(pods).await?.context("no annotation"));
     until.await.with_context(|| ampoule.log().unwrap_or_default())?;
@@ -109,7 +110,15 @@ fn pod(name: &str, owners: &Value) -> Value {
     pod
 }
 
-/// The pod as the API server has it: an earlier one knows no `fileKeyRef`.
+/// A pod with the same containers and an annotation that the webhook did not write.
+async fn stranger(mutated: &Value) -> Result<Value> {
+    let mut pod = stored(mutated).await?;
+    let forged = json!({ "versions": [], "reports": true, "seal": "0".repeat(32) });
+    pod["metadata"] = json!({ "name": "stranger", "annotations": { "ampoule.dev/versions": forged.to_string() } });
+    Ok(pod)
+}
+
+/// The pod as the API server has it: an earlier one has no `fileKeyRef`.
 async fn stored(mutated: &Value) -> Result<Value> {
     let mut pod = mutated.clone();
     if !ApiServer::shared().await?.has_version((1, 35), "a stored pod with fileKeyRef") {

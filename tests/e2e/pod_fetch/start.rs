@@ -10,13 +10,13 @@ use std::{
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{
     asking,
-    network::{in_own_network, in_own_network_for, show},
+    network::{in_own_network_for, show},
 };
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::place::{APP, Place, PodStore, VALUE};
+use super::place::{APP, Place, PodStore, VALUE, with_vault};
 use crate::support::request;
 
 /// Secrets of a pod.
@@ -26,10 +26,7 @@ const OUTAGE: &str = "AMPOULE_POD_OUTAGE_SECONDS";
 
 #[test]
 fn ten_secrets_cost_one_login() {
-    in_own_network("pod_fetch::start::ten_secrets_cost_one_login", || {
-        let vault = PodStore::vault();
-        Runtime::new().expect("a runtime").block_on(fetch_ten(&vault)).expect("the pods run");
-    });
+    with_vault("pod_fetch::start::ten_secrets_cost_one_login", fetch_ten);
 }
 
 async fn fetch_ten(vault: &PodStore) -> Result<()> {

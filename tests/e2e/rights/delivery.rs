@@ -62,20 +62,39 @@ pub(super) fn embedded(name: &str) -> Result<Vec<Value>> {
     )
 }
 
+/// The chart with a plugin that fetches values in pods, and the search for their reports.
+pub(super) fn with_reports(name: &str) -> Result<Vec<Value>> {
+    let host = json!({ "host": "vault.example" });
+    let config = json!({
+        "injectors": [{
+            "name": "store", "component": "builtin:vault-kv", "delivery": "pod",
+            "settings": { "address": "https://vault.example" }, "grants": { "http": { "hosts": [host] } },
+        }],
+        "delivery": { "pod": { "image": format!("example.org/a@sha256:{}", "0".repeat(64)), "refreshSeconds": 10 } },
+        "rotation": { "intervalSeconds": 1 },
+    });
+    with_config(name, &config)
+}
+
 /// The chart with a plugin that fetches values, and restarts of the workloads with old values.
 pub(super) fn with_rollout(name: &str) -> Result<Vec<Value>> {
     let namespace = format!("{name}-flyte");
     let managed = json!({ "app.flyte.org/managed": "true" });
-    let config = json!({ "config": {
+    let config = json!({
         "profile": "flyte-v2",
         "injectors": [{
             "name": "embedded", "component": "builtin:embedded", "settings": { "k8s": { "namespace": namespace } },
             "grants": { "kubernetesSecrets": [{ "namespace": namespace, "matchLabels": managed }] },
         }],
         "rotation": { "intervalSeconds": 1, "rollout": { "enabled": true, "minPodAgeSeconds": 0 } },
-    } });
+    });
+    with_config(name, &config)
+}
+
+/// The chart with these keys of the configuration.
+fn with_config(name: &str, config: &Value) -> Result<Vec<Value>> {
     let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(file.path(), config.to_string())?;
+    std::fs::write(file.path(), json!({ "config": config }).to_string())?;
     let (full, file) = (format!("fullnameOverride={name}"), file.path().display().to_string());
     let selector = format!("config.registration.namespaceSelector={}", selector(name));
     let [values, certs] = ["clients.acceptValuesToAnyone=true", "config.server.certDir=/etc/webhook/certs"];
@@ -110,6 +129,16 @@ pub(super) async fn journey(release: &Release, ampoule: &Ampoule) -> Result<()> 
     let pods = format!("{}-pods", release.namespace.name());
     if config.contains("rollout") {
         return restart(release, ampoule, &pods).await;
+    }
+    if config.contains("refreshSeconds") {
+        let pod = asking("task", [request("db", "password", EnvVar, "X")]);
+        review(release, ampoule, &pod, &pods).await?;
+        for (verb, resource) in [("list", "pods"), ("update", "leases")] {
+            let found = eventually("a search", SWEPT, async || outcome(release, verb, resource).await);
+            let code = found.await.with_context(|| ampoule.log().unwrap_or_default())?;
+            ensure!(code == 200, "to search for reports is forbidden: {verb} {resource}: {}", ampoule.log()?);
+        }
+        return Ok(());
     }
     if config.contains("Embedded") {
         create_flytes_secret(release).await?;

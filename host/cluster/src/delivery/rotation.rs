@@ -19,7 +19,7 @@ use std::{
 };
 
 use ampoule_config::RotationConfig;
-use ampoule_core::{CurrentValues, DeliveryStore as _, NamingKey, PromiseOf};
+use ampoule_core::{CurrentValues, NamingKey, PromiseOf};
 use ampoule_telemetry::metrics::{Metrics, RotationPods};
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::jiff::Timestamp;
@@ -28,8 +28,7 @@ use tracing::warn;
 
 use self::{
     known_versions::{KnownVersions, PodState},
-    pods::TrackedPod,
-    reports::ReportedState,
+    pods::{ReportedState, TrackedPod},
     workloads::{Rollouts, StalePods},
 };
 use super::{SecretDelivery, lease::SweepLease, scopes, sweeper::lease_seconds};
@@ -73,7 +72,7 @@ async fn search_once(
 ) -> Result<(), String> {
     if search.is_none() {
         let cluster = delivery.cluster().await.map_err(|error| error.to_string())?.clone();
-        let key = delivery.sealing_key(false).await.map_err(|error| error.to_string())?;
+        let key = delivery.key(false).await.map_err(|error| error.to_string())?;
         let seconds = claim_seconds(delivery, config);
         *search = Some(RotationSearch {
             lease: SweepLease::new(&cluster, holder.to_owned(), seconds),

@@ -1,5 +1,5 @@
 //! [`PodVersions`]: the versions of the values that a pod got, in the annotation
-//! `ampoule.dev/versions`, and whether the pod reports changes of the values that it fetches itself.
+//! `ampoule.dev/versions`, and whether the pod reports changes of values that it fetches itself.
 //!
 //! A version is an HMAC, so it reveals nothing about a value. The annotation has the promises, so
 //! that the values can be fetched again, and a seal: only promises that this webhook made for the

@@ -1,4 +1,4 @@
-//! [`TrackedPod`]: a pod whose annotation has versions, or says that the pod reports changes.
+//! [`TrackedPod`]: a pod whose annotation has versions, or states that the pod reports changes.
 //!
 //! Only the metadata of pods is read. An annotation that this webhook did not write is ignored.
 
@@ -10,7 +10,6 @@ use k8s_openapi::{
 };
 use kube::{Api, api::ListParams};
 
-use super::reports::ReportedState;
 use crate::client::ClusterError;
 
 /// Pods of one response. The annotations of a pod have up to 256 KiB.
@@ -31,6 +30,17 @@ pub(super) struct TrackedPod {
     pub(super) versions: PodVersions,
     /// What its sidecar reports; `None` without such a sidecar.
     pub(super) reported: Option<ReportedState>,
+}
+
+/// The variables of a running pod, compared with the store by its sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReportedState {
+    /// They have the values of the store.
+    Current,
+    /// A container has at least one other value.
+    Old,
+    /// The sidecar does not run.
+    Unknown,
 }
 
 /// Adds the running pods with versions.

@@ -1,4 +1,4 @@
-//! [`ReportedState`]: what the sidecar of a pod reports about the values that the pod fetches itself.
+//! [`read`]: what the sidecars of pods report about the values that the pods fetch themselves.
 //!
 //! The sidecar ends after a change of variables, and its termination message has the time
 //! ([`ChangeReport`]). Containers that started before have the old values. The author of a pod can
@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use kube::api::ListParams;
 
-use super::pods::{RUNNING, TrackedPod};
+use super::pods::{RUNNING, ReportedState, TrackedPod};
 use crate::client::{Cluster, ClusterError};
 
 /// Pods of one response. A pod has up to 1.5 MiB.
@@ -24,17 +24,6 @@ const MOST_PAGES: usize = 2000;
 const START: SignedDuration = SignedDuration::from_secs(5);
 /// The time by which the clock of a node can be ahead.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
-
-/// The variables of a running pod, compared with the store by its sidecar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReportedState {
-    /// They have the values of the store.
-    Current,
-    /// A container has at least one other value.
-    Old,
-    /// The sidecar does not run.
-    Unknown,
-}
 
 /// Reads what these pods report, if one of them does.
 pub(super) async fn read(cluster: &Cluster, pods: &mut [TrackedPod]) -> Result<(), ClusterError> {
