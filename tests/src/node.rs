@@ -15,6 +15,8 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -34,6 +36,8 @@ use crate::Namespace;
 /// Programs of the machine that the containers of the tests use: `ampoule-fetch` of a debug build
 /// is linked dynamically.
 const MACHINE: [&str; 4] = ["/bin", "/lib", "/lib64", "/usr"];
+/// Time for runc to start a container.
+const START: Duration = Duration::from_secs(30);
 /// The user of an image that sets none.
 const ROOT: i64 = 0;
 
@@ -101,6 +105,20 @@ impl RunningContainer {
         })
     }
 
+    /// Waits until its program runs, or has ended. A signal before that would prevent its start.
+    fn wait_for_start(&mut self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < START {
+            let state = Command::new("runc").arg("--root").arg(&self.state).args(["state", &self.id]).output()?;
+            let state: Value = serde_json::from_slice(&state.stdout).unwrap_or_default();
+            if state["status"] == "running" || self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        bail!("container {} does not start", self.name)
+    }
+
     /// Sends it a signal.
     fn send(&self, signal: &str) -> Result<()> {
         run(Command::new("runc").arg("--root").arg(&self.state).args(["kill", &self.id, signal]))
@@ -166,8 +184,9 @@ impl Node {
         let (mut ended, mut sidecars) = (Vec::new(), Vec::new());
         for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
             let running = self.start_container(container, &spec, namespace).await;
-            let running = running.with_context(|| format!("container {}", container.name))?;
+            let mut running = running.with_context(|| format!("container {}", container.name))?;
             if container.restart_policy.as_deref() == Some("Always") {
+                running.wait_for_start()?;
                 sidecars.push(running);
                 continue;
             }

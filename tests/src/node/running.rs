@@ -33,8 +33,9 @@ impl Node {
         }
         let mut containers = Vec::new();
         for container in spec.init_containers.iter().flatten() {
-            let running = self.start_container(container, &spec, namespace).await?;
+            let mut running = self.start_container(container, &spec, namespace).await?;
             if container.restart_policy.as_deref() == Some("Always") {
+                running.wait_for_start()?;
                 containers.push((running, None));
                 continue;
             }
@@ -42,7 +43,9 @@ impl Node {
             ensure!(ended.status == 0, "{ended:?}");
         }
         for container in &spec.containers {
-            containers.push((self.start_container(container, &spec, namespace).await?, None));
+            let mut running = self.start_container(container, &spec, namespace).await?;
+            running.wait_for_start()?;
+            containers.push((running, None));
         }
         Ok(RunningPod { node: self, spec, namespace, containers })
     }
@@ -66,7 +69,8 @@ impl RunningPod<'_> {
             let ended = running.wait()?;
             let mut specs = self.spec.init_containers.iter().flatten().chain(&self.spec.containers);
             let spec = specs.find(|container| container.name == ended.name).context("a container of the pod")?;
-            let running = self.node.start_container(spec, &self.spec, self.namespace).await?;
+            let mut running = self.node.start_container(spec, &self.spec, self.namespace).await?;
+            running.wait_for_start()?;
             self.containers.push((running, Some(ended.clone())));
             all.push(ended);
         }
