@@ -53,6 +53,25 @@ fn resembling(variables: usize) -> Review {
     Review::of(&pod, "default")
 }
 
+/// A command with this number of words that resemble references, and a script with as many texts
+/// that are compared with the scheme as possible. Another container gets the variable of the last
+/// word.
+fn resembling_words(words: usize) -> Review {
+    let texts = ["secret:/db/password", "Secret://db/password", "vault:a#b", "x=secrat://"];
+    let usual = ["sexxet://", "vault:8200/#b", "secret:a/b", "secrets://a"];
+    let mut args: Vec<_> = (0..words).map(|i| texts[i % texts.len()].to_owned()).collect();
+    args.push(usual.join(",").repeat(words));
+    args.push("$(AB)$$(AA)".repeat(words));
+    args.push("$(AA)".to_owned());
+    let secrets = "[{ group: group, key: key, env: AA, containers: [sidecar] }]";
+    let mut pod = asking::<String>("resembling-words", []);
+    pod["metadata"]["annotations"] = json!({ "ampoule.dev/secrets": secrets });
+    pod["spec"]["containers"][0]["args"] = args.into();
+    let sidecar = json!({ "name": "sidecar", "image": "app" });
+    pod["spec"]["containers"].as_array_mut().expect("a list").push(sidecar);
+    Review::of(&pod, "default")
+}
+
 /// The shortest time of a few admissions.
 async fn shortest(ampoule: &Ampoule, review: &Review) -> Result<Duration> {
     let mut shortest = Duration::MAX;
@@ -84,6 +103,7 @@ async fn a_mutation_is_linear_in_the_pod_and_other_pods_are_served() -> Result<(
             ("variables and requests", pod(VARIABLES, SECRETS), pod(VARIABLES * FACTOR, SECRETS * FACTOR)),
             ("references to a variable", referring(VARIABLES), referring(VARIABLES * FACTOR)),
             ("texts that resemble references", resembling(VARIABLES), resembling(VARIABLES * FACTOR)),
+            ("words that resemble references", resembling_words(VARIABLES), resembling_words(VARIABLES * FACTOR)),
         ] {
             let (ordinary, time) = (shortest(&ampoule, &ordinary).await?, shortest(&ampoule, &large).await?);
             println!("{profile}, {what}: {ordinary:?} for the ordinary pod, {time:?} for the large one");

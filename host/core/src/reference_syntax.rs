@@ -7,6 +7,8 @@
 const MAX_REFERENCE: usize = 1024;
 /// The prefix of bank-vaults.
 const BANK_VAULTS: &str = "vault:";
+/// The same without its colon.
+const BANK_VAULTS_SCHEME: &str = "vault";
 /// The prefix with which bank-vaults writes a secret.
 const BANK_VAULTS_WRITE: &str = ">>vault:";
 /// The part of a path of Vault's version 2 that the API adds behind the mount of the engine.
@@ -66,6 +68,28 @@ impl ReferenceSyntax {
             return false;
         }
         self.contains_reference(word) || (self.bank_vaults && word.contains(BANK_VAULTS) && word.contains('#'))
+    }
+
+    /// Whether a word of a command without a reference probably has a text that was meant as one.
+    /// Takes linear time.
+    ///
+    /// Fewer texts count than in a variable: `secret:a/b` is a remote of rclone, `secrets://` the
+    /// scheme of helm-secrets, and a word can be a script.
+    pub(crate) fn has_near_miss_in_word(&self, word: &str) -> bool {
+        // As in `is_in_word`.
+        word.as_bytes().contains(&b':') && word.split(ends_argument).any(|text| self.is_near_miss_in_word(text))
+    }
+
+    fn is_near_miss_in_word(&self, text: &str) -> bool {
+        let Some((start, rest)) = text.split_once(':') else { return false };
+        if start.eq_ignore_ascii_case(&self.scheme) {
+            return rest.starts_with("//") || is_absolute_path_of_two(rest);
+        }
+        if rest.starts_with("//") {
+            return self.is_misspelt_scheme(start) && start.strip_suffix('s') != Some(&*self.scheme);
+        }
+        let start = start.strip_prefix(">>").unwrap_or(start);
+        start.eq_ignore_ascii_case(BANK_VAULTS_SCHEME) && is_path_and_key(rest)
     }
 
     /// Bytes of the shortest value that is meant as a reference, valid or not.
@@ -132,8 +156,11 @@ impl ReferenceSyntax {
         }
         let start = &text.as_bytes()[..text.len().min(scheme.len() + "s://".len())];
         let end = start.windows(3).position(|separator| separator == b"://");
-        let is_fuzzy = scheme.len() >= MIN_FUZZY_SCHEME;
-        end.is_some_and(|end| is_fuzzy && is_one_error_apart(&text[..end], scheme))
+        end.is_some_and(|end| self.is_misspelt_scheme(&text[..end]))
+    }
+
+    fn is_misspelt_scheme(&self, text: &str) -> bool {
+        self.scheme.len() >= MIN_FUZZY_SCHEME && is_one_error_apart(text, &self.scheme)
     }
 
     fn contains_reference(&self, text: &str) -> bool {
@@ -204,6 +231,24 @@ fn ends_with_scheme_char(text: &str) -> bool {
 
 fn has_prefix(text: &str, prefix: &str) -> bool {
     text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Whether a character ends an argument within a word, such as a shell script or `--flag=value`.
+fn ends_argument(c: char) -> bool {
+    c.is_ascii_whitespace() || matches!(c, '"' | '\'' | '`' | '=' | ',' | ';' | '|' | '&' | '(' | ')')
+}
+
+/// Whether a text is `/GROUP/KEY`. `/data` behind the name of a volume is its path.
+fn is_absolute_path_of_two(text: &str) -> bool {
+    let parts = text.strip_prefix('/').and_then(|path| path.split_once('/'));
+    parts.is_some_and(|(group, key)| !group.is_empty() && !key.is_empty())
+}
+
+/// Whether a text is `PATH#KEY`. `8200/ui/#login` is the port of a server, and a page.
+fn is_path_and_key(text: &str) -> bool {
+    let Some((path, key)) = text.split_once('#') else { return false };
+    let is_port = path.split('/').next().is_some_and(|first| first.bytes().all(|byte| byte.is_ascii_digit()));
+    !key.is_empty() && !is_port
 }
 
 /// Whether one text becomes the other by one typing error: a letter that is missing, added or

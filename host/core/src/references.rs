@@ -167,8 +167,11 @@ impl ContainerTexts {
                     }
                 }
                 "command" | "args" => {
-                    let mut words = elements.iter().filter_map(Value::as_str);
-                    texts.has_reference |= words.any(|word| syntax.is_in_word(word));
+                    // Most words have no colon.
+                    for word in elements.iter().filter_map(Value::as_str).filter(|word| word.contains(':')) {
+                        texts.has_reference |= syntax.is_in_word(word);
+                        texts.has_near_miss |= syntax.has_near_miss_in_word(word);
+                    }
                 }
                 _ => {}
             }

@@ -240,6 +240,13 @@ impl<'a> EditApplier<'a> {
         set.map(|(name, _)| name.as_str())
     }
 
+    /// The variables that edits set in other containers only.
+    pub(crate) fn variables_outside(&self, container: &str) -> impl Iterator<Item = &str> {
+        let claims = self.claims.get(&ClaimKind::Env).into_iter().flatten();
+        let set = claims.filter(move |(_, claims)| !claims.iter().any(|claim| claim.scope.covers(container)));
+        set.map(|(name, _)| name.as_str())
+    }
+
     /// Returns the origin of a name in the pod, for messages: that of an edit, or the pod itself.
     fn owner(&self, kind: ClaimKind, name: &str) -> &str {
         self.claim(kind, name).map_or(THE_POD, |claim| &claim.origin)

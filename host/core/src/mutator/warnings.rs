@@ -78,6 +78,11 @@ pub(super) fn with_requests(
     if placement == EnvPlacement::AppendIfAbsent {
         warnings.extend(unexpanded::references(pod, applied));
     }
+    // All keys of a group can be variables of any name.
+    let is_for_some = |report: &RequestReport| report.options.containers.names().is_some();
+    if reports.iter().any(is_for_some) && !reports.iter().any(|report| report.request.all_keys) {
+        warnings.extend(unexpanded::references_elsewhere(pod, applied));
+    }
     warnings.extend(absent_secrets(reports));
     warnings.extend(others);
     warnings.extend(container_before_secrets(pod));

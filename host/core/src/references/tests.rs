@@ -134,6 +134,87 @@ fn equal_references_are_one_request_and_different_ones_are_separate() {
     );
 }
 
+/// Whether the search for warnings reads a pod with this word in a command.
+fn may_have_near_miss_in_word(word: &str, syntax: &ReferenceSyntax) -> bool {
+    let pod = pod(&json!({ "containers": [{ "name": "app", "command": ["run"], "args": ["-c", word] }] }));
+    super::read_requests(&pod, syntax).is_ok_and(|references| references.may_have_near_misses)
+}
+
+#[test]
+fn a_word_of_a_command_that_was_meant_as_a_reference_is_recognized() {
+    let off = ReferenceSyntax::default();
+    let other = ReferenceSyntax { scheme: "ref+vault".to_owned(), bank_vaults: false };
+    for (syntax, word) in [
+        (&off, "secret:/db/password"),
+        (&off, "--password=secret:/db/password"),
+        (&off, "--password='secret:/db/password'"),
+        (&off, "Secret://db/password"),
+        (&off, "SECRET://db"),
+        (&off, "secert://db/password"),
+        (&off, "mysql --user app --password=\"Secret://db/password\" && echo done"),
+        (&off, "export PASSWORD=secret:/db/password; exec app"),
+        (&off, "env A=1,B=secre://db/password app"),
+        (&off, "vault:secret/data/db#password"),
+        (&off, "--password=vault:shop/db#password"),
+        (&off, ">>vault:secret/data/db#password"),
+        (&syntax(), "VAULT:secret/data/db#password"),
+        (&other, "ref+vault:/db/password"),
+        (&other, "--x=Ref+Vault://db/password"),
+    ] {
+        assert!(may_have_near_miss_in_word(word, syntax), "{word}");
+    }
+}
+
+#[test]
+fn usual_words_of_commands_do_not_resemble_references() {
+    for word in [
+        "https://user:secret@db/app?x=1",
+        "postgres://app:$(DB_PASSWORD)@db:5432/app",
+        "socket://db/app",
+        "mysecret://db/password",
+        "secrets://values.yaml",
+        "secrets://env/values.yaml",
+        "secret:/data",
+        "--volume=secret:/data:ro",
+        "--mount=type=secret,id=db,target=/run/secrets/db",
+        "secret:bucket/folder",
+        "rclone copy secret:bucket/folder /data",
+        "--from=secret:db",
+        "secret: /a/b",
+        "{\"secret\":\"/db/password\"}",
+        "d = {'secret': '/a/b'}",
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db/password-AbCdEf",
+        "projects/p/secrets/db/versions/latest:x",
+        "kubectl get secret/db -o jsonpath={.data.password}",
+        "vault kv get -field=password secret/data/db # read it: once",
+        "--vault-addr=http://vault:8200/ui/#login",
+        "vault:8200/ui/#login",
+        "vault:1.20",
+        "registry:5000/vault:1.20#x",
+        "--flag=a:b",
+        "0.0.0.0:8080",
+        "[::]:8080",
+        "/etc/secret:/etc/other/secret",
+        "set -e; for f in /etc/secret/*; do echo \"secret: $f\"; done",
+        "sed -e 's#secret:/a/b#x#' /etc/app.conf",
+        "12:30",
+        ":",
+        "secret:",
+        "secret:/",
+        "vault:#",
+        "vault:a#",
+        "ä:ö//secret:ü",
+    ] {
+        assert_eq!(read_words(word), Ok(vec![]), "{word}");
+        assert!(!may_have_near_miss_in_word(word, &ReferenceSyntax::default()), "{word}");
+    }
+}
+
+fn read_words(word: &str) -> Result<Vec<RequestedSecret>, AnnotationError> {
+    let pod = pod(&json!({ "containers": [{ "name": "app", "args": [word] }] }));
+    read_requests(&pod, &ReferenceSyntax::default())
+}
+
 #[test]
 fn a_text_that_was_meant_as_a_reference_is_recognized() {
     use crate::reference_syntax::NearMiss::{BankVaultsForm, BankVaultsOff, Embedded, Form};

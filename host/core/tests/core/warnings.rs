@@ -163,6 +163,54 @@ fn a_value_that_was_meant_as_a_reference_is_named_without_its_text() {
 }
 
 #[test]
+fn a_word_of_a_command_that_was_meant_as_a_reference_is_named_without_its_text() {
+    let containers = json!([
+        { "name": "one", "command": ["run", "--hush=secret:/db/hush"], "args": ["fine", "x:y"] },
+        { "name": "two", "args": ["Secret://db/hush", "--a=b", "vault:db#hush"], "env": [{ "name": "A", "value": "b" }] },
+        { "name": "three", "args": ["https://hush", "secret:hush"] },
+    ]);
+    let rest = "has a text that resembles a reference and is left as it is; write secret://GROUP/KEY as the value of a \
+                variable, and $(NAME) here";
+    let expected =
+        [format!("command[1] of container one {rest}"), format!("args[0] (and 1 more) of container two {rest}")];
+    for profile in [Profile::FlyteV1, Profile::FlyteV2, Profile::Plain] {
+        let with_request = json!({ "flyte.secrets/s0": flyte("k") });
+        assert_eq!(warnings(profile, &with_request, &containers), expected, "{profile}");
+        let without = warnings(profile, &json!({}), &containers);
+        assert_eq!(without.split_last(), Some((&NO_REQUEST.to_owned(), &expected[..])), "{profile}");
+    }
+}
+
+#[test]
+fn a_text_with_a_variable_that_only_other_containers_get_is_named() {
+    let for_worker = json!({ "ampoule.dev/secrets": "[{ group: g, key: k, env: SECRET, containers: [worker] }]" });
+    let with_words = |name: &str| {
+        json!({
+            "name": name,
+            "command": ["run", "$(SECRET)", "$(SECRET)"],
+            "args": ["$$(SECRET)", "$(OTHER)", "--x=$(SECRET)"],
+            "env": [{ "name": "URL", "value": "db:$(SECRET)@db" }],
+        })
+    };
+    let own = json!({ "name": "own", "args": ["$(SECRET)"], "env": [{ "name": "SECRET", "value": "mine" }] });
+    let from = json!({ "name": "from", "args": ["$(SECRET)"], "envFrom": [{ "secretRef": { "name": "s" } }] });
+    let containers = json!([{ "name": "worker", "args": ["$(SECRET)"] }, with_words("web"), own, from]);
+    let why = "of container web keeps the text $(SECRET), because only other containers get the secret";
+    let expected = ["environment variable URL", "command[1]", "command[2]", "args[2]"];
+    let expected = expected.map(|place| format!("{place} {why}"));
+    for profile in [Profile::FlyteV1, Profile::FlyteV2, Profile::Plain] {
+        assert_eq!(warnings(profile, &for_worker, &containers), expected, "{profile}");
+    }
+    let for_all = json!({ "ampoule.dev/secrets": "[{ group: g, key: k, env: SECRET }]" });
+    let containers = json!([{ "name": "worker", "args": ["$(SECRET)"] }, { "name": "web", "args": ["$(SECRET)"] }]);
+    assert_eq!(warnings(Profile::Plain, &for_all, &containers), Vec::<String>::new());
+    // A reference in place is a variable of its container alone.
+    let reference = json!([{ "name": "SECRET", "value": "secret://g/k" }]);
+    let containers = json!([{ "name": "worker", "env": reference, "args": ["$(SECRET)"] }, with_words("web")]);
+    assert_eq!(warnings(Profile::Plain, &json!({}), &containers), expected);
+}
+
+#[test]
 fn a_reference_and_an_annotation_for_one_variable_are_one_secret() {
     let annotations = json!({ "ampoule.dev/secrets": "[{ group: g, key: k, env: SECRET }]" });
     let own = |name: &str, value: &str| json!({ "name": name, "env": [{ "name": "SECRET", "value": value }] });

@@ -1,21 +1,40 @@
-//! Warns about `$(NAME)` in a variable of the pod, if the secret `NAME` comes after it:
-//! [`references`].
+//! Warns about `$(NAME)` that the kubelet leaves as it is: in a variable of the pod, if the secret
+//! `NAME` comes after it ([`references`]), and anywhere, if only other containers get it
+//! ([`references_elsewhere`]).
 //!
 //! The kubelet expands only variables that are earlier in the list. In `command` and `args`, it
-//! expands all of them.
+//! expands all of the container's.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use serde_json::Value;
 
 use crate::{
     edit::apply::EditApplier,
     pod::{Pod, list},
+    references::read_containers,
     text::escape_name,
 };
 
 /// Bytes of the values that are searched, over all containers.
 const MAX_SCANNED: usize = 1 << 20;
+
+/// The place of a text in a container.
+enum TextPlace<'p> {
+    Variable(&'p str),
+    Word(&'static str, usize),
+}
+
+// === impl TextPlace ===
+
+impl fmt::Display for TextPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "environment variable {}", escape_name(name)),
+            Self::Word(key, position) => write!(f, "{key}[{position}]"),
+        }
+    }
+}
 
 /// Returns a warning for each variable of the received pod that refers to an injected one.
 pub(super) fn references(pod: &Pod, applied: &EditApplier<'_>) -> Vec<String> {
@@ -48,6 +67,53 @@ fn injected_later<'a>(applied: &'a EditApplier<'_>, container: &'a str, own: &[V
         injected.remove(name);
     }
     injected
+}
+
+/// Returns a warning for each text of a container that refers to a variable which only other
+/// containers get. A container with variables from elsewhere may have it.
+pub(super) fn references_elsewhere(pod: &Pod, applied: &EditApplier<'_>) -> Vec<String> {
+    let mut room = MAX_SCANNED;
+    let mut warnings = Vec::new();
+    for container in read_containers(pod).filter(|container| list(container, "envFrom").is_empty()) {
+        let name = container["name"].as_str().unwrap_or_default();
+        // As in `references`.
+        let mut elsewhere = None;
+        for (place, text) in texts(container) {
+            let Some(rest) = room.checked_sub(text.len()) else { return warnings };
+            room = rest;
+            let is_elsewhere = |reference: &&str| {
+                elsewhere.get_or_insert_with(|| injected_elsewhere(applied, container)).contains(reference)
+            };
+            let Some(reference) = references_in(text).find(is_elsewhere) else { continue };
+            warnings.push(format!(
+                "{place} of container {} keeps the text $({}), because only other containers get the secret",
+                escape_name(name),
+                escape_name(reference)
+            ));
+        }
+    }
+    warnings
+}
+
+/// The variables that other containers get, and that a container does not set itself.
+fn injected_elsewhere<'a>(applied: &'a EditApplier<'_>, container: &Value) -> BTreeSet<&'a str> {
+    let mut injected: BTreeSet<_> = applied.variables_outside(container["name"].as_str().unwrap_or_default()).collect();
+    for name in list(container, "env").iter().filter_map(|variable| variable.get("name")?.as_str()) {
+        injected.remove(name);
+    }
+    injected
+}
+
+/// The texts of a container in which the kubelet expands variables, each with its place.
+fn texts(container: &Value) -> impl Iterator<Item = (TextPlace<'_>, &str)> {
+    let variables = list(container, "env").iter().filter_map(|variable| {
+        Some((TextPlace::Variable(variable["name"].as_str()?), variable.get("value")?.as_str()?))
+    });
+    let words = ["command", "args"].into_iter().flat_map(move |key| {
+        let words = list(container, key).iter().enumerate();
+        words.filter_map(move |(position, word)| Some((TextPlace::Word(key, position), word.as_str()?)))
+    });
+    variables.chain(words)
 }
 
 fn warning(container: &str, variable: &Value, reference: &str) -> String {
