@@ -5,7 +5,7 @@
 mod section;
 mod url;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ampoule_core::is_dns_label;
 use schemars::JsonSchema;
@@ -206,6 +206,14 @@ impl CredentialConfig {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
+    /// Checks that the webhook itself can log in. `key` is that of the section.
+    pub(crate) fn check_in_webhook(&self, key: &str) -> Result<(), ConfigError> {
+        match self {
+            Self::Gcp(gcp) => gcp.check_in_webhook(&format!("{key}.gcp")),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks every value of the section, which is the value of `key`.
     fn check(&self, key: &str) -> Result<(), ConfigError> {
         match self {
@@ -314,6 +322,23 @@ impl GcpCredential {
         url::check_optional(&format!("{key}.metadataEndpoint"), self.metadata_endpoint.as_deref(), url::Transport::Any)
     }
 
+    /// The token of `audience` must be in a file of its own: Google must not get the usual one.
+    fn check_in_webhook(&self, key: &str) -> Result<(), ConfigError> {
+        let key = format!("{key}.tokenFile");
+        let advice = "mount a service account token with the provider's audience from a projected volume, or use \
+                      delivery: pod";
+        match &self.token_file {
+            None if self.audience.is_some() => {
+                Err(ConfigError::at(key, format!("is required with audience in the webhook; {advice}")))
+            }
+            Some(file) if is_usual_token(file) => Err(ConfigError::at(
+                key,
+                format!("is the token for the API server, which must not be sent to Google; {advice}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn check_federation(&self, key: &str) -> Result<(), ConfigError> {
         let Some(audience) = &self.audience else {
             let without = [("tokenFile", self.token_file.is_some()), ("tokenUrl", self.token_url.is_some())];
@@ -408,6 +433,12 @@ fn is_path_byte(c: u8) -> bool {
 
 fn not_a(key: &str, value: &str, what: &str) -> ConfigError {
     ConfigError::at(key, format!("{value:?} is not a valid {what}"))
+}
+
+/// Whether a file is the token for the API server. `/var/run` is usually a link to `/run`.
+fn is_usual_token(file: &Path) -> bool {
+    let usual = Path::new(SERVICE_ACCOUNT_TOKEN);
+    file == usual || usual.strip_prefix("/var").is_ok_and(|rest| file.strip_prefix("/") == Ok(rest))
 }
 
 fn kubernetes() -> String {

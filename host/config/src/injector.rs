@@ -224,10 +224,27 @@ impl InjectorEntry {
             required: self.required.unwrap_or(!self.shadow),
             shadow: self.shadow,
         };
-        if injector.delivery == Delivery::Pod {
-            injector.check_pod_delivery(key, rules.pods)?;
+        match injector.delivery {
+            Delivery::Pod => injector.check_pod_delivery(key, rules.pods)?,
+            Delivery::Reference | Delivery::Secret | Delivery::Inline => {
+                injector.check_webhook_logins(&at("grants"))?
+            }
         }
         Ok(injector)
+    }
+}
+
+// === impl InjectorConfig ===
+
+impl InjectorConfig {
+    /// Checks that the webhook can log in to the hosts of the grants, which are the value of `key`.
+    fn check_webhook_logins(&self, key: &str) -> Result<(), ConfigError> {
+        let hosts = self.grants.http.iter().flat_map(|http| &http.hosts).enumerate();
+        for (i, host) in hosts {
+            let Some(credential) = &host.credential else { continue };
+            credential.check_in_webhook(&format!("{key}.http.hosts[{i}].credential"))?;
+        }
+        Ok(())
     }
 }
 

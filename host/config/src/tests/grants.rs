@@ -109,7 +109,26 @@ fn a_credential_has_one_kind_and_one_place() {
 #[test]
 fn the_values_of_a_login_are_checked() {
     let url = "https://login.example";
+    let federated = |file: &str| {
+        let provider = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k";
+        format!("{{ host: a.example, credential: {{ gcp: {{ scopes: [a], audience: '{provider}'{file} }} }} }}")
+    };
     for (entry, expected) in [
+        (
+            &*federated(""),
+            "hosts[0].credential.gcp.tokenFile: is required with audience in the webhook; mount a service account token \
+             with the provider's audience from a projected volume, or use delivery: pod",
+        ),
+        (
+            &federated(", tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token"),
+            "hosts[0].credential.gcp.tokenFile: is the token for the API server, which must not be sent to Google; mount a \
+             service account token with the provider's audience from a projected volume, or use delivery: pod",
+        ),
+        (
+            &federated(", tokenFile: /run/secrets/kubernetes.io/serviceaccount/token"),
+            "hosts[0].credential.gcp.tokenFile: is the token for the API server, which must not be sent to Google; mount a \
+             service account token with the provider's audience from a projected volume, or use delivery: pod",
+        ),
         (
             "{ host: a.example, credential: { awsSigV4: { service: sts, region: eu-central-1 } } }",
             "hosts[0].credential.awsSigV4.service: sts would give keys of the webhook's identity to the plugin",
