@@ -3,8 +3,10 @@
 //!
 //! The cargo of this machine builds the binary for musl; it takes the place of the Dockerfile's
 //! first stage. buildah does the rest without a registry. The image is then unpacked and started as
-//! a cluster would: as an unknown user, on a read-only root.
+//! a cluster would: as an unknown user, on a read-only root. Where the machine can run containers,
+//! containerd imports and runs it.
 
+mod containerd;
 pub(crate) mod inspect;
 
 use std::fs;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use self::containerd::Import;
 use crate::job::Log;
 use crate::progress::{BAD, Progress};
 use crate::release::archive;
@@ -107,16 +110,26 @@ pub(crate) fn run(tools: Tools, profile: BuildProfile) -> Result<ExitCode> {
         }
         ensured => ensured?,
     }
-    let mut progress = Progress::start(2, setup::cache::folder()?.join("image.log"))?;
+    let containerd = setup::ensure_containerd();
+    let mut progress = Progress::start(2 + usize::from(containerd.is_ok()), setup::cache::folder()?.join("image.log"))?;
     let archive = binary.with_file_name("ampoule-image.tar");
     let architecture = native_architecture();
+    let source = Source::read()?;
     progress.step("buildah build", |log| {
-        let source = Source::read()?;
         let image = Image { binary: &binary, fetch: &fetch, components: &components, architecture, source: &source };
         Ok(fs::write(&archive, image.archive(log)?)?)
     })?;
     let seen = progress.step("start it as a cluster would", |log| inspect::check(&archive, architecture, log))?;
+    let name = image_name(&source.version);
+    let import = match containerd {
+        Ok(()) => progress.step("import it as a node would", |log| containerd::check(&archive, &name, &binary, log))?,
+        Err(error) => Import::NotPossible(error),
+    };
     anstream::println!("{}\n{seen}", sized(&archive, profile, LARGEST_IMAGE)?);
+    match import {
+        Import::Checked(seen) => anstream::println!("{seen}"),
+        Import::NotPossible(error) => anstream::println!("{BAD}containerd did not import it{BAD:#}: {error:#}"),
+    }
     anstream::println!("{}", import_commands(&archive));
     Ok(ExitCode::SUCCESS)
 }

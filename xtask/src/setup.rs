@@ -111,6 +111,12 @@ pub(crate) fn ensure_buildah() -> Result<()> {
     Ok(())
 }
 
+/// Finds or installs containerd, which imports images as nodes do.
+pub(crate) fn ensure_containerd() -> Result<()> {
+    found("containerd", &image::ensure_containerd()?);
+    Ok(())
+}
+
 /// Finds or installs the Kubernetes API.
 pub(crate) fn ensure_api_server() -> Result<ApiServer> {
     let api_server = kube::ensure()?;

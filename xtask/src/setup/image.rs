@@ -1,5 +1,5 @@
-//! Tools for static binaries and images: Rust's standard library for musl, a C compiler for it, and
-//! buildah. Only `cargo xtask image`, `budget` and `release` use them.
+//! Tools for static binaries and images: Rust's standard library for musl, a C compiler for it,
+//! buildah and containerd. Only `cargo xtask image`, `budget` and `release` use them.
 
 use std::process::Command;
 use std::time::Duration;
@@ -34,6 +34,12 @@ pub(super) fn add_target(target: &str) -> Result<()> {
 /// Finds or installs buildah.
 pub(super) fn ensure_buildah() -> Result<String> {
     ensure_program("buildah", "buildah")
+}
+
+/// Finds or installs containerd with `ctr` and runc.
+pub(super) fn ensure_containerd() -> Result<String> {
+    ensure_program("ctr", "containerd")?;
+    ensure_program("containerd", "containerd")
 }
 
 /// Finds a program, or installs the Debian package that contains it.
