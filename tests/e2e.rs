@@ -9,6 +9,8 @@ mod attack;
 mod audit;
 #[path = "e2e/authors.rs"]
 mod authors;
+#[path = "e2e/calls.rs"]
+mod calls;
 #[path = "e2e/certificates.rs"]
 mod certificates;
 #[path = "e2e/clients.rs"]

@@ -156,6 +156,12 @@ impl ApiServer {
         self.address
     }
 
+    /// The version of the server.
+    #[must_use]
+    pub fn version(&self) -> (u32, u32) {
+        self.version
+    }
+
     /// Whether the server has this version or a later one. If it does not, `what` is reported as a
     /// test that did not run.
     #[must_use]

@@ -59,6 +59,7 @@ const EDGES: [(&str, &[&str]); 43] = [
             "ampoule-engine",
             "ampoule-oci",
             "ampoule-plugin-build",
+            "ampoule-policy",
             "ampoule-review",
             "ampoule-server",
             "ampoule-telemetry",

@@ -3,9 +3,9 @@
 //! Exit codes: 0 success, 1 refusal or failure, 2 usage error. Results are written to stdout,
 //! everything else to stderr.
 
+mod call;
 mod console;
 mod flyte;
-mod namespace;
 mod plugin;
 mod registries;
 mod request;
@@ -24,9 +24,9 @@ use ampoule_config::{ConfigSource, FlyteSource, OciReference, ProfileName};
 use ampoule_server::app::{ProcessArgs, StartOptions};
 
 pub(crate) use self::{
+    call::CallArg,
     console::ConsoleArgs,
     flyte::{WebhookArgs, WebhookCommand},
-    namespace::NamespaceArg,
     plugin::{BenchArgs, BuildArgs, Language, NewArgs, PluginArg, ScaffoldGrant, TestArgs},
     request::RequestArgs,
 };
@@ -107,7 +107,7 @@ pub(crate) struct MutateArgs {
     #[command(flatten)]
     pub(crate) pod: PodArg,
     #[command(flatten)]
-    pub(crate) namespace: NamespaceArg,
+    pub(crate) namespace: CallArg,
     #[command(flatten)]
     pub(crate) config: ConfigArg,
     /// Output format.
@@ -121,7 +121,7 @@ pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pub(crate) pod: PodArg,
     #[command(flatten)]
-    pub(crate) namespace: NamespaceArg,
+    pub(crate) namespace: CallArg,
     #[command(flatten)]
     pub(crate) config: ConfigArg,
     /// Output format.

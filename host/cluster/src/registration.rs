@@ -19,7 +19,7 @@ mod uninstall;
 
 pub use self::{
     api_service::remove_api_service,
-    document::{REQUESTS_SECRETS, ReviewRoute, document},
+    document::{MatchCondition, REQUESTS_SECRETS, ReviewRoute, document, match_conditions},
     error::RegistrationError,
     keeper::RegistrationKeeper,
     trust::{Trust, TrustTiming},

@@ -1,11 +1,20 @@
 //! The version of the API server, for features that an older one would drop or refuse:
 //! [`check_pod_features`], `Cluster::has_match_conditions`.
 
+use std::str::FromStr;
+
 use ampoule_config::{PodComponentSource, PodFetchConfig, VariableDeliveryName};
 
 use tracing::warn;
 
 use crate::{Cluster, ClusterError};
+
+/// A version of Kubernetes, without its patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KubernetesVersion {
+    major: u32,
+    minor: u32,
+}
 
 /// The version in which the API server and the kubelet read variables from files by default
 /// (KEP-3721).
@@ -16,7 +25,7 @@ const IMAGE_VOLUMES: (u32, u32) = (1, 35);
 /// The version in which init containers can be sidecars by default (KEP-753).
 const SIDECARS: (u32, u32) = (1, 29);
 /// The version with `matchConditions` of webhooks that cannot be switched off.
-const MATCH_CONDITIONS: (u32, u32) = (1, 30);
+const MATCH_CONDITIONS: KubernetesVersion = KubernetesVersion { major: 1, minor: 30 };
 
 /// Why pods cannot fetch values in the configured way.
 #[derive(Debug, thiserror::Error)]
@@ -113,9 +122,34 @@ impl Cluster {
     /// conditions only save calls.
     pub(crate) async fn has_match_conditions(&self) -> bool {
         let version = self.version().await;
-        version.is_ok_and(|version| {
-            number(&version.major) == MATCH_CONDITIONS.0 && number(&version.minor) >= MATCH_CONDITIONS.1
-        })
+        version
+            .is_ok_and(|version| KubernetesVersion::from_parts(&version.major, &version.minor).has_match_conditions())
+    }
+}
+
+// === impl KubernetesVersion ===
+
+impl KubernetesVersion {
+    fn from_parts(major: &str, minor: &str) -> Self {
+        Self { major: number(major), minor: number(minor) }
+    }
+
+    /// Whether every API server of this version knows the `matchConditions` of webhooks.
+    #[must_use]
+    pub fn has_match_conditions(self) -> bool {
+        self >= MATCH_CONDITIONS
+    }
+}
+
+impl FromStr for KubernetesVersion {
+    type Err = String;
+
+    /// Reads `1.30`, and what `kubectl version` prints, such as `v1.30.2-eks-1`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.strip_prefix('v').unwrap_or(text).split_once('.');
+        let version = parts.map(|(major, minor)| Self::from_parts(major, minor));
+        let version = version.filter(|version| version.major > 0 && version.minor > 0);
+        version.ok_or_else(|| format!("{text:?} is not a version of Kubernetes; use MAJOR.MINOR, such as 1.30"))
     }
 }
 
@@ -155,6 +189,27 @@ mod tests {
         {
             assert_eq!(cluster(body.clone()).await.has_match_conditions().await, expected, "{body}");
         }
+    }
+
+    #[test]
+    fn a_version_is_read_as_kubectl_prints_it() {
+        for (text, expected) in [
+            ("1.29", Some(false)),
+            ("v1.29.9", Some(false)),
+            ("1.30", Some(true)),
+            ("v1.36.2-eks-1", Some(true)),
+            ("1.30+", Some(true)),
+            ("2.1", Some(true)),
+            ("1", None),
+            ("", None),
+            ("latest", None),
+            ("1.x", None),
+        ] {
+            let found = text.parse::<KubernetesVersion>().ok().map(KubernetesVersion::has_match_conditions);
+            assert_eq!(found, expected, "{text}");
+        }
+        let error = "latest".parse::<KubernetesVersion>().unwrap_err();
+        assert_eq!(error, "\"latest\" is not a version of Kubernetes; use MAJOR.MINOR, such as 1.30");
     }
 
     #[tokio::test]

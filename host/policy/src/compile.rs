@@ -100,7 +100,8 @@ fn compile_patterns(patterns: &[(u64, &str)], source: &SourceInfo) -> Result<Pat
     Patterns::compile(&texts).map_err(RuleFault::whole)
 }
 
-fn parse(source: &str) -> Result<Program, RuleFault> {
+/// Parses an expression.
+pub(crate) fn parse(source: &str) -> Result<Program, RuleFault> {
     let unreadable = || RuleFault::whole("is not readable by the parser; simplify it");
     let source = source.to_owned();
     let parser = thread::Builder::new().stack_size(STACK).spawn(move || parse_here(&source));

@@ -6,6 +6,7 @@
 
 mod check;
 mod compile;
+mod condition;
 mod cost;
 mod error;
 mod functions;
@@ -23,6 +24,7 @@ use ampoule_core::{PodView, PolicyRule, PolicySession, RequestPolicy, Requester}
 
 use self::{compile::CompiledRule, session::RuleSession};
 pub use self::{
+    condition::{ConditionError, evaluate_condition},
     cost::{ADMISSION_BUDGET, RULE_BUDGET},
     error::{RuleError, RuleFault, RulePosition},
 };

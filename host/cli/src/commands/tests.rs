@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use super::{explain::Explanation, input::PodDocument, mutate::MutatedDocument, output, webhook_call::CallRules};
-use crate::args::{MutateOutput, NamespaceArg};
+use crate::args::{CallArg, MutateOutput};
 use ampoule_admission::pipeline::Pipeline;
 use ampoule_components::builtins;
 use ampoule_config::{Config, RegistrationConfig};
@@ -37,7 +37,7 @@ fn pipeline(config: &str) -> Pipeline {
 
 /// An explanation with the registration of a configuration without keys.
 fn explain(input: PodDocument, pipeline: &Pipeline) -> Explanation {
-    let arg = NamespaceArg::with_labels(None);
+    let arg = CallArg::with_labels(None);
     let registration = RegistrationConfig::default();
     run(Explanation::explain_pod(input, pipeline, &CallRules::new(&registration, &arg))).unwrap()
 }

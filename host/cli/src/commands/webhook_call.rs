@@ -1,19 +1,27 @@
 //! [`WebhookCall`]: whether the API server calls the webhook for a pod, by the labels of the pod
-//! and of its namespace.
+//! and of its namespace, and by the `matchConditions` of the registration.
 //!
-//! The registration is that of the configuration. Whether the object in the cluster is the same,
-//! and its `matchConditions`, are not known here.
+//! The registration is that of the configuration. Whether the object in the cluster is the same is
+//! not known here; a reason states what it assumes.
 
+use ampoule_cluster::{
+    registration::{MatchCondition, match_conditions},
+    version::KubernetesVersion,
+};
 use ampoule_config::{NamespaceLabels, NamespaceSelector, RegistrationConfig, SelectorMatch};
 use ampoule_core::{Pod, TRIGGER_LABELS, text};
+use ampoule_policy::evaluate_condition;
 use serde_json::{Value, json};
 
-use crate::args::NamespaceArg;
+use crate::args::CallArg;
 
 /// The namespaces whose pods are sent to the webhook.
 pub(super) struct CallRules<'a> {
     selector: NamespaceSelector,
-    arg: &'a NamespaceArg,
+    conditions: Vec<MatchCondition>,
+    /// What the conditions depend on, for messages.
+    assumption: &'static str,
+    arg: &'a CallArg,
 }
 
 /// Whether the API server calls the webhook for a pod.
@@ -30,25 +38,55 @@ pub(super) enum WebhookCall {
 // === impl CallRules ===
 
 impl<'a> CallRules<'a> {
-    pub(super) fn new(registration: &RegistrationConfig, arg: &'a NamespaceArg) -> Self {
-        Self { selector: registration.selected_namespaces(&arg.webhook_namespace), arg }
+    pub(super) fn new(registration: &RegistrationConfig, arg: &'a CallArg) -> Self {
+        let has_conditions = arg.server_version.is_none_or(KubernetesVersion::has_match_conditions);
+        let conditions = match has_conditions {
+            true => match_conditions(registration, &arg.webhook_namespace),
+            false => Vec::new(),
+        };
+        let assumption = match (registration.create, arg.server_version) {
+            (true, Some(_)) => "",
+            (true, None) => "; assumed: Kubernetes 1.30 or later (--server-version)",
+            (false, Some(_)) => "; assumed: the registration of the chart",
+            (false, None) => {
+                "; assumed: the registration of the chart, and Kubernetes 1.30 or later (--server-version)"
+            }
+        };
+        Self { selector: registration.selected_namespaces(&arg.webhook_namespace), conditions, assumption, arg }
+    }
+
+    /// The conditions that are false for a pod, as reasons.
+    fn unmet_conditions(&self, pod: &Pod, namespace: &str) -> impl Iterator<Item = String> {
+        // A pod for which a condition has no result is refused by the API server.
+        let is_unmet = |condition: &&MatchCondition| {
+            evaluate_condition(&condition.expression, namespace, pod.as_json()).is_ok_and(|is_met| !is_met)
+        };
+        self.conditions.iter().filter(is_unmet).map(|condition| {
+            let MatchCondition { name, meaning, .. } = condition;
+            format!("the pod {meaning} (matchConditions {name} of the registration{})", self.assumption)
+        })
     }
 
     pub(super) fn call(&self, pod: &Pod, namespace: &str) -> WebhookCall {
         let labels = self.arg.namespace_labels.as_ref().map(|labels| &labels.0);
         let selected = self.selector.selects(&NamespaceLabels::new(namespace, labels));
-        let namespace = text::printable(namespace);
+        let (name, namespace) = (namespace, text::printable(namespace));
         let mut reasons = Vec::new();
         if !is_triggered(pod) {
             let [flyte, ampoule] = TRIGGER_LABELS;
             reasons.push(format!("the pod has neither label {ampoule} nor {flyte} with the value \"true\""));
         }
-        match selected {
-            SelectorMatch::Excluded(condition) => reasons.push(format!(
+        if let SelectorMatch::Excluded(condition) = &selected {
+            reasons.push(format!(
                 "the registration excludes namespace {namespace}, which does not match {} \
                  (registration.namespaceSelector)",
-                text::printable(&condition)
-            )),
+                text::printable(condition)
+            ));
+        }
+        if reasons.is_empty() {
+            reasons.extend(self.unmet_conditions(pod, name));
+        }
+        match selected {
             SelectorMatch::Unknown(keys) if reasons.is_empty() => {
                 let keys = keys.into_iter().collect::<Vec<_>>().join(", ");
                 return WebhookCall::Unknown(format!(
@@ -57,7 +95,7 @@ impl<'a> CallRules<'a> {
                     text::printable(&keys)
                 ));
             }
-            SelectorMatch::Unknown(_) | SelectorMatch::Selected => {}
+            SelectorMatch::Unknown(_) | SelectorMatch::Selected | SelectorMatch::Excluded(_) => {}
         }
         if reasons.is_empty() { WebhookCall::Called } else { WebhookCall::NotCalled(reasons) }
     }

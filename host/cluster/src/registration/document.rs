@@ -32,6 +32,47 @@ pub const REQUESTS_SECRETS: &str = "has(object.metadata.annotations) && object.m
     has(c.args) && c.args.exists(a, a.contains(':')) || has(c.command) && \
     c.command.exists(a, a.contains(':')))";
 
+/// The name of the condition [`REQUESTS_SECRETS`].
+const REQUESTS_SECRETS_NAME: &str = "requests-secrets";
+
+/// A condition without which the API server does not call the webhook.
+#[derive(Clone, Debug)]
+pub struct MatchCondition {
+    /// Its name in the registration.
+    pub name: &'static str,
+    /// The expression of CEL.
+    pub expression: String,
+    /// What a pod is for which it is false, as a predicate.
+    pub meaning: String,
+}
+
+/// Returns the conditions of the registration on an API server that has them. An object that the
+/// chart or kustomize creates also has one for the webhook's own pods.
+#[must_use]
+pub fn match_conditions(config: &RegistrationConfig, namespace: &str) -> Vec<MatchCondition> {
+    let requests_secrets = MatchCondition {
+        name: REQUESTS_SECRETS_NAME,
+        expression: REQUESTS_SECRETS.to_owned(),
+        meaning:
+            "has no annotation of Ampoule or Flyte, and no text with a colon, as in a reference, in the variables, \
+                  command or args of a container"
+                .to_owned(),
+    };
+    if config.create {
+        return vec![requests_secrets];
+    }
+    let account = &config.service_name;
+    let not_own_pods = MatchCondition {
+        name: "not-own-pods",
+        expression: format!(
+            "request.namespace != '{namespace}' || !has(object.spec.serviceAccountName) || \
+             object.spec.serviceAccountName != '{account}'"
+        ),
+        meaning: format!("is one of the webhook's: it has service account {account} in namespace {namespace}"),
+    };
+    vec![requests_secrets, not_own_pods]
+}
+
 /// Returns the `MutatingWebhookConfiguration` of this configuration, without a `caBundle`, for a
 /// webhook with its Service in this namespace.
 ///
@@ -123,7 +164,7 @@ impl WebhookRegistration {
             "timeoutSeconds": self.config.timeout.as_secs(),
         });
         if self.has_match_conditions {
-            webhook["matchConditions"] = json!([{ "name": "requests-secrets", "expression": REQUESTS_SECRETS }]);
+            webhook["matchConditions"] = json!([{ "name": REQUESTS_SECRETS_NAME, "expression": REQUESTS_SECRETS }]);
         }
         webhook
     }

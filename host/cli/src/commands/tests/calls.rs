@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{PIPELINE, asking, document, run};
 use crate::{
-    args::NamespaceArg,
+    args::CallArg,
     commands::{
         explain::Explanation,
         input::PodDocument,
@@ -19,8 +19,16 @@ use ampoule_core::Pod;
 /// Calls a function with the rules of a registration, and the labels of the pod's namespace.
 pub(super) fn rules<T>(registration: &str, labels: Option<&str>, call: impl FnOnce(&CallRules<'_>) -> T) -> T {
     let config = Config::parse(&format!("registration: {registration}"), &["k8s"]).unwrap();
-    let arg = NamespaceArg::with_labels(labels.map(|labels| serde_saphyr::from_str(labels).unwrap()));
+    let arg = CallArg::with_labels(labels.map(|labels| serde_saphyr::from_str(labels).unwrap()));
     call(&CallRules::new(&config.registration, &arg))
+}
+
+/// Whether the webhook is called for a pod by an API server of this version.
+fn called_by(server_version: Option<&str>, registration: &str, pod: &Value, namespace: &str) -> WebhookCall {
+    let config = Config::parse(&format!("registration: {registration}"), &["k8s"]).unwrap();
+    let server_version = server_version.map(|version| version.parse().unwrap());
+    let arg = CallArg { server_version, ..CallArg::with_labels(None) };
+    CallRules::new(&config.registration, &arg).call(&Pod::parse(pod.clone()).unwrap(), namespace)
 }
 
 fn explain(pod: &Value, registration: &str, labels: Option<&str>) -> Explanation {
@@ -74,10 +82,54 @@ fn a_pod_is_sent_to_the_webhook_by_its_label_and_by_its_namespace() {
             not_called(&[&excluded("shop", "team in (ml)")]),
         ),
     ] {
-        let pod = json!({ "metadata": { "labels": labels }, "spec": { "containers": [] } });
+        let metadata = json!({ "labels": labels, "annotations": { "ampoule.dev/secrets": "[]" } });
+        let pod = json!({ "metadata": metadata, "spec": { "containers": [] } });
         let pod = Pod::parse(pod).unwrap();
         let found = rules(registration, of_namespace, |rules| rules.call(&pod, namespace));
         assert_eq!(found, expected, "{labels} {namespace} {registration}");
+    }
+}
+
+#[test]
+fn a_pod_is_sent_to_the_webhook_only_if_it_meets_the_conditions_of_the_registration() {
+    let requests_nothing = "the pod has no annotation of Ampoule or Flyte, and no text with a colon, as in a reference, \
+                            in the variables, command or args of a container (matchConditions requests-secrets of the \
+                            registration";
+    let own = "the pod is one of the webhook's: it has service account ampoule in namespace ampoule (matchConditions \
+               not-own-pods of the registration";
+    let chart = "; assumed: the registration of the chart";
+    let chart_and_version = "; assumed: the registration of the chart, and Kubernetes 1.30 or later (--server-version)";
+    let version = "; assumed: Kubernetes 1.30 or later (--server-version)";
+    let pod = |annotations: Value, container: Value| {
+        json!({
+            "metadata": { "labels": { "ampoule.dev/inject": "true" }, "annotations": annotations },
+            "spec": { "serviceAccountName": "ampoule", "containers": [container] },
+        })
+    };
+    let requests = json!({ "ampoule.dev/secrets": "[]" });
+    let silent = pod(Value::Null, json!({ "args": ["run"], "env": null }));
+    let created = "{ create: true }";
+    let everywhere = "{ namespaceSelector: {} }";
+    for (server, registration, pod, namespace, expected) in [
+        (None, "{}", &silent, "shop", Some((requests_nothing, chart_and_version))),
+        (Some("v1.36.2"), "{}", &silent, "shop", Some((requests_nothing, chart))),
+        (Some("1.29"), "{}", &silent, "shop", None),
+        (None, created, &silent, "shop", Some((requests_nothing, version))),
+        (Some("1.30"), created, &silent, "shop", Some((requests_nothing, ""))),
+        (Some("1.29"), created, &silent, "shop", None),
+        (None, "{}", &pod(requests.clone(), json!({})), "shop", None),
+        (None, "{}", &pod(json!({ "ampoule.dev/secret": "" }), json!({})), "shop", None),
+        (None, "{}", &pod(json!({}), json!({ "env": [{ "name": "A", "value": "secret://a/b" }] })), "shop", None),
+        (None, "{}", &pod(json!({}), json!({ "args": ["secret:/a/b"] })), "shop", None),
+        (None, "{}", &pod(json!({}), json!({ "env": [{ "name": "A", "value": 5 }] })), "shop", None),
+        (None, everywhere, &pod(requests.clone(), json!({})), "ampoule", Some((own, chart_and_version))),
+        (Some("1.30"), "{ create: true, namespaceSelector: {} }", &pod(requests, json!({})), "ampoule", None),
+    ] {
+        let expected = match expected {
+            None => WebhookCall::Called,
+            Some((reason, assumption)) => WebhookCall::NotCalled(vec![format!("{reason}{assumption})")]),
+        };
+        assert_eq!(called_by(server, registration, pod, namespace), expected, "{server:?} {registration} {pod}");
     }
 }
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{folder, guests};
 use crate::{
-    args::NamespaceArg,
+    args::CallArg,
     commands::{explain::Explanation, input::PodDocument, plugin::answer::CaseAnswer, webhook_call::CallRules},
 };
 use ampoule_components::builtins;
@@ -92,7 +92,7 @@ fn explain(folder: &TempDir, guest: &str, mut injector: Value, mut pod: Value) -
     pod["kind"] = "Pod".into();
     pod["metadata"]["labels"]["ampoule.dev/inject"] = "true".into();
     let input = PodDocument::parse(&pod.to_string()).unwrap();
-    let namespace = NamespaceArg::with_labels(None);
+    let namespace = CallArg::with_labels(None);
     let rules = CallRules::new(&config.registration, &namespace);
     guests::block_on(async {
         let loaded = Loader::new(COMPONENTS, Metrics::new()).in_process().load(&config).await.unwrap();

@@ -1,12 +1,15 @@
-//! [`NamespaceArg`]: the namespaces that decide whether the API server calls the webhook for a pod.
+//! [`CallArg`]: the namespaces and the version that decide whether the API server calls the webhook
+//! for a pod.
 //!
 //! The name of the pod's namespace is part of the pod.
 
 use std::collections::BTreeMap;
 
-/// The labels of the pod's namespace, and the namespace of the webhook.
+use ampoule_cluster::version::KubernetesVersion;
+
+/// The labels of the pod's namespace, the namespace of the webhook, and the API server.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct NamespaceArg {
+pub(crate) struct CallArg {
     /// All labels of the pod's namespace, as KEY=VALUE,KEY=VALUE, for a registration that selects
     /// namespaces by other labels than the name (default: not known).
     #[arg(long, value_name = "LABELS", value_parser = parse_labels)]
@@ -14,6 +17,10 @@ pub(crate) struct NamespaceArg {
     /// Namespace of the webhook, which is excluded unless `registration.namespaceSelector` is set.
     #[arg(long, value_name = "NAMESPACE", default_value = "ampoule")]
     pub(crate) webhook_namespace: String,
+    /// Version of the API server, such as 1.29. From 1.30, it evaluates the conditions of the
+    /// registration (default: not known, as 1.30 or later).
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) server_version: Option<KubernetesVersion>,
 }
 
 /// Labels of an object.
@@ -31,10 +38,14 @@ fn parse_labels(text: &str) -> Result<Labels, String> {
 }
 
 #[cfg(test)]
-impl NamespaceArg {
+impl CallArg {
     /// The default, with these labels.
     pub(crate) fn with_labels(namespace_labels: Option<BTreeMap<String, String>>) -> Self {
-        Self { namespace_labels: namespace_labels.map(Labels), webhook_namespace: "ampoule".to_owned() }
+        Self {
+            namespace_labels: namespace_labels.map(Labels),
+            webhook_namespace: "ampoule".to_owned(),
+            server_version: None,
+        }
     }
 }
 
