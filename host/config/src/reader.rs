@@ -42,7 +42,11 @@ fn is_blank(yaml: &str) -> bool {
 
 fn located(key: &str, error: &serde_saphyr::Error) -> ConfigError {
     let place = error.location().map(|location| (location.line(), location.column()));
-    ConfigError { place, ..ConfigError::at(key, reason(error)) }
+    let mut reason = reason(error);
+    if key == "config" && reason.starts_with("unknown field") {
+        reason += "; in the values of the chart, the configuration is the value of config";
+    }
+    ConfigError { place, ..ConfigError::at(key, reason) }
 }
 
 /// The parser's message in the reader's terms, without the place and the excerpt.

@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use ampoule_core::{
-    Admitted, InjectorAnswer, PolicyAction, PolicyFinding, Refusal, RequestReport, RequestedSecret, TRIGGER_LABELS,
-    shown_place, text,
+    Admitted, InjectorAnswer, Pod, PolicyAction, PolicyFinding, Refusal, RequestReport, RequestedSecret,
+    TRIGGER_LABELS, shown_place, text,
 };
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -33,8 +33,10 @@ pub(super) struct Explanation {
     /// Whether the pod has a label that selects it for the webhook.
     triggered: bool,
     call: WebhookCall,
-    /// Whether the workload has the label or the annotations itself, and not its pod template.
+    /// Whether the workload has the label or an annotation itself, and not its pod template.
     is_misplaced: bool,
+    /// Whether a new pod has ephemeral containers, as the document of a running pod can.
+    has_debuggers: bool,
     /// Every request, including those after a failed one, which were not processed. `None` if an
     /// annotation cannot be parsed.
     requested: Option<Vec<RequestedSecret>>,
@@ -122,7 +124,6 @@ impl Explanation {
         pipeline: &Pipeline,
         rules: &CallRules<'_>,
     ) -> anyhow::Result<Self> {
-        let is_misplaced = !input.pod_at.is_empty() && has_marks(&input.object["metadata"]);
         let kind = input.object["kind"].as_str().unwrap_or("Pod");
         let kind = text::printable(kind).into_owned();
         let request = input.request;
@@ -135,6 +136,8 @@ impl Explanation {
                 )
             }
         };
+        let is_misplaced = !input.pod_at.is_empty() && has_more_marks(&input.object["metadata"], &pod);
+        let has_debuggers = !pod.is_update() && !pod.as_json()["spec"]["ephemeralContainers"].is_null();
         let triggered = is_triggered(&pod);
         let call = rules.call(&pod, &request.namespace);
         // The outcome contains the parse error.
@@ -147,6 +150,7 @@ impl Explanation {
             triggered,
             call,
             is_misplaced,
+            has_debuggers,
             requested,
             outcome: judgement.decision.into_result(),
             reports: judgement.requests,
@@ -159,6 +163,10 @@ impl Explanation {
         if let WebhookCall::Unknown(reason) = &self.call {
             let _ = writeln!(text, "  note: {reason}");
         }
+        if self.has_debuggers {
+            text += "  note: ephemeral containers are passed over, because a new pod has none; kubectl debug adds them by \
+                     an update of the pod\n";
+        }
         if self.is_misplaced {
             text += "  warning: the label or an annotation of Ampoule is on the workload; it belongs in the metadata of \
                      the pod template\n";
@@ -167,7 +175,11 @@ impl Explanation {
             text += "  requests no secret\n";
         }
         for (i, requested) in self.requested.iter().flatten().enumerate() {
-            text += &request_text(requested, self.reports.get(i), self.is_denied());
+            let missing = match self.reports.is_empty() {
+                true => "the pod is refused before an injector is asked",
+                false => "an earlier secret failed",
+            };
+            text += &request_text(requested, self.reports.get(i).ok_or(missing), self.is_denied());
         }
         text + "\n" + &self.verdict_text()
     }
@@ -265,7 +277,8 @@ impl Explanation {
     }
 }
 
-fn request_text(requested: &RequestedSecret, report: Option<&RequestReport>, is_denied: bool) -> String {
+/// A secret with the answers to it, or with why it was not processed.
+fn request_text(requested: &RequestedSecret, report: Result<&RequestReport, &str>, is_denied: bool) -> String {
     let RequestedSecret { annotation, request, options: _ } = requested;
     let mut text = format!("\nsecret {request} ({}, mount {}", shown_place(annotation), request.mount);
     if let Some(variable) = &request.env_var {
@@ -273,8 +286,10 @@ fn request_text(requested: &RequestedSecret, report: Option<&RequestReport>, is_
     }
     text += ")\n";
     match report {
-        None => text += "  not processed: an earlier secret failed\n",
-        Some(report) => {
+        Err(reason) => {
+            let _ = writeln!(text, "  not processed: {reason}");
+        }
+        Ok(report) => {
             for finding in &report.findings {
                 text += &finding_text(finding);
             }
@@ -353,9 +368,12 @@ fn answer_kind(answer: &InjectorAnswer) -> &'static str {
     }
 }
 
-/// Whether metadata has a label that selects pods, or an annotation that requests secrets.
-fn has_marks(metadata: &Value) -> bool {
+/// Whether metadata has a label that selects pods, or an annotation that requests secrets, which
+/// the pod does not have.
+fn has_more_marks(metadata: &Value, pod: &Pod) -> bool {
     let is_request = |key: &String| ["ampoule.dev/", "flyte.secrets/"].iter().any(|prefix| key.starts_with(prefix));
-    TRIGGER_LABELS.iter().any(|label| metadata["labels"][label] == "true")
-        || metadata["annotations"].as_object().is_some_and(|annotations| annotations.keys().any(is_request))
+    let is_missing = |key: &String| is_request(key) && !pod.annotations().contains_key(key);
+    let has_label = TRIGGER_LABELS.iter().any(|label| metadata["labels"][label] == "true");
+    has_label && !is_triggered(pod)
+        || metadata["annotations"].as_object().is_some_and(|annotations| annotations.keys().any(is_missing))
 }

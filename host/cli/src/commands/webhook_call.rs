@@ -73,8 +73,7 @@ impl<'a> CallRules<'a> {
         let (name, namespace) = (namespace, text::printable(namespace));
         let mut reasons = Vec::new();
         if !is_triggered(pod) {
-            let [flyte, ampoule] = TRIGGER_LABELS;
-            reasons.push(format!("the pod has neither label {ampoule} nor {flyte} with the value \"true\""));
+            reasons.push(missing_label(pod));
         }
         if let SelectorMatch::Excluded(condition) = &selected {
             reasons.push(format!(
@@ -121,6 +120,25 @@ impl WebhookCall {
             Self::NotCalled(_) => json!(false),
         }
     }
+}
+
+/// Why no label selects a pod.
+fn missing_label(pod: &Pod) -> String {
+    let [flyte, ampoule] = TRIGGER_LABELS;
+    let labels = &pod.as_json()["metadata"]["labels"];
+    for label in [ampoule, flyte] {
+        match &labels[label] {
+            Value::Null => {}
+            Value::String(value) => {
+                return format!("label {label} of the pod is {:?}, not \"true\"", text::printable(value));
+            }
+            _ => return format!("label {label} of the pod is not a text; write \"true\" with its quotes"),
+        }
+        if pod.annotations().contains_key(label) {
+            return format!("{label} is an annotation of the pod, not a label");
+        }
+    }
+    format!("the pod has neither label {ampoule} nor {flyte} with the value \"true\"")
 }
 
 /// Whether a pod has one of the labels that select pods.

@@ -12,6 +12,12 @@ fn unknown_keys_are_refused_with_the_known_ones() {
          onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, delivery, rotation, policy, audit, tracing, plugins, injectors",
     );
     refuses(
+        "config:\n  profile: plain",
+        "configuration, line 1, column 1: config: unknown field `config`, expected one of profile, conventions, \
+         onFailure, globalSecrets, server, registration, certificates, engine, trust, registries, pods, delivery, rotation, policy, audit, tracing, plugins, injectors; \
+         in the values of the chart, the configuration is the value of config",
+    );
+    refuses(
         "server:\n  tls: {}",
         "configuration, line 2, column 3: server.tls: unknown field `tls`, expected one of listen, admin, certDir, \
          shutdownDelaySeconds, shutdownGraceSeconds, maxConnections, maxConnectionAgeSeconds, maxAdmissions, clients, invalidation, console",

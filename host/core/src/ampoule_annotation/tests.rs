@@ -341,6 +341,9 @@ fn a_value_that_is_not_a_list_is_refused() {
     refuses("", ": is empty; write [] to request no secret");
     refuses("---\n# nothing\n", ": is empty; write [] to request no secret");
     refuses("- {key: a", ": line 1, column 3: unclosed bracket '{'");
+    let joined = ": line 1, column 23: block sequence entries are not allowed in this context; the lines of the list are \
+                  joined: write | before it, not >";
+    refuses("- {group: db, key: a} - {group: db, key: b}\n", joined);
     refuses("- {key: a}\n---\n- {key: b}", ": must be one YAML document");
     assert_eq!(read(&json!(["x"])).unwrap_err(), "annotation ampoule.dev/secrets: must be a string, not a list");
 }

@@ -30,7 +30,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<SecretEntry>, EntryError> {
         })
     });
     parsed.map_err(|error| {
-        let reason = reason(error.without_snippet(), &path);
+        let mut reason = reason(error.without_snippet(), &path);
+        if path.is_whole() && has_joined_lines(text) {
+            reason += "; the lines of the list are joined: write | before it, not >";
+        }
         path.error(reason)
     })
 }
@@ -50,6 +53,12 @@ fn options() -> serde_saphyr::Options {
 
 fn is_blank(text: &str) -> bool {
     text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
+}
+
+/// Whether a text is several entries of a list in one line, as YAML's `>` joins them.
+fn has_joined_lines(text: &str) -> bool {
+    let line = text.trim();
+    line.strip_prefix("- ").is_some_and(|rest| rest.contains(" - ")) && !line.contains('\n')
 }
 
 /// Returns the message for a parser error, in the terms of the annotation.

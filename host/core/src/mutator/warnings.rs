@@ -145,7 +145,9 @@ fn unknown_annotations(annotations: &Map<String, Value>) -> Vec<String> {
 }
 
 fn unknown_annotation(key: &str) -> Option<String> {
-    let hint = if key.starts_with(AMPOULE_PREFIX) && !KNOWN.contains(&key) {
+    let hint = if TRIGGER_LABELS.contains(&key) {
+        "it is a label".to_owned()
+    } else if key.starts_with(AMPOULE_PREFIX) && !KNOWN.contains(&key) {
         format!("list secrets in annotation {}", ampoule_annotation::KEY)
     } else if key.starts_with(FLYTE_PREFIX) && !key.starts_with(flyte::KEY_PREFIX) {
         format!("keys of Flyte's secrets begin with {}", flyte::KEY_PREFIX)

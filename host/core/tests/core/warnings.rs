@@ -57,6 +57,10 @@ fn ignored_and_redundant_annotations_are_named() {
         (json!({}), vec![NO_REQUEST]),
         (json!({ "ampoule.dev/secret": "[{ key: K }]" }), vec![MISSPELT, NO_REQUEST]),
         (
+            json!({ "ampoule.dev/inject": "true" }),
+            vec!["annotation ampoule.dev/inject is ignored: it is a label", NO_REQUEST],
+        ),
+        (
             json!({
                 "flyte.secrets/s0": flyte("k"),
                 "flyte.secrets/0": flyte("l"),

@@ -62,7 +62,20 @@ fn a_pod_is_sent_to_the_webhook_by_its_label_and_by_its_namespace() {
         (json!({ "ampoule.dev/inject": "true" }), "shop", "{}", None, WebhookCall::Called),
         (json!({ "inject-flyte-secrets": "true" }), "shop", "{}", None, WebhookCall::Called),
         (json!({}), "shop", "{}", None, not_called(&[label])),
-        (json!({ "ampoule.dev/inject": "yes" }), "shop", "{}", None, not_called(&[label])),
+        (
+            json!({ "ampoule.dev/inject": "yes" }),
+            "shop",
+            "{}",
+            None,
+            not_called(&["label ampoule.dev/inject of the pod is \"yes\", not \"true\""]),
+        ),
+        (
+            json!({ "inject-flyte-secrets": true }),
+            "shop",
+            "{}",
+            None,
+            not_called(&["label inject-flyte-secrets of the pod is not a text; write \"true\" with its quotes"]),
+        ),
         (
             json!({ "ampoule.dev/inject": "true" }),
             "kube-system",
@@ -154,6 +167,37 @@ fn the_verdict_is_not_called_and_shows_what_the_webhook_would_answer() {
     let mut without_requests = in_namespace("kube-system");
     without_requests["metadata"]["annotations"] = json!({});
     assert!(!explain(&without_requests, "{}", None).fails());
+}
+
+#[test]
+fn a_label_that_is_an_annotation_is_named() {
+    let mut pod = asking();
+    pod["metadata"]["labels"] = json!({});
+    pod["metadata"]["annotations"]["ampoule.dev/inject"] = json!("true");
+    let explained = explain(&pod, "{}", None).text();
+    assert!(
+        explained.contains("\nreason: ampoule.dev/inject is an annotation of the pod, not a label\n"),
+        "{explained}"
+    );
+    assert!(explained.contains("\nwarning: annotation ampoule.dev/inject is ignored: it is a label\n"), "{explained}");
+}
+
+#[test]
+fn ephemeral_containers_of_a_new_pod_are_a_note() {
+    let mut pod = asking();
+    assert!(!explain(&pod, "{}", None).text().contains("ephemeral"));
+    pod["spec"]["ephemeralContainers"] = json!([{ "name": "debugger" }]);
+    let note = "  note: ephemeral containers are passed over, because a new pod has none; kubectl debug adds them by an \
+                update of the pod\n";
+    assert!(explain(&pod, "{}", None).text().contains(note));
+}
+
+#[test]
+fn a_secret_that_refuses_the_pod_is_not_blamed_on_an_earlier_one() {
+    let mut pod = asking();
+    pod["metadata"]["annotations"] = json!({ "ampoule.dev/secrets": "[{ group: g, key: k, containers: [none] }]" });
+    let explained = explain(&pod, "{}", None).text();
+    assert!(explained.contains("\n  not processed: the pod is refused before an injector is asked\n"), "{explained}");
 }
 
 #[test]

@@ -78,6 +78,27 @@ fn explains_the_workloads_of_a_stream_and_counts_the_other_objects() {
     assert_eq!(kinds, ["Deployment", "CronJob"]);
 }
 
+/// kustomize writes the label into both metadata with `includeTemplates`.
+#[test]
+fn a_label_on_a_workload_and_on_its_pod_template_is_not_misplaced() {
+    let marks = json!({ "labels": { "ampoule.dev/inject": "true" }, "annotations": { "ampoule.dev/secrets": "[]" } });
+    let template = |metadata: &Value| json!({ "metadata": metadata, "spec": { "containers": [] } });
+    let of = |metadata: &Value, pod: &Value| {
+        let object = json!({ "metadata": metadata, "spec": { "template": template(pod) } });
+        explain(&document("Deployment", "apps/v1", &object)).text().contains("warning: the label or an annotation")
+    };
+    let (label, annotation) = (json!({ "labels": marks["labels"] }), json!({ "annotations": marks["annotations"] }));
+    for (workload, pod, expected) in [
+        (&marks, &marks, false),
+        (&label, &marks, false),
+        (&label, &annotation, true),
+        (&marks, &label, true),
+        (&json!({}), &marks, false),
+    ] {
+        assert_eq!(of(workload, pod), expected, "{workload} {pod}");
+    }
+}
+
 #[test]
 fn a_list_is_a_stream_and_one_document_is_none() {
     let items = [document("Pod", "v1", &asking()), document("Service", "v1", &json!({}))];
