@@ -72,7 +72,10 @@ impl StreamExplanation {
         let mut explanations = Vec::with_capacity(stream.pods.len());
         for (position, document) in stream.pods {
             let explained = Explanation::explain_pod(document, pipeline, rules).await;
-            explanations.push(explained.with_context(|| format!("object {position}"))?);
+            explanations.push(match stream.is_stream {
+                true => explained.with_context(|| format!("object {position}"))?,
+                false => explained?,
+            });
         }
         Ok(Self { explanations, passed_over: stream.passed_over, is_stream: stream.is_stream })
     }
@@ -132,7 +135,8 @@ impl Explanation {
             ReviewSubject::NotAPod(error) => anyhow::bail!("the reviewed object is not a pod: {error}"),
             ReviewSubject::OutOfScope => {
                 anyhow::bail!(
-                    "the review is not a request to create a pod; the webhook admits such an object unchanged"
+                    "the review neither creates a pod nor adds ephemeral containers to one; the webhook admits such an \
+                     object unchanged"
                 )
             }
         };

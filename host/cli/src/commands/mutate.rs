@@ -62,7 +62,8 @@ impl MutatedDocument {
             ReviewSubject::NotAPod(error) => anyhow::bail!("the reviewed object is not a pod: {error}"),
             ReviewSubject::OutOfScope => {
                 anyhow::bail!(
-                    "the review is not a request to create a pod; the webhook admits such an object unchanged"
+                    "the review neither creates a pod nor adds ephemeral containers to one; the webhook admits such an \
+                     object unchanged"
                 )
             }
         };

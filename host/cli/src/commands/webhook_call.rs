@@ -18,6 +18,8 @@ use crate::args::CallArg;
 /// The namespaces whose pods are sent to the webhook.
 pub(super) struct CallRules<'a> {
     selector: NamespaceSelector,
+    /// Whether the registration has updates of ephemeral containers.
+    ephemeral_containers: bool,
     conditions: Vec<MatchCondition>,
     /// What the conditions depend on, for messages.
     assumption: &'static str,
@@ -52,7 +54,13 @@ impl<'a> CallRules<'a> {
                 "; assumed: the registration of the chart, and Kubernetes 1.30 or later (--server-version)"
             }
         };
-        Self { selector: registration.selected_namespaces(&arg.webhook_namespace), conditions, assumption, arg }
+        Self {
+            selector: registration.selected_namespaces(&arg.webhook_namespace),
+            ephemeral_containers: registration.ephemeral_containers,
+            conditions,
+            assumption,
+            arg,
+        }
     }
 
     /// The conditions that are false for a pod, as reasons.
@@ -72,6 +80,10 @@ impl<'a> CallRules<'a> {
         let selected = self.selector.selects(&NamespaceLabels::new(namespace, labels));
         let (name, namespace) = (namespace, text::printable(namespace));
         let mut reasons = Vec::new();
+        if pod.is_update() && !self.ephemeral_containers {
+            let reason = "the registration has no updates of ephemeral containers (registration.ephemeralContainers)";
+            reasons.push(reason.to_owned());
+        }
         if !is_triggered(pod) {
             reasons.push(missing_label(pod));
         }

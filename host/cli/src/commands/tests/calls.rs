@@ -193,6 +193,45 @@ fn ephemeral_containers_of_a_new_pod_are_a_note() {
 }
 
 #[test]
+fn an_update_of_ephemeral_containers_is_sent_only_if_the_registration_has_it() {
+    let pod = |containers: Value| {
+        let mut pod = asking();
+        pod["kind"] = json!("Pod");
+        pod["spec"]["ephemeralContainers"] = containers;
+        pod
+    };
+    let review = |operation: &str, sub_resource: &str| {
+        json!({
+            "uid": "1",
+            "operation": operation,
+            "subResource": sub_resource,
+            "namespace": "shop",
+            "resource": { "group": "", "version": "v1", "resource": "pods" },
+            "object": pod(json!([{ "name": "debugger" }])),
+            "oldObject": pod(Value::Null),
+        })
+    };
+    let parse = |review: &Value| {
+        let text = document("AdmissionReview", "admission.k8s.io/v1", &json!({ "request": review }));
+        PodDocument::parse(&text).unwrap()
+    };
+    let explain = |review: &Value, registration: &str| {
+        rules(registration, None, |rules| run(Explanation::explain_pod(parse(review), &PIPELINE, rules)))
+    };
+    let debug = review("UPDATE", "ephemeralcontainers");
+    let explained = explain(&debug, "{}").unwrap().text();
+    let reason =
+        "\nreason: the registration has no updates of ephemeral containers (registration.ephemeralContainers)\n";
+    assert!(explained.contains(reason) && !explained.contains("passed over"), "{explained}");
+    let explained = explain(&debug, "{ ephemeralContainers: true }").unwrap().text();
+    assert!(explained.contains("\nverdict: allowed, with "), "{explained}");
+    let error = explain(&review("UPDATE", ""), "{}").map(|explained| explained.text()).unwrap_err().to_string();
+    let expected = "the review neither creates a pod nor adds ephemeral containers to one; the webhook admits such an \
+                    object unchanged";
+    assert_eq!(error, expected);
+}
+
+#[test]
 fn a_secret_that_refuses_the_pod_is_not_blamed_on_an_earlier_one() {
     let mut pod = asking();
     pod["metadata"]["annotations"] = json!({ "ampoule.dev/secrets": "[{ group: g, key: k, containers: [none] }]" });
