@@ -159,8 +159,9 @@ fn a_pod_fails_at_the_limit_of_host_calls_whether_its_answers_are_reused_or_not(
         scene.ask(&plugin, &pod(), &["a", "b"]);
         [&["a", "b"][..], &["a", "b", "c"]].map(|groups| scene.ask(&plugin, &pod(), groups).join(", "))
     };
-    // The start takes five calls, and each answer six. An interruption of the guest can take one.
-    for (host_calls, given) in [(8, 0), (14, 1), (20, 2), (26, 3)] {
+    // The start takes three calls, and each answer eight. An interruption of the guest can take one
+    // at the limit.
+    for (host_calls, given) in [(8, 0), (15, 1), (23, 2), (31, 3)] {
         let called = answers(host_calls, false);
         assert_eq!(answers(host_calls, true), called, "{host_calls} calls");
         assert_eq!(called[1].matches("injected").count(), given, "{called:?}");

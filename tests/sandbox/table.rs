@@ -189,7 +189,7 @@ fn every_limit_can_be_set_per_plugin() {
             "deadline: plugin endless_loop 1.0.0 exceeded its deadline of 20 ms (injectors[].limits.deadlineMillis)",
         ),
         ("echo", Limits { edits: 0, ..defaults() }, "limit: plugin echo 1.0.0 exceeded its limit of 0 edits"),
-        // It is interrupted more often than it may call the host.
+        // An interruption is not a call of the host.
         (
             "endless_loop",
             Limits { host_calls: 50, ..defaults() },
