@@ -68,8 +68,8 @@ fn read(what: &str, pod: &Pod) -> String {
         "image" => pod.image("main").unwrap_or_default(),
         "exists" => format!("{:?}", secrets::exists("store", "token", "value")),
         "first" => format!("{:?}", secrets::first_existing("store", &[("other", "value"), ("token", "value")])),
-        "secret" => secrets::read("store", "token", "value").map_or_else(|error| format!("{error:?}"), lossy),
-        "cache" => cache::get("entry").map_or_else(String::new, lossy),
+        "secret" => secrets::read("store", "token", "value").map_or_else(|error| format!("{error:?}"), |value| lossy(&value)),
+        "cache" => cache::get("entry").map_or_else(String::new, |entry| lossy(&entry)),
         "http" => {
             http::get("https://store.example.com/").send().map_or_else(|_| "no answer".to_owned(), |_| String::new())
         }
@@ -82,8 +82,8 @@ fn read(what: &str, pod: &Pod) -> String {
     }
 }
 
-fn lossy(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 ampoule_test_guests::guest!(Learns);
