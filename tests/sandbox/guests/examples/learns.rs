@@ -68,7 +68,9 @@ fn read(what: &str, pod: &Pod) -> String {
         "image" => pod.image("main").unwrap_or_default(),
         "exists" => format!("{:?}", secrets::exists("store", "token", "value")),
         "first" => format!("{:?}", secrets::first_existing("store", &[("other", "value"), ("token", "value")])),
-        "secret" => secrets::read("store", "token", "value").map_or_else(|error| format!("{error:?}"), |value| lossy(&value)),
+        "secret" => {
+            secrets::read("store", "token", "value").map_or_else(|error| format!("{error:?}"), |value| lossy(&value))
+        }
         "cache" => cache::get("entry").map_or_else(String::new, |entry| lossy(&entry)),
         "http" => {
             http::get("https://store.example.com/").send().map_or_else(|_| "no answer".to_owned(), |_| String::new())
