@@ -2,9 +2,12 @@
 //!
 //! Each test compares the answers of several sessions, and whether each one was reused.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use ampoule_core::{ContainerKind, ContainerView, LazyPodView, PodView, SecretInjector as _, SecretRequest};
+use ampoule_core::{ContainerKind, ContainerView, LazyPodView, PodView, SecretInjector as _};
 use ampoule_engine::{
     Call, CallObserver, ClusterSecrets, ClusterSecretsError, EngineConfig, Grant, Grants, LabelledSecrets, Limits,
     PluginInjector, PluginObserver, SecretName,
@@ -18,9 +21,9 @@ use crate::support::{Sandbox, guest, line, request};
 #[derive(Clone, Default)]
 struct Reused(Arc<Mutex<Vec<bool>>>);
 
-/// A Secret that exists or not. It counts its reads.
+/// A Secret that exists or not, the number of its reads, and the time of each.
 #[derive(Default)]
-struct OneSecret(Mutex<(bool, usize)>);
+struct OneSecret(Mutex<(bool, usize, Duration)>);
 
 /// A sandbox whose calls and Secret a test sees.
 struct Scene {
@@ -82,6 +85,60 @@ fn an_answer_depends_on_the_earlier_requests_of_the_same_pod() {
         assert_eq!(scene.ask(&plugin, &pod(), groups), expected, "{groups:?}");
         assert_eq!(scene.reused(), reused, "{groups:?}");
     }
+}
+
+#[test]
+fn an_instance_answers_again_for_the_pod_as_it_was_at_that_request() {
+    // The edits of an injector add an init container between the two requests.
+    let before = |note: &str| PodView { annotations: pairs(&[("note", note)]), containers: Vec::new(), ..pod() };
+    let after = |note: &str| PodView { containers: pod().containers, ..before(note) };
+    let answers = |reuse_answers: bool| {
+        let scene = Scene::new(reuse_answers);
+        let plugin = scene.load(json!({ "reads": ["remembered", "remember"] }), Grants::default());
+        scene.ask(&plugin, &before("first"), &["a"]);
+        let of = |note: &str| scene.ask_in_turn(&plugin, &[(before(note), "a"), (after(note), "b")]);
+        [of("second"), of("third")]
+    };
+    assert_eq!(answers(true), answers(false));
+    assert!(!format!("{:?}", answers(true)).contains("second"), "a fact of one pod reaches another one");
+}
+
+#[test]
+fn an_answer_is_not_given_again_after_a_line_beyond_the_limit_of_lines() {
+    let scene = Scene::new(true);
+    let limits = Limits { log_lines: 0, ..Limits::default() };
+    let plugin = scene.sandbox.load_within("learns", guest("learns"), json!({ "reads": ["log"] }), limits);
+    let plugin = plugin.expect("it loads");
+    assert_eq!(scene.ask(&plugin, &pod(), &["a"]), scene.ask(&plugin, &pod(), &["a"]));
+    assert_eq!(scene.reused(), [false, false]);
+}
+
+#[test]
+fn an_answer_of_a_plugin_with_timers_is_not_given_again() {
+    // An empty WASI without timers is the same for every pod.
+    for (name, is_reused) in [("wasi_user", true), ("timer", false)] {
+        let scene = Scene::new(true);
+        let plugin = scene.sandbox.load(name, guest(name), json!({})).expect("it loads");
+        assert_eq!(scene.ask(&plugin, &pod(), &["a"]), scene.ask(&plugin, &pod(), &["a"]));
+        assert_eq!(scene.reused(), [false, is_reused], "{name}");
+    }
+}
+
+#[test]
+fn each_answer_that_a_new_instance_gives_again_has_its_own_time() {
+    let scene = Scene::new(true);
+    let selector = LabelledSecrets { namespace: "store".to_owned(), labels: [("a".into(), "b".into())].into() };
+    let grants = Grants { labelled_secrets: [selector].into(), ..Grants::default() };
+    let limits = Limits { deadline: Duration::from_millis(1500), ..Limits::default() };
+    let settings = json!({ "reads": ["exists"] });
+    let plugin = scene.sandbox.load_granted("learns", guest("learns"), settings, limits, grants).expect("it loads");
+    scene.secret.0.lock().unwrap().2 = Duration::from_millis(500);
+    let groups = ["a", "b", "c", "d", "e"];
+    scene.ask(&plugin, &pod(), &groups[..4]);
+    scene.reused();
+    let answers = scene.ask(&plugin, &pod(), &groups);
+    assert_eq!(answers[4], "injected LEARNED=5 e Ok(true)", "{answers:?}");
+    assert_eq!(scene.reused(), [true, true, true, true, false]);
 }
 
 #[test]
@@ -223,7 +280,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 impl Scene {
     fn new(reuse_answers: bool) -> Self {
-        let (reused, secret) = (Reused::default(), Arc::new(OneSecret(Mutex::new((true, 0)))));
+        let (reused, secret) = (Reused::default(), Arc::new(OneSecret(Mutex::new((true, 0, Duration::ZERO)))));
         let sandbox = Sandbox::with(EngineConfig {
             observer: Arc::new(reused.clone()),
             secrets: Arc::<OneSecret>::clone(&secret),
@@ -240,13 +297,19 @@ impl Scene {
 
     /// Asks for secrets of these groups in one session.
     fn ask(&self, plugin: &PluginInjector, pod: &PodView, groups: &[&str]) -> Vec<String> {
-        let requests: Vec<SecretRequest> = groups.iter().map(|group| request(group)).collect();
-        let (plugin, view) = (plugin.clone(), LazyPodView::from(pod.clone()));
+        let requests: Vec<_> = groups.iter().map(|group| (pod.clone(), *group)).collect();
+        self.ask_in_turn(plugin, &requests)
+    }
+
+    /// The same for a pod that changes between the requests.
+    fn ask_in_turn(&self, plugin: &PluginInjector, requests: &[(PodView, &str)]) -> Vec<String> {
+        let asked = requests.iter().map(|(pod, group)| (LazyPodView::from(pod.clone()), request(group)));
+        let (plugin, requests) = (plugin.clone(), asked.collect::<Vec<_>>());
         let answers = self.sandbox.engine.run(async move {
             let mut session = plugin.open();
             let mut answers = Vec::new();
-            for request in &requests {
-                answers.push(line(&session.inject(request, &view).await));
+            for (view, request) in &requests {
+                answers.push(line(&session.inject(request, view).await));
             }
             answers
         });
@@ -285,8 +348,12 @@ impl ClusterSecrets for OneSecret {
         _key: &str,
         _selectors: &[LabelledSecrets],
     ) -> Result<Option<Vec<u8>>, ClusterSecretsError> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.1 += 1;
-        Ok((state.0 && secret.name == "token").then(|| b"hush".to_vec()))
+        let (exists, time) = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.1 += 1;
+            (state.0, state.2)
+        };
+        tokio::time::sleep(time).await;
+        Ok((exists && secret.name == "token").then(|| b"hush".to_vec()))
     }
 }

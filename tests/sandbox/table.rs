@@ -70,6 +70,7 @@ fn rows() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("counter", json!({}), "group", "injected COUNT=1 SEEN="),
         ("secret_value", json!({ "value": "hush" }), "group", "injected SECRET=SecretValue(SecretValue(redacted))"),
         ("echo", json!({}), "group", "injected ECHO=key"),
+        ("timer", json!({}), "group", "injected NANOSECONDS=0"),
         ("learns", json!({ "reads": ["namespace", "name"] }), "group", "injected LEARNED=1 group team-a pod"),
         ("echo", json!({}), "not-found", "declined: not found: echo answers so for not-found/key"),
         ("echo", json!({}), "unsupported", "declined: unsupported: echo answers so for unsupported/key"),

@@ -25,6 +25,9 @@ const PACKAGE: &str = "ampoule:injector";
 /// Packages of WASI 0.2 that plugins can import. They are empty without a grant.
 const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
 
+/// The start of the name of the interface with timers.
+const TIMERS: &str = "wasi:clocks/monotonic-clock@";
+
 /// The interfaces of the contract's package that a plugin can import.
 const CONTRACT_IMPORTS: [&str; 6] = ["admission", "conventions", "fetching", "log", CACHE, KUBERNETES_SECRETS];
 const KUBERNETES_SECRETS: &str = "kubernetes-secrets";
@@ -112,6 +115,13 @@ impl Surface {
         let version = self.check_exports(CONTRACT_VERSION)?;
         self.imports.iter().try_for_each(|import| check_import(import))?;
         Ok(version)
+    }
+
+    /// Whether it imports timers. They run also without the grant for clocks, so that a plugin can
+    /// see by them how long something takes.
+    #[must_use]
+    pub fn imports_timers(&self) -> bool {
+        self.imports.iter().any(|import| import.starts_with(TIMERS))
     }
 
     /// Checks that the plugin has every grant that an import requires.

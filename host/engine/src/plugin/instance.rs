@@ -156,6 +156,16 @@ impl PluginInstance {
         Ok(value.map(|value| FetchedValue { value, expires_in }))
     }
 
+    /// Starts the limit on the bytes of fetched values, for one request.
+    pub(crate) fn start_values(&mut self) {
+        self.store.data_mut().start_values();
+    }
+
+    /// Lets no later answer be recorded.
+    pub(crate) fn spoil_facts(&mut self) {
+        self.store.data_mut().facts.spoil();
+    }
+
     /// Whether its next answer can be recorded.
     pub(crate) fn is_recordable(&self) -> bool {
         self.store.data().facts.is_complete()

@@ -96,7 +96,8 @@ pub(crate) async fn load(
     let instances = Arc::new(Semaphore::new(limits.instances.clamp(1, Semaphore::MAX_PERMITS)));
     let observer = runtime.observer.of_plugin(&name, &digest);
     let services = Arc::clone(&runtime.services);
-    let reuses_answers = runtime.reuses_answers && grants.is_deterministic();
+    let sees_no_time = !checked.surface.imports_timers() && grants.is_deterministic();
+    let (reuses_answers, searches) = (runtime.reuses_answers && sees_no_time, limits.instances);
     let context = Arc::new(PluginContext {
         reuses_answers,
         name,
@@ -118,7 +119,7 @@ pub(crate) async fn load(
         digest,
         settings,
         values: ValueCache::new(value_cache),
-        recorded: reuses_answers.then(RecordedPlans::new),
+        recorded: reuses_answers.then(|| RecordedPlans::new(searches)),
         fetch_place,
         missing_grants,
     }))

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use ampoule_core::LazyPodView;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::recorded::RecordedPlan;
 use crate::sandbox::{
@@ -19,6 +20,9 @@ struct Facts<'a> {
     pod: &'a LazyPodView,
     plugin: &'a PluginContext,
     budgets: &'a AdmissionBudgets,
+    /// Permits for searches that ask the cluster.
+    searches: &'a Semaphore,
+    permit: Option<SemaphorePermit<'a>>,
     /// The keys that the cluster was asked for, and its answers; `None` is an error.
     asked: Vec<(&'a [KeyOfSecret], Option<Option<usize>>)>,
 }
@@ -30,8 +34,9 @@ pub(crate) async fn find_true(
     pod: &LazyPodView,
     plugin: &PluginContext,
     budgets: &AdmissionBudgets,
+    searches: &Semaphore,
 ) -> Option<Arc<RecordedPlan>> {
-    let mut facts = Facts { pod, plugin, budgets, asked: Vec::new() };
+    let mut facts = Facts { pod, plugin, budgets, searches, permit: None, asked: Vec::new() };
     for plan in variants.iter().rev() {
         if facts.are_true(plan.facts()).await {
             return Some(Arc::clone(plan));
@@ -59,6 +64,9 @@ impl<'a> Facts<'a> {
     async fn first_existing(&mut self, keys: &'a [KeyOfSecret]) -> Option<Option<usize>> {
         if let Some((_, answer)) = self.asked.iter().find(|(asked, _)| *asked == keys) {
             return *answer;
+        }
+        if self.permit.is_none() {
+            self.permit = self.searches.acquire().await.ok();
         }
         let answer = first_existing(self.plugin, &self.budgets.outbound, keys.to_vec()).await.ok();
         self.asked.push((keys, answer));

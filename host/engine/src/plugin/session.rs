@@ -10,7 +10,7 @@
 //! the order of injectors. Two admissions can wait for each other only if the engine has fewer
 //! permits than its plugins together, and only until the wait times out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ampoule_core::{CallOutcome, Injection, InjectionError, InjectorSession, LazyPodView, PodEdit, SecretRequest};
 use async_trait::async_trait;
@@ -55,11 +55,15 @@ struct SessionProgress {
     has_unrecorded: bool,
     /// The end of the time for the current answer, once an instance works on it.
     deadline: Option<Instant>,
+    /// The part of this time that the search for a recorded answer took.
+    searched: Duration,
 }
 
 /// A recorded answer that the pod got, with or without an instance.
 struct GivenPlan {
     plan: Arc<RecordedPlan>,
+    /// The pod as it was then: edits change it.
+    pod: LazyPodView,
     /// What it took of the budgets.
     spent: BudgetAmounts,
 }
@@ -95,9 +99,10 @@ impl PluginSession {
     ) -> Result<CallAnswer, Failure> {
         // Taken out, and put back only after edits: an instance whose call failed or was aborted
         // must not be called again.
-        let mut progress = SessionProgress { deadline: None, ..std::mem::take(&mut self.progress) };
+        let mut progress = std::mem::take(&mut self.progress);
+        (progress.deadline, progress.searched) = (None, Duration::ZERO);
         let caller = &self.caller;
-        let planned = match caller.recall(&mut progress, request, pod, timing).await {
+        let planned = match caller.recall(&mut progress, request, pod, timing).await? {
             Some(planned) => planned,
             None => match caller.plan(&mut progress, request, pod, timing).await? {
                 Plan::Inject(planned) => planned,
@@ -122,34 +127,39 @@ impl PluginSession {
 // === impl PluginCaller ===
 
 impl PluginCaller {
-    /// Returns the recorded answer that the plugin would give again.
+    /// Returns the recorded answer that the plugin would give again. A search that takes longer
+    /// than the plugin's deadline is its failure, because the plugin would ask the same.
     async fn recall(
         &self,
         progress: &mut SessionProgress,
         request: &SecretRequest,
         pod: &LazyPodView,
         timing: &mut CallTiming,
-    ) -> Option<PlannedEdits> {
-        let records = self.plugin.recorded.as_ref().filter(|_| !progress.has_unrecorded)?;
-        let variants = records.variants(progress.last(), request)?;
+    ) -> Result<Option<PlannedEdits>, Failure> {
+        let records = self.plugin.recorded.as_ref().filter(|_| !progress.has_unrecorded);
+        let found = records.and_then(|records| Some((records, records.variants(progress.last(), request)?)));
+        let Some((records, variants)) = found else { return Ok(None) };
         let (plugin, before) = (&self.plugin.context, self.budgets.left());
-        let search = timeout(plugin.limits.deadline, find_true(&variants, pod, plugin, &self.budgets));
-        let (found, waited) = measure_waits(search).await;
+        timing.phase = CallPhase::Guest;
+        let search = find_true(&variants, pod, plugin, &self.budgets, records.searches());
+        let (found, waited) = measure_waits(timeout(plugin.limits.deadline, search)).await;
         timing.host += waited;
-        let found = found.ok().flatten().and_then(|plan| {
+        let found = found.map_err(|_| Failure::Deadline)?.and_then(|plan| {
             let calls = BudgetAmounts { host_calls: plan.host_calls(), ..BudgetAmounts::default() };
             self.budgets.left().minus(calls).map(|left| (plan, left))
         });
         let Some((plan, left)) = found else {
             // The plugin is called, and asks again.
             self.budgets.set_left(before);
-            return None;
+            return Ok(None);
         };
+        progress.searched = waited;
         self.budgets.set_left(left);
         timing.reused = true;
         let planned = plan.edits().clone();
-        progress.recorded.push(GivenPlan { plan, spent: before.minus(left).unwrap_or_default() });
-        Some(planned)
+        let spent = before.minus(left).unwrap_or_default();
+        progress.recorded.push(GivenPlan { plan, pod: pod.clone(), spent });
+        Ok(Some(planned))
     }
 
     /// Calls the plugin, and records its answer if it can be given again.
@@ -167,17 +177,20 @@ impl PluginCaller {
         let mut before = self.budgets.left();
         let mut held = match existing {
             Some(held) => held,
-            None => self.start_instance(&mut progress.deadline, timing).await?,
+            None => self.start_instance(progress, timing).await?,
         };
-        let deadline = self.deadline(&mut progress.deadline);
+        let mut stopwatch = Stopwatch::start();
+        timing.phase = CallPhase::Guest;
         for given in &progress.recorded[known..] {
-            held.give_again(&given.plan, pod, deadline).await?;
+            // Each of these answers has its own time, as it had the first time.
+            let deadline = Instant::now() + self.plugin.context.limits.deadline;
+            held.give_again(given, deadline).await?;
+            progress.deadline = None;
         }
         if !progress.recorded.is_empty() {
             before = self.budgets.left();
         }
-        let mut stopwatch = Stopwatch::start();
-        timing.phase = CallPhase::Guest;
+        let deadline = self.deadline(progress);
         let (plan, waited) = measure_waits(held.instance.plan(request, pod, deadline)).await;
         timing.host += waited;
         timing.guest += stopwatch.lap().saturating_sub(waited);
@@ -185,7 +198,7 @@ impl PluginCaller {
         let plan = plan?;
         if let Plan::Inject(planned) = &plan {
             let spent = before.minus(self.budgets.left()).unwrap_or_default();
-            self.record(progress, &mut held, request, planned, spent);
+            self.record(progress, &mut held, (request, pod), planned, spent);
             progress.instance = Some(held);
         }
         Ok(plan)
@@ -194,7 +207,7 @@ impl PluginCaller {
     /// Creates and configures an instance, as soon as there is a permit.
     async fn start_instance(
         &self,
-        deadline: &mut Option<Instant>,
+        progress: &mut SessionProgress,
         timing: &mut CallTiming,
     ) -> Result<PermittedInstance, Failure> {
         timing.phase = CallPhase::Queue;
@@ -203,14 +216,15 @@ impl PluginCaller {
         timing.queue += stopwatch.lap();
         let permit = permit?;
         timing.phase = CallPhase::Start;
-        let started = start_instance(&self.plugin, &self.budgets, self.deadline(deadline)).await;
+        let started = start_instance(&self.plugin, &self.budgets, self.deadline(progress)).await;
         timing.start = Some(stopwatch.lap());
         Ok(PermittedInstance { instance: started?, _permit: permit, given: 0 })
     }
 
     /// The end of the time for the current answer, which begins when an instance works on it.
-    fn deadline(&self, deadline: &mut Option<Instant>) -> Instant {
-        *deadline.get_or_insert_with(|| Instant::now() + self.plugin.context.limits.deadline)
+    fn deadline(&self, progress: &mut SessionProgress) -> Instant {
+        let time = self.plugin.context.limits.deadline.saturating_sub(progress.searched);
+        *progress.deadline.get_or_insert_with(|| Instant::now() + time)
     }
 
     /// Returns the amounts of answers that an instance is about to give again.
@@ -223,7 +237,7 @@ impl PluginCaller {
         &self,
         progress: &mut SessionProgress,
         held: &mut PermittedInstance,
-        request: &SecretRequest,
+        (request, pod): (&SecretRequest, &LazyPodView),
         planned: &PlannedEdits,
         spent: BudgetAmounts,
     ) {
@@ -233,7 +247,7 @@ impl PluginCaller {
             .and_then(|(records, facts)| records.record(progress.last(), request, planned, facts, spent.host_calls));
         match recorded {
             Some(plan) => {
-                progress.recorded.push(GivenPlan { plan, spent });
+                progress.recorded.push(GivenPlan { plan, pod: pod.clone(), spent });
                 held.given = progress.recorded.len();
             }
             None => progress.has_unrecorded = true,
@@ -260,11 +274,12 @@ impl PluginCaller {
         let _ticking = self.plugin.runtime.ticker.hold();
         // Before the wait for a value that another admission fetches, which may need the last
         // permit for it.
-        let held = match &mut progress.instance {
-            Some(held) => held,
-            None => progress.instance.insert(self.start_instance(&mut progress.deadline, timing).await?),
-        };
-        let deadline = self.deadline(&mut progress.deadline);
+        if progress.instance.is_none() {
+            progress.instance = Some(self.start_instance(progress, timing).await?);
+        }
+        let deadline = self.deadline(progress);
+        let Some(held) = &mut progress.instance else { return Err(Failure::NoAnswer.into()) };
+        held.instance.start_values();
         let mut stopwatch = Stopwatch::start();
         timing.phase = CallPhase::Guest;
         for promise in promises {
@@ -297,10 +312,15 @@ impl PermittedInstance {
         self.given == answers || self.instance.is_recordable()
     }
 
-    /// Gives a recorded answer again, because the guest may keep something for the next one.
-    async fn give_again(&mut self, plan: &RecordedPlan, pod: &LazyPodView, deadline: Instant) -> Result<(), Failure> {
-        self.instance.plan(plan.request(), pod, deadline).await?;
-        self.instance.take_facts();
+    /// Gives a recorded answer again, because the guest may keep something for the next one. If it
+    /// learns something else than then, such as that a Secret is gone, no later answer is recorded.
+    async fn give_again(&mut self, given: &GivenPlan, deadline: Instant) -> Result<(), Failure> {
+        let answer = self.instance.plan(given.plan.request(), &given.pod, deadline).await?;
+        let facts = self.instance.take_facts();
+        let is_equal = facts.is_some_and(|facts| facts == given.plan.facts());
+        if !is_equal || !matches!(answer, Plan::Inject(_)) {
+            self.instance.spoil_facts();
+        }
         self.given += 1;
         Ok(())
     }

@@ -53,11 +53,6 @@ impl LogBudget {
         Self { lines_left: AtomicU32::new(lines), destination }
     }
 
-    /// The lines that can still be written.
-    pub(crate) fn left(&self) -> u32 {
-        self.lines_left.load(Ordering::Relaxed)
-    }
-
     /// Writes a line, cut to [`MAX_LINE`] bytes. Drops it if the budget is used up.
     pub(crate) fn write(&self, plugin: &str, level: GuestLogLevel, message: &str) {
         let counted = self.lines_left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));

@@ -74,17 +74,17 @@ async fn find_first(
     budget: &OutboundBudget,
     permitted: Vec<Result<PermittedRead, SecretReadError>>,
 ) -> Result<Option<usize>, SecretReadError> {
-    let reads = permitted.into_iter().map(async |read| value(budget, read?.run(source).await));
+    // The wrapper wipes the bytes, also of answers behind the first that exists.
+    let exists = async |read: Result<PermittedRead, SecretReadError>| {
+        Ok(value(budget, read?.run(source).await)?.map(SecretValue::new).is_some())
+    };
+    let reads = permitted.into_iter().map(exists);
     let mut answers = stream::iter(reads).buffered(MAX_AT_ONCE).enumerate();
     let mut denied = None;
     while let Some((position, answer)) = answers.next().await {
         match answer {
-            // The wrapper wipes the bytes.
-            Ok(Some(found)) => {
-                drop(SecretValue::new(found));
-                return Ok(Some(position));
-            }
-            Ok(None) => {}
+            Ok(true) => return Ok(Some(position)),
+            Ok(false) => {}
             Err(error @ SecretReadError::Denied(_)) => _ = denied.get_or_insert(error),
             Err(error) => return Err(error),
         }

@@ -37,8 +37,6 @@ pub(crate) struct GuestState {
     pub(crate) builders: BuilderTable,
     /// What the guest learned since its start, or since its last answer.
     pub(crate) facts: LearnedFacts,
-    /// The lines that the guest could write to the log at its start.
-    lines_at_start: u32,
     usage: ResourceUsage,
     /// Bytes of fetched values that the current request may still have.
     value_bytes_left: usize,
@@ -92,7 +90,6 @@ impl GuestState {
             promise: None,
             builders: BuilderTable::new(limits),
             facts: LearnedFacts::new(plugin.reuses_answers),
-            lines_at_start: budgets.log.left(),
             usage: ResourceUsage {
                 memory: Meter { used: 0, limit: limits.memory },
                 table_elements: Meter { used: 0, limit: limits.table_elements },
@@ -121,16 +118,21 @@ impl GuestState {
         self.budgets.outbound.take_refused_login()
     }
 
+    /// Starts the limit on the bytes of fetched values, for one request.
+    pub(crate) fn start_values(&mut self) {
+        self.value_bytes_left = VALUE_BYTES;
+    }
+
     /// Starts a new request.
     pub(crate) fn start_request(&mut self, answer: RequestAnswer) {
-        self.value_bytes_left = VALUE_BYTES;
+        self.start_values();
         self.answer = Some(Box::new(answer));
     }
 
     /// Takes what the guest learned for its answer; `None` if it cannot be compared later, or if
     /// the guest wrote a line.
     pub(crate) fn take_facts(&mut self) -> Option<Vec<Fact>> {
-        if self.budgets.log.left() != self.lines_at_start || !self.output.is_empty() {
+        if !self.output.is_empty() {
             self.facts.spoil();
         }
         self.facts.take()
@@ -166,7 +168,8 @@ impl GuestState {
     }
 
     /// Writes a line of the guest to the log.
-    pub(crate) fn write_log(&self, level: GuestLogLevel, message: &str) {
+    pub(crate) fn write_log(&mut self, level: GuestLogLevel, message: &str) {
+        self.facts.spoil();
         if let GuestLogLevel::Error = level {
             self.output.keep(message.as_bytes());
             self.output.keep(b"\n");

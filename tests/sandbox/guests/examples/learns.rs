@@ -15,6 +15,7 @@ struct Learns(Settings);
 
 static REQUESTS: AtomicU32 = AtomicU32::new(0);
 static FETCHED: Mutex<String> = Mutex::new(String::new());
+static REMEMBERED: Mutex<String> = Mutex::new(String::new());
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -76,6 +77,15 @@ fn read(what: &str, pod: &Pod) -> String {
             http::get("https://store.example.com/").send().map_or_else(|_| "no answer".to_owned(), |_| String::new())
         }
         "fetched" => FETCHED.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        "remembered" => REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        // Only of a pod with an init container.
+        "remember" => {
+            if !pod.init_containers().is_empty() {
+                let note = pod.annotation("note").unwrap_or_default();
+                *REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner) = note;
+            }
+            String::new()
+        }
         "log" => {
             log::debug("a line");
             String::new()
