@@ -5,14 +5,11 @@
 
 use std::{fs, path::Path, process::Command};
 
-use ampoule_tests::{Ampoule, ApiServer, asking, binary, eventually, free_ports, pod};
+use ampoule_tests::{Ampoule, ApiServer, binary, free_ports, pod};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{
-    cluster::{Installed, NOTICED},
-    support::AS_ENV_VAR,
-};
+use crate::cluster::Installed;
 
 /// The number of reviews that the process has answered.
 async fn reviews(ampoule: &Ampoule) -> Result<f64> {
@@ -71,14 +68,7 @@ async fn explain_knows_for_which_pods_the_api_server_calls_the_webhook() -> Resu
     let name = "explain-calls";
     let [port] = free_ports()?;
     let installed = Installed::new(name, port, &format!("{{ mode: cluster, secretName: {name} }}")).await?;
-    let ampoule = installed.start(port).await?;
-    let probe = asking("probe", [AS_ENV_VAR]);
-    eventually("the registration", NOTICED, async || {
-        let pod = installed.namespace.dry_run_pod(&probe).await??;
-        ensure!(pod["spec"]["containers"][0]["env"].is_array(), "not mutated yet");
-        Ok(())
-    })
-    .await?;
+    let ampoule = installed.start_registered(port).await?;
     // A server that was built without a version has 0.
     let version = Some(ApiServer::shared().await?.version()).filter(|version| version.0 > 0).unwrap_or((1, 20));
     for (what, pod) in pods(name) {

@@ -7,7 +7,7 @@
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-use ampoule_tests::{Ampoule, ApiServer, Namespace, eventually};
+use ampoule_tests::{Ampoule, ApiServer, Namespace, asking, eventually};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
@@ -19,7 +19,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::K8S;
+use crate::support::{AS_ENV_VAR, K8S};
 
 /// Limit for the API server to apply rights and registrations; it needs a second or two.
 pub(crate) const NOTICED: Duration = Duration::from_secs(30);
@@ -153,6 +153,19 @@ injectors:
     /// server uses.
     pub(crate) async fn start(&self, port: u16) -> Result<Ampoule> {
         self.start_at(port, 0).await
+    }
+
+    /// Starts a replica like [`Installed::start`], and waits until the API server calls it.
+    pub(crate) async fn start_registered(&self, port: u16) -> Result<Ampoule> {
+        let ampoule = self.start(port).await?;
+        let probe = asking("probe", [AS_ENV_VAR]);
+        eventually("the registration", NOTICED, async || {
+            let pod = self.namespace.dry_run_pod(&probe).await??;
+            ensure!(pod["spec"]["containers"][0]["env"].is_array(), "not mutated yet");
+            Ok(())
+        })
+        .await?;
+        Ok(ampoule)
     }
 
     /// Starts a replica like [`Installed::start`], with a fixed admin port.

@@ -5,13 +5,13 @@
 //! run; its review is then sent to the process directly.
 
 use ampoule_core::MountRequirement::{EnvVar, File};
-use ampoule_tests::{Ampoule, ApiServer, Review, asking, eventually, free_ports};
+use ampoule_tests::{Ampoule, ApiServer, Review, asking, free_ports};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Installed, NOTICED},
-    support::{AS_ENV_VAR, K8S, config, registered, request, v1},
+    cluster::Installed,
+    support::{K8S, config, registered, request, v1},
 };
 
 /// A process whose registration has the subresource, and which the API server calls.
@@ -19,14 +19,7 @@ async fn debugging(name: &str) -> Result<(Installed, Ampoule)> {
     let [port] = free_ports()?;
     let installed = Installed::new(name, port, &format!("{{ mode: cluster, secretName: {name} }}")).await?;
     installed.reconfigure("  create: true\n", "  create: true\n  ephemeralContainers: true\n")?;
-    let ampoule = installed.start(port).await?;
-    let probe = asking("probe", [AS_ENV_VAR]);
-    eventually("the registration", NOTICED, async || {
-        let pod = installed.namespace.dry_run_pod(&probe).await??;
-        ensure!(pod["spec"]["containers"][0]["env"].is_array(), "not mutated yet");
-        Ok(())
-    })
-    .await?;
+    let ampoule = installed.start_registered(port).await?;
     Ok((installed, ampoule))
 }
 

@@ -379,14 +379,7 @@ fn the_chart_has_the_rights_to_restart_workloads_exactly_if_the_process_restarts
     let ours = kustomize::render("base", &["deliver-secrets", "restart-workloads"])?;
     let words = [OPEN, global, rotation[0], rotation[1]].map(|value| ["--set", value]).concat();
     let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
-    for (object, key) in [
-        ("ClusterRole/ampoule-rollout", "rules"),
-        ("ClusterRoleBinding/ampoule-rollout", "roleRef"),
-        ("ClusterRoleBinding/ampoule-rollout", "subjects"),
-    ] {
-        assert_eq!(find(&ours, object)?[key], find(&theirs, object)?[key], "{object}.{key}");
-    }
-    Ok(())
+    check_role("ampoule-rollout", &ours, &theirs)
 }
 
 #[test]
@@ -430,14 +423,7 @@ fn the_chart_has_the_rights_to_read_reports_exactly_if_pods_report() -> Result<(
     let words = [&injector[..], &[OPEN, search, refresh]].concat();
     let words: Vec<_> = words.into_iter().flat_map(|value| ["--set", value]).collect();
     let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
-    for (object, key) in [
-        ("ClusterRole/ampoule-reports", "rules"),
-        ("ClusterRoleBinding/ampoule-reports", "roleRef"),
-        ("ClusterRoleBinding/ampoule-reports", "subjects"),
-    ] {
-        assert_eq!(find(&ours, object)?[key], find(&theirs, object)?[key], "{object}.{key}");
-    }
-    Ok(())
+    check_role("ampoule-reports", &ours, &theirs)
 }
 
 #[test]
@@ -459,12 +445,15 @@ fn the_chart_has_the_right_to_look_up_secrets_exactly_if_the_configuration_wants
     }
     let ours = kustomize::render("base", &["warn-missing-secrets"])?;
     let theirs = Renderers::find()?.helm("ampoule", "ampoule", &["--set", warns])?;
-    for (object, key) in [
-        ("ClusterRole/ampoule-lookup", "rules"),
-        ("ClusterRoleBinding/ampoule-lookup", "roleRef"),
-        ("ClusterRoleBinding/ampoule-lookup", "subjects"),
-    ] {
-        assert_eq!(find(&ours, object)?[key], find(&theirs, object)?[key], "{object}.{key}");
+    check_role("ampoule-lookup", &ours, &theirs)
+}
+
+/// Checks that two renderings give the process the same rights by this role.
+fn check_role(name: &str, ours: &[Value], theirs: &[Value]) -> Result<()> {
+    for (kind, key) in [("ClusterRole", "rules"), ("ClusterRoleBinding", "roleRef"), ("ClusterRoleBinding", "subjects")]
+    {
+        let object = format!("{kind}/{name}");
+        assert_eq!(find(ours, &object)?[key], find(theirs, &object)?[key], "{object}.{key}");
     }
     Ok(())
 }
@@ -474,13 +463,7 @@ fn the_chart_and_the_component_agree() -> Result<()> {
     let ours = kustomize::render("base", &["deliver-secrets"])?;
     let words = ["--set", OPEN, "--set", "config.globalSecrets.enabled=true"];
     let theirs = Renderers::find()?.helm("ampoule", "ampoule", &words)?;
-    for (object, key) in [
-        ("ClusterRole/ampoule-delivery", "rules"),
-        ("ClusterRoleBinding/ampoule-delivery", "roleRef"),
-        ("ClusterRoleBinding/ampoule-delivery", "subjects"),
-    ] {
-        assert_eq!(find(&ours, object)?[key], find(&theirs, object)?[key], "{object}.{key}");
-    }
+    check_role("ampoule-delivery", &ours, &theirs)?;
     // With the rights in one namespace, the chart also lists `create` for Secrets of its own.
     let namespaced = [&words[..], &["--set", "config.delivery.namespaces={a}"]].concat();
     let namespaced = Renderers::find()?.helm("ampoule", "ampoule", &namespaced)?;

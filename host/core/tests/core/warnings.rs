@@ -138,6 +138,16 @@ fn the_number_of_warnings_is_limited() {
     assert_eq!((warnings.len(), warnings[14].as_str()), (15, "and 87 more warnings"));
 }
 
+/// Checks the warnings about containers, for a pod with a request and for one without.
+fn every_profile_warns(containers: &Value, expected: &[String]) {
+    for profile in [Profile::FlyteV1, Profile::FlyteV2, Profile::Plain] {
+        let with_request = json!({ "flyte.secrets/s0": flyte("k") });
+        assert_eq!(warnings(profile, &with_request, containers), expected, "{profile}");
+        let without = warnings(profile, &json!({}), containers);
+        assert_eq!(without.split_last(), Some((&NO_REQUEST.to_owned(), expected)), "{profile}");
+    }
+}
+
 #[test]
 fn a_value_that_was_meant_as_a_reference_is_named_without_its_text() {
     let env = |values: &[&str]| {
@@ -158,12 +168,7 @@ fn a_value_that_was_meant_as_a_reference_is_named_without_its_text() {
         format!("the value of variable V0 (and 1 more) of container two {form}"),
         format!("the value of variable V1 of container two {embedded}"),
     ];
-    for profile in [Profile::FlyteV1, Profile::FlyteV2, Profile::Plain] {
-        let with_request = json!({ "flyte.secrets/s0": flyte("k") });
-        assert_eq!(warnings(profile, &with_request, &containers), expected, "{profile}");
-        let without = warnings(profile, &json!({}), &containers);
-        assert_eq!(without.split_last(), Some((&NO_REQUEST.to_owned(), &expected[..])), "{profile}");
-    }
+    every_profile_warns(&containers, &expected);
 }
 
 #[test]
@@ -177,12 +182,7 @@ fn a_word_of_a_command_that_was_meant_as_a_reference_is_named_without_its_text()
                 variable, and $(NAME) here";
     let expected =
         [format!("command[1] of container one {rest}"), format!("args[0] (and 1 more) of container two {rest}")];
-    for profile in [Profile::FlyteV1, Profile::FlyteV2, Profile::Plain] {
-        let with_request = json!({ "flyte.secrets/s0": flyte("k") });
-        assert_eq!(warnings(profile, &with_request, &containers), expected, "{profile}");
-        let without = warnings(profile, &json!({}), &containers);
-        assert_eq!(without.split_last(), Some((&NO_REQUEST.to_owned(), &expected[..])), "{profile}");
-    }
+    every_profile_warns(&containers, &expected);
 }
 
 #[test]
