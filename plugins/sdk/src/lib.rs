@@ -91,7 +91,8 @@ pub const MAX_PROMISE_SIZE: usize = 1024;
 ///
 /// The host creates a fresh instance for each admission and calls `new` once, then `inject` once
 /// per secret that the pod requests. After an error, it uses a fresh instance for the next secret.
-/// Answers must be deterministic, since the API server may send the same pod twice.
+/// Answers must be deterministic: the API server may send the same pod twice, and the host may give
+/// the same edits to the same requests without a call.
 pub trait Injector: Sized + 'static {
     /// The settings. Use `#[serde(deny_unknown_fields, rename_all = "camelCase", default)]`, so
     /// that loading the configuration fails for a misspelt key. The SDK removes values from the
