@@ -226,6 +226,21 @@ fn a_pod_fails_at_the_limit_of_host_calls_whether_its_answers_are_reused_or_not(
 }
 
 #[test]
+fn an_instance_that_only_fetches_is_not_a_second_start() {
+    let ask = |host_calls: u32, pods: usize| {
+        let scene = Scene::new(true);
+        let limits = Limits { host_calls, ..Limits::default() };
+        let settings = json!({ "promise": true });
+        let plugin = scene.sandbox.load_within("learns", guest("learns"), settings, limits).expect("it loads");
+        let answers: Vec<_> = (0..pods).map(|_| scene.ask(&plugin, &pod(), &["a"]).concat()).collect();
+        answers.last().is_some_and(|answer| answer.starts_with("injected"))
+    };
+    let least = (10..40).find(|calls| ask(*calls, 1)).expect("forty calls are enough");
+    // A start takes three calls. An interruption of the guest can take one at the limit.
+    assert!(ask(least + 1, 2), "{least} calls are enough for the first pod, and not for the second one");
+}
+
+#[test]
 fn a_fetched_value_reaches_no_answer_that_is_given_again() {
     let scene = Scene::new(true);
     let plugin = scene.load(json!({ "promise": true, "reads": ["fetched"] }), Grants::default());

@@ -11,6 +11,7 @@
 //! | [`recorded`] | answers that the host gives again without a call |
 //! | [`promises`] | the values of the promises of an answer |
 //! | [`session`] | one plugin during one admission |
+//! | [`caller`] | its answers, recorded ones and those of instances |
 //! | [`permits`] | bounds the number of instances |
 //! | [`instance`] | one instance, from its start to its last answer |
 //! | [`timing`] | the phases of a call, for the observer |
@@ -18,6 +19,7 @@
 //! | [`values`] | the fetched values that the host keeps |
 //! | [`fetch`] | the value of a promise, outside any admission |
 
+pub(crate) mod caller;
 pub(crate) mod failure;
 pub(crate) mod fetch;
 pub(crate) mod injector;

@@ -8,10 +8,10 @@ use ampoule_core::{InjectionError, InjectorFailure};
 use tokio::time::Instant;
 
 use super::{
+    caller::start_instance,
     failure::PluginIdentity,
     injector::PluginInjector,
     permits::InstancePermit,
-    session::start_instance,
     values::{FetchProblem, FetchedValue},
 };
 use crate::sandbox::budgets::AdmissionBudgets;

@@ -38,7 +38,7 @@ pub(crate) async fn find_true(
 ) -> Option<Arc<RecordedPlan>> {
     let mut facts = Facts { pod, plugin, budgets, searches, permit: None, asked: Vec::new() };
     for plan in variants.iter().rev() {
-        if facts.are_true(plan.facts()).await {
+        if facts.are_true(&plan.facts).await {
             return Some(Arc::clone(plan));
         }
     }

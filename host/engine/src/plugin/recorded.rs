@@ -56,12 +56,12 @@ type Variants = Arc<[Arc<RecordedPlan>]>;
 /// An answer with edits.
 pub(crate) struct RecordedPlan {
     id: PlanId,
-    request: SecretRequest,
-    edits: PlannedEdits,
+    pub(crate) request: SecretRequest,
+    pub(crate) edits: PlannedEdits,
     /// What the guest learned for this answer.
-    facts: Vec<Fact>,
+    pub(crate) facts: Vec<Fact>,
     /// The calls of the host that it took, with those of the start of the instance.
-    host_calls: u32,
+    pub(crate) host_calls: u32,
 }
 
 /// A recorded answer, or the state of a new instance.
@@ -143,22 +143,6 @@ impl RecordedPlans {
 // === impl RecordedPlan ===
 
 impl RecordedPlan {
-    pub(crate) fn request(&self) -> &SecretRequest {
-        &self.request
-    }
-
-    pub(crate) fn edits(&self) -> &PlannedEdits {
-        &self.edits
-    }
-
-    pub(crate) fn facts(&self) -> &[Fact] {
-        &self.facts
-    }
-
-    pub(crate) fn host_calls(&self) -> u32 {
-        self.host_calls
-    }
-
     /// Its size in memory, about.
     fn size(&self) -> usize {
         let edits = self.edits.bytes + self.edits.edits.len() * size_of::<PlannedEdit>();
@@ -171,8 +155,8 @@ impl RecordedPlan {
 // === impl PlanKeyRef ===
 
 impl Equivalent<PlanKey> for PlanKeyRef<'_> {
-    fn equivalent(&self, step: &PlanKey) -> bool {
-        self.after == step.after && *self.request == step.request
+    fn equivalent(&self, key: &PlanKey) -> bool {
+        self.after == key.after && *self.request == key.request
     }
 }
 
@@ -262,8 +246,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &record("0")));
         let names: Vec<_> = (0..=MAX_VARIANTS).map(|number| number.to_string()).collect();
         names.iter().for_each(|name| drop(record(name)));
-        let facts: Vec<_> =
-            records.variants(None, &request).unwrap().iter().map(|plan| plan.facts().to_vec()).collect();
+        let facts: Vec<_> = records.variants(None, &request).unwrap().iter().map(|plan| plan.facts.clone()).collect();
         assert_eq!(facts, names[1..].iter().map(|name| fact(name)).collect::<Vec<_>>());
         assert!(records.variants(Some(&first), &request).is_none(), "the next request of the same pod");
     }
