@@ -16,7 +16,7 @@ use ampoule_core::{ChangeReport, FetchDocument};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::variables::variables_in;
+use crate::{replace::replace, variables::variables_in};
 
 /// The name of the file.
 const NAME: &str = "changes";
@@ -110,10 +110,7 @@ impl ChangeLog {
     }
 
     fn write(&self) -> io::Result<()> {
-        let text = serde_json::to_vec(&self.state)?;
-        let temporary = self.path.with_extension("tmp");
-        fs::write(&temporary, text)?;
-        fs::rename(&temporary, &self.path)
+        replace(&self.path, &serde_json::to_vec(&self.state)?).map(drop)
     }
 }
 

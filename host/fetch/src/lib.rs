@@ -15,6 +15,7 @@
 //! | `refresh` | repeats this in the sidecar |
 //! | `output` | where each value goes |
 //! | `changes` | when the values of variables changed |
+//! | `replace` | replaces one file in one step |
 //! | `directory` | replaces all files of a directory in one step |
 //! | `variables` | the file of variables, as the kubelet reads it |
 //! | `withheld_log` | the log lines of plugins, which are not shown |
@@ -29,6 +30,7 @@ mod fetcher;
 mod output;
 mod plugins;
 mod refresh;
+mod replace;
 mod report;
 mod secrets;
 mod variables;

@@ -4,9 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions, Permissions},
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -16,13 +14,12 @@ use crate::{
     changes::ChangeLog,
     directory::{FetchedContent, publish},
     error::PodFetchError,
+    replace::replace,
     variables::FileOfVariables,
 };
 
 /// Mode of a file that every user may read, also in an image that runs as any user.
 const DEFAULT_MODE: u32 = 0o444;
-/// Mode of the file of variables. Only the kubelet reads it, as root.
-const VARIABLES_MODE: u32 = 0o400;
 /// Bytes of the files of one directory. Its volume holds them twice.
 const MAX_DIRECTORY: usize = 4 << 20;
 
@@ -101,26 +98,10 @@ fn write_error(what: &'static str, path: &Path, reason: io::Error) -> PodFetchEr
     PodFetchError::Write { what, path: path.to_owned(), reason }
 }
 
-/// Replaces the file of variables in one step, and returns whether it changed. It is no link: the
-/// kubelet reads it outside the container.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<bool> {
-    if fs::read(path).is_ok_and(|current| current == bytes) {
-        return Ok(false);
-    }
-    let temporary = path.with_extension("tmp");
-    if let Err(error) = fs::remove_file(&temporary)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.set_permissions(Permissions::from_mode(VARIABLES_MODE))?;
-    fs::rename(&temporary, path).map(|()| true)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use ampoule_core::{FetchedFile, FetchedVariable};
 
     use super::*;
