@@ -36,7 +36,7 @@ use anyhow::{Context as _, Result, ensure};
 use self::{
     consoles::ApiServer,
     servers::{SERVERS, Server, Servers, TIMED},
-    used::Used,
+    used::{Used, Waited},
 };
 
 const CONNECTIONS: [usize; 3] = [1, 8, 64];
@@ -70,6 +70,15 @@ struct Extent {
     rounds: usize,
     round: Duration,
     warm_up: Duration,
+}
+
+/// Latencies at a fixed rate, and what the server waited for a processor meanwhile.
+#[derive(Default)]
+struct AtRate {
+    latencies: Report,
+    waited: Waited,
+    /// The requests meanwhile, with those of the warm-up.
+    sent: f64,
 }
 
 /// Answers per second of each server.
@@ -175,10 +184,12 @@ fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<
         "bare",
         "no-op",
         "Ampoule",
+        "by calls",
         "without its log",
         "without metrics",
         "Ampoule to no-op",
         "to bare",
+        "by calls to no-op",
         "without log to no-op",
         "to without metrics",
     ];
@@ -280,7 +291,16 @@ fn latency(part: &mut Part, servers: &Servers, extent: Extent, saturation: &[Rat
 /// One connection per request, at most [`AT_ONCE`] at a time.
 fn per_request(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()> {
     let title = format!("Requests per second with a connection for each request, {AT_ONCE} at a time");
-    let columns = ["handshakes", "bare", "no-op", "Ampoule", "without its log", "without metrics", "Ampoule to no-op"];
+    let columns = [
+        "handshakes",
+        "bare",
+        "no-op",
+        "Ampoule",
+        "by calls",
+        "without its log",
+        "without metrics",
+        "Ampoule to no-op",
+    ];
     let mut table = Table::new(title, &columns);
     let (noop, ampoule) = (Server::Noop as usize, Server::Ampoule as usize);
     let mut row = |name: &str, rounds: &[Rates]| {
@@ -308,17 +328,21 @@ fn at_rate(
     connections: usize,
     reuse: Reuse,
     rate: f64,
-) -> Result<[Report; TIMED.len()]> {
+) -> Result<[AtRate; TIMED.len()]> {
     let plan = Plan { rate, connections, reuse, warm_up: extent.warm_up, duration: extent.round };
-    let mut reports = TIMED.map(|_| Report::default());
+    let mut all = TIMED.map(|_| AtRate::default());
     for _ in 0..extent.rounds {
         for server in TIMED {
+            let before = Waited::by(servers.process())?;
             let report = steady(servers.target(server), &plan)?;
             report.ensure_no_failure()?;
-            reports[server as usize].add(&report);
+            let measured = &mut all[server as usize];
+            measured.latencies.add(&report);
+            measured.waited.add(Waited::by(servers.process())?.since(before));
+            measured.sent += rate * (plan.warm_up + plan.duration).as_secs_f64();
         }
     }
-    Ok(reports)
+    Ok(all)
 }
 
 fn latency_table(title: &str) -> Table {
@@ -332,13 +356,15 @@ fn latency_table(title: &str) -> Table {
         "p99 to no-op's",
         "requests",
         "the load's own p99",
+        "the server's threads on run queues, per request",
+        "involuntary switches per 1,000 requests",
     ];
     Table::new(format!("{title}, requests sent at fixed times"), &columns)
 }
 
-fn add_latencies(table: &mut Table, connections: usize, rate: f64, reports: &[Report]) {
-    let noop = reports[Server::Noop as usize].latency(0.99);
-    for (server, report) in TIMED.into_iter().zip(reports) {
+fn add_latencies(table: &mut Table, connections: usize, rate: f64, all: &[AtRate]) {
+    let noop = all[Server::Noop as usize].latencies.latency(0.99);
+    for (server, AtRate { latencies: report, waited, sent }) in TIMED.into_iter().zip(all) {
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| report.latency(quantile));
         let own = Duration::from_nanos(report.lateness.value_at_quantile(0.99));
         table.row([
@@ -351,20 +377,22 @@ fn add_latencies(table: &mut Table, connections: usize, rate: f64, reports: &[Re
             Cell::Difference(p99, noop),
             Cell::Count(report.answered),
             Cell::Time(own),
+            Cell::Time(waited.run_queue.div_f64(*sent)),
+            Cell::name(format!("{:.1}", waited.switches as f64 * 1000.0 / sent)),
         ]);
     }
 }
 
-fn latency_plot(rate: f64, reports: &[Report]) -> Plot {
+fn latency_plot(rate: f64, all: &[AtRate]) -> Plot {
     let millis = |report: &Report| QUANTILES.map(|(_, quantile)| report.latency(quantile).as_secs_f64() * 1e3).into();
-    let lines = TIMED.into_iter().zip(reports);
+    let lines = TIMED.into_iter().zip(all);
     Plot {
         name: "latency",
         title: format!("Latency over TLS at {rate:.0} requests per second, {AT_ONCE} connections"),
         x: "share of the requests that take no longer",
         y: "milliseconds",
         at: QUANTILES.map(|(name, _)| name.to_owned()).into(),
-        lines: lines.map(|(server, report)| (server.name().to_owned(), millis(report))).collect(),
+        lines: lines.map(|(server, all)| (server.name().to_owned(), millis(&all.latencies))).collect(),
     }
 }
 

@@ -146,7 +146,7 @@ fn pod() -> Pod {
 fn embedded(value_cache: ValueCachePolicy) -> PluginSpec {
     let labels = BTreeMap::from([("app.flyte.org/managed".to_owned(), "true".to_owned())]);
     let grant = LabelledSecrets { namespace: FLYTE.to_owned(), labels };
-    let grants = Grants { labelled_secrets: [grant].into(), ..Grants::default() };
+    let grants = Grants { labelled_secrets: [grant].into_iter().collect(), ..Grants::default() };
     PluginSpec { conventions: Profile::FlyteV2.conventions(), grants, value_cache, ..support::built_in("embedded") }
 }
 

@@ -140,7 +140,7 @@ fn a_grant_by_label_covers_the_secrets_with_these_labels() {
     let sandbox = Sandbox::with(EngineConfig { secrets: Arc::new(Cluster), ..EngineConfig::default() });
     let ask = |namespace: &str, name: &str| {
         let selector = LabelledSecrets { namespace: "store".to_owned(), labels: labels("token") };
-        let grants = Grants { labelled_secrets: [selector].into(), ..Grants::default() };
+        let grants = Grants { labelled_secrets: [selector].into_iter().collect(), ..Grants::default() };
         let settings = json!({ "namespace": namespace, "name": name, "key": "value" });
         let plugin = sandbox.load_granted("reader", guest("secret_reader"), settings, Limits::default(), grants);
         sandbox.answer(&plugin.expect("it loads"))

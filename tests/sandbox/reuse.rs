@@ -128,7 +128,7 @@ fn an_answer_of_a_plugin_with_timers_is_not_given_again() {
 fn each_answer_that_a_new_instance_gives_again_has_its_own_time() {
     let scene = Scene::new(true);
     let selector = LabelledSecrets { namespace: "store".to_owned(), labels: [("a".into(), "b".into())].into() };
-    let grants = Grants { labelled_secrets: [selector].into(), ..Grants::default() };
+    let grants = Grants { labelled_secrets: [selector].into_iter().collect(), ..Grants::default() };
     let limits = Limits { deadline: Duration::from_millis(1500), ..Limits::default() };
     let settings = json!({ "reads": ["exists"] });
     let plugin = scene.sandbox.load_granted("learns", guest("learns"), settings, limits, grants).expect("it loads");
@@ -145,7 +145,7 @@ fn each_answer_that_a_new_instance_gives_again_has_its_own_time() {
 fn an_answer_is_not_given_again_after_what_cannot_be_compared() {
     let cluster = || {
         let selector = LabelledSecrets { namespace: "store".to_owned(), labels: [("a".into(), "b".into())].into() };
-        Grants { labelled_secrets: [selector].into(), ..Grants::default() }
+        Grants { labelled_secrets: [selector].into_iter().collect(), ..Grants::default() }
     };
     let rows = [
         ("a value of a Secret", "secret", cluster()),
@@ -168,7 +168,7 @@ fn an_answer_is_not_given_again_after_what_cannot_be_compared() {
 #[test]
 fn the_cluster_is_asked_again_whether_a_secret_exists() {
     let selector = LabelledSecrets { namespace: "store".to_owned(), labels: [("a".into(), "b".into())].into() };
-    let grants = || Grants { labelled_secrets: [selector.clone()].into(), ..Grants::default() };
+    let grants = || Grants { labelled_secrets: [selector.clone()].into_iter().collect(), ..Grants::default() };
     for (what, found, missing, reads) in
         [("exists", "Ok(true)", "Ok(false)", 1), ("first", "Ok(Some(1))", "Ok(None)", 2)]
     {
@@ -190,7 +190,7 @@ fn the_cluster_is_asked_again_whether_a_secret_exists() {
 #[test]
 fn the_budgets_count_an_answer_that_is_given_again() {
     let selector = LabelledSecrets { namespace: "store".to_owned(), labels: [("a".into(), "b".into())].into() };
-    let grants = Grants { labelled_secrets: [selector].into(), ..Grants::default() };
+    let grants = Grants { labelled_secrets: [selector].into_iter().collect(), ..Grants::default() };
     let groups = ["a", "b", "c"];
     let ask = |limits: Limits| {
         let scene = Scene::new(true);

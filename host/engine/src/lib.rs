@@ -55,7 +55,7 @@ pub use self::{
         values::{FetchPlace, FetchedValue, ValueCachePolicy},
     },
     sandbox::{
-        grants::Grants,
+        grants::{Grants, LabelledGrants},
         log::{GuestLogLevel, PluginLog},
         outbound::{
             answers::{HttpAnswers, LocalHttpError},

@@ -47,7 +47,7 @@ pub fn resolve(
     Ok(Grants {
         http: http.as_ref().map(|http| resolve_http(plugin, http, ca, secrets, observer)).transpose()?,
         kubernetes_secrets: kubernetes_secrets.clone(),
-        labelled_secrets: labelled_secrets.clone(),
+        labelled_secrets: labelled_secrets.iter().cloned().collect(),
         cache: *cache,
         environment: environment.iter().map(|name| read_variable(name)).collect::<Result<_, _>>()?,
         clock: *clock,

@@ -4,7 +4,7 @@
 //! Equal verdicts give equal bytes, so that a second review of a pod gets the same answer.
 
 use ampoule_core::{Refusal, RefusalCode, text::clean_chars};
-use data_encoding::BASE64;
+use base64_simd::STANDARD;
 use json_patch::Patch;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -166,6 +166,9 @@ fn encode(patch: &Patch) -> Option<Box<RawValue>> {
     serde_json::to_writer(&mut json, patch).expect("a patch of JSON values always serializes");
     // Base64 needs no escaping, so the serializer does not look at these bytes, half of the answer,
     // again.
-    let quoted = format!("\"{}\"", BASE64.encode_display(&json));
+    let mut quoted = String::with_capacity(STANDARD.encoded_length(json.len()) + 2);
+    quoted.push('"');
+    STANDARD.encode_append(&json, &mut quoted);
+    quoted.push('"');
     Some(RawValue::from_string(quoted).expect("base64 between quotes is a JSON string"))
 }

@@ -1,5 +1,5 @@
-//! [`Used`]: the processor time of a process, from `/proc/PID/stat`.
-//! Other programs on the machine affect it less than elapsed time.
+//! [`Used`]: the processor time of a process, from `/proc/PID/stat`, which other programs on the
+//! machine affect less than elapsed time. [`Waited`]: how much they do.
 
 use std::{fs, time::Duration};
 
@@ -9,6 +9,18 @@ use anyhow::{Context as _, Result};
 const TICKS_PER_SECOND: u64 = 100;
 /// Fields of `/proc/PID/stat` between the command and the user time.
 const FIELDS_BEFORE: usize = 11;
+
+/// The line of `/proc/PID/task/TID/status` with the involuntary context switches.
+const INVOLUNTARY: &str = "nonvoluntary_ctxt_switches:";
+
+/// What the threads of a process have waited for a processor, because other threads had it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Waited {
+    /// The time on run queues, of all threads.
+    pub(crate) run_queue: Duration,
+    /// Involuntary context switches.
+    pub(crate) switches: u64,
+}
 
 /// Processor time that a process has used.
 #[derive(Clone, Copy, Default)]
@@ -44,5 +56,34 @@ impl Used {
 
     pub(crate) fn total(self) -> Duration {
         self.user + self.system
+    }
+}
+
+// === impl Waited ===
+
+impl Waited {
+    /// What all threads of a process have waited since their start.
+    pub(crate) fn by(process: u32) -> Result<Self> {
+        let mut all = Self::default();
+        let threads = format!("/proc/{process}/task");
+        for thread in fs::read_dir(&threads).with_context(|| threads.clone())? {
+            let thread = thread?.path();
+            let schedstat = fs::read_to_string(thread.join("schedstat"))?;
+            let nanoseconds = schedstat.split_whitespace().nth(1).context("schedstat has another format")?;
+            all.run_queue += Duration::from_nanos(nanoseconds.parse()?);
+            let status = fs::read_to_string(thread.join("status"))?;
+            let switches = status.lines().find_map(|line| line.strip_prefix(INVOLUNTARY));
+            all.switches += switches.context("status has another format")?.trim().parse::<u64>()?;
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self { run_queue: self.run_queue - before.run_queue, switches: self.switches - before.switches }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.run_queue += other.run_queue;
+        self.switches += other.switches;
     }
 }

@@ -11,7 +11,7 @@ use super::recorded::RecordedPlan;
 use crate::sandbox::{
     budgets::AdmissionBudgets,
     context::PluginContext,
-    facts::{Fact, KeyOfSecret},
+    facts::{Fact, SearchedKeys},
     secrets::first_existing,
 };
 
@@ -24,7 +24,7 @@ struct Facts<'a> {
     searches: &'a Semaphore,
     permit: Option<SemaphorePermit<'a>>,
     /// The keys that the cluster was asked for, and its answers; `None` is an error.
-    asked: Vec<(&'a [KeyOfSecret], Option<Option<usize>>)>,
+    asked: Vec<(&'a SearchedKeys, Option<Option<usize>>)>,
 }
 
 /// Returns the newest of these answers whose facts are true. A look-up of Secrets counts towards
@@ -61,14 +61,14 @@ impl<'a> Facts<'a> {
         true
     }
 
-    async fn first_existing(&mut self, keys: &'a [KeyOfSecret]) -> Option<Option<usize>> {
+    async fn first_existing(&mut self, keys: &'a SearchedKeys) -> Option<Option<usize>> {
         if let Some((_, answer)) = self.asked.iter().find(|(asked, _)| *asked == keys) {
             return *answer;
         }
         if self.permit.is_none() {
             self.permit = self.searches.acquire().await.ok();
         }
-        let answer = first_existing(self.plugin, &self.budgets.outbound, keys.to_vec()).await.ok();
+        let answer = first_existing(self.plugin, &self.budgets.outbound, Arc::clone(keys)).await.ok();
         self.asked.push((keys, answer));
         answer
     }

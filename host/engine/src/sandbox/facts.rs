@@ -3,6 +3,8 @@
 //! A guest is deterministic: without grants, its clocks stand still and its random numbers repeat.
 //! So with the same settings, requests and facts it gives the same answer again.
 
+use std::sync::Arc;
+
 use ampoule_core::{ContainerKind, ContainerView, PodView, SecretName};
 
 /// Facts of one answer. A guest that asks for more is not recorded.
@@ -13,6 +15,9 @@ const MAX_BYTES: usize = 16 << 10;
 
 /// A key of a Kubernetes Secret.
 pub(crate) type KeyOfSecret = (SecretName, String);
+
+/// Keys of Kubernetes Secrets, in the order of a search. Facts and searches share them.
+pub(crate) type SearchedKeys = Arc<[KeyOfSecret]>;
 
 /// What a guest learned, as long as all of it can be compared later.
 pub(crate) struct LearnedFacts {
@@ -27,7 +32,7 @@ pub(crate) struct LearnedFacts {
 pub(crate) enum Fact {
     Pod(PodFact),
     /// The position of the first key that exists.
-    FirstExisting(Vec<KeyOfSecret>, Option<usize>),
+    FirstExisting(SearchedKeys, Option<usize>),
 }
 
 /// A fact about the pod.

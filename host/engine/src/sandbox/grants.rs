@@ -3,7 +3,10 @@
 //! Every grant is checked at each call. A component that imports more than its grants cover gets
 //! refusals, or is rejected when it is loaded (`plugins.strictGrants`).
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ampoule_core::{Grant, LabelledSecrets, SecretName};
 use secrecy::SecretString;
@@ -18,7 +21,7 @@ pub struct Grants {
     /// Kubernetes Secrets that it can read (`grants.kubernetesSecrets`).
     pub kubernetes_secrets: BTreeSet<SecretName>,
     /// Kubernetes Secrets that it can read, by their labels (`grants.kubernetesSecrets`).
-    pub labelled_secrets: BTreeSet<LabelledSecrets>,
+    pub labelled_secrets: LabelledGrants,
     /// A memory that outlives an admission (`grants.cache`).
     pub cache: bool,
     /// Names and values of its environment variables (`grants.environment`).
@@ -28,6 +31,10 @@ pub struct Grants {
     /// Real random numbers (`grants.randomness`). Without this grant, its random numbers repeat.
     pub randomness: bool,
 }
+
+/// Selectors of Kubernetes Secrets by their namespace. Reads share them.
+#[derive(Clone, Debug, Default)]
+pub struct LabelledGrants(BTreeMap<String, Arc<[LabelledSecrets]>>);
 
 // === impl Grants ===
 
@@ -48,5 +55,30 @@ impl Grants {
     /// is known at each call.
     pub(crate) fn is_deterministic(&self) -> bool {
         !self.clock && !self.randomness
+    }
+}
+
+// === impl LabelledGrants ===
+
+impl LabelledGrants {
+    /// Whether there is no selector.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The selectors for Secrets of a namespace; `None` if there are none.
+    pub(crate) fn of(&self, namespace: &str) -> Option<Arc<[LabelledSecrets]>> {
+        self.0.get(namespace).map(Arc::clone)
+    }
+}
+
+impl FromIterator<LabelledSecrets> for LabelledGrants {
+    fn from_iter<T: IntoIterator<Item = LabelledSecrets>>(selectors: T) -> Self {
+        let mut grouped: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for selector in selectors {
+            grouped.entry(selector.namespace.clone()).or_default().push(selector);
+        }
+        Self(grouped.into_iter().map(|(namespace, selectors)| (namespace, selectors.into())).collect())
     }
 }

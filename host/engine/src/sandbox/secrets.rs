@@ -8,7 +8,11 @@ use ampoule_core::{ClusterSecrets, ClusterSecretsError, Grant, LabelledSecrets, 
 use futures_util::stream::{self, StreamExt as _};
 use tracing::warn;
 
-use super::{context::PluginContext, outbound::budget::OutboundBudget};
+use super::{
+    context::PluginContext,
+    facts::{KeyOfSecret, SearchedKeys},
+    outbound::budget::OutboundBudget,
+};
 use crate::{error::RunError, threads::run_on};
 
 /// Why a plugin did not get a value.
@@ -25,12 +29,8 @@ pub(crate) enum SecretReadError {
 /// Reads of one call at the same time. Each can hold the largest Secret, of 1 MiB, in memory.
 const MAX_AT_ONCE: usize = 4;
 
-/// A read that a grant covers and the budget allows.
-struct PermittedRead {
-    secret: SecretName,
-    key: String,
-    selectors: Vec<LabelledSecrets>,
-}
+/// The selectors of which a Secret must match one. None if a grant names the Secret.
+type Selectors = Arc<[LabelledSecrets]>;
 
 /// What the cluster answers to a read.
 type ClusterAnswer = Result<Option<Vec<u8>>, ClusterSecretsError>;
@@ -42,10 +42,10 @@ pub(crate) async fn read_secret(
     secret: SecretName,
     key: String,
 ) -> Result<Vec<u8>, SecretReadError> {
-    let read = PermittedRead::new(plugin, budget, secret, key)?;
-    let missing = read.missing();
+    let selectors = permit(plugin, budget, &secret)?;
+    let missing = missing(&secret, &key, &selectors);
     let source = Arc::clone(&plugin.services.secrets);
-    let answer = run_on(&plugin.services.network, async move { read.run(&*source).await }).await;
+    let answer = run_on(&plugin.services.network, async move { source.read(&secret, &key, &selectors).await }).await;
     value(budget, answer?)?.ok_or(SecretReadError::NotFound(missing))
 }
 
@@ -54,31 +54,33 @@ pub(crate) async fn read_secret(
 pub(crate) async fn first_existing(
     plugin: &PluginContext,
     budget: &Arc<OutboundBudget>,
-    keys: Vec<(SecretName, String)>,
+    keys: SearchedKeys,
 ) -> Result<Option<usize>, SecretReadError> {
-    let permit = |(secret, key)| PermittedRead::new(plugin, budget, secret, key);
-    let mut permitted = Vec::new();
-    for read in keys.into_iter().map(permit) {
-        let is_last = matches!(read, Err(SecretReadError::Unavailable(_)));
-        permitted.push(read);
+    let mut permits = Vec::with_capacity(keys.len());
+    for (secret, _) in &*keys {
+        let permit = permit(plugin, budget, secret);
+        let is_last = matches!(permit, Err(SecretReadError::Unavailable(_)));
+        permits.push(permit);
         if is_last {
             break;
         }
     }
     let (source, budget) = (Arc::clone(&plugin.services.secrets), Arc::clone(budget));
-    run_on(&plugin.services.network, async move { find_first(&*source, &budget, permitted).await }).await?
+    run_on(&plugin.services.network, async move { find_first(&*source, &budget, &keys, permits).await }).await?
 }
 
 async fn find_first(
     source: &dyn ClusterSecrets,
     budget: &OutboundBudget,
-    permitted: Vec<Result<PermittedRead, SecretReadError>>,
+    keys: &[KeyOfSecret],
+    permits: Vec<Result<Selectors, SecretReadError>>,
 ) -> Result<Option<usize>, SecretReadError> {
     // The wrapper wipes the bytes, also of answers behind the first that exists.
-    let exists = async |read: Result<PermittedRead, SecretReadError>| {
-        Ok(value(budget, read?.run(source).await)?.map(SecretValue::new).is_some())
+    let exists = async |((secret, key), permit): (&KeyOfSecret, Result<Selectors, SecretReadError>)| {
+        let answer = source.read(secret, key, &permit?).await;
+        Ok(value(budget, answer)?.map(SecretValue::new).is_some())
     };
-    let reads = permitted.into_iter().map(exists);
+    let reads = keys.iter().zip(permits).map(exists);
     let mut answers = stream::iter(reads).buffered(MAX_AT_ONCE).enumerate();
     let mut denied = None;
     while let Some((position, answer)) = answers.next().await {
@@ -105,15 +107,23 @@ fn value(budget: &OutboundBudget, answer: ClusterAnswer) -> Result<Option<Vec<u8
     }
 }
 
-/// The selectors of which a Secret must match one; none if a grant names it. `None` if no grant
-/// covers it.
-fn covering(plugin: &PluginContext, secret: &SecretName) -> Option<Vec<LabelledSecrets>> {
-    if plugin.grants.kubernetes_secrets.contains(secret) {
-        return Some(Vec::new());
+/// Checks the grants for a read, and counts the call.
+fn permit(plugin: &PluginContext, budget: &OutboundBudget, secret: &SecretName) -> Result<Selectors, SecretReadError> {
+    let selectors = match plugin.grants.kubernetes_secrets.contains(secret) {
+        true => Some(Selectors::default()),
+        false => plugin.grants.labelled_secrets.of(&secret.namespace),
+    };
+    let selectors = selectors.ok_or_else(|| denied(plugin, budget, secret))?;
+    if budget.count_call() { Ok(selectors) } else { Err(budget_exceeded()) }
+}
+
+/// The message for a Secret without a value.
+fn missing(secret: &SecretName, key: &str, selectors: &[LabelledSecrets]) -> String {
+    if selectors.is_empty() {
+        format!("Secret {secret} does not exist or has no key {key}")
+    } else {
+        format!("Secret {secret} does not exist, has no key {key}, or lacks the labels of the grant")
     }
-    let selectors = plugin.grants.labelled_secrets.iter().filter(|selector| selector.namespace == secret.namespace);
-    let selectors: Vec<_> = selectors.cloned().collect();
-    (!selectors.is_empty()).then_some(selectors)
 }
 
 /// Reports a read that no grant covers.
@@ -134,40 +144,6 @@ fn budget_exceeded() -> SecretReadError {
     SecretReadError::Unavailable(
         "this admission exceeded its limit of outbound calls (injectors[].limits.outboundCalls) or bytes".to_owned(),
     )
-}
-
-// === impl PermittedRead ===
-
-impl PermittedRead {
-    /// Checks the grants, and counts the call.
-    fn new(
-        plugin: &PluginContext,
-        budget: &OutboundBudget,
-        secret: SecretName,
-        key: String,
-    ) -> Result<Self, SecretReadError> {
-        let Some(selectors) = covering(plugin, &secret) else {
-            return Err(denied(plugin, budget, &secret));
-        };
-        if !budget.count_call() {
-            return Err(budget_exceeded());
-        }
-        Ok(Self { secret, key, selectors })
-    }
-
-    async fn run(&self, source: &dyn ClusterSecrets) -> ClusterAnswer {
-        source.read(&self.secret, &self.key, &self.selectors).await
-    }
-
-    /// The message for a Secret without a value.
-    fn missing(&self) -> String {
-        let Self { secret, key, selectors } = self;
-        if selectors.is_empty() {
-            format!("Secret {secret} does not exist or has no key {key}")
-        } else {
-            format!("Secret {secret} does not exist, has no key {key}, or lacks the labels of the grant")
-        }
-    }
 }
 
 // === impl SecretReadError ===

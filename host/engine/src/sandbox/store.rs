@@ -16,7 +16,7 @@ use super::{
     budgets::AdmissionBudgets,
     builders::BuilderTable,
     context::PluginContext,
-    facts::{Fact, KeyOfSecret, LearnedFacts},
+    facts::{Fact, LearnedFacts, SearchedKeys},
     fetch::PromiseAnswer,
     limits::{CORE_INSTANCES, ExceededLimit, MEMORIES, TABLE_ELEMENTS, TABLES, VALUE_BYTES},
     log::GuestLogLevel,
@@ -184,11 +184,8 @@ impl GuestState {
     }
 
     /// Returns the position of the first of these keys of Kubernetes Secrets that exists.
-    pub(crate) async fn first_existing_secret(
-        &mut self,
-        keys: Vec<KeyOfSecret>,
-    ) -> Result<Option<usize>, SecretReadError> {
-        let asked = self.facts.is_complete().then(|| keys.clone());
+    pub(crate) async fn first_existing_secret(&mut self, keys: SearchedKeys) -> Result<Option<usize>, SecretReadError> {
+        let asked = self.facts.is_complete().then(|| Arc::clone(&keys));
         let found = first_existing(&self.plugin, &self.budgets.outbound, keys).await;
         self.learn_first(asked, found.as_ref().ok().copied());
         found
@@ -196,7 +193,7 @@ impl GuestState {
 
     /// Returns whether a key of a Kubernetes Secret exists.
     pub(crate) async fn secret_exists(&mut self, secret: SecretName, key: String) -> Result<bool, SecretReadError> {
-        let asked = self.facts.is_complete().then(|| vec![(secret.clone(), key.clone())]);
+        let asked = self.facts.is_complete().then(|| Arc::from([(secret.clone(), key.clone())]));
         let found = match read_secret(&self.plugin, &self.budgets.outbound, secret, key).await {
             Ok(value) => {
                 // The wrapper wipes the bytes.
@@ -211,7 +208,7 @@ impl GuestState {
     }
 
     /// Records which of the keys exists first. An error is not recorded.
-    fn learn_first(&mut self, asked: Option<Vec<KeyOfSecret>>, found: Option<Option<usize>>) {
+    fn learn_first(&mut self, asked: Option<SearchedKeys>, found: Option<Option<usize>>) {
         match (asked, found) {
             (Some(keys), Some(position)) => self.facts.add(|| Fact::FirstExisting(keys, position)),
             _ => self.facts.spoil(),

@@ -128,7 +128,7 @@ impl GivenValues {
         Ok(Grants {
             http,
             kubernetes_secrets: config.kubernetes_secrets,
-            labelled_secrets: config.labelled_secrets,
+            labelled_secrets: config.labelled_secrets.into_iter().collect(),
             cache: config.cache,
             environment,
             clock: config.clock,
