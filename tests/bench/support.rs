@@ -132,6 +132,11 @@ pub(crate) fn parsed_pod() -> Pod {
 
 /// The default pod as the API server sends it.
 pub(crate) fn review() -> Vec<u8> {
+    review_of(&pod(&requests(3), 2))
+}
+
+/// A pod as the API server sends it.
+pub(crate) fn review_of(pod: &Value) -> Vec<u8> {
     let kind = json!({ "group": "", "version": "v1", "kind": "Pod" });
     let resource = json!({ "group": "", "version": "v1", "resource": "pods" });
     let user = json!({
@@ -143,7 +148,7 @@ pub(crate) fn review() -> Vec<u8> {
         "request": {
             "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "kind": kind, "resource": resource, "requestKind": kind,
             "requestResource": resource, "name": "task-pod", "namespace": "flytesnacks-development", "operation": "CREATE",
-            "userInfo": user, "object": pod(&requests(3), 2), "oldObject": null, "dryRun": false,
+            "userInfo": user, "object": pod, "oldObject": null, "dryRun": false,
             "options": { "kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1" },
         },
     });

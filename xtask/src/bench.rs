@@ -19,7 +19,7 @@ use crate::setup;
 use crate::workspace::{self, Build};
 
 /// The benchmark programs, in the order of the report.
-const PARTS: [&str; 7] = ["calls", "values", "cpu", "fairness", "tls", "life", "pod"];
+const PARTS: [&str; 8] = ["calls", "values", "scale", "cpu", "fairness", "tls", "life", "pod"];
 /// Ten minutes of load; runs only on request.
 const SOAK: &str = "soak";
 /// The program with individually named benchmarks.

@@ -24,8 +24,8 @@ use crate::{
 };
 
 pub(super) const MISSING: &str = r#"{"detail":"Authentication credentials required"}"#;
-/// Idle connections of one client: more than twice what the port accepts.
-const IDLE: usize = 300;
+/// Idle connections of one client, several times as many as the port accepts.
+const IDLE: usize = 1000;
 
 #[tokio::test]
 async fn attacks_get_their_answer() -> Result<()> {

@@ -67,7 +67,7 @@ impl LabelledGrants {
         self.0.is_empty()
     }
 
-    /// The selectors for Secrets of a namespace; `None` if there are none.
+    /// The selectors for Secrets of a namespace; `None` without a selector.
     pub(crate) fn of(&self, namespace: &str) -> Option<Arc<[LabelledSecrets]>> {
         self.0.get(namespace).map(Arc::clone)
     }
