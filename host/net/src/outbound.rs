@@ -82,6 +82,9 @@ fn connector(check: Option<AddressCheck>) -> ProxyConnector {
 fn tcp_connector(check: Option<AddressCheck>) -> HttpConnector<CheckedResolver> {
     let mut connector = HttpConnector::new_with_resolver(CheckedResolver(check));
     connector.set_connect_timeout(Some(CONNECT));
+    // A request is a few segments, and the last one must not wait for the acknowledgement of the
+    // first, which a server may delay by 40 ms.
+    connector.set_nodelay(true);
     connector.enforce_http(false);
     connector
 }
@@ -199,5 +202,13 @@ mod tests {
         ] {
             assert_eq!(roots_beside(system, ca_file).unwrap().len(), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn no_segment_of_a_request_waits_for_an_acknowledgement() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", server.local_addr().unwrap()).parse().unwrap();
+        let stream = tcp_connector(None).call(url).await.unwrap();
+        assert!(stream.inner().nodelay().unwrap());
     }
 }
