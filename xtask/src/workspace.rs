@@ -39,9 +39,19 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// Creates a command for the cargo that runs this program, in the root of the checkout.
+///
+/// It gets none of the variables that `cargo run` sets about this package. Some build scripts, such
+/// as that of `ring`, depend on them: with other values than those of a `cargo` in a shell, they
+/// and the crates above them would be built again.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
