@@ -20,11 +20,7 @@ mod consoles;
 #[path = "tls/servers.rs"]
 mod servers;
 
-use std::{
-    hint::black_box,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use ampoule_admission::{RequestContext, pipeline::Pipeline};
 use ampoule_core::RequestedSecret;
@@ -122,7 +118,7 @@ fn phases(extent: &Extent) -> Result<Table> {
     let reply = admit();
     let mut table = Table::new("Phases of an admission in process, without a log", &["phase", "fastest"]);
     let mut row = |phase: &str, work: &dyn Fn()| {
-        table.row([Cell::name(phase), Cell::Time(fastest(extent, work))]);
+        table.row([Cell::name(phase), Cell::Time(support::fastest(extent.phase_rounds, extent.phase_calls, work))]);
     };
     row("the no-op: bytes to bytes", &|| {
         let review = serde_json::from_slice(black_box(&body)).expect("a review");
@@ -139,13 +135,4 @@ fn phases(extent: &Extent) -> Result<Table> {
     row("write the answer", &|| _ = black_box(review::respond(black_box(&reply))));
     row("all, with metrics: bytes to bytes", &|| _ = black_box(review::respond(&admit())));
     Ok(table)
-}
-
-fn fastest(extent: &Extent, work: &dyn Fn()) -> Duration {
-    let round = |_| {
-        let start = Instant::now();
-        (0..extent.phase_calls).for_each(|_| work());
-        start.elapsed() / extent.phase_calls
-    };
-    (0..extent.phase_rounds).map(round).min().unwrap_or_default()
 }

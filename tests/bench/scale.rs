@@ -177,11 +177,6 @@ impl Place {
         work();
         let calls = self.extent.round.as_nanos() / begun.elapsed().as_nanos().max(1) + 1;
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
-        let round = |_| {
-            let start = Instant::now();
-            (0..calls).for_each(|_| work());
-            start.elapsed() / calls
-        };
-        (0..self.extent.rounds).map(round).min().unwrap_or_default()
+        support::fastest(self.extent.rounds, calls, work)
     }
 }

@@ -3,7 +3,11 @@
 //! A pod has an init container and typical fields; of three secrets, two are variables and one is a
 //! file. The default pod has two containers and three secrets.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ampoule_config::WEBHOOK_PATH;
 use ampoule_core::{MountRequirement, Pod, PodMutator, Profile, SecretRequest};
@@ -81,6 +85,16 @@ pub(crate) fn k8s(runtime: &Runtime, engine: &PluginEngine) -> PluginInjector {
 /// A mutator with this plugin only.
 pub(crate) fn mutator(plugin: PluginInjector) -> PodMutator {
     PodMutator::new(vec![Arc::new(plugin)], Profile::FlyteV1.conventions())
+}
+
+/// The time of one call of `work` in the fastest of some rounds.
+pub(crate) fn fastest(rounds: usize, calls: u32, work: impl Fn()) -> Duration {
+    let round = |_| {
+        let start = Instant::now();
+        (0..calls).for_each(|_| work());
+        start.elapsed() / calls
+    };
+    (0..rounds).map(round).min().unwrap_or_default()
 }
 
 /// One request.

@@ -179,20 +179,8 @@ fn watched(part: &mut Part, servers: &Servers, api_server: &ApiServer, extent: E
 }
 
 fn throughput(part: &mut Part, servers: &Servers, extent: Extent) -> Result<Vec<Rates>> {
-    let columns = [
-        "connections",
-        "bare",
-        "no-op",
-        "Ampoule",
-        "by calls",
-        "without its log",
-        "without metrics",
-        "Ampoule to no-op",
-        "to bare",
-        "by calls to no-op",
-        "without log to no-op",
-        "to without metrics",
-    ];
+    let ratios = ["Ampoule to no-op", "to bare", "by calls to no-op", "without log to no-op", "to without metrics"];
+    let columns = [&["connections"][..], &SERVERS.map(Server::name), &ratios].concat();
     let mut table = Table::new("Maximum requests per second on kept connections", &columns);
     let mut all = Vec::new();
     for connections in CONNECTIONS {
@@ -291,16 +279,7 @@ fn latency(part: &mut Part, servers: &Servers, extent: Extent, saturation: &[Rat
 /// One connection per request, at most [`AT_ONCE`] at a time.
 fn per_request(part: &mut Part, servers: &Servers, extent: Extent) -> Result<()> {
     let title = format!("Requests per second with a connection for each request, {AT_ONCE} at a time");
-    let columns = [
-        "handshakes",
-        "bare",
-        "no-op",
-        "Ampoule",
-        "by calls",
-        "without its log",
-        "without metrics",
-        "Ampoule to no-op",
-    ];
+    let columns = [&["handshakes"][..], &SERVERS.map(Server::name), &["Ampoule to no-op"]].concat();
     let mut table = Table::new(title, &columns);
     let (noop, ampoule) = (Server::Noop as usize, Server::Ampoule as usize);
     let mut row = |name: &str, rounds: &[Rates]| {

@@ -1,5 +1,5 @@
 //! [`Used`]: the processor time of a process, from `/proc/PID/stat`, which other programs on the
-//! machine affect less than elapsed time. [`Waited`]: how much they do.
+//! machine affect less than elapsed time. [`Waited`]: the time that they delay its threads.
 
 use std::{fs, time::Duration};
 
@@ -78,8 +78,12 @@ impl Waited {
         Ok(all)
     }
 
+    /// What it waited after an earlier reading. A thread that ended meanwhile is not counted.
     pub(crate) fn since(self, before: Self) -> Self {
-        Self { run_queue: self.run_queue - before.run_queue, switches: self.switches - before.switches }
+        Self {
+            run_queue: self.run_queue.saturating_sub(before.run_queue),
+            switches: self.switches.saturating_sub(before.switches),
+        }
     }
 
     pub(crate) fn add(&mut self, other: Self) {

@@ -62,8 +62,7 @@ impl Grants {
 
 impl LabelledGrants {
     /// Whether there is no selector.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
