@@ -29,7 +29,9 @@ const PLUGINS: [&str; 10] = [
 const SHARED: [&str; 3] = ["pull", "sdk", "store"];
 
 fn main() -> Result<()> {
-    let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).canonicalize()?;
+    // Read when the script runs: checkouts that share a target folder share the compiled script.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").context("cargo did not set CARGO_MANIFEST_DIR")?;
+    let workspace = PathBuf::from(package).join("../..").canonicalize()?;
     watch(&workspace);
     let out_dir = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo did not set OUT_DIR")?);
     let package = |name: &str| format!("ampoule-plugin-{name}");

@@ -35,7 +35,9 @@ fn main() -> Result<()> {
 }
 
 fn components(out_dir: &Path, crates: Crates) -> Result<Vec<Artifact>> {
-    let workspace = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../..")).canonicalize()?;
+    // Read when the script runs: checkouts that share a target folder share the compiled script.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").context("cargo did not set CARGO_MANIFEST_DIR")?;
+    let workspace = PathBuf::from(package).join("../../..").canonicalize()?;
     for source in [
         "tests/sandbox/guests/examples",
         "tests/sandbox/guests/src",
