@@ -29,9 +29,13 @@ pub(crate) fn paths(patterns: &[&str]) -> Vec<String> {
     listed.lines().filter(|path| root().join(path).is_file()).map(str::to_owned).collect()
 }
 
-/// The files that match one of the patterns.
+/// The file that `wit-bindgen` writes.
+const GENERATED: &str = "plugins/sdk/src/bindings/generated.rs";
+
+/// The files that match one of the patterns, except the generated one.
 pub(crate) fn files(patterns: &[&str]) -> Vec<File> {
-    paths(patterns).into_iter().map(|path| File { text: read(&path), path }).collect()
+    let written = paths(patterns).into_iter().filter(|path| path != GENERATED);
+    written.map(|path| File { text: read(&path), path }).collect()
 }
 
 /// One file's text.
