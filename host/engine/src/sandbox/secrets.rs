@@ -2,10 +2,13 @@
 //!
 //! They check the grant and count the reads. [`ClusterSecrets`] is the interface to the cluster.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use ampoule_core::{ClusterSecrets, ClusterSecretsError, Grant, LabelledSecrets, SecretName, SecretValue};
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::{
+    future::{FutureExt as _, poll_immediate},
+    stream::{self, StreamExt as _},
+};
 use tracing::warn;
 
 use super::{
@@ -75,23 +78,64 @@ async fn find_first(
     keys: &[KeyOfSecret],
     permits: Vec<Result<Selectors, SecretReadError>>,
 ) -> Result<Option<usize>, SecretReadError> {
-    // The wrapper wipes the bytes, also of answers behind the first that exists.
-    let exists = async |((secret, key), permit): (&KeyOfSecret, Result<Selectors, SecretReadError>)| {
-        let answer = source.read(secret, key, &permit?).await;
-        Ok(value(budget, answer)?.map(SecretValue::new).is_some())
-    };
-    let reads = keys.iter().zip(permits).map(exists);
-    let mut answers = stream::iter(reads).buffered(MAX_AT_ONCE).enumerate();
-    let mut denied = None;
-    while let Some((position, answer)) = answers.next().await {
-        match answer {
-            Ok(true) => return Ok(Some(position)),
-            Ok(false) => {}
-            Err(error @ SecretReadError::Denied(_)) => _ = denied.get_or_insert(error),
-            Err(error) => return Err(error),
+    let mut reads = VecDeque::with_capacity(keys.len());
+    for (key, permit) in keys.iter().zip(permits) {
+        reads.push_back(exists(source, budget, key, permit).boxed());
+    }
+    let mut search = Search::default();
+    // Answers that are in memory need no queue.
+    while let Some(mut read) = reads.pop_front() {
+        let Some(answer) = poll_immediate(&mut read).await else {
+            reads.push_front(read);
+            break;
+        };
+        if let ControlFlow::Break(result) = search.next(answer) {
+            return result;
         }
     }
-    denied.map_or(Ok(None), Err)
+    let mut answers = stream::iter(reads).buffered(MAX_AT_ONCE);
+    while let Some(answer) = answers.next().await {
+        if let ControlFlow::Break(result) = search.next(answer) {
+            return result;
+        }
+    }
+    search.denied.map_or(Ok(None), Err)
+}
+
+async fn exists(
+    source: &dyn ClusterSecrets,
+    budget: &OutboundBudget,
+    (secret, key): &KeyOfSecret,
+    permit: Result<Selectors, SecretReadError>,
+) -> Result<bool, SecretReadError> {
+    let answer = source.read(secret, key, &permit?).await;
+    // The wrapper wipes the bytes, also of answers behind the first that exists.
+    Ok(value(budget, answer)?.map(SecretValue::new).is_some())
+}
+
+/// A search for the first key that exists, in order.
+#[derive(Default)]
+struct Search {
+    /// The keys that do not exist.
+    passed: usize,
+    /// The first key that may not be read. It is the error if no key exists.
+    denied: Option<SecretReadError>,
+}
+
+// === impl Search ===
+
+impl Search {
+    /// Adds the answer about the next key. Breaks with the result of the search.
+    fn next(&mut self, exists: Result<bool, SecretReadError>) -> ControlFlow<Result<Option<usize>, SecretReadError>> {
+        match exists {
+            Ok(true) => return ControlFlow::Break(Ok(Some(self.passed))),
+            Ok(false) => {}
+            Err(error @ SecretReadError::Denied(_)) => _ = self.denied.get_or_insert(error),
+            Err(error) => return ControlFlow::Break(Err(error)),
+        }
+        self.passed += 1;
+        ControlFlow::Continue(())
+    }
 }
 
 /// The value in an answer, whose bytes count towards the budget.
