@@ -1,9 +1,12 @@
-//! [`publish`]: replaces all files of a directory in one step.
+//! [`publish`]: replaces the files of a directory.
 //!
-//! The layout is that of the kubelet's Secret volumes, so programs that watch those find the same
-//! here: `..data` is a link to the directory with the current files, each file is a link through
-//! it, and a rename of `..data` replaces all of them at once. A program that reads several files,
-//! such as a certificate and its key, never sees files of two versions through `..data`.
+//! As in the kubelet's Secret volumes, `..data` is a link to the directory with the current files,
+//! and a rename of `..data` replaces all of them at once. A program that reads several files, such
+//! as a certificate and its key, never sees files of two versions through `..data`.
+//!
+//! Unlike there, each file beside `..data` is the file itself (a hard link). The directory of a
+//! memory volume is sticky and belongs to root: on a node with `fs.protected_symlinks`, the default
+//! of most distributions, only the user of a symbolic link could read through it.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +18,7 @@ use std::{
 
 /// The link to the directory with the current files.
 const DATA: &str = "..data";
-/// The next [`DATA`], before the rename.
+/// The next [`DATA`] or file, before the rename.
 const NEXT: &str = "..data_tmp";
 /// The start of the names of the directories with files.
 const VERSION: &str = "..version-";
@@ -42,8 +45,8 @@ pub(crate) fn publish(directory: &Path, files: &BTreeMap<String, FetchedContent<
         let _ = fs::remove_dir_all(&folder);
     }
     written?;
+    files.keys().try_for_each(|name| replace(directory, &folder, name))?;
     remove_outdated(directory)?;
-    files.keys().try_for_each(|name| link(directory, name))?;
     Ok(true)
 }
 
@@ -62,8 +65,9 @@ fn remove_outdated(directory: &Path) -> io::Result<()> {
 
 fn is_current(directory: &Path, files: &BTreeMap<String, FetchedContent<'_>>) -> bool {
     let is_same = |(name, file): (&String, &FetchedContent<'_>)| {
-        directory.join(name).is_symlink()
-            && fs::read(directory.join(DATA).join(name)).is_ok_and(|current| current == file.bytes)
+        [directory.join(name), directory.join(DATA).join(name)]
+            .iter()
+            .all(|path| !path.is_symlink() && fs::read(path).is_ok_and(|current| current == file.bytes))
     };
     files.iter().all(is_same)
 }
@@ -87,13 +91,12 @@ fn point_to(directory: &Path, version: &str) -> io::Result<()> {
     fs::rename(&next, directory.join(DATA))
 }
 
-/// Makes the file of a name a link to its current content.
-fn link(directory: &Path, name: &str) -> io::Result<()> {
-    let path = directory.join(name);
-    match symlink(Path::new(DATA).join(name), &path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_symlink() => Ok(()),
-        other => other,
-    }
+/// Replaces the file of a name by that of a version.
+fn replace(directory: &Path, version: &Path, name: &str) -> io::Result<()> {
+    let next = directory.join(NEXT);
+    fs::remove_file(&next).or_else(ignore_missing)?;
+    fs::hard_link(version.join(name), &next)?;
+    fs::rename(&next, directory.join(name))
 }
 
 fn ignore_missing(error: io::Error) -> io::Result<()> {
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn all_files_of_a_directory_are_replaced_in_one_step_and_only_if_one_changed() {
+    fn all_files_of_a_directory_are_replaced_and_only_if_one_changed() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path();
         for (contents, changes) in [
@@ -128,12 +131,32 @@ mod tests {
             assert_eq!(publish(directory, &wanted).unwrap(), changes, "{contents:?}");
             assert_eq!(fs::read_link(directory.join(DATA)).ok() == before, !changes, "{contents:?}");
             for (name, bytes, mode) in contents {
-                assert_eq!(fs::read(directory.join(name)).unwrap(), bytes);
-                assert_eq!(fs::metadata(directory.join(name)).unwrap().permissions().mode() & 0o777, mode);
+                // Other users may not follow a symbolic link in a sticky directory.
+                let metadata = fs::symlink_metadata(directory.join(name)).unwrap();
+                assert!(metadata.is_file());
+                assert_eq!(metadata.permissions().mode() & 0o777, mode);
+                for path in [directory.join(name), directory.join(DATA).join(name)] {
+                    assert_eq!(fs::read(path).unwrap(), bytes);
+                }
             }
-            // The link, its directory, and a link for each file.
+            // The link, its directory, and each file.
             assert_eq!(entries(directory), 4);
         }
+    }
+
+    #[test]
+    fn an_interrupted_replacement_is_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path();
+        let wanted = files(&[("cert", b"two", 0o444), ("key", b"two", 0o444)]);
+        publish(directory, &files(&[("cert", b"one", 0o444), ("key", b"one", 0o444)])).unwrap();
+        // The process was ended after the rename of the link.
+        let version = directory.join("..version-next");
+        write_all(&version, &wanted).unwrap();
+        point_to(directory, "..version-next").unwrap();
+        assert!(publish(directory, &wanted).unwrap());
+        assert_eq!(fs::read(directory.join("key")).unwrap(), b"two");
+        assert_eq!(entries(directory), 4);
     }
 
     #[test]
