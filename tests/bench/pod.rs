@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ampoule_core::MountRequirement::EnvVar;
 use ampoule_tests::{
-    asking,
+    Node, asking,
     figures::{Cell, Part, Table},
     network::{again_in_own_network, show},
 };
@@ -102,7 +102,8 @@ impl Started {
     /// Runs the pod once.
     async fn start(&mut self, place: &Place<'_>) -> Result<()> {
         let start = Instant::now();
-        let ended = place.run(&self.pod).await?;
+        let node = Node::without_kubelet(place.images()?)?;
+        let ended = node.run(self.pod.clone(), &place.namespace).await?;
         self.times.push(start.elapsed());
         ensure!(ended.last().context("no container ran")?.status == 0, "{ended:?}");
         let lines = ended.iter().filter(|container| container.name == "ampoule-fetch");

@@ -10,7 +10,7 @@ use ampoule_tests::{Ampoule, asking};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use self::place::{APP, DISTROLESS, Place, PodStore, QUOTED, SCRATCH, VALUE, with_vault};
+use self::place::{APP, DISTROLESS, ON_DISK, Place, PodStore, QUOTED, SCRATCH, VALUE, with_vault};
 use crate::support::request;
 
 #[path = "pod_fetch/clouds.rs"]
@@ -121,20 +121,21 @@ async fn fetch_other_forms(place: &Place<'_>, ampoule: &Ampoule) -> Result<()> {
     Ok(())
 }
 
-/// Searches the disk of the node.
+/// Searches the disk of the node while a pod runs.
 async fn ensure_absent_on_nodes(place: &Place<'_>, ampoule: &Ampoule) -> Result<()> {
-    // A file is in memory only. A variable is also in the state of the container runtime.
-    for (mount, places) in [(File, &[][..]), (EnvVar, &["bundles/app/config.json"])] {
-        let mut pod = asking("app", [request("db", "password", mount, "X")]);
-        pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/true"] });
+    // A file is in memory only. A variable is also in the state of the container runtime, from
+    // which nothing removes it: the pod with the variable is the last one.
+    for mount in [File, EnvVar] {
+        let mut pod = asking("app", [request("on-disk", "password", mount, "X")]);
+        let script = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+        pod["spec"]["containers"][0] = json!({ "name": "app", "image": APP, "command": ["/bin/sh", "-c", script] });
         let node = place.node()?;
-        let ended = node.run(place.mutate(ampoule, &pod).await?, &place.namespace).await?;
+        let running = node.start(place.mutate(ampoule, &pod).await?, &place.namespace).await?;
+        let found = node.files_with(ON_DISK, &place.namespace).await?;
+        let (state, others): (Vec<_>, Vec<_>) = found.iter().partition(|path| node.is_runtime_state(path));
+        assert!(others.is_empty() && state.is_empty() == (mount == File), "{mount:?}: {found:?}");
+        let ended = running.stop().await?;
         assert_eq!(ended.last().map(|app| (app.name.as_str(), app.status)), Some(("app", 0)), "{ended:?}");
-        let found = node.files_with("zq7canarybird")?;
-        assert!(
-            found.len() == places.len() && found.iter().zip(places).all(|(file, place)| file.ends_with(place)),
-            "{found:?}"
-        );
     }
     Ok(())
 }

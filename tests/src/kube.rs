@@ -34,8 +34,10 @@ const READY: Duration = Duration::from_secs(90);
 const ANSWER: Duration = Duration::from_secs(60);
 /// Another program may bind a free port before ours does.
 const ATTEMPTS: usize = 3;
-/// The only user, an admin.
+/// The token of the only user besides the node, an admin.
 const TOKEN: &str = "the-tests-own-token";
+/// The token of the node.
+const NODE_TOKEN: &str = "the-nodes-token";
 
 /// Audits requests of service accounts only: requests of the tests themselves are not relevant.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
@@ -219,6 +221,12 @@ current-context: tests
         self.kubeconfig(TOKEN)
     }
 
+    /// A file for `KUBECONFIG` with the rights of the node `node`.
+    #[must_use]
+    pub(crate) fn node_kubeconfig(&self) -> String {
+        self.kubeconfig(NODE_TOKEN)
+    }
+
     /// Creates a namespace.
     ///
     /// # Errors
@@ -346,7 +354,8 @@ fn kube_apiserver(programs: &Programs, folder: &Path, etcd: u16, port: u16, furt
         ("--service-account-key-file", file("service-account.pub")),
         ("--service-account-signing-key-file", file("service-account.key")),
         ("--service-cluster-ip-range", "10.0.0.0/24".into()),
-        ("--authorization-mode", "RBAC".into()),
+        ("--authorization-mode", "Node,RBAC".into()),
+        ("--enable-admission-plugins", "NodeRestriction".into()),
         // No controller makes service accounts in these tests.
         ("--disable-admission-plugins", "ServiceAccount".into()),
         ("--audit-policy-file", file("audit-policy.yaml")),
@@ -382,7 +391,10 @@ fn write_credentials(folder: &Path) -> Result<String> {
         ("service-account.key", service_account.serialize_pem()),
         ("service-account.pub", service_account.public_key_pem()),
         ("audit-policy.yaml", AUDIT_POLICY.to_owned()),
-        ("tokens.csv", format!("{TOKEN},admin,admin,\"system:masters\"\n")),
+        (
+            "tokens.csv",
+            format!("{TOKEN},admin,admin,system:masters\n{NODE_TOKEN},system:node:node,node,system:nodes\n"),
+        ),
     ];
     for (name, content) in files {
         fs::write(folder.join(name), content).with_context(|| format!("cannot write {name}"))?;

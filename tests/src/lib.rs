@@ -40,7 +40,7 @@ pub use self::{
     large::enlarge,
     load::{Creation, SteadyLoad},
     mounted::Mounted,
-    node::{EndedContainer, Node, NodeImage, RunningPod, parse_variables},
+    node::{EndedContainer, Node, NodeImage, RunningPod, System, fetch_program, parse_variables},
     pods::{annotation, asking, pod, requests},
     process::Process,
     prometheus::{Prometheus, Series, promtool},

@@ -23,6 +23,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use crate::report::repeat;
+
 /// The store's address: TEST-NET-1 of RFC 5737, which is not assigned.
 pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// The address of a cloud's metadata service.
@@ -97,7 +99,9 @@ pub fn in_own_network_for(test: &str, limit: Duration, body: impl FnOnce()) {
     let Some(output) = again_in_own_network(&["--exact", test, "--nocapture"], limit) else { return body() };
     let text = String::from_utf8_lossy(&output.stdout);
     let ran = output.status.success() && text.contains("1 passed");
-    assert!(ran, "{test}, in a network of its own:\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(ran, "{test}, in a network of its own:\n{text}\n{errors}");
+    repeat(&errors, test);
     show(&text);
 }
 

@@ -132,6 +132,9 @@ fn summarise(commands: &mut [Command]) -> Result<ExitCode> {
     for version in &summary.api_servers {
         anstream::println!("API server: Kubernetes {version}");
     }
+    for node in &summary.nodes {
+        anstream::println!("pods of {node}");
+    }
     for what in &summary.not_run {
         anstream::println!("{BAD}did not run{BAD:#} {what}");
     }

@@ -189,6 +189,7 @@ fn pod(name: &str, account: &str, script: &str) -> Value {
     let requests = variables.chain([request(&format!("s{last}"), "password", File, "")]);
     let mut pod = asking(name, requests);
     pod["spec"]["serviceAccountName"] = json!(account);
+    pod["spec"]["restartPolicy"] = json!("Never");
     let rights = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } });
     let command = ["/bin/sh", "-c", script];
     pod["spec"]["containers"][0] =

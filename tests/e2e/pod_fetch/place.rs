@@ -12,7 +12,7 @@ use std::{
 };
 
 use ampoule_tests::{
-    Ampoule, ApiServer, EndedContainer, Namespace, Node, NodeImage, Review, binary,
+    Ampoule, ApiServer, EndedContainer, Namespace, Node, NodeImage, Review, System, binary, fetch_program,
     network::{Question, Store, in_own_network},
 };
 use anyhow::{Context as _, Result, ensure};
@@ -26,6 +26,8 @@ use crate::support::{certificate_pem, config};
 
 /// Not a word of the program or of its dependencies.
 pub(super) const VALUE: &str = "zq7canarybird-value";
+/// The value of a secret that only the search of the node's disk uses.
+pub(super) const ON_DISK: &str = "zq7canarybird-on-disk";
 /// A value that `fileKeyRef` cannot express.
 pub(super) const QUOTED: &str = "zq7canarybird's value";
 /// The image of the program, by a digest.
@@ -34,11 +36,11 @@ const IMAGE: &str = "example.org/ampoule-fetch@sha256:0123456789abcdef0123456789
 pub(super) const COMPONENT_IMAGE: &str =
     "example.org/plugins@sha256:1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// The image of the pod's own container.
-pub(super) const APP: &str = "alpine";
+pub(super) const APP: &str = "alpine:3";
 /// An image with one program and nothing else.
-pub(super) const SCRATCH: &str = "scratch";
+pub(super) const SCRATCH: &str = "only-a-shell:1";
 /// An image with libraries, certificates and one program, and a user of its own.
-pub(super) const DISTROLESS: &str = "distroless";
+pub(super) const DISTROLESS: &str = "distroless:1";
 /// The token that Vault gives to the pod.
 const VAULT_TOKEN: &str = "hvs.zq7canarybird-token";
 
@@ -203,47 +205,31 @@ impl<'a> Place<'a> {
 
     /// A node with the images of the tests.
     pub(super) fn node(&self) -> Result<Node> {
-        let components = self.folder.path().join("components");
-        Node::new(vec![
-            NodeImage {
-                name: IMAGE.to_owned(),
-                command: Vec::new(),
-                user: 65532,
-                has_system: true,
-                folders: vec![(components, "/components".to_owned()), (program_folder()?, "/ampoule".to_owned())],
-            },
-            NodeImage {
-                name: SCRATCH.to_owned(),
-                command: Vec::new(),
-                user: 1000,
-                has_system: false,
-                folders: vec![("/bin/busybox".into(), "/app/sh".to_owned())],
-            },
-            NodeImage {
-                name: DISTROLESS.to_owned(),
-                command: Vec::new(),
-                user: 65532,
-                has_system: false,
-                folders: ["/bin/busybox", "/etc/ssl", "/lib", "/usr/lib"]
-                    .map(|path| (path.into(), if path.ends_with("busybox") { "/app/sh" } else { path }.to_owned()))
-                    .to_vec(),
-            },
-            NodeImage { name: APP.to_owned(), command: Vec::new(), user: 1000, has_system: true, folders: Vec::new() },
-            NodeImage {
-                name: COMPONENT_IMAGE.to_owned(),
-                command: Vec::new(),
-                user: 0,
-                has_system: false,
-                folders: vec![(self.folder.path().join("image"), "/components".to_owned())],
-            },
+        Node::new(self.images()?)
+    }
+
+    /// The images of the tests.
+    pub(super) fn images(&self) -> Result<Vec<NodeImage>> {
+        let image = |name: &str, user, system, folders: &[(&Path, &str)]| NodeImage {
+            name: name.to_owned(),
+            command: Vec::new(),
+            user,
+            system,
+            folders: folders.iter().map(|(source, path)| ((*source).to_owned(), (*path).to_owned())).collect(),
+        };
+        let (components, of_image) = (self.folder.path().join("components"), self.folder.path().join("image"));
+        let program = fetch_program()?;
+        let shell = (Path::new("/bin/busybox"), "/app/sh");
+        let certificates = (Path::new("/etc/ssl/certs/ca-certificates.crt"), "/etc/ssl/certs/ca-certificates.crt");
+        let parts = [(&*components, "/components"), (&*program, "/usr/local/bin/ampoule-fetch")];
+        Ok(vec![
+            image(IMAGE, 65532, System::Libraries, &parts),
+            image(SCRATCH, 1000, System::Nothing, &[shell]),
+            image(DISTROLESS, 65532, System::Libraries, &[shell, certificates]),
+            image(APP, 1000, System::Programs, &[]),
+            image(COMPONENT_IMAGE, 0, System::Nothing, &[(&*of_image, "/components")]),
         ])
     }
-}
-
-/// The folder with the program of this build.
-fn program_folder() -> Result<PathBuf> {
-    let binary = binary()?;
-    Ok(binary.parent().context("the program has a folder")?.to_owned())
 }
 
 /// Vault: accepts the token of the service account `default`, with the audience `vault`.
@@ -271,6 +257,9 @@ fn answers(question: &Question, asked: &mut Asked) -> (u16, String) {
         "GET /v1/secret/data/db" => {
             let data = json!({ "password": VALUE, "token": QUOTED });
             answer(200, json!({ "data": { "data": data, "metadata": { "version": 3 } } }))
+        }
+        "GET /v1/secret/data/on-disk" => {
+            answer(200, json!({ "data": { "data": { "password": ON_DISK }, "metadata": { "version": 3 } } }))
         }
         "GET /v1/secret/data/forbidden" => answer(403, json!({ "errors": ["permission denied"] })),
         "GET /v1/secret/data/slow" => answer(503, json!({ "errors": ["sealed"] })),

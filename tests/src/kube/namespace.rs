@@ -67,6 +67,11 @@ impl Namespace {
         Ok(this)
     }
 
+    /// Its API server.
+    pub(crate) fn server(&self) -> &'static ApiServer {
+        self.server
+    }
+
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {

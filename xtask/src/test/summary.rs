@@ -8,6 +8,7 @@ use anstream::adapter::strip_str;
 /// The prefixes of the lines in `tests/src/report.rs`. Another line may precede them.
 const API_SERVER: &str = "API server: Kubernetes ";
 const NOT_RUN: &str = "not run: ";
+const PODS: &str = "pods: ";
 
 /// The results up to the current line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(super) struct Summary {
     pub(super) failures: Vec<String>,
     /// The versions of the API servers that tests used.
     pub(super) api_servers: BTreeSet<String>,
+    /// Each test whose pods run on a node, with the node.
+    pub(super) nodes: BTreeSet<String>,
     /// The parts of tests that the API server does not support.
     pub(super) not_run: BTreeSet<String>,
     target: Option<String>,
@@ -44,6 +47,8 @@ impl Summary {
             self.target = None;
         } else if let Some(version) = reported(&line, API_SERVER) {
             self.api_servers.insert(version.to_owned());
+        } else if let Some(node) = reported(&line, PODS) {
+            self.nodes.insert(node.to_owned());
         } else if let Some(what) = reported(&line, NOT_RUN) {
             self.not_run.insert(what.to_owned());
         } else if let Some(name) = failed_test(&line) {
@@ -170,6 +175,15 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         lines.iter().for_each(|line| summary.read(line));
         assert_eq!(Vec::from_iter(summary.api_servers), ["v1.20.2"]);
         assert_eq!(Vec::from_iter(summary.not_run), ["kubectl debug (needs Kubernetes 1.25)"]);
+    }
+
+    #[test]
+    fn lists_the_nodes_of_the_tests_with_pods() {
+        let mut summary = Summary::default();
+        for line in ["test a ... pods: a: kubelet v1.36.2, containerd v2.3.4", "pods: b: containers of runc"] {
+            summary.read(line);
+        }
+        assert_eq!(Vec::from_iter(summary.nodes), ["a: kubelet v1.36.2, containerd v2.3.4", "b: containers of runc"]);
     }
 
     #[test]

@@ -1,32 +1,32 @@
-//! [`RunningPod`]: a pod whose containers run until they are stopped. The test plays the kubelet:
+//! [`RuncPod`]: a pod whose containers run until they are stopped. The test plays the kubelet:
 //! it starts containers that have ended again, and writes the status of the pod.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::{Value, json};
 
-use super::{EndedContainer, Node, RunningContainer};
+use super::{EndedContainer, RuncNode, RunningContainer};
 use crate::Namespace;
 
 /// A pod whose containers run until they are stopped.
-pub struct RunningPod<'a> {
-    node: &'a Node,
+pub(in crate::node) struct RuncPod<'a> {
+    node: &'a RuncNode,
     spec: PodSpec,
     namespace: &'a Namespace,
     /// The sidecars and the containers of the pod, each with its last end.
     containers: Vec<(RunningContainer, Option<EndedContainer>)>,
 }
 
-// === impl Node ===
+// === impl RuncNode ===
 
-impl Node {
+impl RuncNode {
     /// Runs the init containers, and starts the sidecars and the containers.
     ///
     /// # Errors
     ///
     /// If an init container fails, a container cannot start, or the pod uses what this node does
     /// not support.
-    pub async fn start<'a>(&'a self, pod: Value, namespace: &'a Namespace) -> Result<RunningPod<'a>> {
+    pub(in crate::node) async fn start<'a>(&'a self, pod: Value, namespace: &'a Namespace) -> Result<RuncPod<'a>> {
         let spec = serde_json::from_value::<Pod>(pod)?.spec.context("a pod without a spec")?;
         for volume in spec.volumes.iter().flatten() {
             self.make_volume(volume, &spec, namespace).await.with_context(|| format!("volume {}", volume.name))?;
@@ -47,19 +47,19 @@ impl Node {
             running.wait_for_start()?;
             containers.push((running, None));
         }
-        Ok(RunningPod { node: self, spec, namespace, containers })
+        Ok(RuncPod { node: self, spec, namespace, containers })
     }
 }
 
-// === impl RunningPod ===
+// === impl RuncPod ===
 
-impl RunningPod<'_> {
+impl RuncPod<'_> {
     /// Starts the containers that have ended again, as the kubelet does. Returns those that ended.
     ///
     /// # Errors
     ///
     /// If a container cannot start.
-    pub async fn restart_ended(&mut self) -> Result<Vec<EndedContainer>> {
+    pub(in crate::node) async fn restart_ended(&mut self) -> Result<Vec<EndedContainer>> {
         let mut all = Vec::new();
         for (mut running, last) in std::mem::take(&mut self.containers) {
             if running.child.try_wait()?.is_none() {
@@ -82,14 +82,14 @@ impl RunningPod<'_> {
     /// # Errors
     ///
     /// If it does not run.
-    pub fn send(&self, name: &str, signal: &str) -> Result<()> {
+    pub(in crate::node) fn send(&self, name: &str, signal: &str) -> Result<()> {
         let (running, _) = self.containers.iter().find(|(running, _)| running.name == name).context("no container")?;
         running.send(signal)
     }
 
     /// The status of the pod, as the kubelet writes it.
     #[must_use]
-    pub fn status(&self) -> Value {
+    pub(in crate::node) fn status(&self) -> Value {
         let is_sidecar = |name: &str| self.spec.init_containers.iter().flatten().any(|init| init.name == name);
         let statuses = |of_sidecars: bool| -> Vec<Value> {
             let containers = self.containers.iter().filter(|(running, _)| is_sidecar(&running.name) == of_sidecars);
@@ -103,7 +103,7 @@ impl RunningPod<'_> {
     /// # Errors
     ///
     /// If a container does not run.
-    pub fn stop(mut self) -> Result<Vec<EndedContainer>> {
+    pub(in crate::node) fn stop(mut self) -> Result<Vec<EndedContainer>> {
         let mut ended = Vec::new();
         for (running, _) in self.containers.drain(..).rev() {
             running.send("TERM")?;
@@ -113,7 +113,7 @@ impl RunningPod<'_> {
     }
 }
 
-impl Drop for RunningPod<'_> {
+impl Drop for RuncPod<'_> {
     fn drop(&mut self) {
         for (running, _) in &self.containers {
             let _ = running.send("KILL");
