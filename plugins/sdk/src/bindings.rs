@@ -6,6 +6,13 @@
 //!
 //! The code is generated, so the workspace's lints do not apply. Plugins use the types of this
 //! crate instead, which can grow without a change of the contract.
-#![allow(missing_docs, unsafe_code, unreachable_pub, clippy::all, reason = "generated")]
+#![allow(missing_docs, unsafe_code, unreachable_pub, reason = "generated")]
+#![allow(
+    clippy::all,
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "generated"
+)]
 
 include!("bindings/generated.rs");
