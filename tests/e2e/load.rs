@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 
 use crate::support::{Guests, K8S, config, registered, request, v1};
 
-/// Maximum resident memory of the serving process. 61 MiB were measured for the tests' debug build
-/// with five built-in plugins compiled in the process, and up to 67 MiB with ten.
-const MOST_KIB: u64 = 74 << 10;
+/// Maximum resident memory of the serving process. 82 MiB were measured for the tests' debug build
+/// with ten built-in plugins compiled in the process; its code, most of it not optimised, takes a
+/// large part.
+const MOST_KIB: u64 = 92 << 10;
 /// Variation of the allocator's memory at any moment.
 const FLAT_KIB: u64 = 4 << 10;
 
